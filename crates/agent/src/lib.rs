@@ -8,3 +8,4 @@
 
 pub mod directory;
 pub mod host;
+pub mod link_local;
