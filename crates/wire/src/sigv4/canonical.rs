@@ -52,7 +52,8 @@ pub(super) fn of_signed(
     let pairs = pairs(request.query).filter(|(name, _)| match signed.form {
         Form::Header => true,
         Form::Query { .. } => {
-            name.as_slice() != b"X-Amz-Signature" && (covers_token || name.as_slice() != b"X-Amz-Security-Token")
+            name.as_slice() != b"X-Amz-Signature"
+                && (covers_token || name.as_slice() != b"X-Amz-Security-Token")
         }
     });
     write(request, signed.path_rule, &query(pairs), &signed.signed_headers, payload_hash)
@@ -112,7 +113,8 @@ pub(super) fn pairs(raw: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
 
 /// Encoded anew, then sorted by name and value.
 pub(super) fn query(pairs: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> String {
-    let mut encoded: Vec<(String, String)> = pairs.map(|(name, value)| (encode(&name), encode(&value))).collect();
+    let mut encoded: Vec<(String, String)> =
+        pairs.map(|(name, value)| (encode(&name), encode(&value))).collect();
     encoded.sort_unstable();
     let encoded: Vec<String> = encoded.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     encoded.join("&")
@@ -130,7 +132,7 @@ fn decode(text: &str, plus: Plus) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
-        let escaped = bytes.get(at + 1).and_then(digit).zip(bytes.get(at + 2).and_then(digit));
+        let escaped = hex_at(bytes, at + 1).zip(hex_at(bytes, at + 2));
         match (byte, escaped) {
             (b'%', Some((high, low))) => {
                 out.push(high << 4 | low);
@@ -145,8 +147,12 @@ fn decode(text: &str, plus: Plus) -> Vec<u8> {
     out
 }
 
-pub(super) fn digit(byte: &u8) -> Option<u8> {
-    (*byte as char).to_digit(16).map(|digit| digit as u8)
+fn hex_at(bytes: &[u8], at: usize) -> Option<u8> {
+    bytes.get(at).copied().and_then(digit)
+}
+
+pub(super) fn digit(byte: u8) -> Option<u8> {
+    (byte as char).to_digit(16).map(|digit| digit as u8)
 }
 
 pub(super) fn encode(bytes: &[u8]) -> String {

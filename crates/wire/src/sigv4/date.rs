@@ -98,10 +98,14 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_refused() {
-        for text in ["", "20150230T000000Z", "20151301T000000Z", "20150101T240000Z", "2015-01-01", "20150101T0000+0Z"] {
+        for text in
+            ["", "20150230T000000Z", "20151301T000000Z", "20150101T240000Z", "2015-01-01", "20150101T0000+0Z"]
+        {
             assert_eq!(parse_amz_date(text), None, "{text}");
         }
-        for text in ["yesterday", "Sun, 30 Aug 2015 12:36:00 CET", "Sun, 31 Sep 2015 12:36:00 GMT", "é, 1 2 3 4 5"] {
+        for text in
+            ["yesterday", "Sun, 30 Aug 2015 12:36:00 CET", "Sun, 31 Sep 2015 12:36:00 GMT", "é, 1 2 3 4 5"]
+        {
             assert_eq!(parse_http_date(text), None, "{text}");
         }
     }

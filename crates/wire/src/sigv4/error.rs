@@ -39,7 +39,9 @@ impl std::fmt::Display for SigError {
         match self {
             Self::Missing => f.write_str("The request carries no signature."),
             Self::Ambiguous => f.write_str("The request is signed twice, in its headers and in its query."),
-            Self::UnsupportedAlgorithm => f.write_str("The only signing algorithm known here is AWS4-HMAC-SHA256."),
+            Self::UnsupportedAlgorithm => {
+                f.write_str("The only signing algorithm known here is AWS4-HMAC-SHA256.")
+            }
             Self::Incomplete(part) => write!(f, "The signature lacks {part}."),
             Self::Malformed(part) => write!(f, "The signature's {part} cannot be read."),
             Self::ScopeDate => f.write_str("The credential scope is of another day than the request."),
@@ -75,7 +77,14 @@ impl Family {
         match service {
             "ec2" => Self::Ec2,
             "s3" | "s3express" | "s3-outposts" | "s3-object-lambda" => Self::S3,
-            "sts" | "iam" | "autoscaling" | "elasticloadbalancing" | "monitoring" | "sns" | "rds" | "cloudformation"
+            "sts"
+            | "iam"
+            | "autoscaling"
+            | "elasticloadbalancing"
+            | "monitoring"
+            | "sns"
+            | "rds"
+            | "cloudformation"
             | "elasticbeanstalk" => Self::Query,
             "dynamodb" | "sqs" | "ssm" | "kms" | "logs" | "events" | "ecs" => Self::Json,
             _ => Self::Rest,
@@ -89,7 +98,9 @@ pub fn public_error(service: &str, error: &SigError) -> (&'static str, u16) {
     match Family::of(service) {
         Family::Ec2 => match error {
             E::Missing => ("MissingAuthenticationToken", 403),
-            E::Ambiguous | E::UnsupportedAlgorithm | E::Incomplete(_) | E::Malformed(_) => ("IncompleteSignature", 400),
+            E::Ambiguous | E::UnsupportedAlgorithm | E::Incomplete(_) | E::Malformed(_) => {
+                ("IncompleteSignature", 400)
+            }
             E::Skewed | E::Expired | E::ExpiredToken => ("RequestExpired", 400),
             E::ScopeDate
             | E::UnsignedHeader(_)
@@ -103,7 +114,9 @@ pub fn public_error(service: &str, error: &SigError) -> (&'static str, u16) {
         },
         Family::Query => match error {
             E::Missing => ("MissingAuthenticationToken", 403),
-            E::Ambiguous | E::UnsupportedAlgorithm | E::Incomplete(_) | E::Malformed(_) => ("IncompleteSignature", 400),
+            E::Ambiguous | E::UnsupportedAlgorithm | E::Incomplete(_) | E::Malformed(_) => {
+                ("IncompleteSignature", 400)
+            }
             E::UnknownKey | E::InvalidToken => ("InvalidClientTokenId", 403),
             E::ExpiredToken => ("ExpiredToken", 403),
             E::ScopeDate
@@ -121,13 +134,12 @@ pub fn public_error(service: &str, error: &SigError) -> (&'static str, u16) {
         Family::S3 => match error {
             E::Missing | E::UnsignedHeader(_) | E::Expired => ("AccessDenied", 403),
             E::Ambiguous => ("InvalidArgument", 400),
-            E::UnsupportedAlgorithm => ("InvalidRequest", 400),
+            E::UnsupportedAlgorithm | E::UnsignedPayload => ("InvalidRequest", 400),
             E::Incomplete(_) | E::Malformed(_) | E::ScopeDate | E::WrongScope => {
                 ("AuthorizationHeaderMalformed", 400)
             }
             E::Skewed => ("RequestTimeTooSkewed", 403),
             E::PayloadMismatch => ("XAmzContentSHA256Mismatch", 400),
-            E::UnsignedPayload => ("InvalidRequest", 400),
             E::AbsentHeader(_) | E::Mismatch => ("SignatureDoesNotMatch", 403),
             E::UnknownKey => ("InvalidAccessKeyId", 403),
             E::InvalidToken => ("InvalidToken", 400),
@@ -141,7 +153,9 @@ fn exception(error: &SigError) -> &'static str {
     use SigError as E;
     match error {
         E::Missing => "MissingAuthenticationTokenException",
-        E::Ambiguous | E::UnsupportedAlgorithm | E::Incomplete(_) | E::Malformed(_) => "IncompleteSignatureException",
+        E::Ambiguous | E::UnsupportedAlgorithm | E::Incomplete(_) | E::Malformed(_) => {
+            "IncompleteSignatureException"
+        }
         E::UnknownKey | E::InvalidToken => "UnrecognizedClientException",
         E::ExpiredToken => "ExpiredTokenException",
         E::ScopeDate

@@ -91,7 +91,9 @@ fn is_s3(service: &str) -> bool {
 pub enum Form {
     Header,
     /// Presigned, valid for so many seconds from its date.
-    Query { expires: i64 },
+    Query {
+        expires: i64,
+    },
 }
 
 /// What a request says about its signature. Nothing here is proven before [`verify`].

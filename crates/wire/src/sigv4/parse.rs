@@ -10,7 +10,8 @@ const COVERED: [&str; 3] = ["x-amz-content-sha256", "x-amz-date", "x-amz-securit
 /// What the request says about its signature; no secret is needed yet.
 pub fn parse(request: &Request<'_>) -> Result<Signed, SigError> {
     let header = request.header("authorization");
-    let in_query = pairs(request.query).any(|(name, _)| matches!(&name[..], b"X-Amz-Algorithm" | b"X-Amz-Signature"));
+    let in_query =
+        pairs(request.query).any(|(name, _)| matches!(&name[..], b"X-Amz-Algorithm" | b"X-Amz-Signature"));
     let signed = match (header, in_query) {
         (None, false) => Err(SigError::Missing),
         (Some(_), true) => Err(SigError::Ambiguous),
@@ -33,9 +34,8 @@ fn parse_header(request: &Request<'_>, header: &[u8]) -> Result<Signed, SigError
             Some(("Credential", value)) => (&mut credential, value),
             Some(("SignedHeaders", value)) => (&mut signed_headers, value),
             Some(("Signature", value)) => (&mut signature, value),
-            Some(_) => return Err(SigError::Malformed("Authorization")),
             None if field.trim().is_empty() => continue,
-            None => return Err(SigError::Malformed("Authorization")),
+            Some(_) | None => return Err(SigError::Malformed("Authorization")),
         };
         if slot.0.replace(slot.1).is_some() {
             return Err(SigError::Malformed("Authorization"));
@@ -139,7 +139,7 @@ fn assemble(request: &Request<'_>, form: Form, fields: Fields<'_>) -> Result<Sig
 }
 
 fn parse_signature(text: &str) -> Option<[u8; 32]> {
-    let digits: Vec<u8> = text.as_bytes().iter().map(digit).collect::<Option<_>>()?;
+    let digits: Vec<u8> = text.bytes().map(digit).collect::<Option<_>>()?;
     let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
     if digits.len() == 64 { bytes.try_into().ok() } else { None }
 }

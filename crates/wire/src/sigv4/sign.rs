@@ -2,8 +2,8 @@
 
 use super::canonical::{canonical_request, encode};
 use super::{
-    ALGORITHM, PathRule, Payload, Request, SigError, UNSIGNED_PAYLOAD, amz_date, hex, hmac, is_s3, signing_key,
-    string_to_sign,
+    ALGORITHM, PathRule, Payload, Request, SigError, UNSIGNED_PAYLOAD, amz_date, hex, hmac, is_s3,
+    signing_key, string_to_sign,
 };
 
 /// Who signs, and for what.
@@ -72,8 +72,12 @@ pub fn sign(
     if is_s3(credentials.service) {
         added.push(("x-amz-content-sha256", hash.to_owned()));
     }
-    let headers: Vec<(&str, &[u8])> =
-        request.headers.iter().copied().chain(added.iter().map(|(name, value)| (*name, value.as_bytes()))).collect();
+    let headers: Vec<(&str, &[u8])> = request
+        .headers
+        .iter()
+        .copied()
+        .chain(added.iter().map(|(name, value)| (*name, value.as_bytes())))
+        .collect();
     let request = Request { headers: &headers, ..*request };
     let names = signable(&request);
     let canonical = canonical_request(&request, credentials.path_rule, &names, hash)?;
