@@ -147,7 +147,7 @@ fn parse_signature(text: &str) -> Option<[u8; 32]> {
 /// The host, and whatever else could change what the request asks for.
 fn check_signed_headers(request: &Request<'_>, signed: &[String]) -> Result<(), SigError> {
     let is_signed = |name: &str| signed.iter().any(|signed| signed == name);
-    if !is_signed("host") && !is_signed(":authority") {
+    if !is_signed("host") {
         return Err(SigError::UnsignedHeader("host".to_owned()));
     }
     for (name, _) in request.headers {
