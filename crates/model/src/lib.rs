@@ -1,1 +1,23 @@
-//! model
+//! The nouns of the cloud as the rooms share them: typed ids, records, state enums and the agent protocol.
+//!
+//! Sans-io: nothing here reads a clock, draws a random number, logs or blocks. Time and entropy are arguments.
+//! Everybody may import this crate; it imports nobody.
+
+pub mod blob;
+pub mod clock;
+pub mod host;
+pub mod id;
+pub mod metadata;
+pub mod net;
+pub mod place;
+pub mod record;
+pub mod time;
+pub mod units;
+
+pub use blob::Blob;
+pub use clock::Clock;
+pub use id::*;
+pub use net::Mac;
+pub use place::{AccountId, CloudTag, Region, Zone};
+pub use time::Timestamp;
+pub use units::{GiB, MiB};

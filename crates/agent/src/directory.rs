@@ -1,0 +1,98 @@
+//! Who is behind an address: the link-local services' view of the desired state.
+//!
+//! Written by the host loop whenever an instance or VPC changes, read by IMDS, DHCP and DNS for every packet. A service
+//! asks by VPC and source address, which the anti-spoof map has tied to one interface before the packet came up.
+
+use model::host::{InstanceDesired, InterfaceDesired, VpcDesired};
+use model::{InstanceId, Mac, NetworkInterfaceId, VpcId};
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+/// An instance and one of its interfaces.
+#[derive(Debug, Clone)]
+pub struct Occupant {
+    pub instance: Arc<InstanceDesired>,
+    /// The index of the interface in `instance.interfaces`.
+    pub interface: usize,
+}
+
+impl Occupant {
+    pub fn interface(&self) -> &InterfaceDesired {
+        &self.instance.interfaces[self.interface]
+    }
+}
+
+/// Instances by (VPC, private address) and by interface.
+#[derive(Debug, Default)]
+pub struct Directory(RwLock<Tables>);
+
+#[derive(Debug, Default)]
+struct Tables {
+    vpcs: HashMap<VpcId, Arc<VpcDesired>>,
+    instances: HashMap<InstanceId, Arc<InstanceDesired>>,
+    by_address: HashMap<(VpcId, Ipv4Addr), Occupant>,
+    by_interface: HashMap<NetworkInterfaceId, Occupant>,
+    by_mac: HashMap<(VpcId, Mac), Occupant>,
+}
+
+impl Directory {
+    pub fn set_vpc(&self, vpc: Arc<VpcDesired>) {
+        self.0.write().vpcs.insert(vpc.vpc, vpc);
+    }
+
+    pub fn remove_vpc(&self, vpc: VpcId) {
+        self.0.write().vpcs.remove(&vpc);
+    }
+
+    pub fn set_instance(&self, instance: Arc<InstanceDesired>) {
+        let mut tables = self.0.write();
+        tables.remove_instance(instance.instance);
+        for (index, interface) in instance.interfaces.iter().enumerate() {
+            let occupant = Occupant { instance: Arc::clone(&instance), interface: index };
+            for address in &interface.addresses {
+                tables.by_address.insert((interface.vpc, address.private), occupant.clone());
+            }
+            tables.by_mac.insert((interface.vpc, interface.mac), occupant.clone());
+            tables.by_interface.insert(interface.interface, occupant);
+        }
+        tables.instances.insert(instance.instance, instance);
+    }
+
+    pub fn remove_instance(&self, instance: InstanceId) {
+        self.0.write().remove_instance(instance);
+    }
+
+    pub fn vpc(&self, vpc: VpcId) -> Option<Arc<VpcDesired>> {
+        self.0.read().vpcs.get(&vpc).cloned()
+    }
+
+    pub fn at(&self, vpc: VpcId, address: Ipv4Addr) -> Option<Occupant> {
+        self.0.read().by_address.get(&(vpc, address)).cloned()
+    }
+
+    pub fn behind(&self, interface: NetworkInterfaceId) -> Option<Occupant> {
+        self.0.read().by_interface.get(&interface).cloned()
+    }
+
+    pub fn with_mac(&self, vpc: VpcId, mac: Mac) -> Option<Occupant> {
+        self.0.read().by_mac.get(&(vpc, mac)).cloned()
+    }
+}
+
+impl Tables {
+    fn remove_instance(&mut self, instance: InstanceId) {
+        let Some(old) = self.instances.remove(&instance) else { return };
+        for interface in &old.interfaces {
+            for address in &interface.addresses {
+                let key = (interface.vpc, address.private);
+                if self.by_address.get(&key).is_some_and(|o| o.instance.instance == instance) {
+                    self.by_address.remove(&key);
+                }
+            }
+            self.by_interface.remove(&interface.interface);
+            self.by_mac.remove(&(interface.vpc, interface.mac));
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What a host can do, as capabilities: run machines, carry networks, keep volumes.
+//!
+//! Two drivers implement these traits, `linux` (real) and `sim` (in memory, with seeded faults); one conformance suite
+//! runs on both. Every `ensure_*` is idempotent and leaves exactly what its argument says; every `remove_*` of what is
+//! not there succeeds. A call that timed out may have worked: observe before deciding.
+
+use model::host::{InterfaceDesired, Machine, SecurityGroupDesired, VolumeDesired, VpcDesired};
+use model::{AccountId, InstanceId, NetworkInterfaceId, SecurityGroupId, Timestamp, VolumeId, VpcId};
+use std::fmt;
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// Whether trying again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The same request may succeed later (a full disk, a busy device, something that is not there yet).
+    Transient,
+    /// This request can never succeed here (an image that does not exist, a machine that QEMU refuses).
+    Permanent,
+}
+
+/// A driver's failure: what was tried, and why it did not work.
+#[derive(Debug)]
+pub struct HostError {
+    pub fault: Fault,
+    pub what: String,
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl HostError {
+    pub fn transient(what: impl Into<String>) -> Self {
+        Self { fault: Fault::Transient, what: what.into(), source: None }
+    }
+
+    pub fn permanent(what: impl Into<String>) -> Self {
+        Self { fault: Fault::Permanent, what: what.into(), source: None }
+    }
+
+    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for HostError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|s| &**s as _)
+    }
+}
+
+pub type Result<T, E = HostError> = std::result::Result<T, E>;
+
+/// A machine to start: everything that its process needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MachineSpec {
+    pub instance: InstanceId,
+    pub account: AccountId,
+    pub machine: Machine,
+    /// In device order; the first is the boot disk.
+    pub disks: Vec<DiskSpec>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskSpec {
+    pub volume: VolumeId,
+    pub path: PathBuf,
+    /// The device name that the API shows.
+    pub device: String,
+}
+
+/// An open interface on its way into a machine.
+#[derive(Debug)]
+pub struct Tap {
+    pub interface: NetworkInterfaceId,
+    pub mac: model::Mac,
+    /// The queue's descriptor; the simulator has none.
+    pub fd: Option<OwnedFd>,
+    pub mtu: u16,
+}
+
+/// A machine's process as its monitor describes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MachineState {
+    /// There is no process.
+    Absent,
+    Running,
+    /// The guest has powered off; the process is still there and holds its devices until [`Vmm::end`].
+    PoweredOff,
+}
+
+/// Machines.
+pub trait Vmm: Send + Sync + 'static {
+    /// Starts the machine with its interfaces, in device order. Refuses when its process is already there.
+    fn start(&self, spec: &MachineSpec, taps: Vec<Tap>) -> impl Future<Output = Result<()>> + Send;
+
+    fn state(&self, instance: InstanceId) -> impl Future<Output = Result<MachineState>> + Send;
+
+    /// Every instance that has a process on this host, whoever started it of this cloud's agents.
+    fn machines(&self) -> impl Future<Output = Result<Vec<InstanceId>>> + Send;
+
+    /// Presses the ACPI power button: a request to the guest, no more.
+    fn press_power_button(&self, instance: InstanceId) -> impl Future<Output = Result<()>> + Send;
+
+    /// Resets a running or powered-off machine, which then boots again in the same process.
+    fn reset(&self, instance: InstanceId) -> impl Future<Output = Result<()>> + Send;
+
+    /// Ends the process at once and frees what it held; its console stays.
+    fn end(&self, instance: InstanceId) -> impl Future<Output = Result<()>> + Send;
+
+    /// Forgets an ended instance: console, directory, user.
+    fn forget(&self, instance: InstanceId) -> impl Future<Output = Result<()>> + Send;
+
+    /// The last `limit` bytes of the serial console, and when it was last written.
+    fn console(
+        &self,
+        instance: InstanceId,
+        limit: usize,
+    ) -> impl Future<Output = Result<(Vec<u8>, Option<Timestamp>)>> + Send;
+
+    /// Waits until some machine may have changed its state (powered off, ended), and names it. A nudge, not a fact:
+    /// the loop asks for the state.
+    fn changed(&self) -> impl Future<Output = InstanceId> + Send;
+}
+
+/// Networks.
+pub trait Net: Send + Sync + 'static {
+    fn ensure_vpc(&self, vpc: &VpcDesired) -> impl Future<Output = Result<()>> + Send;
+    fn remove_vpc(&self, vpc: VpcId) -> impl Future<Output = Result<()>> + Send;
+    fn ensure_security_group(&self, group: &SecurityGroupDesired) -> impl Future<Output = Result<()>> + Send;
+    fn remove_security_group(&self, group: SecurityGroupId) -> impl Future<Output = Result<()>> + Send;
+
+    /// Makes the interface's port in its VPC and opens it for a machine that is about to start. A port that an earlier
+    /// attempt left unused is replaced.
+    fn open_port(&self, interface: &InterfaceDesired) -> impl Future<Output = Result<Tap>> + Send;
+
+    /// Brings an open port to the desired addresses, groups and checks (a running machine). Fails transiently when the
+    /// port is not there.
+    fn ensure_port(&self, interface: &InterfaceDesired) -> impl Future<Output = Result<()>> + Send;
+
+    fn remove_port(&self, interface: NetworkInterfaceId) -> impl Future<Output = Result<()>> + Send;
+
+    /// What stands on the host, for finding what nobody wants any more.
+    fn standing(&self) -> impl Future<Output = Result<Standing>> + Send;
+}
+
+/// The parts of the network that stand on a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    pub vpcs: Vec<VpcId>,
+    pub security_groups: Vec<SecurityGroupId>,
+    pub ports: Vec<NetworkInterfaceId>,
+}
+
+/// Volumes.
+pub trait Block: Send + Sync + 'static {
+    /// Makes the volume (an overlay on its image, or empty) or grows it, and says where it is.
+    fn ensure_volume(&self, volume: &VolumeDesired) -> impl Future<Output = Result<PathBuf>> + Send;
+    fn remove_volume(&self, volume: VolumeId) -> impl Future<Output = Result<()>> + Send;
+    fn volumes(&self) -> impl Future<Output = Result<Vec<VolumeId>>> + Send;
+}

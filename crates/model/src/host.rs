@@ -1,0 +1,358 @@
+//! The agent protocol: what the control plane wants of a host, and what the host says it sees.
+//!
+//! Two channels. *Desired/observed* carries state, one object at a time: the server sends each object's latest desired
+//! form with a generation that only grows, the agent stores it on its own disk before it acts, and answers with what it
+//! observed of that generation. *Request/reply* carries what is no state (a console's text, say).
+//! The agent serves from its last desired state while the server is away.
+//!
+//! Framing on a stream: a 4-byte big-endian length, then one JSON [`ToAgent`] or [`FromAgent`].
+
+use crate::metadata::Metadata;
+use crate::net::{AclEntry, Allow, Mac};
+use crate::{
+    AccountId, Blob, GiB, InstanceId, MiB, NetworkAclId, NetworkInterfaceId, Region, RouteTableId,
+    SecurityGroupId, SubnetId, Timestamp, VolumeId, VpcId, Zone,
+};
+use ipnet::{IpNet, Ipv4Net};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::Ipv4Addr;
+
+/// The largest frame that either side accepts, in bytes.
+pub const MAX_FRAME: usize = 16 << 20;
+
+/// Names one desired object of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ObjectKey {
+    Vpc(VpcId),
+    SecurityGroup(SecurityGroupId),
+    Volume(VolumeId),
+    Instance(InstanceId),
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vpc(id) => write!(f, "{id}"),
+            Self::SecurityGroup(id) => write!(f, "{id}"),
+            Self::Volume(id) => write!(f, "{id}"),
+            Self::Instance(id) => write!(f, "{id}"),
+        }
+    }
+}
+
+/// The latest wish for one object. A higher generation replaces a lower one; `body: None` asks for removal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Desired {
+    pub key: ObjectKey,
+    pub generation: u64,
+    pub body: Option<DesiredBody>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum DesiredBody {
+    Vpc(VpcDesired),
+    SecurityGroup(SecurityGroupDesired),
+    Volume(VolumeDesired),
+    Instance(Box<InstanceDesired>),
+}
+
+/// One VPC as a host that carries some of its interfaces needs it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VpcDesired {
+    pub vpc: VpcId,
+    pub account: AccountId,
+    pub region: Region,
+    pub cidrs: Vec<Ipv4Net>,
+    /// Whether the VPC's resolver answers at all.
+    pub dns_support: bool,
+    pub subnets: Vec<SubnetDesired>,
+    pub route_tables: Vec<RouteTableDesired>,
+    pub network_acls: Vec<NetworkAclDesired>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SubnetDesired {
+    pub subnet: SubnetId,
+    pub cidr: Ipv4Net,
+    pub route_table: RouteTableId,
+    pub network_acl: NetworkAclId,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RouteTableDesired {
+    pub route_table: RouteTableId,
+    /// Routes beside the VPC's local ones, which always exist.
+    pub routes: Vec<RouteDesired>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RouteDesired {
+    pub destination: IpNet,
+    pub target: RouteTarget,
+}
+
+/// Where a route leads on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RouteTarget {
+    InternetGateway,
+    /// The target is gone: packets are dropped.
+    Blackhole,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetworkAclDesired {
+    pub network_acl: NetworkAclId,
+    /// In the order of their numbers; what matches none is denied.
+    pub ingress: Vec<AclEntry>,
+    pub egress: Vec<AclEntry>,
+}
+
+/// A security group's rules. Its members are the interfaces that name it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SecurityGroupDesired {
+    pub group: SecurityGroupId,
+    pub vpc: VpcId,
+    pub ingress: Vec<Allow>,
+    pub egress: Vec<Allow>,
+}
+
+/// One instance, whole: machine, volumes, interfaces and what its metadata service tells it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstanceDesired {
+    pub instance: InstanceId,
+    pub account: AccountId,
+    pub zone: Zone,
+    pub power: Power,
+    /// Counts the starts of this instance (launch is 1). A machine that ended in run N is not started again in run N,
+    /// unless the host itself has rebooted since.
+    pub run: u64,
+    /// Counts the reboots asked for in this run; the agent resets the machine when it grows.
+    pub reboots: u64,
+    pub machine: Machine,
+    /// The first is the root volume. Each is an object of its own, which outlives the instance unless removed too.
+    pub volumes: Vec<AttachmentDesired>,
+    /// In the order of their device indexes.
+    pub interfaces: Vec<InterfaceDesired>,
+    pub metadata: Metadata,
+}
+
+/// Whether the machine should run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Power {
+    On,
+    /// Ask the guest by ACPI, then cut the power after a grace time.
+    Off,
+    /// Cut the power at once.
+    ForceOff,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The type's name as the guest's firmware tables show it, such as `t3.micro`.
+    pub instance_type: String,
+    pub architecture: Architecture,
+    pub vcpus: u32,
+    pub memory: MiB,
+    /// The name of the image in the host's cache whose kernel and command line boot this machine, or none: firmware.
+    pub direct_kernel: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Architecture {
+    X86_64,
+    Arm64,
+}
+
+impl Architecture {
+    /// As EC2 spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::X86_64, Self::Arm64].into_iter().find(|a| a.as_str() == text)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VolumeDesired {
+    pub volume: VolumeId,
+    pub size: GiB,
+    /// The image in the host's cache that the volume starts from; none: empty.
+    pub image: Option<String>,
+}
+
+/// A volume of this host, plugged into an instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttachmentDesired {
+    pub volume: VolumeId,
+    /// The device name that the API shows, such as `/dev/xvda`.
+    pub device: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InterfaceDesired {
+    pub interface: NetworkInterfaceId,
+    pub mac: Mac,
+    pub vpc: VpcId,
+    pub subnet: SubnetId,
+    pub subnet_cidr: Ipv4Net,
+    /// The first is the primary address.
+    pub addresses: Vec<AddressDesired>,
+    pub security_groups: Vec<SecurityGroupId>,
+    pub source_dest_check: bool,
+    /// The name that DHCP hands out with the address, without its domain.
+    pub hostname: String,
+    /// The domain that DHCP hands out.
+    pub domain: String,
+}
+
+/// A private address and the public one that is translated to it at the VPC's edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressDesired {
+    pub private: Ipv4Addr,
+    pub public: Option<Ipv4Addr>,
+}
+
+/// What the host saw of one object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Observed {
+    pub key: ObjectKey,
+    /// The generation of the desired object that this speaks of.
+    pub generation: u64,
+    pub at: Timestamp,
+    pub body: ObservedBody,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ObservedBody {
+    /// The object is as desired (a VPC, a group, a volume).
+    Applied,
+    /// Nothing of it is left on the host.
+    Removed,
+    /// The last attempt failed; the agent goes on trying.
+    Failing {
+        reason: String,
+    },
+    Instance(InstancePhase),
+}
+
+/// The machine of an instance as the host sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InstancePhase {
+    /// Its parts are being brought up.
+    Starting {
+        run: u64,
+    },
+    Running {
+        run: u64,
+        since: Timestamp,
+    },
+    Stopping {
+        run: u64,
+    },
+    /// No machine runs; the volumes are there.
+    Stopped {
+        run: u64,
+        cause: StopCause,
+    },
+    /// It could not be started in this run, and never will be: the request itself is at fault.
+    Unstartable {
+        run: u64,
+        reason: String,
+    },
+}
+
+/// Why a machine is not running.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StopCause {
+    /// The desired state asked for it.
+    Requested,
+    /// The guest powered itself off.
+    GuestShutdown,
+    /// The machine's process ended without being asked.
+    Crashed { detail: String },
+}
+
+/// Names one life of an agent: replies and observations of an earlier life are stale.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    pub host: String,
+    /// The kernel's boot id: a change means that the host has restarted.
+    pub boot_id: String,
+    /// Grows by one with each start of the agent on its state directory.
+    pub epoch: u64,
+    pub capacity: Capacity,
+}
+
+/// What the host can give to instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capacity {
+    pub vcpus: u32,
+    pub memory: MiB,
+}
+
+/// What is no state: asked once, answered once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// The last `limit` bytes that the instance wrote to its serial console.
+    ConsoleOutput { instance: InstanceId, limit: usize },
+    /// A few lines on every object that is not as desired.
+    Status,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    ConsoleOutput {
+        text: Blob,
+        at: Option<Timestamp>,
+    },
+    Status {
+        objects: Vec<ObjectStatus>,
+    },
+    /// The host knows no such object.
+    NotFound,
+    Failed {
+        reason: String,
+    },
+}
+
+/// One line of `nube status`: an object, the result of its last run and when it is tried next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectStatus {
+    pub key: String,
+    pub last_error: Option<String>,
+    pub failures: u32,
+    pub last_run: Option<Timestamp>,
+    pub next_run: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToAgent {
+    /// Every object that the host should hold; what it holds beyond these is removed. Sent first on each connection.
+    Sync {
+        objects: Vec<Desired>,
+    },
+    Set {
+        object: Desired,
+    },
+    Request {
+        id: u64,
+        request: Request,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum FromAgent {
+    /// Sent first on each connection.
+    Hello(Hello),
+    Observed(Observed),
+    Reply {
+        id: u64,
+        reply: Reply,
+    },
+}
