@@ -19,6 +19,7 @@ mod form;
 mod operation;
 pub mod query;
 mod shape;
+pub mod sigv4;
 mod text;
 mod timestamp;
 mod value;

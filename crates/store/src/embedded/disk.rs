@@ -235,7 +235,8 @@ fn begin_write(database: &Database) -> Result<WriteTransaction, DiskError> {
     Ok(txn)
 }
 
-/// A durable transaction that changes nothing but rewrites the header.
+/// A durable transaction that changes nothing but rewrites the header. (redb's open happens to write it as well; that
+/// is not promised.)
 fn seal(database: &Database, head: Revision) -> Result<(), DiskError> {
     let txn = begin_write(database)?;
     txn.open_table(META)?.insert(META_HEAD, head)?;
