@@ -89,16 +89,6 @@ pub struct Tap {
     pub mtu: u16,
 }
 
-/// A machine's process as its monitor describes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MachineState {
-    /// There is no process.
-    Absent,
-    Running,
-    /// The guest has powered off; the process is still there and holds its devices until [`Vmm::end`].
-    PoweredOff,
-}
-
 /// Machines.
 pub trait Vmm: Send + Sync + 'static {
     /// Starts the machine with its interfaces, in device order. Refuses when its process is already there.
