@@ -155,12 +155,7 @@ impl InstanceRecord {
                 next.ports.clear();
                 next.holds.clear();
             }
-            Act::EnsurePorts
-            | Act::End
-            | Act::Forget
-            | Act::Rest
-            | Act::WaitUntil(_)
-            | Act::Await => {}
+            Act::EnsurePorts | Act::End | Act::Forget | Act::Rest | Act::WaitUntil(_) | Act::Await => {}
         }
         next
     }

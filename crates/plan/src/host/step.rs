@@ -98,7 +98,9 @@ impl Case<'_> {
         match state {
             RunState::New => match self.facts.machine {
                 MachineState::Absent => self.begin(state),
-                MachineState::Running | MachineState::PoweredOff => self.on(self.seen(wanted, self.desired.reboots)),
+                MachineState::Running | MachineState::PoweredOff => {
+                    self.on(self.seen(wanted, self.desired.reboots))
+                }
             },
             RunState::Starting { run, reboots, .. } => match self.facts.machine {
                 MachineState::Running | MachineState::PoweredOff => self.on(self.seen(run, reboots)),
@@ -140,12 +142,15 @@ impl Case<'_> {
             return Step { state, act: Act::Rest, phase: None };
         };
         let running = Some(InstancePhase::Running { run, since });
-        let with = |reboots, asked| RunState::Started { run, boot_id: boot_id.clone(), since, reboots, asked };
+        let with =
+            |reboots, asked| RunState::Started { run, boot_id: boot_id.clone(), since, reboots, asked };
         let reset = |asked| Step { state: with(reboots, asked), act: Act::Reset, phase: running.clone() };
         let to = self.desired.reboots;
         match self.facts.machine {
             MachineState::Absent if boot_id != *self.facts.boot_id => self.begin(state),
-            MachineState::Absent => self.closed(RunState::Ended { run, cause: Self::cause_of_absence(asked) }),
+            MachineState::Absent => {
+                self.closed(RunState::Ended { run, cause: Self::cause_of_absence(asked) })
+            }
             MachineState::PoweredOff => match asked {
                 Asked::Stop { .. } => self.closed(RunState::Ended { run, cause: StopCause::Requested }),
                 Asked::ResetFromOff { .. } => reset(asked),
