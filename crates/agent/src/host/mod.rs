@@ -4,6 +4,8 @@
 //! runs on both. Every `ensure_*` is idempotent and leaves exactly what its argument says; every `remove_*` of what is
 //! not there succeeds. A call that timed out may have worked: observe before deciding.
 
+pub mod linux;
+
 use model::host::{InterfaceDesired, Machine, SecurityGroupDesired, VolumeDesired, VpcDesired};
 use model::{AccountId, InstanceId, NetworkInterfaceId, SecurityGroupId, Timestamp, VolumeId, VpcId};
 use std::fmt;

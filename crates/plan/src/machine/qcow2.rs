@@ -12,14 +12,18 @@ pub struct Header {
     pub backing_file: Option<String>,
 }
 
+/// Not a qcow2 file, or a damaged header, or one that keeps its data in a file of its own: no image of ours does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotQcow2;
 
 impl std::fmt::Display for NotQcow2 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("not a qcow2 file, or its header is damaged")
+        f.write_str("not a qcow2 file of this host's making, or its header is damaged")
     }
 }
+
+/// The bit among the incompatible features that says: the data lies in another file.
+const EXTERNAL_DATA: u64 = 1 << 2;
 
 impl std::error::Error for NotQcow2 {}
 
@@ -27,6 +31,9 @@ impl std::error::Error for NotQcow2 {}
 pub fn parse(bytes: &[u8]) -> Result<Header, NotQcow2> {
     let version = be32(bytes, 4)?;
     if bytes.get(..4) != Some(b"QFI\xfb") || !(2..=3).contains(&version) {
+        return Err(NotQcow2);
+    }
+    if version == 3 && be64(bytes, 72)? & EXTERNAL_DATA != 0 {
         return Err(NotQcow2);
     }
     let (offset, length) = (be64(bytes, 8)?, be32(bytes, 16)?);
@@ -83,6 +90,13 @@ mod tests {
         bytes[8..16].copy_from_slice(&u64::MAX.to_be_bytes());
         assert_eq!(parse(&bytes), Err(NotQcow2));
         bytes[8..16].copy_from_slice(&511u64.to_be_bytes());
+        assert_eq!(parse(&bytes), Err(NotQcow2));
+    }
+
+    #[test]
+    fn data_in_another_file_is_refused() {
+        let mut bytes = header("");
+        bytes[79] = 4;
         assert_eq!(parse(&bytes), Err(NotQcow2));
     }
 
