@@ -13,7 +13,13 @@ pub struct Arn(String);
 
 impl Arn {
     /// `arn:aws:SERVICE:REGION:ACCOUNT:TYPE/ID`; `id` may be `*` for resources that do not exist yet.
-    pub fn new(service: &str, region: &Region, account: AccountId, kind: &str, id: impl fmt::Display) -> Self {
+    pub fn new(
+        service: &str,
+        region: &Region,
+        account: AccountId,
+        kind: &str,
+        id: impl fmt::Display,
+    ) -> Self {
         Self(format!("arn:aws:{service}:{region}:{account}:{kind}/{id}"))
     }
 

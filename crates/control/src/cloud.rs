@@ -1,6 +1,7 @@
 //! One cloud: its store, the view of it, its clock and its settings. Shared by all services and all requests.
 
 use crate::entropy::Entropy;
+use crate::host::Host;
 use crate::txn::Txn;
 use crate::{Policy, Result, View, errors};
 use ipnet::Ipv4Net;
@@ -35,6 +36,8 @@ pub struct Cloud {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub policy: Arc<dyn Policy>,
+    /// The host that carries the instances.
+    pub host: Arc<Host>,
     pub settings: Settings,
     /// Held shared by transactions, alone by those that decide upon an absence. One server writes to a store at a time.
     gate: tokio::sync::RwLock<()>,
@@ -61,12 +64,17 @@ impl Cloud {
         policy: Arc<dyn Policy>,
         settings: Settings,
     ) -> Arc<Self> {
-        Arc::new(Self { store, view, clock, entropy, policy, settings, gate: tokio::sync::RwLock::new(()) })
+        let gate = tokio::sync::RwLock::new(());
+        Arc::new(Self { store, view, clock, entropy, policy, host: Arc::default(), settings, gate })
     }
 
     /// Decides on the present state and commits what was decided; on a conflict decides again. Returns when the commit is
     /// durable and the view shows it. `decide` may run several times and must have no effect but on its transaction.
-    pub async fn transact<T>(&self, mode: Mode, mut decide: impl FnMut(&mut Txn<'_>) -> Result<T>) -> Result<T> {
+    pub async fn transact<T>(
+        &self,
+        mode: Mode,
+        mut decide: impl FnMut(&mut Txn<'_>) -> Result<T>,
+    ) -> Result<T> {
         let (_shared, _exclusive);
         match mode {
             Mode::Shared => _shared = self.gate.read().await,

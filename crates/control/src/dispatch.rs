@@ -11,10 +11,12 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use wire::{ApiError, DecodeError, Form, Operation, OperationShape, Protocol, ServiceShape, Structure, ValueRef};
+use wire::{ApiError, Form, Operation, OperationShape, Protocol, ServiceShape, Structure, ValueRef};
 
 type Reply = Pin<Box<dyn Future<Output = Result<Vec<u8>>> + Send>>;
 type Built = Box<dyn Fn(Context, &Form) -> Reply + Send + Sync>;
+/// What must be there before any operation of a service runs for an account.
+pub type Prelude = fn(Context) -> Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// What an operation touches, by its request and the present state.
 pub type Touches<O> = fn(&Context, &<O as Operation>::Input, &Tables) -> Vec<Touched>;
@@ -27,11 +29,12 @@ pub type Write<O> = fn(&Context, &<O as Operation>::Input, &mut Txn<'_>) -> Resu
 pub struct Service {
     shape: &'static ServiceShape,
     built: HashMap<&'static str, Built>,
+    prelude: Option<Prelude>,
 }
 
 impl Service {
     pub fn new(shape: &'static ServiceShape) -> Self {
-        Self { shape, built: HashMap::new() }
+        Self { shape, built: HashMap::new(), prelude: None }
     }
 
     pub fn shape(&self) -> &'static ServiceShape {
@@ -41,6 +44,12 @@ impl Service {
     /// The operations that are built, in the order of the model.
     pub fn built(&self) -> impl Iterator<Item = &'static OperationShape> {
         self.shape.operations.iter().copied().filter(|op| self.built.contains_key(op.name))
+    }
+
+    /// Runs before every operation: an account's defaults are made here, on first use.
+    pub fn prelude(&mut self, prelude: Prelude) -> &mut Self {
+        self.prelude = Some(prelude);
+        self
     }
 
     /// Registers an operation that only reads.
@@ -135,9 +144,16 @@ impl Service {
 
     /// Runs the operation called `action` and answers with the encoded body, or the error for the caller.
     pub async fn dispatch(&self, ctx: Context, action: &str, form: &Form) -> Result<Vec<u8>> {
-        let Some(operation) = self.shape.operation(action) else { return Err(self.shape.unknown_action(action)) };
+        let Some(operation) = self.shape.operation(action) else {
+            return Err(self.shape.unknown_action(action));
+        };
         match self.built.get(operation.name) {
-            Some(built) => built(ctx, form).await,
+            Some(built) => {
+                if let Some(prelude) = self.prelude {
+                    prelude(ctx.clone()).await?;
+                }
+                built(ctx, form).await
+            }
             None => Err(self.shape.not_built(operation)),
         }
     }
@@ -152,14 +168,18 @@ impl Service {
 }
 
 fn decode<O: Operation>(service: &ServiceShape, form: &Form) -> Result<O::Input> {
-    let (decoded, explain): (Result<O::Input, DecodeError>, fn(&DecodeError) -> ApiError) = match service.protocol {
-        Protocol::Query => (wire::query::decode(form), wire::query::api_error),
-        _ => (wire::ec2::decode(form), wire::ec2::api_error),
-    };
-    decoded.map_err(|error| explain(&error))
+    match service.protocol {
+        Protocol::Query => wire::query::decode(form).map_err(|error| wire::query::api_error(&error)),
+        _ => wire::ec2::decode(form).map_err(|error| wire::ec2::api_error(&error)),
+    }
 }
 
-fn encode(service: &ServiceShape, operation: &OperationShape, output: &dyn Structure, request_id: &str) -> Vec<u8> {
+fn encode(
+    service: &ServiceShape,
+    operation: &OperationShape,
+    output: &dyn Structure,
+    request_id: &str,
+) -> Vec<u8> {
     match service.protocol {
         Protocol::Query => wire::query::encode(service, operation, output, request_id),
         _ => wire::ec2::encode(service, operation, output, request_id),
@@ -169,7 +189,11 @@ fn encode(service: &ServiceShape, operation: &OperationShape, output: &dyn Struc
 
 fn authorize<O: Operation>(service: &ServiceShape, ctx: &Context, touched: &[Touched]) -> Result<()> {
     let action = format!("{}:{}", service.name, O::NAME);
-    if ctx.cloud.policy.allows(&ctx.caller, &action, touched) { Ok(()) } else { Err(errors::unauthorized(&action)) }
+    if ctx.cloud.policy.allows(&ctx.caller, &action, touched) {
+        Ok(())
+    } else {
+        Err(errors::unauthorized(&action))
+    }
 }
 
 fn refuse_dry_run(request: &dyn Structure) -> Result<()> {

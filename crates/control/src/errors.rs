@@ -11,7 +11,9 @@ pub fn unauthorized(action: &str) -> ApiError {
     ApiError::new(
         "UnauthorizedOperation",
         403,
-        format!("You are not authorized to perform this operation: no policy allows {action} on what it touches."),
+        format!(
+            "You are not authorized to perform this operation: no policy allows {action} on what it touches."
+        ),
     )
 }
 
@@ -48,10 +50,15 @@ pub fn idempotent_parameter_mismatch(token: &str) -> ApiError {
 pub fn commit(error: CommitError) -> ApiError {
     match error {
         CommitError::TooLarge(_) => {
-            ApiError::new("RequestLimitExceeded", 503, "The request changes too much at once. Split it.").with_source(error)
+            ApiError::new("RequestLimitExceeded", 503, "The request changes too much at once. Split it.")
+                .with_source(error)
         }
         CommitError::Full => unavailable(error),
-        CommitError::Unavailable { outcome: Outcome::NotApplied, .. } | CommitError::Conflict { .. } => unavailable(error),
-        CommitError::Unavailable { outcome: Outcome::Unknown, .. } | CommitError::Invalid(_) => internal(error),
+        CommitError::Unavailable { outcome: Outcome::NotApplied, .. } | CommitError::Conflict { .. } => {
+            unavailable(error)
+        }
+        CommitError::Unavailable { outcome: Outcome::Unknown, .. } | CommitError::Invalid(_) => {
+            internal(error)
+        }
     }
 }

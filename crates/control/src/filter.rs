@@ -57,7 +57,9 @@ impl<R: ?Sized, X: ?Sized> Filters<R, X> {
                 return Err(errors::invalid_parameter_value(format!("The filter '{name}' has no values.")));
             }
             if values.len() > 200 {
-                return Err(errors::invalid_parameter_value(format!("The filter '{name}' has more than 200 values.")));
+                return Err(errors::invalid_parameter_value(format!(
+                    "The filter '{name}' has more than 200 values."
+                )));
             }
             let test = if let Some(key) = name.strip_prefix("tag:") {
                 Test::Tag(key.to_owned())

@@ -145,7 +145,12 @@ impl Host {
         while let Some(message) = connection.from_agent.recv().await {
             match message {
                 FromAgent::Hello(hello) => {
-                    tracing::info!(host = hello.host, boot = hello.boot_id, epoch = hello.epoch, "agent connected");
+                    tracing::info!(
+                        host = hello.host,
+                        boot = hello.boot_id,
+                        epoch = hello.epoch,
+                        "agent connected"
+                    );
                     let mut state = self.state.lock();
                     state.hello = Some(hello);
                     if state.complete {

@@ -56,9 +56,12 @@ impl<T> From<&Option<Vec<T>>> for ByIds {
 }
 
 fn parse_token<K: FromStr>(token: &str) -> Result<K> {
-    let invalid = || ApiError::new("InvalidNextToken", 400, "The token in NextToken is not one that this operation gave.");
+    let invalid = || {
+        ApiError::new("InvalidNextToken", 400, "The token in NextToken is not one that this operation gave.")
+    };
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
-    let text = std::str::from_utf8(&bytes).ok().and_then(|text| text.strip_prefix("v1:")).ok_or_else(invalid)?;
+    let text =
+        std::str::from_utf8(&bytes).ok().and_then(|text| text.strip_prefix("v1:")).ok_or_else(invalid)?;
     text.parse().map_err(|_| invalid())
 }
 
@@ -68,7 +71,8 @@ pub fn cut<T, K: Display + Ord>(
     paging: &Paging<K>,
     key: impl Fn(&T) -> K,
 ) -> (Vec<T>, Option<String>) {
-    let mut items = items.into_iter().filter(|item| paging.after.as_ref().is_none_or(|after| key(item) > *after));
+    let mut items =
+        items.into_iter().filter(|item| paging.after.as_ref().is_none_or(|after| key(item) > *after));
     let Some(limit) = paging.limit else { return (items.collect(), None) };
     let page: Vec<T> = items.by_ref().take(limit).collect();
     let more = page.len() == limit && items.next().is_some();

@@ -115,7 +115,11 @@ impl<R: Reconciler> Driver<R> {
 
     /// The keys that are not at rest.
     pub fn status(&self) -> Vec<(String, KeyStatus)> {
-        self.status.lock().iter().map(|(key, status)| (format!("{}/{key}", R::NAME), status.clone())).collect()
+        self.status
+            .lock()
+            .iter()
+            .map(|(key, status)| (format!("{}/{key}", R::NAME), status.clone()))
+            .collect()
     }
 
     fn take_due(&self, now: Instant) -> Result<R::Key, Option<Instant>> {
@@ -175,8 +179,12 @@ impl<R: Reconciler> Driver<R> {
 
 impl<K: Clone + Eq + Ord + Hash> Queue<K> {
     fn schedule(&mut self, key: K, at: Instant) {
-        let entry =
-            self.entries.entry(key.clone()).or_insert(Entry { due: None, running: false, again: false, failures: 0 });
+        let entry = self.entries.entry(key.clone()).or_insert(Entry {
+            due: None,
+            running: false,
+            again: false,
+            failures: 0,
+        });
         if entry.running {
             entry.again = true;
             return;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use wire::{Structure, ValueRef};
 
 /// How long a token is remembered.
-pub const KEPT: Duration = Duration::from_secs(24 * 3600);
+pub const KEPT: Duration = Duration::from_hours(24);
 
 /// A token that was used, what for, and what the answer was.
 #[derive(Debug, Serialize, Deserialize)]
@@ -72,7 +72,7 @@ fn absorb(hash: &mut Sha256, value: ValueRef<'_>) {
         }
         ValueRef::Text(text) => sized(hash, 5, text.as_bytes()),
         ValueRef::Timestamp(at) => sized(hash, 6, at.to_string().as_bytes()),
-        ValueRef::Blob(blob) => sized(hash, 7, blob.as_ref()),
+        ValueRef::Blob(blob) => sized(hash, 7, &blob.0),
         ValueRef::Structure(inner) => {
             hash.update([8]);
             for index in 0..inner.shape().members.len() {
@@ -139,7 +139,8 @@ impl Token {
         if used.parameters != self.parameters {
             return Err(errors::idempotent_parameter_mismatch(&self.text));
         }
-        let body = String::from_utf8_lossy(used.response.as_slice()).replacen(&used.request_id, &ctx.request_id, 1);
+        let body =
+            String::from_utf8_lossy(used.response.as_slice()).replacen(&used.request_id, &ctx.request_id, 1);
         Ok(Some(body.into_bytes()))
     }
 

@@ -15,12 +15,22 @@ use tokio::sync::{broadcast, watch};
 
 /// The nouns that a cloud's services store.
 #[derive(Default)]
-pub struct Schema(Vec<(&'static str, TypeId, fn() -> Box<dyn AnyTable>)>);
+pub struct Schema(Vec<Noun>);
+
+struct Noun {
+    name: &'static str,
+    record: TypeId,
+    table: fn() -> Box<dyn AnyTable>,
+}
 
 impl Schema {
     pub fn add<R: Record>(&mut self) -> &mut Self {
-        debug_assert!(self.0.iter().all(|(noun, ..)| *noun != R::NOUN), "{} is there twice", R::NOUN);
-        self.0.push((R::NOUN, TypeId::of::<R>(), || Box::new(Table::<R>::default())));
+        debug_assert!(self.0.iter().all(|noun| noun.name != R::NOUN), "{} is there twice", R::NOUN);
+        self.0.push(Noun {
+            name: R::NOUN,
+            record: TypeId::of::<R>(),
+            table: || Box::new(Table::<R>::default()),
+        });
         self
     }
 }
@@ -66,12 +76,24 @@ impl<R: Record> Table<R> {
 
 /// A table whose record type is known only by its noun.
 trait AnyTable: Send + Sync {
-    fn apply(&mut self, region: Region, id: &str, value: Option<&[u8]>, version: Revision) -> Result<(), String>;
+    fn apply(
+        &mut self,
+        region: Region,
+        id: &str,
+        value: Option<&[u8]>,
+        version: Revision,
+    ) -> Result<(), String>;
     fn as_any(&self) -> &dyn Any;
 }
 
 impl<R: Record> AnyTable for Table<R> {
-    fn apply(&mut self, region: Region, id: &str, value: Option<&[u8]>, version: Revision) -> Result<(), String> {
+    fn apply(
+        &mut self,
+        region: Region,
+        id: &str,
+        value: Option<&[u8]>,
+        version: Revision,
+    ) -> Result<(), String> {
         let id = R::Id::from_str(id).map_err(|_| format!("{id} is not the id of a {}", R::NOUN))?;
         match value {
             None => self.remove(&region, &id),
@@ -104,9 +126,9 @@ impl Tables {
     fn new(schema: Schema) -> Self {
         let mut tables: HashMap<&'static str, Box<dyn AnyTable>> = HashMap::new();
         let mut types = HashMap::new();
-        for (noun, type_id, make) in schema.0 {
-            tables.insert(noun, make());
-            types.insert(type_id, noun);
+        for noun in schema.0 {
+            tables.insert(noun.name, (noun.table)());
+            types.insert(noun.record, noun.name);
         }
         Self { revision: 0, tables, types, claims: BTreeMap::new() }
     }
@@ -133,7 +155,10 @@ impl Tables {
     pub fn all<'a, R: Record>(&'a self, region: &'a Region) -> impl Iterator<Item = &'a Arc<R>> + 'a {
         // No id sorts below the first of the region; ids have no least value to start a range from.
         let rows = &self.table::<R>().rows;
-        rows.iter().skip_while(move |((r, _), _)| r < region).take_while(move |((r, _), _)| r == region).map(|(_, row)| &row.record)
+        rows.iter()
+            .skip_while(move |((r, _), _)| r < region)
+            .take_while(move |((r, _), _)| r == region)
+            .map(|(_, row)| &row.record)
     }
 
     /// Every record, whatever its region.
@@ -150,7 +175,9 @@ impl Tables {
     ) -> impl DoubleEndedIterator<Item = &'a Arc<R>> + 'a {
         let table = self.table::<R>();
         let ids = table.indexes.get(&(region.clone(), index, value.into()));
-        ids.into_iter().flatten().filter_map(move |id| table.rows.get(&(region.clone(), id.clone())).map(|row| &row.record))
+        ids.into_iter()
+            .flatten()
+            .filter_map(move |id| table.rows.get(&(region.clone(), id.clone())).map(|row| &row.record))
     }
 
     /// Like [`Tables::find`], from the first id after `after`.
@@ -182,7 +209,10 @@ impl Tables {
     /// How many claims begin with `prefix`.
     pub fn count_claims(&self, region: &Region, prefix: &str) -> usize {
         let Some(start) = claim_key(region, prefix) else { return 0 };
-        self.claims.range(start.clone()..).take_while(|(key, _)| key.as_str().starts_with(start.as_str())).count()
+        self.claims
+            .range(start.clone()..)
+            .take_while(|(key, _)| key.as_str().starts_with(start.as_str()))
+            .count()
     }
 
     fn apply(&mut self, key: &Key, value: Option<&[u8]>, version: Revision) -> Option<ChangedKey> {
@@ -201,9 +231,14 @@ impl Tables {
             return None;
         }
         let region = Region::of_key(region)?;
-        let (noun, table) = self.tables.iter_mut().find(|(known, _)| **known == noun).map(|(noun, table)| (*noun, table))?;
+        let (noun, table) =
+            self.tables.iter_mut().find(|(known, _)| **known == noun).map(|(noun, table)| (*noun, table))?;
         if let Err(reason) = table.apply(region.clone(), id, value, version) {
-            tracing::error!(key = key.as_str(), reason, "a stored record cannot be read; it is left out of the view");
+            tracing::error!(
+                key = key.as_str(),
+                reason,
+                "a stored record cannot be read; it is left out of the view"
+            );
             return None;
         }
         Some(ChangedKey { region, noun, id: id.into() })
