@@ -423,9 +423,12 @@ impl<'a> Emitter<'a> {
             "/// The service, with all operations of its model, built or not.\n\
              pub static SERVICE: wire::ServiceShape = wire::ServiceShape {{\n    name: {:?},\n    api_version: {:?},\n    \
              protocol: wire::Protocol::{protocol},\n    xml_namespace: {namespace:?},\n    operations: OPERATIONS,\n}};\n\n\
-             static OPERATIONS: &[&wire::OperationShape] = &[\n{rows}];\n",
+             static OPERATIONS: &[&wire::OperationShape] = &[\n{rows}];\n\n\
+             /// Calls the macro `$visit` with the names of all operations, which are the markers in [`ops`].\n\
+             #[macro_export]\nmacro_rules! each_operation {{\n    ($visit:ident) => {{\n        $visit! {{ {} }}\n    }};\n}}\n",
             metadata.signing_name.as_ref().unwrap_or(&metadata.endpoint_prefix),
             metadata.api_version,
+            names.join(" "),
         ))
     }
 }
