@@ -33,8 +33,16 @@ pub(super) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// Splits the first element off: its tag, the whole of it, its content, and what follows.
-pub(super) fn split(input: &[u8]) -> Option<(u8, &[u8], &[u8], &[u8])> {
+/// The first element of some bytes, and what follows it.
+pub(super) struct Split<'a> {
+    pub tag: u8,
+    /// With tag and length.
+    pub whole: &'a [u8],
+    pub content: &'a [u8],
+    pub rest: &'a [u8],
+}
+
+pub(super) fn split(input: &[u8]) -> Option<Split<'_>> {
     let (tag, first) = (*input.first()?, *input.get(1)?);
     let (header, length) = if first < 0x80 {
         (2, usize::from(first))
@@ -44,7 +52,7 @@ pub(super) fn split(input: &[u8]) -> Option<(u8, &[u8], &[u8], &[u8])> {
         (2 + count, digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)))
     };
     let end = header.checked_add(length)?;
-    Some((tag, input.get(..end)?, input.get(header..end)?, input.get(end..)?))
+    Some(Split { tag, whole: input.get(..end)?, content: input.get(header..end)?, rest: input.get(end..)? })
 }
 
 #[cfg(test)]
@@ -58,8 +66,9 @@ mod tests {
             let mut bytes = element(OCTET_STRING, &[&content]);
             let whole = bytes.len();
             bytes.push(9);
-            let (tag, all, inside, rest) = split(&bytes).unwrap();
-            assert_eq!((tag, all.len(), inside, rest), (OCTET_STRING, whole, &content[..], &[9][..]));
+            let first = split(&bytes).unwrap();
+            assert_eq!((first.tag, first.whole.len()), (OCTET_STRING, whole));
+            assert_eq!((first.content, first.rest), (&content[..], &[9][..]));
             assert!(split(&bytes[..whole - 1]).is_none());
         }
     }

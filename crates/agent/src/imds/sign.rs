@@ -182,16 +182,15 @@ fn utc_time(time: Timestamp) -> Vec<u8> {
 
 /// Issuer and serial number, as an envelope names its signer.
 fn signer_name(certificate: &[u8]) -> Option<Vec<u8>> {
-    let (_, _, inside, _) = split(certificate)?;
-    let (_, _, mut fields, _) = split(inside)?;
-    let (tag, _, _, after_version) = split(fields)?;
-    if tag == CONTEXT_0 {
-        fields = after_version;
+    let mut fields = split(split(certificate)?.content)?.content;
+    let first = split(fields)?;
+    if first.tag == CONTEXT_0 {
+        fields = first.rest;
     }
-    let (_, serial, _, rest) = split(fields)?;
-    let (_, _, _, rest) = split(rest)?;
-    let (_, issuer, _, _) = split(rest)?;
-    Some(element(SEQUENCE, &[issuer, serial]))
+    let serial = split(fields)?;
+    let algorithm = split(serial.rest)?;
+    let issuer = split(algorithm.rest)?;
+    Some(element(SEQUENCE, &[issuer.whole, serial.whole]))
 }
 
 fn block(pem: &str, label: &str) -> Result<String, SignerError> {
