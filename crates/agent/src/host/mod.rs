@@ -4,6 +4,7 @@
 //! runs on both. Every `ensure_*` is idempotent and leaves exactly what its argument says; every `remove_*` of what is
 //! not there succeeds. A call that timed out may have worked: observe before deciding.
 
+pub mod linux;
 pub mod sim;
 
 pub use plan::host::MachineState;
