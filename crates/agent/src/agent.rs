@@ -54,7 +54,13 @@ pub struct AgentConfig {
 
 impl AgentConfig {
     /// Ordinary settings for a real host.
-    pub fn new(state_dir: PathBuf, host: String, boot_id: String, capacity: Capacity, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        state_dir: PathBuf,
+        host: String,
+        boot_id: String,
+        capacity: Capacity,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             state_dir,
             durability: Durability::Flushed,

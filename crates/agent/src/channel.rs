@@ -92,7 +92,11 @@ async fn converse(stream: UnixStream, handle: AgentHandle) -> io::Result<()> {
     }
 }
 
-async fn hear(mut reader: OwnedReadHalf, handle: AgentHandle, replies: mpsc::Sender<FromAgent>) -> io::Result<()> {
+async fn hear(
+    mut reader: OwnedReadHalf,
+    handle: AgentHandle,
+    replies: mpsc::Sender<FromAgent>,
+) -> io::Result<()> {
     let mut buffer = Vec::new();
     let mut answering = JoinSet::new();
     loop {

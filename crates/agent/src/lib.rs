@@ -11,3 +11,4 @@ pub mod channel;
 pub mod desired;
 pub mod directory;
 pub mod host;
+pub mod imds;

@@ -186,7 +186,8 @@ impl Core {
             if object.generation == generation {
                 object.applied = Some(generation);
             }
-            let finished = body == ObservedBody::Removed && object.forgotten && object.generation == generation;
+            let finished =
+                body == ObservedBody::Removed && object.forgotten && object.generation == generation;
             tables.nudge_waiters(key);
             finished
         };
@@ -194,7 +195,10 @@ impl Core {
         if finished {
             let _in_order = self.intake.lock().await;
             let still = |tables: &Tables| {
-                tables.objects.get(&key).is_some_and(|object| object.forgotten && object.generation == generation)
+                tables
+                    .objects
+                    .get(&key)
+                    .is_some_and(|object| object.forgotten && object.generation == generation)
             };
             if still(&self.tables.lock()) {
                 self.io(move |disk| disk.remove_objects(&[key])).await?;

@@ -43,9 +43,13 @@ async fn step<V: Vmm, N: Net, B: Block>(
     instance: InstanceId,
 ) -> Result<Option<Next>, Failure> {
     let key = ObjectKey::Instance(instance);
-    let Some(is_removed) = core.tables.lock().objects.get(&key).map(|object| {
-        matches!(object.body, Body::Gone) && object.applied == Some(object.generation)
-    }) else {
+    let Some(is_removed) = core
+        .tables
+        .lock()
+        .objects
+        .get(&key)
+        .map(|object| matches!(object.body, Body::Gone) && object.applied == Some(object.generation))
+    else {
         return Ok(Some(Next::Idle));
     };
     if is_removed {
@@ -80,14 +84,10 @@ async fn step<V: Vmm, N: Net, B: Block>(
         hold(&mut noted, desired, &decided.act);
     }
     if noted != *record {
-        // From here on the parts are held; that none went in between is asked under the same lock.
-        let mut tables = core.tables.lock();
-        let gone = desired.as_deref().filter(|_| matches!(decided.act, Act::Start | Act::EnsurePorts));
-        if gone.and_then(|desired| tables.first_missing(&parts(desired), key)).is_some() {
+        let uses = desired.as_deref().filter(|_| matches!(decided.act, Act::Start | Act::EnsurePorts));
+        if !take_hold(core, key, uses, &noted) {
             return Ok(None);
         }
-        tables.set_record(instance, Arc::new(noted.clone()));
-        drop(tables);
         core.write_record(instance, noted.clone()).await?;
     }
     if let Some(phase) = decided.phase {
@@ -145,6 +145,18 @@ async fn step<V: Vmm, N: Net, B: Block>(
         core.pending.notify_one();
     }
     Ok(None)
+}
+
+/// Sets the record in memory, so that its parts are held from here on. That none of them went in the meantime is asked
+/// under the same lock; `false` when one did.
+fn take_hold(core: &Core, key: ObjectKey, uses: Option<&InstanceDesired>, record: &InstanceRecord) -> bool {
+    let ObjectKey::Instance(instance) = key else { return false };
+    let mut tables = core.tables.lock();
+    if uses.and_then(|desired| tables.first_missing(&parts(desired), key)).is_some() {
+        return false;
+    }
+    tables.set_record(instance, Arc::new(record.clone()));
+    true
 }
 
 /// Notes in the record what the machine is about to use, beside what it uses already.

@@ -99,7 +99,11 @@ pub(super) async fn run<V: Vmm, N: Net, B: Block>(
     }
 }
 
-async fn work<V: Vmm, N: Net, B: Block>(core: Arc<Core>, drivers: Arc<Drivers<V, N, B>>, job: Job) -> Outcome {
+async fn work<V: Vmm, N: Net, B: Block>(
+    core: Arc<Core>,
+    drivers: Arc<Drivers<V, N, B>>,
+    job: Job,
+) -> Outcome {
     match job {
         Job::Sweep => sweep::sweep(&core, &drivers).await,
         Job::Object(ObjectKey::Instance(id)) => {

@@ -26,7 +26,10 @@ pub(super) async fn sweep<V: Vmm, N: Net, B: Block>(core: &Core, drivers: &Drive
             Body::Instance(desired) => Some(desired.interfaces.iter().map(|interface| interface.interface)),
             Body::Vpc(_) | Body::SecurityGroup(_) | Body::Volume(_) | Body::Gone => None,
         });
-        desired.flatten().chain(tables.records.values().flat_map(|record| record.ports.iter().copied())).collect()
+        desired
+            .flatten()
+            .chain(tables.records.values().flat_map(|record| record.ports.iter().copied()))
+            .collect()
     };
     for port in standing.ports.into_iter().filter(|port| !known.contains(port)) {
         drivers.net.remove_port(port).await?;

@@ -4,8 +4,8 @@
 
 use crate::desired::Held;
 use model::host::{
-    Desired, DesiredBody, InstanceDesired, ObjectKey, ObjectStatus, Observed, ObservedBody, SecurityGroupDesired,
-    VolumeDesired, VpcDesired,
+    Desired, DesiredBody, InstanceDesired, ObjectKey, ObjectStatus, Observed, ObservedBody,
+    SecurityGroupDesired, VolumeDesired, VpcDesired,
 };
 use model::{InstanceId, Timestamp, VolumeId};
 use plan::host::InstanceRecord;
@@ -29,7 +29,9 @@ impl Body {
     pub fn of(desired: Desired) -> Option<Self> {
         match (desired.key, desired.body) {
             (_, None) => Some(Self::Gone),
-            (ObjectKey::Vpc(id), Some(DesiredBody::Vpc(body))) if body.vpc == id => Some(Self::Vpc(body.into())),
+            (ObjectKey::Vpc(id), Some(DesiredBody::Vpc(body))) if body.vpc == id => {
+                Some(Self::Vpc(body.into()))
+            }
             (ObjectKey::SecurityGroup(id), Some(DesiredBody::SecurityGroup(body))) if body.group == id => {
                 Some(Self::SecurityGroup(body.into()))
             }
@@ -201,9 +203,9 @@ impl Tables {
     }
 
     pub fn is_applied(&self, key: ObjectKey) -> bool {
-        self.objects
-            .get(&key)
-            .is_some_and(|object| object.applied == Some(object.generation) && !matches!(object.body, Body::Gone))
+        self.objects.get(&key).is_some_and(|object| {
+            object.applied == Some(object.generation) && !matches!(object.body, Body::Gone)
+        })
     }
 
     /// The first of `parts` that does not stand; `who` is nudged when it does.

@@ -25,7 +25,7 @@ impl TestHost for Sim {
     }
 }
 
-fn on_the_simulator(test: impl AsyncFnOnce(&Sim)) {
+fn on_the_simulator(test: impl AsyncFn(&Sim)) {
     for shutdown_time in [Duration::ZERO, Duration::from_secs(5)] {
         in_virtual_time(async {
             let config =

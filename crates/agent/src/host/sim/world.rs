@@ -68,9 +68,8 @@ impl World {
     pub fn state(&self, instance: InstanceId, now: Instant) -> MachineState {
         match self.machines.get(&instance).map(|machine| machine.power) {
             None => MachineState::Absent,
-            Some(Power::On) => MachineState::Running,
             Some(Power::OffAt(at)) if at <= now => MachineState::PoweredOff,
-            Some(Power::OffAt(_)) => MachineState::Running,
+            Some(Power::On | Power::OffAt(_)) => MachineState::Running,
         }
     }
 
