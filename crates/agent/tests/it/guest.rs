@@ -20,7 +20,8 @@ case $order in
   poweroff) poweroff -f;;
   panic) echo c > /proc/sysrq-trigger;;
   spew) while :; do echo "spew spew spew spew spew spew spew spew spew spew spew spew spew spew spew spew spew"; done;;
-  button) dd if=/dev/input/event0 bs=24 count=1 of=/dev/null 2>/dev/null; echo GUEST-BUTTON; poweroff -f;;
+  button) grep Name= /proc/bus/input/devices
+    for event in /dev/input/event*; do (dd if=$event bs=24 count=1 of=/dev/null 2>/dev/null && echo GUEST-BUTTON && poweroff -f) & done;;
   disk) echo "DISK-HELD=$(head -c 16 /dev/vda | tr -d '\0')"; echo "DISK-SIZE=$(cat /sys/block/vda/size)"
     echo "DISK-SERIAL=$(cat /sys/block/vda/serial)"
     printf 'written-earlier!' | dd of=/dev/vda conv=fsync 2>/dev/null; echo DISK-DONE;;
