@@ -46,15 +46,20 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
                 spec.machine.architecture.as_str()
             ))
         })?;
-    let direct = match &spec.machine.direct_kernel {
-        Some(image) => Some(direct_boot(&config.images_dir, image)?),
-        None => None,
-    };
     let accelerator = {
         let _one = inner.probing.lock().await;
         accel::choose(config.accel, &program, &config.images_dir, &config.probe_cache).await?
     };
-    let binds = binds(spec, direct.as_ref(), &config.images_dir)?;
+    let chains = spec.disks.iter().map(|disk| backing_chain(&disk.path)).collect::<Result<Vec<_>>>()?;
+    let direct = match &spec.machine.direct_kernel {
+        Some(image) => {
+            let base = chains.first().and_then(|chain| chain.first()).and_then(|disk| disk.parent());
+            Some(direct_boot(&config.images_dir, image, base)?)
+        }
+        None => None,
+    };
+    let command_line = direct.as_ref().map(|direct| direct.command_line(accelerator)).unwrap_or_default();
+    let binds = binds(spec, &chains, direct.as_ref())?;
     let descriptors = taps
         .iter()
         .map(|tap| tap.fd.as_ref().map(AsFd::as_fd))
@@ -65,7 +70,7 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
         machine: &spec.machine,
         accelerator,
         boot: direct.as_ref().map_or(Boot::Firmware, |direct| Boot::Kernel {
-            command_line: &direct.command_line,
+            command_line: &command_line,
             initrd: direct.initrd_state(),
         }),
         disks: spec
@@ -163,19 +168,18 @@ async fn greet(inner: &Arc<Inner>, spec: &MachineSpec) -> Result<()> {
 }
 
 /// The files of the machine's sandbox.
-fn binds(spec: &MachineSpec, direct: Option<&DirectBoot>, images: &Path) -> Result<Vec<Bind>> {
+fn binds(spec: &MachineSpec, chains: &[Vec<PathBuf>], direct: Option<&DirectBoot>) -> Result<Vec<Bind>> {
     let mut binds: Vec<Bind> = Vec::new();
     let mut show = |from: &Path, to: PathBuf, access| {
         if !binds.iter().any(|bind| bind.to == to) {
             binds.push(Bind { from: from.to_owned(), to, access });
         }
     };
-    for disk in &spec.disks {
+    for (disk, chain) in spec.disks.iter().zip(chains) {
         show(&disk.path, disk_path(disk.volume).into(), Access::Write);
-        for image in backing_chain(&disk.path, images)? {
-            readable(&image)?;
-            let to = image.clone();
-            show(&image, to, Access::Read);
+        for image in chain {
+            readable(image)?;
+            show(image, image.clone(), Access::Read);
         }
     }
     if let Some(direct) = direct {
