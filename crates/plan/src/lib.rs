@@ -3,3 +3,4 @@
 pub mod host;
 pub mod imds;
 pub mod machine;
+pub mod net;
