@@ -1,3 +1,7 @@
-//! Decisions without side effects: facts in, steps out. No clock, randomness, I/O or logging.
+//! Pure decisions: what to do next, given the facts. Nothing here reads a clock, draws randomness, logs or blocks.
 
+pub mod host;
+pub mod imds;
+pub mod instance;
+pub mod machine;
 pub mod net;

@@ -1,84 +1,151 @@
-//! The only place that starts a process and waits for it.
+//! The only place that starts a process.
 //!
-//! The child inherits the calling thread's network namespace, so a program runs inside one when it is called there.
+//! Programs get exactly the arguments and input they are given, an environment of a search path and the C locale, and a
+//! time limit; a program that outstays it is killed.
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::io::{self, Read, Write};
-use std::process::{Command, ExitStatus, Stdio};
+pub mod blocking;
+
+use crate::host::{HostError, Result};
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::process::Stdio;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 
-/// What a program left behind.
-#[derive(Debug)]
+/// How long [`run`] waits.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a program that ended left behind.
+#[derive(Debug, Clone)]
 pub struct Output {
-    pub status: ExitStatus,
+    /// None when a signal ended it.
+    pub code: Option<i32>,
     pub stdout: Vec<u8>,
-    pub stderr: String,
+    pub stderr: Vec<u8>,
 }
 
-/// Runs a program to its end. A program that takes longer than `timeout` is killed and answers `TimedOut`; one that
-/// fails is an `Ok` whose status says so.
-pub fn run(program: &str, args: &[&str], stdin: &[u8], timeout: Duration) -> io::Result<Output> {
-    #[allow(clippy::disallowed_methods, reason = "this is the one place that starts processes")]
-    let mut command = Command::new(program);
-    let mut child = command
+impl Output {
+    pub fn success(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// What it complained of, for an error's text.
+    pub fn complaint(&self) -> String {
+        let text = String::from_utf8_lossy(&self.stderr);
+        match (text.trim(), self.code) {
+            ("", Some(code)) => format!("it ended with code {code}"),
+            ("", None) => "a signal ended it".to_owned(),
+            (text, _) => text.to_owned(),
+        }
+    }
+}
+
+/// Runs a program to its end, at most [`PATIENCE`].
+pub async fn run(program: &str, args: &[impl AsRef<OsStr>], stdin: &[u8]) -> Result<Output> {
+    run_within(program, args, stdin, PATIENCE).await
+}
+
+/// Runs a program to its end, at most `patience`.
+pub async fn run_within(
+    program: &str,
+    args: &[impl AsRef<OsStr>],
+    stdin: &[u8],
+    patience: Duration,
+) -> Result<Output> {
+    run_holding(program, args, stdin, patience, &[]).await
+}
+
+/// Runs a program that detaches the process it is to start (in a session of its own, output closed) and then ends
+/// itself. The program inherits `descriptors` under the numbers they have here.
+pub async fn spawn_detached(
+    program: &str,
+    args: &[impl AsRef<OsStr>],
+    stdin: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<Output> {
+    run_holding(program, args, stdin, PATIENCE, descriptors).await
+}
+
+async fn run_holding(
+    program: &str,
+    args: &[impl AsRef<OsStr>],
+    stdin: &[u8],
+    patience: Duration,
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<Output> {
+    let failed = |e: io::Error| HostError::transient(format!("running {program}")).caused_by(e);
+    #[allow(clippy::disallowed_methods, reason = "this is the place")]
+    let mut command = tokio::process::Command::new(program);
+    command
         .args(args)
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LC_ALL", "C")
+        .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot start {program}: {error}")))?;
-    let (mut to, mut out, mut err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    std::thread::scope(|scope| {
-        // A program that ends without reading all of its input is no error of its own.
-        scope.spawn(move || to.as_mut().map(|to| to.write_all(stdin)));
-        let stdout = scope.spawn(move || drain(out.as_mut()));
-        let stderr = scope.spawn(move || drain(err.as_mut()));
-        let ended = wait_until_ended(&child, timeout);
-        if !matches!(ended, Ok(true)) {
-            let _ = child.kill();
+        .kill_on_drop(true);
+    let numbers: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    if !numbers.is_empty() {
+        // SAFETY: the closure runs between fork and exec and calls nothing but fcntl, which is async-signal-safe. The
+        // descriptors are open there, as their borrows last until the child has ended.
+        unsafe {
+            command.pre_exec(move || {
+                for number in &numbers {
+                    if libc::fcntl(*number, libc::F_SETFD, 0) < 0 {
+                        return Err(io::Error::last_os_error());
+                    }
+                }
+                Ok(())
+            });
         }
-        let status = child.wait()?;
-        let stdout = stdout.join().unwrap_or_default();
-        let stderr = String::from_utf8_lossy(&stderr.join().unwrap_or_default()).into_owned();
-        match ended {
-            Ok(true) => Ok(Output { status, stdout, stderr }),
-            Ok(false) => Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                format!("{program} took longer than {timeout:?}"),
-            )),
-            Err(error) => Err(error),
-        }
-    })
-}
-
-/// Runs a program and takes failure as an error that quotes its last words.
-pub fn run_ok(program: &str, args: &[&str], stdin: &[u8], timeout: Duration) -> io::Result<Output> {
-    let output = run(program, args, stdin, timeout)?;
-    if output.status.success() {
-        return Ok(output);
     }
-    let said: String = output.stderr.trim().chars().take(500).collect();
-    Err(io::Error::other(format!("{program} {} ended with {}: {said}", args.join(" "), output.status)))
+    let work = async {
+        let mut child = command.spawn()?;
+        let mut input = child.stdin.take();
+        let feed = async {
+            if let Some(mut pipe) = input.take() {
+                // A program may end without reading its input; its exit code then tells more than the broken pipe.
+                let _ = pipe.write_all(stdin).await;
+            }
+        };
+        let (_, output) = tokio::join!(feed, child.wait_with_output());
+        output
+    };
+    let output = tokio::time::timeout(patience, work)
+        .await
+        .map_err(|_| HostError::transient(format!("{program} took longer than {patience:?}")))?
+        .map_err(failed)?;
+    Ok(Output { code: output.status.code(), stdout: output.stdout, stderr: output.stderr })
 }
 
-fn drain(from: Option<&mut impl Read>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if let Some(from) = from {
-        let _ = from.read_to_end(&mut bytes);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Fault;
+    use std::os::fd::AsFd;
+
+    #[tokio::test]
+    async fn a_program_gets_its_input_and_says_how_it_ended() {
+        let output = run("sh", &["-c", "cat; echo bad >&2; exit 3"], b"hello").await.unwrap();
+        assert_eq!((output.code, &*output.stdout), (Some(3), &b"hello"[..]));
+        assert_eq!(output.complaint(), "bad");
     }
-    bytes
-}
 
-fn wait_until_ended(child: &std::process::Child, timeout: Duration) -> io::Result<bool> {
-    let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return Ok(true) };
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    let limit = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
-    loop {
-        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit)) {
-            Ok(ready) => return Ok(ready > 0),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
+    #[tokio::test]
+    async fn a_program_that_outstays_its_limit_is_an_error() {
+        let error = run_within("sleep", &["60"], b"", Duration::from_millis(50)).await.unwrap_err();
+        assert_eq!(error.fault, Fault::Transient);
+    }
+
+    #[tokio::test]
+    async fn only_the_named_descriptors_are_inherited() {
+        let (given, kept) =
+            (std::fs::File::open("/dev/null").unwrap(), std::fs::File::open("/dev/null").unwrap());
+        let test = format!("test -e /dev/fd/{} && test ! -e /dev/fd/{}", given.as_raw_fd(), kept.as_raw_fd());
+        let output = spawn_detached("sh", &["-c", &test], b"", &[given.as_fd()]).await.unwrap();
+        assert!(output.success(), "{}", output.complaint());
     }
 }

@@ -89,7 +89,7 @@ fn legacy(cloud: &CloudTag, action: &str) -> io::Result<()> {
         let run = |verb: &str| {
             let mut args = vec!["-w", "5", verb];
             args.extend(rule);
-            exec::run("iptables-legacy", &args, &[], PATIENCE)
+            exec::blocking::run("iptables-legacy", &args, &[], PATIENCE)
         };
         let standing = match run("-C") {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

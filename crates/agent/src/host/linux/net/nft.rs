@@ -81,7 +81,7 @@ pub struct RuleRef {
 
 /// Runs the `nft` program in the calling thread's namespace. All of `text` takes effect, or nothing.
 pub fn load(text: &str) -> io::Result<()> {
-    exec::run_ok("nft", &["-f", "-"], text.as_bytes(), Duration::from_secs(30)).map(drop)
+    exec::blocking::run_ok("nft", &["-f", "-"], text.as_bytes(), Duration::from_secs(30)).map(drop)
 }
 
 #[derive(Debug)]
