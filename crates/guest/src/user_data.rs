@@ -57,12 +57,9 @@ pub fn run_once(imds: &mut Imds, instance: &str) {
     if report("user data", files::write(&begun, b"", files::PRIVATE)).is_none() {
         return;
     }
-    match Format::of(&data) {
-        Format::Gzip => match report("user data is not gzip after all", unpack(&data)) {
-            Some(data) => consider(&data, instance),
-            None => {}
-        },
-        _ => consider(&data, instance),
+    let data = if Format::of(&data) == Format::Gzip { unpack(&data) } else { Ok(data) };
+    if let Some(data) = report("user data looks like gzip and is not", data) {
+        consider(&data, instance);
     }
 }
 
