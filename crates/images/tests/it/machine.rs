@@ -14,7 +14,7 @@ use images::{Boot, Image};
 use crate::scene::run;
 
 /// Far more than a boot takes, because CI's processors are shared.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 pub struct Machine {
     qemu: Child,

@@ -33,7 +33,7 @@ fn a_first_boot_logs_in_grows_the_disk_and_runs_user_data_once_as_root() {
         &first,
         "root",
         "ed25519",
-        "readlink -f /dev/disk/by-id/virtio-vol0123456789abcdef0 /dev/xvda",
+        "cd /dev/disk/by-id; readlink -f virtio-vol0123456789abcdef0; readlink -f /dev/xvda",
     );
     assert_eq!(serial.trim(), "/dev/vda\n/dev/vda");
     let key = fingerprint(&first.console());
@@ -58,7 +58,7 @@ fn a_first_boot_logs_in_grows_the_disk_and_runs_user_data_once_as_root() {
     assert_ne!(fingerprint(&other.console()), key);
     assert_eq!(scene.ssh(&other, "ec2-user", "rsa", "sudo cat /root/ran").trim(), "root\nroot");
     assert_ne!(scene.ssh(&other, "root", "rsa", "cat /etc/machine-id"), machine_id);
-    scene.ssh(&other, "ec2-user", "rsa", "sudo poweroff");
+    scene.ssh_and_lose(&other, "ec2-user", "rsa", "sudo poweroff");
     other.wait_for_end();
 }
 
@@ -87,7 +87,7 @@ fn files_travel_by_sftp_and_zipped_user_data_runs_while_cloud_config_is_named_an
     }
     scene.imds.set("meta-data/instance-id", "i-00000000000000003");
     scene.imds.set("user-data", "#cloud-config\npackages: [nginx]\n");
-    scene.ssh(&machine, "root", "ed25519", "reboot");
+    scene.ssh_and_lose(&machine, "root", "ed25519", "reboot");
     machine.wait_for_end();
     let machine = scene.boot(&disk);
     assert!(

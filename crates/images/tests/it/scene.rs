@@ -110,11 +110,21 @@ impl Scene {
 
     /// Runs a command over ssh; the output on success.
     pub fn ssh(&self, machine: &Machine, login: &str, key: &str, command: &str) -> String {
+        said("ssh", self.run_ssh(machine, login, key, command))
+    }
+
+    /// Runs a command that ends the machine, so that the connection may or may not end well.
+    pub fn ssh_and_lose(&self, machine: &Machine, login: &str, key: &str, command: &str) {
+        self.run_ssh(machine, login, key, command);
+    }
+
+    fn run_ssh(&self, machine: &Machine, login: &str, key: &str, command: &str) -> Output {
+        let port = machine.port.to_string();
         let output = Command::new("ssh")
             .args(self.options(key))
-            .args(["-p", &machine.port.to_string(), "-l", login, "127.0.0.1", command])
+            .args(["-p", &port, "-l", login, "127.0.0.1", command])
             .output();
-        said("ssh", output.expect("ssh is missing: install openssh-client"))
+        output.expect("ssh is missing: install openssh-client")
     }
 
     pub fn options(&self, key: &str) -> Vec<String> {
