@@ -66,10 +66,12 @@ pub fn run_once(imds: &mut Imds, instance: &str) {
 fn consider(data: &[u8], instance: &str) {
     match Format::of(data) {
         Format::Empty => {}
-        Format::Script => drop(report("cannot run user data", run(data, instance))),
+        Format::Script => {
+            report("cannot run user data", run(data, instance));
+        }
         Format::Gzip => say("user data is gzip inside gzip; nano leaves it alone"),
         Format::Unsupported(what) => {
-            say(&format!("user data is {what}; nano runs scripts only (#!) and leaves it alone"))
+            say(&format!("user data is {what}; nano runs scripts only (#!) and leaves it alone"));
         }
     }
 }
