@@ -6,6 +6,7 @@
 
 pub mod defaults;
 pub mod errors;
+pub mod network_interface;
 pub mod noun;
 
 use control::{Schema, Service};
