@@ -6,8 +6,10 @@
 
 pub mod defaults;
 pub mod errors;
+pub mod instance;
 pub mod network_interface;
 pub mod noun;
+pub mod volume;
 
 use control::{Schema, Service};
 
@@ -41,5 +43,7 @@ pub fn schema(schema: &mut Schema) {
 pub fn service() -> Service {
     let mut service = Service::new(&api_ec2::SERVICE);
     service.prelude(defaults::ensure);
+    instance::register(&mut service);
+    volume::register(&mut service);
     service
 }
