@@ -88,7 +88,7 @@ fn region_of(cloud: &Cloud, has: impl Fn(&control::Tables, &Region) -> bool) -> 
 
 fn volume_gone(txn: &mut Txn<'_>, region: &Region, id: VolumeId) -> Result<()> {
     if txn.get::<Volume>(region, &id).is_some_and(|volume| volume.deleting) {
-        txn.remove::<Volume>(region, &id);
+        txn.delete::<Volume>(region, &id);
     }
     Ok(())
 }
@@ -152,7 +152,7 @@ fn part_from(txn: &mut Txn<'_>, region: &Region, instance: &mut Instance) {
             for address in &interface.addresses {
                 txn.release(region, &private_claim(interface.subnet, address.address));
             }
-            txn.remove::<NetworkInterface>(region, &id);
+            txn.delete::<NetworkInterface>(region, &id);
         } else {
             interface.attachment = None;
             txn.put(region, interface);

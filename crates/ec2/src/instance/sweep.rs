@@ -46,7 +46,7 @@ async fn sweep<R: Record>(cloud: &Arc<Cloud>, over: fn(&R, Timestamp) -> bool) -
             .transact(Mode::Shared, |txn| {
                 for (region, id) in batch {
                     if txn.get::<R>(region, id).is_some_and(|record| over(&record, now)) {
-                        txn.remove::<R>(region, id);
+                        txn.delete::<R>(region, id);
                     }
                 }
                 Ok(())
