@@ -221,6 +221,12 @@ impl Disk {
     }
 }
 
+/// Makes an empty medium a store, durably, and lets go of it.
+pub(super) fn create(name: &Path, options: Options, medium: &Medium) -> Result<(), OpenError> {
+    let database = open_database(name, options, medium)?;
+    ensure_format(name, &database).map(|_| ())
+}
+
 /// What filling a write transaction came to.
 pub(super) enum Filled<T> {
     Changed(T),
@@ -235,7 +241,8 @@ fn begin_write(database: &Database) -> Result<WriteTransaction, DiskError> {
     Ok(txn)
 }
 
-/// A durable transaction that changes nothing but rewrites the header.
+/// A durable transaction that changes nothing but rewrites the header. (redb's open happens to write it as well; that
+/// is not promised.)
 fn seal(database: &Database, head: Revision) -> Result<(), DiskError> {
     let txn = begin_write(database)?;
     txn.open_table(META)?.insert(META_HEAD, head)?;

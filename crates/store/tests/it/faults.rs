@@ -55,6 +55,7 @@ async fn wherever_a_commit_fails_its_answer_is_true_and_the_next_one_works() {
                 Err(CommitError::Unavailable { outcome: Outcome::Unknown, .. }) => None,
                 other => panic!("{context}: {other:?}"),
             };
+            assert!(count > 1 || fourth.is_some(), "{context}: one failure leaves no doubt");
             *outcomes.entry(fourth).or_insert(0) += 1;
             if let Some(fourth) = fourth {
                 // A file that could not be reopened is opened by the next commit.
@@ -85,7 +86,7 @@ async fn wherever_a_commit_fails_its_answer_is_true_and_the_next_one_works() {
         }
     }
     println!("{outcomes:?}");
-    assert!(outcomes[&Some(false)] > 20, "{outcomes:?}");
+    assert_eq!(outcomes.len(), 3, "not every kind of outcome was met: {outcomes:?}");
 }
 
 #[tokio::test]

@@ -1,0 +1,86 @@
+//! KVM or TCG, settled by running a guest: a `/dev/kvm` that opens may still not work.
+//!
+//! The probe boots a cached image's kernel with plan's tiny initrd and believes only the token that comes out. Its verdict is
+//! kept in a file for as long as the host's kernel and QEMU stay the same.
+
+use super::home::replace;
+use super::image::any_kernel;
+use crate::host::Result;
+use crate::host::linux::exec;
+use plan::machine::{Accelerator, probe};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How the accelerator is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccelPolicy {
+    /// KVM if a guest runs under it here, else TCG.
+    Probe,
+    Kvm,
+    Tcg,
+}
+
+/// A guest that works has spoken long before.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Verdict {
+    /// The host's kernel and QEMU that it holds for.
+    of: String,
+    kvm: bool,
+}
+
+/// The accelerator for this host.
+pub(super) async fn choose(
+    policy: AccelPolicy,
+    qemu: &str,
+    images: &Path,
+    cache: &Path,
+) -> Result<Accelerator> {
+    match policy {
+        AccelPolicy::Kvm => return Ok(Accelerator::Kvm),
+        AccelPolicy::Tcg => return Ok(Accelerator::Tcg),
+        AccelPolicy::Probe => {}
+    }
+    if fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
+        return Ok(Accelerator::Tcg);
+    }
+    let of = versions(qemu).await?;
+    let known = fs::read(cache).ok().and_then(|text| serde_json::from_slice::<Verdict>(&text).ok());
+    if let Some(verdict) = known.filter(|verdict| verdict.of == of) {
+        return Ok(if verdict.kvm { Accelerator::Kvm } else { Accelerator::Tcg });
+    }
+    let Some(kernel) = any_kernel(images) else {
+        tracing::warn!("no cached image has a kernel to try KVM with; machines run under TCG");
+        return Ok(Accelerator::Tcg);
+    };
+    let kvm = runs_a_guest(Accelerator::Kvm, qemu, &kernel, cache).await;
+    tracing::info!(kvm, "tried a guest under KVM");
+    let verdict = Verdict { of, kvm };
+    let kept =
+        serde_json::to_vec(&verdict).map_err(std::io::Error::from).and_then(|text| replace(cache, &text));
+    if let Err(error) = kept {
+        tracing::warn!(%error, "the accelerator's verdict could not be kept");
+    }
+    Ok(if kvm { Accelerator::Kvm } else { Accelerator::Tcg })
+}
+
+/// Whether a guest prints the token under this accelerator.
+pub async fn runs_a_guest(accelerator: Accelerator, qemu: &str, kernel: &Path, cache: &Path) -> bool {
+    let initrd: PathBuf = cache.with_extension("initrd");
+    if replace(&initrd, &probe::initrd()).is_err() {
+        return false;
+    }
+    let args = probe::arguments(accelerator, &kernel.to_string_lossy(), &initrd.to_string_lossy());
+    let output = exec::run_within(qemu, &args, b"", PATIENCE).await;
+    let _ = fs::remove_file(&initrd);
+    output.is_ok_and(|o| o.stdout.windows(probe::TOKEN.len()).any(|w| w == probe::TOKEN))
+}
+
+async fn versions(qemu: &str) -> Result<String> {
+    let kernel = fs::read_to_string("/proc/version").unwrap_or_default();
+    let output = exec::run(qemu, &["--version"], b"").await?;
+    Ok(format!("{} / {}", kernel.trim(), String::from_utf8_lossy(&output.stdout).trim()))
+}

@@ -1,0 +1,181 @@
+//! A machine's own directory: `<state>/<instance>/`, root's, closed to all others.
+//!
+//! ```text
+//! uid          the machine's user id; it is the machine's until the directory goes
+//! lock         locked by keeper and QEMU for as long as they live
+//! monitor.sock QEMU's monitor
+//! disks        the disks that were given to the machine's user, one path a line
+//! console/     the keeper's files, owned by the machine's user
+//! root/        where the sandbox mounts its root; empty as the host sees it
+//! ```
+
+use super::keeper;
+use model::{InstanceId, Timestamp};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+
+pub(super) const LOCK: &str = "lock";
+pub(super) const MONITOR: &str = "monitor.sock";
+pub(super) const CONSOLE: &str = "console";
+pub(super) const ROOT: &str = "root";
+pub(super) const UID: &str = "uid";
+const DISKS: &str = "disks";
+
+/// A machine's directory, there or not.
+#[derive(Debug, Clone)]
+pub(super) struct Home(PathBuf);
+
+impl Home {
+    pub fn of(state_dir: &Path, instance: InstanceId) -> Self {
+        Self(state_dir.join(instance.to_string()))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn make(&self) -> io::Result<()> {
+        private_directory(&self.0)
+    }
+
+    pub fn uid(&self) -> io::Result<Option<u32>> {
+        match fs::read_to_string(self.0.join(UID)) {
+            Ok(text) => {
+                text.trim().parse().map(Some).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    pub fn set_uid(&self, uid: u32) -> io::Result<()> {
+        replace(&self.0.join(UID), uid.to_string().as_bytes())
+    }
+
+    /// Whether some process of the machine lives: it holds the lock.
+    pub fn alive(&self) -> io::Result<bool> {
+        use rustix::fs::FlockOperation::NonBlockingLockShared;
+        let lock = match File::open(self.0.join(LOCK)) {
+            Ok(lock) => lock,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        match rustix::fs::flock(&lock, NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Gives the disks to the machine's user, after noting which they are.
+    pub fn lend(&self, disks: &[PathBuf], uid: u32) -> io::Result<()> {
+        self.take_back()?;
+        let mut list = Vec::new();
+        for disk in disks {
+            list.extend_from_slice(disk.as_os_str().as_encoded_bytes());
+            list.push(b'\n');
+        }
+        replace(&self.0.join(DISKS), &list)?;
+        disks.iter().try_for_each(|disk| chown(disk, Some(uid), Some(uid)))
+    }
+
+    /// Gives the disks back to root. Disks that are gone need nothing, and disks that another machine has by now stay.
+    pub fn take_back(&self) -> io::Result<()> {
+        use std::os::unix::ffi::OsStrExt;
+        let list = match fs::read(self.0.join(DISKS)) {
+            Ok(list) => list,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        let uid = self.uid()?;
+        for name in list.split(|b| *b == b'\n').filter(|name| !name.is_empty()) {
+            let path = Path::new(std::ffi::OsStr::from_bytes(name));
+            match fs::symlink_metadata(path) {
+                Ok(found) if Some(found.uid()) == uid => chown(path, Some(0), Some(0))?,
+                _ => {}
+            }
+        }
+        fs::remove_file(self.0.join(DISKS))
+    }
+
+    /// The last `limit` bytes of the serial console, and when it was last written.
+    pub fn console(&self, limit: usize) -> io::Result<(Vec<u8>, Option<Timestamp>)> {
+        let (text, at) = self.tail(keeper::CONSOLE, limit)?;
+        Ok((text, at))
+    }
+
+    /// What QEMU last complained of.
+    pub fn log(&self) -> String {
+        let text = self.tail(keeper::LOG, 4096).map(|(text, _)| text).unwrap_or_default();
+        String::from_utf8_lossy(&text).trim().to_owned()
+    }
+
+    /// How the last process ended, as the keeper noted.
+    pub fn exit(&self) -> Option<String> {
+        fs::read_to_string(self.0.join(CONSOLE).join(keeper::EXIT)).ok()
+    }
+
+    fn tail(&self, names: [&str; 2], limit: usize) -> io::Result<(Vec<u8>, Option<Timestamp>)> {
+        let directory = self.0.join(CONSOLE);
+        let open = |name: &str| match fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(directory.join(name))
+        {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        };
+        // The keeper may move the newer file over the older one between the two openings; then the same file is opened
+        // twice, and another look settles it.
+        for _ in 0..8 {
+            let (newer, older) = (open(names[0])?, open(names[1])?);
+            let (newer_meta, older_meta) = (meta(newer.as_ref())?, meta(older.as_ref())?);
+            let same = |a: &Option<fs::Metadata>, b: &Option<fs::Metadata>| match (a, b) {
+                (Some(a), Some(b)) => a.ino() == b.ino() && a.dev() == b.dev(),
+                _ => false,
+            };
+            if same(&newer_meta, &older_meta) {
+                continue;
+            }
+            let at = newer_meta.filter(|m| m.size() > 0).or(older_meta).filter(|m| m.size() > 0);
+            let at = at.map(|m| Timestamp::from_millis(m.mtime() * 1000 + m.mtime_nsec() / 1_000_000));
+            let mut text = Vec::new();
+            for file in [older, newer].into_iter().flatten() {
+                file.take(keeper::CONSOLE_LIMIT).read_to_end(&mut text)?;
+            }
+            let from = text.len().saturating_sub(limit);
+            return Ok((text.split_off(from), at));
+        }
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, "the console is written faster than it can be read"))
+    }
+
+    /// Removes all of it.
+    pub fn remove(&self) -> io::Result<()> {
+        match fs::remove_dir_all(&self.0) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn meta(file: Option<&File>) -> io::Result<Option<fs::Metadata>> {
+    file.map(File::metadata).transpose()
+}
+
+/// Makes a directory that only its owner may enter, with its parents.
+pub fn private_directory(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Replaces a file so that a crash leaves the old or the new one, whole.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let tmp = path.with_extension("tmp");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&tmp)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&tmp, path)?;
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}

@@ -1,0 +1,419 @@
+//! Machines as QEMU processes, one each, which outlive every process of ours.
+//!
+//! ```text
+//! start:  sweep leftovers ► accelerator ► disks' owners ► control group ► launcher ─► monitor greets
+//! end:    monitor `quit`, else SIGKILL ► keeper has written the console ► sweep
+//! sweep:  kill what runs as the machine's user or in its group ► remove group, socket ► disks back to root
+//! ```
+//! Invariants: what lives is asked of the kernel and of QEMU (a socket that accepts, a lock that is held, a group that holds
+//! processes), never read from a file that a crash could leave behind; so every step may be repeated after a crash between any
+//! two. At most one process per instance: the launcher takes the machine's lock before anything else. A machine's files and
+//! user id are its own until [`Vmm::forget`].
+//!
+//! A guest that powers off is [`MachineState::PoweredOff`] until [`Vmm::end`], whether or not an agent was there to see it; a
+//! guest that resets boots again in place; a panicking guest does what its own kernel is set to do, as on EC2. A disk that the
+//! host has no room for pauses its guest; every [`RESUME_EVERY`] the agent lets it try again.
+//! Callers: the host loop, through [`Vmm`]. The process's sandbox is described in [`launcher`], its command line in
+//! [`plan::machine`].
+//! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
+
+pub mod accel;
+pub mod cgroup;
+mod home;
+pub(super) mod image;
+#[allow(unsafe_code, reason = "waits for its child")]
+mod keeper;
+#[allow(unsafe_code, reason = "forks and changes what this process is")]
+pub mod launcher;
+mod monitor;
+mod processes;
+mod start;
+mod uids;
+
+pub use accel::AccelPolicy;
+pub use home::private_directory;
+
+use crate::host::{HostError, MachineSpec, MachineState, Result, Tap, Vmm};
+use home::Home;
+use model::host::Architecture;
+use model::{CloudTag, InstanceId, Timestamp};
+use monitor::{Monitor, MonitorError, Notice};
+use parking_lot::Mutex;
+use plan::machine::qmp::{Command, Status};
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How often a guest that waits for room on the host's disk is let go on.
+pub const RESUME_EVERY: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone)]
+pub struct LinuxVmmConfig {
+    pub cloud: CloudTag,
+    /// Where the machines' own directories lie.
+    pub state_dir: PathBuf,
+    /// The host's image cache.
+    pub images_dir: PathBuf,
+    pub accel: AccelPolicy,
+    /// Where the accelerator's verdict is kept.
+    pub probe_cache: PathBuf,
+    /// The QEMU program of each architecture that this host runs, as an absolute path.
+    pub qemu: Vec<(Architecture, String)>,
+    pub launcher: Launcher,
+}
+
+/// The program whose main is [`launcher::main`], with the arguments that make it so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launcher {
+    pub program: String,
+    pub arguments: Vec<String>,
+}
+
+impl Launcher {
+    /// This very program, started with `vm-exec`; also when its file has been replaced since.
+    pub fn this_program() -> Self {
+        Self { program: "/proc/self/exe".into(), arguments: vec!["vm-exec".into()] }
+    }
+}
+
+/// The QEMU programs as Debian installs them.
+pub fn default_qemu() -> Vec<(Architecture, String)> {
+    vec![(Architecture::X86_64, "/usr/bin/qemu-system-x86_64".into())]
+}
+
+/// The driver. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct LinuxVmm(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: LinuxVmmConfig,
+    cgroups: cgroup::Cgroups,
+    /// Serialises what changes a machine, per instance.
+    gates: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
+    monitors: tokio::sync::Mutex<HashMap<InstanceId, Arc<Monitor>>>,
+    assigning: Mutex<()>,
+    probing: tokio::sync::Mutex<()>,
+    changes: mpsc::UnboundedSender<InstanceId>,
+    changed: tokio::sync::Mutex<mpsc::UnboundedReceiver<InstanceId>>,
+}
+
+impl LinuxVmm {
+    /// Opens the driver and takes up the machines that run already.
+    pub async fn open(config: LinuxVmmConfig) -> Result<Self> {
+        private_directory(&config.state_dir).map_err(|e| {
+            HostError::transient(format!("making {}", config.state_dir.display())).caused_by(e)
+        })?;
+        let hierarchy = cgroup::Hierarchy::detect().ok_or_else(|| {
+            HostError::permanent("no control groups with the memory controller are mounted")
+        })?;
+        let cgroups = cgroup::Cgroups::of(&config.cloud, hierarchy);
+        let (changes, changed) = mpsc::unbounded_channel();
+        let vmm = Self(Arc::new(Inner {
+            config,
+            cgroups,
+            gates: Mutex::default(),
+            monitors: tokio::sync::Mutex::default(),
+            assigning: Mutex::default(),
+            probing: tokio::sync::Mutex::default(),
+            changes,
+            changed: tokio::sync::Mutex::new(changed),
+        }));
+        for instance in vmm.0.known()? {
+            // One that does not answer now is asked again when somebody wants to know.
+            if let Err(error) = vmm.0.monitor(instance).await {
+                tracing::warn!(%instance, %error, "a running machine does not answer yet");
+            }
+        }
+        Ok(vmm)
+    }
+
+    /// How the machine's last process ended (`code N`, `signal N`), for a log line or a crash's detail.
+    pub fn last_exit(&self, instance: InstanceId) -> Option<String> {
+        self.0.home(instance).exit()
+    }
+
+    /// Ends every machine of this cloud on this host, those included that only their control group still knows, and
+    /// removes all that they had.
+    pub async fn purge(&self) -> Result<()> {
+        let mut instances = self.0.known()?;
+        instances.extend(self.0.cgroups.instances());
+        instances.sort();
+        instances.dedup();
+        for instance in instances {
+            self.forget(instance).await?;
+        }
+        let state = &self.0.config.state_dir;
+        self.0
+            .cgroups
+            .remove_all()
+            .and_then(|()| match fs::remove_dir_all(state) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+                _ => Ok(()),
+            })
+            .map_err(|e| HostError::transient("removing what the cloud's machines left").caused_by(e))
+    }
+}
+
+impl Inner {
+    fn home(&self, instance: InstanceId) -> Home {
+        Home::of(&self.config.state_dir, instance)
+    }
+
+    /// Every machine that has a directory.
+    fn known(&self) -> Result<Vec<InstanceId>> {
+        let failed = |e: io::Error| HostError::transient("listing the machines").caused_by(e);
+        let mut known = Vec::new();
+        for entry in fs::read_dir(&self.config.state_dir).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            known.extend(name.to_str().and_then(|n| InstanceId::parse(n).ok()));
+        }
+        known.sort();
+        Ok(known)
+    }
+
+    fn gate(&self, instance: InstanceId) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(self.gates.lock().entry(instance).or_default())
+    }
+
+    /// The connection to the machine's process; none when there is no process.
+    async fn monitor(self: &Arc<Self>, instance: InstanceId) -> Result<Option<Arc<Monitor>>> {
+        if let Some(known) = self.monitors.lock().await.get(&instance)
+            && known.open()
+        {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let inner = Arc::downgrade(self);
+        let connected = Monitor::connect(self.home(instance).path(), move |notice| {
+            if let Some(inner) = inner.upgrade() {
+                inner.noticed(instance, notice);
+            }
+        })
+        .await;
+        let mut monitors = self.monitors.lock().await;
+        if let Some(known) = monitors.get(&instance)
+            && known.open()
+        {
+            // Somebody else was faster; a monitor speaks with one at a time.
+            return Ok(Some(Arc::clone(known)));
+        }
+        match connected {
+            Ok(Some(monitor)) => {
+                let monitor = Arc::new(monitor);
+                monitors.insert(instance, Arc::clone(&monitor));
+                drop(monitors);
+                // What happened while nobody listened.
+                if matches!(monitor.status().await, Ok(Status::OutOfSpace)) {
+                    self.noticed(instance, Notice::OutOfSpace);
+                }
+                Ok(Some(monitor))
+            }
+            Ok(None) | Err(MonitorError::Gone) => {
+                monitors.remove(&instance);
+                Ok(None)
+            }
+            Err(e) => Err(HostError::transient(format!("{instance}: its state is not known")).caused_by(e)),
+        }
+    }
+
+    fn noticed(self: &Arc<Self>, instance: InstanceId, notice: Notice) {
+        // The receiver lives as long as this.
+        let _ = self.changes.send(instance);
+        if notice == Notice::OutOfSpace {
+            tracing::warn!(%instance, "the host has no room for a guest's write; the guest waits");
+            tokio::spawn(resume(Arc::downgrade(self), instance));
+        }
+    }
+
+    async fn require(self: &Arc<Self>, instance: InstanceId) -> Result<Arc<Monitor>> {
+        self.monitor(instance)
+            .await?
+            .ok_or_else(|| HostError::transient(format!("{instance} has no process")))
+    }
+
+    /// Kills whatever is left of the machine and undoes what was made for its process. Its own files stay.
+    async fn sweep(&self, instance: InstanceId) -> Result<()> {
+        let failed = |e: io::Error| HostError::transient(format!("tidying up after {instance}")).caused_by(e);
+        let home = self.home(instance);
+        let uid = home.uid().map_err(failed)?;
+        // Again and again: a process may have forked, or joined the group, while it was looked at.
+        for round in 0.. {
+            let mut pids = self.cgroups.processes(instance);
+            if let Some(uid) = uid {
+                pids.extend(processes::of_user(uid).map_err(failed)?);
+            }
+            let mut left = Vec::new();
+            for pid in pids {
+                left.extend(
+                    processes::hold(pid).map_err(failed)?.filter(|process| !processes::ended(process)),
+                );
+            }
+            if left.is_empty() {
+                break;
+            }
+            if round == 20 {
+                return Err(HostError::transient(format!("{instance}: its processes do not end")));
+            }
+            for process in &left {
+                processes::kill(process).map_err(failed)?;
+            }
+            for process in &left {
+                processes::wait(process, Duration::from_secs(1)).await;
+            }
+        }
+        self.monitors.lock().await.remove(&instance);
+        home.take_back().map_err(failed)?;
+        // The kernel empties the group a moment after its last process is gone.
+        let mut removed = self.cgroups.remove(instance);
+        for _ in 0..200 {
+            match &removed {
+                Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {}
+                _ => break,
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            removed = self.cgroups.remove(instance);
+        }
+        removed.map_err(failed)
+    }
+
+    async fn end(self: &Arc<Self>, instance: InstanceId) -> Result<()> {
+        let home = self.home(instance);
+        match self.monitor(instance).await {
+            Ok(Some(monitor)) => {
+                let process = processes::hold(monitor.pid).unwrap_or_default();
+                let asked = monitor.execute(Command::Quit).await;
+                if let Some(process) = process {
+                    let patience = if matches!(asked, Err(MonitorError::Silent)) { 0 } else { 5 };
+                    if !processes::wait(&process, Duration::from_secs(patience)).await {
+                        tracing::warn!(%instance, "the process does not end when asked; killing it");
+                    }
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%instance, %error, "killing a process that does not answer"),
+        }
+        // The keeper writes down the last words, unless QEMU hangs.
+        let patience = tokio::time::Instant::now() + Duration::from_secs(1);
+        while home.alive().unwrap_or(false) && tokio::time::Instant::now() < patience {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.sweep(instance).await
+    }
+}
+
+/// Lets a guest that waits for room go on, now and then, until it runs.
+async fn resume(inner: Weak<Inner>, instance: InstanceId) {
+    loop {
+        tokio::time::sleep(RESUME_EVERY).await;
+        let Some(inner) = inner.upgrade() else { return };
+        let Ok(Some(monitor)) = inner.monitor(instance).await else { return };
+        match monitor.status().await {
+            Ok(Status::OutOfSpace) => {}
+            // Running again (another of these was faster), off or gone.
+            _ => return,
+        }
+        if let Err(error) = monitor.execute(Command::Continue).await {
+            tracing::warn!(%instance, %error, "the guest could not be let go on");
+        }
+    }
+}
+
+impl Vmm for LinuxVmm {
+    async fn start(&self, spec: &MachineSpec, taps: Vec<Tap>) -> Result<()> {
+        let gate = self.0.gate(spec.instance);
+        let _alone = gate.lock().await;
+        start::start(&self.0, spec, taps).await
+    }
+
+    async fn state(&self, instance: InstanceId) -> Result<MachineState> {
+        for _ in 0..2 {
+            let Some(monitor) = self.0.monitor(instance).await? else { return Ok(MachineState::Absent) };
+            return match monitor.status().await {
+                Ok(Status::On | Status::OutOfSpace) => Ok(MachineState::Running),
+                Ok(Status::Off) => Ok(MachineState::PoweredOff),
+                // It ended meanwhile; a second look says so.
+                Err(MonitorError::Gone) => continue,
+                Err(e) => {
+                    Err(HostError::transient(format!("{instance}: its state is not known")).caused_by(e))
+                }
+            };
+        }
+        Err(HostError::transient(format!("{instance}: its process comes and goes")))
+    }
+
+    async fn machines(&self) -> Result<Vec<InstanceId>> {
+        let mut machines = Vec::new();
+        for instance in self.0.known()? {
+            // One that is silent has a process nonetheless.
+            if !matches!(self.0.monitor(instance).await, Ok(None)) {
+                machines.push(instance);
+            }
+        }
+        Ok(machines)
+    }
+
+    async fn press_power_button(&self, instance: InstanceId) -> Result<()> {
+        let monitor = self.0.require(instance).await?;
+        let pressed = monitor.execute(Command::PressPowerButton).await;
+        pressed
+            .map(drop)
+            .map_err(|e| HostError::transient(format!("{instance}: its power button")).caused_by(e))
+    }
+
+    async fn reset(&self, instance: InstanceId) -> Result<()> {
+        let gate = self.0.gate(instance);
+        let _alone = gate.lock().await;
+        let failed = |e: MonitorError| HostError::transient(format!("resetting {instance}")).caused_by(e);
+        let monitor = self.0.require(instance).await?;
+        monitor.execute(Command::Reset).await.map_err(failed)?;
+        // The reset takes effect after its answer, and until then a powered-off guest refuses to go on.
+        let end = tokio::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            match monitor.execute(Command::Continue).await {
+                Ok(_) => return Ok(()),
+                Err(MonitorError::Refused(_)) if tokio::time::Instant::now() < end => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(e) => return Err(failed(e)),
+            }
+        }
+    }
+
+    async fn end(&self, instance: InstanceId) -> Result<()> {
+        let gate = self.0.gate(instance);
+        let _alone = gate.lock().await;
+        self.0.end(instance).await
+    }
+
+    async fn forget(&self, instance: InstanceId) -> Result<()> {
+        let gate = self.0.gate(instance);
+        let _alone = gate.lock().await;
+        self.0.end(instance).await?;
+        self.0
+            .home(instance)
+            .remove()
+            .map_err(|e| HostError::transient(format!("forgetting {instance}")).caused_by(e))?;
+        self.0.gates.lock().remove(&instance);
+        Ok(())
+    }
+
+    async fn console(&self, instance: InstanceId, limit: usize) -> Result<(Vec<u8>, Option<Timestamp>)> {
+        self.0
+            .home(instance)
+            .console(limit)
+            .map_err(|e| HostError::transient(format!("reading the console of {instance}")).caused_by(e))
+    }
+
+    async fn changed(&self) -> InstanceId {
+        let mut changed = self.0.changed.lock().await;
+        match changed.recv().await {
+            Some(instance) => instance,
+            // This value holds a sender, so the channel stays open.
+            None => std::future::pending().await,
+        }
+    }
+}

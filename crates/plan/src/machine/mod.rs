@@ -1,0 +1,267 @@
+//! A machine as QEMU is told of it: the whole command line, a pure function of the spec.
+//!
+//! The process that gets this command line sees only what its sandbox holds (the agent's launcher builds it), at the
+//! fixed places named here: descriptors [`MONITOR_FD`], [`LOCK_FD`] and [`TAP_FD`] upwards, disks under `/disks`, kernel and
+//! initrd under `/boot`. Standard output is the serial console, standard error the log; both are pipes.
+//!
+//! Choices that the command line fixes:
+//! - A guest that powers off leaves a paused process behind (`shutdown=pause`), so that nobody misses it. A guest that
+//!   resets boots again in the same process. A guest kernel's panic is its own affair, as on EC2: there is no panic device,
+//!   so the machine hangs or reboots as the guest's `panic=` setting says.
+//! - Every device sits behind a PCIe root port of its own, and [`ROOT_PORTS`] are there from the start: PCIe devices can
+//!   only be plugged into ports that existed at boot. Disks and interfaces take the lowest ports, in device order.
+//! - A disk that has no room on the host stops the machine rather than failing the guest's write (`werror=enospc`); the
+//!   agent lets it go on once there is room. Other errors are the guest's to see. Flushes always reach the disk.
+//! - The firmware tables say what EC2's say, so stock cloud-init chooses its Ec2 data source; see [`smbios`].
+
+pub mod probe;
+pub mod qcow2;
+pub mod qmp;
+pub mod smbios;
+
+use model::host::{Architecture, Machine};
+use model::{InstanceId, Mac, NetworkInterfaceId, VolumeId};
+
+/// Where the process finds the listening socket of its monitor.
+pub const MONITOR_FD: i32 = 3;
+/// Where the process holds the lock that tells that it lives.
+pub const LOCK_FD: i32 = 4;
+/// Where the process finds the first of its interfaces.
+pub const TAP_FD: i32 = 5;
+/// How many PCIe root ports each machine has.
+pub const ROOT_PORTS: usize = 24;
+/// Where the process finds a kernel that is booted directly, and its initrd.
+pub const KERNEL: &str = "/boot/kernel";
+pub const INITRD: &str = "/boot/initrd";
+
+/// What executes the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accelerator {
+    Kvm,
+    Tcg,
+}
+
+/// A machine in all that its command line depends on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layout<'a> {
+    pub instance: InstanceId,
+    pub machine: &'a Machine,
+    pub accelerator: Accelerator,
+    pub boot: Boot<'a>,
+    /// In device order; the first boots when the firmware does the booting.
+    pub disks: Vec<Disk>,
+    /// In device order.
+    pub interfaces: Vec<Interface>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Boot<'a> {
+    /// The first disk's boot sector.
+    Firmware,
+    /// The kernel at [`KERNEL`], with the initrd at [`INITRD`] if the image has one.
+    Kernel { command_line: &'a str, initrd: Initrd },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Initrd {
+    Present,
+    Absent,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    pub volume: VolumeId,
+    pub cache: Cache,
+}
+
+/// How the host caches a disk. Either way a guest's flush reaches the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cache {
+    /// The host's page cache is passed by (`O_DIRECT`).
+    Direct,
+    /// Through the page cache, for file systems without `O_DIRECT`.
+    Buffered,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    pub interface: NetworkInterfaceId,
+    pub mac: Mac,
+    pub mtu: u16,
+}
+
+/// Why there is no command line for a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unbuildable {
+    /// More disks and interfaces than root ports.
+    TooManyDevices {
+        wanted: usize,
+    },
+    /// No command line is known for this architecture.
+    Architecture(Architecture),
+    NoVcpus,
+    NoMemory,
+}
+
+impl std::fmt::Display for Unbuildable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooManyDevices { wanted } => {
+                write!(f, "{wanted} disks and interfaces do not fit into {ROOT_PORTS} slots")
+            }
+            Self::Architecture(a) => write!(f, "machines of architecture {} do not run here", a.as_str()),
+            Self::NoVcpus => f.write_str("a machine needs a processor"),
+            Self::NoMemory => f.write_str("a machine needs memory"),
+        }
+    }
+}
+
+impl std::error::Error for Unbuildable {}
+
+/// Where the process finds a volume's disk.
+pub fn disk_path(volume: VolumeId) -> String {
+    format!("/disks/{volume}")
+}
+
+/// The serial number that a guest reads from a volume's disk: its id without the dash, 20 characters.
+pub fn disk_serial(volume: VolumeId) -> String {
+    volume.to_string().replace('-', "")
+}
+
+/// The arguments after the program's name.
+pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
+    let machine = layout.machine;
+    if machine.architecture != Architecture::X86_64 {
+        return Err(Unbuildable::Architecture(machine.architecture));
+    }
+    if machine.vcpus == 0 {
+        return Err(Unbuildable::NoVcpus);
+    }
+    if machine.memory.0 == 0 {
+        return Err(Unbuildable::NoMemory);
+    }
+    let wanted = layout.disks.len() + layout.interfaces.len();
+    if wanted > ROOT_PORTS {
+        return Err(Unbuildable::TooManyDevices { wanted });
+    }
+
+    let mut line = Line::default();
+    line.option("-name", format!("{},debug-threads=on", layout.instance));
+    line.flag("-nodefaults");
+    line.flag("-no-user-config");
+    line.option("-display", "none");
+    line.option("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+    line.option("-action", "reboot=reset,shutdown=pause,panic=none,watchdog=reset");
+    line.option("-machine", "q35,usb=off,vmport=off,smbus=off,dump-guest-core=off");
+    accelerator(&mut line, layout.accelerator);
+    line.option("-smp", format!("{0},sockets=1,cores={0},threads=1", machine.vcpus));
+    line.option("-m", format!("{}M", machine.memory.0));
+    line.option("-uuid", smbios::uuid(layout.instance));
+    for table in smbios::tables(layout.instance, &machine.instance_type) {
+        line.option("-smbios", table);
+    }
+    line.option("-rtc", "base=utc,clock=host");
+    line.option("-boot", "strict=on");
+
+    line.option("-chardev", format!("socket,id=monitor,fd={MONITOR_FD},server=on,wait=off"));
+    line.option("-mon", "chardev=monitor,mode=control");
+    line.option("-chardev", "stdio,id=console,signal=off");
+    line.option("-serial", "chardev:console");
+
+    for port in 0..ROOT_PORTS {
+        line.option(
+            "-device",
+            format!(
+                "pcie-root-port,id=port{port},bus=pcie.0,chassis={0},slot={0},addr=0x{1:x}",
+                port + 1,
+                port + 2
+            ),
+        );
+    }
+    line.option("-object", "rng-random,id=entropy,filename=/dev/urandom");
+    line.option("-device", "virtio-rng-pci,rng=entropy,bus=pcie.0,addr=0x1");
+
+    let mut port = 0;
+    for (index, disk) in layout.disks.iter().enumerate() {
+        for argument in disk_arguments(disk) {
+            line.option("-blockdev", argument);
+        }
+        let mut device = format!(
+            "virtio-blk-pci,id={0},drive={0}-image,serial={1},bus=port{port},werror=enospc,rerror=report",
+            disk.volume,
+            disk_serial(disk.volume)
+        );
+        if index == 0 && layout.boot == Boot::Firmware {
+            device.push_str(",bootindex=1");
+        }
+        line.option("-device", device);
+        port += 1;
+    }
+    for (index, interface) in layout.interfaces.iter().enumerate() {
+        let id = interface.interface;
+        line.option("-netdev", format!("tap,id={id}-tap,fd={}", TAP_FD + index as i32));
+        line.option(
+            "-device",
+            format!(
+                "virtio-net-pci,id={id},netdev={id}-tap,mac={},host_mtu={},romfile=,bus=port{port}",
+                interface.mac, interface.mtu
+            ),
+        );
+        port += 1;
+    }
+
+    if let Boot::Kernel { command_line, initrd } = &layout.boot {
+        line.option("-kernel", KERNEL);
+        if *initrd == Initrd::Present {
+            line.option("-initrd", INITRD);
+        }
+        line.option("-append", *command_line);
+    }
+    Ok(line.0)
+}
+
+fn accelerator(line: &mut Line, accelerator: Accelerator) {
+    match accelerator {
+        Accelerator::Kvm => {
+            line.option("-accel", "kvm");
+            line.option("-cpu", "host");
+        }
+        Accelerator::Tcg => {
+            // 128 MiB hold the translations of a booted distribution. Five-level paging costs a walk more on every miss.
+            line.option("-accel", "tcg,thread=multi,tb-size=128");
+            line.option("-cpu", "max,la57=off");
+        }
+    }
+}
+
+/// The nodes of one disk: its file, then the format on top, which the device names.
+fn disk_arguments(disk: &Disk) -> [String; 2] {
+    let volume = disk.volume;
+    let direct = match disk.cache {
+        Cache::Direct => "on",
+        Cache::Buffered => "off",
+    };
+    [
+        format!(
+            "driver=file,node-name={volume}-file,filename={},cache.direct={direct},cache.no-flush=off,discard=unmap,aio=threads",
+            disk_path(volume)
+        ),
+        format!(
+            "driver=qcow2,node-name={volume}-image,file={volume}-file,cache.direct={direct},cache.no-flush=off,discard=unmap"
+        ),
+    ]
+}
+
+#[derive(Default)]
+struct Line(Vec<String>);
+
+impl Line {
+    fn flag(&mut self, flag: &str) {
+        self.0.push(flag.to_owned());
+    }
+
+    fn option(&mut self, flag: &str, value: impl Into<String>) {
+        self.0.push(flag.to_owned());
+        self.0.push(value.into());
+    }
+}

@@ -1,0 +1,109 @@
+//! The few fields of a qcow2 header that decide what a sandbox must hold: the size and the backing file.
+//!
+//! Format: <https://www.qemu.org/docs/master/interop/qcow2.html>
+
+/// How much of a file's beginning [`parse`] wants to see: the header's cluster, in which the backing file's name lies.
+pub const HEADER_BYTES: usize = 64 << 10;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// As the guest sees it, in bytes.
+    pub size: u64,
+    pub backing_file: Option<String>,
+}
+
+/// Not a qcow2 file, or a damaged header, or one that keeps its data in a file of its own: no image of ours does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotQcow2;
+
+impl std::fmt::Display for NotQcow2 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("not a qcow2 file of this host's making, or its header is damaged")
+    }
+}
+
+/// The bit among the incompatible features that says: the data lies in another file.
+const EXTERNAL_DATA: u64 = 1 << 2;
+
+impl std::error::Error for NotQcow2 {}
+
+/// Reads the header at the beginning of a file.
+pub fn parse(bytes: &[u8]) -> Result<Header, NotQcow2> {
+    let version = be32(bytes, 4)?;
+    if bytes.get(..4) != Some(b"QFI\xfb") || !(2..=3).contains(&version) {
+        return Err(NotQcow2);
+    }
+    if version == 3 && be64(bytes, 72)? & EXTERNAL_DATA != 0 {
+        return Err(NotQcow2);
+    }
+    let (offset, length) = (be64(bytes, 8)?, be32(bytes, 16)?);
+    let backing_file = if offset == 0 {
+        None
+    } else {
+        let start = usize::try_from(offset).map_err(|_| NotQcow2)?;
+        let end = start.checked_add(length as usize).ok_or(NotQcow2)?;
+        let name = bytes.get(start..end).ok_or(NotQcow2)?;
+        Some(String::from_utf8(name.to_vec()).map_err(|_| NotQcow2)?)
+    };
+    Ok(Header { size: be64(bytes, 24)?, backing_file })
+}
+
+fn be32(bytes: &[u8], at: usize) -> Result<u32, NotQcow2> {
+    let field = bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).ok_or(NotQcow2)?;
+    Ok(u32::from_be_bytes(field))
+}
+
+fn be64(bytes: &[u8], at: usize) -> Result<u64, NotQcow2> {
+    let field = bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).ok_or(NotQcow2)?;
+    Ok(u64::from_be_bytes(field))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(backing: &str) -> Vec<u8> {
+        let mut bytes = vec![0; 512];
+        bytes[..4].copy_from_slice(b"QFI\xfb");
+        bytes[7] = 3;
+        if !backing.is_empty() {
+            bytes[8..16].copy_from_slice(&200u64.to_be_bytes());
+            bytes[16..20].copy_from_slice(&(backing.len() as u32).to_be_bytes());
+            bytes[200..200 + backing.len()].copy_from_slice(backing.as_bytes());
+        }
+        bytes[24..32].copy_from_slice(&(8u64 << 30).to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn size_and_backing_file_are_read() {
+        assert_eq!(parse(&header("")), Ok(Header { size: 8 << 30, backing_file: None }));
+        assert_eq!(
+            parse(&header("/images/a/disk.qcow2")).unwrap().backing_file.as_deref(),
+            Some("/images/a/disk.qcow2")
+        );
+    }
+
+    #[test]
+    fn a_name_that_lies_outside_the_file_is_refused() {
+        let mut bytes = header("/a");
+        bytes[8..16].copy_from_slice(&u64::MAX.to_be_bytes());
+        assert_eq!(parse(&bytes), Err(NotQcow2));
+        bytes[8..16].copy_from_slice(&511u64.to_be_bytes());
+        assert_eq!(parse(&bytes), Err(NotQcow2));
+    }
+
+    #[test]
+    fn data_in_another_file_is_refused() {
+        let mut bytes = header("");
+        bytes[79] = 4;
+        assert_eq!(parse(&bytes), Err(NotQcow2));
+    }
+
+    #[test]
+    fn what_is_no_qcow2_is_refused() {
+        assert_eq!(parse(b""), Err(NotQcow2));
+        assert_eq!(parse(&[0; 512]), Err(NotQcow2));
+        assert_eq!(parse(&header("")[..20]), Err(NotQcow2));
+    }
+}

@@ -1,0 +1,76 @@
+//! QEMU's command lines.
+
+use crate::golden;
+use model::host::{Architecture, Machine};
+use model::{InstanceId, Mac, MiB, NetworkInterfaceId, VolumeId};
+use plan::machine::{
+    Accelerator, Boot, Cache, Disk, Initrd, Interface, Layout, ROOT_PORTS, Unbuildable, arguments,
+};
+
+fn machine() -> Machine {
+    Machine {
+        instance_type: "t3.micro".into(),
+        architecture: Architecture::X86_64,
+        vcpus: 2,
+        memory: MiB(1024),
+        direct_kernel: None,
+    }
+}
+
+fn layout<'a>(machine: &'a Machine, accelerator: Accelerator, boot: Boot<'a>) -> Layout<'a> {
+    Layout {
+        instance: InstanceId::parse("i-0123456789abcdef0").unwrap(),
+        machine,
+        accelerator,
+        boot,
+        disks: vec![
+            Disk { volume: VolumeId::parse("vol-0123456789abcdef1").unwrap(), cache: Cache::Direct },
+            Disk { volume: VolumeId::parse("vol-0123456789abcdef2").unwrap(), cache: Cache::Buffered },
+        ],
+        interfaces: vec![Interface {
+            interface: NetworkInterfaceId::parse("eni-0123456789abcdef3").unwrap(),
+            mac: Mac([0x02, 0, 0, 0, 0, 0x0a]),
+            mtu: 1450,
+        }],
+    }
+}
+
+/// One option and its value a line, as a reader would write it.
+fn rendered(layout: &Layout<'_>) -> String {
+    let mut text = String::new();
+    for argument in arguments(layout).unwrap() {
+        let separator = if argument.starts_with('-') { "\n" } else { " " };
+        text.push_str(separator);
+        text.push_str(&argument);
+    }
+    text.trim_start().to_owned() + "\n"
+}
+
+#[test]
+fn a_machine_that_boots_its_disk_under_kvm() {
+    let machine = machine();
+    golden("machine-kvm-firmware.txt", &rendered(&layout(&machine, Accelerator::Kvm, Boot::Firmware)));
+}
+
+#[test]
+fn a_machine_that_boots_a_kernel_under_tcg() {
+    let machine = machine();
+    let boot = Boot::Kernel { command_line: "console=ttyS0 root=/dev/vda1, rw", initrd: Initrd::Present };
+    golden("machine-tcg-kernel.txt", &rendered(&layout(&machine, Accelerator::Tcg, boot)));
+}
+
+#[test]
+fn what_cannot_be_built_says_why() {
+    let mut machine = machine();
+    let mut crowded = layout(&machine, Accelerator::Tcg, Boot::Firmware);
+    crowded.disks = vec![crowded.disks[0].clone(); ROOT_PORTS];
+    assert_eq!(arguments(&crowded), Err(Unbuildable::TooManyDevices { wanted: ROOT_PORTS + 1 }));
+    machine.vcpus = 0;
+    assert_eq!(arguments(&layout(&machine, Accelerator::Tcg, Boot::Firmware)), Err(Unbuildable::NoVcpus));
+    machine.vcpus = 1;
+    machine.architecture = Architecture::Arm64;
+    assert_eq!(
+        arguments(&layout(&machine, Accelerator::Tcg, Boot::Firmware)),
+        Err(Unbuildable::Architecture(Architecture::Arm64))
+    );
+}
