@@ -47,7 +47,9 @@ pub async fn absorb(cloud: &Arc<Cloud>, observed: Observed) {
 fn log(observed: &Observed) {
     let key = observed.key;
     match &observed.body {
-        ObservedBody::Failing { reason } => tracing::warn!(%key, reason, "the host cannot apply an object yet"),
+        ObservedBody::Failing { reason } => {
+            tracing::warn!(%key, reason, "the host cannot apply an object yet")
+        }
         ObservedBody::Instance(InstancePhase::Unstartable { reason, .. }) => {
             tracing::error!(%key, reason, "an instance cannot be started");
         }
@@ -62,7 +64,8 @@ async fn take(cloud: &Arc<Cloud>, observed: &Observed) -> Result<()> {
     match observed.key {
         ObjectKey::Vpc(_) | ObjectKey::SecurityGroup(_) => Ok(()),
         ObjectKey::Instance(id) => {
-            let Some(region) = region_of(cloud, |tables, region| tables.get::<Instance>(region, &id).is_some())
+            let Some(region) =
+                region_of(cloud, |tables, region| tables.get::<Instance>(region, &id).is_some())
             else {
                 return Ok(());
             };

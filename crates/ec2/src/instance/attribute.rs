@@ -34,15 +34,19 @@ pub fn describe(
     tables: &Tables,
 ) -> Result<InstanceAttribute> {
     let instance = find::<Instance>(ctx, tables, &request.instance_id)?;
-    let mut answer =
-        InstanceAttribute { instance_id: Some(instance.instance.to_string()), ..InstanceAttribute::default() };
+    let mut answer = InstanceAttribute {
+        instance_id: Some(instance.instance.to_string()),
+        ..InstanceAttribute::default()
+    };
     match &request.attribute {
         Name::InstanceType => answer.instance_type = said(instance.instance_type.as_str()),
         Name::UserData => {
             let encoded = |data: &Blob| wire::Blob(data.as_slice().to_vec()).to_base64();
             answer.user_data = Some(AttributeValue { value: instance.user_data.as_ref().map(encoded) });
         }
-        Name::DisableApiTermination => answer.disable_api_termination = flag(instance.disable_api_termination),
+        Name::DisableApiTermination => {
+            answer.disable_api_termination = flag(instance.disable_api_termination)
+        }
         Name::DisableApiStop => answer.disable_api_stop = flag(instance.disable_api_stop),
         Name::InstanceInitiatedShutdownBehavior => {
             answer.instance_initiated_shutdown_behavior = said(match instance.shutdown_behavior {
@@ -138,7 +142,10 @@ fn parse(request: &ModifyInstanceAttributeRequest) -> Result<Change> {
             | Name::SriovNetSupport
             | Name::EnaSupport
             | Name::EnclaveOptions => {
-                return Err(invalid_parameter_value(format!("The attribute '{name}' cannot be modified.")));
+                return Err(invalid_parameter_value(format!(
+                    "The attribute '{}' cannot be modified.",
+                    name.as_str()
+                )));
             }
             Name::Other(other) => return Err(unknown(other)),
         });
@@ -246,13 +253,12 @@ pub fn modify(
         }
         Change::DeleteOnTermination(flags) => {
             for (device, value) in flags {
-                let mapping =
-                    instance.volumes.iter_mut().find(|v| v.device == device).ok_or_else(|| {
-                        client(
-                            "InvalidInstanceAttributeValue",
-                            format!("No device is currently mapped at {device}"),
-                        )
-                    })?;
+                let mapping = instance.volumes.iter_mut().find(|v| v.device == device).ok_or_else(|| {
+                    client(
+                        "InvalidInstanceAttributeValue",
+                        format!("No device is currently mapped at {device}"),
+                    )
+                })?;
                 mapping.delete_on_termination = value;
                 if let Some(volume) = txn.get::<Volume>(&ctx.region, &mapping.volume) {
                     let mut volume = (*volume).clone();
@@ -277,7 +283,10 @@ fn stopped(instance: &Instance, attribute: &str) -> Result<()> {
         | Phase::ShuttingDown
         | Phase::Terminated { .. } => Err(client(
             "IncorrectInstanceState",
-            format!("The instance '{}' must be stopped before its {attribute} is modified.", instance.instance),
+            format!(
+                "The instance '{}' must be stopped before its {attribute} is modified.",
+                instance.instance
+            ),
         )),
     }
 }
@@ -313,7 +322,10 @@ fn set_groups(
         if group.vpc != instance.vpc {
             return Err(client(
                 "InvalidParameter",
-                format!("Security group {id} and instance {} belong to different networks.", instance.instance),
+                format!(
+                    "Security group {id} and instance {} belong to different networks.",
+                    instance.instance
+                ),
             ));
         }
         if !chosen.contains(id) {
@@ -335,7 +347,10 @@ pub fn reset(
         Name::SourceDestCheck => source_dest_check(ctx, txn, &instance, true)?,
         Name::Kernel | Name::Ramdisk => return Err(errors::unbuilt(request.attribute.as_str())),
         other => {
-            return Err(invalid_parameter_value(format!("The attribute '{other}' cannot be reset.")));
+            return Err(invalid_parameter_value(format!(
+                "The attribute '{}' cannot be reset.",
+                other.as_str()
+            )));
         }
     }
     Ok(ResetInstanceAttributeResult::default())

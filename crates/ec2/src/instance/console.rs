@@ -18,7 +18,8 @@ pub async fn run(ctx: Context, request: GetConsoleOutputRequest) -> Result<GetCo
         find::<Instance>(&ctx, &tables, &request.instance_id)?.instance
     };
     let question = Request::ConsoleOutput { instance, limit: LIMIT };
-    let reply = ctx.cloud.host.request(question).await.map_err(|away| errors::unavailable(away.to_string()))?;
+    let reply =
+        ctx.cloud.host.request(question).await.map_err(|away| errors::unavailable(away.to_string()))?;
     let (output, at) = match reply {
         Reply::ConsoleOutput { text, at } => (Some(wire::Blob(text.as_slice().to_vec()).to_base64()), at),
         // It has not written anything, or its host has forgotten it.

@@ -5,13 +5,13 @@
 use super::{kind, names, render};
 use control::Tables;
 use model::host::{
-    AddressDesired, AttachmentDesired, DesiredBody, InstanceDesired, InterfaceDesired, Machine, ObjectKey, Power,
-    VolumeDesired,
+    AddressDesired, AttachmentDesired, DesiredBody, InstanceDesired, InterfaceDesired, Machine, ObjectKey,
+    Power, VolumeDesired,
 };
 use model::metadata::{Metadata, PublicKey};
 use model::record::image::Image;
 use model::record::instance::{Force, Instance, Phase};
-use model::record::network_interface::NetworkInterface;
+use model::record::network_interface::{NetworkInterface, PublicAddress};
 use model::record::volume::Volume;
 use model::record::vpc::{DhcpOptions, Subnet, Vpc};
 use model::{Region, SecurityGroupId, VpcId};
@@ -19,9 +19,9 @@ use model::{Region, SecurityGroupId, VpcId};
 /// The body of an object; `None`: the host should have nothing of it.
 pub fn object(tables: &Tables, region: &Region, key: ObjectKey) -> Option<DesiredBody> {
     match key {
-        ObjectKey::Vpc(id) => {
-            vpc_in_use(tables, region, id).then(|| crate::vpc::desired(tables, region, id))?.map(DesiredBody::Vpc)
-        }
+        ObjectKey::Vpc(id) => vpc_in_use(tables, region, id)
+            .then(|| crate::vpc::desired(tables, region, id))?
+            .map(DesiredBody::Vpc),
         ObjectKey::SecurityGroup(id) => group_in_use(tables, region, id)
             .then(|| crate::security_group::desired(tables, region, id))?
             .map(DesiredBody::SecurityGroup),
@@ -74,9 +74,8 @@ pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired>
         .filter(|image| image.direct_kernel)
         .and_then(|image| image.host_image.clone());
     let domain = domain(tables, region, instance.vpc);
-    let interfaces = render::interfaces(tables, instance)
-        .filter_map(|n| interface(tables, region, n, &domain))
-        .collect();
+    let interfaces =
+        render::interfaces(tables, instance).filter_map(|n| interface(tables, region, n, &domain)).collect();
     Some(InstanceDesired {
         instance: instance.instance,
         account: instance.account,
@@ -103,9 +102,8 @@ pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired>
 
 /// The domain that the VPC's DHCP options hand out.
 fn domain(tables: &Tables, region: &Region, vpc: VpcId) -> String {
-    let options = tables
-        .get::<Vpc>(region, &vpc)
-        .and_then(|vpc| tables.get::<DhcpOptions>(region, &vpc.dhcp_options));
+    let options =
+        tables.get::<Vpc>(region, &vpc).and_then(|vpc| tables.get::<DhcpOptions>(region, &vpc.dhcp_options));
     let named = options.and_then(|options| {
         let (_, values) = options.configuration.iter().find(|(name, _)| name == "domain-name")?;
         values.first().cloned()
@@ -129,7 +127,10 @@ fn interface(
         addresses: interface
             .addresses
             .iter()
-            .map(|a| AddressDesired { private: a.address, public: a.public.as_ref().map(|p| p.address()) })
+            .map(|a| AddressDesired {
+                private: a.address,
+                public: a.public.as_ref().map(PublicAddress::address),
+            })
             .collect(),
         security_groups: interface.groups.clone(),
         source_dest_check: interface.source_dest_check,

@@ -8,7 +8,7 @@ use control::Tables;
 use control::filter::{FilterField, Values, maybe, one, shown};
 use model::host::Architecture;
 use model::record::instance::Instance;
-use model::record::network_interface::NetworkInterface;
+use model::record::network_interface::{NetworkInterface, PublicAddress};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn primary<'a>(instance: &'a Instance, tables: &'a Tables) -> Option<&'a Arc<Net
 }
 
 fn publics(interface: &NetworkInterface) -> impl Iterator<Item = std::net::Ipv4Addr> + '_ {
-    interface.addresses.iter().filter_map(|a| a.public.as_ref()).map(|p| p.address())
+    interface.addresses.iter().filter_map(|a| a.public.as_ref()).map(PublicAddress::address)
 }
 
 fn public_names(interface: &NetworkInterface) -> Vec<String> {
@@ -72,7 +72,8 @@ pub static FIELDS: &[Field] = &[
     FilterField {
         name: "block-device-mapping.status",
         values: |i, _| {
-            let status = |m: api_ec2::InstanceBlockDeviceMapping| Some(m.ebs?.status?.to_string().into());
+            let status =
+                |m: api_ec2::InstanceBlockDeviceMapping| Some(m.ebs?.status?.as_str().to_owned().into());
             render::block_devices(i).into_iter().filter_map(status).collect()
         },
     },
@@ -173,7 +174,9 @@ pub static FIELDS: &[Field] = &[
     FilterField {
         name: "network-interface.attachment.delete-on-termination",
         values: |i, t| {
-            on_interfaces(i, t, |n| n.attachment.iter().map(|a| a.delete_on_termination.to_string()).collect())
+            on_interfaces(i, t, |n| {
+                n.attachment.iter().map(|a| a.delete_on_termination.to_string()).collect()
+            })
         },
     },
     FilterField {
@@ -270,7 +273,10 @@ pub static FIELDS: &[Field] = &[
         values: |i, t| maybe(primary(i, t).map(|n| n.source_dest_check.to_string())),
     },
     never("spot-instance-request-id"),
-    FilterField { name: "state-reason-code", values: |i, _| maybe(i.reason.as_ref().map(|r| r.code.as_str())) },
+    FilterField {
+        name: "state-reason-code",
+        values: |i, _| maybe(i.reason.as_ref().map(|r| r.code.as_str())),
+    },
     FilterField {
         name: "state-reason-message",
         values: |i, _| maybe(i.reason.as_ref().map(|r| r.message.as_str())),

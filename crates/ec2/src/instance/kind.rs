@@ -25,7 +25,11 @@ pub fn host(ctx: &control::Context, tables: &Tables) -> Option<HostFacts> {
     Some(HostFacts { capacity, used })
 }
 
-const fn burstable(name: &'static str, memory: u32, architectures: &'static [Architecture]) -> TypeFacts<'static> {
+const fn burstable(
+    name: &'static str,
+    memory: u32,
+    architectures: &'static [Architecture],
+) -> TypeFacts<'static> {
     let threads_per_core = match architectures {
         [Architecture::Arm64] => 1,
         _ => 2,

@@ -60,8 +60,9 @@ pub fn start(
     let mut changes = Vec::new();
     for instance in held(ctx, txn, &request.instance_ids)? {
         let before = instance.phase;
-        let phase =
-            before.next(Event::Start, ctx.now).map_err(|refused| errors::illegal(instance.instance, refused))?;
+        let phase = before
+            .next(Event::Start, ctx.now)
+            .map_err(|refused| errors::illegal(instance.instance, refused))?;
         if phase == before {
             changes.push(change(before, &instance));
             continue;

@@ -36,7 +36,7 @@ pub fn metadata(
     txn.put(&ctx.region, modified);
     Ok(ModifyInstanceMetadataOptionsResult {
         instance_id: Some(instance.instance.to_string()),
-        instance_metadata_options: Some(render::metadata_options(&options)),
+        instance_metadata_options: Some(render::metadata_options(options)),
     })
 }
 

@@ -42,9 +42,7 @@ pub struct Shown {
 impl Shown {
     pub fn of(tables: &Tables, instance: &Arc<Instance>) -> Self {
         let interfaces = interfaces(tables, instance).cloned().collect::<Vec<_>>();
-        let groups = groups(tables, instance)
-            .map(|group| (group.group, group.name.clone()))
-            .collect();
+        let groups = groups(tables, instance).map(|group| (group.group, group.name.clone())).collect();
         let vpc = tables.get::<Vpc>(&instance.zone.region, &instance.vpc);
         Self {
             instance: Arc::clone(instance),
@@ -131,7 +129,7 @@ pub fn monitoring(enabled: bool) -> Monitoring {
     Monitoring { state: Some(if enabled { MonitoringState::Enabled } else { MonitoringState::Disabled }) }
 }
 
-pub fn metadata_options(options: &MetadataOptions) -> InstanceMetadataOptionsResponse {
+pub fn metadata_options(options: MetadataOptions) -> InstanceMetadataOptionsResponse {
     InstanceMetadataOptionsResponse {
         state: Some(InstanceMetadataOptionsState::Applied),
         http_tokens: Some(if options.tokens_required {
@@ -280,7 +278,7 @@ pub fn instance(shown: &Shown) -> api_ec2::Instance {
             ..CapacityReservationSpecificationResponse::default()
         }),
         hibernation_options: Some(HibernationOptions { configured: Some(false) }),
-        metadata_options: Some(metadata_options(&i.metadata_options)),
+        metadata_options: Some(metadata_options(i.metadata_options)),
         enclave_options: Some(EnclaveOptions { enabled: Some(false) }),
         platform_details: Some("Linux/UNIX".into()),
         usage_operation: Some("RunInstances".into()),

@@ -90,13 +90,12 @@ pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> R
     let place = place(ctx, txn, &spec)?;
     let host = kind::host(ctx, txn.tables());
     let admitted = admit(&Facts { image: &image, machine, host }, &spec).map_err(errors::refused)?;
-    let count = match place.existing {
-        Some(_) => admitted.count,
-        None => {
-            let free = available(txn.tables(), &ctx.region, &place.subnet);
-            // Fewer than the least: the allocation itself refuses.
-            admitted.count.min(u32::try_from(free).unwrap_or(u32::MAX).max(spec.min))
-        }
+    let count = if place.existing.is_some() {
+        admitted.count
+    } else {
+        let free = available(txn.tables(), &ctx.region, &place.subnet);
+        // Fewer than the least: the allocation itself refuses.
+        admitted.count.min(u32::try_from(free).unwrap_or(u32::MAX).max(spec.min))
     };
     let launch = Launch {
         reservation: ReservationId::from_entropy(ctx.bits()),
@@ -161,11 +160,8 @@ fn place(ctx: &Context, txn: &mut Txn<'_>, spec: &LaunchSpec) -> Result<Place> {
                     format!("Interface: [{}] in use.", interface.interface),
                 ));
             }
-            let groups = interface
-                .groups
-                .iter()
-                .filter_map(|id| txn.get::<SecurityGroup>(&ctx.region, id))
-                .collect();
+            let groups =
+                interface.groups.iter().filter_map(|id| txn.get::<SecurityGroup>(&ctx.region, id)).collect();
             (self::subnet(ctx, txn, interface.subnet)?, groups, Some(interface))
         }
     };
@@ -353,9 +349,10 @@ impl Launch {
                 };
                 let id = NetworkInterfaceId::from_entropy(ctx.bits());
                 let address = interfaces::allocate_private(ctx, txn, subnet, *private_address, id)?;
-                let public = match automatic {
-                    true => Some(PublicAddress::Automatic(interfaces::allocate_public(ctx, txn, id)?)),
-                    false => None,
+                let public = if automatic {
+                    Some(PublicAddress::Automatic(interfaces::allocate_public(ctx, txn, id)?))
+                } else {
+                    None
                 };
                 let interface = NetworkInterface {
                     interface: id,

@@ -10,7 +10,7 @@ use api_ec2::{
     DescribeInstanceStatusRequest, DescribeInstanceStatusResult, InstanceStatus, InstanceStatusDetails,
     InstanceStatusSummary, StatusName, StatusType, SummaryStatus,
 };
-use control::filter::{FilterField, Filters, one, shown};
+use control::filter::{FilterField, Filters, maybe, one, shown};
 use control::page::{self, ByIds, Paging};
 use control::{Context, Result, Tables};
 use model::record::instance::{Instance, Phase};
@@ -85,15 +85,18 @@ static FIELDS: &[FilterField<Instance, Now>] = &[
     FilterField { name: "instance-state-name", values: |i, _| one(i.phase.name()) },
     FilterField {
         name: "instance-status.reachability",
-        values: |i, now| detail(&reachability(i, now)).map(shown).unwrap_or_default(),
+        values: |i, now| maybe(detail(&reachability(i, now)).map(|d| d.as_str().to_owned())),
     },
-    FilterField { name: "instance-status.status", values: |i, now| shown(reachability(i, now)) },
+    FilterField {
+        name: "instance-status.status",
+        values: |i, now| one(reachability(i, now).as_str().to_owned()),
+    },
     FilterField { name: "operator.managed", values: |_, _| one("false") },
     FilterField {
         name: "system-status.reachability",
-        values: |i, now| detail(&system(i, now)).map(shown).unwrap_or_default(),
+        values: |i, now| maybe(detail(&system(i, now)).map(|d| d.as_str().to_owned())),
     },
-    FilterField { name: "system-status.status", values: |i, now| shown(system(i, now)) },
+    FilterField { name: "system-status.status", values: |i, now| one(system(i, now).as_str().to_owned()) },
 ];
 
 pub fn run(
@@ -109,16 +112,14 @@ pub fn run(
         ByIds::from(&request.instance_ids),
     )?;
     let given = request.filters.as_deref().unwrap_or_default();
-    let filters =
-        Filters::parse(given.iter().map(|f| (f.name.as_deref(), f.values.as_deref())), FIELDS)?;
+    let filters = Filters::parse(given.iter().map(|f| (f.name.as_deref(), f.values.as_deref())), FIELDS)?;
     let instances: BTreeMap<InstanceId, &Arc<Instance>> = match request.instance_ids.as_deref() {
         Some(ids) if !ids.is_empty() => {
             find_all::<Instance>(ctx, tables, ids)?.into_iter().map(|i| (i.instance, i)).collect()
         }
-        _ => tables
-            .find::<Instance>(&ctx.region, "account", ctx.account())
-            .map(|i| (i.instance, i))
-            .collect(),
+        _ => {
+            tables.find::<Instance>(&ctx.region, "account", ctx.account()).map(|i| (i.instance, i)).collect()
+        }
     };
     let all = request.include_all_instances == Some(true);
     let matching = instances

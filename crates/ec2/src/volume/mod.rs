@@ -72,7 +72,7 @@ static FIELDS: &[FilterField<Volume, Tables>] = &[
     FilterField { name: "operator.managed", values: |_, _| one("false") },
     FilterField { name: "size", values: |v, _| shown(v.size.0) },
     FilterField { name: "snapshot-id", values: |v, _| maybe(v.snapshot.map(|s| s.to_string())) },
-    FilterField { name: "status", values: |v, _| shown(state(v)) },
+    FilterField { name: "status", values: |v, _| one(state(v).as_str().to_owned()) },
     FilterField { name: "volume-id", values: |v, _| shown(v.volume) },
     FilterField { name: "volume-type", values: |v, _| one(v.volume_type.as_str()) },
 ];
@@ -107,7 +107,11 @@ fn render(volume: &Volume) -> api_ec2::Volume {
     }
 }
 
-fn describe(ctx: &Context, request: &DescribeVolumesRequest, tables: &Tables) -> Result<DescribeVolumesResult> {
+fn describe(
+    ctx: &Context,
+    request: &DescribeVolumesRequest,
+    tables: &Tables,
+) -> Result<DescribeVolumesResult> {
     let query = Query {
         ids: &request.volume_ids,
         filters: &request.filters,

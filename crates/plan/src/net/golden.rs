@@ -4,12 +4,11 @@
 
 use super::{Uplink, group_body, root_table, routes, vpc_body};
 use model::host::{
-    NetworkAclDesired, RouteDesired, RouteTableDesired, RouteTarget, SecurityGroupDesired, SubnetDesired, VpcDesired,
+    NetworkAclDesired, RouteDesired, RouteTableDesired, RouteTarget, SecurityGroupDesired, SubnetDesired,
+    VpcDesired,
 };
 use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
-use model::{
-    AccountId, CloudTag, NetworkAclId, Region, RouteTableId, SecurityGroupId, SubnetId, VpcId,
-};
+use model::{AccountId, CloudTag, NetworkAclId, Region, RouteTableId, SecurityGroupId, SubnetId, VpcId};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -32,7 +31,8 @@ fn vpc() -> VpcDesired {
         network_acl: acl,
     };
     let route = |net: &str, target| RouteDesired { destination: net.parse().unwrap(), target };
-    let entry = |number, traffic, net: &str, action| AclEntry { number, traffic, net: net.parse().unwrap(), action };
+    let entry =
+        |number, traffic, net: &str, action| AclEntry { number, traffic, net: net.parse().unwrap(), action };
     VpcDesired {
         vpc: VpcId::from_entropy(1),
         account: AccountId::from_number(1),

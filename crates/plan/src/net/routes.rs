@@ -6,8 +6,8 @@
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/route-tables-priority.html>
 
 use ipnet::{IpNet, Ipv4Net};
-use model::host::{RouteTarget, SubnetDesired, VpcDesired};
 use model::RouteTableId;
+use model::host::{RouteTarget, SubnetDesired, VpcDesired};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
