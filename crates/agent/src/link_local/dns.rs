@@ -88,7 +88,8 @@ pub fn local(query: &[u8], vpc: Option<&VpcDesired>, pool: Ipv4Net) -> Local {
             return found(PTR, encode(&format!("{}.{internal}", host(address))), "in-addr.arpa");
         }
         // Nobody outside can know a private address, and the question would tell them ours.
-        if address.is_private() || address.is_link_local() || address.is_loopback() || pool.contains(&address) {
+        if address.is_private() || address.is_link_local() || address.is_loopback() || pool.contains(&address)
+        {
             return denied("in-addr.arpa");
         }
         return Local::Ask;
@@ -167,7 +168,11 @@ fn parse(query: &[u8]) -> Option<Question> {
         }
         for byte in query.get(at..at + length)? {
             // Bytes that are no part of a host name keep the question from matching anything of ours.
-            name.push(if byte.is_ascii_graphic() && *byte != b'.' { byte.to_ascii_lowercase() as char } else { '?' });
+            name.push(if byte.is_ascii_graphic() && *byte != b'.' {
+                byte.to_ascii_lowercase() as char
+            } else {
+                '?'
+            });
         }
         at += length;
     }
@@ -176,7 +181,13 @@ fn parse(query: &[u8]) -> Option<Question> {
 }
 
 /// A reply with at most one answer. With a zone and no answer it carries the zone's SOA, so that "no" is remembered.
-fn reply(query: &[u8], question: Option<&Question>, code: u8, answer: Option<(u16, Vec<u8>)>, zone: Option<&str>) -> Vec<u8> {
+fn reply(
+    query: &[u8],
+    question: Option<&Question>,
+    code: u8,
+    answer: Option<(u16, Vec<u8>)>,
+    zone: Option<&str>,
+) -> Vec<u8> {
     let mut out = vec![0; HEADER];
     out[..2].copy_from_slice(query.get(..2).unwrap_or(&[0, 0]));
     // Response, the opcode and "recursion desired" as asked, authoritative for our own zones.

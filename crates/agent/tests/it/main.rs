@@ -11,6 +11,7 @@ mod conformance;
 mod guest;
 mod imds;
 mod lifecycle;
+mod net;
 mod rig;
 mod sample;
 mod sim_conformance;

@@ -31,7 +31,10 @@ impl Namespace {
         // A file whose mount is gone (an interrupted removal, a reboot) is no namespace.
         let kind = rustix::fs::fstatfs(&file)?.f_type;
         if kind != NSFS_MAGIC {
-            return Err(io::Error::new(io::ErrorKind::NotFound, format!("{name} is not a network namespace")));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("{name} is not a network namespace"),
+            ));
         }
         Ok(Self(file))
     }

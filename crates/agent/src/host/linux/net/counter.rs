@@ -18,7 +18,9 @@ impl Counter {
         std::fs::create_dir_all(directory)?;
         let path = directory.join("tap-counter");
         let next = match std::fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse().map_err(|_| io::Error::other("the counter of TAP names is damaged"))?,
+            Ok(text) => {
+                text.trim().parse().map_err(|_| io::Error::other("the counter of TAP names is damaged"))?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => 1,
             Err(error) => return Err(error),
         };

@@ -66,7 +66,8 @@ impl Edge {
         let near = host.link(&link_name)?.ok_or_else(vanished)?;
         let far = self.rtnl.link(EDGE_UPLINK)?.ok_or_else(vanished)?;
         // The rules stand before the link is up.
-        let uplink = if config.uplink_nat { plan::net::Uplink::Masquerade } else { plan::net::Uplink::Routed };
+        let uplink =
+            if config.uplink_nat { plan::net::Uplink::Masquerade } else { plan::net::Uplink::Routed };
         let table = plan::net::root_table(&config.cloud, config.public_pool, uplink);
         self.root.run(|| {
             nft::load(&table)?;
@@ -82,6 +83,7 @@ impl Edge {
             config.public_pool.trunc(),
             Hop { link: near.index, via: Some(next), source: Some(own) },
         )?;
+        self.rtnl.set_route(single(own), Hop { link: far.index, via: Some(own), source: None })?;
         self.rtnl.set_route(Ipv4Net::default(), Hop { link: far.index, via: Some(own), source: None })?;
         self.rtnl.set_unreachable(config.public_pool.trunc())
     }
@@ -103,8 +105,9 @@ impl Edge {
         self.nft.commit(batch)?;
         let links: BTreeMap<String, u32> =
             self.rtnl.links()?.into_iter().map(|link| (link.name, link.index)).collect();
+        let uplink = links.get(EDGE_UPLINK).copied();
         for (address, link) in self.rtnl.host_routes()? {
-            if !wanted.contains_key(&address) {
+            if !wanted.contains_key(&address) && Some(link) != uplink {
                 self.rtnl.delete_route(single(address), link)?;
             }
         }

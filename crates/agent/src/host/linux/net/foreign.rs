@@ -45,7 +45,8 @@ pub fn admit(cloud: &CloudTag) -> io::Result<()> {
             }
             // The chain is somebody else's: it may vanish meanwhile, or belong to a program that lets nobody in.
             let mut batch = Batch::default();
-            for stale in rules.iter().filter(inside).filter(|rule| rule.comment.as_deref() == Some(&comment)) {
+            for stale in rules.iter().filter(inside).filter(|rule| rule.comment.as_deref() == Some(&comment))
+            {
                 batch.delete_rule(family, stale);
             }
             if let Err(error) = nft.commit(batch).and_then(|()| super::nft::load(&text)) {

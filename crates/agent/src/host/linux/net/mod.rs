@@ -107,13 +107,17 @@ impl LinuxNet {
     /// Must run within a tokio runtime.
     pub async fn open(config: LinuxNetConfig) -> Result<Self> {
         if !plan::net::pool::PREFIXES.contains(&config.public_pool.prefix_len()) {
-            return Err(HostError::permanent(format!("{} is no fit size for a public pool", config.public_pool)));
+            return Err(HostError::permanent(format!(
+                "{} is no fit size for a public pool",
+                config.public_pool
+            )));
         }
         let runtime = Handle::current();
         let config = Arc::new(config);
         let upstream = Upstream::new(config.upstream_dns.clone());
         // Worker threads may be in another namespace than the caller; the edge remembers the caller's.
-        let root = crate::host::linux::netns::Namespace::current().map_err(|e| failed("the network namespace", e))?;
+        let root = crate::host::linux::netns::Namespace::current()
+            .map_err(|e| failed("the network namespace", e))?;
         let inner = tokio::task::spawn_blocking(move || {
             let state = root.run(|| State::open(&config, &upstream, &runtime))?;
             Ok(Inner { config, upstream, runtime, state: Mutex::new(state) })

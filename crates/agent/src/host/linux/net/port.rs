@@ -35,10 +35,8 @@ impl Router {
             .ok_or_else(|| io::Error::other(format!("{name} has vanished while it was made")))?;
         let alias = interface.interface.to_string();
         self.rtnl.dress(link.index, plan::net::GATEWAY_MAC, &alias, plan::net::MTU)?;
-        self.ports.insert(
-            interface.interface,
-            Port { tap: name, index: link.index, wanted: None, groups: None },
-        );
+        self.ports
+            .insert(interface.interface, Port { tap: name, index: link.index, wanted: None, groups: None });
         self.links.write().insert(link.index, interface.interface);
         let mut moved = self.place(interface)?;
         moved.lost.extend(lost.difference(&moved.gained).copied().collect::<Vec<_>>());
@@ -67,8 +65,11 @@ impl Router {
         let publics_before: BTreeMap<Ipv4Addr, Ipv4Addr> =
             before.iter().filter_map(|a| Some((*a, self.public_of(*a)?))).collect();
         let wanted = self.wanted(interface, &port.tap)?;
-        let mut standing: BTreeSet<(String, Vec<u8>)> = self.elements_of(&port.tap, &before).into_iter().collect();
-        standing.extend(self.taken_over(interface));
+        let mut standing: BTreeSet<(String, Vec<u8>)> =
+            self.elements_of(&port.tap, &before).into_iter().collect();
+        let taken_over = self.taken_over(interface);
+        let taken_publics: Vec<Ipv4Addr> = taken_over.iter().filter_map(|(_, _, public)| *public).collect();
+        standing.extend(taken_over.into_iter().map(|(set, key, _)| (set, key)));
 
         let (mut batch, mut changes) = (Batch::default(), Vec::new());
         for (set, key) in standing {
@@ -108,10 +109,13 @@ impl Router {
 
         let after: BTreeSet<Ipv4Addr> = interface.addresses.iter().map(|a| a.private).collect();
         let mut ended: BTreeSet<Ipv4Addr> = before.into_iter().filter(|a| !after.contains(a)).collect();
-        let gained: BTreeSet<Ipv4Addr> = after.iter().filter_map(|private| self.public_of(*private)).collect();
-        let remapped = publics_before.iter().filter(|(private, public)| self.public_of(**private) != Some(**public));
+        let gained: BTreeSet<Ipv4Addr> =
+            after.iter().filter_map(|private| self.public_of(*private)).collect();
+        let remapped =
+            publics_before.iter().filter(|(private, public)| self.public_of(**private) != Some(**public));
         let remapped: BTreeSet<Ipv4Addr> = remapped.map(|(_, public)| *public).collect();
         ended.extend(&remapped);
+        ended.extend(taken_publics);
         // An address that moved within the interface is not lost.
         let moved = Moved { lost: remapped.difference(&gained).copied().collect(), gained };
         conntrack::forget(&mut self.conntrack, &ended)?;
@@ -123,15 +127,22 @@ impl Router {
     }
 
     /// Every element that the interface should have.
-    fn wanted(&self, interface: &InterfaceDesired, tap: &str) -> io::Result<BTreeMap<(String, Vec<u8>), Data>> {
-        let missing = |what: &str| io::Error::new(io::ErrorKind::NotFound, format!("{what} is not there yet"));
+    fn wanted(
+        &self,
+        interface: &InterfaceDesired,
+        tap: &str,
+    ) -> io::Result<BTreeMap<(String, Vec<u8>), Data>> {
+        let missing =
+            |what: &str| io::Error::new(io::ErrorKind::NotFound, format!("{what} is not there yet"));
         let vpc = self.desired.as_ref().ok_or_else(|| missing("the VPC"))?;
         let subnet = vpc
             .subnets
             .iter()
             .find(|subnet| subnet.subnet == interface.subnet)
             .ok_or_else(|| missing("the port's subnet"))?;
-        let mark = *routes::numbers(vpc).get(&subnet.route_table).ok_or_else(|| missing("the port's route table"))?;
+        let mark = *routes::numbers(vpc)
+            .get(&subnet.route_table)
+            .ok_or_else(|| missing("the port's route table"))?;
         let public_subnet = routes::is_public(vpc, subnet);
         let mark = Data::Value(mark.to_ne_bytes().to_vec());
         let mut wanted = BTreeMap::new();
@@ -164,7 +175,7 @@ impl Router {
     }
 
     /// Mappings of other interfaces that use a public address which is now this one's: the latest word counts.
-    fn taken_over(&self, interface: &InterfaceDesired) -> Vec<(String, Vec<u8>)> {
+    fn taken_over(&self, interface: &InterfaceDesired) -> Vec<(String, Vec<u8>, Option<Ipv4Addr>)> {
         let mut found = Vec::new();
         for address in &interface.addresses {
             let Some(public) = address.public else { continue };
@@ -173,8 +184,8 @@ impl Router {
             if let Some(Data::Value(holder)) = holder
                 && *holder != address.private.octets()
             {
-                found.push(("eip_dnat".to_owned(), key));
-                found.push(("eip_snat".to_owned(), holder.clone()));
+                found.push(("eip_dnat".to_owned(), key, Some(public)));
+                found.push(("eip_snat".to_owned(), holder.clone(), None));
             }
         }
         found

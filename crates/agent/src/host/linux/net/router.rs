@@ -112,8 +112,10 @@ impl Router {
             let mac = Mac([0x02, 0xec, bits[12], bits[13], bits[14], bits[15]]);
             self.rtnl.add_point_to_point(IGW, &there, edge, mac)?;
         }
-        let igw = self.rtnl.link(IGW)?.ok_or_else(|| io::Error::other("the link to the edge has vanished"))?;
-        let end = edge_rtnl.link(&there)?.ok_or_else(|| io::Error::other("the edge has lost its end of a link"))?;
+        let igw =
+            self.rtnl.link(IGW)?.ok_or_else(|| io::Error::other("the link to the edge has vanished"))?;
+        let end =
+            edge_rtnl.link(&there)?.ok_or_else(|| io::Error::other("the edge has lost its end of a link"))?;
         self.rtnl.set_up_silent(igw.index)?;
         edge_rtnl.set_up_silent(end.index)?;
         self.igw = igw.index;
@@ -159,8 +161,12 @@ impl Router {
         let taps: BTreeSet<String> = self.ports.values().map(|port| port.tap.clone()).collect();
         *self.links.write() = self.ports.iter().map(|(interface, port)| (port.index, *interface)).collect();
 
-        let mut dead: BTreeSet<String> =
-            self.chains.iter().filter_map(|c| c.strip_prefix("i_").or(c.strip_prefix("o_"))).map(str::to_owned).collect();
+        let mut dead: BTreeSet<String> = self
+            .chains
+            .iter()
+            .filter_map(|c| c.strip_prefix("i_").or(c.strip_prefix("o_")))
+            .map(str::to_owned)
+            .collect();
         for set in BY_LINK {
             for key in self.sets.get(set).into_iter().flat_map(BTreeMap::keys) {
                 dead.insert(super::netlink::as_text(&key[..16.min(key.len())]));
@@ -186,13 +192,10 @@ impl Router {
 
     pub fn of_link(&self, set: &str, tap: &str) -> impl Iterator<Item = (&Vec<u8>, &Data)> {
         let start = link_key(tap);
-        self.sets
-            .get(set)
-            .into_iter()
-            .flat_map(move |elements| {
-                let prefix = start.clone();
-                elements.range(start.clone()..).take_while(move |(key, _)| key.starts_with(&prefix))
-            })
+        self.sets.get(set).into_iter().flat_map(move |elements| {
+            let prefix = start.clone();
+            elements.range(start.clone()..).take_while(move |(key, _)| key.starts_with(&prefix))
+        })
     }
 
     /// The public address that stands for a private one now.
@@ -211,7 +214,8 @@ impl Router {
 
     /// The groups that have an address as a member.
     pub fn groups_of(&self, address: Ipv4Addr) -> Vec<SecurityGroupId> {
-        let sets = self.sets.iter().filter(|(_, elements)| elements.contains_key(address.octets().as_slice()));
+        let sets =
+            self.sets.iter().filter(|(_, elements)| elements.contains_key(address.octets().as_slice()));
         sets.filter_map(|(name, _)| names::group_of_members(name)).collect()
     }
 

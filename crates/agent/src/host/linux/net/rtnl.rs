@@ -103,7 +103,13 @@ impl Rtnl {
     }
 
     /// A pair of links without addresses or neighbours: both ends have one MAC address and never ask for it.
-    pub fn add_point_to_point(&mut self, name: &str, peer: &str, peer_namespace: &impl AsFd, mac: Mac) -> io::Result<()> {
+    pub fn add_point_to_point(
+        &mut self,
+        name: &str,
+        peer: &str,
+        peer_namespace: &impl AsFd,
+        mac: Mac,
+    ) -> io::Result<()> {
         let mut message = Message::new(libc::RTM_NEWLINK, CREATE | EXCL, &link_header(0, NOARP, NOARP));
         message.text(libc::IFLA_IFNAME, name).attr(libc::IFLA_ADDRESS, &mac.0);
         message.nest(libc::IFLA_LINKINFO, |info| {
@@ -186,7 +192,9 @@ impl Rtnl {
         Ok(self
             .routes_raw()?
             .into_iter()
-            .filter(|r| r.table == plan::net::routes::MAIN && r.kind == UNICAST && r.destination.prefix_len() == 32)
+            .filter(|r| {
+                r.table == plan::net::routes::MAIN && r.kind == UNICAST && r.destination.prefix_len() == 32
+            })
             .filter_map(|r| Some((r.destination.addr(), r.link?)))
             .collect())
     }
@@ -198,7 +206,11 @@ impl Rtnl {
     }
 
     /// Brings the planned routes to exactly `wanted`. Host routes of ports are not touched.
-    pub fn reconcile_routes(&mut self, wanted: &std::collections::BTreeSet<Route>, igw: u32) -> io::Result<()> {
+    pub fn reconcile_routes(
+        &mut self,
+        wanted: &std::collections::BTreeSet<Route>,
+        igw: u32,
+    ) -> io::Result<()> {
         let mut standing: BTreeMap<(u32, Ipv4Net), Option<Kind>> = BTreeMap::new();
         for raw in self.routes_raw()? {
             if raw.protocol != PROTOCOL || (raw.table == plan::net::routes::MAIN && raw.kind == UNICAST) {
@@ -220,7 +232,8 @@ impl Rtnl {
             }
         }
         for (table, destination) in standing.into_keys() {
-            let mut message = Message::new(libc::RTM_DELROUTE, 0, &route_header(destination, table, 0, 255, 0));
+            let mut message =
+                Message::new(libc::RTM_DELROUTE, 0, &route_header(destination, table, 0, 255, 0));
             message.attr(libc::RTA_DST, &destination.addr().octets()).u32(libc::RTA_TABLE, table);
             gone(self.0.request(message))?;
         }
@@ -309,8 +322,7 @@ const FRA_PROTOCOL: u16 = 21;
 fn rule_message(kind: u16, flags: u16, rule: Rule) -> Message {
     let length = rule.within.map_or(0, |net| net.prefix_len());
     let small = u8::try_from(rule.table).unwrap_or(0);
-    let mut message =
-        Message::new(kind, flags, &[AF_INET, length, length, 0, small, 0, 0, 1, 0, 0, 0, 0]);
+    let mut message = Message::new(kind, flags, &[AF_INET, length, length, 0, small, 0, 0, 1, 0, 0, 0, 0]);
     message.u32(FRA_PRIORITY, rule.priority).u32(FRA_TABLE, rule.table).attr(FRA_PROTOCOL, &[PROTOCOL]);
     if let Some(net) = rule.within {
         message.attr(FRA_SRC, &net.addr().octets()).attr(FRA_DST, &net.addr().octets());

@@ -1,7 +1,7 @@
 //! The sockets of a VPC's link-local services, opened in its namespace and served from the runtime.
 
-use super::packet::{self, PacketSocket, Way};
 use super::Config;
+use super::packet::{self, PacketSocket, Way};
 use crate::host::linux::netns::Namespace;
 use crate::link_local::limit::Limit;
 use crate::link_local::{dhcp, dns, ntp};

@@ -44,7 +44,9 @@ pub fn set(key: &str, value: &str) -> io::Result<()> {
 
 pub fn quietly(key: &str, value: &str) -> io::Result<()> {
     match set(key, value) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+            Ok(())
+        }
         done => done,
     }
 }

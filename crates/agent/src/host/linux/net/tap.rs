@@ -20,7 +20,11 @@ struct Request {
 
 /// Makes a TAP with virtio headers in the calling thread's namespace.
 pub fn create(name: &str) -> io::Result<OwnedFd> {
-    let file = std::fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open("/dev/net/tun")?;
     let mut request = Request { name: [0; 16], flags: TAP | NO_PACKET_INFO | VNET_HEADER, rest: [0; 22] };
     if name.len() > 15 {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a link's name has 15 bytes at most"));
