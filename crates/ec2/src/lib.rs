@@ -7,12 +7,14 @@
 pub mod defaults;
 pub mod dhcp_options;
 pub mod errors;
+pub mod instance;
 pub mod internet_gateway;
 pub mod network_interface;
 pub mod noun;
 pub mod parameter;
 pub mod security_group;
 pub mod subnet;
+pub mod volume;
 pub mod vpc;
 
 use control::{Schema, Service};
@@ -48,9 +50,11 @@ pub fn service() -> Service {
     let mut service = Service::new(&api_ec2::SERVICE);
     service.prelude(defaults::ensure);
     dhcp_options::register(&mut service);
+    instance::register(&mut service);
     internet_gateway::register(&mut service);
     security_group::register(&mut service);
     subnet::register(&mut service);
+    volume::register(&mut service);
     vpc::register(&mut service);
     service
 }
