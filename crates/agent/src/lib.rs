@@ -6,5 +6,10 @@
 //! ```
 //! The agent never sees the store or the APIs. While the server is away it serves from its last desired state.
 
+pub mod agent;
+pub mod channel;
+pub mod desired;
 pub mod directory;
 pub mod host;
+pub mod imds;
+pub mod link_local;

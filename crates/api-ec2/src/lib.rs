@@ -1,1 +1,10 @@
-//! The `ec2` API: generated shapes and operations.
+//! The shapes and operations of Amazon EC2, 2016-11-15: plain structs, open enums, shape tables, markers in [`ops`].
+//!
+//! All of it is generated (`tools/codegen`) from `models/ec2.json` and committed; the codecs are in `wire`.
+//! Required members of structures that only ever come in are plain; all other members are optional.
+
+#[rustfmt::skip]
+#[allow(unused_imports, clippy::all, clippy::pedantic)]
+mod generated;
+
+pub use generated::*;

@@ -1,1 +1,56 @@
-//! ec2
+//! Amazon EC2: a folder per noun, an operation per verb.
+//!
+//! A noun's folder holds its operations (`create.rs`, `describe.rs`, …), its rendering into the API's shapes, its filters
+//! and its `register`. What nouns share is here: [`noun`] (finding, listing, tagging any of them), [`errors`], [`defaults`].
+//! Records are in `model::record`, decisions that need no I/O in `plan`.
+
+pub mod defaults;
+pub mod dhcp_options;
+pub mod errors;
+pub mod internet_gateway;
+pub mod network_interface;
+pub mod noun;
+pub mod parameter;
+pub mod security_group;
+pub mod subnet;
+pub mod vpc;
+
+use control::{Schema, Service};
+
+/// The records that EC2 keeps.
+pub fn schema(schema: &mut Schema) {
+    use model::record::{
+        image::Image,
+        instance::Instance,
+        key_pair::KeyPair,
+        network_interface::NetworkInterface,
+        security_group::SecurityGroup,
+        volume::Volume,
+        vpc::{DhcpOptions, InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc},
+    };
+    schema
+        .add::<Image>()
+        .add::<Instance>()
+        .add::<KeyPair>()
+        .add::<NetworkInterface>()
+        .add::<SecurityGroup>()
+        .add::<Volume>()
+        .add::<DhcpOptions>()
+        .add::<InternetGateway>()
+        .add::<NetworkAcl>()
+        .add::<RouteTable>()
+        .add::<Subnet>()
+        .add::<Vpc>();
+}
+
+/// The service with every operation that is built.
+pub fn service() -> Service {
+    let mut service = Service::new(&api_ec2::SERVICE);
+    service.prelude(defaults::ensure);
+    dhcp_options::register(&mut service);
+    internet_gateway::register(&mut service);
+    security_group::register(&mut service);
+    subnet::register(&mut service);
+    vpc::register(&mut service);
+    service
+}

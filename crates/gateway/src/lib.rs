@@ -1,1 +1,52 @@
-//! gateway
+//! The front door: HTTP/1.1 and 2 on one port, for every service.
+//!
+//! limits → request id → which service (signature scope, then Host, then API version) → signature → dispatch → answer.
+//! Nothing of a request reaches a service before its signature is verified; every answer carries a request id, and
+//! every error the envelope of the service that was asked.
+
+mod answer;
+mod authenticate;
+mod route;
+mod serve;
+
+use control::{Cloud, Service};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use serve::serve;
+
+/// Bounds on what one client may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Of a request's body, in bytes.
+    pub body: usize,
+    pub connections: usize,
+    /// For a request's headers to arrive.
+    pub header_timeout: Duration,
+    /// For a request's body to arrive.
+    pub body_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 4 << 20,
+            connections: 4096,
+            header_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// All services of a cloud behind one port.
+pub struct Gateway {
+    pub cloud: Arc<Cloud>,
+    pub services: Vec<Service>,
+    pub limits: Limits,
+}
+
+impl Gateway {
+    fn service(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|service| service.shape().name == name)
+    }
+}

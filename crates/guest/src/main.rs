@@ -1,1 +1,63 @@
-fn main() {}
+//! `nube-guest`: everything of ours that runs inside a nano instance, in one static binary.
+//!
+//! The name it is called by picks the role:
+//! - `/init` in the initial RAM disk: insert modules, mount the root filesystem, hand over ([`initramfs`]);
+//! - `init`, process 1 of the instance: reap, keep the agent alive, shut down cleanly ([`init`]);
+//! - `agent`, started by process 1: network, identity, user data ([`agent`]);
+//! - `poweroff`, `reboot`, `halt`, `shutdown` ([`power`]) and a setuid copy named `sudo` ([`sudo`]).
+//!
+//! Built static, so that the same file works in the initial RAM disk and on any root filesystem:
+//!
+//! ```text
+//! cargo build -p guest --profile guest --target x86_64-unknown-linux-gnu \
+//!     --config 'target.x86_64-unknown-linux-gnu.rustflags=["-Ctarget-feature=+crt-static"]'
+//! ```
+//!
+//! Invariants: a kill at any instant leaves a state from which the next boot goes on ([`files`]); what belongs to
+//! an instance (host keys, machine id, user data) is done once for each instance id, the rest at each boot.
+
+mod agent;
+mod clock;
+mod console;
+mod dhcp;
+mod disk;
+mod exec;
+mod files;
+mod http;
+mod identity;
+mod imds;
+mod init;
+mod initramfs;
+mod lease;
+mod netlink;
+mod nic;
+mod power;
+mod random;
+mod sshd;
+mod sudo;
+mod sys;
+mod user_data;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Before anything else: a caller chooses argv[0], so a setuid run may never be talked into another role.
+    if sys::is_setuid() {
+        return sudo::main();
+    }
+    let name = std::env::args().next().unwrap_or_default();
+    let role = name.rsplit('/').next().unwrap_or_default();
+    match role {
+        "init" if initramfs::is_here() => initramfs::main(),
+        "init" => init::main(),
+        "nube-agent" => agent::main(),
+        "sudo" => sudo::main(),
+        "poweroff" | "reboot" | "halt" | "shutdown" => power::main(role),
+        _ => {
+            eprintln!(
+                "nube-guest: called as {name:?}; known names: init, nube-agent, poweroff, reboot, halt, shutdown, sudo"
+            );
+            ExitCode::from(2)
+        }
+    }
+}

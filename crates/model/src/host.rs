@@ -5,7 +5,9 @@
 //! observed of that generation. *Request/reply* carries what is no state (a console's text, say).
 //! The agent serves from its last desired state while the server is away.
 //!
-//! Framing on a stream: a 4-byte big-endian length, then one JSON [`ToAgent`] or [`FromAgent`].
+//! Framing on a stream: a 4-byte big-endian length, then one JSON [`ToAgent`] or [`FromAgent`] (see [`frame`]).
+
+pub mod frame;
 
 use crate::metadata::Metadata;
 use crate::net::{AclEntry, Allow, Mac};

@@ -154,6 +154,14 @@ impl AccessKeyId {
     }
 }
 
+impl std::str::FromStr for AccessKeyId {
+    type Err = MalformedId;
+    fn from_str(text: &str) -> Result<Self, MalformedId> {
+        Self::parse(text)
+            .ok_or_else(|| MalformedId { expected: "AKIA", value: text.chars().take(64).collect() })
+    }
+}
+
 impl fmt::Display for AccessKeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -10,6 +10,7 @@ pub mod id;
 pub mod metadata;
 pub mod net;
 pub mod place;
+pub mod record;
 pub mod time;
 pub mod units;
 

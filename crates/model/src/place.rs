@@ -62,6 +62,16 @@ impl Region {
         good.then(|| Self(text.into()))
     }
 
+    /// Where records live that belong to no region (accounts, access keys).
+    pub fn global() -> Self {
+        Self("global".into())
+    }
+
+    /// The region in a store key: a region's name, or `global`.
+    pub fn of_key(text: &str) -> Option<Self> {
+        if text == "global" { Some(Self::global()) } else { Self::parse(text) }
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

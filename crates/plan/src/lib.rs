@@ -1,3 +1,7 @@
-//! Pure decisions: given facts, what should be done. Sans-io: no clock, randomness, logging or blocking in here.
+//! Pure decisions: what to do next, given the facts. Nothing here reads a clock, draws randomness, logs or blocks.
 
+pub mod host;
+pub mod imds;
+pub mod instance;
 pub mod machine;
+pub mod net;

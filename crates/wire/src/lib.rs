@@ -1,1 +1,42 @@
-//! wire
+//! The AWS wire: shapes by reflection, one hand-written codec per protocol, error envelopes.
+//!
+//! Generated crates (`api-*`) declare plain structs and, for each, a static [`StructShape`] and access to their members by
+//! index ([`Structure`]). A codec walks the shape and the value together and never knows a service: [`ec2`] and [`query`]
+//! now, the json, rest and cbor protocols beside them later. No serde: it costs ten times the check time.
+//!
+//! Decode and encode are pure. Whatever a peer sends, decode answers a [`DecodeError`] and allocates no more than what was
+//! sent; `ec2::api_error` and `query::api_error` turn it into the error that a user of AWS knows.
+//!
+//! Callers: `gateway` (decode, encode, envelopes), `control` (shapes, `DryRun` and tokens by name), the services (structs).
+
+mod blob;
+mod debug;
+mod decode;
+pub mod ec2;
+mod error;
+pub mod fill;
+mod form;
+mod operation;
+pub mod query;
+mod same;
+mod shape;
+pub mod sigv4;
+mod text;
+mod timestamp;
+mod value;
+mod xml;
+
+pub use blob::Blob;
+pub use debug::fmt_structure;
+pub use decode::{DecodeError, Fault};
+pub use error::{ApiError, ErrorShape};
+pub use form::Form;
+pub use operation::{Operation, OperationShape, Paging, Protocol, ServiceShape};
+pub use same::{copy_structure, eq_structures};
+pub use shape::{
+    Limits, ListShape, Location, MapShape, Member, NumberShape, StringShape, StructShape, Target,
+    TimestampFormat,
+};
+pub use text::OpenEnum;
+pub use timestamp::Timestamp;
+pub use value::{List, Map, Structure, Text, Value, ValueMut, ValueRef, member, no_member};

@@ -5,6 +5,9 @@
 //! not there succeeds. A call that timed out may have worked: observe before deciding.
 
 pub mod linux;
+pub mod sim;
+
+pub use plan::host::MachineState;
 
 use model::host::{InterfaceDesired, Machine, SecurityGroupDesired, VolumeDesired, VpcDesired};
 use model::{AccountId, InstanceId, NetworkInterfaceId, SecurityGroupId, Timestamp, VolumeId, VpcId};
@@ -89,16 +92,6 @@ pub struct Tap {
     /// The queue's descriptor; the simulator has none.
     pub fd: Option<OwnedFd>,
     pub mtu: u16,
-}
-
-/// A machine's process as its monitor describes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MachineState {
-    /// There is no process.
-    Absent,
-    Running,
-    /// The guest has powered off; the process is still there and holds its devices until [`Vmm::end`].
-    PoweredOff,
 }
 
 /// Machines.

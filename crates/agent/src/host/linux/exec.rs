@@ -3,6 +3,8 @@
 //! Programs get exactly the arguments and input they are given, an environment of a search path and the C locale, and a
 //! time limit; a program that outstays it is killed.
 
+pub mod blocking;
+
 use crate::host::{HostError, Result};
 use std::ffi::OsStr;
 use std::io;

@@ -1,0 +1,80 @@
+//! VPCs, security groups and volumes: ensured as desired, removed once no machine uses them.
+
+use super::core::Core;
+use super::schedule::{Drivers, Failure, Next, Outcome};
+use super::tables::Body;
+use crate::host::{Block, Fault, HostError, Net, Vmm};
+use model::host::{ObjectKey, ObservedBody};
+
+pub(super) async fn reconcile<V: Vmm, N: Net, B: Block>(
+    core: &Core,
+    drivers: &Drivers<V, N, B>,
+    key: ObjectKey,
+) -> Outcome {
+    let (generation, body) = {
+        let tables = core.tables.lock();
+        let Some(object) = tables.objects.get(&key) else { return Ok(Next::Idle) };
+        if object.applied == Some(object.generation) {
+            return Ok(Next::Idle);
+        }
+        (object.generation, object.body.clone())
+    };
+    match body {
+        Body::Vpc(vpc) => drivers.net.ensure_vpc(&vpc).await.map_err(|error| failed(core, key, error))?,
+        Body::SecurityGroup(group) => {
+            let missing = core.tables.lock().first_missing(&[ObjectKey::Vpc(group.vpc)], key);
+            if let Some(missing) = missing {
+                return Ok(Next::Blocked(format!("waits for {missing}")));
+            }
+            let ensured = drivers.net.ensure_security_group(&group).await;
+            ensured.map_err(|error| failed(core, key, error))?;
+        }
+        Body::Volume(volume) => {
+            let ensured = drivers.block.ensure_volume(&volume).await;
+            let path = ensured.map_err(|error| failed(core, key, error))?;
+            core.tables.lock().paths.insert(volume.volume, path);
+        }
+        Body::Instance(_) => return Ok(Next::Idle),
+        Body::Gone => return remove(core, drivers, key, generation).await,
+    }
+    core.applied(key, generation, ObservedBody::Applied).await?;
+    Ok(Next::Idle)
+}
+
+/// Notes a refusal for good, which the instances that wait for the object need to know.
+fn failed(core: &Core, key: ObjectKey, error: HostError) -> Failure {
+    if error.fault == Fault::Permanent {
+        let mut tables = core.tables.lock();
+        if let Some(object) = tables.objects.get_mut(&key) {
+            object.refused = Some(error.to_string());
+        }
+        tables.nudge_waiters(key);
+        core.pending.notify_one();
+    }
+    error.into()
+}
+
+async fn remove<V: Vmm, N: Net, B: Block>(
+    core: &Core,
+    drivers: &Drivers<V, N, B>,
+    key: ObjectKey,
+    generation: u64,
+) -> Outcome {
+    if let Some(holder) = core.tables.lock().holder(key) {
+        return Ok(Next::Blocked(format!("{holder} still uses it")));
+    }
+    match key {
+        ObjectKey::Vpc(vpc) => {
+            drivers.net.remove_vpc(vpc).await?;
+            core.directory.remove_vpc(vpc);
+        }
+        ObjectKey::SecurityGroup(group) => drivers.net.remove_security_group(group).await?,
+        ObjectKey::Volume(volume) => {
+            drivers.block.remove_volume(volume).await?;
+            core.tables.lock().paths.remove(&volume);
+        }
+        ObjectKey::Instance(_) => return Ok(Next::Idle),
+    }
+    core.applied(key, generation, ObservedBody::Removed).await?;
+    Ok(Next::Idle)
+}

@@ -1,0 +1,305 @@
+//! What the loop knows, in memory: objects, records, who waits for whom, and what was observed.
+//!
+//! Plain data behind one lock that is never held over an await.
+
+use crate::desired::Held;
+use model::host::{
+    Desired, DesiredBody, InstanceDesired, ObjectKey, ObjectStatus, Observed, ObservedBody,
+    SecurityGroupDesired, VolumeDesired, VpcDesired,
+};
+use model::{InstanceId, Timestamp, VolumeId};
+use plan::host::InstanceRecord;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// A desired object's latest body, shared.
+#[derive(Debug, Clone)]
+pub(super) enum Body {
+    Vpc(Arc<VpcDesired>),
+    SecurityGroup(Arc<SecurityGroupDesired>),
+    Volume(Arc<VolumeDesired>),
+    Instance(Arc<InstanceDesired>),
+    Gone,
+}
+
+impl Body {
+    /// `None` when the body is not of the key's kind, or names another object.
+    pub fn of(desired: Desired) -> Option<Self> {
+        match (desired.key, desired.body) {
+            (_, None) => Some(Self::Gone),
+            (ObjectKey::Vpc(id), Some(DesiredBody::Vpc(body))) if body.vpc == id => {
+                Some(Self::Vpc(body.into()))
+            }
+            (ObjectKey::SecurityGroup(id), Some(DesiredBody::SecurityGroup(body))) if body.group == id => {
+                Some(Self::SecurityGroup(body.into()))
+            }
+            (ObjectKey::Volume(id), Some(DesiredBody::Volume(body))) if body.volume == id => {
+                Some(Self::Volume(body.into()))
+            }
+            (ObjectKey::Instance(id), Some(DesiredBody::Instance(body))) if body.instance == id => {
+                Some(Self::Instance(Arc::new(*body)))
+            }
+            (_, Some(_)) => None,
+        }
+    }
+}
+
+/// One thing that is worked on by at most one task at a time, and how that goes.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    /// Nudged while running: to be run again.
+    pub dirty: bool,
+    /// Nudged while running by news that may cure a failure: to be run again at once.
+    pub hurried: bool,
+    pub next_run: Option<Instant>,
+    pub next_run_at: Option<Timestamp>,
+    pub failures: u32,
+    pub last_error: Option<String>,
+    pub last_run: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+pub(super) struct Object {
+    pub generation: u64,
+    pub body: Body,
+    pub forgotten: bool,
+    /// The generation that stands on the host (for a removed object: that is gone from it).
+    pub applied: Option<u64>,
+    /// The generation that the ports of a running machine were brought to.
+    pub ports_at: Option<u64>,
+    /// Why the host will never make it in this form.
+    pub refused: Option<String>,
+    pub lane: Lane,
+    pub observed: Option<(u64, Observed)>,
+}
+
+/// What is to be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Job {
+    Object(ObjectKey),
+    /// Looks for what stands on the host and nobody desires.
+    Sweep,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    pub objects: HashMap<ObjectKey, Object>,
+    pub records: HashMap<InstanceId, Arc<InstanceRecord>>,
+    pub paths: HashMap<VolumeId, PathBuf>,
+    pub sweep: Lane,
+    pub pending: BTreeSet<Job>,
+    /// What runs now. Kept apart from the objects: a run may outlast its object by a moment.
+    pub active: HashSet<Job>,
+    /// Which instances hold an object (and so keep it from being removed).
+    holders: HashMap<ObjectKey, HashSet<InstanceId>>,
+    /// Whom to nudge when an object changes.
+    waiters: HashMap<ObjectKey, HashSet<ObjectKey>>,
+    by_revision: BTreeMap<u64, ObjectKey>,
+    revision: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    None,
+    UntilRetry,
+}
+
+/// What became of a new desired object.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Intake {
+    New,
+    /// It is not newer than what is held.
+    Stale,
+}
+
+impl Tables {
+    pub fn check(&self, key: ObjectKey, generation: u64) -> Intake {
+        match self.objects.get(&key) {
+            Some(object) if generation <= object.generation && !object.forgotten => Intake::Stale,
+            Some(_) | None => Intake::New,
+        }
+    }
+
+    pub fn put(&mut self, held: &Held, body: Body) {
+        let Desired { key, generation, .. } = held.desired;
+        let object = self.objects.entry(key).or_insert_with(|| Object {
+            generation,
+            body: Body::Gone,
+            forgotten: false,
+            applied: None,
+            ports_at: None,
+            refused: None,
+            lane: Lane::default(),
+            observed: None,
+        });
+        object.generation = generation;
+        object.body = body;
+        object.forgotten = held.forgotten;
+        object.applied = None;
+        object.ports_at = None;
+        object.refused = None;
+        object.lane.failures = 0;
+    }
+
+    /// Forgets an object of which nothing is left.
+    pub fn drop_object(&mut self, key: ObjectKey) {
+        if let Some(Object { observed: Some((revision, _)), .. }) = self.objects.remove(&key) {
+            self.by_revision.remove(&revision);
+        }
+        self.pending.remove(&Job::Object(key));
+        self.waiters.remove(&key);
+    }
+
+    pub fn lane(&mut self, job: Job) -> Option<&mut Lane> {
+        match job {
+            Job::Object(key) => self.objects.get_mut(&key).map(|object| &mut object.lane),
+            Job::Sweep => Some(&mut self.sweep),
+        }
+    }
+
+    /// The jobs to start now; they count as running from here on.
+    pub fn take_pending(&mut self) -> Vec<Job> {
+        let jobs: Vec<Job> = std::mem::take(&mut self.pending).into_iter().collect();
+        self.active.extend(&jobs);
+        jobs
+    }
+
+    /// Whether no job runs, is pending or failed and is to be tried again.
+    pub fn is_quiet(&self) -> bool {
+        let is_still = |lane: &Lane| lane.failures == 0;
+        self.pending.is_empty()
+            && self.active.is_empty()
+            && is_still(&self.sweep)
+            && self.objects.values().all(|o| is_still(&o.lane))
+    }
+
+    /// Asks for a run of `job`, now or as soon as its present run is over.
+    pub fn nudge(&mut self, job: Job) {
+        let is_active = self.active.contains(&job);
+        if let Some(lane) = self.lane(job) {
+            lane.hurried = is_active;
+            self.nudge_patiently(job, Patience::None);
+        }
+    }
+
+    /// The same for a driver's word that something may have changed. What is failing keeps to its backoff: a start that
+    /// fails is itself such a change.
+    pub fn nudge_from_driver(&mut self, job: Job) {
+        self.nudge_patiently(job, Patience::UntilRetry);
+    }
+
+    fn nudge_patiently(&mut self, job: Job, patience: Patience) {
+        let is_active = self.active.contains(&job);
+        let Some(lane) = self.lane(job) else { return };
+        if is_active {
+            lane.dirty = true;
+        } else if patience == Patience::None || lane.failures == 0 || lane.next_run.is_none() {
+            lane.next_run = None;
+            lane.next_run_at = None;
+            self.pending.insert(job);
+        }
+    }
+
+    pub fn nudge_waiters(&mut self, key: ObjectKey) {
+        for waiter in self.waiters.remove(&key).unwrap_or_default() {
+            self.nudge(Job::Object(waiter));
+        }
+    }
+
+    pub fn is_applied(&self, key: ObjectKey) -> bool {
+        self.objects.get(&key).is_some_and(|object| {
+            object.applied == Some(object.generation) && !matches!(object.body, Body::Gone)
+        })
+    }
+
+    /// The first of `parts` that does not stand; `who` is nudged when it does.
+    pub fn first_missing(&mut self, parts: &[ObjectKey], who: ObjectKey) -> Option<ObjectKey> {
+        let missing = *parts.iter().find(|part| !self.is_applied(**part))?;
+        self.waiters.entry(missing).or_default().insert(who);
+        Some(missing)
+    }
+
+    /// Why one of `parts` will never stand, if so.
+    pub fn refusal(&self, parts: &[ObjectKey]) -> Option<String> {
+        parts.iter().find_map(|part| self.objects.get(part)?.refused.clone())
+    }
+
+    /// An instance that keeps `key` from being removed; `key` is nudged when some instance lets go.
+    pub fn holder(&mut self, key: ObjectKey) -> Option<InstanceId> {
+        let holder = *self.holders.get(&key)?.iter().next()?;
+        self.waiters.entry(ObjectKey::Instance(holder)).or_default().insert(key);
+        Some(holder)
+    }
+
+    pub fn set_record(&mut self, instance: InstanceId, record: Arc<InstanceRecord>) {
+        self.let_go(instance);
+        for key in &record.holds {
+            self.holders.entry(*key).or_default().insert(instance);
+        }
+        self.records.insert(instance, record);
+    }
+
+    pub fn remove_record(&mut self, instance: InstanceId) {
+        self.let_go(instance);
+        self.records.remove(&instance);
+    }
+
+    fn let_go(&mut self, instance: InstanceId) {
+        let Some(old) = self.records.get(&instance) else { return };
+        for key in &old.holds {
+            if let Some(holders) = self.holders.get_mut(key) {
+                holders.remove(&instance);
+                if holders.is_empty() {
+                    self.holders.remove(key);
+                }
+            }
+        }
+    }
+
+    /// Notes what was seen; says whether it is news.
+    pub fn observe(&mut self, key: ObjectKey, generation: u64, body: ObservedBody, at: Timestamp) -> bool {
+        let Some(object) = self.objects.get_mut(&key) else { return false };
+        if let Some((revision, last)) = &object.observed {
+            if last.generation == generation && last.body == body {
+                return false;
+            }
+            self.by_revision.remove(revision);
+        }
+        self.revision += 1;
+        object.observed = Some((self.revision, Observed { key, generation, at, body }));
+        self.by_revision.insert(self.revision, key);
+        true
+    }
+
+    /// The first observation after `revision`, with its own revision.
+    pub fn observed_after(&self, revision: u64) -> Option<(u64, Observed)> {
+        let (revision, key) = self.by_revision.range(revision + 1..).next()?;
+        let (_, observed) = self.objects.get(key)?.observed.as_ref()?;
+        Some((*revision, observed.clone()))
+    }
+
+    /// Every object that is not as desired.
+    pub fn status(&self) -> Vec<ObjectStatus> {
+        let line = |key: String, lane: &Lane| ObjectStatus {
+            key,
+            last_error: lane.last_error.clone(),
+            failures: lane.failures,
+            last_run: lane.last_run,
+            next_run: lane.next_run_at,
+        };
+        let is_busy = |job: Job| self.active.contains(&job) || self.pending.contains(&job);
+        let mut status: Vec<_> = self
+            .objects
+            .iter()
+            .filter(|(key, object)| object.lane.last_error.is_some() || is_busy(Job::Object(**key)))
+            .map(|(key, object)| line(key.to_string(), &object.lane))
+            .collect();
+        if self.sweep.last_error.is_some() || is_busy(Job::Sweep) {
+            status.push(line("sweep".into(), &self.sweep));
+        }
+        status.sort_by(|a, b| a.key.cmp(&b.key));
+        status
+    }
+}

@@ -1,0 +1,325 @@
+//! A host in memory: machines, networks and volumes that cost nothing, with seeded faults on request.
+//!
+//! Tests run the loop on it, and `nube up --host sim` is it. A machine is a few hundred bytes and no task: boots and
+//! shutdowns are computed from the time, and one list of due nudges serves all of them. Time is tokio's, which tests turn.
+//!
+//! The simulator is stricter than Linux: a call that a correct loop never makes (starting what runs, removing the disk of
+//! a running machine) is noted in [`SimHost::violations`].
+
+mod faults;
+mod world;
+
+pub use faults::Faults;
+
+use super::{Block, DiskSpec, HostError, MachineSpec, MachineState, Net, Result, Standing, Tap, Vmm};
+use faults::{Outcome, Random};
+use model::host::{InterfaceDesired, ObjectKey, SecurityGroupDesired, VolumeDesired, VpcDesired};
+use model::{Clock, InstanceId, NetworkInterfaceId, SecurityGroupId, Timestamp, VolumeId, VpcId};
+use parking_lot::Mutex;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use world::World;
+
+/// How the simulated guests behave.
+#[derive(Debug, Clone, Copy)]
+pub struct SimConfig {
+    pub seed: u64,
+    /// From the start of a machine to its login prompt.
+    pub boot_time: Duration,
+    /// From the power button to powered off.
+    pub shutdown_time: Duration,
+    pub faults: Faults,
+}
+
+impl Default for SimConfig {
+    fn default() -> Self {
+        Self { seed: 0, boot_time: Duration::ZERO, shutdown_time: Duration::ZERO, faults: Faults::NONE }
+    }
+}
+
+/// The host. Clones are the same host; it outlives the agents that drive it, as a real one does.
+#[derive(Clone)]
+pub struct SimHost(Arc<Inner>);
+
+struct Inner {
+    config: SimConfig,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    nudged: Notify,
+}
+
+struct State {
+    world: World,
+    random: Random,
+    faults: Faults,
+}
+
+impl SimHost {
+    pub fn new(config: SimConfig, clock: Arc<dyn Clock>) -> Self {
+        let random = Random::new(config.seed);
+        let state = State { world: World::default(), random, faults: config.faults };
+        Self(Arc::new(Inner { config, clock, state: Mutex::new(state), nudged: Notify::new() }))
+    }
+
+    /// Changes with every reboot of the host.
+    pub fn boot_id(&self) -> String {
+        format!("sim-{:016x}-{}", self.0.config.seed, self.0.state.lock().world.host_boots)
+    }
+
+    pub fn set_faults(&self, faults: Faults) {
+        self.0.state.lock().faults = faults;
+    }
+
+    /// The guest shuts itself down.
+    pub fn guest_powers_off(&self, instance: InstanceId) {
+        self.0.state.lock().world.power_off(instance);
+        self.0.nudged.notify_one();
+    }
+
+    /// The guest stops listening to the power button (or listens again).
+    pub fn guest_ignores_button(&self, instance: InstanceId, ignores: bool) {
+        self.0.state.lock().world.set_deaf(instance, ignores);
+    }
+
+    /// The machine's process dies.
+    pub fn kill(&self, instance: InstanceId) {
+        self.0.state.lock().world.kill(instance);
+        self.0.nudged.notify_one();
+    }
+
+    /// The host loses power: machines and networks are gone, volumes and consoles are not.
+    pub fn reboot_host(&self) {
+        self.0.state.lock().world.reboot();
+    }
+
+    /// Every attempt to make this object (to start it, for an instance) fails for good.
+    pub fn refuse(&self, key: ObjectKey) {
+        self.0.state.lock().world.refused.insert(key);
+    }
+
+    /// How often the machine has booted, resets included.
+    pub fn boots(&self, instance: InstanceId) -> u32 {
+        self.0.state.lock().world.boots(instance)
+    }
+
+    pub fn machine(&self, instance: InstanceId) -> MachineState {
+        self.0.state.lock().world.state(instance, Instant::now())
+    }
+
+    /// Every machine, port and other part that stands, for comparing with what was desired.
+    pub fn inventory(&self) -> Inventory {
+        self.0.state.lock().world.inventory()
+    }
+
+    /// The form in which a part of the network stands.
+    pub fn interface(&self, interface: NetworkInterfaceId) -> Option<InterfaceDesired> {
+        self.0.state.lock().world.ports.get(&interface).map(|port| (*port.interface).clone())
+    }
+
+    pub fn vpc(&self, vpc: VpcId) -> Option<VpcDesired> {
+        self.0.state.lock().world.vpcs.get(&vpc).cloned()
+    }
+
+    /// What was asked of the host that a correct loop never asks.
+    pub fn violations(&self) -> Vec<String> {
+        self.0.state.lock().world.violations.clone()
+    }
+
+    /// Runs `work` on the world, at the mercy of the faults.
+    async fn act<T>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&mut World, Instant) -> Result<T> + Send,
+    ) -> Result<T> {
+        let outcome = {
+            let mut state = self.0.state.lock();
+            let faults = state.faults;
+            if let Some(index) = state.random.lie(faults) {
+                state.world.nudge_any(index);
+                self.0.nudged.notify_one();
+            }
+            state.random.outcome(faults)
+        };
+        if let Some(delay) = outcome.delay() {
+            tokio::time::sleep(delay).await;
+        }
+        if outcome.fails_before() {
+            return Err(HostError::transient(format!("{what}: the simulator's fault, before the work")));
+        }
+        let done = work(&mut self.0.state.lock().world, Instant::now());
+        self.0.nudged.notify_one();
+        match outcome {
+            Outcome::ErrorAfterWork => {
+                Err(HostError::transient(format!("{what}: the simulator's fault, after the work")))
+            }
+            Outcome::Timeout(rest) => {
+                tokio::time::sleep(rest).await;
+                Err(HostError::transient(format!("{what}: timed out in the simulator")))
+            }
+            Outcome::Work | Outcome::Delay(_) | Outcome::Error => done,
+        }
+    }
+}
+
+/// What stands on a simulated host, sorted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inventory {
+    pub machines: Vec<InstanceId>,
+    pub ports: Vec<NetworkInterfaceId>,
+    pub vpcs: Vec<VpcId>,
+    pub security_groups: Vec<SecurityGroupId>,
+    pub volumes: Vec<VolumeId>,
+    pub consoles: Vec<InstanceId>,
+}
+
+impl Vmm for SimHost {
+    async fn start(&self, spec: &MachineSpec, taps: Vec<Tap>) -> Result<()> {
+        let now = self.0.clock.now();
+        let ports = taps.iter().map(|tap| tap.interface).collect();
+        let disks = spec.disks.iter().map(|disk: &DiskSpec| disk.volume).collect();
+        self.act("start", |world, _| {
+            world.check_refusal(ObjectKey::Instance(spec.instance))?;
+            world.start(spec.instance, ports, disks, now)
+        })
+        .await
+    }
+
+    async fn state(&self, instance: InstanceId) -> Result<MachineState> {
+        self.act("state", |world, at| Ok(world.state(instance, at))).await
+    }
+
+    async fn machines(&self) -> Result<Vec<InstanceId>> {
+        self.act("machines", |world, _| Ok(world.inventory().machines)).await
+    }
+
+    async fn press_power_button(&self, instance: InstanceId) -> Result<()> {
+        let shutdown_time = self.0.config.shutdown_time;
+        self.act("press", |world, at| world.press(instance, at + shutdown_time)).await
+    }
+
+    async fn reset(&self, instance: InstanceId) -> Result<()> {
+        let now = self.0.clock.now();
+        self.act("reset", |world, _| world.reset(instance, now)).await
+    }
+
+    async fn end(&self, instance: InstanceId) -> Result<()> {
+        self.act("end", |world, _| {
+            world.kill(instance);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn forget(&self, instance: InstanceId) -> Result<()> {
+        self.act("forget", |world, _| world.forget(instance)).await
+    }
+
+    async fn console(&self, instance: InstanceId, limit: usize) -> Result<(Vec<u8>, Option<Timestamp>)> {
+        let (now, boot_time) = (self.0.clock.now(), self.0.config.boot_time);
+        self.act("console", |world, _| Ok(world.console(instance, limit, now, boot_time))).await
+    }
+
+    async fn changed(&self) -> InstanceId {
+        loop {
+            let nudged = self.0.nudged.notified();
+            let due = {
+                let mut state = self.0.state.lock();
+                if let Some(instance) = state.world.next_nudge(Instant::now()) {
+                    return instance;
+                }
+                state.world.next_due()
+            };
+            match due {
+                Some(due) => {
+                    let _elapsed = tokio::time::timeout_at(due, nudged).await;
+                }
+                None => nudged.await,
+            }
+        }
+    }
+}
+
+impl Net for SimHost {
+    async fn ensure_vpc(&self, vpc: &VpcDesired) -> Result<()> {
+        self.act("ensure_vpc", |world, _| {
+            world.check_refusal(ObjectKey::Vpc(vpc.vpc))?;
+            world.vpcs.insert(vpc.vpc, vpc.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn remove_vpc(&self, vpc: VpcId) -> Result<()> {
+        self.act("remove_vpc", |world, _| world.remove_vpc(vpc)).await
+    }
+
+    async fn ensure_security_group(&self, group: &SecurityGroupDesired) -> Result<()> {
+        self.act("ensure_security_group", |world, _| world.ensure_group(group)).await
+    }
+
+    async fn remove_security_group(&self, group: SecurityGroupId) -> Result<()> {
+        self.act("remove_security_group", |world, _| world.remove_group(group)).await
+    }
+
+    async fn open_port(&self, interface: &InterfaceDesired) -> Result<Tap> {
+        self.act("open_port", |world, _| world.open_port(interface)).await?;
+        Ok(Tap { interface: interface.interface, mac: interface.mac, fd: None, mtu: 1500 })
+    }
+
+    async fn ensure_port(&self, interface: &InterfaceDesired) -> Result<()> {
+        self.act("ensure_port", |world, _| world.ensure_port(interface)).await
+    }
+
+    async fn remove_port(&self, interface: NetworkInterfaceId) -> Result<()> {
+        self.act("remove_port", |world, _| world.remove_port(interface)).await
+    }
+
+    async fn standing(&self) -> Result<Standing> {
+        self.act("standing", |world, _| {
+            let Inventory { ports, vpcs, security_groups, .. } = world.inventory();
+            Ok(Standing { vpcs, security_groups, ports })
+        })
+        .await
+    }
+}
+
+impl Block for SimHost {
+    async fn ensure_volume(&self, volume: &VolumeDesired) -> Result<PathBuf> {
+        self.act("ensure_volume", |world, _| {
+            world.check_refusal(ObjectKey::Volume(volume.volume))?;
+            world.ensure_volume(volume);
+            Ok(PathBuf::from(format!("/sim/{}", volume.volume)))
+        })
+        .await
+    }
+
+    async fn remove_volume(&self, volume: VolumeId) -> Result<()> {
+        self.act("remove_volume", |world, _| world.remove_volume(volume)).await
+    }
+
+    async fn volumes(&self) -> Result<Vec<VolumeId>> {
+        self.act("volumes", |world, _| Ok(world.inventory().volumes)).await
+    }
+}
+
+/// Wall-clock time that moves with tokio's, so that a test which pauses tokio turns both.
+#[derive(Debug, Clone, Copy)]
+pub struct TokioClock {
+    start: Timestamp,
+    origin: Instant,
+}
+
+impl TokioClock {
+    pub fn starting_at(start: Timestamp) -> Self {
+        Self { start, origin: Instant::now() }
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Timestamp {
+        self.start + self.origin.elapsed()
+    }
+}

@@ -1,0 +1,238 @@
+//! Hundreds of seeded stories on a host that fails: wishes change, guests and processes die, host and agent restart at
+//! any moment. Afterwards, in quiet, the host must be exactly as desired.
+
+use super::rig::{Rig, in_virtual_time};
+use super::sample;
+use agent::host::MachineState;
+use agent::host::sim::{Faults, Inventory, SimConfig};
+use model::host::*;
+use model::{InstanceId, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+const SEEDS: u64 = 300;
+const INSTANCES: u32 = 5;
+
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+/// The control plane of the story: what it wants, and what it knows happened to guests.
+#[derive(Default)]
+struct Server {
+    wishes: BTreeMap<ObjectKey, Desired>,
+    generation: u64,
+    /// Runs in which a machine may have ended by itself.
+    harmed: BTreeSet<(InstanceId, u64)>,
+}
+
+impl Server {
+    fn want(&mut self, body: DesiredBody) -> Desired {
+        self.generation += 1;
+        let wish = sample::wish(self.generation, body);
+        self.wishes.insert(wish.key, wish.clone());
+        wish
+    }
+
+    fn unwant(&mut self, key: ObjectKey) -> Desired {
+        self.generation += 1;
+        let wish = Desired { key, generation: self.generation, body: None };
+        self.wishes.insert(key, wish.clone());
+        wish
+    }
+
+    fn instance(&self, n: u32) -> Option<InstanceDesired> {
+        match self.wishes.get(&ObjectKey::Instance(sample::instance_id(n)))?.body.clone()? {
+            DesiredBody::Instance(body) => Some(*body),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn all(&self) -> Vec<Desired> {
+        self.wishes.values().cloned().collect()
+    }
+
+    fn harm(&mut self, n: u32) -> InstanceId {
+        if let Some(instance) = self.instance(n) {
+            // The machine may still be of an earlier run: then the harm is to that one, which is over anyway.
+            self.harmed.insert((instance.instance, instance.run));
+        }
+        sample::instance_id(n)
+    }
+}
+
+#[test]
+fn after_any_story_the_host_is_exactly_as_desired() {
+    for seed in 0..SEEDS {
+        let told = std::panic::catch_unwind(|| in_virtual_time(story(seed)));
+        assert!(told.is_ok(), "the story of seed {seed} went wrong");
+    }
+}
+
+async fn story(seed: u64) {
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9) + 1);
+    let config = SimConfig {
+        seed,
+        boot_time: Duration::from_secs(2),
+        shutdown_time: Duration::from_secs(dice.below(4)),
+        faults: Faults::HEAVY,
+    };
+    let mut rig = Rig::new(config).await;
+    let mut server = Server::default();
+    for body in [
+        DesiredBody::Vpc(sample::vpc(1)),
+        DesiredBody::SecurityGroup(sample::group(1, 1)),
+        DesiredBody::SecurityGroup(sample::group(2, 1)),
+    ] {
+        server.want(body);
+    }
+    rig.handle().sync(server.all()).await.unwrap();
+
+    for _ in 0..40 {
+        let n = dice.below(INSTANCES.into()) as u32 + 1;
+        let (id, current) = (sample::instance_id(n), server.instance(n));
+        let mut news = Vec::new();
+        match (dice.below(12), current) {
+            (0..=4, None) => {
+                let launched = server.wishes.contains_key(&ObjectKey::Instance(id));
+                if !launched {
+                    news.push(server.want(DesiredBody::Instance(Box::new(sample::instance(n)))));
+                    news.push(server.want(DesiredBody::Volume(sample::volume(n))));
+                }
+            }
+            (0, Some(mut instance)) if instance.power == Power::On => {
+                instance.power = if dice.below(3) == 0 { Power::ForceOff } else { Power::Off };
+                news.push(server.want(DesiredBody::Instance(Box::new(instance))));
+            }
+            (0 | 1, Some(mut instance)) => {
+                instance.power = Power::On;
+                instance.run += 1;
+                instance.reboots = 0;
+                news.push(server.want(DesiredBody::Instance(Box::new(instance))));
+            }
+            (2, Some(mut instance)) => {
+                instance.reboots += 1;
+                news.push(server.want(DesiredBody::Instance(Box::new(instance))));
+            }
+            (3, Some(mut instance)) => {
+                instance.interfaces[0].security_groups = vec![sample::group_id(1 + dice.below(2) as u32)];
+                news.push(server.want(DesiredBody::Instance(Box::new(instance))));
+            }
+            (4, Some(_)) => {
+                news.push(server.unwant(ObjectKey::Volume(sample::volume_id(n))));
+                news.push(server.unwant(ObjectKey::Instance(id)));
+            }
+            (5, _) => rig.sim.guest_powers_off(server.harm(n)),
+            (6, _) => rig.sim.kill(server.harm(n)),
+            (7, _) => {
+                rig.kill();
+                if dice.below(3) == 0 {
+                    rig.sim.reboot_host();
+                }
+                rig.start().await;
+            }
+            (8, _) => rig.sim.guest_ignores_button(id, dice.below(2) == 0),
+            (9, _) => rig.handle().sync(server.all()).await.unwrap(),
+            _ => tokio::time::sleep(Duration::from_millis(dice.below(20_000))).await,
+        }
+        rig.handle().set(news).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(dice.below(3_000))).await;
+    }
+
+    rig.sim.set_faults(Faults::NONE);
+    rig.handle().sync(server.all()).await.unwrap();
+    let settled = tokio::time::timeout(Duration::from_hours(1), async {
+        while let Some(amiss) = amiss(&rig, &server).await {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(amiss);
+        }
+    });
+    if settled.await.is_err() {
+        let status = rig.handle().request(Request::Status).await;
+        panic!("seed {seed} does not settle: {:#?}\n{status:#?}", amiss(&rig, &server).await);
+    }
+    assert_eq!(rig.sim.violations(), Vec::<String>::new(), "seed {seed}");
+
+    // What is removed is forgotten once the server no longer lists it.
+    server.wishes.retain(|_, wish| wish.body.is_some());
+    rig.handle().sync(server.all()).await.unwrap();
+    rig.restart().await;
+    assert_eq!(latest(&rig).await.len(), server.wishes.len(), "seed {seed}");
+    rig.handle().sync(Vec::new()).await.unwrap();
+    let emptied = tokio::time::timeout(Duration::from_mins(10), async {
+        while rig.sim.inventory() != Inventory::default() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    assert!(emptied.await.is_ok(), "seed {seed} leaves {:?}", rig.sim.inventory());
+    assert_eq!(rig.sim.violations(), Vec::<String>::new(), "seed {seed}");
+}
+
+/// The latest observation of each object, once all of them have been made.
+async fn latest(rig: &Rig) -> BTreeMap<ObjectKey, Observed> {
+    let mut observations = rig.handle().subscribe();
+    let mut latest = BTreeMap::new();
+    while let Ok(observed) = tokio::time::timeout(Duration::from_secs(2), observations.next()).await {
+        let observed = observed.expect("the agent runs");
+        latest.insert(observed.key, observed);
+    }
+    latest
+}
+
+/// The first thing that is not as desired.
+async fn amiss(rig: &Rig, server: &Server) -> Option<String> {
+    let latest = latest(rig).await;
+    let mut wanted = Inventory::default();
+    for (key, wish) in &server.wishes {
+        let Some(seen) = latest.get(key) else { return Some(format!("{key} is not observed")) };
+        if seen.generation != wish.generation || seen.at < Timestamp::default() {
+            return Some(format!("{key} is observed at {}, wanted {}", seen.generation, wish.generation));
+        }
+        match &wish.body {
+            None if seen.body == ObservedBody::Removed => {}
+            Some(DesiredBody::Vpc(vpc)) if seen.body == ObservedBody::Applied => wanted.vpcs.push(vpc.vpc),
+            Some(DesiredBody::SecurityGroup(group)) if seen.body == ObservedBody::Applied => {
+                wanted.security_groups.push(group.group);
+            }
+            Some(DesiredBody::Volume(volume)) if seen.body == ObservedBody::Applied => {
+                wanted.volumes.push(volume.volume);
+            }
+            Some(DesiredBody::Instance(instance)) => {
+                if let Some(amiss) = instance_amiss(rig, server, instance, &seen.body) {
+                    return Some(amiss);
+                }
+                if rig.sim.machine(instance.instance) == MachineState::Running {
+                    wanted.machines.push(instance.instance);
+                    wanted.ports.push(instance.interfaces[0].interface);
+                }
+            }
+            _ => return Some(format!("{key} is {:?}", seen.body)),
+        }
+    }
+    let stands = Inventory { consoles: Vec::new(), ..rig.sim.inventory() };
+    (stands != wanted).then(|| format!("stands {stands:?}, wanted {wanted:?}"))
+}
+
+fn instance_amiss(rig: &Rig, server: &Server, wish: &InstanceDesired, seen: &ObservedBody) -> Option<String> {
+    let machine = rig.sim.machine(wish.instance);
+    let harmed = server.harmed.contains(&(wish.instance, wish.run));
+    let good = match (wish.power, seen) {
+        (Power::On, ObservedBody::Instance(InstancePhase::Running { run, .. })) => {
+            let port = rig.sim.interface(wish.interfaces[0].interface);
+            *run == wish.run && machine == MachineState::Running && port.as_ref() == wish.interfaces.first()
+        }
+        (Power::On, ObservedBody::Instance(InstancePhase::Stopped { run, cause })) => {
+            *run == wish.run && machine == MachineState::Absent && harmed && *cause != StopCause::Requested
+        }
+        (Power::Off | Power::ForceOff, ObservedBody::Instance(InstancePhase::Stopped { run, cause })) => {
+            *run == wish.run && machine == MachineState::Absent && (harmed || *cause == StopCause::Requested)
+        }
+        _ => false,
+    };
+    (!good).then(|| format!("{} is {seen:?} and {machine:?}, wanted {:?}", wish.instance, wish.power))
+}

@@ -1,0 +1,133 @@
+//! Small, complete objects to desire.
+
+use ipnet::Ipv4Net;
+use model::host::*;
+use model::metadata::{Metadata, MetadataOptions};
+use model::*;
+use std::net::Ipv4Addr;
+
+pub const REGION: &str = "us-east-1";
+
+pub fn account() -> AccountId {
+    AccountId::from_number(123_456_789_012)
+}
+
+pub fn vpc_id(n: u32) -> VpcId {
+    VpcId::from_entropy(n.into())
+}
+
+pub fn group_id(n: u32) -> SecurityGroupId {
+    SecurityGroupId::from_entropy(n.into())
+}
+
+pub fn volume_id(n: u32) -> VolumeId {
+    VolumeId::from_entropy(n.into())
+}
+
+pub fn instance_id(n: u32) -> InstanceId {
+    InstanceId::from_entropy(n.into())
+}
+
+pub fn interface_id(n: u32) -> NetworkInterfaceId {
+    NetworkInterfaceId::from_entropy(n.into())
+}
+
+pub fn subnet_cidr() -> Ipv4Net {
+    "172.31.0.0/20".parse().unwrap()
+}
+
+pub fn vpc(n: u32) -> VpcDesired {
+    let (route_table, network_acl) =
+        (RouteTableId::from_entropy(n.into()), NetworkAclId::from_entropy(n.into()));
+    VpcDesired {
+        vpc: vpc_id(n),
+        account: account(),
+        region: Region::parse(REGION).unwrap(),
+        cidrs: vec!["172.31.0.0/16".parse().unwrap()],
+        dns_support: true,
+        subnets: vec![SubnetDesired {
+            subnet: SubnetId::from_entropy(n.into()),
+            cidr: subnet_cidr(),
+            route_table,
+            network_acl,
+        }],
+        route_tables: vec![RouteTableDesired { route_table, routes: Vec::new() }],
+        network_acls: vec![NetworkAclDesired { network_acl, ingress: Vec::new(), egress: Vec::new() }],
+    }
+}
+
+pub fn group(n: u32, vpc: u32) -> SecurityGroupDesired {
+    SecurityGroupDesired { group: group_id(n), vpc: vpc_id(vpc), ingress: Vec::new(), egress: Vec::new() }
+}
+
+pub fn volume(n: u32) -> VolumeDesired {
+    VolumeDesired { volume: volume_id(n), size: GiB(1), image: None }
+}
+
+pub fn address(n: u32) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(172, 31, 0, 10)) + n)
+}
+
+/// Instance `n`, with volume `n` and interface `n`, in VPC 1 and group 1.
+pub fn instance(n: u32) -> InstanceDesired {
+    InstanceDesired {
+        instance: instance_id(n),
+        account: account(),
+        zone: Zone::parse("us-east-1a").unwrap(),
+        power: Power::On,
+        run: 1,
+        reboots: 0,
+        machine: Machine {
+            instance_type: "t3.micro".into(),
+            architecture: Architecture::X86_64,
+            vcpus: 2,
+            memory: MiB(1024),
+            direct_kernel: None,
+        },
+        volumes: vec![AttachmentDesired { volume: volume_id(n), device: "/dev/xvda".into() }],
+        interfaces: vec![InterfaceDesired {
+            interface: interface_id(n),
+            mac: Mac::from_entropy(n.into()),
+            vpc: vpc_id(1),
+            subnet: SubnetId::from_entropy(1),
+            subnet_cidr: subnet_cidr(),
+            addresses: vec![AddressDesired { private: address(n), public: None }],
+            security_groups: vec![group_id(1)],
+            source_dest_check: true,
+            hostname: format!("ip-172-31-0-{}", 10 + n),
+            domain: "ec2.internal".into(),
+        }],
+        metadata: Metadata {
+            image: ImageId::from_entropy(1),
+            reservation: ReservationId::from_entropy(n.into()),
+            launch_index: 0,
+            pending_time: Timestamp::from_millis(1_700_000_000_000),
+            public_key: None,
+            user_data: None,
+            group_names: [(group_id(1), "default".to_owned())].into(),
+            interface_owners: [(interface_id(n), account())].into(),
+            options: MetadataOptions::default(),
+            tags: None,
+        },
+    }
+}
+
+pub fn wish(generation: u64, body: DesiredBody) -> Desired {
+    let key = match &body {
+        DesiredBody::Vpc(body) => ObjectKey::Vpc(body.vpc),
+        DesiredBody::SecurityGroup(body) => ObjectKey::SecurityGroup(body.group),
+        DesiredBody::Volume(body) => ObjectKey::Volume(body.volume),
+        DesiredBody::Instance(body) => ObjectKey::Instance(body.instance),
+    };
+    Desired { key, generation, body: Some(body) }
+}
+
+/// VPC 1, group 1, volume 1 and instance 1, as first wishes.
+pub fn first_instance() -> Vec<Desired> {
+    vec![
+        wish(1, DesiredBody::Instance(Box::new(instance(1)))),
+        wish(1, DesiredBody::Volume(volume(1))),
+        wish(1, DesiredBody::SecurityGroup(group(1, 1))),
+        wish(1, DesiredBody::Vpc(vpc(1))),
+    ]
+}

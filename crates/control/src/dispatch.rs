@@ -1,0 +1,204 @@
+//! From a decoded HTTP request to an encoded answer: for every operation of every service the same steps.
+//!
+//! decode → view → touches → policy → client token → operation → dry run → commit → encode. A service registers its
+//! operations as one of four kinds, by what they need; the kind decides what surrounds them, so that no operation can
+//! forget a step.
+
+use crate::cloud::Mode;
+use crate::token::Token;
+use crate::{Context, Result, Tables, Touched, Txn, errors};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use wire::{ApiError, Form, Operation, OperationShape, Protocol, ServiceShape, Structure, ValueRef};
+
+type Reply = Pin<Box<dyn Future<Output = Result<Vec<u8>>> + Send>>;
+type Built = Box<dyn Fn(Context, &Form) -> Reply + Send + Sync>;
+/// What must be there before any operation of a service runs for an account.
+pub type Prelude = fn(Context) -> Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+/// What an operation touches, by its request and the present state.
+pub type Touches<O> = fn(&Context, &<O as Operation>::Input, &Tables) -> Vec<Touched>;
+/// Answers from the present state.
+pub type Read<O> = fn(&Context, &<O as Operation>::Input, &Tables) -> Result<<O as Operation>::Output>;
+/// Decides and writes intent. Runs again on a conflict.
+pub type Write<O> = fn(&Context, &<O as Operation>::Input, &mut Txn<'_>) -> Result<<O as Operation>::Output>;
+
+/// A service: its model, and the operations of it that are built.
+pub struct Service {
+    shape: &'static ServiceShape,
+    built: HashMap<&'static str, Built>,
+    prelude: Option<Prelude>,
+}
+
+impl Service {
+    pub fn new(shape: &'static ServiceShape) -> Self {
+        Self { shape, built: HashMap::new(), prelude: None }
+    }
+
+    pub fn shape(&self) -> &'static ServiceShape {
+        self.shape
+    }
+
+    /// The operations that are built, in the order of the model.
+    pub fn built(&self) -> impl Iterator<Item = &'static OperationShape> {
+        self.shape.operations.iter().copied().filter(|op| self.built.contains_key(op.name))
+    }
+
+    /// Runs before every operation: an account's defaults are made here, on first use.
+    pub fn prelude(&mut self, prelude: Prelude) -> &mut Self {
+        self.prelude = Some(prelude);
+        self
+    }
+
+    /// Registers an operation that only reads.
+    pub fn read<O: Operation>(&mut self, _: O, touches: Touches<O>, run: Read<O>) -> &mut Self {
+        let service = self.shape;
+        self.add::<O>(Box::new(move |ctx, form| {
+            let done = (|| {
+                let request = decode::<O>(service, form)?;
+                let output = {
+                    let tables = ctx.cloud.view.read();
+                    authorize::<O>(service, &ctx, &touches(&ctx, &request, &tables))?;
+                    let output = run(&ctx, &request, &tables)?;
+                    refuse_dry_run(&request)?;
+                    output
+                };
+                Ok(encode(service, O::SHAPE, &output, &ctx.request_id))
+            })();
+            Box::pin(std::future::ready(done))
+        }))
+    }
+
+    /// Registers an operation that changes state by what it reads by id.
+    pub fn write<O: Operation>(&mut self, _: O, touches: Touches<O>, run: Write<O>) -> &mut Self {
+        self.transaction::<O>(Mode::Shared, touches, run)
+    }
+
+    /// Registers an operation that decides upon the absence of something, such as a delete that nothing may depend on.
+    pub fn exclusive<O: Operation>(&mut self, _: O, touches: Touches<O>, run: Write<O>) -> &mut Self {
+        self.transaction::<O>(Mode::Exclusive, touches, run)
+    }
+
+    /// Registers an operation that must wait for something beside the store (a host's console, a costly computation).
+    /// It runs after authorization and the dry-run answer, outside any transaction.
+    pub fn call<O, F>(&mut self, _: O, touches: Touches<O>, run: fn(Context, O::Input) -> F) -> &mut Self
+    where
+        O: Operation,
+        F: Future<Output = Result<O::Output>> + Send + 'static,
+    {
+        let service = self.shape;
+        self.add::<O>(Box::new(move |ctx, form| {
+            let request = decode::<O>(service, form);
+            Box::pin(async move {
+                let request = request?;
+                {
+                    let tables = ctx.cloud.view.read();
+                    authorize::<O>(service, &ctx, &touches(&ctx, &request, &tables))?;
+                }
+                refuse_dry_run(&request)?;
+                let request_id = ctx.request_id.clone();
+                let output = run(ctx, request).await?;
+                Ok(encode(service, O::SHAPE, &output, &request_id))
+            })
+        }))
+    }
+
+    fn transaction<O: Operation>(&mut self, mode: Mode, touches: Touches<O>, run: Write<O>) -> &mut Self {
+        let service = self.shape;
+        self.add::<O>(Box::new(move |ctx, form| {
+            let request = decode::<O>(service, form);
+            Box::pin(async move {
+                let request = request?;
+                let cloud = Arc::clone(&ctx.cloud);
+                cloud
+                    .transact(mode, |txn| {
+                        authorize::<O>(service, &ctx, &touches(&ctx, &request, txn.tables()))?;
+                        let token = Token::of(&ctx, O::NAME, &request);
+                        if let Some(token) = &token
+                            && let Some(answer) = token.replay(&ctx, txn)?
+                        {
+                            refuse_dry_run(&request)?;
+                            return Ok(answer);
+                        }
+                        let output = run(&ctx, &request, txn)?;
+                        // The transaction is dropped: a dry run has decided everything and changed nothing.
+                        refuse_dry_run(&request)?;
+                        let body = encode(service, O::SHAPE, &output, &ctx.request_id);
+                        if let Some(token) = token {
+                            token.remember(&ctx, txn, &body);
+                        }
+                        Ok(body)
+                    })
+                    .await
+            })
+        }))
+    }
+
+    fn add<O: Operation>(&mut self, built: Built) -> &mut Self {
+        let earlier = self.built.insert(O::NAME, built);
+        debug_assert!(earlier.is_none(), "{} is registered twice", O::NAME);
+        self
+    }
+
+    /// Runs the operation called `action` and answers with the encoded body, or the error for the caller.
+    pub async fn dispatch(&self, ctx: Context, action: &str, form: &Form) -> Result<Vec<u8>> {
+        let Some(operation) = self.shape.operation(action) else {
+            return Err(self.shape.unknown_action(action));
+        };
+        match self.built.get(operation.name) {
+            Some(built) => {
+                if let Some(prelude) = self.prelude {
+                    prelude(ctx.clone()).await?;
+                }
+                built(ctx, form).await
+            }
+            None => Err(self.shape.not_built(operation)),
+        }
+    }
+
+    /// The error in the service's own envelope.
+    pub fn encode_error(&self, error: &ApiError, request_id: &str) -> String {
+        match self.shape.protocol {
+            Protocol::Query => wire::query::encode_error(self.shape, error, request_id),
+            _ => wire::ec2::encode_error(error, request_id),
+        }
+    }
+}
+
+fn decode<O: Operation>(service: &ServiceShape, form: &Form) -> Result<O::Input> {
+    match service.protocol {
+        Protocol::Query => wire::query::decode(form).map_err(|error| wire::query::api_error(&error)),
+        _ => wire::ec2::decode(form).map_err(|error| wire::ec2::api_error(&error)),
+    }
+}
+
+fn encode(
+    service: &ServiceShape,
+    operation: &OperationShape,
+    output: &dyn Structure,
+    request_id: &str,
+) -> Vec<u8> {
+    match service.protocol {
+        Protocol::Query => wire::query::encode(service, operation, output, request_id),
+        _ => wire::ec2::encode(service, operation, output, request_id),
+    }
+    .into_bytes()
+}
+
+fn authorize<O: Operation>(service: &ServiceShape, ctx: &Context, touched: &[Touched]) -> Result<()> {
+    let action = format!("{}:{}", service.name, O::NAME);
+    if ctx.cloud.policy.allows(&ctx.caller, &action, touched) {
+        Ok(())
+    } else {
+        Err(errors::unauthorized(&action))
+    }
+}
+
+fn refuse_dry_run(request: &dyn Structure) -> Result<()> {
+    match wire::member(request, "DryRun") {
+        ValueRef::Boolean(true) => Err(errors::dry_run()),
+        _ => Ok(()),
+    }
+}

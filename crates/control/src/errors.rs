@@ -1,0 +1,64 @@
+//! Errors that belong to no noun.
+
+use store::{CommitError, Outcome};
+use wire::ApiError;
+
+pub fn dry_run() -> ApiError {
+    ApiError::new("DryRunOperation", 412, "Request would have succeeded, but DryRun flag is set.")
+}
+
+pub fn unauthorized(action: &str) -> ApiError {
+    ApiError::new(
+        "UnauthorizedOperation",
+        403,
+        format!(
+            "You are not authorized to perform this operation: no policy allows {action} on what it touches."
+        ),
+    )
+}
+
+/// Our own fault: the caller learns no more than that; the log has the cause.
+pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ApiError {
+    ApiError::new("InternalError", 500, "An internal error has occurred.").with_source(cause)
+}
+
+pub fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ApiError {
+    ApiError::new("Unavailable", 503, "The service is unavailable just now. Try again.").with_source(cause)
+}
+
+pub fn invalid_parameter_value(message: impl Into<String>) -> ApiError {
+    ApiError::new("InvalidParameterValue", 400, message.into())
+}
+
+pub fn invalid_parameter_combination(message: impl Into<String>) -> ApiError {
+    ApiError::new("InvalidParameterCombination", 400, message.into())
+}
+
+pub fn missing_parameter(name: &str) -> ApiError {
+    ApiError::new("MissingParameter", 400, format!("The request must contain the parameter {name}"))
+}
+
+pub fn idempotent_parameter_mismatch(token: &str) -> ApiError {
+    ApiError::new(
+        "IdempotentParameterMismatch",
+        400,
+        format!("The client token {token} was used before with other parameters."),
+    )
+}
+
+/// What a failed commit tells the caller. A conflict never gets here: it is retried.
+pub fn commit(error: CommitError) -> ApiError {
+    match error {
+        CommitError::TooLarge(_) => {
+            ApiError::new("RequestLimitExceeded", 503, "The request changes too much at once. Split it.")
+                .with_source(error)
+        }
+        CommitError::Full => unavailable(error),
+        CommitError::Unavailable { outcome: Outcome::NotApplied, .. } | CommitError::Conflict { .. } => {
+            unavailable(error)
+        }
+        CommitError::Unavailable { outcome: Outcome::Unknown, .. } | CommitError::Invalid(_) => {
+            internal(error)
+        }
+    }
+}

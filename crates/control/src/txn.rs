@@ -1,0 +1,140 @@
+//! A transaction: reads that must still hold at the commit, and writes that happen together.
+//!
+//! Every record that was read with [`Txn::get`], every record written and every claim is compared with the version that
+//! the decision saw. Decisions upon the *absence* of something found by an index (nothing uses this group) run
+//! exclusively; see [`crate::Cloud::transact`].
+
+use crate::view::{Record, Tables, claim_key};
+use model::Region;
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use store::{Commit, Key, Revision};
+
+type Shared = Arc<dyn Any + Send + Sync>;
+
+struct Pending {
+    bytes: Option<Vec<u8>>,
+    record: Option<Shared>,
+}
+
+/// Somebody else holds the claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    pub by: String,
+}
+
+pub struct Txn<'a> {
+    tables: &'a Tables,
+    compares: BTreeMap<Key, Revision>,
+    writes: BTreeMap<Key, Pending>,
+}
+
+fn record_key<R: Record>(region: &Region, id: &R::Id) -> Key {
+    Key::new(format!("{region}/{}/{id}", R::NOUN)).expect("regions, nouns and ids are short and hold no NUL")
+}
+
+impl<'a> Txn<'a> {
+    pub fn new(tables: &'a Tables) -> Self {
+        Self { tables, compares: BTreeMap::new(), writes: BTreeMap::new() }
+    }
+
+    /// The state before this transaction, for reads that need not hold until the commit.
+    pub fn tables(&self) -> &'a Tables {
+        self.tables
+    }
+
+    /// A record as this transaction sees it; the commit fails if it changes (or appears) meanwhile.
+    pub fn get<R: Record>(&mut self, region: &Region, id: &R::Id) -> Option<Arc<R>> {
+        let key = record_key::<R>(region, id);
+        if let Some(pending) = self.writes.get(&key) {
+            return pending.record.clone().and_then(|record| record.downcast().ok());
+        }
+        let found = self.tables.versioned::<R>(region, id);
+        self.compares.insert(key, found.as_ref().map_or(0, |(_, version)| *version));
+        found.map(|(record, _)| Arc::clone(record))
+    }
+
+    /// Writes a record, new or changed.
+    pub fn put<R: Record>(&mut self, region: &Region, record: R) -> Arc<R> {
+        let id = record.id();
+        let key = record_key::<R>(region, &id);
+        let version = self.tables.versioned::<R>(region, &id).map_or(0, |(_, version)| version);
+        self.compares.entry(key.clone()).or_insert(version);
+        let bytes = serde_json::to_vec(&record).expect("records are plain data with string keys");
+        let record = Arc::new(record);
+        self.writes.insert(key, Pending { bytes: Some(bytes), record: Some(Arc::clone(&record) as Shared) });
+        record
+    }
+
+    pub fn delete<R: Record>(&mut self, region: &Region, id: &R::Id) {
+        let key = record_key::<R>(region, id);
+        match self.tables.versioned::<R>(region, id) {
+            Some((_, version)) => {
+                self.compares.entry(key.clone()).or_insert(version);
+                self.writes.insert(key, Pending { bytes: None, record: None });
+            }
+            // Made in this very transaction: then nothing is left to write.
+            None => drop(self.writes.remove(&key)),
+        }
+    }
+
+    /// Makes `name` (an address, a group's name) `owner`'s alone. Claiming what one holds already succeeds.
+    pub fn claim(&mut self, region: &Region, name: &str, owner: &str) -> Result<(), Taken> {
+        let Some(key) = claim_key(region, name) else { return Err(Taken { by: String::new() }) };
+        if let Some(holder) = self.claim_holder(&key)
+            && *holder != *owner
+        {
+            return Err(Taken { by: holder.to_string() });
+        }
+        self.write_claim(key, Some(owner));
+        Ok(())
+    }
+
+    /// Whether a claim on `name` would succeed now.
+    pub fn is_claimed(&self, region: &Region, name: &str) -> bool {
+        claim_key(region, name).is_none_or(|key| self.claim_holder(&key).is_some())
+    }
+
+    /// Gives `name` back.
+    pub fn release(&mut self, region: &Region, name: &str) {
+        if let Some(key) = claim_key(region, name) {
+            self.write_claim(key, None);
+        }
+    }
+
+    fn claim_holder(&self, key: &Key) -> Option<Arc<str>> {
+        match self.writes.get(key) {
+            Some(pending) => pending.bytes.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into()),
+            None => self.tables.claim_versioned(key).map(|(owner, _)| Arc::clone(owner)),
+        }
+    }
+
+    fn write_claim(&mut self, key: Key, owner: Option<&str>) {
+        let version = self.tables.claim_versioned(&key).map_or(0, |(_, version)| version);
+        if owner.is_none() && version == 0 {
+            self.writes.remove(&key);
+            return;
+        }
+        self.compares.insert(key.clone(), version);
+        self.writes.insert(key, Pending { bytes: owner.map(|o| o.as_bytes().to_vec()), record: None });
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    pub(crate) fn into_commit(self) -> Commit {
+        let mut commit = Commit::new();
+        for (key, version) in self.compares {
+            commit = commit.compare(key, version);
+        }
+        for (key, pending) in self.writes {
+            commit = match pending.bytes {
+                Some(bytes) => commit.put(key, bytes),
+                None => commit.delete(key),
+            };
+        }
+        commit
+    }
+}

@@ -1,0 +1,225 @@
+//! What every account has in every region from its first call on: a default VPC of 172.31.0.0/16 with a default subnet
+//! in each zone, an internet gateway, a main route table, a default network ACL, security group and DHCP options.
+//!
+//! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/default-vpc-components.html>
+
+use control::cloud::Mode;
+use control::{Context, Result, Txn};
+use ipnet::Ipv4Net;
+use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
+use model::record::Tags;
+use model::record::security_group::{Direction, SecurityGroup, SecurityGroupRule};
+use model::record::vpc::{
+    DhcpOptions, InternetGateway, NetworkAcl, NetworkAclAssociation, Route, RouteTable,
+    RouteTableAssociation, RouteTarget, Subnet, Vpc,
+};
+use model::{
+    DhcpOptionsId, InternetGatewayId, NetworkAclAssociationId, NetworkAclId, RouteTableAssociationId,
+    RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VpcCidrAssociationId, VpcId, Zone,
+};
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// The default VPC's block and the prefix length of its subnets.
+pub const DEFAULT_VPC: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(172, 31, 0, 0), 16);
+pub const DEFAULT_SUBNET_PREFIX: u8 = 20;
+
+/// The claim that says that an account's defaults in a region were made (even if deleted since).
+fn claim(ctx: &Context) -> String {
+    format!("defaults/{}", ctx.account())
+}
+
+/// Makes the caller's defaults in the region of the request, unless that was done before.
+pub fn ensure(ctx: Context) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
+    Box::pin(async move {
+        if ctx.cloud.view.read().claimed(&ctx.region, &claim(&ctx)).is_some() {
+            return Ok(());
+        }
+        let cloud = Arc::clone(&ctx.cloud);
+        cloud
+            .transact(Mode::Shared, |txn| {
+                if txn.is_claimed(&ctx.region, &claim(&ctx)) {
+                    return Ok(());
+                }
+                let vpc = make_default_vpc(&ctx, txn);
+                // The claim was free a moment ago in this very transaction.
+                let _ = txn.claim(&ctx.region, &claim(&ctx), &vpc.to_string());
+                Ok(())
+            })
+            .await
+    })
+}
+
+/// Writes a default VPC and all that belongs to it.
+pub fn make_default_vpc(ctx: &Context, txn: &mut Txn<'_>) -> VpcId {
+    let options = default_dhcp_options(ctx, txn);
+    let vpc = make_vpc(ctx, txn, DEFAULT_VPC, options, Standing::Default);
+    let gateway = InternetGatewayId::from_entropy(ctx.bits());
+    txn.put(
+        &ctx.region,
+        InternetGateway { gateway, account: ctx.account(), vpc: Some(vpc.vpc), tags: Tags::default() },
+    );
+    let mut main = vpc.main_table;
+    main.routes.push(Route {
+        destination: Ipv4Net::default().into(),
+        target: RouteTarget::InternetGateway(gateway),
+    });
+    txn.put(&ctx.region, main);
+    let zones = ctx.cloud.settings.region(&ctx.region).map(|r| r.zones.clone()).unwrap_or_default();
+    let blocks = DEFAULT_VPC.subnets(DEFAULT_SUBNET_PREFIX).into_iter().flatten();
+    let mut acl = vpc.acl;
+    for (zone, cidr) in zones.into_iter().zip(blocks) {
+        let subnet = make_default_subnet(ctx, txn, vpc.vpc, zone, cidr);
+        acl.associations.push(NetworkAclAssociation {
+            association: NetworkAclAssociationId::from_entropy(ctx.bits()),
+            subnet,
+        });
+    }
+    txn.put(&ctx.region, acl);
+    vpc.vpc
+}
+
+/// Writes one default subnet; the caller associates it with the VPC's default ACL.
+pub fn make_default_subnet(
+    ctx: &Context,
+    txn: &mut Txn<'_>,
+    vpc: VpcId,
+    zone: Zone,
+    cidr: Ipv4Net,
+) -> SubnetId {
+    let subnet = SubnetId::from_entropy(ctx.bits());
+    txn.put(
+        &ctx.region,
+        Subnet {
+            subnet,
+            account: ctx.account(),
+            vpc,
+            zone,
+            cidr,
+            default_for_zone: true,
+            map_public_ip: true,
+            tags: Tags::default(),
+        },
+    );
+    subnet
+}
+
+/// Whether a VPC is the account's default one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Default,
+    Custom,
+}
+
+/// A new VPC's id, and the parts of it that its maker may still change and must then put.
+pub struct NewVpc {
+    pub vpc: VpcId,
+    pub main_table: RouteTable,
+    pub acl: NetworkAcl,
+}
+
+/// Writes a VPC with its default security group, main route table and default ACL.
+pub fn make_vpc(
+    ctx: &Context,
+    txn: &mut Txn<'_>,
+    cidr: Ipv4Net,
+    options: DhcpOptionsId,
+    standing: Standing,
+) -> NewVpc {
+    let vpc = VpcId::from_entropy(ctx.bits());
+    let (account, region) = (ctx.account(), &ctx.region);
+    txn.put(
+        region,
+        Vpc {
+            vpc,
+            account,
+            cidr,
+            cidr_association: VpcCidrAssociationId::from_entropy(ctx.bits()),
+            dhcp_options: options,
+            dns_support: true,
+            dns_hostnames: standing == Standing::Default,
+            is_default: standing == Standing::Default,
+            tags: Tags::default(),
+        },
+    );
+    let main_table = RouteTable {
+        table: RouteTableId::from_entropy(ctx.bits()),
+        account,
+        vpc,
+        routes: Vec::new(),
+        associations: vec![RouteTableAssociation {
+            association: RouteTableAssociationId::from_entropy(ctx.bits()),
+            subnet: None,
+        }],
+        tags: Tags::default(),
+    };
+    txn.put(region, main_table.clone());
+    let everything = AclEntry {
+        number: 100,
+        traffic: Traffic::All,
+        net: Ipv4Net::default().into(),
+        action: AclAction::Allow,
+    };
+    let acl = NetworkAcl {
+        acl: NetworkAclId::from_entropy(ctx.bits()),
+        account,
+        vpc,
+        is_default: true,
+        ingress: vec![everything],
+        egress: vec![everything],
+        associations: Vec::new(),
+        tags: Tags::default(),
+    };
+    txn.put(region, acl.clone());
+    let group = SecurityGroupId::from_entropy(ctx.bits());
+    // A new VPC has no groups, so the name is free.
+    let _ = txn.claim(region, &group_name_claim(vpc, "default"), &group.to_string());
+    let rule = |direction, peer| SecurityGroupRule {
+        rule: SecurityGroupRuleId::from_entropy(ctx.bits()),
+        direction,
+        allow: Allow { traffic: Traffic::All, peer },
+        description: None,
+        tags: Tags::default(),
+    };
+    txn.put(
+        region,
+        SecurityGroup {
+            group,
+            account,
+            vpc,
+            name: "default".into(),
+            description: "default VPC security group".into(),
+            rules: vec![
+                rule(Direction::Ingress, Peer::Group(group)),
+                rule(Direction::Egress, Peer::Net(Ipv4Net::default().into())),
+            ],
+            tags: Tags::default(),
+        },
+    );
+    NewVpc { vpc, main_table, acl }
+}
+
+/// The options that every region has: the cloud's own resolver and domain. Made if the account has none like these.
+pub fn default_dhcp_options(ctx: &Context, txn: &mut Txn<'_>) -> DhcpOptionsId {
+    let configuration = vec![
+        ("domain-name".to_owned(), vec![ctx.region.internal_domain()]),
+        ("domain-name-servers".to_owned(), vec!["AmazonProvidedDNS".to_owned()]),
+    ];
+    let mut existing = txn.tables().find::<DhcpOptions>(&ctx.region, "account", ctx.account());
+    if let Some(existing) = existing.find(|options| options.configuration == configuration) {
+        return existing.options;
+    }
+    let options = DhcpOptionsId::from_entropy(ctx.bits());
+    txn.put(
+        &ctx.region,
+        DhcpOptions { options, account: ctx.account(), configuration, tags: Tags::default() },
+    );
+    options
+}
+
+/// The claim that keeps a group's name unique in its VPC, whatever the case of its letters.
+pub fn group_name_claim(vpc: VpcId, name: &str) -> String {
+    format!("group-name/{vpc}/{}", name.to_ascii_lowercase())
+}

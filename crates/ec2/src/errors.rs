@@ -1,0 +1,107 @@
+//! EC2's errors, spelled as EC2 spells them. The model names none, so this table does.
+//!
+//! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>
+
+use std::fmt::Display;
+use wire::ApiError;
+
+pub use control::errors::{invalid_parameter_combination, invalid_parameter_value, missing_parameter};
+
+/// Any error of the caller's making.
+pub fn client(code: &'static str, message: impl Into<String>) -> ApiError {
+    ApiError::new(code, 400, message.into())
+}
+
+pub fn dependency_violation(message: impl Into<String>) -> ApiError {
+    client("DependencyViolation", message)
+}
+
+pub fn operation_not_permitted(message: impl Into<String>) -> ApiError {
+    client("OperationNotPermitted", message)
+}
+
+/// How the errors about one kind of id are spelled.
+#[derive(Debug, Clone, Copy)]
+pub struct IdErrors {
+    /// What the sentences call it, such as `instance ID`.
+    pub called: &'static str,
+    pub not_found: &'static str,
+    pub malformed: &'static str,
+}
+
+impl IdErrors {
+    /// `The instance ID 'i-…' does not exist`.
+    pub fn not_found(&self, id: impl Display) -> ApiError {
+        client(self.not_found, format!("The {} '{id}' does not exist", self.called))
+    }
+
+    /// Several at once, as EC2 lists them.
+    pub fn none_found(&self, ids: &[String]) -> ApiError {
+        match ids {
+            [id] => self.not_found(id),
+            ids => client(self.not_found, format!("The {}s '{}' do not exist", self.called, ids.join(", "))),
+        }
+    }
+
+    pub fn malformed(&self, id: &str) -> ApiError {
+        let shown: String = id.chars().take(64).collect();
+        client(self.malformed, format!("Invalid id: \"{shown}\""))
+    }
+}
+
+pub const INSTANCE: IdErrors = IdErrors {
+    called: "instance ID",
+    not_found: "InvalidInstanceID.NotFound",
+    malformed: "InvalidInstanceID.Malformed",
+};
+pub const IMAGE: IdErrors =
+    IdErrors { called: "image id", not_found: "InvalidAMIID.NotFound", malformed: "InvalidAMIID.Malformed" };
+pub const KEY_PAIR: IdErrors =
+    IdErrors { called: "key pair", not_found: "InvalidKeyPair.NotFound", malformed: "InvalidParameterValue" };
+pub const VOLUME: IdErrors = IdErrors {
+    called: "volume",
+    not_found: "InvalidVolume.NotFound",
+    malformed: "InvalidVolumeID.Malformed",
+};
+pub const VPC: IdErrors =
+    IdErrors { called: "vpc ID", not_found: "InvalidVpcID.NotFound", malformed: "InvalidVpcId.Malformed" };
+pub const SUBNET: IdErrors = IdErrors {
+    called: "subnet ID",
+    not_found: "InvalidSubnetID.NotFound",
+    malformed: "InvalidSubnetId.Malformed",
+};
+pub const SECURITY_GROUP: IdErrors = IdErrors {
+    called: "security group",
+    not_found: "InvalidGroup.NotFound",
+    malformed: "InvalidGroupId.Malformed",
+};
+pub const SECURITY_GROUP_RULE: IdErrors = IdErrors {
+    called: "security group rule ID",
+    not_found: "InvalidSecurityGroupRuleId.NotFound",
+    malformed: "InvalidSecurityGroupRuleId.Malformed",
+};
+pub const NETWORK_INTERFACE: IdErrors = IdErrors {
+    called: "networkInterface ID",
+    not_found: "InvalidNetworkInterfaceID.NotFound",
+    malformed: "InvalidNetworkInterfaceId.Malformed",
+};
+pub const INTERNET_GATEWAY: IdErrors = IdErrors {
+    called: "internetGateway ID",
+    not_found: "InvalidInternetGatewayID.NotFound",
+    malformed: "InvalidInternetGatewayId.Malformed",
+};
+pub const ROUTE_TABLE: IdErrors = IdErrors {
+    called: "routeTable ID",
+    not_found: "InvalidRouteTableID.NotFound",
+    malformed: "InvalidRouteTableId.Malformed",
+};
+pub const NETWORK_ACL: IdErrors = IdErrors {
+    called: "networkAcl ID",
+    not_found: "InvalidNetworkAclID.NotFound",
+    malformed: "InvalidNetworkAclId.Malformed",
+};
+pub const DHCP_OPTIONS: IdErrors = IdErrors {
+    called: "dhcpOptions ID",
+    not_found: "InvalidDhcpOptionID.NotFound",
+    malformed: "InvalidDhcpOptionsId.Malformed",
+};

@@ -1,0 +1,214 @@
+//! One request from its parts to its answer.
+
+use crate::Gateway;
+use crate::authenticate::authenticate;
+use bytes::Bytes;
+use control::{Context, Service, errors};
+use futures_util::FutureExt as _;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request};
+use http_body_util::Full;
+use model::{Region, Timestamp};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use wire::sigv4::{self, SigError, Signed};
+use wire::{ApiError, Form};
+
+/// The version of this program, for clients that ask for its health.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+impl Gateway {
+    pub(crate) async fn answer(&self, parts: request::Parts, body: Bytes) -> Response<Full<Bytes>> {
+        if parts.uri.path() == "/_nube/health" {
+            return self.health();
+        }
+        let now = self.cloud.clock.now();
+        let request_id = self.request_id();
+        let request = Incoming { parts: &parts, body: &body };
+        let (service, outcome) = self.run(&request, &request_id, now).await;
+        let action =
+            request.form().ok().and_then(|form| form.get("Action").map(str::to_owned)).unwrap_or_default();
+        let elapsed_ms = self.cloud.clock.now().since(now).as_millis() as u64;
+        match outcome {
+            Ok(xml) => {
+                tracing::debug!(request_id, action, elapsed_ms, "answered");
+                respond(StatusCode::OK, &request_id, xml.into())
+            }
+            Err(error) => {
+                log(&error, &request_id, &action, elapsed_ms);
+                let status =
+                    StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let xml = service.map_or_else(
+                    || wire::ec2::encode_error(&error, &request_id),
+                    |service| service.encode_error(&error, &request_id),
+                );
+                respond(status, &request_id, xml.into())
+            }
+        }
+    }
+
+    async fn run(
+        &self,
+        request: &Incoming<'_>,
+        request_id: &str,
+        now: Timestamp,
+    ) -> (Option<&Service>, Result<Vec<u8>, ApiError>) {
+        let headers = request.headers();
+        let signing = request.signing(&headers);
+        let signed = sigv4::parse(&signing);
+        let form = match request.form() {
+            Ok(form) => form,
+            Err(error) => {
+                let service = self.route(signed.as_ref().ok(), request.host(), &Form::default());
+                return (service, Err(wire::ec2::api_error(&error)));
+            }
+        };
+        let service = self.route(signed.as_ref().ok(), request.host(), &form);
+        let outcome = match (service, signed) {
+            (Some(service), Ok(signed)) => {
+                self.run_signed(service, &signed, &signing, request, &form, request_id, now).await
+            }
+            (None, Ok(signed)) => Err(ApiError::new(
+                "UnsupportedOperation",
+                400,
+                format!("The service {} is not part of this cloud yet.", signed.service),
+            )),
+            (_, Err(error)) => Err(refusal(service, &error)),
+        };
+        (service, outcome)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one call, with the parts of one request")]
+    async fn run_signed(
+        &self,
+        service: &Service,
+        signed: &Signed,
+        signing: &sigv4::Request<'_>,
+        request: &Incoming<'_>,
+        form: &Form,
+        request_id: &str,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, ApiError> {
+        let refuse = |error: SigError| refusal(Some(service), &error);
+        let caller = authenticate(&self.cloud, signed, signing, request.body, now).map_err(refuse)?;
+        let region = Region::parse(&signed.region)
+            .filter(|region| self.cloud.settings.region(region).is_some())
+            .ok_or_else(|| refuse(SigError::WrongScope))?;
+        let action = form.get("Action").ok_or_else(|| {
+            ApiError::new(
+                "MissingAction",
+                400,
+                "The request must name an action: the parameter Action is missing.",
+            )
+        })?;
+        let context = Context {
+            cloud: Arc::clone(&self.cloud),
+            caller,
+            region,
+            request_id: request_id.to_owned(),
+            now,
+        };
+        // A bug in one operation must not take the others down.
+        let run = AssertUnwindSafe(service.dispatch(context, action, form)).catch_unwind().await;
+        run.unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+            Err(errors::internal(said.to_owned()))
+        })
+    }
+
+    fn health(&self) -> Response<Full<Bytes>> {
+        let host = self.cloud.host.is_connected();
+        let services: Vec<&str> = self.services.iter().map(|service| service.shape().name).collect();
+        let body = serde_json::json!({ "status": "running", "version": VERSION, "host_connected": host, "services": services });
+        let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+
+    /// A random UUID, version 4.
+    pub(crate) fn request_id(&self) -> String {
+        let bits = self.cloud.entropy.bits();
+        let (a, b) = ((bits >> 96) as u32, (bits >> 80) as u16);
+        let (c, d) = ((bits >> 64) as u16 & 0x0fff | 0x4000, (bits >> 48) as u16 & 0x3fff | 0x8000);
+        format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{:012x}", bits & 0xffff_ffff_ffff)
+    }
+}
+
+/// An HTTP request whose body was read.
+struct Incoming<'a> {
+    parts: &'a request::Parts,
+    body: &'a [u8],
+}
+
+impl<'a> Incoming<'a> {
+    fn uri(&self) -> &'a Uri {
+        &self.parts.uri
+    }
+
+    fn host(&self) -> Option<&'a str> {
+        let from_header = self.parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
+        from_header.or_else(|| self.uri().authority().map(http::uri::Authority::as_str))
+    }
+
+    /// The headers as they came; over HTTP/2 the authority stands for Host.
+    fn headers(&self) -> Vec<(&'a str, &'a [u8])> {
+        let map: &HeaderMap = &self.parts.headers;
+        let mut headers: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        if !map.contains_key(header::HOST)
+            && let Some(authority) = self.uri().authority()
+        {
+            headers.push(("host", authority.as_str().as_bytes()));
+        }
+        headers
+    }
+
+    fn signing<'h>(&self, headers: &'h [(&'h str, &'h [u8])]) -> sigv4::Request<'h>
+    where
+        'a: 'h,
+    {
+        sigv4::Request {
+            method: self.parts.method.as_str(),
+            path: self.uri().path(),
+            query: self.uri().query().unwrap_or_default(),
+            headers,
+        }
+    }
+
+    /// The parameters: of the query and, in a POST, of the body.
+    fn form(&self) -> Result<Form, wire::DecodeError> {
+        let mut form = Form::parse(self.uri().query().unwrap_or_default().as_bytes())?;
+        if self.parts.method == Method::POST {
+            form.extend(self.body)?;
+        }
+        Ok(form)
+    }
+}
+
+fn refusal(service: Option<&Service>, error: &SigError) -> ApiError {
+    let name = service.map_or("ec2", |service| service.shape().name);
+    let (code, status) = sigv4::public_error(name, error);
+    ApiError::new(code, status, error.to_string())
+}
+
+fn log(error: &ApiError, request_id: &str, action: &str, elapsed_ms: u64) {
+    let (code, status) = (error.code(), error.status());
+    if error.is_sender() {
+        tracing::info!(request_id, action, code, status, elapsed_ms, message = error.message(), "refused");
+    } else {
+        let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        tracing::error!(request_id, action, code, status, elapsed_ms, cause, "failed");
+    }
+}
+
+/// An answer in XML.
+pub(crate) fn respond(status: StatusCode, request_id: &str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/xml;charset=UTF-8"));
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert("x-amzn-requestid", id.clone());
+        headers.insert("x-amz-request-id", id);
+    }
+    response
+}

@@ -1,0 +1,100 @@
+//! Connections: accept, bound, time out, shut down gracefully.
+
+use crate::Gateway;
+use crate::answer::respond;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use wire::ApiError;
+
+/// How long requests under way may take to end after a shutdown began.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Serves until `shutdown` resolves, then lets requests under way end.
+pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+    let slots = Arc::new(Semaphore::new(gateway.limits.connections));
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(gateway.limits.header_timeout);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
+    let builder = Arc::new(builder);
+    let graceful = GracefulShutdown::new();
+    tokio::pin!(shutdown);
+    loop {
+        // A full house waits in the kernel's queue rather than being turned away.
+        let slot = tokio::select! {
+            slot = Arc::clone(&slots).acquire_owned() => slot,
+            () = &mut shutdown => break,
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut shutdown => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors, mostly: give connections time to end.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let gateway = Arc::clone(&gateway);
+        let service = service_fn(move |request| {
+            let gateway = Arc::clone(&gateway);
+            async move { Ok::<_, Infallible>(gateway.read(request).await) }
+        });
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // A connection that breaks is the client's affair.
+            let _ = connection.await;
+            drop(slot);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not end in time");
+    }
+}
+
+impl Gateway {
+    async fn read(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (parts, body) = request.into_parts();
+        let limits = self.limits;
+        let body = Limited::new(body, limits.body).collect();
+        match tokio::time::timeout(limits.body_timeout, body).await {
+            Ok(Ok(body)) => self.answer(parts, body.to_bytes()).await,
+            Ok(Err(error)) if error.is::<LengthLimitError>() => self.refuse(ApiError::new(
+                "RequestEntityTooLarge",
+                413,
+                format!("The request's body is larger than {} bytes.", limits.body),
+            )),
+            Ok(Err(_)) => {
+                self.refuse(ApiError::new("IncompleteBody", 400, "The request's body ended too early."))
+            }
+            Err(_) => self.refuse(ApiError::new(
+                "RequestTimeout",
+                408,
+                "The request's body did not arrive in time.",
+            )),
+        }
+    }
+
+    fn refuse(&self, error: ApiError) -> Response<Full<Bytes>> {
+        let request_id = self.request_id();
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        respond(status, &request_id, wire::ec2::encode_error(&error, &request_id).into())
+    }
+}

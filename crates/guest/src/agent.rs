@@ -1,0 +1,82 @@
+//! The agent: one boot of an instance, in phases.
+//!
+//! 1. [`prepare`] needs neither network nor identity. An instance that is made from a memory template has this behind it.
+//! 2. [`nic::wait`] is the point where a template is taken: nothing before it knows who the instance is.
+//! 3. [`become_instance`]: network, clock, identity, ssh.
+//! 4. User data, once for each instance; then the lease is kept for ever.
+
+use std::process::ExitCode;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::console::{report, say};
+use crate::imds::Imds;
+use crate::netlink::Routing;
+use crate::nic::Nic;
+use crate::{clock, disk, identity, lease, nic, power, random, sshd, sys, user_data};
+
+/// How long a login may wait for the metadata service before ssh starts with the keys that the disk has.
+const SSH_PATIENCE: Duration = Duration::from_secs(15);
+const LOOPBACK: u32 = 1;
+
+pub fn main() -> ExitCode {
+    // Process 1 blocks signals to wait for them; that must not reach the agent's children.
+    sys::Signals::unblock_all();
+    let grown = prepare();
+    let nic = match nic::wait() {
+        Ok(nic) => nic,
+        Err(error) => {
+            say(&format!("cannot watch for a network interface: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let (mut imds, instance, lease) = become_instance(&nic);
+    // Scripts may count on the whole disk.
+    if let Some(grown) = grown {
+        let _ = grown.join();
+    }
+    user_data::run_once(&mut imds, &instance);
+    say(&format!("finished. Instance {instance}, up {:.2} seconds", sys::uptime().as_secs_f64()));
+    lease::keep(&nic, lease)
+}
+
+fn prepare() -> Option<JoinHandle<()>> {
+    report("loopback", Routing::open().and_then(|routing| routing.up(LOOPBACK, None)));
+    if let Ok(name) = std::fs::read_to_string("/etc/hostname") {
+        report("host name", sys::set_hostname(name.trim()));
+    }
+    let grown = spawn(|| {
+        report("cannot grow the root filesystem", disk::grow_root());
+    });
+    spawn(|| {
+        report("disk names", disk::watch());
+    });
+    spawn(|| {
+        report("power button", power::watch_button());
+    });
+    grown
+}
+
+fn become_instance(nic: &Nic) -> (Imds, String, crate::dhcp::Lease) {
+    report("random generator", random::seed());
+    // Made while the network comes up: at the first boot it is ready when the identity is.
+    spawn(|| {
+        report("host key", sshd::ensure_host_key());
+    });
+    spawn(|| {
+        thread::sleep(SSH_PATIENCE);
+        sshd::start_if_stopped();
+    });
+    report(&nic.name, Routing::open().and_then(|routing| routing.up(nic.index, None)));
+    let lease = lease::obtain(nic);
+    lease::apply(nic, &lease);
+    say(&format!("{}: {}/{}", nic.name, lease.address, lease.prefix));
+    spawn(|| clock::keep());
+    let mut imds = Imds::connect();
+    let instance = identity::assume(&mut imds, lease.address);
+    (imds, instance, lease)
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+    report("cannot start a thread", thread::Builder::new().stack_size(128 * 1024).spawn(work))
+}

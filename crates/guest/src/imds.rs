@@ -1,0 +1,76 @@
+//! The instance metadata service, version 2.
+//! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html>
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::console::say;
+use crate::http::{self, Response};
+
+const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), 80);
+
+/// A session with the service.
+pub struct Imds {
+    token: String,
+}
+
+impl Imds {
+    /// Asks for a token until the service gives one.
+    pub fn connect() -> Imds {
+        let mut pause = Duration::from_millis(100);
+        let mut told = false;
+        loop {
+            match token() {
+                Ok(token) => return Imds { token },
+                Err(error) if pause >= Duration::from_secs(3) && !told => {
+                    say(&format!("the metadata service is silent ({error}); asking on"));
+                    told = true;
+                }
+                Err(_) => {}
+            }
+            sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(10));
+        }
+    }
+
+    /// The value at a path below `/latest/`, `None` when there is none; asks until the service answers.
+    pub fn get(&mut self, path: &str) -> Option<Vec<u8>> {
+        loop {
+            match self.ask(path) {
+                Ok(Response { status: 200, body }) => return Some(body),
+                Ok(Response { status: 404, .. }) => return None,
+                // The token ran out, or the service forgot it when it started again.
+                Ok(Response { status: 401, .. }) => *self = Imds::connect(),
+                Ok(_) | Err(_) => {
+                    sleep(Duration::from_secs(1));
+                    *self = Imds::connect();
+                }
+            }
+        }
+    }
+
+    /// The same as text, without white space around it; `None` also when it is empty.
+    pub fn text(&mut self, path: &str) -> Option<String> {
+        let text = String::from_utf8(self.get(path)?).ok()?;
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    fn ask(&self, path: &str) -> io::Result<Response> {
+        http::request(SERVER, "GET", &format!("/latest/{path}"), &[("X-aws-ec2-metadata-token", &self.token)])
+    }
+}
+
+fn token() -> io::Result<String> {
+    let answer = http::request(
+        SERVER,
+        "PUT",
+        "/latest/api/token",
+        &[("X-aws-ec2-metadata-token-ttl-seconds", "21600")],
+    )?;
+    if answer.status != 200 {
+        return Err(io::Error::other(format!("status {}", answer.status)));
+    }
+    String::from_utf8(answer.body).map_err(io::Error::other)
+}

@@ -1,0 +1,140 @@
+//! The DHCP client: gets a lease, applies it, and keeps it for as long as the instance runs.
+//!
+//! An address is never taken off because a server is silent: an instance's address is its own for life, and a
+//! working network is worth more than the letter of the lease.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::console::{report, say};
+use crate::dhcp::{self, Kind, Lease, Query, Reply};
+use crate::netlink::Routing;
+use crate::nic::Nic;
+use crate::{files, sys};
+
+const FIRST_PATIENCE: Duration = Duration::from_millis(400);
+const LONGEST_PATIENCE: Duration = Duration::from_secs(8);
+
+/// Asks until a server answers.
+pub fn obtain(nic: &Nic) -> Lease {
+    let mut patience = FIRST_PATIENCE;
+    let mut told = false;
+    loop {
+        match exchange(nic, patience) {
+            Ok(Some(lease)) => return lease,
+            Ok(None) => {}
+            Err(error) => {
+                say(&format!("DHCP on {}: {error}", nic.name));
+                sleep(patience);
+            }
+        }
+        patience = (patience * 2).min(LONGEST_PATIENCE);
+        if patience == LONGEST_PATIENCE && !told {
+            say(&format!("no DHCP server answers on {}; asking on", nic.name));
+            told = true;
+        }
+    }
+}
+
+/// Discover, offer, request, acknowledgement; `None` when a server was silent for `patience` or took its offer back.
+fn exchange(nic: &Nic, patience: Duration) -> io::Result<Option<Lease>> {
+    let socket = sys::packet_socket(nic.index)?;
+    let transaction = u32::from_ne_bytes(sys::random());
+    let mut query = Query { kind: Kind::Discover, transaction, mac: nic.mac, current: None, taken: None };
+    let ask = |query: &Query, wanted: Kind| -> io::Result<Option<Reply>> {
+        sys::broadcast(&socket, nic.index, &dhcp::wrap(&query.render()))?;
+        let end = sys::uptime() + patience;
+        let mut buffer = [0u8; 2048];
+        while let Some(left) = end.checked_sub(sys::uptime()).filter(|left| !left.is_zero()) {
+            let packet = sys::receive(&socket, &mut buffer, Some(left))?.unwrap_or_default();
+            let reply = dhcp::unwrap(packet).and_then(|message| Reply::parse(message, transaction, nic.mac));
+            if let Some(reply) = reply.filter(|reply| reply.kind == wanted || reply.kind == Kind::Nak) {
+                return Ok(Some(reply));
+            }
+        }
+        Ok(None)
+    };
+    let Some(offer) = ask(&query, Kind::Offer)? else { return Ok(None) };
+    query.kind = Kind::Request;
+    query.taken = Some((offer.lease.address, offer.lease.server));
+    let answer = ask(&query, Kind::Ack)?;
+    Ok(answer.filter(|reply| reply.kind == Kind::Ack).map(|reply| reply.lease))
+}
+
+/// Configures the interface and the resolver.
+pub fn apply(nic: &Nic, lease: &Lease) {
+    let configured = Routing::open().and_then(|routing| {
+        if lease.mtu.is_some() {
+            routing.up(nic.index, lease.mtu)?;
+        }
+        routing.add_address(nic.index, lease.address, lease.prefix)?;
+        lease.routes.iter().try_for_each(|route| routing.set_route(nic.index, route, lease.address))
+    });
+    report(&format!("cannot configure {}", nic.name), configured);
+    report("/etc/resolv.conf", files::write("/etc/resolv.conf", resolver(lease).as_bytes(), files::PUBLIC));
+}
+
+fn resolver(lease: &Lease) -> String {
+    let mut text = String::new();
+    if let Some(domain) = &lease.domain {
+        text.extend(["search ", domain, "\n"]);
+    }
+    for server in &lease.dns {
+        text.extend(["nameserver ", &server.to_string(), "\n"]);
+    }
+    text
+}
+
+/// Renews for ever; applies what changed.
+pub fn keep(nic: &Nic, mut lease: Lease) -> ! {
+    loop {
+        let (Some(renew), Some(rebind), Some(duration)) =
+            (lease.renew_after(), lease.rebind_after(), lease.duration)
+        else {
+            loop {
+                sleep(Duration::from_hours(24));
+            }
+        };
+        let since = sys::uptime();
+        sleep(renew);
+        let renewed = loop {
+            let elapsed = sys::uptime().saturating_sub(since);
+            let server = if elapsed < rebind { lease.server } else { Ipv4Addr::BROADCAST };
+            match renew_once(nic, &lease, server) {
+                Ok(Some(reply)) if reply.kind == Kind::Ack => break reply.lease,
+                Ok(Some(_)) => break obtain(nic),
+                Ok(None) | Err(_) if elapsed >= duration => break obtain(nic),
+                // RFC 2131: half the time that is left, but no oftener than a server can bear.
+                Ok(None) | Err(_) => sleep(
+                    (duration.saturating_sub(elapsed) / 8)
+                        .clamp(Duration::from_secs(1), Duration::from_mins(5)),
+                ),
+            }
+        };
+        if renewed.address != lease.address {
+            say(&format!(
+                "the address of {} changed from {} to {}",
+                nic.name, lease.address, renewed.address
+            ));
+            let removed = Routing::open()
+                .and_then(|routing| routing.remove_address(nic.index, lease.address, lease.prefix));
+            report("cannot remove the old address", removed);
+        }
+        apply(nic, &renewed);
+        lease = renewed;
+    }
+}
+
+fn renew_once(nic: &Nic, lease: &Lease, server: Ipv4Addr) -> io::Result<Option<Reply>> {
+    let socket = sys::udp_on_interface(&nic.name, lease.address, dhcp::CLIENT_PORT)?;
+    socket.set_read_timeout(Some(Duration::from_secs(4)))?;
+    let transaction = u32::from_ne_bytes(sys::random());
+    let query =
+        Query { kind: Kind::Request, transaction, mac: nic.mac, current: Some(lease.address), taken: None };
+    socket.send_to(&query.render(), (server, dhcp::SERVER_PORT))?;
+    let mut buffer = [0u8; 2048];
+    let (length, _) = socket.recv_from(&mut buffer)?;
+    Ok(Reply::parse(&buffer[..length], transaction, nic.mac))
+}

@@ -1,0 +1,81 @@
+//! The primary network interface: finding it, or waiting until it is plugged in.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::sys;
+
+/// An Ethernet interface that stands for a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nic {
+    pub name: String,
+    pub index: u32,
+    pub mac: [u8; 6],
+}
+
+/// Waits, for ever if it must, for the first interface. An instance made from a memory template gets its
+/// interface after it began to run, so this is a phase of its own.
+pub fn wait() -> io::Result<Nic> {
+    const LINK_EVENTS: u32 = libc::RTMGRP_LINK as u32;
+    let events = sys::netlink_socket(libc::NETLINK_ROUTE, LINK_EVENTS)?;
+    let mut buffer = [0u8; 8192];
+    loop {
+        // Subscribed before looking, so that nothing is missed between the two.
+        if let Some(nic) = first(Path::new("/sys/class/net")) {
+            return Ok(nic);
+        }
+        sys::receive(&events, &mut buffer, Some(Duration::from_secs(10)))?;
+    }
+}
+
+fn first(folder: &Path) -> Option<Nic> {
+    let entries = fs::read_dir(folder).ok()?.flatten();
+    entries.filter_map(|entry| read(&entry.path())).min_by_key(|nic| nic.index)
+}
+
+fn read(folder: &Path) -> Option<Nic> {
+    const ETHERNET: &str = "1";
+    let field = |name: &str| fs::read_to_string(folder.join(name)).ok().map(|text| text.trim().to_owned());
+    if field("type")? != ETHERNET || !folder.join("device").exists() {
+        return None;
+    }
+    Some(Nic {
+        name: folder.file_name()?.to_str()?.to_owned(),
+        index: field("ifindex")?.parse().ok()?,
+        mac: parse_mac(&field("address")?)?,
+    })
+}
+
+fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let bytes: Option<Vec<u8>> = text.split(':').map(|part| u8::from_str_radix(part, 16).ok()).collect();
+    bytes?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mac_has_six_parts() {
+        assert_eq!(parse_mac("02:00:0a:00:00:10"), Some([2, 0, 10, 0, 0, 16]));
+        assert_eq!(parse_mac("02:00:0a"), None);
+    }
+
+    #[test]
+    fn the_first_device_wins_and_virtual_links_do_not_count() {
+        let folder = std::env::temp_dir().join(format!("nube-guest-nic-{}", std::process::id()));
+        for (name, index, device) in
+            [("lo", 1, false), ("eth1", 3, true), ("eth0", 2, true), ("dummy0", 0, false)]
+        {
+            let path = folder.join(name);
+            fs::create_dir_all(if device { path.join("device") } else { path.clone() }).unwrap();
+            fs::write(path.join("type"), "1\n").unwrap();
+            fs::write(path.join("ifindex"), format!("{index}\n")).unwrap();
+            fs::write(path.join("address"), "02:00:0a:00:00:10\n").unwrap();
+        }
+        assert_eq!(first(&folder).unwrap().name, "eth0");
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

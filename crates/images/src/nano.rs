@@ -1,0 +1,364 @@
+//! The nano image: a whole EC2 guest in a few megabytes that boots in seconds, even on an emulated processor.
+//!
+//! In it: the distribution's kernel for virtual machines, BusyBox, Bash (user data asks for it), Dropbear with `scp` and
+//! `sftp`, and `nube-guest` as init, agent and `sudo`. Log in as `ec2-user` or `root` with the key of the launch.
+//!
+//! Root also logs in, because BusyBox has no sudo and playbooks know both ways; there are no passwords.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::elf::Elf;
+use crate::error::{At, Error, Result};
+use crate::exec::program;
+use crate::kernel::Kernel;
+use crate::manifest::{Architecture, Boot, DISK, INITRD, Image, KERNEL, MANIFEST, Manifest};
+use crate::packages::{self, Distribution, hex};
+use crate::progress::{Progress, step};
+use crate::tree::Tree;
+use crate::{cache, cpio, exec, ext4};
+
+const NAME: &str = "nano";
+const DISK_BYTES: u64 = 128 << 20;
+const MIN_DISK_GIB: u32 = 1;
+const USER: &str = "ec2-user";
+const USER_ID: u32 = 1000;
+
+const COMMAND_LINE: &str = "root=/dev/vda console=ttyS0 quiet panic=-1 net.ifnames=0";
+/// Besides what speeds up any boot: no self tests of ciphers, no security modules, no probes for a keyboard, a mouse and
+/// more serial ports; together a quarter of the processor time of a boot.
+const COMMAND_LINE_EMULATED: &str = "mitigations=off nokaslr tsc=reliable no_timer_check audit=0 lsm= nowatchdog \
+    cryptomgr.notests rcupdate.rcu_expedited=1 i8042.noaux i8042.nokbd 8250.nr_uarts=1";
+
+/// Programs that must be there, each with the name of its package.
+const PROGRAMS: [&str; 6] = ["bash", "dropbear", "dropbearkey", "dbclient", "scp", "sftp-server"];
+const USERLAND: [&str; 5] =
+    ["bash", "busybox-static", "dropbear-bin", "openssh-client", "openssh-sftp-server"];
+const MODULES: [&str; 6] = ["virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "button", "evdev"];
+
+/// Commands of BusyBox that the guest agent does instead.
+const OURS: [&str; 7] = ["init", "linuxrc", "poweroff", "reboot", "halt", "shutdown", "sudo"];
+
+/// A change of the builder is a change of the image.
+const BUILDER: [&str; 6] = [
+    include_str!("nano.rs"),
+    include_str!("ext4.rs"),
+    include_str!("cpio.rs"),
+    include_str!("kernel.rs"),
+    include_str!("tree.rs"),
+    include_str!("elf.rs"),
+];
+
+/// Builds the image into `cache/nano` with this static `nube-guest` (see the crate `guest` for how to build one), unless
+/// the image there was built of the very same things. Packages are kept in `cache/.packages`.
+pub fn build(cache: &Path, guest: &Path, progress: &dyn Progress) -> Result<Manifest> {
+    let distribution = Distribution::of_host()?;
+    let guest = read_guest(guest)?;
+    let sources = step(progress, "find packages", || packages::find(&wanted(distribution)?))?;
+    let recipe = recipe(&guest, sources.iter().map(|source| source.package().sha256));
+    if let Ok(present) = cache::open(cache, NAME)
+        && present.manifest.recipe == recipe
+    {
+        return Ok(present.manifest);
+    }
+    let files = packages::fetch(&sources, &cache.join(".packages"), progress)?;
+    let work = tempfile::Builder::new().prefix(".nano-").tempdir_in(cache).at(cache)?;
+    let root = folder(work.path(), "packages")?;
+    packages::unpack(&files, &root, progress)?;
+
+    let result = folder(work.path(), "image")?;
+    step(progress, "prepare the kernel", || {
+        let kernel = Kernel::open(&root)?;
+        write_file(&result.join(KERNEL), &kernel.image)?;
+        write_file(&result.join(INITRD), &cpio::render(&initrd(&kernel, &guest)?))
+    })?;
+    let raw = work.path().join("disk.raw");
+    step(progress, "make the root filesystem", || {
+        ext4::write(&root_tree(&root, &guest)?, &raw, DISK_BYTES, &folder(work.path(), "scratch")?)
+    })?;
+    let digest = digest(&[&raw, &result.join(KERNEL), &result.join(INITRD)], progress)?;
+    step(progress, "convert the disk", || {
+        program("qemu-img")
+            .args(["convert", "-q", "-f", "raw", "-O", "qcow2"])
+            .arg(&raw)
+            .arg(result.join(DISK))
+            .run()
+    })?;
+
+    let manifest = Manifest {
+        name: NAME.to_owned(),
+        description: "Nube nano: BusyBox, Bash and Dropbear on the distribution's cloud kernel".to_owned(),
+        architecture: Architecture::X86_64,
+        digest,
+        recipe,
+        disk_bytes: DISK_BYTES,
+        min_disk_gib: MIN_DISK_GIB,
+        root_device_name: "/dev/xvda".to_owned(),
+        default_user: USER.to_owned(),
+        boot: Boot::DirectKernel {
+            command_line: COMMAND_LINE.to_owned(),
+            command_line_emulated: COMMAND_LINE_EMULATED.to_owned(),
+        },
+        packages: sources.iter().map(packages::Source::package).collect(),
+    };
+    let text = serde_json::to_vec_pretty(&manifest)
+        .map_err(|error| Error::Malformed { what: MANIFEST.to_owned(), why: error.to_string() })?;
+    write_file(&result.join(MANIFEST), &text)?;
+    File::open(result.join(DISK)).and_then(|disk| disk.sync_all()).at(&result)?;
+    replace(cache, &result, work.path())?;
+    Ok(manifest)
+}
+
+/// The image in the cache.
+pub fn open(cache: &Path) -> Result<Image> {
+    cache::open(cache, NAME)
+}
+
+fn read_guest(path: &Path) -> Result<Vec<u8>> {
+    let bad = |hint| Error::NoGuest { path: path.to_owned(), hint };
+    let bytes = fs::read(path)
+        .map_err(|_| bad("build the package guest with the profile guest, as its documentation says"))?;
+    // It runs where there are no libraries yet.
+    if Elf::parse(&bytes)?.interpreter().is_some() {
+        return Err(bad("it is not static: build it with -Ctarget-feature=+crt-static"));
+    }
+    Ok(bytes)
+}
+
+fn wanted(distribution: Distribution) -> Result<BTreeSet<String>> {
+    let mut names: BTreeSet<String> = USERLAND.map(str::to_owned).into();
+    // Libraries only: what else they depend on is for an installed system.
+    let libraries = packages::with_dependencies(&["bash", "dropbear-bin", "libc6"])?;
+    names.extend(libraries.into_iter().filter(|name| name.starts_with("lib") || name.starts_with("zlib")));
+    let is_kernel = |name: &String| {
+        ["linux-image-", "linux-modules-"].iter().any(|kind| {
+            name.strip_prefix(kind)
+                .is_some_and(|version| version.starts_with(|char: char| char.is_ascii_digit()))
+        })
+    };
+    let before = names.len();
+    names.extend(packages::with_dependencies(&[distribution.kernel()])?.into_iter().filter(is_kernel));
+    if names.len() == before {
+        return Err(Error::NoPackage { wanted: distribution.kernel().to_owned() });
+    }
+    Ok(names)
+}
+
+fn recipe(guest: &[u8], packages: impl Iterator<Item = String>) -> String {
+    let mut hash = Sha256::new();
+    let mut add = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    for source in BUILDER {
+        add(source.as_bytes());
+    }
+    add(guest);
+    for package in packages {
+        add(package.as_bytes());
+    }
+    format!("sha256:{}", hex(&hash.finalize()))
+}
+
+fn initrd(kernel: &Kernel, guest: &[u8]) -> Result<Tree> {
+    let mut tree = Tree::default();
+    for folder in ["dev", "proc", "sys", "root"] {
+        tree.folder(folder, 0o755, 0);
+    }
+    tree.file("init", 0o755, guest);
+    let mut order = String::new();
+    for (name, content) in kernel.modules(&MODULES)? {
+        order.extend([&name, ".ko\n"]);
+        tree.file(&format!("modules/{name}.ko"), 0o644, content);
+    }
+    tree.file("modules/order", 0o644, order);
+    Ok(tree)
+}
+
+fn root_tree(packages: &Path, guest: &[u8]) -> Result<Tree> {
+    let mut tree = Tree::default();
+    for (path, mode, owner) in [
+        ("boot", 0o755, 0),
+        ("dev", 0o755, 0),
+        ("home/ec2-user", 0o700, USER_ID),
+        ("media", 0o755, 0),
+        ("mnt", 0o755, 0),
+        ("opt", 0o755, 0),
+        ("proc", 0o555, 0),
+        ("root", 0o700, 0),
+        ("run", 0o755, 0),
+        ("srv", 0o755, 0),
+        ("sys", 0o555, 0),
+        ("tmp", 0o1777, 0),
+        ("usr/local/bin", 0o755, 0),
+        ("var/lib/nube", 0o755, 0),
+        ("var/log", 0o755, 0),
+        ("var/tmp", 0o1777, 0),
+    ] {
+        tree.folder(path, mode, owner);
+    }
+    // One folder for programs under all their customary names.
+    for (path, target) in [
+        ("bin", "usr/bin"),
+        ("sbin", "usr/bin"),
+        ("lib", "usr/lib"),
+        ("lib64", "usr/lib64"),
+        ("usr/sbin", "bin"),
+        ("var/run", "../run"),
+        ("etc/mtab", "../proc/self/mounts"),
+    ] {
+        tree.link(path, target);
+    }
+    for name in OURS.iter().filter(|name| **name != "sudo" && **name != "linuxrc") {
+        tree.link(&format!("usr/bin/{name}"), "nube-guest");
+    }
+    tree.file("usr/bin/nube-guest", 0o755, guest);
+    tree.file("usr/bin/sudo", 0o4755, guest);
+    add_programs(&mut tree, packages)?;
+    add_busybox(&mut tree, packages)?;
+    add_configuration(&mut tree);
+    Ok(tree)
+}
+
+fn add_busybox(tree: &mut Tree, packages: &Path) -> Result<()> {
+    let path = find(packages, "busybox")?;
+    tree.file("usr/bin/busybox", 0o755, fs::read(&path).at(&path)?);
+    // It is static and of the host's own architecture, so it can be asked.
+    let list = exec::output_of(&path, &["--list"])?;
+    for name in list.lines().filter(|name| !OURS.contains(name)) {
+        let link = format!("usr/bin/{name}");
+        if !tree.contains(&link) {
+            tree.link(&link, "busybox");
+        }
+    }
+    Ok(())
+}
+
+fn add_programs(tree: &mut Tree, packages: &Path) -> Result<()> {
+    let mut libraries: VecDeque<String> = VecDeque::new();
+    for name in PROGRAMS {
+        let path = find(packages, name)?;
+        let bytes = fs::read(&path).at(&path)?;
+        let elf = Elf::parse(&bytes)?;
+        libraries.extend(elf.needed().into_iter().map(str::to_owned));
+        if let Some(loader) = elf.interpreter() {
+            let file = loader.rsplit('/').next().unwrap_or(loader);
+            let library = find(packages, file)?;
+            tree.file(&format!("usr{loader}"), 0o755, fs::read(&library).at(&library)?);
+        }
+        tree.file(&format!("usr/bin/{name}"), 0o755, bytes);
+    }
+    while let Some(name) = libraries.pop_front() {
+        let target = format!("usr/lib/{TRIPLET}/{name}");
+        if tree.contains(&target) || name.starts_with("ld-linux") {
+            continue;
+        }
+        let path = find(packages, &name)?;
+        let bytes = fs::read(&path).at(&path)?;
+        libraries.extend(Elf::parse(&bytes)?.needed().into_iter().map(str::to_owned));
+        tree.file(&target, 0o644, bytes);
+    }
+    // Where Dropbear looks for it, and a client under its usual name.
+    tree.link("usr/lib/sftp-server", "../bin/sftp-server");
+    tree.link("usr/bin/ssh", "dbclient");
+    Ok(())
+}
+
+const TRIPLET: &str = "x86_64-linux-gnu";
+
+/// A program or library wherever this release of the distribution puts it.
+fn find(packages: &Path, name: &str) -> Result<PathBuf> {
+    let folders = ["bin", "sbin", "lib/x86_64-linux-gnu", "lib/openssh", "lib"];
+    let mut candidates = folders
+        .iter()
+        .flat_map(|folder| [packages.join("usr").join(folder).join(name), packages.join(folder).join(name)]);
+    candidates.find(|path| path.is_file()).ok_or_else(|| Error::Missing { wanted: name.to_owned() })
+}
+
+fn add_configuration(tree: &mut Tree) {
+    for (path, mode, content) in [
+        (
+            "etc/passwd",
+            0o644,
+            "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\nec2-user:x:1000:1000:EC2 user:/home/ec2-user:/bin/sh\n",
+        ),
+        (
+            "etc/group",
+            0o644,
+            "root:x:0:\ntty:x:5:\ndisk:x:6:\nwheel:x:10:ec2-user\nutmp:x:43:\nnogroup:x:65534:\nec2-user:x:1000:\n",
+        ),
+        ("etc/shadow", 0o600, "root:*:20000::::::\nnobody:*:20000::::::\nec2-user:*:20000::::::\n"),
+        ("etc/shells", 0o644, "/bin/sh\n/bin/ash\n/bin/bash\n"),
+        ("etc/nsswitch.conf", 0o644, "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n"),
+        (
+            "etc/profile",
+            0o644,
+            "export PATH=/usr/local/bin:/usr/bin\n[ \"$(id -u)\" = 0 ] && mark='#' || mark='$'\nexport PS1=\"\\u@\\h:\\w$mark \"\nunset mark\n",
+        ),
+        (
+            "etc/os-release",
+            0o644,
+            "NAME=\"Nube nano\"\nID=nube-nano\nID_LIKE=debian\nPRETTY_NAME=\"Nube nano\"\n",
+        ),
+        ("etc/fstab", 0o644, "/dev/vda / ext4 defaults,noatime 0 1\n"),
+        ("etc/protocols", 0o644, "icmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\n"),
+        (
+            "etc/services",
+            0o644,
+            "ssh 22/tcp\ndomain 53/tcp\ndomain 53/udp\nhttp 80/tcp\nntp 123/udp\nhttps 443/tcp\n",
+        ),
+    ] {
+        tree.file(path, mode, content);
+    }
+}
+
+fn digest(files: &[&Path], progress: &dyn Progress) -> Result<String> {
+    let mut total = 0;
+    for file in files {
+        total += fs::metadata(file).at(file)?.len();
+    }
+    progress.begin("compute the digest", Some(total));
+    let (mut hash, mut done, mut buffer) = (Sha256::new(), 0, vec![0u8; 1 << 20]);
+    for path in files {
+        let mut file = File::open(path).at(path)?;
+        loop {
+            let length = match file.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                length => length.at(path)?,
+            };
+            if length == 0 {
+                break;
+            }
+            hash.update(&buffer[..length]);
+            done += length as u64;
+            progress.advance(done);
+        }
+    }
+    progress.end();
+    Ok(format!("sha256:{}", hex(&hash.finalize())))
+}
+
+/// Puts the finished image in the place of the last one, which is moved away first: a folder cannot be replaced at once.
+/// A build that is killed in between leaves no image, and the next build makes one.
+fn replace(cache: &Path, result: &Path, work: &Path) -> Result<()> {
+    let target = cache.join(NAME);
+    match fs::rename(&target, work.join("last")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).at(&target),
+        _ => {}
+    }
+    fs::rename(result, &target).at(&target)
+}
+
+fn folder(parent: &Path, name: &str) -> Result<PathBuf> {
+    let path = parent.join(name);
+    fs::create_dir_all(&path).at(&path)?;
+    Ok(path)
+}
+
+fn write_file(path: &Path, content: &[u8]) -> Result<()> {
+    fs::write(path, content).at(path)
+}

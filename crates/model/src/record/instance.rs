@@ -1,0 +1,260 @@
+//! Instances: the record, the states, and which events move them.
+//!
+//! ```text
+//!            MachineRunning              Stop               MachineStopped
+//! Pending ───────────────────► Running ───────► Stopping ──────────────────► Stopped ──Start──► Pending
+//!    │ Unstartable (never ran)    │ MachineStopped ─────────────────────────────▲
+//!    └──────────────────────────► ▼ Terminate (from every state but the last)
+//! Terminated ◄──MachineRemoved── ShuttingDown
+//! ```
+//! Operations write intent (`Start`, `Stop`, `Terminate`); what the machine does is observed by the host and absorbed by
+//! the reconciler alone.
+//! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
+
+use super::{IndexValue, Record, Tags};
+use crate::host::Architecture;
+use crate::metadata::MetadataOptions;
+use crate::{
+    AccountId, Blob, ImageId, InstanceId, NetworkInterfaceId, ReservationId, SubnetId, Timestamp, VolumeId,
+    VpcId, Zone,
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Instance {
+    pub instance: InstanceId,
+    pub account: AccountId,
+    pub reservation: ReservationId,
+    pub launch_index: u32,
+    pub image: ImageId,
+    pub instance_type: String,
+    pub architecture: Architecture,
+    /// Name and OpenSSH line of the key at launch: deleting the key pair later changes nothing here.
+    pub key: Option<LaunchKey>,
+    pub zone: Zone,
+    pub vpc: VpcId,
+    pub subnet: SubnetId,
+    /// In the order of their device indexes.
+    pub interfaces: Vec<NetworkInterfaceId>,
+    /// The first is the root volume.
+    pub volumes: Vec<BlockDevice>,
+    pub root_device: String,
+    pub user_data: Option<Blob>,
+    /// Gets a public address of the cloud's own whenever it starts.
+    pub automatic_public_address: bool,
+    pub shutdown_behavior: ShutdownBehavior,
+    pub disable_api_termination: bool,
+    pub disable_api_stop: bool,
+    pub metadata_options: MetadataOptions,
+    pub monitoring: bool,
+    pub ebs_optimized: bool,
+    pub client_token: Option<String>,
+    /// The latest start.
+    pub launched_at: Timestamp,
+    pub phase: Phase,
+    pub reason: Option<StateReason>,
+    /// Counts the starts; the launch is 1.
+    pub run: u64,
+    /// Counts the reboots asked for in this run.
+    pub reboots: u64,
+    pub tags: Tags,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchKey {
+    pub name: String,
+    pub public_key: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockDevice {
+    pub device: String,
+    pub volume: VolumeId,
+    pub delete_on_termination: bool,
+    pub attached_at: Timestamp,
+}
+
+/// What a power-off from inside means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ShutdownBehavior {
+    Stop,
+    Terminate,
+}
+
+/// Why the instance is in its state: a code such as `Client.UserInitiatedShutdown`, and a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateReason {
+    pub code: String,
+    pub message: String,
+    pub at: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    Pending,
+    Running { since: Timestamp },
+    Stopping { force: Force },
+    Stopped,
+    ShuttingDown,
+    Terminated { at: Timestamp },
+}
+
+/// Whether the guest is asked first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Force {
+    Graceful,
+    Forced,
+}
+
+/// What happens to an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    Start,
+    Stop(Force),
+    Terminate,
+    MachineRunning,
+    /// The machine is off: as asked, by the guest, or by accident.
+    MachineStopped,
+    /// The machine cannot be started, and never ran.
+    Unstartable,
+    MachineRemoved,
+}
+
+/// The event has no place in the phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IllegalTransition {
+    pub from: Phase,
+    pub event: Event,
+}
+
+impl Phase {
+    /// The phase after `event`. Total: every pair is written out.
+    pub fn next(self, event: Event, now: Timestamp) -> Result<Phase, IllegalTransition> {
+        use Event::{MachineRemoved, MachineRunning, MachineStopped, Start, Stop, Terminate, Unstartable};
+        use Phase::{Pending, Running, ShuttingDown, Stopped, Stopping, Terminated};
+        let illegal = Err(IllegalTransition { from: self, event });
+        match (self, event) {
+            (Pending, Start) => Ok(Pending),
+            (Pending, MachineRunning) => Ok(Running { since: now }),
+            (Pending, MachineStopped) => Ok(Stopped),
+            // What the host made of it so far has to go first.
+            (Pending, Unstartable | Terminate) => Ok(ShuttingDown),
+            (Pending, Stop(_) | MachineRemoved) => illegal,
+
+            (Running { since }, Start | MachineRunning) => Ok(Running { since }),
+            (Running { .. }, Stop(force)) => Ok(Stopping { force }),
+            (Running { .. }, MachineStopped) => Ok(Stopped),
+            (Running { .. }, Terminate) => Ok(ShuttingDown),
+            (Running { .. }, Unstartable | MachineRemoved) => illegal,
+
+            (Stopping { .. }, Stop(Force::Forced)) => Ok(Stopping { force: Force::Forced }),
+            (Stopping { force }, Stop(Force::Graceful) | MachineRunning) => Ok(Stopping { force }),
+            (Stopping { .. }, MachineStopped) => Ok(Stopped),
+            (Stopping { .. }, Terminate) => Ok(ShuttingDown),
+            (Stopping { .. }, Start | Unstartable | MachineRemoved) => illegal,
+
+            (Stopped, Start) => Ok(Pending),
+            (Stopped, Stop(_) | MachineStopped) => Ok(Stopped),
+            (Stopped, Terminate) => Ok(ShuttingDown),
+            (Stopped, MachineRunning | Unstartable | MachineRemoved) => illegal,
+
+            (ShuttingDown, Terminate | MachineRunning | MachineStopped | Unstartable) => Ok(ShuttingDown),
+            (ShuttingDown, MachineRemoved) => Ok(Terminated { at: now }),
+            (ShuttingDown, Start | Stop(_)) => illegal,
+
+            (Terminated { at }, Terminate | MachineStopped | MachineRemoved) => Ok(Terminated { at }),
+            (Terminated { .. }, Start | Stop(_) | MachineRunning | Unstartable) => illegal,
+        }
+    }
+
+    /// The name that the API shows.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running { .. } => "running",
+            Self::Stopping { .. } => "stopping",
+            Self::Stopped => "stopped",
+            Self::ShuttingDown => "shutting-down",
+            Self::Terminated { .. } => "terminated",
+        }
+    }
+
+    /// The low byte of the state code that the API shows.
+    pub const fn code(self) -> i32 {
+        match self {
+            Self::Pending => 0,
+            Self::Running { .. } => 16,
+            Self::ShuttingDown => 32,
+            Self::Terminated { .. } => 48,
+            Self::Stopping { .. } => 64,
+            Self::Stopped => 80,
+        }
+    }
+
+    /// Whether a machine of it runs or may still run on a host.
+    pub const fn occupies_host(self) -> bool {
+        match self {
+            Self::Pending | Self::Running { .. } | Self::Stopping { .. } | Self::ShuttingDown => true,
+            Self::Stopped | Self::Terminated { .. } => false,
+        }
+    }
+
+    pub const fn is_terminated(self) -> bool {
+        matches!(self, Self::Terminated { .. })
+    }
+}
+
+impl Record for Instance {
+    const NOUN: &'static str = "instance";
+    type Id = InstanceId;
+
+    fn id(&self) -> InstanceId {
+        self.instance
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
+        vec![("account", self.account.into()), ("reservation", self.reservation.into())]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+    fn walk(events: &[Event]) -> Result<Phase, IllegalTransition> {
+        events.iter().try_fold(Phase::Pending, |phase, event| phase.next(*event, NOW))
+    }
+
+    #[test]
+    fn an_instance_lives_as_in_the_lifecycle_page() {
+        use Event::*;
+        assert_eq!(walk(&[MachineRunning]), Ok(Phase::Running { since: NOW }));
+        assert_eq!(walk(&[MachineRunning, Stop(Force::Graceful), MachineStopped]), Ok(Phase::Stopped));
+        assert_eq!(
+            walk(&[MachineRunning, MachineStopped, Start, MachineRunning]),
+            Ok(Phase::Running { since: NOW })
+        );
+        assert_eq!(walk(&[MachineRunning, Terminate, MachineRemoved]), Ok(Phase::Terminated { at: NOW }));
+        assert_eq!(walk(&[Unstartable, Terminate]), Ok(Phase::ShuttingDown));
+        assert_eq!(walk(&[Unstartable, MachineRemoved]), Ok(Phase::Terminated { at: NOW }));
+    }
+
+    #[test]
+    fn a_terminated_instance_never_comes_back() {
+        use Event::*;
+        let dead = Phase::Terminated { at: NOW };
+        for event in [Start, Stop(Force::Graceful), MachineRunning] {
+            assert!(dead.next(event, NOW).is_err(), "{event:?}");
+        }
+    }
+
+    #[test]
+    fn a_stop_can_become_forced_but_not_graceful_again() {
+        let stopping = Phase::Stopping { force: Force::Graceful };
+        let forced = stopping.next(Event::Stop(Force::Forced), NOW).unwrap();
+        assert_eq!(forced, Phase::Stopping { force: Force::Forced });
+        assert_eq!(forced.next(Event::Stop(Force::Graceful), NOW).unwrap(), forced);
+    }
+}

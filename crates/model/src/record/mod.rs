@@ -1,0 +1,91 @@
+//! What the store keeps: one record type per noun, plain data, each in the form that the API's view of it needs.
+//!
+//! A record is written by transactions alone. What can be derived from other records is not stored twice.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::{Debug, Display};
+use std::hash::Hash;
+use std::str::FromStr;
+
+/// A noun of the cloud as it is stored: JSON under `region/NOUN/id`.
+pub trait Record: Serialize + DeserializeOwned + Debug + Send + Sync + 'static {
+    /// The noun in keys, such as `instance`.
+    const NOUN: &'static str;
+    type Id: Clone + Ord + Hash + Debug + Display + FromStr + Send + Sync + 'static;
+
+    fn id(&self) -> Self::Id;
+
+    /// By what else the record is found: names and values of indexes.
+    fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
+        Vec::new()
+    }
+}
+
+/// What an index maps from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IndexValue {
+    Bits(u128),
+    Account(crate::AccountId),
+    Text(Box<str>),
+    Address(std::net::Ipv4Addr),
+}
+
+macro_rules! index_from_id {
+    ($($id:ident),*) => {$(
+        impl From<crate::$id> for IndexValue {
+            fn from(id: crate::$id) -> Self {
+                Self::Bits(id.bits())
+            }
+        }
+    )*};
+}
+
+index_from_id!(
+    InstanceId,
+    ReservationId,
+    ImageId,
+    SnapshotId,
+    VolumeId,
+    KeyPairId,
+    VpcId,
+    SubnetId,
+    SecurityGroupId,
+    SecurityGroupRuleId,
+    NetworkInterfaceId,
+    InternetGatewayId,
+    RouteTableId,
+    NetworkAclId,
+    AllocationId,
+    DhcpOptionsId
+);
+
+impl From<crate::AccountId> for IndexValue {
+    fn from(account: crate::AccountId) -> Self {
+        Self::Account(account)
+    }
+}
+
+impl From<&str> for IndexValue {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<std::net::Ipv4Addr> for IndexValue {
+    fn from(address: std::net::Ipv4Addr) -> Self {
+        Self::Address(address)
+    }
+}
+
+pub mod access_key;
+pub mod image;
+pub mod instance;
+pub mod key_pair;
+pub mod network_interface;
+pub mod security_group;
+pub mod volume;
+pub mod vpc;
+
+/// A resource's tags, by key.
+pub type Tags = std::collections::BTreeMap<String, String>;

@@ -1,0 +1,79 @@
+//! Network interfaces.
+
+use super::{IndexValue, Record, Tags};
+use crate::{
+    AccountId, InstanceId, Mac, NetworkInterfaceAttachmentId, NetworkInterfaceId, SecurityGroupId, SubnetId,
+    Timestamp, VpcId, Zone,
+};
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NetworkInterface {
+    pub interface: NetworkInterfaceId,
+    pub account: AccountId,
+    pub vpc: VpcId,
+    pub subnet: SubnetId,
+    pub zone: Zone,
+    pub mac: Mac,
+    /// The first is the primary address.
+    pub addresses: Vec<PrivateAddress>,
+    pub groups: Vec<SecurityGroupId>,
+    pub description: String,
+    pub source_dest_check: bool,
+    pub attachment: Option<Attachment>,
+    pub tags: Tags,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrivateAddress {
+    pub address: Ipv4Addr,
+    pub public: Option<PublicAddress>,
+}
+
+/// The public address that is translated to a private one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PublicAddress {
+    /// The cloud's own, given back when the instance stops.
+    Automatic(Ipv4Addr),
+}
+
+impl PublicAddress {
+    pub fn address(&self) -> Ipv4Addr {
+        match self {
+            Self::Automatic(address) => *address,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    pub attachment: NetworkInterfaceAttachmentId,
+    pub instance: InstanceId,
+    pub device_index: u32,
+    pub delete_on_termination: bool,
+    pub at: Timestamp,
+}
+
+impl NetworkInterface {
+    pub fn primary(&self) -> &PrivateAddress {
+        &self.addresses[0]
+    }
+}
+
+impl Record for NetworkInterface {
+    const NOUN: &'static str = "network-interface";
+    type Id = NetworkInterfaceId;
+
+    fn id(&self) -> NetworkInterfaceId {
+        self.interface
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
+        let mut indexes =
+            vec![("account", self.account.into()), ("vpc", self.vpc.into()), ("subnet", self.subnet.into())];
+        indexes.extend(self.groups.iter().map(|g| ("group", (*g).into())));
+        indexes.extend(self.attachment.iter().map(|a| ("instance", a.instance.into())));
+        indexes
+    }
+}

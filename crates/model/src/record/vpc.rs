@@ -1,0 +1,191 @@
+//! VPCs and what stands in them: subnets, gateways, route tables, network ACLs, DHCP options.
+
+use super::{IndexValue, Record, Tags};
+use crate::net::AclEntry;
+use crate::{
+    AccountId, DhcpOptionsId, InternetGatewayId, NetworkAclAssociationId, NetworkAclId,
+    RouteTableAssociationId, RouteTableId, SubnetId, VpcCidrAssociationId, VpcId, Zone,
+};
+use ipnet::{IpNet, Ipv4Net};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Vpc {
+    pub vpc: VpcId,
+    pub account: AccountId,
+    pub cidr: Ipv4Net,
+    pub cidr_association: VpcCidrAssociationId,
+    pub dhcp_options: DhcpOptionsId,
+    pub dns_support: bool,
+    pub dns_hostnames: bool,
+    pub is_default: bool,
+    pub tags: Tags,
+}
+
+impl Record for Vpc {
+    const NOUN: &'static str = "vpc";
+    type Id = VpcId;
+
+    fn id(&self) -> VpcId {
+        self.vpc
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
+        vec![("account", self.account.into())]
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Subnet {
+    pub subnet: SubnetId,
+    pub account: AccountId,
+    pub vpc: VpcId,
+    pub zone: Zone,
+    pub cidr: Ipv4Net,
+    pub default_for_zone: bool,
+    /// Instances launched here get a public address unless the launch says otherwise.
+    pub map_public_ip: bool,
+    pub tags: Tags,
+}
+
+impl Record for Subnet {
+    const NOUN: &'static str = "subnet";
+    type Id = SubnetId;
+
+    fn id(&self) -> SubnetId {
+        self.subnet
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
+        vec![("account", self.account.into()), ("vpc", self.vpc.into())]
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InternetGateway {
+    pub gateway: InternetGatewayId,
+    pub account: AccountId,
+    pub vpc: Option<VpcId>,
+    pub tags: Tags,
+}
+
+impl Record for InternetGateway {
+    const NOUN: &'static str = "internet-gateway";
+    type Id = InternetGatewayId;
+
+    fn id(&self) -> InternetGatewayId {
+        self.gateway
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
+        let mut indexes = vec![("account", self.account.into())];
+        indexes.extend(self.vpc.map(|vpc| ("vpc", vpc.into())));
+        indexes
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RouteTable {
+    pub table: RouteTableId,
+    pub account: AccountId,
+    pub vpc: VpcId,
+    /// Routes beside the VPC's local one.
+    pub routes: Vec<Route>,
+    pub associations: Vec<RouteTableAssociation>,
+    pub tags: Tags,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    pub destination: IpNet,
+    pub target: RouteTarget,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RouteTarget {
+    InternetGateway(InternetGatewayId),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteTableAssociation {
+    pub association: RouteTableAssociationId,
+    /// `None`: the main association, for every subnet without one of its own.
+    pub subnet: Option<SubnetId>,
+}
+
+impl RouteTable {
+    pub fn is_main(&self) -> bool {
+        self.associations.iter().any(|a| a.subnet.is_none())
+    }
+}
+
+impl Record for RouteTable {
+    const NOUN: &'static str = "route-table";
+    type Id = RouteTableId;
+
+    fn id(&self) -> RouteTableId {
+        self.table
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
+        let mut indexes = vec![("account", self.account.into()), ("vpc", self.vpc.into())];
+        indexes.extend(self.associations.iter().filter_map(|a| Some(("subnet", a.subnet?.into()))));
+        indexes
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NetworkAcl {
+    pub acl: NetworkAclId,
+    pub account: AccountId,
+    pub vpc: VpcId,
+    pub is_default: bool,
+    /// In the order of their numbers; the final deny is implied.
+    pub ingress: Vec<AclEntry>,
+    pub egress: Vec<AclEntry>,
+    pub associations: Vec<NetworkAclAssociation>,
+    pub tags: Tags,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkAclAssociation {
+    pub association: NetworkAclAssociationId,
+    pub subnet: SubnetId,
+}
+
+impl Record for NetworkAcl {
+    const NOUN: &'static str = "network-acl";
+    type Id = NetworkAclId;
+
+    fn id(&self) -> NetworkAclId {
+        self.acl
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
+        let mut indexes = vec![("account", self.account.into()), ("vpc", self.vpc.into())];
+        indexes.extend(self.associations.iter().map(|a| ("subnet", a.subnet.into())));
+        indexes
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DhcpOptions {
+    pub options: DhcpOptionsId,
+    pub account: AccountId,
+    /// Names and values, as `DescribeDhcpOptions` shows them.
+    pub configuration: Vec<(String, Vec<String>)>,
+    pub tags: Tags,
+}
+
+impl Record for DhcpOptions {
+    const NOUN: &'static str = "dhcp-options";
+    type Id = DhcpOptionsId;
+
+    fn id(&self) -> DhcpOptionsId {
+        self.options
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
+        vec![("account", self.account.into())]
+    }
+}

@@ -1,0 +1,178 @@
+//! A cloud's directory: what was decided when it was made, its root credentials, and where everything else lies.
+//!
+//! ```text
+//! DATA/cloud.json      tag, host kind, listen address, regions, public pool
+//! DATA/credentials     the root access key, mode 0600
+//! DATA/store.redb      the control plane's records
+//! DATA/images/         the images that the cloud's AMIs stand for, by digest
+//! DATA/agent/ vms/ volumes/ net/   the host's state
+//! DATA/run/            locks and sockets of the running processes
+//! DATA/logs/
+//! ```
+
+use crate::config::HostKind;
+use anyhow::{Context as _, Result, bail};
+use ipnet::Ipv4Net;
+use model::{AccessKeyId, AccountId, CloudTag, Region, Zone};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// The account of the operator, unless another is made.
+pub const ROOT_ACCOUNT: AccountId = AccountId::from_number(0);
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CloudFile {
+    pub tag: CloudTag,
+    pub host: HostKind,
+    pub listen: SocketAddr,
+    pub regions: Vec<Region>,
+    pub public_pool: Ipv4Net,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Credentials {
+    pub access_key_id: AccessKeyId,
+    pub secret_access_key: String,
+    pub account: AccountId,
+}
+
+/// Paths below a cloud's directory.
+#[derive(Debug, Clone)]
+pub struct CloudDir(PathBuf);
+
+impl CloudDir {
+    /// Makes the directory (mode 0700) if it is not there.
+    pub fn create(path: &Path) -> Result<Self> {
+        // Machines run as users of their own and must reach their disks: they may pass through, not look around.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o711)
+            .create(path)
+            .with_context(|| format!("cannot make the data directory {}", path.display()))?;
+        Self::at(path)
+    }
+
+    /// The directory of a cloud that was made before.
+    pub fn existing(path: &Path) -> Result<Self> {
+        if !path.join("cloud.json").exists() {
+            bail!("there is no cloud in {}; start one with: nube up --data {}", path.display(), path.display());
+        }
+        Self::at(path)
+    }
+
+    fn at(path: &Path) -> Result<Self> {
+        let path = path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.0.join("store.redb")
+    }
+
+    pub fn images(&self) -> PathBuf {
+        self.0.join("images")
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+
+    pub fn run(&self) -> PathBuf {
+        self.0.join("run")
+    }
+
+    pub fn agent_socket(&self) -> PathBuf {
+        self.run().join("agent.sock")
+    }
+
+    pub fn admin_socket(&self) -> PathBuf {
+        self.run().join("admin.sock")
+    }
+
+    pub fn known_hosts(&self) -> PathBuf {
+        self.0.join("known_hosts")
+    }
+
+    pub fn read(&self) -> Result<CloudFile> {
+        read_json(&self.0.join("cloud.json"))
+    }
+
+    pub fn read_if_there(&self) -> Result<Option<CloudFile>> {
+        if self.0.join("cloud.json").exists() { self.read().map(Some) } else { Ok(None) }
+    }
+
+    pub fn write(&self, cloud: &CloudFile) -> Result<()> {
+        write_json(&self.0.join("cloud.json"), cloud, 0o644)
+    }
+
+    pub fn credentials(&self) -> Result<Credentials> {
+        read_json(&self.0.join("credentials"))
+    }
+
+    /// The root credentials, made if there are none.
+    pub fn ensure_credentials(&self) -> Result<Credentials> {
+        let path = self.0.join("credentials");
+        if path.exists() {
+            return self.credentials();
+        }
+        let credentials = Credentials {
+            access_key_id: AccessKeyId::from_entropy("AKIA", random_bits()?),
+            secret_access_key: random_secret()?,
+            account: ROOT_ACCOUNT,
+        };
+        write_json(&path, &credentials, 0o600)?;
+        Ok(credentials)
+    }
+}
+
+impl CloudFile {
+    /// Three zones a region, as most regions of AWS have.
+    pub fn settings(&self) -> control::Settings {
+        let regions = self.regions.iter().map(|region| control::RegionSettings {
+            region: region.clone(),
+            zones: ['a', 'b', 'c'].into_iter().map(|letter| Zone { region: region.clone(), letter }).collect(),
+        });
+        control::Settings { tag: self.tag.clone(), regions: regions.collect(), public_pool: self.public_pool }
+    }
+}
+
+pub fn random_bits() -> Result<u128> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).context("the system gives no random numbers")?;
+    Ok(u128::from_le_bytes(bytes))
+}
+
+/// 40 characters, as AWS's secret keys have.
+fn random_secret() -> Result<String> {
+    use base64::Engine as _;
+    let mut bytes = [0; 30];
+    getrandom::fill(&mut bytes).context("the system gives no random numbers")?;
+    Ok(base64::engine::general_purpose::STANDARD.encode(bytes))
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))
+}
+
+/// Replaces a file as a whole: whoever reads it sees the old or the new one.
+fn write_json(path: &Path, value: &impl Serialize, mode: u32) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        let temporary = path.with_extension("new");
+        let _ = fs::remove_file(&temporary);
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        file.write_all(&serde_json::to_vec_pretty(value)?)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,53 @@
+//! `nube ssh i-…`: ssh with the address, the user, the key and the host identity filled in.
+
+use crate::cli::Ssh;
+use crate::cloud_files::CloudDir;
+use crate::{client, config};
+use anyhow::{Context as _, Result, bail};
+use model::InstanceId;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The tag of an image that names the user to log in as.
+pub const USER_TAG: &str = "nube:default-user";
+
+pub fn run(arguments: &Ssh) -> Result<ExitCode> {
+    let dir = CloudDir::existing(&arguments.data.data)?;
+    let instance = InstanceId::parse(&arguments.instance)?;
+    let xml = client::call(&dir, "DescribeInstances", &[("InstanceId.1", &instance.to_string())])?;
+    let Some(address) = client::text(&xml, "ipAddress") else {
+        let state = client::text(&xml, "instanceState").and_then(|s| client::text(s, "name")).unwrap_or("gone");
+        bail!("{instance} has no public address (it is {state})");
+    };
+    let user = match &arguments.login {
+        Some(login) => login.clone(),
+        None => default_user(&dir, &xml)?,
+    };
+    let key = arguments.identity.clone().or_else(|| client::text(&xml, "keyName").and_then(find_key));
+    #[allow(clippy::disallowed_methods, reason = "this process becomes ssh; nothing is left of it to simulate")]
+    let mut ssh = std::process::Command::new("ssh");
+    // The instance's id, not its address, which another instance may get, is what the host key is remembered by.
+    ssh.arg("-o").arg(format!("HostKeyAlias={instance}"));
+    ssh.arg("-o").arg(format!("UserKnownHostsFile={}", dir.known_hosts().display()));
+    ssh.args(["-o", "StrictHostKeyChecking=accept-new", "-o", "LogLevel=ERROR"]);
+    if let Some(key) = key {
+        ssh.args(["-o", "IdentitiesOnly=yes", "-i"]).arg(key);
+    }
+    ssh.args(["-l", &user]).arg(address).args(&arguments.command);
+    Err(ssh.exec()).context("cannot start ssh (package openssh-client)")
+}
+
+fn default_user(dir: &CloudDir, instance: &str) -> Result<String> {
+    let image = client::text(instance, "imageId").context("the instance names no image")?;
+    let xml = client::call(dir, "DescribeImages", &[("ImageId.1", image)])?;
+    let tag = xml.split("<item>").find(|item| client::text(item, "key") == Some(USER_TAG));
+    Ok(tag.and_then(|item| client::text(item, "value")).unwrap_or("ec2-user").to_owned())
+}
+
+/// `NAME.pem` or `NAME`, here or in ~/.ssh.
+fn find_key(name: &str) -> Option<PathBuf> {
+    let folders = [Some(PathBuf::from(".")), config::home().map(|home| home.join(".ssh"))];
+    let files = folders.into_iter().flatten().flat_map(|f| [f.join(format!("{name}.pem")), f.join(name)]);
+    files.into_iter().find(|file| file.is_file())
+}

@@ -1,0 +1,205 @@
+use super::*;
+use model::host::*;
+use model::metadata::{Metadata, MetadataOptions, PublicKey};
+use model::*;
+
+fn sample() -> InstanceDesired {
+    let interface = |n: u128, public: Option<&str>| InterfaceDesired {
+        interface: NetworkInterfaceId::from_entropy(n),
+        mac: Mac([10, 0, 0, 0, 0, n as u8]),
+        vpc: VpcId::from_entropy(1),
+        subnet: SubnetId::from_entropy(1),
+        subnet_cidr: "172.31.0.0/20".parse().unwrap(),
+        addresses: vec![AddressDesired {
+            private: format!("172.31.0.{}", 4 + n).parse().unwrap(),
+            public: public.map(|p| p.parse().unwrap()),
+        }],
+        security_groups: vec![SecurityGroupId::from_entropy(1), SecurityGroupId::from_entropy(2)],
+        source_dest_check: true,
+        hostname: format!("ip-172-31-0-{}", 4 + n),
+        domain: "ec2.internal".into(),
+    };
+    let volume =
+        |n, device: &str| AttachmentDesired { volume: VolumeId::from_entropy(n), device: device.to_owned() };
+    InstanceDesired {
+        instance: InstanceId::from_entropy(0xabc),
+        account: AccountId::from_number(123_456_789_012),
+        zone: Zone::parse("us-east-1b").unwrap(),
+        power: Power::On,
+        run: 1,
+        reboots: 0,
+        machine: Machine {
+            instance_type: "t3.micro".into(),
+            architecture: Architecture::X86_64,
+            vcpus: 2,
+            memory: MiB(1024),
+            direct_kernel: None,
+        },
+        volumes: vec![volume(1, "/dev/xvda"), volume(2, "/dev/sdf")],
+        interfaces: vec![interface(1, Some("198.18.0.5")), interface(2, None)],
+        metadata: Metadata {
+            image: ImageId::from_entropy(7),
+            reservation: ReservationId::from_entropy(8),
+            launch_index: 3,
+            pending_time: Timestamp::from_millis(1_700_000_000_000),
+            public_key: Some(PublicKey { name: "my-key".into(), openssh: "ssh-ed25519 AAAA my-key".into() }),
+            user_data: Some(b"#!/bin/sh\n\xff".to_vec().into()),
+            group_names: [
+                (SecurityGroupId::from_entropy(1), "web".to_owned()),
+                (SecurityGroupId::from_entropy(2), "ssh".to_owned()),
+            ]
+            .into(),
+            interface_owners: [].into(),
+            options: MetadataOptions { instance_tags: true, ..MetadataOptions::default() },
+            tags: Some([("Name".to_owned(), "example".to_owned()), ("a b".to_owned(), String::new())].into()),
+        },
+    }
+}
+
+fn vpc() -> VpcDesired {
+    VpcDesired {
+        vpc: VpcId::from_entropy(1),
+        account: AccountId::from_number(1),
+        region: Region::parse("us-east-1").unwrap(),
+        cidrs: vec!["172.31.0.0/16".parse().unwrap(), "10.0.0.0/16".parse().unwrap()],
+        dns_support: true,
+        subnets: Vec::new(),
+        route_tables: Vec::new(),
+        network_acls: Vec::new(),
+    }
+}
+
+fn ask_of(instance: &InstanceDesired, path: &str) -> Answer {
+    let vpc = vpc();
+    answer(path, instance, |_| Some(&vpc))
+}
+
+fn ask(path: &str) -> String {
+    match ask_of(&sample(), path) {
+        Answer::Text(text) => text,
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+#[test]
+fn values_are_those_of_the_instance() {
+    for (path, value) in [
+        ("ami-id", "ami-00000000000000007"),
+        ("ami-launch-index", "3"),
+        ("block-device-mapping/ami", "xvda"),
+        ("block-device-mapping/ebs1", "sdf"),
+        ("block-device-mapping/root", "/dev/xvda"),
+        ("hostname", "ip-172-31-0-5.ec2.internal"),
+        ("instance-id", "i-00000000000000abc"),
+        ("instance-type", "t3.micro"),
+        ("local-ipv4", "172.31.0.5"),
+        ("mac", "0a:00:00:00:00:01"),
+        ("placement/availability-zone", "us-east-1b"),
+        ("placement/availability-zone-id", "use1-az2"),
+        ("placement/region", "us-east-1"),
+        ("public-hostname", "ec2-198-18-0-5.compute-1.amazonaws.com"),
+        ("public-ipv4", "198.18.0.5"),
+        ("public-keys/0/openssh-key", "ssh-ed25519 AAAA my-key"),
+        ("security-groups", "web\nssh"),
+        ("services/domain", "amazonaws.com"),
+        ("tags/instance/Name", "example"),
+        ("tags/instance/a%20b", ""),
+        ("network/interfaces/macs/0a:00:00:00:00:01/ipv4-associations/198.18.0.5", "172.31.0.5"),
+        ("network/interfaces/macs/0a:00:00:00:00:02/device-number", "1"),
+        ("network/interfaces/macs/0a:00:00:00:00:02/owner-id", "123456789012"),
+        ("network/interfaces/macs/0a:00:00:00:00:02/subnet-ipv4-cidr-block", "172.31.0.0/20"),
+        ("network/interfaces/macs/0a:00:00:00:00:02/vpc-ipv4-cidr-blocks", "172.31.0.0/16\n10.0.0.0/16"),
+    ] {
+        assert_eq!(ask(&format!("/latest/meta-data/{path}")), value, "{path}");
+        assert_eq!(ask(&format!("/2009-04-04/meta-data/{path}")), value, "{path}");
+    }
+}
+
+#[test]
+fn listings_show_directories_with_a_slash_and_keys_by_name() {
+    assert!(ask("/").starts_with("1.0\n2007-01-19\n") && ask("/").ends_with("\nlatest"));
+    assert_eq!(ask("/latest"), "dynamic\nmeta-data\nuser-data");
+    assert_eq!(ask("/latest/meta-data/"), ask("/latest/meta-data"));
+    assert_eq!(ask("/latest/meta-data/public-keys/"), "0=my-key");
+    assert_eq!(ask("/latest/meta-data/public-keys/0/"), "openssh-key");
+    assert_eq!(ask("/latest/meta-data/network/interfaces/macs/"), "0a:00:00:00:00:01/\n0a:00:00:00:00:02/");
+    assert_eq!(ask("/latest/dynamic/"), "instance-identity/");
+    assert_eq!(ask("/latest/dynamic/instance-identity/"), "document\npkcs7\nrsa2048\nsignature");
+    assert!(ask("/latest/meta-data/").contains("\nplacement/\nprofile\n"));
+}
+
+#[test]
+fn a_listing_is_sorted_and_lists_only_what_answers() {
+    fn walk(path: &str) {
+        for label in ask(path).lines() {
+            let name = label.split('=').next().unwrap();
+            if label.ends_with('/') || label.contains('=') {
+                walk(&format!("{path}{}/", name.trim_end_matches('/')));
+            } else {
+                let leaf = format!("{path}{}", name.replace(' ', "%20"));
+                assert_ne!(ask_of(&sample(), &leaf), Answer::NotFound, "{leaf}");
+            }
+        }
+    }
+    walk("/latest/meta-data/");
+    walk("/latest/dynamic/");
+    assert!(ask("/latest/meta-data/").lines().is_sorted());
+}
+
+#[test]
+fn what_is_not_there_is_not_found() {
+    for path in [
+        "/latest/meta-data/nothing",
+        "/latest/meta-data/instance-id/more",
+        "/1999-01-01/meta-data/",
+        "/latest/meta-data/%zz",
+        "/latest/meta-data/%ff",
+        "/meta-data",
+        "/latest/meta-data/..",
+    ] {
+        assert_eq!(ask_of(&sample(), path), Answer::NotFound, "{path}");
+    }
+    let mut bare = sample();
+    bare.metadata.user_data = None;
+    bare.metadata.public_key = None;
+    bare.metadata.options.instance_tags = false;
+    bare.interfaces[0].addresses[0].public = None;
+    for path in [
+        "/latest/user-data",
+        "/latest/meta-data/public-keys/",
+        "/latest/meta-data/tags/instance/Name",
+        "/latest/meta-data/public-ipv4",
+    ] {
+        assert_eq!(ask_of(&bare, path), Answer::NotFound, "{path}");
+    }
+}
+
+#[test]
+fn user_data_comes_back_byte_for_byte() {
+    let Answer::Bytes(bytes) = ask_of(&sample(), "/latest/user-data") else { panic!("no user data") };
+    assert_eq!(bytes.as_slice(), b"#!/bin/sh\n\xff");
+}
+
+#[test]
+fn the_identity_document_has_the_keys_and_order_of_ec2s() {
+    assert_eq!(
+        ask("/latest/dynamic/instance-identity/document"),
+        r#"{
+  "accountId" : "123456789012",
+  "architecture" : "x86_64",
+  "availabilityZone" : "us-east-1b",
+  "billingProducts" : null,
+  "devpayProductCodes" : null,
+  "marketplaceProductCodes" : null,
+  "imageId" : "ami-00000000000000007",
+  "instanceId" : "i-00000000000000abc",
+  "instanceType" : "t3.micro",
+  "kernelId" : null,
+  "pendingTime" : "2023-11-14T22:13:20Z",
+  "privateIp" : "172.31.0.5",
+  "ramdiskId" : null,
+  "region" : "us-east-1",
+  "version" : "2017-09-30"
+}"#
+    );
+}

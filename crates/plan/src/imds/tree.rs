@@ -1,0 +1,222 @@
+//! The tree of one instance's metadata.
+
+use super::{Answer, Signature};
+use model::Blob;
+use model::host::{InstanceDesired, InterfaceDesired, VpcDesired};
+use model::{Region, VpcId};
+use std::net::Ipv4Addr;
+
+pub(super) enum Node {
+    Directory(Vec<Entry>),
+    Text(String),
+    Bytes(Blob),
+    Signed(Signature),
+}
+
+pub(super) struct Entry {
+    name: String,
+    /// How a listing shows it.
+    label: String,
+    node: Node,
+}
+
+impl Node {
+    pub fn find(self, path: &[String]) -> Answer {
+        match (self, path) {
+            (Self::Directory(entries), [first, rest @ ..]) => {
+                match entries.into_iter().find(|entry| entry.name == *first) {
+                    Some(entry) => entry.node.find(rest),
+                    None => Answer::NotFound,
+                }
+            }
+            (Self::Directory(entries), []) => {
+                let labels: Vec<String> = entries.into_iter().map(|entry| entry.label).collect();
+                Answer::Text(labels.join("\n"))
+            }
+            (Self::Text(text), []) => Answer::Text(text),
+            (Self::Bytes(bytes), []) => Answer::Bytes(bytes),
+            (Self::Signed(signature), []) => Answer::Signed(signature),
+            (Self::Text(_) | Self::Bytes(_) | Self::Signed(_), [_, ..]) => Answer::NotFound,
+        }
+    }
+}
+
+fn entry(name: impl Into<String>, node: Node) -> Entry {
+    let name = name.into();
+    let label = if matches!(node, Node::Directory(_)) { format!("{name}/") } else { name.clone() };
+    Entry { name, label, node }
+}
+
+fn text(name: impl Into<String>, value: impl ToString) -> Entry {
+    entry(name, Node::Text(value.to_string()))
+}
+
+fn directory(name: impl Into<String>, entries: Vec<Entry>) -> Entry {
+    entry(name, Node::Directory(entries))
+}
+
+/// The tree below a version.
+pub(super) fn root<'a>(instance: &InstanceDesired, vpcs: &impl Fn(VpcId) -> Option<&'a VpcDesired>) -> Node {
+    let identity = vec![
+        text("document", super::document(instance)),
+        entry("pkcs7", Node::Signed(Signature::Pkcs7)),
+        entry("rsa2048", Node::Signed(Signature::Pkcs7)),
+        entry("signature", Node::Signed(Signature::Bare)),
+    ];
+    let mut top = vec![
+        directory("dynamic", vec![directory("instance-identity", identity)]),
+        directory("meta-data", metadata(instance, vpcs)),
+    ];
+    if let Some(data) = &instance.metadata.user_data {
+        top.push(entry("user-data", Node::Bytes(data.clone())));
+    }
+    // This one listing shows its directories without a slash.
+    for entry in &mut top {
+        entry.label.clone_from(&entry.name);
+    }
+    Node::Directory(top)
+}
+
+fn metadata<'a>(instance: &InstanceDesired, vpcs: &impl Fn(VpcId) -> Option<&'a VpcDesired>) -> Vec<Entry> {
+    let region = &instance.zone.region;
+    let told = &instance.metadata;
+    let primary = instance.interfaces.first();
+    let address = primary.and_then(|interface| interface.addresses.first());
+    let host_name = primary.map(full_name);
+    let macs = instance
+        .interfaces
+        .iter()
+        .enumerate()
+        .map(|(index, interface)| {
+            directory(interface.mac.to_string(), interface_entries(index, interface, instance, vpcs))
+        })
+        .collect();
+
+    let mut entries = vec![
+        text("ami-id", told.image),
+        text("ami-launch-index", told.launch_index),
+        text("ami-manifest-path", "(unknown)"),
+        directory("block-device-mapping", devices(instance)),
+        directory(
+            "events",
+            vec![directory("maintenance", vec![text("history", "[]"), text("scheduled", "[]")])],
+        ),
+    ];
+    entries.extend(host_name.clone().map(|name| text("hostname", name)));
+    entries.extend([
+        text("instance-action", "none"),
+        text("instance-id", instance.instance),
+        text("instance-life-cycle", "on-demand"),
+        text("instance-type", &instance.machine.instance_type),
+    ]);
+    entries.extend(host_name.map(|name| text("local-hostname", name)));
+    entries.extend(address.map(|address| text("local-ipv4", address.private)));
+    entries.extend(primary.map(|interface| text("mac", interface.mac)));
+    entries.extend([
+        directory("network", vec![directory("interfaces", vec![directory("macs", macs)])]),
+        directory(
+            "placement",
+            vec![
+                text("availability-zone", &instance.zone),
+                text("availability-zone-id", instance.zone.id()),
+                text("region", region),
+            ],
+        ),
+        text("profile", "default-hvm"),
+    ]);
+    if let Some(public) = address.and_then(|address| address.public) {
+        entries.push(text("public-hostname", public_name(public, region)));
+        entries.push(text("public-ipv4", public));
+    }
+    if let Some(key) = &told.public_key {
+        let first = directory("0", vec![text("openssh-key", &key.openssh)]);
+        entries.push(directory("public-keys", vec![Entry { label: format!("0={}", key.name), ..first }]));
+    }
+    entries.push(text("reservation-id", told.reservation));
+    entries.extend(primary.map(|interface| text("security-groups", group_names(interface, instance))));
+    let (domain, partition) = match region.as_str() {
+        name if name.starts_with("cn-") => ("amazonaws.com.cn", "aws-cn"),
+        name if name.starts_with("us-gov-") => ("amazonaws.com", "aws-us-gov"),
+        _ => ("amazonaws.com", "aws"),
+    };
+    entries.push(directory("services", vec![text("domain", domain), text("partition", partition)]));
+    entries.push(text("system", "nitro"));
+    if let Some(tags) = told.tags.as_ref().filter(|_| told.options.instance_tags) {
+        let tags = tags.iter().map(|(key, value)| text(key, value)).collect();
+        entries.push(directory("tags", vec![directory("instance", tags)]));
+    }
+    entries
+}
+
+/// The root volume under two names, the others numbered from 1.
+fn devices(instance: &InstanceDesired) -> Vec<Entry> {
+    let short = |device: &str| device.strip_prefix("/dev/").unwrap_or(device).to_owned();
+    let mut volumes = instance.volumes.iter();
+    let Some(root) = volumes.next() else { return Vec::new() };
+    let mut entries = vec![text("ami", short(&root.device))];
+    entries.extend(volumes.zip(1..).map(|(volume, n)| text(format!("ebs{n}"), short(&volume.device))));
+    entries.push(text("root", &root.device));
+    entries
+}
+
+fn interface_entries<'a>(
+    index: usize,
+    interface: &InterfaceDesired,
+    instance: &InstanceDesired,
+    vpcs: &impl Fn(VpcId) -> Option<&'a VpcDesired>,
+) -> Vec<Entry> {
+    let region = &instance.zone.region;
+    let owner =
+        instance.metadata.interface_owners.get(&interface.interface).copied().unwrap_or(instance.account);
+    let public: Vec<(Ipv4Addr, Ipv4Addr)> =
+        interface.addresses.iter().filter_map(|address| Some((address.public?, address.private))).collect();
+    let mut entries = vec![text("device-number", index), text("interface-id", interface.interface)];
+    if !public.is_empty() {
+        let associations = public.iter().map(|(public, private)| text(public.to_string(), private)).collect();
+        entries.push(directory("ipv4-associations", associations));
+    }
+    entries.extend([
+        text("local-hostname", full_name(interface)),
+        text("local-ipv4s", lines(interface.addresses.iter().map(|address| address.private))),
+        text("mac", interface.mac),
+        text("owner-id", owner),
+    ]);
+    if let Some((first, _)) = public.first() {
+        entries.push(text("public-hostname", public_name(*first, region)));
+        entries.push(text("public-ipv4s", lines(public.iter().map(|(public, _)| public))));
+    }
+    entries.extend([
+        text("security-group-ids", lines(&interface.security_groups)),
+        text("security-groups", group_names(interface, instance)),
+        text("subnet-id", interface.subnet),
+        text("subnet-ipv4-cidr-block", interface.subnet_cidr),
+        text("vpc-id", interface.vpc),
+    ]);
+    if let Some(vpc) = vpcs(interface.vpc) {
+        entries.extend(vpc.cidrs.first().map(|first| text("vpc-ipv4-cidr-block", first)));
+        entries.push(text("vpc-ipv4-cidr-blocks", lines(&vpc.cidrs)));
+    }
+    entries
+}
+
+fn lines<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join("\n")
+}
+
+fn group_names(interface: &InterfaceDesired, instance: &InstanceDesired) -> String {
+    let names = &instance.metadata.group_names;
+    lines(interface.security_groups.iter().map(|id| names.get(id).cloned().unwrap_or_else(|| id.to_string())))
+}
+
+fn full_name(interface: &InterfaceDesired) -> String {
+    if interface.domain.is_empty() {
+        interface.hostname.clone()
+    } else {
+        format!("{}.{}", interface.hostname, interface.domain)
+    }
+}
+
+/// `ec2-198-18-0-5.compute-1.amazonaws.com`.
+fn public_name(address: Ipv4Addr, region: &Region) -> String {
+    format!("ec2-{}.{}", address.to_string().replace('.', "-"), region.public_domain())
+}

@@ -1,0 +1,129 @@
+//! The writer. Element names and attributes come from static tables; text is always escaped.
+//!
+//! XML 1.0 cannot carry most control characters, escaped or not; they become U+FFFD, so that an answer always parses.
+
+/// Builds a document in memory. An element that gets no content is written as `<name/>`.
+pub(crate) struct Writer {
+    out: String,
+    /// The start tag of the innermost element is not closed yet.
+    pending: bool,
+}
+
+impl Writer {
+    pub(crate) fn document() -> Self {
+        let mut out = String::with_capacity(1024);
+        out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+        Self { out, pending: false }
+    }
+
+    pub(crate) fn open(&mut self, name: &str) {
+        self.settle();
+        self.out.push('<');
+        self.out.push_str(name);
+        self.pending = true;
+    }
+
+    /// Right after [`Self::open`].
+    pub(crate) fn attribute(&mut self, name: &str, value: &str) {
+        self.out.push(' ');
+        self.out.push_str(name);
+        self.out.push_str("=\"");
+        self.escape(value);
+        self.out.push('"');
+    }
+
+    pub(crate) fn text(&mut self, text: &str) {
+        if !text.is_empty() {
+            self.settle();
+            self.escape(text);
+        }
+    }
+
+    pub(crate) fn close(&mut self, name: &str) {
+        if self.pending {
+            self.out.push_str("/>");
+            self.pending = false;
+        } else {
+            self.out.push_str("</");
+            self.out.push_str(name);
+            self.out.push('>');
+        }
+    }
+
+    pub(crate) fn text_element(&mut self, name: &str, text: &str) {
+        self.open(name);
+        self.text(text);
+        self.close(name);
+    }
+
+    pub(crate) fn finish(self) -> String {
+        self.out
+    }
+
+    fn settle(&mut self) {
+        if self.pending {
+            self.out.push('>');
+            self.pending = false;
+        }
+    }
+
+    fn escape(&mut self, text: &str) {
+        let mut rest = text;
+        while let Some(at) = rest.find(is_special) {
+            let (plain, tail) = rest.split_at(at);
+            self.out.push_str(plain);
+            let mut chars = tail.chars();
+            self.out.push_str(match chars.next() {
+                Some('&') => "&amp;",
+                Some('<') => "&lt;",
+                Some('>') => "&gt;",
+                Some('"') => "&quot;",
+                // A parser would turn a bare one into a line feed.
+                Some('\r') => "&#xD;",
+                _ => "\u{FFFD}",
+            });
+            rest = chars.as_str();
+        }
+        self.out.push_str(rest);
+    }
+}
+
+/// What needs an escape, or is no character of XML 1.0.
+fn is_special(c: char) -> bool {
+    matches!(
+        c,
+        '&' | '<' | '>' | '"' | '\0'..='\u{8}' | '\u{B}'..='\u{1F}' | '\u{FFFE}' | '\u{FFFF}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Writer;
+
+    fn text(text: &str) -> String {
+        let mut out = Writer { out: String::new(), pending: false };
+        out.text_element("a", text);
+        out.finish()
+    }
+
+    #[test]
+    fn text_is_escaped() {
+        assert_eq!(text("a<b>&\"c'é\n\t"), "<a>a&lt;b&gt;&amp;&quot;c'é\n\t</a>");
+        assert_eq!(text("]]>"), "<a>]]&gt;</a>");
+    }
+
+    #[test]
+    fn a_carriage_return_survives_a_parser() {
+        assert_eq!(text("a\r\nb"), "<a>a&#xD;\nb</a>");
+    }
+
+    #[test]
+    fn characters_that_xml_cannot_carry_are_replaced() {
+        assert_eq!(text("a\0b\u{1b}[0m\u{b}\u{FFFF}"), "<a>a\u{FFFD}b\u{FFFD}[0m\u{FFFD}\u{FFFD}</a>");
+    }
+
+    #[test]
+    fn an_element_without_content_is_empty() {
+        assert_eq!(text(""), "<a/>");
+    }
+}

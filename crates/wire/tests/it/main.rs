@@ -1,0 +1,5 @@
+//! The wire from outside: the protocols' codecs, and signatures against published vectors.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod protocols;
+mod sigv4;
