@@ -3,7 +3,7 @@
 //! The child inherits the calling thread's network namespace, so a program runs inside one when it is called there.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{PidfdFlags, Pid, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io::{self, Read, Write};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -43,7 +43,10 @@ pub fn run(program: &str, args: &[&str], stdin: &[u8], timeout: Duration) -> io:
         let stderr = String::from_utf8_lossy(&stderr.join().unwrap_or_default()).into_owned();
         match ended {
             Ok(true) => Ok(Output { status, stdout, stderr }),
-            Ok(false) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("{program} took longer than {timeout:?}"))),
+            Ok(false) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("{program} took longer than {timeout:?}"),
+            )),
             Err(error) => Err(error),
         }
     })
