@@ -110,7 +110,7 @@ async fn run_sim(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<Ex
     let _lock = Lock::take(&dir.run(), "server")?;
     terminal::log_to_stderr();
     let server = Server::open(dir).await?;
-    let (agent, connections) = agent_process::simulate(dir, cloud).await?;
+    let (agent, connections) = agent_process::simulate(dir).await?;
     greet(dir, cloud, arguments);
     server.serve(connections, terminated()).await?;
     drop(agent);

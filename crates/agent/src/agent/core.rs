@@ -185,6 +185,7 @@ impl Core {
             let Some(object) = tables.objects.get_mut(&key) else { return Ok(()) };
             if object.generation == generation {
                 object.applied = Some(generation);
+                object.refused = None;
             }
             let finished =
                 body == ObservedBody::Removed && object.forgotten && object.generation == generation;

@@ -57,7 +57,7 @@ async fn step<V: Vmm, N: Net, B: Block>(
     }
     let machine = drivers.vmm.state(instance).await?;
 
-    let (generation, desired, record, missing, ports_current) = {
+    let (generation, desired, record, missing, refusal, ports_current) = {
         let mut tables = core.tables.lock();
         let Some(object) = tables.objects.get(&key) else { return Ok(Some(Next::Idle)) };
         let (generation, ports_current) = (object.generation, object.ports_at == Some(object.generation));
@@ -66,8 +66,9 @@ async fn step<V: Vmm, N: Net, B: Block>(
             Body::Gone | Body::Vpc(_) | Body::SecurityGroup(_) | Body::Volume(_) => None,
         };
         let missing = desired.as_deref().and_then(|desired| tables.first_missing(&parts(desired), key));
+        let refusal = desired.as_deref().and_then(|desired| tables.refusal(&parts(desired)));
         let record = tables.records.get(&instance).cloned().unwrap_or_default();
-        (generation, desired, record, missing, ports_current)
+        (generation, desired, record, missing, refusal, ports_current)
     };
     let facts = Facts {
         machine,
@@ -100,6 +101,11 @@ async fn step<V: Vmm, N: Net, B: Block>(
             return Ok(Some(if is_alive { Next::At(core.clock.now() + core.resync) } else { Next::Idle }));
         }
         (Act::WaitUntil(until), _) => return Ok(Some(Next::At(*until))),
+        (Act::Await, Some(desired)) if is_before_start(&noted.state, desired.run) && refusal.is_some() => {
+            let refused = noted.unstartable(desired.run, refusal.unwrap_or_default());
+            core.write_record(instance, refused).await?;
+            return Ok(None);
+        }
         (Act::Await, _) => {
             let what = missing.map_or_else(|| "its parts".into(), |missing| missing.to_string());
             return Ok(Some(Next::Blocked(format!("waits for {what}"))));
@@ -140,11 +146,20 @@ async fn step<V: Vmm, N: Net, B: Block>(
     if after != noted {
         core.write_record(instance, after).await?;
     }
-    if matches!(decided.act, Act::Release | Act::EnsurePorts) {
+    if matches!(decided.act, Act::Start | Act::Release | Act::EnsurePorts) {
         core.tables.lock().nudge_waiters(key);
         core.pending.notify_one();
     }
     Ok(None)
+}
+
+/// Whether no machine has been seen in this run.
+fn is_before_start(state: &RunState, run: u64) -> bool {
+    match state {
+        RunState::New | RunState::Starting { .. } => true,
+        RunState::Started { .. } => false,
+        RunState::Ended { run: ended, .. } | RunState::Unstartable { run: ended, .. } => *ended < run,
+    }
 }
 
 /// Sets the record in memory, so that its parts are held from here on. That none of them went in the meantime is asked
@@ -159,9 +174,11 @@ fn take_hold(core: &Core, key: ObjectKey, uses: Option<&InstanceDesired>, record
     true
 }
 
-/// Notes in the record what the machine is about to use, beside what it uses already.
+/// Notes in the record what the machine is about to use: beside what it uses already, or instead of what an earlier
+/// attempt to start it wanted.
 fn hold(record: &mut InstanceRecord, desired: &InstanceDesired, act: &Act) {
-    let held: BTreeSet<ObjectKey> = record.holds.iter().copied().chain(parts(desired)).collect();
+    let kept = if *act == Act::Start { Vec::new() } else { std::mem::take(&mut record.holds) };
+    let held: BTreeSet<ObjectKey> = kept.into_iter().chain(parts(desired)).collect();
     record.holds = held.into_iter().collect();
     if *act == Act::Start {
         let opened = desired.interfaces.iter().map(|interface| interface.interface);

@@ -1,9 +1,9 @@
 //! VPCs, security groups and volumes: ensured as desired, removed once no machine uses them.
 
 use super::core::Core;
-use super::schedule::{Drivers, Next, Outcome};
+use super::schedule::{Drivers, Failure, Next, Outcome};
 use super::tables::Body;
-use crate::host::{Block, Net, Vmm};
+use crate::host::{Block, Fault, HostError, Net, Vmm};
 use model::host::{ObjectKey, ObservedBody};
 
 pub(super) async fn reconcile<V: Vmm, N: Net, B: Block>(
@@ -20,16 +20,18 @@ pub(super) async fn reconcile<V: Vmm, N: Net, B: Block>(
         (object.generation, object.body.clone())
     };
     match body {
-        Body::Vpc(vpc) => drivers.net.ensure_vpc(&vpc).await?,
+        Body::Vpc(vpc) => drivers.net.ensure_vpc(&vpc).await.map_err(|error| failed(core, key, error))?,
         Body::SecurityGroup(group) => {
             let missing = core.tables.lock().first_missing(&[ObjectKey::Vpc(group.vpc)], key);
             if let Some(missing) = missing {
                 return Ok(Next::Blocked(format!("waits for {missing}")));
             }
-            drivers.net.ensure_security_group(&group).await?;
+            let ensured = drivers.net.ensure_security_group(&group).await;
+            ensured.map_err(|error| failed(core, key, error))?;
         }
         Body::Volume(volume) => {
-            let path = drivers.block.ensure_volume(&volume).await?;
+            let ensured = drivers.block.ensure_volume(&volume).await;
+            let path = ensured.map_err(|error| failed(core, key, error))?;
             core.tables.lock().paths.insert(volume.volume, path);
         }
         Body::Instance(_) => return Ok(Next::Idle),
@@ -37,6 +39,19 @@ pub(super) async fn reconcile<V: Vmm, N: Net, B: Block>(
     }
     core.applied(key, generation, ObservedBody::Applied).await?;
     Ok(Next::Idle)
+}
+
+/// Notes a refusal for good, which the instances that wait for the object need to know.
+fn failed(core: &Core, key: ObjectKey, error: HostError) -> Failure {
+    if error.fault == Fault::Permanent {
+        let mut tables = core.tables.lock();
+        if let Some(object) = tables.objects.get_mut(&key) {
+            object.refused = Some(error.to_string());
+        }
+        tables.nudge_waiters(key);
+        core.pending.notify_one();
+    }
+    error.into()
 }
 
 async fn remove<V: Vmm, N: Net, B: Block>(

@@ -122,13 +122,13 @@ fn settle(core: &Core, job: Job, outcome: Outcome) -> Option<Instant> {
     let now = core.clock.now();
     let mut failing = None;
     let mut tables = core.tables.lock();
+    tables.active.remove(&job);
     if let Job::Object(key) = job
         && let Err(Failure(reason)) = &outcome
     {
         failing = tables.objects.get(&key).map(|object| (key, object.generation, reason.clone()));
     }
     let lane = tables.lane(job)?;
-    lane.running = false;
     lane.last_run = Some(now);
     let delay = match outcome {
         Ok(next) => {

@@ -8,13 +8,15 @@ use super::schedule::{Drivers, Failure, Next, Outcome};
 use super::tables::{Body, Job};
 use crate::desired::Held;
 use crate::host::{Block, Net, Vmm};
-use model::NetworkInterfaceId;
 use model::host::{Desired, ObjectKey};
+use model::{InstanceId, NetworkInterfaceId};
 use std::collections::HashSet;
 
 pub(super) async fn sweep<V: Vmm, N: Net, B: Block>(core: &Core, drivers: &Drivers<V, N, B>) -> Outcome {
     let machines = drivers.vmm.machines().await?;
-    let strays = adopt_strays(core, machines.into_iter().map(ObjectKey::Instance));
+    // A record without a wish may hold parts although no machine stands.
+    let remembered: Vec<InstanceId> = core.tables.lock().records.keys().copied().collect();
+    let strays = adopt_strays(core, machines.into_iter().chain(remembered).map(ObjectKey::Instance));
     if strays > 0 {
         return Err(Failure(format!("{strays} machines that nobody desires are being removed first")));
     }

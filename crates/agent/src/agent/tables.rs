@@ -49,7 +49,6 @@ impl Body {
 /// One thing that is worked on by at most one task at a time, and how that goes.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
-    pub running: bool,
     /// Nudged while running: to be run again.
     pub dirty: bool,
     /// Nudged while running by news that may cure a failure: to be run again at once.
@@ -70,6 +69,8 @@ pub(super) struct Object {
     pub applied: Option<u64>,
     /// The generation that the ports of a running machine were brought to.
     pub ports_at: Option<u64>,
+    /// Why the host will never make it in this form.
+    pub refused: Option<String>,
     pub lane: Lane,
     pub observed: Option<(u64, Observed)>,
 }
@@ -89,6 +90,8 @@ pub(super) struct Tables {
     pub paths: HashMap<VolumeId, PathBuf>,
     pub sweep: Lane,
     pub pending: BTreeSet<Job>,
+    /// What runs now. Kept apart from the objects: a run may outlast its object by a moment.
+    pub active: HashSet<Job>,
     /// Which instances hold an object (and so keep it from being removed).
     holders: HashMap<ObjectKey, HashSet<InstanceId>>,
     /// Whom to nudge when an object changes.
@@ -127,6 +130,7 @@ impl Tables {
             forgotten: false,
             applied: None,
             ports_at: None,
+            refused: None,
             lane: Lane::default(),
             observed: None,
         });
@@ -135,6 +139,7 @@ impl Tables {
         object.forgotten = held.forgotten;
         object.applied = None;
         object.ports_at = None;
+        object.refused = None;
         object.lane.failures = 0;
     }
 
@@ -157,24 +162,24 @@ impl Tables {
     /// The jobs to start now; they count as running from here on.
     pub fn take_pending(&mut self) -> Vec<Job> {
         let jobs: Vec<Job> = std::mem::take(&mut self.pending).into_iter().collect();
-        for job in &jobs {
-            if let Some(lane) = self.lane(*job) {
-                lane.running = true;
-            }
-        }
+        self.active.extend(&jobs);
         jobs
     }
 
     /// Whether no job runs, is pending or failed and is to be tried again.
     pub fn is_quiet(&self) -> bool {
-        let is_still = |lane: &Lane| !lane.running && !lane.dirty && lane.failures == 0;
-        self.pending.is_empty() && is_still(&self.sweep) && self.objects.values().all(|o| is_still(&o.lane))
+        let is_still = |lane: &Lane| lane.failures == 0;
+        self.pending.is_empty()
+            && self.active.is_empty()
+            && is_still(&self.sweep)
+            && self.objects.values().all(|o| is_still(&o.lane))
     }
 
     /// Asks for a run of `job`, now or as soon as its present run is over.
     pub fn nudge(&mut self, job: Job) {
+        let is_active = self.active.contains(&job);
         if let Some(lane) = self.lane(job) {
-            lane.hurried = lane.running;
+            lane.hurried = is_active;
             self.nudge_patiently(job, Patience::None);
         }
     }
@@ -186,8 +191,9 @@ impl Tables {
     }
 
     fn nudge_patiently(&mut self, job: Job, patience: Patience) {
+        let is_active = self.active.contains(&job);
         let Some(lane) = self.lane(job) else { return };
-        if lane.running {
+        if is_active {
             lane.dirty = true;
         } else if patience == Patience::None || lane.failures == 0 || lane.next_run.is_none() {
             lane.next_run = None;
@@ -213,6 +219,11 @@ impl Tables {
         let missing = *parts.iter().find(|part| !self.is_applied(**part))?;
         self.waiters.entry(missing).or_default().insert(who);
         Some(missing)
+    }
+
+    /// Why one of `parts` will never stand, if so.
+    pub fn refusal(&self, parts: &[ObjectKey]) -> Option<String> {
+        parts.iter().find_map(|part| self.objects.get(part)?.refused.clone())
     }
 
     /// An instance that keeps `key` from being removed; `key` is nudged when some instance lets go.
@@ -278,14 +289,14 @@ impl Tables {
             last_run: lane.last_run,
             next_run: lane.next_run_at,
         };
-        let is_amiss = |lane: &Lane| lane.last_error.is_some() || lane.running || lane.dirty;
+        let is_busy = |job: Job| self.active.contains(&job) || self.pending.contains(&job);
         let mut status: Vec<_> = self
             .objects
             .iter()
-            .filter(|(key, object)| is_amiss(&object.lane) || self.pending.contains(&Job::Object(**key)))
+            .filter(|(key, object)| object.lane.last_error.is_some() || is_busy(Job::Object(**key)))
             .map(|(key, object)| line(key.to_string(), &object.lane))
             .collect();
-        if is_amiss(&self.sweep) {
+        if self.sweep.last_error.is_some() || is_busy(Job::Sweep) {
             status.push(line("sweep".into(), &self.sweep));
         }
         status.sort_by(|a, b| a.key.cmp(&b.key));

@@ -55,7 +55,7 @@ mod tests {
         let check = |secret: &[u8; 32], who, at, token: &str| super::check(secret, who, at, token.as_bytes());
         assert_eq!(check(&secret, mine, now, &token), Some(60));
         assert_eq!(check(&secret, mine, now + Duration::from_secs(59), &token), Some(1));
-        assert_eq!(check(&secret, mine, now + Duration::from_secs(60), &token), None);
+        assert_eq!(check(&secret, mine, now + Duration::from_mins(1), &token), None);
         assert_eq!(check(&secret, other, now, &token), None);
         assert_eq!(check(&[8; 32], mine, now, &token), None);
         let mut later = URL_SAFE.decode(&token).unwrap();

@@ -89,7 +89,7 @@ async fn what_cannot_be_made_says_whether_trying_again_helps() {
 async fn a_full_disk_leaves_no_half_volume() {
     let scratch = Scratch::new();
     let state = scratch.path.join("volumes");
-    let _mount = scratch.memory(&state, 128 << 10);
+    let _mount = Scratch::memory(&state, 128 << 10);
     let block = block(&scratch);
     let wanted = VolumeDesired { volume: volume(1), size: GiB(100), image: None };
     let error = block.ensure_volume(&wanted).await.unwrap_err();

@@ -146,7 +146,7 @@ async fn story(seed: u64) {
 
     rig.sim.set_faults(Faults::NONE);
     rig.handle().sync(server.all()).await.unwrap();
-    let settled = tokio::time::timeout(Duration::from_secs(3600), async {
+    let settled = tokio::time::timeout(Duration::from_hours(1), async {
         while let Some(amiss) = amiss(&rig, &server).await {
             tokio::time::sleep(Duration::from_secs(1)).await;
             drop(amiss);
@@ -164,7 +164,7 @@ async fn story(seed: u64) {
     rig.restart().await;
     assert_eq!(latest(&rig).await.len(), server.wishes.len(), "seed {seed}");
     rig.handle().sync(Vec::new()).await.unwrap();
-    let emptied = tokio::time::timeout(Duration::from_secs(600), async {
+    let emptied = tokio::time::timeout(Duration::from_mins(10), async {
         while rig.sim.inventory() != Inventory::default() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }

@@ -17,7 +17,7 @@ pub trait TestHost {
     fn kill(&self, instance: model::InstanceId) -> impl Future<Output = ()>;
     /// The longest that a guest takes to boot or to shut down.
     fn patience(&self) -> Duration {
-        Duration::from_secs(120)
+        Duration::from_mins(2)
     }
 }
 

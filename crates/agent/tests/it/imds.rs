@@ -80,7 +80,7 @@ impl Rig {
         let mut stream = self.connect_from(GUEST).await;
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: 169.254.169.254\r\nConnection: close\r\n");
         for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            text = format!("{text}{name}: {value}\r\n");
         }
         stream.write_all(format!("{text}\r\n").as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
@@ -136,7 +136,7 @@ async fn a_token_is_wanted_given_and_checked() {
     let reply = rig.ask("GET", path, &with).await;
     assert_eq!((reply.status, reply.text()), (200, instance_id(1).to_string()));
     assert_eq!(reply.headers[&TTL.to_ascii_lowercase()], "60");
-    rig.clock.advance(Duration::from_secs(60));
+    rig.clock.advance(Duration::from_mins(1));
     assert_eq!(rig.ask("GET", path, &with).await.status, 401);
 }
 

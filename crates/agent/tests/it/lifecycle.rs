@@ -118,7 +118,7 @@ fn a_reboot_boots_once_whether_the_guest_obeys_or_not() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             assert!(took.contains(&before.elapsed().as_secs()), "{:?}", before.elapsed());
-            tokio::time::sleep(Duration::from_secs(600)).await;
+            tokio::time::sleep(Duration::from_mins(10)).await;
             assert_eq!(rig.sim.boots(instance_id(1)), 2);
             assert_eq!(rig.sim.machine(instance_id(1)), MachineState::Running);
         }
@@ -161,7 +161,7 @@ fn what_stands_undesired_stays_until_the_full_desired_state_is_known() {
         rig.kill();
         std::fs::remove_dir_all(rig.state_dir.path().join("agent")).unwrap();
         rig.start().await;
-        tokio::time::sleep(Duration::from_secs(600)).await;
+        tokio::time::sleep(Duration::from_mins(10)).await;
         assert_eq!(rig.sim.machine(instance_id(1)), MachineState::Running);
         rig.handle().sync(Vec::new()).await.unwrap();
         while rig.sim.inventory() != Inventory::default() {
@@ -180,7 +180,7 @@ fn a_corrupt_file_is_set_aside_and_removes_nothing_that_stands() {
         let file = root.join("desired").join(format!("{}.json", instance_id(1)));
         std::fs::write(&file, "{ torn").unwrap();
         rig.start().await;
-        tokio::time::sleep(Duration::from_secs(600)).await;
+        tokio::time::sleep(Duration::from_mins(10)).await;
         assert!(root.join("set-aside").join(file.file_name().unwrap()).exists());
         assert_eq!(rig.sim.machine(instance_id(1)), MachineState::Running);
         rig.handle().sync(first_instance()).await.unwrap();
@@ -227,6 +227,57 @@ fn ten_thousand_instances_are_brought_up_and_taken_down() {
         rig.handle().sync(objects).await.unwrap();
         rig.handle().quiet().await;
         assert_eq!(rig.sim.inventory().machines.len(), COUNT as usize);
+        rig.handle().sync(Vec::new()).await.unwrap();
+        while rig.sim.inventory() != Inventory::default() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+}
+
+#[test]
+fn what_the_host_refuses_for_good_is_unstartable_in_its_run_and_leaves_no_port() {
+    in_virtual_time(async {
+        for refused in [ObjectKey::Instance(instance_id(1)), ObjectKey::Volume(volume_id(1))] {
+            let rig = Rig::new(SimConfig::default()).await;
+            rig.sim.refuse(refused);
+            rig.handle().sync(first_instance()).await.unwrap();
+            let phase = rig.phase(1, |phase| matches!(phase, InstancePhase::Unstartable { .. })).await;
+            let reason = format!("the simulator was told to refuse {refused}");
+            assert_eq!(phase, InstancePhase::Unstartable { run: 1, reason });
+            assert_eq!(rig.sim.inventory().ports, []);
+            assert_eq!(rig.sim.violations(), Vec::<String>::new());
+        }
+    });
+}
+
+#[test]
+fn a_group_that_a_running_instance_has_left_can_be_removed() {
+    in_virtual_time(async {
+        let rig = running_rig().await;
+        let key = ObjectKey::SecurityGroup(group_id(1));
+        rig.handle().set(vec![Desired { key, generation: 2, body: None }]).await.unwrap();
+        rig.handle().quiet().await;
+        assert_eq!(rig.sim.inventory().security_groups, [group_id(1)], "it is still in use");
+        let mut news = instance_wish(2, |body| body.interfaces[0].security_groups = vec![group_id(2)]);
+        news.push(wish(1, DesiredBody::SecurityGroup(group(2, 1))));
+        rig.handle().set(news).await.unwrap();
+        let mut observations = rig.handle().subscribe();
+        until(&mut observations, |seen| seen.key == key && seen.body == ObservedBody::Removed).await;
+        assert_eq!(rig.sim.inventory().security_groups, [group_id(2)]);
+        assert_eq!(rig.sim.machine(instance_id(1)), MachineState::Running);
+        assert_eq!(rig.sim.violations(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_wish_that_was_lost_with_its_file_releases_what_its_record_held() {
+    in_virtual_time(async {
+        let mut rig = running_rig().await;
+        rig.kill();
+        rig.sim.kill(instance_id(1));
+        let file = format!("agent/desired/{}.json", instance_id(1));
+        std::fs::remove_file(rig.state_dir.path().join(file)).unwrap();
+        rig.start().await;
         rig.handle().sync(Vec::new()).await.unwrap();
         while rig.sim.inventory() != Inventory::default() {
             tokio::time::sleep(Duration::from_secs(1)).await;

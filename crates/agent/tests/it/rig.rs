@@ -49,7 +49,7 @@ impl Rig {
         self.directory = Arc::default();
         let config = AgentConfig {
             durability: Durability::Cached,
-            graces: Graces { stop: Duration::from_secs(60), reboot: Duration::from_secs(240) },
+            graces: Graces { stop: Duration::from_mins(1), reboot: Duration::from_mins(4) },
             ..AgentConfig::new(
                 self.state_dir.path().to_owned(),
                 "host-1".into(),
@@ -97,8 +97,8 @@ pub async fn until(observations: &mut Observations, wanted: impl Fn(&Observed) -
             last.push(observed);
         }
     };
-    match tokio::time::timeout(Duration::from_secs(3600), read).await {
+    match tokio::time::timeout(Duration::from_hours(1), read).await {
         Ok(observed) => observed,
-        Err(_) => panic!("never observed; seen: {last:#?}"),
+        Err(_elapsed) => panic!("never observed; seen: {last:#?}"),
     }
 }

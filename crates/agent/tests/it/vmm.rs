@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Emulated guests on a busy host are slow.
-const BOOT: Duration = Duration::from_secs(120);
+const BOOT: Duration = Duration::from_mins(2);
 
 pub fn volume(number: u32) -> VolumeId {
     VolumeId::from_entropy(u128::from(number))
@@ -65,7 +65,7 @@ impl Scratch {
     }
 
     /// A file system in memory of this size, until the value goes.
-    pub fn memory(&self, at: &Path, bytes: u64) -> Mounted {
+    pub fn memory(at: &Path, bytes: u64) -> Mounted {
         std::fs::create_dir_all(at).unwrap();
         guest::run(
             "mount",
@@ -417,7 +417,7 @@ async fn what_a_guest_wrote_is_there_after_the_next_start_and_the_disk_has_grown
 async fn a_guest_waits_for_room_on_a_full_host_and_then_goes_on() {
     let scratch = Scratch::new();
     let state = scratch.path.join("volumes");
-    let _mount = scratch.memory(&state, 6 << 20);
+    let _mount = Scratch::memory(&state, 6 << 20);
     let (vmm, block) = (scratch.vmm().await, scratch.block());
     let desired = VolumeDesired { volume: volume(1), size: GiB(1), image: None };
     let path = block.ensure_volume(&desired).await.unwrap();
@@ -532,4 +532,65 @@ async fn an_accelerator_is_believed_only_after_a_guest_ran() {
     let spec = spec(1, "idle");
     vmm.start(&spec, vec![]).await.unwrap();
     until_says(&vmm, spec.instance, READY).await;
+}
+
+#[tokio::test]
+async fn a_machine_that_hangs_is_ended_all_the_same() {
+    let scratch = Scratch::new();
+    let vmm = scratch.vmm().await;
+    let spec = spec(1, "idle");
+    vmm.start(&spec, vec![]).await.unwrap();
+    let pid = rustix::process::Pid::from_raw(qemu_of(&scratch, spec.instance)).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let began = Instant::now();
+    vmm.end(spec.instance).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!(vmm.state(spec.instance).await.unwrap(), MachineState::Absent);
+    assert!(processes(&scratch, spec.instance).is_empty());
+}
+
+#[tokio::test]
+async fn a_machine_survives_the_loss_of_its_keeper() {
+    let scratch = Scratch::new();
+    let vmm = scratch.vmm().await;
+    let spec = spec(1, "spew");
+    vmm.start(&spec, vec![]).await.unwrap();
+    until_says(&vmm, spec.instance, "spew spew").await;
+    let qemu = qemu_of(&scratch, spec.instance);
+    let keeper = processes(&scratch, spec.instance).into_iter().find(|pid| *pid != qemu).unwrap();
+    let pid = rustix::process::Pid::from_raw(keeper).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    until("the keeper is gone", || async { processes(&scratch, spec.instance) == [qemu] }).await;
+    // The guest still writes, to nobody.
+    vmm.reset(spec.instance).await.unwrap();
+    assert_eq!(vmm.state(spec.instance).await.unwrap(), MachineState::Running);
+    drop(vmm);
+    let vmm = scratch.vmm().await;
+    assert_eq!(vmm.machines().await.unwrap(), [spec.instance]);
+    vmm.end(spec.instance).await.unwrap();
+    assert!(processes(&scratch, spec.instance).is_empty());
+}
+
+#[tokio::test]
+async fn a_machine_without_a_kernel_of_its_own_boots_its_first_disk() {
+    let scratch = Scratch::new();
+    let (vmm, block) = (scratch.vmm().await, scratch.block());
+    let desired = VolumeDesired { volume: volume(1), size: GiB(1), image: None };
+    let path = block.ensure_volume(&desired).await.unwrap();
+    // Sixteen-bit code that writes a text to the first serial port and halts.
+    let mut sector =
+        vec![0x31, 0xc0, 0x8e, 0xd8, 0xbe, 0x15, 0x7c, 0xba, 0xf8, 0x03, 0xac, 0x84, 0xc0, 0x74, 0x03];
+    sector.extend([0xee, 0xeb, 0xf8, 0xf4, 0xeb, 0xfd]);
+    sector.extend(b"FROM-THE-DISK\r\n\0");
+    sector.resize(510, 0);
+    sector.extend([0x55, 0xaa]);
+    let raw = scratch.path.join("sector");
+    std::fs::write(&raw, sector).unwrap();
+    let write = format!("write -s {} 0 512", raw.to_str().unwrap());
+    guest::run("qemu-io", &["-c", &write, path.to_str().unwrap()], Path::new("/"));
+    let mut spec = spec(1, "idle");
+    spec.machine.direct_kernel = None;
+    spec.disks = vec![DiskSpec { volume: volume(1), path, device: "/dev/xvda".into() }];
+    vmm.start(&spec, vec![]).await.unwrap();
+    until_says(&vmm, spec.instance, "FROM-THE-DISK").await;
 }

@@ -72,7 +72,7 @@ impl World {
             machine: self.machine,
             now: self.now,
             boot_id: &self.boot_id,
-            graces: Graces { stop: Duration::from_secs(60), reboot: Duration::from_secs(240) },
+            graces: Graces { stop: Duration::from_mins(1), reboot: Duration::from_mins(4) },
             ready: self.ready,
             ports_current: self.ports_current,
         };
@@ -144,11 +144,11 @@ fn stopped(run: u64, cause: StopCause) -> Option<InstancePhase> {
     Some(InstancePhase::Stopped { run, cause })
 }
 
-fn is_running(phase: &Option<InstancePhase>, wanted: u64) -> bool {
+fn is_running(phase: Option<&InstancePhase>, wanted: u64) -> bool {
     matches!(phase, Some(InstancePhase::Running { run, .. }) if *run == wanted)
 }
 
-fn is_crashed(phase: &Option<InstancePhase>) -> bool {
+fn is_crashed(phase: Option<&InstancePhase>) -> bool {
     matches!(phase, Some(InstancePhase::Stopped { cause: StopCause::Crashed { .. }, .. }))
 }
 
@@ -156,8 +156,8 @@ fn is_crashed(phase: &Option<InstancePhase>) -> bool {
 fn a_new_instance_is_started_once() {
     let mut world = World::new();
     let on = wish(Power::On, 1, 0);
-    assert!(is_running(&world.settle(Some(&on)), 1));
-    assert!(is_running(&world.settle(Some(&on)), 1));
+    assert!(is_running(world.settle(Some(&on)).as_ref(), 1));
+    assert!(is_running(world.settle(Some(&on)).as_ref(), 1));
     assert_eq!(world.starts, [1]);
 }
 
@@ -168,7 +168,7 @@ fn an_instance_waits_for_what_it_stands_on() {
     assert_eq!(world.settle(Some(&on)), Some(InstancePhase::Starting { run: 1 }));
     assert_eq!(world.decide(Some(&on)).act, Act::Await);
     world.ready = true;
-    assert!(is_running(&world.settle(Some(&on)), 1));
+    assert!(is_running(world.settle(Some(&on)).as_ref(), 1));
 }
 
 #[test]
@@ -177,11 +177,11 @@ fn a_machine_that_vanishes_is_reported_and_not_started_again_in_its_run() {
     let on = wish(Power::On, 1, 0);
     world.settle(Some(&on));
     world.machine = MachineState::Absent;
-    assert!(is_crashed(&world.settle(Some(&on))));
+    assert!(is_crashed(world.settle(Some(&on)).as_ref()));
     assert!(world.record.ports.is_empty());
     world.boot_id = "boot-2".into();
-    assert!(is_crashed(&world.settle(Some(&on))), "not even after a host reboot");
-    assert!(is_running(&world.settle(Some(&wish(Power::On, 2, 0))), 2));
+    assert!(is_crashed(world.settle(Some(&on)).as_ref()), "not even after a host reboot");
+    assert!(is_running(world.settle(Some(&wish(Power::On, 2, 0))).as_ref(), 2));
     assert_eq!(world.starts, [1, 2]);
 }
 
@@ -192,7 +192,7 @@ fn after_a_host_reboot_the_machine_is_started_again_in_its_run() {
     world.settle(Some(&on));
     world.machine = MachineState::Absent;
     world.boot_id = "boot-2".into();
-    assert!(is_running(&world.settle(Some(&on)), 3));
+    assert!(is_running(world.settle(Some(&on)).as_ref(), 3));
     assert_eq!(world.starts, [3, 3]);
 }
 
@@ -264,8 +264,8 @@ fn a_reboot_resets_once_when_the_guest_shuts_down_and_by_force_when_it_does_not(
         world.settle(Some(&wish(Power::On, 1, 0)));
         let before = world.now;
         let rebooted = wish(Power::On, 1, 1);
-        assert!(is_running(&world.settle(Some(&rebooted)), 1));
-        assert!(is_running(&world.settle(Some(&rebooted)), 1));
+        assert!(is_running(world.settle(Some(&rebooted)).as_ref(), 1));
+        assert!(is_running(world.settle(Some(&rebooted)).as_ref(), 1));
         assert_eq!((world.resets, world.starts.len()), (1, 1));
         assert_eq!(world.now.since(before).as_secs(), if obeys { 0 } else { 240 });
     }
@@ -276,7 +276,7 @@ fn a_guest_shutdown_while_a_reboot_is_wanted_is_the_reboot() {
     let mut world = World::new();
     world.settle(Some(&wish(Power::On, 1, 0)));
     world.machine = MachineState::PoweredOff;
-    assert!(is_running(&world.settle(Some(&wish(Power::On, 1, 1))), 1));
+    assert!(is_running(world.settle(Some(&wish(Power::On, 1, 1))).as_ref(), 1));
     assert_eq!(world.resets, 1);
 }
 
@@ -287,7 +287,7 @@ fn a_reset_that_worked_without_saying_so_is_not_repeated_after_a_soft_reboot() {
     let rebooted = wish(Power::On, 1, 1);
     world.step(Some(&rebooted), None);
     assert_eq!(world.step(Some(&rebooted), Some(Fault::After)).act, Act::Reset);
-    assert!(is_running(&world.settle(Some(&rebooted)), 1));
+    assert!(is_running(world.settle(Some(&rebooted)).as_ref(), 1));
     assert_eq!(world.resets, 1);
 }
 
@@ -295,7 +295,7 @@ fn a_reset_that_worked_without_saying_so_is_not_repeated_after_a_soft_reboot() {
 fn a_later_run_ends_the_machine_of_an_earlier_one_first() {
     let mut world = World::new();
     world.settle(Some(&wish(Power::On, 1, 0)));
-    assert!(is_running(&world.settle(Some(&wish(Power::On, 2, 0))), 2));
+    assert!(is_running(world.settle(Some(&wish(Power::On, 2, 0))).as_ref(), 2));
     assert_eq!(world.starts, [1, 2]);
 }
 
@@ -305,7 +305,7 @@ fn a_machine_whose_record_is_lost_is_adopted() {
     let on = wish(Power::On, 1, 0);
     world.settle(Some(&on));
     world.record = InstanceRecord::default();
-    assert!(is_running(&world.settle(Some(&on)), 1));
+    assert!(is_running(world.settle(Some(&on)).as_ref(), 1));
     assert_eq!(world.starts, [1]);
 }
 
@@ -317,7 +317,7 @@ fn what_cannot_be_started_stays_so_for_its_run() {
     world.record = world.record.unstartable(1, "no such image".into());
     let unstartable = Some(InstancePhase::Unstartable { run: 1, reason: "no such image".into() });
     assert_eq!(world.settle(Some(&on)), unstartable);
-    assert!(is_running(&world.settle(Some(&wish(Power::On, 2, 0))), 2));
+    assert!(is_running(world.settle(Some(&wish(Power::On, 2, 0))).as_ref(), 2));
 }
 
 #[test]

@@ -111,7 +111,7 @@ async fn run_holding(
                 let _ = pipe.write_all(stdin).await;
             }
         };
-        let (_, output) = tokio::join!(feed, child.wait_with_output());
+        let ((), output) = tokio::join!(feed, child.wait_with_output());
         output
     };
     let output = tokio::time::timeout(patience, work)

@@ -13,7 +13,7 @@ pub use faults::Faults;
 
 use super::{Block, DiskSpec, HostError, MachineSpec, MachineState, Net, Result, Standing, Tap, Vmm};
 use faults::{Outcome, Random};
-use model::host::{InterfaceDesired, SecurityGroupDesired, VolumeDesired, VpcDesired};
+use model::host::{InterfaceDesired, ObjectKey, SecurityGroupDesired, VolumeDesired, VpcDesired};
 use model::{Clock, InstanceId, NetworkInterfaceId, SecurityGroupId, Timestamp, VolumeId, VpcId};
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -93,6 +93,11 @@ impl SimHost {
     /// The host loses power: machines and networks are gone, volumes and consoles are not.
     pub fn reboot_host(&self) {
         self.0.state.lock().world.reboot();
+    }
+
+    /// Every attempt to make this object (to start it, for an instance) fails for good.
+    pub fn refuse(&self, key: ObjectKey) {
+        self.0.state.lock().world.refused.insert(key);
     }
 
     /// How often the machine has booted, resets included.
@@ -175,7 +180,11 @@ impl Vmm for SimHost {
         let now = self.0.clock.now();
         let ports = taps.iter().map(|tap| tap.interface).collect();
         let disks = spec.disks.iter().map(|disk: &DiskSpec| disk.volume).collect();
-        self.act("start", |world, _| world.start(spec.instance, ports, disks, now)).await
+        self.act("start", |world, _| {
+            world.check_refusal(ObjectKey::Instance(spec.instance))?;
+            world.start(spec.instance, ports, disks, now)
+        })
+        .await
     }
 
     async fn state(&self, instance: InstanceId) -> Result<MachineState> {
@@ -236,6 +245,7 @@ impl Vmm for SimHost {
 impl Net for SimHost {
     async fn ensure_vpc(&self, vpc: &VpcDesired) -> Result<()> {
         self.act("ensure_vpc", |world, _| {
+            world.check_refusal(ObjectKey::Vpc(vpc.vpc))?;
             world.vpcs.insert(vpc.vpc, vpc.clone());
             Ok(())
         })
@@ -279,6 +289,7 @@ impl Net for SimHost {
 impl Block for SimHost {
     async fn ensure_volume(&self, volume: &VolumeDesired) -> Result<PathBuf> {
         self.act("ensure_volume", |world, _| {
+            world.check_refusal(ObjectKey::Volume(volume.volume))?;
             world.ensure_volume(volume);
             Ok(PathBuf::from(format!("/sim/{}", volume.volume)))
         })

@@ -2,7 +2,7 @@
 
 use super::super::{HostError, MachineState, Result};
 use super::Inventory;
-use model::host::{InterfaceDesired, SecurityGroupDesired, VolumeDesired, VpcDesired};
+use model::host::{InterfaceDesired, ObjectKey, SecurityGroupDesired, VolumeDesired, VpcDesired};
 use model::{GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, Timestamp, VolumeId, VpcId};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
@@ -21,6 +21,7 @@ pub(super) struct World {
     pub groups: HashMap<SecurityGroupId, VpcId>,
     pub volumes: HashMap<VolumeId, Disk>,
     pub deaf: BTreeSet<InstanceId>,
+    pub refused: BTreeSet<ObjectKey>,
     pub host_boots: u32,
     pub violations: Vec<String>,
     nudges: VecDeque<InstanceId>,
@@ -63,6 +64,13 @@ impl World {
             self.violations.push(what.clone());
         }
         HostError::transient(what)
+    }
+
+    pub fn check_refusal(&self, key: ObjectKey) -> Result<()> {
+        if self.refused.contains(&key) {
+            return Err(HostError::permanent(format!("the simulator was told to refuse {key}")));
+        }
+        Ok(())
     }
 
     pub fn state(&self, instance: InstanceId, now: Instant) -> MachineState {

@@ -115,10 +115,9 @@ impl LinuxBlock {
         }
         args.extend([tmp.to_string_lossy().into_owned(), size]);
         let made = async {
-            let output = exec::run("qemu-img", &args, b"").await?;
-            if !output.success() {
-                return Err(HostError::transient(format!("making {volume}: {}", output.complaint())));
-            }
+            qemu_img(&args)
+                .await
+                .map_err(|e| HostError::transient(format!("making {volume}")).caused_by(e))?;
             publish(&tmp, path).map_err(|e| HostError::transient(format!("making {volume}")).caused_by(e))
         }
         .await;
@@ -171,11 +170,8 @@ impl LinuxBlock {
         // qemu-img opens the backing files too, with root's rights: only images of ours.
         backing_chain(path)?;
         let size = wanted.size.bytes().to_string();
-        let args = ["resize", "-q", "-f", "qcow2", &path.to_string_lossy(), &size];
-        let output = exec::run("qemu-img", &args, b"").await?;
-        if !output.success() {
-            return Err(HostError::transient(format!("growing {volume}: {}", output.complaint())));
-        }
+        let args = ["resize", "-q", "-f", "qcow2", &path.to_string_lossy(), &size].map(str::to_owned);
+        qemu_img(&args).await.map_err(|e| HostError::transient(format!("growing {volume}")).caused_by(e))?;
         File::open(path)
             .and_then(|f| f.sync_all())
             .map_err(|e| HostError::transient(format!("growing {volume}")).caused_by(e))
@@ -213,6 +209,14 @@ impl Block for LinuxBlock {
         volumes.sort();
         Ok(volumes)
     }
+}
+
+async fn qemu_img(args: &[String]) -> Result<()> {
+    let output = exec::run("qemu-img", args, b"").await?;
+    if output.success() {
+        return Ok(());
+    }
+    Err(HostError::transient(format!("qemu-img {}: {}", args[0], output.complaint())))
 }
 
 /// Reads the header of a qcow2 file.

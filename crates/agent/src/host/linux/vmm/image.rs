@@ -75,13 +75,12 @@ pub(super) fn direct_boot(images: &Path, name: &str, base: Option<&Path>) -> Res
     }
     let lacking = |what: &str| HostError::permanent(format!("the image {name} has no {what} on this host"));
     let own = base.and_then(|base| Some((base.to_owned(), manifest(base).ok().filter(|m| m.name == name)?)));
-    let (directory, manifest) = match own {
-        Some(own) => own,
-        None => {
-            let cached = images.join(name);
-            let manifest = manifest(&cached).map_err(|e| lacking("manifest").caused_by(e))?;
-            (cached, manifest)
-        }
+    let (directory, manifest) = if let Some(own) = own {
+        own
+    } else {
+        let cached = images.join(name);
+        let manifest = manifest(&cached).map_err(|e| lacking("manifest").caused_by(e))?;
+        (cached, manifest)
     };
     let HowToBoot::DirectKernel { command_line, command_line_emulated } = manifest.boot else {
         return Err(lacking("kernel to boot directly"));

@@ -62,8 +62,8 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
     let binds = binds(spec, &chains, direct.as_ref())?;
     let descriptors = taps
         .iter()
-        .map(|tap| tap.fd.as_ref().map(AsFd::as_fd))
-        .collect::<Option<Vec<_>>>()
+        .map(|tap| tap.fd.as_ref().map(AsRawFd::as_raw_fd))
+        .collect::<Option<Vec<i32>>>()
         .ok_or_else(|| HostError::permanent("an interface without a descriptor cannot be plugged in"))?;
     let layout = Layout {
         instance,
@@ -95,9 +95,9 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
     let disks: Vec<PathBuf> = spec.disks.iter().map(|disk| disk.path.clone()).collect();
     home.lend(&disks, uid).map_err(|e| failed("giving disks to", e))?;
     let limits = Limits {
-        memory: MiB(spec.machine.memory.0 + OVERHEAD.0),
+        memory: MiB(spec.machine.memory.0.saturating_add(OVERHEAD.0)),
         // QEMU's I/O threads (at most 64), a thread a processor, and its few others.
-        processes: 160 + 2 * spec.machine.vcpus,
+        processes: spec.machine.vcpus.saturating_mul(2).saturating_add(160),
         cpu: None,
     };
     let cgroups =
@@ -111,14 +111,15 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
         cgroups,
         binds,
         kvm: if accelerator == Accelerator::Kvm { Kvm::Present } else { Kvm::Absent },
-        interfaces: descriptors.iter().map(AsRawFd::as_raw_fd).collect(),
+        interfaces: descriptors,
     };
     let text = serde_json::to_vec(&launch)
         .map_err(|e| HostError::permanent(format!("describing the launch of {instance}")).caused_by(e))?;
+    let held: Vec<_> = taps.iter().filter_map(|tap| tap.fd.as_ref()).map(AsFd::as_fd).collect();
     let launched =
-        exec::spawn_detached(&config.launcher.program, &config.launcher.arguments, &text, &descriptors).await;
+        exec::spawn_detached(&config.launcher.program, &config.launcher.arguments, &text, &held).await;
     // QEMU has its own copies; its end must be the interfaces' end.
-    drop(descriptors);
+    drop(held);
     drop(taps);
     let greeted = match launched {
         Ok(output) if output.success() => greet(inner, spec).await,
