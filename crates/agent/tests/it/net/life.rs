@@ -205,16 +205,18 @@ fn a_damaged_rule_set_is_whole_again_after_a_restart() {
         interface.addresses[0].public = Some(PUBLIC_A);
         let guest = world.guest_with(interface).await;
         let _server = guest.serve(22);
-        let tag = &world.config.cloud;
-        let router = plan::net::names::vpc_namespace(tag, vpc.desired.vpc);
-        sh(&format!(
-            "ip netns exec {router} nft flush ruleset; nft delete table inet nube_{tag}; ip link del nb-{tag}"
-        ));
-        world.restart().await;
-        world.ensure_vpc(&vpc).await;
-        world.net().ensure_security_group(&group).await.unwrap();
-        world.update(&guest).await;
-        assert!(connect(&world.outside, PUBLIC_A, 22).is_ok());
-        assert!(connect_briefly(&world.outside, PUBLIC_A, 23).is_err());
+        let tag = world.config.cloud.clone();
+        let router = plan::net::names::vpc_namespace(&tag, vpc.desired.vpc);
+        // Gone, and there but of another shape.
+        for shape in ["", "nft 'table inet vpc { set taps { type ipv4_addr; }; }'"] {
+            sh(&format!("ip netns exec {router} sh -c \"nft flush ruleset; {shape}\""));
+            sh(&format!("nft delete table inet nube_{tag}; ip link del nb-{tag}"));
+            world.restart().await;
+            world.ensure_vpc(&vpc).await;
+            world.net().ensure_security_group(&group).await.unwrap();
+            world.update(&guest).await;
+            assert!(connect(&world.outside, PUBLIC_A, 22).is_ok());
+            assert!(connect_briefly(&world.outside, PUBLIC_A, 23).is_err());
+        }
     });
 }
