@@ -58,6 +58,14 @@ impl Net for Held {
     }
 }
 
+struct Purge(model::CloudTag);
+
+impl Drop for Purge {
+    fn drop(&mut self) {
+        purge(&self.0).unwrap();
+    }
+}
+
 struct Half {
     sim: SimHost,
     net: Held,
@@ -91,8 +99,8 @@ fn on_a_real_network(test: impl AsyncFn(&Half) + Send + 'static) {
         let sim = SimHost::new(config, Arc::new(SystemClock));
         let net = LinuxNet::open(cloud.clone()).await.unwrap();
         let host = Half { net: Held { net, sim: sim.clone(), ports: Mutex::default() }, sim };
+        let _purged_in_the_end = Purge(cloud.cloud);
         test(&host).await;
-        purge(&cloud.cloud).unwrap();
     });
 }
 

@@ -287,9 +287,10 @@ impl State {
         // Somebody may have set up a firewall since.
         self.edge.root.run(|| foreign::admit(&inner.config.cloud))?;
         let router = self.router(id)?;
-        if router.desired.as_ref() == Some(vpc) {
+        if router.settled && router.desired.as_ref() == Some(vpc) {
             return Ok(());
         }
+        router.settled = false;
         router.configure(vpc)?;
         let interfaces: Vec<NetworkInterfaceId> = router.ports.keys().copied().collect();
         for interface in interfaces {
@@ -304,7 +305,10 @@ impl State {
                 moved => self.carry(id, &moved?)?,
             }
         }
-        self.router(id)?.sweep_acls()
+        let router = self.router(id)?;
+        router.sweep_acls()?;
+        router.settled = true;
+        Ok(())
     }
 
     fn remove_vpc(&mut self, inner: &Inner, vpc: VpcId) -> io::Result<()> {
@@ -337,7 +341,9 @@ impl State {
         for public in &moved.lost {
             self.edge.lose(vpc, link, *public)?;
         }
-        for public in &moved.gained {
+        for public in
+            moved.gained.iter().filter(|public| self.edge.owner(**public) != Some(vpc)).collect::<Vec<_>>()
+        {
             self.edge.gain(vpc, link, *public)?;
         }
         Ok(())
