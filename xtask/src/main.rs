@@ -1,1 +1,68 @@
-fn main() {}
+//! `cargo xtask …`: everything that is done with this repository, by name.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a build tool starts programs and reads the environment; nothing here is simulated"
+)]
+
+mod bench;
+mod build;
+mod check;
+mod deps;
+mod docs;
+mod packages;
+mod run;
+mod test;
+mod up;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Builds, runs, tests and checks Nube")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Install what a cloud needs on this machine, build everything, and run a cloud.
+    Up {
+        /// What `nube up` is told.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Install what the tests need and run them all.
+    Test {
+        /// Only this part: unit, clients or host.
+        #[arg(long)]
+        only: Option<test::Part>,
+    },
+    /// Formatting, lints, dependencies between rooms, generated code, documentation.
+    Check,
+    /// Make the API crates anew from the models.
+    Codegen,
+    /// Hold the dependencies between rooms against the architecture.
+    Deps,
+    /// Measure, and print medians and ratios.
+    Bench {
+        /// Only these: api, start, launch, store.
+        only: Vec<String>,
+    },
+    /// What continuous integration runs: check, then test.
+    Ci,
+}
+
+fn main() -> Result<()> {
+    std::env::set_current_dir(run::root()?)?;
+    match Cli::parse().task {
+        Task::Up { arguments } => up::run(&arguments),
+        Task::Test { only } => test::run(only),
+        Task::Check => check::run(),
+        Task::Codegen => run::cargo(&["run", "--quiet", "--package", "codegen"]),
+        Task::Deps => deps::run(),
+        Task::Bench { only } => bench::run(&only),
+        Task::Ci => check::run().and_then(|()| test::run(None)),
+    }
+}

@@ -12,3 +12,4 @@ pub mod desired;
 pub mod directory;
 pub mod host;
 pub mod imds;
+pub mod link_local;

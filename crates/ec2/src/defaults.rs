@@ -54,7 +54,7 @@ pub fn ensure(ctx: Context) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> 
 
 /// Writes a default VPC and all that belongs to it.
 pub fn make_default_vpc(ctx: &Context, txn: &mut Txn<'_>) -> VpcId {
-    let options = make_dhcp_options(ctx, txn);
+    let options = default_dhcp_options(ctx, txn);
     let vpc = make_vpc(ctx, txn, DEFAULT_VPC, options, Standing::Default);
     let gateway = InternetGatewayId::from_entropy(ctx.bits());
     txn.put(
@@ -201,17 +201,17 @@ pub fn make_vpc(
     NewVpc { vpc, main_table, acl }
 }
 
-/// The account's DHCP options in the region; made if there are none.
-fn make_dhcp_options(ctx: &Context, txn: &mut Txn<'_>) -> DhcpOptionsId {
-    let existing = txn.tables().find::<DhcpOptions>(&ctx.region, "account", ctx.account()).next();
-    if let Some(existing) = existing {
-        return existing.options;
-    }
-    let options = DhcpOptionsId::from_entropy(ctx.bits());
+/// The options that every region has: the cloud's own resolver and domain. Made if the account has none like these.
+pub fn default_dhcp_options(ctx: &Context, txn: &mut Txn<'_>) -> DhcpOptionsId {
     let configuration = vec![
         ("domain-name".to_owned(), vec![ctx.region.internal_domain()]),
         ("domain-name-servers".to_owned(), vec!["AmazonProvidedDNS".to_owned()]),
     ];
+    let mut existing = txn.tables().find::<DhcpOptions>(&ctx.region, "account", ctx.account());
+    if let Some(existing) = existing.find(|options| options.configuration == configuration) {
+        return existing.options;
+    }
+    let options = DhcpOptionsId::from_entropy(ctx.bits());
     txn.put(
         &ctx.region,
         DhcpOptions { options, account: ctx.account(), configuration, tags: Tags::default() },
@@ -219,7 +219,7 @@ fn make_dhcp_options(ctx: &Context, txn: &mut Txn<'_>) -> DhcpOptionsId {
     options
 }
 
-/// The claim that keeps a group's name unique in its VPC.
+/// The claim that keeps a group's name unique in its VPC, whatever the case of its letters.
 pub fn group_name_claim(vpc: VpcId, name: &str) -> String {
-    format!("group-name/{vpc}/{name}")
+    format!("group-name/{vpc}/{}", name.to_ascii_lowercase())
 }

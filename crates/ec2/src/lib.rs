@@ -5,8 +5,17 @@
 //! Records are in `model::record`, decisions that need no I/O in `plan`.
 
 pub mod defaults;
+pub mod dhcp_options;
 pub mod errors;
+pub mod instance;
+pub mod internet_gateway;
+pub mod network_interface;
 pub mod noun;
+pub mod parameter;
+pub mod security_group;
+pub mod subnet;
+pub mod volume;
+pub mod vpc;
 
 use control::{Schema, Service};
 
@@ -40,5 +49,12 @@ pub fn schema(schema: &mut Schema) {
 pub fn service() -> Service {
     let mut service = Service::new(&api_ec2::SERVICE);
     service.prelude(defaults::ensure);
+    dhcp_options::register(&mut service);
+    instance::register(&mut service);
+    internet_gateway::register(&mut service);
+    security_group::register(&mut service);
+    subnet::register(&mut service);
+    volume::register(&mut service);
+    vpc::register(&mut service);
     service
 }

@@ -20,6 +20,8 @@ const SSH_PATIENCE: Duration = Duration::from_secs(15);
 const LOOPBACK: u32 = 1;
 
 pub fn main() -> ExitCode {
+    // Process 1 blocks signals to wait for them; that must not reach the agent's children.
+    sys::Signals::unblock_all();
     let grown = prepare();
     let nic = match nic::wait() {
         Ok(nic) => nic,
@@ -43,16 +45,24 @@ fn prepare() -> Option<JoinHandle<()>> {
     if let Ok(name) = std::fs::read_to_string("/etc/hostname") {
         report("host name", sys::set_hostname(name.trim()));
     }
-    let grown = spawn(|| drop(report("cannot grow the root filesystem", disk::grow_root())));
-    spawn(|| drop(report("disk names", disk::watch())));
-    spawn(|| drop(report("power button", power::watch_button())));
+    let grown = spawn(|| {
+        report("cannot grow the root filesystem", disk::grow_root());
+    });
+    spawn(|| {
+        report("disk names", disk::watch());
+    });
+    spawn(|| {
+        report("power button", power::watch_button());
+    });
     grown
 }
 
 fn become_instance(nic: &Nic) -> (Imds, String, crate::dhcp::Lease) {
     report("random generator", random::seed());
     // Made while the network comes up: at the first boot it is ready when the identity is.
-    spawn(|| drop(report("host key", sshd::ensure_host_key())));
+    spawn(|| {
+        report("host key", sshd::ensure_host_key());
+    });
     spawn(|| {
         thread::sleep(SSH_PATIENCE);
         sshd::start_if_stopped();

@@ -19,9 +19,9 @@ pub fn keep() -> ! {
     let mut pause = Duration::from_secs(1);
     loop {
         if correct().is_ok() {
-            pause = Duration::from_secs(1800);
+            pause = Duration::from_mins(30);
         } else {
-            pause = (pause * 2).min(Duration::from_secs(600));
+            pause = (pause * 2).min(Duration::from_mins(10));
         }
         sleep(pause);
     }
@@ -59,7 +59,7 @@ fn offset(answer: &[u8], sent: Duration, received: Duration) -> Option<f64> {
         return None;
     }
     let (arrived, left) = (from_ntp(answer.get(32..40)?)?, from_ntp(answer.get(40..48)?)?);
-    Some(((arrived - sent.as_secs_f64()) + (left - received.as_secs_f64())) / 2.0)
+    Some(f64::midpoint(arrived - sent.as_secs_f64(), left - received.as_secs_f64()))
 }
 
 fn to_ntp(time: Duration) -> [u8; 8] {

@@ -292,7 +292,7 @@ mod tests {
         );
         assert_eq!(lease.dns.len(), 2);
         assert_eq!(lease.domain.as_deref(), Some("ec2.internal"));
-        assert_eq!(lease.renew_after(), Some(Duration::from_secs(1800)));
+        assert_eq!(lease.renew_after(), Some(Duration::from_mins(30)));
         assert_eq!(lease.rebind_after(), Some(Duration::from_secs(3150)));
     }
 

@@ -49,9 +49,8 @@ pub fn watch() -> io::Result<()> {
             "add" => name_disk(event.disk),
             "remove" => forget_disk(event.disk),
             "change" if event.resized && event.disk == root => {
-                if report("cannot grow the root filesystem", grow_root()).is_some() {
-                    say("the root filesystem grew with its volume");
-                }
+                let grown = grow_root().map(|()| say("the root filesystem grew with its volume"));
+                report("cannot grow the root filesystem", grown);
             }
             _ => {}
         }

@@ -30,7 +30,7 @@ pub fn request(
         server.ip()
     );
     for (name, value) in headers {
-        text += &format!("{name}: {value}\r\n");
+        text.extend([name, ": ", value, "\r\n"]);
     }
     text += "\r\n";
     stream.write_all(text.as_bytes())?;

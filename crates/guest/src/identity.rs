@@ -98,7 +98,7 @@ fn ensure_machine_id() -> io::Result<()> {
     if fs::read_to_string(MACHINE_ID).is_ok_and(|id| id.trim().len() == 32) {
         return Ok(());
     }
-    let id: String = sys::random::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = format!("{:032x}", u128::from_ne_bytes(sys::random()));
     files::write(MACHINE_ID, format!("{id}\n").as_bytes(), Access { mode: 0o444, owner: 0 })
 }
 

@@ -39,7 +39,7 @@ pub fn main() -> ExitCode {
     mount_all();
     let mut agent = start_agent();
     let end = loop {
-        match signals.wait(Duration::from_secs(60)) {
+        match signals.wait(Duration::from_mins(1)) {
             Some(libc::SIGTERM | libc::SIGINT) => break End::Restart,
             Some(libc::SIGUSR1 | libc::SIGUSR2 | libc::SIGPWR) => break End::PowerOff,
             _ => {}
@@ -120,7 +120,7 @@ fn finish(end: End) -> ExitCode {
     };
     report("restart", sys::restart(how));
     loop {
-        sleep(Duration::from_secs(60));
+        sleep(Duration::from_mins(1));
     }
 }
 

@@ -46,7 +46,9 @@ fn hand_over() -> io::Result<std::convert::Infallible> {
     }
     let root = root_device(&fs::read_to_string("/proc/cmdline")?).to_owned();
     wait_for(&root);
-    sys::mount(&root, NEW_ROOT, "ext4", libc::MS_NOATIME)?;
+    // A volume reads as zeros where nothing was written, so the tables of a filesystem that grew need no background
+    // thread that writes them, which would also fill the volume.
+    sys::mount_with(&root, NEW_ROOT, "ext4", libc::MS_NOATIME, "noinit_itable")?;
     for target in ["/dev", "/proc", "/sys"] {
         sys::mount(target, &format!("{NEW_ROOT}{target}"), "", libc::MS_MOVE)?;
     }

@@ -79,10 +79,10 @@ pub fn apply(nic: &Nic, lease: &Lease) {
 fn resolver(lease: &Lease) -> String {
     let mut text = String::new();
     if let Some(domain) = &lease.domain {
-        text += &format!("search {domain}\n");
+        text.extend(["search ", domain, "\n"]);
     }
     for server in &lease.dns {
-        text += &format!("nameserver {server}\n");
+        text.extend(["nameserver ", &server.to_string(), "\n"]);
     }
     text
 }
@@ -94,7 +94,7 @@ pub fn keep(nic: &Nic, mut lease: Lease) -> ! {
             (lease.renew_after(), lease.rebind_after(), lease.duration)
         else {
             loop {
-                sleep(Duration::from_secs(86_400));
+                sleep(Duration::from_hours(24));
             }
         };
         let since = sys::uptime();
@@ -109,7 +109,7 @@ pub fn keep(nic: &Nic, mut lease: Lease) -> ! {
                 // RFC 2131: half the time that is left, but no oftener than a server can bear.
                 Ok(None) | Err(_) => sleep(
                     (duration.saturating_sub(elapsed) / 8)
-                        .clamp(Duration::from_secs(1), Duration::from_secs(300)),
+                        .clamp(Duration::from_secs(1), Duration::from_mins(5)),
                 ),
             }
         };

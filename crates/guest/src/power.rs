@@ -123,7 +123,7 @@ mod tests {
         assert!(parse("shutdown -r now").unwrap().restart);
         assert!(parse("reboot").unwrap().restart);
         assert!(parse("poweroff -f").unwrap().force);
-        assert_eq!(parse("shutdown -P +2 bye").unwrap().after, Duration::from_secs(120));
+        assert_eq!(parse("shutdown -P +2 bye").unwrap().after, Duration::from_mins(2));
         assert!(parse("shutdown --when").is_err());
     }
 }

@@ -11,6 +11,7 @@ use std::process::{ExitCode, Stdio};
 use crate::{exec, sys};
 
 #[derive(Debug, PartialEq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch of the command line")]
 struct Request {
     user: Option<String>,
     shell: bool,

@@ -58,10 +58,24 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
 
 /// Mounts `source` on `target`; an empty `kind` is for moves and remounts.
 pub fn mount(source: &str, target: &str, kind: &str, flags: libc::c_ulong) -> io::Result<()> {
+    mount_with(source, target, kind, flags, "")
+}
+
+/// The same with options of the filesystem.
+pub fn mount_with(
+    source: &str,
+    target: &str,
+    kind: &str,
+    flags: libc::c_ulong,
+    options: &str,
+) -> io::Result<()> {
+    let options = c_string(options)?;
     let (source, target, kind) = (c_string(source)?, c_string(target)?, c_string(kind)?);
-    // SAFETY: three strings ended by NUL that live across the call; no data.
-    check(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, std::ptr::null()) })
-        .map(drop)
+    // SAFETY: strings ended by NUL that live across the call.
+    check(unsafe {
+        libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, options.as_ptr().cast())
+    })
+    .map(drop)
 }
 
 /// Unmounts `target`.
@@ -298,6 +312,16 @@ impl Signals {
             }
             libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
             Signals(set)
+        }
+    }
+
+    /// Lets this process have all signals again: what is blocked is inherited by programs that are started.
+    pub fn unblock_all() {
+        // SAFETY: an all-zero set is storage that sigemptyset then initialises; the pointer is to that set.
+        unsafe {
+            let mut set: libc::sigset_t = mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
         }
     }
 

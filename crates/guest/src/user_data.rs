@@ -57,22 +57,21 @@ pub fn run_once(imds: &mut Imds, instance: &str) {
     if report("user data", files::write(&begun, b"", files::PRIVATE)).is_none() {
         return;
     }
-    match Format::of(&data) {
-        Format::Gzip => match report("user data is not gzip after all", unpack(&data)) {
-            Some(data) => consider(&data, instance),
-            None => {}
-        },
-        _ => consider(&data, instance),
+    let data = if Format::of(&data) == Format::Gzip { unpack(&data) } else { Ok(data) };
+    if let Some(data) = report("user data looks like gzip and is not", data) {
+        consider(&data, instance);
     }
 }
 
 fn consider(data: &[u8], instance: &str) {
     match Format::of(data) {
         Format::Empty => {}
-        Format::Script => drop(report("cannot run user data", run(data, instance))),
+        Format::Script => {
+            report("cannot run user data", run(data, instance));
+        }
         Format::Gzip => say("user data is gzip inside gzip; nano leaves it alone"),
         Format::Unsupported(what) => {
-            say(&format!("user data is {what}; nano runs scripts only (#!) and leaves it alone"))
+            say(&format!("user data is {what}; nano runs scripts only (#!) and leaves it alone"));
         }
     }
 }

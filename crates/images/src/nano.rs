@@ -29,7 +29,10 @@ const USER: &str = "ec2-user";
 const USER_ID: u32 = 1000;
 
 const COMMAND_LINE: &str = "root=/dev/vda console=ttyS0 quiet panic=-1 net.ifnames=0";
-const COMMAND_LINE_EMULATED: &str = "mitigations=off nokaslr tsc=reliable no_timer_check apparmor=0 audit=0";
+/// Besides what speeds up any boot: no self tests of ciphers, no security modules, no probes for a keyboard, a mouse and
+/// more serial ports; together a quarter of the processor time of a boot.
+const COMMAND_LINE_EMULATED: &str = "mitigations=off nokaslr tsc=reliable no_timer_check audit=0 lsm= nowatchdog \
+    cryptomgr.notests rcupdate.rcu_expedited=1 i8042.noaux i8042.nokbd 8250.nr_uarts=1";
 
 /// Programs that must be there, each with the name of its package.
 const PROGRAMS: [&str; 6] = ["bash", "dropbear", "dropbearkey", "dbclient", "scp", "sftp-server"];
@@ -151,9 +154,13 @@ fn recipe(guest: &[u8], packages: impl Iterator<Item = String>) -> String {
         hash.update((bytes.len() as u64).to_le_bytes());
         hash.update(bytes);
     };
-    BUILDER.iter().for_each(|source| add(source.as_bytes()));
+    for source in BUILDER {
+        add(source.as_bytes());
+    }
     add(guest);
-    packages.for_each(|package| add(package.as_bytes()));
+    for package in packages {
+        add(package.as_bytes());
+    }
     format!("sha256:{}", hex(&hash.finalize()))
 }
 
@@ -165,7 +172,7 @@ fn initrd(kernel: &Kernel, guest: &[u8]) -> Result<Tree> {
     tree.file("init", 0o755, guest);
     let mut order = String::new();
     for (name, content) in kernel.modules(&MODULES)? {
-        order += &format!("{name}.ko\n");
+        order.extend([&name, ".ko\n"]);
         tree.file(&format!("modules/{name}.ko"), 0o644, content);
     }
     tree.file("modules/order", 0o644, order);

@@ -39,7 +39,8 @@ enum Command {
     Agent(Data),
     /// Becomes a machine's process inside its sandbox; started by the agent.
     #[command(hide = true)]
-    Launch { spec: PathBuf },
+    #[command(name = "vm-exec")]
+    VmExec,
 }
 
 #[derive(Debug, Args)]
@@ -152,6 +153,6 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Image(image) => image::run(&image),
         Command::Server(data) => server_process::run(&data.data),
         Command::Agent(data) => agent_process::run(&data.data),
-        Command::Launch { spec } => agent_process::launch(&spec),
+        Command::VmExec => Ok(agent_process::launch()),
     }
 }

@@ -14,6 +14,7 @@ mod env;
 mod http;
 mod image;
 mod lock;
+mod pool;
 mod registration;
 mod server_process;
 mod ssh;

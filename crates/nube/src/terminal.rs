@@ -115,3 +115,12 @@ impl images::Progress for Steps {
         }
     }
 }
+
+/// Structured logs on standard error.
+pub fn log_to_stderr() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_new(config::log_filter()).unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // Another log of this process is as good.
+    let _ = log.try_init();
+}

@@ -2,4 +2,6 @@
 
 pub mod host;
 pub mod imds;
+pub mod instance;
 pub mod machine;
+pub mod net;

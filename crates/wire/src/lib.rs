@@ -18,6 +18,7 @@ pub mod fill;
 mod form;
 mod operation;
 pub mod query;
+mod same;
 mod shape;
 pub mod sigv4;
 mod text;
@@ -31,6 +32,7 @@ pub use decode::{DecodeError, Fault};
 pub use error::{ApiError, ErrorShape};
 pub use form::Form;
 pub use operation::{Operation, OperationShape, Paging, Protocol, ServiceShape};
+pub use same::{copy_structure, eq_structures};
 pub use shape::{
     Limits, ListShape, Location, MapShape, Member, NumberShape, StringShape, StructShape, Target,
     TimestampFormat,

@@ -4,20 +4,32 @@
 //! Everything they declare is `#[inline]`: a crate compiles what it uses of a service, not all of it.
 
 /// A string with values that the model knows. Other values are kept as they came: AWS adds values faster than models.
-pub trait OpenEnum: crate::Text + Sized {
+pub trait OpenEnum: for<'a> From<&'a str> {
     /// The values of the model, in its order.
     const VALUES: &'static [&'static str];
 
+    fn text(&self) -> &str;
+
     /// Whether the model knows this value. Operations refuse those that it does not.
     fn is_known(&self) -> bool {
-        Self::VALUES.contains(&self.as_str())
+        Self::VALUES.contains(&self.text())
     }
 }
 
-/// `structure!(Type, SHAPE; 0 first, 1 second)`: reflection and `Debug` (secrets masked, absent members left out).
+impl<T: OpenEnum> crate::Text for T {
+    fn as_str(&self) -> &str {
+        self.text()
+    }
+    fn set(&mut self, text: &str) {
+        *self = Self::from(text);
+    }
+}
+
+/// `structure!(Type, SHAPE; 0 first: None, 1 second: Default::default())`: reflection, and by it `Clone`, `Debug` (secrets
+/// masked, absent members left out) and `PartialEq`. Derives would cost four times the check time of the whole crate.
 #[macro_export]
 macro_rules! structure {
-    ($type:ident, $shape:ident; $($index:literal $field:ident),*) => {
+    ($type:ident, $shape:ident; $($index:literal $field:ident: $initial:expr),*) => {
         impl $crate::Structure for $type {
             #[inline]
             fn shape(&self) -> &'static $crate::StructShape {
@@ -38,6 +50,26 @@ macro_rules! structure {
                 }
             }
         }
+        impl ::core::default::Default for $type {
+            #[inline]
+            fn default() -> Self {
+                Self { $($field: $initial),* }
+            }
+        }
+        impl ::core::clone::Clone for $type {
+            #[inline]
+            fn clone(&self) -> Self {
+                let mut out = Self::default();
+                $crate::copy_structure(self, &mut out);
+                out
+            }
+        }
+        impl ::core::cmp::PartialEq for $type {
+            #[inline]
+            fn eq(&self, other: &Self) -> bool {
+                $crate::eq_structures(self, other)
+            }
+        }
         impl ::core::fmt::Debug for $type {
             #[inline]
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
@@ -51,7 +83,7 @@ macro_rules! structure {
 #[macro_export]
 macro_rules! open_enum {
     ($type:ident; $($variant:ident = $value:literal),* $(,)?) => {
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum $type {
             $($variant,)*
             /// A value that the model does not know.
@@ -89,7 +121,7 @@ macro_rules! open_enum {
 #[macro_export]
 macro_rules! open_values {
     ($type:ident; $($constant:ident = $value:literal),* $(,)?) => {
-        #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct $type(::std::borrow::Cow<'static, str>);
         impl $type {
             $(pub const $constant: Self = Self(::std::borrow::Cow::Borrowed($value));)*
@@ -114,39 +146,9 @@ macro_rules! open_enum_traits {
     ($type:ident; $($value:literal),*) => {
         impl $crate::OpenEnum for $type {
             const VALUES: &'static [&'static str] = &[$($value),*];
-        }
-        impl ::core::convert::From<::std::string::String> for $type {
             #[inline]
-            fn from(text: ::std::string::String) -> Self {
-                Self::from(text.as_str())
-            }
-        }
-        impl ::core::fmt::Display for $type {
-            #[inline]
-            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-        impl ::core::cmp::PartialEq<str> for $type {
-            #[inline]
-            fn eq(&self, other: &str) -> bool {
-                self.as_str() == other
-            }
-        }
-        impl ::core::cmp::PartialEq<&str> for $type {
-            #[inline]
-            fn eq(&self, other: &&str) -> bool {
-                self.as_str() == *other
-            }
-        }
-        impl $crate::Text for $type {
-            #[inline]
-            fn as_str(&self) -> &str {
+            fn text(&self) -> &str {
                 self.as_str()
-            }
-            #[inline]
-            fn set(&mut self, text: &str) {
-                *self = Self::from(text);
             }
         }
         impl $crate::Value for $type {
@@ -166,7 +168,6 @@ macro_rules! open_enum_traits {
 #[macro_export]
 macro_rules! operation {
     ($marker:ident, $input:ty, $output:ty, $shape:expr) => {
-        #[derive(Clone, Copy, Debug, Default)]
         pub struct $marker;
         impl $crate::Operation for $marker {
             type Input = $input;

@@ -77,6 +77,7 @@ pub trait Map {
         self.len() == 0
     }
     fn each(&self, visit: &mut dyn FnMut(&str, &dyn Value));
+    fn value(&self, key: &str) -> Option<&dyn Value>;
     /// The value under `key`, made if absent; `None` when the key is already there.
     fn insert_key(&mut self, key: &str) -> Option<&mut dyn Value>;
 }
@@ -184,6 +185,9 @@ impl<T: Value + Default> Map for BTreeMap<String, T> {
         for (key, value) in self {
             visit(key, value);
         }
+    }
+    fn value(&self, key: &str) -> Option<&dyn Value> {
+        self.get(key).map(|value| value as _)
     }
     fn insert_key(&mut self, key: &str) -> Option<&mut dyn Value> {
         use std::collections::btree_map::Entry;

@@ -189,14 +189,16 @@ impl<'a> Emitter<'a> {
     /// `None` is an empty structure, for an operation whose model has none.
     fn structure(&self, name: &str, statik: &str, shape: Option<&Shape>) -> Result<String, String> {
         let members = shape.map_or(&[][..], |shape| &shape.members);
-        let mut out = format!("#[derive(Clone, Default, PartialEq)]\npub struct {name} {{\n");
+        let mut out = format!("pub struct {name} {{\n");
         let mut fields = Vec::new();
         let mut unique = Unique::default();
         for member in members {
             let shape = shape.ok_or("members without a shape")?;
             let field = unique.take(names::field(&member.name));
-            let _ = writeln!(out, "    pub {field}: {},", self.member_type(shape, member)?);
-            fields.push(field);
+            let kind = self.member_type(shape, member)?;
+            let _ = writeln!(out, "    pub {field}: {kind},");
+            let initial = if kind.starts_with("Option<") { "None" } else { "Default::default()" };
+            fields.push(format!("{field}: {initial}"));
         }
         out += "}\n";
         let access: Vec<String> =
@@ -421,9 +423,12 @@ impl<'a> Emitter<'a> {
             "/// The service, with all operations of its model, built or not.\n\
              pub static SERVICE: wire::ServiceShape = wire::ServiceShape {{\n    name: {:?},\n    api_version: {:?},\n    \
              protocol: wire::Protocol::{protocol},\n    xml_namespace: {namespace:?},\n    operations: OPERATIONS,\n}};\n\n\
-             static OPERATIONS: &[&wire::OperationShape] = &[\n{rows}];\n",
+             static OPERATIONS: &[&wire::OperationShape] = &[\n{rows}];\n\n\
+             /// Calls the macro `$visit` with the names of all operations, which are the markers in [`ops`].\n\
+             #[macro_export]\nmacro_rules! each_operation {{\n    ($visit:ident) => {{\n        $visit! {{ {} }}\n    }};\n}}\n",
             metadata.signing_name.as_ref().unwrap_or(&metadata.endpoint_prefix),
             metadata.api_version,
+            names.join(" "),
         ))
     }
 }

@@ -6,23 +6,21 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceleratorCount {
     pub min: Option<i32>,
     pub max: Option<i32>,
 }
-wire::structure!(AcceleratorCount, ACCELERATOR_COUNT; 0 min, 1 max);
+wire::structure!(AcceleratorCount, ACCELERATOR_COUNT; 0 min: None, 1 max: None);
 pub(crate) static ACCELERATOR_COUNT: StructShape = StructShape { name: "AcceleratorCount", members: &[
     Member { name: "Min", location_name: Some("min"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "Max", location_name: Some("max"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceleratorCountRequest {
     pub min: Option<i32>,
     pub max: Option<i32>,
 }
-wire::structure!(AcceleratorCountRequest, ACCELERATOR_COUNT_REQUEST; 0 min, 1 max);
+wire::structure!(AcceleratorCountRequest, ACCELERATOR_COUNT_REQUEST; 0 min: None, 1 max: None);
 pub(crate) static ACCELERATOR_COUNT_REQUEST: StructShape = StructShape { name: "AcceleratorCountRequest", members: &[
     Member { name: "Min", target: Target::INTEGER, ..Member::BASE },
     Member { name: "Max", target: Target::INTEGER, ..Member::BASE },
@@ -64,23 +62,21 @@ pub(crate) static ACCELERATOR_NAME: StringShape = StringShape { name: "Accelerat
 
 pub(crate) static ACCELERATOR_NAME_SET: ListShape = ListShape { name: "AcceleratorNameSet", item: Target::String(&ACCELERATOR_NAME), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceleratorTotalMemoryMiB {
     pub min: Option<i32>,
     pub max: Option<i32>,
 }
-wire::structure!(AcceleratorTotalMemoryMiB, ACCELERATOR_TOTAL_MEMORY_MIB; 0 min, 1 max);
+wire::structure!(AcceleratorTotalMemoryMiB, ACCELERATOR_TOTAL_MEMORY_MIB; 0 min: None, 1 max: None);
 pub(crate) static ACCELERATOR_TOTAL_MEMORY_MIB: StructShape = StructShape { name: "AcceleratorTotalMemoryMiB", members: &[
     Member { name: "Min", location_name: Some("min"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "Max", location_name: Some("max"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceleratorTotalMemoryMiBRequest {
     pub min: Option<i32>,
     pub max: Option<i32>,
 }
-wire::structure!(AcceleratorTotalMemoryMiBRequest, ACCELERATOR_TOTAL_MEMORY_MIB_REQUEST; 0 min, 1 max);
+wire::structure!(AcceleratorTotalMemoryMiBRequest, ACCELERATOR_TOTAL_MEMORY_MIB_REQUEST; 0 min: None, 1 max: None);
 pub(crate) static ACCELERATOR_TOTAL_MEMORY_MIB_REQUEST: StructShape = StructShape { name: "AcceleratorTotalMemoryMiBRequest", members: &[
     Member { name: "Min", target: Target::INTEGER, ..Member::BASE },
     Member { name: "Max", target: Target::INTEGER, ..Member::BASE },
@@ -96,36 +92,33 @@ pub(crate) static ACCELERATOR_TYPE: StringShape = StringShape { name: "Accelerat
 
 pub(crate) static ACCELERATOR_TYPE_SET: ListShape = ListShape { name: "AcceleratorTypeSet", item: Target::String(&ACCELERATOR_TYPE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceptAddressTransferRequest {
     pub address: String,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AcceptAddressTransferRequest, ACCEPT_ADDRESS_TRANSFER_REQUEST; 0 address, 1 tag_specifications, 2 dry_run);
+wire::structure!(AcceptAddressTransferRequest, ACCEPT_ADDRESS_TRANSFER_REQUEST; 0 address: Default::default(), 1 tag_specifications: None, 2 dry_run: None);
 pub(crate) static ACCEPT_ADDRESS_TRANSFER_REQUEST: StructShape = StructShape { name: "AcceptAddressTransferRequest", members: &[
     Member { name: "Address", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceptAddressTransferResult {
     pub address_transfer: Option<AddressTransfer>,
 }
-wire::structure!(AcceptAddressTransferResult, ACCEPT_ADDRESS_TRANSFER_RESULT; 0 address_transfer);
+wire::structure!(AcceptAddressTransferResult, ACCEPT_ADDRESS_TRANSFER_RESULT; 0 address_transfer: None);
 pub(crate) static ACCEPT_ADDRESS_TRANSFER_RESULT: StructShape = StructShape { name: "AcceptAddressTransferResult", members: &[
     Member { name: "AddressTransfer", location_name: Some("addressTransfer"), target: Target::Structure(&ADDRESS_TRANSFER), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AccessScopeAnalysisFinding {
     pub network_insights_access_scope_analysis_id: Option<String>,
     pub network_insights_access_scope_id: Option<String>,
     pub finding_id: Option<String>,
     pub finding_components: Option<Vec<PathComponent>>,
 }
-wire::structure!(AccessScopeAnalysisFinding, ACCESS_SCOPE_ANALYSIS_FINDING; 0 network_insights_access_scope_analysis_id, 1 network_insights_access_scope_id, 2 finding_id, 3 finding_components);
+wire::structure!(AccessScopeAnalysisFinding, ACCESS_SCOPE_ANALYSIS_FINDING; 0 network_insights_access_scope_analysis_id: None, 1 network_insights_access_scope_id: None, 2 finding_id: None, 3 finding_components: None);
 pub(crate) static ACCESS_SCOPE_ANALYSIS_FINDING: StructShape = StructShape { name: "AccessScopeAnalysisFinding", members: &[
     Member { name: "NetworkInsightsAccessScopeAnalysisId", location_name: Some("networkInsightsAccessScopeAnalysisId"), target: Target::STRING, ..Member::BASE },
     Member { name: "NetworkInsightsAccessScopeId", location_name: Some("networkInsightsAccessScopeId"), target: Target::STRING, ..Member::BASE },
@@ -135,13 +128,12 @@ pub(crate) static ACCESS_SCOPE_ANALYSIS_FINDING: StructShape = StructShape { nam
 
 pub(crate) static ACCESS_SCOPE_ANALYSIS_FINDING_LIST: ListShape = ListShape { name: "AccessScopeAnalysisFindingList", item: Target::Structure(&ACCESS_SCOPE_ANALYSIS_FINDING), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AccessScopePath {
     pub source: Option<PathStatement>,
     pub destination: Option<PathStatement>,
     pub through_resources: Option<Vec<ThroughResourcesStatement>>,
 }
-wire::structure!(AccessScopePath, ACCESS_SCOPE_PATH; 0 source, 1 destination, 2 through_resources);
+wire::structure!(AccessScopePath, ACCESS_SCOPE_PATH; 0 source: None, 1 destination: None, 2 through_resources: None);
 pub(crate) static ACCESS_SCOPE_PATH: StructShape = StructShape { name: "AccessScopePath", members: &[
     Member { name: "Source", location_name: Some("source"), target: Target::Structure(&PATH_STATEMENT), ..Member::BASE },
     Member { name: "Destination", location_name: Some("destination"), target: Target::Structure(&PATH_STATEMENT), ..Member::BASE },
@@ -152,25 +144,23 @@ pub(crate) static ACCESS_SCOPE_PATH_LIST: ListShape = ListShape { name: "AccessS
 
 pub(crate) static ACCESS_SCOPE_PATH_LIST_REQUEST: ListShape = ListShape { name: "AccessScopePathListRequest", item: Target::Structure(&ACCESS_SCOPE_PATH_REQUEST), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AccessScopePathRequest {
     pub source: Option<PathStatementRequest>,
     pub destination: Option<PathStatementRequest>,
     pub through_resources: Option<Vec<ThroughResourcesStatementRequest>>,
 }
-wire::structure!(AccessScopePathRequest, ACCESS_SCOPE_PATH_REQUEST; 0 source, 1 destination, 2 through_resources);
+wire::structure!(AccessScopePathRequest, ACCESS_SCOPE_PATH_REQUEST; 0 source: None, 1 destination: None, 2 through_resources: None);
 pub(crate) static ACCESS_SCOPE_PATH_REQUEST: StructShape = StructShape { name: "AccessScopePathRequest", members: &[
     Member { name: "Source", target: Target::Structure(&PATH_STATEMENT_REQUEST), ..Member::BASE },
     Member { name: "Destination", target: Target::Structure(&PATH_STATEMENT_REQUEST), ..Member::BASE },
     Member { name: "ThroughResources", location_name: Some("ThroughResource"), target: Target::List(&THROUGH_RESOURCES_STATEMENT_REQUEST_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AccountAttribute {
     pub attribute_name: Option<String>,
     pub attribute_values: Option<Vec<AccountAttributeValue>>,
 }
-wire::structure!(AccountAttribute, ACCOUNT_ATTRIBUTE; 0 attribute_name, 1 attribute_values);
+wire::structure!(AccountAttribute, ACCOUNT_ATTRIBUTE; 0 attribute_name: None, 1 attribute_values: None);
 pub(crate) static ACCOUNT_ATTRIBUTE: StructShape = StructShape { name: "AccountAttribute", members: &[
     Member { name: "AttributeName", location_name: Some("attributeName"), target: Target::STRING, ..Member::BASE },
     Member { name: "AttributeValues", location_name: Some("attributeValueSet"), target: Target::List(&ACCOUNT_ATTRIBUTE_VALUE_LIST), ..Member::BASE },
@@ -186,11 +176,10 @@ pub(crate) static ACCOUNT_ATTRIBUTE_NAME: StringShape = StringShape { name: "Acc
 
 pub(crate) static ACCOUNT_ATTRIBUTE_NAME_STRING_LIST: ListShape = ListShape { name: "AccountAttributeNameStringList", item: Target::String(&ACCOUNT_ATTRIBUTE_NAME), item_name: Some("attributeName"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AccountAttributeValue {
     pub attribute_value: Option<String>,
 }
-wire::structure!(AccountAttributeValue, ACCOUNT_ATTRIBUTE_VALUE; 0 attribute_value);
+wire::structure!(AccountAttributeValue, ACCOUNT_ATTRIBUTE_VALUE; 0 attribute_value: None);
 pub(crate) static ACCOUNT_ATTRIBUTE_VALUE: StructShape = StructShape { name: "AccountAttributeValue", members: &[
     Member { name: "AttributeValue", location_name: Some("attributeValue"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -199,14 +188,13 @@ pub(crate) static ACCOUNT_ATTRIBUTE_VALUE_LIST: ListShape = ListShape { name: "A
 
 pub(crate) static ACCOUNT_ID: StringShape = StringShape { name: "AccountID", length: Limits { min: Some(12), max: Some(12) }, pattern: Some("[0-9]{12}"), ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ActiveInstance {
     pub instance_id: Option<String>,
     pub instance_type: Option<String>,
     pub spot_instance_request_id: Option<String>,
     pub instance_health: Option<InstanceHealthStatus>,
 }
-wire::structure!(ActiveInstance, ACTIVE_INSTANCE; 0 instance_id, 1 instance_type, 2 spot_instance_request_id, 3 instance_health);
+wire::structure!(ActiveInstance, ACTIVE_INSTANCE; 0 instance_id: None, 1 instance_type: None, 2 spot_instance_request_id: None, 3 instance_health: None);
 pub(crate) static ACTIVE_INSTANCE: StructShape = StructShape { name: "ActiveInstance", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceType", location_name: Some("instanceType"), target: Target::STRING, ..Member::BASE },
@@ -216,7 +204,6 @@ pub(crate) static ACTIVE_INSTANCE: StructShape = StructShape { name: "ActiveInst
 
 pub(crate) static ACTIVE_INSTANCE_SET: ListShape = ListShape { name: "ActiveInstanceSet", item: Target::Structure(&ACTIVE_INSTANCE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ActiveVpnTunnelStatus {
     pub phase1_encryption_algorithm: Option<String>,
     pub phase2_encryption_algorithm: Option<String>,
@@ -228,7 +215,7 @@ pub struct ActiveVpnTunnelStatus {
     pub provisioning_status: Option<VpnTunnelProvisioningStatus>,
     pub provisioning_status_reason: Option<String>,
 }
-wire::structure!(ActiveVpnTunnelStatus, ACTIVE_VPN_TUNNEL_STATUS; 0 phase1_encryption_algorithm, 1 phase2_encryption_algorithm, 2 phase1_integrity_algorithm, 3 phase2_integrity_algorithm, 4 phase1_dh_group, 5 phase2_dh_group, 6 ike_version, 7 provisioning_status, 8 provisioning_status_reason);
+wire::structure!(ActiveVpnTunnelStatus, ACTIVE_VPN_TUNNEL_STATUS; 0 phase1_encryption_algorithm: None, 1 phase2_encryption_algorithm: None, 2 phase1_integrity_algorithm: None, 3 phase2_integrity_algorithm: None, 4 phase1_dh_group: None, 5 phase2_dh_group: None, 6 ike_version: None, 7 provisioning_status: None, 8 provisioning_status_reason: None);
 pub(crate) static ACTIVE_VPN_TUNNEL_STATUS: StructShape = StructShape { name: "ActiveVpnTunnelStatus", members: &[
     Member { name: "Phase1EncryptionAlgorithm", location_name: Some("phase1EncryptionAlgorithm"), target: Target::STRING, ..Member::BASE },
     Member { name: "Phase2EncryptionAlgorithm", location_name: Some("phase2EncryptionAlgorithm"), target: Target::STRING, ..Member::BASE },
@@ -249,22 +236,20 @@ wire::open_enum! { ActivityStatus;
 }
 pub(crate) static ACTIVITY_STATUS: StringShape = StringShape { name: "ActivityStatus", values: <ActivityStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AddIpamOperatingRegion {
     pub region_name: Option<String>,
 }
-wire::structure!(AddIpamOperatingRegion, ADD_IPAM_OPERATING_REGION; 0 region_name);
+wire::structure!(AddIpamOperatingRegion, ADD_IPAM_OPERATING_REGION; 0 region_name: None);
 pub(crate) static ADD_IPAM_OPERATING_REGION: StructShape = StructShape { name: "AddIpamOperatingRegion", members: &[
     Member { name: "RegionName", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static ADD_IPAM_OPERATING_REGION_SET: ListShape = ListShape { name: "AddIpamOperatingRegionSet", item: Target::Structure(&ADD_IPAM_OPERATING_REGION), length: Limits { min: Some(0), max: Some(50) }, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AddIpamOrganizationalUnitExclusion {
     pub organizations_entity_path: Option<String>,
 }
-wire::structure!(AddIpamOrganizationalUnitExclusion, ADD_IPAM_ORGANIZATIONAL_UNIT_EXCLUSION; 0 organizations_entity_path);
+wire::structure!(AddIpamOrganizationalUnitExclusion, ADD_IPAM_ORGANIZATIONAL_UNIT_EXCLUSION; 0 organizations_entity_path: None);
 pub(crate) static ADD_IPAM_ORGANIZATIONAL_UNIT_EXCLUSION: StructShape = StructShape { name: "AddIpamOrganizationalUnitExclusion", members: &[
     Member { name: "OrganizationsEntityPath", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -273,25 +258,23 @@ pub(crate) static ADD_IPAM_ORGANIZATIONAL_UNIT_EXCLUSION_SET: ListShape = ListSh
 
 pub(crate) static ADD_PREFIX_LIST_ENTRIES: ListShape = ListShape { name: "AddPrefixListEntries", item: Target::Structure(&ADD_PREFIX_LIST_ENTRY), length: Limits { min: Some(0), max: Some(100) }, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AddPrefixListEntry {
     pub cidr: String,
     pub description: Option<String>,
 }
-wire::structure!(AddPrefixListEntry, ADD_PREFIX_LIST_ENTRY; 0 cidr, 1 description);
+wire::structure!(AddPrefixListEntry, ADD_PREFIX_LIST_ENTRY; 0 cidr: Default::default(), 1 description: None);
 pub(crate) static ADD_PREFIX_LIST_ENTRY: StructShape = StructShape { name: "AddPrefixListEntry", members: &[
     Member { name: "Cidr", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AddedPrincipal {
     pub principal_type: Option<PrincipalType>,
     pub principal: Option<String>,
     pub service_permission_id: Option<String>,
     pub service_id: Option<String>,
 }
-wire::structure!(AddedPrincipal, ADDED_PRINCIPAL; 0 principal_type, 1 principal, 2 service_permission_id, 3 service_id);
+wire::structure!(AddedPrincipal, ADDED_PRINCIPAL; 0 principal_type: None, 1 principal: None, 2 service_permission_id: None, 3 service_id: None);
 pub(crate) static ADDED_PRINCIPAL: StructShape = StructShape { name: "AddedPrincipal", members: &[
     Member { name: "PrincipalType", location_name: Some("principalType"), target: Target::String(&PRINCIPAL_TYPE), ..Member::BASE },
     Member { name: "Principal", location_name: Some("principal"), target: Target::STRING, ..Member::BASE },
@@ -301,7 +284,6 @@ pub(crate) static ADDED_PRINCIPAL: StructShape = StructShape { name: "AddedPrinc
 
 pub(crate) static ADDED_PRINCIPAL_SET: ListShape = ListShape { name: "AddedPrincipalSet", item: Target::Structure(&ADDED_PRINCIPAL), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AdditionalDetail {
     pub additional_detail_type: Option<String>,
     pub component: Option<AnalysisComponent>,
@@ -312,7 +294,7 @@ pub struct AdditionalDetail {
     pub service_name: Option<String>,
     pub load_balancers: Option<Vec<AnalysisComponent>>,
 }
-wire::structure!(AdditionalDetail, ADDITIONAL_DETAIL; 0 additional_detail_type, 1 component, 2 vpc_endpoint_service, 3 rule_options, 4 rule_group_type_pairs, 5 rule_group_rule_options_pairs, 6 service_name, 7 load_balancers);
+wire::structure!(AdditionalDetail, ADDITIONAL_DETAIL; 0 additional_detail_type: None, 1 component: None, 2 vpc_endpoint_service: None, 3 rule_options: None, 4 rule_group_type_pairs: None, 5 rule_group_rule_options_pairs: None, 6 service_name: None, 7 load_balancers: None);
 pub(crate) static ADDITIONAL_DETAIL: StructShape = StructShape { name: "AdditionalDetail", members: &[
     Member { name: "AdditionalDetailType", location_name: Some("additionalDetailType"), target: Target::STRING, ..Member::BASE },
     Member { name: "Component", location_name: Some("component"), target: Target::Structure(&ANALYSIS_COMPONENT), ..Member::BASE },
@@ -326,7 +308,6 @@ pub(crate) static ADDITIONAL_DETAIL: StructShape = StructShape { name: "Addition
 
 pub(crate) static ADDITIONAL_DETAIL_LIST: ListShape = ListShape { name: "AdditionalDetailList", item: Target::Structure(&ADDITIONAL_DETAIL), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Address {
     pub allocation_id: Option<String>,
     pub association_id: Option<String>,
@@ -345,7 +326,7 @@ pub struct Address {
     pub instance_id: Option<String>,
     pub public_ip: Option<String>,
 }
-wire::structure!(Address, ADDRESS; 0 allocation_id, 1 association_id, 2 domain, 3 network_interface_id, 4 network_interface_owner_id, 5 private_ip_address, 6 tags, 7 public_ipv4_pool, 8 network_border_group, 9 customer_owned_ip, 10 customer_owned_ipv4_pool, 11 carrier_ip, 12 subnet_id, 13 service_managed, 14 instance_id, 15 public_ip);
+wire::structure!(Address, ADDRESS; 0 allocation_id: None, 1 association_id: None, 2 domain: None, 3 network_interface_id: None, 4 network_interface_owner_id: None, 5 private_ip_address: None, 6 tags: None, 7 public_ipv4_pool: None, 8 network_border_group: None, 9 customer_owned_ip: None, 10 customer_owned_ipv4_pool: None, 11 carrier_ip: None, 12 subnet_id: None, 13 service_managed: None, 14 instance_id: None, 15 public_ip: None);
 pub(crate) static ADDRESS: StructShape = StructShape { name: "Address", members: &[
     Member { name: "AllocationId", location_name: Some("allocationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, ..Member::BASE },
@@ -365,14 +346,13 @@ pub(crate) static ADDRESS: StructShape = StructShape { name: "Address", members:
     Member { name: "PublicIp", location_name: Some("publicIp"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AddressAttribute {
     pub public_ip: Option<String>,
     pub allocation_id: Option<String>,
     pub ptr_record: Option<String>,
     pub ptr_record_update: Option<PtrUpdateStatus>,
 }
-wire::structure!(AddressAttribute, ADDRESS_ATTRIBUTE; 0 public_ip, 1 allocation_id, 2 ptr_record, 3 ptr_record_update);
+wire::structure!(AddressAttribute, ADDRESS_ATTRIBUTE; 0 public_ip: None, 1 allocation_id: None, 2 ptr_record: None, 3 ptr_record_update: None);
 pub(crate) static ADDRESS_ATTRIBUTE: StructShape = StructShape { name: "AddressAttribute", members: &[
     Member { name: "PublicIp", location_name: Some("publicIp"), target: Target::STRING, ..Member::BASE },
     Member { name: "AllocationId", location_name: Some("allocationId"), target: Target::STRING, ..Member::BASE },
@@ -397,7 +377,6 @@ pub(crate) static ADDRESS_MAX_RESULTS: NumberShape = NumberShape { name: "Addres
 
 pub(crate) static ADDRESS_SET: ListShape = ListShape { name: "AddressSet", item: Target::Structure(&ADDRESS_ATTRIBUTE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AddressTransfer {
     pub public_ip: Option<String>,
     pub allocation_id: Option<String>,
@@ -406,7 +385,7 @@ pub struct AddressTransfer {
     pub transfer_offer_accepted_timestamp: Option<Timestamp>,
     pub address_transfer_status: Option<AddressTransferStatus>,
 }
-wire::structure!(AddressTransfer, ADDRESS_TRANSFER; 0 public_ip, 1 allocation_id, 2 transfer_account_id, 3 transfer_offer_expiration_timestamp, 4 transfer_offer_accepted_timestamp, 5 address_transfer_status);
+wire::structure!(AddressTransfer, ADDRESS_TRANSFER; 0 public_ip: None, 1 allocation_id: None, 2 transfer_account_id: None, 3 transfer_offer_expiration_timestamp: None, 4 transfer_offer_accepted_timestamp: None, 5 address_transfer_status: None);
 pub(crate) static ADDRESS_TRANSFER: StructShape = StructShape { name: "AddressTransfer", members: &[
     Member { name: "PublicIp", location_name: Some("publicIp"), target: Target::STRING, ..Member::BASE },
     Member { name: "AllocationId", location_name: Some("allocationId"), target: Target::STRING, ..Member::BASE },
@@ -431,7 +410,6 @@ wire::open_enum! { Affinity;
 }
 pub(crate) static AFFINITY: StringShape = StringShape { name: "Affinity", values: <Affinity as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AllocateAddressRequest {
     pub domain: Option<DomainType>,
     pub address: Option<String>,
@@ -442,7 +420,7 @@ pub struct AllocateAddressRequest {
     pub ipam_pool_id: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AllocateAddressRequest, ALLOCATE_ADDRESS_REQUEST; 0 domain, 1 address, 2 public_ipv4_pool, 3 network_border_group, 4 customer_owned_ipv4_pool, 5 tag_specifications, 6 ipam_pool_id, 7 dry_run);
+wire::structure!(AllocateAddressRequest, ALLOCATE_ADDRESS_REQUEST; 0 domain: None, 1 address: None, 2 public_ipv4_pool: None, 3 network_border_group: None, 4 customer_owned_ipv4_pool: None, 5 tag_specifications: None, 6 ipam_pool_id: None, 7 dry_run: None);
 pub(crate) static ALLOCATE_ADDRESS_REQUEST: StructShape = StructShape { name: "AllocateAddressRequest", members: &[
     Member { name: "Domain", target: Target::String(&DOMAIN_TYPE), ..Member::BASE },
     Member { name: "Address", target: Target::STRING, ..Member::BASE },
@@ -454,7 +432,6 @@ pub(crate) static ALLOCATE_ADDRESS_REQUEST: StructShape = StructShape { name: "A
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AllocateAddressResult {
     pub allocation_id: Option<String>,
     pub public_ipv4_pool: Option<String>,
@@ -465,7 +442,7 @@ pub struct AllocateAddressResult {
     pub carrier_ip: Option<String>,
     pub public_ip: Option<String>,
 }
-wire::structure!(AllocateAddressResult, ALLOCATE_ADDRESS_RESULT; 0 allocation_id, 1 public_ipv4_pool, 2 network_border_group, 3 domain, 4 customer_owned_ip, 5 customer_owned_ipv4_pool, 6 carrier_ip, 7 public_ip);
+wire::structure!(AllocateAddressResult, ALLOCATE_ADDRESS_RESULT; 0 allocation_id: None, 1 public_ipv4_pool: None, 2 network_border_group: None, 3 domain: None, 4 customer_owned_ip: None, 5 customer_owned_ipv4_pool: None, 6 carrier_ip: None, 7 public_ip: None);
 pub(crate) static ALLOCATE_ADDRESS_RESULT: StructShape = StructShape { name: "AllocateAddressResult", members: &[
     Member { name: "AllocationId", location_name: Some("allocationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "PublicIpv4Pool", location_name: Some("publicIpv4Pool"), target: Target::STRING, ..Member::BASE },
@@ -521,7 +498,6 @@ pub(crate) static ALLOWED_INSTANCE_TYPE: StringShape = StringShape { name: "Allo
 
 pub(crate) static ALLOWED_INSTANCE_TYPE_SET: ListShape = ListShape { name: "AllowedInstanceTypeSet", item: Target::String(&ALLOWED_INSTANCE_TYPE), item_name: Some("item"), length: Limits { min: Some(0), max: Some(400) }, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AllowedPrincipal {
     pub principal_type: Option<PrincipalType>,
     pub principal: Option<String>,
@@ -529,7 +505,7 @@ pub struct AllowedPrincipal {
     pub tags: Option<Vec<Tag>>,
     pub service_id: Option<String>,
 }
-wire::structure!(AllowedPrincipal, ALLOWED_PRINCIPAL; 0 principal_type, 1 principal, 2 service_permission_id, 3 tags, 4 service_id);
+wire::structure!(AllowedPrincipal, ALLOWED_PRINCIPAL; 0 principal_type: None, 1 principal: None, 2 service_permission_id: None, 3 tags: None, 4 service_id: None);
 pub(crate) static ALLOWED_PRINCIPAL: StructShape = StructShape { name: "AllowedPrincipal", members: &[
     Member { name: "PrincipalType", location_name: Some("principalType"), target: Target::String(&PRINCIPAL_TYPE), ..Member::BASE },
     Member { name: "Principal", location_name: Some("principal"), target: Target::STRING, ..Member::BASE },
@@ -546,12 +522,11 @@ wire::open_enum! { AllowsMultipleInstanceTypes;
 }
 pub(crate) static ALLOWS_MULTIPLE_INSTANCE_TYPES: StringShape = StringShape { name: "AllowsMultipleInstanceTypes", values: <AllowsMultipleInstanceTypes as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AlternatePathHint {
     pub component_id: Option<String>,
     pub component_arn: Option<String>,
 }
-wire::structure!(AlternatePathHint, ALTERNATE_PATH_HINT; 0 component_id, 1 component_arn);
+wire::structure!(AlternatePathHint, ALTERNATE_PATH_HINT; 0 component_id: None, 1 component_arn: None);
 pub(crate) static ALTERNATE_PATH_HINT: StructShape = StructShape { name: "AlternatePathHint", members: &[
     Member { name: "ComponentId", location_name: Some("componentId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ComponentArn", location_name: Some("componentArn"), target: Target::STRING, ..Member::BASE },
@@ -565,7 +540,6 @@ wire::open_enum! { AmdSevSnpSpecification;
 }
 pub(crate) static AMD_SEV_SNP_SPECIFICATION: StringShape = StringShape { name: "AmdSevSnpSpecification", values: <AmdSevSnpSpecification as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AnalysisAclRule {
     pub cidr: Option<String>,
     pub egress: Option<bool>,
@@ -574,7 +548,7 @@ pub struct AnalysisAclRule {
     pub rule_action: Option<String>,
     pub rule_number: Option<i32>,
 }
-wire::structure!(AnalysisAclRule, ANALYSIS_ACL_RULE; 0 cidr, 1 egress, 2 port_range, 3 protocol, 4 rule_action, 5 rule_number);
+wire::structure!(AnalysisAclRule, ANALYSIS_ACL_RULE; 0 cidr: None, 1 egress: None, 2 port_range: None, 3 protocol: None, 4 rule_action: None, 5 rule_number: None);
 pub(crate) static ANALYSIS_ACL_RULE: StructShape = StructShape { name: "AnalysisAclRule", members: &[
     Member { name: "Cidr", location_name: Some("cidr"), target: Target::STRING, ..Member::BASE },
     Member { name: "Egress", location_name: Some("egress"), target: Target::Boolean, ..Member::BASE },
@@ -584,13 +558,12 @@ pub(crate) static ANALYSIS_ACL_RULE: StructShape = StructShape { name: "Analysis
     Member { name: "RuleNumber", location_name: Some("ruleNumber"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AnalysisComponent {
     pub id: Option<String>,
     pub arn: Option<String>,
     pub name: Option<String>,
 }
-wire::structure!(AnalysisComponent, ANALYSIS_COMPONENT; 0 id, 1 arn, 2 name);
+wire::structure!(AnalysisComponent, ANALYSIS_COMPONENT; 0 id: None, 1 arn: None, 2 name: None);
 pub(crate) static ANALYSIS_COMPONENT: StructShape = StructShape { name: "AnalysisComponent", members: &[
     Member { name: "Id", location_name: Some("id"), target: Target::STRING, ..Member::BASE },
     Member { name: "Arn", location_name: Some("arn"), target: Target::STRING, ..Member::BASE },
@@ -599,18 +572,16 @@ pub(crate) static ANALYSIS_COMPONENT: StructShape = StructShape { name: "Analysi
 
 pub(crate) static ANALYSIS_COMPONENT_LIST: ListShape = ListShape { name: "AnalysisComponentList", item: Target::Structure(&ANALYSIS_COMPONENT), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AnalysisLoadBalancerListener {
     pub load_balancer_port: Option<i32>,
     pub instance_port: Option<i32>,
 }
-wire::structure!(AnalysisLoadBalancerListener, ANALYSIS_LOAD_BALANCER_LISTENER; 0 load_balancer_port, 1 instance_port);
+wire::structure!(AnalysisLoadBalancerListener, ANALYSIS_LOAD_BALANCER_LISTENER; 0 load_balancer_port: None, 1 instance_port: None);
 pub(crate) static ANALYSIS_LOAD_BALANCER_LISTENER: StructShape = StructShape { name: "AnalysisLoadBalancerListener", members: &[
     Member { name: "LoadBalancerPort", location_name: Some("loadBalancerPort"), target: Target::Integer(&PORT), ..Member::BASE },
     Member { name: "InstancePort", location_name: Some("instancePort"), target: Target::Integer(&PORT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AnalysisLoadBalancerTarget {
     pub address: Option<String>,
     pub availability_zone: Option<String>,
@@ -618,7 +589,7 @@ pub struct AnalysisLoadBalancerTarget {
     pub instance: Option<AnalysisComponent>,
     pub port: Option<i32>,
 }
-wire::structure!(AnalysisLoadBalancerTarget, ANALYSIS_LOAD_BALANCER_TARGET; 0 address, 1 availability_zone, 2 availability_zone_id, 3 instance, 4 port);
+wire::structure!(AnalysisLoadBalancerTarget, ANALYSIS_LOAD_BALANCER_TARGET; 0 address: None, 1 availability_zone: None, 2 availability_zone_id: None, 3 instance: None, 4 port: None);
 pub(crate) static ANALYSIS_LOAD_BALANCER_TARGET: StructShape = StructShape { name: "AnalysisLoadBalancerTarget", members: &[
     Member { name: "Address", location_name: Some("address"), target: Target::String(&IP_ADDRESS), ..Member::BASE },
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
@@ -627,7 +598,6 @@ pub(crate) static ANALYSIS_LOAD_BALANCER_TARGET: StructShape = StructShape { nam
     Member { name: "Port", location_name: Some("port"), target: Target::Integer(&PORT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AnalysisPacketHeader {
     pub destination_addresses: Option<Vec<String>>,
     pub destination_port_ranges: Option<Vec<PortRange>>,
@@ -635,7 +605,7 @@ pub struct AnalysisPacketHeader {
     pub source_addresses: Option<Vec<String>>,
     pub source_port_ranges: Option<Vec<PortRange>>,
 }
-wire::structure!(AnalysisPacketHeader, ANALYSIS_PACKET_HEADER; 0 destination_addresses, 1 destination_port_ranges, 2 protocol, 3 source_addresses, 4 source_port_ranges);
+wire::structure!(AnalysisPacketHeader, ANALYSIS_PACKET_HEADER; 0 destination_addresses: None, 1 destination_port_ranges: None, 2 protocol: None, 3 source_addresses: None, 4 source_port_ranges: None);
 pub(crate) static ANALYSIS_PACKET_HEADER: StructShape = StructShape { name: "AnalysisPacketHeader", members: &[
     Member { name: "DestinationAddresses", location_name: Some("destinationAddressSet"), target: Target::List(&IP_ADDRESS_LIST), ..Member::BASE },
     Member { name: "DestinationPortRanges", location_name: Some("destinationPortRangeSet"), target: Target::List(&PORT_RANGE_LIST), ..Member::BASE },
@@ -644,7 +614,6 @@ pub(crate) static ANALYSIS_PACKET_HEADER: StructShape = StructShape { name: "Ana
     Member { name: "SourcePortRanges", location_name: Some("sourcePortRangeSet"), target: Target::List(&PORT_RANGE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AnalysisRouteTableRoute {
     pub destination_cidr: Option<String>,
     pub destination_prefix_list_id: Option<String>,
@@ -661,7 +630,7 @@ pub struct AnalysisRouteTableRoute {
     pub core_network_arn: Option<String>,
     pub local_gateway_id: Option<String>,
 }
-wire::structure!(AnalysisRouteTableRoute, ANALYSIS_ROUTE_TABLE_ROUTE; 0 destination_cidr, 1 destination_prefix_list_id, 2 egress_only_internet_gateway_id, 3 gateway_id, 4 instance_id, 5 nat_gateway_id, 6 network_interface_id, 7 origin, 8 transit_gateway_id, 9 vpc_peering_connection_id, 10 state, 11 carrier_gateway_id, 12 core_network_arn, 13 local_gateway_id);
+wire::structure!(AnalysisRouteTableRoute, ANALYSIS_ROUTE_TABLE_ROUTE; 0 destination_cidr: None, 1 destination_prefix_list_id: None, 2 egress_only_internet_gateway_id: None, 3 gateway_id: None, 4 instance_id: None, 5 nat_gateway_id: None, 6 network_interface_id: None, 7 origin: None, 8 transit_gateway_id: None, 9 vpc_peering_connection_id: None, 10 state: None, 11 carrier_gateway_id: None, 12 core_network_arn: None, 13 local_gateway_id: None);
 pub(crate) static ANALYSIS_ROUTE_TABLE_ROUTE: StructShape = StructShape { name: "AnalysisRouteTableRoute", members: &[
     Member { name: "DestinationCidr", location_name: Some("destinationCidr"), target: Target::STRING, ..Member::BASE },
     Member { name: "DestinationPrefixListId", location_name: Some("destinationPrefixListId"), target: Target::STRING, ..Member::BASE },
@@ -679,7 +648,6 @@ pub(crate) static ANALYSIS_ROUTE_TABLE_ROUTE: StructShape = StructShape { name: 
     Member { name: "LocalGatewayId", location_name: Some("localGatewayId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AnalysisSecurityGroupRule {
     pub cidr: Option<String>,
     pub direction: Option<String>,
@@ -688,7 +656,7 @@ pub struct AnalysisSecurityGroupRule {
     pub prefix_list_id: Option<String>,
     pub protocol: Option<String>,
 }
-wire::structure!(AnalysisSecurityGroupRule, ANALYSIS_SECURITY_GROUP_RULE; 0 cidr, 1 direction, 2 security_group_id, 3 port_range, 4 prefix_list_id, 5 protocol);
+wire::structure!(AnalysisSecurityGroupRule, ANALYSIS_SECURITY_GROUP_RULE; 0 cidr: None, 1 direction: None, 2 security_group_id: None, 3 port_range: None, 4 prefix_list_id: None, 5 protocol: None);
 pub(crate) static ANALYSIS_SECURITY_GROUP_RULE: StructShape = StructShape { name: "AnalysisSecurityGroupRule", members: &[
     Member { name: "Cidr", location_name: Some("cidr"), target: Target::STRING, ..Member::BASE },
     Member { name: "Direction", location_name: Some("direction"), target: Target::STRING, ..Member::BASE },
@@ -737,14 +705,13 @@ pub(crate) static ARN_LIST: ListShape = ListShape { name: "ArnList", item: Targe
 
 pub(crate) static AS_PATH: ListShape = ListShape { name: "AsPath", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AsnAssociation {
     pub asn: Option<String>,
     pub cidr: Option<String>,
     pub status_message: Option<String>,
     pub state: Option<AsnAssociationState>,
 }
-wire::structure!(AsnAssociation, ASN_ASSOCIATION; 0 asn, 1 cidr, 2 status_message, 3 state);
+wire::structure!(AsnAssociation, ASN_ASSOCIATION; 0 asn: None, 1 cidr: None, 2 status_message: None, 3 state: None);
 pub(crate) static ASN_ASSOCIATION: StructShape = StructShape { name: "AsnAssociation", members: &[
     Member { name: "Asn", location_name: Some("asn"), target: Target::STRING, ..Member::BASE },
     Member { name: "Cidr", location_name: Some("cidr"), target: Target::STRING, ..Member::BASE },
@@ -764,12 +731,11 @@ wire::open_enum! { AsnAssociationState;
 }
 pub(crate) static ASN_ASSOCIATION_STATE: StringShape = StringShape { name: "AsnAssociationState", values: <AsnAssociationState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AsnAuthorizationContext {
     pub message: String,
     pub signature: String,
 }
-wire::structure!(AsnAuthorizationContext, ASN_AUTHORIZATION_CONTEXT; 0 message, 1 signature);
+wire::structure!(AsnAuthorizationContext, ASN_AUTHORIZATION_CONTEXT; 0 message: Default::default(), 1 signature: Default::default());
 pub(crate) static ASN_AUTHORIZATION_CONTEXT: StructShape = StructShape { name: "AsnAuthorizationContext", members: &[
     Member { name: "Message", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Signature", target: Target::STRING, required: true, ..Member::BASE },
@@ -787,18 +753,16 @@ pub(crate) static ASN_STATE: StringShape = StringShape { name: "AsnState", value
 
 pub(crate) static ASSET_ID_LIST: ListShape = ListShape { name: "AssetIdList", item: Target::STRING, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssignedPrivateIpAddress {
     pub private_ip_address: Option<String>,
 }
-wire::structure!(AssignedPrivateIpAddress, ASSIGNED_PRIVATE_IP_ADDRESS; 0 private_ip_address);
+wire::structure!(AssignedPrivateIpAddress, ASSIGNED_PRIVATE_IP_ADDRESS; 0 private_ip_address: None);
 pub(crate) static ASSIGNED_PRIVATE_IP_ADDRESS: StructShape = StructShape { name: "AssignedPrivateIpAddress", members: &[
     Member { name: "PrivateIpAddress", location_name: Some("privateIpAddress"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static ASSIGNED_PRIVATE_IP_ADDRESS_LIST: ListShape = ListShape { name: "AssignedPrivateIpAddressList", item: Target::Structure(&ASSIGNED_PRIVATE_IP_ADDRESS), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateAddressRequest {
     pub allocation_id: Option<String>,
     pub instance_id: Option<String>,
@@ -808,7 +772,7 @@ pub struct AssociateAddressRequest {
     pub private_ip_address: Option<String>,
     pub allow_reassociation: Option<bool>,
 }
-wire::structure!(AssociateAddressRequest, ASSOCIATE_ADDRESS_REQUEST; 0 allocation_id, 1 instance_id, 2 public_ip, 3 dry_run, 4 network_interface_id, 5 private_ip_address, 6 allow_reassociation);
+wire::structure!(AssociateAddressRequest, ASSOCIATE_ADDRESS_REQUEST; 0 allocation_id: None, 1 instance_id: None, 2 public_ip: None, 3 dry_run: None, 4 network_interface_id: None, 5 private_ip_address: None, 6 allow_reassociation: None);
 pub(crate) static ASSOCIATE_ADDRESS_REQUEST: StructShape = StructShape { name: "AssociateAddressRequest", members: &[
     Member { name: "AllocationId", target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceId", target: Target::STRING, ..Member::BASE },
@@ -819,11 +783,10 @@ pub(crate) static ASSOCIATE_ADDRESS_REQUEST: StructShape = StructShape { name: "
     Member { name: "AllowReassociation", location_name: Some("allowReassociation"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateAddressResult {
     pub association_id: Option<String>,
 }
-wire::structure!(AssociateAddressResult, ASSOCIATE_ADDRESS_RESULT; 0 association_id);
+wire::structure!(AssociateAddressResult, ASSOCIATE_ADDRESS_RESULT; 0 association_id: None);
 pub(crate) static ASSOCIATE_ADDRESS_RESULT: StructShape = StructShape { name: "AssociateAddressResult", members: &[
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -833,14 +796,13 @@ wire::open_enum! { AssociatedNetworkType;
 }
 pub(crate) static ASSOCIATED_NETWORK_TYPE: StringShape = StringShape { name: "AssociatedNetworkType", values: <AssociatedNetworkType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociatedRole {
     pub associated_role_arn: Option<String>,
     pub certificate_s3_bucket_name: Option<String>,
     pub certificate_s3_object_key: Option<String>,
     pub encryption_kms_key_id: Option<String>,
 }
-wire::structure!(AssociatedRole, ASSOCIATED_ROLE; 0 associated_role_arn, 1 certificate_s3_bucket_name, 2 certificate_s3_object_key, 3 encryption_kms_key_id);
+wire::structure!(AssociatedRole, ASSOCIATED_ROLE; 0 associated_role_arn: None, 1 certificate_s3_bucket_name: None, 2 certificate_s3_object_key: None, 3 encryption_kms_key_id: None);
 pub(crate) static ASSOCIATED_ROLE: StructShape = StructShape { name: "AssociatedRole", members: &[
     Member { name: "AssociatedRoleArn", location_name: Some("associatedRoleArn"), target: Target::String(&RESOURCE_ARN), ..Member::BASE },
     Member { name: "CertificateS3BucketName", location_name: Some("certificateS3BucketName"), target: Target::STRING, ..Member::BASE },
@@ -852,12 +814,11 @@ pub(crate) static ASSOCIATED_ROLES_LIST: ListShape = ListShape { name: "Associat
 
 pub(crate) static ASSOCIATED_SUBNET_LIST: ListShape = ListShape { name: "AssociatedSubnetList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociatedTargetNetwork {
     pub network_id: Option<String>,
     pub network_type: Option<AssociatedNetworkType>,
 }
-wire::structure!(AssociatedTargetNetwork, ASSOCIATED_TARGET_NETWORK; 0 network_id, 1 network_type);
+wire::structure!(AssociatedTargetNetwork, ASSOCIATED_TARGET_NETWORK; 0 network_id: None, 1 network_type: None);
 pub(crate) static ASSOCIATED_TARGET_NETWORK: StructShape = StructShape { name: "AssociatedTargetNetwork", members: &[
     Member { name: "NetworkId", location_name: Some("networkId"), target: Target::STRING, ..Member::BASE },
     Member { name: "NetworkType", location_name: Some("networkType"), target: Target::String(&ASSOCIATED_NETWORK_TYPE), ..Member::BASE },
@@ -867,12 +828,11 @@ pub(crate) static ASSOCIATED_TARGET_NETWORK_SET: ListShape = ListShape { name: "
 
 pub(crate) static ASSOCIATION_ID_LIST: ListShape = ListShape { name: "AssociationIdList", item: Target::STRING, item_name: Some("AssociationId"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociationStatus {
     pub code: Option<AssociationStatusCode>,
     pub message: Option<String>,
 }
-wire::structure!(AssociationStatus, ASSOCIATION_STATUS; 0 code, 1 message);
+wire::structure!(AssociationStatus, ASSOCIATION_STATUS; 0 code: None, 1 message: None);
 pub(crate) static ASSOCIATION_STATUS: StructShape = StructShape { name: "AssociationStatus", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::String(&ASSOCIATION_STATUS_CODE), ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -887,14 +847,13 @@ wire::open_enum! { AssociationStatusCode;
 }
 pub(crate) static ASSOCIATION_STATUS_CODE: StringShape = StringShape { name: "AssociationStatusCode", values: <AssociationStatusCode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AthenaIntegration {
     pub integration_result_s3_destination_arn: String,
     pub partition_load_frequency: PartitionLoadFrequency,
     pub partition_start_date: Option<Timestamp>,
     pub partition_end_date: Option<Timestamp>,
 }
-wire::structure!(AthenaIntegration, ATHENA_INTEGRATION; 0 integration_result_s3_destination_arn, 1 partition_load_frequency, 2 partition_start_date, 3 partition_end_date);
+wire::structure!(AthenaIntegration, ATHENA_INTEGRATION; 0 integration_result_s3_destination_arn: Default::default(), 1 partition_load_frequency: Default::default(), 2 partition_start_date: None, 3 partition_end_date: None);
 pub(crate) static ATHENA_INTEGRATION: StructShape = StructShape { name: "AthenaIntegration", members: &[
     Member { name: "IntegrationResultS3DestinationArn", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "PartitionLoadFrequency", target: Target::String(&PARTITION_LOAD_FREQUENCY), required: true, ..Member::BASE },
@@ -904,22 +863,20 @@ pub(crate) static ATHENA_INTEGRATION: StructShape = StructShape { name: "AthenaI
 
 pub(crate) static ATHENA_INTEGRATIONS_SET: ListShape = ListShape { name: "AthenaIntegrationsSet", item: Target::Structure(&ATHENA_INTEGRATION), item_name: Some("item"), length: Limits { min: Some(1), max: Some(10) }, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AttachmentEnaSrdSpecification {
     pub ena_srd_enabled: Option<bool>,
     pub ena_srd_udp_specification: Option<AttachmentEnaSrdUdpSpecification>,
 }
-wire::structure!(AttachmentEnaSrdSpecification, ATTACHMENT_ENA_SRD_SPECIFICATION; 0 ena_srd_enabled, 1 ena_srd_udp_specification);
+wire::structure!(AttachmentEnaSrdSpecification, ATTACHMENT_ENA_SRD_SPECIFICATION; 0 ena_srd_enabled: None, 1 ena_srd_udp_specification: None);
 pub(crate) static ATTACHMENT_ENA_SRD_SPECIFICATION: StructShape = StructShape { name: "AttachmentEnaSrdSpecification", members: &[
     Member { name: "EnaSrdEnabled", location_name: Some("enaSrdEnabled"), target: Target::Boolean, ..Member::BASE },
     Member { name: "EnaSrdUdpSpecification", location_name: Some("enaSrdUdpSpecification"), target: Target::Structure(&ATTACHMENT_ENA_SRD_UDP_SPECIFICATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AttachmentEnaSrdUdpSpecification {
     pub ena_srd_udp_enabled: Option<bool>,
 }
-wire::structure!(AttachmentEnaSrdUdpSpecification, ATTACHMENT_ENA_SRD_UDP_SPECIFICATION; 0 ena_srd_udp_enabled);
+wire::structure!(AttachmentEnaSrdUdpSpecification, ATTACHMENT_ENA_SRD_UDP_SPECIFICATION; 0 ena_srd_udp_enabled: None);
 pub(crate) static ATTACHMENT_ENA_SRD_UDP_SPECIFICATION: StructShape = StructShape { name: "AttachmentEnaSrdUdpSpecification", members: &[
     Member { name: "EnaSrdUdpEnabled", location_name: Some("enaSrdUdpEnabled"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -938,16 +895,14 @@ wire::open_enum! { AttachmentStatus;
 }
 pub(crate) static ATTACHMENT_STATUS: StringShape = StringShape { name: "AttachmentStatus", values: <AttachmentStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AttributeBooleanValue {
     pub value: Option<bool>,
 }
-wire::structure!(AttributeBooleanValue, ATTRIBUTE_BOOLEAN_VALUE; 0 value);
+wire::structure!(AttributeBooleanValue, ATTRIBUTE_BOOLEAN_VALUE; 0 value: None);
 pub(crate) static ATTRIBUTE_BOOLEAN_VALUE: StructShape = StructShape { name: "AttributeBooleanValue", members: &[
     Member { name: "Value", location_name: Some("value"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AttributeSummary {
     pub attribute_name: Option<String>,
     pub most_frequent_value: Option<String>,
@@ -955,7 +910,7 @@ pub struct AttributeSummary {
     pub number_of_unmatched_accounts: Option<i32>,
     pub regional_summaries: Option<Vec<RegionalSummary>>,
 }
-wire::structure!(AttributeSummary, ATTRIBUTE_SUMMARY; 0 attribute_name, 1 most_frequent_value, 2 number_of_matched_accounts, 3 number_of_unmatched_accounts, 4 regional_summaries);
+wire::structure!(AttributeSummary, ATTRIBUTE_SUMMARY; 0 attribute_name: None, 1 most_frequent_value: None, 2 number_of_matched_accounts: None, 3 number_of_unmatched_accounts: None, 4 regional_summaries: None);
 pub(crate) static ATTRIBUTE_SUMMARY: StructShape = StructShape { name: "AttributeSummary", members: &[
     Member { name: "AttributeName", location_name: Some("attributeName"), target: Target::STRING, ..Member::BASE },
     Member { name: "MostFrequentValue", location_name: Some("mostFrequentValue"), target: Target::STRING, ..Member::BASE },
@@ -966,16 +921,14 @@ pub(crate) static ATTRIBUTE_SUMMARY: StructShape = StructShape { name: "Attribut
 
 pub(crate) static ATTRIBUTE_SUMMARY_LIST: ListShape = ListShape { name: "AttributeSummaryList", item: Target::Structure(&ATTRIBUTE_SUMMARY), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AttributeValue {
     pub value: Option<String>,
 }
-wire::structure!(AttributeValue, ATTRIBUTE_VALUE; 0 value);
+wire::structure!(AttributeValue, ATTRIBUTE_VALUE; 0 value: None);
 pub(crate) static ATTRIBUTE_VALUE: StructShape = StructShape { name: "AttributeValue", members: &[
     Member { name: "Value", location_name: Some("value"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AuthorizationRule {
     pub client_vpn_endpoint_id: Option<String>,
     pub description: Option<String>,
@@ -984,7 +937,7 @@ pub struct AuthorizationRule {
     pub destination_cidr: Option<String>,
     pub status: Option<ClientVpnAuthorizationRuleStatus>,
 }
-wire::structure!(AuthorizationRule, AUTHORIZATION_RULE; 0 client_vpn_endpoint_id, 1 description, 2 group_id, 3 access_all, 4 destination_cidr, 5 status);
+wire::structure!(AuthorizationRule, AUTHORIZATION_RULE; 0 client_vpn_endpoint_id: None, 1 description: None, 2 group_id: None, 3 access_all: None, 4 destination_cidr: None, 5 status: None);
 pub(crate) static AUTHORIZATION_RULE: StructShape = StructShape { name: "AuthorizationRule", members: &[
     Member { name: "ClientVpnEndpointId", location_name: Some("clientVpnEndpointId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
@@ -1032,7 +985,6 @@ wire::open_enum! { AvailabilityMode;
 }
 pub(crate) static AVAILABILITY_MODE: StringShape = StringShape { name: "AvailabilityMode", values: <AvailabilityMode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AvailabilityZone {
     pub opt_in_status: Option<AvailabilityZoneOptInStatus>,
     pub messages: Option<Vec<AvailabilityZoneMessage>>,
@@ -1049,7 +1001,7 @@ pub struct AvailabilityZone {
     pub sub_geography: Option<Vec<AvailabilityZoneSubGeography>>,
     pub state: Option<AvailabilityZoneState>,
 }
-wire::structure!(AvailabilityZone, AVAILABILITY_ZONE; 0 opt_in_status, 1 messages, 2 region_name, 3 zone_name, 4 zone_id, 5 group_name, 6 network_border_group, 7 zone_type, 8 parent_zone_name, 9 parent_zone_id, 10 group_long_name, 11 geography, 12 sub_geography, 13 state);
+wire::structure!(AvailabilityZone, AVAILABILITY_ZONE; 0 opt_in_status: None, 1 messages: None, 2 region_name: None, 3 zone_name: None, 4 zone_id: None, 5 group_name: None, 6 network_border_group: None, 7 zone_type: None, 8 parent_zone_name: None, 9 parent_zone_id: None, 10 group_long_name: None, 11 geography: None, 12 sub_geography: None, 13 state: None);
 pub(crate) static AVAILABILITY_ZONE: StructShape = StructShape { name: "AvailabilityZone", members: &[
     Member { name: "OptInStatus", location_name: Some("optInStatus"), target: Target::String(&AVAILABILITY_ZONE_OPT_IN_STATUS), ..Member::BASE },
     Member { name: "Messages", location_name: Some("messageSet"), target: Target::List(&AVAILABILITY_ZONE_MESSAGE_LIST), ..Member::BASE },
@@ -1067,13 +1019,12 @@ pub(crate) static AVAILABILITY_ZONE: StructShape = StructShape { name: "Availabi
     Member { name: "State", location_name: Some("zoneState"), target: Target::String(&AVAILABILITY_ZONE_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AvailabilityZoneAddress {
     pub availability_zone: Option<String>,
     pub availability_zone_id: Option<String>,
     pub allocation_ids: Option<Vec<String>>,
 }
-wire::structure!(AvailabilityZoneAddress, AVAILABILITY_ZONE_ADDRESS; 0 availability_zone, 1 availability_zone_id, 2 allocation_ids);
+wire::structure!(AvailabilityZoneAddress, AVAILABILITY_ZONE_ADDRESS; 0 availability_zone: None, 1 availability_zone_id: None, 2 allocation_ids: None);
 pub(crate) static AVAILABILITY_ZONE_ADDRESS: StructShape = StructShape { name: "AvailabilityZoneAddress", members: &[
     Member { name: "AvailabilityZone", target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZoneId", target: Target::STRING, ..Member::BASE },
@@ -1082,11 +1033,10 @@ pub(crate) static AVAILABILITY_ZONE_ADDRESS: StructShape = StructShape { name: "
 
 pub(crate) static AVAILABILITY_ZONE_ADDRESSES: ListShape = ListShape { name: "AvailabilityZoneAddresses", item: Target::Structure(&AVAILABILITY_ZONE_ADDRESS), item_name: Some("AvailabilityZoneAddress"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AvailabilityZoneGeography {
     pub name: Option<String>,
 }
-wire::structure!(AvailabilityZoneGeography, AVAILABILITY_ZONE_GEOGRAPHY; 0 name);
+wire::structure!(AvailabilityZoneGeography, AVAILABILITY_ZONE_GEOGRAPHY; 0 name: None);
 pub(crate) static AVAILABILITY_ZONE_GEOGRAPHY: StructShape = StructShape { name: "AvailabilityZoneGeography", members: &[
     Member { name: "Name", location_name: Some("name"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1097,11 +1047,10 @@ pub(crate) static AVAILABILITY_ZONE_ID_STRING_LIST: ListShape = ListShape { name
 
 pub(crate) static AVAILABILITY_ZONE_LIST: ListShape = ListShape { name: "AvailabilityZoneList", item: Target::Structure(&AVAILABILITY_ZONE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AvailabilityZoneMessage {
     pub message: Option<String>,
 }
-wire::structure!(AvailabilityZoneMessage, AVAILABILITY_ZONE_MESSAGE; 0 message);
+wire::structure!(AvailabilityZoneMessage, AVAILABILITY_ZONE_MESSAGE; 0 message: None);
 pub(crate) static AVAILABILITY_ZONE_MESSAGE: StructShape = StructShape { name: "AvailabilityZoneMessage", members: &[
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1126,23 +1075,21 @@ pub(crate) static AVAILABILITY_ZONE_STATE: StringShape = StringShape { name: "Av
 
 pub(crate) static AVAILABILITY_ZONE_STRING_LIST: ListShape = ListShape { name: "AvailabilityZoneStringList", item: Target::STRING, item_name: Some("AvailabilityZone"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AvailabilityZoneSubGeography {
     pub name: Option<String>,
 }
-wire::structure!(AvailabilityZoneSubGeography, AVAILABILITY_ZONE_SUB_GEOGRAPHY; 0 name);
+wire::structure!(AvailabilityZoneSubGeography, AVAILABILITY_ZONE_SUB_GEOGRAPHY; 0 name: None);
 pub(crate) static AVAILABILITY_ZONE_SUB_GEOGRAPHY: StructShape = StructShape { name: "AvailabilityZoneSubGeography", members: &[
     Member { name: "Name", location_name: Some("name"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static AVAILABILITY_ZONE_SUB_GEOGRAPHY_LIST: ListShape = ListShape { name: "AvailabilityZoneSubGeographyList", item: Target::Structure(&AVAILABILITY_ZONE_SUB_GEOGRAPHY), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AvailableCapacity {
     pub available_instance_capacity: Option<Vec<InstanceCapacity>>,
     pub available_vcpus: Option<i32>,
 }
-wire::structure!(AvailableCapacity, AVAILABLE_CAPACITY; 0 available_instance_capacity, 1 available_vcpus);
+wire::structure!(AvailableCapacity, AVAILABLE_CAPACITY; 0 available_instance_capacity: None, 1 available_vcpus: None);
 pub(crate) static AVAILABLE_CAPACITY: StructShape = StructShape { name: "AvailableCapacity", members: &[
     Member { name: "AvailableInstanceCapacity", location_name: Some("availableInstanceCapacity"), target: Target::List(&AVAILABLE_INSTANCE_CAPACITY_LIST), ..Member::BASE },
     Member { name: "AvailableVCpus", location_name: Some("availableVCpus"), target: Target::INTEGER, ..Member::BASE },
@@ -1150,36 +1097,33 @@ pub(crate) static AVAILABLE_CAPACITY: StructShape = StructShape { name: "Availab
 
 pub(crate) static AVAILABLE_INSTANCE_CAPACITY_LIST: ListShape = ListShape { name: "AvailableInstanceCapacityList", item: Target::Structure(&INSTANCE_CAPACITY), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeAccountAttributesRequest {
     pub dry_run: Option<bool>,
     pub attribute_names: Option<Vec<AccountAttributeName>>,
 }
-wire::structure!(DescribeAccountAttributesRequest, DESCRIBE_ACCOUNT_ATTRIBUTES_REQUEST; 0 dry_run, 1 attribute_names);
+wire::structure!(DescribeAccountAttributesRequest, DESCRIBE_ACCOUNT_ATTRIBUTES_REQUEST; 0 dry_run: None, 1 attribute_names: None);
 pub(crate) static DESCRIBE_ACCOUNT_ATTRIBUTES_REQUEST: StructShape = StructShape { name: "DescribeAccountAttributesRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "AttributeNames", location_name: Some("attributeName"), target: Target::List(&ACCOUNT_ATTRIBUTE_NAME_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeAccountAttributesResult {
     pub account_attributes: Option<Vec<AccountAttribute>>,
 }
-wire::structure!(DescribeAccountAttributesResult, DESCRIBE_ACCOUNT_ATTRIBUTES_RESULT; 0 account_attributes);
+wire::structure!(DescribeAccountAttributesResult, DESCRIBE_ACCOUNT_ATTRIBUTES_RESULT; 0 account_attributes: None);
 pub(crate) static DESCRIBE_ACCOUNT_ATTRIBUTES_RESULT: StructShape = StructShape { name: "DescribeAccountAttributesResult", members: &[
     Member { name: "AccountAttributes", location_name: Some("accountAttributeSet"), target: Target::List(&ACCOUNT_ATTRIBUTE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static DESCRIBE_ADDRESS_TRANSFERS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeAddressTransfersMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeAddressTransfersRequest {
     pub allocation_ids: Option<Vec<String>>,
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeAddressTransfersRequest, DESCRIBE_ADDRESS_TRANSFERS_REQUEST; 0 allocation_ids, 1 next_token, 2 max_results, 3 dry_run);
+wire::structure!(DescribeAddressTransfersRequest, DESCRIBE_ADDRESS_TRANSFERS_REQUEST; 0 allocation_ids: None, 1 next_token: None, 2 max_results: None, 3 dry_run: None);
 pub(crate) static DESCRIBE_ADDRESS_TRANSFERS_REQUEST: StructShape = StructShape { name: "DescribeAddressTransfersRequest", members: &[
     Member { name: "AllocationIds", location_name: Some("AllocationId"), target: Target::List(&ALLOCATION_ID_LIST), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -1187,18 +1131,16 @@ pub(crate) static DESCRIBE_ADDRESS_TRANSFERS_REQUEST: StructShape = StructShape 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeAddressTransfersResult {
     pub address_transfers: Option<Vec<AddressTransfer>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeAddressTransfersResult, DESCRIBE_ADDRESS_TRANSFERS_RESULT; 0 address_transfers, 1 next_token);
+wire::structure!(DescribeAddressTransfersResult, DESCRIBE_ADDRESS_TRANSFERS_RESULT; 0 address_transfers: None, 1 next_token: None);
 pub(crate) static DESCRIBE_ADDRESS_TRANSFERS_RESULT: StructShape = StructShape { name: "DescribeAddressTransfersResult", members: &[
     Member { name: "AddressTransfers", location_name: Some("addressTransferSet"), target: Target::List(&ADDRESS_TRANSFER_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeAddressesAttributeRequest {
     pub allocation_ids: Option<Vec<String>>,
     pub attribute: Option<AddressAttributeName>,
@@ -1206,7 +1148,7 @@ pub struct DescribeAddressesAttributeRequest {
     pub max_results: Option<i32>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeAddressesAttributeRequest, DESCRIBE_ADDRESSES_ATTRIBUTE_REQUEST; 0 allocation_ids, 1 attribute, 2 next_token, 3 max_results, 4 dry_run);
+wire::structure!(DescribeAddressesAttributeRequest, DESCRIBE_ADDRESSES_ATTRIBUTE_REQUEST; 0 allocation_ids: None, 1 attribute: None, 2 next_token: None, 3 max_results: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_ADDRESSES_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "DescribeAddressesAttributeRequest", members: &[
     Member { name: "AllocationIds", location_name: Some("AllocationId"), target: Target::List(&ALLOCATION_IDS), ..Member::BASE },
     Member { name: "Attribute", target: Target::String(&ADDRESS_ATTRIBUTE_NAME), ..Member::BASE },
@@ -1215,25 +1157,23 @@ pub(crate) static DESCRIBE_ADDRESSES_ATTRIBUTE_REQUEST: StructShape = StructShap
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeAddressesAttributeResult {
     pub addresses: Option<Vec<AddressAttribute>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeAddressesAttributeResult, DESCRIBE_ADDRESSES_ATTRIBUTE_RESULT; 0 addresses, 1 next_token);
+wire::structure!(DescribeAddressesAttributeResult, DESCRIBE_ADDRESSES_ATTRIBUTE_RESULT; 0 addresses: None, 1 next_token: None);
 pub(crate) static DESCRIBE_ADDRESSES_ATTRIBUTE_RESULT: StructShape = StructShape { name: "DescribeAddressesAttributeResult", members: &[
     Member { name: "Addresses", location_name: Some("addressSet"), target: Target::List(&ADDRESS_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeAddressesRequest {
     pub public_ips: Option<Vec<String>>,
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
     pub allocation_ids: Option<Vec<String>>,
 }
-wire::structure!(DescribeAddressesRequest, DESCRIBE_ADDRESSES_REQUEST; 0 public_ips, 1 dry_run, 2 filters, 3 allocation_ids);
+wire::structure!(DescribeAddressesRequest, DESCRIBE_ADDRESSES_REQUEST; 0 public_ips: None, 1 dry_run: None, 2 filters: None, 3 allocation_ids: None);
 pub(crate) static DESCRIBE_ADDRESSES_REQUEST: StructShape = StructShape { name: "DescribeAddressesRequest", members: &[
     Member { name: "PublicIps", location_name: Some("PublicIp"), target: Target::List(&PUBLIC_IP_STRING_LIST), ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
@@ -1241,36 +1181,32 @@ pub(crate) static DESCRIBE_ADDRESSES_REQUEST: StructShape = StructShape { name: 
     Member { name: "AllocationIds", location_name: Some("AllocationId"), target: Target::List(&ALLOCATION_ID_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeAddressesResult {
     pub addresses: Option<Vec<Address>>,
 }
-wire::structure!(DescribeAddressesResult, DESCRIBE_ADDRESSES_RESULT; 0 addresses);
+wire::structure!(DescribeAddressesResult, DESCRIBE_ADDRESSES_RESULT; 0 addresses: None);
 pub(crate) static DESCRIBE_ADDRESSES_RESULT: StructShape = StructShape { name: "DescribeAddressesResult", members: &[
     Member { name: "Addresses", location_name: Some("addressesSet"), target: Target::List(&ADDRESS_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeAggregateIdFormatRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeAggregateIdFormatRequest, DESCRIBE_AGGREGATE_ID_FORMAT_REQUEST; 0 dry_run);
+wire::structure!(DescribeAggregateIdFormatRequest, DESCRIBE_AGGREGATE_ID_FORMAT_REQUEST; 0 dry_run: None);
 pub(crate) static DESCRIBE_AGGREGATE_ID_FORMAT_REQUEST: StructShape = StructShape { name: "DescribeAggregateIdFormatRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeAggregateIdFormatResult {
     pub use_long_ids_aggregated: Option<bool>,
     pub statuses: Option<Vec<IdFormat>>,
 }
-wire::structure!(DescribeAggregateIdFormatResult, DESCRIBE_AGGREGATE_ID_FORMAT_RESULT; 0 use_long_ids_aggregated, 1 statuses);
+wire::structure!(DescribeAggregateIdFormatResult, DESCRIBE_AGGREGATE_ID_FORMAT_RESULT; 0 use_long_ids_aggregated: None, 1 statuses: None);
 pub(crate) static DESCRIBE_AGGREGATE_ID_FORMAT_RESULT: StructShape = StructShape { name: "DescribeAggregateIdFormatResult", members: &[
     Member { name: "UseLongIdsAggregated", location_name: Some("useLongIdsAggregated"), target: Target::Boolean, ..Member::BASE },
     Member { name: "Statuses", location_name: Some("statusSet"), target: Target::List(&ID_FORMAT_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeAvailabilityZonesRequest {
     pub zone_names: Option<Vec<String>>,
     pub zone_ids: Option<Vec<String>>,
@@ -1278,7 +1214,7 @@ pub struct DescribeAvailabilityZonesRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeAvailabilityZonesRequest, DESCRIBE_AVAILABILITY_ZONES_REQUEST; 0 zone_names, 1 zone_ids, 2 all_availability_zones, 3 dry_run, 4 filters);
+wire::structure!(DescribeAvailabilityZonesRequest, DESCRIBE_AVAILABILITY_ZONES_REQUEST; 0 zone_names: None, 1 zone_ids: None, 2 all_availability_zones: None, 3 dry_run: None, 4 filters: None);
 pub(crate) static DESCRIBE_AVAILABILITY_ZONES_REQUEST: StructShape = StructShape { name: "DescribeAvailabilityZonesRequest", members: &[
     Member { name: "ZoneNames", location_name: Some("ZoneName"), target: Target::List(&ZONE_NAME_STRING_LIST), ..Member::BASE },
     Member { name: "ZoneIds", location_name: Some("ZoneId"), target: Target::List(&ZONE_ID_STRING_LIST), ..Member::BASE },
@@ -1287,23 +1223,21 @@ pub(crate) static DESCRIBE_AVAILABILITY_ZONES_REQUEST: StructShape = StructShape
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeAvailabilityZonesResult {
     pub availability_zones: Option<Vec<AvailabilityZone>>,
 }
-wire::structure!(DescribeAvailabilityZonesResult, DESCRIBE_AVAILABILITY_ZONES_RESULT; 0 availability_zones);
+wire::structure!(DescribeAvailabilityZonesResult, DESCRIBE_AVAILABILITY_ZONES_RESULT; 0 availability_zones: None);
 pub(crate) static DESCRIBE_AVAILABILITY_ZONES_RESULT: StructShape = StructShape { name: "DescribeAvailabilityZonesResult", members: &[
     Member { name: "AvailabilityZones", location_name: Some("availabilityZoneInfo"), target: Target::List(&AVAILABILITY_ZONE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeAwsNetworkPerformanceMetricSubscriptionsRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeAwsNetworkPerformanceMetricSubscriptionsRequest, DESCRIBE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTIONS_REQUEST; 0 max_results, 1 next_token, 2 filters, 3 dry_run);
+wire::structure!(DescribeAwsNetworkPerformanceMetricSubscriptionsRequest, DESCRIBE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTIONS_REQUEST; 0 max_results: None, 1 next_token: None, 2 filters: None, 3 dry_run: None);
 pub(crate) static DESCRIBE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTIONS_REQUEST: StructShape = StructShape { name: "DescribeAwsNetworkPerformanceMetricSubscriptionsRequest", members: &[
     Member { name: "MaxResults", target: Target::Integer(&MAX_RESULTS_PARAM), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -1311,56 +1245,50 @@ pub(crate) static DESCRIBE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTIONS_REQUEST:
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeAwsNetworkPerformanceMetricSubscriptionsResult {
     pub next_token: Option<String>,
     pub subscriptions: Option<Vec<Subscription>>,
 }
-wire::structure!(DescribeAwsNetworkPerformanceMetricSubscriptionsResult, DESCRIBE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTIONS_RESULT; 0 next_token, 1 subscriptions);
+wire::structure!(DescribeAwsNetworkPerformanceMetricSubscriptionsResult, DESCRIBE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTIONS_RESULT; 0 next_token: None, 1 subscriptions: None);
 pub(crate) static DESCRIBE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTIONS_RESULT: StructShape = StructShape { name: "DescribeAwsNetworkPerformanceMetricSubscriptionsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "Subscriptions", location_name: Some("subscriptionSet"), target: Target::List(&SUBSCRIPTION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableAddressTransferRequest {
     pub allocation_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisableAddressTransferRequest, DISABLE_ADDRESS_TRANSFER_REQUEST; 0 allocation_id, 1 dry_run);
+wire::structure!(DisableAddressTransferRequest, DISABLE_ADDRESS_TRANSFER_REQUEST; 0 allocation_id: Default::default(), 1 dry_run: None);
 pub(crate) static DISABLE_ADDRESS_TRANSFER_REQUEST: StructShape = StructShape { name: "DisableAddressTransferRequest", members: &[
     Member { name: "AllocationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableAddressTransferResult {
     pub address_transfer: Option<AddressTransfer>,
 }
-wire::structure!(DisableAddressTransferResult, DISABLE_ADDRESS_TRANSFER_RESULT; 0 address_transfer);
+wire::structure!(DisableAddressTransferResult, DISABLE_ADDRESS_TRANSFER_RESULT; 0 address_transfer: None);
 pub(crate) static DISABLE_ADDRESS_TRANSFER_RESULT: StructShape = StructShape { name: "DisableAddressTransferResult", members: &[
     Member { name: "AddressTransfer", location_name: Some("addressTransfer"), target: Target::Structure(&ADDRESS_TRANSFER), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableAllowedImagesSettingsRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisableAllowedImagesSettingsRequest, DISABLE_ALLOWED_IMAGES_SETTINGS_REQUEST; 0 dry_run);
+wire::structure!(DisableAllowedImagesSettingsRequest, DISABLE_ALLOWED_IMAGES_SETTINGS_REQUEST; 0 dry_run: None);
 pub(crate) static DISABLE_ALLOWED_IMAGES_SETTINGS_REQUEST: StructShape = StructShape { name: "DisableAllowedImagesSettingsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableAllowedImagesSettingsResult {
     pub allowed_images_settings_state: Option<AllowedImagesSettingsDisabledState>,
 }
-wire::structure!(DisableAllowedImagesSettingsResult, DISABLE_ALLOWED_IMAGES_SETTINGS_RESULT; 0 allowed_images_settings_state);
+wire::structure!(DisableAllowedImagesSettingsResult, DISABLE_ALLOWED_IMAGES_SETTINGS_RESULT; 0 allowed_images_settings_state: None);
 pub(crate) static DISABLE_ALLOWED_IMAGES_SETTINGS_RESULT: StructShape = StructShape { name: "DisableAllowedImagesSettingsResult", members: &[
     Member { name: "AllowedImagesSettingsState", location_name: Some("allowedImagesSettingsState"), target: Target::String(&ALLOWED_IMAGES_SETTINGS_DISABLED_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableAwsNetworkPerformanceMetricSubscriptionRequest {
     pub source: Option<String>,
     pub destination: Option<String>,
@@ -1368,7 +1296,7 @@ pub struct DisableAwsNetworkPerformanceMetricSubscriptionRequest {
     pub statistic: Option<StatisticType>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisableAwsNetworkPerformanceMetricSubscriptionRequest, DISABLE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTION_REQUEST; 0 source, 1 destination, 2 metric, 3 statistic, 4 dry_run);
+wire::structure!(DisableAwsNetworkPerformanceMetricSubscriptionRequest, DISABLE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTION_REQUEST; 0 source: None, 1 destination: None, 2 metric: None, 3 statistic: None, 4 dry_run: None);
 pub(crate) static DISABLE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTION_REQUEST: StructShape = StructShape { name: "DisableAwsNetworkPerformanceMetricSubscriptionRequest", members: &[
     Member { name: "Source", target: Target::STRING, ..Member::BASE },
     Member { name: "Destination", target: Target::STRING, ..Member::BASE },
@@ -1377,71 +1305,64 @@ pub(crate) static DISABLE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTION_REQUEST: S
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableAwsNetworkPerformanceMetricSubscriptionResult {
     pub output: Option<bool>,
 }
-wire::structure!(DisableAwsNetworkPerformanceMetricSubscriptionResult, DISABLE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTION_RESULT; 0 output);
+wire::structure!(DisableAwsNetworkPerformanceMetricSubscriptionResult, DISABLE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTION_RESULT; 0 output: None);
 pub(crate) static DISABLE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTION_RESULT: StructShape = StructShape { name: "DisableAwsNetworkPerformanceMetricSubscriptionResult", members: &[
     Member { name: "Output", location_name: Some("output"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateAddressRequest {
     pub association_id: Option<String>,
     pub public_ip: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisassociateAddressRequest, DISASSOCIATE_ADDRESS_REQUEST; 0 association_id, 1 public_ip, 2 dry_run);
+wire::structure!(DisassociateAddressRequest, DISASSOCIATE_ADDRESS_REQUEST; 0 association_id: None, 1 public_ip: None, 2 dry_run: None);
 pub(crate) static DISASSOCIATE_ADDRESS_REQUEST: StructShape = StructShape { name: "DisassociateAddressRequest", members: &[
     Member { name: "AssociationId", target: Target::STRING, ..Member::BASE },
     Member { name: "PublicIp", target: Target::STRING, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableAddressTransferRequest {
     pub allocation_id: String,
     pub transfer_account_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(EnableAddressTransferRequest, ENABLE_ADDRESS_TRANSFER_REQUEST; 0 allocation_id, 1 transfer_account_id, 2 dry_run);
+wire::structure!(EnableAddressTransferRequest, ENABLE_ADDRESS_TRANSFER_REQUEST; 0 allocation_id: Default::default(), 1 transfer_account_id: Default::default(), 2 dry_run: None);
 pub(crate) static ENABLE_ADDRESS_TRANSFER_REQUEST: StructShape = StructShape { name: "EnableAddressTransferRequest", members: &[
     Member { name: "AllocationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TransferAccountId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableAddressTransferResult {
     pub address_transfer: Option<AddressTransfer>,
 }
-wire::structure!(EnableAddressTransferResult, ENABLE_ADDRESS_TRANSFER_RESULT; 0 address_transfer);
+wire::structure!(EnableAddressTransferResult, ENABLE_ADDRESS_TRANSFER_RESULT; 0 address_transfer: None);
 pub(crate) static ENABLE_ADDRESS_TRANSFER_RESULT: StructShape = StructShape { name: "EnableAddressTransferResult", members: &[
     Member { name: "AddressTransfer", location_name: Some("addressTransfer"), target: Target::Structure(&ADDRESS_TRANSFER), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableAllowedImagesSettingsRequest {
     pub allowed_images_settings_state: AllowedImagesSettingsEnabledState,
     pub dry_run: Option<bool>,
 }
-wire::structure!(EnableAllowedImagesSettingsRequest, ENABLE_ALLOWED_IMAGES_SETTINGS_REQUEST; 0 allowed_images_settings_state, 1 dry_run);
+wire::structure!(EnableAllowedImagesSettingsRequest, ENABLE_ALLOWED_IMAGES_SETTINGS_REQUEST; 0 allowed_images_settings_state: Default::default(), 1 dry_run: None);
 pub(crate) static ENABLE_ALLOWED_IMAGES_SETTINGS_REQUEST: StructShape = StructShape { name: "EnableAllowedImagesSettingsRequest", members: &[
     Member { name: "AllowedImagesSettingsState", target: Target::String(&ALLOWED_IMAGES_SETTINGS_ENABLED_STATE), required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableAllowedImagesSettingsResult {
     pub allowed_images_settings_state: Option<AllowedImagesSettingsEnabledState>,
 }
-wire::structure!(EnableAllowedImagesSettingsResult, ENABLE_ALLOWED_IMAGES_SETTINGS_RESULT; 0 allowed_images_settings_state);
+wire::structure!(EnableAllowedImagesSettingsResult, ENABLE_ALLOWED_IMAGES_SETTINGS_RESULT; 0 allowed_images_settings_state: None);
 pub(crate) static ENABLE_ALLOWED_IMAGES_SETTINGS_RESULT: StructShape = StructShape { name: "EnableAllowedImagesSettingsResult", members: &[
     Member { name: "AllowedImagesSettingsState", location_name: Some("allowedImagesSettingsState"), target: Target::String(&ALLOWED_IMAGES_SETTINGS_ENABLED_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableAwsNetworkPerformanceMetricSubscriptionRequest {
     pub source: Option<String>,
     pub destination: Option<String>,
@@ -1449,7 +1370,7 @@ pub struct EnableAwsNetworkPerformanceMetricSubscriptionRequest {
     pub statistic: Option<StatisticType>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(EnableAwsNetworkPerformanceMetricSubscriptionRequest, ENABLE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTION_REQUEST; 0 source, 1 destination, 2 metric, 3 statistic, 4 dry_run);
+wire::structure!(EnableAwsNetworkPerformanceMetricSubscriptionRequest, ENABLE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTION_REQUEST; 0 source: None, 1 destination: None, 2 metric: None, 3 statistic: None, 4 dry_run: None);
 pub(crate) static ENABLE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTION_REQUEST: StructShape = StructShape { name: "EnableAwsNetworkPerformanceMetricSubscriptionRequest", members: &[
     Member { name: "Source", target: Target::STRING, ..Member::BASE },
     Member { name: "Destination", target: Target::STRING, ..Member::BASE },
@@ -1458,87 +1379,79 @@ pub(crate) static ENABLE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTION_REQUEST: St
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableAwsNetworkPerformanceMetricSubscriptionResult {
     pub output: Option<bool>,
 }
-wire::structure!(EnableAwsNetworkPerformanceMetricSubscriptionResult, ENABLE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTION_RESULT; 0 output);
+wire::structure!(EnableAwsNetworkPerformanceMetricSubscriptionResult, ENABLE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTION_RESULT; 0 output: None);
 pub(crate) static ENABLE_AWS_NETWORK_PERFORMANCE_METRIC_SUBSCRIPTION_RESULT: StructShape = StructShape { name: "EnableAwsNetworkPerformanceMetricSubscriptionResult", members: &[
     Member { name: "Output", location_name: Some("output"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetActiveVpnTunnelStatusRequest {
     pub vpn_connection_id: String,
     pub vpn_tunnel_outside_ip_address: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetActiveVpnTunnelStatusRequest, GET_ACTIVE_VPN_TUNNEL_STATUS_REQUEST; 0 vpn_connection_id, 1 vpn_tunnel_outside_ip_address, 2 dry_run);
+wire::structure!(GetActiveVpnTunnelStatusRequest, GET_ACTIVE_VPN_TUNNEL_STATUS_REQUEST; 0 vpn_connection_id: Default::default(), 1 vpn_tunnel_outside_ip_address: Default::default(), 2 dry_run: None);
 pub(crate) static GET_ACTIVE_VPN_TUNNEL_STATUS_REQUEST: StructShape = StructShape { name: "GetActiveVpnTunnelStatusRequest", members: &[
     Member { name: "VpnConnectionId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpnTunnelOutsideIpAddress", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetActiveVpnTunnelStatusResult {
     pub active_vpn_tunnel_status: Option<ActiveVpnTunnelStatus>,
 }
-wire::structure!(GetActiveVpnTunnelStatusResult, GET_ACTIVE_VPN_TUNNEL_STATUS_RESULT; 0 active_vpn_tunnel_status);
+wire::structure!(GetActiveVpnTunnelStatusResult, GET_ACTIVE_VPN_TUNNEL_STATUS_RESULT; 0 active_vpn_tunnel_status: None);
 pub(crate) static GET_ACTIVE_VPN_TUNNEL_STATUS_RESULT: StructShape = StructShape { name: "GetActiveVpnTunnelStatusResult", members: &[
     Member { name: "ActiveVpnTunnelStatus", location_name: Some("activeVpnTunnelStatus"), target: Target::Structure(&ACTIVE_VPN_TUNNEL_STATUS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetAllowedImagesSettingsRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetAllowedImagesSettingsRequest, GET_ALLOWED_IMAGES_SETTINGS_REQUEST; 0 dry_run);
+wire::structure!(GetAllowedImagesSettingsRequest, GET_ALLOWED_IMAGES_SETTINGS_REQUEST; 0 dry_run: None);
 pub(crate) static GET_ALLOWED_IMAGES_SETTINGS_REQUEST: StructShape = StructShape { name: "GetAllowedImagesSettingsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetAllowedImagesSettingsResult {
     pub state: Option<String>,
     pub image_criteria: Option<Vec<ImageCriterion>>,
     pub managed_by: Option<ManagedBy>,
 }
-wire::structure!(GetAllowedImagesSettingsResult, GET_ALLOWED_IMAGES_SETTINGS_RESULT; 0 state, 1 image_criteria, 2 managed_by);
+wire::structure!(GetAllowedImagesSettingsResult, GET_ALLOWED_IMAGES_SETTINGS_RESULT; 0 state: None, 1 image_criteria: None, 2 managed_by: None);
 pub(crate) static GET_ALLOWED_IMAGES_SETTINGS_RESULT: StructShape = StructShape { name: "GetAllowedImagesSettingsResult", members: &[
     Member { name: "State", location_name: Some("state"), target: Target::STRING, ..Member::BASE },
     Member { name: "ImageCriteria", location_name: Some("imageCriterionSet"), target: Target::List(&IMAGE_CRITERION_LIST), ..Member::BASE },
     Member { name: "ManagedBy", location_name: Some("managedBy"), target: Target::String(&MANAGED_BY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetAssociatedEnclaveCertificateIamRolesRequest {
     pub certificate_arn: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetAssociatedEnclaveCertificateIamRolesRequest, GET_ASSOCIATED_ENCLAVE_CERTIFICATE_IAM_ROLES_REQUEST; 0 certificate_arn, 1 dry_run);
+wire::structure!(GetAssociatedEnclaveCertificateIamRolesRequest, GET_ASSOCIATED_ENCLAVE_CERTIFICATE_IAM_ROLES_REQUEST; 0 certificate_arn: Default::default(), 1 dry_run: None);
 pub(crate) static GET_ASSOCIATED_ENCLAVE_CERTIFICATE_IAM_ROLES_REQUEST: StructShape = StructShape { name: "GetAssociatedEnclaveCertificateIamRolesRequest", members: &[
     Member { name: "CertificateArn", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetAssociatedEnclaveCertificateIamRolesResult {
     pub associated_roles: Option<Vec<AssociatedRole>>,
 }
-wire::structure!(GetAssociatedEnclaveCertificateIamRolesResult, GET_ASSOCIATED_ENCLAVE_CERTIFICATE_IAM_ROLES_RESULT; 0 associated_roles);
+wire::structure!(GetAssociatedEnclaveCertificateIamRolesResult, GET_ASSOCIATED_ENCLAVE_CERTIFICATE_IAM_ROLES_RESULT; 0 associated_roles: None);
 pub(crate) static GET_ASSOCIATED_ENCLAVE_CERTIFICATE_IAM_ROLES_RESULT: StructShape = StructShape { name: "GetAssociatedEnclaveCertificateIamRolesResult", members: &[
     Member { name: "AssociatedRoles", location_name: Some("associatedRoleSet"), target: Target::List(&ASSOCIATED_ROLES_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetAssociatedIpv6PoolCidrsRequest {
     pub pool_id: String,
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetAssociatedIpv6PoolCidrsRequest, GET_ASSOCIATED_IPV6_POOL_CIDRS_REQUEST; 0 pool_id, 1 next_token, 2 max_results, 3 dry_run);
+wire::structure!(GetAssociatedIpv6PoolCidrsRequest, GET_ASSOCIATED_IPV6_POOL_CIDRS_REQUEST; 0 pool_id: Default::default(), 1 next_token: None, 2 max_results: None, 3 dry_run: None);
 pub(crate) static GET_ASSOCIATED_IPV6_POOL_CIDRS_REQUEST: StructShape = StructShape { name: "GetAssociatedIpv6PoolCidrsRequest", members: &[
     Member { name: "PoolId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -1546,18 +1459,16 @@ pub(crate) static GET_ASSOCIATED_IPV6_POOL_CIDRS_REQUEST: StructShape = StructSh
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetAssociatedIpv6PoolCidrsResult {
     pub ipv6_cidr_associations: Option<Vec<Ipv6CidrAssociation>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetAssociatedIpv6PoolCidrsResult, GET_ASSOCIATED_IPV6_POOL_CIDRS_RESULT; 0 ipv6_cidr_associations, 1 next_token);
+wire::structure!(GetAssociatedIpv6PoolCidrsResult, GET_ASSOCIATED_IPV6_POOL_CIDRS_RESULT; 0 ipv6_cidr_associations: None, 1 next_token: None);
 pub(crate) static GET_ASSOCIATED_IPV6_POOL_CIDRS_RESULT: StructShape = StructShape { name: "GetAssociatedIpv6PoolCidrsResult", members: &[
     Member { name: "Ipv6CidrAssociations", location_name: Some("ipv6CidrAssociationSet"), target: Target::List(&IPV6_CIDR_ASSOCIATION_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetAwsNetworkPerformanceDataRequest {
     pub data_queries: Option<Vec<DataQuery>>,
     pub start_time: Option<Timestamp>,
@@ -1566,7 +1477,7 @@ pub struct GetAwsNetworkPerformanceDataRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetAwsNetworkPerformanceDataRequest, GET_AWS_NETWORK_PERFORMANCE_DATA_REQUEST; 0 data_queries, 1 start_time, 2 end_time, 3 max_results, 4 next_token, 5 dry_run);
+wire::structure!(GetAwsNetworkPerformanceDataRequest, GET_AWS_NETWORK_PERFORMANCE_DATA_REQUEST; 0 data_queries: None, 1 start_time: None, 2 end_time: None, 3 max_results: None, 4 next_token: None, 5 dry_run: None);
 pub(crate) static GET_AWS_NETWORK_PERFORMANCE_DATA_REQUEST: StructShape = StructShape { name: "GetAwsNetworkPerformanceDataRequest", members: &[
     Member { name: "DataQueries", location_name: Some("DataQuery"), target: Target::List(&DATA_QUERIES), ..Member::BASE },
     Member { name: "StartTime", target: Target::TIMESTAMP, ..Member::BASE },
@@ -1576,57 +1487,52 @@ pub(crate) static GET_AWS_NETWORK_PERFORMANCE_DATA_REQUEST: StructShape = Struct
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetAwsNetworkPerformanceDataResult {
     pub data_responses: Option<Vec<DataResponse>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetAwsNetworkPerformanceDataResult, GET_AWS_NETWORK_PERFORMANCE_DATA_RESULT; 0 data_responses, 1 next_token);
+wire::structure!(GetAwsNetworkPerformanceDataResult, GET_AWS_NETWORK_PERFORMANCE_DATA_RESULT; 0 data_responses: None, 1 next_token: None);
 pub(crate) static GET_AWS_NETWORK_PERFORMANCE_DATA_RESULT: StructShape = StructShape { name: "GetAwsNetworkPerformanceDataResult", members: &[
     Member { name: "DataResponses", location_name: Some("dataResponseSet"), target: Target::List(&DATA_RESPONSES), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyAddressAttributeRequest {
     pub allocation_id: String,
     pub domain_name: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyAddressAttributeRequest, MODIFY_ADDRESS_ATTRIBUTE_REQUEST; 0 allocation_id, 1 domain_name, 2 dry_run);
+wire::structure!(ModifyAddressAttributeRequest, MODIFY_ADDRESS_ATTRIBUTE_REQUEST; 0 allocation_id: Default::default(), 1 domain_name: None, 2 dry_run: None);
 pub(crate) static MODIFY_ADDRESS_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "ModifyAddressAttributeRequest", members: &[
     Member { name: "AllocationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DomainName", target: Target::STRING, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyAddressAttributeResult {
     pub address: Option<AddressAttribute>,
 }
-wire::structure!(ModifyAddressAttributeResult, MODIFY_ADDRESS_ATTRIBUTE_RESULT; 0 address);
+wire::structure!(ModifyAddressAttributeResult, MODIFY_ADDRESS_ATTRIBUTE_RESULT; 0 address: None);
 pub(crate) static MODIFY_ADDRESS_ATTRIBUTE_RESULT: StructShape = StructShape { name: "ModifyAddressAttributeResult", members: &[
     Member { name: "Address", location_name: Some("address"), target: Target::Structure(&ADDRESS_ATTRIBUTE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyAvailabilityZoneGroupRequest {
     pub group_name: String,
     pub opt_in_status: ModifyAvailabilityZoneOptInStatus,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyAvailabilityZoneGroupRequest, MODIFY_AVAILABILITY_ZONE_GROUP_REQUEST; 0 group_name, 1 opt_in_status, 2 dry_run);
+wire::structure!(ModifyAvailabilityZoneGroupRequest, MODIFY_AVAILABILITY_ZONE_GROUP_REQUEST; 0 group_name: Default::default(), 1 opt_in_status: Default::default(), 2 dry_run: None);
 pub(crate) static MODIFY_AVAILABILITY_ZONE_GROUP_REQUEST: StructShape = StructShape { name: "ModifyAvailabilityZoneGroupRequest", members: &[
     Member { name: "GroupName", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "OptInStatus", target: Target::String(&MODIFY_AVAILABILITY_ZONE_OPT_IN_STATUS), required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyAvailabilityZoneGroupResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(ModifyAvailabilityZoneGroupResult, MODIFY_AVAILABILITY_ZONE_GROUP_RESULT; 0 r#return);
+wire::structure!(ModifyAvailabilityZoneGroupResult, MODIFY_AVAILABILITY_ZONE_GROUP_RESULT; 0 r#return: None);
 pub(crate) static MODIFY_AVAILABILITY_ZONE_GROUP_RESULT: StructShape = StructShape { name: "ModifyAvailabilityZoneGroupResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1637,36 +1543,33 @@ wire::open_enum! { ModifyAvailabilityZoneOptInStatus;
 }
 pub(crate) static MODIFY_AVAILABILITY_ZONE_OPT_IN_STATUS: StringShape = StringShape { name: "ModifyAvailabilityZoneOptInStatus", values: <ModifyAvailabilityZoneOptInStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MoveAddressToVpcRequest {
     pub dry_run: Option<bool>,
     pub public_ip: String,
 }
-wire::structure!(MoveAddressToVpcRequest, MOVE_ADDRESS_TO_VPC_REQUEST; 0 dry_run, 1 public_ip);
+wire::structure!(MoveAddressToVpcRequest, MOVE_ADDRESS_TO_VPC_REQUEST; 0 dry_run: None, 1 public_ip: Default::default());
 pub(crate) static MOVE_ADDRESS_TO_VPC_REQUEST: StructShape = StructShape { name: "MoveAddressToVpcRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "PublicIp", location_name: Some("publicIp"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MoveAddressToVpcResult {
     pub allocation_id: Option<String>,
     pub status: Option<Status>,
 }
-wire::structure!(MoveAddressToVpcResult, MOVE_ADDRESS_TO_VPC_RESULT; 0 allocation_id, 1 status);
+wire::structure!(MoveAddressToVpcResult, MOVE_ADDRESS_TO_VPC_RESULT; 0 allocation_id: None, 1 status: None);
 pub(crate) static MOVE_ADDRESS_TO_VPC_RESULT: StructShape = StructShape { name: "MoveAddressToVpcResult", members: &[
     Member { name: "AllocationId", location_name: Some("allocationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Status", location_name: Some("status"), target: Target::String(&STATUS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReleaseAddressRequest {
     pub allocation_id: Option<String>,
     pub public_ip: Option<String>,
     pub network_border_group: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ReleaseAddressRequest, RELEASE_ADDRESS_REQUEST; 0 allocation_id, 1 public_ip, 2 network_border_group, 3 dry_run);
+wire::structure!(ReleaseAddressRequest, RELEASE_ADDRESS_REQUEST; 0 allocation_id: None, 1 public_ip: None, 2 network_border_group: None, 3 dry_run: None);
 pub(crate) static RELEASE_ADDRESS_REQUEST: StructShape = StructShape { name: "ReleaseAddressRequest", members: &[
     Member { name: "AllocationId", target: Target::STRING, ..Member::BASE },
     Member { name: "PublicIp", target: Target::STRING, ..Member::BASE },
@@ -1674,57 +1577,51 @@ pub(crate) static RELEASE_ADDRESS_REQUEST: StructShape = StructShape { name: "Re
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResetAddressAttributeRequest {
     pub allocation_id: String,
     pub attribute: AddressAttributeName,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ResetAddressAttributeRequest, RESET_ADDRESS_ATTRIBUTE_REQUEST; 0 allocation_id, 1 attribute, 2 dry_run);
+wire::structure!(ResetAddressAttributeRequest, RESET_ADDRESS_ATTRIBUTE_REQUEST; 0 allocation_id: Default::default(), 1 attribute: Default::default(), 2 dry_run: None);
 pub(crate) static RESET_ADDRESS_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "ResetAddressAttributeRequest", members: &[
     Member { name: "AllocationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Attribute", target: Target::String(&ADDRESS_ATTRIBUTE_NAME), required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResetAddressAttributeResult {
     pub address: Option<AddressAttribute>,
 }
-wire::structure!(ResetAddressAttributeResult, RESET_ADDRESS_ATTRIBUTE_RESULT; 0 address);
+wire::structure!(ResetAddressAttributeResult, RESET_ADDRESS_ATTRIBUTE_RESULT; 0 address: None);
 pub(crate) static RESET_ADDRESS_ATTRIBUTE_RESULT: StructShape = StructShape { name: "ResetAddressAttributeResult", members: &[
     Member { name: "Address", location_name: Some("address"), target: Target::Structure(&ADDRESS_ATTRIBUTE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RestoreAddressToClassicRequest {
     pub dry_run: Option<bool>,
     pub public_ip: String,
 }
-wire::structure!(RestoreAddressToClassicRequest, RESTORE_ADDRESS_TO_CLASSIC_REQUEST; 0 dry_run, 1 public_ip);
+wire::structure!(RestoreAddressToClassicRequest, RESTORE_ADDRESS_TO_CLASSIC_REQUEST; 0 dry_run: None, 1 public_ip: Default::default());
 pub(crate) static RESTORE_ADDRESS_TO_CLASSIC_REQUEST: StructShape = StructShape { name: "RestoreAddressToClassicRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "PublicIp", location_name: Some("publicIp"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RestoreAddressToClassicResult {
     pub public_ip: Option<String>,
     pub status: Option<Status>,
 }
-wire::structure!(RestoreAddressToClassicResult, RESTORE_ADDRESS_TO_CLASSIC_RESULT; 0 public_ip, 1 status);
+wire::structure!(RestoreAddressToClassicResult, RESTORE_ADDRESS_TO_CLASSIC_RESULT; 0 public_ip: None, 1 status: None);
 pub(crate) static RESTORE_ADDRESS_TO_CLASSIC_RESULT: StructShape = StructShape { name: "RestoreAddressToClassicResult", members: &[
     Member { name: "PublicIp", location_name: Some("publicIp"), target: Target::STRING, ..Member::BASE },
     Member { name: "Status", location_name: Some("status"), target: Target::String(&STATUS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateAddressResult {
 }
 wire::structure!(DisassociateAddressResult, DISASSOCIATE_ADDRESS_RESULT; );
 pub(crate) static DISASSOCIATE_ADDRESS_RESULT: StructShape = StructShape { name: "DisassociateAddressResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReleaseAddressResult {
 }
 wire::structure!(ReleaseAddressResult, RELEASE_ADDRESS_RESULT; );

@@ -6,14 +6,13 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AdvertiseByoipCidrRequest {
     pub cidr: String,
     pub asn: Option<String>,
     pub dry_run: Option<bool>,
     pub network_border_group: Option<String>,
 }
-wire::structure!(AdvertiseByoipCidrRequest, ADVERTISE_BYOIP_CIDR_REQUEST; 0 cidr, 1 asn, 2 dry_run, 3 network_border_group);
+wire::structure!(AdvertiseByoipCidrRequest, ADVERTISE_BYOIP_CIDR_REQUEST; 0 cidr: Default::default(), 1 asn: None, 2 dry_run: None, 3 network_border_group: None);
 pub(crate) static ADVERTISE_BYOIP_CIDR_REQUEST: StructShape = StructShape { name: "AdvertiseByoipCidrRequest", members: &[
     Member { name: "Cidr", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Asn", target: Target::STRING, ..Member::BASE },
@@ -21,11 +20,10 @@ pub(crate) static ADVERTISE_BYOIP_CIDR_REQUEST: StructShape = StructShape { name
     Member { name: "NetworkBorderGroup", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AdvertiseByoipCidrResult {
     pub byoip_cidr: Option<ByoipCidr>,
 }
-wire::structure!(AdvertiseByoipCidrResult, ADVERTISE_BYOIP_CIDR_RESULT; 0 byoip_cidr);
+wire::structure!(AdvertiseByoipCidrResult, ADVERTISE_BYOIP_CIDR_RESULT; 0 byoip_cidr: None);
 pub(crate) static ADVERTISE_BYOIP_CIDR_RESULT: StructShape = StructShape { name: "AdvertiseByoipCidrResult", members: &[
     Member { name: "ByoipCidr", location_name: Some("byoipCidr"), target: Target::Structure(&BYOIP_CIDR), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -46,42 +44,38 @@ wire::open_enum! { BareMetal;
 }
 pub(crate) static BARE_METAL: StringShape = StringShape { name: "BareMetal", values: <BareMetal as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct BaselineEbsBandwidthMbps {
     pub min: Option<i32>,
     pub max: Option<i32>,
 }
-wire::structure!(BaselineEbsBandwidthMbps, BASELINE_EBS_BANDWIDTH_MBPS; 0 min, 1 max);
+wire::structure!(BaselineEbsBandwidthMbps, BASELINE_EBS_BANDWIDTH_MBPS; 0 min: None, 1 max: None);
 pub(crate) static BASELINE_EBS_BANDWIDTH_MBPS: StructShape = StructShape { name: "BaselineEbsBandwidthMbps", members: &[
     Member { name: "Min", location_name: Some("min"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "Max", location_name: Some("max"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct BaselineEbsBandwidthMbpsRequest {
     pub min: Option<i32>,
     pub max: Option<i32>,
 }
-wire::structure!(BaselineEbsBandwidthMbpsRequest, BASELINE_EBS_BANDWIDTH_MBPS_REQUEST; 0 min, 1 max);
+wire::structure!(BaselineEbsBandwidthMbpsRequest, BASELINE_EBS_BANDWIDTH_MBPS_REQUEST; 0 min: None, 1 max: None);
 pub(crate) static BASELINE_EBS_BANDWIDTH_MBPS_REQUEST: StructShape = StructShape { name: "BaselineEbsBandwidthMbpsRequest", members: &[
     Member { name: "Min", target: Target::INTEGER, ..Member::BASE },
     Member { name: "Max", target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct BaselinePerformanceFactors {
     pub cpu: Option<CpuPerformanceFactor>,
 }
-wire::structure!(BaselinePerformanceFactors, BASELINE_PERFORMANCE_FACTORS; 0 cpu);
+wire::structure!(BaselinePerformanceFactors, BASELINE_PERFORMANCE_FACTORS; 0 cpu: None);
 pub(crate) static BASELINE_PERFORMANCE_FACTORS: StructShape = StructShape { name: "BaselinePerformanceFactors", members: &[
     Member { name: "Cpu", location_name: Some("cpu"), target: Target::Structure(&CPU_PERFORMANCE_FACTOR), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct BaselinePerformanceFactorsRequest {
     pub cpu: Option<CpuPerformanceFactorRequest>,
 }
-wire::structure!(BaselinePerformanceFactorsRequest, BASELINE_PERFORMANCE_FACTORS_REQUEST; 0 cpu);
+wire::structure!(BaselinePerformanceFactorsRequest, BASELINE_PERFORMANCE_FACTORS_REQUEST; 0 cpu: None);
 pub(crate) static BASELINE_PERFORMANCE_FACTORS_REQUEST: StructShape = StructShape { name: "BaselinePerformanceFactorsRequest", members: &[
     Member { name: "Cpu", target: Target::Structure(&CPU_PERFORMANCE_FACTOR_REQUEST), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -105,23 +99,21 @@ pub(crate) static BGP_STATUS: StringShape = StringShape { name: "BgpStatus", val
 
 pub(crate) static BILLING_PRODUCT_LIST: ListShape = ListShape { name: "BillingProductList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct BlobAttributeValue {
     pub value: Option<Blob>,
 }
-wire::structure!(BlobAttributeValue, BLOB_ATTRIBUTE_VALUE; 0 value);
+wire::structure!(BlobAttributeValue, BLOB_ATTRIBUTE_VALUE; 0 value: None);
 pub(crate) static BLOB_ATTRIBUTE_VALUE: StructShape = StructShape { name: "BlobAttributeValue", members: &[
     Member { name: "Value", location_name: Some("value"), target: Target::Blob, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct BlockDeviceMapping {
     pub ebs: Option<EbsBlockDevice>,
     pub no_device: Option<String>,
     pub device_name: Option<String>,
     pub virtual_name: Option<String>,
 }
-wire::structure!(BlockDeviceMapping, BLOCK_DEVICE_MAPPING; 0 ebs, 1 no_device, 2 device_name, 3 virtual_name);
+wire::structure!(BlockDeviceMapping, BLOCK_DEVICE_MAPPING; 0 ebs: None, 1 no_device: None, 2 device_name: None, 3 virtual_name: None);
 pub(crate) static BLOCK_DEVICE_MAPPING: StructShape = StructShape { name: "BlockDeviceMapping", members: &[
     Member { name: "Ebs", location_name: Some("ebs"), target: Target::Structure(&EBS_BLOCK_DEVICE), ..Member::BASE },
     Member { name: "NoDevice", location_name: Some("noDevice"), target: Target::STRING, ..Member::BASE },
@@ -133,14 +125,13 @@ pub(crate) static BLOCK_DEVICE_MAPPING_LIST: ListShape = ListShape { name: "Bloc
 
 pub(crate) static BLOCK_DEVICE_MAPPING_REQUEST_LIST: ListShape = ListShape { name: "BlockDeviceMappingRequestList", item: Target::Structure(&BLOCK_DEVICE_MAPPING), item_name: Some("BlockDeviceMapping"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct BlockDeviceMappingResponse {
     pub device_name: Option<String>,
     pub virtual_name: Option<String>,
     pub ebs: Option<EbsBlockDeviceResponse>,
     pub no_device: Option<String>,
 }
-wire::structure!(BlockDeviceMappingResponse, BLOCK_DEVICE_MAPPING_RESPONSE; 0 device_name, 1 virtual_name, 2 ebs, 3 no_device);
+wire::structure!(BlockDeviceMappingResponse, BLOCK_DEVICE_MAPPING_RESPONSE; 0 device_name: None, 1 virtual_name: None, 2 ebs: None, 3 no_device: None);
 pub(crate) static BLOCK_DEVICE_MAPPING_RESPONSE: StructShape = StructShape { name: "BlockDeviceMappingResponse", members: &[
     Member { name: "DeviceName", location_name: Some("deviceName"), target: Target::STRING, ..Member::BASE },
     Member { name: "VirtualName", location_name: Some("virtualName"), target: Target::STRING, ..Member::BASE },
@@ -157,11 +148,10 @@ wire::open_enum! { BlockPublicAccessMode;
 }
 pub(crate) static BLOCK_PUBLIC_ACCESS_MODE: StringShape = StringShape { name: "BlockPublicAccessMode", values: <BlockPublicAccessMode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct BlockPublicAccessStates {
     pub internet_gateway_block_mode: Option<BlockPublicAccessMode>,
 }
-wire::structure!(BlockPublicAccessStates, BLOCK_PUBLIC_ACCESS_STATES; 0 internet_gateway_block_mode);
+wire::structure!(BlockPublicAccessStates, BLOCK_PUBLIC_ACCESS_STATES; 0 internet_gateway_block_mode: None);
 pub(crate) static BLOCK_PUBLIC_ACCESS_STATES: StructShape = StructShape { name: "BlockPublicAccessStates", members: &[
     Member { name: "InternetGatewayBlockMode", location_name: Some("internetGatewayBlockMode"), target: Target::String(&BLOCK_PUBLIC_ACCESS_MODE), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -188,14 +178,13 @@ wire::open_enum! { BurstablePerformance;
 }
 pub(crate) static BURSTABLE_PERFORMANCE: StringShape = StringShape { name: "BurstablePerformance", values: <BurstablePerformance as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Byoasn {
     pub asn: Option<String>,
     pub ipam_id: Option<String>,
     pub status_message: Option<String>,
     pub state: Option<AsnState>,
 }
-wire::structure!(Byoasn, BYOASN; 0 asn, 1 ipam_id, 2 status_message, 3 state);
+wire::structure!(Byoasn, BYOASN; 0 asn: None, 1 ipam_id: None, 2 status_message: None, 3 state: None);
 pub(crate) static BYOASN: StructShape = StructShape { name: "Byoasn", members: &[
     Member { name: "Asn", location_name: Some("asn"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamId", location_name: Some("ipamId"), target: Target::STRING, ..Member::BASE },
@@ -205,7 +194,6 @@ pub(crate) static BYOASN: StructShape = StructShape { name: "Byoasn", members: &
 
 pub(crate) static BYOASN_SET: ListShape = ListShape { name: "ByoasnSet", item: Target::Structure(&BYOASN), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ByoipCidr {
     pub cidr: Option<String>,
     pub description: Option<String>,
@@ -215,7 +203,7 @@ pub struct ByoipCidr {
     pub network_border_group: Option<String>,
     pub advertisement_type: Option<String>,
 }
-wire::structure!(ByoipCidr, BYOIP_CIDR; 0 cidr, 1 description, 2 asn_associations, 3 status_message, 4 state, 5 network_border_group, 6 advertisement_type);
+wire::structure!(ByoipCidr, BYOIP_CIDR; 0 cidr: None, 1 description: None, 2 asn_associations: None, 3 status_message: None, 4 state: None, 5 network_border_group: None, 6 advertisement_type: None);
 pub(crate) static BYOIP_CIDR: StructShape = StructShape { name: "ByoipCidr", members: &[
     Member { name: "Cidr", location_name: Some("cidr"), target: Target::STRING, ..Member::BASE },
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
@@ -250,102 +238,93 @@ wire::open_enum! { CancelBatchErrorCode;
 }
 pub(crate) static CANCEL_BATCH_ERROR_CODE: StringShape = StringShape { name: "CancelBatchErrorCode", values: <CancelBatchErrorCode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelBundleTaskRequest {
     pub bundle_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CancelBundleTaskRequest, CANCEL_BUNDLE_TASK_REQUEST; 0 bundle_id, 1 dry_run);
+wire::structure!(CancelBundleTaskRequest, CANCEL_BUNDLE_TASK_REQUEST; 0 bundle_id: Default::default(), 1 dry_run: None);
 pub(crate) static CANCEL_BUNDLE_TASK_REQUEST: StructShape = StructShape { name: "CancelBundleTaskRequest", members: &[
     Member { name: "BundleId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelBundleTaskResult {
     pub bundle_task: Option<BundleTask>,
 }
-wire::structure!(CancelBundleTaskResult, CANCEL_BUNDLE_TASK_RESULT; 0 bundle_task);
+wire::structure!(CancelBundleTaskResult, CANCEL_BUNDLE_TASK_RESULT; 0 bundle_task: None);
 pub(crate) static CANCEL_BUNDLE_TASK_RESULT: StructShape = StructShape { name: "CancelBundleTaskResult", members: &[
     Member { name: "BundleTask", location_name: Some("bundleInstanceTask"), target: Target::Structure(&BUNDLE_TASK), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeprovisionByoipCidrRequest {
     pub cidr: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeprovisionByoipCidrRequest, DEPROVISION_BYOIP_CIDR_REQUEST; 0 cidr, 1 dry_run);
+wire::structure!(DeprovisionByoipCidrRequest, DEPROVISION_BYOIP_CIDR_REQUEST; 0 cidr: Default::default(), 1 dry_run: None);
 pub(crate) static DEPROVISION_BYOIP_CIDR_REQUEST: StructShape = StructShape { name: "DeprovisionByoipCidrRequest", members: &[
     Member { name: "Cidr", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeprovisionByoipCidrResult {
     pub byoip_cidr: Option<ByoipCidr>,
 }
-wire::structure!(DeprovisionByoipCidrResult, DEPROVISION_BYOIP_CIDR_RESULT; 0 byoip_cidr);
+wire::structure!(DeprovisionByoipCidrResult, DEPROVISION_BYOIP_CIDR_RESULT; 0 byoip_cidr: None);
 pub(crate) static DEPROVISION_BYOIP_CIDR_RESULT: StructShape = StructShape { name: "DeprovisionByoipCidrResult", members: &[
     Member { name: "ByoipCidr", location_name: Some("byoipCidr"), target: Target::Structure(&BYOIP_CIDR), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeBundleTasksRequest {
     pub bundle_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeBundleTasksRequest, DESCRIBE_BUNDLE_TASKS_REQUEST; 0 bundle_ids, 1 dry_run, 2 filters);
+wire::structure!(DescribeBundleTasksRequest, DESCRIBE_BUNDLE_TASKS_REQUEST; 0 bundle_ids: None, 1 dry_run: None, 2 filters: None);
 pub(crate) static DESCRIBE_BUNDLE_TASKS_REQUEST: StructShape = StructShape { name: "DescribeBundleTasksRequest", members: &[
     Member { name: "BundleIds", location_name: Some("BundleId"), target: Target::List(&BUNDLE_ID_STRING_LIST), ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeBundleTasksResult {
     pub bundle_tasks: Option<Vec<BundleTask>>,
 }
-wire::structure!(DescribeBundleTasksResult, DESCRIBE_BUNDLE_TASKS_RESULT; 0 bundle_tasks);
+wire::structure!(DescribeBundleTasksResult, DESCRIBE_BUNDLE_TASKS_RESULT; 0 bundle_tasks: None);
 pub(crate) static DESCRIBE_BUNDLE_TASKS_RESULT: StructShape = StructShape { name: "DescribeBundleTasksResult", members: &[
     Member { name: "BundleTasks", location_name: Some("bundleInstanceTasksSet"), target: Target::List(&BUNDLE_TASK_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static DESCRIBE_BYOIP_CIDRS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeByoipCidrsMaxResults", min: Some(1.0), max: Some(100.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeByoipCidrsRequest {
     pub dry_run: Option<bool>,
     pub max_results: i32,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeByoipCidrsRequest, DESCRIBE_BYOIP_CIDRS_REQUEST; 0 dry_run, 1 max_results, 2 next_token);
+wire::structure!(DescribeByoipCidrsRequest, DESCRIBE_BYOIP_CIDRS_REQUEST; 0 dry_run: None, 1 max_results: Default::default(), 2 next_token: None);
 pub(crate) static DESCRIBE_BYOIP_CIDRS_REQUEST: StructShape = StructShape { name: "DescribeByoipCidrsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_BYOIP_CIDRS_MAX_RESULTS), required: true, ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeByoipCidrsResult {
     pub byoip_cidrs: Option<Vec<ByoipCidr>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeByoipCidrsResult, DESCRIBE_BYOIP_CIDRS_RESULT; 0 byoip_cidrs, 1 next_token);
+wire::structure!(DescribeByoipCidrsResult, DESCRIBE_BYOIP_CIDRS_RESULT; 0 byoip_cidrs: None, 1 next_token: None);
 pub(crate) static DESCRIBE_BYOIP_CIDRS_RESULT: StructShape = StructShape { name: "DescribeByoipCidrsResult", members: &[
     Member { name: "ByoipCidrs", location_name: Some("byoipCidrSet"), target: Target::List(&BYOIP_CIDR_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MoveByoipCidrToIpamRequest {
     pub dry_run: Option<bool>,
     pub cidr: String,
     pub ipam_pool_id: String,
     pub ipam_pool_owner: String,
 }
-wire::structure!(MoveByoipCidrToIpamRequest, MOVE_BYOIP_CIDR_TO_IPAM_REQUEST; 0 dry_run, 1 cidr, 2 ipam_pool_id, 3 ipam_pool_owner);
+wire::structure!(MoveByoipCidrToIpamRequest, MOVE_BYOIP_CIDR_TO_IPAM_REQUEST; 0 dry_run: None, 1 cidr: Default::default(), 2 ipam_pool_id: Default::default(), 3 ipam_pool_owner: Default::default());
 pub(crate) static MOVE_BYOIP_CIDR_TO_IPAM_REQUEST: StructShape = StructShape { name: "MoveByoipCidrToIpamRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Cidr", target: Target::STRING, required: true, ..Member::BASE },
@@ -353,16 +332,14 @@ pub(crate) static MOVE_BYOIP_CIDR_TO_IPAM_REQUEST: StructShape = StructShape { n
     Member { name: "IpamPoolOwner", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MoveByoipCidrToIpamResult {
     pub byoip_cidr: Option<ByoipCidr>,
 }
-wire::structure!(MoveByoipCidrToIpamResult, MOVE_BYOIP_CIDR_TO_IPAM_RESULT; 0 byoip_cidr);
+wire::structure!(MoveByoipCidrToIpamResult, MOVE_BYOIP_CIDR_TO_IPAM_RESULT; 0 byoip_cidr: None);
 pub(crate) static MOVE_BYOIP_CIDR_TO_IPAM_RESULT: StructShape = StructShape { name: "MoveByoipCidrToIpamResult", members: &[
     Member { name: "ByoipCidr", location_name: Some("byoipCidr"), target: Target::Structure(&BYOIP_CIDR), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ProvisionByoipCidrRequest {
     pub cidr: String,
     pub cidr_authorization_context: Option<CidrAuthorizationContext>,
@@ -373,7 +350,7 @@ pub struct ProvisionByoipCidrRequest {
     pub multi_region: Option<bool>,
     pub network_border_group: Option<String>,
 }
-wire::structure!(ProvisionByoipCidrRequest, PROVISION_BYOIP_CIDR_REQUEST; 0 cidr, 1 cidr_authorization_context, 2 publicly_advertisable, 3 description, 4 dry_run, 5 pool_tag_specifications, 6 multi_region, 7 network_border_group);
+wire::structure!(ProvisionByoipCidrRequest, PROVISION_BYOIP_CIDR_REQUEST; 0 cidr: Default::default(), 1 cidr_authorization_context: None, 2 publicly_advertisable: None, 3 description: None, 4 dry_run: None, 5 pool_tag_specifications: None, 6 multi_region: None, 7 network_border_group: None);
 pub(crate) static PROVISION_BYOIP_CIDR_REQUEST: StructShape = StructShape { name: "ProvisionByoipCidrRequest", members: &[
     Member { name: "Cidr", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "CidrAuthorizationContext", target: Target::Structure(&CIDR_AUTHORIZATION_CONTEXT), ..Member::BASE },
@@ -385,11 +362,10 @@ pub(crate) static PROVISION_BYOIP_CIDR_REQUEST: StructShape = StructShape { name
     Member { name: "NetworkBorderGroup", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ProvisionByoipCidrResult {
     pub byoip_cidr: Option<ByoipCidr>,
 }
-wire::structure!(ProvisionByoipCidrResult, PROVISION_BYOIP_CIDR_RESULT; 0 byoip_cidr);
+wire::structure!(ProvisionByoipCidrResult, PROVISION_BYOIP_CIDR_RESULT; 0 byoip_cidr: None);
 pub(crate) static PROVISION_BYOIP_CIDR_RESULT: StructShape = StructShape { name: "ProvisionByoipCidrResult", members: &[
     Member { name: "ByoipCidr", location_name: Some("byoipCidr"), target: Target::Structure(&BYOIP_CIDR), ..Member::BASE },
 ], ..StructShape::BASE };

@@ -6,49 +6,44 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceptCapacityReservationBillingOwnershipRequest {
     pub dry_run: Option<bool>,
     pub capacity_reservation_id: String,
 }
-wire::structure!(AcceptCapacityReservationBillingOwnershipRequest, ACCEPT_CAPACITY_RESERVATION_BILLING_OWNERSHIP_REQUEST; 0 dry_run, 1 capacity_reservation_id);
+wire::structure!(AcceptCapacityReservationBillingOwnershipRequest, ACCEPT_CAPACITY_RESERVATION_BILLING_OWNERSHIP_REQUEST; 0 dry_run: None, 1 capacity_reservation_id: Default::default());
 pub(crate) static ACCEPT_CAPACITY_RESERVATION_BILLING_OWNERSHIP_REQUEST: StructShape = StructShape { name: "AcceptCapacityReservationBillingOwnershipRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "CapacityReservationId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceptCapacityReservationBillingOwnershipResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(AcceptCapacityReservationBillingOwnershipResult, ACCEPT_CAPACITY_RESERVATION_BILLING_OWNERSHIP_RESULT; 0 r#return);
+wire::structure!(AcceptCapacityReservationBillingOwnershipResult, ACCEPT_CAPACITY_RESERVATION_BILLING_OWNERSHIP_RESULT; 0 r#return: None);
 pub(crate) static ACCEPT_CAPACITY_RESERVATION_BILLING_OWNERSHIP_RESULT: StructShape = StructShape { name: "AcceptCapacityReservationBillingOwnershipResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateCapacityReservationBillingOwnerRequest {
     pub dry_run: Option<bool>,
     pub capacity_reservation_id: String,
     pub unused_reservation_billing_owner_id: String,
 }
-wire::structure!(AssociateCapacityReservationBillingOwnerRequest, ASSOCIATE_CAPACITY_RESERVATION_BILLING_OWNER_REQUEST; 0 dry_run, 1 capacity_reservation_id, 2 unused_reservation_billing_owner_id);
+wire::structure!(AssociateCapacityReservationBillingOwnerRequest, ASSOCIATE_CAPACITY_RESERVATION_BILLING_OWNER_REQUEST; 0 dry_run: None, 1 capacity_reservation_id: Default::default(), 2 unused_reservation_billing_owner_id: Default::default());
 pub(crate) static ASSOCIATE_CAPACITY_RESERVATION_BILLING_OWNER_REQUEST: StructShape = StructShape { name: "AssociateCapacityReservationBillingOwnerRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "CapacityReservationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "UnusedReservationBillingOwnerId", target: Target::String(&ACCOUNT_ID), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateCapacityReservationBillingOwnerResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(AssociateCapacityReservationBillingOwnerResult, ASSOCIATE_CAPACITY_RESERVATION_BILLING_OWNER_RESULT; 0 r#return);
+wire::structure!(AssociateCapacityReservationBillingOwnerResult, ASSOCIATE_CAPACITY_RESERVATION_BILLING_OWNER_RESULT; 0 r#return: None);
 pub(crate) static ASSOCIATE_CAPACITY_RESERVATION_BILLING_OWNER_RESULT: StructShape = StructShape { name: "AssociateCapacityReservationBillingOwnerResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateClientVpnTargetNetworkRequest {
     pub client_vpn_endpoint_id: String,
     pub subnet_id: Option<String>,
@@ -57,7 +52,7 @@ pub struct AssociateClientVpnTargetNetworkRequest {
     pub availability_zone: Option<String>,
     pub availability_zone_id: Option<String>,
 }
-wire::structure!(AssociateClientVpnTargetNetworkRequest, ASSOCIATE_CLIENT_VPN_TARGET_NETWORK_REQUEST; 0 client_vpn_endpoint_id, 1 subnet_id, 2 client_token, 3 dry_run, 4 availability_zone, 5 availability_zone_id);
+wire::structure!(AssociateClientVpnTargetNetworkRequest, ASSOCIATE_CLIENT_VPN_TARGET_NETWORK_REQUEST; 0 client_vpn_endpoint_id: Default::default(), 1 subnet_id: None, 2 client_token: None, 3 dry_run: None, 4 availability_zone: None, 5 availability_zone_id: None);
 pub(crate) static ASSOCIATE_CLIENT_VPN_TARGET_NETWORK_REQUEST: StructShape = StructShape { name: "AssociateClientVpnTargetNetworkRequest", members: &[
     Member { name: "ClientVpnEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "SubnetId", target: Target::STRING, ..Member::BASE },
@@ -67,25 +62,23 @@ pub(crate) static ASSOCIATE_CLIENT_VPN_TARGET_NETWORK_REQUEST: StructShape = Str
     Member { name: "AvailabilityZoneId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateClientVpnTargetNetworkResult {
     pub association_id: Option<String>,
     pub status: Option<AssociationStatus>,
 }
-wire::structure!(AssociateClientVpnTargetNetworkResult, ASSOCIATE_CLIENT_VPN_TARGET_NETWORK_RESULT; 0 association_id, 1 status);
+wire::structure!(AssociateClientVpnTargetNetworkResult, ASSOCIATE_CLIENT_VPN_TARGET_NETWORK_RESULT; 0 association_id: None, 1 status: None);
 pub(crate) static ASSOCIATE_CLIENT_VPN_TARGET_NETWORK_RESULT: StructShape = StructShape { name: "AssociateClientVpnTargetNetworkResult", members: &[
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Status", location_name: Some("status"), target: Target::Structure(&ASSOCIATION_STATUS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AttachClassicLinkVpcRequest {
     pub dry_run: Option<bool>,
     pub instance_id: String,
     pub vpc_id: String,
     pub groups: Vec<String>,
 }
-wire::structure!(AttachClassicLinkVpcRequest, ATTACH_CLASSIC_LINK_VPC_REQUEST; 0 dry_run, 1 instance_id, 2 vpc_id, 3 groups);
+wire::structure!(AttachClassicLinkVpcRequest, ATTACH_CLASSIC_LINK_VPC_REQUEST; 0 dry_run: None, 1 instance_id: Default::default(), 2 vpc_id: Default::default(), 3 groups: Default::default());
 pub(crate) static ATTACH_CLASSIC_LINK_VPC_REQUEST: StructShape = StructShape { name: "AttachClassicLinkVpcRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, required: true, ..Member::BASE },
@@ -93,16 +86,14 @@ pub(crate) static ATTACH_CLASSIC_LINK_VPC_REQUEST: StructShape = StructShape { n
     Member { name: "Groups", location_name: Some("SecurityGroupId"), target: Target::List(&GROUP_ID_STRING_LIST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AttachClassicLinkVpcResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(AttachClassicLinkVpcResult, ATTACH_CLASSIC_LINK_VPC_RESULT; 0 r#return);
+wire::structure!(AttachClassicLinkVpcResult, ATTACH_CLASSIC_LINK_VPC_RESULT; 0 r#return: None);
 pub(crate) static ATTACH_CLASSIC_LINK_VPC_RESULT: StructShape = StructShape { name: "AttachClassicLinkVpcResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AuthorizeClientVpnIngressRequest {
     pub client_vpn_endpoint_id: String,
     pub target_network_cidr: String,
@@ -112,7 +103,7 @@ pub struct AuthorizeClientVpnIngressRequest {
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AuthorizeClientVpnIngressRequest, AUTHORIZE_CLIENT_VPN_INGRESS_REQUEST; 0 client_vpn_endpoint_id, 1 target_network_cidr, 2 access_group_id, 3 authorize_all_groups, 4 description, 5 client_token, 6 dry_run);
+wire::structure!(AuthorizeClientVpnIngressRequest, AUTHORIZE_CLIENT_VPN_INGRESS_REQUEST; 0 client_vpn_endpoint_id: Default::default(), 1 target_network_cidr: Default::default(), 2 access_group_id: None, 3 authorize_all_groups: None, 4 description: None, 5 client_token: None, 6 dry_run: None);
 pub(crate) static AUTHORIZE_CLIENT_VPN_INGRESS_REQUEST: StructShape = StructShape { name: "AuthorizeClientVpnIngressRequest", members: &[
     Member { name: "ClientVpnEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TargetNetworkCidr", target: Target::STRING, required: true, ..Member::BASE },
@@ -123,11 +114,10 @@ pub(crate) static AUTHORIZE_CLIENT_VPN_INGRESS_REQUEST: StructShape = StructShap
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AuthorizeClientVpnIngressResult {
     pub status: Option<ClientVpnAuthorizationRuleStatus>,
 }
-wire::structure!(AuthorizeClientVpnIngressResult, AUTHORIZE_CLIENT_VPN_INGRESS_RESULT; 0 status);
+wire::structure!(AuthorizeClientVpnIngressResult, AUTHORIZE_CLIENT_VPN_INGRESS_RESULT; 0 status: None);
 pub(crate) static AUTHORIZE_CLIENT_VPN_INGRESS_RESULT: StructShape = StructShape { name: "AuthorizeClientVpnIngressResult", members: &[
     Member { name: "Status", location_name: Some("status"), target: Target::Structure(&CLIENT_VPN_AUTHORIZATION_RULE_STATUS), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -138,78 +128,71 @@ wire::open_enum! { CallerRole;
 }
 pub(crate) static CALLER_ROLE: StringShape = StringShape { name: "CallerRole", values: <CallerRole as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelCapacityReservationFleetError {
     pub code: Option<String>,
     pub message: Option<String>,
 }
-wire::structure!(CancelCapacityReservationFleetError, CANCEL_CAPACITY_RESERVATION_FLEET_ERROR; 0 code, 1 message);
+wire::structure!(CancelCapacityReservationFleetError, CANCEL_CAPACITY_RESERVATION_FLEET_ERROR; 0 code: None, 1 message: None);
 pub(crate) static CANCEL_CAPACITY_RESERVATION_FLEET_ERROR: StructShape = StructShape { name: "CancelCapacityReservationFleetError", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::STRING, ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelCapacityReservationFleetsRequest {
     pub dry_run: Option<bool>,
     pub capacity_reservation_fleet_ids: Vec<String>,
 }
-wire::structure!(CancelCapacityReservationFleetsRequest, CANCEL_CAPACITY_RESERVATION_FLEETS_REQUEST; 0 dry_run, 1 capacity_reservation_fleet_ids);
+wire::structure!(CancelCapacityReservationFleetsRequest, CANCEL_CAPACITY_RESERVATION_FLEETS_REQUEST; 0 dry_run: None, 1 capacity_reservation_fleet_ids: Default::default());
 pub(crate) static CANCEL_CAPACITY_RESERVATION_FLEETS_REQUEST: StructShape = StructShape { name: "CancelCapacityReservationFleetsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "CapacityReservationFleetIds", location_name: Some("CapacityReservationFleetId"), target: Target::List(&CAPACITY_RESERVATION_FLEET_ID_SET), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelCapacityReservationFleetsResult {
     pub successful_fleet_cancellations: Option<Vec<CapacityReservationFleetCancellationState>>,
     pub failed_fleet_cancellations: Option<Vec<FailedCapacityReservationFleetCancellationResult>>,
 }
-wire::structure!(CancelCapacityReservationFleetsResult, CANCEL_CAPACITY_RESERVATION_FLEETS_RESULT; 0 successful_fleet_cancellations, 1 failed_fleet_cancellations);
+wire::structure!(CancelCapacityReservationFleetsResult, CANCEL_CAPACITY_RESERVATION_FLEETS_RESULT; 0 successful_fleet_cancellations: None, 1 failed_fleet_cancellations: None);
 pub(crate) static CANCEL_CAPACITY_RESERVATION_FLEETS_RESULT: StructShape = StructShape { name: "CancelCapacityReservationFleetsResult", members: &[
     Member { name: "SuccessfulFleetCancellations", location_name: Some("successfulFleetCancellationSet"), target: Target::List(&CAPACITY_RESERVATION_FLEET_CANCELLATION_STATE_SET), ..Member::BASE },
     Member { name: "FailedFleetCancellations", location_name: Some("failedFleetCancellationSet"), target: Target::List(&FAILED_CAPACITY_RESERVATION_FLEET_CANCELLATION_RESULT_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelCapacityReservationRequest {
     pub capacity_reservation_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CancelCapacityReservationRequest, CANCEL_CAPACITY_RESERVATION_REQUEST; 0 capacity_reservation_id, 1 dry_run);
+wire::structure!(CancelCapacityReservationRequest, CANCEL_CAPACITY_RESERVATION_REQUEST; 0 capacity_reservation_id: Default::default(), 1 dry_run: None);
 pub(crate) static CANCEL_CAPACITY_RESERVATION_REQUEST: StructShape = StructShape { name: "CancelCapacityReservationRequest", members: &[
     Member { name: "CapacityReservationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelCapacityReservationResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(CancelCapacityReservationResult, CANCEL_CAPACITY_RESERVATION_RESULT; 0 r#return);
+wire::structure!(CancelCapacityReservationResult, CANCEL_CAPACITY_RESERVATION_RESULT; 0 r#return: None);
 pub(crate) static CANCEL_CAPACITY_RESERVATION_RESULT: StructShape = StructShape { name: "CancelCapacityReservationResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelConversionRequest {
     pub dry_run: Option<bool>,
     pub conversion_task_id: String,
     pub reason_message: Option<String>,
 }
-wire::structure!(CancelConversionRequest, CANCEL_CONVERSION_REQUEST; 0 dry_run, 1 conversion_task_id, 2 reason_message);
+wire::structure!(CancelConversionRequest, CANCEL_CONVERSION_REQUEST; 0 dry_run: None, 1 conversion_task_id: Default::default(), 2 reason_message: None);
 pub(crate) static CANCEL_CONVERSION_REQUEST: StructShape = StructShape { name: "CancelConversionRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "ConversionTaskId", location_name: Some("conversionTaskId"), target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "ReasonMessage", location_name: Some("reasonMessage"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelledSpotInstanceRequest {
     pub spot_instance_request_id: Option<String>,
     pub state: Option<CancelSpotInstanceRequestState>,
 }
-wire::structure!(CancelledSpotInstanceRequest, CANCELLED_SPOT_INSTANCE_REQUEST; 0 spot_instance_request_id, 1 state);
+wire::structure!(CancelledSpotInstanceRequest, CANCELLED_SPOT_INSTANCE_REQUEST; 0 spot_instance_request_id: None, 1 state: None);
 pub(crate) static CANCELLED_SPOT_INSTANCE_REQUEST: StructShape = StructShape { name: "CancelledSpotInstanceRequest", members: &[
     Member { name: "SpotInstanceRequestId", location_name: Some("spotInstanceRequestId"), target: Target::STRING, ..Member::BASE },
     Member { name: "State", location_name: Some("state"), target: Target::String(&CANCEL_SPOT_INSTANCE_REQUEST_STATE), ..Member::BASE },
@@ -217,25 +200,23 @@ pub(crate) static CANCELLED_SPOT_INSTANCE_REQUEST: StructShape = StructShape { n
 
 pub(crate) static CANCELLED_SPOT_INSTANCE_REQUEST_LIST: ListShape = ListShape { name: "CancelledSpotInstanceRequestList", item: Target::Structure(&CANCELLED_SPOT_INSTANCE_REQUEST), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityAllocation {
     pub allocation_type: Option<AllocationType>,
     pub count: Option<i32>,
     pub allocation_metadata: Option<Vec<CapacityAllocationMetadataEntry>>,
 }
-wire::structure!(CapacityAllocation, CAPACITY_ALLOCATION; 0 allocation_type, 1 count, 2 allocation_metadata);
+wire::structure!(CapacityAllocation, CAPACITY_ALLOCATION; 0 allocation_type: None, 1 count: None, 2 allocation_metadata: None);
 pub(crate) static CAPACITY_ALLOCATION: StructShape = StructShape { name: "CapacityAllocation", members: &[
     Member { name: "AllocationType", location_name: Some("allocationType"), target: Target::String(&ALLOCATION_TYPE), ..Member::BASE },
     Member { name: "Count", location_name: Some("count"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "AllocationMetadata", location_name: Some("allocationMetadataList"), target: Target::List(&CAPACITY_ALLOCATION_METADATA_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityAllocationMetadataEntry {
     pub key: Option<String>,
     pub value: Option<String>,
 }
-wire::structure!(CapacityAllocationMetadataEntry, CAPACITY_ALLOCATION_METADATA_ENTRY; 0 key, 1 value);
+wire::structure!(CapacityAllocationMetadataEntry, CAPACITY_ALLOCATION_METADATA_ENTRY; 0 key: None, 1 value: None);
 pub(crate) static CAPACITY_ALLOCATION_METADATA_ENTRY: StructShape = StructShape { name: "CapacityAllocationMetadataEntry", members: &[
     Member { name: "Key", location_name: Some("key"), target: Target::STRING, ..Member::BASE },
     Member { name: "Value", location_name: Some("value"), target: Target::STRING, ..Member::BASE },
@@ -245,7 +226,6 @@ pub(crate) static CAPACITY_ALLOCATION_METADATA_LIST: ListShape = ListShape { nam
 
 pub(crate) static CAPACITY_ALLOCATIONS: ListShape = ListShape { name: "CapacityAllocations", item: Target::Structure(&CAPACITY_ALLOCATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityBlock {
     pub capacity_block_id: Option<String>,
     pub ultraserver_type: Option<String>,
@@ -258,7 +238,7 @@ pub struct CapacityBlock {
     pub state: Option<CapacityBlockResourceState>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(CapacityBlock, CAPACITY_BLOCK; 0 capacity_block_id, 1 ultraserver_type, 2 availability_zone, 3 availability_zone_id, 4 capacity_reservation_ids, 5 start_date, 6 end_date, 7 create_date, 8 state, 9 tags);
+wire::structure!(CapacityBlock, CAPACITY_BLOCK; 0 capacity_block_id: None, 1 ultraserver_type: None, 2 availability_zone: None, 3 availability_zone_id: None, 4 capacity_reservation_ids: None, 5 start_date: None, 6 end_date: None, 7 create_date: None, 8 state: None, 9 tags: None);
 pub(crate) static CAPACITY_BLOCK: StructShape = StructShape { name: "CapacityBlock", members: &[
     Member { name: "CapacityBlockId", location_name: Some("capacityBlockId"), target: Target::STRING, ..Member::BASE },
     Member { name: "UltraserverType", location_name: Some("ultraserverType"), target: Target::STRING, ..Member::BASE },
@@ -272,7 +252,6 @@ pub(crate) static CAPACITY_BLOCK: StructShape = StructShape { name: "CapacityBlo
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityBlockExtension {
     pub capacity_reservation_id: Option<String>,
     pub instance_type: Option<String>,
@@ -289,7 +268,7 @@ pub struct CapacityBlockExtension {
     pub currency_code: Option<String>,
     pub zone_type: Option<String>,
 }
-wire::structure!(CapacityBlockExtension, CAPACITY_BLOCK_EXTENSION; 0 capacity_reservation_id, 1 instance_type, 2 instance_count, 3 availability_zone, 4 availability_zone_id, 5 capacity_block_extension_offering_id, 6 capacity_block_extension_duration_hours, 7 capacity_block_extension_status, 8 capacity_block_extension_purchase_date, 9 capacity_block_extension_start_date, 10 capacity_block_extension_end_date, 11 upfront_fee, 12 currency_code, 13 zone_type);
+wire::structure!(CapacityBlockExtension, CAPACITY_BLOCK_EXTENSION; 0 capacity_reservation_id: None, 1 instance_type: None, 2 instance_count: None, 3 availability_zone: None, 4 availability_zone_id: None, 5 capacity_block_extension_offering_id: None, 6 capacity_block_extension_duration_hours: None, 7 capacity_block_extension_status: None, 8 capacity_block_extension_purchase_date: None, 9 capacity_block_extension_start_date: None, 10 capacity_block_extension_end_date: None, 11 upfront_fee: None, 12 currency_code: None, 13 zone_type: None);
 pub(crate) static CAPACITY_BLOCK_EXTENSION: StructShape = StructShape { name: "CapacityBlockExtension", members: &[
     Member { name: "CapacityReservationId", location_name: Some("capacityReservationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceType", location_name: Some("instanceType"), target: Target::STRING, ..Member::BASE },
@@ -307,7 +286,6 @@ pub(crate) static CAPACITY_BLOCK_EXTENSION: StructShape = StructShape { name: "C
     Member { name: "ZoneType", location_name: Some("zoneType"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityBlockExtensionOffering {
     pub capacity_block_extension_offering_id: Option<String>,
     pub instance_type: Option<String>,
@@ -323,7 +301,7 @@ pub struct CapacityBlockExtensionOffering {
     pub tenancy: Option<CapacityReservationTenancy>,
     pub zone_type: Option<String>,
 }
-wire::structure!(CapacityBlockExtensionOffering, CAPACITY_BLOCK_EXTENSION_OFFERING; 0 capacity_block_extension_offering_id, 1 instance_type, 2 instance_count, 3 availability_zone, 4 availability_zone_id, 5 start_date, 6 capacity_block_extension_start_date, 7 capacity_block_extension_end_date, 8 capacity_block_extension_duration_hours, 9 upfront_fee, 10 currency_code, 11 tenancy, 12 zone_type);
+wire::structure!(CapacityBlockExtensionOffering, CAPACITY_BLOCK_EXTENSION_OFFERING; 0 capacity_block_extension_offering_id: None, 1 instance_type: None, 2 instance_count: None, 3 availability_zone: None, 4 availability_zone_id: None, 5 start_date: None, 6 capacity_block_extension_start_date: None, 7 capacity_block_extension_end_date: None, 8 capacity_block_extension_duration_hours: None, 9 upfront_fee: None, 10 currency_code: None, 11 tenancy: None, 12 zone_type: None);
 pub(crate) static CAPACITY_BLOCK_EXTENSION_OFFERING: StructShape = StructShape { name: "CapacityBlockExtensionOffering", members: &[
     Member { name: "CapacityBlockExtensionOfferingId", location_name: Some("capacityBlockExtensionOfferingId"), target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceType", location_name: Some("instanceType"), target: Target::STRING, ..Member::BASE },
@@ -360,7 +338,6 @@ wire::open_enum! { CapacityBlockInterconnectStatus;
 }
 pub(crate) static CAPACITY_BLOCK_INTERCONNECT_STATUS: StringShape = StringShape { name: "CapacityBlockInterconnectStatus", values: <CapacityBlockInterconnectStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityBlockOffering {
     pub capacity_block_offering_id: Option<String>,
     pub instance_type: Option<String>,
@@ -377,7 +354,7 @@ pub struct CapacityBlockOffering {
     pub capacity_block_duration_minutes: Option<i32>,
     pub zone_type: Option<String>,
 }
-wire::structure!(CapacityBlockOffering, CAPACITY_BLOCK_OFFERING; 0 capacity_block_offering_id, 1 instance_type, 2 availability_zone, 3 instance_count, 4 start_date, 5 end_date, 6 capacity_block_duration_hours, 7 upfront_fee, 8 currency_code, 9 tenancy, 10 ultraserver_type, 11 ultraserver_count, 12 capacity_block_duration_minutes, 13 zone_type);
+wire::structure!(CapacityBlockOffering, CAPACITY_BLOCK_OFFERING; 0 capacity_block_offering_id: None, 1 instance_type: None, 2 availability_zone: None, 3 instance_count: None, 4 start_date: None, 5 end_date: None, 6 capacity_block_duration_hours: None, 7 upfront_fee: None, 8 currency_code: None, 9 tenancy: None, 10 ultraserver_type: None, 11 ultraserver_count: None, 12 capacity_block_duration_minutes: None, 13 zone_type: None);
 pub(crate) static CAPACITY_BLOCK_OFFERING: StructShape = StructShape { name: "CapacityBlockOffering", members: &[
     Member { name: "CapacityBlockOfferingId", location_name: Some("capacityBlockOfferingId"), target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceType", location_name: Some("instanceType"), target: Target::STRING, ..Member::BASE },
@@ -411,7 +388,6 @@ pub(crate) static CAPACITY_BLOCK_RESOURCE_STATE: StringShape = StringShape { nam
 
 pub(crate) static CAPACITY_BLOCK_SET: ListShape = ListShape { name: "CapacityBlockSet", item: Target::Structure(&CAPACITY_BLOCK), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityBlockStatus {
     pub capacity_block_id: Option<String>,
     pub interconnect_status: Option<CapacityBlockInterconnectStatus>,
@@ -420,7 +396,7 @@ pub struct CapacityBlockStatus {
     pub total_unavailable_capacity: Option<i32>,
     pub capacity_reservation_statuses: Option<Vec<CapacityReservationStatus>>,
 }
-wire::structure!(CapacityBlockStatus, CAPACITY_BLOCK_STATUS; 0 capacity_block_id, 1 interconnect_status, 2 total_capacity, 3 total_available_capacity, 4 total_unavailable_capacity, 5 capacity_reservation_statuses);
+wire::structure!(CapacityBlockStatus, CAPACITY_BLOCK_STATUS; 0 capacity_block_id: None, 1 interconnect_status: None, 2 total_capacity: None, 3 total_available_capacity: None, 4 total_unavailable_capacity: None, 5 capacity_reservation_statuses: None);
 pub(crate) static CAPACITY_BLOCK_STATUS: StructShape = StructShape { name: "CapacityBlockStatus", members: &[
     Member { name: "CapacityBlockId", location_name: Some("capacityBlockId"), target: Target::STRING, ..Member::BASE },
     Member { name: "InterconnectStatus", location_name: Some("interconnectStatus"), target: Target::String(&CAPACITY_BLOCK_INTERCONNECT_STATUS), ..Member::BASE },
@@ -432,11 +408,10 @@ pub(crate) static CAPACITY_BLOCK_STATUS: StructShape = StructShape { name: "Capa
 
 pub(crate) static CAPACITY_BLOCK_STATUS_SET: ListShape = ListShape { name: "CapacityBlockStatusSet", item: Target::Structure(&CAPACITY_BLOCK_STATUS), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityManagerCondition {
     pub dimension_condition: Option<DimensionCondition>,
 }
-wire::structure!(CapacityManagerCondition, CAPACITY_MANAGER_CONDITION; 0 dimension_condition);
+wire::structure!(CapacityManagerCondition, CAPACITY_MANAGER_CONDITION; 0 dimension_condition: None);
 pub(crate) static CAPACITY_MANAGER_CONDITION: StructShape = StructShape { name: "CapacityManagerCondition", members: &[
     Member { name: "DimensionCondition", target: Target::Structure(&DIMENSION_CONDITION), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -445,7 +420,6 @@ pub(crate) static CAPACITY_MANAGER_CONDITION_SET: ListShape = ListShape { name: 
 
 pub(crate) static CAPACITY_MANAGER_DATA_EXPORT_ID_SET: ListShape = ListShape { name: "CapacityManagerDataExportIdSet", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityManagerDataExportResponse {
     pub capacity_manager_data_export_id: Option<String>,
     pub s3_bucket_name: Option<String>,
@@ -459,7 +433,7 @@ pub struct CapacityManagerDataExportResponse {
     pub latest_delivery_time: Option<Timestamp>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(CapacityManagerDataExportResponse, CAPACITY_MANAGER_DATA_EXPORT_RESPONSE; 0 capacity_manager_data_export_id, 1 s3_bucket_name, 2 s3_bucket_prefix, 3 schedule, 4 output_format, 5 create_time, 6 latest_delivery_status, 7 latest_delivery_status_message, 8 latest_delivery_s3_location_uri, 9 latest_delivery_time, 10 tags);
+wire::structure!(CapacityManagerDataExportResponse, CAPACITY_MANAGER_DATA_EXPORT_RESPONSE; 0 capacity_manager_data_export_id: None, 1 s3_bucket_name: None, 2 s3_bucket_prefix: None, 3 schedule: None, 4 output_format: None, 5 create_time: None, 6 latest_delivery_status: None, 7 latest_delivery_status_message: None, 8 latest_delivery_s3_location_uri: None, 9 latest_delivery_time: None, 10 tags: None);
 pub(crate) static CAPACITY_MANAGER_DATA_EXPORT_RESPONSE: StructShape = StructShape { name: "CapacityManagerDataExportResponse", members: &[
     Member { name: "CapacityManagerDataExportId", location_name: Some("capacityManagerDataExportId"), target: Target::STRING, ..Member::BASE },
     Member { name: "S3BucketName", location_name: Some("s3BucketName"), target: Target::STRING, ..Member::BASE },
@@ -484,7 +458,6 @@ wire::open_enum! { CapacityManagerDataExportStatus;
 }
 pub(crate) static CAPACITY_MANAGER_DATA_EXPORT_STATUS: StringShape = StringShape { name: "CapacityManagerDataExportStatus", values: <CapacityManagerDataExportStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityManagerDimension {
     pub resource_region: Option<String>,
     pub availability_zone_id: Option<String>,
@@ -506,7 +479,7 @@ pub struct CapacityManagerDimension {
     pub reservation_unused_financial_owner: Option<String>,
     pub tags: Option<Vec<CapacityManagerTagDimension>>,
 }
-wire::structure!(CapacityManagerDimension, CAPACITY_MANAGER_DIMENSION; 0 resource_region, 1 availability_zone_id, 2 account_id, 3 account_name, 4 instance_family, 5 instance_type, 6 instance_platform, 7 reservation_arn, 8 reservation_id, 9 reservation_type, 10 reservation_create_timestamp, 11 reservation_start_timestamp, 12 reservation_end_timestamp, 13 reservation_end_date_type, 14 tenancy, 15 reservation_state, 16 reservation_instance_match_criteria, 17 reservation_unused_financial_owner, 18 tags);
+wire::structure!(CapacityManagerDimension, CAPACITY_MANAGER_DIMENSION; 0 resource_region: None, 1 availability_zone_id: None, 2 account_id: None, 3 account_name: None, 4 instance_family: None, 5 instance_type: None, 6 instance_platform: None, 7 reservation_arn: None, 8 reservation_id: None, 9 reservation_type: None, 10 reservation_create_timestamp: None, 11 reservation_start_timestamp: None, 12 reservation_end_timestamp: None, 13 reservation_end_date_type: None, 14 tenancy: None, 15 reservation_state: None, 16 reservation_instance_match_criteria: None, 17 reservation_unused_financial_owner: None, 18 tags: None);
 pub(crate) static CAPACITY_MANAGER_DIMENSION: StructShape = StructShape { name: "CapacityManagerDimension", members: &[
     Member { name: "ResourceRegion", location_name: Some("resourceRegion"), target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZoneId", location_name: Some("availabilityZoneId"), target: Target::STRING, ..Member::BASE },
@@ -529,7 +502,6 @@ pub(crate) static CAPACITY_MANAGER_DIMENSION: StructShape = StructShape { name: 
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&CAPACITY_MANAGER_TAG_DIMENSION_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityManagerMonitoredTagKey {
     pub tag_key: Option<String>,
     pub status: Option<CapacityManagerMonitoredTagKeyStatus>,
@@ -537,7 +509,7 @@ pub struct CapacityManagerMonitoredTagKey {
     pub capacity_manager_provided: Option<bool>,
     pub earliest_datapoint_timestamp: Option<Timestamp>,
 }
-wire::structure!(CapacityManagerMonitoredTagKey, CAPACITY_MANAGER_MONITORED_TAG_KEY; 0 tag_key, 1 status, 2 status_message, 3 capacity_manager_provided, 4 earliest_datapoint_timestamp);
+wire::structure!(CapacityManagerMonitoredTagKey, CAPACITY_MANAGER_MONITORED_TAG_KEY; 0 tag_key: None, 1 status: None, 2 status_message: None, 3 capacity_manager_provided: None, 4 earliest_datapoint_timestamp: None);
 pub(crate) static CAPACITY_MANAGER_MONITORED_TAG_KEY: StructShape = StructShape { name: "CapacityManagerMonitoredTagKey", members: &[
     Member { name: "TagKey", location_name: Some("tagKey"), target: Target::STRING, ..Member::BASE },
     Member { name: "Status", location_name: Some("status"), target: Target::String(&CAPACITY_MANAGER_MONITORED_TAG_KEY_STATUS), ..Member::BASE },
@@ -562,12 +534,11 @@ wire::open_enum! { CapacityManagerStatus;
 }
 pub(crate) static CAPACITY_MANAGER_STATUS: StringShape = StringShape { name: "CapacityManagerStatus", values: <CapacityManagerStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityManagerTagDimension {
     pub key: Option<String>,
     pub value: Option<String>,
 }
-wire::structure!(CapacityManagerTagDimension, CAPACITY_MANAGER_TAG_DIMENSION; 0 key, 1 value);
+wire::structure!(CapacityManagerTagDimension, CAPACITY_MANAGER_TAG_DIMENSION; 0 key: None, 1 value: None);
 pub(crate) static CAPACITY_MANAGER_TAG_DIMENSION: StructShape = StructShape { name: "CapacityManagerTagDimension", members: &[
     Member { name: "Key", location_name: Some("key"), target: Target::STRING, ..Member::BASE },
     Member { name: "Value", location_name: Some("value"), target: Target::STRING, ..Member::BASE },
@@ -575,7 +546,6 @@ pub(crate) static CAPACITY_MANAGER_TAG_DIMENSION: StructShape = StructShape { na
 
 pub(crate) static CAPACITY_MANAGER_TAG_DIMENSION_SET: ListShape = ListShape { name: "CapacityManagerTagDimensionSet", item: Target::Structure(&CAPACITY_MANAGER_TAG_DIMENSION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityReservation {
     pub capacity_reservation_id: Option<String>,
     pub owner_id: Option<String>,
@@ -609,7 +579,7 @@ pub struct CapacityReservation {
     pub interruptible_capacity_allocation: Option<InterruptibleCapacityAllocation>,
     pub interruption_info: Option<InterruptionInfo>,
 }
-wire::structure!(CapacityReservation, CAPACITY_RESERVATION; 0 capacity_reservation_id, 1 owner_id, 2 capacity_reservation_arn, 3 availability_zone_id, 4 instance_type, 5 instance_platform, 6 availability_zone, 7 tenancy, 8 total_instance_count, 9 available_instance_count, 10 ebs_optimized, 11 ephemeral_storage, 12 state, 13 start_date, 14 end_date, 15 end_date_type, 16 instance_match_criteria, 17 create_date, 18 tags, 19 outpost_arn, 20 capacity_reservation_fleet_id, 21 placement_group_arn, 22 capacity_allocations, 23 reservation_type, 24 unused_reservation_billing_owner_id, 25 commitment_info, 26 delivery_preference, 27 capacity_block_id, 28 interruptible, 29 interruptible_capacity_allocation, 30 interruption_info);
+wire::structure!(CapacityReservation, CAPACITY_RESERVATION; 0 capacity_reservation_id: None, 1 owner_id: None, 2 capacity_reservation_arn: None, 3 availability_zone_id: None, 4 instance_type: None, 5 instance_platform: None, 6 availability_zone: None, 7 tenancy: None, 8 total_instance_count: None, 9 available_instance_count: None, 10 ebs_optimized: None, 11 ephemeral_storage: None, 12 state: None, 13 start_date: None, 14 end_date: None, 15 end_date_type: None, 16 instance_match_criteria: None, 17 create_date: None, 18 tags: None, 19 outpost_arn: None, 20 capacity_reservation_fleet_id: None, 21 placement_group_arn: None, 22 capacity_allocations: None, 23 reservation_type: None, 24 unused_reservation_billing_owner_id: None, 25 commitment_info: None, 26 delivery_preference: None, 27 capacity_block_id: None, 28 interruptible: None, 29 interruptible_capacity_allocation: None, 30 interruption_info: None);
 pub(crate) static CAPACITY_RESERVATION: StructShape = StructShape { name: "CapacityReservation", members: &[
     Member { name: "CapacityReservationId", location_name: Some("capacityReservationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "OwnerId", location_name: Some("ownerId"), target: Target::STRING, ..Member::BASE },
@@ -644,7 +614,6 @@ pub(crate) static CAPACITY_RESERVATION: StructShape = StructShape { name: "Capac
     Member { name: "InterruptionInfo", location_name: Some("interruptionInfo"), target: Target::Structure(&INTERRUPTION_INFO), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityReservationBillingRequest {
     pub capacity_reservation_id: Option<String>,
     pub requested_by: Option<String>,
@@ -654,7 +623,7 @@ pub struct CapacityReservationBillingRequest {
     pub status_message: Option<String>,
     pub capacity_reservation_info: Option<CapacityReservationInfo>,
 }
-wire::structure!(CapacityReservationBillingRequest, CAPACITY_RESERVATION_BILLING_REQUEST; 0 capacity_reservation_id, 1 requested_by, 2 unused_reservation_billing_owner_id, 3 last_update_time, 4 status, 5 status_message, 6 capacity_reservation_info);
+wire::structure!(CapacityReservationBillingRequest, CAPACITY_RESERVATION_BILLING_REQUEST; 0 capacity_reservation_id: None, 1 requested_by: None, 2 unused_reservation_billing_owner_id: None, 3 last_update_time: None, 4 status: None, 5 status_message: None, 6 capacity_reservation_info: None);
 pub(crate) static CAPACITY_RESERVATION_BILLING_REQUEST: StructShape = StructShape { name: "CapacityReservationBillingRequest", members: &[
     Member { name: "CapacityReservationId", location_name: Some("capacityReservationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "RequestedBy", location_name: Some("requestedBy"), target: Target::STRING, ..Member::BASE },
@@ -679,12 +648,11 @@ pub(crate) static CAPACITY_RESERVATION_BILLING_REQUEST_STATUS: StringShape = Str
 
 pub(crate) static CAPACITY_RESERVATION_COMMITMENT_DURATION: NumberShape = NumberShape { name: "CapacityReservationCommitmentDuration", min: Some(1.0), max: Some(200000000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityReservationCommitmentInfo {
     pub committed_instance_count: Option<i32>,
     pub commitment_end_date: Option<Timestamp>,
 }
-wire::structure!(CapacityReservationCommitmentInfo, CAPACITY_RESERVATION_COMMITMENT_INFO; 0 committed_instance_count, 1 commitment_end_date);
+wire::structure!(CapacityReservationCommitmentInfo, CAPACITY_RESERVATION_COMMITMENT_INFO; 0 committed_instance_count: None, 1 commitment_end_date: None);
 pub(crate) static CAPACITY_RESERVATION_COMMITMENT_INFO: StructShape = StructShape { name: "CapacityReservationCommitmentInfo", members: &[
     Member { name: "CommittedInstanceCount", location_name: Some("committedInstanceCount"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "CommitmentEndDate", location_name: Some("commitmentEndDate"), target: Target::TIMESTAMP, ..Member::BASE },
@@ -696,7 +664,6 @@ wire::open_enum! { CapacityReservationDeliveryPreference;
 }
 pub(crate) static CAPACITY_RESERVATION_DELIVERY_PREFERENCE: StringShape = StringShape { name: "CapacityReservationDeliveryPreference", values: <CapacityReservationDeliveryPreference as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityReservationFleet {
     pub capacity_reservation_fleet_id: Option<String>,
     pub capacity_reservation_fleet_arn: Option<String>,
@@ -711,7 +678,7 @@ pub struct CapacityReservationFleet {
     pub instance_type_specifications: Option<Vec<FleetCapacityReservation>>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(CapacityReservationFleet, CAPACITY_RESERVATION_FLEET; 0 capacity_reservation_fleet_id, 1 capacity_reservation_fleet_arn, 2 state, 3 total_target_capacity, 4 total_fulfilled_capacity, 5 tenancy, 6 end_date, 7 create_time, 8 instance_match_criteria, 9 allocation_strategy, 10 instance_type_specifications, 11 tags);
+wire::structure!(CapacityReservationFleet, CAPACITY_RESERVATION_FLEET; 0 capacity_reservation_fleet_id: None, 1 capacity_reservation_fleet_arn: None, 2 state: None, 3 total_target_capacity: None, 4 total_fulfilled_capacity: None, 5 tenancy: None, 6 end_date: None, 7 create_time: None, 8 instance_match_criteria: None, 9 allocation_strategy: None, 10 instance_type_specifications: None, 11 tags: None);
 pub(crate) static CAPACITY_RESERVATION_FLEET: StructShape = StructShape { name: "CapacityReservationFleet", members: &[
     Member { name: "CapacityReservationFleetId", location_name: Some("capacityReservationFleetId"), target: Target::STRING, ..Member::BASE },
     Member { name: "CapacityReservationFleetArn", location_name: Some("capacityReservationFleetArn"), target: Target::STRING, ..Member::BASE },
@@ -727,13 +694,12 @@ pub(crate) static CAPACITY_RESERVATION_FLEET: StructShape = StructShape { name: 
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityReservationFleetCancellationState {
     pub current_fleet_state: Option<CapacityReservationFleetState>,
     pub previous_fleet_state: Option<CapacityReservationFleetState>,
     pub capacity_reservation_fleet_id: Option<String>,
 }
-wire::structure!(CapacityReservationFleetCancellationState, CAPACITY_RESERVATION_FLEET_CANCELLATION_STATE; 0 current_fleet_state, 1 previous_fleet_state, 2 capacity_reservation_fleet_id);
+wire::structure!(CapacityReservationFleetCancellationState, CAPACITY_RESERVATION_FLEET_CANCELLATION_STATE; 0 current_fleet_state: None, 1 previous_fleet_state: None, 2 capacity_reservation_fleet_id: None);
 pub(crate) static CAPACITY_RESERVATION_FLEET_CANCELLATION_STATE: StructShape = StructShape { name: "CapacityReservationFleetCancellationState", members: &[
     Member { name: "CurrentFleetState", location_name: Some("currentFleetState"), target: Target::String(&CAPACITY_RESERVATION_FLEET_STATE), ..Member::BASE },
     Member { name: "PreviousFleetState", location_name: Some("previousFleetState"), target: Target::String(&CAPACITY_RESERVATION_FLEET_STATE), ..Member::BASE },
@@ -759,12 +725,11 @@ wire::open_enum! { CapacityReservationFleetState;
 }
 pub(crate) static CAPACITY_RESERVATION_FLEET_STATE: StringShape = StringShape { name: "CapacityReservationFleetState", values: <CapacityReservationFleetState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityReservationGroup {
     pub group_arn: Option<String>,
     pub owner_id: Option<String>,
 }
-wire::structure!(CapacityReservationGroup, CAPACITY_RESERVATION_GROUP; 0 group_arn, 1 owner_id);
+wire::structure!(CapacityReservationGroup, CAPACITY_RESERVATION_GROUP; 0 group_arn: None, 1 owner_id: None);
 pub(crate) static CAPACITY_RESERVATION_GROUP: StructShape = StructShape { name: "CapacityReservationGroup", members: &[
     Member { name: "GroupArn", location_name: Some("groupArn"), target: Target::STRING, ..Member::BASE },
     Member { name: "OwnerId", location_name: Some("ownerId"), target: Target::STRING, ..Member::BASE },
@@ -774,14 +739,13 @@ pub(crate) static CAPACITY_RESERVATION_GROUP_SET: ListShape = ListShape { name: 
 
 pub(crate) static CAPACITY_RESERVATION_ID_SET: ListShape = ListShape { name: "CapacityReservationIdSet", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityReservationInfo {
     pub instance_type: Option<String>,
     pub availability_zone: Option<String>,
     pub tenancy: Option<CapacityReservationTenancy>,
     pub availability_zone_id: Option<String>,
 }
-wire::structure!(CapacityReservationInfo, CAPACITY_RESERVATION_INFO; 0 instance_type, 1 availability_zone, 2 tenancy, 3 availability_zone_id);
+wire::structure!(CapacityReservationInfo, CAPACITY_RESERVATION_INFO; 0 instance_type: None, 1 availability_zone: None, 2 tenancy: None, 3 availability_zone_id: None);
 pub(crate) static CAPACITY_RESERVATION_INFO: StructShape = StructShape { name: "CapacityReservationInfo", members: &[
     Member { name: "InstanceType", location_name: Some("instanceType"), target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
@@ -811,20 +775,18 @@ wire::open_enum! { CapacityReservationInstancePlatform;
 }
 pub(crate) static CAPACITY_RESERVATION_INSTANCE_PLATFORM: StringShape = StringShape { name: "CapacityReservationInstancePlatform", values: <CapacityReservationInstancePlatform as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityReservationOptions {
     pub usage_strategy: Option<FleetCapacityReservationUsageStrategy>,
 }
-wire::structure!(CapacityReservationOptions, CAPACITY_RESERVATION_OPTIONS; 0 usage_strategy);
+wire::structure!(CapacityReservationOptions, CAPACITY_RESERVATION_OPTIONS; 0 usage_strategy: None);
 pub(crate) static CAPACITY_RESERVATION_OPTIONS: StructShape = StructShape { name: "CapacityReservationOptions", members: &[
     Member { name: "UsageStrategy", location_name: Some("usageStrategy"), target: Target::String(&FLEET_CAPACITY_RESERVATION_USAGE_STRATEGY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityReservationOptionsRequest {
     pub usage_strategy: Option<FleetCapacityReservationUsageStrategy>,
 }
-wire::structure!(CapacityReservationOptionsRequest, CAPACITY_RESERVATION_OPTIONS_REQUEST; 0 usage_strategy);
+wire::structure!(CapacityReservationOptionsRequest, CAPACITY_RESERVATION_OPTIONS_REQUEST; 0 usage_strategy: None);
 pub(crate) static CAPACITY_RESERVATION_OPTIONS_REQUEST: StructShape = StructShape { name: "CapacityReservationOptionsRequest", members: &[
     Member { name: "UsageStrategy", target: Target::String(&FLEET_CAPACITY_RESERVATION_USAGE_STRATEGY), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -838,23 +800,21 @@ pub(crate) static CAPACITY_RESERVATION_PREFERENCE: StringShape = StringShape { n
 
 pub(crate) static CAPACITY_RESERVATION_SET: ListShape = ListShape { name: "CapacityReservationSet", item: Target::Structure(&CAPACITY_RESERVATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityReservationSpecification {
     pub capacity_reservation_preference: Option<CapacityReservationPreference>,
     pub capacity_reservation_target: Option<CapacityReservationTarget>,
 }
-wire::structure!(CapacityReservationSpecification, CAPACITY_RESERVATION_SPECIFICATION; 0 capacity_reservation_preference, 1 capacity_reservation_target);
+wire::structure!(CapacityReservationSpecification, CAPACITY_RESERVATION_SPECIFICATION; 0 capacity_reservation_preference: None, 1 capacity_reservation_target: None);
 pub(crate) static CAPACITY_RESERVATION_SPECIFICATION: StructShape = StructShape { name: "CapacityReservationSpecification", members: &[
     Member { name: "CapacityReservationPreference", target: Target::String(&CAPACITY_RESERVATION_PREFERENCE), ..Member::BASE },
     Member { name: "CapacityReservationTarget", target: Target::Structure(&CAPACITY_RESERVATION_TARGET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityReservationSpecificationResponse {
     pub capacity_reservation_preference: Option<CapacityReservationPreference>,
     pub capacity_reservation_target: Option<CapacityReservationTargetResponse>,
 }
-wire::structure!(CapacityReservationSpecificationResponse, CAPACITY_RESERVATION_SPECIFICATION_RESPONSE; 0 capacity_reservation_preference, 1 capacity_reservation_target);
+wire::structure!(CapacityReservationSpecificationResponse, CAPACITY_RESERVATION_SPECIFICATION_RESPONSE; 0 capacity_reservation_preference: None, 1 capacity_reservation_target: None);
 pub(crate) static CAPACITY_RESERVATION_SPECIFICATION_RESPONSE: StructShape = StructShape { name: "CapacityReservationSpecificationResponse", members: &[
     Member { name: "CapacityReservationPreference", location_name: Some("capacityReservationPreference"), target: Target::String(&CAPACITY_RESERVATION_PREFERENCE), ..Member::BASE },
     Member { name: "CapacityReservationTarget", location_name: Some("capacityReservationTarget"), target: Target::Structure(&CAPACITY_RESERVATION_TARGET_RESPONSE), ..Member::BASE },
@@ -876,14 +836,13 @@ wire::open_enum! { CapacityReservationState;
 }
 pub(crate) static CAPACITY_RESERVATION_STATE: StringShape = StringShape { name: "CapacityReservationState", values: <CapacityReservationState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityReservationStatus {
     pub capacity_reservation_id: Option<String>,
     pub total_capacity: Option<i32>,
     pub total_available_capacity: Option<i32>,
     pub total_unavailable_capacity: Option<i32>,
 }
-wire::structure!(CapacityReservationStatus, CAPACITY_RESERVATION_STATUS; 0 capacity_reservation_id, 1 total_capacity, 2 total_available_capacity, 3 total_unavailable_capacity);
+wire::structure!(CapacityReservationStatus, CAPACITY_RESERVATION_STATUS; 0 capacity_reservation_id: None, 1 total_capacity: None, 2 total_available_capacity: None, 3 total_unavailable_capacity: None);
 pub(crate) static CAPACITY_RESERVATION_STATUS: StructShape = StructShape { name: "CapacityReservationStatus", members: &[
     Member { name: "CapacityReservationId", location_name: Some("capacityReservationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TotalCapacity", location_name: Some("totalCapacity"), target: Target::INTEGER, ..Member::BASE },
@@ -893,23 +852,21 @@ pub(crate) static CAPACITY_RESERVATION_STATUS: StructShape = StructShape { name:
 
 pub(crate) static CAPACITY_RESERVATION_STATUS_SET: ListShape = ListShape { name: "CapacityReservationStatusSet", item: Target::Structure(&CAPACITY_RESERVATION_STATUS), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityReservationTarget {
     pub capacity_reservation_id: Option<String>,
     pub capacity_reservation_resource_group_arn: Option<String>,
 }
-wire::structure!(CapacityReservationTarget, CAPACITY_RESERVATION_TARGET; 0 capacity_reservation_id, 1 capacity_reservation_resource_group_arn);
+wire::structure!(CapacityReservationTarget, CAPACITY_RESERVATION_TARGET; 0 capacity_reservation_id: None, 1 capacity_reservation_resource_group_arn: None);
 pub(crate) static CAPACITY_RESERVATION_TARGET: StructShape = StructShape { name: "CapacityReservationTarget", members: &[
     Member { name: "CapacityReservationId", target: Target::STRING, ..Member::BASE },
     Member { name: "CapacityReservationResourceGroupArn", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityReservationTargetResponse {
     pub capacity_reservation_id: Option<String>,
     pub capacity_reservation_resource_group_arn: Option<String>,
 }
-wire::structure!(CapacityReservationTargetResponse, CAPACITY_RESERVATION_TARGET_RESPONSE; 0 capacity_reservation_id, 1 capacity_reservation_resource_group_arn);
+wire::structure!(CapacityReservationTargetResponse, CAPACITY_RESERVATION_TARGET_RESPONSE; 0 capacity_reservation_id: None, 1 capacity_reservation_resource_group_arn: None);
 pub(crate) static CAPACITY_RESERVATION_TARGET_RESPONSE: StructShape = StructShape { name: "CapacityReservationTargetResponse", members: &[
     Member { name: "CapacityReservationId", location_name: Some("capacityReservationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "CapacityReservationResourceGroupArn", location_name: Some("capacityReservationResourceGroupArn"), target: Target::STRING, ..Member::BASE },
@@ -921,7 +878,6 @@ wire::open_enum! { CapacityReservationTenancy;
 }
 pub(crate) static CAPACITY_RESERVATION_TENANCY: StringShape = StringShape { name: "CapacityReservationTenancy", values: <CapacityReservationTenancy as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CapacityReservationTopology {
     pub capacity_reservation_id: Option<String>,
     pub capacity_block_id: Option<String>,
@@ -932,7 +888,7 @@ pub struct CapacityReservationTopology {
     pub availability_zone_id: Option<String>,
     pub availability_zone: Option<String>,
 }
-wire::structure!(CapacityReservationTopology, CAPACITY_RESERVATION_TOPOLOGY; 0 capacity_reservation_id, 1 capacity_block_id, 2 state, 3 instance_type, 4 group_name, 5 network_nodes, 6 availability_zone_id, 7 availability_zone);
+wire::structure!(CapacityReservationTopology, CAPACITY_RESERVATION_TOPOLOGY; 0 capacity_reservation_id: None, 1 capacity_block_id: None, 2 state: None, 3 instance_type: None, 4 group_name: None, 5 network_nodes: None, 6 availability_zone_id: None, 7 availability_zone: None);
 pub(crate) static CAPACITY_RESERVATION_TOPOLOGY: StructShape = StructShape { name: "CapacityReservationTopology", members: &[
     Member { name: "CapacityReservationId", location_name: Some("capacityReservationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "CapacityBlockId", location_name: Some("capacityBlockId"), target: Target::STRING, ..Member::BASE },
@@ -958,7 +914,6 @@ wire::open_enum! { CapacityTenancy;
 }
 pub(crate) static CAPACITY_TENANCY: StringShape = StringShape { name: "CapacityTenancy", values: <CapacityTenancy as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CarrierGateway {
     pub carrier_gateway_id: Option<String>,
     pub vpc_id: Option<String>,
@@ -966,7 +921,7 @@ pub struct CarrierGateway {
     pub owner_id: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(CarrierGateway, CARRIER_GATEWAY; 0 carrier_gateway_id, 1 vpc_id, 2 state, 3 owner_id, 4 tags);
+wire::structure!(CarrierGateway, CARRIER_GATEWAY; 0 carrier_gateway_id: None, 1 vpc_id: None, 2 state: None, 3 owner_id: None, 4 tags: None);
 pub(crate) static CARRIER_GATEWAY: StructShape = StructShape { name: "CarrierGateway", members: &[
     Member { name: "CarrierGatewayId", location_name: Some("carrierGatewayId"), target: Target::STRING, ..Member::BASE },
     Member { name: "VpcId", location_name: Some("vpcId"), target: Target::STRING, ..Member::BASE },
@@ -989,52 +944,47 @@ wire::open_enum! { CarrierGatewayState;
 }
 pub(crate) static CARRIER_GATEWAY_STATE: StringShape = StringShape { name: "CarrierGatewayState", values: <CarrierGatewayState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CertificateAuthentication {
     pub client_root_certificate_chain: Option<String>,
 }
-wire::structure!(CertificateAuthentication, CERTIFICATE_AUTHENTICATION; 0 client_root_certificate_chain);
+wire::structure!(CertificateAuthentication, CERTIFICATE_AUTHENTICATION; 0 client_root_certificate_chain: None);
 pub(crate) static CERTIFICATE_AUTHENTICATION: StructShape = StructShape { name: "CertificateAuthentication", members: &[
     Member { name: "ClientRootCertificateChain", location_name: Some("clientRootCertificateChain"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CertificateAuthenticationRequest {
     pub client_root_certificate_chain_arn: Option<String>,
 }
-wire::structure!(CertificateAuthenticationRequest, CERTIFICATE_AUTHENTICATION_REQUEST; 0 client_root_certificate_chain_arn);
+wire::structure!(CertificateAuthenticationRequest, CERTIFICATE_AUTHENTICATION_REQUEST; 0 client_root_certificate_chain_arn: None);
 pub(crate) static CERTIFICATE_AUTHENTICATION_REQUEST: StructShape = StructShape { name: "CertificateAuthenticationRequest", members: &[
     Member { name: "ClientRootCertificateChainArn", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CidrAuthorizationContext {
     pub message: String,
     pub signature: String,
 }
-wire::structure!(CidrAuthorizationContext, CIDR_AUTHORIZATION_CONTEXT; 0 message, 1 signature);
+wire::structure!(CidrAuthorizationContext, CIDR_AUTHORIZATION_CONTEXT; 0 message: Default::default(), 1 signature: Default::default());
 pub(crate) static CIDR_AUTHORIZATION_CONTEXT: StructShape = StructShape { name: "CidrAuthorizationContext", members: &[
     Member { name: "Message", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Signature", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CidrBlock {
     pub cidr_block: Option<String>,
 }
-wire::structure!(CidrBlock, CIDR_BLOCK; 0 cidr_block);
+wire::structure!(CidrBlock, CIDR_BLOCK; 0 cidr_block: None);
 pub(crate) static CIDR_BLOCK: StructShape = StructShape { name: "CidrBlock", members: &[
     Member { name: "CidrBlock", location_name: Some("cidrBlock"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static CIDR_BLOCK_SET: ListShape = ListShape { name: "CidrBlockSet", item: Target::Structure(&CIDR_BLOCK), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClassicLinkDnsSupport {
     pub classic_link_dns_supported: Option<bool>,
     pub vpc_id: Option<String>,
 }
-wire::structure!(ClassicLinkDnsSupport, CLASSIC_LINK_DNS_SUPPORT; 0 classic_link_dns_supported, 1 vpc_id);
+wire::structure!(ClassicLinkDnsSupport, CLASSIC_LINK_DNS_SUPPORT; 0 classic_link_dns_supported: None, 1 vpc_id: None);
 pub(crate) static CLASSIC_LINK_DNS_SUPPORT: StructShape = StructShape { name: "ClassicLinkDnsSupport", members: &[
     Member { name: "ClassicLinkDnsSupported", location_name: Some("classicLinkDnsSupported"), target: Target::Boolean, ..Member::BASE },
     Member { name: "VpcId", location_name: Some("vpcId"), target: Target::STRING, ..Member::BASE },
@@ -1042,14 +992,13 @@ pub(crate) static CLASSIC_LINK_DNS_SUPPORT: StructShape = StructShape { name: "C
 
 pub(crate) static CLASSIC_LINK_DNS_SUPPORT_LIST: ListShape = ListShape { name: "ClassicLinkDnsSupportList", item: Target::Structure(&CLASSIC_LINK_DNS_SUPPORT), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClassicLinkInstance {
     pub groups: Option<Vec<GroupIdentifier>>,
     pub instance_id: Option<String>,
     pub tags: Option<Vec<Tag>>,
     pub vpc_id: Option<String>,
 }
-wire::structure!(ClassicLinkInstance, CLASSIC_LINK_INSTANCE; 0 groups, 1 instance_id, 2 tags, 3 vpc_id);
+wire::structure!(ClassicLinkInstance, CLASSIC_LINK_INSTANCE; 0 groups: None, 1 instance_id: None, 2 tags: None, 3 vpc_id: None);
 pub(crate) static CLASSIC_LINK_INSTANCE: StructShape = StructShape { name: "ClassicLinkInstance", members: &[
     Member { name: "Groups", location_name: Some("groupSet"), target: Target::List(&GROUP_IDENTIFIER_LIST), ..Member::BASE },
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
@@ -1059,32 +1008,29 @@ pub(crate) static CLASSIC_LINK_INSTANCE: StructShape = StructShape { name: "Clas
 
 pub(crate) static CLASSIC_LINK_INSTANCE_LIST: ListShape = ListShape { name: "ClassicLinkInstanceList", item: Target::Structure(&CLASSIC_LINK_INSTANCE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClassicLoadBalancer {
     pub name: Option<String>,
 }
-wire::structure!(ClassicLoadBalancer, CLASSIC_LOAD_BALANCER; 0 name);
+wire::structure!(ClassicLoadBalancer, CLASSIC_LOAD_BALANCER; 0 name: None);
 pub(crate) static CLASSIC_LOAD_BALANCER: StructShape = StructShape { name: "ClassicLoadBalancer", members: &[
     Member { name: "Name", location_name: Some("name"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static CLASSIC_LOAD_BALANCERS: ListShape = ListShape { name: "ClassicLoadBalancers", item: Target::Structure(&CLASSIC_LOAD_BALANCER), item_name: Some("item"), length: Limits { min: Some(1), max: Some(5) }, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClassicLoadBalancersConfig {
     pub classic_load_balancers: Option<Vec<ClassicLoadBalancer>>,
 }
-wire::structure!(ClassicLoadBalancersConfig, CLASSIC_LOAD_BALANCERS_CONFIG; 0 classic_load_balancers);
+wire::structure!(ClassicLoadBalancersConfig, CLASSIC_LOAD_BALANCERS_CONFIG; 0 classic_load_balancers: None);
 pub(crate) static CLASSIC_LOAD_BALANCERS_CONFIG: StructShape = StructShape { name: "ClassicLoadBalancersConfig", members: &[
     Member { name: "ClassicLoadBalancers", location_name: Some("classicLoadBalancers"), target: Target::List(&CLASSIC_LOAD_BALANCERS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClientCertificateRevocationListStatus {
     pub code: Option<ClientCertificateRevocationListStatusCode>,
     pub message: Option<String>,
 }
-wire::structure!(ClientCertificateRevocationListStatus, CLIENT_CERTIFICATE_REVOCATION_LIST_STATUS; 0 code, 1 message);
+wire::structure!(ClientCertificateRevocationListStatus, CLIENT_CERTIFICATE_REVOCATION_LIST_STATUS; 0 code: None, 1 message: None);
 pub(crate) static CLIENT_CERTIFICATE_REVOCATION_LIST_STATUS: StructShape = StructShape { name: "ClientCertificateRevocationListStatus", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::String(&CLIENT_CERTIFICATE_REVOCATION_LIST_STATUS_CODE), ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -1096,38 +1042,35 @@ wire::open_enum! { ClientCertificateRevocationListStatusCode;
 }
 pub(crate) static CLIENT_CERTIFICATE_REVOCATION_LIST_STATUS_CODE: StringShape = StringShape { name: "ClientCertificateRevocationListStatusCode", values: <ClientCertificateRevocationListStatusCode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClientConnectOptions {
     pub enabled: Option<bool>,
     pub lambda_function_arn: Option<String>,
 }
-wire::structure!(ClientConnectOptions, CLIENT_CONNECT_OPTIONS; 0 enabled, 1 lambda_function_arn);
+wire::structure!(ClientConnectOptions, CLIENT_CONNECT_OPTIONS; 0 enabled: None, 1 lambda_function_arn: None);
 pub(crate) static CLIENT_CONNECT_OPTIONS: StructShape = StructShape { name: "ClientConnectOptions", members: &[
     Member { name: "Enabled", target: Target::Boolean, ..Member::BASE },
     Member { name: "LambdaFunctionArn", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClientConnectResponseOptions {
     pub enabled: Option<bool>,
     pub lambda_function_arn: Option<String>,
     pub status: Option<ClientVpnEndpointAttributeStatus>,
 }
-wire::structure!(ClientConnectResponseOptions, CLIENT_CONNECT_RESPONSE_OPTIONS; 0 enabled, 1 lambda_function_arn, 2 status);
+wire::structure!(ClientConnectResponseOptions, CLIENT_CONNECT_RESPONSE_OPTIONS; 0 enabled: None, 1 lambda_function_arn: None, 2 status: None);
 pub(crate) static CLIENT_CONNECT_RESPONSE_OPTIONS: StructShape = StructShape { name: "ClientConnectResponseOptions", members: &[
     Member { name: "Enabled", location_name: Some("enabled"), target: Target::Boolean, ..Member::BASE },
     Member { name: "LambdaFunctionArn", location_name: Some("lambdaFunctionArn"), target: Target::STRING, ..Member::BASE },
     Member { name: "Status", location_name: Some("status"), target: Target::Structure(&CLIENT_VPN_ENDPOINT_ATTRIBUTE_STATUS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClientData {
     pub comment: Option<String>,
     pub upload_end: Option<Timestamp>,
     pub upload_size: Option<f64>,
     pub upload_start: Option<Timestamp>,
 }
-wire::structure!(ClientData, CLIENT_DATA; 0 comment, 1 upload_end, 2 upload_size, 3 upload_start);
+wire::structure!(ClientData, CLIENT_DATA; 0 comment: None, 1 upload_end: None, 2 upload_size: None, 3 upload_start: None);
 pub(crate) static CLIENT_DATA: StructShape = StructShape { name: "ClientData", members: &[
     Member { name: "Comment", target: Target::STRING, ..Member::BASE },
     Member { name: "UploadEnd", target: Target::TIMESTAMP, ..Member::BASE },
@@ -1135,56 +1078,51 @@ pub(crate) static CLIENT_DATA: StructShape = StructShape { name: "ClientData", m
     Member { name: "UploadStart", target: Target::TIMESTAMP, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClientLoginBannerOptions {
     pub enabled: Option<bool>,
     pub banner_text: Option<String>,
 }
-wire::structure!(ClientLoginBannerOptions, CLIENT_LOGIN_BANNER_OPTIONS; 0 enabled, 1 banner_text);
+wire::structure!(ClientLoginBannerOptions, CLIENT_LOGIN_BANNER_OPTIONS; 0 enabled: None, 1 banner_text: None);
 pub(crate) static CLIENT_LOGIN_BANNER_OPTIONS: StructShape = StructShape { name: "ClientLoginBannerOptions", members: &[
     Member { name: "Enabled", target: Target::Boolean, ..Member::BASE },
     Member { name: "BannerText", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClientLoginBannerResponseOptions {
     pub enabled: Option<bool>,
     pub banner_text: Option<String>,
 }
-wire::structure!(ClientLoginBannerResponseOptions, CLIENT_LOGIN_BANNER_RESPONSE_OPTIONS; 0 enabled, 1 banner_text);
+wire::structure!(ClientLoginBannerResponseOptions, CLIENT_LOGIN_BANNER_RESPONSE_OPTIONS; 0 enabled: None, 1 banner_text: None);
 pub(crate) static CLIENT_LOGIN_BANNER_RESPONSE_OPTIONS: StructShape = StructShape { name: "ClientLoginBannerResponseOptions", members: &[
     Member { name: "Enabled", location_name: Some("enabled"), target: Target::Boolean, ..Member::BASE },
     Member { name: "BannerText", location_name: Some("bannerText"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClientRouteEnforcementOptions {
     pub enforced: Option<bool>,
 }
-wire::structure!(ClientRouteEnforcementOptions, CLIENT_ROUTE_ENFORCEMENT_OPTIONS; 0 enforced);
+wire::structure!(ClientRouteEnforcementOptions, CLIENT_ROUTE_ENFORCEMENT_OPTIONS; 0 enforced: None);
 pub(crate) static CLIENT_ROUTE_ENFORCEMENT_OPTIONS: StructShape = StructShape { name: "ClientRouteEnforcementOptions", members: &[
     Member { name: "Enforced", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClientRouteEnforcementResponseOptions {
     pub enforced: Option<bool>,
 }
-wire::structure!(ClientRouteEnforcementResponseOptions, CLIENT_ROUTE_ENFORCEMENT_RESPONSE_OPTIONS; 0 enforced);
+wire::structure!(ClientRouteEnforcementResponseOptions, CLIENT_ROUTE_ENFORCEMENT_RESPONSE_OPTIONS; 0 enforced: None);
 pub(crate) static CLIENT_ROUTE_ENFORCEMENT_RESPONSE_OPTIONS: StructShape = StructShape { name: "ClientRouteEnforcementResponseOptions", members: &[
     Member { name: "Enforced", location_name: Some("enforced"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static CLIENT_SECRET_TYPE: StringShape = StringShape { name: "ClientSecretType", sensitive: true, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClientVpnAuthentication {
     pub r#type: Option<ClientVpnAuthenticationType>,
     pub active_directory: Option<DirectoryServiceAuthentication>,
     pub mutual_authentication: Option<CertificateAuthentication>,
     pub federated_authentication: Option<FederatedAuthentication>,
 }
-wire::structure!(ClientVpnAuthentication, CLIENT_VPN_AUTHENTICATION; 0 r#type, 1 active_directory, 2 mutual_authentication, 3 federated_authentication);
+wire::structure!(ClientVpnAuthentication, CLIENT_VPN_AUTHENTICATION; 0 r#type: None, 1 active_directory: None, 2 mutual_authentication: None, 3 federated_authentication: None);
 pub(crate) static CLIENT_VPN_AUTHENTICATION: StructShape = StructShape { name: "ClientVpnAuthentication", members: &[
     Member { name: "Type", location_name: Some("type"), target: Target::String(&CLIENT_VPN_AUTHENTICATION_TYPE), ..Member::BASE },
     Member { name: "ActiveDirectory", location_name: Some("activeDirectory"), target: Target::Structure(&DIRECTORY_SERVICE_AUTHENTICATION), ..Member::BASE },
@@ -1194,14 +1132,13 @@ pub(crate) static CLIENT_VPN_AUTHENTICATION: StructShape = StructShape { name: "
 
 pub(crate) static CLIENT_VPN_AUTHENTICATION_LIST: ListShape = ListShape { name: "ClientVpnAuthenticationList", item: Target::Structure(&CLIENT_VPN_AUTHENTICATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClientVpnAuthenticationRequest {
     pub r#type: Option<ClientVpnAuthenticationType>,
     pub active_directory: Option<DirectoryServiceAuthenticationRequest>,
     pub mutual_authentication: Option<CertificateAuthenticationRequest>,
     pub federated_authentication: Option<FederatedAuthenticationRequest>,
 }
-wire::structure!(ClientVpnAuthenticationRequest, CLIENT_VPN_AUTHENTICATION_REQUEST; 0 r#type, 1 active_directory, 2 mutual_authentication, 3 federated_authentication);
+wire::structure!(ClientVpnAuthenticationRequest, CLIENT_VPN_AUTHENTICATION_REQUEST; 0 r#type: None, 1 active_directory: None, 2 mutual_authentication: None, 3 federated_authentication: None);
 pub(crate) static CLIENT_VPN_AUTHENTICATION_REQUEST: StructShape = StructShape { name: "ClientVpnAuthenticationRequest", members: &[
     Member { name: "Type", target: Target::String(&CLIENT_VPN_AUTHENTICATION_TYPE), ..Member::BASE },
     Member { name: "ActiveDirectory", target: Target::Structure(&DIRECTORY_SERVICE_AUTHENTICATION_REQUEST), ..Member::BASE },
@@ -1218,12 +1155,11 @@ wire::open_enum! { ClientVpnAuthenticationType;
 }
 pub(crate) static CLIENT_VPN_AUTHENTICATION_TYPE: StringShape = StringShape { name: "ClientVpnAuthenticationType", values: <ClientVpnAuthenticationType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClientVpnAuthorizationRuleStatus {
     pub code: Option<ClientVpnAuthorizationRuleStatusCode>,
     pub message: Option<String>,
 }
-wire::structure!(ClientVpnAuthorizationRuleStatus, CLIENT_VPN_AUTHORIZATION_RULE_STATUS; 0 code, 1 message);
+wire::structure!(ClientVpnAuthorizationRuleStatus, CLIENT_VPN_AUTHORIZATION_RULE_STATUS; 0 code: None, 1 message: None);
 pub(crate) static CLIENT_VPN_AUTHORIZATION_RULE_STATUS: StructShape = StructShape { name: "ClientVpnAuthorizationRuleStatus", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::String(&CLIENT_VPN_AUTHORIZATION_RULE_STATUS_CODE), ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -1241,7 +1177,6 @@ pub(crate) static CLIENT_VPN_AVAILABILITY_ZONE_ID_SET: ListShape = ListShape { n
 
 pub(crate) static CLIENT_VPN_AVAILABILITY_ZONE_SET: ListShape = ListShape { name: "ClientVpnAvailabilityZoneSet", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClientVpnConnection {
     pub client_vpn_endpoint_id: Option<String>,
     pub timestamp: Option<String>,
@@ -1259,7 +1194,7 @@ pub struct ClientVpnConnection {
     pub connection_end_time: Option<String>,
     pub posture_compliance_statuses: Option<Vec<String>>,
 }
-wire::structure!(ClientVpnConnection, CLIENT_VPN_CONNECTION; 0 client_vpn_endpoint_id, 1 timestamp, 2 connection_id, 3 username, 4 connection_established_time, 5 ingress_bytes, 6 egress_bytes, 7 ingress_packets, 8 egress_packets, 9 client_ip, 10 client_ipv6_address, 11 common_name, 12 status, 13 connection_end_time, 14 posture_compliance_statuses);
+wire::structure!(ClientVpnConnection, CLIENT_VPN_CONNECTION; 0 client_vpn_endpoint_id: None, 1 timestamp: None, 2 connection_id: None, 3 username: None, 4 connection_established_time: None, 5 ingress_bytes: None, 6 egress_bytes: None, 7 ingress_packets: None, 8 egress_packets: None, 9 client_ip: None, 10 client_ipv6_address: None, 11 common_name: None, 12 status: None, 13 connection_end_time: None, 14 posture_compliance_statuses: None);
 pub(crate) static CLIENT_VPN_CONNECTION: StructShape = StructShape { name: "ClientVpnConnection", members: &[
     Member { name: "ClientVpnEndpointId", location_name: Some("clientVpnEndpointId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Timestamp", location_name: Some("timestamp"), target: Target::STRING, ..Member::BASE },
@@ -1280,12 +1215,11 @@ pub(crate) static CLIENT_VPN_CONNECTION: StructShape = StructShape { name: "Clie
 
 pub(crate) static CLIENT_VPN_CONNECTION_SET: ListShape = ListShape { name: "ClientVpnConnectionSet", item: Target::Structure(&CLIENT_VPN_CONNECTION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClientVpnConnectionStatus {
     pub code: Option<ClientVpnConnectionStatusCode>,
     pub message: Option<String>,
 }
-wire::structure!(ClientVpnConnectionStatus, CLIENT_VPN_CONNECTION_STATUS; 0 code, 1 message);
+wire::structure!(ClientVpnConnectionStatus, CLIENT_VPN_CONNECTION_STATUS; 0 code: None, 1 message: None);
 pub(crate) static CLIENT_VPN_CONNECTION_STATUS: StructShape = StructShape { name: "ClientVpnConnectionStatus", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::String(&CLIENT_VPN_CONNECTION_STATUS_CODE), ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -1299,7 +1233,6 @@ wire::open_enum! { ClientVpnConnectionStatusCode;
 }
 pub(crate) static CLIENT_VPN_CONNECTION_STATUS_CODE: StringShape = StringShape { name: "ClientVpnConnectionStatusCode", values: <ClientVpnConnectionStatusCode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClientVpnEndpoint {
     pub client_vpn_endpoint_id: Option<String>,
     pub description: Option<String>,
@@ -1330,7 +1263,7 @@ pub struct ClientVpnEndpoint {
     pub traffic_ip_address_type: Option<TrafficIpAddressType>,
     pub transit_gateway_configuration: Option<TransitGatewayConfigurationDescribeEndpointStructure>,
 }
-wire::structure!(ClientVpnEndpoint, CLIENT_VPN_ENDPOINT; 0 client_vpn_endpoint_id, 1 description, 2 status, 3 creation_time, 4 deletion_time, 5 dns_name, 6 client_cidr_block, 7 dns_servers, 8 split_tunnel, 9 vpn_protocol, 10 transport_protocol, 11 vpn_port, 12 associated_target_networks, 13 server_certificate_arn, 14 authentication_options, 15 connection_log_options, 16 tags, 17 security_group_ids, 18 vpc_id, 19 self_service_portal_url, 20 client_connect_options, 21 session_timeout_hours, 22 client_login_banner_options, 23 client_route_enforcement_options, 24 disconnect_on_session_timeout, 25 endpoint_ip_address_type, 26 traffic_ip_address_type, 27 transit_gateway_configuration);
+wire::structure!(ClientVpnEndpoint, CLIENT_VPN_ENDPOINT; 0 client_vpn_endpoint_id: None, 1 description: None, 2 status: None, 3 creation_time: None, 4 deletion_time: None, 5 dns_name: None, 6 client_cidr_block: None, 7 dns_servers: None, 8 split_tunnel: None, 9 vpn_protocol: None, 10 transport_protocol: None, 11 vpn_port: None, 12 associated_target_networks: None, 13 server_certificate_arn: None, 14 authentication_options: None, 15 connection_log_options: None, 16 tags: None, 17 security_group_ids: None, 18 vpc_id: None, 19 self_service_portal_url: None, 20 client_connect_options: None, 21 session_timeout_hours: None, 22 client_login_banner_options: None, 23 client_route_enforcement_options: None, 24 disconnect_on_session_timeout: None, 25 endpoint_ip_address_type: None, 26 traffic_ip_address_type: None, 27 transit_gateway_configuration: None);
 pub(crate) static CLIENT_VPN_ENDPOINT: StructShape = StructShape { name: "ClientVpnEndpoint", members: &[
     Member { name: "ClientVpnEndpointId", location_name: Some("clientVpnEndpointId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
@@ -1362,12 +1295,11 @@ pub(crate) static CLIENT_VPN_ENDPOINT: StructShape = StructShape { name: "Client
     Member { name: "TransitGatewayConfiguration", location_name: Some("transitGatewayConfiguration"), target: Target::Structure(&TRANSIT_GATEWAY_CONFIGURATION_DESCRIBE_ENDPOINT_STRUCTURE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClientVpnEndpointAttributeStatus {
     pub code: Option<ClientVpnEndpointAttributeStatusCode>,
     pub message: Option<String>,
 }
-wire::structure!(ClientVpnEndpointAttributeStatus, CLIENT_VPN_ENDPOINT_ATTRIBUTE_STATUS; 0 code, 1 message);
+wire::structure!(ClientVpnEndpointAttributeStatus, CLIENT_VPN_ENDPOINT_ATTRIBUTE_STATUS; 0 code: None, 1 message: None);
 pub(crate) static CLIENT_VPN_ENDPOINT_ATTRIBUTE_STATUS: StructShape = StructShape { name: "ClientVpnEndpointAttributeStatus", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::String(&CLIENT_VPN_ENDPOINT_ATTRIBUTE_STATUS_CODE), ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -1381,12 +1313,11 @@ pub(crate) static CLIENT_VPN_ENDPOINT_ATTRIBUTE_STATUS_CODE: StringShape = Strin
 
 pub(crate) static CLIENT_VPN_ENDPOINT_ID_LIST: ListShape = ListShape { name: "ClientVpnEndpointIdList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClientVpnEndpointStatus {
     pub code: Option<ClientVpnEndpointStatusCode>,
     pub message: Option<String>,
 }
-wire::structure!(ClientVpnEndpointStatus, CLIENT_VPN_ENDPOINT_STATUS; 0 code, 1 message);
+wire::structure!(ClientVpnEndpointStatus, CLIENT_VPN_ENDPOINT_STATUS; 0 code: None, 1 message: None);
 pub(crate) static CLIENT_VPN_ENDPOINT_STATUS: StructShape = StructShape { name: "ClientVpnEndpointStatus", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::String(&CLIENT_VPN_ENDPOINT_STATUS_CODE), ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -1401,7 +1332,6 @@ wire::open_enum! { ClientVpnEndpointStatusCode;
 }
 pub(crate) static CLIENT_VPN_ENDPOINT_STATUS_CODE: StringShape = StringShape { name: "ClientVpnEndpointStatusCode", values: <ClientVpnEndpointStatusCode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClientVpnRoute {
     pub client_vpn_endpoint_id: Option<String>,
     pub destination_cidr: Option<String>,
@@ -1412,7 +1342,7 @@ pub struct ClientVpnRoute {
     pub description: Option<String>,
     pub transit_gateway_attachment_id: Option<String>,
 }
-wire::structure!(ClientVpnRoute, CLIENT_VPN_ROUTE; 0 client_vpn_endpoint_id, 1 destination_cidr, 2 target_subnet, 3 r#type, 4 origin, 5 status, 6 description, 7 transit_gateway_attachment_id);
+wire::structure!(ClientVpnRoute, CLIENT_VPN_ROUTE; 0 client_vpn_endpoint_id: None, 1 destination_cidr: None, 2 target_subnet: None, 3 r#type: None, 4 origin: None, 5 status: None, 6 description: None, 7 transit_gateway_attachment_id: None);
 pub(crate) static CLIENT_VPN_ROUTE: StructShape = StructShape { name: "ClientVpnRoute", members: &[
     Member { name: "ClientVpnEndpointId", location_name: Some("clientVpnEndpointId"), target: Target::STRING, ..Member::BASE },
     Member { name: "DestinationCidr", location_name: Some("destinationCidr"), target: Target::STRING, ..Member::BASE },
@@ -1426,12 +1356,11 @@ pub(crate) static CLIENT_VPN_ROUTE: StructShape = StructShape { name: "ClientVpn
 
 pub(crate) static CLIENT_VPN_ROUTE_SET: ListShape = ListShape { name: "ClientVpnRouteSet", item: Target::Structure(&CLIENT_VPN_ROUTE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ClientVpnRouteStatus {
     pub code: Option<ClientVpnRouteStatusCode>,
     pub message: Option<String>,
 }
-wire::structure!(ClientVpnRouteStatus, CLIENT_VPN_ROUTE_STATUS; 0 code, 1 message);
+wire::structure!(ClientVpnRouteStatus, CLIENT_VPN_ROUTE_STATUS; 0 code: None, 1 message: None);
 pub(crate) static CLIENT_VPN_ROUTE_STATUS: StructShape = StructShape { name: "ClientVpnRouteStatus", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::String(&CLIENT_VPN_ROUTE_STATUS_CODE), ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -1447,7 +1376,6 @@ pub(crate) static CLIENT_VPN_ROUTE_STATUS_CODE: StringShape = StringShape { name
 
 pub(crate) static CLIENT_VPN_SECURITY_GROUP_ID_SET: ListShape = ListShape { name: "ClientVpnSecurityGroupIdSet", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CloudWatchLogOptions {
     pub log_enabled: Option<bool>,
     pub log_group_arn: Option<String>,
@@ -1456,7 +1384,7 @@ pub struct CloudWatchLogOptions {
     pub bgp_log_group_arn: Option<String>,
     pub bgp_log_output_format: Option<String>,
 }
-wire::structure!(CloudWatchLogOptions, CLOUD_WATCH_LOG_OPTIONS; 0 log_enabled, 1 log_group_arn, 2 log_output_format, 3 bgp_log_enabled, 4 bgp_log_group_arn, 5 bgp_log_output_format);
+wire::structure!(CloudWatchLogOptions, CLOUD_WATCH_LOG_OPTIONS; 0 log_enabled: None, 1 log_group_arn: None, 2 log_output_format: None, 3 bgp_log_enabled: None, 4 bgp_log_group_arn: None, 5 bgp_log_output_format: None);
 pub(crate) static CLOUD_WATCH_LOG_OPTIONS: StructShape = StructShape { name: "CloudWatchLogOptions", members: &[
     Member { name: "LogEnabled", location_name: Some("logEnabled"), target: Target::Boolean, ..Member::BASE },
     Member { name: "LogGroupArn", location_name: Some("logGroupArn"), target: Target::STRING, ..Member::BASE },
@@ -1466,7 +1394,6 @@ pub(crate) static CLOUD_WATCH_LOG_OPTIONS: StructShape = StructShape { name: "Cl
     Member { name: "BgpLogOutputFormat", location_name: Some("bgpLogOutputFormat"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CloudWatchLogOptionsSpecification {
     pub log_enabled: Option<bool>,
     pub log_group_arn: Option<String>,
@@ -1475,7 +1402,7 @@ pub struct CloudWatchLogOptionsSpecification {
     pub bgp_log_group_arn: Option<String>,
     pub bgp_log_output_format: Option<String>,
 }
-wire::structure!(CloudWatchLogOptionsSpecification, CLOUD_WATCH_LOG_OPTIONS_SPECIFICATION; 0 log_enabled, 1 log_group_arn, 2 log_output_format, 3 bgp_log_enabled, 4 bgp_log_group_arn, 5 bgp_log_output_format);
+wire::structure!(CloudWatchLogOptionsSpecification, CLOUD_WATCH_LOG_OPTIONS_SPECIFICATION; 0 log_enabled: None, 1 log_group_arn: None, 2 log_output_format: None, 3 bgp_log_enabled: None, 4 bgp_log_group_arn: None, 5 bgp_log_output_format: None);
 pub(crate) static CLOUD_WATCH_LOG_OPTIONS_SPECIFICATION: StructShape = StructShape { name: "CloudWatchLogOptionsSpecification", members: &[
     Member { name: "LogEnabled", target: Target::Boolean, ..Member::BASE },
     Member { name: "LogGroupArn", target: Target::STRING, ..Member::BASE },
@@ -1485,14 +1412,13 @@ pub(crate) static CLOUD_WATCH_LOG_OPTIONS_SPECIFICATION: StructShape = StructSha
     Member { name: "BgpLogOutputFormat", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CoipAddressUsage {
     pub allocation_id: Option<String>,
     pub aws_account_id: Option<String>,
     pub aws_service: Option<String>,
     pub co_ip: Option<String>,
 }
-wire::structure!(CoipAddressUsage, COIP_ADDRESS_USAGE; 0 allocation_id, 1 aws_account_id, 2 aws_service, 3 co_ip);
+wire::structure!(CoipAddressUsage, COIP_ADDRESS_USAGE; 0 allocation_id: None, 1 aws_account_id: None, 2 aws_service: None, 3 co_ip: None);
 pub(crate) static COIP_ADDRESS_USAGE: StructShape = StructShape { name: "CoipAddressUsage", members: &[
     Member { name: "AllocationId", location_name: Some("allocationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AwsAccountId", location_name: Some("awsAccountId"), target: Target::STRING, ..Member::BASE },
@@ -1502,20 +1428,18 @@ pub(crate) static COIP_ADDRESS_USAGE: StructShape = StructShape { name: "CoipAdd
 
 pub(crate) static COIP_ADDRESS_USAGE_SET: ListShape = ListShape { name: "CoipAddressUsageSet", item: Target::Structure(&COIP_ADDRESS_USAGE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CoipCidr {
     pub cidr: Option<String>,
     pub coip_pool_id: Option<String>,
     pub local_gateway_route_table_id: Option<String>,
 }
-wire::structure!(CoipCidr, COIP_CIDR; 0 cidr, 1 coip_pool_id, 2 local_gateway_route_table_id);
+wire::structure!(CoipCidr, COIP_CIDR; 0 cidr: None, 1 coip_pool_id: None, 2 local_gateway_route_table_id: None);
 pub(crate) static COIP_CIDR: StructShape = StructShape { name: "CoipCidr", members: &[
     Member { name: "Cidr", location_name: Some("cidr"), target: Target::STRING, ..Member::BASE },
     Member { name: "CoipPoolId", location_name: Some("coipPoolId"), target: Target::STRING, ..Member::BASE },
     Member { name: "LocalGatewayRouteTableId", location_name: Some("localGatewayRouteTableId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CoipPool {
     pub pool_id: Option<String>,
     pub pool_cidrs: Option<Vec<String>>,
@@ -1523,7 +1447,7 @@ pub struct CoipPool {
     pub tags: Option<Vec<Tag>>,
     pub pool_arn: Option<String>,
 }
-wire::structure!(CoipPool, COIP_POOL; 0 pool_id, 1 pool_cidrs, 2 local_gateway_route_table_id, 3 tags, 4 pool_arn);
+wire::structure!(CoipPool, COIP_POOL; 0 pool_id: None, 1 pool_cidrs: None, 2 local_gateway_route_table_id: None, 3 tags: None, 4 pool_arn: None);
 pub(crate) static COIP_POOL: StructShape = StructShape { name: "CoipPool", members: &[
     Member { name: "PoolId", location_name: Some("poolId"), target: Target::STRING, ..Member::BASE },
     Member { name: "PoolCidrs", location_name: Some("poolCidrSet"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -1552,33 +1476,30 @@ pub(crate) static CONDITION_VALUE: StringShape = StringShape { name: "ConditionV
 
 pub(crate) static CONDITION_VALUE_LIST: ListShape = ListShape { name: "ConditionValueList", item: Target::String(&CONDITION_VALUE), item_name: Some("item"), length: Limits { min: Some(0), max: Some(10) }, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ConnectionLogOptions {
     pub enabled: Option<bool>,
     pub cloudwatch_log_group: Option<String>,
     pub cloudwatch_log_stream: Option<String>,
 }
-wire::structure!(ConnectionLogOptions, CONNECTION_LOG_OPTIONS; 0 enabled, 1 cloudwatch_log_group, 2 cloudwatch_log_stream);
+wire::structure!(ConnectionLogOptions, CONNECTION_LOG_OPTIONS; 0 enabled: None, 1 cloudwatch_log_group: None, 2 cloudwatch_log_stream: None);
 pub(crate) static CONNECTION_LOG_OPTIONS: StructShape = StructShape { name: "ConnectionLogOptions", members: &[
     Member { name: "Enabled", target: Target::Boolean, ..Member::BASE },
     Member { name: "CloudwatchLogGroup", target: Target::STRING, ..Member::BASE },
     Member { name: "CloudwatchLogStream", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ConnectionLogResponseOptions {
     pub enabled: Option<bool>,
     pub cloudwatch_log_group: Option<String>,
     pub cloudwatch_log_stream: Option<String>,
 }
-wire::structure!(ConnectionLogResponseOptions, CONNECTION_LOG_RESPONSE_OPTIONS; 0 enabled, 1 cloudwatch_log_group, 2 cloudwatch_log_stream);
+wire::structure!(ConnectionLogResponseOptions, CONNECTION_LOG_RESPONSE_OPTIONS; 0 enabled: None, 1 cloudwatch_log_group: None, 2 cloudwatch_log_stream: None);
 pub(crate) static CONNECTION_LOG_RESPONSE_OPTIONS: StructShape = StructShape { name: "ConnectionLogResponseOptions", members: &[
     Member { name: "Enabled", target: Target::Boolean, ..Member::BASE },
     Member { name: "CloudwatchLogGroup", target: Target::STRING, ..Member::BASE },
     Member { name: "CloudwatchLogStream", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ConnectionNotification {
     pub connection_notification_id: Option<String>,
     pub service_id: Option<String>,
@@ -1589,7 +1510,7 @@ pub struct ConnectionNotification {
     pub connection_notification_state: Option<ConnectionNotificationState>,
     pub service_region: Option<String>,
 }
-wire::structure!(ConnectionNotification, CONNECTION_NOTIFICATION; 0 connection_notification_id, 1 service_id, 2 vpc_endpoint_id, 3 connection_notification_type, 4 connection_notification_arn, 5 connection_events, 6 connection_notification_state, 7 service_region);
+wire::structure!(ConnectionNotification, CONNECTION_NOTIFICATION; 0 connection_notification_id: None, 1 service_id: None, 2 vpc_endpoint_id: None, 3 connection_notification_type: None, 4 connection_notification_arn: None, 5 connection_events: None, 6 connection_notification_state: None, 7 service_region: None);
 pub(crate) static CONNECTION_NOTIFICATION: StructShape = StructShape { name: "ConnectionNotification", members: &[
     Member { name: "ConnectionNotificationId", location_name: Some("connectionNotificationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ServiceId", location_name: Some("serviceId"), target: Target::STRING, ..Member::BASE },
@@ -1616,52 +1537,48 @@ wire::open_enum! { ConnectionNotificationType;
 }
 pub(crate) static CONNECTION_NOTIFICATION_TYPE: StringShape = StringShape { name: "ConnectionNotificationType", values: <ConnectionNotificationType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ConnectionTrackingConfiguration {
     pub tcp_established_timeout: Option<i32>,
     pub udp_stream_timeout: Option<i32>,
     pub udp_timeout: Option<i32>,
 }
-wire::structure!(ConnectionTrackingConfiguration, CONNECTION_TRACKING_CONFIGURATION; 0 tcp_established_timeout, 1 udp_stream_timeout, 2 udp_timeout);
+wire::structure!(ConnectionTrackingConfiguration, CONNECTION_TRACKING_CONFIGURATION; 0 tcp_established_timeout: None, 1 udp_stream_timeout: None, 2 udp_timeout: None);
 pub(crate) static CONNECTION_TRACKING_CONFIGURATION: StructShape = StructShape { name: "ConnectionTrackingConfiguration", members: &[
     Member { name: "TcpEstablishedTimeout", location_name: Some("tcpEstablishedTimeout"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "UdpStreamTimeout", location_name: Some("udpStreamTimeout"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "UdpTimeout", location_name: Some("udpTimeout"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ConnectionTrackingSpecification {
     pub tcp_established_timeout: Option<i32>,
     pub udp_timeout: Option<i32>,
     pub udp_stream_timeout: Option<i32>,
 }
-wire::structure!(ConnectionTrackingSpecification, CONNECTION_TRACKING_SPECIFICATION; 0 tcp_established_timeout, 1 udp_timeout, 2 udp_stream_timeout);
+wire::structure!(ConnectionTrackingSpecification, CONNECTION_TRACKING_SPECIFICATION; 0 tcp_established_timeout: None, 1 udp_timeout: None, 2 udp_stream_timeout: None);
 pub(crate) static CONNECTION_TRACKING_SPECIFICATION: StructShape = StructShape { name: "ConnectionTrackingSpecification", members: &[
     Member { name: "TcpEstablishedTimeout", location_name: Some("tcpEstablishedTimeout"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "UdpTimeout", location_name: Some("udpTimeout"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "UdpStreamTimeout", location_name: Some("udpStreamTimeout"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ConnectionTrackingSpecificationRequest {
     pub tcp_established_timeout: Option<i32>,
     pub udp_stream_timeout: Option<i32>,
     pub udp_timeout: Option<i32>,
 }
-wire::structure!(ConnectionTrackingSpecificationRequest, CONNECTION_TRACKING_SPECIFICATION_REQUEST; 0 tcp_established_timeout, 1 udp_stream_timeout, 2 udp_timeout);
+wire::structure!(ConnectionTrackingSpecificationRequest, CONNECTION_TRACKING_SPECIFICATION_REQUEST; 0 tcp_established_timeout: None, 1 udp_stream_timeout: None, 2 udp_timeout: None);
 pub(crate) static CONNECTION_TRACKING_SPECIFICATION_REQUEST: StructShape = StructShape { name: "ConnectionTrackingSpecificationRequest", members: &[
     Member { name: "TcpEstablishedTimeout", target: Target::INTEGER, ..Member::BASE },
     Member { name: "UdpStreamTimeout", target: Target::INTEGER, ..Member::BASE },
     Member { name: "UdpTimeout", target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ConnectionTrackingSpecificationResponse {
     pub tcp_established_timeout: Option<i32>,
     pub udp_stream_timeout: Option<i32>,
     pub udp_timeout: Option<i32>,
 }
-wire::structure!(ConnectionTrackingSpecificationResponse, CONNECTION_TRACKING_SPECIFICATION_RESPONSE; 0 tcp_established_timeout, 1 udp_stream_timeout, 2 udp_timeout);
+wire::structure!(ConnectionTrackingSpecificationResponse, CONNECTION_TRACKING_SPECIFICATION_RESPONSE; 0 tcp_established_timeout: None, 1 udp_stream_timeout: None, 2 udp_timeout: None);
 pub(crate) static CONNECTION_TRACKING_SPECIFICATION_RESPONSE: StructShape = StructShape { name: "ConnectionTrackingSpecificationResponse", members: &[
     Member { name: "TcpEstablishedTimeout", location_name: Some("tcpEstablishedTimeout"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "UdpStreamTimeout", location_name: Some("udpStreamTimeout"), target: Target::INTEGER, ..Member::BASE },
@@ -1681,7 +1598,6 @@ pub(crate) static CONTAINER_FORMAT: StringShape = StringShape { name: "Container
 
 pub(crate) static CONVERSION_ID_STRING_LIST: ListShape = ListShape { name: "ConversionIdStringList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ConversionTask {
     pub conversion_task_id: Option<String>,
     pub expiration_time: Option<String>,
@@ -1691,7 +1607,7 @@ pub struct ConversionTask {
     pub status_message: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(ConversionTask, CONVERSION_TASK; 0 conversion_task_id, 1 expiration_time, 2 import_instance, 3 import_volume, 4 state, 5 status_message, 6 tags);
+wire::structure!(ConversionTask, CONVERSION_TASK; 0 conversion_task_id: None, 1 expiration_time: None, 2 import_instance: None, 3 import_volume: None, 4 state: None, 5 status_message: None, 6 tags: None);
 pub(crate) static CONVERSION_TASK: StructShape = StructShape { name: "ConversionTask", members: &[
     Member { name: "ConversionTaskId", location_name: Some("conversionTaskId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ExpirationTime", location_name: Some("expirationTime"), target: Target::STRING, ..Member::BASE },
@@ -1724,14 +1640,13 @@ pub(crate) static CPU_MANUFACTURER: StringShape = StringShape { name: "CpuManufa
 
 pub(crate) static CPU_MANUFACTURER_SET: ListShape = ListShape { name: "CpuManufacturerSet", item: Target::String(&CPU_MANUFACTURER), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CpuOptions {
     pub core_count: Option<i32>,
     pub threads_per_core: Option<i32>,
     pub amd_sev_snp: Option<AmdSevSnpSpecification>,
     pub nested_virtualization: Option<NestedVirtualizationSpecification>,
 }
-wire::structure!(CpuOptions, CPU_OPTIONS; 0 core_count, 1 threads_per_core, 2 amd_sev_snp, 3 nested_virtualization);
+wire::structure!(CpuOptions, CPU_OPTIONS; 0 core_count: None, 1 threads_per_core: None, 2 amd_sev_snp: None, 3 nested_virtualization: None);
 pub(crate) static CPU_OPTIONS: StructShape = StructShape { name: "CpuOptions", members: &[
     Member { name: "CoreCount", location_name: Some("coreCount"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "ThreadsPerCore", location_name: Some("threadsPerCore"), target: Target::INTEGER, ..Member::BASE },
@@ -1739,14 +1654,13 @@ pub(crate) static CPU_OPTIONS: StructShape = StructShape { name: "CpuOptions", m
     Member { name: "NestedVirtualization", location_name: Some("nestedVirtualization"), target: Target::String(&NESTED_VIRTUALIZATION_SPECIFICATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CpuOptionsRequest {
     pub core_count: Option<i32>,
     pub threads_per_core: Option<i32>,
     pub amd_sev_snp: Option<AmdSevSnpSpecification>,
     pub nested_virtualization: Option<NestedVirtualizationSpecification>,
 }
-wire::structure!(CpuOptionsRequest, CPU_OPTIONS_REQUEST; 0 core_count, 1 threads_per_core, 2 amd_sev_snp, 3 nested_virtualization);
+wire::structure!(CpuOptionsRequest, CPU_OPTIONS_REQUEST; 0 core_count: None, 1 threads_per_core: None, 2 amd_sev_snp: None, 3 nested_virtualization: None);
 pub(crate) static CPU_OPTIONS_REQUEST: StructShape = StructShape { name: "CpuOptionsRequest", members: &[
     Member { name: "CoreCount", target: Target::INTEGER, ..Member::BASE },
     Member { name: "ThreadsPerCore", target: Target::INTEGER, ..Member::BASE },
@@ -1754,25 +1668,22 @@ pub(crate) static CPU_OPTIONS_REQUEST: StructShape = StructShape { name: "CpuOpt
     Member { name: "NestedVirtualization", target: Target::String(&NESTED_VIRTUALIZATION_SPECIFICATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CpuPerformanceFactor {
     pub references: Option<Vec<PerformanceFactorReference>>,
 }
-wire::structure!(CpuPerformanceFactor, CPU_PERFORMANCE_FACTOR; 0 references);
+wire::structure!(CpuPerformanceFactor, CPU_PERFORMANCE_FACTOR; 0 references: None);
 pub(crate) static CPU_PERFORMANCE_FACTOR: StructShape = StructShape { name: "CpuPerformanceFactor", members: &[
     Member { name: "References", location_name: Some("referenceSet"), target: Target::List(&PERFORMANCE_FACTOR_REFERENCE_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CpuPerformanceFactorRequest {
     pub references: Option<Vec<PerformanceFactorReferenceRequest>>,
 }
-wire::structure!(CpuPerformanceFactorRequest, CPU_PERFORMANCE_FACTOR_REQUEST; 0 references);
+wire::structure!(CpuPerformanceFactorRequest, CPU_PERFORMANCE_FACTOR_REQUEST; 0 references: None);
 pub(crate) static CPU_PERFORMANCE_FACTOR_REQUEST: StructShape = StructShape { name: "CpuPerformanceFactorRequest", members: &[
     Member { name: "References", location_name: Some("Reference"), target: Target::List(&PERFORMANCE_FACTOR_REFERENCE_SET_REQUEST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateCapacityManagerDataExportRequest {
     pub s3_bucket_name: String,
     pub s3_bucket_prefix: Option<String>,
@@ -1782,7 +1693,7 @@ pub struct CreateCapacityManagerDataExportRequest {
     pub dry_run: Option<bool>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateCapacityManagerDataExportRequest, CREATE_CAPACITY_MANAGER_DATA_EXPORT_REQUEST; 0 s3_bucket_name, 1 s3_bucket_prefix, 2 schedule, 3 output_format, 4 client_token, 5 dry_run, 6 tag_specifications);
+wire::structure!(CreateCapacityManagerDataExportRequest, CREATE_CAPACITY_MANAGER_DATA_EXPORT_REQUEST; 0 s3_bucket_name: Default::default(), 1 s3_bucket_prefix: None, 2 schedule: Default::default(), 3 output_format: Default::default(), 4 client_token: None, 5 dry_run: None, 6 tag_specifications: None);
 pub(crate) static CREATE_CAPACITY_MANAGER_DATA_EXPORT_REQUEST: StructShape = StructShape { name: "CreateCapacityManagerDataExportRequest", members: &[
     Member { name: "S3BucketName", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "S3BucketPrefix", target: Target::STRING, ..Member::BASE },
@@ -1793,16 +1704,14 @@ pub(crate) static CREATE_CAPACITY_MANAGER_DATA_EXPORT_REQUEST: StructShape = Str
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateCapacityManagerDataExportResult {
     pub capacity_manager_data_export_id: Option<String>,
 }
-wire::structure!(CreateCapacityManagerDataExportResult, CREATE_CAPACITY_MANAGER_DATA_EXPORT_RESULT; 0 capacity_manager_data_export_id);
+wire::structure!(CreateCapacityManagerDataExportResult, CREATE_CAPACITY_MANAGER_DATA_EXPORT_RESULT; 0 capacity_manager_data_export_id: None);
 pub(crate) static CREATE_CAPACITY_MANAGER_DATA_EXPORT_RESULT: StructShape = StructShape { name: "CreateCapacityManagerDataExportResult", members: &[
     Member { name: "CapacityManagerDataExportId", location_name: Some("capacityManagerDataExportId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateCapacityReservationBySplittingRequest {
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
@@ -1810,7 +1719,7 @@ pub struct CreateCapacityReservationBySplittingRequest {
     pub instance_count: i32,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateCapacityReservationBySplittingRequest, CREATE_CAPACITY_RESERVATION_BY_SPLITTING_REQUEST; 0 dry_run, 1 client_token, 2 source_capacity_reservation_id, 3 instance_count, 4 tag_specifications);
+wire::structure!(CreateCapacityReservationBySplittingRequest, CREATE_CAPACITY_RESERVATION_BY_SPLITTING_REQUEST; 0 dry_run: None, 1 client_token: None, 2 source_capacity_reservation_id: Default::default(), 3 instance_count: Default::default(), 4 tag_specifications: None);
 pub(crate) static CREATE_CAPACITY_RESERVATION_BY_SPLITTING_REQUEST: StructShape = StructShape { name: "CreateCapacityReservationBySplittingRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
@@ -1819,20 +1728,18 @@ pub(crate) static CREATE_CAPACITY_RESERVATION_BY_SPLITTING_REQUEST: StructShape 
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateCapacityReservationBySplittingResult {
     pub source_capacity_reservation: Option<CapacityReservation>,
     pub destination_capacity_reservation: Option<CapacityReservation>,
     pub instance_count: Option<i32>,
 }
-wire::structure!(CreateCapacityReservationBySplittingResult, CREATE_CAPACITY_RESERVATION_BY_SPLITTING_RESULT; 0 source_capacity_reservation, 1 destination_capacity_reservation, 2 instance_count);
+wire::structure!(CreateCapacityReservationBySplittingResult, CREATE_CAPACITY_RESERVATION_BY_SPLITTING_RESULT; 0 source_capacity_reservation: None, 1 destination_capacity_reservation: None, 2 instance_count: None);
 pub(crate) static CREATE_CAPACITY_RESERVATION_BY_SPLITTING_RESULT: StructShape = StructShape { name: "CreateCapacityReservationBySplittingResult", members: &[
     Member { name: "SourceCapacityReservation", location_name: Some("sourceCapacityReservation"), target: Target::Structure(&CAPACITY_RESERVATION), ..Member::BASE },
     Member { name: "DestinationCapacityReservation", location_name: Some("destinationCapacityReservation"), target: Target::Structure(&CAPACITY_RESERVATION), ..Member::BASE },
     Member { name: "InstanceCount", location_name: Some("instanceCount"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateCapacityReservationFleetRequest {
     pub allocation_strategy: Option<String>,
     pub client_token: Option<String>,
@@ -1844,7 +1751,7 @@ pub struct CreateCapacityReservationFleetRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateCapacityReservationFleetRequest, CREATE_CAPACITY_RESERVATION_FLEET_REQUEST; 0 allocation_strategy, 1 client_token, 2 instance_type_specifications, 3 tenancy, 4 total_target_capacity, 5 end_date, 6 instance_match_criteria, 7 tag_specifications, 8 dry_run);
+wire::structure!(CreateCapacityReservationFleetRequest, CREATE_CAPACITY_RESERVATION_FLEET_REQUEST; 0 allocation_strategy: None, 1 client_token: None, 2 instance_type_specifications: Default::default(), 3 tenancy: None, 4 total_target_capacity: Default::default(), 5 end_date: None, 6 instance_match_criteria: None, 7 tag_specifications: None, 8 dry_run: None);
 pub(crate) static CREATE_CAPACITY_RESERVATION_FLEET_REQUEST: StructShape = StructShape { name: "CreateCapacityReservationFleetRequest", members: &[
     Member { name: "AllocationStrategy", target: Target::STRING, ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
@@ -1857,7 +1764,6 @@ pub(crate) static CREATE_CAPACITY_RESERVATION_FLEET_REQUEST: StructShape = Struc
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateCapacityReservationFleetResult {
     pub capacity_reservation_fleet_id: Option<String>,
     pub state: Option<CapacityReservationFleetState>,
@@ -1871,7 +1777,7 @@ pub struct CreateCapacityReservationFleetResult {
     pub fleet_capacity_reservations: Option<Vec<FleetCapacityReservation>>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(CreateCapacityReservationFleetResult, CREATE_CAPACITY_RESERVATION_FLEET_RESULT; 0 capacity_reservation_fleet_id, 1 state, 2 total_target_capacity, 3 total_fulfilled_capacity, 4 instance_match_criteria, 5 allocation_strategy, 6 create_time, 7 end_date, 8 tenancy, 9 fleet_capacity_reservations, 10 tags);
+wire::structure!(CreateCapacityReservationFleetResult, CREATE_CAPACITY_RESERVATION_FLEET_RESULT; 0 capacity_reservation_fleet_id: None, 1 state: None, 2 total_target_capacity: None, 3 total_fulfilled_capacity: None, 4 instance_match_criteria: None, 5 allocation_strategy: None, 6 create_time: None, 7 end_date: None, 8 tenancy: None, 9 fleet_capacity_reservations: None, 10 tags: None);
 pub(crate) static CREATE_CAPACITY_RESERVATION_FLEET_RESULT: StructShape = StructShape { name: "CreateCapacityReservationFleetResult", members: &[
     Member { name: "CapacityReservationFleetId", location_name: Some("capacityReservationFleetId"), target: Target::STRING, ..Member::BASE },
     Member { name: "State", location_name: Some("state"), target: Target::String(&CAPACITY_RESERVATION_FLEET_STATE), ..Member::BASE },
@@ -1886,7 +1792,6 @@ pub(crate) static CREATE_CAPACITY_RESERVATION_FLEET_RESULT: StructShape = Struct
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateCapacityReservationRequest {
     pub client_token: Option<String>,
     pub instance_type: String,
@@ -1908,7 +1813,7 @@ pub struct CreateCapacityReservationRequest {
     pub commitment_duration: Option<i64>,
     pub delivery_preference: Option<CapacityReservationDeliveryPreference>,
 }
-wire::structure!(CreateCapacityReservationRequest, CREATE_CAPACITY_RESERVATION_REQUEST; 0 client_token, 1 instance_type, 2 instance_platform, 3 availability_zone, 4 availability_zone_id, 5 tenancy, 6 instance_count, 7 ebs_optimized, 8 ephemeral_storage, 9 end_date, 10 end_date_type, 11 instance_match_criteria, 12 tag_specifications, 13 dry_run, 14 outpost_arn, 15 placement_group_arn, 16 start_date, 17 commitment_duration, 18 delivery_preference);
+wire::structure!(CreateCapacityReservationRequest, CREATE_CAPACITY_RESERVATION_REQUEST; 0 client_token: None, 1 instance_type: Default::default(), 2 instance_platform: Default::default(), 3 availability_zone: None, 4 availability_zone_id: None, 5 tenancy: None, 6 instance_count: Default::default(), 7 ebs_optimized: None, 8 ephemeral_storage: None, 9 end_date: None, 10 end_date_type: None, 11 instance_match_criteria: None, 12 tag_specifications: None, 13 dry_run: None, 14 outpost_arn: None, 15 placement_group_arn: None, 16 start_date: None, 17 commitment_duration: None, 18 delivery_preference: None);
 pub(crate) static CREATE_CAPACITY_RESERVATION_REQUEST: StructShape = StructShape { name: "CreateCapacityReservationRequest", members: &[
     Member { name: "ClientToken", target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceType", target: Target::STRING, required: true, ..Member::BASE },
@@ -1931,23 +1836,21 @@ pub(crate) static CREATE_CAPACITY_RESERVATION_REQUEST: StructShape = StructShape
     Member { name: "DeliveryPreference", target: Target::String(&CAPACITY_RESERVATION_DELIVERY_PREFERENCE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateCapacityReservationResult {
     pub capacity_reservation: Option<CapacityReservation>,
 }
-wire::structure!(CreateCapacityReservationResult, CREATE_CAPACITY_RESERVATION_RESULT; 0 capacity_reservation);
+wire::structure!(CreateCapacityReservationResult, CREATE_CAPACITY_RESERVATION_RESULT; 0 capacity_reservation: None);
 pub(crate) static CREATE_CAPACITY_RESERVATION_RESULT: StructShape = StructShape { name: "CreateCapacityReservationResult", members: &[
     Member { name: "CapacityReservation", location_name: Some("capacityReservation"), target: Target::Structure(&CAPACITY_RESERVATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateCarrierGatewayRequest {
     pub vpc_id: String,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateCarrierGatewayRequest, CREATE_CARRIER_GATEWAY_REQUEST; 0 vpc_id, 1 tag_specifications, 2 dry_run, 3 client_token);
+wire::structure!(CreateCarrierGatewayRequest, CREATE_CARRIER_GATEWAY_REQUEST; 0 vpc_id: Default::default(), 1 tag_specifications: None, 2 dry_run: None, 3 client_token: None);
 pub(crate) static CREATE_CARRIER_GATEWAY_REQUEST: StructShape = StructShape { name: "CreateCarrierGatewayRequest", members: &[
     Member { name: "VpcId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
@@ -1955,16 +1858,14 @@ pub(crate) static CREATE_CARRIER_GATEWAY_REQUEST: StructShape = StructShape { na
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateCarrierGatewayResult {
     pub carrier_gateway: Option<CarrierGateway>,
 }
-wire::structure!(CreateCarrierGatewayResult, CREATE_CARRIER_GATEWAY_RESULT; 0 carrier_gateway);
+wire::structure!(CreateCarrierGatewayResult, CREATE_CARRIER_GATEWAY_RESULT; 0 carrier_gateway: None);
 pub(crate) static CREATE_CARRIER_GATEWAY_RESULT: StructShape = StructShape { name: "CreateCarrierGatewayResult", members: &[
     Member { name: "CarrierGateway", location_name: Some("carrierGateway"), target: Target::Structure(&CARRIER_GATEWAY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateClientVpnEndpointRequest {
     pub client_cidr_block: Option<String>,
     pub server_certificate_arn: String,
@@ -1990,7 +1891,7 @@ pub struct CreateClientVpnEndpointRequest {
     pub traffic_ip_address_type: Option<TrafficIpAddressType>,
     pub transit_gateway_configuration: Option<TransitGatewayConfigurationInputStructure>,
 }
-wire::structure!(CreateClientVpnEndpointRequest, CREATE_CLIENT_VPN_ENDPOINT_REQUEST; 0 client_cidr_block, 1 server_certificate_arn, 2 authentication_options, 3 connection_log_options, 4 dns_servers, 5 transport_protocol, 6 vpn_port, 7 description, 8 split_tunnel, 9 dry_run, 10 client_token, 11 tag_specifications, 12 security_group_ids, 13 vpc_id, 14 self_service_portal, 15 client_connect_options, 16 session_timeout_hours, 17 client_login_banner_options, 18 client_route_enforcement_options, 19 disconnect_on_session_timeout, 20 endpoint_ip_address_type, 21 traffic_ip_address_type, 22 transit_gateway_configuration);
+wire::structure!(CreateClientVpnEndpointRequest, CREATE_CLIENT_VPN_ENDPOINT_REQUEST; 0 client_cidr_block: None, 1 server_certificate_arn: Default::default(), 2 authentication_options: Default::default(), 3 connection_log_options: Default::default(), 4 dns_servers: None, 5 transport_protocol: None, 6 vpn_port: None, 7 description: None, 8 split_tunnel: None, 9 dry_run: None, 10 client_token: None, 11 tag_specifications: None, 12 security_group_ids: None, 13 vpc_id: None, 14 self_service_portal: None, 15 client_connect_options: None, 16 session_timeout_hours: None, 17 client_login_banner_options: None, 18 client_route_enforcement_options: None, 19 disconnect_on_session_timeout: None, 20 endpoint_ip_address_type: None, 21 traffic_ip_address_type: None, 22 transit_gateway_configuration: None);
 pub(crate) static CREATE_CLIENT_VPN_ENDPOINT_REQUEST: StructShape = StructShape { name: "CreateClientVpnEndpointRequest", members: &[
     Member { name: "ClientCidrBlock", target: Target::STRING, ..Member::BASE },
     Member { name: "ServerCertificateArn", target: Target::STRING, required: true, ..Member::BASE },
@@ -2017,20 +1918,18 @@ pub(crate) static CREATE_CLIENT_VPN_ENDPOINT_REQUEST: StructShape = StructShape 
     Member { name: "TransitGatewayConfiguration", target: Target::Structure(&TRANSIT_GATEWAY_CONFIGURATION_INPUT_STRUCTURE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateClientVpnEndpointResult {
     pub client_vpn_endpoint_id: Option<String>,
     pub status: Option<ClientVpnEndpointStatus>,
     pub dns_name: Option<String>,
 }
-wire::structure!(CreateClientVpnEndpointResult, CREATE_CLIENT_VPN_ENDPOINT_RESULT; 0 client_vpn_endpoint_id, 1 status, 2 dns_name);
+wire::structure!(CreateClientVpnEndpointResult, CREATE_CLIENT_VPN_ENDPOINT_RESULT; 0 client_vpn_endpoint_id: None, 1 status: None, 2 dns_name: None);
 pub(crate) static CREATE_CLIENT_VPN_ENDPOINT_RESULT: StructShape = StructShape { name: "CreateClientVpnEndpointResult", members: &[
     Member { name: "ClientVpnEndpointId", location_name: Some("clientVpnEndpointId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Status", location_name: Some("status"), target: Target::Structure(&CLIENT_VPN_ENDPOINT_STATUS), ..Member::BASE },
     Member { name: "DnsName", location_name: Some("dnsName"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateClientVpnRouteRequest {
     pub client_vpn_endpoint_id: String,
     pub destination_cidr_block: String,
@@ -2039,7 +1938,7 @@ pub struct CreateClientVpnRouteRequest {
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateClientVpnRouteRequest, CREATE_CLIENT_VPN_ROUTE_REQUEST; 0 client_vpn_endpoint_id, 1 destination_cidr_block, 2 target_vpc_subnet_id, 3 description, 4 client_token, 5 dry_run);
+wire::structure!(CreateClientVpnRouteRequest, CREATE_CLIENT_VPN_ROUTE_REQUEST; 0 client_vpn_endpoint_id: Default::default(), 1 destination_cidr_block: Default::default(), 2 target_vpc_subnet_id: None, 3 description: None, 4 client_token: None, 5 dry_run: None);
 pub(crate) static CREATE_CLIENT_VPN_ROUTE_REQUEST: StructShape = StructShape { name: "CreateClientVpnRouteRequest", members: &[
     Member { name: "ClientVpnEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DestinationCidrBlock", target: Target::STRING, required: true, ..Member::BASE },
@@ -2049,60 +1948,54 @@ pub(crate) static CREATE_CLIENT_VPN_ROUTE_REQUEST: StructShape = StructShape { n
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateClientVpnRouteResult {
     pub status: Option<ClientVpnRouteStatus>,
 }
-wire::structure!(CreateClientVpnRouteResult, CREATE_CLIENT_VPN_ROUTE_RESULT; 0 status);
+wire::structure!(CreateClientVpnRouteResult, CREATE_CLIENT_VPN_ROUTE_RESULT; 0 status: None);
 pub(crate) static CREATE_CLIENT_VPN_ROUTE_RESULT: StructShape = StructShape { name: "CreateClientVpnRouteResult", members: &[
     Member { name: "Status", location_name: Some("status"), target: Target::Structure(&CLIENT_VPN_ROUTE_STATUS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateCoipCidrRequest {
     pub cidr: String,
     pub coip_pool_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateCoipCidrRequest, CREATE_COIP_CIDR_REQUEST; 0 cidr, 1 coip_pool_id, 2 dry_run);
+wire::structure!(CreateCoipCidrRequest, CREATE_COIP_CIDR_REQUEST; 0 cidr: Default::default(), 1 coip_pool_id: Default::default(), 2 dry_run: None);
 pub(crate) static CREATE_COIP_CIDR_REQUEST: StructShape = StructShape { name: "CreateCoipCidrRequest", members: &[
     Member { name: "Cidr", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "CoipPoolId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateCoipCidrResult {
     pub coip_cidr: Option<CoipCidr>,
 }
-wire::structure!(CreateCoipCidrResult, CREATE_COIP_CIDR_RESULT; 0 coip_cidr);
+wire::structure!(CreateCoipCidrResult, CREATE_COIP_CIDR_RESULT; 0 coip_cidr: None);
 pub(crate) static CREATE_COIP_CIDR_RESULT: StructShape = StructShape { name: "CreateCoipCidrResult", members: &[
     Member { name: "CoipCidr", location_name: Some("coipCidr"), target: Target::Structure(&COIP_CIDR), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateCoipPoolRequest {
     pub local_gateway_route_table_id: String,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateCoipPoolRequest, CREATE_COIP_POOL_REQUEST; 0 local_gateway_route_table_id, 1 tag_specifications, 2 dry_run);
+wire::structure!(CreateCoipPoolRequest, CREATE_COIP_POOL_REQUEST; 0 local_gateway_route_table_id: Default::default(), 1 tag_specifications: None, 2 dry_run: None);
 pub(crate) static CREATE_COIP_POOL_REQUEST: StructShape = StructShape { name: "CreateCoipPoolRequest", members: &[
     Member { name: "LocalGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateCoipPoolResult {
     pub coip_pool: Option<CoipPool>,
 }
-wire::structure!(CreateCoipPoolResult, CREATE_COIP_POOL_RESULT; 0 coip_pool);
+wire::structure!(CreateCoipPoolResult, CREATE_COIP_POOL_RESULT; 0 coip_pool: None);
 pub(crate) static CREATE_COIP_POOL_RESULT: StructShape = StructShape { name: "CreateCoipPoolResult", members: &[
     Member { name: "CoipPool", location_name: Some("coipPool"), target: Target::Structure(&COIP_POOL), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateCustomerGatewayRequest {
     pub bgp_asn: Option<i32>,
     pub public_ip: Option<String>,
@@ -2114,7 +2007,7 @@ pub struct CreateCustomerGatewayRequest {
     pub bgp_asn_extended: Option<i64>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateCustomerGatewayRequest, CREATE_CUSTOMER_GATEWAY_REQUEST; 0 bgp_asn, 1 public_ip, 2 certificate_arn, 3 r#type, 4 tag_specifications, 5 device_name, 6 ip_address, 7 bgp_asn_extended, 8 dry_run);
+wire::structure!(CreateCustomerGatewayRequest, CREATE_CUSTOMER_GATEWAY_REQUEST; 0 bgp_asn: None, 1 public_ip: None, 2 certificate_arn: None, 3 r#type: Default::default(), 4 tag_specifications: None, 5 device_name: None, 6 ip_address: None, 7 bgp_asn_extended: None, 8 dry_run: None);
 pub(crate) static CREATE_CUSTOMER_GATEWAY_REQUEST: StructShape = StructShape { name: "CreateCustomerGatewayRequest", members: &[
     Member { name: "BgpAsn", target: Target::INTEGER, ..Member::BASE },
     Member { name: "PublicIp", target: Target::STRING, ..Member::BASE },
@@ -2127,47 +2020,42 @@ pub(crate) static CREATE_CUSTOMER_GATEWAY_REQUEST: StructShape = StructShape { n
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateCustomerGatewayResult {
     pub customer_gateway: Option<CustomerGateway>,
 }
-wire::structure!(CreateCustomerGatewayResult, CREATE_CUSTOMER_GATEWAY_RESULT; 0 customer_gateway);
+wire::structure!(CreateCustomerGatewayResult, CREATE_CUSTOMER_GATEWAY_RESULT; 0 customer_gateway: None);
 pub(crate) static CREATE_CUSTOMER_GATEWAY_RESULT: StructShape = StructShape { name: "CreateCustomerGatewayResult", members: &[
     Member { name: "CustomerGateway", location_name: Some("customerGateway"), target: Target::Structure(&CUSTOMER_GATEWAY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreationDateCondition {
     pub maximum_days_since_created: Option<i32>,
 }
-wire::structure!(CreationDateCondition, CREATION_DATE_CONDITION; 0 maximum_days_since_created);
+wire::structure!(CreationDateCondition, CREATION_DATE_CONDITION; 0 maximum_days_since_created: None);
 pub(crate) static CREATION_DATE_CONDITION: StructShape = StructShape { name: "CreationDateCondition", members: &[
     Member { name: "MaximumDaysSinceCreated", location_name: Some("maximumDaysSinceCreated"), target: Target::Integer(&MAXIMUM_DAYS_SINCE_CREATED_VALUE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreationDateConditionRequest {
     pub maximum_days_since_created: Option<i32>,
 }
-wire::structure!(CreationDateConditionRequest, CREATION_DATE_CONDITION_REQUEST; 0 maximum_days_since_created);
+wire::structure!(CreationDateConditionRequest, CREATION_DATE_CONDITION_REQUEST; 0 maximum_days_since_created: None);
 pub(crate) static CREATION_DATE_CONDITION_REQUEST: StructShape = StructShape { name: "CreationDateConditionRequest", members: &[
     Member { name: "MaximumDaysSinceCreated", target: Target::Integer(&MAXIMUM_DAYS_SINCE_CREATED_VALUE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreditSpecification {
     pub cpu_credits: Option<String>,
 }
-wire::structure!(CreditSpecification, CREDIT_SPECIFICATION; 0 cpu_credits);
+wire::structure!(CreditSpecification, CREDIT_SPECIFICATION; 0 cpu_credits: None);
 pub(crate) static CREDIT_SPECIFICATION: StructShape = StructShape { name: "CreditSpecification", members: &[
     Member { name: "CpuCredits", location_name: Some("cpuCredits"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreditSpecificationRequest {
     pub cpu_credits: String,
 }
-wire::structure!(CreditSpecificationRequest, CREDIT_SPECIFICATION_REQUEST; 0 cpu_credits);
+wire::structure!(CreditSpecificationRequest, CREDIT_SPECIFICATION_REQUEST; 0 cpu_credits: Default::default());
 pub(crate) static CREDIT_SPECIFICATION_REQUEST: StructShape = StructShape { name: "CreditSpecificationRequest", members: &[
     Member { name: "CpuCredits", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -2177,7 +2065,6 @@ wire::open_enum! { CurrencyCodeValues;
 }
 pub(crate) static CURRENCY_CODE_VALUES: StringShape = StringShape { name: "CurrencyCodeValues", values: <CurrencyCodeValues as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CustomerGateway {
     pub certificate_arn: Option<String>,
     pub device_name: Option<String>,
@@ -2189,7 +2076,7 @@ pub struct CustomerGateway {
     pub ip_address: Option<String>,
     pub bgp_asn: Option<String>,
 }
-wire::structure!(CustomerGateway, CUSTOMER_GATEWAY; 0 certificate_arn, 1 device_name, 2 tags, 3 bgp_asn_extended, 4 customer_gateway_id, 5 state, 6 r#type, 7 ip_address, 8 bgp_asn);
+wire::structure!(CustomerGateway, CUSTOMER_GATEWAY; 0 certificate_arn: None, 1 device_name: None, 2 tags: None, 3 bgp_asn_extended: None, 4 customer_gateway_id: None, 5 state: None, 6 r#type: None, 7 ip_address: None, 8 bgp_asn: None);
 pub(crate) static CUSTOMER_GATEWAY: StructShape = StructShape { name: "CustomerGateway", members: &[
     Member { name: "CertificateArn", location_name: Some("certificateArn"), target: Target::STRING, ..Member::BASE },
     Member { name: "DeviceName", location_name: Some("deviceName"), target: Target::STRING, ..Member::BASE },
@@ -2206,74 +2093,67 @@ pub(crate) static CUSTOMER_GATEWAY_ID_STRING_LIST: ListShape = ListShape { name:
 
 pub(crate) static CUSTOMER_GATEWAY_LIST: ListShape = ListShape { name: "CustomerGatewayList", item: Target::Structure(&CUSTOMER_GATEWAY), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteCapacityManagerDataExportRequest {
     pub capacity_manager_data_export_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteCapacityManagerDataExportRequest, DELETE_CAPACITY_MANAGER_DATA_EXPORT_REQUEST; 0 capacity_manager_data_export_id, 1 dry_run);
+wire::structure!(DeleteCapacityManagerDataExportRequest, DELETE_CAPACITY_MANAGER_DATA_EXPORT_REQUEST; 0 capacity_manager_data_export_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_CAPACITY_MANAGER_DATA_EXPORT_REQUEST: StructShape = StructShape { name: "DeleteCapacityManagerDataExportRequest", members: &[
     Member { name: "CapacityManagerDataExportId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteCapacityManagerDataExportResult {
     pub capacity_manager_data_export_id: Option<String>,
 }
-wire::structure!(DeleteCapacityManagerDataExportResult, DELETE_CAPACITY_MANAGER_DATA_EXPORT_RESULT; 0 capacity_manager_data_export_id);
+wire::structure!(DeleteCapacityManagerDataExportResult, DELETE_CAPACITY_MANAGER_DATA_EXPORT_RESULT; 0 capacity_manager_data_export_id: None);
 pub(crate) static DELETE_CAPACITY_MANAGER_DATA_EXPORT_RESULT: StructShape = StructShape { name: "DeleteCapacityManagerDataExportResult", members: &[
     Member { name: "CapacityManagerDataExportId", location_name: Some("capacityManagerDataExportId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteCarrierGatewayRequest {
     pub carrier_gateway_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteCarrierGatewayRequest, DELETE_CARRIER_GATEWAY_REQUEST; 0 carrier_gateway_id, 1 dry_run);
+wire::structure!(DeleteCarrierGatewayRequest, DELETE_CARRIER_GATEWAY_REQUEST; 0 carrier_gateway_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_CARRIER_GATEWAY_REQUEST: StructShape = StructShape { name: "DeleteCarrierGatewayRequest", members: &[
     Member { name: "CarrierGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteCarrierGatewayResult {
     pub carrier_gateway: Option<CarrierGateway>,
 }
-wire::structure!(DeleteCarrierGatewayResult, DELETE_CARRIER_GATEWAY_RESULT; 0 carrier_gateway);
+wire::structure!(DeleteCarrierGatewayResult, DELETE_CARRIER_GATEWAY_RESULT; 0 carrier_gateway: None);
 pub(crate) static DELETE_CARRIER_GATEWAY_RESULT: StructShape = StructShape { name: "DeleteCarrierGatewayResult", members: &[
     Member { name: "CarrierGateway", location_name: Some("carrierGateway"), target: Target::Structure(&CARRIER_GATEWAY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteClientVpnEndpointRequest {
     pub client_vpn_endpoint_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteClientVpnEndpointRequest, DELETE_CLIENT_VPN_ENDPOINT_REQUEST; 0 client_vpn_endpoint_id, 1 dry_run);
+wire::structure!(DeleteClientVpnEndpointRequest, DELETE_CLIENT_VPN_ENDPOINT_REQUEST; 0 client_vpn_endpoint_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_CLIENT_VPN_ENDPOINT_REQUEST: StructShape = StructShape { name: "DeleteClientVpnEndpointRequest", members: &[
     Member { name: "ClientVpnEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteClientVpnEndpointResult {
     pub status: Option<ClientVpnEndpointStatus>,
 }
-wire::structure!(DeleteClientVpnEndpointResult, DELETE_CLIENT_VPN_ENDPOINT_RESULT; 0 status);
+wire::structure!(DeleteClientVpnEndpointResult, DELETE_CLIENT_VPN_ENDPOINT_RESULT; 0 status: None);
 pub(crate) static DELETE_CLIENT_VPN_ENDPOINT_RESULT: StructShape = StructShape { name: "DeleteClientVpnEndpointResult", members: &[
     Member { name: "Status", location_name: Some("status"), target: Target::Structure(&CLIENT_VPN_ENDPOINT_STATUS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteClientVpnRouteRequest {
     pub client_vpn_endpoint_id: String,
     pub target_vpc_subnet_id: Option<String>,
     pub destination_cidr_block: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteClientVpnRouteRequest, DELETE_CLIENT_VPN_ROUTE_REQUEST; 0 client_vpn_endpoint_id, 1 target_vpc_subnet_id, 2 destination_cidr_block, 3 dry_run);
+wire::structure!(DeleteClientVpnRouteRequest, DELETE_CLIENT_VPN_ROUTE_REQUEST; 0 client_vpn_endpoint_id: Default::default(), 1 target_vpc_subnet_id: None, 2 destination_cidr_block: Default::default(), 3 dry_run: None);
 pub(crate) static DELETE_CLIENT_VPN_ROUTE_REQUEST: StructShape = StructShape { name: "DeleteClientVpnRouteRequest", members: &[
     Member { name: "ClientVpnEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TargetVpcSubnetId", target: Target::STRING, ..Member::BASE },
@@ -2281,69 +2161,62 @@ pub(crate) static DELETE_CLIENT_VPN_ROUTE_REQUEST: StructShape = StructShape { n
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteClientVpnRouteResult {
     pub status: Option<ClientVpnRouteStatus>,
 }
-wire::structure!(DeleteClientVpnRouteResult, DELETE_CLIENT_VPN_ROUTE_RESULT; 0 status);
+wire::structure!(DeleteClientVpnRouteResult, DELETE_CLIENT_VPN_ROUTE_RESULT; 0 status: None);
 pub(crate) static DELETE_CLIENT_VPN_ROUTE_RESULT: StructShape = StructShape { name: "DeleteClientVpnRouteResult", members: &[
     Member { name: "Status", location_name: Some("status"), target: Target::Structure(&CLIENT_VPN_ROUTE_STATUS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteCoipCidrRequest {
     pub cidr: String,
     pub coip_pool_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteCoipCidrRequest, DELETE_COIP_CIDR_REQUEST; 0 cidr, 1 coip_pool_id, 2 dry_run);
+wire::structure!(DeleteCoipCidrRequest, DELETE_COIP_CIDR_REQUEST; 0 cidr: Default::default(), 1 coip_pool_id: Default::default(), 2 dry_run: None);
 pub(crate) static DELETE_COIP_CIDR_REQUEST: StructShape = StructShape { name: "DeleteCoipCidrRequest", members: &[
     Member { name: "Cidr", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "CoipPoolId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteCoipCidrResult {
     pub coip_cidr: Option<CoipCidr>,
 }
-wire::structure!(DeleteCoipCidrResult, DELETE_COIP_CIDR_RESULT; 0 coip_cidr);
+wire::structure!(DeleteCoipCidrResult, DELETE_COIP_CIDR_RESULT; 0 coip_cidr: None);
 pub(crate) static DELETE_COIP_CIDR_RESULT: StructShape = StructShape { name: "DeleteCoipCidrResult", members: &[
     Member { name: "CoipCidr", location_name: Some("coipCidr"), target: Target::Structure(&COIP_CIDR), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteCoipPoolRequest {
     pub coip_pool_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteCoipPoolRequest, DELETE_COIP_POOL_REQUEST; 0 coip_pool_id, 1 dry_run);
+wire::structure!(DeleteCoipPoolRequest, DELETE_COIP_POOL_REQUEST; 0 coip_pool_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_COIP_POOL_REQUEST: StructShape = StructShape { name: "DeleteCoipPoolRequest", members: &[
     Member { name: "CoipPoolId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteCoipPoolResult {
     pub coip_pool: Option<CoipPool>,
 }
-wire::structure!(DeleteCoipPoolResult, DELETE_COIP_POOL_RESULT; 0 coip_pool);
+wire::structure!(DeleteCoipPoolResult, DELETE_COIP_POOL_RESULT; 0 coip_pool: None);
 pub(crate) static DELETE_COIP_POOL_RESULT: StructShape = StructShape { name: "DeleteCoipPoolResult", members: &[
     Member { name: "CoipPool", location_name: Some("coipPool"), target: Target::Structure(&COIP_POOL), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteCustomerGatewayRequest {
     pub customer_gateway_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteCustomerGatewayRequest, DELETE_CUSTOMER_GATEWAY_REQUEST; 0 customer_gateway_id, 1 dry_run);
+wire::structure!(DeleteCustomerGatewayRequest, DELETE_CUSTOMER_GATEWAY_REQUEST; 0 customer_gateway_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_CUSTOMER_GATEWAY_REQUEST: StructShape = StructShape { name: "DeleteCustomerGatewayRequest", members: &[
     Member { name: "CustomerGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityBlockExtensionHistoryRequest {
     pub capacity_reservation_ids: Option<Vec<String>>,
     pub next_token: Option<String>,
@@ -2351,7 +2224,7 @@ pub struct DescribeCapacityBlockExtensionHistoryRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeCapacityBlockExtensionHistoryRequest, DESCRIBE_CAPACITY_BLOCK_EXTENSION_HISTORY_REQUEST; 0 capacity_reservation_ids, 1 next_token, 2 max_results, 3 filters, 4 dry_run);
+wire::structure!(DescribeCapacityBlockExtensionHistoryRequest, DESCRIBE_CAPACITY_BLOCK_EXTENSION_HISTORY_REQUEST; 0 capacity_reservation_ids: None, 1 next_token: None, 2 max_results: None, 3 filters: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_CAPACITY_BLOCK_EXTENSION_HISTORY_REQUEST: StructShape = StructShape { name: "DescribeCapacityBlockExtensionHistoryRequest", members: &[
     Member { name: "CapacityReservationIds", location_name: Some("CapacityReservationId"), target: Target::List(&CAPACITY_RESERVATION_ID_SET), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -2360,12 +2233,11 @@ pub(crate) static DESCRIBE_CAPACITY_BLOCK_EXTENSION_HISTORY_REQUEST: StructShape
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityBlockExtensionHistoryResult {
     pub capacity_block_extensions: Option<Vec<CapacityBlockExtension>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeCapacityBlockExtensionHistoryResult, DESCRIBE_CAPACITY_BLOCK_EXTENSION_HISTORY_RESULT; 0 capacity_block_extensions, 1 next_token);
+wire::structure!(DescribeCapacityBlockExtensionHistoryResult, DESCRIBE_CAPACITY_BLOCK_EXTENSION_HISTORY_RESULT; 0 capacity_block_extensions: None, 1 next_token: None);
 pub(crate) static DESCRIBE_CAPACITY_BLOCK_EXTENSION_HISTORY_RESULT: StructShape = StructShape { name: "DescribeCapacityBlockExtensionHistoryResult", members: &[
     Member { name: "CapacityBlockExtensions", location_name: Some("capacityBlockExtensionSet"), target: Target::List(&CAPACITY_BLOCK_EXTENSION_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -2373,7 +2245,6 @@ pub(crate) static DESCRIBE_CAPACITY_BLOCK_EXTENSION_HISTORY_RESULT: StructShape 
 
 pub(crate) static DESCRIBE_CAPACITY_BLOCK_EXTENSION_OFFERINGS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeCapacityBlockExtensionOfferingsMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityBlockExtensionOfferingsRequest {
     pub dry_run: Option<bool>,
     pub capacity_block_extension_duration_hours: i32,
@@ -2381,7 +2252,7 @@ pub struct DescribeCapacityBlockExtensionOfferingsRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeCapacityBlockExtensionOfferingsRequest, DESCRIBE_CAPACITY_BLOCK_EXTENSION_OFFERINGS_REQUEST; 0 dry_run, 1 capacity_block_extension_duration_hours, 2 capacity_reservation_id, 3 next_token, 4 max_results);
+wire::structure!(DescribeCapacityBlockExtensionOfferingsRequest, DESCRIBE_CAPACITY_BLOCK_EXTENSION_OFFERINGS_REQUEST; 0 dry_run: None, 1 capacity_block_extension_duration_hours: Default::default(), 2 capacity_reservation_id: Default::default(), 3 next_token: None, 4 max_results: None);
 pub(crate) static DESCRIBE_CAPACITY_BLOCK_EXTENSION_OFFERINGS_REQUEST: StructShape = StructShape { name: "DescribeCapacityBlockExtensionOfferingsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "CapacityBlockExtensionDurationHours", target: Target::INTEGER, required: true, ..Member::BASE },
@@ -2390,12 +2261,11 @@ pub(crate) static DESCRIBE_CAPACITY_BLOCK_EXTENSION_OFFERINGS_REQUEST: StructSha
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_CAPACITY_BLOCK_EXTENSION_OFFERINGS_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityBlockExtensionOfferingsResult {
     pub capacity_block_extension_offerings: Option<Vec<CapacityBlockExtensionOffering>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeCapacityBlockExtensionOfferingsResult, DESCRIBE_CAPACITY_BLOCK_EXTENSION_OFFERINGS_RESULT; 0 capacity_block_extension_offerings, 1 next_token);
+wire::structure!(DescribeCapacityBlockExtensionOfferingsResult, DESCRIBE_CAPACITY_BLOCK_EXTENSION_OFFERINGS_RESULT; 0 capacity_block_extension_offerings: None, 1 next_token: None);
 pub(crate) static DESCRIBE_CAPACITY_BLOCK_EXTENSION_OFFERINGS_RESULT: StructShape = StructShape { name: "DescribeCapacityBlockExtensionOfferingsResult", members: &[
     Member { name: "CapacityBlockExtensionOfferings", location_name: Some("capacityBlockExtensionOfferingSet"), target: Target::List(&CAPACITY_BLOCK_EXTENSION_OFFERING_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -2403,7 +2273,6 @@ pub(crate) static DESCRIBE_CAPACITY_BLOCK_EXTENSION_OFFERINGS_RESULT: StructShap
 
 pub(crate) static DESCRIBE_CAPACITY_BLOCK_OFFERINGS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeCapacityBlockOfferingsMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityBlockOfferingsRequest {
     pub dry_run: Option<bool>,
     pub instance_type: Option<String>,
@@ -2417,7 +2286,7 @@ pub struct DescribeCapacityBlockOfferingsRequest {
     pub ultraserver_count: Option<i32>,
     pub all_availability_zones: Option<bool>,
 }
-wire::structure!(DescribeCapacityBlockOfferingsRequest, DESCRIBE_CAPACITY_BLOCK_OFFERINGS_REQUEST; 0 dry_run, 1 instance_type, 2 instance_count, 3 start_date_range, 4 end_date_range, 5 capacity_duration_hours, 6 next_token, 7 max_results, 8 ultraserver_type, 9 ultraserver_count, 10 all_availability_zones);
+wire::structure!(DescribeCapacityBlockOfferingsRequest, DESCRIBE_CAPACITY_BLOCK_OFFERINGS_REQUEST; 0 dry_run: None, 1 instance_type: None, 2 instance_count: None, 3 start_date_range: None, 4 end_date_range: None, 5 capacity_duration_hours: Default::default(), 6 next_token: None, 7 max_results: None, 8 ultraserver_type: None, 9 ultraserver_count: None, 10 all_availability_zones: None);
 pub(crate) static DESCRIBE_CAPACITY_BLOCK_OFFERINGS_REQUEST: StructShape = StructShape { name: "DescribeCapacityBlockOfferingsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceType", target: Target::STRING, ..Member::BASE },
@@ -2432,12 +2301,11 @@ pub(crate) static DESCRIBE_CAPACITY_BLOCK_OFFERINGS_REQUEST: StructShape = Struc
     Member { name: "AllAvailabilityZones", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityBlockOfferingsResult {
     pub capacity_block_offerings: Option<Vec<CapacityBlockOffering>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeCapacityBlockOfferingsResult, DESCRIBE_CAPACITY_BLOCK_OFFERINGS_RESULT; 0 capacity_block_offerings, 1 next_token);
+wire::structure!(DescribeCapacityBlockOfferingsResult, DESCRIBE_CAPACITY_BLOCK_OFFERINGS_RESULT; 0 capacity_block_offerings: None, 1 next_token: None);
 pub(crate) static DESCRIBE_CAPACITY_BLOCK_OFFERINGS_RESULT: StructShape = StructShape { name: "DescribeCapacityBlockOfferingsResult", members: &[
     Member { name: "CapacityBlockOfferings", location_name: Some("capacityBlockOfferingSet"), target: Target::List(&CAPACITY_BLOCK_OFFERING_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -2445,7 +2313,6 @@ pub(crate) static DESCRIBE_CAPACITY_BLOCK_OFFERINGS_RESULT: StructShape = Struct
 
 pub(crate) static DESCRIBE_CAPACITY_BLOCK_STATUS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeCapacityBlockStatusMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityBlockStatusRequest {
     pub capacity_block_ids: Option<Vec<String>>,
     pub next_token: Option<String>,
@@ -2453,7 +2320,7 @@ pub struct DescribeCapacityBlockStatusRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeCapacityBlockStatusRequest, DESCRIBE_CAPACITY_BLOCK_STATUS_REQUEST; 0 capacity_block_ids, 1 next_token, 2 max_results, 3 filters, 4 dry_run);
+wire::structure!(DescribeCapacityBlockStatusRequest, DESCRIBE_CAPACITY_BLOCK_STATUS_REQUEST; 0 capacity_block_ids: None, 1 next_token: None, 2 max_results: None, 3 filters: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_CAPACITY_BLOCK_STATUS_REQUEST: StructShape = StructShape { name: "DescribeCapacityBlockStatusRequest", members: &[
     Member { name: "CapacityBlockIds", location_name: Some("CapacityBlockId"), target: Target::List(&CAPACITY_BLOCK_IDS), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -2462,12 +2329,11 @@ pub(crate) static DESCRIBE_CAPACITY_BLOCK_STATUS_REQUEST: StructShape = StructSh
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityBlockStatusResult {
     pub capacity_block_statuses: Option<Vec<CapacityBlockStatus>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeCapacityBlockStatusResult, DESCRIBE_CAPACITY_BLOCK_STATUS_RESULT; 0 capacity_block_statuses, 1 next_token);
+wire::structure!(DescribeCapacityBlockStatusResult, DESCRIBE_CAPACITY_BLOCK_STATUS_RESULT; 0 capacity_block_statuses: None, 1 next_token: None);
 pub(crate) static DESCRIBE_CAPACITY_BLOCK_STATUS_RESULT: StructShape = StructShape { name: "DescribeCapacityBlockStatusResult", members: &[
     Member { name: "CapacityBlockStatuses", location_name: Some("capacityBlockStatusSet"), target: Target::List(&CAPACITY_BLOCK_STATUS_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -2475,7 +2341,6 @@ pub(crate) static DESCRIBE_CAPACITY_BLOCK_STATUS_RESULT: StructShape = StructSha
 
 pub(crate) static DESCRIBE_CAPACITY_BLOCKS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeCapacityBlocksMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityBlocksRequest {
     pub capacity_block_ids: Option<Vec<String>>,
     pub next_token: Option<String>,
@@ -2483,7 +2348,7 @@ pub struct DescribeCapacityBlocksRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeCapacityBlocksRequest, DESCRIBE_CAPACITY_BLOCKS_REQUEST; 0 capacity_block_ids, 1 next_token, 2 max_results, 3 filters, 4 dry_run);
+wire::structure!(DescribeCapacityBlocksRequest, DESCRIBE_CAPACITY_BLOCKS_REQUEST; 0 capacity_block_ids: None, 1 next_token: None, 2 max_results: None, 3 filters: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_CAPACITY_BLOCKS_REQUEST: StructShape = StructShape { name: "DescribeCapacityBlocksRequest", members: &[
     Member { name: "CapacityBlockIds", location_name: Some("CapacityBlockId"), target: Target::List(&CAPACITY_BLOCK_IDS), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -2492,18 +2357,16 @@ pub(crate) static DESCRIBE_CAPACITY_BLOCKS_REQUEST: StructShape = StructShape { 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityBlocksResult {
     pub capacity_blocks: Option<Vec<CapacityBlock>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeCapacityBlocksResult, DESCRIBE_CAPACITY_BLOCKS_RESULT; 0 capacity_blocks, 1 next_token);
+wire::structure!(DescribeCapacityBlocksResult, DESCRIBE_CAPACITY_BLOCKS_RESULT; 0 capacity_blocks: None, 1 next_token: None);
 pub(crate) static DESCRIBE_CAPACITY_BLOCKS_RESULT: StructShape = StructShape { name: "DescribeCapacityBlocksResult", members: &[
     Member { name: "CapacityBlocks", location_name: Some("capacityBlockSet"), target: Target::List(&CAPACITY_BLOCK_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityManagerDataExportsRequest {
     pub capacity_manager_data_export_ids: Option<Vec<String>>,
     pub max_results: Option<i32>,
@@ -2511,7 +2374,7 @@ pub struct DescribeCapacityManagerDataExportsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeCapacityManagerDataExportsRequest, DESCRIBE_CAPACITY_MANAGER_DATA_EXPORTS_REQUEST; 0 capacity_manager_data_export_ids, 1 max_results, 2 next_token, 3 dry_run, 4 filters);
+wire::structure!(DescribeCapacityManagerDataExportsRequest, DESCRIBE_CAPACITY_MANAGER_DATA_EXPORTS_REQUEST; 0 capacity_manager_data_export_ids: None, 1 max_results: None, 2 next_token: None, 3 dry_run: None, 4 filters: None);
 pub(crate) static DESCRIBE_CAPACITY_MANAGER_DATA_EXPORTS_REQUEST: StructShape = StructShape { name: "DescribeCapacityManagerDataExportsRequest", members: &[
     Member { name: "CapacityManagerDataExportIds", location_name: Some("CapacityManagerDataExportId"), target: Target::List(&CAPACITY_MANAGER_DATA_EXPORT_ID_SET), ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_CAPACITY_MANAGER_DATA_EXPORTS_REQUEST_MAX_RESULTS), ..Member::BASE },
@@ -2522,18 +2385,16 @@ pub(crate) static DESCRIBE_CAPACITY_MANAGER_DATA_EXPORTS_REQUEST: StructShape = 
 
 pub(crate) static DESCRIBE_CAPACITY_MANAGER_DATA_EXPORTS_REQUEST_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeCapacityManagerDataExportsRequestMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityManagerDataExportsResult {
     pub capacity_manager_data_exports: Option<Vec<CapacityManagerDataExportResponse>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeCapacityManagerDataExportsResult, DESCRIBE_CAPACITY_MANAGER_DATA_EXPORTS_RESULT; 0 capacity_manager_data_exports, 1 next_token);
+wire::structure!(DescribeCapacityManagerDataExportsResult, DESCRIBE_CAPACITY_MANAGER_DATA_EXPORTS_RESULT; 0 capacity_manager_data_exports: None, 1 next_token: None);
 pub(crate) static DESCRIBE_CAPACITY_MANAGER_DATA_EXPORTS_RESULT: StructShape = StructShape { name: "DescribeCapacityManagerDataExportsResult", members: &[
     Member { name: "CapacityManagerDataExports", location_name: Some("capacityManagerDataExportSet"), target: Target::List(&CAPACITY_MANAGER_DATA_EXPORT_RESPONSE_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityReservationBillingRequestsRequest {
     pub capacity_reservation_ids: Option<Vec<String>>,
     pub role: CallerRole,
@@ -2542,7 +2403,7 @@ pub struct DescribeCapacityReservationBillingRequestsRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeCapacityReservationBillingRequestsRequest, DESCRIBE_CAPACITY_RESERVATION_BILLING_REQUESTS_REQUEST; 0 capacity_reservation_ids, 1 role, 2 next_token, 3 max_results, 4 filters, 5 dry_run);
+wire::structure!(DescribeCapacityReservationBillingRequestsRequest, DESCRIBE_CAPACITY_RESERVATION_BILLING_REQUESTS_REQUEST; 0 capacity_reservation_ids: None, 1 role: Default::default(), 2 next_token: None, 3 max_results: None, 4 filters: None, 5 dry_run: None);
 pub(crate) static DESCRIBE_CAPACITY_RESERVATION_BILLING_REQUESTS_REQUEST: StructShape = StructShape { name: "DescribeCapacityReservationBillingRequestsRequest", members: &[
     Member { name: "CapacityReservationIds", location_name: Some("CapacityReservationId"), target: Target::List(&CAPACITY_RESERVATION_ID_SET), ..Member::BASE },
     Member { name: "Role", target: Target::String(&CALLER_ROLE), required: true, ..Member::BASE },
@@ -2554,12 +2415,11 @@ pub(crate) static DESCRIBE_CAPACITY_RESERVATION_BILLING_REQUESTS_REQUEST: Struct
 
 pub(crate) static DESCRIBE_CAPACITY_RESERVATION_BILLING_REQUESTS_REQUEST_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeCapacityReservationBillingRequestsRequestMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityReservationBillingRequestsResult {
     pub next_token: Option<String>,
     pub capacity_reservation_billing_requests: Option<Vec<CapacityReservationBillingRequest>>,
 }
-wire::structure!(DescribeCapacityReservationBillingRequestsResult, DESCRIBE_CAPACITY_RESERVATION_BILLING_REQUESTS_RESULT; 0 next_token, 1 capacity_reservation_billing_requests);
+wire::structure!(DescribeCapacityReservationBillingRequestsResult, DESCRIBE_CAPACITY_RESERVATION_BILLING_REQUESTS_RESULT; 0 next_token: None, 1 capacity_reservation_billing_requests: None);
 pub(crate) static DESCRIBE_CAPACITY_RESERVATION_BILLING_REQUESTS_RESULT: StructShape = StructShape { name: "DescribeCapacityReservationBillingRequestsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "CapacityReservationBillingRequests", location_name: Some("capacityReservationBillingRequestSet"), target: Target::List(&CAPACITY_RESERVATION_BILLING_REQUEST_SET), ..Member::BASE },
@@ -2567,7 +2427,6 @@ pub(crate) static DESCRIBE_CAPACITY_RESERVATION_BILLING_REQUESTS_RESULT: StructS
 
 pub(crate) static DESCRIBE_CAPACITY_RESERVATION_FLEETS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeCapacityReservationFleetsMaxResults", min: Some(1.0), max: Some(100.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityReservationFleetsRequest {
     pub capacity_reservation_fleet_ids: Option<Vec<String>>,
     pub next_token: Option<String>,
@@ -2575,7 +2434,7 @@ pub struct DescribeCapacityReservationFleetsRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeCapacityReservationFleetsRequest, DESCRIBE_CAPACITY_RESERVATION_FLEETS_REQUEST; 0 capacity_reservation_fleet_ids, 1 next_token, 2 max_results, 3 filters, 4 dry_run);
+wire::structure!(DescribeCapacityReservationFleetsRequest, DESCRIBE_CAPACITY_RESERVATION_FLEETS_REQUEST; 0 capacity_reservation_fleet_ids: None, 1 next_token: None, 2 max_results: None, 3 filters: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_CAPACITY_RESERVATION_FLEETS_REQUEST: StructShape = StructShape { name: "DescribeCapacityReservationFleetsRequest", members: &[
     Member { name: "CapacityReservationFleetIds", location_name: Some("CapacityReservationFleetId"), target: Target::List(&CAPACITY_RESERVATION_FLEET_ID_SET), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -2584,12 +2443,11 @@ pub(crate) static DESCRIBE_CAPACITY_RESERVATION_FLEETS_REQUEST: StructShape = St
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityReservationFleetsResult {
     pub capacity_reservation_fleets: Option<Vec<CapacityReservationFleet>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeCapacityReservationFleetsResult, DESCRIBE_CAPACITY_RESERVATION_FLEETS_RESULT; 0 capacity_reservation_fleets, 1 next_token);
+wire::structure!(DescribeCapacityReservationFleetsResult, DESCRIBE_CAPACITY_RESERVATION_FLEETS_RESULT; 0 capacity_reservation_fleets: None, 1 next_token: None);
 pub(crate) static DESCRIBE_CAPACITY_RESERVATION_FLEETS_RESULT: StructShape = StructShape { name: "DescribeCapacityReservationFleetsResult", members: &[
     Member { name: "CapacityReservationFleets", location_name: Some("capacityReservationFleetSet"), target: Target::List(&CAPACITY_RESERVATION_FLEET_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -2597,7 +2455,6 @@ pub(crate) static DESCRIBE_CAPACITY_RESERVATION_FLEETS_RESULT: StructShape = Str
 
 pub(crate) static DESCRIBE_CAPACITY_RESERVATION_TOPOLOGY_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeCapacityReservationTopologyMaxResults", min: Some(1.0), max: Some(10.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityReservationTopologyRequest {
     pub dry_run: Option<bool>,
     pub next_token: Option<String>,
@@ -2605,7 +2462,7 @@ pub struct DescribeCapacityReservationTopologyRequest {
     pub capacity_reservation_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeCapacityReservationTopologyRequest, DESCRIBE_CAPACITY_RESERVATION_TOPOLOGY_REQUEST; 0 dry_run, 1 next_token, 2 max_results, 3 capacity_reservation_ids, 4 filters);
+wire::structure!(DescribeCapacityReservationTopologyRequest, DESCRIBE_CAPACITY_RESERVATION_TOPOLOGY_REQUEST; 0 dry_run: None, 1 next_token: None, 2 max_results: None, 3 capacity_reservation_ids: None, 4 filters: None);
 pub(crate) static DESCRIBE_CAPACITY_RESERVATION_TOPOLOGY_REQUEST: StructShape = StructShape { name: "DescribeCapacityReservationTopologyRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -2614,12 +2471,11 @@ pub(crate) static DESCRIBE_CAPACITY_RESERVATION_TOPOLOGY_REQUEST: StructShape = 
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityReservationTopologyResult {
     pub next_token: Option<String>,
     pub capacity_reservations: Option<Vec<CapacityReservationTopology>>,
 }
-wire::structure!(DescribeCapacityReservationTopologyResult, DESCRIBE_CAPACITY_RESERVATION_TOPOLOGY_RESULT; 0 next_token, 1 capacity_reservations);
+wire::structure!(DescribeCapacityReservationTopologyResult, DESCRIBE_CAPACITY_RESERVATION_TOPOLOGY_RESULT; 0 next_token: None, 1 capacity_reservations: None);
 pub(crate) static DESCRIBE_CAPACITY_RESERVATION_TOPOLOGY_RESULT: StructShape = StructShape { name: "DescribeCapacityReservationTopologyResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "CapacityReservations", location_name: Some("capacityReservationSet"), target: Target::List(&CAPACITY_RESERVATION_TOPOLOGY_SET), ..Member::BASE },
@@ -2627,7 +2483,6 @@ pub(crate) static DESCRIBE_CAPACITY_RESERVATION_TOPOLOGY_RESULT: StructShape = S
 
 pub(crate) static DESCRIBE_CAPACITY_RESERVATIONS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeCapacityReservationsMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityReservationsRequest {
     pub capacity_reservation_ids: Option<Vec<String>>,
     pub next_token: Option<String>,
@@ -2635,7 +2490,7 @@ pub struct DescribeCapacityReservationsRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeCapacityReservationsRequest, DESCRIBE_CAPACITY_RESERVATIONS_REQUEST; 0 capacity_reservation_ids, 1 next_token, 2 max_results, 3 filters, 4 dry_run);
+wire::structure!(DescribeCapacityReservationsRequest, DESCRIBE_CAPACITY_RESERVATIONS_REQUEST; 0 capacity_reservation_ids: None, 1 next_token: None, 2 max_results: None, 3 filters: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_CAPACITY_RESERVATIONS_REQUEST: StructShape = StructShape { name: "DescribeCapacityReservationsRequest", members: &[
     Member { name: "CapacityReservationIds", location_name: Some("CapacityReservationId"), target: Target::List(&CAPACITY_RESERVATION_ID_SET), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -2644,18 +2499,16 @@ pub(crate) static DESCRIBE_CAPACITY_RESERVATIONS_REQUEST: StructShape = StructSh
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCapacityReservationsResult {
     pub next_token: Option<String>,
     pub capacity_reservations: Option<Vec<CapacityReservation>>,
 }
-wire::structure!(DescribeCapacityReservationsResult, DESCRIBE_CAPACITY_RESERVATIONS_RESULT; 0 next_token, 1 capacity_reservations);
+wire::structure!(DescribeCapacityReservationsResult, DESCRIBE_CAPACITY_RESERVATIONS_RESULT; 0 next_token: None, 1 capacity_reservations: None);
 pub(crate) static DESCRIBE_CAPACITY_RESERVATIONS_RESULT: StructShape = StructShape { name: "DescribeCapacityReservationsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "CapacityReservations", location_name: Some("capacityReservationSet"), target: Target::List(&CAPACITY_RESERVATION_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCarrierGatewaysRequest {
     pub carrier_gateway_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -2663,7 +2516,7 @@ pub struct DescribeCarrierGatewaysRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeCarrierGatewaysRequest, DESCRIBE_CARRIER_GATEWAYS_REQUEST; 0 carrier_gateway_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeCarrierGatewaysRequest, DESCRIBE_CARRIER_GATEWAYS_REQUEST; 0 carrier_gateway_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_CARRIER_GATEWAYS_REQUEST: StructShape = StructShape { name: "DescribeCarrierGatewaysRequest", members: &[
     Member { name: "CarrierGatewayIds", location_name: Some("CarrierGatewayId"), target: Target::List(&CARRIER_GATEWAY_ID_SET), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -2672,12 +2525,11 @@ pub(crate) static DESCRIBE_CARRIER_GATEWAYS_REQUEST: StructShape = StructShape {
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCarrierGatewaysResult {
     pub carrier_gateways: Option<Vec<CarrierGateway>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeCarrierGatewaysResult, DESCRIBE_CARRIER_GATEWAYS_RESULT; 0 carrier_gateways, 1 next_token);
+wire::structure!(DescribeCarrierGatewaysResult, DESCRIBE_CARRIER_GATEWAYS_RESULT; 0 carrier_gateways: None, 1 next_token: None);
 pub(crate) static DESCRIBE_CARRIER_GATEWAYS_RESULT: StructShape = StructShape { name: "DescribeCarrierGatewaysResult", members: &[
     Member { name: "CarrierGateways", location_name: Some("carrierGatewaySet"), target: Target::List(&CARRIER_GATEWAY_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -2685,7 +2537,6 @@ pub(crate) static DESCRIBE_CARRIER_GATEWAYS_RESULT: StructShape = StructShape { 
 
 pub(crate) static DESCRIBE_CLASSIC_LINK_INSTANCES_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeClassicLinkInstancesMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeClassicLinkInstancesRequest {
     pub dry_run: Option<bool>,
     pub instance_ids: Option<Vec<String>>,
@@ -2693,7 +2544,7 @@ pub struct DescribeClassicLinkInstancesRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeClassicLinkInstancesRequest, DESCRIBE_CLASSIC_LINK_INSTANCES_REQUEST; 0 dry_run, 1 instance_ids, 2 filters, 3 next_token, 4 max_results);
+wire::structure!(DescribeClassicLinkInstancesRequest, DESCRIBE_CLASSIC_LINK_INSTANCES_REQUEST; 0 dry_run: None, 1 instance_ids: None, 2 filters: None, 3 next_token: None, 4 max_results: None);
 pub(crate) static DESCRIBE_CLASSIC_LINK_INSTANCES_REQUEST: StructShape = StructShape { name: "DescribeClassicLinkInstancesRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceIds", location_name: Some("InstanceId"), target: Target::List(&INSTANCE_ID_STRING_LIST), ..Member::BASE },
@@ -2702,12 +2553,11 @@ pub(crate) static DESCRIBE_CLASSIC_LINK_INSTANCES_REQUEST: StructShape = StructS
     Member { name: "MaxResults", location_name: Some("maxResults"), target: Target::Integer(&DESCRIBE_CLASSIC_LINK_INSTANCES_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeClassicLinkInstancesResult {
     pub instances: Option<Vec<ClassicLinkInstance>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeClassicLinkInstancesResult, DESCRIBE_CLASSIC_LINK_INSTANCES_RESULT; 0 instances, 1 next_token);
+wire::structure!(DescribeClassicLinkInstancesResult, DESCRIBE_CLASSIC_LINK_INSTANCES_RESULT; 0 instances: None, 1 next_token: None);
 pub(crate) static DESCRIBE_CLASSIC_LINK_INSTANCES_RESULT: StructShape = StructShape { name: "DescribeClassicLinkInstancesResult", members: &[
     Member { name: "Instances", location_name: Some("instancesSet"), target: Target::List(&CLASSIC_LINK_INSTANCE_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -2715,7 +2565,6 @@ pub(crate) static DESCRIBE_CLASSIC_LINK_INSTANCES_RESULT: StructShape = StructSh
 
 pub(crate) static DESCRIBE_CLIENT_VPN_AUTHORIZATION_RULES_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeClientVpnAuthorizationRulesMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeClientVpnAuthorizationRulesRequest {
     pub client_vpn_endpoint_id: String,
     pub dry_run: Option<bool>,
@@ -2723,7 +2572,7 @@ pub struct DescribeClientVpnAuthorizationRulesRequest {
     pub filters: Option<Vec<Filter>>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeClientVpnAuthorizationRulesRequest, DESCRIBE_CLIENT_VPN_AUTHORIZATION_RULES_REQUEST; 0 client_vpn_endpoint_id, 1 dry_run, 2 next_token, 3 filters, 4 max_results);
+wire::structure!(DescribeClientVpnAuthorizationRulesRequest, DESCRIBE_CLIENT_VPN_AUTHORIZATION_RULES_REQUEST; 0 client_vpn_endpoint_id: Default::default(), 1 dry_run: None, 2 next_token: None, 3 filters: None, 4 max_results: None);
 pub(crate) static DESCRIBE_CLIENT_VPN_AUTHORIZATION_RULES_REQUEST: StructShape = StructShape { name: "DescribeClientVpnAuthorizationRulesRequest", members: &[
     Member { name: "ClientVpnEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -2732,12 +2581,11 @@ pub(crate) static DESCRIBE_CLIENT_VPN_AUTHORIZATION_RULES_REQUEST: StructShape =
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_CLIENT_VPN_AUTHORIZATION_RULES_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeClientVpnAuthorizationRulesResult {
     pub authorization_rules: Option<Vec<AuthorizationRule>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeClientVpnAuthorizationRulesResult, DESCRIBE_CLIENT_VPN_AUTHORIZATION_RULES_RESULT; 0 authorization_rules, 1 next_token);
+wire::structure!(DescribeClientVpnAuthorizationRulesResult, DESCRIBE_CLIENT_VPN_AUTHORIZATION_RULES_RESULT; 0 authorization_rules: None, 1 next_token: None);
 pub(crate) static DESCRIBE_CLIENT_VPN_AUTHORIZATION_RULES_RESULT: StructShape = StructShape { name: "DescribeClientVpnAuthorizationRulesResult", members: &[
     Member { name: "AuthorizationRules", location_name: Some("authorizationRule"), target: Target::List(&AUTHORIZATION_RULE_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -2745,7 +2593,6 @@ pub(crate) static DESCRIBE_CLIENT_VPN_AUTHORIZATION_RULES_RESULT: StructShape = 
 
 pub(crate) static DESCRIBE_CLIENT_VPN_CONNECTIONS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeClientVpnConnectionsMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeClientVpnConnectionsRequest {
     pub client_vpn_endpoint_id: String,
     pub filters: Option<Vec<Filter>>,
@@ -2753,7 +2600,7 @@ pub struct DescribeClientVpnConnectionsRequest {
     pub max_results: Option<i32>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeClientVpnConnectionsRequest, DESCRIBE_CLIENT_VPN_CONNECTIONS_REQUEST; 0 client_vpn_endpoint_id, 1 filters, 2 next_token, 3 max_results, 4 dry_run);
+wire::structure!(DescribeClientVpnConnectionsRequest, DESCRIBE_CLIENT_VPN_CONNECTIONS_REQUEST; 0 client_vpn_endpoint_id: Default::default(), 1 filters: None, 2 next_token: None, 3 max_results: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_CLIENT_VPN_CONNECTIONS_REQUEST: StructShape = StructShape { name: "DescribeClientVpnConnectionsRequest", members: &[
     Member { name: "ClientVpnEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -2762,12 +2609,11 @@ pub(crate) static DESCRIBE_CLIENT_VPN_CONNECTIONS_REQUEST: StructShape = StructS
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeClientVpnConnectionsResult {
     pub connections: Option<Vec<ClientVpnConnection>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeClientVpnConnectionsResult, DESCRIBE_CLIENT_VPN_CONNECTIONS_RESULT; 0 connections, 1 next_token);
+wire::structure!(DescribeClientVpnConnectionsResult, DESCRIBE_CLIENT_VPN_CONNECTIONS_RESULT; 0 connections: None, 1 next_token: None);
 pub(crate) static DESCRIBE_CLIENT_VPN_CONNECTIONS_RESULT: StructShape = StructShape { name: "DescribeClientVpnConnectionsResult", members: &[
     Member { name: "Connections", location_name: Some("connections"), target: Target::List(&CLIENT_VPN_CONNECTION_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -2775,7 +2621,6 @@ pub(crate) static DESCRIBE_CLIENT_VPN_CONNECTIONS_RESULT: StructShape = StructSh
 
 pub(crate) static DESCRIBE_CLIENT_VPN_ENDPOINT_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeClientVpnEndpointMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeClientVpnEndpointsRequest {
     pub client_vpn_endpoint_ids: Option<Vec<String>>,
     pub max_results: Option<i32>,
@@ -2783,7 +2628,7 @@ pub struct DescribeClientVpnEndpointsRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeClientVpnEndpointsRequest, DESCRIBE_CLIENT_VPN_ENDPOINTS_REQUEST; 0 client_vpn_endpoint_ids, 1 max_results, 2 next_token, 3 filters, 4 dry_run);
+wire::structure!(DescribeClientVpnEndpointsRequest, DESCRIBE_CLIENT_VPN_ENDPOINTS_REQUEST; 0 client_vpn_endpoint_ids: None, 1 max_results: None, 2 next_token: None, 3 filters: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_CLIENT_VPN_ENDPOINTS_REQUEST: StructShape = StructShape { name: "DescribeClientVpnEndpointsRequest", members: &[
     Member { name: "ClientVpnEndpointIds", location_name: Some("ClientVpnEndpointId"), target: Target::List(&CLIENT_VPN_ENDPOINT_ID_LIST), ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_CLIENT_VPN_ENDPOINT_MAX_RESULTS), ..Member::BASE },
@@ -2792,12 +2637,11 @@ pub(crate) static DESCRIBE_CLIENT_VPN_ENDPOINTS_REQUEST: StructShape = StructSha
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeClientVpnEndpointsResult {
     pub client_vpn_endpoints: Option<Vec<ClientVpnEndpoint>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeClientVpnEndpointsResult, DESCRIBE_CLIENT_VPN_ENDPOINTS_RESULT; 0 client_vpn_endpoints, 1 next_token);
+wire::structure!(DescribeClientVpnEndpointsResult, DESCRIBE_CLIENT_VPN_ENDPOINTS_RESULT; 0 client_vpn_endpoints: None, 1 next_token: None);
 pub(crate) static DESCRIBE_CLIENT_VPN_ENDPOINTS_RESULT: StructShape = StructShape { name: "DescribeClientVpnEndpointsResult", members: &[
     Member { name: "ClientVpnEndpoints", location_name: Some("clientVpnEndpoint"), target: Target::List(&ENDPOINT_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -2805,7 +2649,6 @@ pub(crate) static DESCRIBE_CLIENT_VPN_ENDPOINTS_RESULT: StructShape = StructShap
 
 pub(crate) static DESCRIBE_CLIENT_VPN_ROUTES_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeClientVpnRoutesMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeClientVpnRoutesRequest {
     pub client_vpn_endpoint_id: String,
     pub filters: Option<Vec<Filter>>,
@@ -2813,7 +2656,7 @@ pub struct DescribeClientVpnRoutesRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeClientVpnRoutesRequest, DESCRIBE_CLIENT_VPN_ROUTES_REQUEST; 0 client_vpn_endpoint_id, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeClientVpnRoutesRequest, DESCRIBE_CLIENT_VPN_ROUTES_REQUEST; 0 client_vpn_endpoint_id: Default::default(), 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_CLIENT_VPN_ROUTES_REQUEST: StructShape = StructShape { name: "DescribeClientVpnRoutesRequest", members: &[
     Member { name: "ClientVpnEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -2822,12 +2665,11 @@ pub(crate) static DESCRIBE_CLIENT_VPN_ROUTES_REQUEST: StructShape = StructShape 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeClientVpnRoutesResult {
     pub routes: Option<Vec<ClientVpnRoute>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeClientVpnRoutesResult, DESCRIBE_CLIENT_VPN_ROUTES_RESULT; 0 routes, 1 next_token);
+wire::structure!(DescribeClientVpnRoutesResult, DESCRIBE_CLIENT_VPN_ROUTES_RESULT; 0 routes: None, 1 next_token: None);
 pub(crate) static DESCRIBE_CLIENT_VPN_ROUTES_RESULT: StructShape = StructShape { name: "DescribeClientVpnRoutesResult", members: &[
     Member { name: "Routes", location_name: Some("routes"), target: Target::List(&CLIENT_VPN_ROUTE_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -2835,7 +2677,6 @@ pub(crate) static DESCRIBE_CLIENT_VPN_ROUTES_RESULT: StructShape = StructShape {
 
 pub(crate) static DESCRIBE_CLIENT_VPN_TARGET_NETWORKS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeClientVpnTargetNetworksMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeClientVpnTargetNetworksRequest {
     pub client_vpn_endpoint_id: String,
     pub association_ids: Option<Vec<String>>,
@@ -2844,7 +2685,7 @@ pub struct DescribeClientVpnTargetNetworksRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeClientVpnTargetNetworksRequest, DESCRIBE_CLIENT_VPN_TARGET_NETWORKS_REQUEST; 0 client_vpn_endpoint_id, 1 association_ids, 2 max_results, 3 next_token, 4 filters, 5 dry_run);
+wire::structure!(DescribeClientVpnTargetNetworksRequest, DESCRIBE_CLIENT_VPN_TARGET_NETWORKS_REQUEST; 0 client_vpn_endpoint_id: Default::default(), 1 association_ids: None, 2 max_results: None, 3 next_token: None, 4 filters: None, 5 dry_run: None);
 pub(crate) static DESCRIBE_CLIENT_VPN_TARGET_NETWORKS_REQUEST: StructShape = StructShape { name: "DescribeClientVpnTargetNetworksRequest", members: &[
     Member { name: "ClientVpnEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "AssociationIds", target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -2854,18 +2695,16 @@ pub(crate) static DESCRIBE_CLIENT_VPN_TARGET_NETWORKS_REQUEST: StructShape = Str
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeClientVpnTargetNetworksResult {
     pub client_vpn_target_networks: Option<Vec<TargetNetwork>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeClientVpnTargetNetworksResult, DESCRIBE_CLIENT_VPN_TARGET_NETWORKS_RESULT; 0 client_vpn_target_networks, 1 next_token);
+wire::structure!(DescribeClientVpnTargetNetworksResult, DESCRIBE_CLIENT_VPN_TARGET_NETWORKS_RESULT; 0 client_vpn_target_networks: None, 1 next_token: None);
 pub(crate) static DESCRIBE_CLIENT_VPN_TARGET_NETWORKS_RESULT: StructShape = StructShape { name: "DescribeClientVpnTargetNetworksResult", members: &[
     Member { name: "ClientVpnTargetNetworks", location_name: Some("clientVpnTargetNetworks"), target: Target::List(&TARGET_NETWORK_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCoipPoolsRequest {
     pub pool_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -2873,7 +2712,7 @@ pub struct DescribeCoipPoolsRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeCoipPoolsRequest, DESCRIBE_COIP_POOLS_REQUEST; 0 pool_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeCoipPoolsRequest, DESCRIBE_COIP_POOLS_REQUEST; 0 pool_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_COIP_POOLS_REQUEST: StructShape = StructShape { name: "DescribeCoipPoolsRequest", members: &[
     Member { name: "PoolIds", location_name: Some("PoolId"), target: Target::List(&COIP_POOL_ID_SET), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -2882,12 +2721,11 @@ pub(crate) static DESCRIBE_COIP_POOLS_REQUEST: StructShape = StructShape { name:
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCoipPoolsResult {
     pub coip_pools: Option<Vec<CoipPool>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeCoipPoolsResult, DESCRIBE_COIP_POOLS_RESULT; 0 coip_pools, 1 next_token);
+wire::structure!(DescribeCoipPoolsResult, DESCRIBE_COIP_POOLS_RESULT; 0 coip_pools: None, 1 next_token: None);
 pub(crate) static DESCRIBE_COIP_POOLS_RESULT: StructShape = StructShape { name: "DescribeCoipPoolsResult", members: &[
     Member { name: "CoipPools", location_name: Some("coipPoolSet"), target: Target::List(&COIP_POOL_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -2895,214 +2733,194 @@ pub(crate) static DESCRIBE_COIP_POOLS_RESULT: StructShape = StructShape { name: 
 
 pub(crate) static DESCRIBE_CONVERSION_TASK_LIST: ListShape = ListShape { name: "DescribeConversionTaskList", item: Target::Structure(&CONVERSION_TASK), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeConversionTasksRequest {
     pub dry_run: Option<bool>,
     pub conversion_task_ids: Option<Vec<String>>,
 }
-wire::structure!(DescribeConversionTasksRequest, DESCRIBE_CONVERSION_TASKS_REQUEST; 0 dry_run, 1 conversion_task_ids);
+wire::structure!(DescribeConversionTasksRequest, DESCRIBE_CONVERSION_TASKS_REQUEST; 0 dry_run: None, 1 conversion_task_ids: None);
 pub(crate) static DESCRIBE_CONVERSION_TASKS_REQUEST: StructShape = StructShape { name: "DescribeConversionTasksRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "ConversionTaskIds", location_name: Some("conversionTaskId"), target: Target::List(&CONVERSION_ID_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeConversionTasksResult {
     pub conversion_tasks: Option<Vec<ConversionTask>>,
 }
-wire::structure!(DescribeConversionTasksResult, DESCRIBE_CONVERSION_TASKS_RESULT; 0 conversion_tasks);
+wire::structure!(DescribeConversionTasksResult, DESCRIBE_CONVERSION_TASKS_RESULT; 0 conversion_tasks: None);
 pub(crate) static DESCRIBE_CONVERSION_TASKS_RESULT: StructShape = StructShape { name: "DescribeConversionTasksResult", members: &[
     Member { name: "ConversionTasks", location_name: Some("conversionTasks"), target: Target::List(&DESCRIBE_CONVERSION_TASK_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCustomerGatewaysRequest {
     pub customer_gateway_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeCustomerGatewaysRequest, DESCRIBE_CUSTOMER_GATEWAYS_REQUEST; 0 customer_gateway_ids, 1 filters, 2 dry_run);
+wire::structure!(DescribeCustomerGatewaysRequest, DESCRIBE_CUSTOMER_GATEWAYS_REQUEST; 0 customer_gateway_ids: None, 1 filters: None, 2 dry_run: None);
 pub(crate) static DESCRIBE_CUSTOMER_GATEWAYS_REQUEST: StructShape = StructShape { name: "DescribeCustomerGatewaysRequest", members: &[
     Member { name: "CustomerGatewayIds", location_name: Some("CustomerGatewayId"), target: Target::List(&CUSTOMER_GATEWAY_ID_STRING_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeCustomerGatewaysResult {
     pub customer_gateways: Option<Vec<CustomerGateway>>,
 }
-wire::structure!(DescribeCustomerGatewaysResult, DESCRIBE_CUSTOMER_GATEWAYS_RESULT; 0 customer_gateways);
+wire::structure!(DescribeCustomerGatewaysResult, DESCRIBE_CUSTOMER_GATEWAYS_RESULT; 0 customer_gateways: None);
 pub(crate) static DESCRIBE_CUSTOMER_GATEWAYS_RESULT: StructShape = StructShape { name: "DescribeCustomerGatewaysResult", members: &[
     Member { name: "CustomerGateways", location_name: Some("customerGatewaySet"), target: Target::List(&CUSTOMER_GATEWAY_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DetachClassicLinkVpcRequest {
     pub dry_run: Option<bool>,
     pub instance_id: String,
     pub vpc_id: String,
 }
-wire::structure!(DetachClassicLinkVpcRequest, DETACH_CLASSIC_LINK_VPC_REQUEST; 0 dry_run, 1 instance_id, 2 vpc_id);
+wire::structure!(DetachClassicLinkVpcRequest, DETACH_CLASSIC_LINK_VPC_REQUEST; 0 dry_run: None, 1 instance_id: Default::default(), 2 vpc_id: Default::default());
 pub(crate) static DETACH_CLASSIC_LINK_VPC_REQUEST: StructShape = StructShape { name: "DetachClassicLinkVpcRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpcId", location_name: Some("vpcId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DetachClassicLinkVpcResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(DetachClassicLinkVpcResult, DETACH_CLASSIC_LINK_VPC_RESULT; 0 r#return);
+wire::structure!(DetachClassicLinkVpcResult, DETACH_CLASSIC_LINK_VPC_RESULT; 0 r#return: None);
 pub(crate) static DETACH_CLASSIC_LINK_VPC_RESULT: StructShape = StructShape { name: "DetachClassicLinkVpcResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableCapacityManagerRequest {
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
 }
-wire::structure!(DisableCapacityManagerRequest, DISABLE_CAPACITY_MANAGER_REQUEST; 0 dry_run, 1 client_token);
+wire::structure!(DisableCapacityManagerRequest, DISABLE_CAPACITY_MANAGER_REQUEST; 0 dry_run: None, 1 client_token: None);
 pub(crate) static DISABLE_CAPACITY_MANAGER_REQUEST: StructShape = StructShape { name: "DisableCapacityManagerRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableCapacityManagerResult {
     pub capacity_manager_status: Option<CapacityManagerStatus>,
     pub organizations_access: Option<bool>,
 }
-wire::structure!(DisableCapacityManagerResult, DISABLE_CAPACITY_MANAGER_RESULT; 0 capacity_manager_status, 1 organizations_access);
+wire::structure!(DisableCapacityManagerResult, DISABLE_CAPACITY_MANAGER_RESULT; 0 capacity_manager_status: None, 1 organizations_access: None);
 pub(crate) static DISABLE_CAPACITY_MANAGER_RESULT: StructShape = StructShape { name: "DisableCapacityManagerResult", members: &[
     Member { name: "CapacityManagerStatus", location_name: Some("capacityManagerStatus"), target: Target::String(&CAPACITY_MANAGER_STATUS), ..Member::BASE },
     Member { name: "OrganizationsAccess", location_name: Some("organizationsAccess"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateCapacityReservationBillingOwnerRequest {
     pub dry_run: Option<bool>,
     pub capacity_reservation_id: String,
     pub unused_reservation_billing_owner_id: String,
 }
-wire::structure!(DisassociateCapacityReservationBillingOwnerRequest, DISASSOCIATE_CAPACITY_RESERVATION_BILLING_OWNER_REQUEST; 0 dry_run, 1 capacity_reservation_id, 2 unused_reservation_billing_owner_id);
+wire::structure!(DisassociateCapacityReservationBillingOwnerRequest, DISASSOCIATE_CAPACITY_RESERVATION_BILLING_OWNER_REQUEST; 0 dry_run: None, 1 capacity_reservation_id: Default::default(), 2 unused_reservation_billing_owner_id: Default::default());
 pub(crate) static DISASSOCIATE_CAPACITY_RESERVATION_BILLING_OWNER_REQUEST: StructShape = StructShape { name: "DisassociateCapacityReservationBillingOwnerRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "CapacityReservationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "UnusedReservationBillingOwnerId", target: Target::String(&ACCOUNT_ID), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateCapacityReservationBillingOwnerResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(DisassociateCapacityReservationBillingOwnerResult, DISASSOCIATE_CAPACITY_RESERVATION_BILLING_OWNER_RESULT; 0 r#return);
+wire::structure!(DisassociateCapacityReservationBillingOwnerResult, DISASSOCIATE_CAPACITY_RESERVATION_BILLING_OWNER_RESULT; 0 r#return: None);
 pub(crate) static DISASSOCIATE_CAPACITY_RESERVATION_BILLING_OWNER_RESULT: StructShape = StructShape { name: "DisassociateCapacityReservationBillingOwnerResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateClientVpnTargetNetworkRequest {
     pub client_vpn_endpoint_id: String,
     pub association_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisassociateClientVpnTargetNetworkRequest, DISASSOCIATE_CLIENT_VPN_TARGET_NETWORK_REQUEST; 0 client_vpn_endpoint_id, 1 association_id, 2 dry_run);
+wire::structure!(DisassociateClientVpnTargetNetworkRequest, DISASSOCIATE_CLIENT_VPN_TARGET_NETWORK_REQUEST; 0 client_vpn_endpoint_id: Default::default(), 1 association_id: Default::default(), 2 dry_run: None);
 pub(crate) static DISASSOCIATE_CLIENT_VPN_TARGET_NETWORK_REQUEST: StructShape = StructShape { name: "DisassociateClientVpnTargetNetworkRequest", members: &[
     Member { name: "ClientVpnEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "AssociationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateClientVpnTargetNetworkResult {
     pub association_id: Option<String>,
     pub status: Option<AssociationStatus>,
 }
-wire::structure!(DisassociateClientVpnTargetNetworkResult, DISASSOCIATE_CLIENT_VPN_TARGET_NETWORK_RESULT; 0 association_id, 1 status);
+wire::structure!(DisassociateClientVpnTargetNetworkResult, DISASSOCIATE_CLIENT_VPN_TARGET_NETWORK_RESULT; 0 association_id: None, 1 status: None);
 pub(crate) static DISASSOCIATE_CLIENT_VPN_TARGET_NETWORK_RESULT: StructShape = StructShape { name: "DisassociateClientVpnTargetNetworkResult", members: &[
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Status", location_name: Some("status"), target: Target::Structure(&ASSOCIATION_STATUS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableCapacityManagerRequest {
     pub organizations_access: Option<bool>,
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
 }
-wire::structure!(EnableCapacityManagerRequest, ENABLE_CAPACITY_MANAGER_REQUEST; 0 organizations_access, 1 dry_run, 2 client_token);
+wire::structure!(EnableCapacityManagerRequest, ENABLE_CAPACITY_MANAGER_REQUEST; 0 organizations_access: None, 1 dry_run: None, 2 client_token: None);
 pub(crate) static ENABLE_CAPACITY_MANAGER_REQUEST: StructShape = StructShape { name: "EnableCapacityManagerRequest", members: &[
     Member { name: "OrganizationsAccess", target: Target::Boolean, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableCapacityManagerResult {
     pub capacity_manager_status: Option<CapacityManagerStatus>,
     pub organizations_access: Option<bool>,
 }
-wire::structure!(EnableCapacityManagerResult, ENABLE_CAPACITY_MANAGER_RESULT; 0 capacity_manager_status, 1 organizations_access);
+wire::structure!(EnableCapacityManagerResult, ENABLE_CAPACITY_MANAGER_RESULT; 0 capacity_manager_status: None, 1 organizations_access: None);
 pub(crate) static ENABLE_CAPACITY_MANAGER_RESULT: StructShape = StructShape { name: "EnableCapacityManagerResult", members: &[
     Member { name: "CapacityManagerStatus", location_name: Some("capacityManagerStatus"), target: Target::String(&CAPACITY_MANAGER_STATUS), ..Member::BASE },
     Member { name: "OrganizationsAccess", location_name: Some("organizationsAccess"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ExportClientVpnClientCertificateRevocationListRequest {
     pub client_vpn_endpoint_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ExportClientVpnClientCertificateRevocationListRequest, EXPORT_CLIENT_VPN_CLIENT_CERTIFICATE_REVOCATION_LIST_REQUEST; 0 client_vpn_endpoint_id, 1 dry_run);
+wire::structure!(ExportClientVpnClientCertificateRevocationListRequest, EXPORT_CLIENT_VPN_CLIENT_CERTIFICATE_REVOCATION_LIST_REQUEST; 0 client_vpn_endpoint_id: Default::default(), 1 dry_run: None);
 pub(crate) static EXPORT_CLIENT_VPN_CLIENT_CERTIFICATE_REVOCATION_LIST_REQUEST: StructShape = StructShape { name: "ExportClientVpnClientCertificateRevocationListRequest", members: &[
     Member { name: "ClientVpnEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ExportClientVpnClientCertificateRevocationListResult {
     pub certificate_revocation_list: Option<String>,
     pub status: Option<ClientCertificateRevocationListStatus>,
 }
-wire::structure!(ExportClientVpnClientCertificateRevocationListResult, EXPORT_CLIENT_VPN_CLIENT_CERTIFICATE_REVOCATION_LIST_RESULT; 0 certificate_revocation_list, 1 status);
+wire::structure!(ExportClientVpnClientCertificateRevocationListResult, EXPORT_CLIENT_VPN_CLIENT_CERTIFICATE_REVOCATION_LIST_RESULT; 0 certificate_revocation_list: None, 1 status: None);
 pub(crate) static EXPORT_CLIENT_VPN_CLIENT_CERTIFICATE_REVOCATION_LIST_RESULT: StructShape = StructShape { name: "ExportClientVpnClientCertificateRevocationListResult", members: &[
     Member { name: "CertificateRevocationList", location_name: Some("certificateRevocationList"), target: Target::STRING, ..Member::BASE },
     Member { name: "Status", location_name: Some("status"), target: Target::Structure(&CLIENT_CERTIFICATE_REVOCATION_LIST_STATUS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ExportClientVpnClientConfigurationRequest {
     pub client_vpn_endpoint_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ExportClientVpnClientConfigurationRequest, EXPORT_CLIENT_VPN_CLIENT_CONFIGURATION_REQUEST; 0 client_vpn_endpoint_id, 1 dry_run);
+wire::structure!(ExportClientVpnClientConfigurationRequest, EXPORT_CLIENT_VPN_CLIENT_CONFIGURATION_REQUEST; 0 client_vpn_endpoint_id: Default::default(), 1 dry_run: None);
 pub(crate) static EXPORT_CLIENT_VPN_CLIENT_CONFIGURATION_REQUEST: StructShape = StructShape { name: "ExportClientVpnClientConfigurationRequest", members: &[
     Member { name: "ClientVpnEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ExportClientVpnClientConfigurationResult {
     pub client_configuration: Option<String>,
 }
-wire::structure!(ExportClientVpnClientConfigurationResult, EXPORT_CLIENT_VPN_CLIENT_CONFIGURATION_RESULT; 0 client_configuration);
+wire::structure!(ExportClientVpnClientConfigurationResult, EXPORT_CLIENT_VPN_CLIENT_CONFIGURATION_RESULT; 0 client_configuration: None);
 pub(crate) static EXPORT_CLIENT_VPN_CLIENT_CONFIGURATION_RESULT: StructShape = StructShape { name: "ExportClientVpnClientConfigurationResult", members: &[
     Member { name: "ClientConfiguration", location_name: Some("clientConfiguration"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetCapacityManagerAttributesRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetCapacityManagerAttributesRequest, GET_CAPACITY_MANAGER_ATTRIBUTES_REQUEST; 0 dry_run);
+wire::structure!(GetCapacityManagerAttributesRequest, GET_CAPACITY_MANAGER_ATTRIBUTES_REQUEST; 0 dry_run: None);
 pub(crate) static GET_CAPACITY_MANAGER_ATTRIBUTES_REQUEST: StructShape = StructShape { name: "GetCapacityManagerAttributesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetCapacityManagerAttributesResult {
     pub capacity_manager_status: Option<CapacityManagerStatus>,
     pub organizations_access: Option<bool>,
@@ -3112,7 +2930,7 @@ pub struct GetCapacityManagerAttributesResult {
     pub earliest_datapoint_timestamp: Option<Timestamp>,
     pub latest_datapoint_timestamp: Option<Timestamp>,
 }
-wire::structure!(GetCapacityManagerAttributesResult, GET_CAPACITY_MANAGER_ATTRIBUTES_RESULT; 0 capacity_manager_status, 1 organizations_access, 2 data_export_count, 3 ingestion_status, 4 ingestion_status_message, 5 earliest_datapoint_timestamp, 6 latest_datapoint_timestamp);
+wire::structure!(GetCapacityManagerAttributesResult, GET_CAPACITY_MANAGER_ATTRIBUTES_RESULT; 0 capacity_manager_status: None, 1 organizations_access: None, 2 data_export_count: None, 3 ingestion_status: None, 4 ingestion_status_message: None, 5 earliest_datapoint_timestamp: None, 6 latest_datapoint_timestamp: None);
 pub(crate) static GET_CAPACITY_MANAGER_ATTRIBUTES_RESULT: StructShape = StructShape { name: "GetCapacityManagerAttributesResult", members: &[
     Member { name: "CapacityManagerStatus", location_name: Some("capacityManagerStatus"), target: Target::String(&CAPACITY_MANAGER_STATUS), ..Member::BASE },
     Member { name: "OrganizationsAccess", location_name: Some("organizationsAccess"), target: Target::Boolean, ..Member::BASE },
@@ -3123,7 +2941,6 @@ pub(crate) static GET_CAPACITY_MANAGER_ATTRIBUTES_RESULT: StructShape = StructSh
     Member { name: "LatestDatapointTimestamp", location_name: Some("latestDatapointTimestamp"), target: Target::TIMESTAMP, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetCapacityManagerMetricDataRequest {
     pub metric_names: Vec<Metric>,
     pub start_time: Timestamp,
@@ -3135,7 +2952,7 @@ pub struct GetCapacityManagerMetricDataRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetCapacityManagerMetricDataRequest, GET_CAPACITY_MANAGER_METRIC_DATA_REQUEST; 0 metric_names, 1 start_time, 2 end_time, 3 period, 4 group_by, 5 filter_by, 6 max_results, 7 next_token, 8 dry_run);
+wire::structure!(GetCapacityManagerMetricDataRequest, GET_CAPACITY_MANAGER_METRIC_DATA_REQUEST; 0 metric_names: Default::default(), 1 start_time: Default::default(), 2 end_time: Default::default(), 3 period: Default::default(), 4 group_by: None, 5 filter_by: None, 6 max_results: None, 7 next_token: None, 8 dry_run: None);
 pub(crate) static GET_CAPACITY_MANAGER_METRIC_DATA_REQUEST: StructShape = StructShape { name: "GetCapacityManagerMetricDataRequest", members: &[
     Member { name: "MetricNames", location_name: Some("MetricName"), target: Target::List(&METRIC_SET), required: true, ..Member::BASE },
     Member { name: "StartTime", target: Target::TIMESTAMP, required: true, ..Member::BASE },
@@ -3148,18 +2965,16 @@ pub(crate) static GET_CAPACITY_MANAGER_METRIC_DATA_REQUEST: StructShape = Struct
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetCapacityManagerMetricDataResult {
     pub metric_data_results: Option<Vec<MetricDataResult>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetCapacityManagerMetricDataResult, GET_CAPACITY_MANAGER_METRIC_DATA_RESULT; 0 metric_data_results, 1 next_token);
+wire::structure!(GetCapacityManagerMetricDataResult, GET_CAPACITY_MANAGER_METRIC_DATA_RESULT; 0 metric_data_results: None, 1 next_token: None);
 pub(crate) static GET_CAPACITY_MANAGER_METRIC_DATA_RESULT: StructShape = StructShape { name: "GetCapacityManagerMetricDataResult", members: &[
     Member { name: "MetricDataResults", location_name: Some("metricDataResultSet"), target: Target::List(&METRIC_DATA_RESULT_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetCapacityManagerMetricDimensionsRequest {
     pub group_by: Vec<GroupBy>,
     pub filter_by: Option<Vec<CapacityManagerCondition>>,
@@ -3170,7 +2985,7 @@ pub struct GetCapacityManagerMetricDimensionsRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetCapacityManagerMetricDimensionsRequest, GET_CAPACITY_MANAGER_METRIC_DIMENSIONS_REQUEST; 0 group_by, 1 filter_by, 2 start_time, 3 end_time, 4 metric_names, 5 max_results, 6 next_token, 7 dry_run);
+wire::structure!(GetCapacityManagerMetricDimensionsRequest, GET_CAPACITY_MANAGER_METRIC_DIMENSIONS_REQUEST; 0 group_by: Default::default(), 1 filter_by: None, 2 start_time: Default::default(), 3 end_time: Default::default(), 4 metric_names: Default::default(), 5 max_results: None, 6 next_token: None, 7 dry_run: None);
 pub(crate) static GET_CAPACITY_MANAGER_METRIC_DIMENSIONS_REQUEST: StructShape = StructShape { name: "GetCapacityManagerMetricDimensionsRequest", members: &[
     Member { name: "GroupBy", target: Target::List(&GROUP_BY_SET), required: true, ..Member::BASE },
     Member { name: "FilterBy", target: Target::List(&CAPACITY_MANAGER_CONDITION_SET), ..Member::BASE },
@@ -3182,24 +2997,22 @@ pub(crate) static GET_CAPACITY_MANAGER_METRIC_DIMENSIONS_REQUEST: StructShape = 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetCapacityManagerMetricDimensionsResult {
     pub metric_dimension_results: Option<Vec<CapacityManagerDimension>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetCapacityManagerMetricDimensionsResult, GET_CAPACITY_MANAGER_METRIC_DIMENSIONS_RESULT; 0 metric_dimension_results, 1 next_token);
+wire::structure!(GetCapacityManagerMetricDimensionsResult, GET_CAPACITY_MANAGER_METRIC_DIMENSIONS_RESULT; 0 metric_dimension_results: None, 1 next_token: None);
 pub(crate) static GET_CAPACITY_MANAGER_METRIC_DIMENSIONS_RESULT: StructShape = StructShape { name: "GetCapacityManagerMetricDimensionsResult", members: &[
     Member { name: "MetricDimensionResults", location_name: Some("metricDimensionResultSet"), target: Target::List(&METRIC_DIMENSION_RESULT_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetCapacityManagerMonitoredTagKeysRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetCapacityManagerMonitoredTagKeysRequest, GET_CAPACITY_MANAGER_MONITORED_TAG_KEYS_REQUEST; 0 max_results, 1 next_token, 2 dry_run);
+wire::structure!(GetCapacityManagerMonitoredTagKeysRequest, GET_CAPACITY_MANAGER_MONITORED_TAG_KEYS_REQUEST; 0 max_results: None, 1 next_token: None, 2 dry_run: None);
 pub(crate) static GET_CAPACITY_MANAGER_MONITORED_TAG_KEYS_REQUEST: StructShape = StructShape { name: "GetCapacityManagerMonitoredTagKeysRequest", members: &[
     Member { name: "MaxResults", target: Target::Integer(&GET_CAPACITY_MANAGER_MONITORED_TAG_KEYS_REQUEST_MAX_RESULTS), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -3208,25 +3021,23 @@ pub(crate) static GET_CAPACITY_MANAGER_MONITORED_TAG_KEYS_REQUEST: StructShape =
 
 pub(crate) static GET_CAPACITY_MANAGER_MONITORED_TAG_KEYS_REQUEST_MAX_RESULTS: NumberShape = NumberShape { name: "GetCapacityManagerMonitoredTagKeysRequestMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetCapacityManagerMonitoredTagKeysResult {
     pub capacity_manager_tag_keys: Option<Vec<CapacityManagerMonitoredTagKey>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetCapacityManagerMonitoredTagKeysResult, GET_CAPACITY_MANAGER_MONITORED_TAG_KEYS_RESULT; 0 capacity_manager_tag_keys, 1 next_token);
+wire::structure!(GetCapacityManagerMonitoredTagKeysResult, GET_CAPACITY_MANAGER_MONITORED_TAG_KEYS_RESULT; 0 capacity_manager_tag_keys: None, 1 next_token: None);
 pub(crate) static GET_CAPACITY_MANAGER_MONITORED_TAG_KEYS_RESULT: StructShape = StructShape { name: "GetCapacityManagerMonitoredTagKeysResult", members: &[
     Member { name: "CapacityManagerTagKeys", location_name: Some("capacityManagerTagKeySet"), target: Target::List(&CAPACITY_MANAGER_MONITORED_TAG_KEY_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetCapacityReservationUsageRequest {
     pub capacity_reservation_id: String,
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetCapacityReservationUsageRequest, GET_CAPACITY_RESERVATION_USAGE_REQUEST; 0 capacity_reservation_id, 1 next_token, 2 max_results, 3 dry_run);
+wire::structure!(GetCapacityReservationUsageRequest, GET_CAPACITY_RESERVATION_USAGE_REQUEST; 0 capacity_reservation_id: Default::default(), 1 next_token: None, 2 max_results: None, 3 dry_run: None);
 pub(crate) static GET_CAPACITY_RESERVATION_USAGE_REQUEST: StructShape = StructShape { name: "GetCapacityReservationUsageRequest", members: &[
     Member { name: "CapacityReservationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -3236,7 +3047,6 @@ pub(crate) static GET_CAPACITY_RESERVATION_USAGE_REQUEST: StructShape = StructSh
 
 pub(crate) static GET_CAPACITY_RESERVATION_USAGE_REQUEST_MAX_RESULTS: NumberShape = NumberShape { name: "GetCapacityReservationUsageRequestMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetCapacityReservationUsageResult {
     pub next_token: Option<String>,
     pub capacity_reservation_id: Option<String>,
@@ -3249,7 +3059,7 @@ pub struct GetCapacityReservationUsageResult {
     pub interruptible_capacity_allocation: Option<InterruptibleCapacityAllocation>,
     pub interruption_info: Option<InterruptionInfo>,
 }
-wire::structure!(GetCapacityReservationUsageResult, GET_CAPACITY_RESERVATION_USAGE_RESULT; 0 next_token, 1 capacity_reservation_id, 2 instance_type, 3 total_instance_count, 4 available_instance_count, 5 state, 6 instance_usages, 7 interruptible, 8 interruptible_capacity_allocation, 9 interruption_info);
+wire::structure!(GetCapacityReservationUsageResult, GET_CAPACITY_RESERVATION_USAGE_RESULT; 0 next_token: None, 1 capacity_reservation_id: None, 2 instance_type: None, 3 total_instance_count: None, 4 available_instance_count: None, 5 state: None, 6 instance_usages: None, 7 interruptible: None, 8 interruptible_capacity_allocation: None, 9 interruption_info: None);
 pub(crate) static GET_CAPACITY_RESERVATION_USAGE_RESULT: StructShape = StructShape { name: "GetCapacityReservationUsageResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "CapacityReservationId", location_name: Some("capacityReservationId"), target: Target::STRING, ..Member::BASE },
@@ -3263,7 +3073,6 @@ pub(crate) static GET_CAPACITY_RESERVATION_USAGE_RESULT: StructShape = StructSha
     Member { name: "InterruptionInfo", location_name: Some("interruptionInfo"), target: Target::Structure(&INTERRUPTION_INFO), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetCoipPoolUsageRequest {
     pub pool_id: String,
     pub filters: Option<Vec<Filter>>,
@@ -3271,7 +3080,7 @@ pub struct GetCoipPoolUsageRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetCoipPoolUsageRequest, GET_COIP_POOL_USAGE_REQUEST; 0 pool_id, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(GetCoipPoolUsageRequest, GET_COIP_POOL_USAGE_REQUEST; 0 pool_id: Default::default(), 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static GET_COIP_POOL_USAGE_REQUEST: StructShape = StructShape { name: "GetCoipPoolUsageRequest", members: &[
     Member { name: "PoolId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -3280,14 +3089,13 @@ pub(crate) static GET_COIP_POOL_USAGE_REQUEST: StructShape = StructShape { name:
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetCoipPoolUsageResult {
     pub coip_pool_id: Option<String>,
     pub coip_address_usages: Option<Vec<CoipAddressUsage>>,
     pub local_gateway_route_table_id: Option<String>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetCoipPoolUsageResult, GET_COIP_POOL_USAGE_RESULT; 0 coip_pool_id, 1 coip_address_usages, 2 local_gateway_route_table_id, 3 next_token);
+wire::structure!(GetCoipPoolUsageResult, GET_COIP_POOL_USAGE_RESULT; 0 coip_pool_id: None, 1 coip_address_usages: None, 2 local_gateway_route_table_id: None, 3 next_token: None);
 pub(crate) static GET_COIP_POOL_USAGE_RESULT: StructShape = StructShape { name: "GetCoipPoolUsageResult", members: &[
     Member { name: "CoipPoolId", location_name: Some("coipPoolId"), target: Target::STRING, ..Member::BASE },
     Member { name: "CoipAddressUsages", location_name: Some("coipAddressUsageSet"), target: Target::List(&COIP_ADDRESS_USAGE_SET), ..Member::BASE },
@@ -3295,79 +3103,72 @@ pub(crate) static GET_COIP_POOL_USAGE_RESULT: StructShape = StructShape { name: 
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetConsoleOutputRequest {
     pub instance_id: String,
     pub latest: Option<bool>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetConsoleOutputRequest, GET_CONSOLE_OUTPUT_REQUEST; 0 instance_id, 1 latest, 2 dry_run);
+wire::structure!(GetConsoleOutputRequest, GET_CONSOLE_OUTPUT_REQUEST; 0 instance_id: Default::default(), 1 latest: None, 2 dry_run: None);
 pub(crate) static GET_CONSOLE_OUTPUT_REQUEST: StructShape = StructShape { name: "GetConsoleOutputRequest", members: &[
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Latest", target: Target::Boolean, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetConsoleOutputResult {
     pub instance_id: Option<String>,
     pub timestamp: Option<Timestamp>,
     pub output: Option<String>,
 }
-wire::structure!(GetConsoleOutputResult, GET_CONSOLE_OUTPUT_RESULT; 0 instance_id, 1 timestamp, 2 output);
+wire::structure!(GetConsoleOutputResult, GET_CONSOLE_OUTPUT_RESULT; 0 instance_id: None, 1 timestamp: None, 2 output: None);
 pub(crate) static GET_CONSOLE_OUTPUT_RESULT: StructShape = StructShape { name: "GetConsoleOutputResult", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Timestamp", location_name: Some("timestamp"), target: Target::TIMESTAMP, ..Member::BASE },
     Member { name: "Output", location_name: Some("output"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetConsoleScreenshotRequest {
     pub dry_run: Option<bool>,
     pub instance_id: String,
     pub wake_up: Option<bool>,
 }
-wire::structure!(GetConsoleScreenshotRequest, GET_CONSOLE_SCREENSHOT_REQUEST; 0 dry_run, 1 instance_id, 2 wake_up);
+wire::structure!(GetConsoleScreenshotRequest, GET_CONSOLE_SCREENSHOT_REQUEST; 0 dry_run: None, 1 instance_id: Default::default(), 2 wake_up: None);
 pub(crate) static GET_CONSOLE_SCREENSHOT_REQUEST: StructShape = StructShape { name: "GetConsoleScreenshotRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "WakeUp", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetConsoleScreenshotResult {
     pub image_data: Option<String>,
     pub instance_id: Option<String>,
 }
-wire::structure!(GetConsoleScreenshotResult, GET_CONSOLE_SCREENSHOT_RESULT; 0 image_data, 1 instance_id);
+wire::structure!(GetConsoleScreenshotResult, GET_CONSOLE_SCREENSHOT_RESULT; 0 image_data: None, 1 instance_id: None);
 pub(crate) static GET_CONSOLE_SCREENSHOT_RESULT: StructShape = StructShape { name: "GetConsoleScreenshotResult", members: &[
     Member { name: "ImageData", location_name: Some("imageData"), target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportClientVpnClientCertificateRevocationListRequest {
     pub client_vpn_endpoint_id: String,
     pub certificate_revocation_list: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ImportClientVpnClientCertificateRevocationListRequest, IMPORT_CLIENT_VPN_CLIENT_CERTIFICATE_REVOCATION_LIST_REQUEST; 0 client_vpn_endpoint_id, 1 certificate_revocation_list, 2 dry_run);
+wire::structure!(ImportClientVpnClientCertificateRevocationListRequest, IMPORT_CLIENT_VPN_CLIENT_CERTIFICATE_REVOCATION_LIST_REQUEST; 0 client_vpn_endpoint_id: Default::default(), 1 certificate_revocation_list: Default::default(), 2 dry_run: None);
 pub(crate) static IMPORT_CLIENT_VPN_CLIENT_CERTIFICATE_REVOCATION_LIST_REQUEST: StructShape = StructShape { name: "ImportClientVpnClientCertificateRevocationListRequest", members: &[
     Member { name: "ClientVpnEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "CertificateRevocationList", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportClientVpnClientCertificateRevocationListResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(ImportClientVpnClientCertificateRevocationListResult, IMPORT_CLIENT_VPN_CLIENT_CERTIFICATE_REVOCATION_LIST_RESULT; 0 r#return);
+wire::structure!(ImportClientVpnClientCertificateRevocationListResult, IMPORT_CLIENT_VPN_CLIENT_CERTIFICATE_REVOCATION_LIST_RESULT; 0 r#return: None);
 pub(crate) static IMPORT_CLIENT_VPN_CLIENT_CERTIFICATE_REVOCATION_LIST_RESULT: StructShape = StructShape { name: "ImportClientVpnClientCertificateRevocationListResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyCapacityReservationFleetRequest {
     pub capacity_reservation_fleet_id: String,
     pub total_target_capacity: Option<i32>,
@@ -3375,7 +3176,7 @@ pub struct ModifyCapacityReservationFleetRequest {
     pub dry_run: Option<bool>,
     pub remove_end_date: Option<bool>,
 }
-wire::structure!(ModifyCapacityReservationFleetRequest, MODIFY_CAPACITY_RESERVATION_FLEET_REQUEST; 0 capacity_reservation_fleet_id, 1 total_target_capacity, 2 end_date, 3 dry_run, 4 remove_end_date);
+wire::structure!(ModifyCapacityReservationFleetRequest, MODIFY_CAPACITY_RESERVATION_FLEET_REQUEST; 0 capacity_reservation_fleet_id: Default::default(), 1 total_target_capacity: None, 2 end_date: None, 3 dry_run: None, 4 remove_end_date: None);
 pub(crate) static MODIFY_CAPACITY_RESERVATION_FLEET_REQUEST: StructShape = StructShape { name: "ModifyCapacityReservationFleetRequest", members: &[
     Member { name: "CapacityReservationFleetId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TotalTargetCapacity", target: Target::INTEGER, ..Member::BASE },
@@ -3384,16 +3185,14 @@ pub(crate) static MODIFY_CAPACITY_RESERVATION_FLEET_REQUEST: StructShape = Struc
     Member { name: "RemoveEndDate", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyCapacityReservationFleetResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(ModifyCapacityReservationFleetResult, MODIFY_CAPACITY_RESERVATION_FLEET_RESULT; 0 r#return);
+wire::structure!(ModifyCapacityReservationFleetResult, MODIFY_CAPACITY_RESERVATION_FLEET_RESULT; 0 r#return: None);
 pub(crate) static MODIFY_CAPACITY_RESERVATION_FLEET_RESULT: StructShape = StructShape { name: "ModifyCapacityReservationFleetResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyCapacityReservationRequest {
     pub capacity_reservation_id: String,
     pub instance_count: Option<i32>,
@@ -3404,7 +3203,7 @@ pub struct ModifyCapacityReservationRequest {
     pub additional_info: Option<String>,
     pub instance_match_criteria: Option<InstanceMatchCriteria>,
 }
-wire::structure!(ModifyCapacityReservationRequest, MODIFY_CAPACITY_RESERVATION_REQUEST; 0 capacity_reservation_id, 1 instance_count, 2 end_date, 3 end_date_type, 4 accept, 5 dry_run, 6 additional_info, 7 instance_match_criteria);
+wire::structure!(ModifyCapacityReservationRequest, MODIFY_CAPACITY_RESERVATION_REQUEST; 0 capacity_reservation_id: Default::default(), 1 instance_count: None, 2 end_date: None, 3 end_date_type: None, 4 accept: None, 5 dry_run: None, 6 additional_info: None, 7 instance_match_criteria: None);
 pub(crate) static MODIFY_CAPACITY_RESERVATION_REQUEST: StructShape = StructShape { name: "ModifyCapacityReservationRequest", members: &[
     Member { name: "CapacityReservationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "InstanceCount", target: Target::INTEGER, ..Member::BASE },
@@ -3416,16 +3215,14 @@ pub(crate) static MODIFY_CAPACITY_RESERVATION_REQUEST: StructShape = StructShape
     Member { name: "InstanceMatchCriteria", target: Target::String(&INSTANCE_MATCH_CRITERIA), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyCapacityReservationResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(ModifyCapacityReservationResult, MODIFY_CAPACITY_RESERVATION_RESULT; 0 r#return);
+wire::structure!(ModifyCapacityReservationResult, MODIFY_CAPACITY_RESERVATION_RESULT; 0 r#return: None);
 pub(crate) static MODIFY_CAPACITY_RESERVATION_RESULT: StructShape = StructShape { name: "ModifyCapacityReservationResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyClientVpnEndpointRequest {
     pub client_vpn_endpoint_id: String,
     pub server_certificate_arn: Option<String>,
@@ -3445,7 +3242,7 @@ pub struct ModifyClientVpnEndpointRequest {
     pub disconnect_on_session_timeout: Option<bool>,
     pub transit_gateway_configuration: Option<TransitGatewayConfigurationInputStructure>,
 }
-wire::structure!(ModifyClientVpnEndpointRequest, MODIFY_CLIENT_VPN_ENDPOINT_REQUEST; 0 client_vpn_endpoint_id, 1 server_certificate_arn, 2 connection_log_options, 3 dns_servers, 4 vpn_port, 5 description, 6 split_tunnel, 7 dry_run, 8 security_group_ids, 9 vpc_id, 10 self_service_portal, 11 client_connect_options, 12 session_timeout_hours, 13 client_login_banner_options, 14 client_route_enforcement_options, 15 disconnect_on_session_timeout, 16 transit_gateway_configuration);
+wire::structure!(ModifyClientVpnEndpointRequest, MODIFY_CLIENT_VPN_ENDPOINT_REQUEST; 0 client_vpn_endpoint_id: Default::default(), 1 server_certificate_arn: None, 2 connection_log_options: None, 3 dns_servers: None, 4 vpn_port: None, 5 description: None, 6 split_tunnel: None, 7 dry_run: None, 8 security_group_ids: None, 9 vpc_id: None, 10 self_service_portal: None, 11 client_connect_options: None, 12 session_timeout_hours: None, 13 client_login_banner_options: None, 14 client_route_enforcement_options: None, 15 disconnect_on_session_timeout: None, 16 transit_gateway_configuration: None);
 pub(crate) static MODIFY_CLIENT_VPN_ENDPOINT_REQUEST: StructShape = StructShape { name: "ModifyClientVpnEndpointRequest", members: &[
     Member { name: "ClientVpnEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "ServerCertificateArn", target: Target::STRING, ..Member::BASE },
@@ -3466,16 +3263,14 @@ pub(crate) static MODIFY_CLIENT_VPN_ENDPOINT_REQUEST: StructShape = StructShape 
     Member { name: "TransitGatewayConfiguration", target: Target::Structure(&TRANSIT_GATEWAY_CONFIGURATION_INPUT_STRUCTURE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyClientVpnEndpointResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(ModifyClientVpnEndpointResult, MODIFY_CLIENT_VPN_ENDPOINT_RESULT; 0 r#return);
+wire::structure!(ModifyClientVpnEndpointResult, MODIFY_CLIENT_VPN_ENDPOINT_RESULT; 0 r#return: None);
 pub(crate) static MODIFY_CLIENT_VPN_ENDPOINT_RESULT: StructShape = StructShape { name: "ModifyClientVpnEndpointResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MoveCapacityReservationInstancesRequest {
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
@@ -3483,7 +3278,7 @@ pub struct MoveCapacityReservationInstancesRequest {
     pub destination_capacity_reservation_id: String,
     pub instance_count: i32,
 }
-wire::structure!(MoveCapacityReservationInstancesRequest, MOVE_CAPACITY_RESERVATION_INSTANCES_REQUEST; 0 dry_run, 1 client_token, 2 source_capacity_reservation_id, 3 destination_capacity_reservation_id, 4 instance_count);
+wire::structure!(MoveCapacityReservationInstancesRequest, MOVE_CAPACITY_RESERVATION_INSTANCES_REQUEST; 0 dry_run: None, 1 client_token: None, 2 source_capacity_reservation_id: Default::default(), 3 destination_capacity_reservation_id: Default::default(), 4 instance_count: Default::default());
 pub(crate) static MOVE_CAPACITY_RESERVATION_INSTANCES_REQUEST: StructShape = StructShape { name: "MoveCapacityReservationInstancesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
@@ -3492,49 +3287,45 @@ pub(crate) static MOVE_CAPACITY_RESERVATION_INSTANCES_REQUEST: StructShape = Str
     Member { name: "InstanceCount", target: Target::INTEGER, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MoveCapacityReservationInstancesResult {
     pub source_capacity_reservation: Option<CapacityReservation>,
     pub destination_capacity_reservation: Option<CapacityReservation>,
     pub instance_count: Option<i32>,
 }
-wire::structure!(MoveCapacityReservationInstancesResult, MOVE_CAPACITY_RESERVATION_INSTANCES_RESULT; 0 source_capacity_reservation, 1 destination_capacity_reservation, 2 instance_count);
+wire::structure!(MoveCapacityReservationInstancesResult, MOVE_CAPACITY_RESERVATION_INSTANCES_RESULT; 0 source_capacity_reservation: None, 1 destination_capacity_reservation: None, 2 instance_count: None);
 pub(crate) static MOVE_CAPACITY_RESERVATION_INSTANCES_RESULT: StructShape = StructShape { name: "MoveCapacityReservationInstancesResult", members: &[
     Member { name: "SourceCapacityReservation", location_name: Some("sourceCapacityReservation"), target: Target::Structure(&CAPACITY_RESERVATION), ..Member::BASE },
     Member { name: "DestinationCapacityReservation", location_name: Some("destinationCapacityReservation"), target: Target::Structure(&CAPACITY_RESERVATION), ..Member::BASE },
     Member { name: "InstanceCount", location_name: Some("instanceCount"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PurchaseCapacityBlockExtensionRequest {
     pub capacity_block_extension_offering_id: String,
     pub capacity_reservation_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(PurchaseCapacityBlockExtensionRequest, PURCHASE_CAPACITY_BLOCK_EXTENSION_REQUEST; 0 capacity_block_extension_offering_id, 1 capacity_reservation_id, 2 dry_run);
+wire::structure!(PurchaseCapacityBlockExtensionRequest, PURCHASE_CAPACITY_BLOCK_EXTENSION_REQUEST; 0 capacity_block_extension_offering_id: Default::default(), 1 capacity_reservation_id: Default::default(), 2 dry_run: None);
 pub(crate) static PURCHASE_CAPACITY_BLOCK_EXTENSION_REQUEST: StructShape = StructShape { name: "PurchaseCapacityBlockExtensionRequest", members: &[
     Member { name: "CapacityBlockExtensionOfferingId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "CapacityReservationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PurchaseCapacityBlockExtensionResult {
     pub capacity_block_extensions: Option<Vec<CapacityBlockExtension>>,
 }
-wire::structure!(PurchaseCapacityBlockExtensionResult, PURCHASE_CAPACITY_BLOCK_EXTENSION_RESULT; 0 capacity_block_extensions);
+wire::structure!(PurchaseCapacityBlockExtensionResult, PURCHASE_CAPACITY_BLOCK_EXTENSION_RESULT; 0 capacity_block_extensions: None);
 pub(crate) static PURCHASE_CAPACITY_BLOCK_EXTENSION_RESULT: StructShape = StructShape { name: "PurchaseCapacityBlockExtensionResult", members: &[
     Member { name: "CapacityBlockExtensions", location_name: Some("capacityBlockExtensionSet"), target: Target::List(&CAPACITY_BLOCK_EXTENSION_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PurchaseCapacityBlockRequest {
     pub dry_run: Option<bool>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub capacity_block_offering_id: String,
     pub instance_platform: CapacityReservationInstancePlatform,
 }
-wire::structure!(PurchaseCapacityBlockRequest, PURCHASE_CAPACITY_BLOCK_REQUEST; 0 dry_run, 1 tag_specifications, 2 capacity_block_offering_id, 3 instance_platform);
+wire::structure!(PurchaseCapacityBlockRequest, PURCHASE_CAPACITY_BLOCK_REQUEST; 0 dry_run: None, 1 tag_specifications: None, 2 capacity_block_offering_id: Default::default(), 3 instance_platform: Default::default());
 pub(crate) static PURCHASE_CAPACITY_BLOCK_REQUEST: StructShape = StructShape { name: "PurchaseCapacityBlockRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
@@ -3542,38 +3333,34 @@ pub(crate) static PURCHASE_CAPACITY_BLOCK_REQUEST: StructShape = StructShape { n
     Member { name: "InstancePlatform", target: Target::String(&CAPACITY_RESERVATION_INSTANCE_PLATFORM), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PurchaseCapacityBlockResult {
     pub capacity_reservation: Option<CapacityReservation>,
     pub capacity_blocks: Option<Vec<CapacityBlock>>,
 }
-wire::structure!(PurchaseCapacityBlockResult, PURCHASE_CAPACITY_BLOCK_RESULT; 0 capacity_reservation, 1 capacity_blocks);
+wire::structure!(PurchaseCapacityBlockResult, PURCHASE_CAPACITY_BLOCK_RESULT; 0 capacity_reservation: None, 1 capacity_blocks: None);
 pub(crate) static PURCHASE_CAPACITY_BLOCK_RESULT: StructShape = StructShape { name: "PurchaseCapacityBlockResult", members: &[
     Member { name: "CapacityReservation", location_name: Some("capacityReservation"), target: Target::Structure(&CAPACITY_RESERVATION), ..Member::BASE },
     Member { name: "CapacityBlocks", location_name: Some("capacityBlockSet"), target: Target::List(&CAPACITY_BLOCK_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RejectCapacityReservationBillingOwnershipRequest {
     pub dry_run: Option<bool>,
     pub capacity_reservation_id: String,
 }
-wire::structure!(RejectCapacityReservationBillingOwnershipRequest, REJECT_CAPACITY_RESERVATION_BILLING_OWNERSHIP_REQUEST; 0 dry_run, 1 capacity_reservation_id);
+wire::structure!(RejectCapacityReservationBillingOwnershipRequest, REJECT_CAPACITY_RESERVATION_BILLING_OWNERSHIP_REQUEST; 0 dry_run: None, 1 capacity_reservation_id: Default::default());
 pub(crate) static REJECT_CAPACITY_RESERVATION_BILLING_OWNERSHIP_REQUEST: StructShape = StructShape { name: "RejectCapacityReservationBillingOwnershipRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "CapacityReservationId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RejectCapacityReservationBillingOwnershipResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(RejectCapacityReservationBillingOwnershipResult, REJECT_CAPACITY_RESERVATION_BILLING_OWNERSHIP_RESULT; 0 r#return);
+wire::structure!(RejectCapacityReservationBillingOwnershipResult, REJECT_CAPACITY_RESERVATION_BILLING_OWNERSHIP_RESULT; 0 r#return: None);
 pub(crate) static REJECT_CAPACITY_RESERVATION_BILLING_OWNERSHIP_RESULT: StructShape = StructShape { name: "RejectCapacityReservationBillingOwnershipResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RevokeClientVpnIngressRequest {
     pub client_vpn_endpoint_id: String,
     pub target_network_cidr: String,
@@ -3581,7 +3368,7 @@ pub struct RevokeClientVpnIngressRequest {
     pub revoke_all_groups: Option<bool>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(RevokeClientVpnIngressRequest, REVOKE_CLIENT_VPN_INGRESS_REQUEST; 0 client_vpn_endpoint_id, 1 target_network_cidr, 2 access_group_id, 3 revoke_all_groups, 4 dry_run);
+wire::structure!(RevokeClientVpnIngressRequest, REVOKE_CLIENT_VPN_INGRESS_REQUEST; 0 client_vpn_endpoint_id: Default::default(), 1 target_network_cidr: Default::default(), 2 access_group_id: None, 3 revoke_all_groups: None, 4 dry_run: None);
 pub(crate) static REVOKE_CLIENT_VPN_INGRESS_REQUEST: StructShape = StructShape { name: "RevokeClientVpnIngressRequest", members: &[
     Member { name: "ClientVpnEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TargetNetworkCidr", target: Target::STRING, required: true, ..Member::BASE },
@@ -3590,23 +3377,21 @@ pub(crate) static REVOKE_CLIENT_VPN_INGRESS_REQUEST: StructShape = StructShape {
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RevokeClientVpnIngressResult {
     pub status: Option<ClientVpnAuthorizationRuleStatus>,
 }
-wire::structure!(RevokeClientVpnIngressResult, REVOKE_CLIENT_VPN_INGRESS_RESULT; 0 status);
+wire::structure!(RevokeClientVpnIngressResult, REVOKE_CLIENT_VPN_INGRESS_RESULT; 0 status: None);
 pub(crate) static REVOKE_CLIENT_VPN_INGRESS_RESULT: StructShape = StructShape { name: "RevokeClientVpnIngressResult", members: &[
     Member { name: "Status", location_name: Some("status"), target: Target::Structure(&CLIENT_VPN_AUTHORIZATION_RULE_STATUS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TerminateClientVpnConnectionsRequest {
     pub client_vpn_endpoint_id: String,
     pub connection_id: Option<String>,
     pub username: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(TerminateClientVpnConnectionsRequest, TERMINATE_CLIENT_VPN_CONNECTIONS_REQUEST; 0 client_vpn_endpoint_id, 1 connection_id, 2 username, 3 dry_run);
+wire::structure!(TerminateClientVpnConnectionsRequest, TERMINATE_CLIENT_VPN_CONNECTIONS_REQUEST; 0 client_vpn_endpoint_id: Default::default(), 1 connection_id: None, 2 username: None, 3 dry_run: None);
 pub(crate) static TERMINATE_CLIENT_VPN_CONNECTIONS_REQUEST: StructShape = StructShape { name: "TerminateClientVpnConnectionsRequest", members: &[
     Member { name: "ClientVpnEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "ConnectionId", target: Target::STRING, ..Member::BASE },
@@ -3614,26 +3399,24 @@ pub(crate) static TERMINATE_CLIENT_VPN_CONNECTIONS_REQUEST: StructShape = Struct
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TerminateClientVpnConnectionsResult {
     pub client_vpn_endpoint_id: Option<String>,
     pub username: Option<String>,
     pub connection_statuses: Option<Vec<TerminateConnectionStatus>>,
 }
-wire::structure!(TerminateClientVpnConnectionsResult, TERMINATE_CLIENT_VPN_CONNECTIONS_RESULT; 0 client_vpn_endpoint_id, 1 username, 2 connection_statuses);
+wire::structure!(TerminateClientVpnConnectionsResult, TERMINATE_CLIENT_VPN_CONNECTIONS_RESULT; 0 client_vpn_endpoint_id: None, 1 username: None, 2 connection_statuses: None);
 pub(crate) static TERMINATE_CLIENT_VPN_CONNECTIONS_RESULT: StructShape = StructShape { name: "TerminateClientVpnConnectionsResult", members: &[
     Member { name: "ClientVpnEndpointId", location_name: Some("clientVpnEndpointId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Username", location_name: Some("username"), target: Target::STRING, ..Member::BASE },
     Member { name: "ConnectionStatuses", location_name: Some("connectionStatuses"), target: Target::List(&TERMINATE_CONNECTION_STATUS_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TerminateConnectionStatus {
     pub connection_id: Option<String>,
     pub previous_status: Option<ClientVpnConnectionStatus>,
     pub current_status: Option<ClientVpnConnectionStatus>,
 }
-wire::structure!(TerminateConnectionStatus, TERMINATE_CONNECTION_STATUS; 0 connection_id, 1 previous_status, 2 current_status);
+wire::structure!(TerminateConnectionStatus, TERMINATE_CONNECTION_STATUS; 0 connection_id: None, 1 previous_status: None, 2 current_status: None);
 pub(crate) static TERMINATE_CONNECTION_STATUS: StructShape = StructShape { name: "TerminateConnectionStatus", members: &[
     Member { name: "ConnectionId", location_name: Some("connectionId"), target: Target::STRING, ..Member::BASE },
     Member { name: "PreviousStatus", location_name: Some("previousStatus"), target: Target::Structure(&CLIENT_VPN_CONNECTION_STATUS), ..Member::BASE },
@@ -3642,14 +3425,13 @@ pub(crate) static TERMINATE_CONNECTION_STATUS: StructShape = StructShape { name:
 
 pub(crate) static TERMINATE_CONNECTION_STATUS_SET: ListShape = ListShape { name: "TerminateConnectionStatusSet", item: Target::Structure(&TERMINATE_CONNECTION_STATUS), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UpdateCapacityManagerMonitoredTagKeysRequest {
     pub activate_tag_keys: Option<Vec<String>>,
     pub deactivate_tag_keys: Option<Vec<String>>,
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
 }
-wire::structure!(UpdateCapacityManagerMonitoredTagKeysRequest, UPDATE_CAPACITY_MANAGER_MONITORED_TAG_KEYS_REQUEST; 0 activate_tag_keys, 1 deactivate_tag_keys, 2 dry_run, 3 client_token);
+wire::structure!(UpdateCapacityManagerMonitoredTagKeysRequest, UPDATE_CAPACITY_MANAGER_MONITORED_TAG_KEYS_REQUEST; 0 activate_tag_keys: None, 1 deactivate_tag_keys: None, 2 dry_run: None, 3 client_token: None);
 pub(crate) static UPDATE_CAPACITY_MANAGER_MONITORED_TAG_KEYS_REQUEST: StructShape = StructShape { name: "UpdateCapacityManagerMonitoredTagKeysRequest", members: &[
     Member { name: "ActivateTagKeys", location_name: Some("ActivateTagKey"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
     Member { name: "DeactivateTagKeys", location_name: Some("DeactivateTagKey"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -3657,34 +3439,31 @@ pub(crate) static UPDATE_CAPACITY_MANAGER_MONITORED_TAG_KEYS_REQUEST: StructShap
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UpdateCapacityManagerMonitoredTagKeysResult {
     pub capacity_manager_tag_keys: Option<Vec<CapacityManagerMonitoredTagKey>>,
 }
-wire::structure!(UpdateCapacityManagerMonitoredTagKeysResult, UPDATE_CAPACITY_MANAGER_MONITORED_TAG_KEYS_RESULT; 0 capacity_manager_tag_keys);
+wire::structure!(UpdateCapacityManagerMonitoredTagKeysResult, UPDATE_CAPACITY_MANAGER_MONITORED_TAG_KEYS_RESULT; 0 capacity_manager_tag_keys: None);
 pub(crate) static UPDATE_CAPACITY_MANAGER_MONITORED_TAG_KEYS_RESULT: StructShape = StructShape { name: "UpdateCapacityManagerMonitoredTagKeysResult", members: &[
     Member { name: "CapacityManagerTagKeys", location_name: Some("capacityManagerTagKeySet"), target: Target::List(&CAPACITY_MANAGER_MONITORED_TAG_KEY_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UpdateCapacityManagerOrganizationsAccessRequest {
     pub organizations_access: bool,
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
 }
-wire::structure!(UpdateCapacityManagerOrganizationsAccessRequest, UPDATE_CAPACITY_MANAGER_ORGANIZATIONS_ACCESS_REQUEST; 0 organizations_access, 1 dry_run, 2 client_token);
+wire::structure!(UpdateCapacityManagerOrganizationsAccessRequest, UPDATE_CAPACITY_MANAGER_ORGANIZATIONS_ACCESS_REQUEST; 0 organizations_access: Default::default(), 1 dry_run: None, 2 client_token: None);
 pub(crate) static UPDATE_CAPACITY_MANAGER_ORGANIZATIONS_ACCESS_REQUEST: StructShape = StructShape { name: "UpdateCapacityManagerOrganizationsAccessRequest", members: &[
     Member { name: "OrganizationsAccess", target: Target::Boolean, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UpdateCapacityManagerOrganizationsAccessResult {
     pub capacity_manager_status: Option<CapacityManagerStatus>,
     pub organizations_access: Option<bool>,
 }
-wire::structure!(UpdateCapacityManagerOrganizationsAccessResult, UPDATE_CAPACITY_MANAGER_ORGANIZATIONS_ACCESS_RESULT; 0 capacity_manager_status, 1 organizations_access);
+wire::structure!(UpdateCapacityManagerOrganizationsAccessResult, UPDATE_CAPACITY_MANAGER_ORGANIZATIONS_ACCESS_RESULT; 0 capacity_manager_status: None, 1 organizations_access: None);
 pub(crate) static UPDATE_CAPACITY_MANAGER_ORGANIZATIONS_ACCESS_RESULT: StructShape = StructShape { name: "UpdateCapacityManagerOrganizationsAccessResult", members: &[
     Member { name: "CapacityManagerStatus", location_name: Some("capacityManagerStatus"), target: Target::String(&CAPACITY_MANAGER_STATUS), ..Member::BASE },
     Member { name: "OrganizationsAccess", location_name: Some("organizationsAccess"), target: Target::Boolean, ..Member::BASE },
@@ -3692,13 +3471,11 @@ pub(crate) static UPDATE_CAPACITY_MANAGER_ORGANIZATIONS_ACCESS_RESULT: StructSha
 
 pub(crate) static CUSTOMER_GATEWAY_CONFIGURATION: StringShape = StringShape { name: "customerGatewayConfiguration", sensitive: true, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelConversionTaskResult {
 }
 wire::structure!(CancelConversionTaskResult, CANCEL_CONVERSION_TASK_RESULT; );
 pub(crate) static CANCEL_CONVERSION_TASK_RESULT: StructShape = StructShape { name: "CancelConversionTaskResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteCustomerGatewayResult {
 }
 wire::structure!(DeleteCustomerGatewayResult, DELETE_CUSTOMER_GATEWAY_RESULT; );

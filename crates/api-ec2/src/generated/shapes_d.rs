@@ -6,47 +6,43 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateDhcpOptionsRequest {
     pub dhcp_options_id: String,
     pub vpc_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AssociateDhcpOptionsRequest, ASSOCIATE_DHCP_OPTIONS_REQUEST; 0 dhcp_options_id, 1 vpc_id, 2 dry_run);
+wire::structure!(AssociateDhcpOptionsRequest, ASSOCIATE_DHCP_OPTIONS_REQUEST; 0 dhcp_options_id: Default::default(), 1 vpc_id: Default::default(), 2 dry_run: None);
 pub(crate) static ASSOCIATE_DHCP_OPTIONS_REQUEST: StructShape = StructShape { name: "AssociateDhcpOptionsRequest", members: &[
     Member { name: "DhcpOptionsId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpcId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelDeclarativePoliciesReportRequest {
     pub dry_run: Option<bool>,
     pub report_id: String,
 }
-wire::structure!(CancelDeclarativePoliciesReportRequest, CANCEL_DECLARATIVE_POLICIES_REPORT_REQUEST; 0 dry_run, 1 report_id);
+wire::structure!(CancelDeclarativePoliciesReportRequest, CANCEL_DECLARATIVE_POLICIES_REPORT_REQUEST; 0 dry_run: None, 1 report_id: Default::default());
 pub(crate) static CANCEL_DECLARATIVE_POLICIES_REPORT_REQUEST: StructShape = StructShape { name: "CancelDeclarativePoliciesReportRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ReportId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelDeclarativePoliciesReportResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(CancelDeclarativePoliciesReportResult, CANCEL_DECLARATIVE_POLICIES_REPORT_RESULT; 0 r#return);
+wire::structure!(CancelDeclarativePoliciesReportResult, CANCEL_DECLARATIVE_POLICIES_REPORT_RESULT; 0 r#return: None);
 pub(crate) static CANCEL_DECLARATIVE_POLICIES_REPORT_RESULT: StructShape = StructShape { name: "CancelDeclarativePoliciesReportResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateDefaultSubnetRequest {
     pub availability_zone: Option<String>,
     pub dry_run: Option<bool>,
     pub ipv6_native: Option<bool>,
     pub availability_zone_id: Option<String>,
 }
-wire::structure!(CreateDefaultSubnetRequest, CREATE_DEFAULT_SUBNET_REQUEST; 0 availability_zone, 1 dry_run, 2 ipv6_native, 3 availability_zone_id);
+wire::structure!(CreateDefaultSubnetRequest, CREATE_DEFAULT_SUBNET_REQUEST; 0 availability_zone: None, 1 dry_run: None, 2 ipv6_native: None, 3 availability_zone_id: None);
 pub(crate) static CREATE_DEFAULT_SUBNET_REQUEST: StructShape = StructShape { name: "CreateDefaultSubnetRequest", members: &[
     Member { name: "AvailabilityZone", target: Target::STRING, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -54,34 +50,30 @@ pub(crate) static CREATE_DEFAULT_SUBNET_REQUEST: StructShape = StructShape { nam
     Member { name: "AvailabilityZoneId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateDefaultSubnetResult {
     pub subnet: Option<Subnet>,
 }
-wire::structure!(CreateDefaultSubnetResult, CREATE_DEFAULT_SUBNET_RESULT; 0 subnet);
+wire::structure!(CreateDefaultSubnetResult, CREATE_DEFAULT_SUBNET_RESULT; 0 subnet: None);
 pub(crate) static CREATE_DEFAULT_SUBNET_RESULT: StructShape = StructShape { name: "CreateDefaultSubnetResult", members: &[
     Member { name: "Subnet", location_name: Some("subnet"), target: Target::Structure(&SUBNET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateDefaultVpcRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateDefaultVpcRequest, CREATE_DEFAULT_VPC_REQUEST; 0 dry_run);
+wire::structure!(CreateDefaultVpcRequest, CREATE_DEFAULT_VPC_REQUEST; 0 dry_run: None);
 pub(crate) static CREATE_DEFAULT_VPC_REQUEST: StructShape = StructShape { name: "CreateDefaultVpcRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateDefaultVpcResult {
     pub vpc: Option<Vpc>,
 }
-wire::structure!(CreateDefaultVpcResult, CREATE_DEFAULT_VPC_RESULT; 0 vpc);
+wire::structure!(CreateDefaultVpcResult, CREATE_DEFAULT_VPC_RESULT; 0 vpc: None);
 pub(crate) static CREATE_DEFAULT_VPC_RESULT: StructShape = StructShape { name: "CreateDefaultVpcResult", members: &[
     Member { name: "Vpc", location_name: Some("vpc"), target: Target::Structure(&VPC), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateDelegateMacVolumeOwnershipTaskRequest {
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
@@ -89,7 +81,7 @@ pub struct CreateDelegateMacVolumeOwnershipTaskRequest {
     pub mac_credentials: String,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateDelegateMacVolumeOwnershipTaskRequest, CREATE_DELEGATE_MAC_VOLUME_OWNERSHIP_TASK_REQUEST; 0 client_token, 1 dry_run, 2 instance_id, 3 mac_credentials, 4 tag_specifications);
+wire::structure!(CreateDelegateMacVolumeOwnershipTaskRequest, CREATE_DELEGATE_MAC_VOLUME_OWNERSHIP_TASK_REQUEST; 0 client_token: None, 1 dry_run: None, 2 instance_id: Default::default(), 3 mac_credentials: Default::default(), 4 tag_specifications: None);
 pub(crate) static CREATE_DELEGATE_MAC_VOLUME_OWNERSHIP_TASK_REQUEST: StructShape = StructShape { name: "CreateDelegateMacVolumeOwnershipTaskRequest", members: &[
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -98,33 +90,30 @@ pub(crate) static CREATE_DELEGATE_MAC_VOLUME_OWNERSHIP_TASK_REQUEST: StructShape
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateDelegateMacVolumeOwnershipTaskResult {
     pub mac_modification_task: Option<MacModificationTask>,
 }
-wire::structure!(CreateDelegateMacVolumeOwnershipTaskResult, CREATE_DELEGATE_MAC_VOLUME_OWNERSHIP_TASK_RESULT; 0 mac_modification_task);
+wire::structure!(CreateDelegateMacVolumeOwnershipTaskResult, CREATE_DELEGATE_MAC_VOLUME_OWNERSHIP_TASK_RESULT; 0 mac_modification_task: None);
 pub(crate) static CREATE_DELEGATE_MAC_VOLUME_OWNERSHIP_TASK_RESULT: StructShape = StructShape { name: "CreateDelegateMacVolumeOwnershipTaskResult", members: &[
     Member { name: "MacModificationTask", location_name: Some("macModificationTask"), target: Target::Structure(&MAC_MODIFICATION_TASK), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateDhcpOptionsRequest {
     pub dhcp_configurations: Vec<NewDhcpConfiguration>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateDhcpOptionsRequest, CREATE_DHCP_OPTIONS_REQUEST; 0 dhcp_configurations, 1 tag_specifications, 2 dry_run);
+wire::structure!(CreateDhcpOptionsRequest, CREATE_DHCP_OPTIONS_REQUEST; 0 dhcp_configurations: Default::default(), 1 tag_specifications: None, 2 dry_run: None);
 pub(crate) static CREATE_DHCP_OPTIONS_REQUEST: StructShape = StructShape { name: "CreateDhcpOptionsRequest", members: &[
     Member { name: "DhcpConfigurations", location_name: Some("dhcpConfiguration"), target: Target::List(&NEW_DHCP_CONFIGURATION_LIST), required: true, ..Member::BASE },
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateDhcpOptionsResult {
     pub dhcp_options: Option<DhcpOptions>,
 }
-wire::structure!(CreateDhcpOptionsResult, CREATE_DHCP_OPTIONS_RESULT; 0 dhcp_options);
+wire::structure!(CreateDhcpOptionsResult, CREATE_DHCP_OPTIONS_RESULT; 0 dhcp_options: None);
 pub(crate) static CREATE_DHCP_OPTIONS_RESULT: StructShape = StructShape { name: "CreateDhcpOptionsResult", members: &[
     Member { name: "DhcpOptions", location_name: Some("dhcpOptions"), target: Target::Structure(&DHCP_OPTIONS), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -135,7 +124,6 @@ pub(crate) static DITO_MAX_RESULTS: NumberShape = NumberShape { name: "DITOMaxRe
 
 pub(crate) static DATA_QUERIES: ListShape = ListShape { name: "DataQueries", item: Target::Structure(&DATA_QUERY), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DataQuery {
     pub id: Option<String>,
     pub source: Option<String>,
@@ -144,7 +132,7 @@ pub struct DataQuery {
     pub statistic: Option<StatisticType>,
     pub period: Option<PeriodType>,
 }
-wire::structure!(DataQuery, DATA_QUERY; 0 id, 1 source, 2 destination, 3 metric, 4 statistic, 5 period);
+wire::structure!(DataQuery, DATA_QUERY; 0 id: None, 1 source: None, 2 destination: None, 3 metric: None, 4 statistic: None, 5 period: None);
 pub(crate) static DATA_QUERY: StructShape = StructShape { name: "DataQuery", members: &[
     Member { name: "Id", target: Target::STRING, ..Member::BASE },
     Member { name: "Source", target: Target::STRING, ..Member::BASE },
@@ -154,7 +142,6 @@ pub(crate) static DATA_QUERY: StructShape = StructShape { name: "DataQuery", mem
     Member { name: "Period", target: Target::String(&PERIOD_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DataResponse {
     pub id: Option<String>,
     pub source: Option<String>,
@@ -164,7 +151,7 @@ pub struct DataResponse {
     pub period: Option<PeriodType>,
     pub metric_points: Option<Vec<MetricPoint>>,
 }
-wire::structure!(DataResponse, DATA_RESPONSE; 0 id, 1 source, 2 destination, 3 metric, 4 statistic, 5 period, 6 metric_points);
+wire::structure!(DataResponse, DATA_RESPONSE; 0 id: None, 1 source: None, 2 destination: None, 3 metric: None, 4 statistic: None, 5 period: None, 6 metric_points: None);
 pub(crate) static DATA_RESPONSE: StructShape = StructShape { name: "DataResponse", members: &[
     Member { name: "Id", location_name: Some("id"), target: Target::STRING, ..Member::BASE },
     Member { name: "Source", location_name: Some("source"), target: Target::STRING, ..Member::BASE },
@@ -185,7 +172,6 @@ pub(crate) static DATAFEED_SUBSCRIPTION_STATE: StringShape = StringShape { name:
 
 pub(crate) static DECLARATIVE_POLICIES_MAX_RESULTS: NumberShape = NumberShape { name: "DeclarativePoliciesMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeclarativePoliciesReport {
     pub report_id: Option<String>,
     pub s3_bucket: Option<String>,
@@ -196,7 +182,7 @@ pub struct DeclarativePoliciesReport {
     pub status: Option<ReportState>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(DeclarativePoliciesReport, DECLARATIVE_POLICIES_REPORT; 0 report_id, 1 s3_bucket, 2 s3_prefix, 3 target_id, 4 start_time, 5 end_time, 6 status, 7 tags);
+wire::structure!(DeclarativePoliciesReport, DECLARATIVE_POLICIES_REPORT; 0 report_id: None, 1 s3_bucket: None, 2 s3_prefix: None, 3 target_id: None, 4 start_time: None, 5 end_time: None, 6 status: None, 7 tags: None);
 pub(crate) static DECLARATIVE_POLICIES_REPORT: StructShape = StructShape { name: "DeclarativePoliciesReport", members: &[
     Member { name: "ReportId", location_name: Some("reportId"), target: Target::STRING, ..Member::BASE },
     Member { name: "S3Bucket", location_name: Some("s3Bucket"), target: Target::STRING, ..Member::BASE },
@@ -212,13 +198,12 @@ pub(crate) static DECLARATIVE_POLICIES_REPORT_LIST: ListShape = ListShape { name
 
 pub(crate) static DEDICATED_HOST_ID_LIST: ListShape = ListShape { name: "DedicatedHostIdList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DefaultConnectionTrackingConfiguration {
     pub default_tcp_established_timeout: Option<i32>,
     pub default_udp_timeout: Option<i32>,
     pub default_udp_stream_timeout: Option<i32>,
 }
-wire::structure!(DefaultConnectionTrackingConfiguration, DEFAULT_CONNECTION_TRACKING_CONFIGURATION; 0 default_tcp_established_timeout, 1 default_udp_timeout, 2 default_udp_stream_timeout);
+wire::structure!(DefaultConnectionTrackingConfiguration, DEFAULT_CONNECTION_TRACKING_CONFIGURATION; 0 default_tcp_established_timeout: None, 1 default_udp_timeout: None, 2 default_udp_stream_timeout: None);
 pub(crate) static DEFAULT_CONNECTION_TRACKING_CONFIGURATION: StructShape = StructShape { name: "DefaultConnectionTrackingConfiguration", members: &[
     Member { name: "DefaultTcpEstablishedTimeout", location_name: Some("defaultTcpEstablishedTimeout"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "DefaultUdpTimeout", location_name: Some("defaultUdpTimeout"), target: Target::INTEGER, ..Member::BASE },
@@ -266,45 +251,41 @@ wire::open_enum! { DefaultTargetCapacityType;
 }
 pub(crate) static DEFAULT_TARGET_CAPACITY_TYPE: StringShape = StringShape { name: "DefaultTargetCapacityType", values: <DefaultTargetCapacityType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteDhcpOptionsRequest {
     pub dhcp_options_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteDhcpOptionsRequest, DELETE_DHCP_OPTIONS_REQUEST; 0 dhcp_options_id, 1 dry_run);
+wire::structure!(DeleteDhcpOptionsRequest, DELETE_DHCP_OPTIONS_REQUEST; 0 dhcp_options_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_DHCP_OPTIONS_REQUEST: StructShape = StructShape { name: "DeleteDhcpOptionsRequest", members: &[
     Member { name: "DhcpOptionsId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeprecationTimeCondition {
     pub maximum_days_since_deprecated: Option<i32>,
 }
-wire::structure!(DeprecationTimeCondition, DEPRECATION_TIME_CONDITION; 0 maximum_days_since_deprecated);
+wire::structure!(DeprecationTimeCondition, DEPRECATION_TIME_CONDITION; 0 maximum_days_since_deprecated: None);
 pub(crate) static DEPRECATION_TIME_CONDITION: StructShape = StructShape { name: "DeprecationTimeCondition", members: &[
     Member { name: "MaximumDaysSinceDeprecated", location_name: Some("maximumDaysSinceDeprecated"), target: Target::Integer(&MAXIMUM_DAYS_SINCE_DEPRECATED_VALUE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeprecationTimeConditionRequest {
     pub maximum_days_since_deprecated: Option<i32>,
 }
-wire::structure!(DeprecationTimeConditionRequest, DEPRECATION_TIME_CONDITION_REQUEST; 0 maximum_days_since_deprecated);
+wire::structure!(DeprecationTimeConditionRequest, DEPRECATION_TIME_CONDITION_REQUEST; 0 maximum_days_since_deprecated: None);
 pub(crate) static DEPRECATION_TIME_CONDITION_REQUEST: StructShape = StructShape { name: "DeprecationTimeConditionRequest", members: &[
     Member { name: "MaximumDaysSinceDeprecated", target: Target::Integer(&MAXIMUM_DAYS_SINCE_DEPRECATED_VALUE), ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static DEPROVISIONED_ADDRESS_SET: ListShape = ListShape { name: "DeprovisionedAddressSet", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeDeclarativePoliciesReportsRequest {
     pub dry_run: Option<bool>,
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
     pub report_ids: Option<Vec<String>>,
 }
-wire::structure!(DescribeDeclarativePoliciesReportsRequest, DESCRIBE_DECLARATIVE_POLICIES_REPORTS_REQUEST; 0 dry_run, 1 next_token, 2 max_results, 3 report_ids);
+wire::structure!(DescribeDeclarativePoliciesReportsRequest, DESCRIBE_DECLARATIVE_POLICIES_REPORTS_REQUEST; 0 dry_run: None, 1 next_token: None, 2 max_results: None, 3 report_ids: None);
 pub(crate) static DESCRIBE_DECLARATIVE_POLICIES_REPORTS_REQUEST: StructShape = StructShape { name: "DescribeDeclarativePoliciesReportsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -312,12 +293,11 @@ pub(crate) static DESCRIBE_DECLARATIVE_POLICIES_REPORTS_REQUEST: StructShape = S
     Member { name: "ReportIds", location_name: Some("ReportId"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeDeclarativePoliciesReportsResult {
     pub next_token: Option<String>,
     pub reports: Option<Vec<DeclarativePoliciesReport>>,
 }
-wire::structure!(DescribeDeclarativePoliciesReportsResult, DESCRIBE_DECLARATIVE_POLICIES_REPORTS_RESULT; 0 next_token, 1 reports);
+wire::structure!(DescribeDeclarativePoliciesReportsResult, DESCRIBE_DECLARATIVE_POLICIES_REPORTS_RESULT; 0 next_token: None, 1 reports: None);
 pub(crate) static DESCRIBE_DECLARATIVE_POLICIES_REPORTS_RESULT: StructShape = StructShape { name: "DescribeDeclarativePoliciesReportsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "Reports", location_name: Some("reportSet"), target: Target::List(&DECLARATIVE_POLICIES_REPORT_LIST), ..Member::BASE },
@@ -325,7 +305,6 @@ pub(crate) static DESCRIBE_DECLARATIVE_POLICIES_REPORTS_RESULT: StructShape = St
 
 pub(crate) static DESCRIBE_DHCP_OPTIONS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeDhcpOptionsMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeDhcpOptionsRequest {
     pub dhcp_options_ids: Option<Vec<String>>,
     pub next_token: Option<String>,
@@ -333,7 +312,7 @@ pub struct DescribeDhcpOptionsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeDhcpOptionsRequest, DESCRIBE_DHCP_OPTIONS_REQUEST; 0 dhcp_options_ids, 1 next_token, 2 max_results, 3 dry_run, 4 filters);
+wire::structure!(DescribeDhcpOptionsRequest, DESCRIBE_DHCP_OPTIONS_REQUEST; 0 dhcp_options_ids: None, 1 next_token: None, 2 max_results: None, 3 dry_run: None, 4 filters: None);
 pub(crate) static DESCRIBE_DHCP_OPTIONS_REQUEST: StructShape = StructShape { name: "DescribeDhcpOptionsRequest", members: &[
     Member { name: "DhcpOptionsIds", location_name: Some("DhcpOptionsId"), target: Target::List(&DHCP_OPTIONS_ID_STRING_LIST), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -342,12 +321,11 @@ pub(crate) static DESCRIBE_DHCP_OPTIONS_REQUEST: StructShape = StructShape { nam
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeDhcpOptionsResult {
     pub next_token: Option<String>,
     pub dhcp_options: Option<Vec<DhcpOptions>>,
 }
-wire::structure!(DescribeDhcpOptionsResult, DESCRIBE_DHCP_OPTIONS_RESULT; 0 next_token, 1 dhcp_options);
+wire::structure!(DescribeDhcpOptionsResult, DESCRIBE_DHCP_OPTIONS_RESULT; 0 next_token: None, 1 dhcp_options: None);
 pub(crate) static DESCRIBE_DHCP_OPTIONS_RESULT: StructShape = StructShape { name: "DescribeDhcpOptionsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "DhcpOptions", location_name: Some("dhcpOptionsSet"), target: Target::List(&DHCP_OPTIONS_LIST), ..Member::BASE },
@@ -359,38 +337,35 @@ wire::open_enum! { DestinationFileFormat;
 }
 pub(crate) static DESTINATION_FILE_FORMAT: StringShape = StringShape { name: "DestinationFileFormat", values: <DestinationFileFormat as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DestinationOptionsRequest {
     pub file_format: Option<DestinationFileFormat>,
     pub hive_compatible_partitions: Option<bool>,
     pub per_hour_partition: Option<bool>,
 }
-wire::structure!(DestinationOptionsRequest, DESTINATION_OPTIONS_REQUEST; 0 file_format, 1 hive_compatible_partitions, 2 per_hour_partition);
+wire::structure!(DestinationOptionsRequest, DESTINATION_OPTIONS_REQUEST; 0 file_format: None, 1 hive_compatible_partitions: None, 2 per_hour_partition: None);
 pub(crate) static DESTINATION_OPTIONS_REQUEST: StructShape = StructShape { name: "DestinationOptionsRequest", members: &[
     Member { name: "FileFormat", target: Target::String(&DESTINATION_FILE_FORMAT), ..Member::BASE },
     Member { name: "HiveCompatiblePartitions", target: Target::Boolean, ..Member::BASE },
     Member { name: "PerHourPartition", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DestinationOptionsResponse {
     pub file_format: Option<DestinationFileFormat>,
     pub hive_compatible_partitions: Option<bool>,
     pub per_hour_partition: Option<bool>,
 }
-wire::structure!(DestinationOptionsResponse, DESTINATION_OPTIONS_RESPONSE; 0 file_format, 1 hive_compatible_partitions, 2 per_hour_partition);
+wire::structure!(DestinationOptionsResponse, DESTINATION_OPTIONS_RESPONSE; 0 file_format: None, 1 hive_compatible_partitions: None, 2 per_hour_partition: None);
 pub(crate) static DESTINATION_OPTIONS_RESPONSE: StructShape = StructShape { name: "DestinationOptionsResponse", members: &[
     Member { name: "FileFormat", location_name: Some("fileFormat"), target: Target::String(&DESTINATION_FILE_FORMAT), ..Member::BASE },
     Member { name: "HiveCompatiblePartitions", location_name: Some("hiveCompatiblePartitions"), target: Target::Boolean, ..Member::BASE },
     Member { name: "PerHourPartition", location_name: Some("perHourPartition"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeviceOptions {
     pub tenant_id: Option<String>,
     pub public_signing_key_url: Option<String>,
 }
-wire::structure!(DeviceOptions, DEVICE_OPTIONS; 0 tenant_id, 1 public_signing_key_url);
+wire::structure!(DeviceOptions, DEVICE_OPTIONS; 0 tenant_id: None, 1 public_signing_key_url: None);
 pub(crate) static DEVICE_OPTIONS: StructShape = StructShape { name: "DeviceOptions", members: &[
     Member { name: "TenantId", location_name: Some("tenantId"), target: Target::STRING, ..Member::BASE },
     Member { name: "PublicSigningKeyUrl", location_name: Some("publicSigningKeyUrl"), target: Target::STRING, ..Member::BASE },
@@ -411,12 +386,11 @@ wire::open_enum! { DeviceType;
 }
 pub(crate) static DEVICE_TYPE: StringShape = StringShape { name: "DeviceType", values: <DeviceType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DhcpConfiguration {
     pub key: Option<String>,
     pub values: Option<Vec<AttributeValue>>,
 }
-wire::structure!(DhcpConfiguration, DHCP_CONFIGURATION; 0 key, 1 values);
+wire::structure!(DhcpConfiguration, DHCP_CONFIGURATION; 0 key: None, 1 values: None);
 pub(crate) static DHCP_CONFIGURATION: StructShape = StructShape { name: "DhcpConfiguration", members: &[
     Member { name: "Key", location_name: Some("key"), target: Target::STRING, ..Member::BASE },
     Member { name: "Values", location_name: Some("valueSet"), target: Target::List(&DHCP_CONFIGURATION_VALUE_LIST), ..Member::BASE },
@@ -426,14 +400,13 @@ pub(crate) static DHCP_CONFIGURATION_LIST: ListShape = ListShape { name: "DhcpCo
 
 pub(crate) static DHCP_CONFIGURATION_VALUE_LIST: ListShape = ListShape { name: "DhcpConfigurationValueList", item: Target::Structure(&ATTRIBUTE_VALUE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DhcpOptions {
     pub owner_id: Option<String>,
     pub tags: Option<Vec<Tag>>,
     pub dhcp_options_id: Option<String>,
     pub dhcp_configurations: Option<Vec<DhcpConfiguration>>,
 }
-wire::structure!(DhcpOptions, DHCP_OPTIONS; 0 owner_id, 1 tags, 2 dhcp_options_id, 3 dhcp_configurations);
+wire::structure!(DhcpOptions, DHCP_OPTIONS; 0 owner_id: None, 1 tags: None, 2 dhcp_options_id: None, 3 dhcp_configurations: None);
 pub(crate) static DHCP_OPTIONS: StructShape = StructShape { name: "DhcpOptions", members: &[
     Member { name: "OwnerId", location_name: Some("ownerId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
@@ -445,58 +418,53 @@ pub(crate) static DHCP_OPTIONS_ID_STRING_LIST: ListShape = ListShape { name: "Dh
 
 pub(crate) static DHCP_OPTIONS_LIST: ListShape = ListShape { name: "DhcpOptionsList", item: Target::Structure(&DHCP_OPTIONS), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DimensionCondition {
     pub dimension: Option<FilterByDimension>,
     pub comparison: Option<Comparison>,
     pub values: Option<Vec<String>>,
 }
-wire::structure!(DimensionCondition, DIMENSION_CONDITION; 0 dimension, 1 comparison, 2 values);
+wire::structure!(DimensionCondition, DIMENSION_CONDITION; 0 dimension: None, 1 comparison: None, 2 values: None);
 pub(crate) static DIMENSION_CONDITION: StructShape = StructShape { name: "DimensionCondition", members: &[
     Member { name: "Dimension", target: Target::String(&FILTER_BY_DIMENSION), ..Member::BASE },
     Member { name: "Comparison", target: Target::String(&COMPARISON), ..Member::BASE },
     Member { name: "Values", location_name: Some("Value"), target: Target::List(&CONDITION_VALUE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DirectoryServiceAuthentication {
     pub directory_id: Option<String>,
 }
-wire::structure!(DirectoryServiceAuthentication, DIRECTORY_SERVICE_AUTHENTICATION; 0 directory_id);
+wire::structure!(DirectoryServiceAuthentication, DIRECTORY_SERVICE_AUTHENTICATION; 0 directory_id: None);
 pub(crate) static DIRECTORY_SERVICE_AUTHENTICATION: StructShape = StructShape { name: "DirectoryServiceAuthentication", members: &[
     Member { name: "DirectoryId", location_name: Some("directoryId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DirectoryServiceAuthenticationRequest {
     pub directory_id: Option<String>,
 }
-wire::structure!(DirectoryServiceAuthenticationRequest, DIRECTORY_SERVICE_AUTHENTICATION_REQUEST; 0 directory_id);
+wire::structure!(DirectoryServiceAuthenticationRequest, DIRECTORY_SERVICE_AUTHENTICATION_REQUEST; 0 directory_id: None);
 pub(crate) static DIRECTORY_SERVICE_AUTHENTICATION_REQUEST: StructShape = StructShape { name: "DirectoryServiceAuthenticationRequest", members: &[
     Member { name: "DirectoryId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DiskImage {
     pub description: Option<String>,
     pub image: Option<DiskImageDetail>,
     pub volume: Option<VolumeDetail>,
 }
-wire::structure!(DiskImage, DISK_IMAGE; 0 description, 1 image, 2 volume);
+wire::structure!(DiskImage, DISK_IMAGE; 0 description: None, 1 image: None, 2 volume: None);
 pub(crate) static DISK_IMAGE: StructShape = StructShape { name: "DiskImage", members: &[
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
     Member { name: "Image", target: Target::Structure(&DISK_IMAGE_DETAIL), ..Member::BASE },
     Member { name: "Volume", target: Target::Structure(&VOLUME_DETAIL), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DiskImageDescription {
     pub checksum: Option<String>,
     pub format: Option<DiskImageFormat>,
     pub import_manifest_url: Option<String>,
     pub size: Option<i64>,
 }
-wire::structure!(DiskImageDescription, DISK_IMAGE_DESCRIPTION; 0 checksum, 1 format, 2 import_manifest_url, 3 size);
+wire::structure!(DiskImageDescription, DISK_IMAGE_DESCRIPTION; 0 checksum: None, 1 format: None, 2 import_manifest_url: None, 3 size: None);
 pub(crate) static DISK_IMAGE_DESCRIPTION: StructShape = StructShape { name: "DiskImageDescription", members: &[
     Member { name: "Checksum", location_name: Some("checksum"), target: Target::STRING, ..Member::BASE },
     Member { name: "Format", location_name: Some("format"), target: Target::String(&DISK_IMAGE_FORMAT), ..Member::BASE },
@@ -504,13 +472,12 @@ pub(crate) static DISK_IMAGE_DESCRIPTION: StructShape = StructShape { name: "Dis
     Member { name: "Size", location_name: Some("size"), target: Target::LONG, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DiskImageDetail {
     pub format: DiskImageFormat,
     pub bytes: i64,
     pub import_manifest_url: String,
 }
-wire::structure!(DiskImageDetail, DISK_IMAGE_DETAIL; 0 format, 1 bytes, 2 import_manifest_url);
+wire::structure!(DiskImageDetail, DISK_IMAGE_DETAIL; 0 format: Default::default(), 1 bytes: Default::default(), 2 import_manifest_url: Default::default());
 pub(crate) static DISK_IMAGE_DETAIL: StructShape = StructShape { name: "DiskImageDetail", members: &[
     Member { name: "Format", location_name: Some("format"), target: Target::String(&DISK_IMAGE_FORMAT), required: true, ..Member::BASE },
     Member { name: "Bytes", location_name: Some("bytes"), target: Target::LONG, required: true, ..Member::BASE },
@@ -526,24 +493,22 @@ pub(crate) static DISK_IMAGE_FORMAT: StringShape = StringShape { name: "DiskImag
 
 pub(crate) static DISK_IMAGE_LIST: ListShape = ListShape { name: "DiskImageList", item: Target::Structure(&DISK_IMAGE), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DiskImageVolumeDescription {
     pub id: Option<String>,
     pub size: Option<i64>,
 }
-wire::structure!(DiskImageVolumeDescription, DISK_IMAGE_VOLUME_DESCRIPTION; 0 id, 1 size);
+wire::structure!(DiskImageVolumeDescription, DISK_IMAGE_VOLUME_DESCRIPTION; 0 id: None, 1 size: None);
 pub(crate) static DISK_IMAGE_VOLUME_DESCRIPTION: StructShape = StructShape { name: "DiskImageVolumeDescription", members: &[
     Member { name: "Id", location_name: Some("id"), target: Target::STRING, ..Member::BASE },
     Member { name: "Size", location_name: Some("size"), target: Target::LONG, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DiskInfo {
     pub size_in_gb: Option<i64>,
     pub count: Option<i32>,
     pub r#type: Option<DiskType>,
 }
-wire::structure!(DiskInfo, DISK_INFO; 0 size_in_gb, 1 count, 2 r#type);
+wire::structure!(DiskInfo, DISK_INFO; 0 size_in_gb: None, 1 count: None, 2 r#type: None);
 pub(crate) static DISK_INFO: StructShape = StructShape { name: "DiskInfo", members: &[
     Member { name: "SizeInGB", location_name: Some("sizeInGB"), target: Target::LONG, ..Member::BASE },
     Member { name: "Count", location_name: Some("count"), target: Target::INTEGER, ..Member::BASE },
@@ -558,12 +523,11 @@ wire::open_enum! { DiskType;
 }
 pub(crate) static DISK_TYPE: StringShape = StringShape { name: "DiskType", values: <DiskType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DnsEntry {
     pub dns_name: Option<String>,
     pub hosted_zone_id: Option<String>,
 }
-wire::structure!(DnsEntry, DNS_ENTRY; 0 dns_name, 1 hosted_zone_id);
+wire::structure!(DnsEntry, DNS_ENTRY; 0 dns_name: None, 1 hosted_zone_id: None);
 pub(crate) static DNS_ENTRY: StructShape = StructShape { name: "DnsEntry", members: &[
     Member { name: "DnsName", location_name: Some("dnsName"), target: Target::STRING, ..Member::BASE },
     Member { name: "HostedZoneId", location_name: Some("hostedZoneId"), target: Target::STRING, ..Member::BASE },
@@ -578,14 +542,13 @@ wire::open_enum! { DnsNameState;
 }
 pub(crate) static DNS_NAME_STATE: StringShape = StringShape { name: "DnsNameState", values: <DnsNameState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DnsOptions {
     pub dns_record_ip_type: Option<DnsRecordIpType>,
     pub private_dns_only_for_inbound_resolver_endpoint: Option<bool>,
     pub private_dns_preference: Option<String>,
     pub private_dns_specified_domains: Option<Vec<String>>,
 }
-wire::structure!(DnsOptions, DNS_OPTIONS; 0 dns_record_ip_type, 1 private_dns_only_for_inbound_resolver_endpoint, 2 private_dns_preference, 3 private_dns_specified_domains);
+wire::structure!(DnsOptions, DNS_OPTIONS; 0 dns_record_ip_type: None, 1 private_dns_only_for_inbound_resolver_endpoint: None, 2 private_dns_preference: None, 3 private_dns_specified_domains: None);
 pub(crate) static DNS_OPTIONS: StructShape = StructShape { name: "DnsOptions", members: &[
     Member { name: "DnsRecordIpType", location_name: Some("dnsRecordIpType"), target: Target::String(&DNS_RECORD_IP_TYPE), ..Member::BASE },
     Member { name: "PrivateDnsOnlyForInboundResolverEndpoint", location_name: Some("privateDnsOnlyForInboundResolverEndpoint"), target: Target::Boolean, ..Member::BASE },
@@ -593,14 +556,13 @@ pub(crate) static DNS_OPTIONS: StructShape = StructShape { name: "DnsOptions", m
     Member { name: "PrivateDnsSpecifiedDomains", location_name: Some("privateDnsSpecifiedDomainSet"), target: Target::List(&PRIVATE_DNS_SPECIFIED_DOMAIN_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DnsOptionsSpecification {
     pub dns_record_ip_type: Option<DnsRecordIpType>,
     pub private_dns_only_for_inbound_resolver_endpoint: Option<bool>,
     pub private_dns_preference: Option<String>,
     pub private_dns_specified_domains: Option<Vec<String>>,
 }
-wire::structure!(DnsOptionsSpecification, DNS_OPTIONS_SPECIFICATION; 0 dns_record_ip_type, 1 private_dns_only_for_inbound_resolver_endpoint, 2 private_dns_preference, 3 private_dns_specified_domains);
+wire::structure!(DnsOptionsSpecification, DNS_OPTIONS_SPECIFICATION; 0 dns_record_ip_type: None, 1 private_dns_only_for_inbound_resolver_endpoint: None, 2 private_dns_preference: None, 3 private_dns_specified_domains: None);
 pub(crate) static DNS_OPTIONS_SPECIFICATION: StructShape = StructShape { name: "DnsOptionsSpecification", members: &[
     Member { name: "DnsRecordIpType", target: Target::String(&DNS_RECORD_IP_TYPE), ..Member::BASE },
     Member { name: "PrivateDnsOnlyForInboundResolverEndpoint", target: Target::Boolean, ..Member::BASE },
@@ -616,12 +578,11 @@ wire::open_enum! { DnsRecordIpType;
 }
 pub(crate) static DNS_RECORD_IP_TYPE: StringShape = StringShape { name: "DnsRecordIpType", values: <DnsRecordIpType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DnsServersOptionsModifyStructure {
     pub custom_dns_servers: Option<Vec<String>>,
     pub enabled: Option<bool>,
 }
-wire::structure!(DnsServersOptionsModifyStructure, DNS_SERVERS_OPTIONS_MODIFY_STRUCTURE; 0 custom_dns_servers, 1 enabled);
+wire::structure!(DnsServersOptionsModifyStructure, DNS_SERVERS_OPTIONS_MODIFY_STRUCTURE; 0 custom_dns_servers: None, 1 enabled: None);
 pub(crate) static DNS_SERVERS_OPTIONS_MODIFY_STRUCTURE: StructShape = StructShape { name: "DnsServersOptionsModifyStructure", members: &[
     Member { name: "CustomDnsServers", target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
     Member { name: "Enabled", target: Target::Boolean, ..Member::BASE },
@@ -649,18 +610,16 @@ wire::open_enum! { DynamicRoutingValue;
 }
 pub(crate) static DYNAMIC_ROUTING_VALUE: StringShape = StringShape { name: "DynamicRoutingValue", values: <DynamicRoutingValue as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetDeclarativePoliciesReportSummaryRequest {
     pub dry_run: Option<bool>,
     pub report_id: String,
 }
-wire::structure!(GetDeclarativePoliciesReportSummaryRequest, GET_DECLARATIVE_POLICIES_REPORT_SUMMARY_REQUEST; 0 dry_run, 1 report_id);
+wire::structure!(GetDeclarativePoliciesReportSummaryRequest, GET_DECLARATIVE_POLICIES_REPORT_SUMMARY_REQUEST; 0 dry_run: None, 1 report_id: Default::default());
 pub(crate) static GET_DECLARATIVE_POLICIES_REPORT_SUMMARY_REQUEST: StructShape = StructShape { name: "GetDeclarativePoliciesReportSummaryRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ReportId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetDeclarativePoliciesReportSummaryResult {
     pub report_id: Option<String>,
     pub s3_bucket: Option<String>,
@@ -672,7 +631,7 @@ pub struct GetDeclarativePoliciesReportSummaryResult {
     pub number_of_failed_accounts: Option<i32>,
     pub attribute_summaries: Option<Vec<AttributeSummary>>,
 }
-wire::structure!(GetDeclarativePoliciesReportSummaryResult, GET_DECLARATIVE_POLICIES_REPORT_SUMMARY_RESULT; 0 report_id, 1 s3_bucket, 2 s3_prefix, 3 target_id, 4 start_time, 5 end_time, 6 number_of_accounts, 7 number_of_failed_accounts, 8 attribute_summaries);
+wire::structure!(GetDeclarativePoliciesReportSummaryResult, GET_DECLARATIVE_POLICIES_REPORT_SUMMARY_RESULT; 0 report_id: None, 1 s3_bucket: None, 2 s3_prefix: None, 3 target_id: None, 4 start_time: None, 5 end_time: None, 6 number_of_accounts: None, 7 number_of_failed_accounts: None, 8 attribute_summaries: None);
 pub(crate) static GET_DECLARATIVE_POLICIES_REPORT_SUMMARY_RESULT: StructShape = StructShape { name: "GetDeclarativePoliciesReportSummaryResult", members: &[
     Member { name: "ReportId", location_name: Some("reportId"), target: Target::STRING, ..Member::BASE },
     Member { name: "S3Bucket", location_name: Some("s3Bucket"), target: Target::STRING, ..Member::BASE },
@@ -685,60 +644,54 @@ pub(crate) static GET_DECLARATIVE_POLICIES_REPORT_SUMMARY_RESULT: StructShape = 
     Member { name: "AttributeSummaries", location_name: Some("attributeSummarySet"), target: Target::List(&ATTRIBUTE_SUMMARY_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetDefaultCreditSpecificationRequest {
     pub dry_run: Option<bool>,
     pub instance_family: UnlimitedSupportedInstanceFamily,
 }
-wire::structure!(GetDefaultCreditSpecificationRequest, GET_DEFAULT_CREDIT_SPECIFICATION_REQUEST; 0 dry_run, 1 instance_family);
+wire::structure!(GetDefaultCreditSpecificationRequest, GET_DEFAULT_CREDIT_SPECIFICATION_REQUEST; 0 dry_run: None, 1 instance_family: Default::default());
 pub(crate) static GET_DEFAULT_CREDIT_SPECIFICATION_REQUEST: StructShape = StructShape { name: "GetDefaultCreditSpecificationRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceFamily", target: Target::String(&UNLIMITED_SUPPORTED_INSTANCE_FAMILY), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetDefaultCreditSpecificationResult {
     pub instance_family_credit_specification: Option<InstanceFamilyCreditSpecification>,
 }
-wire::structure!(GetDefaultCreditSpecificationResult, GET_DEFAULT_CREDIT_SPECIFICATION_RESULT; 0 instance_family_credit_specification);
+wire::structure!(GetDefaultCreditSpecificationResult, GET_DEFAULT_CREDIT_SPECIFICATION_RESULT; 0 instance_family_credit_specification: None);
 pub(crate) static GET_DEFAULT_CREDIT_SPECIFICATION_RESULT: StructShape = StructShape { name: "GetDefaultCreditSpecificationResult", members: &[
     Member { name: "InstanceFamilyCreditSpecification", location_name: Some("instanceFamilyCreditSpecification"), target: Target::Structure(&INSTANCE_FAMILY_CREDIT_SPECIFICATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyDefaultCreditSpecificationRequest {
     pub dry_run: Option<bool>,
     pub instance_family: UnlimitedSupportedInstanceFamily,
     pub cpu_credits: String,
 }
-wire::structure!(ModifyDefaultCreditSpecificationRequest, MODIFY_DEFAULT_CREDIT_SPECIFICATION_REQUEST; 0 dry_run, 1 instance_family, 2 cpu_credits);
+wire::structure!(ModifyDefaultCreditSpecificationRequest, MODIFY_DEFAULT_CREDIT_SPECIFICATION_REQUEST; 0 dry_run: None, 1 instance_family: Default::default(), 2 cpu_credits: Default::default());
 pub(crate) static MODIFY_DEFAULT_CREDIT_SPECIFICATION_REQUEST: StructShape = StructShape { name: "ModifyDefaultCreditSpecificationRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceFamily", target: Target::String(&UNLIMITED_SUPPORTED_INSTANCE_FAMILY), required: true, ..Member::BASE },
     Member { name: "CpuCredits", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyDefaultCreditSpecificationResult {
     pub instance_family_credit_specification: Option<InstanceFamilyCreditSpecification>,
 }
-wire::structure!(ModifyDefaultCreditSpecificationResult, MODIFY_DEFAULT_CREDIT_SPECIFICATION_RESULT; 0 instance_family_credit_specification);
+wire::structure!(ModifyDefaultCreditSpecificationResult, MODIFY_DEFAULT_CREDIT_SPECIFICATION_RESULT; 0 instance_family_credit_specification: None);
 pub(crate) static MODIFY_DEFAULT_CREDIT_SPECIFICATION_RESULT: StructShape = StructShape { name: "ModifyDefaultCreditSpecificationResult", members: &[
     Member { name: "InstanceFamilyCreditSpecification", location_name: Some("instanceFamilyCreditSpecification"), target: Target::Structure(&INSTANCE_FAMILY_CREDIT_SPECIFICATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SendDiagnosticInterruptRequest {
     pub instance_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(SendDiagnosticInterruptRequest, SEND_DIAGNOSTIC_INTERRUPT_REQUEST; 0 instance_id, 1 dry_run);
+wire::structure!(SendDiagnosticInterruptRequest, SEND_DIAGNOSTIC_INTERRUPT_REQUEST; 0 instance_id: Default::default(), 1 dry_run: None);
 pub(crate) static SEND_DIAGNOSTIC_INTERRUPT_REQUEST: StructShape = StructShape { name: "SendDiagnosticInterruptRequest", members: &[
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct StartDeclarativePoliciesReportRequest {
     pub dry_run: Option<bool>,
     pub s3_bucket: String,
@@ -746,7 +699,7 @@ pub struct StartDeclarativePoliciesReportRequest {
     pub target_id: String,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(StartDeclarativePoliciesReportRequest, START_DECLARATIVE_POLICIES_REPORT_REQUEST; 0 dry_run, 1 s3_bucket, 2 s3_prefix, 3 target_id, 4 tag_specifications);
+wire::structure!(StartDeclarativePoliciesReportRequest, START_DECLARATIVE_POLICIES_REPORT_REQUEST; 0 dry_run: None, 1 s3_bucket: Default::default(), 2 s3_prefix: None, 3 target_id: Default::default(), 4 tag_specifications: None);
 pub(crate) static START_DECLARATIVE_POLICIES_REPORT_REQUEST: StructShape = StructShape { name: "StartDeclarativePoliciesReportRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "S3Bucket", target: Target::STRING, required: true, ..Member::BASE },
@@ -755,28 +708,24 @@ pub(crate) static START_DECLARATIVE_POLICIES_REPORT_REQUEST: StructShape = Struc
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct StartDeclarativePoliciesReportResult {
     pub report_id: Option<String>,
 }
-wire::structure!(StartDeclarativePoliciesReportResult, START_DECLARATIVE_POLICIES_REPORT_RESULT; 0 report_id);
+wire::structure!(StartDeclarativePoliciesReportResult, START_DECLARATIVE_POLICIES_REPORT_RESULT; 0 report_id: None);
 pub(crate) static START_DECLARATIVE_POLICIES_REPORT_RESULT: StructShape = StructShape { name: "StartDeclarativePoliciesReportResult", members: &[
     Member { name: "ReportId", location_name: Some("reportId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateDhcpOptionsResult {
 }
 wire::structure!(AssociateDhcpOptionsResult, ASSOCIATE_DHCP_OPTIONS_RESULT; );
 pub(crate) static ASSOCIATE_DHCP_OPTIONS_RESULT: StructShape = StructShape { name: "AssociateDhcpOptionsResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteDhcpOptionsResult {
 }
 wire::structure!(DeleteDhcpOptionsResult, DELETE_DHCP_OPTIONS_RESULT; );
 pub(crate) static DELETE_DHCP_OPTIONS_RESULT: StructShape = StructShape { name: "DeleteDhcpOptionsResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SendDiagnosticInterruptResult {
 }
 wire::structure!(SendDiagnosticInterruptResult, SEND_DIAGNOSTIC_INTERRUPT_RESULT; );

@@ -6,49 +6,45 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateEnclaveCertificateIamRoleRequest {
     pub certificate_arn: String,
     pub role_arn: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AssociateEnclaveCertificateIamRoleRequest, ASSOCIATE_ENCLAVE_CERTIFICATE_IAM_ROLE_REQUEST; 0 certificate_arn, 1 role_arn, 2 dry_run);
+wire::structure!(AssociateEnclaveCertificateIamRoleRequest, ASSOCIATE_ENCLAVE_CERTIFICATE_IAM_ROLE_REQUEST; 0 certificate_arn: Default::default(), 1 role_arn: Default::default(), 2 dry_run: None);
 pub(crate) static ASSOCIATE_ENCLAVE_CERTIFICATE_IAM_ROLE_REQUEST: StructShape = StructShape { name: "AssociateEnclaveCertificateIamRoleRequest", members: &[
     Member { name: "CertificateArn", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "RoleArn", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateEnclaveCertificateIamRoleResult {
     pub certificate_s3_bucket_name: Option<String>,
     pub certificate_s3_object_key: Option<String>,
     pub encryption_kms_key_id: Option<String>,
 }
-wire::structure!(AssociateEnclaveCertificateIamRoleResult, ASSOCIATE_ENCLAVE_CERTIFICATE_IAM_ROLE_RESULT; 0 certificate_s3_bucket_name, 1 certificate_s3_object_key, 2 encryption_kms_key_id);
+wire::structure!(AssociateEnclaveCertificateIamRoleResult, ASSOCIATE_ENCLAVE_CERTIFICATE_IAM_ROLE_RESULT; 0 certificate_s3_bucket_name: None, 1 certificate_s3_object_key: None, 2 encryption_kms_key_id: None);
 pub(crate) static ASSOCIATE_ENCLAVE_CERTIFICATE_IAM_ROLE_RESULT: StructShape = StructShape { name: "AssociateEnclaveCertificateIamRoleResult", members: &[
     Member { name: "CertificateS3BucketName", location_name: Some("certificateS3BucketName"), target: Target::STRING, ..Member::BASE },
     Member { name: "CertificateS3ObjectKey", location_name: Some("certificateS3ObjectKey"), target: Target::STRING, ..Member::BASE },
     Member { name: "EncryptionKmsKeyId", location_name: Some("encryptionKmsKeyId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelExportTaskRequest {
     pub export_task_id: String,
 }
-wire::structure!(CancelExportTaskRequest, CANCEL_EXPORT_TASK_REQUEST; 0 export_task_id);
+wire::structure!(CancelExportTaskRequest, CANCEL_EXPORT_TASK_REQUEST; 0 export_task_id: Default::default());
 pub(crate) static CANCEL_EXPORT_TASK_REQUEST: StructShape = StructShape { name: "CancelExportTaskRequest", members: &[
     Member { name: "ExportTaskId", location_name: Some("exportTaskId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateEgressOnlyInternetGatewayRequest {
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
     pub vpc_id: String,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateEgressOnlyInternetGatewayRequest, CREATE_EGRESS_ONLY_INTERNET_GATEWAY_REQUEST; 0 client_token, 1 dry_run, 2 vpc_id, 3 tag_specifications);
+wire::structure!(CreateEgressOnlyInternetGatewayRequest, CREATE_EGRESS_ONLY_INTERNET_GATEWAY_REQUEST; 0 client_token: None, 1 dry_run: None, 2 vpc_id: Default::default(), 3 tag_specifications: None);
 pub(crate) static CREATE_EGRESS_ONLY_INTERNET_GATEWAY_REQUEST: StructShape = StructShape { name: "CreateEgressOnlyInternetGatewayRequest", members: &[
     Member { name: "ClientToken", target: Target::STRING, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -56,40 +52,36 @@ pub(crate) static CREATE_EGRESS_ONLY_INTERNET_GATEWAY_REQUEST: StructShape = Str
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateEgressOnlyInternetGatewayResult {
     pub client_token: Option<String>,
     pub egress_only_internet_gateway: Option<EgressOnlyInternetGateway>,
 }
-wire::structure!(CreateEgressOnlyInternetGatewayResult, CREATE_EGRESS_ONLY_INTERNET_GATEWAY_RESULT; 0 client_token, 1 egress_only_internet_gateway);
+wire::structure!(CreateEgressOnlyInternetGatewayResult, CREATE_EGRESS_ONLY_INTERNET_GATEWAY_RESULT; 0 client_token: None, 1 egress_only_internet_gateway: None);
 pub(crate) static CREATE_EGRESS_ONLY_INTERNET_GATEWAY_RESULT: StructShape = StructShape { name: "CreateEgressOnlyInternetGatewayResult", members: &[
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "EgressOnlyInternetGateway", location_name: Some("egressOnlyInternetGateway"), target: Target::Structure(&EGRESS_ONLY_INTERNET_GATEWAY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteEgressOnlyInternetGatewayRequest {
     pub dry_run: Option<bool>,
     pub egress_only_internet_gateway_id: String,
 }
-wire::structure!(DeleteEgressOnlyInternetGatewayRequest, DELETE_EGRESS_ONLY_INTERNET_GATEWAY_REQUEST; 0 dry_run, 1 egress_only_internet_gateway_id);
+wire::structure!(DeleteEgressOnlyInternetGatewayRequest, DELETE_EGRESS_ONLY_INTERNET_GATEWAY_REQUEST; 0 dry_run: None, 1 egress_only_internet_gateway_id: Default::default());
 pub(crate) static DELETE_EGRESS_ONLY_INTERNET_GATEWAY_REQUEST: StructShape = StructShape { name: "DeleteEgressOnlyInternetGatewayRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "EgressOnlyInternetGatewayId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteEgressOnlyInternetGatewayResult {
     pub return_code: Option<bool>,
 }
-wire::structure!(DeleteEgressOnlyInternetGatewayResult, DELETE_EGRESS_ONLY_INTERNET_GATEWAY_RESULT; 0 return_code);
+wire::structure!(DeleteEgressOnlyInternetGatewayResult, DELETE_EGRESS_ONLY_INTERNET_GATEWAY_RESULT; 0 return_code: None);
 pub(crate) static DELETE_EGRESS_ONLY_INTERNET_GATEWAY_RESULT: StructShape = StructShape { name: "DeleteEgressOnlyInternetGatewayResult", members: &[
     Member { name: "ReturnCode", location_name: Some("returnCode"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static DESCRIBE_EGRESS_ONLY_INTERNET_GATEWAYS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeEgressOnlyInternetGatewaysMaxResults", min: Some(5.0), max: Some(255.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeEgressOnlyInternetGatewaysRequest {
     pub dry_run: Option<bool>,
     pub egress_only_internet_gateway_ids: Option<Vec<String>>,
@@ -97,7 +89,7 @@ pub struct DescribeEgressOnlyInternetGatewaysRequest {
     pub next_token: Option<String>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeEgressOnlyInternetGatewaysRequest, DESCRIBE_EGRESS_ONLY_INTERNET_GATEWAYS_REQUEST; 0 dry_run, 1 egress_only_internet_gateway_ids, 2 max_results, 3 next_token, 4 filters);
+wire::structure!(DescribeEgressOnlyInternetGatewaysRequest, DESCRIBE_EGRESS_ONLY_INTERNET_GATEWAYS_REQUEST; 0 dry_run: None, 1 egress_only_internet_gateway_ids: None, 2 max_results: None, 3 next_token: None, 4 filters: None);
 pub(crate) static DESCRIBE_EGRESS_ONLY_INTERNET_GATEWAYS_REQUEST: StructShape = StructShape { name: "DescribeEgressOnlyInternetGatewaysRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "EgressOnlyInternetGatewayIds", location_name: Some("EgressOnlyInternetGatewayId"), target: Target::List(&EGRESS_ONLY_INTERNET_GATEWAY_ID_LIST), ..Member::BASE },
@@ -106,12 +98,11 @@ pub(crate) static DESCRIBE_EGRESS_ONLY_INTERNET_GATEWAYS_REQUEST: StructShape = 
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeEgressOnlyInternetGatewaysResult {
     pub egress_only_internet_gateways: Option<Vec<EgressOnlyInternetGateway>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeEgressOnlyInternetGatewaysResult, DESCRIBE_EGRESS_ONLY_INTERNET_GATEWAYS_RESULT; 0 egress_only_internet_gateways, 1 next_token);
+wire::structure!(DescribeEgressOnlyInternetGatewaysResult, DESCRIBE_EGRESS_ONLY_INTERNET_GATEWAYS_RESULT; 0 egress_only_internet_gateways: None, 1 next_token: None);
 pub(crate) static DESCRIBE_EGRESS_ONLY_INTERNET_GATEWAYS_RESULT: StructShape = StructShape { name: "DescribeEgressOnlyInternetGatewaysResult", members: &[
     Member { name: "EgressOnlyInternetGateways", location_name: Some("egressOnlyInternetGatewaySet"), target: Target::List(&EGRESS_ONLY_INTERNET_GATEWAY_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -119,7 +110,6 @@ pub(crate) static DESCRIBE_EGRESS_ONLY_INTERNET_GATEWAYS_RESULT: StructShape = S
 
 pub(crate) static DESCRIBE_ELASTIC_GPUS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeElasticGpusMaxResults", min: Some(10.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeElasticGpusRequest {
     pub elastic_gpu_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
@@ -127,7 +117,7 @@ pub struct DescribeElasticGpusRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeElasticGpusRequest, DESCRIBE_ELASTIC_GPUS_REQUEST; 0 elastic_gpu_ids, 1 dry_run, 2 filters, 3 max_results, 4 next_token);
+wire::structure!(DescribeElasticGpusRequest, DESCRIBE_ELASTIC_GPUS_REQUEST; 0 elastic_gpu_ids: None, 1 dry_run: None, 2 filters: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static DESCRIBE_ELASTIC_GPUS_REQUEST: StructShape = StructShape { name: "DescribeElasticGpusRequest", members: &[
     Member { name: "ElasticGpuIds", location_name: Some("ElasticGpuId"), target: Target::List(&ELASTIC_GPU_ID_SET), ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -136,13 +126,12 @@ pub(crate) static DESCRIBE_ELASTIC_GPUS_REQUEST: StructShape = StructShape { nam
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeElasticGpusResult {
     pub elastic_gpu_set: Option<Vec<ElasticGpus>>,
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeElasticGpusResult, DESCRIBE_ELASTIC_GPUS_RESULT; 0 elastic_gpu_set, 1 max_results, 2 next_token);
+wire::structure!(DescribeElasticGpusResult, DESCRIBE_ELASTIC_GPUS_RESULT; 0 elastic_gpu_set: None, 1 max_results: None, 2 next_token: None);
 pub(crate) static DESCRIBE_ELASTIC_GPUS_RESULT: StructShape = StructShape { name: "DescribeElasticGpusResult", members: &[
     Member { name: "ElasticGpuSet", location_name: Some("elasticGpuSet"), target: Target::List(&ELASTIC_GPU_SET), ..Member::BASE },
     Member { name: "MaxResults", location_name: Some("maxResults"), target: Target::INTEGER, ..Member::BASE },
@@ -151,7 +140,6 @@ pub(crate) static DESCRIBE_ELASTIC_GPUS_RESULT: StructShape = StructShape { name
 
 pub(crate) static DESCRIBE_EXPORT_IMAGE_TASKS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeExportImageTasksMaxResults", min: Some(1.0), max: Some(500.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeExportImageTasksRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -159,7 +147,7 @@ pub struct DescribeExportImageTasksRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeExportImageTasksRequest, DESCRIBE_EXPORT_IMAGE_TASKS_REQUEST; 0 dry_run, 1 filters, 2 export_image_task_ids, 3 max_results, 4 next_token);
+wire::structure!(DescribeExportImageTasksRequest, DESCRIBE_EXPORT_IMAGE_TASKS_REQUEST; 0 dry_run: None, 1 filters: None, 2 export_image_task_ids: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static DESCRIBE_EXPORT_IMAGE_TASKS_REQUEST: StructShape = StructShape { name: "DescribeExportImageTasksRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -168,78 +156,70 @@ pub(crate) static DESCRIBE_EXPORT_IMAGE_TASKS_REQUEST: StructShape = StructShape
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeExportImageTasksResult {
     pub export_image_tasks: Option<Vec<ExportImageTask>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeExportImageTasksResult, DESCRIBE_EXPORT_IMAGE_TASKS_RESULT; 0 export_image_tasks, 1 next_token);
+wire::structure!(DescribeExportImageTasksResult, DESCRIBE_EXPORT_IMAGE_TASKS_RESULT; 0 export_image_tasks: None, 1 next_token: None);
 pub(crate) static DESCRIBE_EXPORT_IMAGE_TASKS_RESULT: StructShape = StructShape { name: "DescribeExportImageTasksResult", members: &[
     Member { name: "ExportImageTasks", location_name: Some("exportImageTaskSet"), target: Target::List(&EXPORT_IMAGE_TASK_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeExportTasksRequest {
     pub filters: Option<Vec<Filter>>,
     pub export_task_ids: Option<Vec<String>>,
 }
-wire::structure!(DescribeExportTasksRequest, DESCRIBE_EXPORT_TASKS_REQUEST; 0 filters, 1 export_task_ids);
+wire::structure!(DescribeExportTasksRequest, DESCRIBE_EXPORT_TASKS_REQUEST; 0 filters: None, 1 export_task_ids: None);
 pub(crate) static DESCRIBE_EXPORT_TASKS_REQUEST: StructShape = StructShape { name: "DescribeExportTasksRequest", members: &[
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
     Member { name: "ExportTaskIds", location_name: Some("exportTaskId"), target: Target::List(&EXPORT_TASK_ID_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeExportTasksResult {
     pub export_tasks: Option<Vec<ExportTask>>,
 }
-wire::structure!(DescribeExportTasksResult, DESCRIBE_EXPORT_TASKS_RESULT; 0 export_tasks);
+wire::structure!(DescribeExportTasksResult, DESCRIBE_EXPORT_TASKS_RESULT; 0 export_tasks: None);
 pub(crate) static DESCRIBE_EXPORT_TASKS_RESULT: StructShape = StructShape { name: "DescribeExportTasksResult", members: &[
     Member { name: "ExportTasks", location_name: Some("exportTaskSet"), target: Target::List(&EXPORT_TASK_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableEbsEncryptionByDefaultRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisableEbsEncryptionByDefaultRequest, DISABLE_EBS_ENCRYPTION_BY_DEFAULT_REQUEST; 0 dry_run);
+wire::structure!(DisableEbsEncryptionByDefaultRequest, DISABLE_EBS_ENCRYPTION_BY_DEFAULT_REQUEST; 0 dry_run: None);
 pub(crate) static DISABLE_EBS_ENCRYPTION_BY_DEFAULT_REQUEST: StructShape = StructShape { name: "DisableEbsEncryptionByDefaultRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableEbsEncryptionByDefaultResult {
     pub ebs_encryption_by_default: Option<bool>,
 }
-wire::structure!(DisableEbsEncryptionByDefaultResult, DISABLE_EBS_ENCRYPTION_BY_DEFAULT_RESULT; 0 ebs_encryption_by_default);
+wire::structure!(DisableEbsEncryptionByDefaultResult, DISABLE_EBS_ENCRYPTION_BY_DEFAULT_RESULT; 0 ebs_encryption_by_default: None);
 pub(crate) static DISABLE_EBS_ENCRYPTION_BY_DEFAULT_RESULT: StructShape = StructShape { name: "DisableEbsEncryptionByDefaultResult", members: &[
     Member { name: "EbsEncryptionByDefault", location_name: Some("ebsEncryptionByDefault"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateEnclaveCertificateIamRoleRequest {
     pub certificate_arn: String,
     pub role_arn: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisassociateEnclaveCertificateIamRoleRequest, DISASSOCIATE_ENCLAVE_CERTIFICATE_IAM_ROLE_REQUEST; 0 certificate_arn, 1 role_arn, 2 dry_run);
+wire::structure!(DisassociateEnclaveCertificateIamRoleRequest, DISASSOCIATE_ENCLAVE_CERTIFICATE_IAM_ROLE_REQUEST; 0 certificate_arn: Default::default(), 1 role_arn: Default::default(), 2 dry_run: None);
 pub(crate) static DISASSOCIATE_ENCLAVE_CERTIFICATE_IAM_ROLE_REQUEST: StructShape = StructShape { name: "DisassociateEnclaveCertificateIamRoleRequest", members: &[
     Member { name: "CertificateArn", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "RoleArn", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateEnclaveCertificateIamRoleResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(DisassociateEnclaveCertificateIamRoleResult, DISASSOCIATE_ENCLAVE_CERTIFICATE_IAM_ROLE_RESULT; 0 r#return);
+wire::structure!(DisassociateEnclaveCertificateIamRoleResult, DISASSOCIATE_ENCLAVE_CERTIFICATE_IAM_ROLE_RESULT; 0 r#return: None);
 pub(crate) static DISASSOCIATE_ENCLAVE_CERTIFICATE_IAM_ROLE_RESULT: StructShape = StructShape { name: "DisassociateEnclaveCertificateIamRoleResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EbsBlockDevice {
     pub delete_on_termination: Option<bool>,
     pub iops: Option<i32>,
@@ -255,7 +235,7 @@ pub struct EbsBlockDevice {
     pub availability_zone_id: Option<String>,
     pub ebs_card_index: Option<i32>,
 }
-wire::structure!(EbsBlockDevice, EBS_BLOCK_DEVICE; 0 delete_on_termination, 1 iops, 2 snapshot_id, 3 volume_size, 4 volume_type, 5 kms_key_id, 6 throughput, 7 outpost_arn, 8 availability_zone, 9 encrypted, 10 volume_initialization_rate, 11 availability_zone_id, 12 ebs_card_index);
+wire::structure!(EbsBlockDevice, EBS_BLOCK_DEVICE; 0 delete_on_termination: None, 1 iops: None, 2 snapshot_id: None, 3 volume_size: None, 4 volume_type: None, 5 kms_key_id: None, 6 throughput: None, 7 outpost_arn: None, 8 availability_zone: None, 9 encrypted: None, 10 volume_initialization_rate: None, 11 availability_zone_id: None, 12 ebs_card_index: None);
 pub(crate) static EBS_BLOCK_DEVICE: StructShape = StructShape { name: "EbsBlockDevice", members: &[
     Member { name: "DeleteOnTermination", location_name: Some("deleteOnTermination"), target: Target::Boolean, ..Member::BASE },
     Member { name: "Iops", location_name: Some("iops"), target: Target::INTEGER, ..Member::BASE },
@@ -272,7 +252,6 @@ pub(crate) static EBS_BLOCK_DEVICE: StructShape = StructShape { name: "EbsBlockD
     Member { name: "EbsCardIndex", target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EbsBlockDeviceResponse {
     pub encrypted: Option<bool>,
     pub delete_on_termination: Option<bool>,
@@ -283,7 +262,7 @@ pub struct EbsBlockDeviceResponse {
     pub volume_size: Option<i32>,
     pub volume_type: Option<VolumeType>,
 }
-wire::structure!(EbsBlockDeviceResponse, EBS_BLOCK_DEVICE_RESPONSE; 0 encrypted, 1 delete_on_termination, 2 iops, 3 throughput, 4 kms_key_id, 5 snapshot_id, 6 volume_size, 7 volume_type);
+wire::structure!(EbsBlockDeviceResponse, EBS_BLOCK_DEVICE_RESPONSE; 0 encrypted: None, 1 delete_on_termination: None, 2 iops: None, 3 throughput: None, 4 kms_key_id: None, 5 snapshot_id: None, 6 volume_size: None, 7 volume_type: None);
 pub(crate) static EBS_BLOCK_DEVICE_RESPONSE: StructShape = StructShape { name: "EbsBlockDeviceResponse", members: &[
     Member { name: "Encrypted", location_name: Some("encrypted"), target: Target::Boolean, ..Member::BASE },
     Member { name: "DeleteOnTermination", location_name: Some("deleteOnTermination"), target: Target::Boolean, ..Member::BASE },
@@ -295,7 +274,6 @@ pub(crate) static EBS_BLOCK_DEVICE_RESPONSE: StructShape = StructShape { name: "
     Member { name: "VolumeType", location_name: Some("volumeType"), target: Target::String(&VOLUME_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EbsCardInfo {
     pub ebs_card_index: Option<i32>,
     pub baseline_bandwidth_in_mbps: Option<i32>,
@@ -305,7 +283,7 @@ pub struct EbsCardInfo {
     pub maximum_throughput_in_mbps: Option<f64>,
     pub maximum_iops: Option<i32>,
 }
-wire::structure!(EbsCardInfo, EBS_CARD_INFO; 0 ebs_card_index, 1 baseline_bandwidth_in_mbps, 2 baseline_throughput_in_mbps, 3 baseline_iops, 4 maximum_bandwidth_in_mbps, 5 maximum_throughput_in_mbps, 6 maximum_iops);
+wire::structure!(EbsCardInfo, EBS_CARD_INFO; 0 ebs_card_index: None, 1 baseline_bandwidth_in_mbps: None, 2 baseline_throughput_in_mbps: None, 3 baseline_iops: None, 4 maximum_bandwidth_in_mbps: None, 5 maximum_throughput_in_mbps: None, 6 maximum_iops: None);
 pub(crate) static EBS_CARD_INFO: StructShape = StructShape { name: "EbsCardInfo", members: &[
     Member { name: "EbsCardIndex", location_name: Some("ebsCardIndex"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "BaselineBandwidthInMbps", location_name: Some("baselineBandwidthInMbps"), target: Target::INTEGER, ..Member::BASE },
@@ -324,7 +302,6 @@ wire::open_enum! { EbsEncryptionSupport;
 }
 pub(crate) static EBS_ENCRYPTION_SUPPORT: StringShape = StringShape { name: "EbsEncryptionSupport", values: <EbsEncryptionSupport as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EbsInfo {
     pub ebs_optimized_support: Option<EbsOptimizedSupport>,
     pub encryption_support: Option<EbsEncryptionSupport>,
@@ -335,7 +312,7 @@ pub struct EbsInfo {
     pub maximum_ebs_cards: Option<i32>,
     pub ebs_cards: Option<Vec<EbsCardInfo>>,
 }
-wire::structure!(EbsInfo, EBS_INFO; 0 ebs_optimized_support, 1 encryption_support, 2 ebs_optimized_info, 3 nvme_support, 4 maximum_ebs_attachments, 5 attachment_limit_type, 6 maximum_ebs_cards, 7 ebs_cards);
+wire::structure!(EbsInfo, EBS_INFO; 0 ebs_optimized_support: None, 1 encryption_support: None, 2 ebs_optimized_info: None, 3 nvme_support: None, 4 maximum_ebs_attachments: None, 5 attachment_limit_type: None, 6 maximum_ebs_cards: None, 7 ebs_cards: None);
 pub(crate) static EBS_INFO: StructShape = StructShape { name: "EbsInfo", members: &[
     Member { name: "EbsOptimizedSupport", location_name: Some("ebsOptimizedSupport"), target: Target::String(&EBS_OPTIMIZED_SUPPORT), ..Member::BASE },
     Member { name: "EncryptionSupport", location_name: Some("encryptionSupport"), target: Target::String(&EBS_ENCRYPTION_SUPPORT), ..Member::BASE },
@@ -347,7 +324,6 @@ pub(crate) static EBS_INFO: StructShape = StructShape { name: "EbsInfo", members
     Member { name: "EbsCards", location_name: Some("ebsCardSet"), target: Target::List(&EBS_CARD_INFO_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EbsInstanceBlockDevice {
     pub attach_time: Option<Timestamp>,
     pub delete_on_termination: Option<bool>,
@@ -358,7 +334,7 @@ pub struct EbsInstanceBlockDevice {
     pub operator: Option<OperatorResponse>,
     pub ebs_card_index: Option<i32>,
 }
-wire::structure!(EbsInstanceBlockDevice, EBS_INSTANCE_BLOCK_DEVICE; 0 attach_time, 1 delete_on_termination, 2 status, 3 volume_id, 4 associated_resource, 5 volume_owner_id, 6 operator, 7 ebs_card_index);
+wire::structure!(EbsInstanceBlockDevice, EBS_INSTANCE_BLOCK_DEVICE; 0 attach_time: None, 1 delete_on_termination: None, 2 status: None, 3 volume_id: None, 4 associated_resource: None, 5 volume_owner_id: None, 6 operator: None, 7 ebs_card_index: None);
 pub(crate) static EBS_INSTANCE_BLOCK_DEVICE: StructShape = StructShape { name: "EbsInstanceBlockDevice", members: &[
     Member { name: "AttachTime", location_name: Some("attachTime"), target: Target::TIMESTAMP, ..Member::BASE },
     Member { name: "DeleteOnTermination", location_name: Some("deleteOnTermination"), target: Target::Boolean, ..Member::BASE },
@@ -370,12 +346,11 @@ pub(crate) static EBS_INSTANCE_BLOCK_DEVICE: StructShape = StructShape { name: "
     Member { name: "EbsCardIndex", location_name: Some("ebsCardIndex"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EbsInstanceBlockDeviceSpecification {
     pub volume_id: Option<String>,
     pub delete_on_termination: Option<bool>,
 }
-wire::structure!(EbsInstanceBlockDeviceSpecification, EBS_INSTANCE_BLOCK_DEVICE_SPECIFICATION; 0 volume_id, 1 delete_on_termination);
+wire::structure!(EbsInstanceBlockDeviceSpecification, EBS_INSTANCE_BLOCK_DEVICE_SPECIFICATION; 0 volume_id: None, 1 delete_on_termination: None);
 pub(crate) static EBS_INSTANCE_BLOCK_DEVICE_SPECIFICATION: StructShape = StructShape { name: "EbsInstanceBlockDeviceSpecification", members: &[
     Member { name: "VolumeId", location_name: Some("volumeId"), target: Target::STRING, ..Member::BASE },
     Member { name: "DeleteOnTermination", location_name: Some("deleteOnTermination"), target: Target::Boolean, ..Member::BASE },
@@ -388,7 +363,6 @@ wire::open_enum! { EbsNvmeSupport;
 }
 pub(crate) static EBS_NVME_SUPPORT: StringShape = StringShape { name: "EbsNvmeSupport", values: <EbsNvmeSupport as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EbsOptimizedInfo {
     pub baseline_bandwidth_in_mbps: Option<i32>,
     pub baseline_throughput_in_mbps: Option<f64>,
@@ -397,7 +371,7 @@ pub struct EbsOptimizedInfo {
     pub maximum_throughput_in_mbps: Option<f64>,
     pub maximum_iops: Option<i32>,
 }
-wire::structure!(EbsOptimizedInfo, EBS_OPTIMIZED_INFO; 0 baseline_bandwidth_in_mbps, 1 baseline_throughput_in_mbps, 2 baseline_iops, 3 maximum_bandwidth_in_mbps, 4 maximum_throughput_in_mbps, 5 maximum_iops);
+wire::structure!(EbsOptimizedInfo, EBS_OPTIMIZED_INFO; 0 baseline_bandwidth_in_mbps: None, 1 baseline_throughput_in_mbps: None, 2 baseline_iops: None, 3 maximum_bandwidth_in_mbps: None, 4 maximum_throughput_in_mbps: None, 5 maximum_iops: None);
 pub(crate) static EBS_OPTIMIZED_INFO: StructShape = StructShape { name: "EbsOptimizedInfo", members: &[
     Member { name: "BaselineBandwidthInMbps", location_name: Some("baselineBandwidthInMbps"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "BaselineThroughputInMBps", location_name: Some("baselineThroughputInMBps"), target: Target::DOUBLE, ..Member::BASE },
@@ -414,13 +388,12 @@ wire::open_enum! { EbsOptimizedSupport;
 }
 pub(crate) static EBS_OPTIMIZED_SUPPORT: StringShape = StringShape { name: "EbsOptimizedSupport", values: <EbsOptimizedSupport as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EbsStatusDetails {
     pub impaired_since: Option<Timestamp>,
     pub name: Option<StatusName>,
     pub status: Option<StatusType>,
 }
-wire::structure!(EbsStatusDetails, EBS_STATUS_DETAILS; 0 impaired_since, 1 name, 2 status);
+wire::structure!(EbsStatusDetails, EBS_STATUS_DETAILS; 0 impaired_since: None, 1 name: None, 2 status: None);
 pub(crate) static EBS_STATUS_DETAILS: StructShape = StructShape { name: "EbsStatusDetails", members: &[
     Member { name: "ImpairedSince", location_name: Some("impairedSince"), target: Target::TIMESTAMP, ..Member::BASE },
     Member { name: "Name", location_name: Some("name"), target: Target::String(&STATUS_NAME), ..Member::BASE },
@@ -429,18 +402,16 @@ pub(crate) static EBS_STATUS_DETAILS: StructShape = StructShape { name: "EbsStat
 
 pub(crate) static EBS_STATUS_DETAILS_LIST: ListShape = ListShape { name: "EbsStatusDetailsList", item: Target::Structure(&EBS_STATUS_DETAILS), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EbsStatusSummary {
     pub details: Option<Vec<EbsStatusDetails>>,
     pub status: Option<SummaryStatus>,
 }
-wire::structure!(EbsStatusSummary, EBS_STATUS_SUMMARY; 0 details, 1 status);
+wire::structure!(EbsStatusSummary, EBS_STATUS_SUMMARY; 0 details: None, 1 status: None);
 pub(crate) static EBS_STATUS_SUMMARY: StructShape = StructShape { name: "EbsStatusSummary", members: &[
     Member { name: "Details", location_name: Some("details"), target: Target::List(&EBS_STATUS_DETAILS_LIST), ..Member::BASE },
     Member { name: "Status", location_name: Some("status"), target: Target::String(&SUMMARY_STATUS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Ec2InstanceConnectEndpoint {
     pub owner_id: Option<String>,
     pub instance_connect_endpoint_id: Option<String>,
@@ -461,7 +432,7 @@ pub struct Ec2InstanceConnectEndpoint {
     pub public_dns_names: Option<InstanceConnectEndpointPublicDnsNames>,
     pub availability_zone_id: Option<String>,
 }
-wire::structure!(Ec2InstanceConnectEndpoint, EC2_INSTANCE_CONNECT_ENDPOINT; 0 owner_id, 1 instance_connect_endpoint_id, 2 instance_connect_endpoint_arn, 3 state, 4 state_message, 5 dns_name, 6 fips_dns_name, 7 network_interface_ids, 8 vpc_id, 9 availability_zone, 10 created_at, 11 subnet_id, 12 preserve_client_ip, 13 security_group_ids, 14 tags, 15 ip_address_type, 16 public_dns_names, 17 availability_zone_id);
+wire::structure!(Ec2InstanceConnectEndpoint, EC2_INSTANCE_CONNECT_ENDPOINT; 0 owner_id: None, 1 instance_connect_endpoint_id: None, 2 instance_connect_endpoint_arn: None, 3 state: None, 4 state_message: None, 5 dns_name: None, 6 fips_dns_name: None, 7 network_interface_ids: None, 8 vpc_id: None, 9 availability_zone: None, 10 created_at: None, 11 subnet_id: None, 12 preserve_client_ip: None, 13 security_group_ids: None, 14 tags: None, 15 ip_address_type: None, 16 public_dns_names: None, 17 availability_zone_id: None);
 pub(crate) static EC2_INSTANCE_CONNECT_ENDPOINT: StructShape = StructShape { name: "Ec2InstanceConnectEndpoint", members: &[
     Member { name: "OwnerId", location_name: Some("ownerId"), target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceConnectEndpointId", location_name: Some("instanceConnectEndpointId"), target: Target::STRING, ..Member::BASE },
@@ -496,22 +467,20 @@ wire::open_enum! { Ec2InstanceConnectEndpointState;
 }
 pub(crate) static EC2_INSTANCE_CONNECT_ENDPOINT_STATE: StringShape = StringShape { name: "Ec2InstanceConnectEndpointState", values: <Ec2InstanceConnectEndpointState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EfaInfo {
     pub maximum_efa_interfaces: Option<i32>,
 }
-wire::structure!(EfaInfo, EFA_INFO; 0 maximum_efa_interfaces);
+wire::structure!(EfaInfo, EFA_INFO; 0 maximum_efa_interfaces: None);
 pub(crate) static EFA_INFO: StructShape = StructShape { name: "EfaInfo", members: &[
     Member { name: "MaximumEfaInterfaces", location_name: Some("maximumEfaInterfaces"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EgressOnlyInternetGateway {
     pub attachments: Option<Vec<InternetGatewayAttachment>>,
     pub egress_only_internet_gateway_id: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(EgressOnlyInternetGateway, EGRESS_ONLY_INTERNET_GATEWAY; 0 attachments, 1 egress_only_internet_gateway_id, 2 tags);
+wire::structure!(EgressOnlyInternetGateway, EGRESS_ONLY_INTERNET_GATEWAY; 0 attachments: None, 1 egress_only_internet_gateway_id: None, 2 tags: None);
 pub(crate) static EGRESS_ONLY_INTERNET_GATEWAY: StructShape = StructShape { name: "EgressOnlyInternetGateway", members: &[
     Member { name: "Attachments", location_name: Some("attachmentSet"), target: Target::List(&INTERNET_GATEWAY_ATTACHMENT_LIST), ..Member::BASE },
     Member { name: "EgressOnlyInternetGatewayId", location_name: Some("egressOnlyInternetGatewayId"), target: Target::STRING, ..Member::BASE },
@@ -538,14 +507,13 @@ pub(crate) static EK_PUB_KEY_TYPE: StringShape = StringShape { name: "EkPubKeyTy
 
 pub(crate) static EK_PUB_KEY_VALUE: StringShape = StringShape { name: "EkPubKeyValue", sensitive: true, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ElasticGpuAssociation {
     pub elastic_gpu_id: Option<String>,
     pub elastic_gpu_association_id: Option<String>,
     pub elastic_gpu_association_state: Option<String>,
     pub elastic_gpu_association_time: Option<String>,
 }
-wire::structure!(ElasticGpuAssociation, ELASTIC_GPU_ASSOCIATION; 0 elastic_gpu_id, 1 elastic_gpu_association_id, 2 elastic_gpu_association_state, 3 elastic_gpu_association_time);
+wire::structure!(ElasticGpuAssociation, ELASTIC_GPU_ASSOCIATION; 0 elastic_gpu_id: None, 1 elastic_gpu_association_id: None, 2 elastic_gpu_association_state: None, 3 elastic_gpu_association_time: None);
 pub(crate) static ELASTIC_GPU_ASSOCIATION: StructShape = StructShape { name: "ElasticGpuAssociation", members: &[
     Member { name: "ElasticGpuId", location_name: Some("elasticGpuId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ElasticGpuAssociationId", location_name: Some("elasticGpuAssociationId"), target: Target::STRING, ..Member::BASE },
@@ -555,11 +523,10 @@ pub(crate) static ELASTIC_GPU_ASSOCIATION: StructShape = StructShape { name: "El
 
 pub(crate) static ELASTIC_GPU_ASSOCIATION_LIST: ListShape = ListShape { name: "ElasticGpuAssociationList", item: Target::Structure(&ELASTIC_GPU_ASSOCIATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ElasticGpuHealth {
     pub status: Option<ElasticGpuStatus>,
 }
-wire::structure!(ElasticGpuHealth, ELASTIC_GPU_HEALTH; 0 status);
+wire::structure!(ElasticGpuHealth, ELASTIC_GPU_HEALTH; 0 status: None);
 pub(crate) static ELASTIC_GPU_HEALTH: StructShape = StructShape { name: "ElasticGpuHealth", members: &[
     Member { name: "Status", location_name: Some("status"), target: Target::String(&ELASTIC_GPU_STATUS), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -568,22 +535,20 @@ pub(crate) static ELASTIC_GPU_ID_SET: ListShape = ListShape { name: "ElasticGpuI
 
 pub(crate) static ELASTIC_GPU_SET: ListShape = ListShape { name: "ElasticGpuSet", item: Target::Structure(&ELASTIC_GPUS), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ElasticGpuSpecification {
     pub r#type: String,
 }
-wire::structure!(ElasticGpuSpecification, ELASTIC_GPU_SPECIFICATION; 0 r#type);
+wire::structure!(ElasticGpuSpecification, ELASTIC_GPU_SPECIFICATION; 0 r#type: Default::default());
 pub(crate) static ELASTIC_GPU_SPECIFICATION: StructShape = StructShape { name: "ElasticGpuSpecification", members: &[
     Member { name: "Type", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static ELASTIC_GPU_SPECIFICATION_LIST: ListShape = ListShape { name: "ElasticGpuSpecificationList", item: Target::Structure(&ELASTIC_GPU_SPECIFICATION), item_name: Some("ElasticGpuSpecification"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ElasticGpuSpecificationResponse {
     pub r#type: Option<String>,
 }
-wire::structure!(ElasticGpuSpecificationResponse, ELASTIC_GPU_SPECIFICATION_RESPONSE; 0 r#type);
+wire::structure!(ElasticGpuSpecificationResponse, ELASTIC_GPU_SPECIFICATION_RESPONSE; 0 r#type: None);
 pub(crate) static ELASTIC_GPU_SPECIFICATION_RESPONSE: StructShape = StructShape { name: "ElasticGpuSpecificationResponse", members: &[
     Member { name: "Type", location_name: Some("type"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -603,7 +568,6 @@ wire::open_enum! { ElasticGpuStatus;
 }
 pub(crate) static ELASTIC_GPU_STATUS: StringShape = StringShape { name: "ElasticGpuStatus", values: <ElasticGpuStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ElasticGpus {
     pub elastic_gpu_id: Option<String>,
     pub availability_zone: Option<String>,
@@ -613,7 +577,7 @@ pub struct ElasticGpus {
     pub instance_id: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(ElasticGpus, ELASTIC_GPUS; 0 elastic_gpu_id, 1 availability_zone, 2 elastic_gpu_type, 3 elastic_gpu_health, 4 elastic_gpu_state, 5 instance_id, 6 tags);
+wire::structure!(ElasticGpus, ELASTIC_GPUS; 0 elastic_gpu_id: None, 1 availability_zone: None, 2 elastic_gpu_type: None, 3 elastic_gpu_health: None, 4 elastic_gpu_state: None, 5 instance_id: None, 6 tags: None);
 pub(crate) static ELASTIC_GPUS: StructShape = StructShape { name: "ElasticGpus", members: &[
     Member { name: "ElasticGpuId", location_name: Some("elasticGpuId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
@@ -624,25 +588,23 @@ pub(crate) static ELASTIC_GPUS: StructShape = StructShape { name: "ElasticGpus",
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ElasticInferenceAccelerator {
     pub r#type: String,
     pub count: Option<i32>,
 }
-wire::structure!(ElasticInferenceAccelerator, ELASTIC_INFERENCE_ACCELERATOR; 0 r#type, 1 count);
+wire::structure!(ElasticInferenceAccelerator, ELASTIC_INFERENCE_ACCELERATOR; 0 r#type: Default::default(), 1 count: None);
 pub(crate) static ELASTIC_INFERENCE_ACCELERATOR: StructShape = StructShape { name: "ElasticInferenceAccelerator", members: &[
     Member { name: "Type", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Count", target: Target::Integer(&ELASTIC_INFERENCE_ACCELERATOR_COUNT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ElasticInferenceAcceleratorAssociation {
     pub elastic_inference_accelerator_arn: Option<String>,
     pub elastic_inference_accelerator_association_id: Option<String>,
     pub elastic_inference_accelerator_association_state: Option<String>,
     pub elastic_inference_accelerator_association_time: Option<Timestamp>,
 }
-wire::structure!(ElasticInferenceAcceleratorAssociation, ELASTIC_INFERENCE_ACCELERATOR_ASSOCIATION; 0 elastic_inference_accelerator_arn, 1 elastic_inference_accelerator_association_id, 2 elastic_inference_accelerator_association_state, 3 elastic_inference_accelerator_association_time);
+wire::structure!(ElasticInferenceAcceleratorAssociation, ELASTIC_INFERENCE_ACCELERATOR_ASSOCIATION; 0 elastic_inference_accelerator_arn: None, 1 elastic_inference_accelerator_association_id: None, 2 elastic_inference_accelerator_association_state: None, 3 elastic_inference_accelerator_association_time: None);
 pub(crate) static ELASTIC_INFERENCE_ACCELERATOR_ASSOCIATION: StructShape = StructShape { name: "ElasticInferenceAcceleratorAssociation", members: &[
     Member { name: "ElasticInferenceAcceleratorArn", location_name: Some("elasticInferenceAcceleratorArn"), target: Target::STRING, ..Member::BASE },
     Member { name: "ElasticInferenceAcceleratorAssociationId", location_name: Some("elasticInferenceAcceleratorAssociationId"), target: Target::STRING, ..Member::BASE },
@@ -656,42 +618,38 @@ pub(crate) static ELASTIC_INFERENCE_ACCELERATOR_COUNT: NumberShape = NumberShape
 
 pub(crate) static ELASTIC_INFERENCE_ACCELERATORS: ListShape = ListShape { name: "ElasticInferenceAccelerators", item: Target::Structure(&ELASTIC_INFERENCE_ACCELERATOR), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnaSrdSpecification {
     pub ena_srd_enabled: Option<bool>,
     pub ena_srd_udp_specification: Option<EnaSrdUdpSpecification>,
 }
-wire::structure!(EnaSrdSpecification, ENA_SRD_SPECIFICATION; 0 ena_srd_enabled, 1 ena_srd_udp_specification);
+wire::structure!(EnaSrdSpecification, ENA_SRD_SPECIFICATION; 0 ena_srd_enabled: None, 1 ena_srd_udp_specification: None);
 pub(crate) static ENA_SRD_SPECIFICATION: StructShape = StructShape { name: "EnaSrdSpecification", members: &[
     Member { name: "EnaSrdEnabled", target: Target::Boolean, ..Member::BASE },
     Member { name: "EnaSrdUdpSpecification", target: Target::Structure(&ENA_SRD_UDP_SPECIFICATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnaSrdSpecificationRequest {
     pub ena_srd_enabled: Option<bool>,
     pub ena_srd_udp_specification: Option<EnaSrdUdpSpecificationRequest>,
 }
-wire::structure!(EnaSrdSpecificationRequest, ENA_SRD_SPECIFICATION_REQUEST; 0 ena_srd_enabled, 1 ena_srd_udp_specification);
+wire::structure!(EnaSrdSpecificationRequest, ENA_SRD_SPECIFICATION_REQUEST; 0 ena_srd_enabled: None, 1 ena_srd_udp_specification: None);
 pub(crate) static ENA_SRD_SPECIFICATION_REQUEST: StructShape = StructShape { name: "EnaSrdSpecificationRequest", members: &[
     Member { name: "EnaSrdEnabled", target: Target::Boolean, ..Member::BASE },
     Member { name: "EnaSrdUdpSpecification", target: Target::Structure(&ENA_SRD_UDP_SPECIFICATION_REQUEST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnaSrdUdpSpecification {
     pub ena_srd_udp_enabled: Option<bool>,
 }
-wire::structure!(EnaSrdUdpSpecification, ENA_SRD_UDP_SPECIFICATION; 0 ena_srd_udp_enabled);
+wire::structure!(EnaSrdUdpSpecification, ENA_SRD_UDP_SPECIFICATION; 0 ena_srd_udp_enabled: None);
 pub(crate) static ENA_SRD_UDP_SPECIFICATION: StructShape = StructShape { name: "EnaSrdUdpSpecification", members: &[
     Member { name: "EnaSrdUdpEnabled", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnaSrdUdpSpecificationRequest {
     pub ena_srd_udp_enabled: Option<bool>,
 }
-wire::structure!(EnaSrdUdpSpecificationRequest, ENA_SRD_UDP_SPECIFICATION_REQUEST; 0 ena_srd_udp_enabled);
+wire::structure!(EnaSrdUdpSpecificationRequest, ENA_SRD_UDP_SPECIFICATION_REQUEST; 0 ena_srd_udp_enabled: None);
 pub(crate) static ENA_SRD_UDP_SPECIFICATION_REQUEST: StructShape = StructShape { name: "EnaSrdUdpSpecificationRequest", members: &[
     Member { name: "EnaSrdUdpEnabled", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -703,38 +661,34 @@ wire::open_enum! { EnaSupport;
 }
 pub(crate) static ENA_SUPPORT: StringShape = StringShape { name: "EnaSupport", values: <EnaSupport as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableEbsEncryptionByDefaultRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(EnableEbsEncryptionByDefaultRequest, ENABLE_EBS_ENCRYPTION_BY_DEFAULT_REQUEST; 0 dry_run);
+wire::structure!(EnableEbsEncryptionByDefaultRequest, ENABLE_EBS_ENCRYPTION_BY_DEFAULT_REQUEST; 0 dry_run: None);
 pub(crate) static ENABLE_EBS_ENCRYPTION_BY_DEFAULT_REQUEST: StructShape = StructShape { name: "EnableEbsEncryptionByDefaultRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableEbsEncryptionByDefaultResult {
     pub ebs_encryption_by_default: Option<bool>,
 }
-wire::structure!(EnableEbsEncryptionByDefaultResult, ENABLE_EBS_ENCRYPTION_BY_DEFAULT_RESULT; 0 ebs_encryption_by_default);
+wire::structure!(EnableEbsEncryptionByDefaultResult, ENABLE_EBS_ENCRYPTION_BY_DEFAULT_RESULT; 0 ebs_encryption_by_default: None);
 pub(crate) static ENABLE_EBS_ENCRYPTION_BY_DEFAULT_RESULT: StructShape = StructShape { name: "EnableEbsEncryptionByDefaultResult", members: &[
     Member { name: "EbsEncryptionByDefault", location_name: Some("ebsEncryptionByDefault"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnclaveOptions {
     pub enabled: Option<bool>,
 }
-wire::structure!(EnclaveOptions, ENCLAVE_OPTIONS; 0 enabled);
+wire::structure!(EnclaveOptions, ENCLAVE_OPTIONS; 0 enabled: None);
 pub(crate) static ENCLAVE_OPTIONS: StructShape = StructShape { name: "EnclaveOptions", members: &[
     Member { name: "Enabled", location_name: Some("enabled"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnclaveOptionsRequest {
     pub enabled: Option<bool>,
 }
-wire::structure!(EnclaveOptionsRequest, ENCLAVE_OPTIONS_REQUEST; 0 enabled);
+wire::structure!(EnclaveOptionsRequest, ENCLAVE_OPTIONS_REQUEST; 0 enabled: None);
 pub(crate) static ENCLAVE_OPTIONS_REQUEST: StructShape = StructShape { name: "EnclaveOptionsRequest", members: &[
     Member { name: "Enabled", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -747,12 +701,11 @@ wire::open_enum! { EncryptionStateValue;
 }
 pub(crate) static ENCRYPTION_STATE_VALUE: StringShape = StringShape { name: "EncryptionStateValue", values: <EncryptionStateValue as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EncryptionSupport {
     pub encryption_state: Option<EncryptionStateValue>,
     pub state_message: Option<String>,
 }
-wire::structure!(EncryptionSupport, ENCRYPTION_SUPPORT; 0 encryption_state, 1 state_message);
+wire::structure!(EncryptionSupport, ENCRYPTION_SUPPORT; 0 encryption_state: None, 1 state_message: None);
 pub(crate) static ENCRYPTION_SUPPORT: StructShape = StructShape { name: "EncryptionSupport", members: &[
     Member { name: "EncryptionState", location_name: Some("encryptionState"), target: Target::String(&ENCRYPTION_STATE_VALUE), ..Member::BASE },
     Member { name: "StateMessage", location_name: Some("stateMessage"), target: Target::STRING, ..Member::BASE },
@@ -797,13 +750,12 @@ wire::open_enum! { EventCode;
 }
 pub(crate) static EVENT_CODE: StringShape = StringShape { name: "EventCode", values: <EventCode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EventInformation {
     pub event_description: Option<String>,
     pub event_sub_type: Option<String>,
     pub instance_id: Option<String>,
 }
-wire::structure!(EventInformation, EVENT_INFORMATION; 0 event_description, 1 event_sub_type, 2 instance_id);
+wire::structure!(EventInformation, EVENT_INFORMATION; 0 event_description: None, 1 event_sub_type: None, 2 instance_id: None);
 pub(crate) static EVENT_INFORMATION: StructShape = StructShape { name: "EventInformation", members: &[
     Member { name: "EventDescription", location_name: Some("eventDescription"), target: Target::STRING, ..Member::BASE },
     Member { name: "EventSubType", location_name: Some("eventSubType"), target: Target::STRING, ..Member::BASE },
@@ -830,7 +782,6 @@ pub(crate) static EXCLUDED_INSTANCE_TYPE_SET: ListShape = ListShape { name: "Exc
 
 pub(crate) static EXECUTABLE_BY_STRING_LIST: ListShape = ListShape { name: "ExecutableByStringList", item: Target::STRING, item_name: Some("ExecutableBy"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Explanation {
     pub acl: Option<AnalysisComponent>,
     pub acl_rule: Option<AnalysisAclRule>,
@@ -887,7 +838,7 @@ pub struct Explanation {
     pub firewall_stateless_rule: Option<FirewallStatelessRule>,
     pub firewall_stateful_rule: Option<FirewallStatefulRule>,
 }
-wire::structure!(Explanation, EXPLANATION; 0 acl, 1 acl_rule, 2 address, 3 addresses, 4 attached_to, 5 availability_zones, 6 availability_zone_ids, 7 cidrs, 8 component, 9 customer_gateway, 10 destination, 11 destination_vpc, 12 direction, 13 explanation_code, 14 ingress_route_table, 15 internet_gateway, 16 load_balancer_arn, 17 classic_load_balancer_listener, 18 load_balancer_listener_port, 19 load_balancer_target, 20 load_balancer_target_group, 21 load_balancer_target_groups, 22 load_balancer_target_port, 23 elastic_load_balancer_listener, 24 missing_component, 25 nat_gateway, 26 network_interface, 27 packet_field, 28 vpc_peering_connection, 29 port, 30 port_ranges, 31 prefix_list, 32 protocols, 33 route_table_route, 34 route_table, 35 security_group, 36 security_group_rule, 37 security_groups, 38 source_vpc, 39 state, 40 subnet, 41 subnet_route_table, 42 vpc, 43 vpc_endpoint, 44 vpn_connection, 45 vpn_gateway, 46 transit_gateway, 47 transit_gateway_route_table, 48 transit_gateway_route_table_route, 49 transit_gateway_attachment, 50 component_account, 51 component_region, 52 firewall_stateless_rule, 53 firewall_stateful_rule);
+wire::structure!(Explanation, EXPLANATION; 0 acl: None, 1 acl_rule: None, 2 address: None, 3 addresses: None, 4 attached_to: None, 5 availability_zones: None, 6 availability_zone_ids: None, 7 cidrs: None, 8 component: None, 9 customer_gateway: None, 10 destination: None, 11 destination_vpc: None, 12 direction: None, 13 explanation_code: None, 14 ingress_route_table: None, 15 internet_gateway: None, 16 load_balancer_arn: None, 17 classic_load_balancer_listener: None, 18 load_balancer_listener_port: None, 19 load_balancer_target: None, 20 load_balancer_target_group: None, 21 load_balancer_target_groups: None, 22 load_balancer_target_port: None, 23 elastic_load_balancer_listener: None, 24 missing_component: None, 25 nat_gateway: None, 26 network_interface: None, 27 packet_field: None, 28 vpc_peering_connection: None, 29 port: None, 30 port_ranges: None, 31 prefix_list: None, 32 protocols: None, 33 route_table_route: None, 34 route_table: None, 35 security_group: None, 36 security_group_rule: None, 37 security_groups: None, 38 source_vpc: None, 39 state: None, 40 subnet: None, 41 subnet_route_table: None, 42 vpc: None, 43 vpc_endpoint: None, 44 vpn_connection: None, 45 vpn_gateway: None, 46 transit_gateway: None, 47 transit_gateway_route_table: None, 48 transit_gateway_route_table_route: None, 49 transit_gateway_attachment: None, 50 component_account: None, 51 component_region: None, 52 firewall_stateless_rule: None, 53 firewall_stateful_rule: None);
 pub(crate) static EXPLANATION: StructShape = StructShape { name: "Explanation", members: &[
     Member { name: "Acl", location_name: Some("acl"), target: Target::Structure(&ANALYSIS_COMPONENT), ..Member::BASE },
     Member { name: "AclRule", location_name: Some("aclRule"), target: Target::Structure(&ANALYSIS_ACL_RULE), ..Member::BASE },
@@ -954,127 +905,114 @@ wire::open_enum! { ExportEnvironment;
 }
 pub(crate) static EXPORT_ENVIRONMENT: StringShape = StringShape { name: "ExportEnvironment", values: <ExportEnvironment as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ExternalAuthorityConfiguration {
     pub r#type: Option<IpamScopeExternalAuthorityType>,
     pub external_resource_identifier: Option<String>,
 }
-wire::structure!(ExternalAuthorityConfiguration, EXTERNAL_AUTHORITY_CONFIGURATION; 0 r#type, 1 external_resource_identifier);
+wire::structure!(ExternalAuthorityConfiguration, EXTERNAL_AUTHORITY_CONFIGURATION; 0 r#type: None, 1 external_resource_identifier: None);
 pub(crate) static EXTERNAL_AUTHORITY_CONFIGURATION: StructShape = StructShape { name: "ExternalAuthorityConfiguration", members: &[
     Member { name: "Type", target: Target::String(&IPAM_SCOPE_EXTERNAL_AUTHORITY_TYPE), ..Member::BASE },
     Member { name: "ExternalResourceIdentifier", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetEbsDefaultKmsKeyIdRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetEbsDefaultKmsKeyIdRequest, GET_EBS_DEFAULT_KMS_KEY_ID_REQUEST; 0 dry_run);
+wire::structure!(GetEbsDefaultKmsKeyIdRequest, GET_EBS_DEFAULT_KMS_KEY_ID_REQUEST; 0 dry_run: None);
 pub(crate) static GET_EBS_DEFAULT_KMS_KEY_ID_REQUEST: StructShape = StructShape { name: "GetEbsDefaultKmsKeyIdRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetEbsDefaultKmsKeyIdResult {
     pub kms_key_id: Option<String>,
 }
-wire::structure!(GetEbsDefaultKmsKeyIdResult, GET_EBS_DEFAULT_KMS_KEY_ID_RESULT; 0 kms_key_id);
+wire::structure!(GetEbsDefaultKmsKeyIdResult, GET_EBS_DEFAULT_KMS_KEY_ID_RESULT; 0 kms_key_id: None);
 pub(crate) static GET_EBS_DEFAULT_KMS_KEY_ID_RESULT: StructShape = StructShape { name: "GetEbsDefaultKmsKeyIdResult", members: &[
     Member { name: "KmsKeyId", location_name: Some("kmsKeyId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetEbsEncryptionByDefaultRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetEbsEncryptionByDefaultRequest, GET_EBS_ENCRYPTION_BY_DEFAULT_REQUEST; 0 dry_run);
+wire::structure!(GetEbsEncryptionByDefaultRequest, GET_EBS_ENCRYPTION_BY_DEFAULT_REQUEST; 0 dry_run: None);
 pub(crate) static GET_EBS_ENCRYPTION_BY_DEFAULT_REQUEST: StructShape = StructShape { name: "GetEbsEncryptionByDefaultRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetEbsEncryptionByDefaultResult {
     pub ebs_encryption_by_default: Option<bool>,
     pub sse_type: Option<SSEType>,
 }
-wire::structure!(GetEbsEncryptionByDefaultResult, GET_EBS_ENCRYPTION_BY_DEFAULT_RESULT; 0 ebs_encryption_by_default, 1 sse_type);
+wire::structure!(GetEbsEncryptionByDefaultResult, GET_EBS_ENCRYPTION_BY_DEFAULT_RESULT; 0 ebs_encryption_by_default: None, 1 sse_type: None);
 pub(crate) static GET_EBS_ENCRYPTION_BY_DEFAULT_RESULT: StructShape = StructShape { name: "GetEbsEncryptionByDefaultResult", members: &[
     Member { name: "EbsEncryptionByDefault", location_name: Some("ebsEncryptionByDefault"), target: Target::Boolean, ..Member::BASE },
     Member { name: "SseType", location_name: Some("sseType"), target: Target::String(&SSE_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetEnabledIpamPolicyRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetEnabledIpamPolicyRequest, GET_ENABLED_IPAM_POLICY_REQUEST; 0 dry_run);
+wire::structure!(GetEnabledIpamPolicyRequest, GET_ENABLED_IPAM_POLICY_REQUEST; 0 dry_run: None);
 pub(crate) static GET_ENABLED_IPAM_POLICY_REQUEST: StructShape = StructShape { name: "GetEnabledIpamPolicyRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetEnabledIpamPolicyResult {
     pub ipam_policy_enabled: Option<bool>,
     pub ipam_policy_id: Option<String>,
     pub managed_by: Option<IpamPolicyManagedBy>,
 }
-wire::structure!(GetEnabledIpamPolicyResult, GET_ENABLED_IPAM_POLICY_RESULT; 0 ipam_policy_enabled, 1 ipam_policy_id, 2 managed_by);
+wire::structure!(GetEnabledIpamPolicyResult, GET_ENABLED_IPAM_POLICY_RESULT; 0 ipam_policy_enabled: None, 1 ipam_policy_id: None, 2 managed_by: None);
 pub(crate) static GET_ENABLED_IPAM_POLICY_RESULT: StructShape = StructShape { name: "GetEnabledIpamPolicyResult", members: &[
     Member { name: "IpamPolicyEnabled", location_name: Some("ipamPolicyEnabled"), target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPolicyId", location_name: Some("ipamPolicyId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ManagedBy", location_name: Some("managedBy"), target: Target::String(&IPAM_POLICY_MANAGED_BY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyEbsDefaultKmsKeyIdRequest {
     pub kms_key_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyEbsDefaultKmsKeyIdRequest, MODIFY_EBS_DEFAULT_KMS_KEY_ID_REQUEST; 0 kms_key_id, 1 dry_run);
+wire::structure!(ModifyEbsDefaultKmsKeyIdRequest, MODIFY_EBS_DEFAULT_KMS_KEY_ID_REQUEST; 0 kms_key_id: Default::default(), 1 dry_run: None);
 pub(crate) static MODIFY_EBS_DEFAULT_KMS_KEY_ID_REQUEST: StructShape = StructShape { name: "ModifyEbsDefaultKmsKeyIdRequest", members: &[
     Member { name: "KmsKeyId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyEbsDefaultKmsKeyIdResult {
     pub kms_key_id: Option<String>,
 }
-wire::structure!(ModifyEbsDefaultKmsKeyIdResult, MODIFY_EBS_DEFAULT_KMS_KEY_ID_RESULT; 0 kms_key_id);
+wire::structure!(ModifyEbsDefaultKmsKeyIdResult, MODIFY_EBS_DEFAULT_KMS_KEY_ID_RESULT; 0 kms_key_id: None);
 pub(crate) static MODIFY_EBS_DEFAULT_KMS_KEY_ID_RESULT: StructShape = StructShape { name: "ModifyEbsDefaultKmsKeyIdResult", members: &[
     Member { name: "KmsKeyId", location_name: Some("kmsKeyId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResetEbsDefaultKmsKeyIdRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(ResetEbsDefaultKmsKeyIdRequest, RESET_EBS_DEFAULT_KMS_KEY_ID_REQUEST; 0 dry_run);
+wire::structure!(ResetEbsDefaultKmsKeyIdRequest, RESET_EBS_DEFAULT_KMS_KEY_ID_REQUEST; 0 dry_run: None);
 pub(crate) static RESET_EBS_DEFAULT_KMS_KEY_ID_REQUEST: StructShape = StructShape { name: "ResetEbsDefaultKmsKeyIdRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResetEbsDefaultKmsKeyIdResult {
     pub kms_key_id: Option<String>,
 }
-wire::structure!(ResetEbsDefaultKmsKeyIdResult, RESET_EBS_DEFAULT_KMS_KEY_ID_RESULT; 0 kms_key_id);
+wire::structure!(ResetEbsDefaultKmsKeyIdResult, RESET_EBS_DEFAULT_KMS_KEY_ID_RESULT; 0 kms_key_id: None);
 pub(crate) static RESET_EBS_DEFAULT_KMS_KEY_ID_RESULT: StructShape = StructShape { name: "ResetEbsDefaultKmsKeyIdResult", members: &[
     Member { name: "KmsKeyId", location_name: Some("kmsKeyId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResponseError {
     pub code: Option<LaunchTemplateErrorCode>,
     pub message: Option<String>,
 }
-wire::structure!(ResponseError, RESPONSE_ERROR; 0 code, 1 message);
+wire::structure!(ResponseError, RESPONSE_ERROR; 0 code: None, 1 message: None);
 pub(crate) static RESPONSE_ERROR: StructShape = StructShape { name: "ResponseError", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::String(&LAUNCH_TEMPLATE_ERROR_CODE), ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelExportTaskResult {
 }
 wire::structure!(CancelExportTaskResult, CANCEL_EXPORT_TASK_RESULT; );

@@ -6,7 +6,6 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CopyFpgaImageRequest {
     pub dry_run: Option<bool>,
     pub source_fpga_image_id: String,
@@ -15,7 +14,7 @@ pub struct CopyFpgaImageRequest {
     pub source_region: String,
     pub client_token: Option<String>,
 }
-wire::structure!(CopyFpgaImageRequest, COPY_FPGA_IMAGE_REQUEST; 0 dry_run, 1 source_fpga_image_id, 2 description, 3 name, 4 source_region, 5 client_token);
+wire::structure!(CopyFpgaImageRequest, COPY_FPGA_IMAGE_REQUEST; 0 dry_run: None, 1 source_fpga_image_id: Default::default(), 2 description: None, 3 name: None, 4 source_region: Default::default(), 5 client_token: None);
 pub(crate) static COPY_FPGA_IMAGE_REQUEST: StructShape = StructShape { name: "CopyFpgaImageRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "SourceFpgaImageId", target: Target::STRING, required: true, ..Member::BASE },
@@ -25,23 +24,21 @@ pub(crate) static COPY_FPGA_IMAGE_REQUEST: StructShape = StructShape { name: "Co
     Member { name: "ClientToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CopyFpgaImageResult {
     pub fpga_image_id: Option<String>,
 }
-wire::structure!(CopyFpgaImageResult, COPY_FPGA_IMAGE_RESULT; 0 fpga_image_id);
+wire::structure!(CopyFpgaImageResult, COPY_FPGA_IMAGE_RESULT; 0 fpga_image_id: None);
 pub(crate) static COPY_FPGA_IMAGE_RESULT: StructShape = StructShape { name: "CopyFpgaImageResult", members: &[
     Member { name: "FpgaImageId", location_name: Some("fpgaImageId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateFleetError {
     pub launch_template_and_overrides: Option<LaunchTemplateAndOverridesResponse>,
     pub lifecycle: Option<InstanceLifecycle>,
     pub error_code: Option<String>,
     pub error_message: Option<String>,
 }
-wire::structure!(CreateFleetError, CREATE_FLEET_ERROR; 0 launch_template_and_overrides, 1 lifecycle, 2 error_code, 3 error_message);
+wire::structure!(CreateFleetError, CREATE_FLEET_ERROR; 0 launch_template_and_overrides: None, 1 lifecycle: None, 2 error_code: None, 3 error_message: None);
 pub(crate) static CREATE_FLEET_ERROR: StructShape = StructShape { name: "CreateFleetError", members: &[
     Member { name: "LaunchTemplateAndOverrides", location_name: Some("launchTemplateAndOverrides"), target: Target::Structure(&LAUNCH_TEMPLATE_AND_OVERRIDES_RESPONSE), ..Member::BASE },
     Member { name: "Lifecycle", location_name: Some("lifecycle"), target: Target::String(&INSTANCE_LIFECYCLE), ..Member::BASE },
@@ -51,7 +48,6 @@ pub(crate) static CREATE_FLEET_ERROR: StructShape = StructShape { name: "CreateF
 
 pub(crate) static CREATE_FLEET_ERRORS_SET: ListShape = ListShape { name: "CreateFleetErrorsSet", item: Target::Structure(&CREATE_FLEET_ERROR), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateFleetInstance {
     pub launch_template_and_overrides: Option<LaunchTemplateAndOverridesResponse>,
     pub lifecycle: Option<InstanceLifecycle>,
@@ -59,7 +55,7 @@ pub struct CreateFleetInstance {
     pub instance_type: Option<InstanceType>,
     pub platform: Option<PlatformValues>,
 }
-wire::structure!(CreateFleetInstance, CREATE_FLEET_INSTANCE; 0 launch_template_and_overrides, 1 lifecycle, 2 instance_ids, 3 instance_type, 4 platform);
+wire::structure!(CreateFleetInstance, CREATE_FLEET_INSTANCE; 0 launch_template_and_overrides: None, 1 lifecycle: None, 2 instance_ids: None, 3 instance_type: None, 4 platform: None);
 pub(crate) static CREATE_FLEET_INSTANCE: StructShape = StructShape { name: "CreateFleetInstance", members: &[
     Member { name: "LaunchTemplateAndOverrides", location_name: Some("launchTemplateAndOverrides"), target: Target::Structure(&LAUNCH_TEMPLATE_AND_OVERRIDES_RESPONSE), ..Member::BASE },
     Member { name: "Lifecycle", location_name: Some("lifecycle"), target: Target::String(&INSTANCE_LIFECYCLE), ..Member::BASE },
@@ -70,7 +66,6 @@ pub(crate) static CREATE_FLEET_INSTANCE: StructShape = StructShape { name: "Crea
 
 pub(crate) static CREATE_FLEET_INSTANCES_SET: ListShape = ListShape { name: "CreateFleetInstancesSet", item: Target::Structure(&CREATE_FLEET_INSTANCE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateFleetRequest {
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
@@ -88,7 +83,7 @@ pub struct CreateFleetRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub context: Option<String>,
 }
-wire::structure!(CreateFleetRequest, CREATE_FLEET_REQUEST; 0 dry_run, 1 client_token, 2 spot_options, 3 on_demand_options, 4 reserved_capacity_options, 5 excess_capacity_termination_policy, 6 launch_template_configs, 7 target_capacity_specification, 8 terminate_instances_with_expiration, 9 r#type, 10 valid_from, 11 valid_until, 12 replace_unhealthy_instances, 13 tag_specifications, 14 context);
+wire::structure!(CreateFleetRequest, CREATE_FLEET_REQUEST; 0 dry_run: None, 1 client_token: None, 2 spot_options: None, 3 on_demand_options: None, 4 reserved_capacity_options: None, 5 excess_capacity_termination_policy: None, 6 launch_template_configs: Default::default(), 7 target_capacity_specification: Default::default(), 8 terminate_instances_with_expiration: None, 9 r#type: None, 10 valid_from: None, 11 valid_until: None, 12 replace_unhealthy_instances: None, 13 tag_specifications: None, 14 context: None);
 pub(crate) static CREATE_FLEET_REQUEST: StructShape = StructShape { name: "CreateFleetRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
@@ -107,20 +102,18 @@ pub(crate) static CREATE_FLEET_REQUEST: StructShape = StructShape { name: "Creat
     Member { name: "Context", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateFleetResult {
     pub fleet_id: Option<String>,
     pub errors: Option<Vec<CreateFleetError>>,
     pub instances: Option<Vec<CreateFleetInstance>>,
 }
-wire::structure!(CreateFleetResult, CREATE_FLEET_RESULT; 0 fleet_id, 1 errors, 2 instances);
+wire::structure!(CreateFleetResult, CREATE_FLEET_RESULT; 0 fleet_id: None, 1 errors: None, 2 instances: None);
 pub(crate) static CREATE_FLEET_RESULT: StructShape = StructShape { name: "CreateFleetResult", members: &[
     Member { name: "FleetId", location_name: Some("fleetId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Errors", location_name: Some("errorSet"), target: Target::List(&CREATE_FLEET_ERRORS_SET), ..Member::BASE },
     Member { name: "Instances", location_name: Some("fleetInstanceSet"), target: Target::List(&CREATE_FLEET_INSTANCES_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateFlowLogsRequest {
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
@@ -137,7 +130,7 @@ pub struct CreateFlowLogsRequest {
     pub max_aggregation_interval: Option<i32>,
     pub destination_options: Option<DestinationOptionsRequest>,
 }
-wire::structure!(CreateFlowLogsRequest, CREATE_FLOW_LOGS_REQUEST; 0 dry_run, 1 client_token, 2 deliver_logs_permission_arn, 3 deliver_cross_account_role, 4 log_group_name, 5 resource_ids, 6 resource_type, 7 traffic_type, 8 log_destination_type, 9 log_destination, 10 log_format, 11 tag_specifications, 12 max_aggregation_interval, 13 destination_options);
+wire::structure!(CreateFlowLogsRequest, CREATE_FLOW_LOGS_REQUEST; 0 dry_run: None, 1 client_token: None, 2 deliver_logs_permission_arn: None, 3 deliver_cross_account_role: None, 4 log_group_name: None, 5 resource_ids: Default::default(), 6 resource_type: Default::default(), 7 traffic_type: None, 8 log_destination_type: None, 9 log_destination: None, 10 log_format: None, 11 tag_specifications: None, 12 max_aggregation_interval: None, 13 destination_options: None);
 pub(crate) static CREATE_FLOW_LOGS_REQUEST: StructShape = StructShape { name: "CreateFlowLogsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, ..Member::BASE },
@@ -155,20 +148,18 @@ pub(crate) static CREATE_FLOW_LOGS_REQUEST: StructShape = StructShape { name: "C
     Member { name: "DestinationOptions", target: Target::Structure(&DESTINATION_OPTIONS_REQUEST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateFlowLogsResult {
     pub client_token: Option<String>,
     pub flow_log_ids: Option<Vec<String>>,
     pub unsuccessful: Option<Vec<UnsuccessfulItem>>,
 }
-wire::structure!(CreateFlowLogsResult, CREATE_FLOW_LOGS_RESULT; 0 client_token, 1 flow_log_ids, 2 unsuccessful);
+wire::structure!(CreateFlowLogsResult, CREATE_FLOW_LOGS_RESULT; 0 client_token: None, 1 flow_log_ids: None, 2 unsuccessful: None);
 pub(crate) static CREATE_FLOW_LOGS_RESULT: StructShape = StructShape { name: "CreateFlowLogsResult", members: &[
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "FlowLogIds", location_name: Some("flowLogIdSet"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
     Member { name: "Unsuccessful", location_name: Some("unsuccessful"), target: Target::List(&UNSUCCESSFUL_ITEM_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateFpgaImageRequest {
     pub dry_run: Option<bool>,
     pub input_storage_location: StorageLocation,
@@ -178,7 +169,7 @@ pub struct CreateFpgaImageRequest {
     pub client_token: Option<String>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateFpgaImageRequest, CREATE_FPGA_IMAGE_REQUEST; 0 dry_run, 1 input_storage_location, 2 logs_storage_location, 3 description, 4 name, 5 client_token, 6 tag_specifications);
+wire::structure!(CreateFpgaImageRequest, CREATE_FPGA_IMAGE_REQUEST; 0 dry_run: None, 1 input_storage_location: Default::default(), 2 logs_storage_location: None, 3 description: None, 4 name: None, 5 client_token: None, 6 tag_specifications: None);
 pub(crate) static CREATE_FPGA_IMAGE_REQUEST: StructShape = StructShape { name: "CreateFpgaImageRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "InputStorageLocation", target: Target::Structure(&STORAGE_LOCATION), required: true, ..Member::BASE },
@@ -189,23 +180,21 @@ pub(crate) static CREATE_FPGA_IMAGE_REQUEST: StructShape = StructShape { name: "
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateFpgaImageResult {
     pub fpga_image_id: Option<String>,
     pub fpga_image_global_id: Option<String>,
 }
-wire::structure!(CreateFpgaImageResult, CREATE_FPGA_IMAGE_RESULT; 0 fpga_image_id, 1 fpga_image_global_id);
+wire::structure!(CreateFpgaImageResult, CREATE_FPGA_IMAGE_RESULT; 0 fpga_image_id: None, 1 fpga_image_global_id: None);
 pub(crate) static CREATE_FPGA_IMAGE_RESULT: StructShape = StructShape { name: "CreateFpgaImageResult", members: &[
     Member { name: "FpgaImageId", location_name: Some("fpgaImageId"), target: Target::STRING, ..Member::BASE },
     Member { name: "FpgaImageGlobalId", location_name: Some("fpgaImageGlobalId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteFleetError {
     pub code: Option<DeleteFleetErrorCode>,
     pub message: Option<String>,
 }
-wire::structure!(DeleteFleetError, DELETE_FLEET_ERROR; 0 code, 1 message);
+wire::structure!(DeleteFleetError, DELETE_FLEET_ERROR; 0 code: None, 1 message: None);
 pub(crate) static DELETE_FLEET_ERROR: StructShape = StructShape { name: "DeleteFleetError", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::String(&DELETE_FLEET_ERROR_CODE), ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -219,12 +208,11 @@ wire::open_enum! { DeleteFleetErrorCode;
 }
 pub(crate) static DELETE_FLEET_ERROR_CODE: StringShape = StringShape { name: "DeleteFleetErrorCode", values: <DeleteFleetErrorCode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteFleetErrorItem {
     pub error: Option<DeleteFleetError>,
     pub fleet_id: Option<String>,
 }
-wire::structure!(DeleteFleetErrorItem, DELETE_FLEET_ERROR_ITEM; 0 error, 1 fleet_id);
+wire::structure!(DeleteFleetErrorItem, DELETE_FLEET_ERROR_ITEM; 0 error: None, 1 fleet_id: None);
 pub(crate) static DELETE_FLEET_ERROR_ITEM: StructShape = StructShape { name: "DeleteFleetErrorItem", members: &[
     Member { name: "Error", location_name: Some("error"), target: Target::Structure(&DELETE_FLEET_ERROR), ..Member::BASE },
     Member { name: "FleetId", location_name: Some("fleetId"), target: Target::STRING, ..Member::BASE },
@@ -232,13 +220,12 @@ pub(crate) static DELETE_FLEET_ERROR_ITEM: StructShape = StructShape { name: "De
 
 pub(crate) static DELETE_FLEET_ERROR_SET: ListShape = ListShape { name: "DeleteFleetErrorSet", item: Target::Structure(&DELETE_FLEET_ERROR_ITEM), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteFleetSuccessItem {
     pub current_fleet_state: Option<FleetStateCode>,
     pub previous_fleet_state: Option<FleetStateCode>,
     pub fleet_id: Option<String>,
 }
-wire::structure!(DeleteFleetSuccessItem, DELETE_FLEET_SUCCESS_ITEM; 0 current_fleet_state, 1 previous_fleet_state, 2 fleet_id);
+wire::structure!(DeleteFleetSuccessItem, DELETE_FLEET_SUCCESS_ITEM; 0 current_fleet_state: None, 1 previous_fleet_state: None, 2 fleet_id: None);
 pub(crate) static DELETE_FLEET_SUCCESS_ITEM: StructShape = StructShape { name: "DeleteFleetSuccessItem", members: &[
     Member { name: "CurrentFleetState", location_name: Some("currentFleetState"), target: Target::String(&FLEET_STATE_CODE), ..Member::BASE },
     Member { name: "PreviousFleetState", location_name: Some("previousFleetState"), target: Target::String(&FLEET_STATE_CODE), ..Member::BASE },
@@ -247,71 +234,64 @@ pub(crate) static DELETE_FLEET_SUCCESS_ITEM: StructShape = StructShape { name: "
 
 pub(crate) static DELETE_FLEET_SUCCESS_SET: ListShape = ListShape { name: "DeleteFleetSuccessSet", item: Target::Structure(&DELETE_FLEET_SUCCESS_ITEM), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteFleetsRequest {
     pub dry_run: Option<bool>,
     pub fleet_ids: Vec<String>,
     pub terminate_instances: bool,
 }
-wire::structure!(DeleteFleetsRequest, DELETE_FLEETS_REQUEST; 0 dry_run, 1 fleet_ids, 2 terminate_instances);
+wire::structure!(DeleteFleetsRequest, DELETE_FLEETS_REQUEST; 0 dry_run: None, 1 fleet_ids: Default::default(), 2 terminate_instances: Default::default());
 pub(crate) static DELETE_FLEETS_REQUEST: StructShape = StructShape { name: "DeleteFleetsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "FleetIds", location_name: Some("FleetId"), target: Target::List(&FLEET_ID_SET), required: true, ..Member::BASE },
     Member { name: "TerminateInstances", target: Target::Boolean, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteFleetsResult {
     pub successful_fleet_deletions: Option<Vec<DeleteFleetSuccessItem>>,
     pub unsuccessful_fleet_deletions: Option<Vec<DeleteFleetErrorItem>>,
 }
-wire::structure!(DeleteFleetsResult, DELETE_FLEETS_RESULT; 0 successful_fleet_deletions, 1 unsuccessful_fleet_deletions);
+wire::structure!(DeleteFleetsResult, DELETE_FLEETS_RESULT; 0 successful_fleet_deletions: None, 1 unsuccessful_fleet_deletions: None);
 pub(crate) static DELETE_FLEETS_RESULT: StructShape = StructShape { name: "DeleteFleetsResult", members: &[
     Member { name: "SuccessfulFleetDeletions", location_name: Some("successfulFleetDeletionSet"), target: Target::List(&DELETE_FLEET_SUCCESS_SET), ..Member::BASE },
     Member { name: "UnsuccessfulFleetDeletions", location_name: Some("unsuccessfulFleetDeletionSet"), target: Target::List(&DELETE_FLEET_ERROR_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteFlowLogsRequest {
     pub dry_run: Option<bool>,
     pub flow_log_ids: Vec<String>,
 }
-wire::structure!(DeleteFlowLogsRequest, DELETE_FLOW_LOGS_REQUEST; 0 dry_run, 1 flow_log_ids);
+wire::structure!(DeleteFlowLogsRequest, DELETE_FLOW_LOGS_REQUEST; 0 dry_run: None, 1 flow_log_ids: Default::default());
 pub(crate) static DELETE_FLOW_LOGS_REQUEST: StructShape = StructShape { name: "DeleteFlowLogsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "FlowLogIds", location_name: Some("FlowLogId"), target: Target::List(&FLOW_LOG_ID_LIST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteFlowLogsResult {
     pub unsuccessful: Option<Vec<UnsuccessfulItem>>,
 }
-wire::structure!(DeleteFlowLogsResult, DELETE_FLOW_LOGS_RESULT; 0 unsuccessful);
+wire::structure!(DeleteFlowLogsResult, DELETE_FLOW_LOGS_RESULT; 0 unsuccessful: None);
 pub(crate) static DELETE_FLOW_LOGS_RESULT: StructShape = StructShape { name: "DeleteFlowLogsResult", members: &[
     Member { name: "Unsuccessful", location_name: Some("unsuccessful"), target: Target::List(&UNSUCCESSFUL_ITEM_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteFpgaImageRequest {
     pub dry_run: Option<bool>,
     pub fpga_image_id: String,
 }
-wire::structure!(DeleteFpgaImageRequest, DELETE_FPGA_IMAGE_REQUEST; 0 dry_run, 1 fpga_image_id);
+wire::structure!(DeleteFpgaImageRequest, DELETE_FPGA_IMAGE_REQUEST; 0 dry_run: None, 1 fpga_image_id: Default::default());
 pub(crate) static DELETE_FPGA_IMAGE_REQUEST: StructShape = StructShape { name: "DeleteFpgaImageRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "FpgaImageId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteFpgaImageResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(DeleteFpgaImageResult, DELETE_FPGA_IMAGE_RESULT; 0 r#return);
+wire::structure!(DeleteFpgaImageResult, DELETE_FPGA_IMAGE_RESULT; 0 r#return: None);
 pub(crate) static DELETE_FPGA_IMAGE_RESULT: StructShape = StructShape { name: "DeleteFpgaImageResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFastLaunchImagesRequest {
     pub image_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -319,7 +299,7 @@ pub struct DescribeFastLaunchImagesRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeFastLaunchImagesRequest, DESCRIBE_FAST_LAUNCH_IMAGES_REQUEST; 0 image_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeFastLaunchImagesRequest, DESCRIBE_FAST_LAUNCH_IMAGES_REQUEST; 0 image_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_FAST_LAUNCH_IMAGES_REQUEST: StructShape = StructShape { name: "DescribeFastLaunchImagesRequest", members: &[
     Member { name: "ImageIds", location_name: Some("ImageId"), target: Target::List(&FAST_LAUNCH_IMAGE_ID_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -330,18 +310,16 @@ pub(crate) static DESCRIBE_FAST_LAUNCH_IMAGES_REQUEST: StructShape = StructShape
 
 pub(crate) static DESCRIBE_FAST_LAUNCH_IMAGES_REQUEST_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeFastLaunchImagesRequestMaxResults", min: Some(0.0), max: Some(200.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFastLaunchImagesResult {
     pub fast_launch_images: Option<Vec<DescribeFastLaunchImagesSuccessItem>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeFastLaunchImagesResult, DESCRIBE_FAST_LAUNCH_IMAGES_RESULT; 0 fast_launch_images, 1 next_token);
+wire::structure!(DescribeFastLaunchImagesResult, DESCRIBE_FAST_LAUNCH_IMAGES_RESULT; 0 fast_launch_images: None, 1 next_token: None);
 pub(crate) static DESCRIBE_FAST_LAUNCH_IMAGES_RESULT: StructShape = StructShape { name: "DescribeFastLaunchImagesResult", members: &[
     Member { name: "FastLaunchImages", location_name: Some("fastLaunchImageSet"), target: Target::List(&DESCRIBE_FAST_LAUNCH_IMAGES_SUCCESS_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFastLaunchImagesSuccessItem {
     pub image_id: Option<String>,
     pub resource_type: Option<FastLaunchResourceType>,
@@ -353,7 +331,7 @@ pub struct DescribeFastLaunchImagesSuccessItem {
     pub state_transition_reason: Option<String>,
     pub state_transition_time: Option<Timestamp>,
 }
-wire::structure!(DescribeFastLaunchImagesSuccessItem, DESCRIBE_FAST_LAUNCH_IMAGES_SUCCESS_ITEM; 0 image_id, 1 resource_type, 2 snapshot_configuration, 3 launch_template, 4 max_parallel_launches, 5 owner_id, 6 state, 7 state_transition_reason, 8 state_transition_time);
+wire::structure!(DescribeFastLaunchImagesSuccessItem, DESCRIBE_FAST_LAUNCH_IMAGES_SUCCESS_ITEM; 0 image_id: None, 1 resource_type: None, 2 snapshot_configuration: None, 3 launch_template: None, 4 max_parallel_launches: None, 5 owner_id: None, 6 state: None, 7 state_transition_reason: None, 8 state_transition_time: None);
 pub(crate) static DESCRIBE_FAST_LAUNCH_IMAGES_SUCCESS_ITEM: StructShape = StructShape { name: "DescribeFastLaunchImagesSuccessItem", members: &[
     Member { name: "ImageId", location_name: Some("imageId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ResourceType", location_name: Some("resourceType"), target: Target::String(&FAST_LAUNCH_RESOURCE_TYPE), ..Member::BASE },
@@ -368,7 +346,6 @@ pub(crate) static DESCRIBE_FAST_LAUNCH_IMAGES_SUCCESS_ITEM: StructShape = Struct
 
 pub(crate) static DESCRIBE_FAST_LAUNCH_IMAGES_SUCCESS_SET: ListShape = ListShape { name: "DescribeFastLaunchImagesSuccessSet", item: Target::Structure(&DESCRIBE_FAST_LAUNCH_IMAGES_SUCCESS_ITEM), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFastSnapshotRestoreSuccessItem {
     pub snapshot_id: Option<String>,
     pub availability_zone: Option<String>,
@@ -383,7 +360,7 @@ pub struct DescribeFastSnapshotRestoreSuccessItem {
     pub disabling_time: Option<Timestamp>,
     pub disabled_time: Option<Timestamp>,
 }
-wire::structure!(DescribeFastSnapshotRestoreSuccessItem, DESCRIBE_FAST_SNAPSHOT_RESTORE_SUCCESS_ITEM; 0 snapshot_id, 1 availability_zone, 2 availability_zone_id, 3 state, 4 state_transition_reason, 5 owner_id, 6 owner_alias, 7 enabling_time, 8 optimizing_time, 9 enabled_time, 10 disabling_time, 11 disabled_time);
+wire::structure!(DescribeFastSnapshotRestoreSuccessItem, DESCRIBE_FAST_SNAPSHOT_RESTORE_SUCCESS_ITEM; 0 snapshot_id: None, 1 availability_zone: None, 2 availability_zone_id: None, 3 state: None, 4 state_transition_reason: None, 5 owner_id: None, 6 owner_alias: None, 7 enabling_time: None, 8 optimizing_time: None, 9 enabled_time: None, 10 disabling_time: None, 11 disabled_time: None);
 pub(crate) static DESCRIBE_FAST_SNAPSHOT_RESTORE_SUCCESS_ITEM: StructShape = StructShape { name: "DescribeFastSnapshotRestoreSuccessItem", members: &[
     Member { name: "SnapshotId", location_name: Some("snapshotId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
@@ -403,14 +380,13 @@ pub(crate) static DESCRIBE_FAST_SNAPSHOT_RESTORE_SUCCESS_SET: ListShape = ListSh
 
 pub(crate) static DESCRIBE_FAST_SNAPSHOT_RESTORES_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeFastSnapshotRestoresMaxResults", min: Some(0.0), max: Some(200.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFastSnapshotRestoresRequest {
     pub filters: Option<Vec<Filter>>,
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeFastSnapshotRestoresRequest, DESCRIBE_FAST_SNAPSHOT_RESTORES_REQUEST; 0 filters, 1 max_results, 2 next_token, 3 dry_run);
+wire::structure!(DescribeFastSnapshotRestoresRequest, DESCRIBE_FAST_SNAPSHOT_RESTORES_REQUEST; 0 filters: None, 1 max_results: None, 2 next_token: None, 3 dry_run: None);
 pub(crate) static DESCRIBE_FAST_SNAPSHOT_RESTORES_REQUEST: StructShape = StructShape { name: "DescribeFastSnapshotRestoresRequest", members: &[
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_FAST_SNAPSHOT_RESTORES_MAX_RESULTS), ..Member::BASE },
@@ -418,25 +394,23 @@ pub(crate) static DESCRIBE_FAST_SNAPSHOT_RESTORES_REQUEST: StructShape = StructS
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFastSnapshotRestoresResult {
     pub fast_snapshot_restores: Option<Vec<DescribeFastSnapshotRestoreSuccessItem>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeFastSnapshotRestoresResult, DESCRIBE_FAST_SNAPSHOT_RESTORES_RESULT; 0 fast_snapshot_restores, 1 next_token);
+wire::structure!(DescribeFastSnapshotRestoresResult, DESCRIBE_FAST_SNAPSHOT_RESTORES_RESULT; 0 fast_snapshot_restores: None, 1 next_token: None);
 pub(crate) static DESCRIBE_FAST_SNAPSHOT_RESTORES_RESULT: StructShape = StructShape { name: "DescribeFastSnapshotRestoresResult", members: &[
     Member { name: "FastSnapshotRestores", location_name: Some("fastSnapshotRestoreSet"), target: Target::List(&DESCRIBE_FAST_SNAPSHOT_RESTORE_SUCCESS_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFleetError {
     pub launch_template_and_overrides: Option<LaunchTemplateAndOverridesResponse>,
     pub lifecycle: Option<InstanceLifecycle>,
     pub error_code: Option<String>,
     pub error_message: Option<String>,
 }
-wire::structure!(DescribeFleetError, DESCRIBE_FLEET_ERROR; 0 launch_template_and_overrides, 1 lifecycle, 2 error_code, 3 error_message);
+wire::structure!(DescribeFleetError, DESCRIBE_FLEET_ERROR; 0 launch_template_and_overrides: None, 1 lifecycle: None, 2 error_code: None, 3 error_message: None);
 pub(crate) static DESCRIBE_FLEET_ERROR: StructShape = StructShape { name: "DescribeFleetError", members: &[
     Member { name: "LaunchTemplateAndOverrides", location_name: Some("launchTemplateAndOverrides"), target: Target::Structure(&LAUNCH_TEMPLATE_AND_OVERRIDES_RESPONSE), ..Member::BASE },
     Member { name: "Lifecycle", location_name: Some("lifecycle"), target: Target::String(&INSTANCE_LIFECYCLE), ..Member::BASE },
@@ -444,7 +418,6 @@ pub(crate) static DESCRIBE_FLEET_ERROR: StructShape = StructShape { name: "Descr
     Member { name: "ErrorMessage", location_name: Some("errorMessage"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFleetHistoryRequest {
     pub dry_run: Option<bool>,
     pub event_type: Option<FleetEventType>,
@@ -453,7 +426,7 @@ pub struct DescribeFleetHistoryRequest {
     pub fleet_id: String,
     pub start_time: Timestamp,
 }
-wire::structure!(DescribeFleetHistoryRequest, DESCRIBE_FLEET_HISTORY_REQUEST; 0 dry_run, 1 event_type, 2 max_results, 3 next_token, 4 fleet_id, 5 start_time);
+wire::structure!(DescribeFleetHistoryRequest, DESCRIBE_FLEET_HISTORY_REQUEST; 0 dry_run: None, 1 event_type: None, 2 max_results: None, 3 next_token: None, 4 fleet_id: Default::default(), 5 start_time: Default::default());
 pub(crate) static DESCRIBE_FLEET_HISTORY_REQUEST: StructShape = StructShape { name: "DescribeFleetHistoryRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "EventType", target: Target::String(&FLEET_EVENT_TYPE), ..Member::BASE },
@@ -463,7 +436,6 @@ pub(crate) static DESCRIBE_FLEET_HISTORY_REQUEST: StructShape = StructShape { na
     Member { name: "StartTime", target: Target::TIMESTAMP, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFleetHistoryResult {
     pub history_records: Option<Vec<HistoryRecordEntry>>,
     pub last_evaluated_time: Option<Timestamp>,
@@ -471,7 +443,7 @@ pub struct DescribeFleetHistoryResult {
     pub fleet_id: Option<String>,
     pub start_time: Option<Timestamp>,
 }
-wire::structure!(DescribeFleetHistoryResult, DESCRIBE_FLEET_HISTORY_RESULT; 0 history_records, 1 last_evaluated_time, 2 next_token, 3 fleet_id, 4 start_time);
+wire::structure!(DescribeFleetHistoryResult, DESCRIBE_FLEET_HISTORY_RESULT; 0 history_records: None, 1 last_evaluated_time: None, 2 next_token: None, 3 fleet_id: None, 4 start_time: None);
 pub(crate) static DESCRIBE_FLEET_HISTORY_RESULT: StructShape = StructShape { name: "DescribeFleetHistoryResult", members: &[
     Member { name: "HistoryRecords", location_name: Some("historyRecordSet"), target: Target::List(&HISTORY_RECORD_SET), ..Member::BASE },
     Member { name: "LastEvaluatedTime", location_name: Some("lastEvaluatedTime"), target: Target::TIMESTAMP, ..Member::BASE },
@@ -480,7 +452,6 @@ pub(crate) static DESCRIBE_FLEET_HISTORY_RESULT: StructShape = StructShape { nam
     Member { name: "StartTime", location_name: Some("startTime"), target: Target::TIMESTAMP, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFleetInstancesRequest {
     pub dry_run: Option<bool>,
     pub max_results: Option<i32>,
@@ -488,7 +459,7 @@ pub struct DescribeFleetInstancesRequest {
     pub fleet_id: String,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeFleetInstancesRequest, DESCRIBE_FLEET_INSTANCES_REQUEST; 0 dry_run, 1 max_results, 2 next_token, 3 fleet_id, 4 filters);
+wire::structure!(DescribeFleetInstancesRequest, DESCRIBE_FLEET_INSTANCES_REQUEST; 0 dry_run: None, 1 max_results: None, 2 next_token: None, 3 fleet_id: Default::default(), 4 filters: None);
 pub(crate) static DESCRIBE_FLEET_INSTANCES_REQUEST: StructShape = StructShape { name: "DescribeFleetInstancesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "MaxResults", target: Target::INTEGER, ..Member::BASE },
@@ -497,13 +468,12 @@ pub(crate) static DESCRIBE_FLEET_INSTANCES_REQUEST: StructShape = StructShape { 
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFleetInstancesResult {
     pub active_instances: Option<Vec<ActiveInstance>>,
     pub next_token: Option<String>,
     pub fleet_id: Option<String>,
 }
-wire::structure!(DescribeFleetInstancesResult, DESCRIBE_FLEET_INSTANCES_RESULT; 0 active_instances, 1 next_token, 2 fleet_id);
+wire::structure!(DescribeFleetInstancesResult, DESCRIBE_FLEET_INSTANCES_RESULT; 0 active_instances: None, 1 next_token: None, 2 fleet_id: None);
 pub(crate) static DESCRIBE_FLEET_INSTANCES_RESULT: StructShape = StructShape { name: "DescribeFleetInstancesResult", members: &[
     Member { name: "ActiveInstances", location_name: Some("activeInstanceSet"), target: Target::List(&ACTIVE_INSTANCE_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -512,7 +482,6 @@ pub(crate) static DESCRIBE_FLEET_INSTANCES_RESULT: StructShape = StructShape { n
 
 pub(crate) static DESCRIBE_FLEETS_ERROR_SET: ListShape = ListShape { name: "DescribeFleetsErrorSet", item: Target::Structure(&DESCRIBE_FLEET_ERROR), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFleetsInstances {
     pub launch_template_and_overrides: Option<LaunchTemplateAndOverridesResponse>,
     pub lifecycle: Option<InstanceLifecycle>,
@@ -520,7 +489,7 @@ pub struct DescribeFleetsInstances {
     pub instance_type: Option<InstanceType>,
     pub platform: Option<PlatformValues>,
 }
-wire::structure!(DescribeFleetsInstances, DESCRIBE_FLEETS_INSTANCES; 0 launch_template_and_overrides, 1 lifecycle, 2 instance_ids, 3 instance_type, 4 platform);
+wire::structure!(DescribeFleetsInstances, DESCRIBE_FLEETS_INSTANCES; 0 launch_template_and_overrides: None, 1 lifecycle: None, 2 instance_ids: None, 3 instance_type: None, 4 platform: None);
 pub(crate) static DESCRIBE_FLEETS_INSTANCES: StructShape = StructShape { name: "DescribeFleetsInstances", members: &[
     Member { name: "LaunchTemplateAndOverrides", location_name: Some("launchTemplateAndOverrides"), target: Target::Structure(&LAUNCH_TEMPLATE_AND_OVERRIDES_RESPONSE), ..Member::BASE },
     Member { name: "Lifecycle", location_name: Some("lifecycle"), target: Target::String(&INSTANCE_LIFECYCLE), ..Member::BASE },
@@ -531,7 +500,6 @@ pub(crate) static DESCRIBE_FLEETS_INSTANCES: StructShape = StructShape { name: "
 
 pub(crate) static DESCRIBE_FLEETS_INSTANCES_SET: ListShape = ListShape { name: "DescribeFleetsInstancesSet", item: Target::Structure(&DESCRIBE_FLEETS_INSTANCES), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFleetsRequest {
     pub dry_run: Option<bool>,
     pub max_results: Option<i32>,
@@ -539,7 +507,7 @@ pub struct DescribeFleetsRequest {
     pub fleet_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeFleetsRequest, DESCRIBE_FLEETS_REQUEST; 0 dry_run, 1 max_results, 2 next_token, 3 fleet_ids, 4 filters);
+wire::structure!(DescribeFleetsRequest, DESCRIBE_FLEETS_REQUEST; 0 dry_run: None, 1 max_results: None, 2 next_token: None, 3 fleet_ids: None, 4 filters: None);
 pub(crate) static DESCRIBE_FLEETS_REQUEST: StructShape = StructShape { name: "DescribeFleetsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "MaxResults", target: Target::INTEGER, ..Member::BASE },
@@ -548,18 +516,16 @@ pub(crate) static DESCRIBE_FLEETS_REQUEST: StructShape = StructShape { name: "De
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFleetsResult {
     pub next_token: Option<String>,
     pub fleets: Option<Vec<FleetData>>,
 }
-wire::structure!(DescribeFleetsResult, DESCRIBE_FLEETS_RESULT; 0 next_token, 1 fleets);
+wire::structure!(DescribeFleetsResult, DESCRIBE_FLEETS_RESULT; 0 next_token: None, 1 fleets: None);
 pub(crate) static DESCRIBE_FLEETS_RESULT: StructShape = StructShape { name: "DescribeFleetsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "Fleets", location_name: Some("fleetSet"), target: Target::List(&FLEET_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFlowLogsRequest {
     pub dry_run: Option<bool>,
     pub filter: Option<Vec<Filter>>,
@@ -567,7 +533,7 @@ pub struct DescribeFlowLogsRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeFlowLogsRequest, DESCRIBE_FLOW_LOGS_REQUEST; 0 dry_run, 1 filter, 2 flow_log_ids, 3 max_results, 4 next_token);
+wire::structure!(DescribeFlowLogsRequest, DESCRIBE_FLOW_LOGS_REQUEST; 0 dry_run: None, 1 filter: None, 2 flow_log_ids: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static DESCRIBE_FLOW_LOGS_REQUEST: StructShape = StructShape { name: "DescribeFlowLogsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filter", target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -576,42 +542,38 @@ pub(crate) static DESCRIBE_FLOW_LOGS_REQUEST: StructShape = StructShape { name: 
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFlowLogsResult {
     pub flow_logs: Option<Vec<FlowLog>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeFlowLogsResult, DESCRIBE_FLOW_LOGS_RESULT; 0 flow_logs, 1 next_token);
+wire::structure!(DescribeFlowLogsResult, DESCRIBE_FLOW_LOGS_RESULT; 0 flow_logs: None, 1 next_token: None);
 pub(crate) static DESCRIBE_FLOW_LOGS_RESULT: StructShape = StructShape { name: "DescribeFlowLogsResult", members: &[
     Member { name: "FlowLogs", location_name: Some("flowLogSet"), target: Target::List(&FLOW_LOG_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFpgaImageAttributeRequest {
     pub dry_run: Option<bool>,
     pub fpga_image_id: String,
     pub attribute: FpgaImageAttributeName,
 }
-wire::structure!(DescribeFpgaImageAttributeRequest, DESCRIBE_FPGA_IMAGE_ATTRIBUTE_REQUEST; 0 dry_run, 1 fpga_image_id, 2 attribute);
+wire::structure!(DescribeFpgaImageAttributeRequest, DESCRIBE_FPGA_IMAGE_ATTRIBUTE_REQUEST; 0 dry_run: None, 1 fpga_image_id: Default::default(), 2 attribute: Default::default());
 pub(crate) static DESCRIBE_FPGA_IMAGE_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "DescribeFpgaImageAttributeRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "FpgaImageId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Attribute", target: Target::String(&FPGA_IMAGE_ATTRIBUTE_NAME), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFpgaImageAttributeResult {
     pub fpga_image_attribute: Option<FpgaImageAttribute>,
 }
-wire::structure!(DescribeFpgaImageAttributeResult, DESCRIBE_FPGA_IMAGE_ATTRIBUTE_RESULT; 0 fpga_image_attribute);
+wire::structure!(DescribeFpgaImageAttributeResult, DESCRIBE_FPGA_IMAGE_ATTRIBUTE_RESULT; 0 fpga_image_attribute: None);
 pub(crate) static DESCRIBE_FPGA_IMAGE_ATTRIBUTE_RESULT: StructShape = StructShape { name: "DescribeFpgaImageAttributeResult", members: &[
     Member { name: "FpgaImageAttribute", location_name: Some("fpgaImageAttribute"), target: Target::Structure(&FPGA_IMAGE_ATTRIBUTE), ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static DESCRIBE_FPGA_IMAGES_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeFpgaImagesMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFpgaImagesRequest {
     pub dry_run: Option<bool>,
     pub fpga_image_ids: Option<Vec<String>>,
@@ -620,7 +582,7 @@ pub struct DescribeFpgaImagesRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeFpgaImagesRequest, DESCRIBE_FPGA_IMAGES_REQUEST; 0 dry_run, 1 fpga_image_ids, 2 owners, 3 filters, 4 next_token, 5 max_results);
+wire::structure!(DescribeFpgaImagesRequest, DESCRIBE_FPGA_IMAGES_REQUEST; 0 dry_run: None, 1 fpga_image_ids: None, 2 owners: None, 3 filters: None, 4 next_token: None, 5 max_results: None);
 pub(crate) static DESCRIBE_FPGA_IMAGES_REQUEST: StructShape = StructShape { name: "DescribeFpgaImagesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "FpgaImageIds", location_name: Some("FpgaImageId"), target: Target::List(&FPGA_IMAGE_ID_LIST), ..Member::BASE },
@@ -630,12 +592,11 @@ pub(crate) static DESCRIBE_FPGA_IMAGES_REQUEST: StructShape = StructShape { name
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_FPGA_IMAGES_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeFpgaImagesResult {
     pub fpga_images: Option<Vec<FpgaImage>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeFpgaImagesResult, DESCRIBE_FPGA_IMAGES_RESULT; 0 fpga_images, 1 next_token);
+wire::structure!(DescribeFpgaImagesResult, DESCRIBE_FPGA_IMAGES_RESULT; 0 fpga_images: None, 1 next_token: None);
 pub(crate) static DESCRIBE_FPGA_IMAGES_RESULT: StructShape = StructShape { name: "DescribeFpgaImagesResult", members: &[
     Member { name: "FpgaImages", location_name: Some("fpgaImageSet"), target: Target::List(&FPGA_IMAGE_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -643,20 +604,18 @@ pub(crate) static DESCRIBE_FPGA_IMAGES_RESULT: StructShape = StructShape { name:
 
 pub(crate) static DESCRIBE_FUTURE_CAPACITY_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeFutureCapacityMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableFastLaunchRequest {
     pub image_id: String,
     pub force: Option<bool>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisableFastLaunchRequest, DISABLE_FAST_LAUNCH_REQUEST; 0 image_id, 1 force, 2 dry_run);
+wire::structure!(DisableFastLaunchRequest, DISABLE_FAST_LAUNCH_REQUEST; 0 image_id: Default::default(), 1 force: None, 2 dry_run: None);
 pub(crate) static DISABLE_FAST_LAUNCH_REQUEST: StructShape = StructShape { name: "DisableFastLaunchRequest", members: &[
     Member { name: "ImageId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Force", target: Target::Boolean, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableFastLaunchResult {
     pub image_id: Option<String>,
     pub resource_type: Option<FastLaunchResourceType>,
@@ -668,7 +627,7 @@ pub struct DisableFastLaunchResult {
     pub state_transition_reason: Option<String>,
     pub state_transition_time: Option<Timestamp>,
 }
-wire::structure!(DisableFastLaunchResult, DISABLE_FAST_LAUNCH_RESULT; 0 image_id, 1 resource_type, 2 snapshot_configuration, 3 launch_template, 4 max_parallel_launches, 5 owner_id, 6 state, 7 state_transition_reason, 8 state_transition_time);
+wire::structure!(DisableFastLaunchResult, DISABLE_FAST_LAUNCH_RESULT; 0 image_id: None, 1 resource_type: None, 2 snapshot_configuration: None, 3 launch_template: None, 4 max_parallel_launches: None, 5 owner_id: None, 6 state: None, 7 state_transition_reason: None, 8 state_transition_time: None);
 pub(crate) static DISABLE_FAST_LAUNCH_RESULT: StructShape = StructShape { name: "DisableFastLaunchResult", members: &[
     Member { name: "ImageId", location_name: Some("imageId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ResourceType", location_name: Some("resourceType"), target: Target::String(&FAST_LAUNCH_RESOURCE_TYPE), ..Member::BASE },
@@ -681,12 +640,11 @@ pub(crate) static DISABLE_FAST_LAUNCH_RESULT: StructShape = StructShape { name: 
     Member { name: "StateTransitionTime", location_name: Some("stateTransitionTime"), target: Target::TIMESTAMP, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableFastSnapshotRestoreErrorItem {
     pub snapshot_id: Option<String>,
     pub fast_snapshot_restore_state_errors: Option<Vec<DisableFastSnapshotRestoreStateErrorItem>>,
 }
-wire::structure!(DisableFastSnapshotRestoreErrorItem, DISABLE_FAST_SNAPSHOT_RESTORE_ERROR_ITEM; 0 snapshot_id, 1 fast_snapshot_restore_state_errors);
+wire::structure!(DisableFastSnapshotRestoreErrorItem, DISABLE_FAST_SNAPSHOT_RESTORE_ERROR_ITEM; 0 snapshot_id: None, 1 fast_snapshot_restore_state_errors: None);
 pub(crate) static DISABLE_FAST_SNAPSHOT_RESTORE_ERROR_ITEM: StructShape = StructShape { name: "DisableFastSnapshotRestoreErrorItem", members: &[
     Member { name: "SnapshotId", location_name: Some("snapshotId"), target: Target::STRING, ..Member::BASE },
     Member { name: "FastSnapshotRestoreStateErrors", location_name: Some("fastSnapshotRestoreStateErrorSet"), target: Target::List(&DISABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR_SET), ..Member::BASE },
@@ -694,24 +652,22 @@ pub(crate) static DISABLE_FAST_SNAPSHOT_RESTORE_ERROR_ITEM: StructShape = Struct
 
 pub(crate) static DISABLE_FAST_SNAPSHOT_RESTORE_ERROR_SET: ListShape = ListShape { name: "DisableFastSnapshotRestoreErrorSet", item: Target::Structure(&DISABLE_FAST_SNAPSHOT_RESTORE_ERROR_ITEM), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableFastSnapshotRestoreStateError {
     pub code: Option<String>,
     pub message: Option<String>,
 }
-wire::structure!(DisableFastSnapshotRestoreStateError, DISABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR; 0 code, 1 message);
+wire::structure!(DisableFastSnapshotRestoreStateError, DISABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR; 0 code: None, 1 message: None);
 pub(crate) static DISABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR: StructShape = StructShape { name: "DisableFastSnapshotRestoreStateError", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::STRING, ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableFastSnapshotRestoreStateErrorItem {
     pub availability_zone: Option<String>,
     pub availability_zone_id: Option<String>,
     pub error: Option<DisableFastSnapshotRestoreStateError>,
 }
-wire::structure!(DisableFastSnapshotRestoreStateErrorItem, DISABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR_ITEM; 0 availability_zone, 1 availability_zone_id, 2 error);
+wire::structure!(DisableFastSnapshotRestoreStateErrorItem, DISABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR_ITEM; 0 availability_zone: None, 1 availability_zone_id: None, 2 error: None);
 pub(crate) static DISABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR_ITEM: StructShape = StructShape { name: "DisableFastSnapshotRestoreStateErrorItem", members: &[
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZoneId", location_name: Some("availabilityZoneId"), target: Target::STRING, ..Member::BASE },
@@ -720,7 +676,6 @@ pub(crate) static DISABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR_ITEM: StructShape = 
 
 pub(crate) static DISABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR_SET: ListShape = ListShape { name: "DisableFastSnapshotRestoreStateErrorSet", item: Target::Structure(&DISABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR_ITEM), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableFastSnapshotRestoreSuccessItem {
     pub snapshot_id: Option<String>,
     pub availability_zone: Option<String>,
@@ -735,7 +690,7 @@ pub struct DisableFastSnapshotRestoreSuccessItem {
     pub disabling_time: Option<Timestamp>,
     pub disabled_time: Option<Timestamp>,
 }
-wire::structure!(DisableFastSnapshotRestoreSuccessItem, DISABLE_FAST_SNAPSHOT_RESTORE_SUCCESS_ITEM; 0 snapshot_id, 1 availability_zone, 2 availability_zone_id, 3 state, 4 state_transition_reason, 5 owner_id, 6 owner_alias, 7 enabling_time, 8 optimizing_time, 9 enabled_time, 10 disabling_time, 11 disabled_time);
+wire::structure!(DisableFastSnapshotRestoreSuccessItem, DISABLE_FAST_SNAPSHOT_RESTORE_SUCCESS_ITEM; 0 snapshot_id: None, 1 availability_zone: None, 2 availability_zone_id: None, 3 state: None, 4 state_transition_reason: None, 5 owner_id: None, 6 owner_alias: None, 7 enabling_time: None, 8 optimizing_time: None, 9 enabled_time: None, 10 disabling_time: None, 11 disabled_time: None);
 pub(crate) static DISABLE_FAST_SNAPSHOT_RESTORE_SUCCESS_ITEM: StructShape = StructShape { name: "DisableFastSnapshotRestoreSuccessItem", members: &[
     Member { name: "SnapshotId", location_name: Some("snapshotId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
@@ -753,14 +708,13 @@ pub(crate) static DISABLE_FAST_SNAPSHOT_RESTORE_SUCCESS_ITEM: StructShape = Stru
 
 pub(crate) static DISABLE_FAST_SNAPSHOT_RESTORE_SUCCESS_SET: ListShape = ListShape { name: "DisableFastSnapshotRestoreSuccessSet", item: Target::Structure(&DISABLE_FAST_SNAPSHOT_RESTORE_SUCCESS_ITEM), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableFastSnapshotRestoresRequest {
     pub availability_zones: Option<Vec<String>>,
     pub availability_zone_ids: Option<Vec<String>>,
     pub source_snapshot_ids: Vec<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisableFastSnapshotRestoresRequest, DISABLE_FAST_SNAPSHOT_RESTORES_REQUEST; 0 availability_zones, 1 availability_zone_ids, 2 source_snapshot_ids, 3 dry_run);
+wire::structure!(DisableFastSnapshotRestoresRequest, DISABLE_FAST_SNAPSHOT_RESTORES_REQUEST; 0 availability_zones: None, 1 availability_zone_ids: None, 2 source_snapshot_ids: Default::default(), 3 dry_run: None);
 pub(crate) static DISABLE_FAST_SNAPSHOT_RESTORES_REQUEST: StructShape = StructShape { name: "DisableFastSnapshotRestoresRequest", members: &[
     Member { name: "AvailabilityZones", location_name: Some("AvailabilityZone"), target: Target::List(&AVAILABILITY_ZONE_STRING_LIST), ..Member::BASE },
     Member { name: "AvailabilityZoneIds", location_name: Some("AvailabilityZoneId"), target: Target::List(&AVAILABILITY_ZONE_ID_STRING_LIST), ..Member::BASE },
@@ -768,18 +722,16 @@ pub(crate) static DISABLE_FAST_SNAPSHOT_RESTORES_REQUEST: StructShape = StructSh
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableFastSnapshotRestoresResult {
     pub successful: Option<Vec<DisableFastSnapshotRestoreSuccessItem>>,
     pub unsuccessful: Option<Vec<DisableFastSnapshotRestoreErrorItem>>,
 }
-wire::structure!(DisableFastSnapshotRestoresResult, DISABLE_FAST_SNAPSHOT_RESTORES_RESULT; 0 successful, 1 unsuccessful);
+wire::structure!(DisableFastSnapshotRestoresResult, DISABLE_FAST_SNAPSHOT_RESTORES_RESULT; 0 successful: None, 1 unsuccessful: None);
 pub(crate) static DISABLE_FAST_SNAPSHOT_RESTORES_RESULT: StructShape = StructShape { name: "DisableFastSnapshotRestoresResult", members: &[
     Member { name: "Successful", location_name: Some("successful"), target: Target::List(&DISABLE_FAST_SNAPSHOT_RESTORE_SUCCESS_SET), ..Member::BASE },
     Member { name: "Unsuccessful", location_name: Some("unsuccessful"), target: Target::List(&DISABLE_FAST_SNAPSHOT_RESTORE_ERROR_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableFastLaunchRequest {
     pub image_id: String,
     pub resource_type: Option<String>,
@@ -788,7 +740,7 @@ pub struct EnableFastLaunchRequest {
     pub max_parallel_launches: Option<i32>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(EnableFastLaunchRequest, ENABLE_FAST_LAUNCH_REQUEST; 0 image_id, 1 resource_type, 2 snapshot_configuration, 3 launch_template, 4 max_parallel_launches, 5 dry_run);
+wire::structure!(EnableFastLaunchRequest, ENABLE_FAST_LAUNCH_REQUEST; 0 image_id: Default::default(), 1 resource_type: None, 2 snapshot_configuration: None, 3 launch_template: None, 4 max_parallel_launches: None, 5 dry_run: None);
 pub(crate) static ENABLE_FAST_LAUNCH_REQUEST: StructShape = StructShape { name: "EnableFastLaunchRequest", members: &[
     Member { name: "ImageId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "ResourceType", target: Target::STRING, ..Member::BASE },
@@ -798,7 +750,6 @@ pub(crate) static ENABLE_FAST_LAUNCH_REQUEST: StructShape = StructShape { name: 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableFastLaunchResult {
     pub image_id: Option<String>,
     pub resource_type: Option<FastLaunchResourceType>,
@@ -810,7 +761,7 @@ pub struct EnableFastLaunchResult {
     pub state_transition_reason: Option<String>,
     pub state_transition_time: Option<Timestamp>,
 }
-wire::structure!(EnableFastLaunchResult, ENABLE_FAST_LAUNCH_RESULT; 0 image_id, 1 resource_type, 2 snapshot_configuration, 3 launch_template, 4 max_parallel_launches, 5 owner_id, 6 state, 7 state_transition_reason, 8 state_transition_time);
+wire::structure!(EnableFastLaunchResult, ENABLE_FAST_LAUNCH_RESULT; 0 image_id: None, 1 resource_type: None, 2 snapshot_configuration: None, 3 launch_template: None, 4 max_parallel_launches: None, 5 owner_id: None, 6 state: None, 7 state_transition_reason: None, 8 state_transition_time: None);
 pub(crate) static ENABLE_FAST_LAUNCH_RESULT: StructShape = StructShape { name: "EnableFastLaunchResult", members: &[
     Member { name: "ImageId", location_name: Some("imageId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ResourceType", location_name: Some("resourceType"), target: Target::String(&FAST_LAUNCH_RESOURCE_TYPE), ..Member::BASE },
@@ -823,12 +774,11 @@ pub(crate) static ENABLE_FAST_LAUNCH_RESULT: StructShape = StructShape { name: "
     Member { name: "StateTransitionTime", location_name: Some("stateTransitionTime"), target: Target::TIMESTAMP, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableFastSnapshotRestoreErrorItem {
     pub snapshot_id: Option<String>,
     pub fast_snapshot_restore_state_errors: Option<Vec<EnableFastSnapshotRestoreStateErrorItem>>,
 }
-wire::structure!(EnableFastSnapshotRestoreErrorItem, ENABLE_FAST_SNAPSHOT_RESTORE_ERROR_ITEM; 0 snapshot_id, 1 fast_snapshot_restore_state_errors);
+wire::structure!(EnableFastSnapshotRestoreErrorItem, ENABLE_FAST_SNAPSHOT_RESTORE_ERROR_ITEM; 0 snapshot_id: None, 1 fast_snapshot_restore_state_errors: None);
 pub(crate) static ENABLE_FAST_SNAPSHOT_RESTORE_ERROR_ITEM: StructShape = StructShape { name: "EnableFastSnapshotRestoreErrorItem", members: &[
     Member { name: "SnapshotId", location_name: Some("snapshotId"), target: Target::STRING, ..Member::BASE },
     Member { name: "FastSnapshotRestoreStateErrors", location_name: Some("fastSnapshotRestoreStateErrorSet"), target: Target::List(&ENABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR_SET), ..Member::BASE },
@@ -836,24 +786,22 @@ pub(crate) static ENABLE_FAST_SNAPSHOT_RESTORE_ERROR_ITEM: StructShape = StructS
 
 pub(crate) static ENABLE_FAST_SNAPSHOT_RESTORE_ERROR_SET: ListShape = ListShape { name: "EnableFastSnapshotRestoreErrorSet", item: Target::Structure(&ENABLE_FAST_SNAPSHOT_RESTORE_ERROR_ITEM), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableFastSnapshotRestoreStateError {
     pub code: Option<String>,
     pub message: Option<String>,
 }
-wire::structure!(EnableFastSnapshotRestoreStateError, ENABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR; 0 code, 1 message);
+wire::structure!(EnableFastSnapshotRestoreStateError, ENABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR; 0 code: None, 1 message: None);
 pub(crate) static ENABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR: StructShape = StructShape { name: "EnableFastSnapshotRestoreStateError", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::STRING, ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableFastSnapshotRestoreStateErrorItem {
     pub availability_zone: Option<String>,
     pub availability_zone_id: Option<String>,
     pub error: Option<EnableFastSnapshotRestoreStateError>,
 }
-wire::structure!(EnableFastSnapshotRestoreStateErrorItem, ENABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR_ITEM; 0 availability_zone, 1 availability_zone_id, 2 error);
+wire::structure!(EnableFastSnapshotRestoreStateErrorItem, ENABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR_ITEM; 0 availability_zone: None, 1 availability_zone_id: None, 2 error: None);
 pub(crate) static ENABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR_ITEM: StructShape = StructShape { name: "EnableFastSnapshotRestoreStateErrorItem", members: &[
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZoneId", location_name: Some("availabilityZoneId"), target: Target::STRING, ..Member::BASE },
@@ -862,7 +810,6 @@ pub(crate) static ENABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR_ITEM: StructShape = S
 
 pub(crate) static ENABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR_SET: ListShape = ListShape { name: "EnableFastSnapshotRestoreStateErrorSet", item: Target::Structure(&ENABLE_FAST_SNAPSHOT_RESTORE_STATE_ERROR_ITEM), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableFastSnapshotRestoreSuccessItem {
     pub snapshot_id: Option<String>,
     pub availability_zone: Option<String>,
@@ -877,7 +824,7 @@ pub struct EnableFastSnapshotRestoreSuccessItem {
     pub disabling_time: Option<Timestamp>,
     pub disabled_time: Option<Timestamp>,
 }
-wire::structure!(EnableFastSnapshotRestoreSuccessItem, ENABLE_FAST_SNAPSHOT_RESTORE_SUCCESS_ITEM; 0 snapshot_id, 1 availability_zone, 2 availability_zone_id, 3 state, 4 state_transition_reason, 5 owner_id, 6 owner_alias, 7 enabling_time, 8 optimizing_time, 9 enabled_time, 10 disabling_time, 11 disabled_time);
+wire::structure!(EnableFastSnapshotRestoreSuccessItem, ENABLE_FAST_SNAPSHOT_RESTORE_SUCCESS_ITEM; 0 snapshot_id: None, 1 availability_zone: None, 2 availability_zone_id: None, 3 state: None, 4 state_transition_reason: None, 5 owner_id: None, 6 owner_alias: None, 7 enabling_time: None, 8 optimizing_time: None, 9 enabled_time: None, 10 disabling_time: None, 11 disabled_time: None);
 pub(crate) static ENABLE_FAST_SNAPSHOT_RESTORE_SUCCESS_ITEM: StructShape = StructShape { name: "EnableFastSnapshotRestoreSuccessItem", members: &[
     Member { name: "SnapshotId", location_name: Some("snapshotId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
@@ -895,14 +842,13 @@ pub(crate) static ENABLE_FAST_SNAPSHOT_RESTORE_SUCCESS_ITEM: StructShape = Struc
 
 pub(crate) static ENABLE_FAST_SNAPSHOT_RESTORE_SUCCESS_SET: ListShape = ListShape { name: "EnableFastSnapshotRestoreSuccessSet", item: Target::Structure(&ENABLE_FAST_SNAPSHOT_RESTORE_SUCCESS_ITEM), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableFastSnapshotRestoresRequest {
     pub availability_zones: Option<Vec<String>>,
     pub availability_zone_ids: Option<Vec<String>>,
     pub source_snapshot_ids: Vec<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(EnableFastSnapshotRestoresRequest, ENABLE_FAST_SNAPSHOT_RESTORES_REQUEST; 0 availability_zones, 1 availability_zone_ids, 2 source_snapshot_ids, 3 dry_run);
+wire::structure!(EnableFastSnapshotRestoresRequest, ENABLE_FAST_SNAPSHOT_RESTORES_REQUEST; 0 availability_zones: None, 1 availability_zone_ids: None, 2 source_snapshot_ids: Default::default(), 3 dry_run: None);
 pub(crate) static ENABLE_FAST_SNAPSHOT_RESTORES_REQUEST: StructShape = StructShape { name: "EnableFastSnapshotRestoresRequest", members: &[
     Member { name: "AvailabilityZones", location_name: Some("AvailabilityZone"), target: Target::List(&AVAILABILITY_ZONE_STRING_LIST), ..Member::BASE },
     Member { name: "AvailabilityZoneIds", location_name: Some("AvailabilityZoneId"), target: Target::List(&AVAILABILITY_ZONE_ID_STRING_LIST), ..Member::BASE },
@@ -910,23 +856,21 @@ pub(crate) static ENABLE_FAST_SNAPSHOT_RESTORES_REQUEST: StructShape = StructSha
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableFastSnapshotRestoresResult {
     pub successful: Option<Vec<EnableFastSnapshotRestoreSuccessItem>>,
     pub unsuccessful: Option<Vec<EnableFastSnapshotRestoreErrorItem>>,
 }
-wire::structure!(EnableFastSnapshotRestoresResult, ENABLE_FAST_SNAPSHOT_RESTORES_RESULT; 0 successful, 1 unsuccessful);
+wire::structure!(EnableFastSnapshotRestoresResult, ENABLE_FAST_SNAPSHOT_RESTORES_RESULT; 0 successful: None, 1 unsuccessful: None);
 pub(crate) static ENABLE_FAST_SNAPSHOT_RESTORES_RESULT: StructShape = StructShape { name: "EnableFastSnapshotRestoresResult", members: &[
     Member { name: "Successful", location_name: Some("successful"), target: Target::List(&ENABLE_FAST_SNAPSHOT_RESTORE_SUCCESS_SET), ..Member::BASE },
     Member { name: "Unsuccessful", location_name: Some("unsuccessful"), target: Target::List(&ENABLE_FAST_SNAPSHOT_RESTORE_ERROR_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FailedCapacityReservationFleetCancellationResult {
     pub capacity_reservation_fleet_id: Option<String>,
     pub cancel_capacity_reservation_fleet_error: Option<CancelCapacityReservationFleetError>,
 }
-wire::structure!(FailedCapacityReservationFleetCancellationResult, FAILED_CAPACITY_RESERVATION_FLEET_CANCELLATION_RESULT; 0 capacity_reservation_fleet_id, 1 cancel_capacity_reservation_fleet_error);
+wire::structure!(FailedCapacityReservationFleetCancellationResult, FAILED_CAPACITY_RESERVATION_FLEET_CANCELLATION_RESULT; 0 capacity_reservation_fleet_id: None, 1 cancel_capacity_reservation_fleet_error: None);
 pub(crate) static FAILED_CAPACITY_RESERVATION_FLEET_CANCELLATION_RESULT: StructShape = StructShape { name: "FailedCapacityReservationFleetCancellationResult", members: &[
     Member { name: "CapacityReservationFleetId", location_name: Some("capacityReservationFleetId"), target: Target::STRING, ..Member::BASE },
     Member { name: "CancelCapacityReservationFleetError", location_name: Some("cancelCapacityReservationFleetError"), target: Target::Structure(&CANCEL_CAPACITY_RESERVATION_FLEET_ERROR), ..Member::BASE },
@@ -934,12 +878,11 @@ pub(crate) static FAILED_CAPACITY_RESERVATION_FLEET_CANCELLATION_RESULT: StructS
 
 pub(crate) static FAILED_CAPACITY_RESERVATION_FLEET_CANCELLATION_RESULT_SET: ListShape = ListShape { name: "FailedCapacityReservationFleetCancellationResultSet", item: Target::Structure(&FAILED_CAPACITY_RESERVATION_FLEET_CANCELLATION_RESULT), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FailedQueuedPurchaseDeletion {
     pub error: Option<DeleteQueuedReservedInstancesError>,
     pub reserved_instances_id: Option<String>,
 }
-wire::structure!(FailedQueuedPurchaseDeletion, FAILED_QUEUED_PURCHASE_DELETION; 0 error, 1 reserved_instances_id);
+wire::structure!(FailedQueuedPurchaseDeletion, FAILED_QUEUED_PURCHASE_DELETION; 0 error: None, 1 reserved_instances_id: None);
 pub(crate) static FAILED_QUEUED_PURCHASE_DELETION: StructShape = StructShape { name: "FailedQueuedPurchaseDeletion", members: &[
     Member { name: "Error", location_name: Some("error"), target: Target::Structure(&DELETE_QUEUED_RESERVED_INSTANCES_ERROR), ..Member::BASE },
     Member { name: "ReservedInstancesId", location_name: Some("reservedInstancesId"), target: Target::STRING, ..Member::BASE },
@@ -949,26 +892,24 @@ pub(crate) static FAILED_QUEUED_PURCHASE_DELETION_SET: ListShape = ListShape { n
 
 pub(crate) static FAST_LAUNCH_IMAGE_ID_LIST: ListShape = ListShape { name: "FastLaunchImageIdList", item: Target::STRING, item_name: Some("ImageId"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FastLaunchLaunchTemplateSpecificationRequest {
     pub launch_template_id: Option<String>,
     pub launch_template_name: Option<String>,
     pub version: String,
 }
-wire::structure!(FastLaunchLaunchTemplateSpecificationRequest, FAST_LAUNCH_LAUNCH_TEMPLATE_SPECIFICATION_REQUEST; 0 launch_template_id, 1 launch_template_name, 2 version);
+wire::structure!(FastLaunchLaunchTemplateSpecificationRequest, FAST_LAUNCH_LAUNCH_TEMPLATE_SPECIFICATION_REQUEST; 0 launch_template_id: None, 1 launch_template_name: None, 2 version: Default::default());
 pub(crate) static FAST_LAUNCH_LAUNCH_TEMPLATE_SPECIFICATION_REQUEST: StructShape = StructShape { name: "FastLaunchLaunchTemplateSpecificationRequest", members: &[
     Member { name: "LaunchTemplateId", target: Target::STRING, ..Member::BASE },
     Member { name: "LaunchTemplateName", target: Target::STRING, ..Member::BASE },
     Member { name: "Version", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FastLaunchLaunchTemplateSpecificationResponse {
     pub launch_template_id: Option<String>,
     pub launch_template_name: Option<String>,
     pub version: Option<String>,
 }
-wire::structure!(FastLaunchLaunchTemplateSpecificationResponse, FAST_LAUNCH_LAUNCH_TEMPLATE_SPECIFICATION_RESPONSE; 0 launch_template_id, 1 launch_template_name, 2 version);
+wire::structure!(FastLaunchLaunchTemplateSpecificationResponse, FAST_LAUNCH_LAUNCH_TEMPLATE_SPECIFICATION_RESPONSE; 0 launch_template_id: None, 1 launch_template_name: None, 2 version: None);
 pub(crate) static FAST_LAUNCH_LAUNCH_TEMPLATE_SPECIFICATION_RESPONSE: StructShape = StructShape { name: "FastLaunchLaunchTemplateSpecificationResponse", members: &[
     Member { name: "LaunchTemplateId", location_name: Some("launchTemplateId"), target: Target::STRING, ..Member::BASE },
     Member { name: "LaunchTemplateName", location_name: Some("launchTemplateName"), target: Target::STRING, ..Member::BASE },
@@ -980,20 +921,18 @@ wire::open_enum! { FastLaunchResourceType;
 }
 pub(crate) static FAST_LAUNCH_RESOURCE_TYPE: StringShape = StringShape { name: "FastLaunchResourceType", values: <FastLaunchResourceType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FastLaunchSnapshotConfigurationRequest {
     pub target_resource_count: Option<i32>,
 }
-wire::structure!(FastLaunchSnapshotConfigurationRequest, FAST_LAUNCH_SNAPSHOT_CONFIGURATION_REQUEST; 0 target_resource_count);
+wire::structure!(FastLaunchSnapshotConfigurationRequest, FAST_LAUNCH_SNAPSHOT_CONFIGURATION_REQUEST; 0 target_resource_count: None);
 pub(crate) static FAST_LAUNCH_SNAPSHOT_CONFIGURATION_REQUEST: StructShape = StructShape { name: "FastLaunchSnapshotConfigurationRequest", members: &[
     Member { name: "TargetResourceCount", target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FastLaunchSnapshotConfigurationResponse {
     pub target_resource_count: Option<i32>,
 }
-wire::structure!(FastLaunchSnapshotConfigurationResponse, FAST_LAUNCH_SNAPSHOT_CONFIGURATION_RESPONSE; 0 target_resource_count);
+wire::structure!(FastLaunchSnapshotConfigurationResponse, FAST_LAUNCH_SNAPSHOT_CONFIGURATION_RESPONSE; 0 target_resource_count: None);
 pub(crate) static FAST_LAUNCH_SNAPSHOT_CONFIGURATION_RESPONSE: StructShape = StructShape { name: "FastLaunchSnapshotConfigurationResponse", members: &[
     Member { name: "TargetResourceCount", location_name: Some("targetResourceCount"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1017,34 +956,31 @@ wire::open_enum! { FastSnapshotRestoreStateCode;
 }
 pub(crate) static FAST_SNAPSHOT_RESTORE_STATE_CODE: StringShape = StringShape { name: "FastSnapshotRestoreStateCode", values: <FastSnapshotRestoreStateCode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FederatedAuthentication {
     pub saml_provider_arn: Option<String>,
     pub self_service_saml_provider_arn: Option<String>,
 }
-wire::structure!(FederatedAuthentication, FEDERATED_AUTHENTICATION; 0 saml_provider_arn, 1 self_service_saml_provider_arn);
+wire::structure!(FederatedAuthentication, FEDERATED_AUTHENTICATION; 0 saml_provider_arn: None, 1 self_service_saml_provider_arn: None);
 pub(crate) static FEDERATED_AUTHENTICATION: StructShape = StructShape { name: "FederatedAuthentication", members: &[
     Member { name: "SamlProviderArn", location_name: Some("samlProviderArn"), target: Target::STRING, ..Member::BASE },
     Member { name: "SelfServiceSamlProviderArn", location_name: Some("selfServiceSamlProviderArn"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FederatedAuthenticationRequest {
     pub saml_provider_arn: Option<String>,
     pub self_service_saml_provider_arn: Option<String>,
 }
-wire::structure!(FederatedAuthenticationRequest, FEDERATED_AUTHENTICATION_REQUEST; 0 saml_provider_arn, 1 self_service_saml_provider_arn);
+wire::structure!(FederatedAuthenticationRequest, FEDERATED_AUTHENTICATION_REQUEST; 0 saml_provider_arn: None, 1 self_service_saml_provider_arn: None);
 pub(crate) static FEDERATED_AUTHENTICATION_REQUEST: StructShape = StructShape { name: "FederatedAuthenticationRequest", members: &[
     Member { name: "SAMLProviderArn", target: Target::STRING, ..Member::BASE },
     Member { name: "SelfServiceSAMLProviderArn", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Filter {
     pub name: Option<String>,
     pub values: Option<Vec<String>>,
 }
-wire::structure!(Filter, FILTER; 0 name, 1 values);
+wire::structure!(Filter, FILTER; 0 name: None, 1 values: None);
 pub(crate) static FILTER: StructShape = StructShape { name: "Filter", members: &[
     Member { name: "Name", target: Target::STRING, ..Member::BASE },
     Member { name: "Values", location_name: Some("Value"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -1074,12 +1010,11 @@ pub(crate) static FILTER_BY_DIMENSION: StringShape = StringShape { name: "Filter
 
 pub(crate) static FILTER_LIST: ListShape = ListShape { name: "FilterList", item: Target::Structure(&FILTER), item_name: Some("Filter"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FilterPortRange {
     pub from_port: Option<i32>,
     pub to_port: Option<i32>,
 }
-wire::structure!(FilterPortRange, FILTER_PORT_RANGE; 0 from_port, 1 to_port);
+wire::structure!(FilterPortRange, FILTER_PORT_RANGE; 0 from_port: None, 1 to_port: None);
 pub(crate) static FILTER_PORT_RANGE: StructShape = StructShape { name: "FilterPortRange", members: &[
     Member { name: "FromPort", location_name: Some("fromPort"), target: Target::Integer(&PORT), ..Member::BASE },
     Member { name: "ToPort", location_name: Some("toPort"), target: Target::Integer(&PORT), ..Member::BASE },
@@ -1092,7 +1027,6 @@ wire::open_enum! { FindingsFound;
 }
 pub(crate) static FINDINGS_FOUND: StringShape = StringShape { name: "FindingsFound", values: <FindingsFound as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FirewallStatefulRule {
     pub rule_group_arn: Option<String>,
     pub sources: Option<Vec<String>>,
@@ -1103,7 +1037,7 @@ pub struct FirewallStatefulRule {
     pub rule_action: Option<String>,
     pub direction: Option<String>,
 }
-wire::structure!(FirewallStatefulRule, FIREWALL_STATEFUL_RULE; 0 rule_group_arn, 1 sources, 2 destinations, 3 source_ports, 4 destination_ports, 5 protocol, 6 rule_action, 7 direction);
+wire::structure!(FirewallStatefulRule, FIREWALL_STATEFUL_RULE; 0 rule_group_arn: None, 1 sources: None, 2 destinations: None, 3 source_ports: None, 4 destination_ports: None, 5 protocol: None, 6 rule_action: None, 7 direction: None);
 pub(crate) static FIREWALL_STATEFUL_RULE: StructShape = StructShape { name: "FirewallStatefulRule", members: &[
     Member { name: "RuleGroupArn", location_name: Some("ruleGroupArn"), target: Target::String(&RESOURCE_ARN), ..Member::BASE },
     Member { name: "Sources", location_name: Some("sourceSet"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -1115,7 +1049,6 @@ pub(crate) static FIREWALL_STATEFUL_RULE: StructShape = StructShape { name: "Fir
     Member { name: "Direction", location_name: Some("direction"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FirewallStatelessRule {
     pub rule_group_arn: Option<String>,
     pub sources: Option<Vec<String>>,
@@ -1126,7 +1059,7 @@ pub struct FirewallStatelessRule {
     pub rule_action: Option<String>,
     pub priority: Option<i32>,
 }
-wire::structure!(FirewallStatelessRule, FIREWALL_STATELESS_RULE; 0 rule_group_arn, 1 sources, 2 destinations, 3 source_ports, 4 destination_ports, 5 protocols, 6 rule_action, 7 priority);
+wire::structure!(FirewallStatelessRule, FIREWALL_STATELESS_RULE; 0 rule_group_arn: None, 1 sources: None, 2 destinations: None, 3 source_ports: None, 4 destination_ports: None, 5 protocols: None, 6 rule_action: None, 7 priority: None);
 pub(crate) static FIREWALL_STATELESS_RULE: StructShape = StructShape { name: "FirewallStatelessRule", members: &[
     Member { name: "RuleGroupArn", location_name: Some("ruleGroupArn"), target: Target::String(&RESOURCE_ARN), ..Member::BASE },
     Member { name: "Sources", location_name: Some("sourceSet"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -1146,14 +1079,13 @@ wire::open_enum! { FleetActivityStatus;
 }
 pub(crate) static FLEET_ACTIVITY_STATUS: StringShape = StringShape { name: "FleetActivityStatus", values: <FleetActivityStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FleetBlockDeviceMappingRequest {
     pub device_name: Option<String>,
     pub virtual_name: Option<String>,
     pub ebs: Option<FleetEbsBlockDeviceRequest>,
     pub no_device: Option<String>,
 }
-wire::structure!(FleetBlockDeviceMappingRequest, FLEET_BLOCK_DEVICE_MAPPING_REQUEST; 0 device_name, 1 virtual_name, 2 ebs, 3 no_device);
+wire::structure!(FleetBlockDeviceMappingRequest, FLEET_BLOCK_DEVICE_MAPPING_REQUEST; 0 device_name: None, 1 virtual_name: None, 2 ebs: None, 3 no_device: None);
 pub(crate) static FLEET_BLOCK_DEVICE_MAPPING_REQUEST: StructShape = StructShape { name: "FleetBlockDeviceMappingRequest", members: &[
     Member { name: "DeviceName", target: Target::STRING, ..Member::BASE },
     Member { name: "VirtualName", target: Target::STRING, ..Member::BASE },
@@ -1163,7 +1095,6 @@ pub(crate) static FLEET_BLOCK_DEVICE_MAPPING_REQUEST: StructShape = StructShape 
 
 pub(crate) static FLEET_BLOCK_DEVICE_MAPPING_REQUEST_LIST: ListShape = ListShape { name: "FleetBlockDeviceMappingRequestList", item: Target::Structure(&FLEET_BLOCK_DEVICE_MAPPING_REQUEST), item_name: Some("BlockDeviceMapping"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FleetCapacityReservation {
     pub capacity_reservation_id: Option<String>,
     pub availability_zone_id: Option<String>,
@@ -1177,7 +1108,7 @@ pub struct FleetCapacityReservation {
     pub weight: Option<f64>,
     pub priority: Option<i32>,
 }
-wire::structure!(FleetCapacityReservation, FLEET_CAPACITY_RESERVATION; 0 capacity_reservation_id, 1 availability_zone_id, 2 instance_type, 3 instance_platform, 4 availability_zone, 5 total_instance_count, 6 fulfilled_capacity, 7 ebs_optimized, 8 create_date, 9 weight, 10 priority);
+wire::structure!(FleetCapacityReservation, FLEET_CAPACITY_RESERVATION; 0 capacity_reservation_id: None, 1 availability_zone_id: None, 2 instance_type: None, 3 instance_platform: None, 4 availability_zone: None, 5 total_instance_count: None, 6 fulfilled_capacity: None, 7 ebs_optimized: None, 8 create_date: None, 9 weight: None, 10 priority: None);
 pub(crate) static FLEET_CAPACITY_RESERVATION: StructShape = StructShape { name: "FleetCapacityReservation", members: &[
     Member { name: "CapacityReservationId", location_name: Some("capacityReservationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZoneId", location_name: Some("availabilityZoneId"), target: Target::STRING, ..Member::BASE },
@@ -1204,7 +1135,6 @@ wire::open_enum! { FleetCapacityReservationUsageStrategy;
 }
 pub(crate) static FLEET_CAPACITY_RESERVATION_USAGE_STRATEGY: StringShape = StringShape { name: "FleetCapacityReservationUsageStrategy", values: <FleetCapacityReservationUsageStrategy as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FleetData {
     pub activity_status: Option<FleetActivityStatus>,
     pub create_time: Option<Timestamp>,
@@ -1229,7 +1159,7 @@ pub struct FleetData {
     pub instances: Option<Vec<DescribeFleetsInstances>>,
     pub context: Option<String>,
 }
-wire::structure!(FleetData, FLEET_DATA; 0 activity_status, 1 create_time, 2 fleet_id, 3 fleet_state, 4 client_token, 5 excess_capacity_termination_policy, 6 fulfilled_capacity, 7 fulfilled_on_demand_capacity, 8 launch_template_configs, 9 target_capacity_specification, 10 terminate_instances_with_expiration, 11 r#type, 12 valid_from, 13 valid_until, 14 replace_unhealthy_instances, 15 spot_options, 16 on_demand_options, 17 reserved_capacity_options, 18 tags, 19 errors, 20 instances, 21 context);
+wire::structure!(FleetData, FLEET_DATA; 0 activity_status: None, 1 create_time: None, 2 fleet_id: None, 3 fleet_state: None, 4 client_token: None, 5 excess_capacity_termination_policy: None, 6 fulfilled_capacity: None, 7 fulfilled_on_demand_capacity: None, 8 launch_template_configs: None, 9 target_capacity_specification: None, 10 terminate_instances_with_expiration: None, 11 r#type: None, 12 valid_from: None, 13 valid_until: None, 14 replace_unhealthy_instances: None, 15 spot_options: None, 16 on_demand_options: None, 17 reserved_capacity_options: None, 18 tags: None, 19 errors: None, 20 instances: None, 21 context: None);
 pub(crate) static FLEET_DATA: StructShape = StructShape { name: "FleetData", members: &[
     Member { name: "ActivityStatus", location_name: Some("activityStatus"), target: Target::String(&FLEET_ACTIVITY_STATUS), ..Member::BASE },
     Member { name: "CreateTime", location_name: Some("createTime"), target: Target::TIMESTAMP, ..Member::BASE },
@@ -1255,7 +1185,6 @@ pub(crate) static FLEET_DATA: StructShape = StructShape { name: "FleetData", mem
     Member { name: "Context", location_name: Some("context"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FleetEbsBlockDeviceRequest {
     pub encrypted: Option<bool>,
     pub delete_on_termination: Option<bool>,
@@ -1266,7 +1195,7 @@ pub struct FleetEbsBlockDeviceRequest {
     pub volume_size: Option<i32>,
     pub volume_type: Option<VolumeType>,
 }
-wire::structure!(FleetEbsBlockDeviceRequest, FLEET_EBS_BLOCK_DEVICE_REQUEST; 0 encrypted, 1 delete_on_termination, 2 iops, 3 throughput, 4 kms_key_id, 5 snapshot_id, 6 volume_size, 7 volume_type);
+wire::structure!(FleetEbsBlockDeviceRequest, FLEET_EBS_BLOCK_DEVICE_REQUEST; 0 encrypted: None, 1 delete_on_termination: None, 2 iops: None, 3 throughput: None, 4 kms_key_id: None, 5 snapshot_id: None, 6 volume_size: None, 7 volume_type: None);
 pub(crate) static FLEET_EBS_BLOCK_DEVICE_REQUEST: StructShape = StructShape { name: "FleetEbsBlockDeviceRequest", members: &[
     Member { name: "Encrypted", target: Target::Boolean, ..Member::BASE },
     Member { name: "DeleteOnTermination", target: Target::Boolean, ..Member::BASE },
@@ -1298,12 +1227,11 @@ wire::open_enum! { FleetInstanceMatchCriteria;
 }
 pub(crate) static FLEET_INSTANCE_MATCH_CRITERIA: StringShape = StringShape { name: "FleetInstanceMatchCriteria", values: <FleetInstanceMatchCriteria as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FleetLaunchTemplateConfig {
     pub launch_template_specification: Option<FleetLaunchTemplateSpecification>,
     pub overrides: Option<Vec<FleetLaunchTemplateOverrides>>,
 }
-wire::structure!(FleetLaunchTemplateConfig, FLEET_LAUNCH_TEMPLATE_CONFIG; 0 launch_template_specification, 1 overrides);
+wire::structure!(FleetLaunchTemplateConfig, FLEET_LAUNCH_TEMPLATE_CONFIG; 0 launch_template_specification: None, 1 overrides: None);
 pub(crate) static FLEET_LAUNCH_TEMPLATE_CONFIG: StructShape = StructShape { name: "FleetLaunchTemplateConfig", members: &[
     Member { name: "LaunchTemplateSpecification", location_name: Some("launchTemplateSpecification"), target: Target::Structure(&FLEET_LAUNCH_TEMPLATE_SPECIFICATION), ..Member::BASE },
     Member { name: "Overrides", location_name: Some("overrides"), target: Target::List(&FLEET_LAUNCH_TEMPLATE_OVERRIDES_LIST), ..Member::BASE },
@@ -1313,18 +1241,16 @@ pub(crate) static FLEET_LAUNCH_TEMPLATE_CONFIG_LIST: ListShape = ListShape { nam
 
 pub(crate) static FLEET_LAUNCH_TEMPLATE_CONFIG_LIST_REQUEST: ListShape = ListShape { name: "FleetLaunchTemplateConfigListRequest", item: Target::Structure(&FLEET_LAUNCH_TEMPLATE_CONFIG_REQUEST), item_name: Some("item"), length: Limits { min: Some(0), max: Some(50) }, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FleetLaunchTemplateConfigRequest {
     pub launch_template_specification: Option<FleetLaunchTemplateSpecificationRequest>,
     pub overrides: Option<Vec<FleetLaunchTemplateOverridesRequest>>,
 }
-wire::structure!(FleetLaunchTemplateConfigRequest, FLEET_LAUNCH_TEMPLATE_CONFIG_REQUEST; 0 launch_template_specification, 1 overrides);
+wire::structure!(FleetLaunchTemplateConfigRequest, FLEET_LAUNCH_TEMPLATE_CONFIG_REQUEST; 0 launch_template_specification: None, 1 overrides: None);
 pub(crate) static FLEET_LAUNCH_TEMPLATE_CONFIG_REQUEST: StructShape = StructShape { name: "FleetLaunchTemplateConfigRequest", members: &[
     Member { name: "LaunchTemplateSpecification", target: Target::Structure(&FLEET_LAUNCH_TEMPLATE_SPECIFICATION_REQUEST), ..Member::BASE },
     Member { name: "Overrides", target: Target::List(&FLEET_LAUNCH_TEMPLATE_OVERRIDES_LIST_REQUEST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FleetLaunchTemplateOverrides {
     pub instance_type: Option<InstanceType>,
     pub max_price: Option<String>,
@@ -1338,7 +1264,7 @@ pub struct FleetLaunchTemplateOverrides {
     pub block_device_mappings: Option<Vec<BlockDeviceMappingResponse>>,
     pub availability_zone_id: Option<String>,
 }
-wire::structure!(FleetLaunchTemplateOverrides, FLEET_LAUNCH_TEMPLATE_OVERRIDES; 0 instance_type, 1 max_price, 2 subnet_id, 3 availability_zone, 4 weighted_capacity, 5 priority, 6 placement, 7 instance_requirements, 8 image_id, 9 block_device_mappings, 10 availability_zone_id);
+wire::structure!(FleetLaunchTemplateOverrides, FLEET_LAUNCH_TEMPLATE_OVERRIDES; 0 instance_type: None, 1 max_price: None, 2 subnet_id: None, 3 availability_zone: None, 4 weighted_capacity: None, 5 priority: None, 6 placement: None, 7 instance_requirements: None, 8 image_id: None, 9 block_device_mappings: None, 10 availability_zone_id: None);
 pub(crate) static FLEET_LAUNCH_TEMPLATE_OVERRIDES: StructShape = StructShape { name: "FleetLaunchTemplateOverrides", members: &[
     Member { name: "InstanceType", location_name: Some("instanceType"), target: Target::String(&INSTANCE_TYPE), ..Member::BASE },
     Member { name: "MaxPrice", location_name: Some("maxPrice"), target: Target::STRING, ..Member::BASE },
@@ -1357,7 +1283,6 @@ pub(crate) static FLEET_LAUNCH_TEMPLATE_OVERRIDES_LIST: ListShape = ListShape { 
 
 pub(crate) static FLEET_LAUNCH_TEMPLATE_OVERRIDES_LIST_REQUEST: ListShape = ListShape { name: "FleetLaunchTemplateOverridesListRequest", item: Target::Structure(&FLEET_LAUNCH_TEMPLATE_OVERRIDES_REQUEST), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FleetLaunchTemplateOverridesRequest {
     pub instance_type: Option<InstanceType>,
     pub max_price: Option<String>,
@@ -1371,7 +1296,7 @@ pub struct FleetLaunchTemplateOverridesRequest {
     pub image_id: Option<String>,
     pub availability_zone_id: Option<String>,
 }
-wire::structure!(FleetLaunchTemplateOverridesRequest, FLEET_LAUNCH_TEMPLATE_OVERRIDES_REQUEST; 0 instance_type, 1 max_price, 2 subnet_id, 3 availability_zone, 4 weighted_capacity, 5 priority, 6 placement, 7 block_device_mappings, 8 instance_requirements, 9 image_id, 10 availability_zone_id);
+wire::structure!(FleetLaunchTemplateOverridesRequest, FLEET_LAUNCH_TEMPLATE_OVERRIDES_REQUEST; 0 instance_type: None, 1 max_price: None, 2 subnet_id: None, 3 availability_zone: None, 4 weighted_capacity: None, 5 priority: None, 6 placement: None, 7 block_device_mappings: None, 8 instance_requirements: None, 9 image_id: None, 10 availability_zone_id: None);
 pub(crate) static FLEET_LAUNCH_TEMPLATE_OVERRIDES_REQUEST: StructShape = StructShape { name: "FleetLaunchTemplateOverridesRequest", members: &[
     Member { name: "InstanceType", target: Target::String(&INSTANCE_TYPE), ..Member::BASE },
     Member { name: "MaxPrice", target: Target::STRING, ..Member::BASE },
@@ -1386,26 +1311,24 @@ pub(crate) static FLEET_LAUNCH_TEMPLATE_OVERRIDES_REQUEST: StructShape = StructS
     Member { name: "AvailabilityZoneId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FleetLaunchTemplateSpecification {
     pub launch_template_id: Option<String>,
     pub launch_template_name: Option<String>,
     pub version: Option<String>,
 }
-wire::structure!(FleetLaunchTemplateSpecification, FLEET_LAUNCH_TEMPLATE_SPECIFICATION; 0 launch_template_id, 1 launch_template_name, 2 version);
+wire::structure!(FleetLaunchTemplateSpecification, FLEET_LAUNCH_TEMPLATE_SPECIFICATION; 0 launch_template_id: None, 1 launch_template_name: None, 2 version: None);
 pub(crate) static FLEET_LAUNCH_TEMPLATE_SPECIFICATION: StructShape = StructShape { name: "FleetLaunchTemplateSpecification", members: &[
     Member { name: "LaunchTemplateId", location_name: Some("launchTemplateId"), target: Target::STRING, ..Member::BASE },
     Member { name: "LaunchTemplateName", location_name: Some("launchTemplateName"), target: Target::String(&LAUNCH_TEMPLATE_NAME), ..Member::BASE },
     Member { name: "Version", location_name: Some("version"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FleetLaunchTemplateSpecificationRequest {
     pub launch_template_id: Option<String>,
     pub launch_template_name: Option<String>,
     pub version: Option<String>,
 }
-wire::structure!(FleetLaunchTemplateSpecificationRequest, FLEET_LAUNCH_TEMPLATE_SPECIFICATION_REQUEST; 0 launch_template_id, 1 launch_template_name, 2 version);
+wire::structure!(FleetLaunchTemplateSpecificationRequest, FLEET_LAUNCH_TEMPLATE_SPECIFICATION_REQUEST; 0 launch_template_id: None, 1 launch_template_name: None, 2 version: None);
 pub(crate) static FLEET_LAUNCH_TEMPLATE_SPECIFICATION_REQUEST: StructShape = StructShape { name: "FleetLaunchTemplateSpecificationRequest", members: &[
     Member { name: "LaunchTemplateId", target: Target::STRING, ..Member::BASE },
     Member { name: "LaunchTemplateName", target: Target::String(&LAUNCH_TEMPLATE_NAME), ..Member::BASE },
@@ -1431,42 +1354,38 @@ pub(crate) static FLEET_RESERVATION_TYPE: StringShape = StringShape { name: "Fle
 
 pub(crate) static FLEET_SET: ListShape = ListShape { name: "FleetSet", item: Target::Structure(&FLEET_DATA), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FleetSpotCapacityRebalance {
     pub replacement_strategy: Option<FleetReplacementStrategy>,
     pub termination_delay: Option<i32>,
 }
-wire::structure!(FleetSpotCapacityRebalance, FLEET_SPOT_CAPACITY_REBALANCE; 0 replacement_strategy, 1 termination_delay);
+wire::structure!(FleetSpotCapacityRebalance, FLEET_SPOT_CAPACITY_REBALANCE; 0 replacement_strategy: None, 1 termination_delay: None);
 pub(crate) static FLEET_SPOT_CAPACITY_REBALANCE: StructShape = StructShape { name: "FleetSpotCapacityRebalance", members: &[
     Member { name: "ReplacementStrategy", location_name: Some("replacementStrategy"), target: Target::String(&FLEET_REPLACEMENT_STRATEGY), ..Member::BASE },
     Member { name: "TerminationDelay", location_name: Some("terminationDelay"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FleetSpotCapacityRebalanceRequest {
     pub replacement_strategy: Option<FleetReplacementStrategy>,
     pub termination_delay: Option<i32>,
 }
-wire::structure!(FleetSpotCapacityRebalanceRequest, FLEET_SPOT_CAPACITY_REBALANCE_REQUEST; 0 replacement_strategy, 1 termination_delay);
+wire::structure!(FleetSpotCapacityRebalanceRequest, FLEET_SPOT_CAPACITY_REBALANCE_REQUEST; 0 replacement_strategy: None, 1 termination_delay: None);
 pub(crate) static FLEET_SPOT_CAPACITY_REBALANCE_REQUEST: StructShape = StructShape { name: "FleetSpotCapacityRebalanceRequest", members: &[
     Member { name: "ReplacementStrategy", target: Target::String(&FLEET_REPLACEMENT_STRATEGY), ..Member::BASE },
     Member { name: "TerminationDelay", target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FleetSpotMaintenanceStrategies {
     pub capacity_rebalance: Option<FleetSpotCapacityRebalance>,
 }
-wire::structure!(FleetSpotMaintenanceStrategies, FLEET_SPOT_MAINTENANCE_STRATEGIES; 0 capacity_rebalance);
+wire::structure!(FleetSpotMaintenanceStrategies, FLEET_SPOT_MAINTENANCE_STRATEGIES; 0 capacity_rebalance: None);
 pub(crate) static FLEET_SPOT_MAINTENANCE_STRATEGIES: StructShape = StructShape { name: "FleetSpotMaintenanceStrategies", members: &[
     Member { name: "CapacityRebalance", location_name: Some("capacityRebalance"), target: Target::Structure(&FLEET_SPOT_CAPACITY_REBALANCE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FleetSpotMaintenanceStrategiesRequest {
     pub capacity_rebalance: Option<FleetSpotCapacityRebalanceRequest>,
 }
-wire::structure!(FleetSpotMaintenanceStrategiesRequest, FLEET_SPOT_MAINTENANCE_STRATEGIES_REQUEST; 0 capacity_rebalance);
+wire::structure!(FleetSpotMaintenanceStrategiesRequest, FLEET_SPOT_MAINTENANCE_STRATEGIES_REQUEST; 0 capacity_rebalance: None);
 pub(crate) static FLEET_SPOT_MAINTENANCE_STRATEGIES_REQUEST: StructShape = StructShape { name: "FleetSpotMaintenanceStrategiesRequest", members: &[
     Member { name: "CapacityRebalance", target: Target::Structure(&FLEET_SPOT_CAPACITY_REBALANCE_REQUEST), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1495,7 +1414,6 @@ wire::open_enum! { FlexibleEnaQueuesSupport;
 }
 pub(crate) static FLEXIBLE_ENA_QUEUES_SUPPORT: StringShape = StringShape { name: "FlexibleEnaQueuesSupport", values: <FlexibleEnaQueuesSupport as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FlowLog {
     pub creation_time: Option<Timestamp>,
     pub deliver_logs_error_message: Option<String>,
@@ -1514,7 +1432,7 @@ pub struct FlowLog {
     pub max_aggregation_interval: Option<i32>,
     pub destination_options: Option<DestinationOptionsResponse>,
 }
-wire::structure!(FlowLog, FLOW_LOG; 0 creation_time, 1 deliver_logs_error_message, 2 deliver_logs_permission_arn, 3 deliver_cross_account_role, 4 deliver_logs_status, 5 flow_log_id, 6 flow_log_status, 7 log_group_name, 8 resource_id, 9 traffic_type, 10 log_destination_type, 11 log_destination, 12 log_format, 13 tags, 14 max_aggregation_interval, 15 destination_options);
+wire::structure!(FlowLog, FLOW_LOG; 0 creation_time: None, 1 deliver_logs_error_message: None, 2 deliver_logs_permission_arn: None, 3 deliver_cross_account_role: None, 4 deliver_logs_status: None, 5 flow_log_id: None, 6 flow_log_status: None, 7 log_group_name: None, 8 resource_id: None, 9 traffic_type: None, 10 log_destination_type: None, 11 log_destination: None, 12 log_format: None, 13 tags: None, 14 max_aggregation_interval: None, 15 destination_options: None);
 pub(crate) static FLOW_LOG: StructShape = StructShape { name: "FlowLog", members: &[
     Member { name: "CreationTime", location_name: Some("creationTime"), target: Target::TIMESTAMP, ..Member::BASE },
     Member { name: "DeliverLogsErrorMessage", location_name: Some("deliverLogsErrorMessage"), target: Target::STRING, ..Member::BASE },
@@ -1550,14 +1468,13 @@ wire::open_enum! { FlowLogsResourceType;
 }
 pub(crate) static FLOW_LOGS_RESOURCE_TYPE: StringShape = StringShape { name: "FlowLogsResourceType", values: <FlowLogsResourceType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FpgaDeviceInfo {
     pub name: Option<String>,
     pub manufacturer: Option<String>,
     pub count: Option<i32>,
     pub memory_info: Option<FpgaDeviceMemoryInfo>,
 }
-wire::structure!(FpgaDeviceInfo, FPGA_DEVICE_INFO; 0 name, 1 manufacturer, 2 count, 3 memory_info);
+wire::structure!(FpgaDeviceInfo, FPGA_DEVICE_INFO; 0 name: None, 1 manufacturer: None, 2 count: None, 3 memory_info: None);
 pub(crate) static FPGA_DEVICE_INFO: StructShape = StructShape { name: "FpgaDeviceInfo", members: &[
     Member { name: "Name", location_name: Some("name"), target: Target::STRING, ..Member::BASE },
     Member { name: "Manufacturer", location_name: Some("manufacturer"), target: Target::STRING, ..Member::BASE },
@@ -1567,16 +1484,14 @@ pub(crate) static FPGA_DEVICE_INFO: StructShape = StructShape { name: "FpgaDevic
 
 pub(crate) static FPGA_DEVICE_INFO_LIST: ListShape = ListShape { name: "FpgaDeviceInfoList", item: Target::Structure(&FPGA_DEVICE_INFO), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FpgaDeviceMemoryInfo {
     pub size_in_mib: Option<i32>,
 }
-wire::structure!(FpgaDeviceMemoryInfo, FPGA_DEVICE_MEMORY_INFO; 0 size_in_mib);
+wire::structure!(FpgaDeviceMemoryInfo, FPGA_DEVICE_MEMORY_INFO; 0 size_in_mib: None);
 pub(crate) static FPGA_DEVICE_MEMORY_INFO: StructShape = StructShape { name: "FpgaDeviceMemoryInfo", members: &[
     Member { name: "SizeInMiB", location_name: Some("sizeInMiB"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FpgaImage {
     pub fpga_image_id: Option<String>,
     pub fpga_image_global_id: Option<String>,
@@ -1595,7 +1510,7 @@ pub struct FpgaImage {
     pub data_retention_support: Option<bool>,
     pub instance_types: Option<Vec<String>>,
 }
-wire::structure!(FpgaImage, FPGA_IMAGE; 0 fpga_image_id, 1 fpga_image_global_id, 2 name, 3 description, 4 shell_version, 5 pci_id, 6 state, 7 create_time, 8 update_time, 9 owner_id, 10 owner_alias, 11 product_codes, 12 tags, 13 public, 14 data_retention_support, 15 instance_types);
+wire::structure!(FpgaImage, FPGA_IMAGE; 0 fpga_image_id: None, 1 fpga_image_global_id: None, 2 name: None, 3 description: None, 4 shell_version: None, 5 pci_id: None, 6 state: None, 7 create_time: None, 8 update_time: None, 9 owner_id: None, 10 owner_alias: None, 11 product_codes: None, 12 tags: None, 13 public: None, 14 data_retention_support: None, 15 instance_types: None);
 pub(crate) static FPGA_IMAGE: StructShape = StructShape { name: "FpgaImage", members: &[
     Member { name: "FpgaImageId", location_name: Some("fpgaImageId"), target: Target::STRING, ..Member::BASE },
     Member { name: "FpgaImageGlobalId", location_name: Some("fpgaImageGlobalId"), target: Target::STRING, ..Member::BASE },
@@ -1615,7 +1530,6 @@ pub(crate) static FPGA_IMAGE: StructShape = StructShape { name: "FpgaImage", mem
     Member { name: "InstanceTypes", location_name: Some("instanceTypes"), target: Target::List(&INSTANCE_TYPES_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FpgaImageAttribute {
     pub fpga_image_id: Option<String>,
     pub name: Option<String>,
@@ -1623,7 +1537,7 @@ pub struct FpgaImageAttribute {
     pub load_permissions: Option<Vec<LoadPermission>>,
     pub product_codes: Option<Vec<ProductCode>>,
 }
-wire::structure!(FpgaImageAttribute, FPGA_IMAGE_ATTRIBUTE; 0 fpga_image_id, 1 name, 2 description, 3 load_permissions, 4 product_codes);
+wire::structure!(FpgaImageAttribute, FPGA_IMAGE_ATTRIBUTE; 0 fpga_image_id: None, 1 name: None, 2 description: None, 3 load_permissions: None, 4 product_codes: None);
 pub(crate) static FPGA_IMAGE_ATTRIBUTE: StructShape = StructShape { name: "FpgaImageAttribute", members: &[
     Member { name: "FpgaImageId", location_name: Some("fpgaImageId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Name", location_name: Some("name"), target: Target::STRING, ..Member::BASE },
@@ -1644,12 +1558,11 @@ pub(crate) static FPGA_IMAGE_ID_LIST: ListShape = ListShape { name: "FpgaImageId
 
 pub(crate) static FPGA_IMAGE_LIST: ListShape = ListShape { name: "FpgaImageList", item: Target::Structure(&FPGA_IMAGE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FpgaImageState {
     pub code: Option<FpgaImageStateCode>,
     pub message: Option<String>,
 }
-wire::structure!(FpgaImageState, FPGA_IMAGE_STATE; 0 code, 1 message);
+wire::structure!(FpgaImageState, FPGA_IMAGE_STATE; 0 code: None, 1 message: None);
 pub(crate) static FPGA_IMAGE_STATE: StructShape = StructShape { name: "FpgaImageState", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::String(&FPGA_IMAGE_STATE_CODE), ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -1663,25 +1576,23 @@ wire::open_enum! { FpgaImageStateCode;
 }
 pub(crate) static FPGA_IMAGE_STATE_CODE: StringShape = StringShape { name: "FpgaImageStateCode", values: <FpgaImageStateCode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FpgaInfo {
     pub fpgas: Option<Vec<FpgaDeviceInfo>>,
     pub total_fpga_memory_in_mib: Option<i32>,
 }
-wire::structure!(FpgaInfo, FPGA_INFO; 0 fpgas, 1 total_fpga_memory_in_mib);
+wire::structure!(FpgaInfo, FPGA_INFO; 0 fpgas: None, 1 total_fpga_memory_in_mib: None);
 pub(crate) static FPGA_INFO: StructShape = StructShape { name: "FpgaInfo", members: &[
     Member { name: "Fpgas", location_name: Some("fpgas"), target: Target::List(&FPGA_DEVICE_INFO_LIST), ..Member::BASE },
     Member { name: "TotalFpgaMemoryInMiB", location_name: Some("totalFpgaMemoryInMiB"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetFlowLogsIntegrationTemplateRequest {
     pub dry_run: Option<bool>,
     pub flow_log_id: String,
     pub config_delivery_s3_destination_arn: String,
     pub integrate_services: IntegrateServices,
 }
-wire::structure!(GetFlowLogsIntegrationTemplateRequest, GET_FLOW_LOGS_INTEGRATION_TEMPLATE_REQUEST; 0 dry_run, 1 flow_log_id, 2 config_delivery_s3_destination_arn, 3 integrate_services);
+wire::structure!(GetFlowLogsIntegrationTemplateRequest, GET_FLOW_LOGS_INTEGRATION_TEMPLATE_REQUEST; 0 dry_run: None, 1 flow_log_id: Default::default(), 2 config_delivery_s3_destination_arn: Default::default(), 3 integrate_services: Default::default());
 pub(crate) static GET_FLOW_LOGS_INTEGRATION_TEMPLATE_REQUEST: StructShape = StructShape { name: "GetFlowLogsIntegrationTemplateRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "FlowLogId", target: Target::STRING, required: true, ..Member::BASE },
@@ -1689,16 +1600,14 @@ pub(crate) static GET_FLOW_LOGS_INTEGRATION_TEMPLATE_REQUEST: StructShape = Stru
     Member { name: "IntegrateServices", location_name: Some("IntegrateService"), target: Target::Structure(&INTEGRATE_SERVICES), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetFlowLogsIntegrationTemplateResult {
     pub result: Option<String>,
 }
-wire::structure!(GetFlowLogsIntegrationTemplateResult, GET_FLOW_LOGS_INTEGRATION_TEMPLATE_RESULT; 0 result);
+wire::structure!(GetFlowLogsIntegrationTemplateResult, GET_FLOW_LOGS_INTEGRATION_TEMPLATE_RESULT; 0 result: None);
 pub(crate) static GET_FLOW_LOGS_INTEGRATION_TEMPLATE_RESULT: StructShape = StructShape { name: "GetFlowLogsIntegrationTemplateResult", members: &[
     Member { name: "Result", location_name: Some("result"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyFleetRequest {
     pub dry_run: Option<bool>,
     pub excess_capacity_termination_policy: Option<FleetExcessCapacityTerminationPolicy>,
@@ -1707,7 +1616,7 @@ pub struct ModifyFleetRequest {
     pub target_capacity_specification: Option<TargetCapacitySpecificationRequest>,
     pub context: Option<String>,
 }
-wire::structure!(ModifyFleetRequest, MODIFY_FLEET_REQUEST; 0 dry_run, 1 excess_capacity_termination_policy, 2 launch_template_configs, 3 fleet_id, 4 target_capacity_specification, 5 context);
+wire::structure!(ModifyFleetRequest, MODIFY_FLEET_REQUEST; 0 dry_run: None, 1 excess_capacity_termination_policy: None, 2 launch_template_configs: None, 3 fleet_id: Default::default(), 4 target_capacity_specification: None, 5 context: None);
 pub(crate) static MODIFY_FLEET_REQUEST: StructShape = StructShape { name: "ModifyFleetRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ExcessCapacityTerminationPolicy", target: Target::String(&FLEET_EXCESS_CAPACITY_TERMINATION_POLICY), ..Member::BASE },
@@ -1717,16 +1626,14 @@ pub(crate) static MODIFY_FLEET_REQUEST: StructShape = StructShape { name: "Modif
     Member { name: "Context", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyFleetResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(ModifyFleetResult, MODIFY_FLEET_RESULT; 0 r#return);
+wire::structure!(ModifyFleetResult, MODIFY_FLEET_RESULT; 0 r#return: None);
 pub(crate) static MODIFY_FLEET_RESULT: StructShape = StructShape { name: "ModifyFleetResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyFpgaImageAttributeRequest {
     pub dry_run: Option<bool>,
     pub fpga_image_id: String,
@@ -1739,7 +1646,7 @@ pub struct ModifyFpgaImageAttributeRequest {
     pub description: Option<String>,
     pub name: Option<String>,
 }
-wire::structure!(ModifyFpgaImageAttributeRequest, MODIFY_FPGA_IMAGE_ATTRIBUTE_REQUEST; 0 dry_run, 1 fpga_image_id, 2 attribute, 3 operation_type, 4 user_ids, 5 user_groups, 6 product_codes, 7 load_permission, 8 description, 9 name);
+wire::structure!(ModifyFpgaImageAttributeRequest, MODIFY_FPGA_IMAGE_ATTRIBUTE_REQUEST; 0 dry_run: None, 1 fpga_image_id: Default::default(), 2 attribute: None, 3 operation_type: None, 4 user_ids: None, 5 user_groups: None, 6 product_codes: None, 7 load_permission: None, 8 description: None, 9 name: None);
 pub(crate) static MODIFY_FPGA_IMAGE_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "ModifyFpgaImageAttributeRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "FpgaImageId", target: Target::STRING, required: true, ..Member::BASE },
@@ -1753,21 +1660,19 @@ pub(crate) static MODIFY_FPGA_IMAGE_ATTRIBUTE_REQUEST: StructShape = StructShape
     Member { name: "Name", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyFpgaImageAttributeResult {
     pub fpga_image_attribute: Option<FpgaImageAttribute>,
 }
-wire::structure!(ModifyFpgaImageAttributeResult, MODIFY_FPGA_IMAGE_ATTRIBUTE_RESULT; 0 fpga_image_attribute);
+wire::structure!(ModifyFpgaImageAttributeResult, MODIFY_FPGA_IMAGE_ATTRIBUTE_RESULT; 0 fpga_image_attribute: None);
 pub(crate) static MODIFY_FPGA_IMAGE_ATTRIBUTE_RESULT: StructShape = StructShape { name: "ModifyFpgaImageAttributeResult", members: &[
     Member { name: "FpgaImageAttribute", location_name: Some("fpgaImageAttribute"), target: Target::Structure(&FPGA_IMAGE_ATTRIBUTE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RequestFilterPortRange {
     pub from_port: Option<i32>,
     pub to_port: Option<i32>,
 }
-wire::structure!(RequestFilterPortRange, REQUEST_FILTER_PORT_RANGE; 0 from_port, 1 to_port);
+wire::structure!(RequestFilterPortRange, REQUEST_FILTER_PORT_RANGE; 0 from_port: None, 1 to_port: None);
 pub(crate) static REQUEST_FILTER_PORT_RANGE: StructShape = StructShape { name: "RequestFilterPortRange", members: &[
     Member { name: "FromPort", target: Target::Integer(&PORT), ..Member::BASE },
     Member { name: "ToPort", target: Target::Integer(&PORT), ..Member::BASE },
@@ -1778,24 +1683,22 @@ wire::open_enum! { ResetFpgaImageAttributeName;
 }
 pub(crate) static RESET_FPGA_IMAGE_ATTRIBUTE_NAME: StringShape = StringShape { name: "ResetFpgaImageAttributeName", values: <ResetFpgaImageAttributeName as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResetFpgaImageAttributeRequest {
     pub dry_run: Option<bool>,
     pub fpga_image_id: String,
     pub attribute: Option<ResetFpgaImageAttributeName>,
 }
-wire::structure!(ResetFpgaImageAttributeRequest, RESET_FPGA_IMAGE_ATTRIBUTE_REQUEST; 0 dry_run, 1 fpga_image_id, 2 attribute);
+wire::structure!(ResetFpgaImageAttributeRequest, RESET_FPGA_IMAGE_ATTRIBUTE_REQUEST; 0 dry_run: None, 1 fpga_image_id: Default::default(), 2 attribute: None);
 pub(crate) static RESET_FPGA_IMAGE_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "ResetFpgaImageAttributeRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "FpgaImageId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Attribute", target: Target::String(&RESET_FPGA_IMAGE_ATTRIBUTE_NAME), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResetFpgaImageAttributeResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(ResetFpgaImageAttributeResult, RESET_FPGA_IMAGE_ATTRIBUTE_RESULT; 0 r#return);
+wire::structure!(ResetFpgaImageAttributeResult, RESET_FPGA_IMAGE_ATTRIBUTE_RESULT; 0 r#return: None);
 pub(crate) static RESET_FPGA_IMAGE_ATTRIBUTE_RESULT: StructShape = StructShape { name: "ResetFpgaImageAttributeResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };

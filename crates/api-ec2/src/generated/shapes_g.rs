@@ -21,14 +21,13 @@ wire::open_enum! { GatewayType;
 }
 pub(crate) static GATEWAY_TYPE: StringShape = StringShape { name: "GatewayType", values: <GatewayType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetGroupsForCapacityReservationRequest {
     pub capacity_reservation_id: String,
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetGroupsForCapacityReservationRequest, GET_GROUPS_FOR_CAPACITY_RESERVATION_REQUEST; 0 capacity_reservation_id, 1 next_token, 2 max_results, 3 dry_run);
+wire::structure!(GetGroupsForCapacityReservationRequest, GET_GROUPS_FOR_CAPACITY_RESERVATION_REQUEST; 0 capacity_reservation_id: Default::default(), 1 next_token: None, 2 max_results: None, 3 dry_run: None);
 pub(crate) static GET_GROUPS_FOR_CAPACITY_RESERVATION_REQUEST: StructShape = StructShape { name: "GetGroupsForCapacityReservationRequest", members: &[
     Member { name: "CapacityReservationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -38,18 +37,16 @@ pub(crate) static GET_GROUPS_FOR_CAPACITY_RESERVATION_REQUEST: StructShape = Str
 
 pub(crate) static GET_GROUPS_FOR_CAPACITY_RESERVATION_REQUEST_MAX_RESULTS: NumberShape = NumberShape { name: "GetGroupsForCapacityReservationRequestMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetGroupsForCapacityReservationResult {
     pub next_token: Option<String>,
     pub capacity_reservation_groups: Option<Vec<CapacityReservationGroup>>,
 }
-wire::structure!(GetGroupsForCapacityReservationResult, GET_GROUPS_FOR_CAPACITY_RESERVATION_RESULT; 0 next_token, 1 capacity_reservation_groups);
+wire::structure!(GetGroupsForCapacityReservationResult, GET_GROUPS_FOR_CAPACITY_RESERVATION_RESULT; 0 next_token: None, 1 capacity_reservation_groups: None);
 pub(crate) static GET_GROUPS_FOR_CAPACITY_RESERVATION_RESULT: StructShape = StructShape { name: "GetGroupsForCapacityReservationResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "CapacityReservationGroups", location_name: Some("capacityReservationGroupSet"), target: Target::List(&CAPACITY_RESERVATION_GROUP_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GpuDeviceInfo {
     pub name: Option<String>,
     pub manufacturer: Option<String>,
@@ -59,7 +56,7 @@ pub struct GpuDeviceInfo {
     pub workloads: Option<Vec<String>>,
     pub memory_info: Option<GpuDeviceMemoryInfo>,
 }
-wire::structure!(GpuDeviceInfo, GPU_DEVICE_INFO; 0 name, 1 manufacturer, 2 count, 3 logical_gpu_count, 4 gpu_partition_size, 5 workloads, 6 memory_info);
+wire::structure!(GpuDeviceInfo, GPU_DEVICE_INFO; 0 name: None, 1 manufacturer: None, 2 count: None, 3 logical_gpu_count: None, 4 gpu_partition_size: None, 5 workloads: None, 6 memory_info: None);
 pub(crate) static GPU_DEVICE_INFO: StructShape = StructShape { name: "GpuDeviceInfo", members: &[
     Member { name: "Name", location_name: Some("name"), target: Target::STRING, ..Member::BASE },
     Member { name: "Manufacturer", location_name: Some("manufacturer"), target: Target::STRING, ..Member::BASE },
@@ -72,21 +69,19 @@ pub(crate) static GPU_DEVICE_INFO: StructShape = StructShape { name: "GpuDeviceI
 
 pub(crate) static GPU_DEVICE_INFO_LIST: ListShape = ListShape { name: "GpuDeviceInfoList", item: Target::Structure(&GPU_DEVICE_INFO), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GpuDeviceMemoryInfo {
     pub size_in_mib: Option<i32>,
 }
-wire::structure!(GpuDeviceMemoryInfo, GPU_DEVICE_MEMORY_INFO; 0 size_in_mib);
+wire::structure!(GpuDeviceMemoryInfo, GPU_DEVICE_MEMORY_INFO; 0 size_in_mib: None);
 pub(crate) static GPU_DEVICE_MEMORY_INFO: StructShape = StructShape { name: "GpuDeviceMemoryInfo", members: &[
     Member { name: "SizeInMiB", location_name: Some("sizeInMiB"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GpuInfo {
     pub gpus: Option<Vec<GpuDeviceInfo>>,
     pub total_gpu_memory_in_mib: Option<i32>,
 }
-wire::structure!(GpuInfo, GPU_INFO; 0 gpus, 1 total_gpu_memory_in_mib);
+wire::structure!(GpuInfo, GPU_INFO; 0 gpus: None, 1 total_gpu_memory_in_mib: None);
 pub(crate) static GPU_INFO: StructShape = StructShape { name: "GpuInfo", members: &[
     Member { name: "Gpus", location_name: Some("gpus"), target: Target::List(&GPU_DEVICE_INFO_LIST), ..Member::BASE },
     Member { name: "TotalGpuMemoryInMiB", location_name: Some("totalGpuMemoryInMiB"), target: Target::INTEGER, ..Member::BASE },
@@ -118,12 +113,11 @@ pub(crate) static GROUP_BY_SET: ListShape = ListShape { name: "GroupBySet", item
 
 pub(crate) static GROUP_ID_STRING_LIST: ListShape = ListShape { name: "GroupIdStringList", item: Target::STRING, item_name: Some("groupId"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GroupIdentifier {
     pub group_id: Option<String>,
     pub group_name: Option<String>,
 }
-wire::structure!(GroupIdentifier, GROUP_IDENTIFIER; 0 group_id, 1 group_name);
+wire::structure!(GroupIdentifier, GROUP_IDENTIFIER; 0 group_id: None, 1 group_name: None);
 pub(crate) static GROUP_IDENTIFIER: StructShape = StructShape { name: "GroupIdentifier", members: &[
     Member { name: "GroupId", location_name: Some("groupId"), target: Target::STRING, ..Member::BASE },
     Member { name: "GroupName", location_name: Some("groupName"), target: Target::STRING, ..Member::BASE },

@@ -6,7 +6,6 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AllocateHostsRequest {
     pub instance_family: Option<String>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
@@ -21,7 +20,7 @@ pub struct AllocateHostsRequest {
     pub quantity: Option<i32>,
     pub availability_zone: Option<String>,
 }
-wire::structure!(AllocateHostsRequest, ALLOCATE_HOSTS_REQUEST; 0 instance_family, 1 tag_specifications, 2 host_recovery, 3 outpost_arn, 4 host_maintenance, 5 asset_ids, 6 availability_zone_id, 7 auto_placement, 8 client_token, 9 instance_type, 10 quantity, 11 availability_zone);
+wire::structure!(AllocateHostsRequest, ALLOCATE_HOSTS_REQUEST; 0 instance_family: None, 1 tag_specifications: None, 2 host_recovery: None, 3 outpost_arn: None, 4 host_maintenance: None, 5 asset_ids: None, 6 availability_zone_id: None, 7 auto_placement: None, 8 client_token: None, 9 instance_type: None, 10 quantity: None, 11 availability_zone: None);
 pub(crate) static ALLOCATE_HOSTS_REQUEST: StructShape = StructShape { name: "AllocateHostsRequest", members: &[
     Member { name: "InstanceFamily", target: Target::STRING, ..Member::BASE },
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
@@ -37,16 +36,14 @@ pub(crate) static ALLOCATE_HOSTS_REQUEST: StructShape = StructShape { name: "All
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AllocateHostsResult {
     pub host_ids: Option<Vec<String>>,
 }
-wire::structure!(AllocateHostsResult, ALLOCATE_HOSTS_RESULT; 0 host_ids);
+wire::structure!(AllocateHostsResult, ALLOCATE_HOSTS_RESULT; 0 host_ids: None);
 pub(crate) static ALLOCATE_HOSTS_RESULT: StructShape = StructShape { name: "AllocateHostsResult", members: &[
     Member { name: "HostIds", location_name: Some("hostIdSet"), target: Target::List(&RESPONSE_HOST_ID_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeHostReservationOfferingsRequest {
     pub filter: Option<Vec<Filter>>,
     pub max_duration: Option<i32>,
@@ -55,7 +52,7 @@ pub struct DescribeHostReservationOfferingsRequest {
     pub next_token: Option<String>,
     pub offering_id: Option<String>,
 }
-wire::structure!(DescribeHostReservationOfferingsRequest, DESCRIBE_HOST_RESERVATION_OFFERINGS_REQUEST; 0 filter, 1 max_duration, 2 max_results, 3 min_duration, 4 next_token, 5 offering_id);
+wire::structure!(DescribeHostReservationOfferingsRequest, DESCRIBE_HOST_RESERVATION_OFFERINGS_REQUEST; 0 filter: None, 1 max_duration: None, 2 max_results: None, 3 min_duration: None, 4 next_token: None, 5 offering_id: None);
 pub(crate) static DESCRIBE_HOST_RESERVATION_OFFERINGS_REQUEST: StructShape = StructShape { name: "DescribeHostReservationOfferingsRequest", members: &[
     Member { name: "Filter", target: Target::List(&FILTER_LIST), ..Member::BASE },
     Member { name: "MaxDuration", target: Target::INTEGER, ..Member::BASE },
@@ -65,12 +62,11 @@ pub(crate) static DESCRIBE_HOST_RESERVATION_OFFERINGS_REQUEST: StructShape = Str
     Member { name: "OfferingId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeHostReservationOfferingsResult {
     pub next_token: Option<String>,
     pub offering_set: Option<Vec<HostOffering>>,
 }
-wire::structure!(DescribeHostReservationOfferingsResult, DESCRIBE_HOST_RESERVATION_OFFERINGS_RESULT; 0 next_token, 1 offering_set);
+wire::structure!(DescribeHostReservationOfferingsResult, DESCRIBE_HOST_RESERVATION_OFFERINGS_RESULT; 0 next_token: None, 1 offering_set: None);
 pub(crate) static DESCRIBE_HOST_RESERVATION_OFFERINGS_RESULT: StructShape = StructShape { name: "DescribeHostReservationOfferingsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "OfferingSet", location_name: Some("offeringSet"), target: Target::List(&HOST_OFFERING_SET), ..Member::BASE },
@@ -78,14 +74,13 @@ pub(crate) static DESCRIBE_HOST_RESERVATION_OFFERINGS_RESULT: StructShape = Stru
 
 pub(crate) static DESCRIBE_HOST_RESERVATIONS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeHostReservationsMaxResults", min: Some(5.0), max: Some(500.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeHostReservationsRequest {
     pub filter: Option<Vec<Filter>>,
     pub host_reservation_id_set: Option<Vec<String>>,
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeHostReservationsRequest, DESCRIBE_HOST_RESERVATIONS_REQUEST; 0 filter, 1 host_reservation_id_set, 2 max_results, 3 next_token);
+wire::structure!(DescribeHostReservationsRequest, DESCRIBE_HOST_RESERVATIONS_REQUEST; 0 filter: None, 1 host_reservation_id_set: None, 2 max_results: None, 3 next_token: None);
 pub(crate) static DESCRIBE_HOST_RESERVATIONS_REQUEST: StructShape = StructShape { name: "DescribeHostReservationsRequest", members: &[
     Member { name: "Filter", target: Target::List(&FILTER_LIST), ..Member::BASE },
     Member { name: "HostReservationIdSet", target: Target::List(&HOST_RESERVATION_ID_SET), ..Member::BASE },
@@ -93,25 +88,23 @@ pub(crate) static DESCRIBE_HOST_RESERVATIONS_REQUEST: StructShape = StructShape 
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeHostReservationsResult {
     pub host_reservation_set: Option<Vec<HostReservation>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeHostReservationsResult, DESCRIBE_HOST_RESERVATIONS_RESULT; 0 host_reservation_set, 1 next_token);
+wire::structure!(DescribeHostReservationsResult, DESCRIBE_HOST_RESERVATIONS_RESULT; 0 host_reservation_set: None, 1 next_token: None);
 pub(crate) static DESCRIBE_HOST_RESERVATIONS_RESULT: StructShape = StructShape { name: "DescribeHostReservationsResult", members: &[
     Member { name: "HostReservationSet", location_name: Some("hostReservationSet"), target: Target::List(&HOST_RESERVATION_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeHostsRequest {
     pub host_ids: Option<Vec<String>>,
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
     pub filter: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeHostsRequest, DESCRIBE_HOSTS_REQUEST; 0 host_ids, 1 next_token, 2 max_results, 3 filter);
+wire::structure!(DescribeHostsRequest, DESCRIBE_HOSTS_REQUEST; 0 host_ids: None, 1 next_token: None, 2 max_results: None, 3 filter: None);
 pub(crate) static DESCRIBE_HOSTS_REQUEST: StructShape = StructShape { name: "DescribeHostsRequest", members: &[
     Member { name: "HostIds", location_name: Some("hostId"), target: Target::List(&REQUEST_HOST_ID_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -119,36 +112,33 @@ pub(crate) static DESCRIBE_HOSTS_REQUEST: StructShape = StructShape { name: "Des
     Member { name: "Filter", location_name: Some("filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeHostsResult {
     pub hosts: Option<Vec<Host>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeHostsResult, DESCRIBE_HOSTS_RESULT; 0 hosts, 1 next_token);
+wire::structure!(DescribeHostsResult, DESCRIBE_HOSTS_RESULT; 0 hosts: None, 1 next_token: None);
 pub(crate) static DESCRIBE_HOSTS_RESULT: StructShape = StructShape { name: "DescribeHostsResult", members: &[
     Member { name: "Hosts", location_name: Some("hostSet"), target: Target::List(&HOST_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetHostReservationPurchasePreviewRequest {
     pub host_id_set: Vec<String>,
     pub offering_id: String,
 }
-wire::structure!(GetHostReservationPurchasePreviewRequest, GET_HOST_RESERVATION_PURCHASE_PREVIEW_REQUEST; 0 host_id_set, 1 offering_id);
+wire::structure!(GetHostReservationPurchasePreviewRequest, GET_HOST_RESERVATION_PURCHASE_PREVIEW_REQUEST; 0 host_id_set: Default::default(), 1 offering_id: Default::default());
 pub(crate) static GET_HOST_RESERVATION_PURCHASE_PREVIEW_REQUEST: StructShape = StructShape { name: "GetHostReservationPurchasePreviewRequest", members: &[
     Member { name: "HostIdSet", target: Target::List(&REQUEST_HOST_ID_SET), required: true, ..Member::BASE },
     Member { name: "OfferingId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetHostReservationPurchasePreviewResult {
     pub currency_code: Option<CurrencyCodeValues>,
     pub purchase: Option<Vec<Purchase>>,
     pub total_hourly_price: Option<String>,
     pub total_upfront_price: Option<String>,
 }
-wire::structure!(GetHostReservationPurchasePreviewResult, GET_HOST_RESERVATION_PURCHASE_PREVIEW_RESULT; 0 currency_code, 1 purchase, 2 total_hourly_price, 3 total_upfront_price);
+wire::structure!(GetHostReservationPurchasePreviewResult, GET_HOST_RESERVATION_PURCHASE_PREVIEW_RESULT; 0 currency_code: None, 1 purchase: None, 2 total_hourly_price: None, 3 total_upfront_price: None);
 pub(crate) static GET_HOST_RESERVATION_PURCHASE_PREVIEW_RESULT: StructShape = StructShape { name: "GetHostReservationPurchasePreviewResult", members: &[
     Member { name: "CurrencyCode", location_name: Some("currencyCode"), target: Target::String(&CURRENCY_CODE_VALUES), ..Member::BASE },
     Member { name: "Purchase", location_name: Some("purchase"), target: Target::List(&PURCHASE_SET), ..Member::BASE },
@@ -164,44 +154,40 @@ wire::open_enum! { HaStatus;
 }
 pub(crate) static HA_STATUS: StringShape = StringShape { name: "HaStatus", values: <HaStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct HibernationOptions {
     pub configured: Option<bool>,
 }
-wire::structure!(HibernationOptions, HIBERNATION_OPTIONS; 0 configured);
+wire::structure!(HibernationOptions, HIBERNATION_OPTIONS; 0 configured: None);
 pub(crate) static HIBERNATION_OPTIONS: StructShape = StructShape { name: "HibernationOptions", members: &[
     Member { name: "Configured", location_name: Some("configured"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct HibernationOptionsRequest {
     pub configured: Option<bool>,
 }
-wire::structure!(HibernationOptionsRequest, HIBERNATION_OPTIONS_REQUEST; 0 configured);
+wire::structure!(HibernationOptionsRequest, HIBERNATION_OPTIONS_REQUEST; 0 configured: None);
 pub(crate) static HIBERNATION_OPTIONS_REQUEST: StructShape = StructShape { name: "HibernationOptionsRequest", members: &[
     Member { name: "Configured", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct HistoryRecord {
     pub event_information: Option<EventInformation>,
     pub event_type: Option<EventType>,
     pub timestamp: Option<Timestamp>,
 }
-wire::structure!(HistoryRecord, HISTORY_RECORD; 0 event_information, 1 event_type, 2 timestamp);
+wire::structure!(HistoryRecord, HISTORY_RECORD; 0 event_information: None, 1 event_type: None, 2 timestamp: None);
 pub(crate) static HISTORY_RECORD: StructShape = StructShape { name: "HistoryRecord", members: &[
     Member { name: "EventInformation", location_name: Some("eventInformation"), target: Target::Structure(&EVENT_INFORMATION), ..Member::BASE },
     Member { name: "EventType", location_name: Some("eventType"), target: Target::String(&EVENT_TYPE), ..Member::BASE },
     Member { name: "Timestamp", location_name: Some("timestamp"), target: Target::TIMESTAMP, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct HistoryRecordEntry {
     pub event_information: Option<EventInformation>,
     pub event_type: Option<FleetEventType>,
     pub timestamp: Option<Timestamp>,
 }
-wire::structure!(HistoryRecordEntry, HISTORY_RECORD_ENTRY; 0 event_information, 1 event_type, 2 timestamp);
+wire::structure!(HistoryRecordEntry, HISTORY_RECORD_ENTRY; 0 event_information: None, 1 event_type: None, 2 timestamp: None);
 pub(crate) static HISTORY_RECORD_ENTRY: StructShape = StructShape { name: "HistoryRecordEntry", members: &[
     Member { name: "EventInformation", location_name: Some("eventInformation"), target: Target::Structure(&EVENT_INFORMATION), ..Member::BASE },
     Member { name: "EventType", location_name: Some("eventType"), target: Target::String(&FLEET_EVENT_TYPE), ..Member::BASE },
@@ -212,7 +198,6 @@ pub(crate) static HISTORY_RECORD_SET: ListShape = ListShape { name: "HistoryReco
 
 pub(crate) static HISTORY_RECORDS: ListShape = ListShape { name: "HistoryRecords", item: Target::Structure(&HISTORY_RECORD), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Host {
     pub auto_placement: Option<AutoPlacement>,
     pub availability_zone: Option<String>,
@@ -235,7 +220,7 @@ pub struct Host {
     pub host_maintenance: Option<HostMaintenance>,
     pub asset_id: Option<String>,
 }
-wire::structure!(Host, HOST; 0 auto_placement, 1 availability_zone, 2 available_capacity, 3 client_token, 4 host_id, 5 host_properties, 6 host_reservation_id, 7 instances, 8 state, 9 allocation_time, 10 release_time, 11 tags, 12 host_recovery, 13 allows_multiple_instance_types, 14 owner_id, 15 availability_zone_id, 16 member_of_service_linked_resource_group, 17 outpost_arn, 18 host_maintenance, 19 asset_id);
+wire::structure!(Host, HOST; 0 auto_placement: None, 1 availability_zone: None, 2 available_capacity: None, 3 client_token: None, 4 host_id: None, 5 host_properties: None, 6 host_reservation_id: None, 7 instances: None, 8 state: None, 9 allocation_time: None, 10 release_time: None, 11 tags: None, 12 host_recovery: None, 13 allows_multiple_instance_types: None, 14 owner_id: None, 15 availability_zone_id: None, 16 member_of_service_linked_resource_group: None, 17 outpost_arn: None, 18 host_maintenance: None, 19 asset_id: None);
 pub(crate) static HOST: StructShape = StructShape { name: "Host", members: &[
     Member { name: "AutoPlacement", location_name: Some("autoPlacement"), target: Target::String(&AUTO_PLACEMENT), ..Member::BASE },
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
@@ -259,13 +244,12 @@ pub(crate) static HOST: StructShape = StructShape { name: "Host", members: &[
     Member { name: "AssetId", location_name: Some("assetId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct HostInstance {
     pub instance_id: Option<String>,
     pub instance_type: Option<String>,
     pub owner_id: Option<String>,
 }
-wire::structure!(HostInstance, HOST_INSTANCE; 0 instance_id, 1 instance_type, 2 owner_id);
+wire::structure!(HostInstance, HOST_INSTANCE; 0 instance_id: None, 1 instance_type: None, 2 owner_id: None);
 pub(crate) static HOST_INSTANCE: StructShape = StructShape { name: "HostInstance", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceType", location_name: Some("instanceType"), target: Target::STRING, ..Member::BASE },
@@ -282,7 +266,6 @@ wire::open_enum! { HostMaintenance;
 }
 pub(crate) static HOST_MAINTENANCE: StringShape = StringShape { name: "HostMaintenance", values: <HostMaintenance as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct HostOffering {
     pub currency_code: Option<CurrencyCodeValues>,
     pub duration: Option<i32>,
@@ -292,7 +275,7 @@ pub struct HostOffering {
     pub payment_option: Option<PaymentOption>,
     pub upfront_price: Option<String>,
 }
-wire::structure!(HostOffering, HOST_OFFERING; 0 currency_code, 1 duration, 2 hourly_price, 3 instance_family, 4 offering_id, 5 payment_option, 6 upfront_price);
+wire::structure!(HostOffering, HOST_OFFERING; 0 currency_code: None, 1 duration: None, 2 hourly_price: None, 3 instance_family: None, 4 offering_id: None, 5 payment_option: None, 6 upfront_price: None);
 pub(crate) static HOST_OFFERING: StructShape = StructShape { name: "HostOffering", members: &[
     Member { name: "CurrencyCode", location_name: Some("currencyCode"), target: Target::String(&CURRENCY_CODE_VALUES), ..Member::BASE },
     Member { name: "Duration", location_name: Some("duration"), target: Target::INTEGER, ..Member::BASE },
@@ -305,7 +288,6 @@ pub(crate) static HOST_OFFERING: StructShape = StructShape { name: "HostOffering
 
 pub(crate) static HOST_OFFERING_SET: ListShape = ListShape { name: "HostOfferingSet", item: Target::Structure(&HOST_OFFERING), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct HostProperties {
     pub cores: Option<i32>,
     pub instance_type: Option<String>,
@@ -313,7 +295,7 @@ pub struct HostProperties {
     pub sockets: Option<i32>,
     pub total_vcpus: Option<i32>,
 }
-wire::structure!(HostProperties, HOST_PROPERTIES; 0 cores, 1 instance_type, 2 instance_family, 3 sockets, 4 total_vcpus);
+wire::structure!(HostProperties, HOST_PROPERTIES; 0 cores: None, 1 instance_type: None, 2 instance_family: None, 3 sockets: None, 4 total_vcpus: None);
 pub(crate) static HOST_PROPERTIES: StructShape = StructShape { name: "HostProperties", members: &[
     Member { name: "Cores", location_name: Some("cores"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "InstanceType", location_name: Some("instanceType"), target: Target::STRING, ..Member::BASE },
@@ -328,7 +310,6 @@ wire::open_enum! { HostRecovery;
 }
 pub(crate) static HOST_RECOVERY: StringShape = StringShape { name: "HostRecovery", values: <HostRecovery as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct HostReservation {
     pub count: Option<i32>,
     pub currency_code: Option<CurrencyCodeValues>,
@@ -345,7 +326,7 @@ pub struct HostReservation {
     pub upfront_price: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(HostReservation, HOST_RESERVATION; 0 count, 1 currency_code, 2 duration, 3 end, 4 host_id_set, 5 host_reservation_id, 6 hourly_price, 7 instance_family, 8 offering_id, 9 payment_option, 10 start, 11 state, 12 upfront_price, 13 tags);
+wire::structure!(HostReservation, HOST_RESERVATION; 0 count: None, 1 currency_code: None, 2 duration: None, 3 end: None, 4 host_id_set: None, 5 host_reservation_id: None, 6 hourly_price: None, 7 instance_family: None, 8 offering_id: None, 9 payment_option: None, 10 start: None, 11 state: None, 12 upfront_price: None, 13 tags: None);
 pub(crate) static HOST_RESERVATION: StructShape = StructShape { name: "HostReservation", members: &[
     Member { name: "Count", location_name: Some("count"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "CurrencyCode", location_name: Some("currencyCode"), target: Target::String(&CURRENCY_CODE_VALUES), ..Member::BASE },
@@ -400,7 +381,6 @@ wire::open_enum! { HypervisorType;
 }
 pub(crate) static HYPERVISOR_TYPE: StringShape = StringShape { name: "HypervisorType", values: <HypervisorType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyHostsRequest {
     pub host_recovery: Option<HostRecovery>,
     pub instance_type: Option<String>,
@@ -409,7 +389,7 @@ pub struct ModifyHostsRequest {
     pub host_ids: Vec<String>,
     pub auto_placement: Option<AutoPlacement>,
 }
-wire::structure!(ModifyHostsRequest, MODIFY_HOSTS_REQUEST; 0 host_recovery, 1 instance_type, 2 instance_family, 3 host_maintenance, 4 host_ids, 5 auto_placement);
+wire::structure!(ModifyHostsRequest, MODIFY_HOSTS_REQUEST; 0 host_recovery: None, 1 instance_type: None, 2 instance_family: None, 3 host_maintenance: None, 4 host_ids: Default::default(), 5 auto_placement: None);
 pub(crate) static MODIFY_HOSTS_REQUEST: StructShape = StructShape { name: "ModifyHostsRequest", members: &[
     Member { name: "HostRecovery", target: Target::String(&HOST_RECOVERY), ..Member::BASE },
     Member { name: "InstanceType", target: Target::STRING, ..Member::BASE },
@@ -419,18 +399,16 @@ pub(crate) static MODIFY_HOSTS_REQUEST: StructShape = StructShape { name: "Modif
     Member { name: "AutoPlacement", location_name: Some("autoPlacement"), target: Target::String(&AUTO_PLACEMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyHostsResult {
     pub successful: Option<Vec<String>>,
     pub unsuccessful: Option<Vec<UnsuccessfulItem>>,
 }
-wire::structure!(ModifyHostsResult, MODIFY_HOSTS_RESULT; 0 successful, 1 unsuccessful);
+wire::structure!(ModifyHostsResult, MODIFY_HOSTS_RESULT; 0 successful: None, 1 unsuccessful: None);
 pub(crate) static MODIFY_HOSTS_RESULT: StructShape = StructShape { name: "ModifyHostsResult", members: &[
     Member { name: "Successful", location_name: Some("successful"), target: Target::List(&RESPONSE_HOST_ID_LIST), ..Member::BASE },
     Member { name: "Unsuccessful", location_name: Some("unsuccessful"), target: Target::List(&UNSUCCESSFUL_ITEM_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PurchaseHostReservationRequest {
     pub client_token: Option<String>,
     pub currency_code: Option<CurrencyCodeValues>,
@@ -439,7 +417,7 @@ pub struct PurchaseHostReservationRequest {
     pub offering_id: String,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(PurchaseHostReservationRequest, PURCHASE_HOST_RESERVATION_REQUEST; 0 client_token, 1 currency_code, 2 host_id_set, 3 limit_price, 4 offering_id, 5 tag_specifications);
+wire::structure!(PurchaseHostReservationRequest, PURCHASE_HOST_RESERVATION_REQUEST; 0 client_token: None, 1 currency_code: None, 2 host_id_set: Default::default(), 3 limit_price: None, 4 offering_id: Default::default(), 5 tag_specifications: None);
 pub(crate) static PURCHASE_HOST_RESERVATION_REQUEST: StructShape = StructShape { name: "PurchaseHostReservationRequest", members: &[
     Member { name: "ClientToken", target: Target::STRING, ..Member::BASE },
     Member { name: "CurrencyCode", target: Target::String(&CURRENCY_CODE_VALUES), ..Member::BASE },
@@ -449,7 +427,6 @@ pub(crate) static PURCHASE_HOST_RESERVATION_REQUEST: StructShape = StructShape {
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PurchaseHostReservationResult {
     pub client_token: Option<String>,
     pub currency_code: Option<CurrencyCodeValues>,
@@ -457,7 +434,7 @@ pub struct PurchaseHostReservationResult {
     pub total_hourly_price: Option<String>,
     pub total_upfront_price: Option<String>,
 }
-wire::structure!(PurchaseHostReservationResult, PURCHASE_HOST_RESERVATION_RESULT; 0 client_token, 1 currency_code, 2 purchase, 3 total_hourly_price, 4 total_upfront_price);
+wire::structure!(PurchaseHostReservationResult, PURCHASE_HOST_RESERVATION_RESULT; 0 client_token: None, 1 currency_code: None, 2 purchase: None, 3 total_hourly_price: None, 4 total_upfront_price: None);
 pub(crate) static PURCHASE_HOST_RESERVATION_RESULT: StructShape = StructShape { name: "PurchaseHostReservationResult", members: &[
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "CurrencyCode", location_name: Some("currencyCode"), target: Target::String(&CURRENCY_CODE_VALUES), ..Member::BASE },
@@ -466,21 +443,19 @@ pub(crate) static PURCHASE_HOST_RESERVATION_RESULT: StructShape = StructShape { 
     Member { name: "TotalUpfrontPrice", location_name: Some("totalUpfrontPrice"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReleaseHostsRequest {
     pub host_ids: Vec<String>,
 }
-wire::structure!(ReleaseHostsRequest, RELEASE_HOSTS_REQUEST; 0 host_ids);
+wire::structure!(ReleaseHostsRequest, RELEASE_HOSTS_REQUEST; 0 host_ids: Default::default());
 pub(crate) static RELEASE_HOSTS_REQUEST: StructShape = StructShape { name: "ReleaseHostsRequest", members: &[
     Member { name: "HostIds", location_name: Some("hostId"), target: Target::List(&REQUEST_HOST_ID_LIST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReleaseHostsResult {
     pub successful: Option<Vec<String>>,
     pub unsuccessful: Option<Vec<UnsuccessfulItem>>,
 }
-wire::structure!(ReleaseHostsResult, RELEASE_HOSTS_RESULT; 0 successful, 1 unsuccessful);
+wire::structure!(ReleaseHostsResult, RELEASE_HOSTS_RESULT; 0 successful: None, 1 unsuccessful: None);
 pub(crate) static RELEASE_HOSTS_RESULT: StructShape = StructShape { name: "ReleaseHostsResult", members: &[
     Member { name: "Successful", location_name: Some("successful"), target: Target::List(&RESPONSE_HOST_ID_LIST), ..Member::BASE },
     Member { name: "Unsuccessful", location_name: Some("unsuccessful"), target: Target::List(&UNSUCCESSFUL_ITEM_LIST), ..Member::BASE },

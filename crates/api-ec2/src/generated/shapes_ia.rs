@@ -6,36 +6,33 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateIamInstanceProfileRequest {
     pub iam_instance_profile: IamInstanceProfileSpecification,
     pub instance_id: String,
 }
-wire::structure!(AssociateIamInstanceProfileRequest, ASSOCIATE_IAM_INSTANCE_PROFILE_REQUEST; 0 iam_instance_profile, 1 instance_id);
+wire::structure!(AssociateIamInstanceProfileRequest, ASSOCIATE_IAM_INSTANCE_PROFILE_REQUEST; 0 iam_instance_profile: Default::default(), 1 instance_id: Default::default());
 pub(crate) static ASSOCIATE_IAM_INSTANCE_PROFILE_REQUEST: StructShape = StructShape { name: "AssociateIamInstanceProfileRequest", members: &[
     Member { name: "IamInstanceProfile", target: Target::Structure(&IAM_INSTANCE_PROFILE_SPECIFICATION), required: true, ..Member::BASE },
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateIamInstanceProfileResult {
     pub iam_instance_profile_association: Option<IamInstanceProfileAssociation>,
 }
-wire::structure!(AssociateIamInstanceProfileResult, ASSOCIATE_IAM_INSTANCE_PROFILE_RESULT; 0 iam_instance_profile_association);
+wire::structure!(AssociateIamInstanceProfileResult, ASSOCIATE_IAM_INSTANCE_PROFILE_RESULT; 0 iam_instance_profile_association: None);
 pub(crate) static ASSOCIATE_IAM_INSTANCE_PROFILE_RESULT: StructShape = StructShape { name: "AssociateIamInstanceProfileResult", members: &[
     Member { name: "IamInstanceProfileAssociation", location_name: Some("iamInstanceProfileAssociation"), target: Target::Structure(&IAM_INSTANCE_PROFILE_ASSOCIATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static DESCRIBE_IAM_INSTANCE_PROFILE_ASSOCIATIONS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeIamInstanceProfileAssociationsMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIamInstanceProfileAssociationsRequest {
     pub association_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeIamInstanceProfileAssociationsRequest, DESCRIBE_IAM_INSTANCE_PROFILE_ASSOCIATIONS_REQUEST; 0 association_ids, 1 filters, 2 max_results, 3 next_token);
+wire::structure!(DescribeIamInstanceProfileAssociationsRequest, DESCRIBE_IAM_INSTANCE_PROFILE_ASSOCIATIONS_REQUEST; 0 association_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None);
 pub(crate) static DESCRIBE_IAM_INSTANCE_PROFILE_ASSOCIATIONS_REQUEST: StructShape = StructShape { name: "DescribeIamInstanceProfileAssociationsRequest", members: &[
     Member { name: "AssociationIds", location_name: Some("AssociationId"), target: Target::List(&ASSOCIATION_ID_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -43,47 +40,42 @@ pub(crate) static DESCRIBE_IAM_INSTANCE_PROFILE_ASSOCIATIONS_REQUEST: StructShap
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIamInstanceProfileAssociationsResult {
     pub iam_instance_profile_associations: Option<Vec<IamInstanceProfileAssociation>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeIamInstanceProfileAssociationsResult, DESCRIBE_IAM_INSTANCE_PROFILE_ASSOCIATIONS_RESULT; 0 iam_instance_profile_associations, 1 next_token);
+wire::structure!(DescribeIamInstanceProfileAssociationsResult, DESCRIBE_IAM_INSTANCE_PROFILE_ASSOCIATIONS_RESULT; 0 iam_instance_profile_associations: None, 1 next_token: None);
 pub(crate) static DESCRIBE_IAM_INSTANCE_PROFILE_ASSOCIATIONS_RESULT: StructShape = StructShape { name: "DescribeIamInstanceProfileAssociationsResult", members: &[
     Member { name: "IamInstanceProfileAssociations", location_name: Some("iamInstanceProfileAssociationSet"), target: Target::List(&IAM_INSTANCE_PROFILE_ASSOCIATION_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateIamInstanceProfileRequest {
     pub association_id: String,
 }
-wire::structure!(DisassociateIamInstanceProfileRequest, DISASSOCIATE_IAM_INSTANCE_PROFILE_REQUEST; 0 association_id);
+wire::structure!(DisassociateIamInstanceProfileRequest, DISASSOCIATE_IAM_INSTANCE_PROFILE_REQUEST; 0 association_id: Default::default());
 pub(crate) static DISASSOCIATE_IAM_INSTANCE_PROFILE_REQUEST: StructShape = StructShape { name: "DisassociateIamInstanceProfileRequest", members: &[
     Member { name: "AssociationId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateIamInstanceProfileResult {
     pub iam_instance_profile_association: Option<IamInstanceProfileAssociation>,
 }
-wire::structure!(DisassociateIamInstanceProfileResult, DISASSOCIATE_IAM_INSTANCE_PROFILE_RESULT; 0 iam_instance_profile_association);
+wire::structure!(DisassociateIamInstanceProfileResult, DISASSOCIATE_IAM_INSTANCE_PROFILE_RESULT; 0 iam_instance_profile_association: None);
 pub(crate) static DISASSOCIATE_IAM_INSTANCE_PROFILE_RESULT: StructShape = StructShape { name: "DisassociateIamInstanceProfileResult", members: &[
     Member { name: "IamInstanceProfileAssociation", location_name: Some("iamInstanceProfileAssociation"), target: Target::Structure(&IAM_INSTANCE_PROFILE_ASSOCIATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IamInstanceProfile {
     pub arn: Option<String>,
     pub id: Option<String>,
 }
-wire::structure!(IamInstanceProfile, IAM_INSTANCE_PROFILE; 0 arn, 1 id);
+wire::structure!(IamInstanceProfile, IAM_INSTANCE_PROFILE; 0 arn: None, 1 id: None);
 pub(crate) static IAM_INSTANCE_PROFILE: StructShape = StructShape { name: "IamInstanceProfile", members: &[
     Member { name: "Arn", location_name: Some("arn"), target: Target::STRING, ..Member::BASE },
     Member { name: "Id", location_name: Some("id"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IamInstanceProfileAssociation {
     pub association_id: Option<String>,
     pub instance_id: Option<String>,
@@ -91,7 +83,7 @@ pub struct IamInstanceProfileAssociation {
     pub state: Option<IamInstanceProfileAssociationState>,
     pub timestamp: Option<Timestamp>,
 }
-wire::structure!(IamInstanceProfileAssociation, IAM_INSTANCE_PROFILE_ASSOCIATION; 0 association_id, 1 instance_id, 2 iam_instance_profile, 3 state, 4 timestamp);
+wire::structure!(IamInstanceProfileAssociation, IAM_INSTANCE_PROFILE_ASSOCIATION; 0 association_id: None, 1 instance_id: None, 2 iam_instance_profile: None, 3 state: None, 4 timestamp: None);
 pub(crate) static IAM_INSTANCE_PROFILE_ASSOCIATION: StructShape = StructShape { name: "IamInstanceProfileAssociation", members: &[
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
@@ -110,33 +102,30 @@ wire::open_enum! { IamInstanceProfileAssociationState;
 }
 pub(crate) static IAM_INSTANCE_PROFILE_ASSOCIATION_STATE: StringShape = StringShape { name: "IamInstanceProfileAssociationState", values: <IamInstanceProfileAssociationState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IamInstanceProfileSpecification {
     pub arn: Option<String>,
     pub name: Option<String>,
 }
-wire::structure!(IamInstanceProfileSpecification, IAM_INSTANCE_PROFILE_SPECIFICATION; 0 arn, 1 name);
+wire::structure!(IamInstanceProfileSpecification, IAM_INSTANCE_PROFILE_SPECIFICATION; 0 arn: None, 1 name: None);
 pub(crate) static IAM_INSTANCE_PROFILE_SPECIFICATION: StructShape = StructShape { name: "IamInstanceProfileSpecification", members: &[
     Member { name: "Arn", location_name: Some("arn"), target: Target::STRING, ..Member::BASE },
     Member { name: "Name", location_name: Some("name"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReplaceIamInstanceProfileAssociationRequest {
     pub iam_instance_profile: IamInstanceProfileSpecification,
     pub association_id: String,
 }
-wire::structure!(ReplaceIamInstanceProfileAssociationRequest, REPLACE_IAM_INSTANCE_PROFILE_ASSOCIATION_REQUEST; 0 iam_instance_profile, 1 association_id);
+wire::structure!(ReplaceIamInstanceProfileAssociationRequest, REPLACE_IAM_INSTANCE_PROFILE_ASSOCIATION_REQUEST; 0 iam_instance_profile: Default::default(), 1 association_id: Default::default());
 pub(crate) static REPLACE_IAM_INSTANCE_PROFILE_ASSOCIATION_REQUEST: StructShape = StructShape { name: "ReplaceIamInstanceProfileAssociationRequest", members: &[
     Member { name: "IamInstanceProfile", target: Target::Structure(&IAM_INSTANCE_PROFILE_SPECIFICATION), required: true, ..Member::BASE },
     Member { name: "AssociationId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReplaceIamInstanceProfileAssociationResult {
     pub iam_instance_profile_association: Option<IamInstanceProfileAssociation>,
 }
-wire::structure!(ReplaceIamInstanceProfileAssociationResult, REPLACE_IAM_INSTANCE_PROFILE_ASSOCIATION_RESULT; 0 iam_instance_profile_association);
+wire::structure!(ReplaceIamInstanceProfileAssociationResult, REPLACE_IAM_INSTANCE_PROFILE_ASSOCIATION_RESULT; 0 iam_instance_profile_association: None);
 pub(crate) static REPLACE_IAM_INSTANCE_PROFILE_ASSOCIATION_RESULT: StructShape = StructShape { name: "ReplaceIamInstanceProfileAssociationResult", members: &[
     Member { name: "IamInstanceProfileAssociation", location_name: Some("iamInstanceProfileAssociation"), target: Target::Structure(&IAM_INSTANCE_PROFILE_ASSOCIATION), ..Member::BASE },
 ], ..StructShape::BASE };

@@ -6,12 +6,11 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IcmpTypeCode {
     pub code: Option<i32>,
     pub r#type: Option<i32>,
 }
-wire::structure!(IcmpTypeCode, ICMP_TYPE_CODE; 0 code, 1 r#type);
+wire::structure!(IcmpTypeCode, ICMP_TYPE_CODE; 0 code: None, 1 r#type: None);
 pub(crate) static ICMP_TYPE_CODE: StructShape = StructShape { name: "IcmpTypeCode", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "Type", location_name: Some("type"), target: Target::INTEGER, ..Member::BASE },

@@ -8,51 +8,46 @@ use super::*;
 
 pub(crate) static BUNDLE_ID_STRING_LIST: ListShape = ListShape { name: "BundleIdStringList", item: Target::STRING, item_name: Some("BundleId"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIdFormatRequest {
     pub resource: Option<String>,
 }
-wire::structure!(DescribeIdFormatRequest, DESCRIBE_ID_FORMAT_REQUEST; 0 resource);
+wire::structure!(DescribeIdFormatRequest, DESCRIBE_ID_FORMAT_REQUEST; 0 resource: None);
 pub(crate) static DESCRIBE_ID_FORMAT_REQUEST: StructShape = StructShape { name: "DescribeIdFormatRequest", members: &[
     Member { name: "Resource", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIdFormatResult {
     pub statuses: Option<Vec<IdFormat>>,
 }
-wire::structure!(DescribeIdFormatResult, DESCRIBE_ID_FORMAT_RESULT; 0 statuses);
+wire::structure!(DescribeIdFormatResult, DESCRIBE_ID_FORMAT_RESULT; 0 statuses: None);
 pub(crate) static DESCRIBE_ID_FORMAT_RESULT: StructShape = StructShape { name: "DescribeIdFormatResult", members: &[
     Member { name: "Statuses", location_name: Some("statusSet"), target: Target::List(&ID_FORMAT_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIdentityIdFormatRequest {
     pub resource: Option<String>,
     pub principal_arn: String,
 }
-wire::structure!(DescribeIdentityIdFormatRequest, DESCRIBE_IDENTITY_ID_FORMAT_REQUEST; 0 resource, 1 principal_arn);
+wire::structure!(DescribeIdentityIdFormatRequest, DESCRIBE_IDENTITY_ID_FORMAT_REQUEST; 0 resource: None, 1 principal_arn: Default::default());
 pub(crate) static DESCRIBE_IDENTITY_ID_FORMAT_REQUEST: StructShape = StructShape { name: "DescribeIdentityIdFormatRequest", members: &[
     Member { name: "Resource", location_name: Some("resource"), target: Target::STRING, ..Member::BASE },
     Member { name: "PrincipalArn", location_name: Some("principalArn"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIdentityIdFormatResult {
     pub statuses: Option<Vec<IdFormat>>,
 }
-wire::structure!(DescribeIdentityIdFormatResult, DESCRIBE_IDENTITY_ID_FORMAT_RESULT; 0 statuses);
+wire::structure!(DescribeIdentityIdFormatResult, DESCRIBE_IDENTITY_ID_FORMAT_RESULT; 0 statuses: None);
 pub(crate) static DESCRIBE_IDENTITY_ID_FORMAT_RESULT: StructShape = StructShape { name: "DescribeIdentityIdFormatResult", members: &[
     Member { name: "Statuses", location_name: Some("statusSet"), target: Target::List(&ID_FORMAT_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IdFormat {
     pub deadline: Option<Timestamp>,
     pub resource: Option<String>,
     pub use_long_ids: Option<bool>,
 }
-wire::structure!(IdFormat, ID_FORMAT; 0 deadline, 1 resource, 2 use_long_ids);
+wire::structure!(IdFormat, ID_FORMAT; 0 deadline: None, 1 resource: None, 2 use_long_ids: None);
 pub(crate) static ID_FORMAT: StructShape = StructShape { name: "IdFormat", members: &[
     Member { name: "Deadline", location_name: Some("deadline"), target: Target::TIMESTAMP, ..Member::BASE },
     Member { name: "Resource", location_name: Some("resource"), target: Target::STRING, ..Member::BASE },
@@ -61,37 +56,33 @@ pub(crate) static ID_FORMAT: StructShape = StructShape { name: "IdFormat", membe
 
 pub(crate) static ID_FORMAT_LIST: ListShape = ListShape { name: "IdFormatList", item: Target::Structure(&ID_FORMAT), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIdFormatRequest {
     pub resource: String,
     pub use_long_ids: bool,
 }
-wire::structure!(ModifyIdFormatRequest, MODIFY_ID_FORMAT_REQUEST; 0 resource, 1 use_long_ids);
+wire::structure!(ModifyIdFormatRequest, MODIFY_ID_FORMAT_REQUEST; 0 resource: Default::default(), 1 use_long_ids: Default::default());
 pub(crate) static MODIFY_ID_FORMAT_REQUEST: StructShape = StructShape { name: "ModifyIdFormatRequest", members: &[
     Member { name: "Resource", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "UseLongIds", target: Target::Boolean, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIdentityIdFormatRequest {
     pub resource: String,
     pub use_long_ids: bool,
     pub principal_arn: String,
 }
-wire::structure!(ModifyIdentityIdFormatRequest, MODIFY_IDENTITY_ID_FORMAT_REQUEST; 0 resource, 1 use_long_ids, 2 principal_arn);
+wire::structure!(ModifyIdentityIdFormatRequest, MODIFY_IDENTITY_ID_FORMAT_REQUEST; 0 resource: Default::default(), 1 use_long_ids: Default::default(), 2 principal_arn: Default::default());
 pub(crate) static MODIFY_IDENTITY_ID_FORMAT_REQUEST: StructShape = StructShape { name: "ModifyIdentityIdFormatRequest", members: &[
     Member { name: "Resource", location_name: Some("resource"), target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "UseLongIds", location_name: Some("useLongIds"), target: Target::Boolean, required: true, ..Member::BASE },
     Member { name: "PrincipalArn", location_name: Some("principalArn"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIdFormatResult {
 }
 wire::structure!(ModifyIdFormatResult, MODIFY_ID_FORMAT_RESULT; );
 pub(crate) static MODIFY_ID_FORMAT_RESULT: StructShape = StructShape { name: "ModifyIdFormatResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIdentityIdFormatResult {
 }
 wire::structure!(ModifyIdentityIdFormatResult, MODIFY_IDENTITY_ID_FORMAT_RESULT; );

@@ -8,22 +8,20 @@ use super::*;
 
 pub(crate) static IKE_VERSIONS_LIST: ListShape = ListShape { name: "IKEVersionsList", item: Target::Structure(&IKE_VERSIONS_LIST_VALUE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IKEVersionsListValue {
     pub value: Option<String>,
 }
-wire::structure!(IKEVersionsListValue, IKE_VERSIONS_LIST_VALUE; 0 value);
+wire::structure!(IKEVersionsListValue, IKE_VERSIONS_LIST_VALUE; 0 value: None);
 pub(crate) static IKE_VERSIONS_LIST_VALUE: StructShape = StructShape { name: "IKEVersionsListValue", members: &[
     Member { name: "Value", location_name: Some("value"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static IKE_VERSIONS_REQUEST_LIST: ListShape = ListShape { name: "IKEVersionsRequestList", item: Target::Structure(&IKE_VERSIONS_REQUEST_LIST_VALUE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IKEVersionsRequestListValue {
     pub value: Option<String>,
 }
-wire::structure!(IKEVersionsRequestListValue, IKE_VERSIONS_REQUEST_LIST_VALUE; 0 value);
+wire::structure!(IKEVersionsRequestListValue, IKE_VERSIONS_REQUEST_LIST_VALUE; 0 value: None);
 pub(crate) static IKE_VERSIONS_REQUEST_LIST_VALUE: StructShape = StructShape { name: "IKEVersionsRequestListValue", members: &[
     Member { name: "Value", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };

@@ -6,46 +6,42 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelImageLaunchPermissionRequest {
     pub image_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CancelImageLaunchPermissionRequest, CANCEL_IMAGE_LAUNCH_PERMISSION_REQUEST; 0 image_id, 1 dry_run);
+wire::structure!(CancelImageLaunchPermissionRequest, CANCEL_IMAGE_LAUNCH_PERMISSION_REQUEST; 0 image_id: Default::default(), 1 dry_run: None);
 pub(crate) static CANCEL_IMAGE_LAUNCH_PERMISSION_REQUEST: StructShape = StructShape { name: "CancelImageLaunchPermissionRequest", members: &[
     Member { name: "ImageId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelImageLaunchPermissionResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(CancelImageLaunchPermissionResult, CANCEL_IMAGE_LAUNCH_PERMISSION_RESULT; 0 r#return);
+wire::structure!(CancelImageLaunchPermissionResult, CANCEL_IMAGE_LAUNCH_PERMISSION_RESULT; 0 r#return: None);
 pub(crate) static CANCEL_IMAGE_LAUNCH_PERMISSION_RESULT: StructShape = StructShape { name: "CancelImageLaunchPermissionResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelImportTaskRequest {
     pub cancel_reason: Option<String>,
     pub dry_run: Option<bool>,
     pub import_task_id: Option<String>,
 }
-wire::structure!(CancelImportTaskRequest, CANCEL_IMPORT_TASK_REQUEST; 0 cancel_reason, 1 dry_run, 2 import_task_id);
+wire::structure!(CancelImportTaskRequest, CANCEL_IMPORT_TASK_REQUEST; 0 cancel_reason: None, 1 dry_run: None, 2 import_task_id: None);
 pub(crate) static CANCEL_IMPORT_TASK_REQUEST: StructShape = StructShape { name: "CancelImportTaskRequest", members: &[
     Member { name: "CancelReason", target: Target::STRING, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ImportTaskId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelImportTaskResult {
     pub import_task_id: Option<String>,
     pub previous_state: Option<String>,
     pub state: Option<String>,
 }
-wire::structure!(CancelImportTaskResult, CANCEL_IMPORT_TASK_RESULT; 0 import_task_id, 1 previous_state, 2 state);
+wire::structure!(CancelImportTaskResult, CANCEL_IMPORT_TASK_RESULT; 0 import_task_id: None, 1 previous_state: None, 2 state: None);
 pub(crate) static CANCEL_IMPORT_TASK_RESULT: StructShape = StructShape { name: "CancelImportTaskResult", members: &[
     Member { name: "ImportTaskId", location_name: Some("importTaskId"), target: Target::STRING, ..Member::BASE },
     Member { name: "PreviousState", location_name: Some("previousState"), target: Target::STRING, ..Member::BASE },
@@ -54,7 +50,6 @@ pub(crate) static CANCEL_IMPORT_TASK_RESULT: StructShape = StructShape { name: "
 
 pub(crate) static COPY_IMAGE_CLIENT_TOKEN: StringShape = StringShape { name: "CopyImageClientToken", length: Limits { min: Some(0), max: Some(128) }, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CopyImageRequest {
     pub client_token: Option<String>,
     pub description: Option<String>,
@@ -71,7 +66,7 @@ pub struct CopyImageRequest {
     pub destination_availability_zone_id: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CopyImageRequest, COPY_IMAGE_REQUEST; 0 client_token, 1 description, 2 encrypted, 3 kms_key_id, 4 name, 5 source_image_id, 6 source_region, 7 destination_outpost_arn, 8 copy_image_tags, 9 tag_specifications, 10 snapshot_copy_completion_duration_minutes, 11 destination_availability_zone, 12 destination_availability_zone_id, 13 dry_run);
+wire::structure!(CopyImageRequest, COPY_IMAGE_REQUEST; 0 client_token: None, 1 description: None, 2 encrypted: None, 3 kms_key_id: None, 4 name: Default::default(), 5 source_image_id: Default::default(), 6 source_region: Default::default(), 7 destination_outpost_arn: None, 8 copy_image_tags: None, 9 tag_specifications: None, 10 snapshot_copy_completion_duration_minutes: None, 11 destination_availability_zone: None, 12 destination_availability_zone_id: None, 13 dry_run: None);
 pub(crate) static COPY_IMAGE_REQUEST: StructShape = StructShape { name: "CopyImageRequest", members: &[
     Member { name: "ClientToken", target: Target::String(&COPY_IMAGE_CLIENT_TOKEN), idempotency_token: true, ..Member::BASE },
     Member { name: "Description", target: Target::String(&IMAGE_DESCRIPTION_REQUEST), ..Member::BASE },
@@ -89,16 +84,14 @@ pub(crate) static COPY_IMAGE_REQUEST: StructShape = StructShape { name: "CopyIma
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CopyImageResult {
     pub image_id: Option<String>,
 }
-wire::structure!(CopyImageResult, COPY_IMAGE_RESULT; 0 image_id);
+wire::structure!(CopyImageResult, COPY_IMAGE_RESULT; 0 image_id: None);
 pub(crate) static COPY_IMAGE_RESULT: StructShape = StructShape { name: "CopyImageResult", members: &[
     Member { name: "ImageId", location_name: Some("imageId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateImageRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub snapshot_location: Option<SnapshotLocationEnum>,
@@ -109,7 +102,7 @@ pub struct CreateImageRequest {
     pub no_reboot: Option<bool>,
     pub block_device_mappings: Option<Vec<BlockDeviceMapping>>,
 }
-wire::structure!(CreateImageRequest, CREATE_IMAGE_REQUEST; 0 tag_specifications, 1 snapshot_location, 2 dry_run, 3 instance_id, 4 name, 5 description, 6 no_reboot, 7 block_device_mappings);
+wire::structure!(CreateImageRequest, CREATE_IMAGE_REQUEST; 0 tag_specifications: None, 1 snapshot_location: None, 2 dry_run: None, 3 instance_id: Default::default(), 4 name: Default::default(), 5 description: None, 6 no_reboot: None, 7 block_device_mappings: None);
 pub(crate) static CREATE_IMAGE_REQUEST: StructShape = StructShape { name: "CreateImageRequest", members: &[
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
     Member { name: "SnapshotLocation", target: Target::String(&SNAPSHOT_LOCATION_ENUM), ..Member::BASE },
@@ -121,18 +114,16 @@ pub(crate) static CREATE_IMAGE_REQUEST: StructShape = StructShape { name: "Creat
     Member { name: "BlockDeviceMappings", location_name: Some("blockDeviceMapping"), target: Target::List(&BLOCK_DEVICE_MAPPING_REQUEST_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateImageResult {
     pub image_id: Option<String>,
 }
-wire::structure!(CreateImageResult, CREATE_IMAGE_RESULT; 0 image_id);
+wire::structure!(CreateImageResult, CREATE_IMAGE_RESULT; 0 image_id: None);
 pub(crate) static CREATE_IMAGE_RESULT: StructShape = StructShape { name: "CreateImageResult", members: &[
     Member { name: "ImageId", location_name: Some("imageId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static CREATE_IMAGE_USAGE_REPORT_CLIENT_TOKEN: StringShape = StringShape { name: "CreateImageUsageReportClientToken", length: Limits { min: Some(0), max: Some(128) }, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateImageUsageReportRequest {
     pub image_id: String,
     pub dry_run: Option<bool>,
@@ -141,7 +132,7 @@ pub struct CreateImageUsageReportRequest {
     pub client_token: Option<String>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateImageUsageReportRequest, CREATE_IMAGE_USAGE_REPORT_REQUEST; 0 image_id, 1 dry_run, 2 resource_types, 3 account_ids, 4 client_token, 5 tag_specifications);
+wire::structure!(CreateImageUsageReportRequest, CREATE_IMAGE_USAGE_REPORT_REQUEST; 0 image_id: Default::default(), 1 dry_run: None, 2 resource_types: Default::default(), 3 account_ids: None, 4 client_token: None, 5 tag_specifications: None);
 pub(crate) static CREATE_IMAGE_USAGE_REPORT_REQUEST: StructShape = StructShape { name: "CreateImageUsageReportRequest", members: &[
     Member { name: "ImageId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -151,66 +142,60 @@ pub(crate) static CREATE_IMAGE_USAGE_REPORT_REQUEST: StructShape = StructShape {
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateImageUsageReportResult {
     pub report_id: Option<String>,
 }
-wire::structure!(CreateImageUsageReportResult, CREATE_IMAGE_USAGE_REPORT_RESULT; 0 report_id);
+wire::structure!(CreateImageUsageReportResult, CREATE_IMAGE_USAGE_REPORT_RESULT; 0 report_id: None);
 pub(crate) static CREATE_IMAGE_USAGE_REPORT_RESULT: StructShape = StructShape { name: "CreateImageUsageReportResult", members: &[
     Member { name: "ReportId", location_name: Some("reportId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteImageUsageReportRequest {
     pub report_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteImageUsageReportRequest, DELETE_IMAGE_USAGE_REPORT_REQUEST; 0 report_id, 1 dry_run);
+wire::structure!(DeleteImageUsageReportRequest, DELETE_IMAGE_USAGE_REPORT_REQUEST; 0 report_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_IMAGE_USAGE_REPORT_REQUEST: StructShape = StructShape { name: "DeleteImageUsageReportRequest", members: &[
     Member { name: "ReportId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteImageUsageReportResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(DeleteImageUsageReportResult, DELETE_IMAGE_USAGE_REPORT_RESULT; 0 r#return);
+wire::structure!(DeleteImageUsageReportResult, DELETE_IMAGE_USAGE_REPORT_RESULT; 0 r#return: None);
 pub(crate) static DELETE_IMAGE_USAGE_REPORT_RESULT: StructShape = StructShape { name: "DeleteImageUsageReportResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeregisterImageRequest {
     pub image_id: String,
     pub delete_associated_snapshots: Option<bool>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeregisterImageRequest, DEREGISTER_IMAGE_REQUEST; 0 image_id, 1 delete_associated_snapshots, 2 dry_run);
+wire::structure!(DeregisterImageRequest, DEREGISTER_IMAGE_REQUEST; 0 image_id: Default::default(), 1 delete_associated_snapshots: None, 2 dry_run: None);
 pub(crate) static DEREGISTER_IMAGE_REQUEST: StructShape = StructShape { name: "DeregisterImageRequest", members: &[
     Member { name: "ImageId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DeleteAssociatedSnapshots", target: Target::Boolean, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeregisterImageResult {
     pub r#return: Option<bool>,
     pub delete_snapshot_results: Option<Vec<DeleteSnapshotReturnCode>>,
 }
-wire::structure!(DeregisterImageResult, DEREGISTER_IMAGE_RESULT; 0 r#return, 1 delete_snapshot_results);
+wire::structure!(DeregisterImageResult, DEREGISTER_IMAGE_RESULT; 0 r#return: None, 1 delete_snapshot_results: None);
 pub(crate) static DEREGISTER_IMAGE_RESULT: StructShape = StructShape { name: "DeregisterImageResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
     Member { name: "DeleteSnapshotResults", location_name: Some("deleteSnapshotResultSet"), target: Target::List(&DELETE_SNAPSHOT_RESULT_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeImageAttributeRequest {
     pub attribute: ImageAttributeName,
     pub image_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeImageAttributeRequest, DESCRIBE_IMAGE_ATTRIBUTE_REQUEST; 0 attribute, 1 image_id, 2 dry_run);
+wire::structure!(DescribeImageAttributeRequest, DESCRIBE_IMAGE_ATTRIBUTE_REQUEST; 0 attribute: Default::default(), 1 image_id: Default::default(), 2 dry_run: None);
 pub(crate) static DESCRIBE_IMAGE_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "DescribeImageAttributeRequest", members: &[
     Member { name: "Attribute", target: Target::String(&IMAGE_ATTRIBUTE_NAME), required: true, ..Member::BASE },
     Member { name: "ImageId", target: Target::STRING, required: true, ..Member::BASE },
@@ -221,7 +206,6 @@ pub(crate) static DESCRIBE_IMAGE_REFERENCES_IMAGE_ID_STRING_LIST: ListShape = Li
 
 pub(crate) static DESCRIBE_IMAGE_REFERENCES_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeImageReferencesMaxResults", min: Some(5.0), max: None };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeImageReferencesRequest {
     pub image_ids: Vec<String>,
     pub include_all_resource_types: Option<bool>,
@@ -230,7 +214,7 @@ pub struct DescribeImageReferencesRequest {
     pub dry_run: Option<bool>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeImageReferencesRequest, DESCRIBE_IMAGE_REFERENCES_REQUEST; 0 image_ids, 1 include_all_resource_types, 2 resource_types, 3 next_token, 4 dry_run, 5 max_results);
+wire::structure!(DescribeImageReferencesRequest, DESCRIBE_IMAGE_REFERENCES_REQUEST; 0 image_ids: Default::default(), 1 include_all_resource_types: None, 2 resource_types: None, 3 next_token: None, 4 dry_run: None, 5 max_results: None);
 pub(crate) static DESCRIBE_IMAGE_REFERENCES_REQUEST: StructShape = StructShape { name: "DescribeImageReferencesRequest", members: &[
     Member { name: "ImageIds", location_name: Some("ImageId"), target: Target::List(&DESCRIBE_IMAGE_REFERENCES_IMAGE_ID_STRING_LIST), required: true, ..Member::BASE },
     Member { name: "IncludeAllResourceTypes", target: Target::Boolean, ..Member::BASE },
@@ -240,12 +224,11 @@ pub(crate) static DESCRIBE_IMAGE_REFERENCES_REQUEST: StructShape = StructShape {
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_IMAGE_REFERENCES_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeImageReferencesResult {
     pub next_token: Option<String>,
     pub image_references: Option<Vec<ImageReference>>,
 }
-wire::structure!(DescribeImageReferencesResult, DESCRIBE_IMAGE_REFERENCES_RESULT; 0 next_token, 1 image_references);
+wire::structure!(DescribeImageReferencesResult, DESCRIBE_IMAGE_REFERENCES_RESULT; 0 next_token: None, 1 image_references: None);
 pub(crate) static DESCRIBE_IMAGE_REFERENCES_RESULT: StructShape = StructShape { name: "DescribeImageReferencesResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "ImageReferences", location_name: Some("imageReferenceSet"), target: Target::List(&IMAGE_REFERENCE_LIST), ..Member::BASE },
@@ -253,7 +236,6 @@ pub(crate) static DESCRIBE_IMAGE_REFERENCES_RESULT: StructShape = StructShape { 
 
 pub(crate) static DESCRIBE_IMAGE_USAGE_REPORT_ENTRIES_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeImageUsageReportEntriesMaxResults", min: Some(1.0), max: None };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeImageUsageReportEntriesRequest {
     pub image_ids: Option<Vec<String>>,
     pub report_ids: Option<Vec<String>>,
@@ -262,7 +244,7 @@ pub struct DescribeImageUsageReportEntriesRequest {
     pub dry_run: Option<bool>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeImageUsageReportEntriesRequest, DESCRIBE_IMAGE_USAGE_REPORT_ENTRIES_REQUEST; 0 image_ids, 1 report_ids, 2 next_token, 3 filters, 4 dry_run, 5 max_results);
+wire::structure!(DescribeImageUsageReportEntriesRequest, DESCRIBE_IMAGE_USAGE_REPORT_ENTRIES_REQUEST; 0 image_ids: None, 1 report_ids: None, 2 next_token: None, 3 filters: None, 4 dry_run: None, 5 max_results: None);
 pub(crate) static DESCRIBE_IMAGE_USAGE_REPORT_ENTRIES_REQUEST: StructShape = StructShape { name: "DescribeImageUsageReportEntriesRequest", members: &[
     Member { name: "ImageIds", location_name: Some("ImageId"), target: Target::List(&DESCRIBE_IMAGE_USAGE_REPORTS_IMAGE_ID_STRING_LIST), ..Member::BASE },
     Member { name: "ReportIds", location_name: Some("ReportId"), target: Target::List(&IMAGE_USAGE_REPORT_ID_STRING_LIST), ..Member::BASE },
@@ -272,12 +254,11 @@ pub(crate) static DESCRIBE_IMAGE_USAGE_REPORT_ENTRIES_REQUEST: StructShape = Str
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_IMAGE_USAGE_REPORT_ENTRIES_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeImageUsageReportEntriesResult {
     pub next_token: Option<String>,
     pub image_usage_report_entries: Option<Vec<ImageUsageReportEntry>>,
 }
-wire::structure!(DescribeImageUsageReportEntriesResult, DESCRIBE_IMAGE_USAGE_REPORT_ENTRIES_RESULT; 0 next_token, 1 image_usage_report_entries);
+wire::structure!(DescribeImageUsageReportEntriesResult, DESCRIBE_IMAGE_USAGE_REPORT_ENTRIES_RESULT; 0 next_token: None, 1 image_usage_report_entries: None);
 pub(crate) static DESCRIBE_IMAGE_USAGE_REPORT_ENTRIES_RESULT: StructShape = StructShape { name: "DescribeImageUsageReportEntriesResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "ImageUsageReportEntries", location_name: Some("imageUsageReportEntrySet"), target: Target::List(&IMAGE_USAGE_REPORT_ENTRY_LIST), ..Member::BASE },
@@ -287,7 +268,6 @@ pub(crate) static DESCRIBE_IMAGE_USAGE_REPORTS_IMAGE_ID_STRING_LIST: ListShape =
 
 pub(crate) static DESCRIBE_IMAGE_USAGE_REPORTS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeImageUsageReportsMaxResults", min: Some(1.0), max: None };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeImageUsageReportsRequest {
     pub image_ids: Option<Vec<String>>,
     pub report_ids: Option<Vec<String>>,
@@ -296,7 +276,7 @@ pub struct DescribeImageUsageReportsRequest {
     pub dry_run: Option<bool>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeImageUsageReportsRequest, DESCRIBE_IMAGE_USAGE_REPORTS_REQUEST; 0 image_ids, 1 report_ids, 2 next_token, 3 filters, 4 dry_run, 5 max_results);
+wire::structure!(DescribeImageUsageReportsRequest, DESCRIBE_IMAGE_USAGE_REPORTS_REQUEST; 0 image_ids: None, 1 report_ids: None, 2 next_token: None, 3 filters: None, 4 dry_run: None, 5 max_results: None);
 pub(crate) static DESCRIBE_IMAGE_USAGE_REPORTS_REQUEST: StructShape = StructShape { name: "DescribeImageUsageReportsRequest", members: &[
     Member { name: "ImageIds", location_name: Some("ImageId"), target: Target::List(&DESCRIBE_IMAGE_USAGE_REPORTS_IMAGE_ID_STRING_LIST), ..Member::BASE },
     Member { name: "ReportIds", location_name: Some("ReportId"), target: Target::List(&IMAGE_USAGE_REPORT_ID_STRING_LIST), ..Member::BASE },
@@ -306,18 +286,16 @@ pub(crate) static DESCRIBE_IMAGE_USAGE_REPORTS_REQUEST: StructShape = StructShap
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_IMAGE_USAGE_REPORTS_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeImageUsageReportsResult {
     pub next_token: Option<String>,
     pub image_usage_reports: Option<Vec<ImageUsageReport>>,
 }
-wire::structure!(DescribeImageUsageReportsResult, DESCRIBE_IMAGE_USAGE_REPORTS_RESULT; 0 next_token, 1 image_usage_reports);
+wire::structure!(DescribeImageUsageReportsResult, DESCRIBE_IMAGE_USAGE_REPORTS_RESULT; 0 next_token: None, 1 image_usage_reports: None);
 pub(crate) static DESCRIBE_IMAGE_USAGE_REPORTS_RESULT: StructShape = StructShape { name: "DescribeImageUsageReportsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "ImageUsageReports", location_name: Some("imageUsageReportSet"), target: Target::List(&IMAGE_USAGE_REPORT_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeImagesRequest {
     pub executable_users: Option<Vec<String>>,
     pub image_ids: Option<Vec<String>>,
@@ -329,7 +307,7 @@ pub struct DescribeImagesRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeImagesRequest, DESCRIBE_IMAGES_REQUEST; 0 executable_users, 1 image_ids, 2 owners, 3 include_deprecated, 4 include_disabled, 5 max_results, 6 next_token, 7 dry_run, 8 filters);
+wire::structure!(DescribeImagesRequest, DESCRIBE_IMAGES_REQUEST; 0 executable_users: None, 1 image_ids: None, 2 owners: None, 3 include_deprecated: None, 4 include_disabled: None, 5 max_results: None, 6 next_token: None, 7 dry_run: None, 8 filters: None);
 pub(crate) static DESCRIBE_IMAGES_REQUEST: StructShape = StructShape { name: "DescribeImagesRequest", members: &[
     Member { name: "ExecutableUsers", location_name: Some("ExecutableBy"), target: Target::List(&EXECUTABLE_BY_STRING_LIST), ..Member::BASE },
     Member { name: "ImageIds", location_name: Some("ImageId"), target: Target::List(&IMAGE_ID_STRING_LIST), ..Member::BASE },
@@ -342,18 +320,16 @@ pub(crate) static DESCRIBE_IMAGES_REQUEST: StructShape = StructShape { name: "De
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeImagesResult {
     pub next_token: Option<String>,
     pub images: Option<Vec<Image>>,
 }
-wire::structure!(DescribeImagesResult, DESCRIBE_IMAGES_RESULT; 0 next_token, 1 images);
+wire::structure!(DescribeImagesResult, DESCRIBE_IMAGES_RESULT; 0 next_token: None, 1 images: None);
 pub(crate) static DESCRIBE_IMAGES_RESULT: StructShape = StructShape { name: "DescribeImagesResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "Images", location_name: Some("imagesSet"), target: Target::List(&IMAGE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeImportImageTasksRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -361,7 +337,7 @@ pub struct DescribeImportImageTasksRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeImportImageTasksRequest, DESCRIBE_IMPORT_IMAGE_TASKS_REQUEST; 0 dry_run, 1 filters, 2 import_task_ids, 3 max_results, 4 next_token);
+wire::structure!(DescribeImportImageTasksRequest, DESCRIBE_IMPORT_IMAGE_TASKS_REQUEST; 0 dry_run: None, 1 filters: None, 2 import_task_ids: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static DESCRIBE_IMPORT_IMAGE_TASKS_REQUEST: StructShape = StructShape { name: "DescribeImportImageTasksRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -370,18 +346,16 @@ pub(crate) static DESCRIBE_IMPORT_IMAGE_TASKS_REQUEST: StructShape = StructShape
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeImportImageTasksResult {
     pub import_image_tasks: Option<Vec<ImportImageTask>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeImportImageTasksResult, DESCRIBE_IMPORT_IMAGE_TASKS_RESULT; 0 import_image_tasks, 1 next_token);
+wire::structure!(DescribeImportImageTasksResult, DESCRIBE_IMPORT_IMAGE_TASKS_RESULT; 0 import_image_tasks: None, 1 next_token: None);
 pub(crate) static DESCRIBE_IMPORT_IMAGE_TASKS_RESULT: StructShape = StructShape { name: "DescribeImportImageTasksResult", members: &[
     Member { name: "ImportImageTasks", location_name: Some("importImageTaskSet"), target: Target::List(&IMPORT_IMAGE_TASK_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeImportSnapshotTasksRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -389,7 +363,7 @@ pub struct DescribeImportSnapshotTasksRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeImportSnapshotTasksRequest, DESCRIBE_IMPORT_SNAPSHOT_TASKS_REQUEST; 0 dry_run, 1 filters, 2 import_task_ids, 3 max_results, 4 next_token);
+wire::structure!(DescribeImportSnapshotTasksRequest, DESCRIBE_IMPORT_SNAPSHOT_TASKS_REQUEST; 0 dry_run: None, 1 filters: None, 2 import_task_ids: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static DESCRIBE_IMPORT_SNAPSHOT_TASKS_REQUEST: StructShape = StructShape { name: "DescribeImportSnapshotTasksRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -398,180 +372,162 @@ pub(crate) static DESCRIBE_IMPORT_SNAPSHOT_TASKS_REQUEST: StructShape = StructSh
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeImportSnapshotTasksResult {
     pub import_snapshot_tasks: Option<Vec<ImportSnapshotTask>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeImportSnapshotTasksResult, DESCRIBE_IMPORT_SNAPSHOT_TASKS_RESULT; 0 import_snapshot_tasks, 1 next_token);
+wire::structure!(DescribeImportSnapshotTasksResult, DESCRIBE_IMPORT_SNAPSHOT_TASKS_RESULT; 0 import_snapshot_tasks: None, 1 next_token: None);
 pub(crate) static DESCRIBE_IMPORT_SNAPSHOT_TASKS_RESULT: StructShape = StructShape { name: "DescribeImportSnapshotTasksResult", members: &[
     Member { name: "ImportSnapshotTasks", location_name: Some("importSnapshotTaskSet"), target: Target::List(&IMPORT_SNAPSHOT_TASK_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableImageBlockPublicAccessRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisableImageBlockPublicAccessRequest, DISABLE_IMAGE_BLOCK_PUBLIC_ACCESS_REQUEST; 0 dry_run);
+wire::structure!(DisableImageBlockPublicAccessRequest, DISABLE_IMAGE_BLOCK_PUBLIC_ACCESS_REQUEST; 0 dry_run: None);
 pub(crate) static DISABLE_IMAGE_BLOCK_PUBLIC_ACCESS_REQUEST: StructShape = StructShape { name: "DisableImageBlockPublicAccessRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableImageBlockPublicAccessResult {
     pub image_block_public_access_state: Option<ImageBlockPublicAccessDisabledState>,
 }
-wire::structure!(DisableImageBlockPublicAccessResult, DISABLE_IMAGE_BLOCK_PUBLIC_ACCESS_RESULT; 0 image_block_public_access_state);
+wire::structure!(DisableImageBlockPublicAccessResult, DISABLE_IMAGE_BLOCK_PUBLIC_ACCESS_RESULT; 0 image_block_public_access_state: None);
 pub(crate) static DISABLE_IMAGE_BLOCK_PUBLIC_ACCESS_RESULT: StructShape = StructShape { name: "DisableImageBlockPublicAccessResult", members: &[
     Member { name: "ImageBlockPublicAccessState", location_name: Some("imageBlockPublicAccessState"), target: Target::String(&IMAGE_BLOCK_PUBLIC_ACCESS_DISABLED_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableImageDeprecationRequest {
     pub image_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisableImageDeprecationRequest, DISABLE_IMAGE_DEPRECATION_REQUEST; 0 image_id, 1 dry_run);
+wire::structure!(DisableImageDeprecationRequest, DISABLE_IMAGE_DEPRECATION_REQUEST; 0 image_id: Default::default(), 1 dry_run: None);
 pub(crate) static DISABLE_IMAGE_DEPRECATION_REQUEST: StructShape = StructShape { name: "DisableImageDeprecationRequest", members: &[
     Member { name: "ImageId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableImageDeprecationResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(DisableImageDeprecationResult, DISABLE_IMAGE_DEPRECATION_RESULT; 0 r#return);
+wire::structure!(DisableImageDeprecationResult, DISABLE_IMAGE_DEPRECATION_RESULT; 0 r#return: None);
 pub(crate) static DISABLE_IMAGE_DEPRECATION_RESULT: StructShape = StructShape { name: "DisableImageDeprecationResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableImageDeregistrationProtectionRequest {
     pub image_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisableImageDeregistrationProtectionRequest, DISABLE_IMAGE_DEREGISTRATION_PROTECTION_REQUEST; 0 image_id, 1 dry_run);
+wire::structure!(DisableImageDeregistrationProtectionRequest, DISABLE_IMAGE_DEREGISTRATION_PROTECTION_REQUEST; 0 image_id: Default::default(), 1 dry_run: None);
 pub(crate) static DISABLE_IMAGE_DEREGISTRATION_PROTECTION_REQUEST: StructShape = StructShape { name: "DisableImageDeregistrationProtectionRequest", members: &[
     Member { name: "ImageId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableImageDeregistrationProtectionResult {
     pub r#return: Option<String>,
 }
-wire::structure!(DisableImageDeregistrationProtectionResult, DISABLE_IMAGE_DEREGISTRATION_PROTECTION_RESULT; 0 r#return);
+wire::structure!(DisableImageDeregistrationProtectionResult, DISABLE_IMAGE_DEREGISTRATION_PROTECTION_RESULT; 0 r#return: None);
 pub(crate) static DISABLE_IMAGE_DEREGISTRATION_PROTECTION_RESULT: StructShape = StructShape { name: "DisableImageDeregistrationProtectionResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableImageRequest {
     pub image_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisableImageRequest, DISABLE_IMAGE_REQUEST; 0 image_id, 1 dry_run);
+wire::structure!(DisableImageRequest, DISABLE_IMAGE_REQUEST; 0 image_id: Default::default(), 1 dry_run: None);
 pub(crate) static DISABLE_IMAGE_REQUEST: StructShape = StructShape { name: "DisableImageRequest", members: &[
     Member { name: "ImageId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableImageResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(DisableImageResult, DISABLE_IMAGE_RESULT; 0 r#return);
+wire::structure!(DisableImageResult, DISABLE_IMAGE_RESULT; 0 r#return: None);
 pub(crate) static DISABLE_IMAGE_RESULT: StructShape = StructShape { name: "DisableImageResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableImageBlockPublicAccessRequest {
     pub image_block_public_access_state: ImageBlockPublicAccessEnabledState,
     pub dry_run: Option<bool>,
 }
-wire::structure!(EnableImageBlockPublicAccessRequest, ENABLE_IMAGE_BLOCK_PUBLIC_ACCESS_REQUEST; 0 image_block_public_access_state, 1 dry_run);
+wire::structure!(EnableImageBlockPublicAccessRequest, ENABLE_IMAGE_BLOCK_PUBLIC_ACCESS_REQUEST; 0 image_block_public_access_state: Default::default(), 1 dry_run: None);
 pub(crate) static ENABLE_IMAGE_BLOCK_PUBLIC_ACCESS_REQUEST: StructShape = StructShape { name: "EnableImageBlockPublicAccessRequest", members: &[
     Member { name: "ImageBlockPublicAccessState", target: Target::String(&IMAGE_BLOCK_PUBLIC_ACCESS_ENABLED_STATE), required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableImageBlockPublicAccessResult {
     pub image_block_public_access_state: Option<ImageBlockPublicAccessEnabledState>,
 }
-wire::structure!(EnableImageBlockPublicAccessResult, ENABLE_IMAGE_BLOCK_PUBLIC_ACCESS_RESULT; 0 image_block_public_access_state);
+wire::structure!(EnableImageBlockPublicAccessResult, ENABLE_IMAGE_BLOCK_PUBLIC_ACCESS_RESULT; 0 image_block_public_access_state: None);
 pub(crate) static ENABLE_IMAGE_BLOCK_PUBLIC_ACCESS_RESULT: StructShape = StructShape { name: "EnableImageBlockPublicAccessResult", members: &[
     Member { name: "ImageBlockPublicAccessState", location_name: Some("imageBlockPublicAccessState"), target: Target::String(&IMAGE_BLOCK_PUBLIC_ACCESS_ENABLED_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableImageDeprecationRequest {
     pub image_id: String,
     pub deprecate_at: Timestamp,
     pub dry_run: Option<bool>,
 }
-wire::structure!(EnableImageDeprecationRequest, ENABLE_IMAGE_DEPRECATION_REQUEST; 0 image_id, 1 deprecate_at, 2 dry_run);
+wire::structure!(EnableImageDeprecationRequest, ENABLE_IMAGE_DEPRECATION_REQUEST; 0 image_id: Default::default(), 1 deprecate_at: Default::default(), 2 dry_run: None);
 pub(crate) static ENABLE_IMAGE_DEPRECATION_REQUEST: StructShape = StructShape { name: "EnableImageDeprecationRequest", members: &[
     Member { name: "ImageId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DeprecateAt", target: Target::TIMESTAMP, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableImageDeprecationResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(EnableImageDeprecationResult, ENABLE_IMAGE_DEPRECATION_RESULT; 0 r#return);
+wire::structure!(EnableImageDeprecationResult, ENABLE_IMAGE_DEPRECATION_RESULT; 0 r#return: None);
 pub(crate) static ENABLE_IMAGE_DEPRECATION_RESULT: StructShape = StructShape { name: "EnableImageDeprecationResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableImageDeregistrationProtectionRequest {
     pub image_id: String,
     pub with_cooldown: Option<bool>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(EnableImageDeregistrationProtectionRequest, ENABLE_IMAGE_DEREGISTRATION_PROTECTION_REQUEST; 0 image_id, 1 with_cooldown, 2 dry_run);
+wire::structure!(EnableImageDeregistrationProtectionRequest, ENABLE_IMAGE_DEREGISTRATION_PROTECTION_REQUEST; 0 image_id: Default::default(), 1 with_cooldown: None, 2 dry_run: None);
 pub(crate) static ENABLE_IMAGE_DEREGISTRATION_PROTECTION_REQUEST: StructShape = StructShape { name: "EnableImageDeregistrationProtectionRequest", members: &[
     Member { name: "ImageId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "WithCooldown", target: Target::Boolean, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableImageDeregistrationProtectionResult {
     pub r#return: Option<String>,
 }
-wire::structure!(EnableImageDeregistrationProtectionResult, ENABLE_IMAGE_DEREGISTRATION_PROTECTION_RESULT; 0 r#return);
+wire::structure!(EnableImageDeregistrationProtectionResult, ENABLE_IMAGE_DEREGISTRATION_PROTECTION_RESULT; 0 r#return: None);
 pub(crate) static ENABLE_IMAGE_DEREGISTRATION_PROTECTION_RESULT: StructShape = StructShape { name: "EnableImageDeregistrationProtectionResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableImageRequest {
     pub image_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(EnableImageRequest, ENABLE_IMAGE_REQUEST; 0 image_id, 1 dry_run);
+wire::structure!(EnableImageRequest, ENABLE_IMAGE_REQUEST; 0 image_id: Default::default(), 1 dry_run: None);
 pub(crate) static ENABLE_IMAGE_REQUEST: StructShape = StructShape { name: "EnableImageRequest", members: &[
     Member { name: "ImageId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableImageResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(EnableImageResult, ENABLE_IMAGE_RESULT; 0 r#return);
+wire::structure!(EnableImageResult, ENABLE_IMAGE_RESULT; 0 r#return: None);
 pub(crate) static ENABLE_IMAGE_RESULT: StructShape = StructShape { name: "EnableImageResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ExportImageRequest {
     pub client_token: Option<String>,
     pub description: Option<String>,
@@ -582,7 +538,7 @@ pub struct ExportImageRequest {
     pub role_name: Option<String>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(ExportImageRequest, EXPORT_IMAGE_REQUEST; 0 client_token, 1 description, 2 disk_image_format, 3 dry_run, 4 image_id, 5 s3_export_location, 6 role_name, 7 tag_specifications);
+wire::structure!(ExportImageRequest, EXPORT_IMAGE_REQUEST; 0 client_token: None, 1 description: None, 2 disk_image_format: Default::default(), 3 dry_run: None, 4 image_id: Default::default(), 5 s3_export_location: Default::default(), 6 role_name: None, 7 tag_specifications: None);
 pub(crate) static EXPORT_IMAGE_REQUEST: StructShape = StructShape { name: "ExportImageRequest", members: &[
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
@@ -594,7 +550,6 @@ pub(crate) static EXPORT_IMAGE_REQUEST: StructShape = StructShape { name: "Expor
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ExportImageResult {
     pub description: Option<String>,
     pub disk_image_format: Option<DiskImageFormat>,
@@ -607,7 +562,7 @@ pub struct ExportImageResult {
     pub status_message: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(ExportImageResult, EXPORT_IMAGE_RESULT; 0 description, 1 disk_image_format, 2 export_image_task_id, 3 image_id, 4 role_name, 5 progress, 6 s3_export_location, 7 status, 8 status_message, 9 tags);
+wire::structure!(ExportImageResult, EXPORT_IMAGE_RESULT; 0 description: None, 1 disk_image_format: None, 2 export_image_task_id: None, 3 image_id: None, 4 role_name: None, 5 progress: None, 6 s3_export_location: None, 7 status: None, 8 status_message: None, 9 tags: None);
 pub(crate) static EXPORT_IMAGE_RESULT: StructShape = StructShape { name: "ExportImageResult", members: &[
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
     Member { name: "DiskImageFormat", location_name: Some("diskImageFormat"), target: Target::String(&DISK_IMAGE_FORMAT), ..Member::BASE },
@@ -621,7 +576,6 @@ pub(crate) static EXPORT_IMAGE_RESULT: StructShape = StructShape { name: "Export
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ExportImageTask {
     pub description: Option<String>,
     pub export_image_task_id: Option<String>,
@@ -632,7 +586,7 @@ pub struct ExportImageTask {
     pub status_message: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(ExportImageTask, EXPORT_IMAGE_TASK; 0 description, 1 export_image_task_id, 2 image_id, 3 progress, 4 s3_export_location, 5 status, 6 status_message, 7 tags);
+wire::structure!(ExportImageTask, EXPORT_IMAGE_TASK; 0 description: None, 1 export_image_task_id: None, 2 image_id: None, 3 progress: None, 4 s3_export_location: None, 5 status: None, 6 status_message: None, 7 tags: None);
 pub(crate) static EXPORT_IMAGE_TASK: StructShape = StructShape { name: "ExportImageTask", members: &[
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
     Member { name: "ExportImageTaskId", location_name: Some("exportImageTaskId"), target: Target::STRING, ..Member::BASE },
@@ -648,47 +602,42 @@ pub(crate) static EXPORT_IMAGE_TASK_ID_LIST: ListShape = ListShape { name: "Expo
 
 pub(crate) static EXPORT_IMAGE_TASK_LIST: ListShape = ListShape { name: "ExportImageTaskList", item: Target::Structure(&EXPORT_IMAGE_TASK), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetImageAncestryRequest {
     pub image_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetImageAncestryRequest, GET_IMAGE_ANCESTRY_REQUEST; 0 image_id, 1 dry_run);
+wire::structure!(GetImageAncestryRequest, GET_IMAGE_ANCESTRY_REQUEST; 0 image_id: Default::default(), 1 dry_run: None);
 pub(crate) static GET_IMAGE_ANCESTRY_REQUEST: StructShape = StructShape { name: "GetImageAncestryRequest", members: &[
     Member { name: "ImageId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetImageAncestryResult {
     pub image_ancestry_entries: Option<Vec<ImageAncestryEntry>>,
 }
-wire::structure!(GetImageAncestryResult, GET_IMAGE_ANCESTRY_RESULT; 0 image_ancestry_entries);
+wire::structure!(GetImageAncestryResult, GET_IMAGE_ANCESTRY_RESULT; 0 image_ancestry_entries: None);
 pub(crate) static GET_IMAGE_ANCESTRY_RESULT: StructShape = StructShape { name: "GetImageAncestryResult", members: &[
     Member { name: "ImageAncestryEntries", location_name: Some("imageAncestryEntrySet"), target: Target::List(&IMAGE_ANCESTRY_ENTRY_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetImageBlockPublicAccessStateRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetImageBlockPublicAccessStateRequest, GET_IMAGE_BLOCK_PUBLIC_ACCESS_STATE_REQUEST; 0 dry_run);
+wire::structure!(GetImageBlockPublicAccessStateRequest, GET_IMAGE_BLOCK_PUBLIC_ACCESS_STATE_REQUEST; 0 dry_run: None);
 pub(crate) static GET_IMAGE_BLOCK_PUBLIC_ACCESS_STATE_REQUEST: StructShape = StructShape { name: "GetImageBlockPublicAccessStateRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetImageBlockPublicAccessStateResult {
     pub image_block_public_access_state: Option<String>,
     pub managed_by: Option<ManagedBy>,
 }
-wire::structure!(GetImageBlockPublicAccessStateResult, GET_IMAGE_BLOCK_PUBLIC_ACCESS_STATE_RESULT; 0 image_block_public_access_state, 1 managed_by);
+wire::structure!(GetImageBlockPublicAccessStateResult, GET_IMAGE_BLOCK_PUBLIC_ACCESS_STATE_RESULT; 0 image_block_public_access_state: None, 1 managed_by: None);
 pub(crate) static GET_IMAGE_BLOCK_PUBLIC_ACCESS_STATE_RESULT: StructShape = StructShape { name: "GetImageBlockPublicAccessStateResult", members: &[
     Member { name: "ImageBlockPublicAccessState", location_name: Some("imageBlockPublicAccessState"), target: Target::STRING, ..Member::BASE },
     Member { name: "ManagedBy", location_name: Some("managedBy"), target: Target::String(&MANAGED_BY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Image {
     pub platform_details: Option<String>,
     pub usage_operation: Option<String>,
@@ -728,7 +677,7 @@ pub struct Image {
     pub ramdisk_id: Option<String>,
     pub platform: Option<PlatformValues>,
 }
-wire::structure!(Image, IMAGE; 0 platform_details, 1 usage_operation, 2 block_device_mappings, 3 description, 4 ena_support, 5 hypervisor, 6 image_owner_alias, 7 name, 8 root_device_name, 9 root_device_type, 10 sriov_net_support, 11 state_reason, 12 tags, 13 virtualization_type, 14 boot_mode, 15 tpm_support, 16 deprecation_time, 17 imds_support, 18 source_instance_id, 19 deregistration_protection, 20 last_launched_time, 21 image_allowed, 22 source_image_id, 23 source_image_region, 24 free_tier_eligible, 25 image_id, 26 image_location, 27 state, 28 owner_id, 29 creation_date, 30 public, 31 product_codes, 32 architecture, 33 image_type, 34 kernel_id, 35 ramdisk_id, 36 platform);
+wire::structure!(Image, IMAGE; 0 platform_details: None, 1 usage_operation: None, 2 block_device_mappings: None, 3 description: None, 4 ena_support: None, 5 hypervisor: None, 6 image_owner_alias: None, 7 name: None, 8 root_device_name: None, 9 root_device_type: None, 10 sriov_net_support: None, 11 state_reason: None, 12 tags: None, 13 virtualization_type: None, 14 boot_mode: None, 15 tpm_support: None, 16 deprecation_time: None, 17 imds_support: None, 18 source_instance_id: None, 19 deregistration_protection: None, 20 last_launched_time: None, 21 image_allowed: None, 22 source_image_id: None, 23 source_image_region: None, 24 free_tier_eligible: None, 25 image_id: None, 26 image_location: None, 27 state: None, 28 owner_id: None, 29 creation_date: None, 30 public: None, 31 product_codes: None, 32 architecture: None, 33 image_type: None, 34 kernel_id: None, 35 ramdisk_id: None, 36 platform: None);
 pub(crate) static IMAGE: StructShape = StructShape { name: "Image", members: &[
     Member { name: "PlatformDetails", location_name: Some("platformDetails"), target: Target::STRING, ..Member::BASE },
     Member { name: "UsageOperation", location_name: Some("usageOperation"), target: Target::STRING, ..Member::BASE },
@@ -769,7 +718,6 @@ pub(crate) static IMAGE: StructShape = StructShape { name: "Image", members: &[
     Member { name: "Platform", location_name: Some("platform"), target: Target::String(&PLATFORM_VALUES), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImageAncestryEntry {
     pub creation_date: Option<Timestamp>,
     pub image_id: Option<String>,
@@ -777,7 +725,7 @@ pub struct ImageAncestryEntry {
     pub source_image_id: Option<String>,
     pub source_image_region: Option<String>,
 }
-wire::structure!(ImageAncestryEntry, IMAGE_ANCESTRY_ENTRY; 0 creation_date, 1 image_id, 2 image_owner_alias, 3 source_image_id, 4 source_image_region);
+wire::structure!(ImageAncestryEntry, IMAGE_ANCESTRY_ENTRY; 0 creation_date: None, 1 image_id: None, 2 image_owner_alias: None, 3 source_image_id: None, 4 source_image_region: None);
 pub(crate) static IMAGE_ANCESTRY_ENTRY: StructShape = StructShape { name: "ImageAncestryEntry", members: &[
     Member { name: "CreationDate", location_name: Some("creationDate"), target: Target::TIMESTAMP, ..Member::BASE },
     Member { name: "ImageId", location_name: Some("imageId"), target: Target::STRING, ..Member::BASE },
@@ -788,7 +736,6 @@ pub(crate) static IMAGE_ANCESTRY_ENTRY: StructShape = StructShape { name: "Image
 
 pub(crate) static IMAGE_ANCESTRY_ENTRY_LIST: ListShape = ListShape { name: "ImageAncestryEntryList", item: Target::Structure(&IMAGE_ANCESTRY_ENTRY), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImageAttribute {
     pub description: Option<AttributeValue>,
     pub kernel_id: Option<AttributeValue>,
@@ -805,7 +752,7 @@ pub struct ImageAttribute {
     pub product_codes: Option<Vec<ProductCode>>,
     pub block_device_mappings: Option<Vec<BlockDeviceMapping>>,
 }
-wire::structure!(ImageAttribute, IMAGE_ATTRIBUTE; 0 description, 1 kernel_id, 2 ramdisk_id, 3 sriov_net_support, 4 boot_mode, 5 tpm_support, 6 uefi_data, 7 last_launched_time, 8 imds_support, 9 deregistration_protection, 10 image_id, 11 launch_permissions, 12 product_codes, 13 block_device_mappings);
+wire::structure!(ImageAttribute, IMAGE_ATTRIBUTE; 0 description: None, 1 kernel_id: None, 2 ramdisk_id: None, 3 sriov_net_support: None, 4 boot_mode: None, 5 tpm_support: None, 6 uefi_data: None, 7 last_launched_time: None, 8 imds_support: None, 9 deregistration_protection: None, 10 image_id: None, 11 launch_permissions: None, 12 product_codes: None, 13 block_device_mappings: None);
 pub(crate) static IMAGE_ATTRIBUTE: StructShape = StructShape { name: "ImageAttribute", members: &[
     Member { name: "Description", location_name: Some("description"), target: Target::Structure(&ATTRIBUTE_VALUE), ..Member::BASE },
     Member { name: "KernelId", location_name: Some("kernel"), target: Target::Structure(&ATTRIBUTE_VALUE), ..Member::BASE },
@@ -850,7 +797,6 @@ wire::open_enum! { ImageBlockPublicAccessEnabledState;
 }
 pub(crate) static IMAGE_BLOCK_PUBLIC_ACCESS_ENABLED_STATE: StringShape = StringShape { name: "ImageBlockPublicAccessEnabledState", values: <ImageBlockPublicAccessEnabledState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImageCriterion {
     pub image_providers: Option<Vec<String>>,
     pub marketplace_product_codes: Option<Vec<String>>,
@@ -858,7 +804,7 @@ pub struct ImageCriterion {
     pub deprecation_time_condition: Option<DeprecationTimeCondition>,
     pub creation_date_condition: Option<CreationDateCondition>,
 }
-wire::structure!(ImageCriterion, IMAGE_CRITERION; 0 image_providers, 1 marketplace_product_codes, 2 image_names, 3 deprecation_time_condition, 4 creation_date_condition);
+wire::structure!(ImageCriterion, IMAGE_CRITERION; 0 image_providers: None, 1 marketplace_product_codes: None, 2 image_names: None, 3 deprecation_time_condition: None, 4 creation_date_condition: None);
 pub(crate) static IMAGE_CRITERION: StructShape = StructShape { name: "ImageCriterion", members: &[
     Member { name: "ImageProviders", location_name: Some("imageProviderSet"), target: Target::List(&IMAGE_PROVIDER_LIST), ..Member::BASE },
     Member { name: "MarketplaceProductCodes", location_name: Some("marketplaceProductCodeSet"), target: Target::List(&MARKETPLACE_PRODUCT_CODE_LIST), ..Member::BASE },
@@ -869,7 +815,6 @@ pub(crate) static IMAGE_CRITERION: StructShape = StructShape { name: "ImageCrite
 
 pub(crate) static IMAGE_CRITERION_LIST: ListShape = ListShape { name: "ImageCriterionList", item: Target::Structure(&IMAGE_CRITERION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImageCriterionRequest {
     pub image_providers: Option<Vec<String>>,
     pub marketplace_product_codes: Option<Vec<String>>,
@@ -877,7 +822,7 @@ pub struct ImageCriterionRequest {
     pub deprecation_time_condition: Option<DeprecationTimeConditionRequest>,
     pub creation_date_condition: Option<CreationDateConditionRequest>,
 }
-wire::structure!(ImageCriterionRequest, IMAGE_CRITERION_REQUEST; 0 image_providers, 1 marketplace_product_codes, 2 image_names, 3 deprecation_time_condition, 4 creation_date_condition);
+wire::structure!(ImageCriterionRequest, IMAGE_CRITERION_REQUEST; 0 image_providers: None, 1 marketplace_product_codes: None, 2 image_names: None, 3 deprecation_time_condition: None, 4 creation_date_condition: None);
 pub(crate) static IMAGE_CRITERION_REQUEST: StructShape = StructShape { name: "ImageCriterionRequest", members: &[
     Member { name: "ImageProviders", location_name: Some("ImageProvider"), target: Target::List(&IMAGE_PROVIDER_REQUEST_LIST), ..Member::BASE },
     Member { name: "MarketplaceProductCodes", location_name: Some("MarketplaceProductCode"), target: Target::List(&MARKETPLACE_PRODUCT_CODE_REQUEST_LIST), ..Member::BASE },
@@ -890,7 +835,6 @@ pub(crate) static IMAGE_CRITERION_REQUEST_LIST: ListShape = ListShape { name: "I
 
 pub(crate) static IMAGE_DESCRIPTION_REQUEST: StringShape = StringShape { name: "ImageDescriptionRequest", length: Limits { min: Some(0), max: Some(255) }, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImageDiskContainer {
     pub description: Option<String>,
     pub device_name: Option<String>,
@@ -899,7 +843,7 @@ pub struct ImageDiskContainer {
     pub url: Option<String>,
     pub user_bucket: Option<UserBucket>,
 }
-wire::structure!(ImageDiskContainer, IMAGE_DISK_CONTAINER; 0 description, 1 device_name, 2 format, 3 snapshot_id, 4 url, 5 user_bucket);
+wire::structure!(ImageDiskContainer, IMAGE_DISK_CONTAINER; 0 description: None, 1 device_name: None, 2 format: None, 3 snapshot_id: None, 4 url: None, 5 user_bucket: None);
 pub(crate) static IMAGE_DISK_CONTAINER: StructShape = StructShape { name: "ImageDiskContainer", members: &[
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
     Member { name: "DeviceName", target: Target::STRING, ..Member::BASE },
@@ -917,7 +861,6 @@ pub(crate) static IMAGE_ID_STRING_LIST: ListShape = ListShape { name: "ImageIdSt
 
 pub(crate) static IMAGE_LIST: ListShape = ListShape { name: "ImageList", item: Target::Structure(&IMAGE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImageMetadata {
     pub image_id: Option<String>,
     pub name: Option<String>,
@@ -929,7 +872,7 @@ pub struct ImageMetadata {
     pub image_allowed: Option<bool>,
     pub is_public: Option<bool>,
 }
-wire::structure!(ImageMetadata, IMAGE_METADATA; 0 image_id, 1 name, 2 owner_id, 3 state, 4 image_owner_alias, 5 creation_date, 6 deprecation_time, 7 image_allowed, 8 is_public);
+wire::structure!(ImageMetadata, IMAGE_METADATA; 0 image_id: None, 1 name: None, 2 owner_id: None, 3 state: None, 4 image_owner_alias: None, 5 creation_date: None, 6 deprecation_time: None, 7 image_allowed: None, 8 is_public: None);
 pub(crate) static IMAGE_METADATA: StructShape = StructShape { name: "ImageMetadata", members: &[
     Member { name: "ImageId", location_name: Some("imageId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Name", location_name: Some("name"), target: Target::STRING, ..Member::BASE },
@@ -954,7 +897,6 @@ pub(crate) static IMAGE_PROVIDER_LIST: ListShape = ListShape { name: "ImageProvi
 
 pub(crate) static IMAGE_PROVIDER_REQUEST_LIST: ListShape = ListShape { name: "ImageProviderRequestList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImageRecycleBinInfo {
     pub image_id: Option<String>,
     pub name: Option<String>,
@@ -962,7 +904,7 @@ pub struct ImageRecycleBinInfo {
     pub recycle_bin_enter_time: Option<Timestamp>,
     pub recycle_bin_exit_time: Option<Timestamp>,
 }
-wire::structure!(ImageRecycleBinInfo, IMAGE_RECYCLE_BIN_INFO; 0 image_id, 1 name, 2 description, 3 recycle_bin_enter_time, 4 recycle_bin_exit_time);
+wire::structure!(ImageRecycleBinInfo, IMAGE_RECYCLE_BIN_INFO; 0 image_id: None, 1 name: None, 2 description: None, 3 recycle_bin_enter_time: None, 4 recycle_bin_exit_time: None);
 pub(crate) static IMAGE_RECYCLE_BIN_INFO: StructShape = StructShape { name: "ImageRecycleBinInfo", members: &[
     Member { name: "ImageId", location_name: Some("imageId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Name", location_name: Some("name"), target: Target::STRING, ..Member::BASE },
@@ -973,13 +915,12 @@ pub(crate) static IMAGE_RECYCLE_BIN_INFO: StructShape = StructShape { name: "Ima
 
 pub(crate) static IMAGE_RECYCLE_BIN_INFO_LIST: ListShape = ListShape { name: "ImageRecycleBinInfoList", item: Target::Structure(&IMAGE_RECYCLE_BIN_INFO), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImageReference {
     pub image_id: Option<String>,
     pub resource_type: Option<ImageReferenceResourceType>,
     pub arn: Option<String>,
 }
-wire::structure!(ImageReference, IMAGE_REFERENCE; 0 image_id, 1 resource_type, 2 arn);
+wire::structure!(ImageReference, IMAGE_REFERENCE; 0 image_id: None, 1 resource_type: None, 2 arn: None);
 pub(crate) static IMAGE_REFERENCE: StructShape = StructShape { name: "ImageReference", members: &[
     Member { name: "ImageId", location_name: Some("imageId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ResourceType", location_name: Some("resourceType"), target: Target::String(&IMAGE_REFERENCE_RESOURCE_TYPE), ..Member::BASE },
@@ -1024,7 +965,6 @@ pub(crate) static IMAGE_TYPE_VALUES: StringShape = StringShape { name: "ImageTyp
 
 pub(crate) static IMAGE_UEFI_DATA_REQUEST: StringShape = StringShape { name: "ImageUefiDataRequest", length: Limits { min: Some(0), max: Some(64000) }, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImageUsageReport {
     pub image_id: Option<String>,
     pub report_id: Option<String>,
@@ -1036,7 +976,7 @@ pub struct ImageUsageReport {
     pub expiration_time: Option<Timestamp>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(ImageUsageReport, IMAGE_USAGE_REPORT; 0 image_id, 1 report_id, 2 resource_types, 3 account_ids, 4 state, 5 state_reason, 6 creation_time, 7 expiration_time, 8 tags);
+wire::structure!(ImageUsageReport, IMAGE_USAGE_REPORT; 0 image_id: None, 1 report_id: None, 2 resource_types: None, 3 account_ids: None, 4 state: None, 5 state_reason: None, 6 creation_time: None, 7 expiration_time: None, 8 tags: None);
 pub(crate) static IMAGE_USAGE_REPORT: StructShape = StructShape { name: "ImageUsageReport", members: &[
     Member { name: "ImageId", location_name: Some("imageId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ReportId", location_name: Some("reportId"), target: Target::STRING, ..Member::BASE },
@@ -1049,7 +989,6 @@ pub(crate) static IMAGE_USAGE_REPORT: StructShape = StructShape { name: "ImageUs
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImageUsageReportEntry {
     pub resource_type: Option<String>,
     pub report_id: Option<String>,
@@ -1058,7 +997,7 @@ pub struct ImageUsageReportEntry {
     pub image_id: Option<String>,
     pub report_creation_time: Option<Timestamp>,
 }
-wire::structure!(ImageUsageReportEntry, IMAGE_USAGE_REPORT_ENTRY; 0 resource_type, 1 report_id, 2 usage_count, 3 account_id, 4 image_id, 5 report_creation_time);
+wire::structure!(ImageUsageReportEntry, IMAGE_USAGE_REPORT_ENTRY; 0 resource_type: None, 1 report_id: None, 2 usage_count: None, 3 account_id: None, 4 image_id: None, 5 report_creation_time: None);
 pub(crate) static IMAGE_USAGE_REPORT_ENTRY: StructShape = StructShape { name: "ImageUsageReportEntry", members: &[
     Member { name: "ResourceType", location_name: Some("resourceType"), target: Target::STRING, ..Member::BASE },
     Member { name: "ReportId", location_name: Some("reportId"), target: Target::STRING, ..Member::BASE },
@@ -1076,12 +1015,11 @@ pub(crate) static IMAGE_USAGE_REPORT_LIST: ListShape = ListShape { name: "ImageU
 
 pub(crate) static IMAGE_USAGE_REPORT_USER_ID_STRING_LIST: ListShape = ListShape { name: "ImageUsageReportUserIdStringList", item: Target::STRING, item_name: Some("UserId"), length: Limits { min: Some(0), max: Some(200) }, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImageUsageResourceType {
     pub resource_type: Option<String>,
     pub resource_type_options: Option<Vec<ImageUsageResourceTypeOption>>,
 }
-wire::structure!(ImageUsageResourceType, IMAGE_USAGE_RESOURCE_TYPE; 0 resource_type, 1 resource_type_options);
+wire::structure!(ImageUsageResourceType, IMAGE_USAGE_RESOURCE_TYPE; 0 resource_type: None, 1 resource_type_options: None);
 pub(crate) static IMAGE_USAGE_RESOURCE_TYPE: StructShape = StructShape { name: "ImageUsageResourceType", members: &[
     Member { name: "ResourceType", location_name: Some("resourceType"), target: Target::STRING, ..Member::BASE },
     Member { name: "ResourceTypeOptions", location_name: Some("resourceTypeOptionSet"), target: Target::List(&IMAGE_USAGE_RESOURCE_TYPE_OPTION_LIST), ..Member::BASE },
@@ -1089,12 +1027,11 @@ pub(crate) static IMAGE_USAGE_RESOURCE_TYPE: StructShape = StructShape { name: "
 
 pub(crate) static IMAGE_USAGE_RESOURCE_TYPE_LIST: ListShape = ListShape { name: "ImageUsageResourceTypeList", item: Target::Structure(&IMAGE_USAGE_RESOURCE_TYPE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImageUsageResourceTypeOption {
     pub option_name: Option<String>,
     pub option_values: Option<Vec<String>>,
 }
-wire::structure!(ImageUsageResourceTypeOption, IMAGE_USAGE_RESOURCE_TYPE_OPTION; 0 option_name, 1 option_values);
+wire::structure!(ImageUsageResourceTypeOption, IMAGE_USAGE_RESOURCE_TYPE_OPTION; 0 option_name: None, 1 option_values: None);
 pub(crate) static IMAGE_USAGE_RESOURCE_TYPE_OPTION: StructShape = StructShape { name: "ImageUsageResourceTypeOption", members: &[
     Member { name: "OptionName", location_name: Some("optionName"), target: Target::STRING, ..Member::BASE },
     Member { name: "OptionValues", location_name: Some("optionValueSet"), target: Target::List(&IMAGE_USAGE_RESOURCE_TYPE_OPTION_VALUES_LIST), ..Member::BASE },
@@ -1102,12 +1039,11 @@ pub(crate) static IMAGE_USAGE_RESOURCE_TYPE_OPTION: StructShape = StructShape { 
 
 pub(crate) static IMAGE_USAGE_RESOURCE_TYPE_OPTION_LIST: ListShape = ListShape { name: "ImageUsageResourceTypeOptionList", item: Target::Structure(&IMAGE_USAGE_RESOURCE_TYPE_OPTION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImageUsageResourceTypeOptionRequest {
     pub option_name: Option<String>,
     pub option_values: Option<Vec<String>>,
 }
-wire::structure!(ImageUsageResourceTypeOptionRequest, IMAGE_USAGE_RESOURCE_TYPE_OPTION_REQUEST; 0 option_name, 1 option_values);
+wire::structure!(ImageUsageResourceTypeOptionRequest, IMAGE_USAGE_RESOURCE_TYPE_OPTION_REQUEST; 0 option_name: None, 1 option_values: None);
 pub(crate) static IMAGE_USAGE_RESOURCE_TYPE_OPTION_REQUEST: StructShape = StructShape { name: "ImageUsageResourceTypeOptionRequest", members: &[
     Member { name: "OptionName", target: Target::STRING, ..Member::BASE },
     Member { name: "OptionValues", location_name: Some("OptionValue"), target: Target::List(&IMAGE_USAGE_RESOURCE_TYPE_OPTION_VALUES_LIST), ..Member::BASE },
@@ -1117,12 +1053,11 @@ pub(crate) static IMAGE_USAGE_RESOURCE_TYPE_OPTION_REQUEST_LIST: ListShape = Lis
 
 pub(crate) static IMAGE_USAGE_RESOURCE_TYPE_OPTION_VALUES_LIST: ListShape = ListShape { name: "ImageUsageResourceTypeOptionValuesList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImageUsageResourceTypeRequest {
     pub resource_type: Option<String>,
     pub resource_type_options: Option<Vec<ImageUsageResourceTypeOptionRequest>>,
 }
-wire::structure!(ImageUsageResourceTypeRequest, IMAGE_USAGE_RESOURCE_TYPE_REQUEST; 0 resource_type, 1 resource_type_options);
+wire::structure!(ImageUsageResourceTypeRequest, IMAGE_USAGE_RESOURCE_TYPE_REQUEST; 0 resource_type: None, 1 resource_type_options: None);
 pub(crate) static IMAGE_USAGE_RESOURCE_TYPE_REQUEST: StructShape = StructShape { name: "ImageUsageResourceTypeRequest", members: &[
     Member { name: "ResourceType", target: Target::STRING, ..Member::BASE },
     Member { name: "ResourceTypeOptions", location_name: Some("ResourceTypeOption"), target: Target::List(&IMAGE_USAGE_RESOURCE_TYPE_OPTION_REQUEST_LIST), ..Member::BASE },
@@ -1135,20 +1070,18 @@ wire::open_enum! { ImdsSupportValues;
 }
 pub(crate) static IMDS_SUPPORT_VALUES: StringShape = StringShape { name: "ImdsSupportValues", values: <ImdsSupportValues as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportImageLicenseConfigurationRequest {
     pub license_configuration_arn: Option<String>,
 }
-wire::structure!(ImportImageLicenseConfigurationRequest, IMPORT_IMAGE_LICENSE_CONFIGURATION_REQUEST; 0 license_configuration_arn);
+wire::structure!(ImportImageLicenseConfigurationRequest, IMPORT_IMAGE_LICENSE_CONFIGURATION_REQUEST; 0 license_configuration_arn: None);
 pub(crate) static IMPORT_IMAGE_LICENSE_CONFIGURATION_REQUEST: StructShape = StructShape { name: "ImportImageLicenseConfigurationRequest", members: &[
     Member { name: "LicenseConfigurationArn", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportImageLicenseConfigurationResponse {
     pub license_configuration_arn: Option<String>,
 }
-wire::structure!(ImportImageLicenseConfigurationResponse, IMPORT_IMAGE_LICENSE_CONFIGURATION_RESPONSE; 0 license_configuration_arn);
+wire::structure!(ImportImageLicenseConfigurationResponse, IMPORT_IMAGE_LICENSE_CONFIGURATION_RESPONSE; 0 license_configuration_arn: None);
 pub(crate) static IMPORT_IMAGE_LICENSE_CONFIGURATION_RESPONSE: StructShape = StructShape { name: "ImportImageLicenseConfigurationResponse", members: &[
     Member { name: "LicenseConfigurationArn", location_name: Some("licenseConfigurationArn"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1157,7 +1090,6 @@ pub(crate) static IMPORT_IMAGE_LICENSE_SPECIFICATION_LIST_REQUEST: ListShape = L
 
 pub(crate) static IMPORT_IMAGE_LICENSE_SPECIFICATION_LIST_RESPONSE: ListShape = ListShape { name: "ImportImageLicenseSpecificationListResponse", item: Target::Structure(&IMPORT_IMAGE_LICENSE_CONFIGURATION_RESPONSE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportImageRequest {
     pub architecture: Option<String>,
     pub client_data: Option<ClientData>,
@@ -1176,7 +1108,7 @@ pub struct ImportImageRequest {
     pub usage_operation: Option<String>,
     pub boot_mode: Option<BootModeValues>,
 }
-wire::structure!(ImportImageRequest, IMPORT_IMAGE_REQUEST; 0 architecture, 1 client_data, 2 client_token, 3 description, 4 disk_containers, 5 dry_run, 6 encrypted, 7 hypervisor, 8 kms_key_id, 9 license_type, 10 platform, 11 role_name, 12 license_specifications, 13 tag_specifications, 14 usage_operation, 15 boot_mode);
+wire::structure!(ImportImageRequest, IMPORT_IMAGE_REQUEST; 0 architecture: None, 1 client_data: None, 2 client_token: None, 3 description: None, 4 disk_containers: None, 5 dry_run: None, 6 encrypted: None, 7 hypervisor: None, 8 kms_key_id: None, 9 license_type: None, 10 platform: None, 11 role_name: None, 12 license_specifications: None, 13 tag_specifications: None, 14 usage_operation: None, 15 boot_mode: None);
 pub(crate) static IMPORT_IMAGE_REQUEST: StructShape = StructShape { name: "ImportImageRequest", members: &[
     Member { name: "Architecture", target: Target::STRING, ..Member::BASE },
     Member { name: "ClientData", target: Target::Structure(&CLIENT_DATA), ..Member::BASE },
@@ -1196,7 +1128,6 @@ pub(crate) static IMPORT_IMAGE_REQUEST: StructShape = StructShape { name: "Impor
     Member { name: "BootMode", target: Target::String(&BOOT_MODE_VALUES), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportImageResult {
     pub architecture: Option<String>,
     pub description: Option<String>,
@@ -1215,7 +1146,7 @@ pub struct ImportImageResult {
     pub tags: Option<Vec<Tag>>,
     pub usage_operation: Option<String>,
 }
-wire::structure!(ImportImageResult, IMPORT_IMAGE_RESULT; 0 architecture, 1 description, 2 encrypted, 3 hypervisor, 4 image_id, 5 import_task_id, 6 kms_key_id, 7 license_type, 8 platform, 9 progress, 10 snapshot_details, 11 status, 12 status_message, 13 license_specifications, 14 tags, 15 usage_operation);
+wire::structure!(ImportImageResult, IMPORT_IMAGE_RESULT; 0 architecture: None, 1 description: None, 2 encrypted: None, 3 hypervisor: None, 4 image_id: None, 5 import_task_id: None, 6 kms_key_id: None, 7 license_type: None, 8 platform: None, 9 progress: None, 10 snapshot_details: None, 11 status: None, 12 status_message: None, 13 license_specifications: None, 14 tags: None, 15 usage_operation: None);
 pub(crate) static IMPORT_IMAGE_RESULT: StructShape = StructShape { name: "ImportImageResult", members: &[
     Member { name: "Architecture", location_name: Some("architecture"), target: Target::STRING, ..Member::BASE },
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
@@ -1235,7 +1166,6 @@ pub(crate) static IMPORT_IMAGE_RESULT: StructShape = StructShape { name: "Import
     Member { name: "UsageOperation", location_name: Some("usageOperation"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportImageTask {
     pub architecture: Option<String>,
     pub description: Option<String>,
@@ -1255,7 +1185,7 @@ pub struct ImportImageTask {
     pub usage_operation: Option<String>,
     pub boot_mode: Option<BootModeValues>,
 }
-wire::structure!(ImportImageTask, IMPORT_IMAGE_TASK; 0 architecture, 1 description, 2 encrypted, 3 hypervisor, 4 image_id, 5 import_task_id, 6 kms_key_id, 7 license_type, 8 platform, 9 progress, 10 snapshot_details, 11 status, 12 status_message, 13 tags, 14 license_specifications, 15 usage_operation, 16 boot_mode);
+wire::structure!(ImportImageTask, IMPORT_IMAGE_TASK; 0 architecture: None, 1 description: None, 2 encrypted: None, 3 hypervisor: None, 4 image_id: None, 5 import_task_id: None, 6 kms_key_id: None, 7 license_type: None, 8 platform: None, 9 progress: None, 10 snapshot_details: None, 11 status: None, 12 status_message: None, 13 tags: None, 14 license_specifications: None, 15 usage_operation: None, 16 boot_mode: None);
 pub(crate) static IMPORT_IMAGE_TASK: StructShape = StructShape { name: "ImportImageTask", members: &[
     Member { name: "Architecture", location_name: Some("architecture"), target: Target::STRING, ..Member::BASE },
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
@@ -1280,14 +1210,13 @@ pub(crate) static IMPORT_IMAGE_TASK_LIST: ListShape = ListShape { name: "ImportI
 
 pub(crate) static LIST_IMAGES_IN_RECYCLE_BIN_MAX_RESULTS: NumberShape = NumberShape { name: "ListImagesInRecycleBinMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ListImagesInRecycleBinRequest {
     pub image_ids: Option<Vec<String>>,
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ListImagesInRecycleBinRequest, LIST_IMAGES_IN_RECYCLE_BIN_REQUEST; 0 image_ids, 1 next_token, 2 max_results, 3 dry_run);
+wire::structure!(ListImagesInRecycleBinRequest, LIST_IMAGES_IN_RECYCLE_BIN_REQUEST; 0 image_ids: None, 1 next_token: None, 2 max_results: None, 3 dry_run: None);
 pub(crate) static LIST_IMAGES_IN_RECYCLE_BIN_REQUEST: StructShape = StructShape { name: "ListImagesInRecycleBinRequest", members: &[
     Member { name: "ImageIds", location_name: Some("ImageId"), target: Target::List(&IMAGE_ID_STRING_LIST), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -1295,18 +1224,16 @@ pub(crate) static LIST_IMAGES_IN_RECYCLE_BIN_REQUEST: StructShape = StructShape 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ListImagesInRecycleBinResult {
     pub images: Option<Vec<ImageRecycleBinInfo>>,
     pub next_token: Option<String>,
 }
-wire::structure!(ListImagesInRecycleBinResult, LIST_IMAGES_IN_RECYCLE_BIN_RESULT; 0 images, 1 next_token);
+wire::structure!(ListImagesInRecycleBinResult, LIST_IMAGES_IN_RECYCLE_BIN_RESULT; 0 images: None, 1 next_token: None);
 pub(crate) static LIST_IMAGES_IN_RECYCLE_BIN_RESULT: StructShape = StructShape { name: "ListImagesInRecycleBinResult", members: &[
     Member { name: "Images", location_name: Some("imageSet"), target: Target::List(&IMAGE_RECYCLE_BIN_INFO_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyImageAttributeRequest {
     pub attribute: Option<String>,
     pub description: Option<AttributeValue>,
@@ -1322,7 +1249,7 @@ pub struct ModifyImageAttributeRequest {
     pub imds_support: Option<AttributeValue>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyImageAttributeRequest, MODIFY_IMAGE_ATTRIBUTE_REQUEST; 0 attribute, 1 description, 2 image_id, 3 launch_permission, 4 operation_type, 5 product_codes, 6 user_groups, 7 user_ids, 8 value, 9 organization_arns, 10 organizational_unit_arns, 11 imds_support, 12 dry_run);
+wire::structure!(ModifyImageAttributeRequest, MODIFY_IMAGE_ATTRIBUTE_REQUEST; 0 attribute: None, 1 description: None, 2 image_id: Default::default(), 3 launch_permission: None, 4 operation_type: None, 5 product_codes: None, 6 user_groups: None, 7 user_ids: None, 8 value: None, 9 organization_arns: None, 10 organizational_unit_arns: None, 11 imds_support: None, 12 dry_run: None);
 pub(crate) static MODIFY_IMAGE_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "ModifyImageAttributeRequest", members: &[
     Member { name: "Attribute", target: Target::STRING, ..Member::BASE },
     Member { name: "Description", target: Target::Structure(&ATTRIBUTE_VALUE), ..Member::BASE },
@@ -1339,7 +1266,6 @@ pub(crate) static MODIFY_IMAGE_ATTRIBUTE_REQUEST: StructShape = StructShape { na
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RegisterImageRequest {
     pub image_location: Option<String>,
     pub billing_products: Option<Vec<String>>,
@@ -1360,7 +1286,7 @@ pub struct RegisterImageRequest {
     pub sriov_net_support: Option<String>,
     pub ena_support: Option<bool>,
 }
-wire::structure!(RegisterImageRequest, REGISTER_IMAGE_REQUEST; 0 image_location, 1 billing_products, 2 boot_mode, 3 tpm_support, 4 uefi_data, 5 imds_support, 6 tag_specifications, 7 dry_run, 8 name, 9 description, 10 architecture, 11 kernel_id, 12 ramdisk_id, 13 root_device_name, 14 block_device_mappings, 15 virtualization_type, 16 sriov_net_support, 17 ena_support);
+wire::structure!(RegisterImageRequest, REGISTER_IMAGE_REQUEST; 0 image_location: None, 1 billing_products: None, 2 boot_mode: None, 3 tpm_support: None, 4 uefi_data: None, 5 imds_support: None, 6 tag_specifications: None, 7 dry_run: None, 8 name: Default::default(), 9 description: None, 10 architecture: None, 11 kernel_id: None, 12 ramdisk_id: None, 13 root_device_name: None, 14 block_device_mappings: None, 15 virtualization_type: None, 16 sriov_net_support: None, 17 ena_support: None);
 pub(crate) static REGISTER_IMAGE_REQUEST: StructShape = StructShape { name: "RegisterImageRequest", members: &[
     Member { name: "ImageLocation", target: Target::STRING, ..Member::BASE },
     Member { name: "BillingProducts", location_name: Some("BillingProduct"), target: Target::List(&BILLING_PRODUCT_LIST), ..Member::BASE },
@@ -1382,31 +1308,28 @@ pub(crate) static REGISTER_IMAGE_REQUEST: StructShape = StructShape { name: "Reg
     Member { name: "EnaSupport", location_name: Some("enaSupport"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RegisterImageResult {
     pub image_id: Option<String>,
 }
-wire::structure!(RegisterImageResult, REGISTER_IMAGE_RESULT; 0 image_id);
+wire::structure!(RegisterImageResult, REGISTER_IMAGE_RESULT; 0 image_id: None);
 pub(crate) static REGISTER_IMAGE_RESULT: StructShape = StructShape { name: "RegisterImageResult", members: &[
     Member { name: "ImageId", location_name: Some("imageId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReplaceImageCriteriaInAllowedImagesSettingsRequest {
     pub image_criteria: Option<Vec<ImageCriterionRequest>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ReplaceImageCriteriaInAllowedImagesSettingsRequest, REPLACE_IMAGE_CRITERIA_IN_ALLOWED_IMAGES_SETTINGS_REQUEST; 0 image_criteria, 1 dry_run);
+wire::structure!(ReplaceImageCriteriaInAllowedImagesSettingsRequest, REPLACE_IMAGE_CRITERIA_IN_ALLOWED_IMAGES_SETTINGS_REQUEST; 0 image_criteria: None, 1 dry_run: None);
 pub(crate) static REPLACE_IMAGE_CRITERIA_IN_ALLOWED_IMAGES_SETTINGS_REQUEST: StructShape = StructShape { name: "ReplaceImageCriteriaInAllowedImagesSettingsRequest", members: &[
     Member { name: "ImageCriteria", location_name: Some("ImageCriterion"), target: Target::List(&IMAGE_CRITERION_REQUEST_LIST), ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReplaceImageCriteriaInAllowedImagesSettingsResult {
     pub return_value: Option<bool>,
 }
-wire::structure!(ReplaceImageCriteriaInAllowedImagesSettingsResult, REPLACE_IMAGE_CRITERIA_IN_ALLOWED_IMAGES_SETTINGS_RESULT; 0 return_value);
+wire::structure!(ReplaceImageCriteriaInAllowedImagesSettingsResult, REPLACE_IMAGE_CRITERIA_IN_ALLOWED_IMAGES_SETTINGS_RESULT; 0 return_value: None);
 pub(crate) static REPLACE_IMAGE_CRITERIA_IN_ALLOWED_IMAGES_SETTINGS_RESULT: StructShape = StructShape { name: "ReplaceImageCriteriaInAllowedImagesSettingsResult", members: &[
     Member { name: "ReturnValue", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1416,46 +1339,41 @@ wire::open_enum! { ResetImageAttributeName;
 }
 pub(crate) static RESET_IMAGE_ATTRIBUTE_NAME: StringShape = StringShape { name: "ResetImageAttributeName", values: <ResetImageAttributeName as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResetImageAttributeRequest {
     pub attribute: ResetImageAttributeName,
     pub image_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ResetImageAttributeRequest, RESET_IMAGE_ATTRIBUTE_REQUEST; 0 attribute, 1 image_id, 2 dry_run);
+wire::structure!(ResetImageAttributeRequest, RESET_IMAGE_ATTRIBUTE_REQUEST; 0 attribute: Default::default(), 1 image_id: Default::default(), 2 dry_run: None);
 pub(crate) static RESET_IMAGE_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "ResetImageAttributeRequest", members: &[
     Member { name: "Attribute", target: Target::String(&RESET_IMAGE_ATTRIBUTE_NAME), required: true, ..Member::BASE },
     Member { name: "ImageId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RestoreImageFromRecycleBinRequest {
     pub image_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(RestoreImageFromRecycleBinRequest, RESTORE_IMAGE_FROM_RECYCLE_BIN_REQUEST; 0 image_id, 1 dry_run);
+wire::structure!(RestoreImageFromRecycleBinRequest, RESTORE_IMAGE_FROM_RECYCLE_BIN_REQUEST; 0 image_id: Default::default(), 1 dry_run: None);
 pub(crate) static RESTORE_IMAGE_FROM_RECYCLE_BIN_REQUEST: StructShape = StructShape { name: "RestoreImageFromRecycleBinRequest", members: &[
     Member { name: "ImageId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RestoreImageFromRecycleBinResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(RestoreImageFromRecycleBinResult, RESTORE_IMAGE_FROM_RECYCLE_BIN_RESULT; 0 r#return);
+wire::structure!(RestoreImageFromRecycleBinResult, RESTORE_IMAGE_FROM_RECYCLE_BIN_RESULT; 0 r#return: None);
 pub(crate) static RESTORE_IMAGE_FROM_RECYCLE_BIN_RESULT: StructShape = StructShape { name: "RestoreImageFromRecycleBinResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyImageAttributeResult {
 }
 wire::structure!(ModifyImageAttributeResult, MODIFY_IMAGE_ATTRIBUTE_RESULT; );
 pub(crate) static MODIFY_IMAGE_ATTRIBUTE_RESULT: StructShape = StructShape { name: "ModifyImageAttributeResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResetImageAttributeResult {
 }
 wire::structure!(ResetImageAttributeResult, RESET_IMAGE_ATTRIBUTE_RESULT; );

@@ -6,64 +6,58 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateInstanceEventWindowRequest {
     pub dry_run: Option<bool>,
     pub instance_event_window_id: String,
     pub association_target: InstanceEventWindowAssociationRequest,
 }
-wire::structure!(AssociateInstanceEventWindowRequest, ASSOCIATE_INSTANCE_EVENT_WINDOW_REQUEST; 0 dry_run, 1 instance_event_window_id, 2 association_target);
+wire::structure!(AssociateInstanceEventWindowRequest, ASSOCIATE_INSTANCE_EVENT_WINDOW_REQUEST; 0 dry_run: None, 1 instance_event_window_id: Default::default(), 2 association_target: Default::default());
 pub(crate) static ASSOCIATE_INSTANCE_EVENT_WINDOW_REQUEST: StructShape = StructShape { name: "AssociateInstanceEventWindowRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceEventWindowId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "AssociationTarget", target: Target::Structure(&INSTANCE_EVENT_WINDOW_ASSOCIATION_REQUEST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateInstanceEventWindowResult {
     pub instance_event_window: Option<InstanceEventWindow>,
 }
-wire::structure!(AssociateInstanceEventWindowResult, ASSOCIATE_INSTANCE_EVENT_WINDOW_RESULT; 0 instance_event_window);
+wire::structure!(AssociateInstanceEventWindowResult, ASSOCIATE_INSTANCE_EVENT_WINDOW_RESULT; 0 instance_event_window: None);
 pub(crate) static ASSOCIATE_INSTANCE_EVENT_WINDOW_RESULT: StructShape = StructShape { name: "AssociateInstanceEventWindowResult", members: &[
     Member { name: "InstanceEventWindow", location_name: Some("instanceEventWindow"), target: Target::Structure(&INSTANCE_EVENT_WINDOW), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AttachInternetGatewayRequest {
     pub dry_run: Option<bool>,
     pub internet_gateway_id: String,
     pub vpc_id: String,
 }
-wire::structure!(AttachInternetGatewayRequest, ATTACH_INTERNET_GATEWAY_REQUEST; 0 dry_run, 1 internet_gateway_id, 2 vpc_id);
+wire::structure!(AttachInternetGatewayRequest, ATTACH_INTERNET_GATEWAY_REQUEST; 0 dry_run: None, 1 internet_gateway_id: Default::default(), 2 vpc_id: Default::default());
 pub(crate) static ATTACH_INTERNET_GATEWAY_REQUEST: StructShape = StructShape { name: "AttachInternetGatewayRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "InternetGatewayId", location_name: Some("internetGatewayId"), target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpcId", location_name: Some("vpcId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct BundleInstanceRequest {
     pub instance_id: String,
     pub storage: Storage,
     pub dry_run: Option<bool>,
 }
-wire::structure!(BundleInstanceRequest, BUNDLE_INSTANCE_REQUEST; 0 instance_id, 1 storage, 2 dry_run);
+wire::structure!(BundleInstanceRequest, BUNDLE_INSTANCE_REQUEST; 0 instance_id: Default::default(), 1 storage: Default::default(), 2 dry_run: None);
 pub(crate) static BUNDLE_INSTANCE_REQUEST: StructShape = StructShape { name: "BundleInstanceRequest", members: &[
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Storage", target: Target::Structure(&STORAGE), required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct BundleInstanceResult {
     pub bundle_task: Option<BundleTask>,
 }
-wire::structure!(BundleInstanceResult, BUNDLE_INSTANCE_RESULT; 0 bundle_task);
+wire::structure!(BundleInstanceResult, BUNDLE_INSTANCE_RESULT; 0 bundle_task: None);
 pub(crate) static BUNDLE_INSTANCE_RESULT: StructShape = StructShape { name: "BundleInstanceResult", members: &[
     Member { name: "BundleTask", location_name: Some("bundleInstanceTask"), target: Target::Structure(&BUNDLE_TASK), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateInstanceConnectEndpointRequest {
     pub dry_run: Option<bool>,
     pub subnet_id: String,
@@ -73,7 +67,7 @@ pub struct CreateInstanceConnectEndpointRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub ip_address_type: Option<IpAddressType>,
 }
-wire::structure!(CreateInstanceConnectEndpointRequest, CREATE_INSTANCE_CONNECT_ENDPOINT_REQUEST; 0 dry_run, 1 subnet_id, 2 security_group_ids, 3 preserve_client_ip, 4 client_token, 5 tag_specifications, 6 ip_address_type);
+wire::structure!(CreateInstanceConnectEndpointRequest, CREATE_INSTANCE_CONNECT_ENDPOINT_REQUEST; 0 dry_run: None, 1 subnet_id: Default::default(), 2 security_group_ids: None, 3 preserve_client_ip: None, 4 client_token: None, 5 tag_specifications: None, 6 ip_address_type: None);
 pub(crate) static CREATE_INSTANCE_CONNECT_ENDPOINT_REQUEST: StructShape = StructShape { name: "CreateInstanceConnectEndpointRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "SubnetId", target: Target::STRING, required: true, ..Member::BASE },
@@ -84,18 +78,16 @@ pub(crate) static CREATE_INSTANCE_CONNECT_ENDPOINT_REQUEST: StructShape = Struct
     Member { name: "IpAddressType", target: Target::String(&IP_ADDRESS_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateInstanceConnectEndpointResult {
     pub instance_connect_endpoint: Option<Ec2InstanceConnectEndpoint>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateInstanceConnectEndpointResult, CREATE_INSTANCE_CONNECT_ENDPOINT_RESULT; 0 instance_connect_endpoint, 1 client_token);
+wire::structure!(CreateInstanceConnectEndpointResult, CREATE_INSTANCE_CONNECT_ENDPOINT_RESULT; 0 instance_connect_endpoint: None, 1 client_token: None);
 pub(crate) static CREATE_INSTANCE_CONNECT_ENDPOINT_RESULT: StructShape = StructShape { name: "CreateInstanceConnectEndpointResult", members: &[
     Member { name: "InstanceConnectEndpoint", location_name: Some("instanceConnectEndpoint"), target: Target::Structure(&EC2_INSTANCE_CONNECT_ENDPOINT), ..Member::BASE },
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateInstanceEventWindowRequest {
     pub dry_run: Option<bool>,
     pub name: Option<String>,
@@ -103,7 +95,7 @@ pub struct CreateInstanceEventWindowRequest {
     pub cron_expression: Option<String>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateInstanceEventWindowRequest, CREATE_INSTANCE_EVENT_WINDOW_REQUEST; 0 dry_run, 1 name, 2 time_ranges, 3 cron_expression, 4 tag_specifications);
+wire::structure!(CreateInstanceEventWindowRequest, CREATE_INSTANCE_EVENT_WINDOW_REQUEST; 0 dry_run: None, 1 name: None, 2 time_ranges: None, 3 cron_expression: None, 4 tag_specifications: None);
 pub(crate) static CREATE_INSTANCE_EVENT_WINDOW_REQUEST: StructShape = StructShape { name: "CreateInstanceEventWindowRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Name", target: Target::STRING, ..Member::BASE },
@@ -112,16 +104,14 @@ pub(crate) static CREATE_INSTANCE_EVENT_WINDOW_REQUEST: StructShape = StructShap
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateInstanceEventWindowResult {
     pub instance_event_window: Option<InstanceEventWindow>,
 }
-wire::structure!(CreateInstanceEventWindowResult, CREATE_INSTANCE_EVENT_WINDOW_RESULT; 0 instance_event_window);
+wire::structure!(CreateInstanceEventWindowResult, CREATE_INSTANCE_EVENT_WINDOW_RESULT; 0 instance_event_window: None);
 pub(crate) static CREATE_INSTANCE_EVENT_WINDOW_RESULT: StructShape = StructShape { name: "CreateInstanceEventWindowResult", members: &[
     Member { name: "InstanceEventWindow", location_name: Some("instanceEventWindow"), target: Target::Structure(&INSTANCE_EVENT_WINDOW), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateInstanceExportTaskRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub description: Option<String>,
@@ -129,7 +119,7 @@ pub struct CreateInstanceExportTaskRequest {
     pub target_environment: ExportEnvironment,
     pub export_to_s3_task: ExportToS3TaskSpecification,
 }
-wire::structure!(CreateInstanceExportTaskRequest, CREATE_INSTANCE_EXPORT_TASK_REQUEST; 0 tag_specifications, 1 description, 2 instance_id, 3 target_environment, 4 export_to_s3_task);
+wire::structure!(CreateInstanceExportTaskRequest, CREATE_INSTANCE_EXPORT_TASK_REQUEST; 0 tag_specifications: None, 1 description: None, 2 instance_id: Default::default(), 3 target_environment: Default::default(), 4 export_to_s3_task: Default::default());
 pub(crate) static CREATE_INSTANCE_EXPORT_TASK_REQUEST: StructShape = StructShape { name: "CreateInstanceExportTaskRequest", members: &[
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
@@ -138,36 +128,32 @@ pub(crate) static CREATE_INSTANCE_EXPORT_TASK_REQUEST: StructShape = StructShape
     Member { name: "ExportToS3Task", location_name: Some("exportToS3"), target: Target::Structure(&EXPORT_TO_S3_TASK_SPECIFICATION), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateInstanceExportTaskResult {
     pub export_task: Option<ExportTask>,
 }
-wire::structure!(CreateInstanceExportTaskResult, CREATE_INSTANCE_EXPORT_TASK_RESULT; 0 export_task);
+wire::structure!(CreateInstanceExportTaskResult, CREATE_INSTANCE_EXPORT_TASK_RESULT; 0 export_task: None);
 pub(crate) static CREATE_INSTANCE_EXPORT_TASK_RESULT: StructShape = StructShape { name: "CreateInstanceExportTaskResult", members: &[
     Member { name: "ExportTask", location_name: Some("exportTask"), target: Target::Structure(&EXPORT_TASK), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateInternetGatewayRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateInternetGatewayRequest, CREATE_INTERNET_GATEWAY_REQUEST; 0 tag_specifications, 1 dry_run);
+wire::structure!(CreateInternetGatewayRequest, CREATE_INTERNET_GATEWAY_REQUEST; 0 tag_specifications: None, 1 dry_run: None);
 pub(crate) static CREATE_INTERNET_GATEWAY_REQUEST: StructShape = StructShape { name: "CreateInternetGatewayRequest", members: &[
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateInternetGatewayResult {
     pub internet_gateway: Option<InternetGateway>,
 }
-wire::structure!(CreateInternetGatewayResult, CREATE_INTERNET_GATEWAY_RESULT; 0 internet_gateway);
+wire::structure!(CreateInternetGatewayResult, CREATE_INTERNET_GATEWAY_RESULT; 0 internet_gateway: None);
 pub(crate) static CREATE_INTERNET_GATEWAY_RESULT: StructShape = StructShape { name: "CreateInternetGatewayResult", members: &[
     Member { name: "InternetGateway", location_name: Some("internetGateway"), target: Target::Structure(&INTERNET_GATEWAY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateInterruptibleCapacityReservationAllocationRequest {
     pub capacity_reservation_id: String,
     pub instance_count: i32,
@@ -175,7 +161,7 @@ pub struct CreateInterruptibleCapacityReservationAllocationRequest {
     pub dry_run: Option<bool>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateInterruptibleCapacityReservationAllocationRequest, CREATE_INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_REQUEST; 0 capacity_reservation_id, 1 instance_count, 2 client_token, 3 dry_run, 4 tag_specifications);
+wire::structure!(CreateInterruptibleCapacityReservationAllocationRequest, CREATE_INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_REQUEST; 0 capacity_reservation_id: Default::default(), 1 instance_count: Default::default(), 2 client_token: None, 3 dry_run: None, 4 tag_specifications: None);
 pub(crate) static CREATE_INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_REQUEST: StructShape = StructShape { name: "CreateInterruptibleCapacityReservationAllocationRequest", members: &[
     Member { name: "CapacityReservationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "InstanceCount", target: Target::INTEGER, required: true, ..Member::BASE },
@@ -184,14 +170,13 @@ pub(crate) static CREATE_INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_REQUEST: 
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateInterruptibleCapacityReservationAllocationResult {
     pub source_capacity_reservation_id: Option<String>,
     pub target_instance_count: Option<i32>,
     pub status: Option<InterruptibleCapacityReservationAllocationStatus>,
     pub interruption_type: Option<InterruptionType>,
 }
-wire::structure!(CreateInterruptibleCapacityReservationAllocationResult, CREATE_INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_RESULT; 0 source_capacity_reservation_id, 1 target_instance_count, 2 status, 3 interruption_type);
+wire::structure!(CreateInterruptibleCapacityReservationAllocationResult, CREATE_INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_RESULT; 0 source_capacity_reservation_id: None, 1 target_instance_count: None, 2 status: None, 3 interruption_type: None);
 pub(crate) static CREATE_INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_RESULT: StructShape = StructShape { name: "CreateInterruptibleCapacityReservationAllocationResult", members: &[
     Member { name: "SourceCapacityReservationId", location_name: Some("sourceCapacityReservationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TargetInstanceCount", location_name: Some("targetInstanceCount"), target: Target::INTEGER, ..Member::BASE },
@@ -199,104 +184,94 @@ pub(crate) static CREATE_INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_RESULT: S
     Member { name: "InterruptionType", location_name: Some("interruptionType"), target: Target::String(&INTERRUPTION_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteInstanceConnectEndpointRequest {
     pub dry_run: Option<bool>,
     pub instance_connect_endpoint_id: String,
 }
-wire::structure!(DeleteInstanceConnectEndpointRequest, DELETE_INSTANCE_CONNECT_ENDPOINT_REQUEST; 0 dry_run, 1 instance_connect_endpoint_id);
+wire::structure!(DeleteInstanceConnectEndpointRequest, DELETE_INSTANCE_CONNECT_ENDPOINT_REQUEST; 0 dry_run: None, 1 instance_connect_endpoint_id: Default::default());
 pub(crate) static DELETE_INSTANCE_CONNECT_ENDPOINT_REQUEST: StructShape = StructShape { name: "DeleteInstanceConnectEndpointRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceConnectEndpointId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteInstanceConnectEndpointResult {
     pub instance_connect_endpoint: Option<Ec2InstanceConnectEndpoint>,
 }
-wire::structure!(DeleteInstanceConnectEndpointResult, DELETE_INSTANCE_CONNECT_ENDPOINT_RESULT; 0 instance_connect_endpoint);
+wire::structure!(DeleteInstanceConnectEndpointResult, DELETE_INSTANCE_CONNECT_ENDPOINT_RESULT; 0 instance_connect_endpoint: None);
 pub(crate) static DELETE_INSTANCE_CONNECT_ENDPOINT_RESULT: StructShape = StructShape { name: "DeleteInstanceConnectEndpointResult", members: &[
     Member { name: "InstanceConnectEndpoint", location_name: Some("instanceConnectEndpoint"), target: Target::Structure(&EC2_INSTANCE_CONNECT_ENDPOINT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteInstanceEventWindowRequest {
     pub dry_run: Option<bool>,
     pub force_delete: Option<bool>,
     pub instance_event_window_id: String,
 }
-wire::structure!(DeleteInstanceEventWindowRequest, DELETE_INSTANCE_EVENT_WINDOW_REQUEST; 0 dry_run, 1 force_delete, 2 instance_event_window_id);
+wire::structure!(DeleteInstanceEventWindowRequest, DELETE_INSTANCE_EVENT_WINDOW_REQUEST; 0 dry_run: None, 1 force_delete: None, 2 instance_event_window_id: Default::default());
 pub(crate) static DELETE_INSTANCE_EVENT_WINDOW_REQUEST: StructShape = StructShape { name: "DeleteInstanceEventWindowRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ForceDelete", target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceEventWindowId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteInstanceEventWindowResult {
     pub instance_event_window_state: Option<InstanceEventWindowStateChange>,
 }
-wire::structure!(DeleteInstanceEventWindowResult, DELETE_INSTANCE_EVENT_WINDOW_RESULT; 0 instance_event_window_state);
+wire::structure!(DeleteInstanceEventWindowResult, DELETE_INSTANCE_EVENT_WINDOW_RESULT; 0 instance_event_window_state: None);
 pub(crate) static DELETE_INSTANCE_EVENT_WINDOW_RESULT: StructShape = StructShape { name: "DeleteInstanceEventWindowResult", members: &[
     Member { name: "InstanceEventWindowState", location_name: Some("instanceEventWindowState"), target: Target::Structure(&INSTANCE_EVENT_WINDOW_STATE_CHANGE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteInternetGatewayRequest {
     pub dry_run: Option<bool>,
     pub internet_gateway_id: String,
 }
-wire::structure!(DeleteInternetGatewayRequest, DELETE_INTERNET_GATEWAY_REQUEST; 0 dry_run, 1 internet_gateway_id);
+wire::structure!(DeleteInternetGatewayRequest, DELETE_INTERNET_GATEWAY_REQUEST; 0 dry_run: None, 1 internet_gateway_id: Default::default());
 pub(crate) static DELETE_INTERNET_GATEWAY_REQUEST: StructShape = StructShape { name: "DeleteInternetGatewayRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "InternetGatewayId", location_name: Some("internetGatewayId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeregisterInstanceEventNotificationAttributesRequest {
     pub dry_run: Option<bool>,
     pub instance_tag_attribute: DeregisterInstanceTagAttributeRequest,
 }
-wire::structure!(DeregisterInstanceEventNotificationAttributesRequest, DEREGISTER_INSTANCE_EVENT_NOTIFICATION_ATTRIBUTES_REQUEST; 0 dry_run, 1 instance_tag_attribute);
+wire::structure!(DeregisterInstanceEventNotificationAttributesRequest, DEREGISTER_INSTANCE_EVENT_NOTIFICATION_ATTRIBUTES_REQUEST; 0 dry_run: None, 1 instance_tag_attribute: Default::default());
 pub(crate) static DEREGISTER_INSTANCE_EVENT_NOTIFICATION_ATTRIBUTES_REQUEST: StructShape = StructShape { name: "DeregisterInstanceEventNotificationAttributesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceTagAttribute", target: Target::Structure(&DEREGISTER_INSTANCE_TAG_ATTRIBUTE_REQUEST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeregisterInstanceEventNotificationAttributesResult {
     pub instance_tag_attribute: Option<InstanceTagNotificationAttribute>,
 }
-wire::structure!(DeregisterInstanceEventNotificationAttributesResult, DEREGISTER_INSTANCE_EVENT_NOTIFICATION_ATTRIBUTES_RESULT; 0 instance_tag_attribute);
+wire::structure!(DeregisterInstanceEventNotificationAttributesResult, DEREGISTER_INSTANCE_EVENT_NOTIFICATION_ATTRIBUTES_RESULT; 0 instance_tag_attribute: None);
 pub(crate) static DEREGISTER_INSTANCE_EVENT_NOTIFICATION_ATTRIBUTES_RESULT: StructShape = StructShape { name: "DeregisterInstanceEventNotificationAttributesResult", members: &[
     Member { name: "InstanceTagAttribute", location_name: Some("instanceTagAttribute"), target: Target::Structure(&INSTANCE_TAG_NOTIFICATION_ATTRIBUTE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeregisterInstanceTagAttributeRequest {
     pub include_all_tags_of_instance: Option<bool>,
     pub instance_tag_keys: Option<Vec<String>>,
 }
-wire::structure!(DeregisterInstanceTagAttributeRequest, DEREGISTER_INSTANCE_TAG_ATTRIBUTE_REQUEST; 0 include_all_tags_of_instance, 1 instance_tag_keys);
+wire::structure!(DeregisterInstanceTagAttributeRequest, DEREGISTER_INSTANCE_TAG_ATTRIBUTE_REQUEST; 0 include_all_tags_of_instance: None, 1 instance_tag_keys: None);
 pub(crate) static DEREGISTER_INSTANCE_TAG_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "DeregisterInstanceTagAttributeRequest", members: &[
     Member { name: "IncludeAllTagsOfInstance", target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceTagKeys", location_name: Some("InstanceTagKey"), target: Target::List(&INSTANCE_TAG_KEY_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceAttributeRequest {
     pub dry_run: Option<bool>,
     pub instance_id: String,
     pub attribute: InstanceAttributeName,
 }
-wire::structure!(DescribeInstanceAttributeRequest, DESCRIBE_INSTANCE_ATTRIBUTE_REQUEST; 0 dry_run, 1 instance_id, 2 attribute);
+wire::structure!(DescribeInstanceAttributeRequest, DESCRIBE_INSTANCE_ATTRIBUTE_REQUEST; 0 dry_run: None, 1 instance_id: Default::default(), 2 attribute: Default::default());
 pub(crate) static DESCRIBE_INSTANCE_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "DescribeInstanceAttributeRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Attribute", location_name: Some("attribute"), target: Target::String(&INSTANCE_ATTRIBUTE_NAME), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceConnectEndpointsRequest {
     pub dry_run: Option<bool>,
     pub max_results: Option<i32>,
@@ -304,7 +279,7 @@ pub struct DescribeInstanceConnectEndpointsRequest {
     pub filters: Option<Vec<Filter>>,
     pub instance_connect_endpoint_ids: Option<Vec<String>>,
 }
-wire::structure!(DescribeInstanceConnectEndpointsRequest, DESCRIBE_INSTANCE_CONNECT_ENDPOINTS_REQUEST; 0 dry_run, 1 max_results, 2 next_token, 3 filters, 4 instance_connect_endpoint_ids);
+wire::structure!(DescribeInstanceConnectEndpointsRequest, DESCRIBE_INSTANCE_CONNECT_ENDPOINTS_REQUEST; 0 dry_run: None, 1 max_results: None, 2 next_token: None, 3 filters: None, 4 instance_connect_endpoint_ids: None);
 pub(crate) static DESCRIBE_INSTANCE_CONNECT_ENDPOINTS_REQUEST: StructShape = StructShape { name: "DescribeInstanceConnectEndpointsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&INSTANCE_CONNECT_ENDPOINT_MAX_RESULTS), ..Member::BASE },
@@ -313,12 +288,11 @@ pub(crate) static DESCRIBE_INSTANCE_CONNECT_ENDPOINTS_REQUEST: StructShape = Str
     Member { name: "InstanceConnectEndpointIds", location_name: Some("InstanceConnectEndpointId"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceConnectEndpointsResult {
     pub instance_connect_endpoints: Option<Vec<Ec2InstanceConnectEndpoint>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeInstanceConnectEndpointsResult, DESCRIBE_INSTANCE_CONNECT_ENDPOINTS_RESULT; 0 instance_connect_endpoints, 1 next_token);
+wire::structure!(DescribeInstanceConnectEndpointsResult, DESCRIBE_INSTANCE_CONNECT_ENDPOINTS_RESULT; 0 instance_connect_endpoints: None, 1 next_token: None);
 pub(crate) static DESCRIBE_INSTANCE_CONNECT_ENDPOINTS_RESULT: StructShape = StructShape { name: "DescribeInstanceConnectEndpointsResult", members: &[
     Member { name: "InstanceConnectEndpoints", location_name: Some("instanceConnectEndpointSet"), target: Target::List(&INSTANCE_CONNECT_ENDPOINT_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -326,7 +300,6 @@ pub(crate) static DESCRIBE_INSTANCE_CONNECT_ENDPOINTS_RESULT: StructShape = Stru
 
 pub(crate) static DESCRIBE_INSTANCE_CREDIT_SPECIFICATIONS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeInstanceCreditSpecificationsMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceCreditSpecificationsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -334,7 +307,7 @@ pub struct DescribeInstanceCreditSpecificationsRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeInstanceCreditSpecificationsRequest, DESCRIBE_INSTANCE_CREDIT_SPECIFICATIONS_REQUEST; 0 dry_run, 1 filters, 2 instance_ids, 3 max_results, 4 next_token);
+wire::structure!(DescribeInstanceCreditSpecificationsRequest, DESCRIBE_INSTANCE_CREDIT_SPECIFICATIONS_REQUEST; 0 dry_run: None, 1 filters: None, 2 instance_ids: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static DESCRIBE_INSTANCE_CREDIT_SPECIFICATIONS_REQUEST: StructShape = StructShape { name: "DescribeInstanceCreditSpecificationsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -343,36 +316,32 @@ pub(crate) static DESCRIBE_INSTANCE_CREDIT_SPECIFICATIONS_REQUEST: StructShape =
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceCreditSpecificationsResult {
     pub instance_credit_specifications: Option<Vec<InstanceCreditSpecification>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeInstanceCreditSpecificationsResult, DESCRIBE_INSTANCE_CREDIT_SPECIFICATIONS_RESULT; 0 instance_credit_specifications, 1 next_token);
+wire::structure!(DescribeInstanceCreditSpecificationsResult, DESCRIBE_INSTANCE_CREDIT_SPECIFICATIONS_RESULT; 0 instance_credit_specifications: None, 1 next_token: None);
 pub(crate) static DESCRIBE_INSTANCE_CREDIT_SPECIFICATIONS_RESULT: StructShape = StructShape { name: "DescribeInstanceCreditSpecificationsResult", members: &[
     Member { name: "InstanceCreditSpecifications", location_name: Some("instanceCreditSpecificationSet"), target: Target::List(&INSTANCE_CREDIT_SPECIFICATION_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceEventNotificationAttributesRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeInstanceEventNotificationAttributesRequest, DESCRIBE_INSTANCE_EVENT_NOTIFICATION_ATTRIBUTES_REQUEST; 0 dry_run);
+wire::structure!(DescribeInstanceEventNotificationAttributesRequest, DESCRIBE_INSTANCE_EVENT_NOTIFICATION_ATTRIBUTES_REQUEST; 0 dry_run: None);
 pub(crate) static DESCRIBE_INSTANCE_EVENT_NOTIFICATION_ATTRIBUTES_REQUEST: StructShape = StructShape { name: "DescribeInstanceEventNotificationAttributesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceEventNotificationAttributesResult {
     pub instance_tag_attribute: Option<InstanceTagNotificationAttribute>,
 }
-wire::structure!(DescribeInstanceEventNotificationAttributesResult, DESCRIBE_INSTANCE_EVENT_NOTIFICATION_ATTRIBUTES_RESULT; 0 instance_tag_attribute);
+wire::structure!(DescribeInstanceEventNotificationAttributesResult, DESCRIBE_INSTANCE_EVENT_NOTIFICATION_ATTRIBUTES_RESULT; 0 instance_tag_attribute: None);
 pub(crate) static DESCRIBE_INSTANCE_EVENT_NOTIFICATION_ATTRIBUTES_RESULT: StructShape = StructShape { name: "DescribeInstanceEventNotificationAttributesResult", members: &[
     Member { name: "InstanceTagAttribute", location_name: Some("instanceTagAttribute"), target: Target::Structure(&INSTANCE_TAG_NOTIFICATION_ATTRIBUTE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceEventWindowsRequest {
     pub dry_run: Option<bool>,
     pub instance_event_window_ids: Option<Vec<String>>,
@@ -380,7 +349,7 @@ pub struct DescribeInstanceEventWindowsRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeInstanceEventWindowsRequest, DESCRIBE_INSTANCE_EVENT_WINDOWS_REQUEST; 0 dry_run, 1 instance_event_window_ids, 2 filters, 3 max_results, 4 next_token);
+wire::structure!(DescribeInstanceEventWindowsRequest, DESCRIBE_INSTANCE_EVENT_WINDOWS_REQUEST; 0 dry_run: None, 1 instance_event_window_ids: None, 2 filters: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static DESCRIBE_INSTANCE_EVENT_WINDOWS_REQUEST: StructShape = StructShape { name: "DescribeInstanceEventWindowsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceEventWindowIds", location_name: Some("InstanceEventWindowId"), target: Target::List(&INSTANCE_EVENT_WINDOW_ID_SET), ..Member::BASE },
@@ -389,12 +358,11 @@ pub(crate) static DESCRIBE_INSTANCE_EVENT_WINDOWS_REQUEST: StructShape = StructS
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceEventWindowsResult {
     pub instance_event_windows: Option<Vec<InstanceEventWindow>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeInstanceEventWindowsResult, DESCRIBE_INSTANCE_EVENT_WINDOWS_RESULT; 0 instance_event_windows, 1 next_token);
+wire::structure!(DescribeInstanceEventWindowsResult, DESCRIBE_INSTANCE_EVENT_WINDOWS_RESULT; 0 instance_event_windows: None, 1 next_token: None);
 pub(crate) static DESCRIBE_INSTANCE_EVENT_WINDOWS_RESULT: StructShape = StructShape { name: "DescribeInstanceEventWindowsResult", members: &[
     Member { name: "InstanceEventWindows", location_name: Some("instanceEventWindowSet"), target: Target::List(&INSTANCE_EVENT_WINDOW_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -402,7 +370,6 @@ pub(crate) static DESCRIBE_INSTANCE_EVENT_WINDOWS_RESULT: StructShape = StructSh
 
 pub(crate) static DESCRIBE_INSTANCE_IMAGE_METADATA_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeInstanceImageMetadataMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceImageMetadataRequest {
     pub filters: Option<Vec<Filter>>,
     pub instance_ids: Option<Vec<String>>,
@@ -410,7 +377,7 @@ pub struct DescribeInstanceImageMetadataRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeInstanceImageMetadataRequest, DESCRIBE_INSTANCE_IMAGE_METADATA_REQUEST; 0 filters, 1 instance_ids, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeInstanceImageMetadataRequest, DESCRIBE_INSTANCE_IMAGE_METADATA_REQUEST; 0 filters: None, 1 instance_ids: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_INSTANCE_IMAGE_METADATA_REQUEST: StructShape = StructShape { name: "DescribeInstanceImageMetadataRequest", members: &[
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
     Member { name: "InstanceIds", location_name: Some("InstanceId"), target: Target::List(&INSTANCE_ID_STRING_LIST), ..Member::BASE },
@@ -419,18 +386,16 @@ pub(crate) static DESCRIBE_INSTANCE_IMAGE_METADATA_REQUEST: StructShape = Struct
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceImageMetadataResult {
     pub instance_image_metadata: Option<Vec<InstanceImageMetadata>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeInstanceImageMetadataResult, DESCRIBE_INSTANCE_IMAGE_METADATA_RESULT; 0 instance_image_metadata, 1 next_token);
+wire::structure!(DescribeInstanceImageMetadataResult, DESCRIBE_INSTANCE_IMAGE_METADATA_RESULT; 0 instance_image_metadata: None, 1 next_token: None);
 pub(crate) static DESCRIBE_INSTANCE_IMAGE_METADATA_RESULT: StructShape = StructShape { name: "DescribeInstanceImageMetadataResult", members: &[
     Member { name: "InstanceImageMetadata", location_name: Some("instanceImageMetadataSet"), target: Target::List(&INSTANCE_IMAGE_METADATA_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceSqlHaHistoryStatesRequest {
     pub instance_ids: Option<Vec<String>>,
     pub start_time: Option<Timestamp>,
@@ -440,7 +405,7 @@ pub struct DescribeInstanceSqlHaHistoryStatesRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeInstanceSqlHaHistoryStatesRequest, DESCRIBE_INSTANCE_SQL_HA_HISTORY_STATES_REQUEST; 0 instance_ids, 1 start_time, 2 end_time, 3 next_token, 4 max_results, 5 filters, 6 dry_run);
+wire::structure!(DescribeInstanceSqlHaHistoryStatesRequest, DESCRIBE_INSTANCE_SQL_HA_HISTORY_STATES_REQUEST; 0 instance_ids: None, 1 start_time: None, 2 end_time: None, 3 next_token: None, 4 max_results: None, 5 filters: None, 6 dry_run: None);
 pub(crate) static DESCRIBE_INSTANCE_SQL_HA_HISTORY_STATES_REQUEST: StructShape = StructShape { name: "DescribeInstanceSqlHaHistoryStatesRequest", members: &[
     Member { name: "InstanceIds", location_name: Some("InstanceId"), target: Target::List(&INSTANCE_ID_STRING_LIST), ..Member::BASE },
     Member { name: "StartTime", target: Target::TIMESTAMP, ..Member::BASE },
@@ -451,18 +416,16 @@ pub(crate) static DESCRIBE_INSTANCE_SQL_HA_HISTORY_STATES_REQUEST: StructShape =
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceSqlHaHistoryStatesResult {
     pub instances: Option<Vec<RegisteredInstance>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeInstanceSqlHaHistoryStatesResult, DESCRIBE_INSTANCE_SQL_HA_HISTORY_STATES_RESULT; 0 instances, 1 next_token);
+wire::structure!(DescribeInstanceSqlHaHistoryStatesResult, DESCRIBE_INSTANCE_SQL_HA_HISTORY_STATES_RESULT; 0 instances: None, 1 next_token: None);
 pub(crate) static DESCRIBE_INSTANCE_SQL_HA_HISTORY_STATES_RESULT: StructShape = StructShape { name: "DescribeInstanceSqlHaHistoryStatesResult", members: &[
     Member { name: "Instances", location_name: Some("instanceSet"), target: Target::List(&REGISTERED_INSTANCE_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceSqlHaStatesRequest {
     pub instance_ids: Option<Vec<String>>,
     pub next_token: Option<String>,
@@ -470,7 +433,7 @@ pub struct DescribeInstanceSqlHaStatesRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeInstanceSqlHaStatesRequest, DESCRIBE_INSTANCE_SQL_HA_STATES_REQUEST; 0 instance_ids, 1 next_token, 2 max_results, 3 filters, 4 dry_run);
+wire::structure!(DescribeInstanceSqlHaStatesRequest, DESCRIBE_INSTANCE_SQL_HA_STATES_REQUEST; 0 instance_ids: None, 1 next_token: None, 2 max_results: None, 3 filters: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_INSTANCE_SQL_HA_STATES_REQUEST: StructShape = StructShape { name: "DescribeInstanceSqlHaStatesRequest", members: &[
     Member { name: "InstanceIds", location_name: Some("InstanceId"), target: Target::List(&INSTANCE_ID_STRING_LIST), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -481,18 +444,16 @@ pub(crate) static DESCRIBE_INSTANCE_SQL_HA_STATES_REQUEST: StructShape = StructS
 
 pub(crate) static DESCRIBE_INSTANCE_SQL_HA_STATES_REQUEST_MAX_RESULTS_INTEGER: NumberShape = NumberShape { name: "DescribeInstanceSqlHaStatesRequestMaxResultsInteger", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceSqlHaStatesResult {
     pub instances: Option<Vec<RegisteredInstance>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeInstanceSqlHaStatesResult, DESCRIBE_INSTANCE_SQL_HA_STATES_RESULT; 0 instances, 1 next_token);
+wire::structure!(DescribeInstanceSqlHaStatesResult, DESCRIBE_INSTANCE_SQL_HA_STATES_RESULT; 0 instances: None, 1 next_token: None);
 pub(crate) static DESCRIBE_INSTANCE_SQL_HA_STATES_RESULT: StructShape = StructShape { name: "DescribeInstanceSqlHaStatesResult", members: &[
     Member { name: "Instances", location_name: Some("instanceSet"), target: Target::List(&REGISTERED_INSTANCE_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceStatusRequest {
     pub instance_ids: Option<Vec<String>>,
     pub max_results: Option<i32>,
@@ -502,7 +463,7 @@ pub struct DescribeInstanceStatusRequest {
     pub filters: Option<Vec<Filter>>,
     pub include_all_instances: Option<bool>,
 }
-wire::structure!(DescribeInstanceStatusRequest, DESCRIBE_INSTANCE_STATUS_REQUEST; 0 instance_ids, 1 max_results, 2 next_token, 3 include_managed_resources, 4 dry_run, 5 filters, 6 include_all_instances);
+wire::structure!(DescribeInstanceStatusRequest, DESCRIBE_INSTANCE_STATUS_REQUEST; 0 instance_ids: None, 1 max_results: None, 2 next_token: None, 3 include_managed_resources: None, 4 dry_run: None, 5 filters: None, 6 include_all_instances: None);
 pub(crate) static DESCRIBE_INSTANCE_STATUS_REQUEST: StructShape = StructShape { name: "DescribeInstanceStatusRequest", members: &[
     Member { name: "InstanceIds", location_name: Some("InstanceId"), target: Target::List(&INSTANCE_ID_STRING_LIST), ..Member::BASE },
     Member { name: "MaxResults", target: Target::INTEGER, ..Member::BASE },
@@ -513,12 +474,11 @@ pub(crate) static DESCRIBE_INSTANCE_STATUS_REQUEST: StructShape = StructShape { 
     Member { name: "IncludeAllInstances", location_name: Some("includeAllInstances"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceStatusResult {
     pub instance_statuses: Option<Vec<InstanceStatus>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeInstanceStatusResult, DESCRIBE_INSTANCE_STATUS_RESULT; 0 instance_statuses, 1 next_token);
+wire::structure!(DescribeInstanceStatusResult, DESCRIBE_INSTANCE_STATUS_RESULT; 0 instance_statuses: None, 1 next_token: None);
 pub(crate) static DESCRIBE_INSTANCE_STATUS_RESULT: StructShape = StructShape { name: "DescribeInstanceStatusResult", members: &[
     Member { name: "InstanceStatuses", location_name: Some("instanceStatusSet"), target: Target::List(&INSTANCE_STATUS_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -530,7 +490,6 @@ pub(crate) static DESCRIBE_INSTANCE_TOPOLOGY_INSTANCE_ID_SET: ListShape = ListSh
 
 pub(crate) static DESCRIBE_INSTANCE_TOPOLOGY_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeInstanceTopologyMaxResults", min: Some(1.0), max: Some(100.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceTopologyRequest {
     pub dry_run: Option<bool>,
     pub next_token: Option<String>,
@@ -539,7 +498,7 @@ pub struct DescribeInstanceTopologyRequest {
     pub group_names: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeInstanceTopologyRequest, DESCRIBE_INSTANCE_TOPOLOGY_REQUEST; 0 dry_run, 1 next_token, 2 max_results, 3 instance_ids, 4 group_names, 5 filters);
+wire::structure!(DescribeInstanceTopologyRequest, DESCRIBE_INSTANCE_TOPOLOGY_REQUEST; 0 dry_run: None, 1 next_token: None, 2 max_results: None, 3 instance_ids: None, 4 group_names: None, 5 filters: None);
 pub(crate) static DESCRIBE_INSTANCE_TOPOLOGY_REQUEST: StructShape = StructShape { name: "DescribeInstanceTopologyRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -549,18 +508,16 @@ pub(crate) static DESCRIBE_INSTANCE_TOPOLOGY_REQUEST: StructShape = StructShape 
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceTopologyResult {
     pub instances: Option<Vec<InstanceTopology>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeInstanceTopologyResult, DESCRIBE_INSTANCE_TOPOLOGY_RESULT; 0 instances, 1 next_token);
+wire::structure!(DescribeInstanceTopologyResult, DESCRIBE_INSTANCE_TOPOLOGY_RESULT; 0 instances: None, 1 next_token: None);
 pub(crate) static DESCRIBE_INSTANCE_TOPOLOGY_RESULT: StructShape = StructShape { name: "DescribeInstanceTopologyResult", members: &[
     Member { name: "Instances", location_name: Some("instanceSet"), target: Target::List(&INSTANCE_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceTypeOfferingsRequest {
     pub dry_run: Option<bool>,
     pub location_type: Option<LocationType>,
@@ -568,7 +525,7 @@ pub struct DescribeInstanceTypeOfferingsRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeInstanceTypeOfferingsRequest, DESCRIBE_INSTANCE_TYPE_OFFERINGS_REQUEST; 0 dry_run, 1 location_type, 2 filters, 3 max_results, 4 next_token);
+wire::structure!(DescribeInstanceTypeOfferingsRequest, DESCRIBE_INSTANCE_TYPE_OFFERINGS_REQUEST; 0 dry_run: None, 1 location_type: None, 2 filters: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static DESCRIBE_INSTANCE_TYPE_OFFERINGS_REQUEST: StructShape = StructShape { name: "DescribeInstanceTypeOfferingsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "LocationType", target: Target::String(&LOCATION_TYPE), ..Member::BASE },
@@ -577,18 +534,16 @@ pub(crate) static DESCRIBE_INSTANCE_TYPE_OFFERINGS_REQUEST: StructShape = Struct
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceTypeOfferingsResult {
     pub instance_type_offerings: Option<Vec<InstanceTypeOffering>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeInstanceTypeOfferingsResult, DESCRIBE_INSTANCE_TYPE_OFFERINGS_RESULT; 0 instance_type_offerings, 1 next_token);
+wire::structure!(DescribeInstanceTypeOfferingsResult, DESCRIBE_INSTANCE_TYPE_OFFERINGS_RESULT; 0 instance_type_offerings: None, 1 next_token: None);
 pub(crate) static DESCRIBE_INSTANCE_TYPE_OFFERINGS_RESULT: StructShape = StructShape { name: "DescribeInstanceTypeOfferingsResult", members: &[
     Member { name: "InstanceTypeOfferings", location_name: Some("instanceTypeOfferingSet"), target: Target::List(&INSTANCE_TYPE_OFFERINGS_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceTypesRequest {
     pub dry_run: Option<bool>,
     pub instance_types: Option<Vec<InstanceType>>,
@@ -597,7 +552,7 @@ pub struct DescribeInstanceTypesRequest {
     pub next_token: Option<String>,
     pub include_unsupported_in_region: Option<bool>,
 }
-wire::structure!(DescribeInstanceTypesRequest, DESCRIBE_INSTANCE_TYPES_REQUEST; 0 dry_run, 1 instance_types, 2 filters, 3 max_results, 4 next_token, 5 include_unsupported_in_region);
+wire::structure!(DescribeInstanceTypesRequest, DESCRIBE_INSTANCE_TYPES_REQUEST; 0 dry_run: None, 1 instance_types: None, 2 filters: None, 3 max_results: None, 4 next_token: None, 5 include_unsupported_in_region: None);
 pub(crate) static DESCRIBE_INSTANCE_TYPES_REQUEST: StructShape = StructShape { name: "DescribeInstanceTypesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceTypes", location_name: Some("InstanceType"), target: Target::List(&REQUEST_INSTANCE_TYPE_LIST), ..Member::BASE },
@@ -607,18 +562,16 @@ pub(crate) static DESCRIBE_INSTANCE_TYPES_REQUEST: StructShape = StructShape { n
     Member { name: "IncludeUnsupportedInRegion", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstanceTypesResult {
     pub instance_types: Option<Vec<InstanceTypeInfo>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeInstanceTypesResult, DESCRIBE_INSTANCE_TYPES_RESULT; 0 instance_types, 1 next_token);
+wire::structure!(DescribeInstanceTypesResult, DESCRIBE_INSTANCE_TYPES_RESULT; 0 instance_types: None, 1 next_token: None);
 pub(crate) static DESCRIBE_INSTANCE_TYPES_RESULT: StructShape = StructShape { name: "DescribeInstanceTypesResult", members: &[
     Member { name: "InstanceTypes", location_name: Some("instanceTypeSet"), target: Target::List(&INSTANCE_TYPE_INFO_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstancesRequest {
     pub instance_ids: Option<Vec<String>>,
     pub include_managed_resources: Option<bool>,
@@ -627,7 +580,7 @@ pub struct DescribeInstancesRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeInstancesRequest, DESCRIBE_INSTANCES_REQUEST; 0 instance_ids, 1 include_managed_resources, 2 dry_run, 3 filters, 4 next_token, 5 max_results);
+wire::structure!(DescribeInstancesRequest, DESCRIBE_INSTANCES_REQUEST; 0 instance_ids: None, 1 include_managed_resources: None, 2 dry_run: None, 3 filters: None, 4 next_token: None, 5 max_results: None);
 pub(crate) static DESCRIBE_INSTANCES_REQUEST: StructShape = StructShape { name: "DescribeInstancesRequest", members: &[
     Member { name: "InstanceIds", location_name: Some("InstanceId"), target: Target::List(&INSTANCE_ID_STRING_LIST), ..Member::BASE },
     Member { name: "IncludeManagedResources", target: Target::Boolean, ..Member::BASE },
@@ -637,12 +590,11 @@ pub(crate) static DESCRIBE_INSTANCES_REQUEST: StructShape = StructShape { name: 
     Member { name: "MaxResults", location_name: Some("maxResults"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInstancesResult {
     pub next_token: Option<String>,
     pub reservations: Option<Vec<Reservation>>,
 }
-wire::structure!(DescribeInstancesResult, DESCRIBE_INSTANCES_RESULT; 0 next_token, 1 reservations);
+wire::structure!(DescribeInstancesResult, DESCRIBE_INSTANCES_RESULT; 0 next_token: None, 1 reservations: None);
 pub(crate) static DESCRIBE_INSTANCES_RESULT: StructShape = StructShape { name: "DescribeInstancesResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "Reservations", location_name: Some("reservationSet"), target: Target::List(&RESERVATION_LIST), ..Member::BASE },
@@ -650,7 +602,6 @@ pub(crate) static DESCRIBE_INSTANCES_RESULT: StructShape = StructShape { name: "
 
 pub(crate) static DESCRIBE_INTERNET_GATEWAYS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeInternetGatewaysMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInternetGatewaysRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
@@ -658,7 +609,7 @@ pub struct DescribeInternetGatewaysRequest {
     pub internet_gateway_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeInternetGatewaysRequest, DESCRIBE_INTERNET_GATEWAYS_REQUEST; 0 next_token, 1 max_results, 2 dry_run, 3 internet_gateway_ids, 4 filters);
+wire::structure!(DescribeInternetGatewaysRequest, DESCRIBE_INTERNET_GATEWAYS_REQUEST; 0 next_token: None, 1 max_results: None, 2 dry_run: None, 3 internet_gateway_ids: None, 4 filters: None);
 pub(crate) static DESCRIBE_INTERNET_GATEWAYS_REQUEST: StructShape = StructShape { name: "DescribeInternetGatewaysRequest", members: &[
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_INTERNET_GATEWAYS_MAX_RESULTS), ..Member::BASE },
@@ -667,120 +618,109 @@ pub(crate) static DESCRIBE_INTERNET_GATEWAYS_REQUEST: StructShape = StructShape 
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeInternetGatewaysResult {
     pub internet_gateways: Option<Vec<InternetGateway>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeInternetGatewaysResult, DESCRIBE_INTERNET_GATEWAYS_RESULT; 0 internet_gateways, 1 next_token);
+wire::structure!(DescribeInternetGatewaysResult, DESCRIBE_INTERNET_GATEWAYS_RESULT; 0 internet_gateways: None, 1 next_token: None);
 pub(crate) static DESCRIBE_INTERNET_GATEWAYS_RESULT: StructShape = StructShape { name: "DescribeInternetGatewaysResult", members: &[
     Member { name: "InternetGateways", location_name: Some("internetGatewaySet"), target: Target::List(&INTERNET_GATEWAY_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DetachInternetGatewayRequest {
     pub dry_run: Option<bool>,
     pub internet_gateway_id: String,
     pub vpc_id: String,
 }
-wire::structure!(DetachInternetGatewayRequest, DETACH_INTERNET_GATEWAY_REQUEST; 0 dry_run, 1 internet_gateway_id, 2 vpc_id);
+wire::structure!(DetachInternetGatewayRequest, DETACH_INTERNET_GATEWAY_REQUEST; 0 dry_run: None, 1 internet_gateway_id: Default::default(), 2 vpc_id: Default::default());
 pub(crate) static DETACH_INTERNET_GATEWAY_REQUEST: StructShape = StructShape { name: "DetachInternetGatewayRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "InternetGatewayId", location_name: Some("internetGatewayId"), target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpcId", location_name: Some("vpcId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableInstanceSqlHaStandbyDetectionsRequest {
     pub instance_ids: Vec<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisableInstanceSqlHaStandbyDetectionsRequest, DISABLE_INSTANCE_SQL_HA_STANDBY_DETECTIONS_REQUEST; 0 instance_ids, 1 dry_run);
+wire::structure!(DisableInstanceSqlHaStandbyDetectionsRequest, DISABLE_INSTANCE_SQL_HA_STANDBY_DETECTIONS_REQUEST; 0 instance_ids: Default::default(), 1 dry_run: None);
 pub(crate) static DISABLE_INSTANCE_SQL_HA_STANDBY_DETECTIONS_REQUEST: StructShape = StructShape { name: "DisableInstanceSqlHaStandbyDetectionsRequest", members: &[
     Member { name: "InstanceIds", location_name: Some("InstanceId"), target: Target::List(&INSTANCE_ID_UPDATE_STRING_LIST), required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableInstanceSqlHaStandbyDetectionsResult {
     pub instances: Option<Vec<RegisteredInstance>>,
 }
-wire::structure!(DisableInstanceSqlHaStandbyDetectionsResult, DISABLE_INSTANCE_SQL_HA_STANDBY_DETECTIONS_RESULT; 0 instances);
+wire::structure!(DisableInstanceSqlHaStandbyDetectionsResult, DISABLE_INSTANCE_SQL_HA_STANDBY_DETECTIONS_RESULT; 0 instances: None);
 pub(crate) static DISABLE_INSTANCE_SQL_HA_STANDBY_DETECTIONS_RESULT: StructShape = StructShape { name: "DisableInstanceSqlHaStandbyDetectionsResult", members: &[
     Member { name: "Instances", location_name: Some("instanceSet"), target: Target::List(&REGISTERED_INSTANCE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateInstanceEventWindowRequest {
     pub dry_run: Option<bool>,
     pub instance_event_window_id: String,
     pub association_target: InstanceEventWindowDisassociationRequest,
 }
-wire::structure!(DisassociateInstanceEventWindowRequest, DISASSOCIATE_INSTANCE_EVENT_WINDOW_REQUEST; 0 dry_run, 1 instance_event_window_id, 2 association_target);
+wire::structure!(DisassociateInstanceEventWindowRequest, DISASSOCIATE_INSTANCE_EVENT_WINDOW_REQUEST; 0 dry_run: None, 1 instance_event_window_id: Default::default(), 2 association_target: Default::default());
 pub(crate) static DISASSOCIATE_INSTANCE_EVENT_WINDOW_REQUEST: StructShape = StructShape { name: "DisassociateInstanceEventWindowRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceEventWindowId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "AssociationTarget", target: Target::Structure(&INSTANCE_EVENT_WINDOW_DISASSOCIATION_REQUEST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateInstanceEventWindowResult {
     pub instance_event_window: Option<InstanceEventWindow>,
 }
-wire::structure!(DisassociateInstanceEventWindowResult, DISASSOCIATE_INSTANCE_EVENT_WINDOW_RESULT; 0 instance_event_window);
+wire::structure!(DisassociateInstanceEventWindowResult, DISASSOCIATE_INSTANCE_EVENT_WINDOW_RESULT; 0 instance_event_window: None);
 pub(crate) static DISASSOCIATE_INSTANCE_EVENT_WINDOW_RESULT: StructShape = StructShape { name: "DisassociateInstanceEventWindowResult", members: &[
     Member { name: "InstanceEventWindow", location_name: Some("instanceEventWindow"), target: Target::Structure(&INSTANCE_EVENT_WINDOW), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableInstanceSqlHaStandbyDetectionsRequest {
     pub instance_ids: Vec<String>,
     pub sql_server_credentials: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(EnableInstanceSqlHaStandbyDetectionsRequest, ENABLE_INSTANCE_SQL_HA_STANDBY_DETECTIONS_REQUEST; 0 instance_ids, 1 sql_server_credentials, 2 dry_run);
+wire::structure!(EnableInstanceSqlHaStandbyDetectionsRequest, ENABLE_INSTANCE_SQL_HA_STANDBY_DETECTIONS_REQUEST; 0 instance_ids: Default::default(), 1 sql_server_credentials: None, 2 dry_run: None);
 pub(crate) static ENABLE_INSTANCE_SQL_HA_STANDBY_DETECTIONS_REQUEST: StructShape = StructShape { name: "EnableInstanceSqlHaStandbyDetectionsRequest", members: &[
     Member { name: "InstanceIds", location_name: Some("InstanceId"), target: Target::List(&INSTANCE_ID_UPDATE_STRING_LIST), required: true, ..Member::BASE },
     Member { name: "SqlServerCredentials", target: Target::String(&SECRET_ARN), ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableInstanceSqlHaStandbyDetectionsResult {
     pub instances: Option<Vec<RegisteredInstance>>,
 }
-wire::structure!(EnableInstanceSqlHaStandbyDetectionsResult, ENABLE_INSTANCE_SQL_HA_STANDBY_DETECTIONS_RESULT; 0 instances);
+wire::structure!(EnableInstanceSqlHaStandbyDetectionsResult, ENABLE_INSTANCE_SQL_HA_STANDBY_DETECTIONS_RESULT; 0 instances: None);
 pub(crate) static ENABLE_INSTANCE_SQL_HA_STANDBY_DETECTIONS_RESULT: StructShape = StructShape { name: "EnableInstanceSqlHaStandbyDetectionsResult", members: &[
     Member { name: "Instances", location_name: Some("instanceSet"), target: Target::List(&REGISTERED_INSTANCE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetInstanceMetadataDefaultsRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetInstanceMetadataDefaultsRequest, GET_INSTANCE_METADATA_DEFAULTS_REQUEST; 0 dry_run);
+wire::structure!(GetInstanceMetadataDefaultsRequest, GET_INSTANCE_METADATA_DEFAULTS_REQUEST; 0 dry_run: None);
 pub(crate) static GET_INSTANCE_METADATA_DEFAULTS_REQUEST: StructShape = StructShape { name: "GetInstanceMetadataDefaultsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetInstanceMetadataDefaultsResult {
     pub account_level: Option<InstanceMetadataDefaultsResponse>,
 }
-wire::structure!(GetInstanceMetadataDefaultsResult, GET_INSTANCE_METADATA_DEFAULTS_RESULT; 0 account_level);
+wire::structure!(GetInstanceMetadataDefaultsResult, GET_INSTANCE_METADATA_DEFAULTS_RESULT; 0 account_level: None);
 pub(crate) static GET_INSTANCE_METADATA_DEFAULTS_RESULT: StructShape = StructShape { name: "GetInstanceMetadataDefaultsResult", members: &[
     Member { name: "AccountLevel", location_name: Some("accountLevel"), target: Target::Structure(&INSTANCE_METADATA_DEFAULTS_RESPONSE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetInstanceTpmEkPubRequest {
     pub instance_id: String,
     pub key_type: EkPubKeyType,
     pub key_format: EkPubKeyFormat,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetInstanceTpmEkPubRequest, GET_INSTANCE_TPM_EK_PUB_REQUEST; 0 instance_id, 1 key_type, 2 key_format, 3 dry_run);
+wire::structure!(GetInstanceTpmEkPubRequest, GET_INSTANCE_TPM_EK_PUB_REQUEST; 0 instance_id: Default::default(), 1 key_type: Default::default(), 2 key_format: Default::default(), 3 dry_run: None);
 pub(crate) static GET_INSTANCE_TPM_EK_PUB_REQUEST: StructShape = StructShape { name: "GetInstanceTpmEkPubRequest", members: &[
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "KeyType", target: Target::String(&EK_PUB_KEY_TYPE), required: true, ..Member::BASE },
@@ -788,14 +728,13 @@ pub(crate) static GET_INSTANCE_TPM_EK_PUB_REQUEST: StructShape = StructShape { n
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetInstanceTpmEkPubResult {
     pub instance_id: Option<String>,
     pub key_type: Option<EkPubKeyType>,
     pub key_format: Option<EkPubKeyFormat>,
     pub key_value: Option<String>,
 }
-wire::structure!(GetInstanceTpmEkPubResult, GET_INSTANCE_TPM_EK_PUB_RESULT; 0 instance_id, 1 key_type, 2 key_format, 3 key_value);
+wire::structure!(GetInstanceTpmEkPubResult, GET_INSTANCE_TPM_EK_PUB_RESULT; 0 instance_id: None, 1 key_type: None, 2 key_format: None, 3 key_value: None);
 pub(crate) static GET_INSTANCE_TPM_EK_PUB_RESULT: StructShape = StructShape { name: "GetInstanceTpmEkPubResult", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "KeyType", location_name: Some("keyType"), target: Target::String(&EK_PUB_KEY_TYPE), ..Member::BASE },
@@ -803,7 +742,6 @@ pub(crate) static GET_INSTANCE_TPM_EK_PUB_RESULT: StructShape = StructShape { na
     Member { name: "KeyValue", location_name: Some("keyValue"), target: Target::String(&EK_PUB_KEY_VALUE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetInstanceTypesFromInstanceRequirementsRequest {
     pub dry_run: Option<bool>,
     pub architecture_types: Vec<ArchitectureType>,
@@ -813,7 +751,7 @@ pub struct GetInstanceTypesFromInstanceRequirementsRequest {
     pub next_token: Option<String>,
     pub context: Option<String>,
 }
-wire::structure!(GetInstanceTypesFromInstanceRequirementsRequest, GET_INSTANCE_TYPES_FROM_INSTANCE_REQUIREMENTS_REQUEST; 0 dry_run, 1 architecture_types, 2 virtualization_types, 3 instance_requirements, 4 max_results, 5 next_token, 6 context);
+wire::structure!(GetInstanceTypesFromInstanceRequirementsRequest, GET_INSTANCE_TYPES_FROM_INSTANCE_REQUIREMENTS_REQUEST; 0 dry_run: None, 1 architecture_types: Default::default(), 2 virtualization_types: Default::default(), 3 instance_requirements: Default::default(), 4 max_results: None, 5 next_token: None, 6 context: None);
 pub(crate) static GET_INSTANCE_TYPES_FROM_INSTANCE_REQUIREMENTS_REQUEST: StructShape = StructShape { name: "GetInstanceTypesFromInstanceRequirementsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ArchitectureTypes", location_name: Some("ArchitectureType"), target: Target::List(&ARCHITECTURE_TYPE_SET), required: true, ..Member::BASE },
@@ -824,40 +762,36 @@ pub(crate) static GET_INSTANCE_TYPES_FROM_INSTANCE_REQUIREMENTS_REQUEST: StructS
     Member { name: "Context", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetInstanceTypesFromInstanceRequirementsResult {
     pub instance_types: Option<Vec<InstanceTypeInfoFromInstanceRequirements>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetInstanceTypesFromInstanceRequirementsResult, GET_INSTANCE_TYPES_FROM_INSTANCE_REQUIREMENTS_RESULT; 0 instance_types, 1 next_token);
+wire::structure!(GetInstanceTypesFromInstanceRequirementsResult, GET_INSTANCE_TYPES_FROM_INSTANCE_REQUIREMENTS_RESULT; 0 instance_types: None, 1 next_token: None);
 pub(crate) static GET_INSTANCE_TYPES_FROM_INSTANCE_REQUIREMENTS_RESULT: StructShape = StructShape { name: "GetInstanceTypesFromInstanceRequirementsResult", members: &[
     Member { name: "InstanceTypes", location_name: Some("instanceTypeSet"), target: Target::List(&INSTANCE_TYPE_INFO_FROM_INSTANCE_REQUIREMENTS_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetInstanceUefiDataRequest {
     pub instance_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetInstanceUefiDataRequest, GET_INSTANCE_UEFI_DATA_REQUEST; 0 instance_id, 1 dry_run);
+wire::structure!(GetInstanceUefiDataRequest, GET_INSTANCE_UEFI_DATA_REQUEST; 0 instance_id: Default::default(), 1 dry_run: None);
 pub(crate) static GET_INSTANCE_UEFI_DATA_REQUEST: StructShape = StructShape { name: "GetInstanceUefiDataRequest", members: &[
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetInstanceUefiDataResult {
     pub instance_id: Option<String>,
     pub uefi_data: Option<String>,
 }
-wire::structure!(GetInstanceUefiDataResult, GET_INSTANCE_UEFI_DATA_RESULT; 0 instance_id, 1 uefi_data);
+wire::structure!(GetInstanceUefiDataResult, GET_INSTANCE_UEFI_DATA_RESULT; 0 instance_id: None, 1 uefi_data: None);
 pub(crate) static GET_INSTANCE_UEFI_DATA_RESULT: StructShape = StructShape { name: "GetInstanceUefiDataResult", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "UefiData", location_name: Some("uefiData"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportInstanceLaunchSpecification {
     pub architecture: Option<ArchitectureValues>,
     pub group_names: Option<Vec<String>>,
@@ -871,7 +805,7 @@ pub struct ImportInstanceLaunchSpecification {
     pub instance_initiated_shutdown_behavior: Option<ShutdownBehavior>,
     pub private_ip_address: Option<String>,
 }
-wire::structure!(ImportInstanceLaunchSpecification, IMPORT_INSTANCE_LAUNCH_SPECIFICATION; 0 architecture, 1 group_names, 2 group_ids, 3 additional_info, 4 user_data, 5 instance_type, 6 placement, 7 monitoring, 8 subnet_id, 9 instance_initiated_shutdown_behavior, 10 private_ip_address);
+wire::structure!(ImportInstanceLaunchSpecification, IMPORT_INSTANCE_LAUNCH_SPECIFICATION; 0 architecture: None, 1 group_names: None, 2 group_ids: None, 3 additional_info: None, 4 user_data: None, 5 instance_type: None, 6 placement: None, 7 monitoring: None, 8 subnet_id: None, 9 instance_initiated_shutdown_behavior: None, 10 private_ip_address: None);
 pub(crate) static IMPORT_INSTANCE_LAUNCH_SPECIFICATION: StructShape = StructShape { name: "ImportInstanceLaunchSpecification", members: &[
     Member { name: "Architecture", location_name: Some("architecture"), target: Target::String(&ARCHITECTURE_VALUES), ..Member::BASE },
     Member { name: "GroupNames", location_name: Some("GroupName"), target: Target::List(&SECURITY_GROUP_STRING_LIST), ..Member::BASE },
@@ -886,7 +820,6 @@ pub(crate) static IMPORT_INSTANCE_LAUNCH_SPECIFICATION: StructShape = StructShap
     Member { name: "PrivateIpAddress", location_name: Some("privateIpAddress"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportInstanceRequest {
     pub dry_run: Option<bool>,
     pub description: Option<String>,
@@ -894,7 +827,7 @@ pub struct ImportInstanceRequest {
     pub disk_images: Option<Vec<DiskImage>>,
     pub platform: PlatformValues,
 }
-wire::structure!(ImportInstanceRequest, IMPORT_INSTANCE_REQUEST; 0 dry_run, 1 description, 2 launch_specification, 3 disk_images, 4 platform);
+wire::structure!(ImportInstanceRequest, IMPORT_INSTANCE_REQUEST; 0 dry_run: None, 1 description: None, 2 launch_specification: None, 3 disk_images: None, 4 platform: Default::default());
 pub(crate) static IMPORT_INSTANCE_REQUEST: StructShape = StructShape { name: "ImportInstanceRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
@@ -903,23 +836,21 @@ pub(crate) static IMPORT_INSTANCE_REQUEST: StructShape = StructShape { name: "Im
     Member { name: "Platform", location_name: Some("platform"), target: Target::String(&PLATFORM_VALUES), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportInstanceResult {
     pub conversion_task: Option<ConversionTask>,
 }
-wire::structure!(ImportInstanceResult, IMPORT_INSTANCE_RESULT; 0 conversion_task);
+wire::structure!(ImportInstanceResult, IMPORT_INSTANCE_RESULT; 0 conversion_task: None);
 pub(crate) static IMPORT_INSTANCE_RESULT: StructShape = StructShape { name: "ImportInstanceResult", members: &[
     Member { name: "ConversionTask", location_name: Some("conversionTask"), target: Target::Structure(&CONVERSION_TASK), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportInstanceTaskDetails {
     pub description: Option<String>,
     pub instance_id: Option<String>,
     pub platform: Option<PlatformValues>,
     pub volumes: Option<Vec<ImportInstanceVolumeDetailItem>>,
 }
-wire::structure!(ImportInstanceTaskDetails, IMPORT_INSTANCE_TASK_DETAILS; 0 description, 1 instance_id, 2 platform, 3 volumes);
+wire::structure!(ImportInstanceTaskDetails, IMPORT_INSTANCE_TASK_DETAILS; 0 description: None, 1 instance_id: None, 2 platform: None, 3 volumes: None);
 pub(crate) static IMPORT_INSTANCE_TASK_DETAILS: StructShape = StructShape { name: "ImportInstanceTaskDetails", members: &[
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
@@ -927,7 +858,6 @@ pub(crate) static IMPORT_INSTANCE_TASK_DETAILS: StructShape = StructShape { name
     Member { name: "Volumes", location_name: Some("volumes"), target: Target::List(&IMPORT_INSTANCE_VOLUME_DETAIL_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportInstanceVolumeDetailItem {
     pub availability_zone: Option<String>,
     pub availability_zone_id: Option<String>,
@@ -938,7 +868,7 @@ pub struct ImportInstanceVolumeDetailItem {
     pub status_message: Option<String>,
     pub volume: Option<DiskImageVolumeDescription>,
 }
-wire::structure!(ImportInstanceVolumeDetailItem, IMPORT_INSTANCE_VOLUME_DETAIL_ITEM; 0 availability_zone, 1 availability_zone_id, 2 bytes_converted, 3 description, 4 image, 5 status, 6 status_message, 7 volume);
+wire::structure!(ImportInstanceVolumeDetailItem, IMPORT_INSTANCE_VOLUME_DETAIL_ITEM; 0 availability_zone: None, 1 availability_zone_id: None, 2 bytes_converted: None, 3 description: None, 4 image: None, 5 status: None, 6 status_message: None, 7 volume: None);
 pub(crate) static IMPORT_INSTANCE_VOLUME_DETAIL_ITEM: StructShape = StructShape { name: "ImportInstanceVolumeDetailItem", members: &[
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZoneId", location_name: Some("availabilityZoneId"), target: Target::STRING, ..Member::BASE },
@@ -952,25 +882,23 @@ pub(crate) static IMPORT_INSTANCE_VOLUME_DETAIL_ITEM: StructShape = StructShape 
 
 pub(crate) static IMPORT_INSTANCE_VOLUME_DETAIL_SET: ListShape = ListShape { name: "ImportInstanceVolumeDetailSet", item: Target::Structure(&IMPORT_INSTANCE_VOLUME_DETAIL_ITEM), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InferenceAcceleratorInfo {
     pub accelerators: Option<Vec<InferenceDeviceInfo>>,
     pub total_inference_memory_in_mib: Option<i32>,
 }
-wire::structure!(InferenceAcceleratorInfo, INFERENCE_ACCELERATOR_INFO; 0 accelerators, 1 total_inference_memory_in_mib);
+wire::structure!(InferenceAcceleratorInfo, INFERENCE_ACCELERATOR_INFO; 0 accelerators: None, 1 total_inference_memory_in_mib: None);
 pub(crate) static INFERENCE_ACCELERATOR_INFO: StructShape = StructShape { name: "InferenceAcceleratorInfo", members: &[
     Member { name: "Accelerators", location_name: Some("accelerators"), target: Target::List(&INFERENCE_DEVICE_INFO_LIST), ..Member::BASE },
     Member { name: "TotalInferenceMemoryInMiB", location_name: Some("totalInferenceMemoryInMiB"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InferenceDeviceInfo {
     pub count: Option<i32>,
     pub name: Option<String>,
     pub manufacturer: Option<String>,
     pub memory_info: Option<InferenceDeviceMemoryInfo>,
 }
-wire::structure!(InferenceDeviceInfo, INFERENCE_DEVICE_INFO; 0 count, 1 name, 2 manufacturer, 3 memory_info);
+wire::structure!(InferenceDeviceInfo, INFERENCE_DEVICE_INFO; 0 count: None, 1 name: None, 2 manufacturer: None, 3 memory_info: None);
 pub(crate) static INFERENCE_DEVICE_INFO: StructShape = StructShape { name: "InferenceDeviceInfo", members: &[
     Member { name: "Count", location_name: Some("count"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "Name", location_name: Some("name"), target: Target::STRING, ..Member::BASE },
@@ -980,11 +908,10 @@ pub(crate) static INFERENCE_DEVICE_INFO: StructShape = StructShape { name: "Infe
 
 pub(crate) static INFERENCE_DEVICE_INFO_LIST: ListShape = ListShape { name: "InferenceDeviceInfoList", item: Target::Structure(&INFERENCE_DEVICE_INFO), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InferenceDeviceMemoryInfo {
     pub size_in_mib: Option<i32>,
 }
-wire::structure!(InferenceDeviceMemoryInfo, INFERENCE_DEVICE_MEMORY_INFO; 0 size_in_mib);
+wire::structure!(InferenceDeviceMemoryInfo, INFERENCE_DEVICE_MEMORY_INFO; 0 size_in_mib: None);
 pub(crate) static INFERENCE_DEVICE_MEMORY_INFO: StructShape = StructShape { name: "InferenceDeviceMemoryInfo", members: &[
     Member { name: "SizeInMiB", location_name: Some("sizeInMiB"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -996,13 +923,12 @@ wire::open_enum! { IngestionStatus;
 }
 pub(crate) static INGESTION_STATUS: StringShape = StringShape { name: "IngestionStatus", values: <IngestionStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InitializationStatusDetails {
     pub initialization_type: Option<InitializationType>,
     pub progress: Option<i64>,
     pub estimated_time_to_complete_in_seconds: Option<i64>,
 }
-wire::structure!(InitializationStatusDetails, INITIALIZATION_STATUS_DETAILS; 0 initialization_type, 1 progress, 2 estimated_time_to_complete_in_seconds);
+wire::structure!(InitializationStatusDetails, INITIALIZATION_STATUS_DETAILS; 0 initialization_type: None, 1 progress: None, 2 estimated_time_to_complete_in_seconds: None);
 pub(crate) static INITIALIZATION_STATUS_DETAILS: StructShape = StructShape { name: "InitializationStatusDetails", members: &[
     Member { name: "InitializationType", location_name: Some("initializationType"), target: Target::String(&INITIALIZATION_TYPE), ..Member::BASE },
     Member { name: "Progress", location_name: Some("progress"), target: Target::LONG, ..Member::BASE },
@@ -1018,7 +944,6 @@ pub(crate) static INITIALIZATION_TYPE: StringShape = StringShape { name: "Initia
 
 pub(crate) static INSIDE_CIDR_BLOCKS_STRING_LIST: ListShape = ListShape { name: "InsideCidrBlocksStringList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Instance {
     pub architecture: Option<ArchitectureValues>,
     pub block_device_mappings: Option<Vec<InstanceBlockDeviceMapping>>,
@@ -1082,7 +1007,7 @@ pub struct Instance {
     pub private_ip_address: Option<String>,
     pub public_ip_address: Option<String>,
 }
-wire::structure!(Instance, INSTANCE; 0 architecture, 1 block_device_mappings, 2 client_token, 3 ebs_optimized, 4 ena_support, 5 hypervisor, 6 iam_instance_profile, 7 instance_lifecycle, 8 elastic_gpu_associations, 9 elastic_inference_accelerator_associations, 10 network_interfaces, 11 outpost_arn, 12 root_device_name, 13 root_device_type, 14 security_groups, 15 source_dest_check, 16 spot_instance_request_id, 17 sriov_net_support, 18 state_reason, 19 tags, 20 virtualization_type, 21 cpu_options, 22 capacity_block_id, 23 capacity_reservation_id, 24 capacity_reservation_specification, 25 hibernation_options, 26 licenses, 27 metadata_options, 28 enclave_options, 29 boot_mode, 30 platform_details, 31 usage_operation, 32 usage_operation_update_time, 33 private_dns_name_options, 34 ipv6_address, 35 tpm_support, 36 maintenance_options, 37 current_instance_boot_mode, 38 network_performance_options, 39 operator, 40 secondary_interfaces, 41 instance_id, 42 image_id, 43 state, 44 private_dns_name, 45 public_dns_name, 46 state_transition_reason, 47 key_name, 48 ami_launch_index, 49 product_codes, 50 instance_type, 51 launch_time, 52 placement, 53 kernel_id, 54 ramdisk_id, 55 platform, 56 monitoring, 57 subnet_id, 58 vpc_id, 59 private_ip_address, 60 public_ip_address);
+wire::structure!(Instance, INSTANCE; 0 architecture: None, 1 block_device_mappings: None, 2 client_token: None, 3 ebs_optimized: None, 4 ena_support: None, 5 hypervisor: None, 6 iam_instance_profile: None, 7 instance_lifecycle: None, 8 elastic_gpu_associations: None, 9 elastic_inference_accelerator_associations: None, 10 network_interfaces: None, 11 outpost_arn: None, 12 root_device_name: None, 13 root_device_type: None, 14 security_groups: None, 15 source_dest_check: None, 16 spot_instance_request_id: None, 17 sriov_net_support: None, 18 state_reason: None, 19 tags: None, 20 virtualization_type: None, 21 cpu_options: None, 22 capacity_block_id: None, 23 capacity_reservation_id: None, 24 capacity_reservation_specification: None, 25 hibernation_options: None, 26 licenses: None, 27 metadata_options: None, 28 enclave_options: None, 29 boot_mode: None, 30 platform_details: None, 31 usage_operation: None, 32 usage_operation_update_time: None, 33 private_dns_name_options: None, 34 ipv6_address: None, 35 tpm_support: None, 36 maintenance_options: None, 37 current_instance_boot_mode: None, 38 network_performance_options: None, 39 operator: None, 40 secondary_interfaces: None, 41 instance_id: None, 42 image_id: None, 43 state: None, 44 private_dns_name: None, 45 public_dns_name: None, 46 state_transition_reason: None, 47 key_name: None, 48 ami_launch_index: None, 49 product_codes: None, 50 instance_type: None, 51 launch_time: None, 52 placement: None, 53 kernel_id: None, 54 ramdisk_id: None, 55 platform: None, 56 monitoring: None, 57 subnet_id: None, 58 vpc_id: None, 59 private_ip_address: None, 60 public_ip_address: None);
 pub(crate) static INSTANCE: StructShape = StructShape { name: "Instance", members: &[
     Member { name: "Architecture", location_name: Some("architecture"), target: Target::String(&ARCHITECTURE_VALUES), ..Member::BASE },
     Member { name: "BlockDeviceMappings", location_name: Some("blockDeviceMapping"), target: Target::List(&INSTANCE_BLOCK_DEVICE_MAPPING_LIST), ..Member::BASE },
@@ -1147,27 +1072,24 @@ pub(crate) static INSTANCE: StructShape = StructShape { name: "Instance", member
     Member { name: "PublicIpAddress", location_name: Some("ipAddress"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceAttachmentEnaSrdSpecification {
     pub ena_srd_enabled: Option<bool>,
     pub ena_srd_udp_specification: Option<InstanceAttachmentEnaSrdUdpSpecification>,
 }
-wire::structure!(InstanceAttachmentEnaSrdSpecification, INSTANCE_ATTACHMENT_ENA_SRD_SPECIFICATION; 0 ena_srd_enabled, 1 ena_srd_udp_specification);
+wire::structure!(InstanceAttachmentEnaSrdSpecification, INSTANCE_ATTACHMENT_ENA_SRD_SPECIFICATION; 0 ena_srd_enabled: None, 1 ena_srd_udp_specification: None);
 pub(crate) static INSTANCE_ATTACHMENT_ENA_SRD_SPECIFICATION: StructShape = StructShape { name: "InstanceAttachmentEnaSrdSpecification", members: &[
     Member { name: "EnaSrdEnabled", location_name: Some("enaSrdEnabled"), target: Target::Boolean, ..Member::BASE },
     Member { name: "EnaSrdUdpSpecification", location_name: Some("enaSrdUdpSpecification"), target: Target::Structure(&INSTANCE_ATTACHMENT_ENA_SRD_UDP_SPECIFICATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceAttachmentEnaSrdUdpSpecification {
     pub ena_srd_udp_enabled: Option<bool>,
 }
-wire::structure!(InstanceAttachmentEnaSrdUdpSpecification, INSTANCE_ATTACHMENT_ENA_SRD_UDP_SPECIFICATION; 0 ena_srd_udp_enabled);
+wire::structure!(InstanceAttachmentEnaSrdUdpSpecification, INSTANCE_ATTACHMENT_ENA_SRD_UDP_SPECIFICATION; 0 ena_srd_udp_enabled: None);
 pub(crate) static INSTANCE_ATTACHMENT_ENA_SRD_UDP_SPECIFICATION: StructShape = StructShape { name: "InstanceAttachmentEnaSrdUdpSpecification", members: &[
     Member { name: "EnaSrdUdpEnabled", location_name: Some("enaSrdUdpEnabled"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceAttribute {
     pub block_device_mappings: Option<Vec<InstanceBlockDeviceMapping>>,
     pub disable_api_termination: Option<AttributeBooleanValue>,
@@ -1187,7 +1109,7 @@ pub struct InstanceAttribute {
     pub disable_api_stop: Option<AttributeBooleanValue>,
     pub groups: Option<Vec<GroupIdentifier>>,
 }
-wire::structure!(InstanceAttribute, INSTANCE_ATTRIBUTE; 0 block_device_mappings, 1 disable_api_termination, 2 ena_support, 3 enclave_options, 4 ebs_optimized, 5 instance_id, 6 instance_initiated_shutdown_behavior, 7 instance_type, 8 kernel_id, 9 product_codes, 10 ramdisk_id, 11 root_device_name, 12 source_dest_check, 13 sriov_net_support, 14 user_data, 15 disable_api_stop, 16 groups);
+wire::structure!(InstanceAttribute, INSTANCE_ATTRIBUTE; 0 block_device_mappings: None, 1 disable_api_termination: None, 2 ena_support: None, 3 enclave_options: None, 4 ebs_optimized: None, 5 instance_id: None, 6 instance_initiated_shutdown_behavior: None, 7 instance_type: None, 8 kernel_id: None, 9 product_codes: None, 10 ramdisk_id: None, 11 root_device_name: None, 12 source_dest_check: None, 13 sriov_net_support: None, 14 user_data: None, 15 disable_api_stop: None, 16 groups: None);
 pub(crate) static INSTANCE_ATTRIBUTE: StructShape = StructShape { name: "InstanceAttribute", members: &[
     Member { name: "BlockDeviceMappings", location_name: Some("blockDeviceMapping"), target: Target::List(&INSTANCE_BLOCK_DEVICE_MAPPING_LIST), ..Member::BASE },
     Member { name: "DisableApiTermination", location_name: Some("disableApiTermination"), target: Target::Structure(&ATTRIBUTE_BOOLEAN_VALUE), ..Member::BASE },
@@ -1241,12 +1163,11 @@ wire::open_enum! { InstanceBandwidthWeighting;
 }
 pub(crate) static INSTANCE_BANDWIDTH_WEIGHTING: StringShape = StringShape { name: "InstanceBandwidthWeighting", values: <InstanceBandwidthWeighting as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceBlockDeviceMapping {
     pub device_name: Option<String>,
     pub ebs: Option<EbsInstanceBlockDevice>,
 }
-wire::structure!(InstanceBlockDeviceMapping, INSTANCE_BLOCK_DEVICE_MAPPING; 0 device_name, 1 ebs);
+wire::structure!(InstanceBlockDeviceMapping, INSTANCE_BLOCK_DEVICE_MAPPING; 0 device_name: None, 1 ebs: None);
 pub(crate) static INSTANCE_BLOCK_DEVICE_MAPPING: StructShape = StructShape { name: "InstanceBlockDeviceMapping", members: &[
     Member { name: "DeviceName", location_name: Some("deviceName"), target: Target::STRING, ..Member::BASE },
     Member { name: "Ebs", location_name: Some("ebs"), target: Target::Structure(&EBS_INSTANCE_BLOCK_DEVICE), ..Member::BASE },
@@ -1254,14 +1175,13 @@ pub(crate) static INSTANCE_BLOCK_DEVICE_MAPPING: StructShape = StructShape { nam
 
 pub(crate) static INSTANCE_BLOCK_DEVICE_MAPPING_LIST: ListShape = ListShape { name: "InstanceBlockDeviceMappingList", item: Target::Structure(&INSTANCE_BLOCK_DEVICE_MAPPING), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceBlockDeviceMappingSpecification {
     pub device_name: Option<String>,
     pub ebs: Option<EbsInstanceBlockDeviceSpecification>,
     pub virtual_name: Option<String>,
     pub no_device: Option<String>,
 }
-wire::structure!(InstanceBlockDeviceMappingSpecification, INSTANCE_BLOCK_DEVICE_MAPPING_SPECIFICATION; 0 device_name, 1 ebs, 2 virtual_name, 3 no_device);
+wire::structure!(InstanceBlockDeviceMappingSpecification, INSTANCE_BLOCK_DEVICE_MAPPING_SPECIFICATION; 0 device_name: None, 1 ebs: None, 2 virtual_name: None, 3 no_device: None);
 pub(crate) static INSTANCE_BLOCK_DEVICE_MAPPING_SPECIFICATION: StructShape = StructShape { name: "InstanceBlockDeviceMappingSpecification", members: &[
     Member { name: "DeviceName", location_name: Some("deviceName"), target: Target::STRING, ..Member::BASE },
     Member { name: "Ebs", location_name: Some("ebs"), target: Target::Structure(&EBS_INSTANCE_BLOCK_DEVICE_SPECIFICATION), ..Member::BASE },
@@ -1277,25 +1197,23 @@ wire::open_enum! { InstanceBootModeValues;
 }
 pub(crate) static INSTANCE_BOOT_MODE_VALUES: StringShape = StringShape { name: "InstanceBootModeValues", values: <InstanceBootModeValues as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceCapacity {
     pub available_capacity: Option<i32>,
     pub instance_type: Option<String>,
     pub total_capacity: Option<i32>,
 }
-wire::structure!(InstanceCapacity, INSTANCE_CAPACITY; 0 available_capacity, 1 instance_type, 2 total_capacity);
+wire::structure!(InstanceCapacity, INSTANCE_CAPACITY; 0 available_capacity: None, 1 instance_type: None, 2 total_capacity: None);
 pub(crate) static INSTANCE_CAPACITY: StructShape = StructShape { name: "InstanceCapacity", members: &[
     Member { name: "AvailableCapacity", location_name: Some("availableCapacity"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "InstanceType", location_name: Some("instanceType"), target: Target::STRING, ..Member::BASE },
     Member { name: "TotalCapacity", location_name: Some("totalCapacity"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceConnectEndpointDnsNames {
     pub dns_name: Option<String>,
     pub fips_dns_name: Option<String>,
 }
-wire::structure!(InstanceConnectEndpointDnsNames, INSTANCE_CONNECT_ENDPOINT_DNS_NAMES; 0 dns_name, 1 fips_dns_name);
+wire::structure!(InstanceConnectEndpointDnsNames, INSTANCE_CONNECT_ENDPOINT_DNS_NAMES; 0 dns_name: None, 1 fips_dns_name: None);
 pub(crate) static INSTANCE_CONNECT_ENDPOINT_DNS_NAMES: StructShape = StructShape { name: "InstanceConnectEndpointDnsNames", members: &[
     Member { name: "DnsName", location_name: Some("dnsName"), target: Target::STRING, ..Member::BASE },
     Member { name: "FipsDnsName", location_name: Some("fipsDnsName"), target: Target::STRING, ..Member::BASE },
@@ -1303,12 +1221,11 @@ pub(crate) static INSTANCE_CONNECT_ENDPOINT_DNS_NAMES: StructShape = StructShape
 
 pub(crate) static INSTANCE_CONNECT_ENDPOINT_MAX_RESULTS: NumberShape = NumberShape { name: "InstanceConnectEndpointMaxResults", min: Some(1.0), max: Some(50.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceConnectEndpointPublicDnsNames {
     pub ipv4: Option<InstanceConnectEndpointDnsNames>,
     pub dualstack: Option<InstanceConnectEndpointDnsNames>,
 }
-wire::structure!(InstanceConnectEndpointPublicDnsNames, INSTANCE_CONNECT_ENDPOINT_PUBLIC_DNS_NAMES; 0 ipv4, 1 dualstack);
+wire::structure!(InstanceConnectEndpointPublicDnsNames, INSTANCE_CONNECT_ENDPOINT_PUBLIC_DNS_NAMES; 0 ipv4: None, 1 dualstack: None);
 pub(crate) static INSTANCE_CONNECT_ENDPOINT_PUBLIC_DNS_NAMES: StructShape = StructShape { name: "InstanceConnectEndpointPublicDnsNames", members: &[
     Member { name: "Ipv4", location_name: Some("ipv4"), target: Target::Structure(&INSTANCE_CONNECT_ENDPOINT_DNS_NAMES), ..Member::BASE },
     Member { name: "Dualstack", location_name: Some("dualstack"), target: Target::Structure(&INSTANCE_CONNECT_ENDPOINT_DNS_NAMES), ..Member::BASE },
@@ -1316,12 +1233,11 @@ pub(crate) static INSTANCE_CONNECT_ENDPOINT_PUBLIC_DNS_NAMES: StructShape = Stru
 
 pub(crate) static INSTANCE_CONNECT_ENDPOINT_SET: ListShape = ListShape { name: "InstanceConnectEndpointSet", item: Target::Structure(&EC2_INSTANCE_CONNECT_ENDPOINT), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceCount {
     pub instance_count: Option<i32>,
     pub state: Option<ListingState>,
 }
-wire::structure!(InstanceCount, INSTANCE_COUNT; 0 instance_count, 1 state);
+wire::structure!(InstanceCount, INSTANCE_COUNT; 0 instance_count: None, 1 state: None);
 pub(crate) static INSTANCE_COUNT: StructShape = StructShape { name: "InstanceCount", members: &[
     Member { name: "InstanceCount", location_name: Some("instanceCount"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "State", location_name: Some("state"), target: Target::String(&LISTING_STATE), ..Member::BASE },
@@ -1329,12 +1245,11 @@ pub(crate) static INSTANCE_COUNT: StructShape = StructShape { name: "InstanceCou
 
 pub(crate) static INSTANCE_COUNT_LIST: ListShape = ListShape { name: "InstanceCountList", item: Target::Structure(&INSTANCE_COUNT), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceCreditSpecification {
     pub instance_id: Option<String>,
     pub cpu_credits: Option<String>,
 }
-wire::structure!(InstanceCreditSpecification, INSTANCE_CREDIT_SPECIFICATION; 0 instance_id, 1 cpu_credits);
+wire::structure!(InstanceCreditSpecification, INSTANCE_CREDIT_SPECIFICATION; 0 instance_id: None, 1 cpu_credits: None);
 pub(crate) static INSTANCE_CREDIT_SPECIFICATION: StructShape = StructShape { name: "InstanceCreditSpecification", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "CpuCredits", location_name: Some("cpuCredits"), target: Target::STRING, ..Member::BASE },
@@ -1344,18 +1259,16 @@ pub(crate) static INSTANCE_CREDIT_SPECIFICATION_LIST: ListShape = ListShape { na
 
 pub(crate) static INSTANCE_CREDIT_SPECIFICATION_LIST_REQUEST: ListShape = ListShape { name: "InstanceCreditSpecificationListRequest", item: Target::Structure(&INSTANCE_CREDIT_SPECIFICATION_REQUEST), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceCreditSpecificationRequest {
     pub instance_id: String,
     pub cpu_credits: Option<String>,
 }
-wire::structure!(InstanceCreditSpecificationRequest, INSTANCE_CREDIT_SPECIFICATION_REQUEST; 0 instance_id, 1 cpu_credits);
+wire::structure!(InstanceCreditSpecificationRequest, INSTANCE_CREDIT_SPECIFICATION_REQUEST; 0 instance_id: Default::default(), 1 cpu_credits: None);
 pub(crate) static INSTANCE_CREDIT_SPECIFICATION_REQUEST: StructShape = StructShape { name: "InstanceCreditSpecificationRequest", members: &[
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "CpuCredits", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceEventWindow {
     pub instance_event_window_id: Option<String>,
     pub time_ranges: Option<Vec<InstanceEventWindowTimeRange>>,
@@ -1365,7 +1278,7 @@ pub struct InstanceEventWindow {
     pub state: Option<InstanceEventWindowState>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(InstanceEventWindow, INSTANCE_EVENT_WINDOW; 0 instance_event_window_id, 1 time_ranges, 2 name, 3 cron_expression, 4 association_target, 5 state, 6 tags);
+wire::structure!(InstanceEventWindow, INSTANCE_EVENT_WINDOW; 0 instance_event_window_id: None, 1 time_ranges: None, 2 name: None, 3 cron_expression: None, 4 association_target: None, 5 state: None, 6 tags: None);
 pub(crate) static INSTANCE_EVENT_WINDOW: StructShape = StructShape { name: "InstanceEventWindow", members: &[
     Member { name: "InstanceEventWindowId", location_name: Some("instanceEventWindowId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TimeRanges", location_name: Some("timeRangeSet"), target: Target::List(&INSTANCE_EVENT_WINDOW_TIME_RANGE_LIST), ..Member::BASE },
@@ -1376,39 +1289,36 @@ pub(crate) static INSTANCE_EVENT_WINDOW: StructShape = StructShape { name: "Inst
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceEventWindowAssociationRequest {
     pub instance_ids: Option<Vec<String>>,
     pub instance_tags: Option<Vec<Tag>>,
     pub dedicated_host_ids: Option<Vec<String>>,
 }
-wire::structure!(InstanceEventWindowAssociationRequest, INSTANCE_EVENT_WINDOW_ASSOCIATION_REQUEST; 0 instance_ids, 1 instance_tags, 2 dedicated_host_ids);
+wire::structure!(InstanceEventWindowAssociationRequest, INSTANCE_EVENT_WINDOW_ASSOCIATION_REQUEST; 0 instance_ids: None, 1 instance_tags: None, 2 dedicated_host_ids: None);
 pub(crate) static INSTANCE_EVENT_WINDOW_ASSOCIATION_REQUEST: StructShape = StructShape { name: "InstanceEventWindowAssociationRequest", members: &[
     Member { name: "InstanceIds", location_name: Some("InstanceId"), target: Target::List(&INSTANCE_ID_LIST), ..Member::BASE },
     Member { name: "InstanceTags", location_name: Some("InstanceTag"), target: Target::List(&TAG_LIST), ..Member::BASE },
     Member { name: "DedicatedHostIds", location_name: Some("DedicatedHostId"), target: Target::List(&DEDICATED_HOST_ID_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceEventWindowAssociationTarget {
     pub instance_ids: Option<Vec<String>>,
     pub tags: Option<Vec<Tag>>,
     pub dedicated_host_ids: Option<Vec<String>>,
 }
-wire::structure!(InstanceEventWindowAssociationTarget, INSTANCE_EVENT_WINDOW_ASSOCIATION_TARGET; 0 instance_ids, 1 tags, 2 dedicated_host_ids);
+wire::structure!(InstanceEventWindowAssociationTarget, INSTANCE_EVENT_WINDOW_ASSOCIATION_TARGET; 0 instance_ids: None, 1 tags: None, 2 dedicated_host_ids: None);
 pub(crate) static INSTANCE_EVENT_WINDOW_ASSOCIATION_TARGET: StructShape = StructShape { name: "InstanceEventWindowAssociationTarget", members: &[
     Member { name: "InstanceIds", location_name: Some("instanceIdSet"), target: Target::List(&INSTANCE_ID_LIST), ..Member::BASE },
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
     Member { name: "DedicatedHostIds", location_name: Some("dedicatedHostIdSet"), target: Target::List(&DEDICATED_HOST_ID_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceEventWindowDisassociationRequest {
     pub instance_ids: Option<Vec<String>>,
     pub instance_tags: Option<Vec<Tag>>,
     pub dedicated_host_ids: Option<Vec<String>>,
 }
-wire::structure!(InstanceEventWindowDisassociationRequest, INSTANCE_EVENT_WINDOW_DISASSOCIATION_REQUEST; 0 instance_ids, 1 instance_tags, 2 dedicated_host_ids);
+wire::structure!(InstanceEventWindowDisassociationRequest, INSTANCE_EVENT_WINDOW_DISASSOCIATION_REQUEST; 0 instance_ids: None, 1 instance_tags: None, 2 dedicated_host_ids: None);
 pub(crate) static INSTANCE_EVENT_WINDOW_DISASSOCIATION_REQUEST: StructShape = StructShape { name: "InstanceEventWindowDisassociationRequest", members: &[
     Member { name: "InstanceIds", location_name: Some("InstanceId"), target: Target::List(&INSTANCE_ID_LIST), ..Member::BASE },
     Member { name: "InstanceTags", location_name: Some("InstanceTag"), target: Target::List(&TAG_LIST), ..Member::BASE },
@@ -1427,25 +1337,23 @@ wire::open_enum! { InstanceEventWindowState;
 }
 pub(crate) static INSTANCE_EVENT_WINDOW_STATE: StringShape = StringShape { name: "InstanceEventWindowState", values: <InstanceEventWindowState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceEventWindowStateChange {
     pub instance_event_window_id: Option<String>,
     pub state: Option<InstanceEventWindowState>,
 }
-wire::structure!(InstanceEventWindowStateChange, INSTANCE_EVENT_WINDOW_STATE_CHANGE; 0 instance_event_window_id, 1 state);
+wire::structure!(InstanceEventWindowStateChange, INSTANCE_EVENT_WINDOW_STATE_CHANGE; 0 instance_event_window_id: None, 1 state: None);
 pub(crate) static INSTANCE_EVENT_WINDOW_STATE_CHANGE: StructShape = StructShape { name: "InstanceEventWindowStateChange", members: &[
     Member { name: "InstanceEventWindowId", location_name: Some("instanceEventWindowId"), target: Target::STRING, ..Member::BASE },
     Member { name: "State", location_name: Some("state"), target: Target::String(&INSTANCE_EVENT_WINDOW_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceEventWindowTimeRange {
     pub start_week_day: Option<WeekDay>,
     pub start_hour: Option<i32>,
     pub end_week_day: Option<WeekDay>,
     pub end_hour: Option<i32>,
 }
-wire::structure!(InstanceEventWindowTimeRange, INSTANCE_EVENT_WINDOW_TIME_RANGE; 0 start_week_day, 1 start_hour, 2 end_week_day, 3 end_hour);
+wire::structure!(InstanceEventWindowTimeRange, INSTANCE_EVENT_WINDOW_TIME_RANGE; 0 start_week_day: None, 1 start_hour: None, 2 end_week_day: None, 3 end_hour: None);
 pub(crate) static INSTANCE_EVENT_WINDOW_TIME_RANGE: StructShape = StructShape { name: "InstanceEventWindowTimeRange", members: &[
     Member { name: "StartWeekDay", location_name: Some("startWeekDay"), target: Target::String(&WEEK_DAY), ..Member::BASE },
     Member { name: "StartHour", location_name: Some("startHour"), target: Target::Integer(&HOUR), ..Member::BASE },
@@ -1455,14 +1363,13 @@ pub(crate) static INSTANCE_EVENT_WINDOW_TIME_RANGE: StructShape = StructShape { 
 
 pub(crate) static INSTANCE_EVENT_WINDOW_TIME_RANGE_LIST: ListShape = ListShape { name: "InstanceEventWindowTimeRangeList", item: Target::Structure(&INSTANCE_EVENT_WINDOW_TIME_RANGE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceEventWindowTimeRangeRequest {
     pub start_week_day: Option<WeekDay>,
     pub start_hour: Option<i32>,
     pub end_week_day: Option<WeekDay>,
     pub end_hour: Option<i32>,
 }
-wire::structure!(InstanceEventWindowTimeRangeRequest, INSTANCE_EVENT_WINDOW_TIME_RANGE_REQUEST; 0 start_week_day, 1 start_hour, 2 end_week_day, 3 end_hour);
+wire::structure!(InstanceEventWindowTimeRangeRequest, INSTANCE_EVENT_WINDOW_TIME_RANGE_REQUEST; 0 start_week_day: None, 1 start_hour: None, 2 end_week_day: None, 3 end_hour: None);
 pub(crate) static INSTANCE_EVENT_WINDOW_TIME_RANGE_REQUEST: StructShape = StructShape { name: "InstanceEventWindowTimeRangeRequest", members: &[
     Member { name: "StartWeekDay", target: Target::String(&WEEK_DAY), ..Member::BASE },
     Member { name: "StartHour", target: Target::Integer(&HOUR), ..Member::BASE },
@@ -1472,23 +1379,21 @@ pub(crate) static INSTANCE_EVENT_WINDOW_TIME_RANGE_REQUEST: StructShape = Struct
 
 pub(crate) static INSTANCE_EVENT_WINDOW_TIME_RANGE_REQUEST_SET: ListShape = ListShape { name: "InstanceEventWindowTimeRangeRequestSet", item: Target::Structure(&INSTANCE_EVENT_WINDOW_TIME_RANGE_REQUEST), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceExportDetails {
     pub instance_id: Option<String>,
     pub target_environment: Option<ExportEnvironment>,
 }
-wire::structure!(InstanceExportDetails, INSTANCE_EXPORT_DETAILS; 0 instance_id, 1 target_environment);
+wire::structure!(InstanceExportDetails, INSTANCE_EXPORT_DETAILS; 0 instance_id: None, 1 target_environment: None);
 pub(crate) static INSTANCE_EXPORT_DETAILS: StructShape = StructShape { name: "InstanceExportDetails", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TargetEnvironment", location_name: Some("targetEnvironment"), target: Target::String(&EXPORT_ENVIRONMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceFamilyCreditSpecification {
     pub instance_family: Option<UnlimitedSupportedInstanceFamily>,
     pub cpu_credits: Option<String>,
 }
-wire::structure!(InstanceFamilyCreditSpecification, INSTANCE_FAMILY_CREDIT_SPECIFICATION; 0 instance_family, 1 cpu_credits);
+wire::structure!(InstanceFamilyCreditSpecification, INSTANCE_FAMILY_CREDIT_SPECIFICATION; 0 instance_family: None, 1 cpu_credits: None);
 pub(crate) static INSTANCE_FAMILY_CREDIT_SPECIFICATION: StructShape = StructShape { name: "InstanceFamilyCreditSpecification", members: &[
     Member { name: "InstanceFamily", location_name: Some("instanceFamily"), target: Target::String(&UNLIMITED_SUPPORTED_INSTANCE_FAMILY), ..Member::BASE },
     Member { name: "CpuCredits", location_name: Some("cpuCredits"), target: Target::STRING, ..Member::BASE },
@@ -1518,7 +1423,6 @@ pub(crate) static INSTANCE_ID_UPDATE_STRING_LIST: ListShape = ListShape { name: 
 
 pub(crate) static INSTANCE_IDS_SET: ListShape = ListShape { name: "InstanceIdsSet", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceImageMetadata {
     pub instance_id: Option<String>,
     pub instance_type: Option<InstanceType>,
@@ -1531,7 +1435,7 @@ pub struct InstanceImageMetadata {
     pub image_metadata: Option<ImageMetadata>,
     pub operator: Option<OperatorResponse>,
 }
-wire::structure!(InstanceImageMetadata, INSTANCE_IMAGE_METADATA; 0 instance_id, 1 instance_type, 2 launch_time, 3 availability_zone, 4 zone_id, 5 state, 6 owner_id, 7 tags, 8 image_metadata, 9 operator);
+wire::structure!(InstanceImageMetadata, INSTANCE_IMAGE_METADATA; 0 instance_id: None, 1 instance_type: None, 2 launch_time: None, 3 availability_zone: None, 4 zone_id: None, 5 state: None, 6 owner_id: None, 7 tags: None, 8 image_metadata: None, 9 operator: None);
 pub(crate) static INSTANCE_IMAGE_METADATA: StructShape = StructShape { name: "InstanceImageMetadata", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceType", location_name: Some("instanceType"), target: Target::String(&INSTANCE_TYPE), ..Member::BASE },
@@ -1554,23 +1458,21 @@ wire::open_enum! { InstanceInterruptionBehavior;
 }
 pub(crate) static INSTANCE_INTERRUPTION_BEHAVIOR: StringShape = StringShape { name: "InstanceInterruptionBehavior", values: <InstanceInterruptionBehavior as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceIpv4Prefix {
     pub ipv4_prefix: Option<String>,
 }
-wire::structure!(InstanceIpv4Prefix, INSTANCE_IPV4_PREFIX; 0 ipv4_prefix);
+wire::structure!(InstanceIpv4Prefix, INSTANCE_IPV4_PREFIX; 0 ipv4_prefix: None);
 pub(crate) static INSTANCE_IPV4_PREFIX: StructShape = StructShape { name: "InstanceIpv4Prefix", members: &[
     Member { name: "Ipv4Prefix", location_name: Some("ipv4Prefix"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static INSTANCE_IPV4_PREFIX_LIST: ListShape = ListShape { name: "InstanceIpv4PrefixList", item: Target::Structure(&INSTANCE_IPV4_PREFIX), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceIpv6Address {
     pub ipv6_address: Option<String>,
     pub is_primary_ipv6: Option<bool>,
 }
-wire::structure!(InstanceIpv6Address, INSTANCE_IPV6_ADDRESS; 0 ipv6_address, 1 is_primary_ipv6);
+wire::structure!(InstanceIpv6Address, INSTANCE_IPV6_ADDRESS; 0 ipv6_address: None, 1 is_primary_ipv6: None);
 pub(crate) static INSTANCE_IPV6_ADDRESS: StructShape = StructShape { name: "InstanceIpv6Address", members: &[
     Member { name: "Ipv6Address", location_name: Some("ipv6Address"), target: Target::STRING, ..Member::BASE },
     Member { name: "IsPrimaryIpv6", location_name: Some("isPrimaryIpv6"), target: Target::Boolean, ..Member::BASE },
@@ -1580,20 +1482,18 @@ pub(crate) static INSTANCE_IPV6_ADDRESS_LIST: ListShape = ListShape { name: "Ins
 
 pub(crate) static INSTANCE_IPV6_ADDRESS_LIST_REQUEST: ListShape = ListShape { name: "InstanceIpv6AddressListRequest", item: Target::Structure(&INSTANCE_IPV6_ADDRESS_REQUEST), item_name: Some("InstanceIpv6Address"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceIpv6AddressRequest {
     pub ipv6_address: Option<String>,
 }
-wire::structure!(InstanceIpv6AddressRequest, INSTANCE_IPV6_ADDRESS_REQUEST; 0 ipv6_address);
+wire::structure!(InstanceIpv6AddressRequest, INSTANCE_IPV6_ADDRESS_REQUEST; 0 ipv6_address: None);
 pub(crate) static INSTANCE_IPV6_ADDRESS_REQUEST: StructShape = StructShape { name: "InstanceIpv6AddressRequest", members: &[
     Member { name: "Ipv6Address", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceIpv6Prefix {
     pub ipv6_prefix: Option<String>,
 }
-wire::structure!(InstanceIpv6Prefix, INSTANCE_IPV6_PREFIX; 0 ipv6_prefix);
+wire::structure!(InstanceIpv6Prefix, INSTANCE_IPV6_PREFIX; 0 ipv6_prefix: None);
 pub(crate) static INSTANCE_IPV6_PREFIX: StructShape = StructShape { name: "InstanceIpv6Prefix", members: &[
     Member { name: "Ipv6Prefix", location_name: Some("ipv6Prefix"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1617,32 +1517,29 @@ pub(crate) static INSTANCE_LIFECYCLE_TYPE: StringShape = StringShape { name: "In
 
 pub(crate) static INSTANCE_LIST: ListShape = ListShape { name: "InstanceList", item: Target::Structure(&INSTANCE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceMaintenanceOptions {
     pub auto_recovery: Option<InstanceAutoRecoveryState>,
     pub reboot_migration: Option<InstanceRebootMigrationState>,
 }
-wire::structure!(InstanceMaintenanceOptions, INSTANCE_MAINTENANCE_OPTIONS; 0 auto_recovery, 1 reboot_migration);
+wire::structure!(InstanceMaintenanceOptions, INSTANCE_MAINTENANCE_OPTIONS; 0 auto_recovery: None, 1 reboot_migration: None);
 pub(crate) static INSTANCE_MAINTENANCE_OPTIONS: StructShape = StructShape { name: "InstanceMaintenanceOptions", members: &[
     Member { name: "AutoRecovery", location_name: Some("autoRecovery"), target: Target::String(&INSTANCE_AUTO_RECOVERY_STATE), ..Member::BASE },
     Member { name: "RebootMigration", location_name: Some("rebootMigration"), target: Target::String(&INSTANCE_REBOOT_MIGRATION_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceMaintenanceOptionsRequest {
     pub auto_recovery: Option<InstanceAutoRecoveryState>,
 }
-wire::structure!(InstanceMaintenanceOptionsRequest, INSTANCE_MAINTENANCE_OPTIONS_REQUEST; 0 auto_recovery);
+wire::structure!(InstanceMaintenanceOptionsRequest, INSTANCE_MAINTENANCE_OPTIONS_REQUEST; 0 auto_recovery: None);
 pub(crate) static INSTANCE_MAINTENANCE_OPTIONS_REQUEST: StructShape = StructShape { name: "InstanceMaintenanceOptionsRequest", members: &[
     Member { name: "AutoRecovery", target: Target::String(&INSTANCE_AUTO_RECOVERY_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceMarketOptionsRequest {
     pub market_type: Option<MarketType>,
     pub spot_options: Option<SpotMarketOptions>,
 }
-wire::structure!(InstanceMarketOptionsRequest, INSTANCE_MARKET_OPTIONS_REQUEST; 0 market_type, 1 spot_options);
+wire::structure!(InstanceMarketOptionsRequest, INSTANCE_MARKET_OPTIONS_REQUEST; 0 market_type: None, 1 spot_options: None);
 pub(crate) static INSTANCE_MARKET_OPTIONS_REQUEST: StructShape = StructShape { name: "InstanceMarketOptionsRequest", members: &[
     Member { name: "MarketType", target: Target::String(&MARKET_TYPE), ..Member::BASE },
     Member { name: "SpotOptions", target: Target::Structure(&SPOT_MARKET_OPTIONS), ..Member::BASE },
@@ -1654,7 +1551,6 @@ wire::open_enum! { InstanceMatchCriteria;
 }
 pub(crate) static INSTANCE_MATCH_CRITERIA: StringShape = StringShape { name: "InstanceMatchCriteria", values: <InstanceMatchCriteria as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceMetadataDefaultsResponse {
     pub http_tokens: Option<HttpTokensState>,
     pub http_put_response_hop_limit: Option<i32>,
@@ -1664,7 +1560,7 @@ pub struct InstanceMetadataDefaultsResponse {
     pub managed_exception_message: Option<String>,
     pub http_tokens_enforced: Option<HttpTokensEnforcedState>,
 }
-wire::structure!(InstanceMetadataDefaultsResponse, INSTANCE_METADATA_DEFAULTS_RESPONSE; 0 http_tokens, 1 http_put_response_hop_limit, 2 http_endpoint, 3 instance_metadata_tags, 4 managed_by, 5 managed_exception_message, 6 http_tokens_enforced);
+wire::structure!(InstanceMetadataDefaultsResponse, INSTANCE_METADATA_DEFAULTS_RESPONSE; 0 http_tokens: None, 1 http_put_response_hop_limit: None, 2 http_endpoint: None, 3 instance_metadata_tags: None, 4 managed_by: None, 5 managed_exception_message: None, 6 http_tokens_enforced: None);
 pub(crate) static INSTANCE_METADATA_DEFAULTS_RESPONSE: StructShape = StructShape { name: "InstanceMetadataDefaultsResponse", members: &[
     Member { name: "HttpTokens", location_name: Some("httpTokens"), target: Target::String(&HTTP_TOKENS_STATE), ..Member::BASE },
     Member { name: "HttpPutResponseHopLimit", location_name: Some("httpPutResponseHopLimit"), target: Target::INTEGER, ..Member::BASE },
@@ -1681,7 +1577,6 @@ wire::open_enum! { InstanceMetadataEndpointState;
 }
 pub(crate) static INSTANCE_METADATA_ENDPOINT_STATE: StringShape = StringShape { name: "InstanceMetadataEndpointState", values: <InstanceMetadataEndpointState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceMetadataOptionsRequest {
     pub http_tokens: Option<HttpTokensState>,
     pub http_put_response_hop_limit: Option<i32>,
@@ -1689,7 +1584,7 @@ pub struct InstanceMetadataOptionsRequest {
     pub http_protocol_ipv6: Option<InstanceMetadataProtocolState>,
     pub instance_metadata_tags: Option<InstanceMetadataTagsState>,
 }
-wire::structure!(InstanceMetadataOptionsRequest, INSTANCE_METADATA_OPTIONS_REQUEST; 0 http_tokens, 1 http_put_response_hop_limit, 2 http_endpoint, 3 http_protocol_ipv6, 4 instance_metadata_tags);
+wire::structure!(InstanceMetadataOptionsRequest, INSTANCE_METADATA_OPTIONS_REQUEST; 0 http_tokens: None, 1 http_put_response_hop_limit: None, 2 http_endpoint: None, 3 http_protocol_ipv6: None, 4 instance_metadata_tags: None);
 pub(crate) static INSTANCE_METADATA_OPTIONS_REQUEST: StructShape = StructShape { name: "InstanceMetadataOptionsRequest", members: &[
     Member { name: "HttpTokens", target: Target::String(&HTTP_TOKENS_STATE), ..Member::BASE },
     Member { name: "HttpPutResponseHopLimit", target: Target::INTEGER, ..Member::BASE },
@@ -1698,7 +1593,6 @@ pub(crate) static INSTANCE_METADATA_OPTIONS_REQUEST: StructShape = StructShape {
     Member { name: "InstanceMetadataTags", target: Target::String(&INSTANCE_METADATA_TAGS_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceMetadataOptionsResponse {
     pub state: Option<InstanceMetadataOptionsState>,
     pub http_tokens: Option<HttpTokensState>,
@@ -1707,7 +1601,7 @@ pub struct InstanceMetadataOptionsResponse {
     pub http_protocol_ipv6: Option<InstanceMetadataProtocolState>,
     pub instance_metadata_tags: Option<InstanceMetadataTagsState>,
 }
-wire::structure!(InstanceMetadataOptionsResponse, INSTANCE_METADATA_OPTIONS_RESPONSE; 0 state, 1 http_tokens, 2 http_put_response_hop_limit, 3 http_endpoint, 4 http_protocol_ipv6, 5 instance_metadata_tags);
+wire::structure!(InstanceMetadataOptionsResponse, INSTANCE_METADATA_OPTIONS_RESPONSE; 0 state: None, 1 http_tokens: None, 2 http_put_response_hop_limit: None, 3 http_endpoint: None, 4 http_protocol_ipv6: None, 5 instance_metadata_tags: None);
 pub(crate) static INSTANCE_METADATA_OPTIONS_RESPONSE: StructShape = StructShape { name: "InstanceMetadataOptionsResponse", members: &[
     Member { name: "State", location_name: Some("state"), target: Target::String(&INSTANCE_METADATA_OPTIONS_STATE), ..Member::BASE },
     Member { name: "HttpTokens", location_name: Some("httpTokens"), target: Target::String(&HTTP_TOKENS_STATE), ..Member::BASE },
@@ -1735,12 +1629,11 @@ wire::open_enum! { InstanceMetadataTagsState;
 }
 pub(crate) static INSTANCE_METADATA_TAGS_STATE: StringShape = StringShape { name: "InstanceMetadataTagsState", values: <InstanceMetadataTagsState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceMonitoring {
     pub instance_id: Option<String>,
     pub monitoring: Option<Monitoring>,
 }
-wire::structure!(InstanceMonitoring, INSTANCE_MONITORING; 0 instance_id, 1 monitoring);
+wire::structure!(InstanceMonitoring, INSTANCE_MONITORING; 0 instance_id: None, 1 monitoring: None);
 pub(crate) static INSTANCE_MONITORING: StructShape = StructShape { name: "InstanceMonitoring", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Monitoring", location_name: Some("monitoring"), target: Target::Structure(&MONITORING), ..Member::BASE },
@@ -1748,7 +1641,6 @@ pub(crate) static INSTANCE_MONITORING: StructShape = StructShape { name: "Instan
 
 pub(crate) static INSTANCE_MONITORING_LIST: ListShape = ListShape { name: "InstanceMonitoringList", item: Target::Structure(&INSTANCE_MONITORING), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceNetworkInterface {
     pub association: Option<InstanceNetworkInterfaceAssociation>,
     pub attachment: Option<InstanceNetworkInterfaceAttachment>,
@@ -1771,7 +1663,7 @@ pub struct InstanceNetworkInterface {
     pub connection_tracking_configuration: Option<ConnectionTrackingSpecificationResponse>,
     pub operator: Option<OperatorResponse>,
 }
-wire::structure!(InstanceNetworkInterface, INSTANCE_NETWORK_INTERFACE; 0 association, 1 attachment, 2 description, 3 groups, 4 ipv6_addresses, 5 mac_address, 6 network_interface_id, 7 owner_id, 8 private_dns_name, 9 private_ip_address, 10 private_ip_addresses, 11 source_dest_check, 12 status, 13 subnet_id, 14 vpc_id, 15 interface_type, 16 ipv4_prefixes, 17 ipv6_prefixes, 18 connection_tracking_configuration, 19 operator);
+wire::structure!(InstanceNetworkInterface, INSTANCE_NETWORK_INTERFACE; 0 association: None, 1 attachment: None, 2 description: None, 3 groups: None, 4 ipv6_addresses: None, 5 mac_address: None, 6 network_interface_id: None, 7 owner_id: None, 8 private_dns_name: None, 9 private_ip_address: None, 10 private_ip_addresses: None, 11 source_dest_check: None, 12 status: None, 13 subnet_id: None, 14 vpc_id: None, 15 interface_type: None, 16 ipv4_prefixes: None, 17 ipv6_prefixes: None, 18 connection_tracking_configuration: None, 19 operator: None);
 pub(crate) static INSTANCE_NETWORK_INTERFACE: StructShape = StructShape { name: "InstanceNetworkInterface", members: &[
     Member { name: "Association", location_name: Some("association"), target: Target::Structure(&INSTANCE_NETWORK_INTERFACE_ASSOCIATION), ..Member::BASE },
     Member { name: "Attachment", location_name: Some("attachment"), target: Target::Structure(&INSTANCE_NETWORK_INTERFACE_ATTACHMENT), ..Member::BASE },
@@ -1795,7 +1687,6 @@ pub(crate) static INSTANCE_NETWORK_INTERFACE: StructShape = StructShape { name: 
     Member { name: "Operator", location_name: Some("operator"), target: Target::Structure(&OPERATOR_RESPONSE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceNetworkInterfaceAssociation {
     pub carrier_ip: Option<String>,
     pub customer_owned_ip: Option<String>,
@@ -1803,7 +1694,7 @@ pub struct InstanceNetworkInterfaceAssociation {
     pub public_dns_name: Option<String>,
     pub public_ip: Option<String>,
 }
-wire::structure!(InstanceNetworkInterfaceAssociation, INSTANCE_NETWORK_INTERFACE_ASSOCIATION; 0 carrier_ip, 1 customer_owned_ip, 2 ip_owner_id, 3 public_dns_name, 4 public_ip);
+wire::structure!(InstanceNetworkInterfaceAssociation, INSTANCE_NETWORK_INTERFACE_ASSOCIATION; 0 carrier_ip: None, 1 customer_owned_ip: None, 2 ip_owner_id: None, 3 public_dns_name: None, 4 public_ip: None);
 pub(crate) static INSTANCE_NETWORK_INTERFACE_ASSOCIATION: StructShape = StructShape { name: "InstanceNetworkInterfaceAssociation", members: &[
     Member { name: "CarrierIp", location_name: Some("carrierIp"), target: Target::STRING, ..Member::BASE },
     Member { name: "CustomerOwnedIp", location_name: Some("customerOwnedIp"), target: Target::STRING, ..Member::BASE },
@@ -1812,7 +1703,6 @@ pub(crate) static INSTANCE_NETWORK_INTERFACE_ASSOCIATION: StructShape = StructSh
     Member { name: "PublicIp", location_name: Some("publicIp"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceNetworkInterfaceAttachment {
     pub attach_time: Option<Timestamp>,
     pub attachment_id: Option<String>,
@@ -1823,7 +1713,7 @@ pub struct InstanceNetworkInterfaceAttachment {
     pub ena_srd_specification: Option<InstanceAttachmentEnaSrdSpecification>,
     pub ena_queue_count: Option<i32>,
 }
-wire::structure!(InstanceNetworkInterfaceAttachment, INSTANCE_NETWORK_INTERFACE_ATTACHMENT; 0 attach_time, 1 attachment_id, 2 delete_on_termination, 3 device_index, 4 status, 5 network_card_index, 6 ena_srd_specification, 7 ena_queue_count);
+wire::structure!(InstanceNetworkInterfaceAttachment, INSTANCE_NETWORK_INTERFACE_ATTACHMENT; 0 attach_time: None, 1 attachment_id: None, 2 delete_on_termination: None, 3 device_index: None, 4 status: None, 5 network_card_index: None, 6 ena_srd_specification: None, 7 ena_queue_count: None);
 pub(crate) static INSTANCE_NETWORK_INTERFACE_ATTACHMENT: StructShape = StructShape { name: "InstanceNetworkInterfaceAttachment", members: &[
     Member { name: "AttachTime", location_name: Some("attachTime"), target: Target::TIMESTAMP, ..Member::BASE },
     Member { name: "AttachmentId", location_name: Some("attachmentId"), target: Target::STRING, ..Member::BASE },
@@ -1837,7 +1727,6 @@ pub(crate) static INSTANCE_NETWORK_INTERFACE_ATTACHMENT: StructShape = StructSha
 
 pub(crate) static INSTANCE_NETWORK_INTERFACE_LIST: ListShape = ListShape { name: "InstanceNetworkInterfaceList", item: Target::Structure(&INSTANCE_NETWORK_INTERFACE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceNetworkInterfaceSpecification {
     pub associate_public_ip_address: Option<bool>,
     pub delete_on_termination: Option<bool>,
@@ -1863,7 +1752,7 @@ pub struct InstanceNetworkInterfaceSpecification {
     pub connection_tracking_specification: Option<ConnectionTrackingSpecificationRequest>,
     pub ena_queue_count: Option<i32>,
 }
-wire::structure!(InstanceNetworkInterfaceSpecification, INSTANCE_NETWORK_INTERFACE_SPECIFICATION; 0 associate_public_ip_address, 1 delete_on_termination, 2 description, 3 device_index, 4 groups, 5 ipv6_address_count, 6 ipv6_addresses, 7 network_interface_id, 8 private_ip_address, 9 private_ip_addresses, 10 secondary_private_ip_address_count, 11 subnet_id, 12 associate_carrier_ip_address, 13 interface_type, 14 network_card_index, 15 ipv4_prefixes, 16 ipv4_prefix_count, 17 ipv6_prefixes, 18 ipv6_prefix_count, 19 primary_ipv6, 20 ena_srd_specification, 21 connection_tracking_specification, 22 ena_queue_count);
+wire::structure!(InstanceNetworkInterfaceSpecification, INSTANCE_NETWORK_INTERFACE_SPECIFICATION; 0 associate_public_ip_address: None, 1 delete_on_termination: None, 2 description: None, 3 device_index: None, 4 groups: None, 5 ipv6_address_count: None, 6 ipv6_addresses: None, 7 network_interface_id: None, 8 private_ip_address: None, 9 private_ip_addresses: None, 10 secondary_private_ip_address_count: None, 11 subnet_id: None, 12 associate_carrier_ip_address: None, 13 interface_type: None, 14 network_card_index: None, 15 ipv4_prefixes: None, 16 ipv4_prefix_count: None, 17 ipv6_prefixes: None, 18 ipv6_prefix_count: None, 19 primary_ipv6: None, 20 ena_srd_specification: None, 21 connection_tracking_specification: None, 22 ena_queue_count: None);
 pub(crate) static INSTANCE_NETWORK_INTERFACE_SPECIFICATION: StructShape = StructShape { name: "InstanceNetworkInterfaceSpecification", members: &[
     Member { name: "AssociatePublicIpAddress", location_name: Some("associatePublicIpAddress"), target: Target::Boolean, ..Member::BASE },
     Member { name: "DeleteOnTermination", location_name: Some("deleteOnTermination"), target: Target::Boolean, ..Member::BASE },
@@ -1892,32 +1781,29 @@ pub(crate) static INSTANCE_NETWORK_INTERFACE_SPECIFICATION: StructShape = Struct
 
 pub(crate) static INSTANCE_NETWORK_INTERFACE_SPECIFICATION_LIST: ListShape = ListShape { name: "InstanceNetworkInterfaceSpecificationList", item: Target::Structure(&INSTANCE_NETWORK_INTERFACE_SPECIFICATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceNetworkPerformanceOptions {
     pub bandwidth_weighting: Option<InstanceBandwidthWeighting>,
 }
-wire::structure!(InstanceNetworkPerformanceOptions, INSTANCE_NETWORK_PERFORMANCE_OPTIONS; 0 bandwidth_weighting);
+wire::structure!(InstanceNetworkPerformanceOptions, INSTANCE_NETWORK_PERFORMANCE_OPTIONS; 0 bandwidth_weighting: None);
 pub(crate) static INSTANCE_NETWORK_PERFORMANCE_OPTIONS: StructShape = StructShape { name: "InstanceNetworkPerformanceOptions", members: &[
     Member { name: "BandwidthWeighting", location_name: Some("bandwidthWeighting"), target: Target::String(&INSTANCE_BANDWIDTH_WEIGHTING), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceNetworkPerformanceOptionsRequest {
     pub bandwidth_weighting: Option<InstanceBandwidthWeighting>,
 }
-wire::structure!(InstanceNetworkPerformanceOptionsRequest, INSTANCE_NETWORK_PERFORMANCE_OPTIONS_REQUEST; 0 bandwidth_weighting);
+wire::structure!(InstanceNetworkPerformanceOptionsRequest, INSTANCE_NETWORK_PERFORMANCE_OPTIONS_REQUEST; 0 bandwidth_weighting: None);
 pub(crate) static INSTANCE_NETWORK_PERFORMANCE_OPTIONS_REQUEST: StructShape = StructShape { name: "InstanceNetworkPerformanceOptionsRequest", members: &[
     Member { name: "BandwidthWeighting", target: Target::String(&INSTANCE_BANDWIDTH_WEIGHTING), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstancePrivateIpAddress {
     pub association: Option<InstanceNetworkInterfaceAssociation>,
     pub primary: Option<bool>,
     pub private_dns_name: Option<String>,
     pub private_ip_address: Option<String>,
 }
-wire::structure!(InstancePrivateIpAddress, INSTANCE_PRIVATE_IP_ADDRESS; 0 association, 1 primary, 2 private_dns_name, 3 private_ip_address);
+wire::structure!(InstancePrivateIpAddress, INSTANCE_PRIVATE_IP_ADDRESS; 0 association: None, 1 primary: None, 2 private_dns_name: None, 3 private_ip_address: None);
 pub(crate) static INSTANCE_PRIVATE_IP_ADDRESS: StructShape = StructShape { name: "InstancePrivateIpAddress", members: &[
     Member { name: "Association", location_name: Some("association"), target: Target::Structure(&INSTANCE_NETWORK_INTERFACE_ASSOCIATION), ..Member::BASE },
     Member { name: "Primary", location_name: Some("primary"), target: Target::Boolean, ..Member::BASE },
@@ -1933,7 +1819,6 @@ wire::open_enum! { InstanceRebootMigrationState;
 }
 pub(crate) static INSTANCE_REBOOT_MIGRATION_STATE: StringShape = StringShape { name: "InstanceRebootMigrationState", values: <InstanceRebootMigrationState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceRequirements {
     pub vcpu_count: Option<VCpuCountRange>,
     pub memory_mib: Option<MemoryMiB>,
@@ -1962,7 +1847,7 @@ pub struct InstanceRequirements {
     pub baseline_performance_factors: Option<BaselinePerformanceFactors>,
     pub require_encryption_in_transit: Option<bool>,
 }
-wire::structure!(InstanceRequirements, INSTANCE_REQUIREMENTS; 0 vcpu_count, 1 memory_mib, 2 cpu_manufacturers, 3 memory_gib_per_vcpu, 4 excluded_instance_types, 5 instance_generations, 6 spot_max_price_percentage_over_lowest_price, 7 on_demand_max_price_percentage_over_lowest_price, 8 bare_metal, 9 burstable_performance, 10 require_hibernate_support, 11 network_interface_count, 12 local_storage, 13 local_storage_types, 14 total_local_storage_gb, 15 baseline_ebs_bandwidth_mbps, 16 accelerator_types, 17 accelerator_count, 18 accelerator_manufacturers, 19 accelerator_names, 20 accelerator_total_memory_mib, 21 network_bandwidth_gbps, 22 allowed_instance_types, 23 max_spot_price_as_percentage_of_optimal_on_demand_price, 24 baseline_performance_factors, 25 require_encryption_in_transit);
+wire::structure!(InstanceRequirements, INSTANCE_REQUIREMENTS; 0 vcpu_count: None, 1 memory_mib: None, 2 cpu_manufacturers: None, 3 memory_gib_per_vcpu: None, 4 excluded_instance_types: None, 5 instance_generations: None, 6 spot_max_price_percentage_over_lowest_price: None, 7 on_demand_max_price_percentage_over_lowest_price: None, 8 bare_metal: None, 9 burstable_performance: None, 10 require_hibernate_support: None, 11 network_interface_count: None, 12 local_storage: None, 13 local_storage_types: None, 14 total_local_storage_gb: None, 15 baseline_ebs_bandwidth_mbps: None, 16 accelerator_types: None, 17 accelerator_count: None, 18 accelerator_manufacturers: None, 19 accelerator_names: None, 20 accelerator_total_memory_mib: None, 21 network_bandwidth_gbps: None, 22 allowed_instance_types: None, 23 max_spot_price_as_percentage_of_optimal_on_demand_price: None, 24 baseline_performance_factors: None, 25 require_encryption_in_transit: None);
 pub(crate) static INSTANCE_REQUIREMENTS: StructShape = StructShape { name: "InstanceRequirements", members: &[
     Member { name: "VCpuCount", location_name: Some("vCpuCount"), target: Target::Structure(&VCPU_COUNT_RANGE), ..Member::BASE },
     Member { name: "MemoryMiB", location_name: Some("memoryMiB"), target: Target::Structure(&MEMORY_MIB), ..Member::BASE },
@@ -1992,7 +1877,6 @@ pub(crate) static INSTANCE_REQUIREMENTS: StructShape = StructShape { name: "Inst
     Member { name: "RequireEncryptionInTransit", location_name: Some("requireEncryptionInTransit"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceRequirementsRequest {
     pub vcpu_count: VCpuCountRangeRequest,
     pub memory_mib: MemoryMiBRequest,
@@ -2021,7 +1905,7 @@ pub struct InstanceRequirementsRequest {
     pub baseline_performance_factors: Option<BaselinePerformanceFactorsRequest>,
     pub require_encryption_in_transit: Option<bool>,
 }
-wire::structure!(InstanceRequirementsRequest, INSTANCE_REQUIREMENTS_REQUEST; 0 vcpu_count, 1 memory_mib, 2 cpu_manufacturers, 3 memory_gib_per_vcpu, 4 excluded_instance_types, 5 instance_generations, 6 spot_max_price_percentage_over_lowest_price, 7 on_demand_max_price_percentage_over_lowest_price, 8 bare_metal, 9 burstable_performance, 10 require_hibernate_support, 11 network_interface_count, 12 local_storage, 13 local_storage_types, 14 total_local_storage_gb, 15 baseline_ebs_bandwidth_mbps, 16 accelerator_types, 17 accelerator_count, 18 accelerator_manufacturers, 19 accelerator_names, 20 accelerator_total_memory_mib, 21 network_bandwidth_gbps, 22 allowed_instance_types, 23 max_spot_price_as_percentage_of_optimal_on_demand_price, 24 baseline_performance_factors, 25 require_encryption_in_transit);
+wire::structure!(InstanceRequirementsRequest, INSTANCE_REQUIREMENTS_REQUEST; 0 vcpu_count: Default::default(), 1 memory_mib: Default::default(), 2 cpu_manufacturers: None, 3 memory_gib_per_vcpu: None, 4 excluded_instance_types: None, 5 instance_generations: None, 6 spot_max_price_percentage_over_lowest_price: None, 7 on_demand_max_price_percentage_over_lowest_price: None, 8 bare_metal: None, 9 burstable_performance: None, 10 require_hibernate_support: None, 11 network_interface_count: None, 12 local_storage: None, 13 local_storage_types: None, 14 total_local_storage_gb: None, 15 baseline_ebs_bandwidth_mbps: None, 16 accelerator_types: None, 17 accelerator_count: None, 18 accelerator_manufacturers: None, 19 accelerator_names: None, 20 accelerator_total_memory_mib: None, 21 network_bandwidth_gbps: None, 22 allowed_instance_types: None, 23 max_spot_price_as_percentage_of_optimal_on_demand_price: None, 24 baseline_performance_factors: None, 25 require_encryption_in_transit: None);
 pub(crate) static INSTANCE_REQUIREMENTS_REQUEST: StructShape = StructShape { name: "InstanceRequirementsRequest", members: &[
     Member { name: "VCpuCount", target: Target::Structure(&VCPU_COUNT_RANGE_REQUEST), required: true, ..Member::BASE },
     Member { name: "MemoryMiB", target: Target::Structure(&MEMORY_MIB_REQUEST), required: true, ..Member::BASE },
@@ -2051,20 +1935,18 @@ pub(crate) static INSTANCE_REQUIREMENTS_REQUEST: StructShape = StructShape { nam
     Member { name: "RequireEncryptionInTransit", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceRequirementsWithMetadataRequest {
     pub architecture_types: Option<Vec<ArchitectureType>>,
     pub virtualization_types: Option<Vec<VirtualizationType>>,
     pub instance_requirements: Option<InstanceRequirementsRequest>,
 }
-wire::structure!(InstanceRequirementsWithMetadataRequest, INSTANCE_REQUIREMENTS_WITH_METADATA_REQUEST; 0 architecture_types, 1 virtualization_types, 2 instance_requirements);
+wire::structure!(InstanceRequirementsWithMetadataRequest, INSTANCE_REQUIREMENTS_WITH_METADATA_REQUEST; 0 architecture_types: None, 1 virtualization_types: None, 2 instance_requirements: None);
 pub(crate) static INSTANCE_REQUIREMENTS_WITH_METADATA_REQUEST: StructShape = StructShape { name: "InstanceRequirementsWithMetadataRequest", members: &[
     Member { name: "ArchitectureTypes", location_name: Some("ArchitectureType"), target: Target::List(&ARCHITECTURE_TYPE_SET), ..Member::BASE },
     Member { name: "VirtualizationTypes", location_name: Some("VirtualizationType"), target: Target::List(&VIRTUALIZATION_TYPE_SET), ..Member::BASE },
     Member { name: "InstanceRequirements", target: Target::Structure(&INSTANCE_REQUIREMENTS_REQUEST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceSecondaryInterface {
     pub attachment: Option<InstanceSecondaryInterfaceAttachment>,
     pub mac_address: Option<String>,
@@ -2077,7 +1959,7 @@ pub struct InstanceSecondaryInterface {
     pub secondary_network_id: Option<String>,
     pub interface_type: Option<SecondaryInterfaceType>,
 }
-wire::structure!(InstanceSecondaryInterface, INSTANCE_SECONDARY_INTERFACE; 0 attachment, 1 mac_address, 2 secondary_interface_id, 3 owner_id, 4 private_ip_addresses, 5 source_dest_check, 6 status, 7 secondary_subnet_id, 8 secondary_network_id, 9 interface_type);
+wire::structure!(InstanceSecondaryInterface, INSTANCE_SECONDARY_INTERFACE; 0 attachment: None, 1 mac_address: None, 2 secondary_interface_id: None, 3 owner_id: None, 4 private_ip_addresses: None, 5 source_dest_check: None, 6 status: None, 7 secondary_subnet_id: None, 8 secondary_network_id: None, 9 interface_type: None);
 pub(crate) static INSTANCE_SECONDARY_INTERFACE: StructShape = StructShape { name: "InstanceSecondaryInterface", members: &[
     Member { name: "Attachment", location_name: Some("attachment"), target: Target::Structure(&INSTANCE_SECONDARY_INTERFACE_ATTACHMENT), ..Member::BASE },
     Member { name: "MacAddress", location_name: Some("macAddress"), target: Target::STRING, ..Member::BASE },
@@ -2091,7 +1973,6 @@ pub(crate) static INSTANCE_SECONDARY_INTERFACE: StructShape = StructShape { name
     Member { name: "InterfaceType", location_name: Some("interfaceType"), target: Target::String(&SECONDARY_INTERFACE_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceSecondaryInterfaceAttachment {
     pub attach_time: Option<Timestamp>,
     pub attachment_id: Option<String>,
@@ -2100,7 +1981,7 @@ pub struct InstanceSecondaryInterfaceAttachment {
     pub status: Option<AttachmentStatus>,
     pub network_card_index: Option<i32>,
 }
-wire::structure!(InstanceSecondaryInterfaceAttachment, INSTANCE_SECONDARY_INTERFACE_ATTACHMENT; 0 attach_time, 1 attachment_id, 2 delete_on_termination, 3 device_index, 4 status, 5 network_card_index);
+wire::structure!(InstanceSecondaryInterfaceAttachment, INSTANCE_SECONDARY_INTERFACE_ATTACHMENT; 0 attach_time: None, 1 attachment_id: None, 2 delete_on_termination: None, 3 device_index: None, 4 status: None, 5 network_card_index: None);
 pub(crate) static INSTANCE_SECONDARY_INTERFACE_ATTACHMENT: StructShape = StructShape { name: "InstanceSecondaryInterfaceAttachment", members: &[
     Member { name: "AttachTime", location_name: Some("attachTime"), target: Target::TIMESTAMP, ..Member::BASE },
     Member { name: "AttachmentId", location_name: Some("attachmentId"), target: Target::STRING, ..Member::BASE },
@@ -2112,11 +1993,10 @@ pub(crate) static INSTANCE_SECONDARY_INTERFACE_ATTACHMENT: StructShape = StructS
 
 pub(crate) static INSTANCE_SECONDARY_INTERFACE_LIST: ListShape = ListShape { name: "InstanceSecondaryInterfaceList", item: Target::Structure(&INSTANCE_SECONDARY_INTERFACE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceSecondaryInterfacePrivateIpAddress {
     pub private_ip_address: Option<String>,
 }
-wire::structure!(InstanceSecondaryInterfacePrivateIpAddress, INSTANCE_SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS; 0 private_ip_address);
+wire::structure!(InstanceSecondaryInterfacePrivateIpAddress, INSTANCE_SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS; 0 private_ip_address: None);
 pub(crate) static INSTANCE_SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS: StructShape = StructShape { name: "InstanceSecondaryInterfacePrivateIpAddress", members: &[
     Member { name: "PrivateIpAddress", location_name: Some("privateIpAddress"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -2125,18 +2005,16 @@ pub(crate) static INSTANCE_SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_LIST: ListShap
 
 pub(crate) static INSTANCE_SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_LIST_REQUEST: ListShape = ListShape { name: "InstanceSecondaryInterfacePrivateIpAddressListRequest", item: Target::Structure(&INSTANCE_SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_REQUEST), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceSecondaryInterfacePrivateIpAddressRequest {
     pub private_ip_address: String,
 }
-wire::structure!(InstanceSecondaryInterfacePrivateIpAddressRequest, INSTANCE_SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_REQUEST; 0 private_ip_address);
+wire::structure!(InstanceSecondaryInterfacePrivateIpAddressRequest, INSTANCE_SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_REQUEST; 0 private_ip_address: Default::default());
 pub(crate) static INSTANCE_SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_REQUEST: StructShape = StructShape { name: "InstanceSecondaryInterfacePrivateIpAddressRequest", members: &[
     Member { name: "PrivateIpAddress", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_LIST_REQUEST: ListShape = ListShape { name: "InstanceSecondaryInterfaceSpecificationListRequest", item: Target::Structure(&INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_REQUEST), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceSecondaryInterfaceSpecificationRequest {
     pub delete_on_termination: Option<bool>,
     pub device_index: Option<i32>,
@@ -2146,7 +2024,7 @@ pub struct InstanceSecondaryInterfaceSpecificationRequest {
     pub interface_type: Option<SecondaryInterfaceType>,
     pub network_card_index: Option<i32>,
 }
-wire::structure!(InstanceSecondaryInterfaceSpecificationRequest, INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_REQUEST; 0 delete_on_termination, 1 device_index, 2 private_ip_addresses, 3 private_ip_address_count, 4 secondary_subnet_id, 5 interface_type, 6 network_card_index);
+wire::structure!(InstanceSecondaryInterfaceSpecificationRequest, INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_REQUEST; 0 delete_on_termination: None, 1 device_index: None, 2 private_ip_addresses: None, 3 private_ip_address_count: None, 4 secondary_subnet_id: None, 5 interface_type: None, 6 network_card_index: None);
 pub(crate) static INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_REQUEST: StructShape = StructShape { name: "InstanceSecondaryInterfaceSpecificationRequest", members: &[
     Member { name: "DeleteOnTermination", target: Target::Boolean, ..Member::BASE },
     Member { name: "DeviceIndex", target: Target::INTEGER, ..Member::BASE },
@@ -2159,37 +2037,34 @@ pub(crate) static INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_REQUEST: StructShap
 
 pub(crate) static INSTANCE_SET: ListShape = ListShape { name: "InstanceSet", item: Target::Structure(&INSTANCE_TOPOLOGY), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceSpecification {
     pub instance_id: String,
     pub exclude_boot_volume: Option<bool>,
     pub exclude_data_volume_ids: Option<Vec<String>>,
 }
-wire::structure!(InstanceSpecification, INSTANCE_SPECIFICATION; 0 instance_id, 1 exclude_boot_volume, 2 exclude_data_volume_ids);
+wire::structure!(InstanceSpecification, INSTANCE_SPECIFICATION; 0 instance_id: Default::default(), 1 exclude_boot_volume: None, 2 exclude_data_volume_ids: None);
 pub(crate) static INSTANCE_SPECIFICATION: StructShape = StructShape { name: "InstanceSpecification", members: &[
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "ExcludeBootVolume", target: Target::Boolean, ..Member::BASE },
     Member { name: "ExcludeDataVolumeIds", location_name: Some("ExcludeDataVolumeId"), target: Target::List(&VOLUME_ID_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceState {
     pub code: Option<i32>,
     pub name: Option<InstanceStateName>,
 }
-wire::structure!(InstanceState, INSTANCE_STATE; 0 code, 1 name);
+wire::structure!(InstanceState, INSTANCE_STATE; 0 code: None, 1 name: None);
 pub(crate) static INSTANCE_STATE: StructShape = StructShape { name: "InstanceState", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "Name", location_name: Some("name"), target: Target::String(&INSTANCE_STATE_NAME), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceStateChange {
     pub instance_id: Option<String>,
     pub current_state: Option<InstanceState>,
     pub previous_state: Option<InstanceState>,
 }
-wire::structure!(InstanceStateChange, INSTANCE_STATE_CHANGE; 0 instance_id, 1 current_state, 2 previous_state);
+wire::structure!(InstanceStateChange, INSTANCE_STATE_CHANGE; 0 instance_id: None, 1 current_state: None, 2 previous_state: None);
 pub(crate) static INSTANCE_STATE_CHANGE: StructShape = StructShape { name: "InstanceStateChange", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "CurrentState", location_name: Some("currentState"), target: Target::Structure(&INSTANCE_STATE), ..Member::BASE },
@@ -2208,7 +2083,6 @@ wire::open_enum! { InstanceStateName;
 }
 pub(crate) static INSTANCE_STATE_NAME: StringShape = StringShape { name: "InstanceStateName", values: <InstanceStateName as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceStatus {
     pub availability_zone: Option<String>,
     pub availability_zone_id: Option<String>,
@@ -2221,7 +2095,7 @@ pub struct InstanceStatus {
     pub system_status: Option<InstanceStatusSummary>,
     pub attached_ebs_status: Option<EbsStatusSummary>,
 }
-wire::structure!(InstanceStatus, INSTANCE_STATUS; 0 availability_zone, 1 availability_zone_id, 2 outpost_arn, 3 operator, 4 events, 5 instance_id, 6 instance_state, 7 instance_status, 8 system_status, 9 attached_ebs_status);
+wire::structure!(InstanceStatus, INSTANCE_STATUS; 0 availability_zone: None, 1 availability_zone_id: None, 2 outpost_arn: None, 3 operator: None, 4 events: None, 5 instance_id: None, 6 instance_state: None, 7 instance_status: None, 8 system_status: None, 9 attached_ebs_status: None);
 pub(crate) static INSTANCE_STATUS: StructShape = StructShape { name: "InstanceStatus", members: &[
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZoneId", location_name: Some("availabilityZoneId"), target: Target::STRING, ..Member::BASE },
@@ -2235,13 +2109,12 @@ pub(crate) static INSTANCE_STATUS: StructShape = StructShape { name: "InstanceSt
     Member { name: "AttachedEbsStatus", location_name: Some("attachedEbsStatus"), target: Target::Structure(&EBS_STATUS_SUMMARY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceStatusDetails {
     pub impaired_since: Option<Timestamp>,
     pub name: Option<StatusName>,
     pub status: Option<StatusType>,
 }
-wire::structure!(InstanceStatusDetails, INSTANCE_STATUS_DETAILS; 0 impaired_since, 1 name, 2 status);
+wire::structure!(InstanceStatusDetails, INSTANCE_STATUS_DETAILS; 0 impaired_since: None, 1 name: None, 2 status: None);
 pub(crate) static INSTANCE_STATUS_DETAILS: StructShape = StructShape { name: "InstanceStatusDetails", members: &[
     Member { name: "ImpairedSince", location_name: Some("impairedSince"), target: Target::TIMESTAMP, ..Member::BASE },
     Member { name: "Name", location_name: Some("name"), target: Target::String(&STATUS_NAME), ..Member::BASE },
@@ -2250,7 +2123,6 @@ pub(crate) static INSTANCE_STATUS_DETAILS: StructShape = StructShape { name: "In
 
 pub(crate) static INSTANCE_STATUS_DETAILS_LIST: ListShape = ListShape { name: "InstanceStatusDetailsList", item: Target::Structure(&INSTANCE_STATUS_DETAILS), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceStatusEvent {
     pub instance_event_id: Option<String>,
     pub code: Option<EventCode>,
@@ -2259,7 +2131,7 @@ pub struct InstanceStatusEvent {
     pub not_before: Option<Timestamp>,
     pub not_before_deadline: Option<Timestamp>,
 }
-wire::structure!(InstanceStatusEvent, INSTANCE_STATUS_EVENT; 0 instance_event_id, 1 code, 2 description, 3 not_after, 4 not_before, 5 not_before_deadline);
+wire::structure!(InstanceStatusEvent, INSTANCE_STATUS_EVENT; 0 instance_event_id: None, 1 code: None, 2 description: None, 3 not_after: None, 4 not_before: None, 5 not_before_deadline: None);
 pub(crate) static INSTANCE_STATUS_EVENT: StructShape = StructShape { name: "InstanceStatusEvent", members: &[
     Member { name: "InstanceEventId", location_name: Some("instanceEventId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Code", location_name: Some("code"), target: Target::String(&EVENT_CODE), ..Member::BASE },
@@ -2273,12 +2145,11 @@ pub(crate) static INSTANCE_STATUS_EVENT_LIST: ListShape = ListShape { name: "Ins
 
 pub(crate) static INSTANCE_STATUS_LIST: ListShape = ListShape { name: "InstanceStatusList", item: Target::Structure(&INSTANCE_STATUS), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceStatusSummary {
     pub details: Option<Vec<InstanceStatusDetails>>,
     pub status: Option<SummaryStatus>,
 }
-wire::structure!(InstanceStatusSummary, INSTANCE_STATUS_SUMMARY; 0 details, 1 status);
+wire::structure!(InstanceStatusSummary, INSTANCE_STATUS_SUMMARY; 0 details: None, 1 status: None);
 pub(crate) static INSTANCE_STATUS_SUMMARY: StructShape = StructShape { name: "InstanceStatusSummary", members: &[
     Member { name: "Details", location_name: Some("details"), target: Target::List(&INSTANCE_STATUS_DETAILS_LIST), ..Member::BASE },
     Member { name: "Status", location_name: Some("status"), target: Target::String(&SUMMARY_STATUS), ..Member::BASE },
@@ -2290,14 +2161,13 @@ wire::open_enum! { InstanceStorageEncryptionSupport;
 }
 pub(crate) static INSTANCE_STORAGE_ENCRYPTION_SUPPORT: StringShape = StringShape { name: "InstanceStorageEncryptionSupport", values: <InstanceStorageEncryptionSupport as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceStorageInfo {
     pub total_size_in_gb: Option<i64>,
     pub disks: Option<Vec<DiskInfo>>,
     pub nvme_support: Option<EphemeralNvmeSupport>,
     pub encryption_support: Option<InstanceStorageEncryptionSupport>,
 }
-wire::structure!(InstanceStorageInfo, INSTANCE_STORAGE_INFO; 0 total_size_in_gb, 1 disks, 2 nvme_support, 3 encryption_support);
+wire::structure!(InstanceStorageInfo, INSTANCE_STORAGE_INFO; 0 total_size_in_gb: None, 1 disks: None, 2 nvme_support: None, 3 encryption_support: None);
 pub(crate) static INSTANCE_STORAGE_INFO: StructShape = StructShape { name: "InstanceStorageInfo", members: &[
     Member { name: "TotalSizeInGB", location_name: Some("totalSizeInGB"), target: Target::LONG, ..Member::BASE },
     Member { name: "Disks", location_name: Some("disks"), target: Target::List(&DISK_INFO_LIST), ..Member::BASE },
@@ -2307,18 +2177,16 @@ pub(crate) static INSTANCE_STORAGE_INFO: StructShape = StructShape { name: "Inst
 
 pub(crate) static INSTANCE_TAG_KEY_SET: ListShape = ListShape { name: "InstanceTagKeySet", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceTagNotificationAttribute {
     pub instance_tag_keys: Option<Vec<String>>,
     pub include_all_tags_of_instance: Option<bool>,
 }
-wire::structure!(InstanceTagNotificationAttribute, INSTANCE_TAG_NOTIFICATION_ATTRIBUTE; 0 instance_tag_keys, 1 include_all_tags_of_instance);
+wire::structure!(InstanceTagNotificationAttribute, INSTANCE_TAG_NOTIFICATION_ATTRIBUTE; 0 instance_tag_keys: None, 1 include_all_tags_of_instance: None);
 pub(crate) static INSTANCE_TAG_NOTIFICATION_ATTRIBUTE: StructShape = StructShape { name: "InstanceTagNotificationAttribute", members: &[
     Member { name: "InstanceTagKeys", location_name: Some("instanceTagKeySet"), target: Target::List(&INSTANCE_TAG_KEY_SET), ..Member::BASE },
     Member { name: "IncludeAllTagsOfInstance", location_name: Some("includeAllTagsOfInstance"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceTopology {
     pub instance_id: Option<String>,
     pub instance_type: Option<String>,
@@ -2328,7 +2196,7 @@ pub struct InstanceTopology {
     pub zone_id: Option<String>,
     pub capacity_block_id: Option<String>,
 }
-wire::structure!(InstanceTopology, INSTANCE_TOPOLOGY; 0 instance_id, 1 instance_type, 2 group_name, 3 network_nodes, 4 availability_zone, 5 zone_id, 6 capacity_block_id);
+wire::structure!(InstanceTopology, INSTANCE_TOPOLOGY; 0 instance_id: None, 1 instance_type: None, 2 group_name: None, 3 network_nodes: None, 4 availability_zone: None, 5 zone_id: None, 6 capacity_block_id: None);
 pub(crate) static INSTANCE_TOPOLOGY: StructShape = StructShape { name: "InstanceTopology", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceType", location_name: Some("instanceType"), target: Target::STRING, ..Member::BASE },
@@ -3561,7 +3429,6 @@ wire::open_enum! { InstanceTypeHypervisor;
 }
 pub(crate) static INSTANCE_TYPE_HYPERVISOR: StringShape = StringShape { name: "InstanceTypeHypervisor", values: <InstanceTypeHypervisor as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceTypeInfo {
     pub instance_type: Option<InstanceType>,
     pub current_generation: Option<bool>,
@@ -3596,7 +3463,7 @@ pub struct InstanceTypeInfo {
     pub reboot_migration_support: Option<RebootMigrationSupport>,
     pub supported_in_region: Option<bool>,
 }
-wire::structure!(InstanceTypeInfo, INSTANCE_TYPE_INFO; 0 instance_type, 1 current_generation, 2 free_tier_eligible, 3 supported_usage_classes, 4 supported_root_device_types, 5 supported_virtualization_types, 6 bare_metal, 7 hypervisor, 8 processor_info, 9 vcpu_info, 10 memory_info, 11 instance_storage_supported, 12 instance_storage_info, 13 ebs_info, 14 network_info, 15 gpu_info, 16 fpga_info, 17 placement_group_info, 18 inference_accelerator_info, 19 hibernation_supported, 20 burstable_performance_supported, 21 dedicated_hosts_supported, 22 auto_recovery_supported, 23 supported_boot_modes, 24 nitro_enclaves_support, 25 nitro_tpm_support, 26 nitro_tpm_info, 27 media_accelerator_info, 28 neuron_info, 29 phc_support, 30 reboot_migration_support, 31 supported_in_region);
+wire::structure!(InstanceTypeInfo, INSTANCE_TYPE_INFO; 0 instance_type: None, 1 current_generation: None, 2 free_tier_eligible: None, 3 supported_usage_classes: None, 4 supported_root_device_types: None, 5 supported_virtualization_types: None, 6 bare_metal: None, 7 hypervisor: None, 8 processor_info: None, 9 vcpu_info: None, 10 memory_info: None, 11 instance_storage_supported: None, 12 instance_storage_info: None, 13 ebs_info: None, 14 network_info: None, 15 gpu_info: None, 16 fpga_info: None, 17 placement_group_info: None, 18 inference_accelerator_info: None, 19 hibernation_supported: None, 20 burstable_performance_supported: None, 21 dedicated_hosts_supported: None, 22 auto_recovery_supported: None, 23 supported_boot_modes: None, 24 nitro_enclaves_support: None, 25 nitro_tpm_support: None, 26 nitro_tpm_info: None, 27 media_accelerator_info: None, 28 neuron_info: None, 29 phc_support: None, 30 reboot_migration_support: None, 31 supported_in_region: None);
 pub(crate) static INSTANCE_TYPE_INFO: StructShape = StructShape { name: "InstanceTypeInfo", members: &[
     Member { name: "InstanceType", location_name: Some("instanceType"), target: Target::String(&INSTANCE_TYPE), ..Member::BASE },
     Member { name: "CurrentGeneration", location_name: Some("currentGeneration"), target: Target::Boolean, ..Member::BASE },
@@ -3632,11 +3499,10 @@ pub(crate) static INSTANCE_TYPE_INFO: StructShape = StructShape { name: "Instanc
     Member { name: "SupportedInRegion", location_name: Some("supportedInRegion"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceTypeInfoFromInstanceRequirements {
     pub instance_type: Option<String>,
 }
-wire::structure!(InstanceTypeInfoFromInstanceRequirements, INSTANCE_TYPE_INFO_FROM_INSTANCE_REQUIREMENTS; 0 instance_type);
+wire::structure!(InstanceTypeInfoFromInstanceRequirements, INSTANCE_TYPE_INFO_FROM_INSTANCE_REQUIREMENTS; 0 instance_type: None);
 pub(crate) static INSTANCE_TYPE_INFO_FROM_INSTANCE_REQUIREMENTS: StructShape = StructShape { name: "InstanceTypeInfoFromInstanceRequirements", members: &[
     Member { name: "InstanceType", location_name: Some("instanceType"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -3647,13 +3513,12 @@ pub(crate) static INSTANCE_TYPE_INFO_LIST: ListShape = ListShape { name: "Instan
 
 pub(crate) static INSTANCE_TYPE_LIST: ListShape = ListShape { name: "InstanceTypeList", item: Target::String(&INSTANCE_TYPE), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceTypeOffering {
     pub instance_type: Option<InstanceType>,
     pub location_type: Option<LocationType>,
     pub location: Option<String>,
 }
-wire::structure!(InstanceTypeOffering, INSTANCE_TYPE_OFFERING; 0 instance_type, 1 location_type, 2 location);
+wire::structure!(InstanceTypeOffering, INSTANCE_TYPE_OFFERING; 0 instance_type: None, 1 location_type: None, 2 location: None);
 pub(crate) static INSTANCE_TYPE_OFFERING: StructShape = StructShape { name: "InstanceTypeOffering", members: &[
     Member { name: "InstanceType", location_name: Some("instanceType"), target: Target::String(&INSTANCE_TYPE), ..Member::BASE },
     Member { name: "LocationType", location_name: Some("locationType"), target: Target::String(&LOCATION_TYPE), ..Member::BASE },
@@ -3666,12 +3531,11 @@ pub(crate) static INSTANCE_TYPES: ListShape = ListShape { name: "InstanceTypes",
 
 pub(crate) static INSTANCE_TYPES_LIST: ListShape = ListShape { name: "InstanceTypesList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InstanceUsage {
     pub account_id: Option<String>,
     pub used_instance_count: Option<i32>,
 }
-wire::structure!(InstanceUsage, INSTANCE_USAGE; 0 account_id, 1 used_instance_count);
+wire::structure!(InstanceUsage, INSTANCE_USAGE; 0 account_id: None, 1 used_instance_count: None);
 pub(crate) static INSTANCE_USAGE: StructShape = StructShape { name: "InstanceUsage", members: &[
     Member { name: "AccountId", location_name: Some("accountId"), target: Target::STRING, ..Member::BASE },
     Member { name: "UsedInstanceCount", location_name: Some("usedInstanceCount"), target: Target::INTEGER, ..Member::BASE },
@@ -3681,11 +3545,10 @@ pub(crate) static INSTANCE_USAGE_SET: ListShape = ListShape { name: "InstanceUsa
 
 pub(crate) static INTEGER_WITH_CONSTRAINTS: NumberShape = NumberShape { name: "IntegerWithConstraints", min: Some(0.0), max: None };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IntegrateServices {
     pub athena_integrations: Option<Vec<AthenaIntegration>>,
 }
-wire::structure!(IntegrateServices, INTEGRATE_SERVICES; 0 athena_integrations);
+wire::structure!(IntegrateServices, INTEGRATE_SERVICES; 0 athena_integrations: None);
 pub(crate) static INTEGRATE_SERVICES: StructShape = StructShape { name: "IntegrateServices", members: &[
     Member { name: "AthenaIntegrations", location_name: Some("AthenaIntegration"), target: Target::List(&ATHENA_INTEGRATIONS_SET), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -3702,14 +3565,13 @@ wire::open_enum! { InterfaceProtocolType;
 }
 pub(crate) static INTERFACE_PROTOCOL_TYPE: StringShape = StringShape { name: "InterfaceProtocolType", values: <InterfaceProtocolType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InternetGateway {
     pub attachments: Option<Vec<InternetGatewayAttachment>>,
     pub internet_gateway_id: Option<String>,
     pub owner_id: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(InternetGateway, INTERNET_GATEWAY; 0 attachments, 1 internet_gateway_id, 2 owner_id, 3 tags);
+wire::structure!(InternetGateway, INTERNET_GATEWAY; 0 attachments: None, 1 internet_gateway_id: None, 2 owner_id: None, 3 tags: None);
 pub(crate) static INTERNET_GATEWAY: StructShape = StructShape { name: "InternetGateway", members: &[
     Member { name: "Attachments", location_name: Some("attachmentSet"), target: Target::List(&INTERNET_GATEWAY_ATTACHMENT_LIST), ..Member::BASE },
     Member { name: "InternetGatewayId", location_name: Some("internetGatewayId"), target: Target::STRING, ..Member::BASE },
@@ -3717,12 +3579,11 @@ pub(crate) static INTERNET_GATEWAY: StructShape = StructShape { name: "InternetG
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InternetGatewayAttachment {
     pub state: Option<AttachmentStatus>,
     pub vpc_id: Option<String>,
 }
-wire::structure!(InternetGatewayAttachment, INTERNET_GATEWAY_ATTACHMENT; 0 state, 1 vpc_id);
+wire::structure!(InternetGatewayAttachment, INTERNET_GATEWAY_ATTACHMENT; 0 state: None, 1 vpc_id: None);
 pub(crate) static INTERNET_GATEWAY_ATTACHMENT: StructShape = StructShape { name: "InternetGatewayAttachment", members: &[
     Member { name: "State", location_name: Some("state"), target: Target::String(&ATTACHMENT_STATUS), ..Member::BASE },
     Member { name: "VpcId", location_name: Some("vpcId"), target: Target::STRING, ..Member::BASE },
@@ -3747,7 +3608,6 @@ pub(crate) static INTERNET_GATEWAY_ID_LIST: ListShape = ListShape { name: "Inter
 
 pub(crate) static INTERNET_GATEWAY_LIST: ListShape = ListShape { name: "InternetGatewayList", item: Target::Structure(&INTERNET_GATEWAY), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InterruptibleCapacityAllocation {
     pub instance_count: Option<i32>,
     pub target_instance_count: Option<i32>,
@@ -3755,7 +3615,7 @@ pub struct InterruptibleCapacityAllocation {
     pub interruptible_capacity_reservation_id: Option<String>,
     pub interruption_type: Option<InterruptionType>,
 }
-wire::structure!(InterruptibleCapacityAllocation, INTERRUPTIBLE_CAPACITY_ALLOCATION; 0 instance_count, 1 target_instance_count, 2 status, 3 interruptible_capacity_reservation_id, 4 interruption_type);
+wire::structure!(InterruptibleCapacityAllocation, INTERRUPTIBLE_CAPACITY_ALLOCATION; 0 instance_count: None, 1 target_instance_count: None, 2 status: None, 3 interruptible_capacity_reservation_id: None, 4 interruption_type: None);
 pub(crate) static INTERRUPTIBLE_CAPACITY_ALLOCATION: StructShape = StructShape { name: "InterruptibleCapacityAllocation", members: &[
     Member { name: "InstanceCount", location_name: Some("instanceCount"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "TargetInstanceCount", location_name: Some("targetInstanceCount"), target: Target::INTEGER, ..Member::BASE },
@@ -3774,12 +3634,11 @@ wire::open_enum! { InterruptibleCapacityReservationAllocationStatus;
 }
 pub(crate) static INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_STATUS: StringShape = StringShape { name: "InterruptibleCapacityReservationAllocationStatus", values: <InterruptibleCapacityReservationAllocationStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct InterruptionInfo {
     pub source_capacity_reservation_id: Option<String>,
     pub interruption_type: Option<InterruptionType>,
 }
-wire::structure!(InterruptionInfo, INTERRUPTION_INFO; 0 source_capacity_reservation_id, 1 interruption_type);
+wire::structure!(InterruptionInfo, INTERRUPTION_INFO; 0 source_capacity_reservation_id: None, 1 interruption_type: None);
 pub(crate) static INTERRUPTION_INFO: StructShape = StructShape { name: "InterruptionInfo", members: &[
     Member { name: "SourceCapacityReservationId", location_name: Some("sourceCapacityReservationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "InterruptionType", location_name: Some("interruptionType"), target: Target::String(&INTERRUPTION_TYPE), ..Member::BASE },
@@ -3790,7 +3649,6 @@ wire::open_enum! { InterruptionType;
 }
 pub(crate) static INTERRUPTION_TYPE: StringShape = StringShape { name: "InterruptionType", values: <InterruptionType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceAttributeRequest {
     pub source_dest_check: Option<AttributeBooleanValue>,
     pub disable_api_stop: Option<AttributeBooleanValue>,
@@ -3810,7 +3668,7 @@ pub struct ModifyInstanceAttributeRequest {
     pub sriov_net_support: Option<AttributeValue>,
     pub ena_support: Option<AttributeBooleanValue>,
 }
-wire::structure!(ModifyInstanceAttributeRequest, MODIFY_INSTANCE_ATTRIBUTE_REQUEST; 0 source_dest_check, 1 disable_api_stop, 2 dry_run, 3 instance_id, 4 attribute, 5 value, 6 block_device_mappings, 7 disable_api_termination, 8 instance_type, 9 kernel, 10 ramdisk, 11 user_data, 12 instance_initiated_shutdown_behavior, 13 groups, 14 ebs_optimized, 15 sriov_net_support, 16 ena_support);
+wire::structure!(ModifyInstanceAttributeRequest, MODIFY_INSTANCE_ATTRIBUTE_REQUEST; 0 source_dest_check: None, 1 disable_api_stop: None, 2 dry_run: None, 3 instance_id: Default::default(), 4 attribute: None, 5 value: None, 6 block_device_mappings: None, 7 disable_api_termination: None, 8 instance_type: None, 9 kernel: None, 10 ramdisk: None, 11 user_data: None, 12 instance_initiated_shutdown_behavior: None, 13 groups: None, 14 ebs_optimized: None, 15 sriov_net_support: None, 16 ena_support: None);
 pub(crate) static MODIFY_INSTANCE_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "ModifyInstanceAttributeRequest", members: &[
     Member { name: "SourceDestCheck", target: Target::Structure(&ATTRIBUTE_BOOLEAN_VALUE), ..Member::BASE },
     Member { name: "DisableApiStop", target: Target::Structure(&ATTRIBUTE_BOOLEAN_VALUE), ..Member::BASE },
@@ -3833,29 +3691,26 @@ pub(crate) static MODIFY_INSTANCE_ATTRIBUTE_REQUEST: StructShape = StructShape {
 
 pub(crate) static MODIFY_INSTANCE_ATTRIBUTE_VALUE: StringShape = StringShape { name: "ModifyInstanceAttributeValue", sensitive: true, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceCapacityReservationAttributesRequest {
     pub instance_id: String,
     pub capacity_reservation_specification: CapacityReservationSpecification,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyInstanceCapacityReservationAttributesRequest, MODIFY_INSTANCE_CAPACITY_RESERVATION_ATTRIBUTES_REQUEST; 0 instance_id, 1 capacity_reservation_specification, 2 dry_run);
+wire::structure!(ModifyInstanceCapacityReservationAttributesRequest, MODIFY_INSTANCE_CAPACITY_RESERVATION_ATTRIBUTES_REQUEST; 0 instance_id: Default::default(), 1 capacity_reservation_specification: Default::default(), 2 dry_run: None);
 pub(crate) static MODIFY_INSTANCE_CAPACITY_RESERVATION_ATTRIBUTES_REQUEST: StructShape = StructShape { name: "ModifyInstanceCapacityReservationAttributesRequest", members: &[
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "CapacityReservationSpecification", target: Target::Structure(&CAPACITY_RESERVATION_SPECIFICATION), required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceCapacityReservationAttributesResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(ModifyInstanceCapacityReservationAttributesResult, MODIFY_INSTANCE_CAPACITY_RESERVATION_ATTRIBUTES_RESULT; 0 r#return);
+wire::structure!(ModifyInstanceCapacityReservationAttributesResult, MODIFY_INSTANCE_CAPACITY_RESERVATION_ATTRIBUTES_RESULT; 0 r#return: None);
 pub(crate) static MODIFY_INSTANCE_CAPACITY_RESERVATION_ATTRIBUTES_RESULT: StructShape = StructShape { name: "ModifyInstanceCapacityReservationAttributesResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceConnectEndpointRequest {
     pub dry_run: Option<bool>,
     pub instance_connect_endpoint_id: String,
@@ -3863,7 +3718,7 @@ pub struct ModifyInstanceConnectEndpointRequest {
     pub security_group_ids: Option<Vec<String>>,
     pub preserve_client_ip: Option<bool>,
 }
-wire::structure!(ModifyInstanceConnectEndpointRequest, MODIFY_INSTANCE_CONNECT_ENDPOINT_REQUEST; 0 dry_run, 1 instance_connect_endpoint_id, 2 ip_address_type, 3 security_group_ids, 4 preserve_client_ip);
+wire::structure!(ModifyInstanceConnectEndpointRequest, MODIFY_INSTANCE_CONNECT_ENDPOINT_REQUEST; 0 dry_run: None, 1 instance_connect_endpoint_id: Default::default(), 2 ip_address_type: None, 3 security_group_ids: None, 4 preserve_client_ip: None);
 pub(crate) static MODIFY_INSTANCE_CONNECT_ENDPOINT_REQUEST: StructShape = StructShape { name: "ModifyInstanceConnectEndpointRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceConnectEndpointId", target: Target::STRING, required: true, ..Member::BASE },
@@ -3872,16 +3727,14 @@ pub(crate) static MODIFY_INSTANCE_CONNECT_ENDPOINT_REQUEST: StructShape = Struct
     Member { name: "PreserveClientIp", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceConnectEndpointResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(ModifyInstanceConnectEndpointResult, MODIFY_INSTANCE_CONNECT_ENDPOINT_RESULT; 0 r#return);
+wire::structure!(ModifyInstanceConnectEndpointResult, MODIFY_INSTANCE_CONNECT_ENDPOINT_RESULT; 0 r#return: None);
 pub(crate) static MODIFY_INSTANCE_CONNECT_ENDPOINT_RESULT: StructShape = StructShape { name: "ModifyInstanceConnectEndpointResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceCpuOptionsRequest {
     pub instance_id: String,
     pub core_count: Option<i32>,
@@ -3889,7 +3742,7 @@ pub struct ModifyInstanceCpuOptionsRequest {
     pub nested_virtualization: Option<NestedVirtualizationSpecification>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyInstanceCpuOptionsRequest, MODIFY_INSTANCE_CPU_OPTIONS_REQUEST; 0 instance_id, 1 core_count, 2 threads_per_core, 3 nested_virtualization, 4 dry_run);
+wire::structure!(ModifyInstanceCpuOptionsRequest, MODIFY_INSTANCE_CPU_OPTIONS_REQUEST; 0 instance_id: Default::default(), 1 core_count: None, 2 threads_per_core: None, 3 nested_virtualization: None, 4 dry_run: None);
 pub(crate) static MODIFY_INSTANCE_CPU_OPTIONS_REQUEST: StructShape = StructShape { name: "ModifyInstanceCpuOptionsRequest", members: &[
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "CoreCount", target: Target::INTEGER, ..Member::BASE },
@@ -3898,14 +3751,13 @@ pub(crate) static MODIFY_INSTANCE_CPU_OPTIONS_REQUEST: StructShape = StructShape
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceCpuOptionsResult {
     pub instance_id: Option<String>,
     pub core_count: Option<i32>,
     pub threads_per_core: Option<i32>,
     pub nested_virtualization: Option<NestedVirtualizationSpecification>,
 }
-wire::structure!(ModifyInstanceCpuOptionsResult, MODIFY_INSTANCE_CPU_OPTIONS_RESULT; 0 instance_id, 1 core_count, 2 threads_per_core, 3 nested_virtualization);
+wire::structure!(ModifyInstanceCpuOptionsResult, MODIFY_INSTANCE_CPU_OPTIONS_RESULT; 0 instance_id: None, 1 core_count: None, 2 threads_per_core: None, 3 nested_virtualization: None);
 pub(crate) static MODIFY_INSTANCE_CPU_OPTIONS_RESULT: StructShape = StructShape { name: "ModifyInstanceCpuOptionsResult", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "CoreCount", location_name: Some("coreCount"), target: Target::INTEGER, ..Member::BASE },
@@ -3913,38 +3765,35 @@ pub(crate) static MODIFY_INSTANCE_CPU_OPTIONS_RESULT: StructShape = StructShape 
     Member { name: "NestedVirtualization", location_name: Some("nestedVirtualization"), target: Target::String(&NESTED_VIRTUALIZATION_SPECIFICATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceCreditSpecificationRequest {
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
     pub instance_credit_specifications: Vec<InstanceCreditSpecificationRequest>,
 }
-wire::structure!(ModifyInstanceCreditSpecificationRequest, MODIFY_INSTANCE_CREDIT_SPECIFICATION_REQUEST; 0 dry_run, 1 client_token, 2 instance_credit_specifications);
+wire::structure!(ModifyInstanceCreditSpecificationRequest, MODIFY_INSTANCE_CREDIT_SPECIFICATION_REQUEST; 0 dry_run: None, 1 client_token: None, 2 instance_credit_specifications: Default::default());
 pub(crate) static MODIFY_INSTANCE_CREDIT_SPECIFICATION_REQUEST: StructShape = StructShape { name: "ModifyInstanceCreditSpecificationRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceCreditSpecifications", location_name: Some("InstanceCreditSpecification"), target: Target::List(&INSTANCE_CREDIT_SPECIFICATION_LIST_REQUEST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceCreditSpecificationResult {
     pub successful_instance_credit_specifications: Option<Vec<SuccessfulInstanceCreditSpecificationItem>>,
     pub unsuccessful_instance_credit_specifications: Option<Vec<UnsuccessfulInstanceCreditSpecificationItem>>,
 }
-wire::structure!(ModifyInstanceCreditSpecificationResult, MODIFY_INSTANCE_CREDIT_SPECIFICATION_RESULT; 0 successful_instance_credit_specifications, 1 unsuccessful_instance_credit_specifications);
+wire::structure!(ModifyInstanceCreditSpecificationResult, MODIFY_INSTANCE_CREDIT_SPECIFICATION_RESULT; 0 successful_instance_credit_specifications: None, 1 unsuccessful_instance_credit_specifications: None);
 pub(crate) static MODIFY_INSTANCE_CREDIT_SPECIFICATION_RESULT: StructShape = StructShape { name: "ModifyInstanceCreditSpecificationResult", members: &[
     Member { name: "SuccessfulInstanceCreditSpecifications", location_name: Some("successfulInstanceCreditSpecificationSet"), target: Target::List(&SUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_SET), ..Member::BASE },
     Member { name: "UnsuccessfulInstanceCreditSpecifications", location_name: Some("unsuccessfulInstanceCreditSpecificationSet"), target: Target::List(&UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceEventStartTimeRequest {
     pub dry_run: Option<bool>,
     pub instance_id: String,
     pub instance_event_id: String,
     pub not_before: Timestamp,
 }
-wire::structure!(ModifyInstanceEventStartTimeRequest, MODIFY_INSTANCE_EVENT_START_TIME_REQUEST; 0 dry_run, 1 instance_id, 2 instance_event_id, 3 not_before);
+wire::structure!(ModifyInstanceEventStartTimeRequest, MODIFY_INSTANCE_EVENT_START_TIME_REQUEST; 0 dry_run: None, 1 instance_id: Default::default(), 2 instance_event_id: Default::default(), 3 not_before: Default::default());
 pub(crate) static MODIFY_INSTANCE_EVENT_START_TIME_REQUEST: StructShape = StructShape { name: "ModifyInstanceEventStartTimeRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
@@ -3952,16 +3801,14 @@ pub(crate) static MODIFY_INSTANCE_EVENT_START_TIME_REQUEST: StructShape = Struct
     Member { name: "NotBefore", target: Target::TIMESTAMP, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceEventStartTimeResult {
     pub event: Option<InstanceStatusEvent>,
 }
-wire::structure!(ModifyInstanceEventStartTimeResult, MODIFY_INSTANCE_EVENT_START_TIME_RESULT; 0 event);
+wire::structure!(ModifyInstanceEventStartTimeResult, MODIFY_INSTANCE_EVENT_START_TIME_RESULT; 0 event: None);
 pub(crate) static MODIFY_INSTANCE_EVENT_START_TIME_RESULT: StructShape = StructShape { name: "ModifyInstanceEventStartTimeResult", members: &[
     Member { name: "Event", location_name: Some("event"), target: Target::Structure(&INSTANCE_STATUS_EVENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceEventWindowRequest {
     pub dry_run: Option<bool>,
     pub name: Option<String>,
@@ -3969,7 +3816,7 @@ pub struct ModifyInstanceEventWindowRequest {
     pub time_ranges: Option<Vec<InstanceEventWindowTimeRangeRequest>>,
     pub cron_expression: Option<String>,
 }
-wire::structure!(ModifyInstanceEventWindowRequest, MODIFY_INSTANCE_EVENT_WINDOW_REQUEST; 0 dry_run, 1 name, 2 instance_event_window_id, 3 time_ranges, 4 cron_expression);
+wire::structure!(ModifyInstanceEventWindowRequest, MODIFY_INSTANCE_EVENT_WINDOW_REQUEST; 0 dry_run: None, 1 name: None, 2 instance_event_window_id: Default::default(), 3 time_ranges: None, 4 cron_expression: None);
 pub(crate) static MODIFY_INSTANCE_EVENT_WINDOW_REQUEST: StructShape = StructShape { name: "ModifyInstanceEventWindowRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Name", target: Target::STRING, ..Member::BASE },
@@ -3978,23 +3825,21 @@ pub(crate) static MODIFY_INSTANCE_EVENT_WINDOW_REQUEST: StructShape = StructShap
     Member { name: "CronExpression", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceEventWindowResult {
     pub instance_event_window: Option<InstanceEventWindow>,
 }
-wire::structure!(ModifyInstanceEventWindowResult, MODIFY_INSTANCE_EVENT_WINDOW_RESULT; 0 instance_event_window);
+wire::structure!(ModifyInstanceEventWindowResult, MODIFY_INSTANCE_EVENT_WINDOW_RESULT; 0 instance_event_window: None);
 pub(crate) static MODIFY_INSTANCE_EVENT_WINDOW_RESULT: StructShape = StructShape { name: "ModifyInstanceEventWindowResult", members: &[
     Member { name: "InstanceEventWindow", location_name: Some("instanceEventWindow"), target: Target::Structure(&INSTANCE_EVENT_WINDOW), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceMaintenanceOptionsRequest {
     pub instance_id: String,
     pub auto_recovery: Option<InstanceAutoRecoveryState>,
     pub reboot_migration: Option<InstanceRebootMigrationState>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyInstanceMaintenanceOptionsRequest, MODIFY_INSTANCE_MAINTENANCE_OPTIONS_REQUEST; 0 instance_id, 1 auto_recovery, 2 reboot_migration, 3 dry_run);
+wire::structure!(ModifyInstanceMaintenanceOptionsRequest, MODIFY_INSTANCE_MAINTENANCE_OPTIONS_REQUEST; 0 instance_id: Default::default(), 1 auto_recovery: None, 2 reboot_migration: None, 3 dry_run: None);
 pub(crate) static MODIFY_INSTANCE_MAINTENANCE_OPTIONS_REQUEST: StructShape = StructShape { name: "ModifyInstanceMaintenanceOptionsRequest", members: &[
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "AutoRecovery", target: Target::String(&INSTANCE_AUTO_RECOVERY_STATE), ..Member::BASE },
@@ -4002,20 +3847,18 @@ pub(crate) static MODIFY_INSTANCE_MAINTENANCE_OPTIONS_REQUEST: StructShape = Str
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceMaintenanceOptionsResult {
     pub instance_id: Option<String>,
     pub auto_recovery: Option<InstanceAutoRecoveryState>,
     pub reboot_migration: Option<InstanceRebootMigrationState>,
 }
-wire::structure!(ModifyInstanceMaintenanceOptionsResult, MODIFY_INSTANCE_MAINTENANCE_OPTIONS_RESULT; 0 instance_id, 1 auto_recovery, 2 reboot_migration);
+wire::structure!(ModifyInstanceMaintenanceOptionsResult, MODIFY_INSTANCE_MAINTENANCE_OPTIONS_RESULT; 0 instance_id: None, 1 auto_recovery: None, 2 reboot_migration: None);
 pub(crate) static MODIFY_INSTANCE_MAINTENANCE_OPTIONS_RESULT: StructShape = StructShape { name: "ModifyInstanceMaintenanceOptionsResult", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AutoRecovery", location_name: Some("autoRecovery"), target: Target::String(&INSTANCE_AUTO_RECOVERY_STATE), ..Member::BASE },
     Member { name: "RebootMigration", location_name: Some("rebootMigration"), target: Target::String(&INSTANCE_REBOOT_MIGRATION_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceMetadataDefaultsRequest {
     pub http_tokens: Option<MetadataDefaultHttpTokensState>,
     pub http_put_response_hop_limit: Option<i32>,
@@ -4024,7 +3867,7 @@ pub struct ModifyInstanceMetadataDefaultsRequest {
     pub dry_run: Option<bool>,
     pub http_tokens_enforced: Option<DefaultHttpTokensEnforcedState>,
 }
-wire::structure!(ModifyInstanceMetadataDefaultsRequest, MODIFY_INSTANCE_METADATA_DEFAULTS_REQUEST; 0 http_tokens, 1 http_put_response_hop_limit, 2 http_endpoint, 3 instance_metadata_tags, 4 dry_run, 5 http_tokens_enforced);
+wire::structure!(ModifyInstanceMetadataDefaultsRequest, MODIFY_INSTANCE_METADATA_DEFAULTS_REQUEST; 0 http_tokens: None, 1 http_put_response_hop_limit: None, 2 http_endpoint: None, 3 instance_metadata_tags: None, 4 dry_run: None, 5 http_tokens_enforced: None);
 pub(crate) static MODIFY_INSTANCE_METADATA_DEFAULTS_REQUEST: StructShape = StructShape { name: "ModifyInstanceMetadataDefaultsRequest", members: &[
     Member { name: "HttpTokens", target: Target::String(&METADATA_DEFAULT_HTTP_TOKENS_STATE), ..Member::BASE },
     Member { name: "HttpPutResponseHopLimit", target: Target::INTEGER, ..Member::BASE },
@@ -4034,16 +3877,14 @@ pub(crate) static MODIFY_INSTANCE_METADATA_DEFAULTS_REQUEST: StructShape = Struc
     Member { name: "HttpTokensEnforced", target: Target::String(&DEFAULT_HTTP_TOKENS_ENFORCED_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceMetadataDefaultsResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(ModifyInstanceMetadataDefaultsResult, MODIFY_INSTANCE_METADATA_DEFAULTS_RESULT; 0 r#return);
+wire::structure!(ModifyInstanceMetadataDefaultsResult, MODIFY_INSTANCE_METADATA_DEFAULTS_RESULT; 0 r#return: None);
 pub(crate) static MODIFY_INSTANCE_METADATA_DEFAULTS_RESULT: StructShape = StructShape { name: "ModifyInstanceMetadataDefaultsResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceMetadataOptionsRequest {
     pub instance_id: String,
     pub http_tokens: Option<HttpTokensState>,
@@ -4053,7 +3894,7 @@ pub struct ModifyInstanceMetadataOptionsRequest {
     pub http_protocol_ipv6: Option<InstanceMetadataProtocolState>,
     pub instance_metadata_tags: Option<InstanceMetadataTagsState>,
 }
-wire::structure!(ModifyInstanceMetadataOptionsRequest, MODIFY_INSTANCE_METADATA_OPTIONS_REQUEST; 0 instance_id, 1 http_tokens, 2 http_put_response_hop_limit, 3 http_endpoint, 4 dry_run, 5 http_protocol_ipv6, 6 instance_metadata_tags);
+wire::structure!(ModifyInstanceMetadataOptionsRequest, MODIFY_INSTANCE_METADATA_OPTIONS_REQUEST; 0 instance_id: Default::default(), 1 http_tokens: None, 2 http_put_response_hop_limit: None, 3 http_endpoint: None, 4 dry_run: None, 5 http_protocol_ipv6: None, 6 instance_metadata_tags: None);
 pub(crate) static MODIFY_INSTANCE_METADATA_OPTIONS_REQUEST: StructShape = StructShape { name: "ModifyInstanceMetadataOptionsRequest", members: &[
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "HttpTokens", target: Target::String(&HTTP_TOKENS_STATE), ..Member::BASE },
@@ -4064,42 +3905,38 @@ pub(crate) static MODIFY_INSTANCE_METADATA_OPTIONS_REQUEST: StructShape = Struct
     Member { name: "InstanceMetadataTags", target: Target::String(&INSTANCE_METADATA_TAGS_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceMetadataOptionsResult {
     pub instance_id: Option<String>,
     pub instance_metadata_options: Option<InstanceMetadataOptionsResponse>,
 }
-wire::structure!(ModifyInstanceMetadataOptionsResult, MODIFY_INSTANCE_METADATA_OPTIONS_RESULT; 0 instance_id, 1 instance_metadata_options);
+wire::structure!(ModifyInstanceMetadataOptionsResult, MODIFY_INSTANCE_METADATA_OPTIONS_RESULT; 0 instance_id: None, 1 instance_metadata_options: None);
 pub(crate) static MODIFY_INSTANCE_METADATA_OPTIONS_RESULT: StructShape = StructShape { name: "ModifyInstanceMetadataOptionsResult", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceMetadataOptions", location_name: Some("instanceMetadataOptions"), target: Target::Structure(&INSTANCE_METADATA_OPTIONS_RESPONSE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceNetworkPerformanceRequest {
     pub instance_id: String,
     pub bandwidth_weighting: InstanceBandwidthWeighting,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyInstanceNetworkPerformanceRequest, MODIFY_INSTANCE_NETWORK_PERFORMANCE_REQUEST; 0 instance_id, 1 bandwidth_weighting, 2 dry_run);
+wire::structure!(ModifyInstanceNetworkPerformanceRequest, MODIFY_INSTANCE_NETWORK_PERFORMANCE_REQUEST; 0 instance_id: Default::default(), 1 bandwidth_weighting: Default::default(), 2 dry_run: None);
 pub(crate) static MODIFY_INSTANCE_NETWORK_PERFORMANCE_REQUEST: StructShape = StructShape { name: "ModifyInstanceNetworkPerformanceRequest", members: &[
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "BandwidthWeighting", target: Target::String(&INSTANCE_BANDWIDTH_WEIGHTING), required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceNetworkPerformanceResult {
     pub instance_id: Option<String>,
     pub bandwidth_weighting: Option<InstanceBandwidthWeighting>,
 }
-wire::structure!(ModifyInstanceNetworkPerformanceResult, MODIFY_INSTANCE_NETWORK_PERFORMANCE_RESULT; 0 instance_id, 1 bandwidth_weighting);
+wire::structure!(ModifyInstanceNetworkPerformanceResult, MODIFY_INSTANCE_NETWORK_PERFORMANCE_RESULT; 0 instance_id: None, 1 bandwidth_weighting: None);
 pub(crate) static MODIFY_INSTANCE_NETWORK_PERFORMANCE_RESULT: StructShape = StructShape { name: "ModifyInstanceNetworkPerformanceResult", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "BandwidthWeighting", location_name: Some("bandwidthWeighting"), target: Target::String(&INSTANCE_BANDWIDTH_WEIGHTING), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstancePlacementRequest {
     pub group_name: Option<String>,
     pub partition_number: Option<i32>,
@@ -4110,7 +3947,7 @@ pub struct ModifyInstancePlacementRequest {
     pub affinity: Option<Affinity>,
     pub host_id: Option<String>,
 }
-wire::structure!(ModifyInstancePlacementRequest, MODIFY_INSTANCE_PLACEMENT_REQUEST; 0 group_name, 1 partition_number, 2 host_resource_group_arn, 3 group_id, 4 instance_id, 5 tenancy, 6 affinity, 7 host_id);
+wire::structure!(ModifyInstancePlacementRequest, MODIFY_INSTANCE_PLACEMENT_REQUEST; 0 group_name: None, 1 partition_number: None, 2 host_resource_group_arn: None, 3 group_id: None, 4 instance_id: Default::default(), 5 tenancy: None, 6 affinity: None, 7 host_id: None);
 pub(crate) static MODIFY_INSTANCE_PLACEMENT_REQUEST: StructShape = StructShape { name: "ModifyInstancePlacementRequest", members: &[
     Member { name: "GroupName", target: Target::STRING, ..Member::BASE },
     Member { name: "PartitionNumber", target: Target::INTEGER, ..Member::BASE },
@@ -4122,72 +3959,65 @@ pub(crate) static MODIFY_INSTANCE_PLACEMENT_REQUEST: StructShape = StructShape {
     Member { name: "HostId", location_name: Some("hostId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstancePlacementResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(ModifyInstancePlacementResult, MODIFY_INSTANCE_PLACEMENT_RESULT; 0 r#return);
+wire::structure!(ModifyInstancePlacementResult, MODIFY_INSTANCE_PLACEMENT_RESULT; 0 r#return: None);
 pub(crate) static MODIFY_INSTANCE_PLACEMENT_RESULT: StructShape = StructShape { name: "ModifyInstancePlacementResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MonitorInstancesRequest {
     pub instance_ids: Vec<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(MonitorInstancesRequest, MONITOR_INSTANCES_REQUEST; 0 instance_ids, 1 dry_run);
+wire::structure!(MonitorInstancesRequest, MONITOR_INSTANCES_REQUEST; 0 instance_ids: Default::default(), 1 dry_run: None);
 pub(crate) static MONITOR_INSTANCES_REQUEST: StructShape = StructShape { name: "MonitorInstancesRequest", members: &[
     Member { name: "InstanceIds", location_name: Some("InstanceId"), target: Target::List(&INSTANCE_ID_STRING_LIST), required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MonitorInstancesResult {
     pub instance_monitorings: Option<Vec<InstanceMonitoring>>,
 }
-wire::structure!(MonitorInstancesResult, MONITOR_INSTANCES_RESULT; 0 instance_monitorings);
+wire::structure!(MonitorInstancesResult, MONITOR_INSTANCES_RESULT; 0 instance_monitorings: None);
 pub(crate) static MONITOR_INSTANCES_RESULT: StructShape = StructShape { name: "MonitorInstancesResult", members: &[
     Member { name: "InstanceMonitorings", location_name: Some("instancesSet"), target: Target::List(&INSTANCE_MONITORING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RebootInstancesRequest {
     pub instance_ids: Vec<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(RebootInstancesRequest, REBOOT_INSTANCES_REQUEST; 0 instance_ids, 1 dry_run);
+wire::structure!(RebootInstancesRequest, REBOOT_INSTANCES_REQUEST; 0 instance_ids: Default::default(), 1 dry_run: None);
 pub(crate) static REBOOT_INSTANCES_REQUEST: StructShape = StructShape { name: "RebootInstancesRequest", members: &[
     Member { name: "InstanceIds", location_name: Some("InstanceId"), target: Target::List(&INSTANCE_ID_STRING_LIST), required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RegisterInstanceEventNotificationAttributesRequest {
     pub dry_run: Option<bool>,
     pub instance_tag_attribute: RegisterInstanceTagAttributeRequest,
 }
-wire::structure!(RegisterInstanceEventNotificationAttributesRequest, REGISTER_INSTANCE_EVENT_NOTIFICATION_ATTRIBUTES_REQUEST; 0 dry_run, 1 instance_tag_attribute);
+wire::structure!(RegisterInstanceEventNotificationAttributesRequest, REGISTER_INSTANCE_EVENT_NOTIFICATION_ATTRIBUTES_REQUEST; 0 dry_run: None, 1 instance_tag_attribute: Default::default());
 pub(crate) static REGISTER_INSTANCE_EVENT_NOTIFICATION_ATTRIBUTES_REQUEST: StructShape = StructShape { name: "RegisterInstanceEventNotificationAttributesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceTagAttribute", target: Target::Structure(&REGISTER_INSTANCE_TAG_ATTRIBUTE_REQUEST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RegisterInstanceEventNotificationAttributesResult {
     pub instance_tag_attribute: Option<InstanceTagNotificationAttribute>,
 }
-wire::structure!(RegisterInstanceEventNotificationAttributesResult, REGISTER_INSTANCE_EVENT_NOTIFICATION_ATTRIBUTES_RESULT; 0 instance_tag_attribute);
+wire::structure!(RegisterInstanceEventNotificationAttributesResult, REGISTER_INSTANCE_EVENT_NOTIFICATION_ATTRIBUTES_RESULT; 0 instance_tag_attribute: None);
 pub(crate) static REGISTER_INSTANCE_EVENT_NOTIFICATION_ATTRIBUTES_RESULT: StructShape = StructShape { name: "RegisterInstanceEventNotificationAttributesResult", members: &[
     Member { name: "InstanceTagAttribute", location_name: Some("instanceTagAttribute"), target: Target::Structure(&INSTANCE_TAG_NOTIFICATION_ATTRIBUTE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RegisterInstanceTagAttributeRequest {
     pub include_all_tags_of_instance: Option<bool>,
     pub instance_tag_keys: Option<Vec<String>>,
 }
-wire::structure!(RegisterInstanceTagAttributeRequest, REGISTER_INSTANCE_TAG_ATTRIBUTE_REQUEST; 0 include_all_tags_of_instance, 1 instance_tag_keys);
+wire::structure!(RegisterInstanceTagAttributeRequest, REGISTER_INSTANCE_TAG_ATTRIBUTE_REQUEST; 0 include_all_tags_of_instance: None, 1 instance_tag_keys: None);
 pub(crate) static REGISTER_INSTANCE_TAG_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "RegisterInstanceTagAttributeRequest", members: &[
     Member { name: "IncludeAllTagsOfInstance", target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceTagKeys", location_name: Some("InstanceTagKey"), target: Target::List(&INSTANCE_TAG_KEY_SET), ..Member::BASE },
@@ -4206,7 +4036,6 @@ wire::open_enum! { ReportInstanceReasonCodes;
 }
 pub(crate) static REPORT_INSTANCE_REASON_CODES: StringShape = StringShape { name: "ReportInstanceReasonCodes", values: <ReportInstanceReasonCodes as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReportInstanceStatusRequest {
     pub dry_run: Option<bool>,
     pub instances: Vec<String>,
@@ -4216,7 +4045,7 @@ pub struct ReportInstanceStatusRequest {
     pub reason_codes: Vec<ReportInstanceReasonCodes>,
     pub description: Option<String>,
 }
-wire::structure!(ReportInstanceStatusRequest, REPORT_INSTANCE_STATUS_REQUEST; 0 dry_run, 1 instances, 2 status, 3 start_time, 4 end_time, 5 reason_codes, 6 description);
+wire::structure!(ReportInstanceStatusRequest, REPORT_INSTANCE_STATUS_REQUEST; 0 dry_run: None, 1 instances: Default::default(), 2 status: Default::default(), 3 start_time: None, 4 end_time: None, 5 reason_codes: Default::default(), 6 description: None);
 pub(crate) static REPORT_INSTANCE_STATUS_REQUEST: StructShape = StructShape { name: "ReportInstanceStatusRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "Instances", location_name: Some("instanceId"), target: Target::List(&INSTANCE_ID_STRING_LIST), required: true, ..Member::BASE },
@@ -4231,29 +4060,26 @@ pub(crate) static REPORT_INSTANCE_STATUS_REQUEST_DESCRIPTION: StringShape = Stri
 
 pub(crate) static REQUEST_INSTANCE_TYPE_LIST: ListShape = ListShape { name: "RequestInstanceTypeList", item: Target::String(&INSTANCE_TYPE), length: Limits { min: Some(0), max: Some(100) }, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResetInstanceAttributeRequest {
     pub dry_run: Option<bool>,
     pub instance_id: String,
     pub attribute: InstanceAttributeName,
 }
-wire::structure!(ResetInstanceAttributeRequest, RESET_INSTANCE_ATTRIBUTE_REQUEST; 0 dry_run, 1 instance_id, 2 attribute);
+wire::structure!(ResetInstanceAttributeRequest, RESET_INSTANCE_ATTRIBUTE_REQUEST; 0 dry_run: None, 1 instance_id: Default::default(), 2 attribute: Default::default());
 pub(crate) static RESET_INSTANCE_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "ResetInstanceAttributeRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Attribute", location_name: Some("attribute"), target: Target::String(&INSTANCE_ATTRIBUTE_NAME), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RunInstancesMonitoringEnabled {
     pub enabled: Option<bool>,
 }
-wire::structure!(RunInstancesMonitoringEnabled, RUN_INSTANCES_MONITORING_ENABLED; 0 enabled);
+wire::structure!(RunInstancesMonitoringEnabled, RUN_INSTANCES_MONITORING_ENABLED; 0 enabled: None);
 pub(crate) static RUN_INSTANCES_MONITORING_ENABLED: StructShape = StructShape { name: "RunInstancesMonitoringEnabled", members: &[
     Member { name: "Enabled", location_name: Some("enabled"), target: Target::Boolean, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RunInstancesRequest {
     pub block_device_mappings: Option<Vec<BlockDeviceMapping>>,
     pub image_id: Option<String>,
@@ -4300,7 +4126,7 @@ pub struct RunInstancesRequest {
     pub iam_instance_profile: Option<IamInstanceProfileSpecification>,
     pub ebs_optimized: Option<bool>,
 }
-wire::structure!(RunInstancesRequest, RUN_INSTANCES_REQUEST; 0 block_device_mappings, 1 image_id, 2 instance_type, 3 ipv6_address_count, 4 ipv6_addresses, 5 kernel_id, 6 key_name, 7 max_count, 8 min_count, 9 monitoring, 10 placement, 11 ramdisk_id, 12 security_group_ids, 13 security_groups, 14 subnet_id, 15 user_data, 16 elastic_gpu_specification, 17 elastic_inference_accelerators, 18 tag_specifications, 19 launch_template, 20 instance_market_options, 21 credit_specification, 22 cpu_options, 23 capacity_reservation_specification, 24 hibernation_options, 25 license_specifications, 26 metadata_options, 27 enclave_options, 28 private_dns_name_options, 29 maintenance_options, 30 disable_api_stop, 31 enable_primary_ipv6, 32 network_performance_options, 33 operator, 34 secondary_interfaces, 35 dry_run, 36 disable_api_termination, 37 instance_initiated_shutdown_behavior, 38 private_ip_address, 39 client_token, 40 additional_info, 41 network_interfaces, 42 iam_instance_profile, 43 ebs_optimized);
+wire::structure!(RunInstancesRequest, RUN_INSTANCES_REQUEST; 0 block_device_mappings: None, 1 image_id: None, 2 instance_type: None, 3 ipv6_address_count: None, 4 ipv6_addresses: None, 5 kernel_id: None, 6 key_name: None, 7 max_count: Default::default(), 8 min_count: Default::default(), 9 monitoring: None, 10 placement: None, 11 ramdisk_id: None, 12 security_group_ids: None, 13 security_groups: None, 14 subnet_id: None, 15 user_data: None, 16 elastic_gpu_specification: None, 17 elastic_inference_accelerators: None, 18 tag_specifications: None, 19 launch_template: None, 20 instance_market_options: None, 21 credit_specification: None, 22 cpu_options: None, 23 capacity_reservation_specification: None, 24 hibernation_options: None, 25 license_specifications: None, 26 metadata_options: None, 27 enclave_options: None, 28 private_dns_name_options: None, 29 maintenance_options: None, 30 disable_api_stop: None, 31 enable_primary_ipv6: None, 32 network_performance_options: None, 33 operator: None, 34 secondary_interfaces: None, 35 dry_run: None, 36 disable_api_termination: None, 37 instance_initiated_shutdown_behavior: None, 38 private_ip_address: None, 39 client_token: None, 40 additional_info: None, 41 network_interfaces: None, 42 iam_instance_profile: None, 43 ebs_optimized: None);
 pub(crate) static RUN_INSTANCES_REQUEST: StructShape = StructShape { name: "RunInstancesRequest", members: &[
     Member { name: "BlockDeviceMappings", location_name: Some("BlockDeviceMapping"), target: Target::List(&BLOCK_DEVICE_MAPPING_REQUEST_LIST), ..Member::BASE },
     Member { name: "ImageId", target: Target::STRING, ..Member::BASE },
@@ -4350,29 +4176,26 @@ pub(crate) static RUN_INSTANCES_REQUEST: StructShape = StructShape { name: "RunI
 
 pub(crate) static RUN_INSTANCES_USER_DATA: StringShape = StringShape { name: "RunInstancesUserData", sensitive: true, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct StartInstancesRequest {
     pub instance_ids: Vec<String>,
     pub additional_info: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(StartInstancesRequest, START_INSTANCES_REQUEST; 0 instance_ids, 1 additional_info, 2 dry_run);
+wire::structure!(StartInstancesRequest, START_INSTANCES_REQUEST; 0 instance_ids: Default::default(), 1 additional_info: None, 2 dry_run: None);
 pub(crate) static START_INSTANCES_REQUEST: StructShape = StructShape { name: "StartInstancesRequest", members: &[
     Member { name: "InstanceIds", location_name: Some("InstanceId"), target: Target::List(&INSTANCE_ID_STRING_LIST), required: true, ..Member::BASE },
     Member { name: "AdditionalInfo", location_name: Some("additionalInfo"), target: Target::STRING, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct StartInstancesResult {
     pub starting_instances: Option<Vec<InstanceStateChange>>,
 }
-wire::structure!(StartInstancesResult, START_INSTANCES_RESULT; 0 starting_instances);
+wire::structure!(StartInstancesResult, START_INSTANCES_RESULT; 0 starting_instances: None);
 pub(crate) static START_INSTANCES_RESULT: StructShape = StructShape { name: "StartInstancesResult", members: &[
     Member { name: "StartingInstances", location_name: Some("instancesSet"), target: Target::List(&INSTANCE_STATE_CHANGE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct StopInstancesRequest {
     pub instance_ids: Vec<String>,
     pub hibernate: Option<bool>,
@@ -4380,7 +4203,7 @@ pub struct StopInstancesRequest {
     pub dry_run: Option<bool>,
     pub force: Option<bool>,
 }
-wire::structure!(StopInstancesRequest, STOP_INSTANCES_REQUEST; 0 instance_ids, 1 hibernate, 2 skip_os_shutdown, 3 dry_run, 4 force);
+wire::structure!(StopInstancesRequest, STOP_INSTANCES_REQUEST; 0 instance_ids: Default::default(), 1 hibernate: None, 2 skip_os_shutdown: None, 3 dry_run: None, 4 force: None);
 pub(crate) static STOP_INSTANCES_REQUEST: StructShape = StructShape { name: "StopInstancesRequest", members: &[
     Member { name: "InstanceIds", location_name: Some("InstanceId"), target: Target::List(&INSTANCE_ID_STRING_LIST), required: true, ..Member::BASE },
     Member { name: "Hibernate", target: Target::Boolean, ..Member::BASE },
@@ -4389,23 +4212,21 @@ pub(crate) static STOP_INSTANCES_REQUEST: StructShape = StructShape { name: "Sto
     Member { name: "Force", location_name: Some("force"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct StopInstancesResult {
     pub stopping_instances: Option<Vec<InstanceStateChange>>,
 }
-wire::structure!(StopInstancesResult, STOP_INSTANCES_RESULT; 0 stopping_instances);
+wire::structure!(StopInstancesResult, STOP_INSTANCES_RESULT; 0 stopping_instances: None);
 pub(crate) static STOP_INSTANCES_RESULT: StructShape = StructShape { name: "StopInstancesResult", members: &[
     Member { name: "StoppingInstances", location_name: Some("instancesSet"), target: Target::List(&INSTANCE_STATE_CHANGE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TerminateInstancesRequest {
     pub instance_ids: Vec<String>,
     pub force: Option<bool>,
     pub skip_os_shutdown: Option<bool>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(TerminateInstancesRequest, TERMINATE_INSTANCES_REQUEST; 0 instance_ids, 1 force, 2 skip_os_shutdown, 3 dry_run);
+wire::structure!(TerminateInstancesRequest, TERMINATE_INSTANCES_REQUEST; 0 instance_ids: Default::default(), 1 force: None, 2 skip_os_shutdown: None, 3 dry_run: None);
 pub(crate) static TERMINATE_INSTANCES_REQUEST: StructShape = StructShape { name: "TerminateInstancesRequest", members: &[
     Member { name: "InstanceIds", location_name: Some("InstanceId"), target: Target::List(&INSTANCE_ID_STRING_LIST), required: true, ..Member::BASE },
     Member { name: "Force", target: Target::Boolean, ..Member::BASE },
@@ -4413,29 +4234,26 @@ pub(crate) static TERMINATE_INSTANCES_REQUEST: StructShape = StructShape { name:
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TerminateInstancesResult {
     pub terminating_instances: Option<Vec<InstanceStateChange>>,
 }
-wire::structure!(TerminateInstancesResult, TERMINATE_INSTANCES_RESULT; 0 terminating_instances);
+wire::structure!(TerminateInstancesResult, TERMINATE_INSTANCES_RESULT; 0 terminating_instances: None);
 pub(crate) static TERMINATE_INSTANCES_RESULT: StructShape = StructShape { name: "TerminateInstancesResult", members: &[
     Member { name: "TerminatingInstances", location_name: Some("instancesSet"), target: Target::List(&INSTANCE_STATE_CHANGE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UpdateInterruptibleCapacityReservationAllocationRequest {
     pub capacity_reservation_id: String,
     pub target_instance_count: i32,
     pub dry_run: Option<bool>,
 }
-wire::structure!(UpdateInterruptibleCapacityReservationAllocationRequest, UPDATE_INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_REQUEST; 0 capacity_reservation_id, 1 target_instance_count, 2 dry_run);
+wire::structure!(UpdateInterruptibleCapacityReservationAllocationRequest, UPDATE_INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_REQUEST; 0 capacity_reservation_id: Default::default(), 1 target_instance_count: Default::default(), 2 dry_run: None);
 pub(crate) static UPDATE_INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_REQUEST: StructShape = StructShape { name: "UpdateInterruptibleCapacityReservationAllocationRequest", members: &[
     Member { name: "CapacityReservationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TargetInstanceCount", target: Target::INTEGER, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UpdateInterruptibleCapacityReservationAllocationResult {
     pub interruptible_capacity_reservation_id: Option<String>,
     pub source_capacity_reservation_id: Option<String>,
@@ -4444,7 +4262,7 @@ pub struct UpdateInterruptibleCapacityReservationAllocationResult {
     pub status: Option<InterruptibleCapacityReservationAllocationStatus>,
     pub interruption_type: Option<InterruptionType>,
 }
-wire::structure!(UpdateInterruptibleCapacityReservationAllocationResult, UPDATE_INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_RESULT; 0 interruptible_capacity_reservation_id, 1 source_capacity_reservation_id, 2 instance_count, 3 target_instance_count, 4 status, 5 interruption_type);
+wire::structure!(UpdateInterruptibleCapacityReservationAllocationResult, UPDATE_INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_RESULT; 0 interruptible_capacity_reservation_id: None, 1 source_capacity_reservation_id: None, 2 instance_count: None, 3 target_instance_count: None, 4 status: None, 5 interruption_type: None);
 pub(crate) static UPDATE_INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_RESULT: StructShape = StructShape { name: "UpdateInterruptibleCapacityReservationAllocationResult", members: &[
     Member { name: "InterruptibleCapacityReservationId", location_name: Some("interruptibleCapacityReservationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "SourceCapacityReservationId", location_name: Some("sourceCapacityReservationId"), target: Target::STRING, ..Member::BASE },
@@ -4454,43 +4272,36 @@ pub(crate) static UPDATE_INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_RESULT: S
     Member { name: "InterruptionType", location_name: Some("interruptionType"), target: Target::String(&INTERRUPTION_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AttachInternetGatewayResult {
 }
 wire::structure!(AttachInternetGatewayResult, ATTACH_INTERNET_GATEWAY_RESULT; );
 pub(crate) static ATTACH_INTERNET_GATEWAY_RESULT: StructShape = StructShape { name: "AttachInternetGatewayResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteInternetGatewayResult {
 }
 wire::structure!(DeleteInternetGatewayResult, DELETE_INTERNET_GATEWAY_RESULT; );
 pub(crate) static DELETE_INTERNET_GATEWAY_RESULT: StructShape = StructShape { name: "DeleteInternetGatewayResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DetachInternetGatewayResult {
 }
 wire::structure!(DetachInternetGatewayResult, DETACH_INTERNET_GATEWAY_RESULT; );
 pub(crate) static DETACH_INTERNET_GATEWAY_RESULT: StructShape = StructShape { name: "DetachInternetGatewayResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyInstanceAttributeResult {
 }
 wire::structure!(ModifyInstanceAttributeResult, MODIFY_INSTANCE_ATTRIBUTE_RESULT; );
 pub(crate) static MODIFY_INSTANCE_ATTRIBUTE_RESULT: StructShape = StructShape { name: "ModifyInstanceAttributeResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RebootInstancesResult {
 }
 wire::structure!(RebootInstancesResult, REBOOT_INSTANCES_RESULT; );
 pub(crate) static REBOOT_INSTANCES_RESULT: StructShape = StructShape { name: "RebootInstancesResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReportInstanceStatusResult {
 }
 wire::structure!(ReportInstanceStatusResult, REPORT_INSTANCE_STATUS_RESULT; );
 pub(crate) static REPORT_INSTANCE_STATUS_RESULT: StructShape = StructShape { name: "ReportInstanceStatusResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResetInstanceAttributeResult {
 }
 wire::structure!(ResetInstanceAttributeResult, RESET_INSTANCE_ATTRIBUTE_RESULT; );

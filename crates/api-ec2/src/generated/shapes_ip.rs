@@ -6,7 +6,6 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AllocateIpamPoolCidrRequest {
     pub dry_run: Option<bool>,
     pub ipam_pool_id: String,
@@ -19,7 +18,7 @@ pub struct AllocateIpamPoolCidrRequest {
     pub disallowed_cidrs: Option<Vec<String>>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(AllocateIpamPoolCidrRequest, ALLOCATE_IPAM_POOL_CIDR_REQUEST; 0 dry_run, 1 ipam_pool_id, 2 cidr, 3 netmask_length, 4 client_token, 5 description, 6 preview_next_cidr, 7 allowed_cidrs, 8 disallowed_cidrs, 9 tag_specifications);
+wire::structure!(AllocateIpamPoolCidrRequest, ALLOCATE_IPAM_POOL_CIDR_REQUEST; 0 dry_run: None, 1 ipam_pool_id: Default::default(), 2 cidr: None, 3 netmask_length: None, 4 client_token: None, 5 description: None, 6 preview_next_cidr: None, 7 allowed_cidrs: None, 8 disallowed_cidrs: None, 9 tag_specifications: None);
 pub(crate) static ALLOCATE_IPAM_POOL_CIDR_REQUEST: StructShape = StructShape { name: "AllocateIpamPoolCidrRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPoolId", target: Target::STRING, required: true, ..Member::BASE },
@@ -33,16 +32,14 @@ pub(crate) static ALLOCATE_IPAM_POOL_CIDR_REQUEST: StructShape = StructShape { n
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AllocateIpamPoolCidrResult {
     pub ipam_pool_allocation: Option<IpamPoolAllocation>,
 }
-wire::structure!(AllocateIpamPoolCidrResult, ALLOCATE_IPAM_POOL_CIDR_RESULT; 0 ipam_pool_allocation);
+wire::structure!(AllocateIpamPoolCidrResult, ALLOCATE_IPAM_POOL_CIDR_RESULT; 0 ipam_pool_allocation: None);
 pub(crate) static ALLOCATE_IPAM_POOL_CIDR_RESULT: StructShape = StructShape { name: "AllocateIpamPoolCidrResult", members: &[
     Member { name: "IpamPoolAllocation", location_name: Some("ipamPoolAllocation"), target: Target::Structure(&IPAM_POOL_ALLOCATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssignIpv6AddressesRequest {
     pub ipv6_prefix_count: Option<i32>,
     pub ipv6_prefixes: Option<Vec<String>>,
@@ -50,7 +47,7 @@ pub struct AssignIpv6AddressesRequest {
     pub ipv6_addresses: Option<Vec<String>>,
     pub ipv6_address_count: Option<i32>,
 }
-wire::structure!(AssignIpv6AddressesRequest, ASSIGN_IPV6_ADDRESSES_REQUEST; 0 ipv6_prefix_count, 1 ipv6_prefixes, 2 network_interface_id, 3 ipv6_addresses, 4 ipv6_address_count);
+wire::structure!(AssignIpv6AddressesRequest, ASSIGN_IPV6_ADDRESSES_REQUEST; 0 ipv6_prefix_count: None, 1 ipv6_prefixes: None, 2 network_interface_id: Default::default(), 3 ipv6_addresses: None, 4 ipv6_address_count: None);
 pub(crate) static ASSIGN_IPV6_ADDRESSES_REQUEST: StructShape = StructShape { name: "AssignIpv6AddressesRequest", members: &[
     Member { name: "Ipv6PrefixCount", target: Target::INTEGER, ..Member::BASE },
     Member { name: "Ipv6Prefixes", location_name: Some("Ipv6Prefix"), target: Target::List(&IP_PREFIX_LIST), ..Member::BASE },
@@ -59,42 +56,38 @@ pub(crate) static ASSIGN_IPV6_ADDRESSES_REQUEST: StructShape = StructShape { nam
     Member { name: "Ipv6AddressCount", location_name: Some("ipv6AddressCount"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssignIpv6AddressesResult {
     pub assigned_ipv6_addresses: Option<Vec<String>>,
     pub assigned_ipv6_prefixes: Option<Vec<String>>,
     pub network_interface_id: Option<String>,
 }
-wire::structure!(AssignIpv6AddressesResult, ASSIGN_IPV6_ADDRESSES_RESULT; 0 assigned_ipv6_addresses, 1 assigned_ipv6_prefixes, 2 network_interface_id);
+wire::structure!(AssignIpv6AddressesResult, ASSIGN_IPV6_ADDRESSES_RESULT; 0 assigned_ipv6_addresses: None, 1 assigned_ipv6_prefixes: None, 2 network_interface_id: None);
 pub(crate) static ASSIGN_IPV6_ADDRESSES_RESULT: StructShape = StructShape { name: "AssignIpv6AddressesResult", members: &[
     Member { name: "AssignedIpv6Addresses", location_name: Some("assignedIpv6Addresses"), target: Target::List(&IPV6_ADDRESS_LIST), ..Member::BASE },
     Member { name: "AssignedIpv6Prefixes", location_name: Some("assignedIpv6PrefixSet"), target: Target::List(&IP_PREFIX_LIST), ..Member::BASE },
     Member { name: "NetworkInterfaceId", location_name: Some("networkInterfaceId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateIpamByoasnRequest {
     pub dry_run: Option<bool>,
     pub asn: String,
     pub cidr: String,
 }
-wire::structure!(AssociateIpamByoasnRequest, ASSOCIATE_IPAM_BYOASN_REQUEST; 0 dry_run, 1 asn, 2 cidr);
+wire::structure!(AssociateIpamByoasnRequest, ASSOCIATE_IPAM_BYOASN_REQUEST; 0 dry_run: None, 1 asn: Default::default(), 2 cidr: Default::default());
 pub(crate) static ASSOCIATE_IPAM_BYOASN_REQUEST: StructShape = StructShape { name: "AssociateIpamByoasnRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Asn", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Cidr", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateIpamByoasnResult {
     pub asn_association: Option<AsnAssociation>,
 }
-wire::structure!(AssociateIpamByoasnResult, ASSOCIATE_IPAM_BYOASN_RESULT; 0 asn_association);
+wire::structure!(AssociateIpamByoasnResult, ASSOCIATE_IPAM_BYOASN_RESULT; 0 asn_association: None);
 pub(crate) static ASSOCIATE_IPAM_BYOASN_RESULT: StructShape = StructShape { name: "AssociateIpamByoasnResult", members: &[
     Member { name: "AsnAssociation", location_name: Some("asnAssociation"), target: Target::Structure(&ASN_ASSOCIATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateIpamResourceDiscoveryRequest {
     pub dry_run: Option<bool>,
     pub ipam_id: String,
@@ -102,7 +95,7 @@ pub struct AssociateIpamResourceDiscoveryRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub client_token: Option<String>,
 }
-wire::structure!(AssociateIpamResourceDiscoveryRequest, ASSOCIATE_IPAM_RESOURCE_DISCOVERY_REQUEST; 0 dry_run, 1 ipam_id, 2 ipam_resource_discovery_id, 3 tag_specifications, 4 client_token);
+wire::structure!(AssociateIpamResourceDiscoveryRequest, ASSOCIATE_IPAM_RESOURCE_DISCOVERY_REQUEST; 0 dry_run: None, 1 ipam_id: Default::default(), 2 ipam_resource_discovery_id: Default::default(), 3 tag_specifications: None, 4 client_token: None);
 pub(crate) static ASSOCIATE_IPAM_RESOURCE_DISCOVERY_REQUEST: StructShape = StructShape { name: "AssociateIpamResourceDiscoveryRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamId", target: Target::STRING, required: true, ..Member::BASE },
@@ -111,23 +104,21 @@ pub(crate) static ASSOCIATE_IPAM_RESOURCE_DISCOVERY_REQUEST: StructShape = Struc
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateIpamResourceDiscoveryResult {
     pub ipam_resource_discovery_association: Option<IpamResourceDiscoveryAssociation>,
 }
-wire::structure!(AssociateIpamResourceDiscoveryResult, ASSOCIATE_IPAM_RESOURCE_DISCOVERY_RESULT; 0 ipam_resource_discovery_association);
+wire::structure!(AssociateIpamResourceDiscoveryResult, ASSOCIATE_IPAM_RESOURCE_DISCOVERY_RESULT; 0 ipam_resource_discovery_association: None);
 pub(crate) static ASSOCIATE_IPAM_RESOURCE_DISCOVERY_RESULT: StructShape = StructShape { name: "AssociateIpamResourceDiscoveryResult", members: &[
     Member { name: "IpamResourceDiscoveryAssociation", location_name: Some("ipamResourceDiscoveryAssociation"), target: Target::Structure(&IPAM_RESOURCE_DISCOVERY_ASSOCIATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateIpamExternalResourceVerificationTokenRequest {
     pub dry_run: Option<bool>,
     pub ipam_id: String,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateIpamExternalResourceVerificationTokenRequest, CREATE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN_REQUEST; 0 dry_run, 1 ipam_id, 2 tag_specifications, 3 client_token);
+wire::structure!(CreateIpamExternalResourceVerificationTokenRequest, CREATE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN_REQUEST; 0 dry_run: None, 1 ipam_id: Default::default(), 2 tag_specifications: None, 3 client_token: None);
 pub(crate) static CREATE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN_REQUEST: StructShape = StructShape { name: "CreateIpamExternalResourceVerificationTokenRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamId", target: Target::STRING, required: true, ..Member::BASE },
@@ -135,23 +126,21 @@ pub(crate) static CREATE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN_REQUEST: Stru
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateIpamExternalResourceVerificationTokenResult {
     pub ipam_external_resource_verification_token: Option<IpamExternalResourceVerificationToken>,
 }
-wire::structure!(CreateIpamExternalResourceVerificationTokenResult, CREATE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN_RESULT; 0 ipam_external_resource_verification_token);
+wire::structure!(CreateIpamExternalResourceVerificationTokenResult, CREATE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN_RESULT; 0 ipam_external_resource_verification_token: None);
 pub(crate) static CREATE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN_RESULT: StructShape = StructShape { name: "CreateIpamExternalResourceVerificationTokenResult", members: &[
     Member { name: "IpamExternalResourceVerificationToken", location_name: Some("ipamExternalResourceVerificationToken"), target: Target::Structure(&IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateIpamPolicyRequest {
     pub dry_run: Option<bool>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub client_token: Option<String>,
     pub ipam_id: String,
 }
-wire::structure!(CreateIpamPolicyRequest, CREATE_IPAM_POLICY_REQUEST; 0 dry_run, 1 tag_specifications, 2 client_token, 3 ipam_id);
+wire::structure!(CreateIpamPolicyRequest, CREATE_IPAM_POLICY_REQUEST; 0 dry_run: None, 1 tag_specifications: None, 2 client_token: None, 3 ipam_id: Default::default());
 pub(crate) static CREATE_IPAM_POLICY_REQUEST: StructShape = StructShape { name: "CreateIpamPolicyRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
@@ -159,16 +148,14 @@ pub(crate) static CREATE_IPAM_POLICY_REQUEST: StructShape = StructShape { name: 
     Member { name: "IpamId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateIpamPolicyResult {
     pub ipam_policy: Option<IpamPolicy>,
 }
-wire::structure!(CreateIpamPolicyResult, CREATE_IPAM_POLICY_RESULT; 0 ipam_policy);
+wire::structure!(CreateIpamPolicyResult, CREATE_IPAM_POLICY_RESULT; 0 ipam_policy: None);
 pub(crate) static CREATE_IPAM_POLICY_RESULT: StructShape = StructShape { name: "CreateIpamPolicyResult", members: &[
     Member { name: "IpamPolicy", location_name: Some("ipamPolicy"), target: Target::Structure(&IPAM_POLICY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateIpamPoolRequest {
     pub dry_run: Option<bool>,
     pub ipam_scope_id: String,
@@ -188,7 +175,7 @@ pub struct CreateIpamPoolRequest {
     pub public_ip_source: Option<IpamPoolPublicIpSource>,
     pub source_resource: Option<IpamPoolSourceResourceRequest>,
 }
-wire::structure!(CreateIpamPoolRequest, CREATE_IPAM_POOL_REQUEST; 0 dry_run, 1 ipam_scope_id, 2 locale, 3 source_ipam_pool_id, 4 description, 5 address_family, 6 auto_import, 7 publicly_advertisable, 8 allocation_min_netmask_length, 9 allocation_max_netmask_length, 10 allocation_default_netmask_length, 11 allocation_resource_tags, 12 tag_specifications, 13 client_token, 14 aws_service, 15 public_ip_source, 16 source_resource);
+wire::structure!(CreateIpamPoolRequest, CREATE_IPAM_POOL_REQUEST; 0 dry_run: None, 1 ipam_scope_id: Default::default(), 2 locale: None, 3 source_ipam_pool_id: None, 4 description: None, 5 address_family: Default::default(), 6 auto_import: None, 7 publicly_advertisable: None, 8 allocation_min_netmask_length: None, 9 allocation_max_netmask_length: None, 10 allocation_default_netmask_length: None, 11 allocation_resource_tags: None, 12 tag_specifications: None, 13 client_token: None, 14 aws_service: None, 15 public_ip_source: None, 16 source_resource: None);
 pub(crate) static CREATE_IPAM_POOL_REQUEST: StructShape = StructShape { name: "CreateIpamPoolRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamScopeId", target: Target::STRING, required: true, ..Member::BASE },
@@ -209,16 +196,14 @@ pub(crate) static CREATE_IPAM_POOL_REQUEST: StructShape = StructShape { name: "C
     Member { name: "SourceResource", target: Target::Structure(&IPAM_POOL_SOURCE_RESOURCE_REQUEST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateIpamPoolResult {
     pub ipam_pool: Option<IpamPool>,
 }
-wire::structure!(CreateIpamPoolResult, CREATE_IPAM_POOL_RESULT; 0 ipam_pool);
+wire::structure!(CreateIpamPoolResult, CREATE_IPAM_POOL_RESULT; 0 ipam_pool: None);
 pub(crate) static CREATE_IPAM_POOL_RESULT: StructShape = StructShape { name: "CreateIpamPoolResult", members: &[
     Member { name: "IpamPool", location_name: Some("ipamPool"), target: Target::Structure(&IPAM_POOL), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateIpamPrefixListResolverRequest {
     pub dry_run: Option<bool>,
     pub ipam_id: String,
@@ -228,7 +213,7 @@ pub struct CreateIpamPrefixListResolverRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateIpamPrefixListResolverRequest, CREATE_IPAM_PREFIX_LIST_RESOLVER_REQUEST; 0 dry_run, 1 ipam_id, 2 description, 3 address_family, 4 rules, 5 tag_specifications, 6 client_token);
+wire::structure!(CreateIpamPrefixListResolverRequest, CREATE_IPAM_PREFIX_LIST_RESOLVER_REQUEST; 0 dry_run: None, 1 ipam_id: Default::default(), 2 description: None, 3 address_family: Default::default(), 4 rules: None, 5 tag_specifications: None, 6 client_token: None);
 pub(crate) static CREATE_IPAM_PREFIX_LIST_RESOLVER_REQUEST: StructShape = StructShape { name: "CreateIpamPrefixListResolverRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamId", target: Target::STRING, required: true, ..Member::BASE },
@@ -239,16 +224,14 @@ pub(crate) static CREATE_IPAM_PREFIX_LIST_RESOLVER_REQUEST: StructShape = Struct
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateIpamPrefixListResolverResult {
     pub ipam_prefix_list_resolver: Option<IpamPrefixListResolver>,
 }
-wire::structure!(CreateIpamPrefixListResolverResult, CREATE_IPAM_PREFIX_LIST_RESOLVER_RESULT; 0 ipam_prefix_list_resolver);
+wire::structure!(CreateIpamPrefixListResolverResult, CREATE_IPAM_PREFIX_LIST_RESOLVER_RESULT; 0 ipam_prefix_list_resolver: None);
 pub(crate) static CREATE_IPAM_PREFIX_LIST_RESOLVER_RESULT: StructShape = StructShape { name: "CreateIpamPrefixListResolverResult", members: &[
     Member { name: "IpamPrefixListResolver", location_name: Some("ipamPrefixListResolver"), target: Target::Structure(&IPAM_PREFIX_LIST_RESOLVER), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateIpamPrefixListResolverTargetRequest {
     pub dry_run: Option<bool>,
     pub ipam_prefix_list_resolver_id: String,
@@ -259,7 +242,7 @@ pub struct CreateIpamPrefixListResolverTargetRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateIpamPrefixListResolverTargetRequest, CREATE_IPAM_PREFIX_LIST_RESOLVER_TARGET_REQUEST; 0 dry_run, 1 ipam_prefix_list_resolver_id, 2 prefix_list_id, 3 prefix_list_region, 4 desired_version, 5 track_latest_version, 6 tag_specifications, 7 client_token);
+wire::structure!(CreateIpamPrefixListResolverTargetRequest, CREATE_IPAM_PREFIX_LIST_RESOLVER_TARGET_REQUEST; 0 dry_run: None, 1 ipam_prefix_list_resolver_id: Default::default(), 2 prefix_list_id: Default::default(), 3 prefix_list_region: Default::default(), 4 desired_version: None, 5 track_latest_version: Default::default(), 6 tag_specifications: None, 7 client_token: None);
 pub(crate) static CREATE_IPAM_PREFIX_LIST_RESOLVER_TARGET_REQUEST: StructShape = StructShape { name: "CreateIpamPrefixListResolverTargetRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPrefixListResolverId", target: Target::STRING, required: true, ..Member::BASE },
@@ -271,16 +254,14 @@ pub(crate) static CREATE_IPAM_PREFIX_LIST_RESOLVER_TARGET_REQUEST: StructShape =
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateIpamPrefixListResolverTargetResult {
     pub ipam_prefix_list_resolver_target: Option<IpamPrefixListResolverTarget>,
 }
-wire::structure!(CreateIpamPrefixListResolverTargetResult, CREATE_IPAM_PREFIX_LIST_RESOLVER_TARGET_RESULT; 0 ipam_prefix_list_resolver_target);
+wire::structure!(CreateIpamPrefixListResolverTargetResult, CREATE_IPAM_PREFIX_LIST_RESOLVER_TARGET_RESULT; 0 ipam_prefix_list_resolver_target: None);
 pub(crate) static CREATE_IPAM_PREFIX_LIST_RESOLVER_TARGET_RESULT: StructShape = StructShape { name: "CreateIpamPrefixListResolverTargetResult", members: &[
     Member { name: "IpamPrefixListResolverTarget", location_name: Some("ipamPrefixListResolverTarget"), target: Target::Structure(&IPAM_PREFIX_LIST_RESOLVER_TARGET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateIpamRequest {
     pub dry_run: Option<bool>,
     pub description: Option<String>,
@@ -291,7 +272,7 @@ pub struct CreateIpamRequest {
     pub enable_private_gua: Option<bool>,
     pub metered_account: Option<IpamMeteredAccount>,
 }
-wire::structure!(CreateIpamRequest, CREATE_IPAM_REQUEST; 0 dry_run, 1 description, 2 operating_regions, 3 tag_specifications, 4 client_token, 5 tier, 6 enable_private_gua, 7 metered_account);
+wire::structure!(CreateIpamRequest, CREATE_IPAM_REQUEST; 0 dry_run: None, 1 description: None, 2 operating_regions: None, 3 tag_specifications: None, 4 client_token: None, 5 tier: None, 6 enable_private_gua: None, 7 metered_account: None);
 pub(crate) static CREATE_IPAM_REQUEST: StructShape = StructShape { name: "CreateIpamRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
@@ -303,7 +284,6 @@ pub(crate) static CREATE_IPAM_REQUEST: StructShape = StructShape { name: "Create
     Member { name: "MeteredAccount", target: Target::String(&IPAM_METERED_ACCOUNT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateIpamResourceDiscoveryRequest {
     pub dry_run: Option<bool>,
     pub description: Option<String>,
@@ -311,7 +291,7 @@ pub struct CreateIpamResourceDiscoveryRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateIpamResourceDiscoveryRequest, CREATE_IPAM_RESOURCE_DISCOVERY_REQUEST; 0 dry_run, 1 description, 2 operating_regions, 3 tag_specifications, 4 client_token);
+wire::structure!(CreateIpamResourceDiscoveryRequest, CREATE_IPAM_RESOURCE_DISCOVERY_REQUEST; 0 dry_run: None, 1 description: None, 2 operating_regions: None, 3 tag_specifications: None, 4 client_token: None);
 pub(crate) static CREATE_IPAM_RESOURCE_DISCOVERY_REQUEST: StructShape = StructShape { name: "CreateIpamResourceDiscoveryRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
@@ -320,25 +300,22 @@ pub(crate) static CREATE_IPAM_RESOURCE_DISCOVERY_REQUEST: StructShape = StructSh
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateIpamResourceDiscoveryResult {
     pub ipam_resource_discovery: Option<IpamResourceDiscovery>,
 }
-wire::structure!(CreateIpamResourceDiscoveryResult, CREATE_IPAM_RESOURCE_DISCOVERY_RESULT; 0 ipam_resource_discovery);
+wire::structure!(CreateIpamResourceDiscoveryResult, CREATE_IPAM_RESOURCE_DISCOVERY_RESULT; 0 ipam_resource_discovery: None);
 pub(crate) static CREATE_IPAM_RESOURCE_DISCOVERY_RESULT: StructShape = StructShape { name: "CreateIpamResourceDiscoveryResult", members: &[
     Member { name: "IpamResourceDiscovery", location_name: Some("ipamResourceDiscovery"), target: Target::Structure(&IPAM_RESOURCE_DISCOVERY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateIpamResult {
     pub ipam: Option<Ipam>,
 }
-wire::structure!(CreateIpamResult, CREATE_IPAM_RESULT; 0 ipam);
+wire::structure!(CreateIpamResult, CREATE_IPAM_RESULT; 0 ipam: None);
 pub(crate) static CREATE_IPAM_RESULT: StructShape = StructShape { name: "CreateIpamResult", members: &[
     Member { name: "Ipam", location_name: Some("ipam"), target: Target::Structure(&IPAM), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateIpamScopeRequest {
     pub dry_run: Option<bool>,
     pub ipam_id: String,
@@ -347,7 +324,7 @@ pub struct CreateIpamScopeRequest {
     pub client_token: Option<String>,
     pub external_authority_configuration: Option<ExternalAuthorityConfiguration>,
 }
-wire::structure!(CreateIpamScopeRequest, CREATE_IPAM_SCOPE_REQUEST; 0 dry_run, 1 ipam_id, 2 description, 3 tag_specifications, 4 client_token, 5 external_authority_configuration);
+wire::structure!(CreateIpamScopeRequest, CREATE_IPAM_SCOPE_REQUEST; 0 dry_run: None, 1 ipam_id: Default::default(), 2 description: None, 3 tag_specifications: None, 4 client_token: None, 5 external_authority_configuration: None);
 pub(crate) static CREATE_IPAM_SCOPE_REQUEST: StructShape = StructShape { name: "CreateIpamScopeRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamId", target: Target::STRING, required: true, ..Member::BASE },
@@ -357,250 +334,226 @@ pub(crate) static CREATE_IPAM_SCOPE_REQUEST: StructShape = StructShape { name: "
     Member { name: "ExternalAuthorityConfiguration", target: Target::Structure(&EXTERNAL_AUTHORITY_CONFIGURATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateIpamScopeResult {
     pub ipam_scope: Option<IpamScope>,
 }
-wire::structure!(CreateIpamScopeResult, CREATE_IPAM_SCOPE_RESULT; 0 ipam_scope);
+wire::structure!(CreateIpamScopeResult, CREATE_IPAM_SCOPE_RESULT; 0 ipam_scope: None);
 pub(crate) static CREATE_IPAM_SCOPE_RESULT: StructShape = StructShape { name: "CreateIpamScopeResult", members: &[
     Member { name: "IpamScope", location_name: Some("ipamScope"), target: Target::Structure(&IPAM_SCOPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteIpamExternalResourceVerificationTokenRequest {
     pub dry_run: Option<bool>,
     pub ipam_external_resource_verification_token_id: String,
 }
-wire::structure!(DeleteIpamExternalResourceVerificationTokenRequest, DELETE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN_REQUEST; 0 dry_run, 1 ipam_external_resource_verification_token_id);
+wire::structure!(DeleteIpamExternalResourceVerificationTokenRequest, DELETE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN_REQUEST; 0 dry_run: None, 1 ipam_external_resource_verification_token_id: Default::default());
 pub(crate) static DELETE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN_REQUEST: StructShape = StructShape { name: "DeleteIpamExternalResourceVerificationTokenRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamExternalResourceVerificationTokenId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteIpamExternalResourceVerificationTokenResult {
     pub ipam_external_resource_verification_token: Option<IpamExternalResourceVerificationToken>,
 }
-wire::structure!(DeleteIpamExternalResourceVerificationTokenResult, DELETE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN_RESULT; 0 ipam_external_resource_verification_token);
+wire::structure!(DeleteIpamExternalResourceVerificationTokenResult, DELETE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN_RESULT; 0 ipam_external_resource_verification_token: None);
 pub(crate) static DELETE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN_RESULT: StructShape = StructShape { name: "DeleteIpamExternalResourceVerificationTokenResult", members: &[
     Member { name: "IpamExternalResourceVerificationToken", location_name: Some("ipamExternalResourceVerificationToken"), target: Target::Structure(&IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteIpamPolicyRequest {
     pub dry_run: Option<bool>,
     pub ipam_policy_id: String,
 }
-wire::structure!(DeleteIpamPolicyRequest, DELETE_IPAM_POLICY_REQUEST; 0 dry_run, 1 ipam_policy_id);
+wire::structure!(DeleteIpamPolicyRequest, DELETE_IPAM_POLICY_REQUEST; 0 dry_run: None, 1 ipam_policy_id: Default::default());
 pub(crate) static DELETE_IPAM_POLICY_REQUEST: StructShape = StructShape { name: "DeleteIpamPolicyRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPolicyId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteIpamPolicyResult {
     pub ipam_policy: Option<IpamPolicy>,
 }
-wire::structure!(DeleteIpamPolicyResult, DELETE_IPAM_POLICY_RESULT; 0 ipam_policy);
+wire::structure!(DeleteIpamPolicyResult, DELETE_IPAM_POLICY_RESULT; 0 ipam_policy: None);
 pub(crate) static DELETE_IPAM_POLICY_RESULT: StructShape = StructShape { name: "DeleteIpamPolicyResult", members: &[
     Member { name: "IpamPolicy", location_name: Some("ipamPolicy"), target: Target::Structure(&IPAM_POLICY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteIpamPoolRequest {
     pub dry_run: Option<bool>,
     pub ipam_pool_id: String,
     pub cascade: Option<bool>,
 }
-wire::structure!(DeleteIpamPoolRequest, DELETE_IPAM_POOL_REQUEST; 0 dry_run, 1 ipam_pool_id, 2 cascade);
+wire::structure!(DeleteIpamPoolRequest, DELETE_IPAM_POOL_REQUEST; 0 dry_run: None, 1 ipam_pool_id: Default::default(), 2 cascade: None);
 pub(crate) static DELETE_IPAM_POOL_REQUEST: StructShape = StructShape { name: "DeleteIpamPoolRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPoolId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Cascade", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteIpamPoolResult {
     pub ipam_pool: Option<IpamPool>,
 }
-wire::structure!(DeleteIpamPoolResult, DELETE_IPAM_POOL_RESULT; 0 ipam_pool);
+wire::structure!(DeleteIpamPoolResult, DELETE_IPAM_POOL_RESULT; 0 ipam_pool: None);
 pub(crate) static DELETE_IPAM_POOL_RESULT: StructShape = StructShape { name: "DeleteIpamPoolResult", members: &[
     Member { name: "IpamPool", location_name: Some("ipamPool"), target: Target::Structure(&IPAM_POOL), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteIpamPrefixListResolverRequest {
     pub dry_run: Option<bool>,
     pub ipam_prefix_list_resolver_id: String,
 }
-wire::structure!(DeleteIpamPrefixListResolverRequest, DELETE_IPAM_PREFIX_LIST_RESOLVER_REQUEST; 0 dry_run, 1 ipam_prefix_list_resolver_id);
+wire::structure!(DeleteIpamPrefixListResolverRequest, DELETE_IPAM_PREFIX_LIST_RESOLVER_REQUEST; 0 dry_run: None, 1 ipam_prefix_list_resolver_id: Default::default());
 pub(crate) static DELETE_IPAM_PREFIX_LIST_RESOLVER_REQUEST: StructShape = StructShape { name: "DeleteIpamPrefixListResolverRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPrefixListResolverId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteIpamPrefixListResolverResult {
     pub ipam_prefix_list_resolver: Option<IpamPrefixListResolver>,
 }
-wire::structure!(DeleteIpamPrefixListResolverResult, DELETE_IPAM_PREFIX_LIST_RESOLVER_RESULT; 0 ipam_prefix_list_resolver);
+wire::structure!(DeleteIpamPrefixListResolverResult, DELETE_IPAM_PREFIX_LIST_RESOLVER_RESULT; 0 ipam_prefix_list_resolver: None);
 pub(crate) static DELETE_IPAM_PREFIX_LIST_RESOLVER_RESULT: StructShape = StructShape { name: "DeleteIpamPrefixListResolverResult", members: &[
     Member { name: "IpamPrefixListResolver", location_name: Some("ipamPrefixListResolver"), target: Target::Structure(&IPAM_PREFIX_LIST_RESOLVER), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteIpamPrefixListResolverTargetRequest {
     pub dry_run: Option<bool>,
     pub ipam_prefix_list_resolver_target_id: String,
 }
-wire::structure!(DeleteIpamPrefixListResolverTargetRequest, DELETE_IPAM_PREFIX_LIST_RESOLVER_TARGET_REQUEST; 0 dry_run, 1 ipam_prefix_list_resolver_target_id);
+wire::structure!(DeleteIpamPrefixListResolverTargetRequest, DELETE_IPAM_PREFIX_LIST_RESOLVER_TARGET_REQUEST; 0 dry_run: None, 1 ipam_prefix_list_resolver_target_id: Default::default());
 pub(crate) static DELETE_IPAM_PREFIX_LIST_RESOLVER_TARGET_REQUEST: StructShape = StructShape { name: "DeleteIpamPrefixListResolverTargetRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPrefixListResolverTargetId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteIpamPrefixListResolverTargetResult {
     pub ipam_prefix_list_resolver_target: Option<IpamPrefixListResolverTarget>,
 }
-wire::structure!(DeleteIpamPrefixListResolverTargetResult, DELETE_IPAM_PREFIX_LIST_RESOLVER_TARGET_RESULT; 0 ipam_prefix_list_resolver_target);
+wire::structure!(DeleteIpamPrefixListResolverTargetResult, DELETE_IPAM_PREFIX_LIST_RESOLVER_TARGET_RESULT; 0 ipam_prefix_list_resolver_target: None);
 pub(crate) static DELETE_IPAM_PREFIX_LIST_RESOLVER_TARGET_RESULT: StructShape = StructShape { name: "DeleteIpamPrefixListResolverTargetResult", members: &[
     Member { name: "IpamPrefixListResolverTarget", location_name: Some("ipamPrefixListResolverTarget"), target: Target::Structure(&IPAM_PREFIX_LIST_RESOLVER_TARGET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteIpamRequest {
     pub dry_run: Option<bool>,
     pub ipam_id: String,
     pub cascade: Option<bool>,
 }
-wire::structure!(DeleteIpamRequest, DELETE_IPAM_REQUEST; 0 dry_run, 1 ipam_id, 2 cascade);
+wire::structure!(DeleteIpamRequest, DELETE_IPAM_REQUEST; 0 dry_run: None, 1 ipam_id: Default::default(), 2 cascade: None);
 pub(crate) static DELETE_IPAM_REQUEST: StructShape = StructShape { name: "DeleteIpamRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Cascade", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteIpamResourceDiscoveryRequest {
     pub dry_run: Option<bool>,
     pub ipam_resource_discovery_id: String,
 }
-wire::structure!(DeleteIpamResourceDiscoveryRequest, DELETE_IPAM_RESOURCE_DISCOVERY_REQUEST; 0 dry_run, 1 ipam_resource_discovery_id);
+wire::structure!(DeleteIpamResourceDiscoveryRequest, DELETE_IPAM_RESOURCE_DISCOVERY_REQUEST; 0 dry_run: None, 1 ipam_resource_discovery_id: Default::default());
 pub(crate) static DELETE_IPAM_RESOURCE_DISCOVERY_REQUEST: StructShape = StructShape { name: "DeleteIpamResourceDiscoveryRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamResourceDiscoveryId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteIpamResourceDiscoveryResult {
     pub ipam_resource_discovery: Option<IpamResourceDiscovery>,
 }
-wire::structure!(DeleteIpamResourceDiscoveryResult, DELETE_IPAM_RESOURCE_DISCOVERY_RESULT; 0 ipam_resource_discovery);
+wire::structure!(DeleteIpamResourceDiscoveryResult, DELETE_IPAM_RESOURCE_DISCOVERY_RESULT; 0 ipam_resource_discovery: None);
 pub(crate) static DELETE_IPAM_RESOURCE_DISCOVERY_RESULT: StructShape = StructShape { name: "DeleteIpamResourceDiscoveryResult", members: &[
     Member { name: "IpamResourceDiscovery", location_name: Some("ipamResourceDiscovery"), target: Target::Structure(&IPAM_RESOURCE_DISCOVERY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteIpamResult {
     pub ipam: Option<Ipam>,
 }
-wire::structure!(DeleteIpamResult, DELETE_IPAM_RESULT; 0 ipam);
+wire::structure!(DeleteIpamResult, DELETE_IPAM_RESULT; 0 ipam: None);
 pub(crate) static DELETE_IPAM_RESULT: StructShape = StructShape { name: "DeleteIpamResult", members: &[
     Member { name: "Ipam", location_name: Some("ipam"), target: Target::Structure(&IPAM), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteIpamScopeRequest {
     pub dry_run: Option<bool>,
     pub ipam_scope_id: String,
 }
-wire::structure!(DeleteIpamScopeRequest, DELETE_IPAM_SCOPE_REQUEST; 0 dry_run, 1 ipam_scope_id);
+wire::structure!(DeleteIpamScopeRequest, DELETE_IPAM_SCOPE_REQUEST; 0 dry_run: None, 1 ipam_scope_id: Default::default());
 pub(crate) static DELETE_IPAM_SCOPE_REQUEST: StructShape = StructShape { name: "DeleteIpamScopeRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamScopeId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteIpamScopeResult {
     pub ipam_scope: Option<IpamScope>,
 }
-wire::structure!(DeleteIpamScopeResult, DELETE_IPAM_SCOPE_RESULT; 0 ipam_scope);
+wire::structure!(DeleteIpamScopeResult, DELETE_IPAM_SCOPE_RESULT; 0 ipam_scope: None);
 pub(crate) static DELETE_IPAM_SCOPE_RESULT: StructShape = StructShape { name: "DeleteIpamScopeResult", members: &[
     Member { name: "IpamScope", location_name: Some("ipamScope"), target: Target::Structure(&IPAM_SCOPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeprovisionIpamByoasnRequest {
     pub dry_run: Option<bool>,
     pub ipam_id: String,
     pub asn: String,
 }
-wire::structure!(DeprovisionIpamByoasnRequest, DEPROVISION_IPAM_BYOASN_REQUEST; 0 dry_run, 1 ipam_id, 2 asn);
+wire::structure!(DeprovisionIpamByoasnRequest, DEPROVISION_IPAM_BYOASN_REQUEST; 0 dry_run: None, 1 ipam_id: Default::default(), 2 asn: Default::default());
 pub(crate) static DEPROVISION_IPAM_BYOASN_REQUEST: StructShape = StructShape { name: "DeprovisionIpamByoasnRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Asn", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeprovisionIpamByoasnResult {
     pub byoasn: Option<Byoasn>,
 }
-wire::structure!(DeprovisionIpamByoasnResult, DEPROVISION_IPAM_BYOASN_RESULT; 0 byoasn);
+wire::structure!(DeprovisionIpamByoasnResult, DEPROVISION_IPAM_BYOASN_RESULT; 0 byoasn: None);
 pub(crate) static DEPROVISION_IPAM_BYOASN_RESULT: StructShape = StructShape { name: "DeprovisionIpamByoasnResult", members: &[
     Member { name: "Byoasn", location_name: Some("byoasn"), target: Target::Structure(&BYOASN), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeprovisionIpamPoolCidrRequest {
     pub dry_run: Option<bool>,
     pub ipam_pool_id: String,
     pub cidr: Option<String>,
 }
-wire::structure!(DeprovisionIpamPoolCidrRequest, DEPROVISION_IPAM_POOL_CIDR_REQUEST; 0 dry_run, 1 ipam_pool_id, 2 cidr);
+wire::structure!(DeprovisionIpamPoolCidrRequest, DEPROVISION_IPAM_POOL_CIDR_REQUEST; 0 dry_run: None, 1 ipam_pool_id: Default::default(), 2 cidr: None);
 pub(crate) static DEPROVISION_IPAM_POOL_CIDR_REQUEST: StructShape = StructShape { name: "DeprovisionIpamPoolCidrRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPoolId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Cidr", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeprovisionIpamPoolCidrResult {
     pub ipam_pool_cidr: Option<IpamPoolCidr>,
 }
-wire::structure!(DeprovisionIpamPoolCidrResult, DEPROVISION_IPAM_POOL_CIDR_RESULT; 0 ipam_pool_cidr);
+wire::structure!(DeprovisionIpamPoolCidrResult, DEPROVISION_IPAM_POOL_CIDR_RESULT; 0 ipam_pool_cidr: None);
 pub(crate) static DEPROVISION_IPAM_POOL_CIDR_RESULT: StructShape = StructShape { name: "DeprovisionIpamPoolCidrResult", members: &[
     Member { name: "IpamPoolCidr", location_name: Some("ipamPoolCidr"), target: Target::Structure(&IPAM_POOL_CIDR), ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static DESCRIBE_IPAM_BYOASN_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeIpamByoasnMaxResults", min: Some(1.0), max: Some(100.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamByoasnRequest {
     pub dry_run: Option<bool>,
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeIpamByoasnRequest, DESCRIBE_IPAM_BYOASN_REQUEST; 0 dry_run, 1 max_results, 2 next_token);
+wire::structure!(DescribeIpamByoasnRequest, DESCRIBE_IPAM_BYOASN_REQUEST; 0 dry_run: None, 1 max_results: None, 2 next_token: None);
 pub(crate) static DESCRIBE_IPAM_BYOASN_REQUEST: StructShape = StructShape { name: "DescribeIpamByoasnRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_IPAM_BYOASN_MAX_RESULTS), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamByoasnResult {
     pub byoasns: Option<Vec<Byoasn>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeIpamByoasnResult, DESCRIBE_IPAM_BYOASN_RESULT; 0 byoasns, 1 next_token);
+wire::structure!(DescribeIpamByoasnResult, DESCRIBE_IPAM_BYOASN_RESULT; 0 byoasns: None, 1 next_token: None);
 pub(crate) static DESCRIBE_IPAM_BYOASN_RESULT: StructShape = StructShape { name: "DescribeIpamByoasnResult", members: &[
     Member { name: "Byoasns", location_name: Some("byoasnSet"), target: Target::List(&BYOASN_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamExternalResourceVerificationTokensRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -608,7 +561,7 @@ pub struct DescribeIpamExternalResourceVerificationTokensRequest {
     pub max_results: Option<i32>,
     pub ipam_external_resource_verification_token_ids: Option<Vec<String>>,
 }
-wire::structure!(DescribeIpamExternalResourceVerificationTokensRequest, DESCRIBE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKENS_REQUEST; 0 dry_run, 1 filters, 2 next_token, 3 max_results, 4 ipam_external_resource_verification_token_ids);
+wire::structure!(DescribeIpamExternalResourceVerificationTokensRequest, DESCRIBE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKENS_REQUEST; 0 dry_run: None, 1 filters: None, 2 next_token: None, 3 max_results: None, 4 ipam_external_resource_verification_token_ids: None);
 pub(crate) static DESCRIBE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKENS_REQUEST: StructShape = StructShape { name: "DescribeIpamExternalResourceVerificationTokensRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -617,18 +570,16 @@ pub(crate) static DESCRIBE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKENS_REQUEST: S
     Member { name: "IpamExternalResourceVerificationTokenIds", location_name: Some("IpamExternalResourceVerificationTokenId"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamExternalResourceVerificationTokensResult {
     pub next_token: Option<String>,
     pub ipam_external_resource_verification_tokens: Option<Vec<IpamExternalResourceVerificationToken>>,
 }
-wire::structure!(DescribeIpamExternalResourceVerificationTokensResult, DESCRIBE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKENS_RESULT; 0 next_token, 1 ipam_external_resource_verification_tokens);
+wire::structure!(DescribeIpamExternalResourceVerificationTokensResult, DESCRIBE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKENS_RESULT; 0 next_token: None, 1 ipam_external_resource_verification_tokens: None);
 pub(crate) static DESCRIBE_IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKENS_RESULT: StructShape = StructShape { name: "DescribeIpamExternalResourceVerificationTokensResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamExternalResourceVerificationTokens", location_name: Some("ipamExternalResourceVerificationTokenSet"), target: Target::List(&IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamPoliciesRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -636,7 +587,7 @@ pub struct DescribeIpamPoliciesRequest {
     pub next_token: Option<String>,
     pub ipam_policy_ids: Option<Vec<String>>,
 }
-wire::structure!(DescribeIpamPoliciesRequest, DESCRIBE_IPAM_POLICIES_REQUEST; 0 dry_run, 1 filters, 2 max_results, 3 next_token, 4 ipam_policy_ids);
+wire::structure!(DescribeIpamPoliciesRequest, DESCRIBE_IPAM_POLICIES_REQUEST; 0 dry_run: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 ipam_policy_ids: None);
 pub(crate) static DESCRIBE_IPAM_POLICIES_REQUEST: StructShape = StructShape { name: "DescribeIpamPoliciesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -645,12 +596,11 @@ pub(crate) static DESCRIBE_IPAM_POLICIES_REQUEST: StructShape = StructShape { na
     Member { name: "IpamPolicyIds", location_name: Some("IpamPolicyId"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamPoliciesResult {
     pub next_token: Option<String>,
     pub ipam_policies: Option<Vec<IpamPolicy>>,
 }
-wire::structure!(DescribeIpamPoliciesResult, DESCRIBE_IPAM_POLICIES_RESULT; 0 next_token, 1 ipam_policies);
+wire::structure!(DescribeIpamPoliciesResult, DESCRIBE_IPAM_POLICIES_RESULT; 0 next_token: None, 1 ipam_policies: None);
 pub(crate) static DESCRIBE_IPAM_POLICIES_RESULT: StructShape = StructShape { name: "DescribeIpamPoliciesResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamPolicies", location_name: Some("ipamPolicySet"), target: Target::List(&IPAM_POLICY_SET), ..Member::BASE },
@@ -658,7 +608,6 @@ pub(crate) static DESCRIBE_IPAM_POLICIES_RESULT: StructShape = StructShape { nam
 
 pub(crate) static DESCRIBE_IPAM_POOL_ALLOCATIONS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeIpamPoolAllocationsMaxResults", min: Some(1000.0), max: Some(100000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamPoolAllocationsRequest {
     pub dry_run: Option<bool>,
     pub ipam_pool_allocation_ids: Option<Vec<String>>,
@@ -666,7 +615,7 @@ pub struct DescribeIpamPoolAllocationsRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeIpamPoolAllocationsRequest, DESCRIBE_IPAM_POOL_ALLOCATIONS_REQUEST; 0 dry_run, 1 ipam_pool_allocation_ids, 2 filters, 3 max_results, 4 next_token);
+wire::structure!(DescribeIpamPoolAllocationsRequest, DESCRIBE_IPAM_POOL_ALLOCATIONS_REQUEST; 0 dry_run: None, 1 ipam_pool_allocation_ids: None, 2 filters: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static DESCRIBE_IPAM_POOL_ALLOCATIONS_REQUEST: StructShape = StructShape { name: "DescribeIpamPoolAllocationsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPoolAllocationIds", location_name: Some("IpamPoolAllocationId"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -675,18 +624,16 @@ pub(crate) static DESCRIBE_IPAM_POOL_ALLOCATIONS_REQUEST: StructShape = StructSh
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamPoolAllocationsResult {
     pub ipam_pool_allocations: Option<Vec<IpamPoolAllocation>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeIpamPoolAllocationsResult, DESCRIBE_IPAM_POOL_ALLOCATIONS_RESULT; 0 ipam_pool_allocations, 1 next_token);
+wire::structure!(DescribeIpamPoolAllocationsResult, DESCRIBE_IPAM_POOL_ALLOCATIONS_RESULT; 0 ipam_pool_allocations: None, 1 next_token: None);
 pub(crate) static DESCRIBE_IPAM_POOL_ALLOCATIONS_RESULT: StructShape = StructShape { name: "DescribeIpamPoolAllocationsResult", members: &[
     Member { name: "IpamPoolAllocations", location_name: Some("ipamPoolAllocationSet"), target: Target::List(&IPAM_POOL_ALLOCATION_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamPoolsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -694,7 +641,7 @@ pub struct DescribeIpamPoolsRequest {
     pub next_token: Option<String>,
     pub ipam_pool_ids: Option<Vec<String>>,
 }
-wire::structure!(DescribeIpamPoolsRequest, DESCRIBE_IPAM_POOLS_REQUEST; 0 dry_run, 1 filters, 2 max_results, 3 next_token, 4 ipam_pool_ids);
+wire::structure!(DescribeIpamPoolsRequest, DESCRIBE_IPAM_POOLS_REQUEST; 0 dry_run: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 ipam_pool_ids: None);
 pub(crate) static DESCRIBE_IPAM_POOLS_REQUEST: StructShape = StructShape { name: "DescribeIpamPoolsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -703,18 +650,16 @@ pub(crate) static DESCRIBE_IPAM_POOLS_REQUEST: StructShape = StructShape { name:
     Member { name: "IpamPoolIds", location_name: Some("IpamPoolId"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamPoolsResult {
     pub next_token: Option<String>,
     pub ipam_pools: Option<Vec<IpamPool>>,
 }
-wire::structure!(DescribeIpamPoolsResult, DESCRIBE_IPAM_POOLS_RESULT; 0 next_token, 1 ipam_pools);
+wire::structure!(DescribeIpamPoolsResult, DESCRIBE_IPAM_POOLS_RESULT; 0 next_token: None, 1 ipam_pools: None);
 pub(crate) static DESCRIBE_IPAM_POOLS_RESULT: StructShape = StructShape { name: "DescribeIpamPoolsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamPools", location_name: Some("ipamPoolSet"), target: Target::List(&IPAM_POOL_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamPrefixListResolverTargetsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -723,7 +668,7 @@ pub struct DescribeIpamPrefixListResolverTargetsRequest {
     pub ipam_prefix_list_resolver_target_ids: Option<Vec<String>>,
     pub ipam_prefix_list_resolver_id: Option<String>,
 }
-wire::structure!(DescribeIpamPrefixListResolverTargetsRequest, DESCRIBE_IPAM_PREFIX_LIST_RESOLVER_TARGETS_REQUEST; 0 dry_run, 1 filters, 2 max_results, 3 next_token, 4 ipam_prefix_list_resolver_target_ids, 5 ipam_prefix_list_resolver_id);
+wire::structure!(DescribeIpamPrefixListResolverTargetsRequest, DESCRIBE_IPAM_PREFIX_LIST_RESOLVER_TARGETS_REQUEST; 0 dry_run: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 ipam_prefix_list_resolver_target_ids: None, 5 ipam_prefix_list_resolver_id: None);
 pub(crate) static DESCRIBE_IPAM_PREFIX_LIST_RESOLVER_TARGETS_REQUEST: StructShape = StructShape { name: "DescribeIpamPrefixListResolverTargetsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -733,18 +678,16 @@ pub(crate) static DESCRIBE_IPAM_PREFIX_LIST_RESOLVER_TARGETS_REQUEST: StructShap
     Member { name: "IpamPrefixListResolverId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamPrefixListResolverTargetsResult {
     pub next_token: Option<String>,
     pub ipam_prefix_list_resolver_targets: Option<Vec<IpamPrefixListResolverTarget>>,
 }
-wire::structure!(DescribeIpamPrefixListResolverTargetsResult, DESCRIBE_IPAM_PREFIX_LIST_RESOLVER_TARGETS_RESULT; 0 next_token, 1 ipam_prefix_list_resolver_targets);
+wire::structure!(DescribeIpamPrefixListResolverTargetsResult, DESCRIBE_IPAM_PREFIX_LIST_RESOLVER_TARGETS_RESULT; 0 next_token: None, 1 ipam_prefix_list_resolver_targets: None);
 pub(crate) static DESCRIBE_IPAM_PREFIX_LIST_RESOLVER_TARGETS_RESULT: StructShape = StructShape { name: "DescribeIpamPrefixListResolverTargetsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamPrefixListResolverTargets", location_name: Some("ipamPrefixListResolverTargetSet"), target: Target::List(&IPAM_PREFIX_LIST_RESOLVER_TARGET_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamPrefixListResolversRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -752,7 +695,7 @@ pub struct DescribeIpamPrefixListResolversRequest {
     pub next_token: Option<String>,
     pub ipam_prefix_list_resolver_ids: Option<Vec<String>>,
 }
-wire::structure!(DescribeIpamPrefixListResolversRequest, DESCRIBE_IPAM_PREFIX_LIST_RESOLVERS_REQUEST; 0 dry_run, 1 filters, 2 max_results, 3 next_token, 4 ipam_prefix_list_resolver_ids);
+wire::structure!(DescribeIpamPrefixListResolversRequest, DESCRIBE_IPAM_PREFIX_LIST_RESOLVERS_REQUEST; 0 dry_run: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 ipam_prefix_list_resolver_ids: None);
 pub(crate) static DESCRIBE_IPAM_PREFIX_LIST_RESOLVERS_REQUEST: StructShape = StructShape { name: "DescribeIpamPrefixListResolversRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -761,18 +704,16 @@ pub(crate) static DESCRIBE_IPAM_PREFIX_LIST_RESOLVERS_REQUEST: StructShape = Str
     Member { name: "IpamPrefixListResolverIds", location_name: Some("IpamPrefixListResolverId"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamPrefixListResolversResult {
     pub next_token: Option<String>,
     pub ipam_prefix_list_resolvers: Option<Vec<IpamPrefixListResolver>>,
 }
-wire::structure!(DescribeIpamPrefixListResolversResult, DESCRIBE_IPAM_PREFIX_LIST_RESOLVERS_RESULT; 0 next_token, 1 ipam_prefix_list_resolvers);
+wire::structure!(DescribeIpamPrefixListResolversResult, DESCRIBE_IPAM_PREFIX_LIST_RESOLVERS_RESULT; 0 next_token: None, 1 ipam_prefix_list_resolvers: None);
 pub(crate) static DESCRIBE_IPAM_PREFIX_LIST_RESOLVERS_RESULT: StructShape = StructShape { name: "DescribeIpamPrefixListResolversResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamPrefixListResolvers", location_name: Some("ipamPrefixListResolverSet"), target: Target::List(&IPAM_PREFIX_LIST_RESOLVER_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamResourceDiscoveriesRequest {
     pub dry_run: Option<bool>,
     pub ipam_resource_discovery_ids: Option<Vec<String>>,
@@ -780,7 +721,7 @@ pub struct DescribeIpamResourceDiscoveriesRequest {
     pub max_results: Option<i32>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeIpamResourceDiscoveriesRequest, DESCRIBE_IPAM_RESOURCE_DISCOVERIES_REQUEST; 0 dry_run, 1 ipam_resource_discovery_ids, 2 next_token, 3 max_results, 4 filters);
+wire::structure!(DescribeIpamResourceDiscoveriesRequest, DESCRIBE_IPAM_RESOURCE_DISCOVERIES_REQUEST; 0 dry_run: None, 1 ipam_resource_discovery_ids: None, 2 next_token: None, 3 max_results: None, 4 filters: None);
 pub(crate) static DESCRIBE_IPAM_RESOURCE_DISCOVERIES_REQUEST: StructShape = StructShape { name: "DescribeIpamResourceDiscoveriesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamResourceDiscoveryIds", location_name: Some("IpamResourceDiscoveryId"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -789,18 +730,16 @@ pub(crate) static DESCRIBE_IPAM_RESOURCE_DISCOVERIES_REQUEST: StructShape = Stru
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamResourceDiscoveriesResult {
     pub ipam_resource_discoveries: Option<Vec<IpamResourceDiscovery>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeIpamResourceDiscoveriesResult, DESCRIBE_IPAM_RESOURCE_DISCOVERIES_RESULT; 0 ipam_resource_discoveries, 1 next_token);
+wire::structure!(DescribeIpamResourceDiscoveriesResult, DESCRIBE_IPAM_RESOURCE_DISCOVERIES_RESULT; 0 ipam_resource_discoveries: None, 1 next_token: None);
 pub(crate) static DESCRIBE_IPAM_RESOURCE_DISCOVERIES_RESULT: StructShape = StructShape { name: "DescribeIpamResourceDiscoveriesResult", members: &[
     Member { name: "IpamResourceDiscoveries", location_name: Some("ipamResourceDiscoverySet"), target: Target::List(&IPAM_RESOURCE_DISCOVERY_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamResourceDiscoveryAssociationsRequest {
     pub dry_run: Option<bool>,
     pub ipam_resource_discovery_association_ids: Option<Vec<String>>,
@@ -808,7 +747,7 @@ pub struct DescribeIpamResourceDiscoveryAssociationsRequest {
     pub max_results: Option<i32>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeIpamResourceDiscoveryAssociationsRequest, DESCRIBE_IPAM_RESOURCE_DISCOVERY_ASSOCIATIONS_REQUEST; 0 dry_run, 1 ipam_resource_discovery_association_ids, 2 next_token, 3 max_results, 4 filters);
+wire::structure!(DescribeIpamResourceDiscoveryAssociationsRequest, DESCRIBE_IPAM_RESOURCE_DISCOVERY_ASSOCIATIONS_REQUEST; 0 dry_run: None, 1 ipam_resource_discovery_association_ids: None, 2 next_token: None, 3 max_results: None, 4 filters: None);
 pub(crate) static DESCRIBE_IPAM_RESOURCE_DISCOVERY_ASSOCIATIONS_REQUEST: StructShape = StructShape { name: "DescribeIpamResourceDiscoveryAssociationsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamResourceDiscoveryAssociationIds", location_name: Some("IpamResourceDiscoveryAssociationId"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -817,18 +756,16 @@ pub(crate) static DESCRIBE_IPAM_RESOURCE_DISCOVERY_ASSOCIATIONS_REQUEST: StructS
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamResourceDiscoveryAssociationsResult {
     pub ipam_resource_discovery_associations: Option<Vec<IpamResourceDiscoveryAssociation>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeIpamResourceDiscoveryAssociationsResult, DESCRIBE_IPAM_RESOURCE_DISCOVERY_ASSOCIATIONS_RESULT; 0 ipam_resource_discovery_associations, 1 next_token);
+wire::structure!(DescribeIpamResourceDiscoveryAssociationsResult, DESCRIBE_IPAM_RESOURCE_DISCOVERY_ASSOCIATIONS_RESULT; 0 ipam_resource_discovery_associations: None, 1 next_token: None);
 pub(crate) static DESCRIBE_IPAM_RESOURCE_DISCOVERY_ASSOCIATIONS_RESULT: StructShape = StructShape { name: "DescribeIpamResourceDiscoveryAssociationsResult", members: &[
     Member { name: "IpamResourceDiscoveryAssociations", location_name: Some("ipamResourceDiscoveryAssociationSet"), target: Target::List(&IPAM_RESOURCE_DISCOVERY_ASSOCIATION_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamScopesRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -836,7 +773,7 @@ pub struct DescribeIpamScopesRequest {
     pub next_token: Option<String>,
     pub ipam_scope_ids: Option<Vec<String>>,
 }
-wire::structure!(DescribeIpamScopesRequest, DESCRIBE_IPAM_SCOPES_REQUEST; 0 dry_run, 1 filters, 2 max_results, 3 next_token, 4 ipam_scope_ids);
+wire::structure!(DescribeIpamScopesRequest, DESCRIBE_IPAM_SCOPES_REQUEST; 0 dry_run: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 ipam_scope_ids: None);
 pub(crate) static DESCRIBE_IPAM_SCOPES_REQUEST: StructShape = StructShape { name: "DescribeIpamScopesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -845,18 +782,16 @@ pub(crate) static DESCRIBE_IPAM_SCOPES_REQUEST: StructShape = StructShape { name
     Member { name: "IpamScopeIds", location_name: Some("IpamScopeId"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamScopesResult {
     pub next_token: Option<String>,
     pub ipam_scopes: Option<Vec<IpamScope>>,
 }
-wire::structure!(DescribeIpamScopesResult, DESCRIBE_IPAM_SCOPES_RESULT; 0 next_token, 1 ipam_scopes);
+wire::structure!(DescribeIpamScopesResult, DESCRIBE_IPAM_SCOPES_RESULT; 0 next_token: None, 1 ipam_scopes: None);
 pub(crate) static DESCRIBE_IPAM_SCOPES_RESULT: StructShape = StructShape { name: "DescribeIpamScopesResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamScopes", location_name: Some("ipamScopeSet"), target: Target::List(&IPAM_SCOPE_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -864,7 +799,7 @@ pub struct DescribeIpamsRequest {
     pub next_token: Option<String>,
     pub ipam_ids: Option<Vec<String>>,
 }
-wire::structure!(DescribeIpamsRequest, DESCRIBE_IPAMS_REQUEST; 0 dry_run, 1 filters, 2 max_results, 3 next_token, 4 ipam_ids);
+wire::structure!(DescribeIpamsRequest, DESCRIBE_IPAMS_REQUEST; 0 dry_run: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 ipam_ids: None);
 pub(crate) static DESCRIBE_IPAMS_REQUEST: StructShape = StructShape { name: "DescribeIpamsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -873,18 +808,16 @@ pub(crate) static DESCRIBE_IPAMS_REQUEST: StructShape = StructShape { name: "Des
     Member { name: "IpamIds", location_name: Some("IpamId"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpamsResult {
     pub next_token: Option<String>,
     pub ipams: Option<Vec<Ipam>>,
 }
-wire::structure!(DescribeIpamsResult, DESCRIBE_IPAMS_RESULT; 0 next_token, 1 ipams);
+wire::structure!(DescribeIpamsResult, DESCRIBE_IPAMS_RESULT; 0 next_token: None, 1 ipams: None);
 pub(crate) static DESCRIBE_IPAMS_RESULT: StructShape = StructShape { name: "DescribeIpamsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "Ipams", location_name: Some("ipamSet"), target: Target::List(&IPAM_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpv6PoolsRequest {
     pub pool_ids: Option<Vec<String>>,
     pub next_token: Option<String>,
@@ -892,7 +825,7 @@ pub struct DescribeIpv6PoolsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeIpv6PoolsRequest, DESCRIBE_IPV6_POOLS_REQUEST; 0 pool_ids, 1 next_token, 2 max_results, 3 dry_run, 4 filters);
+wire::structure!(DescribeIpv6PoolsRequest, DESCRIBE_IPV6_POOLS_REQUEST; 0 pool_ids: None, 1 next_token: None, 2 max_results: None, 3 dry_run: None, 4 filters: None);
 pub(crate) static DESCRIBE_IPV6_POOLS_REQUEST: StructShape = StructShape { name: "DescribeIpv6PoolsRequest", members: &[
     Member { name: "PoolIds", location_name: Some("PoolId"), target: Target::List(&IPV6_POOL_ID_LIST), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -901,144 +834,130 @@ pub(crate) static DESCRIBE_IPV6_POOLS_REQUEST: StructShape = StructShape { name:
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeIpv6PoolsResult {
     pub ipv6_pools: Option<Vec<Ipv6Pool>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeIpv6PoolsResult, DESCRIBE_IPV6_POOLS_RESULT; 0 ipv6_pools, 1 next_token);
+wire::structure!(DescribeIpv6PoolsResult, DESCRIBE_IPV6_POOLS_RESULT; 0 ipv6_pools: None, 1 next_token: None);
 pub(crate) static DESCRIBE_IPV6_POOLS_RESULT: StructShape = StructShape { name: "DescribeIpv6PoolsResult", members: &[
     Member { name: "Ipv6Pools", location_name: Some("ipv6PoolSet"), target: Target::List(&IPV6_POOL_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableIpamOrganizationAdminAccountRequest {
     pub dry_run: Option<bool>,
     pub delegated_admin_account_id: String,
 }
-wire::structure!(DisableIpamOrganizationAdminAccountRequest, DISABLE_IPAM_ORGANIZATION_ADMIN_ACCOUNT_REQUEST; 0 dry_run, 1 delegated_admin_account_id);
+wire::structure!(DisableIpamOrganizationAdminAccountRequest, DISABLE_IPAM_ORGANIZATION_ADMIN_ACCOUNT_REQUEST; 0 dry_run: None, 1 delegated_admin_account_id: Default::default());
 pub(crate) static DISABLE_IPAM_ORGANIZATION_ADMIN_ACCOUNT_REQUEST: StructShape = StructShape { name: "DisableIpamOrganizationAdminAccountRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "DelegatedAdminAccountId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableIpamOrganizationAdminAccountResult {
     pub success: Option<bool>,
 }
-wire::structure!(DisableIpamOrganizationAdminAccountResult, DISABLE_IPAM_ORGANIZATION_ADMIN_ACCOUNT_RESULT; 0 success);
+wire::structure!(DisableIpamOrganizationAdminAccountResult, DISABLE_IPAM_ORGANIZATION_ADMIN_ACCOUNT_RESULT; 0 success: None);
 pub(crate) static DISABLE_IPAM_ORGANIZATION_ADMIN_ACCOUNT_RESULT: StructShape = StructShape { name: "DisableIpamOrganizationAdminAccountResult", members: &[
     Member { name: "Success", location_name: Some("success"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableIpamPolicyRequest {
     pub dry_run: Option<bool>,
     pub ipam_policy_id: String,
     pub organization_target_id: Option<String>,
 }
-wire::structure!(DisableIpamPolicyRequest, DISABLE_IPAM_POLICY_REQUEST; 0 dry_run, 1 ipam_policy_id, 2 organization_target_id);
+wire::structure!(DisableIpamPolicyRequest, DISABLE_IPAM_POLICY_REQUEST; 0 dry_run: None, 1 ipam_policy_id: Default::default(), 2 organization_target_id: None);
 pub(crate) static DISABLE_IPAM_POLICY_REQUEST: StructShape = StructShape { name: "DisableIpamPolicyRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPolicyId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "OrganizationTargetId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableIpamPolicyResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(DisableIpamPolicyResult, DISABLE_IPAM_POLICY_RESULT; 0 r#return);
+wire::structure!(DisableIpamPolicyResult, DISABLE_IPAM_POLICY_RESULT; 0 r#return: None);
 pub(crate) static DISABLE_IPAM_POLICY_RESULT: StructShape = StructShape { name: "DisableIpamPolicyResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateIpamByoasnRequest {
     pub dry_run: Option<bool>,
     pub asn: String,
     pub cidr: String,
 }
-wire::structure!(DisassociateIpamByoasnRequest, DISASSOCIATE_IPAM_BYOASN_REQUEST; 0 dry_run, 1 asn, 2 cidr);
+wire::structure!(DisassociateIpamByoasnRequest, DISASSOCIATE_IPAM_BYOASN_REQUEST; 0 dry_run: None, 1 asn: Default::default(), 2 cidr: Default::default());
 pub(crate) static DISASSOCIATE_IPAM_BYOASN_REQUEST: StructShape = StructShape { name: "DisassociateIpamByoasnRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Asn", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Cidr", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateIpamByoasnResult {
     pub asn_association: Option<AsnAssociation>,
 }
-wire::structure!(DisassociateIpamByoasnResult, DISASSOCIATE_IPAM_BYOASN_RESULT; 0 asn_association);
+wire::structure!(DisassociateIpamByoasnResult, DISASSOCIATE_IPAM_BYOASN_RESULT; 0 asn_association: None);
 pub(crate) static DISASSOCIATE_IPAM_BYOASN_RESULT: StructShape = StructShape { name: "DisassociateIpamByoasnResult", members: &[
     Member { name: "AsnAssociation", location_name: Some("asnAssociation"), target: Target::Structure(&ASN_ASSOCIATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateIpamResourceDiscoveryRequest {
     pub dry_run: Option<bool>,
     pub ipam_resource_discovery_association_id: String,
 }
-wire::structure!(DisassociateIpamResourceDiscoveryRequest, DISASSOCIATE_IPAM_RESOURCE_DISCOVERY_REQUEST; 0 dry_run, 1 ipam_resource_discovery_association_id);
+wire::structure!(DisassociateIpamResourceDiscoveryRequest, DISASSOCIATE_IPAM_RESOURCE_DISCOVERY_REQUEST; 0 dry_run: None, 1 ipam_resource_discovery_association_id: Default::default());
 pub(crate) static DISASSOCIATE_IPAM_RESOURCE_DISCOVERY_REQUEST: StructShape = StructShape { name: "DisassociateIpamResourceDiscoveryRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamResourceDiscoveryAssociationId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateIpamResourceDiscoveryResult {
     pub ipam_resource_discovery_association: Option<IpamResourceDiscoveryAssociation>,
 }
-wire::structure!(DisassociateIpamResourceDiscoveryResult, DISASSOCIATE_IPAM_RESOURCE_DISCOVERY_RESULT; 0 ipam_resource_discovery_association);
+wire::structure!(DisassociateIpamResourceDiscoveryResult, DISASSOCIATE_IPAM_RESOURCE_DISCOVERY_RESULT; 0 ipam_resource_discovery_association: None);
 pub(crate) static DISASSOCIATE_IPAM_RESOURCE_DISCOVERY_RESULT: StructShape = StructShape { name: "DisassociateIpamResourceDiscoveryResult", members: &[
     Member { name: "IpamResourceDiscoveryAssociation", location_name: Some("ipamResourceDiscoveryAssociation"), target: Target::Structure(&IPAM_RESOURCE_DISCOVERY_ASSOCIATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableIpamOrganizationAdminAccountRequest {
     pub dry_run: Option<bool>,
     pub delegated_admin_account_id: String,
 }
-wire::structure!(EnableIpamOrganizationAdminAccountRequest, ENABLE_IPAM_ORGANIZATION_ADMIN_ACCOUNT_REQUEST; 0 dry_run, 1 delegated_admin_account_id);
+wire::structure!(EnableIpamOrganizationAdminAccountRequest, ENABLE_IPAM_ORGANIZATION_ADMIN_ACCOUNT_REQUEST; 0 dry_run: None, 1 delegated_admin_account_id: Default::default());
 pub(crate) static ENABLE_IPAM_ORGANIZATION_ADMIN_ACCOUNT_REQUEST: StructShape = StructShape { name: "EnableIpamOrganizationAdminAccountRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "DelegatedAdminAccountId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableIpamOrganizationAdminAccountResult {
     pub success: Option<bool>,
 }
-wire::structure!(EnableIpamOrganizationAdminAccountResult, ENABLE_IPAM_ORGANIZATION_ADMIN_ACCOUNT_RESULT; 0 success);
+wire::structure!(EnableIpamOrganizationAdminAccountResult, ENABLE_IPAM_ORGANIZATION_ADMIN_ACCOUNT_RESULT; 0 success: None);
 pub(crate) static ENABLE_IPAM_ORGANIZATION_ADMIN_ACCOUNT_RESULT: StructShape = StructShape { name: "EnableIpamOrganizationAdminAccountResult", members: &[
     Member { name: "Success", location_name: Some("success"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableIpamPolicyRequest {
     pub dry_run: Option<bool>,
     pub ipam_policy_id: String,
     pub organization_target_id: Option<String>,
 }
-wire::structure!(EnableIpamPolicyRequest, ENABLE_IPAM_POLICY_REQUEST; 0 dry_run, 1 ipam_policy_id, 2 organization_target_id);
+wire::structure!(EnableIpamPolicyRequest, ENABLE_IPAM_POLICY_REQUEST; 0 dry_run: None, 1 ipam_policy_id: Default::default(), 2 organization_target_id: None);
 pub(crate) static ENABLE_IPAM_POLICY_REQUEST: StructShape = StructShape { name: "EnableIpamPolicyRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPolicyId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "OrganizationTargetId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableIpamPolicyResult {
     pub ipam_policy_id: Option<String>,
 }
-wire::structure!(EnableIpamPolicyResult, ENABLE_IPAM_POLICY_RESULT; 0 ipam_policy_id);
+wire::structure!(EnableIpamPolicyResult, ENABLE_IPAM_POLICY_RESULT; 0 ipam_policy_id: None);
 pub(crate) static ENABLE_IPAM_POLICY_RESULT: StructShape = StructShape { name: "EnableIpamPolicyResult", members: &[
     Member { name: "IpamPolicyId", location_name: Some("ipamPolicyId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamAddressHistoryRequest {
     pub dry_run: Option<bool>,
     pub cidr: String,
@@ -1049,7 +968,7 @@ pub struct GetIpamAddressHistoryRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetIpamAddressHistoryRequest, GET_IPAM_ADDRESS_HISTORY_REQUEST; 0 dry_run, 1 cidr, 2 ipam_scope_id, 3 vpc_id, 4 start_time, 5 end_time, 6 max_results, 7 next_token);
+wire::structure!(GetIpamAddressHistoryRequest, GET_IPAM_ADDRESS_HISTORY_REQUEST; 0 dry_run: None, 1 cidr: Default::default(), 2 ipam_scope_id: Default::default(), 3 vpc_id: None, 4 start_time: None, 5 end_time: None, 6 max_results: None, 7 next_token: None);
 pub(crate) static GET_IPAM_ADDRESS_HISTORY_REQUEST: StructShape = StructShape { name: "GetIpamAddressHistoryRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Cidr", target: Target::STRING, required: true, ..Member::BASE },
@@ -1061,18 +980,16 @@ pub(crate) static GET_IPAM_ADDRESS_HISTORY_REQUEST: StructShape = StructShape { 
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamAddressHistoryResult {
     pub history_records: Option<Vec<IpamAddressHistoryRecord>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetIpamAddressHistoryResult, GET_IPAM_ADDRESS_HISTORY_RESULT; 0 history_records, 1 next_token);
+wire::structure!(GetIpamAddressHistoryResult, GET_IPAM_ADDRESS_HISTORY_RESULT; 0 history_records: None, 1 next_token: None);
 pub(crate) static GET_IPAM_ADDRESS_HISTORY_RESULT: StructShape = StructShape { name: "GetIpamAddressHistoryResult", members: &[
     Member { name: "HistoryRecords", location_name: Some("historyRecordSet"), target: Target::List(&IPAM_ADDRESS_HISTORY_RECORD_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamDiscoveredAccountsRequest {
     pub dry_run: Option<bool>,
     pub ipam_resource_discovery_id: String,
@@ -1081,7 +998,7 @@ pub struct GetIpamDiscoveredAccountsRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(GetIpamDiscoveredAccountsRequest, GET_IPAM_DISCOVERED_ACCOUNTS_REQUEST; 0 dry_run, 1 ipam_resource_discovery_id, 2 discovery_region, 3 filters, 4 next_token, 5 max_results);
+wire::structure!(GetIpamDiscoveredAccountsRequest, GET_IPAM_DISCOVERED_ACCOUNTS_REQUEST; 0 dry_run: None, 1 ipam_resource_discovery_id: Default::default(), 2 discovery_region: Default::default(), 3 filters: None, 4 next_token: None, 5 max_results: None);
 pub(crate) static GET_IPAM_DISCOVERED_ACCOUNTS_REQUEST: StructShape = StructShape { name: "GetIpamDiscoveredAccountsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamResourceDiscoveryId", target: Target::STRING, required: true, ..Member::BASE },
@@ -1091,18 +1008,16 @@ pub(crate) static GET_IPAM_DISCOVERED_ACCOUNTS_REQUEST: StructShape = StructShap
     Member { name: "MaxResults", target: Target::Integer(&IPAM_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamDiscoveredAccountsResult {
     pub ipam_discovered_accounts: Option<Vec<IpamDiscoveredAccount>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetIpamDiscoveredAccountsResult, GET_IPAM_DISCOVERED_ACCOUNTS_RESULT; 0 ipam_discovered_accounts, 1 next_token);
+wire::structure!(GetIpamDiscoveredAccountsResult, GET_IPAM_DISCOVERED_ACCOUNTS_RESULT; 0 ipam_discovered_accounts: None, 1 next_token: None);
 pub(crate) static GET_IPAM_DISCOVERED_ACCOUNTS_RESULT: StructShape = StructShape { name: "GetIpamDiscoveredAccountsResult", members: &[
     Member { name: "IpamDiscoveredAccounts", location_name: Some("ipamDiscoveredAccountSet"), target: Target::List(&IPAM_DISCOVERED_ACCOUNT_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamDiscoveredPublicAddressesRequest {
     pub dry_run: Option<bool>,
     pub ipam_resource_discovery_id: String,
@@ -1111,7 +1026,7 @@ pub struct GetIpamDiscoveredPublicAddressesRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(GetIpamDiscoveredPublicAddressesRequest, GET_IPAM_DISCOVERED_PUBLIC_ADDRESSES_REQUEST; 0 dry_run, 1 ipam_resource_discovery_id, 2 address_region, 3 filters, 4 next_token, 5 max_results);
+wire::structure!(GetIpamDiscoveredPublicAddressesRequest, GET_IPAM_DISCOVERED_PUBLIC_ADDRESSES_REQUEST; 0 dry_run: None, 1 ipam_resource_discovery_id: Default::default(), 2 address_region: Default::default(), 3 filters: None, 4 next_token: None, 5 max_results: None);
 pub(crate) static GET_IPAM_DISCOVERED_PUBLIC_ADDRESSES_REQUEST: StructShape = StructShape { name: "GetIpamDiscoveredPublicAddressesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamResourceDiscoveryId", target: Target::STRING, required: true, ..Member::BASE },
@@ -1121,20 +1036,18 @@ pub(crate) static GET_IPAM_DISCOVERED_PUBLIC_ADDRESSES_REQUEST: StructShape = St
     Member { name: "MaxResults", target: Target::Integer(&IPAM_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamDiscoveredPublicAddressesResult {
     pub ipam_discovered_public_addresses: Option<Vec<IpamDiscoveredPublicAddress>>,
     pub oldest_sample_time: Option<Timestamp>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetIpamDiscoveredPublicAddressesResult, GET_IPAM_DISCOVERED_PUBLIC_ADDRESSES_RESULT; 0 ipam_discovered_public_addresses, 1 oldest_sample_time, 2 next_token);
+wire::structure!(GetIpamDiscoveredPublicAddressesResult, GET_IPAM_DISCOVERED_PUBLIC_ADDRESSES_RESULT; 0 ipam_discovered_public_addresses: None, 1 oldest_sample_time: None, 2 next_token: None);
 pub(crate) static GET_IPAM_DISCOVERED_PUBLIC_ADDRESSES_RESULT: StructShape = StructShape { name: "GetIpamDiscoveredPublicAddressesResult", members: &[
     Member { name: "IpamDiscoveredPublicAddresses", location_name: Some("ipamDiscoveredPublicAddressSet"), target: Target::List(&IPAM_DISCOVERED_PUBLIC_ADDRESS_SET), ..Member::BASE },
     Member { name: "OldestSampleTime", location_name: Some("oldestSampleTime"), target: Target::TIMESTAMP, ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamDiscoveredResourceCidrsRequest {
     pub dry_run: Option<bool>,
     pub ipam_resource_discovery_id: String,
@@ -1143,7 +1056,7 @@ pub struct GetIpamDiscoveredResourceCidrsRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(GetIpamDiscoveredResourceCidrsRequest, GET_IPAM_DISCOVERED_RESOURCE_CIDRS_REQUEST; 0 dry_run, 1 ipam_resource_discovery_id, 2 resource_region, 3 filters, 4 next_token, 5 max_results);
+wire::structure!(GetIpamDiscoveredResourceCidrsRequest, GET_IPAM_DISCOVERED_RESOURCE_CIDRS_REQUEST; 0 dry_run: None, 1 ipam_resource_discovery_id: Default::default(), 2 resource_region: Default::default(), 3 filters: None, 4 next_token: None, 5 max_results: None);
 pub(crate) static GET_IPAM_DISCOVERED_RESOURCE_CIDRS_REQUEST: StructShape = StructShape { name: "GetIpamDiscoveredResourceCidrsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamResourceDiscoveryId", target: Target::STRING, required: true, ..Member::BASE },
@@ -1153,18 +1066,16 @@ pub(crate) static GET_IPAM_DISCOVERED_RESOURCE_CIDRS_REQUEST: StructShape = Stru
     Member { name: "MaxResults", target: Target::Integer(&IPAM_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamDiscoveredResourceCidrsResult {
     pub ipam_discovered_resource_cidrs: Option<Vec<IpamDiscoveredResourceCidr>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetIpamDiscoveredResourceCidrsResult, GET_IPAM_DISCOVERED_RESOURCE_CIDRS_RESULT; 0 ipam_discovered_resource_cidrs, 1 next_token);
+wire::structure!(GetIpamDiscoveredResourceCidrsResult, GET_IPAM_DISCOVERED_RESOURCE_CIDRS_RESULT; 0 ipam_discovered_resource_cidrs: None, 1 next_token: None);
 pub(crate) static GET_IPAM_DISCOVERED_RESOURCE_CIDRS_RESULT: StructShape = StructShape { name: "GetIpamDiscoveredResourceCidrsResult", members: &[
     Member { name: "IpamDiscoveredResourceCidrs", location_name: Some("ipamDiscoveredResourceCidrSet"), target: Target::List(&IPAM_DISCOVERED_RESOURCE_CIDR_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamPolicyAllocationRulesRequest {
     pub dry_run: Option<bool>,
     pub ipam_policy_id: String,
@@ -1174,7 +1085,7 @@ pub struct GetIpamPolicyAllocationRulesRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetIpamPolicyAllocationRulesRequest, GET_IPAM_POLICY_ALLOCATION_RULES_REQUEST; 0 dry_run, 1 ipam_policy_id, 2 filters, 3 locale, 4 resource_type, 5 max_results, 6 next_token);
+wire::structure!(GetIpamPolicyAllocationRulesRequest, GET_IPAM_POLICY_ALLOCATION_RULES_REQUEST; 0 dry_run: None, 1 ipam_policy_id: Default::default(), 2 filters: None, 3 locale: None, 4 resource_type: None, 5 max_results: None, 6 next_token: None);
 pub(crate) static GET_IPAM_POLICY_ALLOCATION_RULES_REQUEST: StructShape = StructShape { name: "GetIpamPolicyAllocationRulesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPolicyId", target: Target::STRING, required: true, ..Member::BASE },
@@ -1185,18 +1096,16 @@ pub(crate) static GET_IPAM_POLICY_ALLOCATION_RULES_REQUEST: StructShape = Struct
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamPolicyAllocationRulesResult {
     pub ipam_policy_documents: Option<Vec<IpamPolicyDocument>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetIpamPolicyAllocationRulesResult, GET_IPAM_POLICY_ALLOCATION_RULES_RESULT; 0 ipam_policy_documents, 1 next_token);
+wire::structure!(GetIpamPolicyAllocationRulesResult, GET_IPAM_POLICY_ALLOCATION_RULES_RESULT; 0 ipam_policy_documents: None, 1 next_token: None);
 pub(crate) static GET_IPAM_POLICY_ALLOCATION_RULES_RESULT: StructShape = StructShape { name: "GetIpamPolicyAllocationRulesResult", members: &[
     Member { name: "IpamPolicyDocuments", location_name: Some("ipamPolicyDocumentSet"), target: Target::List(&IPAM_POLICY_DOCUMENT_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamPolicyOrganizationTargetsRequest {
     pub dry_run: Option<bool>,
     pub max_results: Option<i32>,
@@ -1204,7 +1113,7 @@ pub struct GetIpamPolicyOrganizationTargetsRequest {
     pub ipam_policy_id: String,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(GetIpamPolicyOrganizationTargetsRequest, GET_IPAM_POLICY_ORGANIZATION_TARGETS_REQUEST; 0 dry_run, 1 max_results, 2 next_token, 3 ipam_policy_id, 4 filters);
+wire::structure!(GetIpamPolicyOrganizationTargetsRequest, GET_IPAM_POLICY_ORGANIZATION_TARGETS_REQUEST; 0 dry_run: None, 1 max_results: None, 2 next_token: None, 3 ipam_policy_id: Default::default(), 4 filters: None);
 pub(crate) static GET_IPAM_POLICY_ORGANIZATION_TARGETS_REQUEST: StructShape = StructShape { name: "GetIpamPolicyOrganizationTargetsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&IPAM_MAX_RESULTS), ..Member::BASE },
@@ -1213,12 +1122,11 @@ pub(crate) static GET_IPAM_POLICY_ORGANIZATION_TARGETS_REQUEST: StructShape = St
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamPolicyOrganizationTargetsResult {
     pub organization_targets: Option<Vec<IpamPolicyOrganizationTarget>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetIpamPolicyOrganizationTargetsResult, GET_IPAM_POLICY_ORGANIZATION_TARGETS_RESULT; 0 organization_targets, 1 next_token);
+wire::structure!(GetIpamPolicyOrganizationTargetsResult, GET_IPAM_POLICY_ORGANIZATION_TARGETS_RESULT; 0 organization_targets: None, 1 next_token: None);
 pub(crate) static GET_IPAM_POLICY_ORGANIZATION_TARGETS_RESULT: StructShape = StructShape { name: "GetIpamPolicyOrganizationTargetsResult", members: &[
     Member { name: "OrganizationTargets", location_name: Some("organizationTargetSet"), target: Target::List(&IPAM_POLICY_ORGANIZATION_TARGET_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -1226,7 +1134,6 @@ pub(crate) static GET_IPAM_POLICY_ORGANIZATION_TARGETS_RESULT: StructShape = Str
 
 pub(crate) static GET_IPAM_POOL_ALLOCATIONS_MAX_RESULTS: NumberShape = NumberShape { name: "GetIpamPoolAllocationsMaxResults", min: Some(1000.0), max: Some(100000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamPoolAllocationsRequest {
     pub dry_run: Option<bool>,
     pub ipam_pool_id: String,
@@ -1235,7 +1142,7 @@ pub struct GetIpamPoolAllocationsRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetIpamPoolAllocationsRequest, GET_IPAM_POOL_ALLOCATIONS_REQUEST; 0 dry_run, 1 ipam_pool_id, 2 ipam_pool_allocation_id, 3 filters, 4 max_results, 5 next_token);
+wire::structure!(GetIpamPoolAllocationsRequest, GET_IPAM_POOL_ALLOCATIONS_REQUEST; 0 dry_run: None, 1 ipam_pool_id: Default::default(), 2 ipam_pool_allocation_id: None, 3 filters: None, 4 max_results: None, 5 next_token: None);
 pub(crate) static GET_IPAM_POOL_ALLOCATIONS_REQUEST: StructShape = StructShape { name: "GetIpamPoolAllocationsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPoolId", target: Target::STRING, required: true, ..Member::BASE },
@@ -1245,18 +1152,16 @@ pub(crate) static GET_IPAM_POOL_ALLOCATIONS_REQUEST: StructShape = StructShape {
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamPoolAllocationsResult {
     pub ipam_pool_allocations: Option<Vec<IpamPoolAllocation>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetIpamPoolAllocationsResult, GET_IPAM_POOL_ALLOCATIONS_RESULT; 0 ipam_pool_allocations, 1 next_token);
+wire::structure!(GetIpamPoolAllocationsResult, GET_IPAM_POOL_ALLOCATIONS_RESULT; 0 ipam_pool_allocations: None, 1 next_token: None);
 pub(crate) static GET_IPAM_POOL_ALLOCATIONS_RESULT: StructShape = StructShape { name: "GetIpamPoolAllocationsResult", members: &[
     Member { name: "IpamPoolAllocations", location_name: Some("ipamPoolAllocationSet"), target: Target::List(&IPAM_POOL_ALLOCATION_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamPoolCidrsRequest {
     pub dry_run: Option<bool>,
     pub ipam_pool_id: String,
@@ -1264,7 +1169,7 @@ pub struct GetIpamPoolCidrsRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetIpamPoolCidrsRequest, GET_IPAM_POOL_CIDRS_REQUEST; 0 dry_run, 1 ipam_pool_id, 2 filters, 3 max_results, 4 next_token);
+wire::structure!(GetIpamPoolCidrsRequest, GET_IPAM_POOL_CIDRS_REQUEST; 0 dry_run: None, 1 ipam_pool_id: Default::default(), 2 filters: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static GET_IPAM_POOL_CIDRS_REQUEST: StructShape = StructShape { name: "GetIpamPoolCidrsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPoolId", target: Target::STRING, required: true, ..Member::BASE },
@@ -1273,18 +1178,16 @@ pub(crate) static GET_IPAM_POOL_CIDRS_REQUEST: StructShape = StructShape { name:
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamPoolCidrsResult {
     pub ipam_pool_cidrs: Option<Vec<IpamPoolCidr>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetIpamPoolCidrsResult, GET_IPAM_POOL_CIDRS_RESULT; 0 ipam_pool_cidrs, 1 next_token);
+wire::structure!(GetIpamPoolCidrsResult, GET_IPAM_POOL_CIDRS_RESULT; 0 ipam_pool_cidrs: None, 1 next_token: None);
 pub(crate) static GET_IPAM_POOL_CIDRS_RESULT: StructShape = StructShape { name: "GetIpamPoolCidrsResult", members: &[
     Member { name: "IpamPoolCidrs", location_name: Some("ipamPoolCidrSet"), target: Target::List(&IPAM_POOL_CIDR_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamPrefixListResolverRulesRequest {
     pub dry_run: Option<bool>,
     pub ipam_prefix_list_resolver_id: String,
@@ -1292,7 +1195,7 @@ pub struct GetIpamPrefixListResolverRulesRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetIpamPrefixListResolverRulesRequest, GET_IPAM_PREFIX_LIST_RESOLVER_RULES_REQUEST; 0 dry_run, 1 ipam_prefix_list_resolver_id, 2 filters, 3 max_results, 4 next_token);
+wire::structure!(GetIpamPrefixListResolverRulesRequest, GET_IPAM_PREFIX_LIST_RESOLVER_RULES_REQUEST; 0 dry_run: None, 1 ipam_prefix_list_resolver_id: Default::default(), 2 filters: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static GET_IPAM_PREFIX_LIST_RESOLVER_RULES_REQUEST: StructShape = StructShape { name: "GetIpamPrefixListResolverRulesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPrefixListResolverId", target: Target::STRING, required: true, ..Member::BASE },
@@ -1301,18 +1204,16 @@ pub(crate) static GET_IPAM_PREFIX_LIST_RESOLVER_RULES_REQUEST: StructShape = Str
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamPrefixListResolverRulesResult {
     pub rules: Option<Vec<IpamPrefixListResolverRule>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetIpamPrefixListResolverRulesResult, GET_IPAM_PREFIX_LIST_RESOLVER_RULES_RESULT; 0 rules, 1 next_token);
+wire::structure!(GetIpamPrefixListResolverRulesResult, GET_IPAM_PREFIX_LIST_RESOLVER_RULES_RESULT; 0 rules: None, 1 next_token: None);
 pub(crate) static GET_IPAM_PREFIX_LIST_RESOLVER_RULES_RESULT: StructShape = StructShape { name: "GetIpamPrefixListResolverRulesResult", members: &[
     Member { name: "Rules", location_name: Some("ruleSet"), target: Target::List(&IPAM_PREFIX_LIST_RESOLVER_RULE_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamPrefixListResolverVersionEntriesRequest {
     pub dry_run: Option<bool>,
     pub ipam_prefix_list_resolver_id: String,
@@ -1320,7 +1221,7 @@ pub struct GetIpamPrefixListResolverVersionEntriesRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetIpamPrefixListResolverVersionEntriesRequest, GET_IPAM_PREFIX_LIST_RESOLVER_VERSION_ENTRIES_REQUEST; 0 dry_run, 1 ipam_prefix_list_resolver_id, 2 ipam_prefix_list_resolver_version, 3 max_results, 4 next_token);
+wire::structure!(GetIpamPrefixListResolverVersionEntriesRequest, GET_IPAM_PREFIX_LIST_RESOLVER_VERSION_ENTRIES_REQUEST; 0 dry_run: None, 1 ipam_prefix_list_resolver_id: Default::default(), 2 ipam_prefix_list_resolver_version: Default::default(), 3 max_results: None, 4 next_token: None);
 pub(crate) static GET_IPAM_PREFIX_LIST_RESOLVER_VERSION_ENTRIES_REQUEST: StructShape = StructShape { name: "GetIpamPrefixListResolverVersionEntriesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPrefixListResolverId", target: Target::STRING, required: true, ..Member::BASE },
@@ -1329,18 +1230,16 @@ pub(crate) static GET_IPAM_PREFIX_LIST_RESOLVER_VERSION_ENTRIES_REQUEST: StructS
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamPrefixListResolverVersionEntriesResult {
     pub entries: Option<Vec<IpamPrefixListResolverVersionEntry>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetIpamPrefixListResolverVersionEntriesResult, GET_IPAM_PREFIX_LIST_RESOLVER_VERSION_ENTRIES_RESULT; 0 entries, 1 next_token);
+wire::structure!(GetIpamPrefixListResolverVersionEntriesResult, GET_IPAM_PREFIX_LIST_RESOLVER_VERSION_ENTRIES_RESULT; 0 entries: None, 1 next_token: None);
 pub(crate) static GET_IPAM_PREFIX_LIST_RESOLVER_VERSION_ENTRIES_RESULT: StructShape = StructShape { name: "GetIpamPrefixListResolverVersionEntriesResult", members: &[
     Member { name: "Entries", location_name: Some("entrySet"), target: Target::List(&IPAM_PREFIX_LIST_RESOLVER_VERSION_ENTRY_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamPrefixListResolverVersionsRequest {
     pub dry_run: Option<bool>,
     pub ipam_prefix_list_resolver_id: String,
@@ -1349,7 +1248,7 @@ pub struct GetIpamPrefixListResolverVersionsRequest {
     pub filters: Option<Vec<Filter>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetIpamPrefixListResolverVersionsRequest, GET_IPAM_PREFIX_LIST_RESOLVER_VERSIONS_REQUEST; 0 dry_run, 1 ipam_prefix_list_resolver_id, 2 ipam_prefix_list_resolver_versions, 3 max_results, 4 filters, 5 next_token);
+wire::structure!(GetIpamPrefixListResolverVersionsRequest, GET_IPAM_PREFIX_LIST_RESOLVER_VERSIONS_REQUEST; 0 dry_run: None, 1 ipam_prefix_list_resolver_id: Default::default(), 2 ipam_prefix_list_resolver_versions: None, 3 max_results: None, 4 filters: None, 5 next_token: None);
 pub(crate) static GET_IPAM_PREFIX_LIST_RESOLVER_VERSIONS_REQUEST: StructShape = StructShape { name: "GetIpamPrefixListResolverVersionsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPrefixListResolverId", target: Target::STRING, required: true, ..Member::BASE },
@@ -1359,18 +1258,16 @@ pub(crate) static GET_IPAM_PREFIX_LIST_RESOLVER_VERSIONS_REQUEST: StructShape = 
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamPrefixListResolverVersionsResult {
     pub ipam_prefix_list_resolver_versions: Option<Vec<IpamPrefixListResolverVersion>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetIpamPrefixListResolverVersionsResult, GET_IPAM_PREFIX_LIST_RESOLVER_VERSIONS_RESULT; 0 ipam_prefix_list_resolver_versions, 1 next_token);
+wire::structure!(GetIpamPrefixListResolverVersionsResult, GET_IPAM_PREFIX_LIST_RESOLVER_VERSIONS_RESULT; 0 ipam_prefix_list_resolver_versions: None, 1 next_token: None);
 pub(crate) static GET_IPAM_PREFIX_LIST_RESOLVER_VERSIONS_RESULT: StructShape = StructShape { name: "GetIpamPrefixListResolverVersionsResult", members: &[
     Member { name: "IpamPrefixListResolverVersions", location_name: Some("ipamPrefixListResolverVersionSet"), target: Target::List(&IPAM_PREFIX_LIST_RESOLVER_VERSION_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamResourceCidrsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -1383,7 +1280,7 @@ pub struct GetIpamResourceCidrsRequest {
     pub resource_tag: Option<RequestIpamResourceTag>,
     pub resource_owner: Option<String>,
 }
-wire::structure!(GetIpamResourceCidrsRequest, GET_IPAM_RESOURCE_CIDRS_REQUEST; 0 dry_run, 1 filters, 2 max_results, 3 next_token, 4 ipam_scope_id, 5 ipam_pool_id, 6 resource_id, 7 resource_type, 8 resource_tag, 9 resource_owner);
+wire::structure!(GetIpamResourceCidrsRequest, GET_IPAM_RESOURCE_CIDRS_REQUEST; 0 dry_run: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 ipam_scope_id: Default::default(), 5 ipam_pool_id: None, 6 resource_id: None, 7 resource_type: None, 8 resource_tag: None, 9 resource_owner: None);
 pub(crate) static GET_IPAM_RESOURCE_CIDRS_REQUEST: StructShape = StructShape { name: "GetIpamResourceCidrsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1397,12 +1294,11 @@ pub(crate) static GET_IPAM_RESOURCE_CIDRS_REQUEST: StructShape = StructShape { n
     Member { name: "ResourceOwner", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetIpamResourceCidrsResult {
     pub next_token: Option<String>,
     pub ipam_resource_cidrs: Option<Vec<IpamResourceCidr>>,
 }
-wire::structure!(GetIpamResourceCidrsResult, GET_IPAM_RESOURCE_CIDRS_RESULT; 0 next_token, 1 ipam_resource_cidrs);
+wire::structure!(GetIpamResourceCidrsResult, GET_IPAM_RESOURCE_CIDRS_RESULT; 0 next_token: None, 1 ipam_resource_cidrs: None);
 pub(crate) static GET_IPAM_RESOURCE_CIDRS_RESULT: StructShape = StructShape { name: "GetIpamResourceCidrsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamResourceCidrs", location_name: Some("ipamResourceCidrSet"), target: Target::List(&IPAM_RESOURCE_CIDR_SET), ..Member::BASE },
@@ -1421,7 +1317,6 @@ pub(crate) static IP_ADDRESS_TYPE: StringShape = StringShape { name: "IpAddressT
 
 pub(crate) static IP_LIST: ListShape = ListShape { name: "IpList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpPermission {
     pub ip_protocol: Option<String>,
     pub from_port: Option<i32>,
@@ -1431,7 +1326,7 @@ pub struct IpPermission {
     pub ipv6_ranges: Option<Vec<Ipv6Range>>,
     pub prefix_list_ids: Option<Vec<PrefixListId>>,
 }
-wire::structure!(IpPermission, IP_PERMISSION; 0 ip_protocol, 1 from_port, 2 to_port, 3 user_id_group_pairs, 4 ip_ranges, 5 ipv6_ranges, 6 prefix_list_ids);
+wire::structure!(IpPermission, IP_PERMISSION; 0 ip_protocol: None, 1 from_port: None, 2 to_port: None, 3 user_id_group_pairs: None, 4 ip_ranges: None, 5 ipv6_ranges: None, 6 prefix_list_ids: None);
 pub(crate) static IP_PERMISSION: StructShape = StructShape { name: "IpPermission", members: &[
     Member { name: "IpProtocol", location_name: Some("ipProtocol"), target: Target::STRING, ..Member::BASE },
     Member { name: "FromPort", location_name: Some("fromPort"), target: Target::INTEGER, ..Member::BASE },
@@ -1446,12 +1341,11 @@ pub(crate) static IP_PERMISSION_LIST: ListShape = ListShape { name: "IpPermissio
 
 pub(crate) static IP_PREFIX_LIST: ListShape = ListShape { name: "IpPrefixList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpRange {
     pub description: Option<String>,
     pub cidr_ip: Option<String>,
 }
-wire::structure!(IpRange, IP_RANGE; 0 description, 1 cidr_ip);
+wire::structure!(IpRange, IP_RANGE; 0 description: None, 1 cidr_ip: None);
 pub(crate) static IP_RANGE: StructShape = StructShape { name: "IpRange", members: &[
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
     Member { name: "CidrIp", location_name: Some("cidrIp"), target: Target::STRING, ..Member::BASE },
@@ -1468,7 +1362,6 @@ wire::open_enum! { IpSource;
 }
 pub(crate) static IP_SOURCE: StringShape = StringShape { name: "IpSource", values: <IpSource as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Ipam {
     pub owner_id: Option<String>,
     pub ipam_id: Option<String>,
@@ -1489,7 +1382,7 @@ pub struct Ipam {
     pub enable_private_gua: Option<bool>,
     pub metered_account: Option<IpamMeteredAccount>,
 }
-wire::structure!(Ipam, IPAM; 0 owner_id, 1 ipam_id, 2 ipam_arn, 3 ipam_region, 4 public_default_scope_id, 5 private_default_scope_id, 6 scope_count, 7 description, 8 operating_regions, 9 state, 10 tags, 11 default_resource_discovery_id, 12 default_resource_discovery_association_id, 13 resource_discovery_association_count, 14 state_message, 15 tier, 16 enable_private_gua, 17 metered_account);
+wire::structure!(Ipam, IPAM; 0 owner_id: None, 1 ipam_id: None, 2 ipam_arn: None, 3 ipam_region: None, 4 public_default_scope_id: None, 5 private_default_scope_id: None, 6 scope_count: None, 7 description: None, 8 operating_regions: None, 9 state: None, 10 tags: None, 11 default_resource_discovery_id: None, 12 default_resource_discovery_association_id: None, 13 resource_discovery_association_count: None, 14 state_message: None, 15 tier: None, 16 enable_private_gua: None, 17 metered_account: None);
 pub(crate) static IPAM: StructShape = StructShape { name: "Ipam", members: &[
     Member { name: "OwnerId", location_name: Some("ownerId"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamId", location_name: Some("ipamId"), target: Target::STRING, ..Member::BASE },
@@ -1513,7 +1406,6 @@ pub(crate) static IPAM: StructShape = StructShape { name: "Ipam", members: &[
 
 pub(crate) static IPAM_ADDRESS_HISTORY_MAX_RESULTS: NumberShape = NumberShape { name: "IpamAddressHistoryMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamAddressHistoryRecord {
     pub resource_owner_id: Option<String>,
     pub resource_region: Option<String>,
@@ -1527,7 +1419,7 @@ pub struct IpamAddressHistoryRecord {
     pub sampled_start_time: Option<Timestamp>,
     pub sampled_end_time: Option<Timestamp>,
 }
-wire::structure!(IpamAddressHistoryRecord, IPAM_ADDRESS_HISTORY_RECORD; 0 resource_owner_id, 1 resource_region, 2 resource_type, 3 resource_id, 4 resource_cidr, 5 resource_name, 6 resource_compliance_status, 7 resource_overlap_status, 8 vpc_id, 9 sampled_start_time, 10 sampled_end_time);
+wire::structure!(IpamAddressHistoryRecord, IPAM_ADDRESS_HISTORY_RECORD; 0 resource_owner_id: None, 1 resource_region: None, 2 resource_type: None, 3 resource_id: None, 4 resource_cidr: None, 5 resource_name: None, 6 resource_compliance_status: None, 7 resource_overlap_status: None, 8 vpc_id: None, 9 sampled_start_time: None, 10 sampled_end_time: None);
 pub(crate) static IPAM_ADDRESS_HISTORY_RECORD: StructShape = StructShape { name: "IpamAddressHistoryRecord", members: &[
     Member { name: "ResourceOwnerId", location_name: Some("resourceOwnerId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ResourceRegion", location_name: Some("resourceRegion"), target: Target::STRING, ..Member::BASE },
@@ -1559,12 +1451,11 @@ wire::open_enum! { IpamAssociatedResourceDiscoveryStatus;
 }
 pub(crate) static IPAM_ASSOCIATED_RESOURCE_DISCOVERY_STATUS: StringShape = StringShape { name: "IpamAssociatedResourceDiscoveryStatus", values: <IpamAssociatedResourceDiscoveryStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamCidrAuthorizationContext {
     pub message: Option<String>,
     pub signature: Option<String>,
 }
-wire::structure!(IpamCidrAuthorizationContext, IPAM_CIDR_AUTHORIZATION_CONTEXT; 0 message, 1 signature);
+wire::structure!(IpamCidrAuthorizationContext, IPAM_CIDR_AUTHORIZATION_CONTEXT; 0 message: None, 1 signature: None);
 pub(crate) static IPAM_CIDR_AUTHORIZATION_CONTEXT: StructShape = StructShape { name: "IpamCidrAuthorizationContext", members: &[
     Member { name: "Message", target: Target::STRING, ..Member::BASE },
     Member { name: "Signature", target: Target::STRING, ..Member::BASE },
@@ -1578,7 +1469,6 @@ wire::open_enum! { IpamComplianceStatus;
 }
 pub(crate) static IPAM_COMPLIANCE_STATUS: StringShape = StringShape { name: "IpamComplianceStatus", values: <IpamComplianceStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamDiscoveredAccount {
     pub account_id: Option<String>,
     pub discovery_region: Option<String>,
@@ -1587,7 +1477,7 @@ pub struct IpamDiscoveredAccount {
     pub last_successful_discovery_time: Option<Timestamp>,
     pub organizational_unit_id: Option<String>,
 }
-wire::structure!(IpamDiscoveredAccount, IPAM_DISCOVERED_ACCOUNT; 0 account_id, 1 discovery_region, 2 failure_reason, 3 last_attempted_discovery_time, 4 last_successful_discovery_time, 5 organizational_unit_id);
+wire::structure!(IpamDiscoveredAccount, IPAM_DISCOVERED_ACCOUNT; 0 account_id: None, 1 discovery_region: None, 2 failure_reason: None, 3 last_attempted_discovery_time: None, 4 last_successful_discovery_time: None, 5 organizational_unit_id: None);
 pub(crate) static IPAM_DISCOVERED_ACCOUNT: StructShape = StructShape { name: "IpamDiscoveredAccount", members: &[
     Member { name: "AccountId", location_name: Some("accountId"), target: Target::STRING, ..Member::BASE },
     Member { name: "DiscoveryRegion", location_name: Some("discoveryRegion"), target: Target::STRING, ..Member::BASE },
@@ -1599,7 +1489,6 @@ pub(crate) static IPAM_DISCOVERED_ACCOUNT: StructShape = StructShape { name: "Ip
 
 pub(crate) static IPAM_DISCOVERED_ACCOUNT_SET: ListShape = ListShape { name: "IpamDiscoveredAccountSet", item: Target::Structure(&IPAM_DISCOVERED_ACCOUNT), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamDiscoveredPublicAddress {
     pub ipam_resource_discovery_id: Option<String>,
     pub address_region: Option<String>,
@@ -1621,7 +1510,7 @@ pub struct IpamDiscoveredPublicAddress {
     pub security_groups: Option<Vec<IpamPublicAddressSecurityGroup>>,
     pub sample_time: Option<Timestamp>,
 }
-wire::structure!(IpamDiscoveredPublicAddress, IPAM_DISCOVERED_PUBLIC_ADDRESS; 0 ipam_resource_discovery_id, 1 address_region, 2 address, 3 address_owner_id, 4 address_allocation_id, 5 association_status, 6 address_type, 7 service, 8 service_resource, 9 vpc_id, 10 subnet_id, 11 public_ipv4_pool_id, 12 network_interface_id, 13 network_interface_description, 14 instance_id, 15 tags, 16 network_border_group, 17 security_groups, 18 sample_time);
+wire::structure!(IpamDiscoveredPublicAddress, IPAM_DISCOVERED_PUBLIC_ADDRESS; 0 ipam_resource_discovery_id: None, 1 address_region: None, 2 address: None, 3 address_owner_id: None, 4 address_allocation_id: None, 5 association_status: None, 6 address_type: None, 7 service: None, 8 service_resource: None, 9 vpc_id: None, 10 subnet_id: None, 11 public_ipv4_pool_id: None, 12 network_interface_id: None, 13 network_interface_description: None, 14 instance_id: None, 15 tags: None, 16 network_border_group: None, 17 security_groups: None, 18 sample_time: None);
 pub(crate) static IPAM_DISCOVERED_PUBLIC_ADDRESS: StructShape = StructShape { name: "IpamDiscoveredPublicAddress", members: &[
     Member { name: "IpamResourceDiscoveryId", location_name: Some("ipamResourceDiscoveryId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AddressRegion", location_name: Some("addressRegion"), target: Target::STRING, ..Member::BASE },
@@ -1646,7 +1535,6 @@ pub(crate) static IPAM_DISCOVERED_PUBLIC_ADDRESS: StructShape = StructShape { na
 
 pub(crate) static IPAM_DISCOVERED_PUBLIC_ADDRESS_SET: ListShape = ListShape { name: "IpamDiscoveredPublicAddressSet", item: Target::Structure(&IPAM_DISCOVERED_PUBLIC_ADDRESS), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamDiscoveredResourceCidr {
     pub ipam_resource_discovery_id: Option<String>,
     pub resource_region: Option<String>,
@@ -1663,7 +1551,7 @@ pub struct IpamDiscoveredResourceCidr {
     pub sample_time: Option<Timestamp>,
     pub availability_zone_id: Option<String>,
 }
-wire::structure!(IpamDiscoveredResourceCidr, IPAM_DISCOVERED_RESOURCE_CIDR; 0 ipam_resource_discovery_id, 1 resource_region, 2 resource_id, 3 resource_owner_id, 4 resource_cidr, 5 ip_source, 6 resource_type, 7 resource_tags, 8 ip_usage, 9 vpc_id, 10 subnet_id, 11 network_interface_attachment_status, 12 sample_time, 13 availability_zone_id);
+wire::structure!(IpamDiscoveredResourceCidr, IPAM_DISCOVERED_RESOURCE_CIDR; 0 ipam_resource_discovery_id: None, 1 resource_region: None, 2 resource_id: None, 3 resource_owner_id: None, 4 resource_cidr: None, 5 ip_source: None, 6 resource_type: None, 7 resource_tags: None, 8 ip_usage: None, 9 vpc_id: None, 10 subnet_id: None, 11 network_interface_attachment_status: None, 12 sample_time: None, 13 availability_zone_id: None);
 pub(crate) static IPAM_DISCOVERED_RESOURCE_CIDR: StructShape = StructShape { name: "IpamDiscoveredResourceCidr", members: &[
     Member { name: "IpamResourceDiscoveryId", location_name: Some("ipamResourceDiscoveryId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ResourceRegion", location_name: Some("resourceRegion"), target: Target::STRING, ..Member::BASE },
@@ -1690,18 +1578,16 @@ wire::open_enum! { IpamDiscoveryFailureCode;
 }
 pub(crate) static IPAM_DISCOVERY_FAILURE_CODE: StringShape = StringShape { name: "IpamDiscoveryFailureCode", values: <IpamDiscoveryFailureCode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamDiscoveryFailureReason {
     pub code: Option<IpamDiscoveryFailureCode>,
     pub message: Option<String>,
 }
-wire::structure!(IpamDiscoveryFailureReason, IPAM_DISCOVERY_FAILURE_REASON; 0 code, 1 message);
+wire::structure!(IpamDiscoveryFailureReason, IPAM_DISCOVERY_FAILURE_REASON; 0 code: None, 1 message: None);
 pub(crate) static IPAM_DISCOVERY_FAILURE_REASON: StructShape = StructShape { name: "IpamDiscoveryFailureReason", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::String(&IPAM_DISCOVERY_FAILURE_CODE), ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamExternalResourceVerificationToken {
     pub ipam_external_resource_verification_token_id: Option<String>,
     pub ipam_external_resource_verification_token_arn: Option<String>,
@@ -1715,7 +1601,7 @@ pub struct IpamExternalResourceVerificationToken {
     pub tags: Option<Vec<Tag>>,
     pub state: Option<IpamExternalResourceVerificationTokenState>,
 }
-wire::structure!(IpamExternalResourceVerificationToken, IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN; 0 ipam_external_resource_verification_token_id, 1 ipam_external_resource_verification_token_arn, 2 ipam_id, 3 ipam_arn, 4 ipam_region, 5 token_value, 6 token_name, 7 not_after, 8 status, 9 tags, 10 state);
+wire::structure!(IpamExternalResourceVerificationToken, IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN; 0 ipam_external_resource_verification_token_id: None, 1 ipam_external_resource_verification_token_arn: None, 2 ipam_id: None, 3 ipam_arn: None, 4 ipam_region: None, 5 token_value: None, 6 token_name: None, 7 not_after: None, 8 status: None, 9 tags: None, 10 state: None);
 pub(crate) static IPAM_EXTERNAL_RESOURCE_VERIFICATION_TOKEN: StructShape = StructShape { name: "IpamExternalResourceVerificationToken", members: &[
     Member { name: "IpamExternalResourceVerificationTokenId", location_name: Some("ipamExternalResourceVerificationTokenId"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamExternalResourceVerificationTokenArn", location_name: Some("ipamExternalResourceVerificationTokenArn"), target: Target::String(&RESOURCE_ARN), ..Member::BASE },
@@ -1765,22 +1651,20 @@ wire::open_enum! { IpamNetworkInterfaceAttachmentStatus;
 }
 pub(crate) static IPAM_NETWORK_INTERFACE_ATTACHMENT_STATUS: StringShape = StringShape { name: "IpamNetworkInterfaceAttachmentStatus", values: <IpamNetworkInterfaceAttachmentStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamOperatingRegion {
     pub region_name: Option<String>,
 }
-wire::structure!(IpamOperatingRegion, IPAM_OPERATING_REGION; 0 region_name);
+wire::structure!(IpamOperatingRegion, IPAM_OPERATING_REGION; 0 region_name: None);
 pub(crate) static IPAM_OPERATING_REGION: StructShape = StructShape { name: "IpamOperatingRegion", members: &[
     Member { name: "RegionName", location_name: Some("regionName"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static IPAM_OPERATING_REGION_SET: ListShape = ListShape { name: "IpamOperatingRegionSet", item: Target::Structure(&IPAM_OPERATING_REGION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamOrganizationalUnitExclusion {
     pub organizations_entity_path: Option<String>,
 }
-wire::structure!(IpamOrganizationalUnitExclusion, IPAM_ORGANIZATIONAL_UNIT_EXCLUSION; 0 organizations_entity_path);
+wire::structure!(IpamOrganizationalUnitExclusion, IPAM_ORGANIZATIONAL_UNIT_EXCLUSION; 0 organizations_entity_path: None);
 pub(crate) static IPAM_ORGANIZATIONAL_UNIT_EXCLUSION: StructShape = StructShape { name: "IpamOrganizationalUnitExclusion", members: &[
     Member { name: "OrganizationsEntityPath", location_name: Some("organizationsEntityPath"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1794,7 +1678,6 @@ wire::open_enum! { IpamOverlapStatus;
 }
 pub(crate) static IPAM_OVERLAP_STATUS: StringShape = StringShape { name: "IpamOverlapStatus", values: <IpamOverlapStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPolicy {
     pub owner_id: Option<String>,
     pub ipam_policy_id: Option<String>,
@@ -1805,7 +1688,7 @@ pub struct IpamPolicy {
     pub tags: Option<Vec<Tag>>,
     pub ipam_id: Option<String>,
 }
-wire::structure!(IpamPolicy, IPAM_POLICY; 0 owner_id, 1 ipam_policy_id, 2 ipam_policy_arn, 3 ipam_policy_region, 4 state, 5 state_message, 6 tags, 7 ipam_id);
+wire::structure!(IpamPolicy, IPAM_POLICY; 0 owner_id: None, 1 ipam_policy_id: None, 2 ipam_policy_arn: None, 3 ipam_policy_region: None, 4 state: None, 5 state_message: None, 6 tags: None, 7 ipam_id: None);
 pub(crate) static IPAM_POLICY: StructShape = StructShape { name: "IpamPolicy", members: &[
     Member { name: "OwnerId", location_name: Some("ownerId"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamPolicyId", location_name: Some("ipamPolicyId"), target: Target::STRING, ..Member::BASE },
@@ -1817,11 +1700,10 @@ pub(crate) static IPAM_POLICY: StructShape = StructShape { name: "IpamPolicy", m
     Member { name: "IpamId", location_name: Some("ipamId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPolicyAllocationRule {
     pub source_ipam_pool_id: Option<String>,
 }
-wire::structure!(IpamPolicyAllocationRule, IPAM_POLICY_ALLOCATION_RULE; 0 source_ipam_pool_id);
+wire::structure!(IpamPolicyAllocationRule, IPAM_POLICY_ALLOCATION_RULE; 0 source_ipam_pool_id: None);
 pub(crate) static IPAM_POLICY_ALLOCATION_RULE: StructShape = StructShape { name: "IpamPolicyAllocationRule", members: &[
     Member { name: "SourceIpamPoolId", location_name: Some("sourceIpamPoolId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1830,23 +1712,21 @@ pub(crate) static IPAM_POLICY_ALLOCATION_RULE_LIST: ListShape = ListShape { name
 
 pub(crate) static IPAM_POLICY_ALLOCATION_RULE_LIST_REQUEST: ListShape = ListShape { name: "IpamPolicyAllocationRuleListRequest", item: Target::Structure(&IPAM_POLICY_ALLOCATION_RULE_REQUEST), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPolicyAllocationRuleRequest {
     pub source_ipam_pool_id: Option<String>,
 }
-wire::structure!(IpamPolicyAllocationRuleRequest, IPAM_POLICY_ALLOCATION_RULE_REQUEST; 0 source_ipam_pool_id);
+wire::structure!(IpamPolicyAllocationRuleRequest, IPAM_POLICY_ALLOCATION_RULE_REQUEST; 0 source_ipam_pool_id: None);
 pub(crate) static IPAM_POLICY_ALLOCATION_RULE_REQUEST: StructShape = StructShape { name: "IpamPolicyAllocationRuleRequest", members: &[
     Member { name: "SourceIpamPoolId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPolicyDocument {
     pub ipam_policy_id: Option<String>,
     pub locale: Option<String>,
     pub resource_type: Option<IpamPolicyResourceType>,
     pub allocation_rules: Option<Vec<IpamPolicyAllocationRule>>,
 }
-wire::structure!(IpamPolicyDocument, IPAM_POLICY_DOCUMENT; 0 ipam_policy_id, 1 locale, 2 resource_type, 3 allocation_rules);
+wire::structure!(IpamPolicyDocument, IPAM_POLICY_DOCUMENT; 0 ipam_policy_id: None, 1 locale: None, 2 resource_type: None, 3 allocation_rules: None);
 pub(crate) static IPAM_POLICY_DOCUMENT: StructShape = StructShape { name: "IpamPolicyDocument", members: &[
     Member { name: "IpamPolicyId", location_name: Some("ipamPolicyId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Locale", location_name: Some("locale"), target: Target::STRING, ..Member::BASE },
@@ -1862,11 +1742,10 @@ wire::open_enum! { IpamPolicyManagedBy;
 }
 pub(crate) static IPAM_POLICY_MANAGED_BY: StringShape = StringShape { name: "IpamPolicyManagedBy", values: <IpamPolicyManagedBy as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPolicyOrganizationTarget {
     pub organization_target_id: Option<String>,
 }
-wire::structure!(IpamPolicyOrganizationTarget, IPAM_POLICY_ORGANIZATION_TARGET; 0 organization_target_id);
+wire::structure!(IpamPolicyOrganizationTarget, IPAM_POLICY_ORGANIZATION_TARGET; 0 organization_target_id: None);
 pub(crate) static IPAM_POLICY_ORGANIZATION_TARGET: StructShape = StructShape { name: "IpamPolicyOrganizationTarget", members: &[
     Member { name: "OrganizationTargetId", location_name: Some("organizationTargetId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1899,7 +1778,6 @@ wire::open_enum! { IpamPolicyState;
 }
 pub(crate) static IPAM_POLICY_STATE: StringShape = StringShape { name: "IpamPolicyState", values: <IpamPolicyState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPool {
     pub owner_id: Option<String>,
     pub ipam_pool_id: Option<String>,
@@ -1926,7 +1804,7 @@ pub struct IpamPool {
     pub public_ip_source: Option<IpamPoolPublicIpSource>,
     pub source_resource: Option<IpamPoolSourceResource>,
 }
-wire::structure!(IpamPool, IPAM_POOL; 0 owner_id, 1 ipam_pool_id, 2 source_ipam_pool_id, 3 ipam_pool_arn, 4 ipam_scope_arn, 5 ipam_scope_type, 6 ipam_arn, 7 ipam_region, 8 locale, 9 pool_depth, 10 state, 11 state_message, 12 description, 13 auto_import, 14 publicly_advertisable, 15 address_family, 16 allocation_min_netmask_length, 17 allocation_max_netmask_length, 18 allocation_default_netmask_length, 19 allocation_resource_tags, 20 tags, 21 aws_service, 22 public_ip_source, 23 source_resource);
+wire::structure!(IpamPool, IPAM_POOL; 0 owner_id: None, 1 ipam_pool_id: None, 2 source_ipam_pool_id: None, 3 ipam_pool_arn: None, 4 ipam_scope_arn: None, 5 ipam_scope_type: None, 6 ipam_arn: None, 7 ipam_region: None, 8 locale: None, 9 pool_depth: None, 10 state: None, 11 state_message: None, 12 description: None, 13 auto_import: None, 14 publicly_advertisable: None, 15 address_family: None, 16 allocation_min_netmask_length: None, 17 allocation_max_netmask_length: None, 18 allocation_default_netmask_length: None, 19 allocation_resource_tags: None, 20 tags: None, 21 aws_service: None, 22 public_ip_source: None, 23 source_resource: None);
 pub(crate) static IPAM_POOL: StructShape = StructShape { name: "IpamPool", members: &[
     Member { name: "OwnerId", location_name: Some("ownerId"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamPoolId", location_name: Some("ipamPoolId"), target: Target::STRING, ..Member::BASE },
@@ -1954,7 +1832,6 @@ pub(crate) static IPAM_POOL: StructShape = StructShape { name: "IpamPool", membe
     Member { name: "SourceResource", location_name: Some("sourceResource"), target: Target::Structure(&IPAM_POOL_SOURCE_RESOURCE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPoolAllocation {
     pub cidr: Option<String>,
     pub ipam_pool_allocation_id: Option<String>,
@@ -1965,7 +1842,7 @@ pub struct IpamPoolAllocation {
     pub resource_owner: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(IpamPoolAllocation, IPAM_POOL_ALLOCATION; 0 cidr, 1 ipam_pool_allocation_id, 2 description, 3 resource_id, 4 resource_type, 5 resource_region, 6 resource_owner, 7 tags);
+wire::structure!(IpamPoolAllocation, IPAM_POOL_ALLOCATION; 0 cidr: None, 1 ipam_pool_allocation_id: None, 2 description: None, 3 resource_id: None, 4 resource_type: None, 5 resource_region: None, 6 resource_owner: None, 7 tags: None);
 pub(crate) static IPAM_POOL_ALLOCATION: StructShape = StructShape { name: "IpamPoolAllocation", members: &[
     Member { name: "Cidr", location_name: Some("cidr"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamPoolAllocationId", location_name: Some("ipamPoolAllocationId"), target: Target::STRING, ..Member::BASE },
@@ -2000,7 +1877,6 @@ wire::open_enum! { IpamPoolAwsService;
 }
 pub(crate) static IPAM_POOL_AWS_SERVICE: StringShape = StringShape { name: "IpamPoolAwsService", values: <IpamPoolAwsService as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPoolCidr {
     pub cidr: Option<String>,
     pub state: Option<IpamPoolCidrState>,
@@ -2008,7 +1884,7 @@ pub struct IpamPoolCidr {
     pub ipam_pool_cidr_id: Option<String>,
     pub netmask_length: Option<i32>,
 }
-wire::structure!(IpamPoolCidr, IPAM_POOL_CIDR; 0 cidr, 1 state, 2 failure_reason, 3 ipam_pool_cidr_id, 4 netmask_length);
+wire::structure!(IpamPoolCidr, IPAM_POOL_CIDR; 0 cidr: None, 1 state: None, 2 failure_reason: None, 3 ipam_pool_cidr_id: None, 4 netmask_length: None);
 pub(crate) static IPAM_POOL_CIDR: StructShape = StructShape { name: "IpamPoolCidr", members: &[
     Member { name: "Cidr", location_name: Some("cidr"), target: Target::STRING, ..Member::BASE },
     Member { name: "State", location_name: Some("state"), target: Target::String(&IPAM_POOL_CIDR_STATE), ..Member::BASE },
@@ -2023,12 +1899,11 @@ wire::open_enum! { IpamPoolCidrFailureCode;
 }
 pub(crate) static IPAM_POOL_CIDR_FAILURE_CODE: StringShape = StringShape { name: "IpamPoolCidrFailureCode", values: <IpamPoolCidrFailureCode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPoolCidrFailureReason {
     pub code: Option<IpamPoolCidrFailureCode>,
     pub message: Option<String>,
 }
-wire::structure!(IpamPoolCidrFailureReason, IPAM_POOL_CIDR_FAILURE_REASON; 0 code, 1 message);
+wire::structure!(IpamPoolCidrFailureReason, IPAM_POOL_CIDR_FAILURE_REASON; 0 code: None, 1 message: None);
 pub(crate) static IPAM_POOL_CIDR_FAILURE_REASON: StructShape = StructShape { name: "IpamPoolCidrFailureReason", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::String(&IPAM_POOL_CIDR_FAILURE_CODE), ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -2056,14 +1931,13 @@ pub(crate) static IPAM_POOL_PUBLIC_IP_SOURCE: StringShape = StringShape { name: 
 
 pub(crate) static IPAM_POOL_SET: ListShape = ListShape { name: "IpamPoolSet", item: Target::Structure(&IPAM_POOL), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPoolSourceResource {
     pub resource_id: Option<String>,
     pub resource_type: Option<IpamPoolSourceResourceType>,
     pub resource_region: Option<String>,
     pub resource_owner: Option<String>,
 }
-wire::structure!(IpamPoolSourceResource, IPAM_POOL_SOURCE_RESOURCE; 0 resource_id, 1 resource_type, 2 resource_region, 3 resource_owner);
+wire::structure!(IpamPoolSourceResource, IPAM_POOL_SOURCE_RESOURCE; 0 resource_id: None, 1 resource_type: None, 2 resource_region: None, 3 resource_owner: None);
 pub(crate) static IPAM_POOL_SOURCE_RESOURCE: StructShape = StructShape { name: "IpamPoolSourceResource", members: &[
     Member { name: "ResourceId", location_name: Some("resourceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ResourceType", location_name: Some("resourceType"), target: Target::String(&IPAM_POOL_SOURCE_RESOURCE_TYPE), ..Member::BASE },
@@ -2071,14 +1945,13 @@ pub(crate) static IPAM_POOL_SOURCE_RESOURCE: StructShape = StructShape { name: "
     Member { name: "ResourceOwner", location_name: Some("resourceOwner"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPoolSourceResourceRequest {
     pub resource_id: Option<String>,
     pub resource_type: Option<IpamPoolSourceResourceType>,
     pub resource_region: Option<String>,
     pub resource_owner: Option<String>,
 }
-wire::structure!(IpamPoolSourceResourceRequest, IPAM_POOL_SOURCE_RESOURCE_REQUEST; 0 resource_id, 1 resource_type, 2 resource_region, 3 resource_owner);
+wire::structure!(IpamPoolSourceResourceRequest, IPAM_POOL_SOURCE_RESOURCE_REQUEST; 0 resource_id: None, 1 resource_type: None, 2 resource_region: None, 3 resource_owner: None);
 pub(crate) static IPAM_POOL_SOURCE_RESOURCE_REQUEST: StructShape = StructShape { name: "IpamPoolSourceResourceRequest", members: &[
     Member { name: "ResourceId", target: Target::STRING, ..Member::BASE },
     Member { name: "ResourceType", target: Target::String(&IPAM_POOL_SOURCE_RESOURCE_TYPE), ..Member::BASE },
@@ -2107,7 +1980,6 @@ wire::open_enum! { IpamPoolState;
 }
 pub(crate) static IPAM_POOL_STATE: StringShape = StringShape { name: "IpamPoolState", values: <IpamPoolState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPrefixListResolver {
     pub owner_id: Option<String>,
     pub ipam_prefix_list_resolver_id: Option<String>,
@@ -2121,7 +1993,7 @@ pub struct IpamPrefixListResolver {
     pub last_version_creation_status: Option<IpamPrefixListResolverVersionCreationStatus>,
     pub last_version_creation_status_message: Option<String>,
 }
-wire::structure!(IpamPrefixListResolver, IPAM_PREFIX_LIST_RESOLVER; 0 owner_id, 1 ipam_prefix_list_resolver_id, 2 ipam_prefix_list_resolver_arn, 3 ipam_arn, 4 ipam_region, 5 description, 6 address_family, 7 state, 8 tags, 9 last_version_creation_status, 10 last_version_creation_status_message);
+wire::structure!(IpamPrefixListResolver, IPAM_PREFIX_LIST_RESOLVER; 0 owner_id: None, 1 ipam_prefix_list_resolver_id: None, 2 ipam_prefix_list_resolver_arn: None, 3 ipam_arn: None, 4 ipam_region: None, 5 description: None, 6 address_family: None, 7 state: None, 8 tags: None, 9 last_version_creation_status: None, 10 last_version_creation_status_message: None);
 pub(crate) static IPAM_PREFIX_LIST_RESOLVER: StructShape = StructShape { name: "IpamPrefixListResolver", members: &[
     Member { name: "OwnerId", location_name: Some("ownerId"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamPrefixListResolverId", location_name: Some("ipamPrefixListResolverId"), target: Target::STRING, ..Member::BASE },
@@ -2136,7 +2008,6 @@ pub(crate) static IPAM_PREFIX_LIST_RESOLVER: StructShape = StructShape { name: "
     Member { name: "LastVersionCreationStatusMessage", location_name: Some("lastVersionCreationStatusMessage"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPrefixListResolverRule {
     pub rule_type: Option<IpamPrefixListResolverRuleType>,
     pub static_cidr: Option<String>,
@@ -2144,7 +2015,7 @@ pub struct IpamPrefixListResolverRule {
     pub resource_type: Option<IpamResourceType>,
     pub conditions: Option<Vec<IpamPrefixListResolverRuleCondition>>,
 }
-wire::structure!(IpamPrefixListResolverRule, IPAM_PREFIX_LIST_RESOLVER_RULE; 0 rule_type, 1 static_cidr, 2 ipam_scope_id, 3 resource_type, 4 conditions);
+wire::structure!(IpamPrefixListResolverRule, IPAM_PREFIX_LIST_RESOLVER_RULE; 0 rule_type: None, 1 static_cidr: None, 2 ipam_scope_id: None, 3 resource_type: None, 4 conditions: None);
 pub(crate) static IPAM_PREFIX_LIST_RESOLVER_RULE: StructShape = StructShape { name: "IpamPrefixListResolverRule", members: &[
     Member { name: "RuleType", location_name: Some("ruleType"), target: Target::String(&IPAM_PREFIX_LIST_RESOLVER_RULE_TYPE), ..Member::BASE },
     Member { name: "StaticCidr", location_name: Some("staticCidr"), target: Target::STRING, ..Member::BASE },
@@ -2153,7 +2024,6 @@ pub(crate) static IPAM_PREFIX_LIST_RESOLVER_RULE: StructShape = StructShape { na
     Member { name: "Conditions", location_name: Some("conditionSet"), target: Target::List(&IPAM_PREFIX_LIST_RESOLVER_RULE_CONDITION_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPrefixListResolverRuleCondition {
     pub operation: Option<IpamPrefixListResolverRuleConditionOperation>,
     pub ipam_pool_id: Option<String>,
@@ -2163,7 +2033,7 @@ pub struct IpamPrefixListResolverRuleCondition {
     pub resource_tag: Option<IpamResourceTag>,
     pub cidr: Option<String>,
 }
-wire::structure!(IpamPrefixListResolverRuleCondition, IPAM_PREFIX_LIST_RESOLVER_RULE_CONDITION; 0 operation, 1 ipam_pool_id, 2 resource_id, 3 resource_owner, 4 resource_region, 5 resource_tag, 6 cidr);
+wire::structure!(IpamPrefixListResolverRuleCondition, IPAM_PREFIX_LIST_RESOLVER_RULE_CONDITION; 0 operation: None, 1 ipam_pool_id: None, 2 resource_id: None, 3 resource_owner: None, 4 resource_region: None, 5 resource_tag: None, 6 cidr: None);
 pub(crate) static IPAM_PREFIX_LIST_RESOLVER_RULE_CONDITION: StructShape = StructShape { name: "IpamPrefixListResolverRuleCondition", members: &[
     Member { name: "Operation", location_name: Some("operation"), target: Target::String(&IPAM_PREFIX_LIST_RESOLVER_RULE_CONDITION_OPERATION), ..Member::BASE },
     Member { name: "IpamPoolId", location_name: Some("ipamPoolId"), target: Target::STRING, ..Member::BASE },
@@ -2181,7 +2051,6 @@ wire::open_enum! { IpamPrefixListResolverRuleConditionOperation;
 }
 pub(crate) static IPAM_PREFIX_LIST_RESOLVER_RULE_CONDITION_OPERATION: StringShape = StringShape { name: "IpamPrefixListResolverRuleConditionOperation", values: <IpamPrefixListResolverRuleConditionOperation as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPrefixListResolverRuleConditionRequest {
     pub operation: IpamPrefixListResolverRuleConditionOperation,
     pub ipam_pool_id: Option<String>,
@@ -2191,7 +2060,7 @@ pub struct IpamPrefixListResolverRuleConditionRequest {
     pub resource_tag: Option<RequestIpamResourceTag>,
     pub cidr: Option<String>,
 }
-wire::structure!(IpamPrefixListResolverRuleConditionRequest, IPAM_PREFIX_LIST_RESOLVER_RULE_CONDITION_REQUEST; 0 operation, 1 ipam_pool_id, 2 resource_id, 3 resource_owner, 4 resource_region, 5 resource_tag, 6 cidr);
+wire::structure!(IpamPrefixListResolverRuleConditionRequest, IPAM_PREFIX_LIST_RESOLVER_RULE_CONDITION_REQUEST; 0 operation: Default::default(), 1 ipam_pool_id: None, 2 resource_id: None, 3 resource_owner: None, 4 resource_region: None, 5 resource_tag: None, 6 cidr: None);
 pub(crate) static IPAM_PREFIX_LIST_RESOLVER_RULE_CONDITION_REQUEST: StructShape = StructShape { name: "IpamPrefixListResolverRuleConditionRequest", members: &[
     Member { name: "Operation", target: Target::String(&IPAM_PREFIX_LIST_RESOLVER_RULE_CONDITION_OPERATION), required: true, ..Member::BASE },
     Member { name: "IpamPoolId", target: Target::STRING, ..Member::BASE },
@@ -2206,7 +2075,6 @@ pub(crate) static IPAM_PREFIX_LIST_RESOLVER_RULE_CONDITION_REQUEST_SET: ListShap
 
 pub(crate) static IPAM_PREFIX_LIST_RESOLVER_RULE_CONDITION_SET: ListShape = ListShape { name: "IpamPrefixListResolverRuleConditionSet", item: Target::Structure(&IPAM_PREFIX_LIST_RESOLVER_RULE_CONDITION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPrefixListResolverRuleRequest {
     pub rule_type: IpamPrefixListResolverRuleType,
     pub static_cidr: Option<String>,
@@ -2214,7 +2082,7 @@ pub struct IpamPrefixListResolverRuleRequest {
     pub resource_type: Option<IpamResourceType>,
     pub conditions: Option<Vec<IpamPrefixListResolverRuleConditionRequest>>,
 }
-wire::structure!(IpamPrefixListResolverRuleRequest, IPAM_PREFIX_LIST_RESOLVER_RULE_REQUEST; 0 rule_type, 1 static_cidr, 2 ipam_scope_id, 3 resource_type, 4 conditions);
+wire::structure!(IpamPrefixListResolverRuleRequest, IPAM_PREFIX_LIST_RESOLVER_RULE_REQUEST; 0 rule_type: Default::default(), 1 static_cidr: None, 2 ipam_scope_id: None, 3 resource_type: None, 4 conditions: None);
 pub(crate) static IPAM_PREFIX_LIST_RESOLVER_RULE_REQUEST: StructShape = StructShape { name: "IpamPrefixListResolverRuleRequest", members: &[
     Member { name: "RuleType", target: Target::String(&IPAM_PREFIX_LIST_RESOLVER_RULE_TYPE), required: true, ..Member::BASE },
     Member { name: "StaticCidr", target: Target::STRING, ..Member::BASE },
@@ -2252,7 +2120,6 @@ wire::open_enum! { IpamPrefixListResolverState;
 }
 pub(crate) static IPAM_PREFIX_LIST_RESOLVER_STATE: StringShape = StringShape { name: "IpamPrefixListResolverState", values: <IpamPrefixListResolverState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPrefixListResolverTarget {
     pub ipam_prefix_list_resolver_target_id: Option<String>,
     pub ipam_prefix_list_resolver_target_arn: Option<String>,
@@ -2267,7 +2134,7 @@ pub struct IpamPrefixListResolverTarget {
     pub state: Option<IpamPrefixListResolverTargetState>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(IpamPrefixListResolverTarget, IPAM_PREFIX_LIST_RESOLVER_TARGET; 0 ipam_prefix_list_resolver_target_id, 1 ipam_prefix_list_resolver_target_arn, 2 ipam_prefix_list_resolver_id, 3 owner_id, 4 prefix_list_id, 5 prefix_list_region, 6 desired_version, 7 last_synced_version, 8 track_latest_version, 9 state_message, 10 state, 11 tags);
+wire::structure!(IpamPrefixListResolverTarget, IPAM_PREFIX_LIST_RESOLVER_TARGET; 0 ipam_prefix_list_resolver_target_id: None, 1 ipam_prefix_list_resolver_target_arn: None, 2 ipam_prefix_list_resolver_id: None, 3 owner_id: None, 4 prefix_list_id: None, 5 prefix_list_region: None, 6 desired_version: None, 7 last_synced_version: None, 8 track_latest_version: None, 9 state_message: None, 10 state: None, 11 tags: None);
 pub(crate) static IPAM_PREFIX_LIST_RESOLVER_TARGET: StructShape = StructShape { name: "IpamPrefixListResolverTarget", members: &[
     Member { name: "IpamPrefixListResolverTargetId", location_name: Some("ipamPrefixListResolverTargetId"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamPrefixListResolverTargetArn", location_name: Some("ipamPrefixListResolverTargetArn"), target: Target::String(&RESOURCE_ARN), ..Member::BASE },
@@ -2304,11 +2171,10 @@ wire::open_enum! { IpamPrefixListResolverTargetState;
 }
 pub(crate) static IPAM_PREFIX_LIST_RESOLVER_TARGET_STATE: StringShape = StringShape { name: "IpamPrefixListResolverTargetState", values: <IpamPrefixListResolverTargetState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPrefixListResolverVersion {
     pub version: Option<i64>,
 }
-wire::structure!(IpamPrefixListResolverVersion, IPAM_PREFIX_LIST_RESOLVER_VERSION; 0 version);
+wire::structure!(IpamPrefixListResolverVersion, IPAM_PREFIX_LIST_RESOLVER_VERSION; 0 version: None);
 pub(crate) static IPAM_PREFIX_LIST_RESOLVER_VERSION: StructShape = StructShape { name: "IpamPrefixListResolverVersion", members: &[
     Member { name: "Version", location_name: Some("version"), target: Target::LONG, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -2320,11 +2186,10 @@ wire::open_enum! { IpamPrefixListResolverVersionCreationStatus;
 }
 pub(crate) static IPAM_PREFIX_LIST_RESOLVER_VERSION_CREATION_STATUS: StringShape = StringShape { name: "IpamPrefixListResolverVersionCreationStatus", values: <IpamPrefixListResolverVersionCreationStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPrefixListResolverVersionEntry {
     pub cidr: Option<String>,
 }
-wire::structure!(IpamPrefixListResolverVersionEntry, IPAM_PREFIX_LIST_RESOLVER_VERSION_ENTRY; 0 cidr);
+wire::structure!(IpamPrefixListResolverVersionEntry, IPAM_PREFIX_LIST_RESOLVER_VERSION_ENTRY; 0 cidr: None);
 pub(crate) static IPAM_PREFIX_LIST_RESOLVER_VERSION_ENTRY: StructShape = StructShape { name: "IpamPrefixListResolverVersionEntry", members: &[
     Member { name: "Cidr", location_name: Some("cidr"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -2355,12 +2220,11 @@ wire::open_enum! { IpamPublicAddressAwsService;
 }
 pub(crate) static IPAM_PUBLIC_ADDRESS_AWS_SERVICE: StringShape = StringShape { name: "IpamPublicAddressAwsService", values: <IpamPublicAddressAwsService as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPublicAddressSecurityGroup {
     pub group_name: Option<String>,
     pub group_id: Option<String>,
 }
-wire::structure!(IpamPublicAddressSecurityGroup, IPAM_PUBLIC_ADDRESS_SECURITY_GROUP; 0 group_name, 1 group_id);
+wire::structure!(IpamPublicAddressSecurityGroup, IPAM_PUBLIC_ADDRESS_SECURITY_GROUP; 0 group_name: None, 1 group_id: None);
 pub(crate) static IPAM_PUBLIC_ADDRESS_SECURITY_GROUP: StructShape = StructShape { name: "IpamPublicAddressSecurityGroup", members: &[
     Member { name: "GroupName", location_name: Some("groupName"), target: Target::STRING, ..Member::BASE },
     Member { name: "GroupId", location_name: Some("groupId"), target: Target::STRING, ..Member::BASE },
@@ -2368,12 +2232,11 @@ pub(crate) static IPAM_PUBLIC_ADDRESS_SECURITY_GROUP: StructShape = StructShape 
 
 pub(crate) static IPAM_PUBLIC_ADDRESS_SECURITY_GROUP_LIST: ListShape = ListShape { name: "IpamPublicAddressSecurityGroupList", item: Target::Structure(&IPAM_PUBLIC_ADDRESS_SECURITY_GROUP), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPublicAddressTag {
     pub key: Option<String>,
     pub value: Option<String>,
 }
-wire::structure!(IpamPublicAddressTag, IPAM_PUBLIC_ADDRESS_TAG; 0 key, 1 value);
+wire::structure!(IpamPublicAddressTag, IPAM_PUBLIC_ADDRESS_TAG; 0 key: None, 1 value: None);
 pub(crate) static IPAM_PUBLIC_ADDRESS_TAG: StructShape = StructShape { name: "IpamPublicAddressTag", members: &[
     Member { name: "Key", location_name: Some("key"), target: Target::STRING, ..Member::BASE },
     Member { name: "Value", location_name: Some("value"), target: Target::STRING, ..Member::BASE },
@@ -2381,11 +2244,10 @@ pub(crate) static IPAM_PUBLIC_ADDRESS_TAG: StructShape = StructShape { name: "Ip
 
 pub(crate) static IPAM_PUBLIC_ADDRESS_TAG_LIST: ListShape = ListShape { name: "IpamPublicAddressTagList", item: Target::Structure(&IPAM_PUBLIC_ADDRESS_TAG), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamPublicAddressTags {
     pub eip_tags: Option<Vec<IpamPublicAddressTag>>,
 }
-wire::structure!(IpamPublicAddressTags, IPAM_PUBLIC_ADDRESS_TAGS; 0 eip_tags);
+wire::structure!(IpamPublicAddressTags, IPAM_PUBLIC_ADDRESS_TAGS; 0 eip_tags: None);
 pub(crate) static IPAM_PUBLIC_ADDRESS_TAGS: StructShape = StructShape { name: "IpamPublicAddressTags", members: &[
     Member { name: "EipTags", location_name: Some("eipTagSet"), target: Target::List(&IPAM_PUBLIC_ADDRESS_TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -2401,7 +2263,6 @@ wire::open_enum! { IpamPublicAddressType;
 }
 pub(crate) static IPAM_PUBLIC_ADDRESS_TYPE: StringShape = StringShape { name: "IpamPublicAddressType", values: <IpamPublicAddressType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamResourceCidr {
     pub ipam_id: Option<String>,
     pub ipam_scope_id: Option<String>,
@@ -2420,7 +2281,7 @@ pub struct IpamResourceCidr {
     pub vpc_id: Option<String>,
     pub availability_zone_id: Option<String>,
 }
-wire::structure!(IpamResourceCidr, IPAM_RESOURCE_CIDR; 0 ipam_id, 1 ipam_scope_id, 2 ipam_pool_id, 3 resource_region, 4 resource_owner_id, 5 resource_id, 6 resource_name, 7 resource_cidr, 8 resource_type, 9 resource_tags, 10 ip_usage, 11 compliance_status, 12 management_state, 13 overlap_status, 14 vpc_id, 15 availability_zone_id);
+wire::structure!(IpamResourceCidr, IPAM_RESOURCE_CIDR; 0 ipam_id: None, 1 ipam_scope_id: None, 2 ipam_pool_id: None, 3 resource_region: None, 4 resource_owner_id: None, 5 resource_id: None, 6 resource_name: None, 7 resource_cidr: None, 8 resource_type: None, 9 resource_tags: None, 10 ip_usage: None, 11 compliance_status: None, 12 management_state: None, 13 overlap_status: None, 14 vpc_id: None, 15 availability_zone_id: None);
 pub(crate) static IPAM_RESOURCE_CIDR: StructShape = StructShape { name: "IpamResourceCidr", members: &[
     Member { name: "IpamId", location_name: Some("ipamId"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamScopeId", location_name: Some("ipamScopeId"), target: Target::STRING, ..Member::BASE },
@@ -2449,7 +2310,6 @@ pub(crate) static IPAM_RESOURCE_CIDR_IP_SOURCE: StringShape = StringShape { name
 
 pub(crate) static IPAM_RESOURCE_CIDR_SET: ListShape = ListShape { name: "IpamResourceCidrSet", item: Target::Structure(&IPAM_RESOURCE_CIDR), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamResourceDiscovery {
     pub owner_id: Option<String>,
     pub ipam_resource_discovery_id: Option<String>,
@@ -2462,7 +2322,7 @@ pub struct IpamResourceDiscovery {
     pub tags: Option<Vec<Tag>>,
     pub organizational_unit_exclusions: Option<Vec<IpamOrganizationalUnitExclusion>>,
 }
-wire::structure!(IpamResourceDiscovery, IPAM_RESOURCE_DISCOVERY; 0 owner_id, 1 ipam_resource_discovery_id, 2 ipam_resource_discovery_arn, 3 ipam_resource_discovery_region, 4 description, 5 operating_regions, 6 is_default, 7 state, 8 tags, 9 organizational_unit_exclusions);
+wire::structure!(IpamResourceDiscovery, IPAM_RESOURCE_DISCOVERY; 0 owner_id: None, 1 ipam_resource_discovery_id: None, 2 ipam_resource_discovery_arn: None, 3 ipam_resource_discovery_region: None, 4 description: None, 5 operating_regions: None, 6 is_default: None, 7 state: None, 8 tags: None, 9 organizational_unit_exclusions: None);
 pub(crate) static IPAM_RESOURCE_DISCOVERY: StructShape = StructShape { name: "IpamResourceDiscovery", members: &[
     Member { name: "OwnerId", location_name: Some("ownerId"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamResourceDiscoveryId", location_name: Some("ipamResourceDiscoveryId"), target: Target::STRING, ..Member::BASE },
@@ -2476,7 +2336,6 @@ pub(crate) static IPAM_RESOURCE_DISCOVERY: StructShape = StructShape { name: "Ip
     Member { name: "OrganizationalUnitExclusions", location_name: Some("organizationalUnitExclusionSet"), target: Target::List(&IPAM_ORGANIZATIONAL_UNIT_EXCLUSION_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamResourceDiscoveryAssociation {
     pub owner_id: Option<String>,
     pub ipam_resource_discovery_association_id: Option<String>,
@@ -2490,7 +2349,7 @@ pub struct IpamResourceDiscoveryAssociation {
     pub state: Option<IpamResourceDiscoveryAssociationState>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(IpamResourceDiscoveryAssociation, IPAM_RESOURCE_DISCOVERY_ASSOCIATION; 0 owner_id, 1 ipam_resource_discovery_association_id, 2 ipam_resource_discovery_association_arn, 3 ipam_resource_discovery_id, 4 ipam_id, 5 ipam_arn, 6 ipam_region, 7 is_default, 8 resource_discovery_status, 9 state, 10 tags);
+wire::structure!(IpamResourceDiscoveryAssociation, IPAM_RESOURCE_DISCOVERY_ASSOCIATION; 0 owner_id: None, 1 ipam_resource_discovery_association_id: None, 2 ipam_resource_discovery_association_arn: None, 3 ipam_resource_discovery_id: None, 4 ipam_id: None, 5 ipam_arn: None, 6 ipam_region: None, 7 is_default: None, 8 resource_discovery_status: None, 9 state: None, 10 tags: None);
 pub(crate) static IPAM_RESOURCE_DISCOVERY_ASSOCIATION: StructShape = StructShape { name: "IpamResourceDiscoveryAssociation", members: &[
     Member { name: "OwnerId", location_name: Some("ownerId"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamResourceDiscoveryAssociationId", location_name: Some("ipamResourceDiscoveryAssociationId"), target: Target::STRING, ..Member::BASE },
@@ -2538,12 +2397,11 @@ wire::open_enum! { IpamResourceDiscoveryState;
 }
 pub(crate) static IPAM_RESOURCE_DISCOVERY_STATE: StringShape = StringShape { name: "IpamResourceDiscoveryState", values: <IpamResourceDiscoveryState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamResourceTag {
     pub key: Option<String>,
     pub value: Option<String>,
 }
-wire::structure!(IpamResourceTag, IPAM_RESOURCE_TAG; 0 key, 1 value);
+wire::structure!(IpamResourceTag, IPAM_RESOURCE_TAG; 0 key: None, 1 value: None);
 pub(crate) static IPAM_RESOURCE_TAG: StructShape = StructShape { name: "IpamResourceTag", members: &[
     Member { name: "Key", location_name: Some("key"), target: Target::STRING, ..Member::BASE },
     Member { name: "Value", location_name: Some("value"), target: Target::STRING, ..Member::BASE },
@@ -2562,7 +2420,6 @@ wire::open_enum! { IpamResourceType;
 }
 pub(crate) static IPAM_RESOURCE_TYPE: StringShape = StringShape { name: "IpamResourceType", values: <IpamResourceType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamScope {
     pub owner_id: Option<String>,
     pub ipam_scope_id: Option<String>,
@@ -2577,7 +2434,7 @@ pub struct IpamScope {
     pub tags: Option<Vec<Tag>>,
     pub external_authority_configuration: Option<IpamScopeExternalAuthorityConfiguration>,
 }
-wire::structure!(IpamScope, IPAM_SCOPE; 0 owner_id, 1 ipam_scope_id, 2 ipam_scope_arn, 3 ipam_arn, 4 ipam_region, 5 ipam_scope_type, 6 is_default, 7 description, 8 pool_count, 9 state, 10 tags, 11 external_authority_configuration);
+wire::structure!(IpamScope, IPAM_SCOPE; 0 owner_id: None, 1 ipam_scope_id: None, 2 ipam_scope_arn: None, 3 ipam_arn: None, 4 ipam_region: None, 5 ipam_scope_type: None, 6 is_default: None, 7 description: None, 8 pool_count: None, 9 state: None, 10 tags: None, 11 external_authority_configuration: None);
 pub(crate) static IPAM_SCOPE: StructShape = StructShape { name: "IpamScope", members: &[
     Member { name: "OwnerId", location_name: Some("ownerId"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpamScopeId", location_name: Some("ipamScopeId"), target: Target::STRING, ..Member::BASE },
@@ -2593,12 +2450,11 @@ pub(crate) static IPAM_SCOPE: StructShape = StructShape { name: "IpamScope", mem
     Member { name: "ExternalAuthorityConfiguration", location_name: Some("externalAuthorityConfiguration"), target: Target::Structure(&IPAM_SCOPE_EXTERNAL_AUTHORITY_CONFIGURATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct IpamScopeExternalAuthorityConfiguration {
     pub r#type: Option<IpamScopeExternalAuthorityType>,
     pub external_resource_identifier: Option<String>,
 }
-wire::structure!(IpamScopeExternalAuthorityConfiguration, IPAM_SCOPE_EXTERNAL_AUTHORITY_CONFIGURATION; 0 r#type, 1 external_resource_identifier);
+wire::structure!(IpamScopeExternalAuthorityConfiguration, IPAM_SCOPE_EXTERNAL_AUTHORITY_CONFIGURATION; 0 r#type: None, 1 external_resource_identifier: None);
 pub(crate) static IPAM_SCOPE_EXTERNAL_AUTHORITY_CONFIGURATION: StructShape = StructShape { name: "IpamScopeExternalAuthorityConfiguration", members: &[
     Member { name: "Type", location_name: Some("type"), target: Target::String(&IPAM_SCOPE_EXTERNAL_AUTHORITY_TYPE), ..Member::BASE },
     Member { name: "ExternalResourceIdentifier", location_name: Some("externalResourceIdentifier"), target: Target::STRING, ..Member::BASE },
@@ -2661,29 +2517,26 @@ pub(crate) static IPV4_PREFIX_LIST: ListShape = ListShape { name: "Ipv4PrefixLis
 
 pub(crate) static IPV4_PREFIX_LIST_RESPONSE: ListShape = ListShape { name: "Ipv4PrefixListResponse", item: Target::Structure(&IPV4_PREFIX_SPECIFICATION_RESPONSE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Ipv4PrefixSpecification {
     pub ipv4_prefix: Option<String>,
 }
-wire::structure!(Ipv4PrefixSpecification, IPV4_PREFIX_SPECIFICATION; 0 ipv4_prefix);
+wire::structure!(Ipv4PrefixSpecification, IPV4_PREFIX_SPECIFICATION; 0 ipv4_prefix: None);
 pub(crate) static IPV4_PREFIX_SPECIFICATION: StructShape = StructShape { name: "Ipv4PrefixSpecification", members: &[
     Member { name: "Ipv4Prefix", location_name: Some("ipv4Prefix"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Ipv4PrefixSpecificationRequest {
     pub ipv4_prefix: Option<String>,
 }
-wire::structure!(Ipv4PrefixSpecificationRequest, IPV4_PREFIX_SPECIFICATION_REQUEST; 0 ipv4_prefix);
+wire::structure!(Ipv4PrefixSpecificationRequest, IPV4_PREFIX_SPECIFICATION_REQUEST; 0 ipv4_prefix: None);
 pub(crate) static IPV4_PREFIX_SPECIFICATION_REQUEST: StructShape = StructShape { name: "Ipv4PrefixSpecificationRequest", members: &[
     Member { name: "Ipv4Prefix", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Ipv4PrefixSpecificationResponse {
     pub ipv4_prefix: Option<String>,
 }
-wire::structure!(Ipv4PrefixSpecificationResponse, IPV4_PREFIX_SPECIFICATION_RESPONSE; 0 ipv4_prefix);
+wire::structure!(Ipv4PrefixSpecificationResponse, IPV4_PREFIX_SPECIFICATION_RESPONSE; 0 ipv4_prefix: None);
 pub(crate) static IPV4_PREFIX_SPECIFICATION_RESPONSE: StructShape = StructShape { name: "Ipv4PrefixSpecificationResponse", members: &[
     Member { name: "Ipv4Prefix", location_name: Some("ipv4Prefix"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -2698,12 +2551,11 @@ pub(crate) static IPV6_ADDRESS_ATTRIBUTE: StringShape = StringShape { name: "Ipv
 
 pub(crate) static IPV6_ADDRESS_LIST: ListShape = ListShape { name: "Ipv6AddressList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Ipv6CidrAssociation {
     pub ipv6_cidr: Option<String>,
     pub associated_resource: Option<String>,
 }
-wire::structure!(Ipv6CidrAssociation, IPV6_CIDR_ASSOCIATION; 0 ipv6_cidr, 1 associated_resource);
+wire::structure!(Ipv6CidrAssociation, IPV6_CIDR_ASSOCIATION; 0 ipv6_cidr: None, 1 associated_resource: None);
 pub(crate) static IPV6_CIDR_ASSOCIATION: StructShape = StructShape { name: "Ipv6CidrAssociation", members: &[
     Member { name: "Ipv6Cidr", location_name: Some("ipv6Cidr"), target: Target::STRING, ..Member::BASE },
     Member { name: "AssociatedResource", location_name: Some("associatedResource"), target: Target::STRING, ..Member::BASE },
@@ -2711,25 +2563,23 @@ pub(crate) static IPV6_CIDR_ASSOCIATION: StructShape = StructShape { name: "Ipv6
 
 pub(crate) static IPV6_CIDR_ASSOCIATION_SET: ListShape = ListShape { name: "Ipv6CidrAssociationSet", item: Target::Structure(&IPV6_CIDR_ASSOCIATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Ipv6CidrBlock {
     pub ipv6_cidr_block: Option<String>,
 }
-wire::structure!(Ipv6CidrBlock, IPV6_CIDR_BLOCK; 0 ipv6_cidr_block);
+wire::structure!(Ipv6CidrBlock, IPV6_CIDR_BLOCK; 0 ipv6_cidr_block: None);
 pub(crate) static IPV6_CIDR_BLOCK: StructShape = StructShape { name: "Ipv6CidrBlock", members: &[
     Member { name: "Ipv6CidrBlock", location_name: Some("ipv6CidrBlock"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static IPV6_CIDR_BLOCK_SET: ListShape = ListShape { name: "Ipv6CidrBlockSet", item: Target::Structure(&IPV6_CIDR_BLOCK), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Ipv6Pool {
     pub pool_id: Option<String>,
     pub description: Option<String>,
     pub pool_cidr_blocks: Option<Vec<PoolCidrBlock>>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(Ipv6Pool, IPV6_POOL; 0 pool_id, 1 description, 2 pool_cidr_blocks, 3 tags);
+wire::structure!(Ipv6Pool, IPV6_POOL; 0 pool_id: None, 1 description: None, 2 pool_cidr_blocks: None, 3 tags: None);
 pub(crate) static IPV6_POOL: StructShape = StructShape { name: "Ipv6Pool", members: &[
     Member { name: "PoolId", location_name: Some("poolId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
@@ -2747,41 +2597,37 @@ pub(crate) static IPV6_PREFIX_LIST: ListShape = ListShape { name: "Ipv6PrefixLis
 
 pub(crate) static IPV6_PREFIX_LIST_RESPONSE: ListShape = ListShape { name: "Ipv6PrefixListResponse", item: Target::Structure(&IPV6_PREFIX_SPECIFICATION_RESPONSE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Ipv6PrefixSpecification {
     pub ipv6_prefix: Option<String>,
 }
-wire::structure!(Ipv6PrefixSpecification, IPV6_PREFIX_SPECIFICATION; 0 ipv6_prefix);
+wire::structure!(Ipv6PrefixSpecification, IPV6_PREFIX_SPECIFICATION; 0 ipv6_prefix: None);
 pub(crate) static IPV6_PREFIX_SPECIFICATION: StructShape = StructShape { name: "Ipv6PrefixSpecification", members: &[
     Member { name: "Ipv6Prefix", location_name: Some("ipv6Prefix"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Ipv6PrefixSpecificationRequest {
     pub ipv6_prefix: Option<String>,
 }
-wire::structure!(Ipv6PrefixSpecificationRequest, IPV6_PREFIX_SPECIFICATION_REQUEST; 0 ipv6_prefix);
+wire::structure!(Ipv6PrefixSpecificationRequest, IPV6_PREFIX_SPECIFICATION_REQUEST; 0 ipv6_prefix: None);
 pub(crate) static IPV6_PREFIX_SPECIFICATION_REQUEST: StructShape = StructShape { name: "Ipv6PrefixSpecificationRequest", members: &[
     Member { name: "Ipv6Prefix", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Ipv6PrefixSpecificationResponse {
     pub ipv6_prefix: Option<String>,
 }
-wire::structure!(Ipv6PrefixSpecificationResponse, IPV6_PREFIX_SPECIFICATION_RESPONSE; 0 ipv6_prefix);
+wire::structure!(Ipv6PrefixSpecificationResponse, IPV6_PREFIX_SPECIFICATION_RESPONSE; 0 ipv6_prefix: None);
 pub(crate) static IPV6_PREFIX_SPECIFICATION_RESPONSE: StructShape = StructShape { name: "Ipv6PrefixSpecificationResponse", members: &[
     Member { name: "Ipv6Prefix", location_name: Some("ipv6Prefix"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static IPV6_PREFIXES_LIST: ListShape = ListShape { name: "Ipv6PrefixesList", item: Target::Structure(&IPV6_PREFIX_SPECIFICATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Ipv6Range {
     pub description: Option<String>,
     pub cidr_ipv6: Option<String>,
 }
-wire::structure!(Ipv6Range, IPV6_RANGE; 0 description, 1 cidr_ipv6);
+wire::structure!(Ipv6Range, IPV6_RANGE; 0 description: None, 1 cidr_ipv6: None);
 pub(crate) static IPV6_RANGE: StructShape = StructShape { name: "Ipv6Range", members: &[
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
     Member { name: "CidrIpv6", location_name: Some("cidrIpv6"), target: Target::STRING, ..Member::BASE },
@@ -2795,7 +2641,6 @@ wire::open_enum! { Ipv6SupportValue;
 }
 pub(crate) static IPV6_SUPPORT_VALUE: StringShape = StringShape { name: "Ipv6SupportValue", values: <Ipv6SupportValue as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIpamPolicyAllocationRulesRequest {
     pub dry_run: Option<bool>,
     pub ipam_policy_id: String,
@@ -2803,7 +2648,7 @@ pub struct ModifyIpamPolicyAllocationRulesRequest {
     pub resource_type: IpamPolicyResourceType,
     pub allocation_rules: Option<Vec<IpamPolicyAllocationRuleRequest>>,
 }
-wire::structure!(ModifyIpamPolicyAllocationRulesRequest, MODIFY_IPAM_POLICY_ALLOCATION_RULES_REQUEST; 0 dry_run, 1 ipam_policy_id, 2 locale, 3 resource_type, 4 allocation_rules);
+wire::structure!(ModifyIpamPolicyAllocationRulesRequest, MODIFY_IPAM_POLICY_ALLOCATION_RULES_REQUEST; 0 dry_run: None, 1 ipam_policy_id: Default::default(), 2 locale: Default::default(), 3 resource_type: Default::default(), 4 allocation_rules: None);
 pub(crate) static MODIFY_IPAM_POLICY_ALLOCATION_RULES_REQUEST: StructShape = StructShape { name: "ModifyIpamPolicyAllocationRulesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPolicyId", target: Target::STRING, required: true, ..Member::BASE },
@@ -2812,38 +2657,34 @@ pub(crate) static MODIFY_IPAM_POLICY_ALLOCATION_RULES_REQUEST: StructShape = Str
     Member { name: "AllocationRules", location_name: Some("AllocationRule"), target: Target::List(&IPAM_POLICY_ALLOCATION_RULE_LIST_REQUEST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIpamPolicyAllocationRulesResult {
     pub ipam_policy_document: Option<IpamPolicyDocument>,
 }
-wire::structure!(ModifyIpamPolicyAllocationRulesResult, MODIFY_IPAM_POLICY_ALLOCATION_RULES_RESULT; 0 ipam_policy_document);
+wire::structure!(ModifyIpamPolicyAllocationRulesResult, MODIFY_IPAM_POLICY_ALLOCATION_RULES_RESULT; 0 ipam_policy_document: None);
 pub(crate) static MODIFY_IPAM_POLICY_ALLOCATION_RULES_RESULT: StructShape = StructShape { name: "ModifyIpamPolicyAllocationRulesResult", members: &[
     Member { name: "IpamPolicyDocument", location_name: Some("ipamPolicyDocument"), target: Target::Structure(&IPAM_POLICY_DOCUMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIpamPoolAllocationRequest {
     pub dry_run: Option<bool>,
     pub ipam_pool_allocation_id: String,
     pub description: Option<String>,
 }
-wire::structure!(ModifyIpamPoolAllocationRequest, MODIFY_IPAM_POOL_ALLOCATION_REQUEST; 0 dry_run, 1 ipam_pool_allocation_id, 2 description);
+wire::structure!(ModifyIpamPoolAllocationRequest, MODIFY_IPAM_POOL_ALLOCATION_REQUEST; 0 dry_run: None, 1 ipam_pool_allocation_id: Default::default(), 2 description: None);
 pub(crate) static MODIFY_IPAM_POOL_ALLOCATION_REQUEST: StructShape = StructShape { name: "ModifyIpamPoolAllocationRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPoolAllocationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIpamPoolAllocationResult {
     pub ipam_pool_allocation: Option<IpamPoolAllocation>,
 }
-wire::structure!(ModifyIpamPoolAllocationResult, MODIFY_IPAM_POOL_ALLOCATION_RESULT; 0 ipam_pool_allocation);
+wire::structure!(ModifyIpamPoolAllocationResult, MODIFY_IPAM_POOL_ALLOCATION_RESULT; 0 ipam_pool_allocation: None);
 pub(crate) static MODIFY_IPAM_POOL_ALLOCATION_RESULT: StructShape = StructShape { name: "ModifyIpamPoolAllocationResult", members: &[
     Member { name: "IpamPoolAllocation", location_name: Some("ipamPoolAllocation"), target: Target::Structure(&IPAM_POOL_ALLOCATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIpamPoolRequest {
     pub dry_run: Option<bool>,
     pub ipam_pool_id: String,
@@ -2856,7 +2697,7 @@ pub struct ModifyIpamPoolRequest {
     pub add_allocation_resource_tags: Option<Vec<RequestIpamResourceTag>>,
     pub remove_allocation_resource_tags: Option<Vec<RequestIpamResourceTag>>,
 }
-wire::structure!(ModifyIpamPoolRequest, MODIFY_IPAM_POOL_REQUEST; 0 dry_run, 1 ipam_pool_id, 2 description, 3 auto_import, 4 allocation_min_netmask_length, 5 allocation_max_netmask_length, 6 allocation_default_netmask_length, 7 clear_allocation_default_netmask_length, 8 add_allocation_resource_tags, 9 remove_allocation_resource_tags);
+wire::structure!(ModifyIpamPoolRequest, MODIFY_IPAM_POOL_REQUEST; 0 dry_run: None, 1 ipam_pool_id: Default::default(), 2 description: None, 3 auto_import: None, 4 allocation_min_netmask_length: None, 5 allocation_max_netmask_length: None, 6 allocation_default_netmask_length: None, 7 clear_allocation_default_netmask_length: None, 8 add_allocation_resource_tags: None, 9 remove_allocation_resource_tags: None);
 pub(crate) static MODIFY_IPAM_POOL_REQUEST: StructShape = StructShape { name: "ModifyIpamPoolRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPoolId", target: Target::STRING, required: true, ..Member::BASE },
@@ -2870,23 +2711,21 @@ pub(crate) static MODIFY_IPAM_POOL_REQUEST: StructShape = StructShape { name: "M
     Member { name: "RemoveAllocationResourceTags", location_name: Some("RemoveAllocationResourceTag"), target: Target::List(&REQUEST_IPAM_RESOURCE_TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIpamPoolResult {
     pub ipam_pool: Option<IpamPool>,
 }
-wire::structure!(ModifyIpamPoolResult, MODIFY_IPAM_POOL_RESULT; 0 ipam_pool);
+wire::structure!(ModifyIpamPoolResult, MODIFY_IPAM_POOL_RESULT; 0 ipam_pool: None);
 pub(crate) static MODIFY_IPAM_POOL_RESULT: StructShape = StructShape { name: "ModifyIpamPoolResult", members: &[
     Member { name: "IpamPool", location_name: Some("ipamPool"), target: Target::Structure(&IPAM_POOL), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIpamPrefixListResolverRequest {
     pub dry_run: Option<bool>,
     pub ipam_prefix_list_resolver_id: String,
     pub description: Option<String>,
     pub rules: Option<Vec<IpamPrefixListResolverRuleRequest>>,
 }
-wire::structure!(ModifyIpamPrefixListResolverRequest, MODIFY_IPAM_PREFIX_LIST_RESOLVER_REQUEST; 0 dry_run, 1 ipam_prefix_list_resolver_id, 2 description, 3 rules);
+wire::structure!(ModifyIpamPrefixListResolverRequest, MODIFY_IPAM_PREFIX_LIST_RESOLVER_REQUEST; 0 dry_run: None, 1 ipam_prefix_list_resolver_id: Default::default(), 2 description: None, 3 rules: None);
 pub(crate) static MODIFY_IPAM_PREFIX_LIST_RESOLVER_REQUEST: StructShape = StructShape { name: "ModifyIpamPrefixListResolverRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPrefixListResolverId", target: Target::STRING, required: true, ..Member::BASE },
@@ -2894,16 +2733,14 @@ pub(crate) static MODIFY_IPAM_PREFIX_LIST_RESOLVER_REQUEST: StructShape = Struct
     Member { name: "Rules", location_name: Some("Rule"), target: Target::List(&IPAM_PREFIX_LIST_RESOLVER_RULE_REQUEST_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIpamPrefixListResolverResult {
     pub ipam_prefix_list_resolver: Option<IpamPrefixListResolver>,
 }
-wire::structure!(ModifyIpamPrefixListResolverResult, MODIFY_IPAM_PREFIX_LIST_RESOLVER_RESULT; 0 ipam_prefix_list_resolver);
+wire::structure!(ModifyIpamPrefixListResolverResult, MODIFY_IPAM_PREFIX_LIST_RESOLVER_RESULT; 0 ipam_prefix_list_resolver: None);
 pub(crate) static MODIFY_IPAM_PREFIX_LIST_RESOLVER_RESULT: StructShape = StructShape { name: "ModifyIpamPrefixListResolverResult", members: &[
     Member { name: "IpamPrefixListResolver", location_name: Some("ipamPrefixListResolver"), target: Target::Structure(&IPAM_PREFIX_LIST_RESOLVER), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIpamPrefixListResolverTargetRequest {
     pub dry_run: Option<bool>,
     pub ipam_prefix_list_resolver_target_id: String,
@@ -2911,7 +2748,7 @@ pub struct ModifyIpamPrefixListResolverTargetRequest {
     pub track_latest_version: Option<bool>,
     pub client_token: Option<String>,
 }
-wire::structure!(ModifyIpamPrefixListResolverTargetRequest, MODIFY_IPAM_PREFIX_LIST_RESOLVER_TARGET_REQUEST; 0 dry_run, 1 ipam_prefix_list_resolver_target_id, 2 desired_version, 3 track_latest_version, 4 client_token);
+wire::structure!(ModifyIpamPrefixListResolverTargetRequest, MODIFY_IPAM_PREFIX_LIST_RESOLVER_TARGET_REQUEST; 0 dry_run: None, 1 ipam_prefix_list_resolver_target_id: Default::default(), 2 desired_version: None, 3 track_latest_version: None, 4 client_token: None);
 pub(crate) static MODIFY_IPAM_PREFIX_LIST_RESOLVER_TARGET_REQUEST: StructShape = StructShape { name: "ModifyIpamPrefixListResolverTargetRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPrefixListResolverTargetId", target: Target::STRING, required: true, ..Member::BASE },
@@ -2920,16 +2757,14 @@ pub(crate) static MODIFY_IPAM_PREFIX_LIST_RESOLVER_TARGET_REQUEST: StructShape =
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIpamPrefixListResolverTargetResult {
     pub ipam_prefix_list_resolver_target: Option<IpamPrefixListResolverTarget>,
 }
-wire::structure!(ModifyIpamPrefixListResolverTargetResult, MODIFY_IPAM_PREFIX_LIST_RESOLVER_TARGET_RESULT; 0 ipam_prefix_list_resolver_target);
+wire::structure!(ModifyIpamPrefixListResolverTargetResult, MODIFY_IPAM_PREFIX_LIST_RESOLVER_TARGET_RESULT; 0 ipam_prefix_list_resolver_target: None);
 pub(crate) static MODIFY_IPAM_PREFIX_LIST_RESOLVER_TARGET_RESULT: StructShape = StructShape { name: "ModifyIpamPrefixListResolverTargetResult", members: &[
     Member { name: "IpamPrefixListResolverTarget", location_name: Some("ipamPrefixListResolverTarget"), target: Target::Structure(&IPAM_PREFIX_LIST_RESOLVER_TARGET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIpamRequest {
     pub dry_run: Option<bool>,
     pub ipam_id: String,
@@ -2940,7 +2775,7 @@ pub struct ModifyIpamRequest {
     pub enable_private_gua: Option<bool>,
     pub metered_account: Option<IpamMeteredAccount>,
 }
-wire::structure!(ModifyIpamRequest, MODIFY_IPAM_REQUEST; 0 dry_run, 1 ipam_id, 2 description, 3 add_operating_regions, 4 remove_operating_regions, 5 tier, 6 enable_private_gua, 7 metered_account);
+wire::structure!(ModifyIpamRequest, MODIFY_IPAM_REQUEST; 0 dry_run: None, 1 ipam_id: Default::default(), 2 description: None, 3 add_operating_regions: None, 4 remove_operating_regions: None, 5 tier: None, 6 enable_private_gua: None, 7 metered_account: None);
 pub(crate) static MODIFY_IPAM_REQUEST: StructShape = StructShape { name: "ModifyIpamRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamId", target: Target::STRING, required: true, ..Member::BASE },
@@ -2952,7 +2787,6 @@ pub(crate) static MODIFY_IPAM_REQUEST: StructShape = StructShape { name: "Modify
     Member { name: "MeteredAccount", target: Target::String(&IPAM_METERED_ACCOUNT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIpamResourceCidrRequest {
     pub dry_run: Option<bool>,
     pub resource_id: String,
@@ -2962,7 +2796,7 @@ pub struct ModifyIpamResourceCidrRequest {
     pub destination_ipam_scope_id: Option<String>,
     pub monitored: bool,
 }
-wire::structure!(ModifyIpamResourceCidrRequest, MODIFY_IPAM_RESOURCE_CIDR_REQUEST; 0 dry_run, 1 resource_id, 2 resource_cidr, 3 resource_region, 4 current_ipam_scope_id, 5 destination_ipam_scope_id, 6 monitored);
+wire::structure!(ModifyIpamResourceCidrRequest, MODIFY_IPAM_RESOURCE_CIDR_REQUEST; 0 dry_run: None, 1 resource_id: Default::default(), 2 resource_cidr: Default::default(), 3 resource_region: Default::default(), 4 current_ipam_scope_id: Default::default(), 5 destination_ipam_scope_id: None, 6 monitored: Default::default());
 pub(crate) static MODIFY_IPAM_RESOURCE_CIDR_REQUEST: StructShape = StructShape { name: "ModifyIpamResourceCidrRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ResourceId", target: Target::STRING, required: true, ..Member::BASE },
@@ -2973,16 +2807,14 @@ pub(crate) static MODIFY_IPAM_RESOURCE_CIDR_REQUEST: StructShape = StructShape {
     Member { name: "Monitored", target: Target::Boolean, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIpamResourceCidrResult {
     pub ipam_resource_cidr: Option<IpamResourceCidr>,
 }
-wire::structure!(ModifyIpamResourceCidrResult, MODIFY_IPAM_RESOURCE_CIDR_RESULT; 0 ipam_resource_cidr);
+wire::structure!(ModifyIpamResourceCidrResult, MODIFY_IPAM_RESOURCE_CIDR_RESULT; 0 ipam_resource_cidr: None);
 pub(crate) static MODIFY_IPAM_RESOURCE_CIDR_RESULT: StructShape = StructShape { name: "ModifyIpamResourceCidrResult", members: &[
     Member { name: "IpamResourceCidr", location_name: Some("ipamResourceCidr"), target: Target::Structure(&IPAM_RESOURCE_CIDR), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIpamResourceDiscoveryRequest {
     pub dry_run: Option<bool>,
     pub ipam_resource_discovery_id: String,
@@ -2992,7 +2824,7 @@ pub struct ModifyIpamResourceDiscoveryRequest {
     pub add_organizational_unit_exclusions: Option<Vec<AddIpamOrganizationalUnitExclusion>>,
     pub remove_organizational_unit_exclusions: Option<Vec<RemoveIpamOrganizationalUnitExclusion>>,
 }
-wire::structure!(ModifyIpamResourceDiscoveryRequest, MODIFY_IPAM_RESOURCE_DISCOVERY_REQUEST; 0 dry_run, 1 ipam_resource_discovery_id, 2 description, 3 add_operating_regions, 4 remove_operating_regions, 5 add_organizational_unit_exclusions, 6 remove_organizational_unit_exclusions);
+wire::structure!(ModifyIpamResourceDiscoveryRequest, MODIFY_IPAM_RESOURCE_DISCOVERY_REQUEST; 0 dry_run: None, 1 ipam_resource_discovery_id: Default::default(), 2 description: None, 3 add_operating_regions: None, 4 remove_operating_regions: None, 5 add_organizational_unit_exclusions: None, 6 remove_organizational_unit_exclusions: None);
 pub(crate) static MODIFY_IPAM_RESOURCE_DISCOVERY_REQUEST: StructShape = StructShape { name: "ModifyIpamResourceDiscoveryRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamResourceDiscoveryId", target: Target::STRING, required: true, ..Member::BASE },
@@ -3003,25 +2835,22 @@ pub(crate) static MODIFY_IPAM_RESOURCE_DISCOVERY_REQUEST: StructShape = StructSh
     Member { name: "RemoveOrganizationalUnitExclusions", location_name: Some("RemoveOrganizationalUnitExclusion"), target: Target::List(&REMOVE_IPAM_ORGANIZATIONAL_UNIT_EXCLUSION_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIpamResourceDiscoveryResult {
     pub ipam_resource_discovery: Option<IpamResourceDiscovery>,
 }
-wire::structure!(ModifyIpamResourceDiscoveryResult, MODIFY_IPAM_RESOURCE_DISCOVERY_RESULT; 0 ipam_resource_discovery);
+wire::structure!(ModifyIpamResourceDiscoveryResult, MODIFY_IPAM_RESOURCE_DISCOVERY_RESULT; 0 ipam_resource_discovery: None);
 pub(crate) static MODIFY_IPAM_RESOURCE_DISCOVERY_RESULT: StructShape = StructShape { name: "ModifyIpamResourceDiscoveryResult", members: &[
     Member { name: "IpamResourceDiscovery", location_name: Some("ipamResourceDiscovery"), target: Target::Structure(&IPAM_RESOURCE_DISCOVERY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIpamResult {
     pub ipam: Option<Ipam>,
 }
-wire::structure!(ModifyIpamResult, MODIFY_IPAM_RESULT; 0 ipam);
+wire::structure!(ModifyIpamResult, MODIFY_IPAM_RESULT; 0 ipam: None);
 pub(crate) static MODIFY_IPAM_RESULT: StructShape = StructShape { name: "ModifyIpamResult", members: &[
     Member { name: "Ipam", location_name: Some("ipam"), target: Target::Structure(&IPAM), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIpamScopeRequest {
     pub dry_run: Option<bool>,
     pub ipam_scope_id: String,
@@ -3029,7 +2858,7 @@ pub struct ModifyIpamScopeRequest {
     pub external_authority_configuration: Option<ExternalAuthorityConfiguration>,
     pub remove_external_authority_configuration: Option<bool>,
 }
-wire::structure!(ModifyIpamScopeRequest, MODIFY_IPAM_SCOPE_REQUEST; 0 dry_run, 1 ipam_scope_id, 2 description, 3 external_authority_configuration, 4 remove_external_authority_configuration);
+wire::structure!(ModifyIpamScopeRequest, MODIFY_IPAM_SCOPE_REQUEST; 0 dry_run: None, 1 ipam_scope_id: Default::default(), 2 description: None, 3 external_authority_configuration: None, 4 remove_external_authority_configuration: None);
 pub(crate) static MODIFY_IPAM_SCOPE_REQUEST: StructShape = StructShape { name: "ModifyIpamScopeRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamScopeId", target: Target::STRING, required: true, ..Member::BASE },
@@ -3038,23 +2867,21 @@ pub(crate) static MODIFY_IPAM_SCOPE_REQUEST: StructShape = StructShape { name: "
     Member { name: "RemoveExternalAuthorityConfiguration", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyIpamScopeResult {
     pub ipam_scope: Option<IpamScope>,
 }
-wire::structure!(ModifyIpamScopeResult, MODIFY_IPAM_SCOPE_RESULT; 0 ipam_scope);
+wire::structure!(ModifyIpamScopeResult, MODIFY_IPAM_SCOPE_RESULT; 0 ipam_scope: None);
 pub(crate) static MODIFY_IPAM_SCOPE_RESULT: StructShape = StructShape { name: "ModifyIpamScopeResult", members: &[
     Member { name: "IpamScope", location_name: Some("ipamScope"), target: Target::Structure(&IPAM_SCOPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ProvisionIpamByoasnRequest {
     pub dry_run: Option<bool>,
     pub ipam_id: String,
     pub asn: String,
     pub asn_authorization_context: AsnAuthorizationContext,
 }
-wire::structure!(ProvisionIpamByoasnRequest, PROVISION_IPAM_BYOASN_REQUEST; 0 dry_run, 1 ipam_id, 2 asn, 3 asn_authorization_context);
+wire::structure!(ProvisionIpamByoasnRequest, PROVISION_IPAM_BYOASN_REQUEST; 0 dry_run: None, 1 ipam_id: Default::default(), 2 asn: Default::default(), 3 asn_authorization_context: Default::default());
 pub(crate) static PROVISION_IPAM_BYOASN_REQUEST: StructShape = StructShape { name: "ProvisionIpamByoasnRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamId", target: Target::STRING, required: true, ..Member::BASE },
@@ -3062,16 +2889,14 @@ pub(crate) static PROVISION_IPAM_BYOASN_REQUEST: StructShape = StructShape { nam
     Member { name: "AsnAuthorizationContext", target: Target::Structure(&ASN_AUTHORIZATION_CONTEXT), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ProvisionIpamByoasnResult {
     pub byoasn: Option<Byoasn>,
 }
-wire::structure!(ProvisionIpamByoasnResult, PROVISION_IPAM_BYOASN_RESULT; 0 byoasn);
+wire::structure!(ProvisionIpamByoasnResult, PROVISION_IPAM_BYOASN_RESULT; 0 byoasn: None);
 pub(crate) static PROVISION_IPAM_BYOASN_RESULT: StructShape = StructShape { name: "ProvisionIpamByoasnResult", members: &[
     Member { name: "Byoasn", location_name: Some("byoasn"), target: Target::Structure(&BYOASN), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ProvisionIpamPoolCidrRequest {
     pub dry_run: Option<bool>,
     pub ipam_pool_id: String,
@@ -3082,7 +2907,7 @@ pub struct ProvisionIpamPoolCidrRequest {
     pub verification_method: Option<VerificationMethod>,
     pub ipam_external_resource_verification_token_id: Option<String>,
 }
-wire::structure!(ProvisionIpamPoolCidrRequest, PROVISION_IPAM_POOL_CIDR_REQUEST; 0 dry_run, 1 ipam_pool_id, 2 cidr, 3 cidr_authorization_context, 4 netmask_length, 5 client_token, 6 verification_method, 7 ipam_external_resource_verification_token_id);
+wire::structure!(ProvisionIpamPoolCidrRequest, PROVISION_IPAM_POOL_CIDR_REQUEST; 0 dry_run: None, 1 ipam_pool_id: Default::default(), 2 cidr: None, 3 cidr_authorization_context: None, 4 netmask_length: None, 5 client_token: None, 6 verification_method: None, 7 ipam_external_resource_verification_token_id: None);
 pub(crate) static PROVISION_IPAM_POOL_CIDR_REQUEST: StructShape = StructShape { name: "ProvisionIpamPoolCidrRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPoolId", target: Target::STRING, required: true, ..Member::BASE },
@@ -3094,23 +2919,21 @@ pub(crate) static PROVISION_IPAM_POOL_CIDR_REQUEST: StructShape = StructShape { 
     Member { name: "IpamExternalResourceVerificationTokenId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ProvisionIpamPoolCidrResult {
     pub ipam_pool_cidr: Option<IpamPoolCidr>,
 }
-wire::structure!(ProvisionIpamPoolCidrResult, PROVISION_IPAM_POOL_CIDR_RESULT; 0 ipam_pool_cidr);
+wire::structure!(ProvisionIpamPoolCidrResult, PROVISION_IPAM_POOL_CIDR_RESULT; 0 ipam_pool_cidr: None);
 pub(crate) static PROVISION_IPAM_POOL_CIDR_RESULT: StructShape = StructShape { name: "ProvisionIpamPoolCidrResult", members: &[
     Member { name: "IpamPoolCidr", location_name: Some("ipamPoolCidr"), target: Target::Structure(&IPAM_POOL_CIDR), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReleaseIpamPoolAllocationRequest {
     pub dry_run: Option<bool>,
     pub ipam_pool_id: String,
     pub cidr: String,
     pub ipam_pool_allocation_id: String,
 }
-wire::structure!(ReleaseIpamPoolAllocationRequest, RELEASE_IPAM_POOL_ALLOCATION_REQUEST; 0 dry_run, 1 ipam_pool_id, 2 cidr, 3 ipam_pool_allocation_id);
+wire::structure!(ReleaseIpamPoolAllocationRequest, RELEASE_IPAM_POOL_ALLOCATION_REQUEST; 0 dry_run: None, 1 ipam_pool_id: Default::default(), 2 cidr: Default::default(), 3 ipam_pool_allocation_id: Default::default());
 pub(crate) static RELEASE_IPAM_POOL_ALLOCATION_REQUEST: StructShape = StructShape { name: "ReleaseIpamPoolAllocationRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPoolId", target: Target::STRING, required: true, ..Member::BASE },
@@ -3118,21 +2941,19 @@ pub(crate) static RELEASE_IPAM_POOL_ALLOCATION_REQUEST: StructShape = StructShap
     Member { name: "IpamPoolAllocationId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReleaseIpamPoolAllocationResult {
     pub success: Option<bool>,
 }
-wire::structure!(ReleaseIpamPoolAllocationResult, RELEASE_IPAM_POOL_ALLOCATION_RESULT; 0 success);
+wire::structure!(ReleaseIpamPoolAllocationResult, RELEASE_IPAM_POOL_ALLOCATION_RESULT; 0 success: None);
 pub(crate) static RELEASE_IPAM_POOL_ALLOCATION_RESULT: StructShape = StructShape { name: "ReleaseIpamPoolAllocationResult", members: &[
     Member { name: "Success", location_name: Some("success"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RequestIpamResourceTag {
     pub key: Option<String>,
     pub value: Option<String>,
 }
-wire::structure!(RequestIpamResourceTag, REQUEST_IPAM_RESOURCE_TAG; 0 key, 1 value);
+wire::structure!(RequestIpamResourceTag, REQUEST_IPAM_RESOURCE_TAG; 0 key: None, 1 value: None);
 pub(crate) static REQUEST_IPAM_RESOURCE_TAG: StructShape = StructShape { name: "RequestIpamResourceTag", members: &[
     Member { name: "Key", target: Target::STRING, ..Member::BASE },
     Member { name: "Value", target: Target::STRING, ..Member::BASE },
@@ -3140,26 +2961,24 @@ pub(crate) static REQUEST_IPAM_RESOURCE_TAG: StructShape = StructShape { name: "
 
 pub(crate) static REQUEST_IPAM_RESOURCE_TAG_LIST: ListShape = ListShape { name: "RequestIpamResourceTagList", item: Target::Structure(&REQUEST_IPAM_RESOURCE_TAG), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UnassignIpv6AddressesRequest {
     pub ipv6_prefixes: Option<Vec<String>>,
     pub network_interface_id: String,
     pub ipv6_addresses: Option<Vec<String>>,
 }
-wire::structure!(UnassignIpv6AddressesRequest, UNASSIGN_IPV6_ADDRESSES_REQUEST; 0 ipv6_prefixes, 1 network_interface_id, 2 ipv6_addresses);
+wire::structure!(UnassignIpv6AddressesRequest, UNASSIGN_IPV6_ADDRESSES_REQUEST; 0 ipv6_prefixes: None, 1 network_interface_id: Default::default(), 2 ipv6_addresses: None);
 pub(crate) static UNASSIGN_IPV6_ADDRESSES_REQUEST: StructShape = StructShape { name: "UnassignIpv6AddressesRequest", members: &[
     Member { name: "Ipv6Prefixes", location_name: Some("Ipv6Prefix"), target: Target::List(&IP_PREFIX_LIST), ..Member::BASE },
     Member { name: "NetworkInterfaceId", location_name: Some("networkInterfaceId"), target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Ipv6Addresses", location_name: Some("ipv6Addresses"), target: Target::List(&IPV6_ADDRESS_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UnassignIpv6AddressesResult {
     pub network_interface_id: Option<String>,
     pub unassigned_ipv6_addresses: Option<Vec<String>>,
     pub unassigned_ipv6_prefixes: Option<Vec<String>>,
 }
-wire::structure!(UnassignIpv6AddressesResult, UNASSIGN_IPV6_ADDRESSES_RESULT; 0 network_interface_id, 1 unassigned_ipv6_addresses, 2 unassigned_ipv6_prefixes);
+wire::structure!(UnassignIpv6AddressesResult, UNASSIGN_IPV6_ADDRESSES_RESULT; 0 network_interface_id: None, 1 unassigned_ipv6_addresses: None, 2 unassigned_ipv6_prefixes: None);
 pub(crate) static UNASSIGN_IPV6_ADDRESSES_RESULT: StructShape = StructShape { name: "UnassignIpv6AddressesResult", members: &[
     Member { name: "NetworkInterfaceId", location_name: Some("networkInterfaceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "UnassignedIpv6Addresses", location_name: Some("unassignedIpv6Addresses"), target: Target::List(&IPV6_ADDRESS_LIST), ..Member::BASE },

@@ -6,7 +6,6 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateKeyPairRequest {
     pub key_name: String,
     pub key_type: Option<KeyType>,
@@ -14,7 +13,7 @@ pub struct CreateKeyPairRequest {
     pub key_format: Option<KeyFormat>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateKeyPairRequest, CREATE_KEY_PAIR_REQUEST; 0 key_name, 1 key_type, 2 tag_specifications, 3 key_format, 4 dry_run);
+wire::structure!(CreateKeyPairRequest, CREATE_KEY_PAIR_REQUEST; 0 key_name: Default::default(), 1 key_type: None, 2 tag_specifications: None, 3 key_format: None, 4 dry_run: None);
 pub(crate) static CREATE_KEY_PAIR_REQUEST: StructShape = StructShape { name: "CreateKeyPairRequest", members: &[
     Member { name: "KeyName", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "KeyType", target: Target::String(&KEY_TYPE), ..Member::BASE },
@@ -23,31 +22,28 @@ pub(crate) static CREATE_KEY_PAIR_REQUEST: StructShape = StructShape { name: "Cr
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteKeyPairRequest {
     pub key_name: Option<String>,
     pub key_pair_id: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteKeyPairRequest, DELETE_KEY_PAIR_REQUEST; 0 key_name, 1 key_pair_id, 2 dry_run);
+wire::structure!(DeleteKeyPairRequest, DELETE_KEY_PAIR_REQUEST; 0 key_name: None, 1 key_pair_id: None, 2 dry_run: None);
 pub(crate) static DELETE_KEY_PAIR_REQUEST: StructShape = StructShape { name: "DeleteKeyPairRequest", members: &[
     Member { name: "KeyName", target: Target::STRING, ..Member::BASE },
     Member { name: "KeyPairId", target: Target::STRING, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteKeyPairResult {
     pub r#return: Option<bool>,
     pub key_pair_id: Option<String>,
 }
-wire::structure!(DeleteKeyPairResult, DELETE_KEY_PAIR_RESULT; 0 r#return, 1 key_pair_id);
+wire::structure!(DeleteKeyPairResult, DELETE_KEY_PAIR_RESULT; 0 r#return: None, 1 key_pair_id: None);
 pub(crate) static DELETE_KEY_PAIR_RESULT: StructShape = StructShape { name: "DeleteKeyPairResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
     Member { name: "KeyPairId", location_name: Some("keyPairId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeKeyPairsRequest {
     pub key_names: Option<Vec<String>>,
     pub key_pair_ids: Option<Vec<String>>,
@@ -55,7 +51,7 @@ pub struct DescribeKeyPairsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeKeyPairsRequest, DESCRIBE_KEY_PAIRS_REQUEST; 0 key_names, 1 key_pair_ids, 2 include_public_key, 3 dry_run, 4 filters);
+wire::structure!(DescribeKeyPairsRequest, DESCRIBE_KEY_PAIRS_REQUEST; 0 key_names: None, 1 key_pair_ids: None, 2 include_public_key: None, 3 dry_run: None, 4 filters: None);
 pub(crate) static DESCRIBE_KEY_PAIRS_REQUEST: StructShape = StructShape { name: "DescribeKeyPairsRequest", members: &[
     Member { name: "KeyNames", location_name: Some("KeyName"), target: Target::List(&KEY_NAME_STRING_LIST), ..Member::BASE },
     Member { name: "KeyPairIds", location_name: Some("KeyPairId"), target: Target::List(&KEY_PAIR_ID_STRING_LIST), ..Member::BASE },
@@ -64,23 +60,21 @@ pub(crate) static DESCRIBE_KEY_PAIRS_REQUEST: StructShape = StructShape { name: 
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeKeyPairsResult {
     pub key_pairs: Option<Vec<KeyPairInfo>>,
 }
-wire::structure!(DescribeKeyPairsResult, DESCRIBE_KEY_PAIRS_RESULT; 0 key_pairs);
+wire::structure!(DescribeKeyPairsResult, DESCRIBE_KEY_PAIRS_RESULT; 0 key_pairs: None);
 pub(crate) static DESCRIBE_KEY_PAIRS_RESULT: StructShape = StructShape { name: "DescribeKeyPairsResult", members: &[
     Member { name: "KeyPairs", location_name: Some("keySet"), target: Target::List(&KEY_PAIR_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportKeyPairRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
     pub key_name: String,
     pub public_key_material: Blob,
 }
-wire::structure!(ImportKeyPairRequest, IMPORT_KEY_PAIR_REQUEST; 0 tag_specifications, 1 dry_run, 2 key_name, 3 public_key_material);
+wire::structure!(ImportKeyPairRequest, IMPORT_KEY_PAIR_REQUEST; 0 tag_specifications: None, 1 dry_run: None, 2 key_name: Default::default(), 3 public_key_material: Default::default());
 pub(crate) static IMPORT_KEY_PAIR_REQUEST: StructShape = StructShape { name: "ImportKeyPairRequest", members: &[
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
@@ -88,14 +82,13 @@ pub(crate) static IMPORT_KEY_PAIR_REQUEST: StructShape = StructShape { name: "Im
     Member { name: "PublicKeyMaterial", location_name: Some("publicKeyMaterial"), target: Target::Blob, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportKeyPairResult {
     pub key_fingerprint: Option<String>,
     pub key_name: Option<String>,
     pub key_pair_id: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(ImportKeyPairResult, IMPORT_KEY_PAIR_RESULT; 0 key_fingerprint, 1 key_name, 2 key_pair_id, 3 tags);
+wire::structure!(ImportKeyPairResult, IMPORT_KEY_PAIR_RESULT; 0 key_fingerprint: None, 1 key_name: None, 2 key_pair_id: None, 3 tags: None);
 pub(crate) static IMPORT_KEY_PAIR_RESULT: StructShape = StructShape { name: "ImportKeyPairResult", members: &[
     Member { name: "KeyFingerprint", location_name: Some("keyFingerprint"), target: Target::STRING, ..Member::BASE },
     Member { name: "KeyName", location_name: Some("keyName"), target: Target::STRING, ..Member::BASE },
@@ -111,7 +104,6 @@ pub(crate) static KEY_FORMAT: StringShape = StringShape { name: "KeyFormat", val
 
 pub(crate) static KEY_NAME_STRING_LIST: ListShape = ListShape { name: "KeyNameStringList", item: Target::STRING, item_name: Some("KeyName"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct KeyPair {
     pub key_pair_id: Option<String>,
     pub tags: Option<Vec<Tag>>,
@@ -119,7 +111,7 @@ pub struct KeyPair {
     pub key_fingerprint: Option<String>,
     pub key_material: Option<String>,
 }
-wire::structure!(KeyPair, KEY_PAIR; 0 key_pair_id, 1 tags, 2 key_name, 3 key_fingerprint, 4 key_material);
+wire::structure!(KeyPair, KEY_PAIR; 0 key_pair_id: None, 1 tags: None, 2 key_name: None, 3 key_fingerprint: None, 4 key_material: None);
 pub(crate) static KEY_PAIR: StructShape = StructShape { name: "KeyPair", members: &[
     Member { name: "KeyPairId", location_name: Some("keyPairId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
@@ -130,7 +122,6 @@ pub(crate) static KEY_PAIR: StructShape = StructShape { name: "KeyPair", members
 
 pub(crate) static KEY_PAIR_ID_STRING_LIST: ListShape = ListShape { name: "KeyPairIdStringList", item: Target::STRING, item_name: Some("KeyPairId"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct KeyPairInfo {
     pub key_pair_id: Option<String>,
     pub key_type: Option<KeyType>,
@@ -140,7 +131,7 @@ pub struct KeyPairInfo {
     pub key_name: Option<String>,
     pub key_fingerprint: Option<String>,
 }
-wire::structure!(KeyPairInfo, KEY_PAIR_INFO; 0 key_pair_id, 1 key_type, 2 tags, 3 public_key, 4 create_time, 5 key_name, 6 key_fingerprint);
+wire::structure!(KeyPairInfo, KEY_PAIR_INFO; 0 key_pair_id: None, 1 key_type: None, 2 tags: None, 3 public_key: None, 4 create_time: None, 5 key_name: None, 6 key_fingerprint: None);
 pub(crate) static KEY_PAIR_INFO: StructShape = StructShape { name: "KeyPairInfo", members: &[
     Member { name: "KeyPairId", location_name: Some("keyPairId"), target: Target::STRING, ..Member::BASE },
     Member { name: "KeyType", location_name: Some("keyType"), target: Target::String(&KEY_TYPE), ..Member::BASE },

@@ -6,7 +6,6 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateLaunchTemplateRequest {
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
@@ -16,7 +15,7 @@ pub struct CreateLaunchTemplateRequest {
     pub operator: Option<OperatorRequest>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateLaunchTemplateRequest, CREATE_LAUNCH_TEMPLATE_REQUEST; 0 dry_run, 1 client_token, 2 launch_template_name, 3 version_description, 4 launch_template_data, 5 operator, 6 tag_specifications);
+wire::structure!(CreateLaunchTemplateRequest, CREATE_LAUNCH_TEMPLATE_REQUEST; 0 dry_run: None, 1 client_token: None, 2 launch_template_name: Default::default(), 3 version_description: None, 4 launch_template_data: Default::default(), 5 operator: None, 6 tag_specifications: None);
 pub(crate) static CREATE_LAUNCH_TEMPLATE_REQUEST: StructShape = StructShape { name: "CreateLaunchTemplateRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
@@ -27,18 +26,16 @@ pub(crate) static CREATE_LAUNCH_TEMPLATE_REQUEST: StructShape = StructShape { na
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateLaunchTemplateResult {
     pub launch_template: Option<LaunchTemplate>,
     pub warning: Option<ValidationWarning>,
 }
-wire::structure!(CreateLaunchTemplateResult, CREATE_LAUNCH_TEMPLATE_RESULT; 0 launch_template, 1 warning);
+wire::structure!(CreateLaunchTemplateResult, CREATE_LAUNCH_TEMPLATE_RESULT; 0 launch_template: None, 1 warning: None);
 pub(crate) static CREATE_LAUNCH_TEMPLATE_RESULT: StructShape = StructShape { name: "CreateLaunchTemplateResult", members: &[
     Member { name: "LaunchTemplate", location_name: Some("launchTemplate"), target: Target::Structure(&LAUNCH_TEMPLATE), ..Member::BASE },
     Member { name: "Warning", location_name: Some("warning"), target: Target::Structure(&VALIDATION_WARNING), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateLaunchTemplateVersionRequest {
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
@@ -49,7 +46,7 @@ pub struct CreateLaunchTemplateVersionRequest {
     pub launch_template_data: RequestLaunchTemplateData,
     pub resolve_alias: Option<bool>,
 }
-wire::structure!(CreateLaunchTemplateVersionRequest, CREATE_LAUNCH_TEMPLATE_VERSION_REQUEST; 0 dry_run, 1 client_token, 2 launch_template_id, 3 launch_template_name, 4 source_version, 5 version_description, 6 launch_template_data, 7 resolve_alias);
+wire::structure!(CreateLaunchTemplateVersionRequest, CREATE_LAUNCH_TEMPLATE_VERSION_REQUEST; 0 dry_run: None, 1 client_token: None, 2 launch_template_id: None, 3 launch_template_name: None, 4 source_version: None, 5 version_description: None, 6 launch_template_data: Default::default(), 7 resolve_alias: None);
 pub(crate) static CREATE_LAUNCH_TEMPLATE_VERSION_REQUEST: StructShape = StructShape { name: "CreateLaunchTemplateVersionRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
@@ -61,18 +58,16 @@ pub(crate) static CREATE_LAUNCH_TEMPLATE_VERSION_REQUEST: StructShape = StructSh
     Member { name: "ResolveAlias", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateLaunchTemplateVersionResult {
     pub launch_template_version: Option<LaunchTemplateVersion>,
     pub warning: Option<ValidationWarning>,
 }
-wire::structure!(CreateLaunchTemplateVersionResult, CREATE_LAUNCH_TEMPLATE_VERSION_RESULT; 0 launch_template_version, 1 warning);
+wire::structure!(CreateLaunchTemplateVersionResult, CREATE_LAUNCH_TEMPLATE_VERSION_RESULT; 0 launch_template_version: None, 1 warning: None);
 pub(crate) static CREATE_LAUNCH_TEMPLATE_VERSION_RESULT: StructShape = StructShape { name: "CreateLaunchTemplateVersionResult", members: &[
     Member { name: "LaunchTemplateVersion", location_name: Some("launchTemplateVersion"), target: Target::Structure(&LAUNCH_TEMPLATE_VERSION), ..Member::BASE },
     Member { name: "Warning", location_name: Some("warning"), target: Target::Structure(&VALIDATION_WARNING), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateLocalGatewayRouteRequest {
     pub destination_cidr_block: Option<String>,
     pub local_gateway_route_table_id: String,
@@ -81,7 +76,7 @@ pub struct CreateLocalGatewayRouteRequest {
     pub network_interface_id: Option<String>,
     pub destination_prefix_list_id: Option<String>,
 }
-wire::structure!(CreateLocalGatewayRouteRequest, CREATE_LOCAL_GATEWAY_ROUTE_REQUEST; 0 destination_cidr_block, 1 local_gateway_route_table_id, 2 local_gateway_virtual_interface_group_id, 3 dry_run, 4 network_interface_id, 5 destination_prefix_list_id);
+wire::structure!(CreateLocalGatewayRouteRequest, CREATE_LOCAL_GATEWAY_ROUTE_REQUEST; 0 destination_cidr_block: None, 1 local_gateway_route_table_id: Default::default(), 2 local_gateway_virtual_interface_group_id: None, 3 dry_run: None, 4 network_interface_id: None, 5 destination_prefix_list_id: None);
 pub(crate) static CREATE_LOCAL_GATEWAY_ROUTE_REQUEST: StructShape = StructShape { name: "CreateLocalGatewayRouteRequest", members: &[
     Member { name: "DestinationCidrBlock", target: Target::STRING, ..Member::BASE },
     Member { name: "LocalGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
@@ -91,23 +86,21 @@ pub(crate) static CREATE_LOCAL_GATEWAY_ROUTE_REQUEST: StructShape = StructShape 
     Member { name: "DestinationPrefixListId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateLocalGatewayRouteResult {
     pub route: Option<LocalGatewayRoute>,
 }
-wire::structure!(CreateLocalGatewayRouteResult, CREATE_LOCAL_GATEWAY_ROUTE_RESULT; 0 route);
+wire::structure!(CreateLocalGatewayRouteResult, CREATE_LOCAL_GATEWAY_ROUTE_RESULT; 0 route: None);
 pub(crate) static CREATE_LOCAL_GATEWAY_ROUTE_RESULT: StructShape = StructShape { name: "CreateLocalGatewayRouteResult", members: &[
     Member { name: "Route", location_name: Some("route"), target: Target::Structure(&LOCAL_GATEWAY_ROUTE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateLocalGatewayRouteTableRequest {
     pub local_gateway_id: String,
     pub mode: Option<LocalGatewayRouteTableMode>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateLocalGatewayRouteTableRequest, CREATE_LOCAL_GATEWAY_ROUTE_TABLE_REQUEST; 0 local_gateway_id, 1 mode, 2 tag_specifications, 3 dry_run);
+wire::structure!(CreateLocalGatewayRouteTableRequest, CREATE_LOCAL_GATEWAY_ROUTE_TABLE_REQUEST; 0 local_gateway_id: Default::default(), 1 mode: None, 2 tag_specifications: None, 3 dry_run: None);
 pub(crate) static CREATE_LOCAL_GATEWAY_ROUTE_TABLE_REQUEST: StructShape = StructShape { name: "CreateLocalGatewayRouteTableRequest", members: &[
     Member { name: "LocalGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Mode", target: Target::String(&LOCAL_GATEWAY_ROUTE_TABLE_MODE), ..Member::BASE },
@@ -115,23 +108,21 @@ pub(crate) static CREATE_LOCAL_GATEWAY_ROUTE_TABLE_REQUEST: StructShape = Struct
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateLocalGatewayRouteTableResult {
     pub local_gateway_route_table: Option<LocalGatewayRouteTable>,
 }
-wire::structure!(CreateLocalGatewayRouteTableResult, CREATE_LOCAL_GATEWAY_ROUTE_TABLE_RESULT; 0 local_gateway_route_table);
+wire::structure!(CreateLocalGatewayRouteTableResult, CREATE_LOCAL_GATEWAY_ROUTE_TABLE_RESULT; 0 local_gateway_route_table: None);
 pub(crate) static CREATE_LOCAL_GATEWAY_ROUTE_TABLE_RESULT: StructShape = StructShape { name: "CreateLocalGatewayRouteTableResult", members: &[
     Member { name: "LocalGatewayRouteTable", location_name: Some("localGatewayRouteTable"), target: Target::Structure(&LOCAL_GATEWAY_ROUTE_TABLE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateLocalGatewayRouteTableVirtualInterfaceGroupAssociationRequest {
     pub local_gateway_route_table_id: String,
     pub local_gateway_virtual_interface_group_id: String,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateLocalGatewayRouteTableVirtualInterfaceGroupAssociationRequest, CREATE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION_REQUEST; 0 local_gateway_route_table_id, 1 local_gateway_virtual_interface_group_id, 2 tag_specifications, 3 dry_run);
+wire::structure!(CreateLocalGatewayRouteTableVirtualInterfaceGroupAssociationRequest, CREATE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION_REQUEST; 0 local_gateway_route_table_id: Default::default(), 1 local_gateway_virtual_interface_group_id: Default::default(), 2 tag_specifications: None, 3 dry_run: None);
 pub(crate) static CREATE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION_REQUEST: StructShape = StructShape { name: "CreateLocalGatewayRouteTableVirtualInterfaceGroupAssociationRequest", members: &[
     Member { name: "LocalGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "LocalGatewayVirtualInterfaceGroupId", target: Target::STRING, required: true, ..Member::BASE },
@@ -139,23 +130,21 @@ pub(crate) static CREATE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOC
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateLocalGatewayRouteTableVirtualInterfaceGroupAssociationResult {
     pub local_gateway_route_table_virtual_interface_group_association: Option<LocalGatewayRouteTableVirtualInterfaceGroupAssociation>,
 }
-wire::structure!(CreateLocalGatewayRouteTableVirtualInterfaceGroupAssociationResult, CREATE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION_RESULT; 0 local_gateway_route_table_virtual_interface_group_association);
+wire::structure!(CreateLocalGatewayRouteTableVirtualInterfaceGroupAssociationResult, CREATE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION_RESULT; 0 local_gateway_route_table_virtual_interface_group_association: None);
 pub(crate) static CREATE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION_RESULT: StructShape = StructShape { name: "CreateLocalGatewayRouteTableVirtualInterfaceGroupAssociationResult", members: &[
     Member { name: "LocalGatewayRouteTableVirtualInterfaceGroupAssociation", location_name: Some("localGatewayRouteTableVirtualInterfaceGroupAssociation"), target: Target::Structure(&LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateLocalGatewayRouteTableVpcAssociationRequest {
     pub local_gateway_route_table_id: String,
     pub vpc_id: String,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateLocalGatewayRouteTableVpcAssociationRequest, CREATE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION_REQUEST; 0 local_gateway_route_table_id, 1 vpc_id, 2 tag_specifications, 3 dry_run);
+wire::structure!(CreateLocalGatewayRouteTableVpcAssociationRequest, CREATE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION_REQUEST; 0 local_gateway_route_table_id: Default::default(), 1 vpc_id: Default::default(), 2 tag_specifications: None, 3 dry_run: None);
 pub(crate) static CREATE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION_REQUEST: StructShape = StructShape { name: "CreateLocalGatewayRouteTableVpcAssociationRequest", members: &[
     Member { name: "LocalGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpcId", target: Target::STRING, required: true, ..Member::BASE },
@@ -163,16 +152,14 @@ pub(crate) static CREATE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION_REQUEST: Stru
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateLocalGatewayRouteTableVpcAssociationResult {
     pub local_gateway_route_table_vpc_association: Option<LocalGatewayRouteTableVpcAssociation>,
 }
-wire::structure!(CreateLocalGatewayRouteTableVpcAssociationResult, CREATE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION_RESULT; 0 local_gateway_route_table_vpc_association);
+wire::structure!(CreateLocalGatewayRouteTableVpcAssociationResult, CREATE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION_RESULT; 0 local_gateway_route_table_vpc_association: None);
 pub(crate) static CREATE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION_RESULT: StructShape = StructShape { name: "CreateLocalGatewayRouteTableVpcAssociationResult", members: &[
     Member { name: "LocalGatewayRouteTableVpcAssociation", location_name: Some("localGatewayRouteTableVpcAssociation"), target: Target::Structure(&LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateLocalGatewayVirtualInterfaceGroupRequest {
     pub local_gateway_id: String,
     pub local_bgp_asn: Option<i32>,
@@ -180,7 +167,7 @@ pub struct CreateLocalGatewayVirtualInterfaceGroupRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateLocalGatewayVirtualInterfaceGroupRequest, CREATE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP_REQUEST; 0 local_gateway_id, 1 local_bgp_asn, 2 local_bgp_asn_extended, 3 tag_specifications, 4 dry_run);
+wire::structure!(CreateLocalGatewayVirtualInterfaceGroupRequest, CREATE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP_REQUEST; 0 local_gateway_id: Default::default(), 1 local_bgp_asn: None, 2 local_bgp_asn_extended: None, 3 tag_specifications: None, 4 dry_run: None);
 pub(crate) static CREATE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP_REQUEST: StructShape = StructShape { name: "CreateLocalGatewayVirtualInterfaceGroupRequest", members: &[
     Member { name: "LocalGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "LocalBgpAsn", target: Target::INTEGER, ..Member::BASE },
@@ -189,16 +176,14 @@ pub(crate) static CREATE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP_REQUEST: StructSh
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateLocalGatewayVirtualInterfaceGroupResult {
     pub local_gateway_virtual_interface_group: Option<LocalGatewayVirtualInterfaceGroup>,
 }
-wire::structure!(CreateLocalGatewayVirtualInterfaceGroupResult, CREATE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP_RESULT; 0 local_gateway_virtual_interface_group);
+wire::structure!(CreateLocalGatewayVirtualInterfaceGroupResult, CREATE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP_RESULT; 0 local_gateway_virtual_interface_group: None);
 pub(crate) static CREATE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP_RESULT: StructShape = StructShape { name: "CreateLocalGatewayVirtualInterfaceGroupResult", members: &[
     Member { name: "LocalGatewayVirtualInterfaceGroup", location_name: Some("localGatewayVirtualInterfaceGroup"), target: Target::Structure(&LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateLocalGatewayVirtualInterfaceRequest {
     pub local_gateway_virtual_interface_group_id: String,
     pub outpost_lag_id: String,
@@ -210,7 +195,7 @@ pub struct CreateLocalGatewayVirtualInterfaceRequest {
     pub dry_run: Option<bool>,
     pub peer_bgp_asn_extended: Option<i64>,
 }
-wire::structure!(CreateLocalGatewayVirtualInterfaceRequest, CREATE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_REQUEST; 0 local_gateway_virtual_interface_group_id, 1 outpost_lag_id, 2 vlan, 3 local_address, 4 peer_address, 5 peer_bgp_asn, 6 tag_specifications, 7 dry_run, 8 peer_bgp_asn_extended);
+wire::structure!(CreateLocalGatewayVirtualInterfaceRequest, CREATE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_REQUEST; 0 local_gateway_virtual_interface_group_id: Default::default(), 1 outpost_lag_id: Default::default(), 2 vlan: Default::default(), 3 local_address: Default::default(), 4 peer_address: Default::default(), 5 peer_bgp_asn: None, 6 tag_specifications: None, 7 dry_run: None, 8 peer_bgp_asn_extended: None);
 pub(crate) static CREATE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_REQUEST: StructShape = StructShape { name: "CreateLocalGatewayVirtualInterfaceRequest", members: &[
     Member { name: "LocalGatewayVirtualInterfaceGroupId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "OutpostLagId", target: Target::STRING, required: true, ..Member::BASE },
@@ -223,45 +208,41 @@ pub(crate) static CREATE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_REQUEST: StructShape = 
     Member { name: "PeerBgpAsnExtended", target: Target::LONG, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateLocalGatewayVirtualInterfaceResult {
     pub local_gateway_virtual_interface: Option<LocalGatewayVirtualInterface>,
 }
-wire::structure!(CreateLocalGatewayVirtualInterfaceResult, CREATE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_RESULT; 0 local_gateway_virtual_interface);
+wire::structure!(CreateLocalGatewayVirtualInterfaceResult, CREATE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_RESULT; 0 local_gateway_virtual_interface: None);
 pub(crate) static CREATE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_RESULT: StructShape = StructShape { name: "CreateLocalGatewayVirtualInterfaceResult", members: &[
     Member { name: "LocalGatewayVirtualInterface", location_name: Some("localGatewayVirtualInterface"), target: Target::Structure(&LOCAL_GATEWAY_VIRTUAL_INTERFACE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteLaunchTemplateRequest {
     pub dry_run: Option<bool>,
     pub launch_template_id: Option<String>,
     pub launch_template_name: Option<String>,
 }
-wire::structure!(DeleteLaunchTemplateRequest, DELETE_LAUNCH_TEMPLATE_REQUEST; 0 dry_run, 1 launch_template_id, 2 launch_template_name);
+wire::structure!(DeleteLaunchTemplateRequest, DELETE_LAUNCH_TEMPLATE_REQUEST; 0 dry_run: None, 1 launch_template_id: None, 2 launch_template_name: None);
 pub(crate) static DELETE_LAUNCH_TEMPLATE_REQUEST: StructShape = StructShape { name: "DeleteLaunchTemplateRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "LaunchTemplateId", target: Target::STRING, ..Member::BASE },
     Member { name: "LaunchTemplateName", target: Target::String(&LAUNCH_TEMPLATE_NAME), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteLaunchTemplateResult {
     pub launch_template: Option<LaunchTemplate>,
 }
-wire::structure!(DeleteLaunchTemplateResult, DELETE_LAUNCH_TEMPLATE_RESULT; 0 launch_template);
+wire::structure!(DeleteLaunchTemplateResult, DELETE_LAUNCH_TEMPLATE_RESULT; 0 launch_template: None);
 pub(crate) static DELETE_LAUNCH_TEMPLATE_RESULT: StructShape = StructShape { name: "DeleteLaunchTemplateResult", members: &[
     Member { name: "LaunchTemplate", location_name: Some("launchTemplate"), target: Target::Structure(&LAUNCH_TEMPLATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteLaunchTemplateVersionsRequest {
     pub dry_run: Option<bool>,
     pub launch_template_id: Option<String>,
     pub launch_template_name: Option<String>,
     pub versions: Vec<String>,
 }
-wire::structure!(DeleteLaunchTemplateVersionsRequest, DELETE_LAUNCH_TEMPLATE_VERSIONS_REQUEST; 0 dry_run, 1 launch_template_id, 2 launch_template_name, 3 versions);
+wire::structure!(DeleteLaunchTemplateVersionsRequest, DELETE_LAUNCH_TEMPLATE_VERSIONS_REQUEST; 0 dry_run: None, 1 launch_template_id: None, 2 launch_template_name: None, 3 versions: Default::default());
 pub(crate) static DELETE_LAUNCH_TEMPLATE_VERSIONS_REQUEST: StructShape = StructShape { name: "DeleteLaunchTemplateVersionsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "LaunchTemplateId", target: Target::STRING, ..Member::BASE },
@@ -269,14 +250,13 @@ pub(crate) static DELETE_LAUNCH_TEMPLATE_VERSIONS_REQUEST: StructShape = StructS
     Member { name: "Versions", location_name: Some("LaunchTemplateVersion"), target: Target::List(&VERSION_STRING_LIST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteLaunchTemplateVersionsResponseErrorItem {
     pub launch_template_id: Option<String>,
     pub launch_template_name: Option<String>,
     pub version_number: Option<i64>,
     pub response_error: Option<ResponseError>,
 }
-wire::structure!(DeleteLaunchTemplateVersionsResponseErrorItem, DELETE_LAUNCH_TEMPLATE_VERSIONS_RESPONSE_ERROR_ITEM; 0 launch_template_id, 1 launch_template_name, 2 version_number, 3 response_error);
+wire::structure!(DeleteLaunchTemplateVersionsResponseErrorItem, DELETE_LAUNCH_TEMPLATE_VERSIONS_RESPONSE_ERROR_ITEM; 0 launch_template_id: None, 1 launch_template_name: None, 2 version_number: None, 3 response_error: None);
 pub(crate) static DELETE_LAUNCH_TEMPLATE_VERSIONS_RESPONSE_ERROR_ITEM: StructShape = StructShape { name: "DeleteLaunchTemplateVersionsResponseErrorItem", members: &[
     Member { name: "LaunchTemplateId", location_name: Some("launchTemplateId"), target: Target::STRING, ..Member::BASE },
     Member { name: "LaunchTemplateName", location_name: Some("launchTemplateName"), target: Target::STRING, ..Member::BASE },
@@ -286,13 +266,12 @@ pub(crate) static DELETE_LAUNCH_TEMPLATE_VERSIONS_RESPONSE_ERROR_ITEM: StructSha
 
 pub(crate) static DELETE_LAUNCH_TEMPLATE_VERSIONS_RESPONSE_ERROR_SET: ListShape = ListShape { name: "DeleteLaunchTemplateVersionsResponseErrorSet", item: Target::Structure(&DELETE_LAUNCH_TEMPLATE_VERSIONS_RESPONSE_ERROR_ITEM), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteLaunchTemplateVersionsResponseSuccessItem {
     pub launch_template_id: Option<String>,
     pub launch_template_name: Option<String>,
     pub version_number: Option<i64>,
 }
-wire::structure!(DeleteLaunchTemplateVersionsResponseSuccessItem, DELETE_LAUNCH_TEMPLATE_VERSIONS_RESPONSE_SUCCESS_ITEM; 0 launch_template_id, 1 launch_template_name, 2 version_number);
+wire::structure!(DeleteLaunchTemplateVersionsResponseSuccessItem, DELETE_LAUNCH_TEMPLATE_VERSIONS_RESPONSE_SUCCESS_ITEM; 0 launch_template_id: None, 1 launch_template_name: None, 2 version_number: None);
 pub(crate) static DELETE_LAUNCH_TEMPLATE_VERSIONS_RESPONSE_SUCCESS_ITEM: StructShape = StructShape { name: "DeleteLaunchTemplateVersionsResponseSuccessItem", members: &[
     Member { name: "LaunchTemplateId", location_name: Some("launchTemplateId"), target: Target::STRING, ..Member::BASE },
     Member { name: "LaunchTemplateName", location_name: Some("launchTemplateName"), target: Target::STRING, ..Member::BASE },
@@ -301,25 +280,23 @@ pub(crate) static DELETE_LAUNCH_TEMPLATE_VERSIONS_RESPONSE_SUCCESS_ITEM: StructS
 
 pub(crate) static DELETE_LAUNCH_TEMPLATE_VERSIONS_RESPONSE_SUCCESS_SET: ListShape = ListShape { name: "DeleteLaunchTemplateVersionsResponseSuccessSet", item: Target::Structure(&DELETE_LAUNCH_TEMPLATE_VERSIONS_RESPONSE_SUCCESS_ITEM), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteLaunchTemplateVersionsResult {
     pub successfully_deleted_launch_template_versions: Option<Vec<DeleteLaunchTemplateVersionsResponseSuccessItem>>,
     pub unsuccessfully_deleted_launch_template_versions: Option<Vec<DeleteLaunchTemplateVersionsResponseErrorItem>>,
 }
-wire::structure!(DeleteLaunchTemplateVersionsResult, DELETE_LAUNCH_TEMPLATE_VERSIONS_RESULT; 0 successfully_deleted_launch_template_versions, 1 unsuccessfully_deleted_launch_template_versions);
+wire::structure!(DeleteLaunchTemplateVersionsResult, DELETE_LAUNCH_TEMPLATE_VERSIONS_RESULT; 0 successfully_deleted_launch_template_versions: None, 1 unsuccessfully_deleted_launch_template_versions: None);
 pub(crate) static DELETE_LAUNCH_TEMPLATE_VERSIONS_RESULT: StructShape = StructShape { name: "DeleteLaunchTemplateVersionsResult", members: &[
     Member { name: "SuccessfullyDeletedLaunchTemplateVersions", location_name: Some("successfullyDeletedLaunchTemplateVersionSet"), target: Target::List(&DELETE_LAUNCH_TEMPLATE_VERSIONS_RESPONSE_SUCCESS_SET), ..Member::BASE },
     Member { name: "UnsuccessfullyDeletedLaunchTemplateVersions", location_name: Some("unsuccessfullyDeletedLaunchTemplateVersionSet"), target: Target::List(&DELETE_LAUNCH_TEMPLATE_VERSIONS_RESPONSE_ERROR_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteLocalGatewayRouteRequest {
     pub destination_cidr_block: Option<String>,
     pub local_gateway_route_table_id: String,
     pub dry_run: Option<bool>,
     pub destination_prefix_list_id: Option<String>,
 }
-wire::structure!(DeleteLocalGatewayRouteRequest, DELETE_LOCAL_GATEWAY_ROUTE_REQUEST; 0 destination_cidr_block, 1 local_gateway_route_table_id, 2 dry_run, 3 destination_prefix_list_id);
+wire::structure!(DeleteLocalGatewayRouteRequest, DELETE_LOCAL_GATEWAY_ROUTE_REQUEST; 0 destination_cidr_block: None, 1 local_gateway_route_table_id: Default::default(), 2 dry_run: None, 3 destination_prefix_list_id: None);
 pub(crate) static DELETE_LOCAL_GATEWAY_ROUTE_REQUEST: StructShape = StructShape { name: "DeleteLocalGatewayRouteRequest", members: &[
     Member { name: "DestinationCidrBlock", target: Target::STRING, ..Member::BASE },
     Member { name: "LocalGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
@@ -327,116 +304,104 @@ pub(crate) static DELETE_LOCAL_GATEWAY_ROUTE_REQUEST: StructShape = StructShape 
     Member { name: "DestinationPrefixListId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteLocalGatewayRouteResult {
     pub route: Option<LocalGatewayRoute>,
 }
-wire::structure!(DeleteLocalGatewayRouteResult, DELETE_LOCAL_GATEWAY_ROUTE_RESULT; 0 route);
+wire::structure!(DeleteLocalGatewayRouteResult, DELETE_LOCAL_GATEWAY_ROUTE_RESULT; 0 route: None);
 pub(crate) static DELETE_LOCAL_GATEWAY_ROUTE_RESULT: StructShape = StructShape { name: "DeleteLocalGatewayRouteResult", members: &[
     Member { name: "Route", location_name: Some("route"), target: Target::Structure(&LOCAL_GATEWAY_ROUTE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteLocalGatewayRouteTableRequest {
     pub local_gateway_route_table_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteLocalGatewayRouteTableRequest, DELETE_LOCAL_GATEWAY_ROUTE_TABLE_REQUEST; 0 local_gateway_route_table_id, 1 dry_run);
+wire::structure!(DeleteLocalGatewayRouteTableRequest, DELETE_LOCAL_GATEWAY_ROUTE_TABLE_REQUEST; 0 local_gateway_route_table_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_LOCAL_GATEWAY_ROUTE_TABLE_REQUEST: StructShape = StructShape { name: "DeleteLocalGatewayRouteTableRequest", members: &[
     Member { name: "LocalGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteLocalGatewayRouteTableResult {
     pub local_gateway_route_table: Option<LocalGatewayRouteTable>,
 }
-wire::structure!(DeleteLocalGatewayRouteTableResult, DELETE_LOCAL_GATEWAY_ROUTE_TABLE_RESULT; 0 local_gateway_route_table);
+wire::structure!(DeleteLocalGatewayRouteTableResult, DELETE_LOCAL_GATEWAY_ROUTE_TABLE_RESULT; 0 local_gateway_route_table: None);
 pub(crate) static DELETE_LOCAL_GATEWAY_ROUTE_TABLE_RESULT: StructShape = StructShape { name: "DeleteLocalGatewayRouteTableResult", members: &[
     Member { name: "LocalGatewayRouteTable", location_name: Some("localGatewayRouteTable"), target: Target::Structure(&LOCAL_GATEWAY_ROUTE_TABLE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteLocalGatewayRouteTableVirtualInterfaceGroupAssociationRequest {
     pub local_gateway_route_table_virtual_interface_group_association_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteLocalGatewayRouteTableVirtualInterfaceGroupAssociationRequest, DELETE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION_REQUEST; 0 local_gateway_route_table_virtual_interface_group_association_id, 1 dry_run);
+wire::structure!(DeleteLocalGatewayRouteTableVirtualInterfaceGroupAssociationRequest, DELETE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION_REQUEST; 0 local_gateway_route_table_virtual_interface_group_association_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION_REQUEST: StructShape = StructShape { name: "DeleteLocalGatewayRouteTableVirtualInterfaceGroupAssociationRequest", members: &[
     Member { name: "LocalGatewayRouteTableVirtualInterfaceGroupAssociationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteLocalGatewayRouteTableVirtualInterfaceGroupAssociationResult {
     pub local_gateway_route_table_virtual_interface_group_association: Option<LocalGatewayRouteTableVirtualInterfaceGroupAssociation>,
 }
-wire::structure!(DeleteLocalGatewayRouteTableVirtualInterfaceGroupAssociationResult, DELETE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION_RESULT; 0 local_gateway_route_table_virtual_interface_group_association);
+wire::structure!(DeleteLocalGatewayRouteTableVirtualInterfaceGroupAssociationResult, DELETE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION_RESULT; 0 local_gateway_route_table_virtual_interface_group_association: None);
 pub(crate) static DELETE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION_RESULT: StructShape = StructShape { name: "DeleteLocalGatewayRouteTableVirtualInterfaceGroupAssociationResult", members: &[
     Member { name: "LocalGatewayRouteTableVirtualInterfaceGroupAssociation", location_name: Some("localGatewayRouteTableVirtualInterfaceGroupAssociation"), target: Target::Structure(&LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteLocalGatewayRouteTableVpcAssociationRequest {
     pub local_gateway_route_table_vpc_association_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteLocalGatewayRouteTableVpcAssociationRequest, DELETE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION_REQUEST; 0 local_gateway_route_table_vpc_association_id, 1 dry_run);
+wire::structure!(DeleteLocalGatewayRouteTableVpcAssociationRequest, DELETE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION_REQUEST; 0 local_gateway_route_table_vpc_association_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION_REQUEST: StructShape = StructShape { name: "DeleteLocalGatewayRouteTableVpcAssociationRequest", members: &[
     Member { name: "LocalGatewayRouteTableVpcAssociationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteLocalGatewayRouteTableVpcAssociationResult {
     pub local_gateway_route_table_vpc_association: Option<LocalGatewayRouteTableVpcAssociation>,
 }
-wire::structure!(DeleteLocalGatewayRouteTableVpcAssociationResult, DELETE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION_RESULT; 0 local_gateway_route_table_vpc_association);
+wire::structure!(DeleteLocalGatewayRouteTableVpcAssociationResult, DELETE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION_RESULT; 0 local_gateway_route_table_vpc_association: None);
 pub(crate) static DELETE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION_RESULT: StructShape = StructShape { name: "DeleteLocalGatewayRouteTableVpcAssociationResult", members: &[
     Member { name: "LocalGatewayRouteTableVpcAssociation", location_name: Some("localGatewayRouteTableVpcAssociation"), target: Target::Structure(&LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteLocalGatewayVirtualInterfaceGroupRequest {
     pub local_gateway_virtual_interface_group_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteLocalGatewayVirtualInterfaceGroupRequest, DELETE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP_REQUEST; 0 local_gateway_virtual_interface_group_id, 1 dry_run);
+wire::structure!(DeleteLocalGatewayVirtualInterfaceGroupRequest, DELETE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP_REQUEST; 0 local_gateway_virtual_interface_group_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP_REQUEST: StructShape = StructShape { name: "DeleteLocalGatewayVirtualInterfaceGroupRequest", members: &[
     Member { name: "LocalGatewayVirtualInterfaceGroupId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteLocalGatewayVirtualInterfaceGroupResult {
     pub local_gateway_virtual_interface_group: Option<LocalGatewayVirtualInterfaceGroup>,
 }
-wire::structure!(DeleteLocalGatewayVirtualInterfaceGroupResult, DELETE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP_RESULT; 0 local_gateway_virtual_interface_group);
+wire::structure!(DeleteLocalGatewayVirtualInterfaceGroupResult, DELETE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP_RESULT; 0 local_gateway_virtual_interface_group: None);
 pub(crate) static DELETE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP_RESULT: StructShape = StructShape { name: "DeleteLocalGatewayVirtualInterfaceGroupResult", members: &[
     Member { name: "LocalGatewayVirtualInterfaceGroup", location_name: Some("localGatewayVirtualInterfaceGroup"), target: Target::Structure(&LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteLocalGatewayVirtualInterfaceRequest {
     pub local_gateway_virtual_interface_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteLocalGatewayVirtualInterfaceRequest, DELETE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_REQUEST; 0 local_gateway_virtual_interface_id, 1 dry_run);
+wire::structure!(DeleteLocalGatewayVirtualInterfaceRequest, DELETE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_REQUEST; 0 local_gateway_virtual_interface_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_REQUEST: StructShape = StructShape { name: "DeleteLocalGatewayVirtualInterfaceRequest", members: &[
     Member { name: "LocalGatewayVirtualInterfaceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteLocalGatewayVirtualInterfaceResult {
     pub local_gateway_virtual_interface: Option<LocalGatewayVirtualInterface>,
 }
-wire::structure!(DeleteLocalGatewayVirtualInterfaceResult, DELETE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_RESULT; 0 local_gateway_virtual_interface);
+wire::structure!(DeleteLocalGatewayVirtualInterfaceResult, DELETE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_RESULT; 0 local_gateway_virtual_interface: None);
 pub(crate) static DELETE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_RESULT: StructShape = StructShape { name: "DeleteLocalGatewayVirtualInterfaceResult", members: &[
     Member { name: "LocalGatewayVirtualInterface", location_name: Some("localGatewayVirtualInterface"), target: Target::Structure(&LOCAL_GATEWAY_VIRTUAL_INTERFACE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeLaunchTemplateVersionsRequest {
     pub dry_run: Option<bool>,
     pub launch_template_id: Option<String>,
@@ -450,7 +415,7 @@ pub struct DescribeLaunchTemplateVersionsRequest {
     pub resolve_alias: Option<bool>,
     pub include_managed_resources: Option<bool>,
 }
-wire::structure!(DescribeLaunchTemplateVersionsRequest, DESCRIBE_LAUNCH_TEMPLATE_VERSIONS_REQUEST; 0 dry_run, 1 launch_template_id, 2 launch_template_name, 3 versions, 4 min_version, 5 max_version, 6 next_token, 7 max_results, 8 filters, 9 resolve_alias, 10 include_managed_resources);
+wire::structure!(DescribeLaunchTemplateVersionsRequest, DESCRIBE_LAUNCH_TEMPLATE_VERSIONS_REQUEST; 0 dry_run: None, 1 launch_template_id: None, 2 launch_template_name: None, 3 versions: None, 4 min_version: None, 5 max_version: None, 6 next_token: None, 7 max_results: None, 8 filters: None, 9 resolve_alias: None, 10 include_managed_resources: None);
 pub(crate) static DESCRIBE_LAUNCH_TEMPLATE_VERSIONS_REQUEST: StructShape = StructShape { name: "DescribeLaunchTemplateVersionsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "LaunchTemplateId", target: Target::STRING, ..Member::BASE },
@@ -465,12 +430,11 @@ pub(crate) static DESCRIBE_LAUNCH_TEMPLATE_VERSIONS_REQUEST: StructShape = Struc
     Member { name: "IncludeManagedResources", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeLaunchTemplateVersionsResult {
     pub launch_template_versions: Option<Vec<LaunchTemplateVersion>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeLaunchTemplateVersionsResult, DESCRIBE_LAUNCH_TEMPLATE_VERSIONS_RESULT; 0 launch_template_versions, 1 next_token);
+wire::structure!(DescribeLaunchTemplateVersionsResult, DESCRIBE_LAUNCH_TEMPLATE_VERSIONS_RESULT; 0 launch_template_versions: None, 1 next_token: None);
 pub(crate) static DESCRIBE_LAUNCH_TEMPLATE_VERSIONS_RESULT: StructShape = StructShape { name: "DescribeLaunchTemplateVersionsResult", members: &[
     Member { name: "LaunchTemplateVersions", location_name: Some("launchTemplateVersionSet"), target: Target::List(&LAUNCH_TEMPLATE_VERSION_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -478,7 +442,6 @@ pub(crate) static DESCRIBE_LAUNCH_TEMPLATE_VERSIONS_RESULT: StructShape = Struct
 
 pub(crate) static DESCRIBE_LAUNCH_TEMPLATES_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeLaunchTemplatesMaxResults", min: Some(1.0), max: Some(200.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeLaunchTemplatesRequest {
     pub dry_run: Option<bool>,
     pub launch_template_ids: Option<Vec<String>>,
@@ -488,7 +451,7 @@ pub struct DescribeLaunchTemplatesRequest {
     pub max_results: Option<i32>,
     pub include_managed_resources: Option<bool>,
 }
-wire::structure!(DescribeLaunchTemplatesRequest, DESCRIBE_LAUNCH_TEMPLATES_REQUEST; 0 dry_run, 1 launch_template_ids, 2 launch_template_names, 3 filters, 4 next_token, 5 max_results, 6 include_managed_resources);
+wire::structure!(DescribeLaunchTemplatesRequest, DESCRIBE_LAUNCH_TEMPLATES_REQUEST; 0 dry_run: None, 1 launch_template_ids: None, 2 launch_template_names: None, 3 filters: None, 4 next_token: None, 5 max_results: None, 6 include_managed_resources: None);
 pub(crate) static DESCRIBE_LAUNCH_TEMPLATES_REQUEST: StructShape = StructShape { name: "DescribeLaunchTemplatesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "LaunchTemplateIds", location_name: Some("LaunchTemplateId"), target: Target::List(&LAUNCH_TEMPLATE_ID_STRING_LIST), ..Member::BASE },
@@ -499,18 +462,16 @@ pub(crate) static DESCRIBE_LAUNCH_TEMPLATES_REQUEST: StructShape = StructShape {
     Member { name: "IncludeManagedResources", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeLaunchTemplatesResult {
     pub launch_templates: Option<Vec<LaunchTemplate>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeLaunchTemplatesResult, DESCRIBE_LAUNCH_TEMPLATES_RESULT; 0 launch_templates, 1 next_token);
+wire::structure!(DescribeLaunchTemplatesResult, DESCRIBE_LAUNCH_TEMPLATES_RESULT; 0 launch_templates: None, 1 next_token: None);
 pub(crate) static DESCRIBE_LAUNCH_TEMPLATES_RESULT: StructShape = StructShape { name: "DescribeLaunchTemplatesResult", members: &[
     Member { name: "LaunchTemplates", location_name: Some("launchTemplates"), target: Target::List(&LAUNCH_TEMPLATE_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeLocalGatewayRouteTableVirtualInterfaceGroupAssociationsRequest {
     pub local_gateway_route_table_virtual_interface_group_association_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -518,7 +479,7 @@ pub struct DescribeLocalGatewayRouteTableVirtualInterfaceGroupAssociationsReques
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeLocalGatewayRouteTableVirtualInterfaceGroupAssociationsRequest, DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATIONS_REQUEST; 0 local_gateway_route_table_virtual_interface_group_association_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeLocalGatewayRouteTableVirtualInterfaceGroupAssociationsRequest, DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATIONS_REQUEST; 0 local_gateway_route_table_virtual_interface_group_association_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATIONS_REQUEST: StructShape = StructShape { name: "DescribeLocalGatewayRouteTableVirtualInterfaceGroupAssociationsRequest", members: &[
     Member { name: "LocalGatewayRouteTableVirtualInterfaceGroupAssociationIds", location_name: Some("LocalGatewayRouteTableVirtualInterfaceGroupAssociationId"), target: Target::List(&LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION_ID_SET), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -527,18 +488,16 @@ pub(crate) static DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASS
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeLocalGatewayRouteTableVirtualInterfaceGroupAssociationsResult {
     pub local_gateway_route_table_virtual_interface_group_associations: Option<Vec<LocalGatewayRouteTableVirtualInterfaceGroupAssociation>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeLocalGatewayRouteTableVirtualInterfaceGroupAssociationsResult, DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATIONS_RESULT; 0 local_gateway_route_table_virtual_interface_group_associations, 1 next_token);
+wire::structure!(DescribeLocalGatewayRouteTableVirtualInterfaceGroupAssociationsResult, DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATIONS_RESULT; 0 local_gateway_route_table_virtual_interface_group_associations: None, 1 next_token: None);
 pub(crate) static DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATIONS_RESULT: StructShape = StructShape { name: "DescribeLocalGatewayRouteTableVirtualInterfaceGroupAssociationsResult", members: &[
     Member { name: "LocalGatewayRouteTableVirtualInterfaceGroupAssociations", location_name: Some("localGatewayRouteTableVirtualInterfaceGroupAssociationSet"), target: Target::List(&LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeLocalGatewayRouteTableVpcAssociationsRequest {
     pub local_gateway_route_table_vpc_association_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -546,7 +505,7 @@ pub struct DescribeLocalGatewayRouteTableVpcAssociationsRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeLocalGatewayRouteTableVpcAssociationsRequest, DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATIONS_REQUEST; 0 local_gateway_route_table_vpc_association_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeLocalGatewayRouteTableVpcAssociationsRequest, DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATIONS_REQUEST; 0 local_gateway_route_table_vpc_association_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATIONS_REQUEST: StructShape = StructShape { name: "DescribeLocalGatewayRouteTableVpcAssociationsRequest", members: &[
     Member { name: "LocalGatewayRouteTableVpcAssociationIds", location_name: Some("LocalGatewayRouteTableVpcAssociationId"), target: Target::List(&LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION_ID_SET), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -555,18 +514,16 @@ pub(crate) static DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATIONS_REQUEST: S
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeLocalGatewayRouteTableVpcAssociationsResult {
     pub local_gateway_route_table_vpc_associations: Option<Vec<LocalGatewayRouteTableVpcAssociation>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeLocalGatewayRouteTableVpcAssociationsResult, DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATIONS_RESULT; 0 local_gateway_route_table_vpc_associations, 1 next_token);
+wire::structure!(DescribeLocalGatewayRouteTableVpcAssociationsResult, DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATIONS_RESULT; 0 local_gateway_route_table_vpc_associations: None, 1 next_token: None);
 pub(crate) static DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATIONS_RESULT: StructShape = StructShape { name: "DescribeLocalGatewayRouteTableVpcAssociationsResult", members: &[
     Member { name: "LocalGatewayRouteTableVpcAssociations", location_name: Some("localGatewayRouteTableVpcAssociationSet"), target: Target::List(&LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeLocalGatewayRouteTablesRequest {
     pub local_gateway_route_table_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -574,7 +531,7 @@ pub struct DescribeLocalGatewayRouteTablesRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeLocalGatewayRouteTablesRequest, DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLES_REQUEST; 0 local_gateway_route_table_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeLocalGatewayRouteTablesRequest, DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLES_REQUEST; 0 local_gateway_route_table_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLES_REQUEST: StructShape = StructShape { name: "DescribeLocalGatewayRouteTablesRequest", members: &[
     Member { name: "LocalGatewayRouteTableIds", location_name: Some("LocalGatewayRouteTableId"), target: Target::List(&LOCAL_GATEWAY_ROUTE_TABLE_ID_SET), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -583,18 +540,16 @@ pub(crate) static DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLES_REQUEST: StructShape = Str
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeLocalGatewayRouteTablesResult {
     pub local_gateway_route_tables: Option<Vec<LocalGatewayRouteTable>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeLocalGatewayRouteTablesResult, DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLES_RESULT; 0 local_gateway_route_tables, 1 next_token);
+wire::structure!(DescribeLocalGatewayRouteTablesResult, DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLES_RESULT; 0 local_gateway_route_tables: None, 1 next_token: None);
 pub(crate) static DESCRIBE_LOCAL_GATEWAY_ROUTE_TABLES_RESULT: StructShape = StructShape { name: "DescribeLocalGatewayRouteTablesResult", members: &[
     Member { name: "LocalGatewayRouteTables", location_name: Some("localGatewayRouteTableSet"), target: Target::List(&LOCAL_GATEWAY_ROUTE_TABLE_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeLocalGatewayVirtualInterfaceGroupsRequest {
     pub local_gateway_virtual_interface_group_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -602,7 +557,7 @@ pub struct DescribeLocalGatewayVirtualInterfaceGroupsRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeLocalGatewayVirtualInterfaceGroupsRequest, DESCRIBE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUPS_REQUEST; 0 local_gateway_virtual_interface_group_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeLocalGatewayVirtualInterfaceGroupsRequest, DESCRIBE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUPS_REQUEST; 0 local_gateway_virtual_interface_group_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUPS_REQUEST: StructShape = StructShape { name: "DescribeLocalGatewayVirtualInterfaceGroupsRequest", members: &[
     Member { name: "LocalGatewayVirtualInterfaceGroupIds", location_name: Some("LocalGatewayVirtualInterfaceGroupId"), target: Target::List(&LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP_ID_SET), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -611,18 +566,16 @@ pub(crate) static DESCRIBE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUPS_REQUEST: Struc
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeLocalGatewayVirtualInterfaceGroupsResult {
     pub local_gateway_virtual_interface_groups: Option<Vec<LocalGatewayVirtualInterfaceGroup>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeLocalGatewayVirtualInterfaceGroupsResult, DESCRIBE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUPS_RESULT; 0 local_gateway_virtual_interface_groups, 1 next_token);
+wire::structure!(DescribeLocalGatewayVirtualInterfaceGroupsResult, DESCRIBE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUPS_RESULT; 0 local_gateway_virtual_interface_groups: None, 1 next_token: None);
 pub(crate) static DESCRIBE_LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUPS_RESULT: StructShape = StructShape { name: "DescribeLocalGatewayVirtualInterfaceGroupsResult", members: &[
     Member { name: "LocalGatewayVirtualInterfaceGroups", location_name: Some("localGatewayVirtualInterfaceGroupSet"), target: Target::List(&LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeLocalGatewayVirtualInterfacesRequest {
     pub local_gateway_virtual_interface_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -630,7 +583,7 @@ pub struct DescribeLocalGatewayVirtualInterfacesRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeLocalGatewayVirtualInterfacesRequest, DESCRIBE_LOCAL_GATEWAY_VIRTUAL_INTERFACES_REQUEST; 0 local_gateway_virtual_interface_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeLocalGatewayVirtualInterfacesRequest, DESCRIBE_LOCAL_GATEWAY_VIRTUAL_INTERFACES_REQUEST; 0 local_gateway_virtual_interface_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_LOCAL_GATEWAY_VIRTUAL_INTERFACES_REQUEST: StructShape = StructShape { name: "DescribeLocalGatewayVirtualInterfacesRequest", members: &[
     Member { name: "LocalGatewayVirtualInterfaceIds", location_name: Some("LocalGatewayVirtualInterfaceId"), target: Target::List(&LOCAL_GATEWAY_VIRTUAL_INTERFACE_ID_SET), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -639,18 +592,16 @@ pub(crate) static DESCRIBE_LOCAL_GATEWAY_VIRTUAL_INTERFACES_REQUEST: StructShape
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeLocalGatewayVirtualInterfacesResult {
     pub local_gateway_virtual_interfaces: Option<Vec<LocalGatewayVirtualInterface>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeLocalGatewayVirtualInterfacesResult, DESCRIBE_LOCAL_GATEWAY_VIRTUAL_INTERFACES_RESULT; 0 local_gateway_virtual_interfaces, 1 next_token);
+wire::structure!(DescribeLocalGatewayVirtualInterfacesResult, DESCRIBE_LOCAL_GATEWAY_VIRTUAL_INTERFACES_RESULT; 0 local_gateway_virtual_interfaces: None, 1 next_token: None);
 pub(crate) static DESCRIBE_LOCAL_GATEWAY_VIRTUAL_INTERFACES_RESULT: StructShape = StructShape { name: "DescribeLocalGatewayVirtualInterfacesResult", members: &[
     Member { name: "LocalGatewayVirtualInterfaces", location_name: Some("localGatewayVirtualInterfaceSet"), target: Target::List(&LOCAL_GATEWAY_VIRTUAL_INTERFACE_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeLocalGatewaysRequest {
     pub local_gateway_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -658,7 +609,7 @@ pub struct DescribeLocalGatewaysRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeLocalGatewaysRequest, DESCRIBE_LOCAL_GATEWAYS_REQUEST; 0 local_gateway_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeLocalGatewaysRequest, DESCRIBE_LOCAL_GATEWAYS_REQUEST; 0 local_gateway_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_LOCAL_GATEWAYS_REQUEST: StructShape = StructShape { name: "DescribeLocalGatewaysRequest", members: &[
     Member { name: "LocalGatewayIds", location_name: Some("LocalGatewayId"), target: Target::List(&LOCAL_GATEWAY_ID_SET), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -667,12 +618,11 @@ pub(crate) static DESCRIBE_LOCAL_GATEWAYS_REQUEST: StructShape = StructShape { n
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeLocalGatewaysResult {
     pub local_gateways: Option<Vec<LocalGateway>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeLocalGatewaysResult, DESCRIBE_LOCAL_GATEWAYS_RESULT; 0 local_gateways, 1 next_token);
+wire::structure!(DescribeLocalGatewaysResult, DESCRIBE_LOCAL_GATEWAYS_RESULT; 0 local_gateways: None, 1 next_token: None);
 pub(crate) static DESCRIBE_LOCAL_GATEWAYS_RESULT: StructShape = StructShape { name: "DescribeLocalGatewaysResult", members: &[
     Member { name: "LocalGateways", location_name: Some("localGatewaySet"), target: Target::List(&LOCAL_GATEWAY_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -680,7 +630,6 @@ pub(crate) static DESCRIBE_LOCAL_GATEWAYS_RESULT: StructShape = StructShape { na
 
 pub(crate) static DESCRIBE_LOCKED_SNAPSHOTS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeLockedSnapshotsMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeLockedSnapshotsRequest {
     pub filters: Option<Vec<Filter>>,
     pub max_results: Option<i32>,
@@ -688,7 +637,7 @@ pub struct DescribeLockedSnapshotsRequest {
     pub snapshot_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeLockedSnapshotsRequest, DESCRIBE_LOCKED_SNAPSHOTS_REQUEST; 0 filters, 1 max_results, 2 next_token, 3 snapshot_ids, 4 dry_run);
+wire::structure!(DescribeLockedSnapshotsRequest, DESCRIBE_LOCKED_SNAPSHOTS_REQUEST; 0 filters: None, 1 max_results: None, 2 next_token: None, 3 snapshot_ids: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_LOCKED_SNAPSHOTS_REQUEST: StructShape = StructShape { name: "DescribeLockedSnapshotsRequest", members: &[
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_LOCKED_SNAPSHOTS_MAX_RESULTS), ..Member::BASE },
@@ -697,56 +646,51 @@ pub(crate) static DESCRIBE_LOCKED_SNAPSHOTS_REQUEST: StructShape = StructShape {
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeLockedSnapshotsResult {
     pub snapshots: Option<Vec<LockedSnapshotsInfo>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeLockedSnapshotsResult, DESCRIBE_LOCKED_SNAPSHOTS_RESULT; 0 snapshots, 1 next_token);
+wire::structure!(DescribeLockedSnapshotsResult, DESCRIBE_LOCKED_SNAPSHOTS_RESULT; 0 snapshots: None, 1 next_token: None);
 pub(crate) static DESCRIBE_LOCKED_SNAPSHOTS_RESULT: StructShape = StructShape { name: "DescribeLockedSnapshotsResult", members: &[
     Member { name: "Snapshots", location_name: Some("snapshotSet"), target: Target::List(&LOCKED_SNAPSHOTS_INFO_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetLaunchTemplateDataRequest {
     pub dry_run: Option<bool>,
     pub instance_id: String,
 }
-wire::structure!(GetLaunchTemplateDataRequest, GET_LAUNCH_TEMPLATE_DATA_REQUEST; 0 dry_run, 1 instance_id);
+wire::structure!(GetLaunchTemplateDataRequest, GET_LAUNCH_TEMPLATE_DATA_REQUEST; 0 dry_run: None, 1 instance_id: Default::default());
 pub(crate) static GET_LAUNCH_TEMPLATE_DATA_REQUEST: StructShape = StructShape { name: "GetLaunchTemplateDataRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetLaunchTemplateDataResult {
     pub launch_template_data: Option<ResponseLaunchTemplateData>,
 }
-wire::structure!(GetLaunchTemplateDataResult, GET_LAUNCH_TEMPLATE_DATA_RESULT; 0 launch_template_data);
+wire::structure!(GetLaunchTemplateDataResult, GET_LAUNCH_TEMPLATE_DATA_RESULT; 0 launch_template_data: None);
 pub(crate) static GET_LAUNCH_TEMPLATE_DATA_RESULT: StructShape = StructShape { name: "GetLaunchTemplateDataResult", members: &[
     Member { name: "LaunchTemplateData", location_name: Some("launchTemplateData"), target: Target::Structure(&RESPONSE_LAUNCH_TEMPLATE_DATA), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LastError {
     pub message: Option<String>,
     pub code: Option<String>,
 }
-wire::structure!(LastError, LAST_ERROR; 0 message, 1 code);
+wire::structure!(LastError, LAST_ERROR; 0 message: None, 1 code: None);
 pub(crate) static LAST_ERROR: StructShape = StructShape { name: "LastError", members: &[
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
     Member { name: "Code", location_name: Some("code"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchPermission {
     pub organization_arn: Option<String>,
     pub organizational_unit_arn: Option<String>,
     pub user_id: Option<String>,
     pub group: Option<PermissionGroup>,
 }
-wire::structure!(LaunchPermission, LAUNCH_PERMISSION; 0 organization_arn, 1 organizational_unit_arn, 2 user_id, 3 group);
+wire::structure!(LaunchPermission, LAUNCH_PERMISSION; 0 organization_arn: None, 1 organizational_unit_arn: None, 2 user_id: None, 3 group: None);
 pub(crate) static LAUNCH_PERMISSION: StructShape = StructShape { name: "LaunchPermission", members: &[
     Member { name: "OrganizationArn", location_name: Some("organizationArn"), target: Target::STRING, ..Member::BASE },
     Member { name: "OrganizationalUnitArn", location_name: Some("organizationalUnitArn"), target: Target::STRING, ..Member::BASE },
@@ -756,18 +700,16 @@ pub(crate) static LAUNCH_PERMISSION: StructShape = StructShape { name: "LaunchPe
 
 pub(crate) static LAUNCH_PERMISSION_LIST: ListShape = ListShape { name: "LaunchPermissionList", item: Target::Structure(&LAUNCH_PERMISSION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchPermissionModifications {
     pub add: Option<Vec<LaunchPermission>>,
     pub remove: Option<Vec<LaunchPermission>>,
 }
-wire::structure!(LaunchPermissionModifications, LAUNCH_PERMISSION_MODIFICATIONS; 0 add, 1 remove);
+wire::structure!(LaunchPermissionModifications, LAUNCH_PERMISSION_MODIFICATIONS; 0 add: None, 1 remove: None);
 pub(crate) static LAUNCH_PERMISSION_MODIFICATIONS: StructShape = StructShape { name: "LaunchPermissionModifications", members: &[
     Member { name: "Add", target: Target::List(&LAUNCH_PERMISSION_LIST), ..Member::BASE },
     Member { name: "Remove", target: Target::List(&LAUNCH_PERMISSION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchSpecification {
     pub user_data: Option<String>,
     pub addressing_type: Option<String>,
@@ -785,7 +727,7 @@ pub struct LaunchSpecification {
     pub security_groups: Option<Vec<GroupIdentifier>>,
     pub monitoring: Option<RunInstancesMonitoringEnabled>,
 }
-wire::structure!(LaunchSpecification, LAUNCH_SPECIFICATION; 0 user_data, 1 addressing_type, 2 block_device_mappings, 3 ebs_optimized, 4 iam_instance_profile, 5 image_id, 6 instance_type, 7 kernel_id, 8 key_name, 9 network_interfaces, 10 placement, 11 ramdisk_id, 12 subnet_id, 13 security_groups, 14 monitoring);
+wire::structure!(LaunchSpecification, LAUNCH_SPECIFICATION; 0 user_data: None, 1 addressing_type: None, 2 block_device_mappings: None, 3 ebs_optimized: None, 4 iam_instance_profile: None, 5 image_id: None, 6 instance_type: None, 7 kernel_id: None, 8 key_name: None, 9 network_interfaces: None, 10 placement: None, 11 ramdisk_id: None, 12 subnet_id: None, 13 security_groups: None, 14 monitoring: None);
 pub(crate) static LAUNCH_SPECIFICATION: StructShape = StructShape { name: "LaunchSpecification", members: &[
     Member { name: "UserData", location_name: Some("userData"), target: Target::String(&SENSITIVE_USER_DATA), ..Member::BASE },
     Member { name: "AddressingType", location_name: Some("addressingType"), target: Target::STRING, ..Member::BASE },
@@ -806,7 +748,6 @@ pub(crate) static LAUNCH_SPECIFICATION: StructShape = StructShape { name: "Launc
 
 pub(crate) static LAUNCH_SPECS_LIST: ListShape = ListShape { name: "LaunchSpecsList", item: Target::Structure(&SPOT_FLEET_LAUNCH_SPECIFICATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplate {
     pub launch_template_id: Option<String>,
     pub launch_template_name: Option<String>,
@@ -817,7 +758,7 @@ pub struct LaunchTemplate {
     pub tags: Option<Vec<Tag>>,
     pub operator: Option<OperatorResponse>,
 }
-wire::structure!(LaunchTemplate, LAUNCH_TEMPLATE; 0 launch_template_id, 1 launch_template_name, 2 create_time, 3 created_by, 4 default_version_number, 5 latest_version_number, 6 tags, 7 operator);
+wire::structure!(LaunchTemplate, LAUNCH_TEMPLATE; 0 launch_template_id: None, 1 launch_template_name: None, 2 create_time: None, 3 created_by: None, 4 default_version_number: None, 5 latest_version_number: None, 6 tags: None, 7 operator: None);
 pub(crate) static LAUNCH_TEMPLATE: StructShape = StructShape { name: "LaunchTemplate", members: &[
     Member { name: "LaunchTemplateId", location_name: Some("launchTemplateId"), target: Target::STRING, ..Member::BASE },
     Member { name: "LaunchTemplateName", location_name: Some("launchTemplateName"), target: Target::String(&LAUNCH_TEMPLATE_NAME), ..Member::BASE },
@@ -829,12 +770,11 @@ pub(crate) static LAUNCH_TEMPLATE: StructShape = StructShape { name: "LaunchTemp
     Member { name: "Operator", location_name: Some("operator"), target: Target::Structure(&OPERATOR_RESPONSE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateAndOverridesResponse {
     pub launch_template_specification: Option<FleetLaunchTemplateSpecification>,
     pub overrides: Option<FleetLaunchTemplateOverrides>,
 }
-wire::structure!(LaunchTemplateAndOverridesResponse, LAUNCH_TEMPLATE_AND_OVERRIDES_RESPONSE; 0 launch_template_specification, 1 overrides);
+wire::structure!(LaunchTemplateAndOverridesResponse, LAUNCH_TEMPLATE_AND_OVERRIDES_RESPONSE; 0 launch_template_specification: None, 1 overrides: None);
 pub(crate) static LAUNCH_TEMPLATE_AND_OVERRIDES_RESPONSE: StructShape = StructShape { name: "LaunchTemplateAndOverridesResponse", members: &[
     Member { name: "LaunchTemplateSpecification", location_name: Some("launchTemplateSpecification"), target: Target::Structure(&FLEET_LAUNCH_TEMPLATE_SPECIFICATION), ..Member::BASE },
     Member { name: "Overrides", location_name: Some("overrides"), target: Target::Structure(&FLEET_LAUNCH_TEMPLATE_OVERRIDES), ..Member::BASE },
@@ -846,14 +786,13 @@ wire::open_enum! { LaunchTemplateAutoRecoveryState;
 }
 pub(crate) static LAUNCH_TEMPLATE_AUTO_RECOVERY_STATE: StringShape = StringShape { name: "LaunchTemplateAutoRecoveryState", values: <LaunchTemplateAutoRecoveryState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateBlockDeviceMapping {
     pub device_name: Option<String>,
     pub virtual_name: Option<String>,
     pub ebs: Option<LaunchTemplateEbsBlockDevice>,
     pub no_device: Option<String>,
 }
-wire::structure!(LaunchTemplateBlockDeviceMapping, LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING; 0 device_name, 1 virtual_name, 2 ebs, 3 no_device);
+wire::structure!(LaunchTemplateBlockDeviceMapping, LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING; 0 device_name: None, 1 virtual_name: None, 2 ebs: None, 3 no_device: None);
 pub(crate) static LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING: StructShape = StructShape { name: "LaunchTemplateBlockDeviceMapping", members: &[
     Member { name: "DeviceName", location_name: Some("deviceName"), target: Target::STRING, ..Member::BASE },
     Member { name: "VirtualName", location_name: Some("virtualName"), target: Target::STRING, ..Member::BASE },
@@ -863,14 +802,13 @@ pub(crate) static LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING: StructShape = StructShap
 
 pub(crate) static LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_LIST: ListShape = ListShape { name: "LaunchTemplateBlockDeviceMappingList", item: Target::Structure(&LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateBlockDeviceMappingRequest {
     pub device_name: Option<String>,
     pub virtual_name: Option<String>,
     pub ebs: Option<LaunchTemplateEbsBlockDeviceRequest>,
     pub no_device: Option<String>,
 }
-wire::structure!(LaunchTemplateBlockDeviceMappingRequest, LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_REQUEST; 0 device_name, 1 virtual_name, 2 ebs, 3 no_device);
+wire::structure!(LaunchTemplateBlockDeviceMappingRequest, LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_REQUEST; 0 device_name: None, 1 virtual_name: None, 2 ebs: None, 3 no_device: None);
 pub(crate) static LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_REQUEST: StructShape = StructShape { name: "LaunchTemplateBlockDeviceMappingRequest", members: &[
     Member { name: "DeviceName", target: Target::STRING, ..Member::BASE },
     Member { name: "VirtualName", target: Target::STRING, ..Member::BASE },
@@ -880,34 +818,31 @@ pub(crate) static LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_REQUEST: StructShape = St
 
 pub(crate) static LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_REQUEST_LIST: ListShape = ListShape { name: "LaunchTemplateBlockDeviceMappingRequestList", item: Target::Structure(&LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_REQUEST), item_name: Some("BlockDeviceMapping"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateCapacityReservationSpecificationRequest {
     pub capacity_reservation_preference: Option<CapacityReservationPreference>,
     pub capacity_reservation_target: Option<CapacityReservationTarget>,
 }
-wire::structure!(LaunchTemplateCapacityReservationSpecificationRequest, LAUNCH_TEMPLATE_CAPACITY_RESERVATION_SPECIFICATION_REQUEST; 0 capacity_reservation_preference, 1 capacity_reservation_target);
+wire::structure!(LaunchTemplateCapacityReservationSpecificationRequest, LAUNCH_TEMPLATE_CAPACITY_RESERVATION_SPECIFICATION_REQUEST; 0 capacity_reservation_preference: None, 1 capacity_reservation_target: None);
 pub(crate) static LAUNCH_TEMPLATE_CAPACITY_RESERVATION_SPECIFICATION_REQUEST: StructShape = StructShape { name: "LaunchTemplateCapacityReservationSpecificationRequest", members: &[
     Member { name: "CapacityReservationPreference", target: Target::String(&CAPACITY_RESERVATION_PREFERENCE), ..Member::BASE },
     Member { name: "CapacityReservationTarget", target: Target::Structure(&CAPACITY_RESERVATION_TARGET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateCapacityReservationSpecificationResponse {
     pub capacity_reservation_preference: Option<CapacityReservationPreference>,
     pub capacity_reservation_target: Option<CapacityReservationTargetResponse>,
 }
-wire::structure!(LaunchTemplateCapacityReservationSpecificationResponse, LAUNCH_TEMPLATE_CAPACITY_RESERVATION_SPECIFICATION_RESPONSE; 0 capacity_reservation_preference, 1 capacity_reservation_target);
+wire::structure!(LaunchTemplateCapacityReservationSpecificationResponse, LAUNCH_TEMPLATE_CAPACITY_RESERVATION_SPECIFICATION_RESPONSE; 0 capacity_reservation_preference: None, 1 capacity_reservation_target: None);
 pub(crate) static LAUNCH_TEMPLATE_CAPACITY_RESERVATION_SPECIFICATION_RESPONSE: StructShape = StructShape { name: "LaunchTemplateCapacityReservationSpecificationResponse", members: &[
     Member { name: "CapacityReservationPreference", location_name: Some("capacityReservationPreference"), target: Target::String(&CAPACITY_RESERVATION_PREFERENCE), ..Member::BASE },
     Member { name: "CapacityReservationTarget", location_name: Some("capacityReservationTarget"), target: Target::Structure(&CAPACITY_RESERVATION_TARGET_RESPONSE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateConfig {
     pub launch_template_specification: Option<FleetLaunchTemplateSpecification>,
     pub overrides: Option<Vec<LaunchTemplateOverrides>>,
 }
-wire::structure!(LaunchTemplateConfig, LAUNCH_TEMPLATE_CONFIG; 0 launch_template_specification, 1 overrides);
+wire::structure!(LaunchTemplateConfig, LAUNCH_TEMPLATE_CONFIG; 0 launch_template_specification: None, 1 overrides: None);
 pub(crate) static LAUNCH_TEMPLATE_CONFIG: StructShape = StructShape { name: "LaunchTemplateConfig", members: &[
     Member { name: "LaunchTemplateSpecification", location_name: Some("launchTemplateSpecification"), target: Target::Structure(&FLEET_LAUNCH_TEMPLATE_SPECIFICATION), ..Member::BASE },
     Member { name: "Overrides", location_name: Some("overrides"), target: Target::List(&LAUNCH_TEMPLATE_OVERRIDES_LIST), ..Member::BASE },
@@ -915,14 +850,13 @@ pub(crate) static LAUNCH_TEMPLATE_CONFIG: StructShape = StructShape { name: "Lau
 
 pub(crate) static LAUNCH_TEMPLATE_CONFIG_LIST: ListShape = ListShape { name: "LaunchTemplateConfigList", item: Target::Structure(&LAUNCH_TEMPLATE_CONFIG), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateCpuOptions {
     pub core_count: Option<i32>,
     pub threads_per_core: Option<i32>,
     pub amd_sev_snp: Option<AmdSevSnpSpecification>,
     pub nested_virtualization: Option<NestedVirtualizationSpecification>,
 }
-wire::structure!(LaunchTemplateCpuOptions, LAUNCH_TEMPLATE_CPU_OPTIONS; 0 core_count, 1 threads_per_core, 2 amd_sev_snp, 3 nested_virtualization);
+wire::structure!(LaunchTemplateCpuOptions, LAUNCH_TEMPLATE_CPU_OPTIONS; 0 core_count: None, 1 threads_per_core: None, 2 amd_sev_snp: None, 3 nested_virtualization: None);
 pub(crate) static LAUNCH_TEMPLATE_CPU_OPTIONS: StructShape = StructShape { name: "LaunchTemplateCpuOptions", members: &[
     Member { name: "CoreCount", location_name: Some("coreCount"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "ThreadsPerCore", location_name: Some("threadsPerCore"), target: Target::INTEGER, ..Member::BASE },
@@ -930,14 +864,13 @@ pub(crate) static LAUNCH_TEMPLATE_CPU_OPTIONS: StructShape = StructShape { name:
     Member { name: "NestedVirtualization", location_name: Some("nestedVirtualization"), target: Target::String(&NESTED_VIRTUALIZATION_SPECIFICATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateCpuOptionsRequest {
     pub core_count: Option<i32>,
     pub threads_per_core: Option<i32>,
     pub amd_sev_snp: Option<AmdSevSnpSpecification>,
     pub nested_virtualization: Option<NestedVirtualizationSpecification>,
 }
-wire::structure!(LaunchTemplateCpuOptionsRequest, LAUNCH_TEMPLATE_CPU_OPTIONS_REQUEST; 0 core_count, 1 threads_per_core, 2 amd_sev_snp, 3 nested_virtualization);
+wire::structure!(LaunchTemplateCpuOptionsRequest, LAUNCH_TEMPLATE_CPU_OPTIONS_REQUEST; 0 core_count: None, 1 threads_per_core: None, 2 amd_sev_snp: None, 3 nested_virtualization: None);
 pub(crate) static LAUNCH_TEMPLATE_CPU_OPTIONS_REQUEST: StructShape = StructShape { name: "LaunchTemplateCpuOptionsRequest", members: &[
     Member { name: "CoreCount", target: Target::INTEGER, ..Member::BASE },
     Member { name: "ThreadsPerCore", target: Target::INTEGER, ..Member::BASE },
@@ -945,7 +878,6 @@ pub(crate) static LAUNCH_TEMPLATE_CPU_OPTIONS_REQUEST: StructShape = StructShape
     Member { name: "NestedVirtualization", target: Target::String(&NESTED_VIRTUALIZATION_SPECIFICATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateEbsBlockDevice {
     pub encrypted: Option<bool>,
     pub delete_on_termination: Option<bool>,
@@ -958,7 +890,7 @@ pub struct LaunchTemplateEbsBlockDevice {
     pub volume_initialization_rate: Option<i32>,
     pub ebs_card_index: Option<i32>,
 }
-wire::structure!(LaunchTemplateEbsBlockDevice, LAUNCH_TEMPLATE_EBS_BLOCK_DEVICE; 0 encrypted, 1 delete_on_termination, 2 iops, 3 kms_key_id, 4 snapshot_id, 5 volume_size, 6 volume_type, 7 throughput, 8 volume_initialization_rate, 9 ebs_card_index);
+wire::structure!(LaunchTemplateEbsBlockDevice, LAUNCH_TEMPLATE_EBS_BLOCK_DEVICE; 0 encrypted: None, 1 delete_on_termination: None, 2 iops: None, 3 kms_key_id: None, 4 snapshot_id: None, 5 volume_size: None, 6 volume_type: None, 7 throughput: None, 8 volume_initialization_rate: None, 9 ebs_card_index: None);
 pub(crate) static LAUNCH_TEMPLATE_EBS_BLOCK_DEVICE: StructShape = StructShape { name: "LaunchTemplateEbsBlockDevice", members: &[
     Member { name: "Encrypted", location_name: Some("encrypted"), target: Target::Boolean, ..Member::BASE },
     Member { name: "DeleteOnTermination", location_name: Some("deleteOnTermination"), target: Target::Boolean, ..Member::BASE },
@@ -972,7 +904,6 @@ pub(crate) static LAUNCH_TEMPLATE_EBS_BLOCK_DEVICE: StructShape = StructShape { 
     Member { name: "EbsCardIndex", location_name: Some("ebsCardIndex"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateEbsBlockDeviceRequest {
     pub encrypted: Option<bool>,
     pub delete_on_termination: Option<bool>,
@@ -985,7 +916,7 @@ pub struct LaunchTemplateEbsBlockDeviceRequest {
     pub volume_initialization_rate: Option<i32>,
     pub ebs_card_index: Option<i32>,
 }
-wire::structure!(LaunchTemplateEbsBlockDeviceRequest, LAUNCH_TEMPLATE_EBS_BLOCK_DEVICE_REQUEST; 0 encrypted, 1 delete_on_termination, 2 iops, 3 kms_key_id, 4 snapshot_id, 5 volume_size, 6 volume_type, 7 throughput, 8 volume_initialization_rate, 9 ebs_card_index);
+wire::structure!(LaunchTemplateEbsBlockDeviceRequest, LAUNCH_TEMPLATE_EBS_BLOCK_DEVICE_REQUEST; 0 encrypted: None, 1 delete_on_termination: None, 2 iops: None, 3 kms_key_id: None, 4 snapshot_id: None, 5 volume_size: None, 6 volume_type: None, 7 throughput: None, 8 volume_initialization_rate: None, 9 ebs_card_index: None);
 pub(crate) static LAUNCH_TEMPLATE_EBS_BLOCK_DEVICE_REQUEST: StructShape = StructShape { name: "LaunchTemplateEbsBlockDeviceRequest", members: &[
     Member { name: "Encrypted", target: Target::Boolean, ..Member::BASE },
     Member { name: "DeleteOnTermination", target: Target::Boolean, ..Member::BASE },
@@ -999,12 +930,11 @@ pub(crate) static LAUNCH_TEMPLATE_EBS_BLOCK_DEVICE_REQUEST: StructShape = Struct
     Member { name: "EbsCardIndex", target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateElasticInferenceAccelerator {
     pub r#type: String,
     pub count: Option<i32>,
 }
-wire::structure!(LaunchTemplateElasticInferenceAccelerator, LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR; 0 r#type, 1 count);
+wire::structure!(LaunchTemplateElasticInferenceAccelerator, LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR; 0 r#type: Default::default(), 1 count: None);
 pub(crate) static LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR: StructShape = StructShape { name: "LaunchTemplateElasticInferenceAccelerator", members: &[
     Member { name: "Type", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Count", target: Target::Integer(&LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR_COUNT), ..Member::BASE },
@@ -1014,12 +944,11 @@ pub(crate) static LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR_COUNT: NumberSha
 
 pub(crate) static LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR_LIST: ListShape = ListShape { name: "LaunchTemplateElasticInferenceAcceleratorList", item: Target::Structure(&LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateElasticInferenceAcceleratorResponse {
     pub r#type: Option<String>,
     pub count: Option<i32>,
 }
-wire::structure!(LaunchTemplateElasticInferenceAcceleratorResponse, LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR_RESPONSE; 0 r#type, 1 count);
+wire::structure!(LaunchTemplateElasticInferenceAcceleratorResponse, LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR_RESPONSE; 0 r#type: None, 1 count: None);
 pub(crate) static LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR_RESPONSE: StructShape = StructShape { name: "LaunchTemplateElasticInferenceAcceleratorResponse", members: &[
     Member { name: "Type", location_name: Some("type"), target: Target::STRING, ..Member::BASE },
     Member { name: "Count", location_name: Some("count"), target: Target::INTEGER, ..Member::BASE },
@@ -1027,40 +956,36 @@ pub(crate) static LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR_RESPONSE: Struct
 
 pub(crate) static LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR_RESPONSE_LIST: ListShape = ListShape { name: "LaunchTemplateElasticInferenceAcceleratorResponseList", item: Target::Structure(&LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR_RESPONSE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateEnaSrdSpecification {
     pub ena_srd_enabled: Option<bool>,
     pub ena_srd_udp_specification: Option<LaunchTemplateEnaSrdUdpSpecification>,
 }
-wire::structure!(LaunchTemplateEnaSrdSpecification, LAUNCH_TEMPLATE_ENA_SRD_SPECIFICATION; 0 ena_srd_enabled, 1 ena_srd_udp_specification);
+wire::structure!(LaunchTemplateEnaSrdSpecification, LAUNCH_TEMPLATE_ENA_SRD_SPECIFICATION; 0 ena_srd_enabled: None, 1 ena_srd_udp_specification: None);
 pub(crate) static LAUNCH_TEMPLATE_ENA_SRD_SPECIFICATION: StructShape = StructShape { name: "LaunchTemplateEnaSrdSpecification", members: &[
     Member { name: "EnaSrdEnabled", location_name: Some("enaSrdEnabled"), target: Target::Boolean, ..Member::BASE },
     Member { name: "EnaSrdUdpSpecification", location_name: Some("enaSrdUdpSpecification"), target: Target::Structure(&LAUNCH_TEMPLATE_ENA_SRD_UDP_SPECIFICATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateEnaSrdUdpSpecification {
     pub ena_srd_udp_enabled: Option<bool>,
 }
-wire::structure!(LaunchTemplateEnaSrdUdpSpecification, LAUNCH_TEMPLATE_ENA_SRD_UDP_SPECIFICATION; 0 ena_srd_udp_enabled);
+wire::structure!(LaunchTemplateEnaSrdUdpSpecification, LAUNCH_TEMPLATE_ENA_SRD_UDP_SPECIFICATION; 0 ena_srd_udp_enabled: None);
 pub(crate) static LAUNCH_TEMPLATE_ENA_SRD_UDP_SPECIFICATION: StructShape = StructShape { name: "LaunchTemplateEnaSrdUdpSpecification", members: &[
     Member { name: "EnaSrdUdpEnabled", location_name: Some("enaSrdUdpEnabled"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateEnclaveOptions {
     pub enabled: Option<bool>,
 }
-wire::structure!(LaunchTemplateEnclaveOptions, LAUNCH_TEMPLATE_ENCLAVE_OPTIONS; 0 enabled);
+wire::structure!(LaunchTemplateEnclaveOptions, LAUNCH_TEMPLATE_ENCLAVE_OPTIONS; 0 enabled: None);
 pub(crate) static LAUNCH_TEMPLATE_ENCLAVE_OPTIONS: StructShape = StructShape { name: "LaunchTemplateEnclaveOptions", members: &[
     Member { name: "Enabled", location_name: Some("enabled"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateEnclaveOptionsRequest {
     pub enabled: Option<bool>,
 }
-wire::structure!(LaunchTemplateEnclaveOptionsRequest, LAUNCH_TEMPLATE_ENCLAVE_OPTIONS_REQUEST; 0 enabled);
+wire::structure!(LaunchTemplateEnclaveOptionsRequest, LAUNCH_TEMPLATE_ENCLAVE_OPTIONS_REQUEST; 0 enabled: None);
 pub(crate) static LAUNCH_TEMPLATE_ENCLAVE_OPTIONS_REQUEST: StructShape = StructShape { name: "LaunchTemplateEnclaveOptionsRequest", members: &[
     Member { name: "Enabled", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1075,20 +1000,18 @@ wire::open_enum! { LaunchTemplateErrorCode;
 }
 pub(crate) static LAUNCH_TEMPLATE_ERROR_CODE: StringShape = StringShape { name: "LaunchTemplateErrorCode", values: <LaunchTemplateErrorCode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateHibernationOptions {
     pub configured: Option<bool>,
 }
-wire::structure!(LaunchTemplateHibernationOptions, LAUNCH_TEMPLATE_HIBERNATION_OPTIONS; 0 configured);
+wire::structure!(LaunchTemplateHibernationOptions, LAUNCH_TEMPLATE_HIBERNATION_OPTIONS; 0 configured: None);
 pub(crate) static LAUNCH_TEMPLATE_HIBERNATION_OPTIONS: StructShape = StructShape { name: "LaunchTemplateHibernationOptions", members: &[
     Member { name: "Configured", location_name: Some("configured"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateHibernationOptionsRequest {
     pub configured: Option<bool>,
 }
-wire::structure!(LaunchTemplateHibernationOptionsRequest, LAUNCH_TEMPLATE_HIBERNATION_OPTIONS_REQUEST; 0 configured);
+wire::structure!(LaunchTemplateHibernationOptionsRequest, LAUNCH_TEMPLATE_HIBERNATION_OPTIONS_REQUEST; 0 configured: None);
 pub(crate) static LAUNCH_TEMPLATE_HIBERNATION_OPTIONS_REQUEST: StructShape = StructShape { name: "LaunchTemplateHibernationOptionsRequest", members: &[
     Member { name: "Configured", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1099,23 +1022,21 @@ wire::open_enum! { LaunchTemplateHttpTokensState;
 }
 pub(crate) static LAUNCH_TEMPLATE_HTTP_TOKENS_STATE: StringShape = StringShape { name: "LaunchTemplateHttpTokensState", values: <LaunchTemplateHttpTokensState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateIamInstanceProfileSpecification {
     pub arn: Option<String>,
     pub name: Option<String>,
 }
-wire::structure!(LaunchTemplateIamInstanceProfileSpecification, LAUNCH_TEMPLATE_IAM_INSTANCE_PROFILE_SPECIFICATION; 0 arn, 1 name);
+wire::structure!(LaunchTemplateIamInstanceProfileSpecification, LAUNCH_TEMPLATE_IAM_INSTANCE_PROFILE_SPECIFICATION; 0 arn: None, 1 name: None);
 pub(crate) static LAUNCH_TEMPLATE_IAM_INSTANCE_PROFILE_SPECIFICATION: StructShape = StructShape { name: "LaunchTemplateIamInstanceProfileSpecification", members: &[
     Member { name: "Arn", location_name: Some("arn"), target: Target::STRING, ..Member::BASE },
     Member { name: "Name", location_name: Some("name"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateIamInstanceProfileSpecificationRequest {
     pub arn: Option<String>,
     pub name: Option<String>,
 }
-wire::structure!(LaunchTemplateIamInstanceProfileSpecificationRequest, LAUNCH_TEMPLATE_IAM_INSTANCE_PROFILE_SPECIFICATION_REQUEST; 0 arn, 1 name);
+wire::structure!(LaunchTemplateIamInstanceProfileSpecificationRequest, LAUNCH_TEMPLATE_IAM_INSTANCE_PROFILE_SPECIFICATION_REQUEST; 0 arn: None, 1 name: None);
 pub(crate) static LAUNCH_TEMPLATE_IAM_INSTANCE_PROFILE_SPECIFICATION_REQUEST: StructShape = StructShape { name: "LaunchTemplateIamInstanceProfileSpecificationRequest", members: &[
     Member { name: "Arn", target: Target::STRING, ..Member::BASE },
     Member { name: "Name", target: Target::STRING, ..Member::BASE },
@@ -1123,41 +1044,37 @@ pub(crate) static LAUNCH_TEMPLATE_IAM_INSTANCE_PROFILE_SPECIFICATION_REQUEST: St
 
 pub(crate) static LAUNCH_TEMPLATE_ID_STRING_LIST: ListShape = ListShape { name: "LaunchTemplateIdStringList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateInstanceMaintenanceOptions {
     pub auto_recovery: Option<LaunchTemplateAutoRecoveryState>,
 }
-wire::structure!(LaunchTemplateInstanceMaintenanceOptions, LAUNCH_TEMPLATE_INSTANCE_MAINTENANCE_OPTIONS; 0 auto_recovery);
+wire::structure!(LaunchTemplateInstanceMaintenanceOptions, LAUNCH_TEMPLATE_INSTANCE_MAINTENANCE_OPTIONS; 0 auto_recovery: None);
 pub(crate) static LAUNCH_TEMPLATE_INSTANCE_MAINTENANCE_OPTIONS: StructShape = StructShape { name: "LaunchTemplateInstanceMaintenanceOptions", members: &[
     Member { name: "AutoRecovery", location_name: Some("autoRecovery"), target: Target::String(&LAUNCH_TEMPLATE_AUTO_RECOVERY_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateInstanceMaintenanceOptionsRequest {
     pub auto_recovery: Option<LaunchTemplateAutoRecoveryState>,
 }
-wire::structure!(LaunchTemplateInstanceMaintenanceOptionsRequest, LAUNCH_TEMPLATE_INSTANCE_MAINTENANCE_OPTIONS_REQUEST; 0 auto_recovery);
+wire::structure!(LaunchTemplateInstanceMaintenanceOptionsRequest, LAUNCH_TEMPLATE_INSTANCE_MAINTENANCE_OPTIONS_REQUEST; 0 auto_recovery: None);
 pub(crate) static LAUNCH_TEMPLATE_INSTANCE_MAINTENANCE_OPTIONS_REQUEST: StructShape = StructShape { name: "LaunchTemplateInstanceMaintenanceOptionsRequest", members: &[
     Member { name: "AutoRecovery", target: Target::String(&LAUNCH_TEMPLATE_AUTO_RECOVERY_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateInstanceMarketOptions {
     pub market_type: Option<MarketType>,
     pub spot_options: Option<LaunchTemplateSpotMarketOptions>,
 }
-wire::structure!(LaunchTemplateInstanceMarketOptions, LAUNCH_TEMPLATE_INSTANCE_MARKET_OPTIONS; 0 market_type, 1 spot_options);
+wire::structure!(LaunchTemplateInstanceMarketOptions, LAUNCH_TEMPLATE_INSTANCE_MARKET_OPTIONS; 0 market_type: None, 1 spot_options: None);
 pub(crate) static LAUNCH_TEMPLATE_INSTANCE_MARKET_OPTIONS: StructShape = StructShape { name: "LaunchTemplateInstanceMarketOptions", members: &[
     Member { name: "MarketType", location_name: Some("marketType"), target: Target::String(&MARKET_TYPE), ..Member::BASE },
     Member { name: "SpotOptions", location_name: Some("spotOptions"), target: Target::Structure(&LAUNCH_TEMPLATE_SPOT_MARKET_OPTIONS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateInstanceMarketOptionsRequest {
     pub market_type: Option<MarketType>,
     pub spot_options: Option<LaunchTemplateSpotMarketOptionsRequest>,
 }
-wire::structure!(LaunchTemplateInstanceMarketOptionsRequest, LAUNCH_TEMPLATE_INSTANCE_MARKET_OPTIONS_REQUEST; 0 market_type, 1 spot_options);
+wire::structure!(LaunchTemplateInstanceMarketOptionsRequest, LAUNCH_TEMPLATE_INSTANCE_MARKET_OPTIONS_REQUEST; 0 market_type: None, 1 spot_options: None);
 pub(crate) static LAUNCH_TEMPLATE_INSTANCE_MARKET_OPTIONS_REQUEST: StructShape = StructShape { name: "LaunchTemplateInstanceMarketOptionsRequest", members: &[
     Member { name: "MarketType", target: Target::String(&MARKET_TYPE), ..Member::BASE },
     Member { name: "SpotOptions", target: Target::Structure(&LAUNCH_TEMPLATE_SPOT_MARKET_OPTIONS_REQUEST), ..Member::BASE },
@@ -1169,7 +1086,6 @@ wire::open_enum! { LaunchTemplateInstanceMetadataEndpointState;
 }
 pub(crate) static LAUNCH_TEMPLATE_INSTANCE_METADATA_ENDPOINT_STATE: StringShape = StringShape { name: "LaunchTemplateInstanceMetadataEndpointState", values: <LaunchTemplateInstanceMetadataEndpointState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateInstanceMetadataOptions {
     pub state: Option<LaunchTemplateInstanceMetadataOptionsState>,
     pub http_tokens: Option<LaunchTemplateHttpTokensState>,
@@ -1178,7 +1094,7 @@ pub struct LaunchTemplateInstanceMetadataOptions {
     pub http_protocol_ipv6: Option<LaunchTemplateInstanceMetadataProtocolIpv6>,
     pub instance_metadata_tags: Option<LaunchTemplateInstanceMetadataTagsState>,
 }
-wire::structure!(LaunchTemplateInstanceMetadataOptions, LAUNCH_TEMPLATE_INSTANCE_METADATA_OPTIONS; 0 state, 1 http_tokens, 2 http_put_response_hop_limit, 3 http_endpoint, 4 http_protocol_ipv6, 5 instance_metadata_tags);
+wire::structure!(LaunchTemplateInstanceMetadataOptions, LAUNCH_TEMPLATE_INSTANCE_METADATA_OPTIONS; 0 state: None, 1 http_tokens: None, 2 http_put_response_hop_limit: None, 3 http_endpoint: None, 4 http_protocol_ipv6: None, 5 instance_metadata_tags: None);
 pub(crate) static LAUNCH_TEMPLATE_INSTANCE_METADATA_OPTIONS: StructShape = StructShape { name: "LaunchTemplateInstanceMetadataOptions", members: &[
     Member { name: "State", location_name: Some("state"), target: Target::String(&LAUNCH_TEMPLATE_INSTANCE_METADATA_OPTIONS_STATE), ..Member::BASE },
     Member { name: "HttpTokens", location_name: Some("httpTokens"), target: Target::String(&LAUNCH_TEMPLATE_HTTP_TOKENS_STATE), ..Member::BASE },
@@ -1188,7 +1104,6 @@ pub(crate) static LAUNCH_TEMPLATE_INSTANCE_METADATA_OPTIONS: StructShape = Struc
     Member { name: "InstanceMetadataTags", location_name: Some("instanceMetadataTags"), target: Target::String(&LAUNCH_TEMPLATE_INSTANCE_METADATA_TAGS_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateInstanceMetadataOptionsRequest {
     pub http_tokens: Option<LaunchTemplateHttpTokensState>,
     pub http_put_response_hop_limit: Option<i32>,
@@ -1196,7 +1111,7 @@ pub struct LaunchTemplateInstanceMetadataOptionsRequest {
     pub http_protocol_ipv6: Option<LaunchTemplateInstanceMetadataProtocolIpv6>,
     pub instance_metadata_tags: Option<LaunchTemplateInstanceMetadataTagsState>,
 }
-wire::structure!(LaunchTemplateInstanceMetadataOptionsRequest, LAUNCH_TEMPLATE_INSTANCE_METADATA_OPTIONS_REQUEST; 0 http_tokens, 1 http_put_response_hop_limit, 2 http_endpoint, 3 http_protocol_ipv6, 4 instance_metadata_tags);
+wire::structure!(LaunchTemplateInstanceMetadataOptionsRequest, LAUNCH_TEMPLATE_INSTANCE_METADATA_OPTIONS_REQUEST; 0 http_tokens: None, 1 http_put_response_hop_limit: None, 2 http_endpoint: None, 3 http_protocol_ipv6: None, 4 instance_metadata_tags: None);
 pub(crate) static LAUNCH_TEMPLATE_INSTANCE_METADATA_OPTIONS_REQUEST: StructShape = StructShape { name: "LaunchTemplateInstanceMetadataOptionsRequest", members: &[
     Member { name: "HttpTokens", target: Target::String(&LAUNCH_TEMPLATE_HTTP_TOKENS_STATE), ..Member::BASE },
     Member { name: "HttpPutResponseHopLimit", target: Target::INTEGER, ..Member::BASE },
@@ -1223,7 +1138,6 @@ wire::open_enum! { LaunchTemplateInstanceMetadataTagsState;
 }
 pub(crate) static LAUNCH_TEMPLATE_INSTANCE_METADATA_TAGS_STATE: StringShape = StringShape { name: "LaunchTemplateInstanceMetadataTagsState", values: <LaunchTemplateInstanceMetadataTagsState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateInstanceNetworkInterfaceSpecification {
     pub associate_carrier_ip_address: Option<bool>,
     pub associate_public_ip_address: Option<bool>,
@@ -1249,7 +1163,7 @@ pub struct LaunchTemplateInstanceNetworkInterfaceSpecification {
     pub connection_tracking_specification: Option<ConnectionTrackingSpecification>,
     pub ena_queue_count: Option<i32>,
 }
-wire::structure!(LaunchTemplateInstanceNetworkInterfaceSpecification, LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION; 0 associate_carrier_ip_address, 1 associate_public_ip_address, 2 delete_on_termination, 3 description, 4 device_index, 5 groups, 6 interface_type, 7 ipv6_address_count, 8 ipv6_addresses, 9 network_interface_id, 10 private_ip_address, 11 private_ip_addresses, 12 secondary_private_ip_address_count, 13 subnet_id, 14 network_card_index, 15 ipv4_prefixes, 16 ipv4_prefix_count, 17 ipv6_prefixes, 18 ipv6_prefix_count, 19 primary_ipv6, 20 ena_srd_specification, 21 connection_tracking_specification, 22 ena_queue_count);
+wire::structure!(LaunchTemplateInstanceNetworkInterfaceSpecification, LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION; 0 associate_carrier_ip_address: None, 1 associate_public_ip_address: None, 2 delete_on_termination: None, 3 description: None, 4 device_index: None, 5 groups: None, 6 interface_type: None, 7 ipv6_address_count: None, 8 ipv6_addresses: None, 9 network_interface_id: None, 10 private_ip_address: None, 11 private_ip_addresses: None, 12 secondary_private_ip_address_count: None, 13 subnet_id: None, 14 network_card_index: None, 15 ipv4_prefixes: None, 16 ipv4_prefix_count: None, 17 ipv6_prefixes: None, 18 ipv6_prefix_count: None, 19 primary_ipv6: None, 20 ena_srd_specification: None, 21 connection_tracking_specification: None, 22 ena_queue_count: None);
 pub(crate) static LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION: StructShape = StructShape { name: "LaunchTemplateInstanceNetworkInterfaceSpecification", members: &[
     Member { name: "AssociateCarrierIpAddress", location_name: Some("associateCarrierIpAddress"), target: Target::Boolean, ..Member::BASE },
     Member { name: "AssociatePublicIpAddress", location_name: Some("associatePublicIpAddress"), target: Target::Boolean, ..Member::BASE },
@@ -1278,7 +1192,6 @@ pub(crate) static LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION: Stru
 
 pub(crate) static LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION_LIST: ListShape = ListShape { name: "LaunchTemplateInstanceNetworkInterfaceSpecificationList", item: Target::Structure(&LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateInstanceNetworkInterfaceSpecificationRequest {
     pub associate_carrier_ip_address: Option<bool>,
     pub associate_public_ip_address: Option<bool>,
@@ -1304,7 +1217,7 @@ pub struct LaunchTemplateInstanceNetworkInterfaceSpecificationRequest {
     pub connection_tracking_specification: Option<ConnectionTrackingSpecificationRequest>,
     pub ena_queue_count: Option<i32>,
 }
-wire::structure!(LaunchTemplateInstanceNetworkInterfaceSpecificationRequest, LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION_REQUEST; 0 associate_carrier_ip_address, 1 associate_public_ip_address, 2 delete_on_termination, 3 description, 4 device_index, 5 groups, 6 interface_type, 7 ipv6_address_count, 8 ipv6_addresses, 9 network_interface_id, 10 private_ip_address, 11 private_ip_addresses, 12 secondary_private_ip_address_count, 13 subnet_id, 14 network_card_index, 15 ipv4_prefixes, 16 ipv4_prefix_count, 17 ipv6_prefixes, 18 ipv6_prefix_count, 19 primary_ipv6, 20 ena_srd_specification, 21 connection_tracking_specification, 22 ena_queue_count);
+wire::structure!(LaunchTemplateInstanceNetworkInterfaceSpecificationRequest, LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION_REQUEST; 0 associate_carrier_ip_address: None, 1 associate_public_ip_address: None, 2 delete_on_termination: None, 3 description: None, 4 device_index: None, 5 groups: None, 6 interface_type: None, 7 ipv6_address_count: None, 8 ipv6_addresses: None, 9 network_interface_id: None, 10 private_ip_address: None, 11 private_ip_addresses: None, 12 secondary_private_ip_address_count: None, 13 subnet_id: None, 14 network_card_index: None, 15 ipv4_prefixes: None, 16 ipv4_prefix_count: None, 17 ipv6_prefixes: None, 18 ipv6_prefix_count: None, 19 primary_ipv6: None, 20 ena_srd_specification: None, 21 connection_tracking_specification: None, 22 ena_queue_count: None);
 pub(crate) static LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION_REQUEST: StructShape = StructShape { name: "LaunchTemplateInstanceNetworkInterfaceSpecificationRequest", members: &[
     Member { name: "AssociateCarrierIpAddress", target: Target::Boolean, ..Member::BASE },
     Member { name: "AssociatePublicIpAddress", target: Target::Boolean, ..Member::BASE },
@@ -1333,7 +1246,6 @@ pub(crate) static LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION_REQUE
 
 pub(crate) static LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION_REQUEST_LIST: ListShape = ListShape { name: "LaunchTemplateInstanceNetworkInterfaceSpecificationRequestList", item: Target::Structure(&LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION_REQUEST), item_name: Some("InstanceNetworkInterfaceSpecification"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateInstanceSecondaryInterfaceSpecification {
     pub delete_on_termination: Option<bool>,
     pub device_index: Option<i32>,
@@ -1343,7 +1255,7 @@ pub struct LaunchTemplateInstanceSecondaryInterfaceSpecification {
     pub interface_type: Option<SecondaryInterfaceType>,
     pub network_card_index: Option<i32>,
 }
-wire::structure!(LaunchTemplateInstanceSecondaryInterfaceSpecification, LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION; 0 delete_on_termination, 1 device_index, 2 private_ip_addresses, 3 private_ip_address_count, 4 secondary_subnet_id, 5 interface_type, 6 network_card_index);
+wire::structure!(LaunchTemplateInstanceSecondaryInterfaceSpecification, LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION; 0 delete_on_termination: None, 1 device_index: None, 2 private_ip_addresses: None, 3 private_ip_address_count: None, 4 secondary_subnet_id: None, 5 interface_type: None, 6 network_card_index: None);
 pub(crate) static LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION: StructShape = StructShape { name: "LaunchTemplateInstanceSecondaryInterfaceSpecification", members: &[
     Member { name: "DeleteOnTermination", location_name: Some("deleteOnTermination"), target: Target::Boolean, ..Member::BASE },
     Member { name: "DeviceIndex", location_name: Some("deviceIndex"), target: Target::INTEGER, ..Member::BASE },
@@ -1356,7 +1268,6 @@ pub(crate) static LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION: St
 
 pub(crate) static LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_LIST: ListShape = ListShape { name: "LaunchTemplateInstanceSecondaryInterfaceSpecificationList", item: Target::Structure(&LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateInstanceSecondaryInterfaceSpecificationRequest {
     pub delete_on_termination: Option<bool>,
     pub device_index: Option<i32>,
@@ -1366,7 +1277,7 @@ pub struct LaunchTemplateInstanceSecondaryInterfaceSpecificationRequest {
     pub interface_type: Option<SecondaryInterfaceType>,
     pub network_card_index: Option<i32>,
 }
-wire::structure!(LaunchTemplateInstanceSecondaryInterfaceSpecificationRequest, LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_REQUEST; 0 delete_on_termination, 1 device_index, 2 private_ip_addresses, 3 private_ip_address_count, 4 secondary_subnet_id, 5 interface_type, 6 network_card_index);
+wire::structure!(LaunchTemplateInstanceSecondaryInterfaceSpecificationRequest, LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_REQUEST; 0 delete_on_termination: None, 1 device_index: None, 2 private_ip_addresses: None, 3 private_ip_address_count: None, 4 secondary_subnet_id: None, 5 interface_type: None, 6 network_card_index: None);
 pub(crate) static LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_REQUEST: StructShape = StructShape { name: "LaunchTemplateInstanceSecondaryInterfaceSpecificationRequest", members: &[
     Member { name: "DeleteOnTermination", target: Target::Boolean, ..Member::BASE },
     Member { name: "DeviceIndex", target: Target::INTEGER, ..Member::BASE },
@@ -1379,20 +1290,18 @@ pub(crate) static LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_REQ
 
 pub(crate) static LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_REQUEST_LIST: ListShape = ListShape { name: "LaunchTemplateInstanceSecondaryInterfaceSpecificationRequestList", item: Target::Structure(&LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_REQUEST), item_name: Some("InstanceSecondaryInterfaceSpecification"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateLicenseConfiguration {
     pub license_configuration_arn: Option<String>,
 }
-wire::structure!(LaunchTemplateLicenseConfiguration, LAUNCH_TEMPLATE_LICENSE_CONFIGURATION; 0 license_configuration_arn);
+wire::structure!(LaunchTemplateLicenseConfiguration, LAUNCH_TEMPLATE_LICENSE_CONFIGURATION; 0 license_configuration_arn: None);
 pub(crate) static LAUNCH_TEMPLATE_LICENSE_CONFIGURATION: StructShape = StructShape { name: "LaunchTemplateLicenseConfiguration", members: &[
     Member { name: "LicenseConfigurationArn", location_name: Some("licenseConfigurationArn"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateLicenseConfigurationRequest {
     pub license_configuration_arn: Option<String>,
 }
-wire::structure!(LaunchTemplateLicenseConfigurationRequest, LAUNCH_TEMPLATE_LICENSE_CONFIGURATION_REQUEST; 0 license_configuration_arn);
+wire::structure!(LaunchTemplateLicenseConfigurationRequest, LAUNCH_TEMPLATE_LICENSE_CONFIGURATION_REQUEST; 0 license_configuration_arn: None);
 pub(crate) static LAUNCH_TEMPLATE_LICENSE_CONFIGURATION_REQUEST: StructShape = StructShape { name: "LaunchTemplateLicenseConfigurationRequest", members: &[
     Member { name: "LicenseConfigurationArn", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1405,25 +1314,22 @@ pub(crate) static LAUNCH_TEMPLATE_NAME: StringShape = StringShape { name: "Launc
 
 pub(crate) static LAUNCH_TEMPLATE_NAME_STRING_LIST: ListShape = ListShape { name: "LaunchTemplateNameStringList", item: Target::String(&LAUNCH_TEMPLATE_NAME), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateNetworkPerformanceOptions {
     pub bandwidth_weighting: Option<InstanceBandwidthWeighting>,
 }
-wire::structure!(LaunchTemplateNetworkPerformanceOptions, LAUNCH_TEMPLATE_NETWORK_PERFORMANCE_OPTIONS; 0 bandwidth_weighting);
+wire::structure!(LaunchTemplateNetworkPerformanceOptions, LAUNCH_TEMPLATE_NETWORK_PERFORMANCE_OPTIONS; 0 bandwidth_weighting: None);
 pub(crate) static LAUNCH_TEMPLATE_NETWORK_PERFORMANCE_OPTIONS: StructShape = StructShape { name: "LaunchTemplateNetworkPerformanceOptions", members: &[
     Member { name: "BandwidthWeighting", location_name: Some("bandwidthWeighting"), target: Target::String(&INSTANCE_BANDWIDTH_WEIGHTING), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateNetworkPerformanceOptionsRequest {
     pub bandwidth_weighting: Option<InstanceBandwidthWeighting>,
 }
-wire::structure!(LaunchTemplateNetworkPerformanceOptionsRequest, LAUNCH_TEMPLATE_NETWORK_PERFORMANCE_OPTIONS_REQUEST; 0 bandwidth_weighting);
+wire::structure!(LaunchTemplateNetworkPerformanceOptionsRequest, LAUNCH_TEMPLATE_NETWORK_PERFORMANCE_OPTIONS_REQUEST; 0 bandwidth_weighting: None);
 pub(crate) static LAUNCH_TEMPLATE_NETWORK_PERFORMANCE_OPTIONS_REQUEST: StructShape = StructShape { name: "LaunchTemplateNetworkPerformanceOptionsRequest", members: &[
     Member { name: "BandwidthWeighting", target: Target::String(&INSTANCE_BANDWIDTH_WEIGHTING), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateOverrides {
     pub instance_type: Option<InstanceType>,
     pub spot_price: Option<String>,
@@ -1434,7 +1340,7 @@ pub struct LaunchTemplateOverrides {
     pub instance_requirements: Option<InstanceRequirements>,
     pub availability_zone_id: Option<String>,
 }
-wire::structure!(LaunchTemplateOverrides, LAUNCH_TEMPLATE_OVERRIDES; 0 instance_type, 1 spot_price, 2 subnet_id, 3 availability_zone, 4 weighted_capacity, 5 priority, 6 instance_requirements, 7 availability_zone_id);
+wire::structure!(LaunchTemplateOverrides, LAUNCH_TEMPLATE_OVERRIDES; 0 instance_type: None, 1 spot_price: None, 2 subnet_id: None, 3 availability_zone: None, 4 weighted_capacity: None, 5 priority: None, 6 instance_requirements: None, 7 availability_zone_id: None);
 pub(crate) static LAUNCH_TEMPLATE_OVERRIDES: StructShape = StructShape { name: "LaunchTemplateOverrides", members: &[
     Member { name: "InstanceType", location_name: Some("instanceType"), target: Target::String(&INSTANCE_TYPE), ..Member::BASE },
     Member { name: "SpotPrice", location_name: Some("spotPrice"), target: Target::STRING, ..Member::BASE },
@@ -1448,7 +1354,6 @@ pub(crate) static LAUNCH_TEMPLATE_OVERRIDES: StructShape = StructShape { name: "
 
 pub(crate) static LAUNCH_TEMPLATE_OVERRIDES_LIST: ListShape = ListShape { name: "LaunchTemplateOverridesList", item: Target::Structure(&LAUNCH_TEMPLATE_OVERRIDES), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplatePlacement {
     pub availability_zone: Option<String>,
     pub availability_zone_id: Option<String>,
@@ -1461,7 +1366,7 @@ pub struct LaunchTemplatePlacement {
     pub partition_number: Option<i32>,
     pub group_id: Option<String>,
 }
-wire::structure!(LaunchTemplatePlacement, LAUNCH_TEMPLATE_PLACEMENT; 0 availability_zone, 1 availability_zone_id, 2 affinity, 3 group_name, 4 host_id, 5 tenancy, 6 spread_domain, 7 host_resource_group_arn, 8 partition_number, 9 group_id);
+wire::structure!(LaunchTemplatePlacement, LAUNCH_TEMPLATE_PLACEMENT; 0 availability_zone: None, 1 availability_zone_id: None, 2 affinity: None, 3 group_name: None, 4 host_id: None, 5 tenancy: None, 6 spread_domain: None, 7 host_resource_group_arn: None, 8 partition_number: None, 9 group_id: None);
 pub(crate) static LAUNCH_TEMPLATE_PLACEMENT: StructShape = StructShape { name: "LaunchTemplatePlacement", members: &[
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZoneId", location_name: Some("availabilityZoneId"), target: Target::STRING, ..Member::BASE },
@@ -1475,7 +1380,6 @@ pub(crate) static LAUNCH_TEMPLATE_PLACEMENT: StructShape = StructShape { name: "
     Member { name: "GroupId", location_name: Some("groupId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplatePlacementRequest {
     pub availability_zone: Option<String>,
     pub availability_zone_id: Option<String>,
@@ -1488,7 +1392,7 @@ pub struct LaunchTemplatePlacementRequest {
     pub partition_number: Option<i32>,
     pub group_id: Option<String>,
 }
-wire::structure!(LaunchTemplatePlacementRequest, LAUNCH_TEMPLATE_PLACEMENT_REQUEST; 0 availability_zone, 1 availability_zone_id, 2 affinity, 3 group_name, 4 host_id, 5 tenancy, 6 spread_domain, 7 host_resource_group_arn, 8 partition_number, 9 group_id);
+wire::structure!(LaunchTemplatePlacementRequest, LAUNCH_TEMPLATE_PLACEMENT_REQUEST; 0 availability_zone: None, 1 availability_zone_id: None, 2 affinity: None, 3 group_name: None, 4 host_id: None, 5 tenancy: None, 6 spread_domain: None, 7 host_resource_group_arn: None, 8 partition_number: None, 9 group_id: None);
 pub(crate) static LAUNCH_TEMPLATE_PLACEMENT_REQUEST: StructShape = StructShape { name: "LaunchTemplatePlacementRequest", members: &[
     Member { name: "AvailabilityZone", target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZoneId", target: Target::STRING, ..Member::BASE },
@@ -1502,26 +1406,24 @@ pub(crate) static LAUNCH_TEMPLATE_PLACEMENT_REQUEST: StructShape = StructShape {
     Member { name: "GroupId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplatePrivateDnsNameOptions {
     pub hostname_type: Option<HostnameType>,
     pub enable_resource_name_dns_a_record: Option<bool>,
     pub enable_resource_name_dns_aaaa_record: Option<bool>,
 }
-wire::structure!(LaunchTemplatePrivateDnsNameOptions, LAUNCH_TEMPLATE_PRIVATE_DNS_NAME_OPTIONS; 0 hostname_type, 1 enable_resource_name_dns_a_record, 2 enable_resource_name_dns_aaaa_record);
+wire::structure!(LaunchTemplatePrivateDnsNameOptions, LAUNCH_TEMPLATE_PRIVATE_DNS_NAME_OPTIONS; 0 hostname_type: None, 1 enable_resource_name_dns_a_record: None, 2 enable_resource_name_dns_aaaa_record: None);
 pub(crate) static LAUNCH_TEMPLATE_PRIVATE_DNS_NAME_OPTIONS: StructShape = StructShape { name: "LaunchTemplatePrivateDnsNameOptions", members: &[
     Member { name: "HostnameType", location_name: Some("hostnameType"), target: Target::String(&HOSTNAME_TYPE), ..Member::BASE },
     Member { name: "EnableResourceNameDnsARecord", location_name: Some("enableResourceNameDnsARecord"), target: Target::Boolean, ..Member::BASE },
     Member { name: "EnableResourceNameDnsAAAARecord", location_name: Some("enableResourceNameDnsAAAARecord"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplatePrivateDnsNameOptionsRequest {
     pub hostname_type: Option<HostnameType>,
     pub enable_resource_name_dns_a_record: Option<bool>,
     pub enable_resource_name_dns_aaaa_record: Option<bool>,
 }
-wire::structure!(LaunchTemplatePrivateDnsNameOptionsRequest, LAUNCH_TEMPLATE_PRIVATE_DNS_NAME_OPTIONS_REQUEST; 0 hostname_type, 1 enable_resource_name_dns_a_record, 2 enable_resource_name_dns_aaaa_record);
+wire::structure!(LaunchTemplatePrivateDnsNameOptionsRequest, LAUNCH_TEMPLATE_PRIVATE_DNS_NAME_OPTIONS_REQUEST; 0 hostname_type: None, 1 enable_resource_name_dns_a_record: None, 2 enable_resource_name_dns_aaaa_record: None);
 pub(crate) static LAUNCH_TEMPLATE_PRIVATE_DNS_NAME_OPTIONS_REQUEST: StructShape = StructShape { name: "LaunchTemplatePrivateDnsNameOptionsRequest", members: &[
     Member { name: "HostnameType", target: Target::String(&HOSTNAME_TYPE), ..Member::BASE },
     Member { name: "EnableResourceNameDnsARecord", target: Target::Boolean, ..Member::BASE },
@@ -1530,20 +1432,18 @@ pub(crate) static LAUNCH_TEMPLATE_PRIVATE_DNS_NAME_OPTIONS_REQUEST: StructShape 
 
 pub(crate) static LAUNCH_TEMPLATE_SET: ListShape = ListShape { name: "LaunchTemplateSet", item: Target::Structure(&LAUNCH_TEMPLATE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateSpecification {
     pub launch_template_id: Option<String>,
     pub launch_template_name: Option<String>,
     pub version: Option<String>,
 }
-wire::structure!(LaunchTemplateSpecification, LAUNCH_TEMPLATE_SPECIFICATION; 0 launch_template_id, 1 launch_template_name, 2 version);
+wire::structure!(LaunchTemplateSpecification, LAUNCH_TEMPLATE_SPECIFICATION; 0 launch_template_id: None, 1 launch_template_name: None, 2 version: None);
 pub(crate) static LAUNCH_TEMPLATE_SPECIFICATION: StructShape = StructShape { name: "LaunchTemplateSpecification", members: &[
     Member { name: "LaunchTemplateId", target: Target::STRING, ..Member::BASE },
     Member { name: "LaunchTemplateName", target: Target::STRING, ..Member::BASE },
     Member { name: "Version", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateSpotMarketOptions {
     pub max_price: Option<String>,
     pub spot_instance_type: Option<SpotInstanceType>,
@@ -1551,7 +1451,7 @@ pub struct LaunchTemplateSpotMarketOptions {
     pub valid_until: Option<Timestamp>,
     pub instance_interruption_behavior: Option<InstanceInterruptionBehavior>,
 }
-wire::structure!(LaunchTemplateSpotMarketOptions, LAUNCH_TEMPLATE_SPOT_MARKET_OPTIONS; 0 max_price, 1 spot_instance_type, 2 block_duration_minutes, 3 valid_until, 4 instance_interruption_behavior);
+wire::structure!(LaunchTemplateSpotMarketOptions, LAUNCH_TEMPLATE_SPOT_MARKET_OPTIONS; 0 max_price: None, 1 spot_instance_type: None, 2 block_duration_minutes: None, 3 valid_until: None, 4 instance_interruption_behavior: None);
 pub(crate) static LAUNCH_TEMPLATE_SPOT_MARKET_OPTIONS: StructShape = StructShape { name: "LaunchTemplateSpotMarketOptions", members: &[
     Member { name: "MaxPrice", location_name: Some("maxPrice"), target: Target::STRING, ..Member::BASE },
     Member { name: "SpotInstanceType", location_name: Some("spotInstanceType"), target: Target::String(&SPOT_INSTANCE_TYPE), ..Member::BASE },
@@ -1560,7 +1460,6 @@ pub(crate) static LAUNCH_TEMPLATE_SPOT_MARKET_OPTIONS: StructShape = StructShape
     Member { name: "InstanceInterruptionBehavior", location_name: Some("instanceInterruptionBehavior"), target: Target::String(&INSTANCE_INTERRUPTION_BEHAVIOR), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateSpotMarketOptionsRequest {
     pub max_price: Option<String>,
     pub spot_instance_type: Option<SpotInstanceType>,
@@ -1568,7 +1467,7 @@ pub struct LaunchTemplateSpotMarketOptionsRequest {
     pub valid_until: Option<Timestamp>,
     pub instance_interruption_behavior: Option<InstanceInterruptionBehavior>,
 }
-wire::structure!(LaunchTemplateSpotMarketOptionsRequest, LAUNCH_TEMPLATE_SPOT_MARKET_OPTIONS_REQUEST; 0 max_price, 1 spot_instance_type, 2 block_duration_minutes, 3 valid_until, 4 instance_interruption_behavior);
+wire::structure!(LaunchTemplateSpotMarketOptionsRequest, LAUNCH_TEMPLATE_SPOT_MARKET_OPTIONS_REQUEST; 0 max_price: None, 1 spot_instance_type: None, 2 block_duration_minutes: None, 3 valid_until: None, 4 instance_interruption_behavior: None);
 pub(crate) static LAUNCH_TEMPLATE_SPOT_MARKET_OPTIONS_REQUEST: StructShape = StructShape { name: "LaunchTemplateSpotMarketOptionsRequest", members: &[
     Member { name: "MaxPrice", target: Target::STRING, ..Member::BASE },
     Member { name: "SpotInstanceType", target: Target::String(&SPOT_INSTANCE_TYPE), ..Member::BASE },
@@ -1577,12 +1476,11 @@ pub(crate) static LAUNCH_TEMPLATE_SPOT_MARKET_OPTIONS_REQUEST: StructShape = Str
     Member { name: "InstanceInterruptionBehavior", target: Target::String(&INSTANCE_INTERRUPTION_BEHAVIOR), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateTagSpecification {
     pub resource_type: Option<ResourceType>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(LaunchTemplateTagSpecification, LAUNCH_TEMPLATE_TAG_SPECIFICATION; 0 resource_type, 1 tags);
+wire::structure!(LaunchTemplateTagSpecification, LAUNCH_TEMPLATE_TAG_SPECIFICATION; 0 resource_type: None, 1 tags: None);
 pub(crate) static LAUNCH_TEMPLATE_TAG_SPECIFICATION: StructShape = StructShape { name: "LaunchTemplateTagSpecification", members: &[
     Member { name: "ResourceType", location_name: Some("resourceType"), target: Target::String(&RESOURCE_TYPE), ..Member::BASE },
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
@@ -1590,12 +1488,11 @@ pub(crate) static LAUNCH_TEMPLATE_TAG_SPECIFICATION: StructShape = StructShape {
 
 pub(crate) static LAUNCH_TEMPLATE_TAG_SPECIFICATION_LIST: ListShape = ListShape { name: "LaunchTemplateTagSpecificationList", item: Target::Structure(&LAUNCH_TEMPLATE_TAG_SPECIFICATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateTagSpecificationRequest {
     pub resource_type: Option<ResourceType>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(LaunchTemplateTagSpecificationRequest, LAUNCH_TEMPLATE_TAG_SPECIFICATION_REQUEST; 0 resource_type, 1 tags);
+wire::structure!(LaunchTemplateTagSpecificationRequest, LAUNCH_TEMPLATE_TAG_SPECIFICATION_REQUEST; 0 resource_type: None, 1 tags: None);
 pub(crate) static LAUNCH_TEMPLATE_TAG_SPECIFICATION_REQUEST: StructShape = StructShape { name: "LaunchTemplateTagSpecificationRequest", members: &[
     Member { name: "ResourceType", target: Target::String(&RESOURCE_TYPE), ..Member::BASE },
     Member { name: "Tags", location_name: Some("Tag"), target: Target::List(&TAG_LIST), ..Member::BASE },
@@ -1603,7 +1500,6 @@ pub(crate) static LAUNCH_TEMPLATE_TAG_SPECIFICATION_REQUEST: StructShape = Struc
 
 pub(crate) static LAUNCH_TEMPLATE_TAG_SPECIFICATION_REQUEST_LIST: ListShape = ListShape { name: "LaunchTemplateTagSpecificationRequestList", item: Target::Structure(&LAUNCH_TEMPLATE_TAG_SPECIFICATION_REQUEST), item_name: Some("LaunchTemplateTagSpecificationRequest"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplateVersion {
     pub launch_template_id: Option<String>,
     pub launch_template_name: Option<String>,
@@ -1615,7 +1511,7 @@ pub struct LaunchTemplateVersion {
     pub launch_template_data: Option<ResponseLaunchTemplateData>,
     pub operator: Option<OperatorResponse>,
 }
-wire::structure!(LaunchTemplateVersion, LAUNCH_TEMPLATE_VERSION; 0 launch_template_id, 1 launch_template_name, 2 version_number, 3 version_description, 4 create_time, 5 created_by, 6 default_version, 7 launch_template_data, 8 operator);
+wire::structure!(LaunchTemplateVersion, LAUNCH_TEMPLATE_VERSION; 0 launch_template_id: None, 1 launch_template_name: None, 2 version_number: None, 3 version_description: None, 4 create_time: None, 5 created_by: None, 6 default_version: None, 7 launch_template_data: None, 8 operator: None);
 pub(crate) static LAUNCH_TEMPLATE_VERSION: StructShape = StructShape { name: "LaunchTemplateVersion", members: &[
     Member { name: "LaunchTemplateId", location_name: Some("launchTemplateId"), target: Target::STRING, ..Member::BASE },
     Member { name: "LaunchTemplateName", location_name: Some("launchTemplateName"), target: Target::String(&LAUNCH_TEMPLATE_NAME), ..Member::BASE },
@@ -1630,38 +1526,34 @@ pub(crate) static LAUNCH_TEMPLATE_VERSION: StructShape = StructShape { name: "La
 
 pub(crate) static LAUNCH_TEMPLATE_VERSION_SET: ListShape = ListShape { name: "LaunchTemplateVersionSet", item: Target::Structure(&LAUNCH_TEMPLATE_VERSION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplatesMonitoring {
     pub enabled: Option<bool>,
 }
-wire::structure!(LaunchTemplatesMonitoring, LAUNCH_TEMPLATES_MONITORING; 0 enabled);
+wire::structure!(LaunchTemplatesMonitoring, LAUNCH_TEMPLATES_MONITORING; 0 enabled: None);
 pub(crate) static LAUNCH_TEMPLATES_MONITORING: StructShape = StructShape { name: "LaunchTemplatesMonitoring", members: &[
     Member { name: "Enabled", location_name: Some("enabled"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LaunchTemplatesMonitoringRequest {
     pub enabled: Option<bool>,
 }
-wire::structure!(LaunchTemplatesMonitoringRequest, LAUNCH_TEMPLATES_MONITORING_REQUEST; 0 enabled);
+wire::structure!(LaunchTemplatesMonitoringRequest, LAUNCH_TEMPLATES_MONITORING_REQUEST; 0 enabled: None);
 pub(crate) static LAUNCH_TEMPLATES_MONITORING_REQUEST: StructShape = StructShape { name: "LaunchTemplatesMonitoringRequest", members: &[
     Member { name: "Enabled", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LicenseConfiguration {
     pub license_configuration_arn: Option<String>,
 }
-wire::structure!(LicenseConfiguration, LICENSE_CONFIGURATION; 0 license_configuration_arn);
+wire::structure!(LicenseConfiguration, LICENSE_CONFIGURATION; 0 license_configuration_arn: None);
 pub(crate) static LICENSE_CONFIGURATION: StructShape = StructShape { name: "LicenseConfiguration", members: &[
     Member { name: "LicenseConfigurationArn", location_name: Some("licenseConfigurationArn"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LicenseConfigurationRequest {
     pub license_configuration_arn: Option<String>,
 }
-wire::structure!(LicenseConfigurationRequest, LICENSE_CONFIGURATION_REQUEST; 0 license_configuration_arn);
+wire::structure!(LicenseConfigurationRequest, LICENSE_CONFIGURATION_REQUEST; 0 license_configuration_arn: None);
 pub(crate) static LICENSE_CONFIGURATION_REQUEST: StructShape = StructShape { name: "LicenseConfigurationRequest", members: &[
     Member { name: "LicenseConfigurationArn", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1686,23 +1578,21 @@ wire::open_enum! { ListingStatus;
 }
 pub(crate) static LISTING_STATUS: StringShape = StringShape { name: "ListingStatus", values: <ListingStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LoadBalancersConfig {
     pub classic_load_balancers_config: Option<ClassicLoadBalancersConfig>,
     pub target_groups_config: Option<TargetGroupsConfig>,
 }
-wire::structure!(LoadBalancersConfig, LOAD_BALANCERS_CONFIG; 0 classic_load_balancers_config, 1 target_groups_config);
+wire::structure!(LoadBalancersConfig, LOAD_BALANCERS_CONFIG; 0 classic_load_balancers_config: None, 1 target_groups_config: None);
 pub(crate) static LOAD_BALANCERS_CONFIG: StructShape = StructShape { name: "LoadBalancersConfig", members: &[
     Member { name: "ClassicLoadBalancersConfig", location_name: Some("classicLoadBalancersConfig"), target: Target::Structure(&CLASSIC_LOAD_BALANCERS_CONFIG), ..Member::BASE },
     Member { name: "TargetGroupsConfig", location_name: Some("targetGroupsConfig"), target: Target::Structure(&TARGET_GROUPS_CONFIG), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LoadPermission {
     pub user_id: Option<String>,
     pub group: Option<PermissionGroup>,
 }
-wire::structure!(LoadPermission, LOAD_PERMISSION; 0 user_id, 1 group);
+wire::structure!(LoadPermission, LOAD_PERMISSION; 0 user_id: None, 1 group: None);
 pub(crate) static LOAD_PERMISSION: StructShape = StructShape { name: "LoadPermission", members: &[
     Member { name: "UserId", location_name: Some("userId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Group", location_name: Some("group"), target: Target::String(&PERMISSION_GROUP), ..Member::BASE },
@@ -1712,29 +1602,26 @@ pub(crate) static LOAD_PERMISSION_LIST: ListShape = ListShape { name: "LoadPermi
 
 pub(crate) static LOAD_PERMISSION_LIST_REQUEST: ListShape = ListShape { name: "LoadPermissionListRequest", item: Target::Structure(&LOAD_PERMISSION_REQUEST), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LoadPermissionModifications {
     pub add: Option<Vec<LoadPermissionRequest>>,
     pub remove: Option<Vec<LoadPermissionRequest>>,
 }
-wire::structure!(LoadPermissionModifications, LOAD_PERMISSION_MODIFICATIONS; 0 add, 1 remove);
+wire::structure!(LoadPermissionModifications, LOAD_PERMISSION_MODIFICATIONS; 0 add: None, 1 remove: None);
 pub(crate) static LOAD_PERMISSION_MODIFICATIONS: StructShape = StructShape { name: "LoadPermissionModifications", members: &[
     Member { name: "Add", target: Target::List(&LOAD_PERMISSION_LIST_REQUEST), ..Member::BASE },
     Member { name: "Remove", target: Target::List(&LOAD_PERMISSION_LIST_REQUEST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LoadPermissionRequest {
     pub group: Option<PermissionGroup>,
     pub user_id: Option<String>,
 }
-wire::structure!(LoadPermissionRequest, LOAD_PERMISSION_REQUEST; 0 group, 1 user_id);
+wire::structure!(LoadPermissionRequest, LOAD_PERMISSION_REQUEST; 0 group: None, 1 user_id: None);
 pub(crate) static LOAD_PERMISSION_REQUEST: StructShape = StructShape { name: "LoadPermissionRequest", members: &[
     Member { name: "Group", target: Target::String(&PERMISSION_GROUP), ..Member::BASE },
     Member { name: "UserId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LocalGateway {
     pub local_gateway_id: Option<String>,
     pub outpost_arn: Option<String>,
@@ -1742,7 +1629,7 @@ pub struct LocalGateway {
     pub state: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(LocalGateway, LOCAL_GATEWAY; 0 local_gateway_id, 1 outpost_arn, 2 owner_id, 3 state, 4 tags);
+wire::structure!(LocalGateway, LOCAL_GATEWAY; 0 local_gateway_id: None, 1 outpost_arn: None, 2 owner_id: None, 3 state: None, 4 tags: None);
 pub(crate) static LOCAL_GATEWAY: StructShape = StructShape { name: "LocalGateway", members: &[
     Member { name: "LocalGatewayId", location_name: Some("localGatewayId"), target: Target::STRING, ..Member::BASE },
     Member { name: "OutpostArn", location_name: Some("outpostArn"), target: Target::STRING, ..Member::BASE },
@@ -1755,7 +1642,6 @@ pub(crate) static LOCAL_GATEWAY_ID_SET: ListShape = ListShape { name: "LocalGate
 
 pub(crate) static LOCAL_GATEWAY_MAX_RESULTS: NumberShape = NumberShape { name: "LocalGatewayMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LocalGatewayRoute {
     pub destination_cidr_block: Option<String>,
     pub local_gateway_virtual_interface_group_id: Option<String>,
@@ -1769,7 +1655,7 @@ pub struct LocalGatewayRoute {
     pub network_interface_id: Option<String>,
     pub destination_prefix_list_id: Option<String>,
 }
-wire::structure!(LocalGatewayRoute, LOCAL_GATEWAY_ROUTE; 0 destination_cidr_block, 1 local_gateway_virtual_interface_group_id, 2 r#type, 3 state, 4 local_gateway_route_table_id, 5 local_gateway_route_table_arn, 6 owner_id, 7 subnet_id, 8 coip_pool_id, 9 network_interface_id, 10 destination_prefix_list_id);
+wire::structure!(LocalGatewayRoute, LOCAL_GATEWAY_ROUTE; 0 destination_cidr_block: None, 1 local_gateway_virtual_interface_group_id: None, 2 r#type: None, 3 state: None, 4 local_gateway_route_table_id: None, 5 local_gateway_route_table_arn: None, 6 owner_id: None, 7 subnet_id: None, 8 coip_pool_id: None, 9 network_interface_id: None, 10 destination_prefix_list_id: None);
 pub(crate) static LOCAL_GATEWAY_ROUTE: StructShape = StructShape { name: "LocalGatewayRoute", members: &[
     Member { name: "DestinationCidrBlock", location_name: Some("destinationCidrBlock"), target: Target::STRING, ..Member::BASE },
     Member { name: "LocalGatewayVirtualInterfaceGroupId", location_name: Some("localGatewayVirtualInterfaceGroupId"), target: Target::STRING, ..Member::BASE },
@@ -1795,7 +1681,6 @@ wire::open_enum! { LocalGatewayRouteState;
 }
 pub(crate) static LOCAL_GATEWAY_ROUTE_STATE: StringShape = StringShape { name: "LocalGatewayRouteState", values: <LocalGatewayRouteState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LocalGatewayRouteTable {
     pub local_gateway_route_table_id: Option<String>,
     pub local_gateway_route_table_arn: Option<String>,
@@ -1807,7 +1692,7 @@ pub struct LocalGatewayRouteTable {
     pub mode: Option<LocalGatewayRouteTableMode>,
     pub state_reason: Option<StateReason>,
 }
-wire::structure!(LocalGatewayRouteTable, LOCAL_GATEWAY_ROUTE_TABLE; 0 local_gateway_route_table_id, 1 local_gateway_route_table_arn, 2 local_gateway_id, 3 outpost_arn, 4 owner_id, 5 state, 6 tags, 7 mode, 8 state_reason);
+wire::structure!(LocalGatewayRouteTable, LOCAL_GATEWAY_ROUTE_TABLE; 0 local_gateway_route_table_id: None, 1 local_gateway_route_table_arn: None, 2 local_gateway_id: None, 3 outpost_arn: None, 4 owner_id: None, 5 state: None, 6 tags: None, 7 mode: None, 8 state_reason: None);
 pub(crate) static LOCAL_GATEWAY_ROUTE_TABLE: StructShape = StructShape { name: "LocalGatewayRouteTable", members: &[
     Member { name: "LocalGatewayRouteTableId", location_name: Some("localGatewayRouteTableId"), target: Target::STRING, ..Member::BASE },
     Member { name: "LocalGatewayRouteTableArn", location_name: Some("localGatewayRouteTableArn"), target: Target::String(&RESOURCE_ARN), ..Member::BASE },
@@ -1830,7 +1715,6 @@ pub(crate) static LOCAL_GATEWAY_ROUTE_TABLE_MODE: StringShape = StringShape { na
 
 pub(crate) static LOCAL_GATEWAY_ROUTE_TABLE_SET: ListShape = ListShape { name: "LocalGatewayRouteTableSet", item: Target::Structure(&LOCAL_GATEWAY_ROUTE_TABLE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LocalGatewayRouteTableVirtualInterfaceGroupAssociation {
     pub local_gateway_route_table_virtual_interface_group_association_id: Option<String>,
     pub local_gateway_virtual_interface_group_id: Option<String>,
@@ -1841,7 +1725,7 @@ pub struct LocalGatewayRouteTableVirtualInterfaceGroupAssociation {
     pub state: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(LocalGatewayRouteTableVirtualInterfaceGroupAssociation, LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION; 0 local_gateway_route_table_virtual_interface_group_association_id, 1 local_gateway_virtual_interface_group_id, 2 local_gateway_id, 3 local_gateway_route_table_id, 4 local_gateway_route_table_arn, 5 owner_id, 6 state, 7 tags);
+wire::structure!(LocalGatewayRouteTableVirtualInterfaceGroupAssociation, LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION; 0 local_gateway_route_table_virtual_interface_group_association_id: None, 1 local_gateway_virtual_interface_group_id: None, 2 local_gateway_id: None, 3 local_gateway_route_table_id: None, 4 local_gateway_route_table_arn: None, 5 owner_id: None, 6 state: None, 7 tags: None);
 pub(crate) static LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION: StructShape = StructShape { name: "LocalGatewayRouteTableVirtualInterfaceGroupAssociation", members: &[
     Member { name: "LocalGatewayRouteTableVirtualInterfaceGroupAssociationId", location_name: Some("localGatewayRouteTableVirtualInterfaceGroupAssociationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "LocalGatewayVirtualInterfaceGroupId", location_name: Some("localGatewayVirtualInterfaceGroupId"), target: Target::STRING, ..Member::BASE },
@@ -1857,7 +1741,6 @@ pub(crate) static LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION_
 
 pub(crate) static LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION_SET: ListShape = ListShape { name: "LocalGatewayRouteTableVirtualInterfaceGroupAssociationSet", item: Target::Structure(&LOCAL_GATEWAY_ROUTE_TABLE_VIRTUAL_INTERFACE_GROUP_ASSOCIATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LocalGatewayRouteTableVpcAssociation {
     pub local_gateway_route_table_vpc_association_id: Option<String>,
     pub local_gateway_route_table_id: Option<String>,
@@ -1868,7 +1751,7 @@ pub struct LocalGatewayRouteTableVpcAssociation {
     pub state: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(LocalGatewayRouteTableVpcAssociation, LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION; 0 local_gateway_route_table_vpc_association_id, 1 local_gateway_route_table_id, 2 local_gateway_route_table_arn, 3 local_gateway_id, 4 vpc_id, 5 owner_id, 6 state, 7 tags);
+wire::structure!(LocalGatewayRouteTableVpcAssociation, LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION; 0 local_gateway_route_table_vpc_association_id: None, 1 local_gateway_route_table_id: None, 2 local_gateway_route_table_arn: None, 3 local_gateway_id: None, 4 vpc_id: None, 5 owner_id: None, 6 state: None, 7 tags: None);
 pub(crate) static LOCAL_GATEWAY_ROUTE_TABLE_VPC_ASSOCIATION: StructShape = StructShape { name: "LocalGatewayRouteTableVpcAssociation", members: &[
     Member { name: "LocalGatewayRouteTableVpcAssociationId", location_name: Some("localGatewayRouteTableVpcAssociationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "LocalGatewayRouteTableId", location_name: Some("localGatewayRouteTableId"), target: Target::STRING, ..Member::BASE },
@@ -1892,7 +1775,6 @@ pub(crate) static LOCAL_GATEWAY_ROUTE_TYPE: StringShape = StringShape { name: "L
 
 pub(crate) static LOCAL_GATEWAY_SET: ListShape = ListShape { name: "LocalGatewaySet", item: Target::Structure(&LOCAL_GATEWAY), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LocalGatewayVirtualInterface {
     pub local_gateway_virtual_interface_id: Option<String>,
     pub local_gateway_id: Option<String>,
@@ -1909,7 +1791,7 @@ pub struct LocalGatewayVirtualInterface {
     pub tags: Option<Vec<Tag>>,
     pub configuration_state: Option<LocalGatewayVirtualInterfaceConfigurationState>,
 }
-wire::structure!(LocalGatewayVirtualInterface, LOCAL_GATEWAY_VIRTUAL_INTERFACE; 0 local_gateway_virtual_interface_id, 1 local_gateway_id, 2 local_gateway_virtual_interface_group_id, 3 local_gateway_virtual_interface_arn, 4 outpost_lag_id, 5 vlan, 6 local_address, 7 peer_address, 8 local_bgp_asn, 9 peer_bgp_asn, 10 peer_bgp_asn_extended, 11 owner_id, 12 tags, 13 configuration_state);
+wire::structure!(LocalGatewayVirtualInterface, LOCAL_GATEWAY_VIRTUAL_INTERFACE; 0 local_gateway_virtual_interface_id: None, 1 local_gateway_id: None, 2 local_gateway_virtual_interface_group_id: None, 3 local_gateway_virtual_interface_arn: None, 4 outpost_lag_id: None, 5 vlan: None, 6 local_address: None, 7 peer_address: None, 8 local_bgp_asn: None, 9 peer_bgp_asn: None, 10 peer_bgp_asn_extended: None, 11 owner_id: None, 12 tags: None, 13 configuration_state: None);
 pub(crate) static LOCAL_GATEWAY_VIRTUAL_INTERFACE: StructShape = StructShape { name: "LocalGatewayVirtualInterface", members: &[
     Member { name: "LocalGatewayVirtualInterfaceId", location_name: Some("localGatewayVirtualInterfaceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "LocalGatewayId", location_name: Some("localGatewayId"), target: Target::STRING, ..Member::BASE },
@@ -1935,7 +1817,6 @@ wire::open_enum! { LocalGatewayVirtualInterfaceConfigurationState;
 }
 pub(crate) static LOCAL_GATEWAY_VIRTUAL_INTERFACE_CONFIGURATION_STATE: StringShape = StringShape { name: "LocalGatewayVirtualInterfaceConfigurationState", values: <LocalGatewayVirtualInterfaceConfigurationState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LocalGatewayVirtualInterfaceGroup {
     pub local_gateway_virtual_interface_group_id: Option<String>,
     pub local_gateway_virtual_interface_ids: Option<Vec<String>>,
@@ -1947,7 +1828,7 @@ pub struct LocalGatewayVirtualInterfaceGroup {
     pub tags: Option<Vec<Tag>>,
     pub configuration_state: Option<LocalGatewayVirtualInterfaceGroupConfigurationState>,
 }
-wire::structure!(LocalGatewayVirtualInterfaceGroup, LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP; 0 local_gateway_virtual_interface_group_id, 1 local_gateway_virtual_interface_ids, 2 local_gateway_id, 3 owner_id, 4 local_bgp_asn, 5 local_bgp_asn_extended, 6 local_gateway_virtual_interface_group_arn, 7 tags, 8 configuration_state);
+wire::structure!(LocalGatewayVirtualInterfaceGroup, LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP; 0 local_gateway_virtual_interface_group_id: None, 1 local_gateway_virtual_interface_ids: None, 2 local_gateway_id: None, 3 owner_id: None, 4 local_bgp_asn: None, 5 local_bgp_asn_extended: None, 6 local_gateway_virtual_interface_group_arn: None, 7 tags: None, 8 configuration_state: None);
 pub(crate) static LOCAL_GATEWAY_VIRTUAL_INTERFACE_GROUP: StructShape = StructShape { name: "LocalGatewayVirtualInterfaceGroup", members: &[
     Member { name: "LocalGatewayVirtualInterfaceGroupId", location_name: Some("localGatewayVirtualInterfaceGroupId"), target: Target::STRING, ..Member::BASE },
     Member { name: "LocalGatewayVirtualInterfaceIds", location_name: Some("localGatewayVirtualInterfaceIdSet"), target: Target::List(&LOCAL_GATEWAY_VIRTUAL_INTERFACE_ID_SET), ..Member::BASE },
@@ -2000,7 +1881,6 @@ wire::open_enum! { LocationType;
 }
 pub(crate) static LOCATION_TYPE: StringShape = StringShape { name: "LocationType", values: <LocationType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LockedSnapshotsInfo {
     pub owner_id: Option<String>,
     pub snapshot_id: Option<String>,
@@ -2012,7 +1892,7 @@ pub struct LockedSnapshotsInfo {
     pub lock_duration_start_time: Option<Timestamp>,
     pub lock_expires_on: Option<Timestamp>,
 }
-wire::structure!(LockedSnapshotsInfo, LOCKED_SNAPSHOTS_INFO; 0 owner_id, 1 snapshot_id, 2 lock_state, 3 lock_duration, 4 cool_off_period, 5 cool_off_period_expires_on, 6 lock_created_on, 7 lock_duration_start_time, 8 lock_expires_on);
+wire::structure!(LockedSnapshotsInfo, LOCKED_SNAPSHOTS_INFO; 0 owner_id: None, 1 snapshot_id: None, 2 lock_state: None, 3 lock_duration: None, 4 cool_off_period: None, 5 cool_off_period_expires_on: None, 6 lock_created_on: None, 7 lock_duration_start_time: None, 8 lock_expires_on: None);
 pub(crate) static LOCKED_SNAPSHOTS_INFO: StructShape = StructShape { name: "LockedSnapshotsInfo", members: &[
     Member { name: "OwnerId", location_name: Some("ownerId"), target: Target::STRING, ..Member::BASE },
     Member { name: "SnapshotId", location_name: Some("snapshotId"), target: Target::STRING, ..Member::BASE },
@@ -2034,7 +1914,6 @@ wire::open_enum! { LogDestinationType;
 }
 pub(crate) static LOG_DESTINATION_TYPE: StringShape = StringShape { name: "LogDestinationType", values: <LogDestinationType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyLaunchTemplateRequest {
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
@@ -2042,7 +1921,7 @@ pub struct ModifyLaunchTemplateRequest {
     pub launch_template_name: Option<String>,
     pub default_version: Option<String>,
 }
-wire::structure!(ModifyLaunchTemplateRequest, MODIFY_LAUNCH_TEMPLATE_REQUEST; 0 dry_run, 1 client_token, 2 launch_template_id, 3 launch_template_name, 4 default_version);
+wire::structure!(ModifyLaunchTemplateRequest, MODIFY_LAUNCH_TEMPLATE_REQUEST; 0 dry_run: None, 1 client_token: None, 2 launch_template_id: None, 3 launch_template_name: None, 4 default_version: None);
 pub(crate) static MODIFY_LAUNCH_TEMPLATE_REQUEST: StructShape = StructShape { name: "ModifyLaunchTemplateRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
@@ -2051,16 +1930,14 @@ pub(crate) static MODIFY_LAUNCH_TEMPLATE_REQUEST: StructShape = StructShape { na
     Member { name: "DefaultVersion", location_name: Some("SetDefaultVersion"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyLaunchTemplateResult {
     pub launch_template: Option<LaunchTemplate>,
 }
-wire::structure!(ModifyLaunchTemplateResult, MODIFY_LAUNCH_TEMPLATE_RESULT; 0 launch_template);
+wire::structure!(ModifyLaunchTemplateResult, MODIFY_LAUNCH_TEMPLATE_RESULT; 0 launch_template: None);
 pub(crate) static MODIFY_LAUNCH_TEMPLATE_RESULT: StructShape = StructShape { name: "ModifyLaunchTemplateResult", members: &[
     Member { name: "LaunchTemplate", location_name: Some("launchTemplate"), target: Target::Structure(&LAUNCH_TEMPLATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyLocalGatewayRouteRequest {
     pub destination_cidr_block: Option<String>,
     pub local_gateway_route_table_id: String,
@@ -2069,7 +1946,7 @@ pub struct ModifyLocalGatewayRouteRequest {
     pub dry_run: Option<bool>,
     pub destination_prefix_list_id: Option<String>,
 }
-wire::structure!(ModifyLocalGatewayRouteRequest, MODIFY_LOCAL_GATEWAY_ROUTE_REQUEST; 0 destination_cidr_block, 1 local_gateway_route_table_id, 2 local_gateway_virtual_interface_group_id, 3 network_interface_id, 4 dry_run, 5 destination_prefix_list_id);
+wire::structure!(ModifyLocalGatewayRouteRequest, MODIFY_LOCAL_GATEWAY_ROUTE_REQUEST; 0 destination_cidr_block: None, 1 local_gateway_route_table_id: Default::default(), 2 local_gateway_virtual_interface_group_id: None, 3 network_interface_id: None, 4 dry_run: None, 5 destination_prefix_list_id: None);
 pub(crate) static MODIFY_LOCAL_GATEWAY_ROUTE_REQUEST: StructShape = StructShape { name: "ModifyLocalGatewayRouteRequest", members: &[
     Member { name: "DestinationCidrBlock", target: Target::STRING, ..Member::BASE },
     Member { name: "LocalGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
@@ -2079,16 +1956,14 @@ pub(crate) static MODIFY_LOCAL_GATEWAY_ROUTE_REQUEST: StructShape = StructShape 
     Member { name: "DestinationPrefixListId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyLocalGatewayRouteResult {
     pub route: Option<LocalGatewayRoute>,
 }
-wire::structure!(ModifyLocalGatewayRouteResult, MODIFY_LOCAL_GATEWAY_ROUTE_RESULT; 0 route);
+wire::structure!(ModifyLocalGatewayRouteResult, MODIFY_LOCAL_GATEWAY_ROUTE_RESULT; 0 route: None);
 pub(crate) static MODIFY_LOCAL_GATEWAY_ROUTE_RESULT: StructShape = StructShape { name: "ModifyLocalGatewayRouteResult", members: &[
     Member { name: "Route", location_name: Some("route"), target: Target::Structure(&LOCAL_GATEWAY_ROUTE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RequestLaunchTemplateData {
     pub kernel_id: Option<String>,
     pub ebs_optimized: Option<bool>,
@@ -2125,7 +2000,7 @@ pub struct RequestLaunchTemplateData {
     pub network_performance_options: Option<LaunchTemplateNetworkPerformanceOptionsRequest>,
     pub secondary_interfaces: Option<Vec<LaunchTemplateInstanceSecondaryInterfaceSpecificationRequest>>,
 }
-wire::structure!(RequestLaunchTemplateData, REQUEST_LAUNCH_TEMPLATE_DATA; 0 kernel_id, 1 ebs_optimized, 2 iam_instance_profile, 3 block_device_mappings, 4 network_interfaces, 5 image_id, 6 instance_type, 7 key_name, 8 monitoring, 9 placement, 10 ram_disk_id, 11 disable_api_termination, 12 instance_initiated_shutdown_behavior, 13 user_data, 14 tag_specifications, 15 elastic_gpu_specifications, 16 elastic_inference_accelerators, 17 security_group_ids, 18 security_groups, 19 instance_market_options, 20 credit_specification, 21 cpu_options, 22 capacity_reservation_specification, 23 license_specifications, 24 hibernation_options, 25 metadata_options, 26 enclave_options, 27 instance_requirements, 28 private_dns_name_options, 29 maintenance_options, 30 disable_api_stop, 31 operator, 32 network_performance_options, 33 secondary_interfaces);
+wire::structure!(RequestLaunchTemplateData, REQUEST_LAUNCH_TEMPLATE_DATA; 0 kernel_id: None, 1 ebs_optimized: None, 2 iam_instance_profile: None, 3 block_device_mappings: None, 4 network_interfaces: None, 5 image_id: None, 6 instance_type: None, 7 key_name: None, 8 monitoring: None, 9 placement: None, 10 ram_disk_id: None, 11 disable_api_termination: None, 12 instance_initiated_shutdown_behavior: None, 13 user_data: None, 14 tag_specifications: None, 15 elastic_gpu_specifications: None, 16 elastic_inference_accelerators: None, 17 security_group_ids: None, 18 security_groups: None, 19 instance_market_options: None, 20 credit_specification: None, 21 cpu_options: None, 22 capacity_reservation_specification: None, 23 license_specifications: None, 24 hibernation_options: None, 25 metadata_options: None, 26 enclave_options: None, 27 instance_requirements: None, 28 private_dns_name_options: None, 29 maintenance_options: None, 30 disable_api_stop: None, 31 operator: None, 32 network_performance_options: None, 33 secondary_interfaces: None);
 pub(crate) static REQUEST_LAUNCH_TEMPLATE_DATA: StructShape = StructShape { name: "RequestLaunchTemplateData", members: &[
     Member { name: "KernelId", target: Target::STRING, ..Member::BASE },
     Member { name: "EbsOptimized", target: Target::Boolean, ..Member::BASE },
@@ -2163,7 +2038,6 @@ pub(crate) static REQUEST_LAUNCH_TEMPLATE_DATA: StructShape = StructShape { name
     Member { name: "SecondaryInterfaces", location_name: Some("SecondaryInterface"), target: Target::List(&LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_REQUEST_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResponseLaunchTemplateData {
     pub kernel_id: Option<String>,
     pub ebs_optimized: Option<bool>,
@@ -2200,7 +2074,7 @@ pub struct ResponseLaunchTemplateData {
     pub network_performance_options: Option<LaunchTemplateNetworkPerformanceOptions>,
     pub secondary_interfaces: Option<Vec<LaunchTemplateInstanceSecondaryInterfaceSpecification>>,
 }
-wire::structure!(ResponseLaunchTemplateData, RESPONSE_LAUNCH_TEMPLATE_DATA; 0 kernel_id, 1 ebs_optimized, 2 iam_instance_profile, 3 block_device_mappings, 4 network_interfaces, 5 image_id, 6 instance_type, 7 key_name, 8 monitoring, 9 placement, 10 ram_disk_id, 11 disable_api_termination, 12 instance_initiated_shutdown_behavior, 13 user_data, 14 tag_specifications, 15 elastic_gpu_specifications, 16 elastic_inference_accelerators, 17 security_group_ids, 18 security_groups, 19 instance_market_options, 20 credit_specification, 21 cpu_options, 22 capacity_reservation_specification, 23 license_specifications, 24 hibernation_options, 25 metadata_options, 26 enclave_options, 27 instance_requirements, 28 private_dns_name_options, 29 maintenance_options, 30 disable_api_stop, 31 operator, 32 network_performance_options, 33 secondary_interfaces);
+wire::structure!(ResponseLaunchTemplateData, RESPONSE_LAUNCH_TEMPLATE_DATA; 0 kernel_id: None, 1 ebs_optimized: None, 2 iam_instance_profile: None, 3 block_device_mappings: None, 4 network_interfaces: None, 5 image_id: None, 6 instance_type: None, 7 key_name: None, 8 monitoring: None, 9 placement: None, 10 ram_disk_id: None, 11 disable_api_termination: None, 12 instance_initiated_shutdown_behavior: None, 13 user_data: None, 14 tag_specifications: None, 15 elastic_gpu_specifications: None, 16 elastic_inference_accelerators: None, 17 security_group_ids: None, 18 security_groups: None, 19 instance_market_options: None, 20 credit_specification: None, 21 cpu_options: None, 22 capacity_reservation_specification: None, 23 license_specifications: None, 24 hibernation_options: None, 25 metadata_options: None, 26 enclave_options: None, 27 instance_requirements: None, 28 private_dns_name_options: None, 29 maintenance_options: None, 30 disable_api_stop: None, 31 operator: None, 32 network_performance_options: None, 33 secondary_interfaces: None);
 pub(crate) static RESPONSE_LAUNCH_TEMPLATE_DATA: StructShape = StructShape { name: "ResponseLaunchTemplateData", members: &[
     Member { name: "KernelId", location_name: Some("kernelId"), target: Target::STRING, ..Member::BASE },
     Member { name: "EbsOptimized", location_name: Some("ebsOptimized"), target: Target::Boolean, ..Member::BASE },
@@ -2238,7 +2112,6 @@ pub(crate) static RESPONSE_LAUNCH_TEMPLATE_DATA: StructShape = StructShape { nam
     Member { name: "SecondaryInterfaces", location_name: Some("secondaryInterfaceSet"), target: Target::List(&LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SearchLocalGatewayRoutesRequest {
     pub local_gateway_route_table_id: String,
     pub filters: Option<Vec<Filter>>,
@@ -2246,7 +2119,7 @@ pub struct SearchLocalGatewayRoutesRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(SearchLocalGatewayRoutesRequest, SEARCH_LOCAL_GATEWAY_ROUTES_REQUEST; 0 local_gateway_route_table_id, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(SearchLocalGatewayRoutesRequest, SEARCH_LOCAL_GATEWAY_ROUTES_REQUEST; 0 local_gateway_route_table_id: Default::default(), 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static SEARCH_LOCAL_GATEWAY_ROUTES_REQUEST: StructShape = StructShape { name: "SearchLocalGatewayRoutesRequest", members: &[
     Member { name: "LocalGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -2255,12 +2128,11 @@ pub(crate) static SEARCH_LOCAL_GATEWAY_ROUTES_REQUEST: StructShape = StructShape
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SearchLocalGatewayRoutesResult {
     pub routes: Option<Vec<LocalGatewayRoute>>,
     pub next_token: Option<String>,
 }
-wire::structure!(SearchLocalGatewayRoutesResult, SEARCH_LOCAL_GATEWAY_ROUTES_RESULT; 0 routes, 1 next_token);
+wire::structure!(SearchLocalGatewayRoutesResult, SEARCH_LOCAL_GATEWAY_ROUTES_RESULT; 0 routes: None, 1 next_token: None);
 pub(crate) static SEARCH_LOCAL_GATEWAY_ROUTES_RESULT: StructShape = StructShape { name: "SearchLocalGatewayRoutesResult", members: &[
     Member { name: "Routes", location_name: Some("routeSet"), target: Target::List(&LOCAL_GATEWAY_ROUTE_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },

@@ -6,7 +6,6 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateMacSystemIntegrityProtectionModificationTaskRequest {
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
@@ -16,7 +15,7 @@ pub struct CreateMacSystemIntegrityProtectionModificationTaskRequest {
     pub mac_system_integrity_protection_status: MacSystemIntegrityProtectionSettingStatus,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateMacSystemIntegrityProtectionModificationTaskRequest, CREATE_MAC_SYSTEM_INTEGRITY_PROTECTION_MODIFICATION_TASK_REQUEST; 0 client_token, 1 dry_run, 2 instance_id, 3 mac_credentials, 4 mac_system_integrity_protection_configuration, 5 mac_system_integrity_protection_status, 6 tag_specifications);
+wire::structure!(CreateMacSystemIntegrityProtectionModificationTaskRequest, CREATE_MAC_SYSTEM_INTEGRITY_PROTECTION_MODIFICATION_TASK_REQUEST; 0 client_token: None, 1 dry_run: None, 2 instance_id: Default::default(), 3 mac_credentials: None, 4 mac_system_integrity_protection_configuration: None, 5 mac_system_integrity_protection_status: Default::default(), 6 tag_specifications: None);
 pub(crate) static CREATE_MAC_SYSTEM_INTEGRITY_PROTECTION_MODIFICATION_TASK_REQUEST: StructShape = StructShape { name: "CreateMacSystemIntegrityProtectionModificationTaskRequest", members: &[
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -27,16 +26,14 @@ pub(crate) static CREATE_MAC_SYSTEM_INTEGRITY_PROTECTION_MODIFICATION_TASK_REQUE
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateMacSystemIntegrityProtectionModificationTaskResult {
     pub mac_modification_task: Option<MacModificationTask>,
 }
-wire::structure!(CreateMacSystemIntegrityProtectionModificationTaskResult, CREATE_MAC_SYSTEM_INTEGRITY_PROTECTION_MODIFICATION_TASK_RESULT; 0 mac_modification_task);
+wire::structure!(CreateMacSystemIntegrityProtectionModificationTaskResult, CREATE_MAC_SYSTEM_INTEGRITY_PROTECTION_MODIFICATION_TASK_RESULT; 0 mac_modification_task: None);
 pub(crate) static CREATE_MAC_SYSTEM_INTEGRITY_PROTECTION_MODIFICATION_TASK_RESULT: StructShape = StructShape { name: "CreateMacSystemIntegrityProtectionModificationTaskResult", members: &[
     Member { name: "MacModificationTask", location_name: Some("macModificationTask"), target: Target::Structure(&MAC_MODIFICATION_TASK), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateManagedPrefixListRequest {
     pub dry_run: Option<bool>,
     pub prefix_list_name: String,
@@ -46,7 +43,7 @@ pub struct CreateManagedPrefixListRequest {
     pub address_family: String,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateManagedPrefixListRequest, CREATE_MANAGED_PREFIX_LIST_REQUEST; 0 dry_run, 1 prefix_list_name, 2 entries, 3 max_entries, 4 tag_specifications, 5 address_family, 6 client_token);
+wire::structure!(CreateManagedPrefixListRequest, CREATE_MANAGED_PREFIX_LIST_REQUEST; 0 dry_run: None, 1 prefix_list_name: Default::default(), 2 entries: None, 3 max_entries: Default::default(), 4 tag_specifications: None, 5 address_family: Default::default(), 6 client_token: None);
 pub(crate) static CREATE_MANAGED_PREFIX_LIST_REQUEST: StructShape = StructShape { name: "CreateManagedPrefixListRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "PrefixListName", target: Target::STRING, required: true, ..Member::BASE },
@@ -57,43 +54,39 @@ pub(crate) static CREATE_MANAGED_PREFIX_LIST_REQUEST: StructShape = StructShape 
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateManagedPrefixListResult {
     pub prefix_list: Option<ManagedPrefixList>,
 }
-wire::structure!(CreateManagedPrefixListResult, CREATE_MANAGED_PREFIX_LIST_RESULT; 0 prefix_list);
+wire::structure!(CreateManagedPrefixListResult, CREATE_MANAGED_PREFIX_LIST_RESULT; 0 prefix_list: None);
 pub(crate) static CREATE_MANAGED_PREFIX_LIST_RESULT: StructShape = StructShape { name: "CreateManagedPrefixListResult", members: &[
     Member { name: "PrefixList", location_name: Some("prefixList"), target: Target::Structure(&MANAGED_PREFIX_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteManagedPrefixListRequest {
     pub dry_run: Option<bool>,
     pub prefix_list_id: String,
 }
-wire::structure!(DeleteManagedPrefixListRequest, DELETE_MANAGED_PREFIX_LIST_REQUEST; 0 dry_run, 1 prefix_list_id);
+wire::structure!(DeleteManagedPrefixListRequest, DELETE_MANAGED_PREFIX_LIST_REQUEST; 0 dry_run: None, 1 prefix_list_id: Default::default());
 pub(crate) static DELETE_MANAGED_PREFIX_LIST_REQUEST: StructShape = StructShape { name: "DeleteManagedPrefixListRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "PrefixListId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteManagedPrefixListResult {
     pub prefix_list: Option<ManagedPrefixList>,
 }
-wire::structure!(DeleteManagedPrefixListResult, DELETE_MANAGED_PREFIX_LIST_RESULT; 0 prefix_list);
+wire::structure!(DeleteManagedPrefixListResult, DELETE_MANAGED_PREFIX_LIST_RESULT; 0 prefix_list: None);
 pub(crate) static DELETE_MANAGED_PREFIX_LIST_RESULT: StructShape = StructShape { name: "DeleteManagedPrefixListResult", members: &[
     Member { name: "PrefixList", location_name: Some("prefixList"), target: Target::Structure(&MANAGED_PREFIX_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeMacHostsRequest {
     pub filters: Option<Vec<Filter>>,
     pub host_ids: Option<Vec<String>>,
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeMacHostsRequest, DESCRIBE_MAC_HOSTS_REQUEST; 0 filters, 1 host_ids, 2 max_results, 3 next_token);
+wire::structure!(DescribeMacHostsRequest, DESCRIBE_MAC_HOSTS_REQUEST; 0 filters: None, 1 host_ids: None, 2 max_results: None, 3 next_token: None);
 pub(crate) static DESCRIBE_MAC_HOSTS_REQUEST: StructShape = StructShape { name: "DescribeMacHostsRequest", members: &[
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
     Member { name: "HostIds", location_name: Some("HostId"), target: Target::List(&REQUEST_HOST_ID_LIST), ..Member::BASE },
@@ -103,12 +96,11 @@ pub(crate) static DESCRIBE_MAC_HOSTS_REQUEST: StructShape = StructShape { name: 
 
 pub(crate) static DESCRIBE_MAC_HOSTS_REQUEST_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeMacHostsRequestMaxResults", min: Some(5.0), max: Some(500.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeMacHostsResult {
     pub mac_hosts: Option<Vec<MacHost>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeMacHostsResult, DESCRIBE_MAC_HOSTS_RESULT; 0 mac_hosts, 1 next_token);
+wire::structure!(DescribeMacHostsResult, DESCRIBE_MAC_HOSTS_RESULT; 0 mac_hosts: None, 1 next_token: None);
 pub(crate) static DESCRIBE_MAC_HOSTS_RESULT: StructShape = StructShape { name: "DescribeMacHostsResult", members: &[
     Member { name: "MacHosts", location_name: Some("macHostSet"), target: Target::List(&MAC_HOST_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -116,7 +108,6 @@ pub(crate) static DESCRIBE_MAC_HOSTS_RESULT: StructShape = StructShape { name: "
 
 pub(crate) static DESCRIBE_MAC_MODIFICATION_TASKS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeMacModificationTasksMaxResults", min: Some(1.0), max: Some(500.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeMacModificationTasksRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -124,7 +115,7 @@ pub struct DescribeMacModificationTasksRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeMacModificationTasksRequest, DESCRIBE_MAC_MODIFICATION_TASKS_REQUEST; 0 dry_run, 1 filters, 2 mac_modification_task_ids, 3 max_results, 4 next_token);
+wire::structure!(DescribeMacModificationTasksRequest, DESCRIBE_MAC_MODIFICATION_TASKS_REQUEST; 0 dry_run: None, 1 filters: None, 2 mac_modification_task_ids: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static DESCRIBE_MAC_MODIFICATION_TASKS_REQUEST: StructShape = StructShape { name: "DescribeMacModificationTasksRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -133,18 +124,16 @@ pub(crate) static DESCRIBE_MAC_MODIFICATION_TASKS_REQUEST: StructShape = StructS
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeMacModificationTasksResult {
     pub mac_modification_tasks: Option<Vec<MacModificationTask>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeMacModificationTasksResult, DESCRIBE_MAC_MODIFICATION_TASKS_RESULT; 0 mac_modification_tasks, 1 next_token);
+wire::structure!(DescribeMacModificationTasksResult, DESCRIBE_MAC_MODIFICATION_TASKS_RESULT; 0 mac_modification_tasks: None, 1 next_token: None);
 pub(crate) static DESCRIBE_MAC_MODIFICATION_TASKS_RESULT: StructShape = StructShape { name: "DescribeMacModificationTasksResult", members: &[
     Member { name: "MacModificationTasks", location_name: Some("macModificationTaskSet"), target: Target::List(&MAC_MODIFICATION_TASK_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeManagedPrefixListsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -152,7 +141,7 @@ pub struct DescribeManagedPrefixListsRequest {
     pub next_token: Option<String>,
     pub prefix_list_ids: Option<Vec<String>>,
 }
-wire::structure!(DescribeManagedPrefixListsRequest, DESCRIBE_MANAGED_PREFIX_LISTS_REQUEST; 0 dry_run, 1 filters, 2 max_results, 3 next_token, 4 prefix_list_ids);
+wire::structure!(DescribeManagedPrefixListsRequest, DESCRIBE_MANAGED_PREFIX_LISTS_REQUEST; 0 dry_run: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 prefix_list_ids: None);
 pub(crate) static DESCRIBE_MANAGED_PREFIX_LISTS_REQUEST: StructShape = StructShape { name: "DescribeManagedPrefixListsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -161,12 +150,11 @@ pub(crate) static DESCRIBE_MANAGED_PREFIX_LISTS_REQUEST: StructShape = StructSha
     Member { name: "PrefixListIds", location_name: Some("PrefixListId"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeManagedPrefixListsResult {
     pub next_token: Option<String>,
     pub prefix_lists: Option<Vec<ManagedPrefixList>>,
 }
-wire::structure!(DescribeManagedPrefixListsResult, DESCRIBE_MANAGED_PREFIX_LISTS_RESULT; 0 next_token, 1 prefix_lists);
+wire::structure!(DescribeManagedPrefixListsResult, DESCRIBE_MANAGED_PREFIX_LISTS_RESULT; 0 next_token: None, 1 prefix_lists: None);
 pub(crate) static DESCRIBE_MANAGED_PREFIX_LISTS_RESULT: StructShape = StructShape { name: "DescribeManagedPrefixListsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "PrefixLists", location_name: Some("prefixListSet"), target: Target::List(&MANAGED_PREFIX_LIST_SET), ..Member::BASE },
@@ -174,7 +162,6 @@ pub(crate) static DESCRIBE_MANAGED_PREFIX_LISTS_RESULT: StructShape = StructShap
 
 pub(crate) static DESCRIBE_MOVING_ADDRESSES_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeMovingAddressesMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeMovingAddressesRequest {
     pub dry_run: Option<bool>,
     pub public_ips: Option<Vec<String>>,
@@ -182,7 +169,7 @@ pub struct DescribeMovingAddressesRequest {
     pub filters: Option<Vec<Filter>>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeMovingAddressesRequest, DESCRIBE_MOVING_ADDRESSES_REQUEST; 0 dry_run, 1 public_ips, 2 next_token, 3 filters, 4 max_results);
+wire::structure!(DescribeMovingAddressesRequest, DESCRIBE_MOVING_ADDRESSES_REQUEST; 0 dry_run: None, 1 public_ips: None, 2 next_token: None, 3 filters: None, 4 max_results: None);
 pub(crate) static DESCRIBE_MOVING_ADDRESSES_REQUEST: StructShape = StructShape { name: "DescribeMovingAddressesRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "PublicIps", location_name: Some("publicIp"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -191,12 +178,11 @@ pub(crate) static DESCRIBE_MOVING_ADDRESSES_REQUEST: StructShape = StructShape {
     Member { name: "MaxResults", location_name: Some("maxResults"), target: Target::Integer(&DESCRIBE_MOVING_ADDRESSES_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeMovingAddressesResult {
     pub moving_address_statuses: Option<Vec<MovingAddressStatus>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeMovingAddressesResult, DESCRIBE_MOVING_ADDRESSES_RESULT; 0 moving_address_statuses, 1 next_token);
+wire::structure!(DescribeMovingAddressesResult, DESCRIBE_MOVING_ADDRESSES_RESULT; 0 moving_address_statuses: None, 1 next_token: None);
 pub(crate) static DESCRIBE_MOVING_ADDRESSES_RESULT: StructShape = StructShape { name: "DescribeMovingAddressesResult", members: &[
     Member { name: "MovingAddressStatuses", location_name: Some("movingAddressStatusSet"), target: Target::List(&MOVING_ADDRESS_STATUS_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -204,14 +190,13 @@ pub(crate) static DESCRIBE_MOVING_ADDRESSES_RESULT: StructShape = StructShape { 
 
 pub(crate) static GET_MANAGED_PREFIX_LIST_ASSOCIATIONS_MAX_RESULTS: NumberShape = NumberShape { name: "GetManagedPrefixListAssociationsMaxResults", min: Some(5.0), max: Some(255.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetManagedPrefixListAssociationsRequest {
     pub dry_run: Option<bool>,
     pub prefix_list_id: String,
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetManagedPrefixListAssociationsRequest, GET_MANAGED_PREFIX_LIST_ASSOCIATIONS_REQUEST; 0 dry_run, 1 prefix_list_id, 2 max_results, 3 next_token);
+wire::structure!(GetManagedPrefixListAssociationsRequest, GET_MANAGED_PREFIX_LIST_ASSOCIATIONS_REQUEST; 0 dry_run: None, 1 prefix_list_id: Default::default(), 2 max_results: None, 3 next_token: None);
 pub(crate) static GET_MANAGED_PREFIX_LIST_ASSOCIATIONS_REQUEST: StructShape = StructShape { name: "GetManagedPrefixListAssociationsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "PrefixListId", target: Target::STRING, required: true, ..Member::BASE },
@@ -219,18 +204,16 @@ pub(crate) static GET_MANAGED_PREFIX_LIST_ASSOCIATIONS_REQUEST: StructShape = St
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetManagedPrefixListAssociationsResult {
     pub prefix_list_associations: Option<Vec<PrefixListAssociation>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetManagedPrefixListAssociationsResult, GET_MANAGED_PREFIX_LIST_ASSOCIATIONS_RESULT; 0 prefix_list_associations, 1 next_token);
+wire::structure!(GetManagedPrefixListAssociationsResult, GET_MANAGED_PREFIX_LIST_ASSOCIATIONS_RESULT; 0 prefix_list_associations: None, 1 next_token: None);
 pub(crate) static GET_MANAGED_PREFIX_LIST_ASSOCIATIONS_RESULT: StructShape = StructShape { name: "GetManagedPrefixListAssociationsResult", members: &[
     Member { name: "PrefixListAssociations", location_name: Some("prefixListAssociationSet"), target: Target::List(&PREFIX_LIST_ASSOCIATION_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetManagedPrefixListEntriesRequest {
     pub dry_run: Option<bool>,
     pub prefix_list_id: String,
@@ -238,7 +221,7 @@ pub struct GetManagedPrefixListEntriesRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetManagedPrefixListEntriesRequest, GET_MANAGED_PREFIX_LIST_ENTRIES_REQUEST; 0 dry_run, 1 prefix_list_id, 2 target_version, 3 max_results, 4 next_token);
+wire::structure!(GetManagedPrefixListEntriesRequest, GET_MANAGED_PREFIX_LIST_ENTRIES_REQUEST; 0 dry_run: None, 1 prefix_list_id: Default::default(), 2 target_version: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static GET_MANAGED_PREFIX_LIST_ENTRIES_REQUEST: StructShape = StructShape { name: "GetManagedPrefixListEntriesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "PrefixListId", target: Target::STRING, required: true, ..Member::BASE },
@@ -247,31 +230,28 @@ pub(crate) static GET_MANAGED_PREFIX_LIST_ENTRIES_REQUEST: StructShape = StructS
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetManagedPrefixListEntriesResult {
     pub entries: Option<Vec<PrefixListEntry>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetManagedPrefixListEntriesResult, GET_MANAGED_PREFIX_LIST_ENTRIES_RESULT; 0 entries, 1 next_token);
+wire::structure!(GetManagedPrefixListEntriesResult, GET_MANAGED_PREFIX_LIST_ENTRIES_RESULT; 0 entries: None, 1 next_token: None);
 pub(crate) static GET_MANAGED_PREFIX_LIST_ENTRIES_RESULT: StructShape = StructShape { name: "GetManagedPrefixListEntriesResult", members: &[
     Member { name: "Entries", location_name: Some("entrySet"), target: Target::List(&PREFIX_LIST_ENTRY_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetManagedResourceVisibilityRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetManagedResourceVisibilityRequest, GET_MANAGED_RESOURCE_VISIBILITY_REQUEST; 0 dry_run);
+wire::structure!(GetManagedResourceVisibilityRequest, GET_MANAGED_RESOURCE_VISIBILITY_REQUEST; 0 dry_run: None);
 pub(crate) static GET_MANAGED_RESOURCE_VISIBILITY_REQUEST: StructShape = StructShape { name: "GetManagedResourceVisibilityRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetManagedResourceVisibilityResult {
     pub visibility: Option<ManagedResourceVisibilitySettings>,
 }
-wire::structure!(GetManagedResourceVisibilityResult, GET_MANAGED_RESOURCE_VISIBILITY_RESULT; 0 visibility);
+wire::structure!(GetManagedResourceVisibilityResult, GET_MANAGED_RESOURCE_VISIBILITY_RESULT; 0 visibility: None);
 pub(crate) static GET_MANAGED_RESOURCE_VISIBILITY_RESULT: StructShape = StructShape { name: "GetManagedResourceVisibilityResult", members: &[
     Member { name: "Visibility", location_name: Some("visibility"), target: Target::Structure(&MANAGED_RESOURCE_VISIBILITY_SETTINGS), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -284,12 +264,11 @@ wire::open_enum! { LockMode;
 }
 pub(crate) static LOCK_MODE: StringShape = StringShape { name: "LockMode", values: <LockMode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MacHost {
     pub host_id: Option<String>,
     pub mac_os_latest_supported_versions: Option<Vec<String>>,
 }
-wire::structure!(MacHost, MAC_HOST; 0 host_id, 1 mac_os_latest_supported_versions);
+wire::structure!(MacHost, MAC_HOST; 0 host_id: None, 1 mac_os_latest_supported_versions: None);
 pub(crate) static MAC_HOST: StructShape = StructShape { name: "MacHost", members: &[
     Member { name: "HostId", location_name: Some("hostId"), target: Target::STRING, ..Member::BASE },
     Member { name: "MacOSLatestSupportedVersions", location_name: Some("macOSLatestSupportedVersionSet"), target: Target::List(&MAC_OS_VERSION_STRING_LIST), ..Member::BASE },
@@ -297,7 +276,6 @@ pub(crate) static MAC_HOST: StructShape = StructShape { name: "MacHost", members
 
 pub(crate) static MAC_HOST_LIST: ListShape = ListShape { name: "MacHostList", item: Target::Structure(&MAC_HOST), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MacModificationTask {
     pub instance_id: Option<String>,
     pub mac_modification_task_id: Option<String>,
@@ -307,7 +285,7 @@ pub struct MacModificationTask {
     pub task_state: Option<MacModificationTaskState>,
     pub task_type: Option<MacModificationTaskType>,
 }
-wire::structure!(MacModificationTask, MAC_MODIFICATION_TASK; 0 instance_id, 1 mac_modification_task_id, 2 mac_system_integrity_protection_config, 3 start_time, 4 tags, 5 task_state, 6 task_type);
+wire::structure!(MacModificationTask, MAC_MODIFICATION_TASK; 0 instance_id: None, 1 mac_modification_task_id: None, 2 mac_system_integrity_protection_config: None, 3 start_time: None, 4 tags: None, 5 task_state: None, 6 task_type: None);
 pub(crate) static MAC_MODIFICATION_TASK: StructShape = StructShape { name: "MacModificationTask", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "MacModificationTaskId", location_name: Some("macModificationTaskId"), target: Target::STRING, ..Member::BASE },
@@ -338,7 +316,6 @@ pub(crate) static MAC_MODIFICATION_TASK_TYPE: StringShape = StringShape { name: 
 
 pub(crate) static MAC_OS_VERSION_STRING_LIST: ListShape = ListShape { name: "MacOSVersionStringList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MacSystemIntegrityProtectionConfiguration {
     pub apple_internal: Option<MacSystemIntegrityProtectionSettingStatus>,
     pub base_system: Option<MacSystemIntegrityProtectionSettingStatus>,
@@ -349,7 +326,7 @@ pub struct MacSystemIntegrityProtectionConfiguration {
     pub nvram_protections: Option<MacSystemIntegrityProtectionSettingStatus>,
     pub status: Option<MacSystemIntegrityProtectionSettingStatus>,
 }
-wire::structure!(MacSystemIntegrityProtectionConfiguration, MAC_SYSTEM_INTEGRITY_PROTECTION_CONFIGURATION; 0 apple_internal, 1 base_system, 2 debugging_restrictions, 3 d_trace_restrictions, 4 filesystem_protections, 5 kext_signing, 6 nvram_protections, 7 status);
+wire::structure!(MacSystemIntegrityProtectionConfiguration, MAC_SYSTEM_INTEGRITY_PROTECTION_CONFIGURATION; 0 apple_internal: None, 1 base_system: None, 2 debugging_restrictions: None, 3 d_trace_restrictions: None, 4 filesystem_protections: None, 5 kext_signing: None, 6 nvram_protections: None, 7 status: None);
 pub(crate) static MAC_SYSTEM_INTEGRITY_PROTECTION_CONFIGURATION: StructShape = StructShape { name: "MacSystemIntegrityProtectionConfiguration", members: &[
     Member { name: "AppleInternal", location_name: Some("appleInternal"), target: Target::String(&MAC_SYSTEM_INTEGRITY_PROTECTION_SETTING_STATUS), ..Member::BASE },
     Member { name: "BaseSystem", location_name: Some("baseSystem"), target: Target::String(&MAC_SYSTEM_INTEGRITY_PROTECTION_SETTING_STATUS), ..Member::BASE },
@@ -361,7 +338,6 @@ pub(crate) static MAC_SYSTEM_INTEGRITY_PROTECTION_CONFIGURATION: StructShape = S
     Member { name: "Status", location_name: Some("status"), target: Target::String(&MAC_SYSTEM_INTEGRITY_PROTECTION_SETTING_STATUS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MacSystemIntegrityProtectionConfigurationRequest {
     pub apple_internal: Option<MacSystemIntegrityProtectionSettingStatus>,
     pub base_system: Option<MacSystemIntegrityProtectionSettingStatus>,
@@ -371,7 +347,7 @@ pub struct MacSystemIntegrityProtectionConfigurationRequest {
     pub kext_signing: Option<MacSystemIntegrityProtectionSettingStatus>,
     pub nvram_protections: Option<MacSystemIntegrityProtectionSettingStatus>,
 }
-wire::structure!(MacSystemIntegrityProtectionConfigurationRequest, MAC_SYSTEM_INTEGRITY_PROTECTION_CONFIGURATION_REQUEST; 0 apple_internal, 1 base_system, 2 debugging_restrictions, 3 d_trace_restrictions, 4 filesystem_protections, 5 kext_signing, 6 nvram_protections);
+wire::structure!(MacSystemIntegrityProtectionConfigurationRequest, MAC_SYSTEM_INTEGRITY_PROTECTION_CONFIGURATION_REQUEST; 0 apple_internal: None, 1 base_system: None, 2 debugging_restrictions: None, 3 d_trace_restrictions: None, 4 filesystem_protections: None, 5 kext_signing: None, 6 nvram_protections: None);
 pub(crate) static MAC_SYSTEM_INTEGRITY_PROTECTION_CONFIGURATION_REQUEST: StructShape = StructShape { name: "MacSystemIntegrityProtectionConfigurationRequest", members: &[
     Member { name: "AppleInternal", target: Target::String(&MAC_SYSTEM_INTEGRITY_PROTECTION_SETTING_STATUS), ..Member::BASE },
     Member { name: "BaseSystem", target: Target::String(&MAC_SYSTEM_INTEGRITY_PROTECTION_SETTING_STATUS), ..Member::BASE },
@@ -388,13 +364,12 @@ wire::open_enum! { MacSystemIntegrityProtectionSettingStatus;
 }
 pub(crate) static MAC_SYSTEM_INTEGRITY_PROTECTION_SETTING_STATUS: StringShape = StringShape { name: "MacSystemIntegrityProtectionSettingStatus", values: <MacSystemIntegrityProtectionSettingStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MaintenanceDetails {
     pub pending_maintenance: Option<String>,
     pub maintenance_auto_applied_after: Option<Timestamp>,
     pub last_maintenance_applied: Option<Timestamp>,
 }
-wire::structure!(MaintenanceDetails, MAINTENANCE_DETAILS; 0 pending_maintenance, 1 maintenance_auto_applied_after, 2 last_maintenance_applied);
+wire::structure!(MaintenanceDetails, MAINTENANCE_DETAILS; 0 pending_maintenance: None, 1 maintenance_auto_applied_after: None, 2 last_maintenance_applied: None);
 pub(crate) static MAINTENANCE_DETAILS: StructShape = StructShape { name: "MaintenanceDetails", members: &[
     Member { name: "PendingMaintenance", location_name: Some("pendingMaintenance"), target: Target::STRING, ..Member::BASE },
     Member { name: "MaintenanceAutoAppliedAfter", location_name: Some("maintenanceAutoAppliedAfter"), target: Target::TIMESTAMP, ..Member::BASE },
@@ -407,7 +382,6 @@ wire::open_enum! { ManagedBy;
 }
 pub(crate) static MANAGED_BY: StringShape = StringShape { name: "ManagedBy", values: <ManagedBy as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ManagedPrefixList {
     pub prefix_list_id: Option<String>,
     pub address_family: Option<String>,
@@ -422,7 +396,7 @@ pub struct ManagedPrefixList {
     pub ipam_prefix_list_resolver_target_id: Option<String>,
     pub ipam_prefix_list_resolver_sync_enabled: Option<bool>,
 }
-wire::structure!(ManagedPrefixList, MANAGED_PREFIX_LIST; 0 prefix_list_id, 1 address_family, 2 state, 3 state_message, 4 prefix_list_arn, 5 prefix_list_name, 6 max_entries, 7 version, 8 tags, 9 owner_id, 10 ipam_prefix_list_resolver_target_id, 11 ipam_prefix_list_resolver_sync_enabled);
+wire::structure!(ManagedPrefixList, MANAGED_PREFIX_LIST; 0 prefix_list_id: None, 1 address_family: None, 2 state: None, 3 state_message: None, 4 prefix_list_arn: None, 5 prefix_list_name: None, 6 max_entries: None, 7 version: None, 8 tags: None, 9 owner_id: None, 10 ipam_prefix_list_resolver_target_id: None, 11 ipam_prefix_list_resolver_sync_enabled: None);
 pub(crate) static MANAGED_PREFIX_LIST: StructShape = StructShape { name: "ManagedPrefixList", members: &[
     Member { name: "PrefixListId", location_name: Some("prefixListId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AddressFamily", location_name: Some("addressFamily"), target: Target::STRING, ..Member::BASE },
@@ -446,11 +420,10 @@ wire::open_enum! { ManagedResourceDefaultVisibility;
 }
 pub(crate) static MANAGED_RESOURCE_DEFAULT_VISIBILITY: StringShape = StringShape { name: "ManagedResourceDefaultVisibility", values: <ManagedResourceDefaultVisibility as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ManagedResourceVisibilitySettings {
     pub default_visibility: Option<ManagedResourceDefaultVisibility>,
 }
-wire::structure!(ManagedResourceVisibilitySettings, MANAGED_RESOURCE_VISIBILITY_SETTINGS; 0 default_visibility);
+wire::structure!(ManagedResourceVisibilitySettings, MANAGED_RESOURCE_VISIBILITY_SETTINGS; 0 default_visibility: None);
 pub(crate) static MANAGED_RESOURCE_VISIBILITY_SETTINGS: StructShape = StructShape { name: "ManagedResourceVisibilitySettings", members: &[
     Member { name: "DefaultVisibility", location_name: Some("defaultVisibility"), target: Target::String(&MANAGED_RESOURCE_DEFAULT_VISIBILITY), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -472,25 +445,23 @@ pub(crate) static MAXIMUM_DAYS_SINCE_CREATED_VALUE: NumberShape = NumberShape { 
 
 pub(crate) static MAXIMUM_DAYS_SINCE_DEPRECATED_VALUE: NumberShape = NumberShape { name: "MaximumDaysSinceDeprecatedValue", min: Some(0.0), max: Some(2147483647.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MediaAcceleratorInfo {
     pub accelerators: Option<Vec<MediaDeviceInfo>>,
     pub total_media_memory_in_mib: Option<i32>,
 }
-wire::structure!(MediaAcceleratorInfo, MEDIA_ACCELERATOR_INFO; 0 accelerators, 1 total_media_memory_in_mib);
+wire::structure!(MediaAcceleratorInfo, MEDIA_ACCELERATOR_INFO; 0 accelerators: None, 1 total_media_memory_in_mib: None);
 pub(crate) static MEDIA_ACCELERATOR_INFO: StructShape = StructShape { name: "MediaAcceleratorInfo", members: &[
     Member { name: "Accelerators", location_name: Some("accelerators"), target: Target::List(&MEDIA_DEVICE_INFO_LIST), ..Member::BASE },
     Member { name: "TotalMediaMemoryInMiB", location_name: Some("totalMediaMemoryInMiB"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MediaDeviceInfo {
     pub count: Option<i32>,
     pub name: Option<String>,
     pub manufacturer: Option<String>,
     pub memory_info: Option<MediaDeviceMemoryInfo>,
 }
-wire::structure!(MediaDeviceInfo, MEDIA_DEVICE_INFO; 0 count, 1 name, 2 manufacturer, 3 memory_info);
+wire::structure!(MediaDeviceInfo, MEDIA_DEVICE_INFO; 0 count: None, 1 name: None, 2 manufacturer: None, 3 memory_info: None);
 pub(crate) static MEDIA_DEVICE_INFO: StructShape = StructShape { name: "MediaDeviceInfo", members: &[
     Member { name: "Count", location_name: Some("count"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "Name", location_name: Some("name"), target: Target::STRING, ..Member::BASE },
@@ -500,11 +471,10 @@ pub(crate) static MEDIA_DEVICE_INFO: StructShape = StructShape { name: "MediaDev
 
 pub(crate) static MEDIA_DEVICE_INFO_LIST: ListShape = ListShape { name: "MediaDeviceInfoList", item: Target::Structure(&MEDIA_DEVICE_INFO), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MediaDeviceMemoryInfo {
     pub size_in_mib: Option<i32>,
 }
-wire::structure!(MediaDeviceMemoryInfo, MEDIA_DEVICE_MEMORY_INFO; 0 size_in_mib);
+wire::structure!(MediaDeviceMemoryInfo, MEDIA_DEVICE_MEMORY_INFO; 0 size_in_mib: None);
 pub(crate) static MEDIA_DEVICE_MEMORY_INFO: StructShape = StructShape { name: "MediaDeviceMemoryInfo", members: &[
     Member { name: "SizeInMiB", location_name: Some("sizeInMiB"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -515,54 +485,49 @@ wire::open_enum! { MembershipType;
 }
 pub(crate) static MEMBERSHIP_TYPE: StringShape = StringShape { name: "MembershipType", values: <MembershipType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MemoryGiBPerVCpu {
     pub min: Option<f64>,
     pub max: Option<f64>,
 }
-wire::structure!(MemoryGiBPerVCpu, MEMORY_GIB_PER_VCPU; 0 min, 1 max);
+wire::structure!(MemoryGiBPerVCpu, MEMORY_GIB_PER_VCPU; 0 min: None, 1 max: None);
 pub(crate) static MEMORY_GIB_PER_VCPU: StructShape = StructShape { name: "MemoryGiBPerVCpu", members: &[
     Member { name: "Min", location_name: Some("min"), target: Target::DOUBLE, ..Member::BASE },
     Member { name: "Max", location_name: Some("max"), target: Target::DOUBLE, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MemoryGiBPerVCpuRequest {
     pub min: Option<f64>,
     pub max: Option<f64>,
 }
-wire::structure!(MemoryGiBPerVCpuRequest, MEMORY_GIB_PER_VCPU_REQUEST; 0 min, 1 max);
+wire::structure!(MemoryGiBPerVCpuRequest, MEMORY_GIB_PER_VCPU_REQUEST; 0 min: None, 1 max: None);
 pub(crate) static MEMORY_GIB_PER_VCPU_REQUEST: StructShape = StructShape { name: "MemoryGiBPerVCpuRequest", members: &[
     Member { name: "Min", target: Target::DOUBLE, ..Member::BASE },
     Member { name: "Max", target: Target::DOUBLE, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MemoryInfo {
     pub size_in_mib: Option<i64>,
 }
-wire::structure!(MemoryInfo, MEMORY_INFO; 0 size_in_mib);
+wire::structure!(MemoryInfo, MEMORY_INFO; 0 size_in_mib: None);
 pub(crate) static MEMORY_INFO: StructShape = StructShape { name: "MemoryInfo", members: &[
     Member { name: "SizeInMiB", location_name: Some("sizeInMiB"), target: Target::LONG, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MemoryMiB {
     pub min: Option<i32>,
     pub max: Option<i32>,
 }
-wire::structure!(MemoryMiB, MEMORY_MIB; 0 min, 1 max);
+wire::structure!(MemoryMiB, MEMORY_MIB; 0 min: None, 1 max: None);
 pub(crate) static MEMORY_MIB: StructShape = StructShape { name: "MemoryMiB", members: &[
     Member { name: "Min", location_name: Some("min"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "Max", location_name: Some("max"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MemoryMiBRequest {
     pub min: i32,
     pub max: Option<i32>,
 }
-wire::structure!(MemoryMiBRequest, MEMORY_MIB_REQUEST; 0 min, 1 max);
+wire::structure!(MemoryMiBRequest, MEMORY_MIB_REQUEST; 0 min: Default::default(), 1 max: None);
 pub(crate) static MEMORY_MIB_REQUEST: StructShape = StructShape { name: "MemoryMiBRequest", members: &[
     Member { name: "Min", target: Target::INTEGER, required: true, ..Member::BASE },
     Member { name: "Max", target: Target::INTEGER, ..Member::BASE },
@@ -628,13 +593,12 @@ wire::open_enum! { Metric;
 }
 pub(crate) static METRIC: StringShape = StringShape { name: "Metric", values: <Metric as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MetricDataResult {
     pub dimension: Option<CapacityManagerDimension>,
     pub timestamp: Option<Timestamp>,
     pub metric_values: Option<Vec<MetricValue>>,
 }
-wire::structure!(MetricDataResult, METRIC_DATA_RESULT; 0 dimension, 1 timestamp, 2 metric_values);
+wire::structure!(MetricDataResult, METRIC_DATA_RESULT; 0 dimension: None, 1 timestamp: None, 2 metric_values: None);
 pub(crate) static METRIC_DATA_RESULT: StructShape = StructShape { name: "MetricDataResult", members: &[
     Member { name: "Dimension", location_name: Some("dimension"), target: Target::Structure(&CAPACITY_MANAGER_DIMENSION), ..Member::BASE },
     Member { name: "Timestamp", location_name: Some("timestamp"), target: Target::TIMESTAMP, ..Member::BASE },
@@ -645,14 +609,13 @@ pub(crate) static METRIC_DATA_RESULT_SET: ListShape = ListShape { name: "MetricD
 
 pub(crate) static METRIC_DIMENSION_RESULT_SET: ListShape = ListShape { name: "MetricDimensionResultSet", item: Target::Structure(&CAPACITY_MANAGER_DIMENSION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MetricPoint {
     pub start_date: Option<Timestamp>,
     pub end_date: Option<Timestamp>,
     pub value: Option<f32>,
     pub status: Option<String>,
 }
-wire::structure!(MetricPoint, METRIC_POINT; 0 start_date, 1 end_date, 2 value, 3 status);
+wire::structure!(MetricPoint, METRIC_POINT; 0 start_date: None, 1 end_date: None, 2 value: None, 3 status: None);
 pub(crate) static METRIC_POINT: StructShape = StructShape { name: "MetricPoint", members: &[
     Member { name: "StartDate", location_name: Some("startDate"), target: Target::TIMESTAMP, ..Member::BASE },
     Member { name: "EndDate", location_name: Some("endDate"), target: Target::TIMESTAMP, ..Member::BASE },
@@ -669,12 +632,11 @@ wire::open_enum! { MetricType;
 }
 pub(crate) static METRIC_TYPE: StringShape = StringShape { name: "MetricType", values: <MetricType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MetricValue {
     pub metric: Option<Metric>,
     pub value: Option<f64>,
 }
-wire::structure!(MetricValue, METRIC_VALUE; 0 metric, 1 value);
+wire::structure!(MetricValue, METRIC_VALUE; 0 metric: None, 1 value: None);
 pub(crate) static METRIC_VALUE: StructShape = StructShape { name: "MetricValue", members: &[
     Member { name: "Metric", location_name: Some("metric"), target: Target::String(&METRIC), ..Member::BASE },
     Member { name: "Value", location_name: Some("value"), target: Target::DOUBLE, ..Member::BASE },
@@ -682,7 +644,6 @@ pub(crate) static METRIC_VALUE: StructShape = StructShape { name: "MetricValue",
 
 pub(crate) static METRIC_VALUE_SET: ListShape = ListShape { name: "MetricValueSet", item: Target::Structure(&METRIC_VALUE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyManagedPrefixListRequest {
     pub dry_run: Option<bool>,
     pub prefix_list_id: String,
@@ -693,7 +654,7 @@ pub struct ModifyManagedPrefixListRequest {
     pub max_entries: Option<i32>,
     pub ipam_prefix_list_resolver_sync_enabled: Option<bool>,
 }
-wire::structure!(ModifyManagedPrefixListRequest, MODIFY_MANAGED_PREFIX_LIST_REQUEST; 0 dry_run, 1 prefix_list_id, 2 current_version, 3 prefix_list_name, 4 add_entries, 5 remove_entries, 6 max_entries, 7 ipam_prefix_list_resolver_sync_enabled);
+wire::structure!(ModifyManagedPrefixListRequest, MODIFY_MANAGED_PREFIX_LIST_REQUEST; 0 dry_run: None, 1 prefix_list_id: Default::default(), 2 current_version: None, 3 prefix_list_name: None, 4 add_entries: None, 5 remove_entries: None, 6 max_entries: None, 7 ipam_prefix_list_resolver_sync_enabled: None);
 pub(crate) static MODIFY_MANAGED_PREFIX_LIST_REQUEST: StructShape = StructShape { name: "ModifyManagedPrefixListRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "PrefixListId", target: Target::STRING, required: true, ..Member::BASE },
@@ -705,40 +666,36 @@ pub(crate) static MODIFY_MANAGED_PREFIX_LIST_REQUEST: StructShape = StructShape 
     Member { name: "IpamPrefixListResolverSyncEnabled", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyManagedPrefixListResult {
     pub prefix_list: Option<ManagedPrefixList>,
 }
-wire::structure!(ModifyManagedPrefixListResult, MODIFY_MANAGED_PREFIX_LIST_RESULT; 0 prefix_list);
+wire::structure!(ModifyManagedPrefixListResult, MODIFY_MANAGED_PREFIX_LIST_RESULT; 0 prefix_list: None);
 pub(crate) static MODIFY_MANAGED_PREFIX_LIST_RESULT: StructShape = StructShape { name: "ModifyManagedPrefixListResult", members: &[
     Member { name: "PrefixList", location_name: Some("prefixList"), target: Target::Structure(&MANAGED_PREFIX_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyManagedResourceVisibilityRequest {
     pub dry_run: Option<bool>,
     pub default_visibility: ManagedResourceDefaultVisibility,
 }
-wire::structure!(ModifyManagedResourceVisibilityRequest, MODIFY_MANAGED_RESOURCE_VISIBILITY_REQUEST; 0 dry_run, 1 default_visibility);
+wire::structure!(ModifyManagedResourceVisibilityRequest, MODIFY_MANAGED_RESOURCE_VISIBILITY_REQUEST; 0 dry_run: None, 1 default_visibility: Default::default());
 pub(crate) static MODIFY_MANAGED_RESOURCE_VISIBILITY_REQUEST: StructShape = StructShape { name: "ModifyManagedResourceVisibilityRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "DefaultVisibility", target: Target::String(&MANAGED_RESOURCE_DEFAULT_VISIBILITY), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyManagedResourceVisibilityResult {
     pub visibility: Option<ManagedResourceVisibilitySettings>,
 }
-wire::structure!(ModifyManagedResourceVisibilityResult, MODIFY_MANAGED_RESOURCE_VISIBILITY_RESULT; 0 visibility);
+wire::structure!(ModifyManagedResourceVisibilityResult, MODIFY_MANAGED_RESOURCE_VISIBILITY_RESULT; 0 visibility: None);
 pub(crate) static MODIFY_MANAGED_RESOURCE_VISIBILITY_RESULT: StructShape = StructShape { name: "ModifyManagedResourceVisibilityResult", members: &[
     Member { name: "Visibility", location_name: Some("visibility"), target: Target::Structure(&MANAGED_RESOURCE_VISIBILITY_SETTINGS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Monitoring {
     pub state: Option<MonitoringState>,
 }
-wire::structure!(Monitoring, MONITORING; 0 state);
+wire::structure!(Monitoring, MONITORING; 0 state: None);
 pub(crate) static MONITORING: StructShape = StructShape { name: "Monitoring", members: &[
     Member { name: "State", location_name: Some("state"), target: Target::String(&MONITORING_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -751,12 +708,11 @@ wire::open_enum! { MonitoringState;
 }
 pub(crate) static MONITORING_STATE: StringShape = StringShape { name: "MonitoringState", values: <MonitoringState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct MovingAddressStatus {
     pub move_status: Option<MoveStatus>,
     pub public_ip: Option<String>,
 }
-wire::structure!(MovingAddressStatus, MOVING_ADDRESS_STATUS; 0 move_status, 1 public_ip);
+wire::structure!(MovingAddressStatus, MOVING_ADDRESS_STATUS; 0 move_status: None, 1 public_ip: None);
 pub(crate) static MOVING_ADDRESS_STATUS: StructShape = StructShape { name: "MovingAddressStatus", members: &[
     Member { name: "MoveStatus", location_name: Some("moveStatus"), target: Target::String(&MOVE_STATUS), ..Member::BASE },
     Member { name: "PublicIp", location_name: Some("publicIp"), target: Target::STRING, ..Member::BASE },
@@ -776,14 +732,13 @@ wire::open_enum! { RebootMigrationSupport;
 }
 pub(crate) static REBOOT_MIGRATION_SUPPORT: StringShape = StringShape { name: "RebootMigrationSupport", values: <RebootMigrationSupport as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RestoreManagedPrefixListVersionRequest {
     pub dry_run: Option<bool>,
     pub prefix_list_id: String,
     pub previous_version: i64,
     pub current_version: i64,
 }
-wire::structure!(RestoreManagedPrefixListVersionRequest, RESTORE_MANAGED_PREFIX_LIST_VERSION_REQUEST; 0 dry_run, 1 prefix_list_id, 2 previous_version, 3 current_version);
+wire::structure!(RestoreManagedPrefixListVersionRequest, RESTORE_MANAGED_PREFIX_LIST_VERSION_REQUEST; 0 dry_run: None, 1 prefix_list_id: Default::default(), 2 previous_version: Default::default(), 3 current_version: Default::default());
 pub(crate) static RESTORE_MANAGED_PREFIX_LIST_VERSION_REQUEST: StructShape = StructShape { name: "RestoreManagedPrefixListVersionRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "PrefixListId", target: Target::STRING, required: true, ..Member::BASE },
@@ -791,11 +746,10 @@ pub(crate) static RESTORE_MANAGED_PREFIX_LIST_VERSION_REQUEST: StructShape = Str
     Member { name: "CurrentVersion", target: Target::LONG, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RestoreManagedPrefixListVersionResult {
     pub prefix_list: Option<ManagedPrefixList>,
 }
-wire::structure!(RestoreManagedPrefixListVersionResult, RESTORE_MANAGED_PREFIX_LIST_VERSION_RESULT; 0 prefix_list);
+wire::structure!(RestoreManagedPrefixListVersionResult, RESTORE_MANAGED_PREFIX_LIST_VERSION_RESULT; 0 prefix_list: None);
 pub(crate) static RESTORE_MANAGED_PREFIX_LIST_VERSION_RESULT: StructShape = StructShape { name: "RestoreManagedPrefixListVersionResult", members: &[
     Member { name: "PrefixList", location_name: Some("prefixList"), target: Target::Structure(&MANAGED_PREFIX_LIST), ..Member::BASE },
 ], ..StructShape::BASE };

@@ -6,7 +6,6 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateNatGatewayAddressRequest {
     pub nat_gateway_id: String,
     pub allocation_ids: Vec<String>,
@@ -15,7 +14,7 @@ pub struct AssociateNatGatewayAddressRequest {
     pub availability_zone: Option<String>,
     pub availability_zone_id: Option<String>,
 }
-wire::structure!(AssociateNatGatewayAddressRequest, ASSOCIATE_NAT_GATEWAY_ADDRESS_REQUEST; 0 nat_gateway_id, 1 allocation_ids, 2 private_ip_addresses, 3 dry_run, 4 availability_zone, 5 availability_zone_id);
+wire::structure!(AssociateNatGatewayAddressRequest, ASSOCIATE_NAT_GATEWAY_ADDRESS_REQUEST; 0 nat_gateway_id: Default::default(), 1 allocation_ids: Default::default(), 2 private_ip_addresses: None, 3 dry_run: None, 4 availability_zone: None, 5 availability_zone_id: None);
 pub(crate) static ASSOCIATE_NAT_GATEWAY_ADDRESS_REQUEST: StructShape = StructShape { name: "AssociateNatGatewayAddressRequest", members: &[
     Member { name: "NatGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "AllocationIds", location_name: Some("AllocationId"), target: Target::List(&ALLOCATION_ID_LIST), required: true, ..Member::BASE },
@@ -25,18 +24,16 @@ pub(crate) static ASSOCIATE_NAT_GATEWAY_ADDRESS_REQUEST: StructShape = StructSha
     Member { name: "AvailabilityZoneId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateNatGatewayAddressResult {
     pub nat_gateway_id: Option<String>,
     pub nat_gateway_addresses: Option<Vec<NatGatewayAddress>>,
 }
-wire::structure!(AssociateNatGatewayAddressResult, ASSOCIATE_NAT_GATEWAY_ADDRESS_RESULT; 0 nat_gateway_id, 1 nat_gateway_addresses);
+wire::structure!(AssociateNatGatewayAddressResult, ASSOCIATE_NAT_GATEWAY_ADDRESS_RESULT; 0 nat_gateway_id: None, 1 nat_gateway_addresses: None);
 pub(crate) static ASSOCIATE_NAT_GATEWAY_ADDRESS_RESULT: StructShape = StructShape { name: "AssociateNatGatewayAddressResult", members: &[
     Member { name: "NatGatewayId", location_name: Some("natGatewayId"), target: Target::STRING, ..Member::BASE },
     Member { name: "NatGatewayAddresses", location_name: Some("natGatewayAddressSet"), target: Target::List(&NAT_GATEWAY_ADDRESS_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AttachNetworkInterfaceRequest {
     pub network_card_index: Option<i32>,
     pub ena_srd_specification: Option<EnaSrdSpecification>,
@@ -46,7 +43,7 @@ pub struct AttachNetworkInterfaceRequest {
     pub instance_id: String,
     pub device_index: i32,
 }
-wire::structure!(AttachNetworkInterfaceRequest, ATTACH_NETWORK_INTERFACE_REQUEST; 0 network_card_index, 1 ena_srd_specification, 2 ena_queue_count, 3 dry_run, 4 network_interface_id, 5 instance_id, 6 device_index);
+wire::structure!(AttachNetworkInterfaceRequest, ATTACH_NETWORK_INTERFACE_REQUEST; 0 network_card_index: None, 1 ena_srd_specification: None, 2 ena_queue_count: None, 3 dry_run: None, 4 network_interface_id: Default::default(), 5 instance_id: Default::default(), 6 device_index: Default::default());
 pub(crate) static ATTACH_NETWORK_INTERFACE_REQUEST: StructShape = StructShape { name: "AttachNetworkInterfaceRequest", members: &[
     Member { name: "NetworkCardIndex", target: Target::INTEGER, ..Member::BASE },
     Member { name: "EnaSrdSpecification", target: Target::Structure(&ENA_SRD_SPECIFICATION), ..Member::BASE },
@@ -57,18 +54,16 @@ pub(crate) static ATTACH_NETWORK_INTERFACE_REQUEST: StructShape = StructShape { 
     Member { name: "DeviceIndex", location_name: Some("deviceIndex"), target: Target::INTEGER, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AttachNetworkInterfaceResult {
     pub attachment_id: Option<String>,
     pub network_card_index: Option<i32>,
 }
-wire::structure!(AttachNetworkInterfaceResult, ATTACH_NETWORK_INTERFACE_RESULT; 0 attachment_id, 1 network_card_index);
+wire::structure!(AttachNetworkInterfaceResult, ATTACH_NETWORK_INTERFACE_RESULT; 0 attachment_id: None, 1 network_card_index: None);
 pub(crate) static ATTACH_NETWORK_INTERFACE_RESULT: StructShape = StructShape { name: "AttachNetworkInterfaceResult", members: &[
     Member { name: "AttachmentId", location_name: Some("attachmentId"), target: Target::STRING, ..Member::BASE },
     Member { name: "NetworkCardIndex", location_name: Some("networkCardIndex"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateNatGatewayRequest {
     pub availability_mode: Option<AvailabilityMode>,
     pub allocation_id: Option<String>,
@@ -84,7 +79,7 @@ pub struct CreateNatGatewayRequest {
     pub secondary_private_ip_addresses: Option<Vec<String>>,
     pub secondary_private_ip_address_count: Option<i32>,
 }
-wire::structure!(CreateNatGatewayRequest, CREATE_NAT_GATEWAY_REQUEST; 0 availability_mode, 1 allocation_id, 2 client_token, 3 dry_run, 4 subnet_id, 5 vpc_id, 6 availability_zone_addresses, 7 tag_specifications, 8 connectivity_type, 9 private_ip_address, 10 secondary_allocation_ids, 11 secondary_private_ip_addresses, 12 secondary_private_ip_address_count);
+wire::structure!(CreateNatGatewayRequest, CREATE_NAT_GATEWAY_REQUEST; 0 availability_mode: None, 1 allocation_id: None, 2 client_token: None, 3 dry_run: None, 4 subnet_id: None, 5 vpc_id: None, 6 availability_zone_addresses: None, 7 tag_specifications: None, 8 connectivity_type: None, 9 private_ip_address: None, 10 secondary_allocation_ids: None, 11 secondary_private_ip_addresses: None, 12 secondary_private_ip_address_count: None);
 pub(crate) static CREATE_NAT_GATEWAY_REQUEST: StructShape = StructShape { name: "CreateNatGatewayRequest", members: &[
     Member { name: "AvailabilityMode", target: Target::String(&AVAILABILITY_MODE), ..Member::BASE },
     Member { name: "AllocationId", target: Target::STRING, ..Member::BASE },
@@ -101,18 +96,16 @@ pub(crate) static CREATE_NAT_GATEWAY_REQUEST: StructShape = StructShape { name: 
     Member { name: "SecondaryPrivateIpAddressCount", target: Target::Integer(&PRIVATE_IP_ADDRESS_COUNT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateNatGatewayResult {
     pub client_token: Option<String>,
     pub nat_gateway: Option<NatGateway>,
 }
-wire::structure!(CreateNatGatewayResult, CREATE_NAT_GATEWAY_RESULT; 0 client_token, 1 nat_gateway);
+wire::structure!(CreateNatGatewayResult, CREATE_NAT_GATEWAY_RESULT; 0 client_token: None, 1 nat_gateway: None);
 pub(crate) static CREATE_NAT_GATEWAY_RESULT: StructShape = StructShape { name: "CreateNatGatewayResult", members: &[
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "NatGateway", location_name: Some("natGateway"), target: Target::Structure(&NAT_GATEWAY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateNetworkAclEntryRequest {
     pub dry_run: Option<bool>,
     pub network_acl_id: String,
@@ -125,7 +118,7 @@ pub struct CreateNetworkAclEntryRequest {
     pub icmp_type_code: Option<IcmpTypeCode>,
     pub port_range: Option<PortRange>,
 }
-wire::structure!(CreateNetworkAclEntryRequest, CREATE_NETWORK_ACL_ENTRY_REQUEST; 0 dry_run, 1 network_acl_id, 2 rule_number, 3 protocol, 4 rule_action, 5 egress, 6 cidr_block, 7 ipv6_cidr_block, 8 icmp_type_code, 9 port_range);
+wire::structure!(CreateNetworkAclEntryRequest, CREATE_NETWORK_ACL_ENTRY_REQUEST; 0 dry_run: None, 1 network_acl_id: Default::default(), 2 rule_number: Default::default(), 3 protocol: Default::default(), 4 rule_action: Default::default(), 5 egress: Default::default(), 6 cidr_block: None, 7 ipv6_cidr_block: None, 8 icmp_type_code: None, 9 port_range: None);
 pub(crate) static CREATE_NETWORK_ACL_ENTRY_REQUEST: StructShape = StructShape { name: "CreateNetworkAclEntryRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "NetworkAclId", location_name: Some("networkAclId"), target: Target::STRING, required: true, ..Member::BASE },
@@ -139,14 +132,13 @@ pub(crate) static CREATE_NETWORK_ACL_ENTRY_REQUEST: StructShape = StructShape { 
     Member { name: "PortRange", location_name: Some("portRange"), target: Target::Structure(&PORT_RANGE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateNetworkAclRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
     pub vpc_id: String,
 }
-wire::structure!(CreateNetworkAclRequest, CREATE_NETWORK_ACL_REQUEST; 0 tag_specifications, 1 client_token, 2 dry_run, 3 vpc_id);
+wire::structure!(CreateNetworkAclRequest, CREATE_NETWORK_ACL_REQUEST; 0 tag_specifications: None, 1 client_token: None, 2 dry_run: None, 3 vpc_id: Default::default());
 pub(crate) static CREATE_NETWORK_ACL_REQUEST: StructShape = StructShape { name: "CreateNetworkAclRequest", members: &[
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
@@ -154,18 +146,16 @@ pub(crate) static CREATE_NETWORK_ACL_REQUEST: StructShape = StructShape { name: 
     Member { name: "VpcId", location_name: Some("vpcId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateNetworkAclResult {
     pub network_acl: Option<NetworkAcl>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateNetworkAclResult, CREATE_NETWORK_ACL_RESULT; 0 network_acl, 1 client_token);
+wire::structure!(CreateNetworkAclResult, CREATE_NETWORK_ACL_RESULT; 0 network_acl: None, 1 client_token: None);
 pub(crate) static CREATE_NETWORK_ACL_RESULT: StructShape = StructShape { name: "CreateNetworkAclResult", members: &[
     Member { name: "NetworkAcl", location_name: Some("networkAcl"), target: Target::Structure(&NETWORK_ACL), ..Member::BASE },
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateNetworkInsightsAccessScopeRequest {
     pub match_paths: Option<Vec<AccessScopePathRequest>>,
     pub exclude_paths: Option<Vec<AccessScopePathRequest>>,
@@ -173,7 +163,7 @@ pub struct CreateNetworkInsightsAccessScopeRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateNetworkInsightsAccessScopeRequest, CREATE_NETWORK_INSIGHTS_ACCESS_SCOPE_REQUEST; 0 match_paths, 1 exclude_paths, 2 client_token, 3 tag_specifications, 4 dry_run);
+wire::structure!(CreateNetworkInsightsAccessScopeRequest, CREATE_NETWORK_INSIGHTS_ACCESS_SCOPE_REQUEST; 0 match_paths: None, 1 exclude_paths: None, 2 client_token: Default::default(), 3 tag_specifications: None, 4 dry_run: None);
 pub(crate) static CREATE_NETWORK_INSIGHTS_ACCESS_SCOPE_REQUEST: StructShape = StructShape { name: "CreateNetworkInsightsAccessScopeRequest", members: &[
     Member { name: "MatchPaths", location_name: Some("MatchPath"), target: Target::List(&ACCESS_SCOPE_PATH_LIST_REQUEST), ..Member::BASE },
     Member { name: "ExcludePaths", location_name: Some("ExcludePath"), target: Target::List(&ACCESS_SCOPE_PATH_LIST_REQUEST), ..Member::BASE },
@@ -182,18 +172,16 @@ pub(crate) static CREATE_NETWORK_INSIGHTS_ACCESS_SCOPE_REQUEST: StructShape = St
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateNetworkInsightsAccessScopeResult {
     pub network_insights_access_scope: Option<NetworkInsightsAccessScope>,
     pub network_insights_access_scope_content: Option<NetworkInsightsAccessScopeContent>,
 }
-wire::structure!(CreateNetworkInsightsAccessScopeResult, CREATE_NETWORK_INSIGHTS_ACCESS_SCOPE_RESULT; 0 network_insights_access_scope, 1 network_insights_access_scope_content);
+wire::structure!(CreateNetworkInsightsAccessScopeResult, CREATE_NETWORK_INSIGHTS_ACCESS_SCOPE_RESULT; 0 network_insights_access_scope: None, 1 network_insights_access_scope_content: None);
 pub(crate) static CREATE_NETWORK_INSIGHTS_ACCESS_SCOPE_RESULT: StructShape = StructShape { name: "CreateNetworkInsightsAccessScopeResult", members: &[
     Member { name: "NetworkInsightsAccessScope", location_name: Some("networkInsightsAccessScope"), target: Target::Structure(&NETWORK_INSIGHTS_ACCESS_SCOPE), ..Member::BASE },
     Member { name: "NetworkInsightsAccessScopeContent", location_name: Some("networkInsightsAccessScopeContent"), target: Target::Structure(&NETWORK_INSIGHTS_ACCESS_SCOPE_CONTENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateNetworkInsightsPathRequest {
     pub source_ip: Option<String>,
     pub destination_ip: Option<String>,
@@ -207,7 +195,7 @@ pub struct CreateNetworkInsightsPathRequest {
     pub filter_at_source: Option<PathRequestFilter>,
     pub filter_at_destination: Option<PathRequestFilter>,
 }
-wire::structure!(CreateNetworkInsightsPathRequest, CREATE_NETWORK_INSIGHTS_PATH_REQUEST; 0 source_ip, 1 destination_ip, 2 source, 3 destination, 4 protocol, 5 destination_port, 6 tag_specifications, 7 dry_run, 8 client_token, 9 filter_at_source, 10 filter_at_destination);
+wire::structure!(CreateNetworkInsightsPathRequest, CREATE_NETWORK_INSIGHTS_PATH_REQUEST; 0 source_ip: None, 1 destination_ip: None, 2 source: Default::default(), 3 destination: None, 4 protocol: Default::default(), 5 destination_port: None, 6 tag_specifications: None, 7 dry_run: None, 8 client_token: Default::default(), 9 filter_at_source: None, 10 filter_at_destination: None);
 pub(crate) static CREATE_NETWORK_INSIGHTS_PATH_REQUEST: StructShape = StructShape { name: "CreateNetworkInsightsPathRequest", members: &[
     Member { name: "SourceIp", target: Target::String(&IP_ADDRESS), ..Member::BASE },
     Member { name: "DestinationIp", target: Target::String(&IP_ADDRESS), ..Member::BASE },
@@ -222,16 +210,14 @@ pub(crate) static CREATE_NETWORK_INSIGHTS_PATH_REQUEST: StructShape = StructShap
     Member { name: "FilterAtDestination", target: Target::Structure(&PATH_REQUEST_FILTER), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateNetworkInsightsPathResult {
     pub network_insights_path: Option<NetworkInsightsPath>,
 }
-wire::structure!(CreateNetworkInsightsPathResult, CREATE_NETWORK_INSIGHTS_PATH_RESULT; 0 network_insights_path);
+wire::structure!(CreateNetworkInsightsPathResult, CREATE_NETWORK_INSIGHTS_PATH_RESULT; 0 network_insights_path: None);
 pub(crate) static CREATE_NETWORK_INSIGHTS_PATH_RESULT: StructShape = StructShape { name: "CreateNetworkInsightsPathResult", members: &[
     Member { name: "NetworkInsightsPath", location_name: Some("networkInsightsPath"), target: Target::Structure(&NETWORK_INSIGHTS_PATH), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateNetworkInterfacePermissionRequest {
     pub network_interface_id: String,
     pub aws_account_id: Option<String>,
@@ -239,7 +225,7 @@ pub struct CreateNetworkInterfacePermissionRequest {
     pub permission: InterfacePermissionType,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateNetworkInterfacePermissionRequest, CREATE_NETWORK_INTERFACE_PERMISSION_REQUEST; 0 network_interface_id, 1 aws_account_id, 2 aws_service, 3 permission, 4 dry_run);
+wire::structure!(CreateNetworkInterfacePermissionRequest, CREATE_NETWORK_INTERFACE_PERMISSION_REQUEST; 0 network_interface_id: Default::default(), 1 aws_account_id: None, 2 aws_service: None, 3 permission: Default::default(), 4 dry_run: None);
 pub(crate) static CREATE_NETWORK_INTERFACE_PERMISSION_REQUEST: StructShape = StructShape { name: "CreateNetworkInterfacePermissionRequest", members: &[
     Member { name: "NetworkInterfaceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "AwsAccountId", target: Target::STRING, ..Member::BASE },
@@ -248,16 +234,14 @@ pub(crate) static CREATE_NETWORK_INTERFACE_PERMISSION_REQUEST: StructShape = Str
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateNetworkInterfacePermissionResult {
     pub interface_permission: Option<NetworkInterfacePermission>,
 }
-wire::structure!(CreateNetworkInterfacePermissionResult, CREATE_NETWORK_INTERFACE_PERMISSION_RESULT; 0 interface_permission);
+wire::structure!(CreateNetworkInterfacePermissionResult, CREATE_NETWORK_INTERFACE_PERMISSION_RESULT; 0 interface_permission: None);
 pub(crate) static CREATE_NETWORK_INTERFACE_PERMISSION_RESULT: StructShape = StructShape { name: "CreateNetworkInterfacePermissionResult", members: &[
     Member { name: "InterfacePermission", location_name: Some("interfacePermission"), target: Target::Structure(&NETWORK_INTERFACE_PERMISSION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateNetworkInterfaceRequest {
     pub ipv4_prefixes: Option<Vec<Ipv4PrefixSpecificationRequest>>,
     pub ipv4_prefix_count: Option<i32>,
@@ -279,7 +263,7 @@ pub struct CreateNetworkInterfaceRequest {
     pub ipv6_address_count: Option<i32>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateNetworkInterfaceRequest, CREATE_NETWORK_INTERFACE_REQUEST; 0 ipv4_prefixes, 1 ipv4_prefix_count, 2 ipv6_prefixes, 3 ipv6_prefix_count, 4 interface_type, 5 tag_specifications, 6 client_token, 7 enable_primary_ipv6, 8 connection_tracking_specification, 9 operator, 10 subnet_id, 11 description, 12 private_ip_address, 13 groups, 14 private_ip_addresses, 15 secondary_private_ip_address_count, 16 ipv6_addresses, 17 ipv6_address_count, 18 dry_run);
+wire::structure!(CreateNetworkInterfaceRequest, CREATE_NETWORK_INTERFACE_REQUEST; 0 ipv4_prefixes: None, 1 ipv4_prefix_count: None, 2 ipv6_prefixes: None, 3 ipv6_prefix_count: None, 4 interface_type: None, 5 tag_specifications: None, 6 client_token: None, 7 enable_primary_ipv6: None, 8 connection_tracking_specification: None, 9 operator: None, 10 subnet_id: Default::default(), 11 description: None, 12 private_ip_address: None, 13 groups: None, 14 private_ip_addresses: None, 15 secondary_private_ip_address_count: None, 16 ipv6_addresses: None, 17 ipv6_address_count: None, 18 dry_run: None);
 pub(crate) static CREATE_NETWORK_INTERFACE_REQUEST: StructShape = StructShape { name: "CreateNetworkInterfaceRequest", members: &[
     Member { name: "Ipv4Prefixes", location_name: Some("Ipv4Prefix"), target: Target::List(&IPV4_PREFIX_LIST), ..Member::BASE },
     Member { name: "Ipv4PrefixCount", target: Target::INTEGER, ..Member::BASE },
@@ -302,45 +286,41 @@ pub(crate) static CREATE_NETWORK_INTERFACE_REQUEST: StructShape = StructShape { 
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateNetworkInterfaceResult {
     pub network_interface: Option<NetworkInterface>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateNetworkInterfaceResult, CREATE_NETWORK_INTERFACE_RESULT; 0 network_interface, 1 client_token);
+wire::structure!(CreateNetworkInterfaceResult, CREATE_NETWORK_INTERFACE_RESULT; 0 network_interface: None, 1 client_token: None);
 pub(crate) static CREATE_NETWORK_INTERFACE_RESULT: StructShape = StructShape { name: "CreateNetworkInterfaceResult", members: &[
     Member { name: "NetworkInterface", location_name: Some("networkInterface"), target: Target::Structure(&NETWORK_INTERFACE), ..Member::BASE },
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteNatGatewayRequest {
     pub dry_run: Option<bool>,
     pub nat_gateway_id: String,
 }
-wire::structure!(DeleteNatGatewayRequest, DELETE_NAT_GATEWAY_REQUEST; 0 dry_run, 1 nat_gateway_id);
+wire::structure!(DeleteNatGatewayRequest, DELETE_NAT_GATEWAY_REQUEST; 0 dry_run: None, 1 nat_gateway_id: Default::default());
 pub(crate) static DELETE_NAT_GATEWAY_REQUEST: StructShape = StructShape { name: "DeleteNatGatewayRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "NatGatewayId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteNatGatewayResult {
     pub nat_gateway_id: Option<String>,
 }
-wire::structure!(DeleteNatGatewayResult, DELETE_NAT_GATEWAY_RESULT; 0 nat_gateway_id);
+wire::structure!(DeleteNatGatewayResult, DELETE_NAT_GATEWAY_RESULT; 0 nat_gateway_id: None);
 pub(crate) static DELETE_NAT_GATEWAY_RESULT: StructShape = StructShape { name: "DeleteNatGatewayResult", members: &[
     Member { name: "NatGatewayId", location_name: Some("natGatewayId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteNetworkAclEntryRequest {
     pub dry_run: Option<bool>,
     pub network_acl_id: String,
     pub rule_number: i32,
     pub egress: bool,
 }
-wire::structure!(DeleteNetworkAclEntryRequest, DELETE_NETWORK_ACL_ENTRY_REQUEST; 0 dry_run, 1 network_acl_id, 2 rule_number, 3 egress);
+wire::structure!(DeleteNetworkAclEntryRequest, DELETE_NETWORK_ACL_ENTRY_REQUEST; 0 dry_run: None, 1 network_acl_id: Default::default(), 2 rule_number: Default::default(), 3 egress: Default::default());
 pub(crate) static DELETE_NETWORK_ACL_ENTRY_REQUEST: StructShape = StructShape { name: "DeleteNetworkAclEntryRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "NetworkAclId", location_name: Some("networkAclId"), target: Target::STRING, required: true, ..Member::BASE },
@@ -348,125 +328,113 @@ pub(crate) static DELETE_NETWORK_ACL_ENTRY_REQUEST: StructShape = StructShape { 
     Member { name: "Egress", location_name: Some("egress"), target: Target::Boolean, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteNetworkAclRequest {
     pub dry_run: Option<bool>,
     pub network_acl_id: String,
 }
-wire::structure!(DeleteNetworkAclRequest, DELETE_NETWORK_ACL_REQUEST; 0 dry_run, 1 network_acl_id);
+wire::structure!(DeleteNetworkAclRequest, DELETE_NETWORK_ACL_REQUEST; 0 dry_run: None, 1 network_acl_id: Default::default());
 pub(crate) static DELETE_NETWORK_ACL_REQUEST: StructShape = StructShape { name: "DeleteNetworkAclRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "NetworkAclId", location_name: Some("networkAclId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteNetworkInsightsAccessScopeAnalysisRequest {
     pub network_insights_access_scope_analysis_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteNetworkInsightsAccessScopeAnalysisRequest, DELETE_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_REQUEST; 0 network_insights_access_scope_analysis_id, 1 dry_run);
+wire::structure!(DeleteNetworkInsightsAccessScopeAnalysisRequest, DELETE_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_REQUEST; 0 network_insights_access_scope_analysis_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_REQUEST: StructShape = StructShape { name: "DeleteNetworkInsightsAccessScopeAnalysisRequest", members: &[
     Member { name: "NetworkInsightsAccessScopeAnalysisId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteNetworkInsightsAccessScopeAnalysisResult {
     pub network_insights_access_scope_analysis_id: Option<String>,
 }
-wire::structure!(DeleteNetworkInsightsAccessScopeAnalysisResult, DELETE_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_RESULT; 0 network_insights_access_scope_analysis_id);
+wire::structure!(DeleteNetworkInsightsAccessScopeAnalysisResult, DELETE_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_RESULT; 0 network_insights_access_scope_analysis_id: None);
 pub(crate) static DELETE_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_RESULT: StructShape = StructShape { name: "DeleteNetworkInsightsAccessScopeAnalysisResult", members: &[
     Member { name: "NetworkInsightsAccessScopeAnalysisId", location_name: Some("networkInsightsAccessScopeAnalysisId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteNetworkInsightsAccessScopeRequest {
     pub dry_run: Option<bool>,
     pub network_insights_access_scope_id: String,
 }
-wire::structure!(DeleteNetworkInsightsAccessScopeRequest, DELETE_NETWORK_INSIGHTS_ACCESS_SCOPE_REQUEST; 0 dry_run, 1 network_insights_access_scope_id);
+wire::structure!(DeleteNetworkInsightsAccessScopeRequest, DELETE_NETWORK_INSIGHTS_ACCESS_SCOPE_REQUEST; 0 dry_run: None, 1 network_insights_access_scope_id: Default::default());
 pub(crate) static DELETE_NETWORK_INSIGHTS_ACCESS_SCOPE_REQUEST: StructShape = StructShape { name: "DeleteNetworkInsightsAccessScopeRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "NetworkInsightsAccessScopeId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteNetworkInsightsAccessScopeResult {
     pub network_insights_access_scope_id: Option<String>,
 }
-wire::structure!(DeleteNetworkInsightsAccessScopeResult, DELETE_NETWORK_INSIGHTS_ACCESS_SCOPE_RESULT; 0 network_insights_access_scope_id);
+wire::structure!(DeleteNetworkInsightsAccessScopeResult, DELETE_NETWORK_INSIGHTS_ACCESS_SCOPE_RESULT; 0 network_insights_access_scope_id: None);
 pub(crate) static DELETE_NETWORK_INSIGHTS_ACCESS_SCOPE_RESULT: StructShape = StructShape { name: "DeleteNetworkInsightsAccessScopeResult", members: &[
     Member { name: "NetworkInsightsAccessScopeId", location_name: Some("networkInsightsAccessScopeId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteNetworkInsightsAnalysisRequest {
     pub dry_run: Option<bool>,
     pub network_insights_analysis_id: String,
 }
-wire::structure!(DeleteNetworkInsightsAnalysisRequest, DELETE_NETWORK_INSIGHTS_ANALYSIS_REQUEST; 0 dry_run, 1 network_insights_analysis_id);
+wire::structure!(DeleteNetworkInsightsAnalysisRequest, DELETE_NETWORK_INSIGHTS_ANALYSIS_REQUEST; 0 dry_run: None, 1 network_insights_analysis_id: Default::default());
 pub(crate) static DELETE_NETWORK_INSIGHTS_ANALYSIS_REQUEST: StructShape = StructShape { name: "DeleteNetworkInsightsAnalysisRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "NetworkInsightsAnalysisId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteNetworkInsightsAnalysisResult {
     pub network_insights_analysis_id: Option<String>,
 }
-wire::structure!(DeleteNetworkInsightsAnalysisResult, DELETE_NETWORK_INSIGHTS_ANALYSIS_RESULT; 0 network_insights_analysis_id);
+wire::structure!(DeleteNetworkInsightsAnalysisResult, DELETE_NETWORK_INSIGHTS_ANALYSIS_RESULT; 0 network_insights_analysis_id: None);
 pub(crate) static DELETE_NETWORK_INSIGHTS_ANALYSIS_RESULT: StructShape = StructShape { name: "DeleteNetworkInsightsAnalysisResult", members: &[
     Member { name: "NetworkInsightsAnalysisId", location_name: Some("networkInsightsAnalysisId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteNetworkInsightsPathRequest {
     pub dry_run: Option<bool>,
     pub network_insights_path_id: String,
 }
-wire::structure!(DeleteNetworkInsightsPathRequest, DELETE_NETWORK_INSIGHTS_PATH_REQUEST; 0 dry_run, 1 network_insights_path_id);
+wire::structure!(DeleteNetworkInsightsPathRequest, DELETE_NETWORK_INSIGHTS_PATH_REQUEST; 0 dry_run: None, 1 network_insights_path_id: Default::default());
 pub(crate) static DELETE_NETWORK_INSIGHTS_PATH_REQUEST: StructShape = StructShape { name: "DeleteNetworkInsightsPathRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "NetworkInsightsPathId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteNetworkInsightsPathResult {
     pub network_insights_path_id: Option<String>,
 }
-wire::structure!(DeleteNetworkInsightsPathResult, DELETE_NETWORK_INSIGHTS_PATH_RESULT; 0 network_insights_path_id);
+wire::structure!(DeleteNetworkInsightsPathResult, DELETE_NETWORK_INSIGHTS_PATH_RESULT; 0 network_insights_path_id: None);
 pub(crate) static DELETE_NETWORK_INSIGHTS_PATH_RESULT: StructShape = StructShape { name: "DeleteNetworkInsightsPathResult", members: &[
     Member { name: "NetworkInsightsPathId", location_name: Some("networkInsightsPathId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteNetworkInterfacePermissionRequest {
     pub network_interface_permission_id: String,
     pub force: Option<bool>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteNetworkInterfacePermissionRequest, DELETE_NETWORK_INTERFACE_PERMISSION_REQUEST; 0 network_interface_permission_id, 1 force, 2 dry_run);
+wire::structure!(DeleteNetworkInterfacePermissionRequest, DELETE_NETWORK_INTERFACE_PERMISSION_REQUEST; 0 network_interface_permission_id: Default::default(), 1 force: None, 2 dry_run: None);
 pub(crate) static DELETE_NETWORK_INTERFACE_PERMISSION_REQUEST: StructShape = StructShape { name: "DeleteNetworkInterfacePermissionRequest", members: &[
     Member { name: "NetworkInterfacePermissionId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Force", target: Target::Boolean, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteNetworkInterfacePermissionResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(DeleteNetworkInterfacePermissionResult, DELETE_NETWORK_INTERFACE_PERMISSION_RESULT; 0 r#return);
+wire::structure!(DeleteNetworkInterfacePermissionResult, DELETE_NETWORK_INTERFACE_PERMISSION_RESULT; 0 r#return: None);
 pub(crate) static DELETE_NETWORK_INTERFACE_PERMISSION_RESULT: StructShape = StructShape { name: "DeleteNetworkInterfacePermissionResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteNetworkInterfaceRequest {
     pub dry_run: Option<bool>,
     pub network_interface_id: String,
 }
-wire::structure!(DeleteNetworkInterfaceRequest, DELETE_NETWORK_INTERFACE_REQUEST; 0 dry_run, 1 network_interface_id);
+wire::structure!(DeleteNetworkInterfaceRequest, DELETE_NETWORK_INTERFACE_REQUEST; 0 dry_run: None, 1 network_interface_id: Default::default());
 pub(crate) static DELETE_NETWORK_INTERFACE_REQUEST: StructShape = StructShape { name: "DeleteNetworkInterfaceRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "NetworkInterfaceId", location_name: Some("networkInterfaceId"), target: Target::STRING, required: true, ..Member::BASE },
@@ -474,7 +442,6 @@ pub(crate) static DELETE_NETWORK_INTERFACE_REQUEST: StructShape = StructShape { 
 
 pub(crate) static DESCRIBE_NAT_GATEWAYS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeNatGatewaysMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeNatGatewaysRequest {
     pub dry_run: Option<bool>,
     pub filter: Option<Vec<Filter>>,
@@ -482,7 +449,7 @@ pub struct DescribeNatGatewaysRequest {
     pub nat_gateway_ids: Option<Vec<String>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeNatGatewaysRequest, DESCRIBE_NAT_GATEWAYS_REQUEST; 0 dry_run, 1 filter, 2 max_results, 3 nat_gateway_ids, 4 next_token);
+wire::structure!(DescribeNatGatewaysRequest, DESCRIBE_NAT_GATEWAYS_REQUEST; 0 dry_run: None, 1 filter: None, 2 max_results: None, 3 nat_gateway_ids: None, 4 next_token: None);
 pub(crate) static DESCRIBE_NAT_GATEWAYS_REQUEST: StructShape = StructShape { name: "DescribeNatGatewaysRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filter", target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -491,12 +458,11 @@ pub(crate) static DESCRIBE_NAT_GATEWAYS_REQUEST: StructShape = StructShape { nam
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeNatGatewaysResult {
     pub nat_gateways: Option<Vec<NatGateway>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeNatGatewaysResult, DESCRIBE_NAT_GATEWAYS_RESULT; 0 nat_gateways, 1 next_token);
+wire::structure!(DescribeNatGatewaysResult, DESCRIBE_NAT_GATEWAYS_RESULT; 0 nat_gateways: None, 1 next_token: None);
 pub(crate) static DESCRIBE_NAT_GATEWAYS_RESULT: StructShape = StructShape { name: "DescribeNatGatewaysResult", members: &[
     Member { name: "NatGateways", location_name: Some("natGatewaySet"), target: Target::List(&NAT_GATEWAY_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -504,7 +470,6 @@ pub(crate) static DESCRIBE_NAT_GATEWAYS_RESULT: StructShape = StructShape { name
 
 pub(crate) static DESCRIBE_NETWORK_ACLS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeNetworkAclsMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeNetworkAclsRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
@@ -512,7 +477,7 @@ pub struct DescribeNetworkAclsRequest {
     pub network_acl_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeNetworkAclsRequest, DESCRIBE_NETWORK_ACLS_REQUEST; 0 next_token, 1 max_results, 2 dry_run, 3 network_acl_ids, 4 filters);
+wire::structure!(DescribeNetworkAclsRequest, DESCRIBE_NETWORK_ACLS_REQUEST; 0 next_token: None, 1 max_results: None, 2 dry_run: None, 3 network_acl_ids: None, 4 filters: None);
 pub(crate) static DESCRIBE_NETWORK_ACLS_REQUEST: StructShape = StructShape { name: "DescribeNetworkAclsRequest", members: &[
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_NETWORK_ACLS_MAX_RESULTS), ..Member::BASE },
@@ -521,18 +486,16 @@ pub(crate) static DESCRIBE_NETWORK_ACLS_REQUEST: StructShape = StructShape { nam
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeNetworkAclsResult {
     pub network_acls: Option<Vec<NetworkAcl>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeNetworkAclsResult, DESCRIBE_NETWORK_ACLS_RESULT; 0 network_acls, 1 next_token);
+wire::structure!(DescribeNetworkAclsResult, DESCRIBE_NETWORK_ACLS_RESULT; 0 network_acls: None, 1 next_token: None);
 pub(crate) static DESCRIBE_NETWORK_ACLS_RESULT: StructShape = StructShape { name: "DescribeNetworkAclsResult", members: &[
     Member { name: "NetworkAcls", location_name: Some("networkAclSet"), target: Target::List(&NETWORK_ACL_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeNetworkInsightsAccessScopeAnalysesRequest {
     pub network_insights_access_scope_analysis_ids: Option<Vec<String>>,
     pub network_insights_access_scope_id: Option<String>,
@@ -543,7 +506,7 @@ pub struct DescribeNetworkInsightsAccessScopeAnalysesRequest {
     pub dry_run: Option<bool>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeNetworkInsightsAccessScopeAnalysesRequest, DESCRIBE_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSES_REQUEST; 0 network_insights_access_scope_analysis_ids, 1 network_insights_access_scope_id, 2 analysis_start_time_begin, 3 analysis_start_time_end, 4 filters, 5 max_results, 6 dry_run, 7 next_token);
+wire::structure!(DescribeNetworkInsightsAccessScopeAnalysesRequest, DESCRIBE_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSES_REQUEST; 0 network_insights_access_scope_analysis_ids: None, 1 network_insights_access_scope_id: None, 2 analysis_start_time_begin: None, 3 analysis_start_time_end: None, 4 filters: None, 5 max_results: None, 6 dry_run: None, 7 next_token: None);
 pub(crate) static DESCRIBE_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSES_REQUEST: StructShape = StructShape { name: "DescribeNetworkInsightsAccessScopeAnalysesRequest", members: &[
     Member { name: "NetworkInsightsAccessScopeAnalysisIds", location_name: Some("NetworkInsightsAccessScopeAnalysisId"), target: Target::List(&NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_ID_LIST), ..Member::BASE },
     Member { name: "NetworkInsightsAccessScopeId", target: Target::STRING, ..Member::BASE },
@@ -555,18 +518,16 @@ pub(crate) static DESCRIBE_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSES_REQUEST: Struc
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeNetworkInsightsAccessScopeAnalysesResult {
     pub network_insights_access_scope_analyses: Option<Vec<NetworkInsightsAccessScopeAnalysis>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeNetworkInsightsAccessScopeAnalysesResult, DESCRIBE_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSES_RESULT; 0 network_insights_access_scope_analyses, 1 next_token);
+wire::structure!(DescribeNetworkInsightsAccessScopeAnalysesResult, DESCRIBE_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSES_RESULT; 0 network_insights_access_scope_analyses: None, 1 next_token: None);
 pub(crate) static DESCRIBE_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSES_RESULT: StructShape = StructShape { name: "DescribeNetworkInsightsAccessScopeAnalysesResult", members: &[
     Member { name: "NetworkInsightsAccessScopeAnalyses", location_name: Some("networkInsightsAccessScopeAnalysisSet"), target: Target::List(&NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeNetworkInsightsAccessScopesRequest {
     pub network_insights_access_scope_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -574,7 +535,7 @@ pub struct DescribeNetworkInsightsAccessScopesRequest {
     pub dry_run: Option<bool>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeNetworkInsightsAccessScopesRequest, DESCRIBE_NETWORK_INSIGHTS_ACCESS_SCOPES_REQUEST; 0 network_insights_access_scope_ids, 1 filters, 2 max_results, 3 dry_run, 4 next_token);
+wire::structure!(DescribeNetworkInsightsAccessScopesRequest, DESCRIBE_NETWORK_INSIGHTS_ACCESS_SCOPES_REQUEST; 0 network_insights_access_scope_ids: None, 1 filters: None, 2 max_results: None, 3 dry_run: None, 4 next_token: None);
 pub(crate) static DESCRIBE_NETWORK_INSIGHTS_ACCESS_SCOPES_REQUEST: StructShape = StructShape { name: "DescribeNetworkInsightsAccessScopesRequest", members: &[
     Member { name: "NetworkInsightsAccessScopeIds", location_name: Some("NetworkInsightsAccessScopeId"), target: Target::List(&NETWORK_INSIGHTS_ACCESS_SCOPE_ID_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -583,18 +544,16 @@ pub(crate) static DESCRIBE_NETWORK_INSIGHTS_ACCESS_SCOPES_REQUEST: StructShape =
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeNetworkInsightsAccessScopesResult {
     pub network_insights_access_scopes: Option<Vec<NetworkInsightsAccessScope>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeNetworkInsightsAccessScopesResult, DESCRIBE_NETWORK_INSIGHTS_ACCESS_SCOPES_RESULT; 0 network_insights_access_scopes, 1 next_token);
+wire::structure!(DescribeNetworkInsightsAccessScopesResult, DESCRIBE_NETWORK_INSIGHTS_ACCESS_SCOPES_RESULT; 0 network_insights_access_scopes: None, 1 next_token: None);
 pub(crate) static DESCRIBE_NETWORK_INSIGHTS_ACCESS_SCOPES_RESULT: StructShape = StructShape { name: "DescribeNetworkInsightsAccessScopesResult", members: &[
     Member { name: "NetworkInsightsAccessScopes", location_name: Some("networkInsightsAccessScopeSet"), target: Target::List(&NETWORK_INSIGHTS_ACCESS_SCOPE_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeNetworkInsightsAnalysesRequest {
     pub network_insights_analysis_ids: Option<Vec<String>>,
     pub network_insights_path_id: Option<String>,
@@ -605,7 +564,7 @@ pub struct DescribeNetworkInsightsAnalysesRequest {
     pub dry_run: Option<bool>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeNetworkInsightsAnalysesRequest, DESCRIBE_NETWORK_INSIGHTS_ANALYSES_REQUEST; 0 network_insights_analysis_ids, 1 network_insights_path_id, 2 analysis_start_time, 3 analysis_end_time, 4 filters, 5 max_results, 6 dry_run, 7 next_token);
+wire::structure!(DescribeNetworkInsightsAnalysesRequest, DESCRIBE_NETWORK_INSIGHTS_ANALYSES_REQUEST; 0 network_insights_analysis_ids: None, 1 network_insights_path_id: None, 2 analysis_start_time: None, 3 analysis_end_time: None, 4 filters: None, 5 max_results: None, 6 dry_run: None, 7 next_token: None);
 pub(crate) static DESCRIBE_NETWORK_INSIGHTS_ANALYSES_REQUEST: StructShape = StructShape { name: "DescribeNetworkInsightsAnalysesRequest", members: &[
     Member { name: "NetworkInsightsAnalysisIds", location_name: Some("NetworkInsightsAnalysisId"), target: Target::List(&NETWORK_INSIGHTS_ANALYSIS_ID_LIST), ..Member::BASE },
     Member { name: "NetworkInsightsPathId", target: Target::STRING, ..Member::BASE },
@@ -617,18 +576,16 @@ pub(crate) static DESCRIBE_NETWORK_INSIGHTS_ANALYSES_REQUEST: StructShape = Stru
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeNetworkInsightsAnalysesResult {
     pub network_insights_analyses: Option<Vec<NetworkInsightsAnalysis>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeNetworkInsightsAnalysesResult, DESCRIBE_NETWORK_INSIGHTS_ANALYSES_RESULT; 0 network_insights_analyses, 1 next_token);
+wire::structure!(DescribeNetworkInsightsAnalysesResult, DESCRIBE_NETWORK_INSIGHTS_ANALYSES_RESULT; 0 network_insights_analyses: None, 1 next_token: None);
 pub(crate) static DESCRIBE_NETWORK_INSIGHTS_ANALYSES_RESULT: StructShape = StructShape { name: "DescribeNetworkInsightsAnalysesResult", members: &[
     Member { name: "NetworkInsightsAnalyses", location_name: Some("networkInsightsAnalysisSet"), target: Target::List(&NETWORK_INSIGHTS_ANALYSIS_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeNetworkInsightsPathsRequest {
     pub network_insights_path_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -636,7 +593,7 @@ pub struct DescribeNetworkInsightsPathsRequest {
     pub dry_run: Option<bool>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeNetworkInsightsPathsRequest, DESCRIBE_NETWORK_INSIGHTS_PATHS_REQUEST; 0 network_insights_path_ids, 1 filters, 2 max_results, 3 dry_run, 4 next_token);
+wire::structure!(DescribeNetworkInsightsPathsRequest, DESCRIBE_NETWORK_INSIGHTS_PATHS_REQUEST; 0 network_insights_path_ids: None, 1 filters: None, 2 max_results: None, 3 dry_run: None, 4 next_token: None);
 pub(crate) static DESCRIBE_NETWORK_INSIGHTS_PATHS_REQUEST: StructShape = StructShape { name: "DescribeNetworkInsightsPathsRequest", members: &[
     Member { name: "NetworkInsightsPathIds", location_name: Some("NetworkInsightsPathId"), target: Target::List(&NETWORK_INSIGHTS_PATH_ID_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -645,31 +602,28 @@ pub(crate) static DESCRIBE_NETWORK_INSIGHTS_PATHS_REQUEST: StructShape = StructS
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeNetworkInsightsPathsResult {
     pub network_insights_paths: Option<Vec<NetworkInsightsPath>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeNetworkInsightsPathsResult, DESCRIBE_NETWORK_INSIGHTS_PATHS_RESULT; 0 network_insights_paths, 1 next_token);
+wire::structure!(DescribeNetworkInsightsPathsResult, DESCRIBE_NETWORK_INSIGHTS_PATHS_RESULT; 0 network_insights_paths: None, 1 next_token: None);
 pub(crate) static DESCRIBE_NETWORK_INSIGHTS_PATHS_RESULT: StructShape = StructShape { name: "DescribeNetworkInsightsPathsResult", members: &[
     Member { name: "NetworkInsightsPaths", location_name: Some("networkInsightsPathSet"), target: Target::List(&NETWORK_INSIGHTS_PATH_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeNetworkInterfaceAttributeRequest {
     pub dry_run: Option<bool>,
     pub network_interface_id: String,
     pub attribute: Option<NetworkInterfaceAttribute>,
 }
-wire::structure!(DescribeNetworkInterfaceAttributeRequest, DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_REQUEST; 0 dry_run, 1 network_interface_id, 2 attribute);
+wire::structure!(DescribeNetworkInterfaceAttributeRequest, DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_REQUEST; 0 dry_run: None, 1 network_interface_id: Default::default(), 2 attribute: None);
 pub(crate) static DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "DescribeNetworkInterfaceAttributeRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "NetworkInterfaceId", location_name: Some("networkInterfaceId"), target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Attribute", location_name: Some("attribute"), target: Target::String(&NETWORK_INTERFACE_ATTRIBUTE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeNetworkInterfaceAttributeResult {
     pub attachment: Option<NetworkInterfaceAttachment>,
     pub description: Option<AttributeValue>,
@@ -678,7 +632,7 @@ pub struct DescribeNetworkInterfaceAttributeResult {
     pub source_dest_check: Option<AttributeBooleanValue>,
     pub associate_public_ip_address: Option<bool>,
 }
-wire::structure!(DescribeNetworkInterfaceAttributeResult, DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_RESULT; 0 attachment, 1 description, 2 groups, 3 network_interface_id, 4 source_dest_check, 5 associate_public_ip_address);
+wire::structure!(DescribeNetworkInterfaceAttributeResult, DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_RESULT; 0 attachment: None, 1 description: None, 2 groups: None, 3 network_interface_id: None, 4 source_dest_check: None, 5 associate_public_ip_address: None);
 pub(crate) static DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_RESULT: StructShape = StructShape { name: "DescribeNetworkInterfaceAttributeResult", members: &[
     Member { name: "Attachment", location_name: Some("attachment"), target: Target::Structure(&NETWORK_INTERFACE_ATTACHMENT), ..Member::BASE },
     Member { name: "Description", location_name: Some("description"), target: Target::Structure(&ATTRIBUTE_VALUE), ..Member::BASE },
@@ -690,14 +644,13 @@ pub(crate) static DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_RESULT: StructShape = Str
 
 pub(crate) static DESCRIBE_NETWORK_INTERFACE_PERMISSIONS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeNetworkInterfacePermissionsMaxResults", min: Some(5.0), max: Some(255.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeNetworkInterfacePermissionsRequest {
     pub network_interface_permission_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeNetworkInterfacePermissionsRequest, DESCRIBE_NETWORK_INTERFACE_PERMISSIONS_REQUEST; 0 network_interface_permission_ids, 1 filters, 2 next_token, 3 max_results);
+wire::structure!(DescribeNetworkInterfacePermissionsRequest, DESCRIBE_NETWORK_INTERFACE_PERMISSIONS_REQUEST; 0 network_interface_permission_ids: None, 1 filters: None, 2 next_token: None, 3 max_results: None);
 pub(crate) static DESCRIBE_NETWORK_INTERFACE_PERMISSIONS_REQUEST: StructShape = StructShape { name: "DescribeNetworkInterfacePermissionsRequest", members: &[
     Member { name: "NetworkInterfacePermissionIds", location_name: Some("NetworkInterfacePermissionId"), target: Target::List(&NETWORK_INTERFACE_PERMISSION_ID_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -705,12 +658,11 @@ pub(crate) static DESCRIBE_NETWORK_INTERFACE_PERMISSIONS_REQUEST: StructShape = 
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_NETWORK_INTERFACE_PERMISSIONS_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeNetworkInterfacePermissionsResult {
     pub network_interface_permissions: Option<Vec<NetworkInterfacePermission>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeNetworkInterfacePermissionsResult, DESCRIBE_NETWORK_INTERFACE_PERMISSIONS_RESULT; 0 network_interface_permissions, 1 next_token);
+wire::structure!(DescribeNetworkInterfacePermissionsResult, DESCRIBE_NETWORK_INTERFACE_PERMISSIONS_RESULT; 0 network_interface_permissions: None, 1 next_token: None);
 pub(crate) static DESCRIBE_NETWORK_INTERFACE_PERMISSIONS_RESULT: StructShape = StructShape { name: "DescribeNetworkInterfacePermissionsResult", members: &[
     Member { name: "NetworkInterfacePermissions", location_name: Some("networkInterfacePermissions"), target: Target::List(&NETWORK_INTERFACE_PERMISSION_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -718,7 +670,6 @@ pub(crate) static DESCRIBE_NETWORK_INTERFACE_PERMISSIONS_RESULT: StructShape = S
 
 pub(crate) static DESCRIBE_NETWORK_INTERFACES_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeNetworkInterfacesMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeNetworkInterfacesRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
@@ -727,7 +678,7 @@ pub struct DescribeNetworkInterfacesRequest {
     pub network_interface_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeNetworkInterfacesRequest, DESCRIBE_NETWORK_INTERFACES_REQUEST; 0 next_token, 1 max_results, 2 include_managed_resources, 3 dry_run, 4 network_interface_ids, 5 filters);
+wire::structure!(DescribeNetworkInterfacesRequest, DESCRIBE_NETWORK_INTERFACES_REQUEST; 0 next_token: None, 1 max_results: None, 2 include_managed_resources: None, 3 dry_run: None, 4 network_interface_ids: None, 5 filters: None);
 pub(crate) static DESCRIBE_NETWORK_INTERFACES_REQUEST: StructShape = StructShape { name: "DescribeNetworkInterfacesRequest", members: &[
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_NETWORK_INTERFACES_MAX_RESULTS), ..Member::BASE },
@@ -737,38 +688,35 @@ pub(crate) static DESCRIBE_NETWORK_INTERFACES_REQUEST: StructShape = StructShape
     Member { name: "Filters", location_name: Some("filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeNetworkInterfacesResult {
     pub network_interfaces: Option<Vec<NetworkInterface>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeNetworkInterfacesResult, DESCRIBE_NETWORK_INTERFACES_RESULT; 0 network_interfaces, 1 next_token);
+wire::structure!(DescribeNetworkInterfacesResult, DESCRIBE_NETWORK_INTERFACES_RESULT; 0 network_interfaces: None, 1 next_token: None);
 pub(crate) static DESCRIBE_NETWORK_INTERFACES_RESULT: StructShape = StructShape { name: "DescribeNetworkInterfacesResult", members: &[
     Member { name: "NetworkInterfaces", location_name: Some("networkInterfaceSet"), target: Target::List(&NETWORK_INTERFACE_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DetachNetworkInterfaceRequest {
     pub dry_run: Option<bool>,
     pub attachment_id: String,
     pub force: Option<bool>,
 }
-wire::structure!(DetachNetworkInterfaceRequest, DETACH_NETWORK_INTERFACE_REQUEST; 0 dry_run, 1 attachment_id, 2 force);
+wire::structure!(DetachNetworkInterfaceRequest, DETACH_NETWORK_INTERFACE_REQUEST; 0 dry_run: None, 1 attachment_id: Default::default(), 2 force: None);
 pub(crate) static DETACH_NETWORK_INTERFACE_REQUEST: StructShape = StructShape { name: "DetachNetworkInterfaceRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "AttachmentId", location_name: Some("attachmentId"), target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Force", location_name: Some("force"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateNatGatewayAddressRequest {
     pub nat_gateway_id: String,
     pub association_ids: Vec<String>,
     pub max_drain_duration_seconds: Option<i32>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisassociateNatGatewayAddressRequest, DISASSOCIATE_NAT_GATEWAY_ADDRESS_REQUEST; 0 nat_gateway_id, 1 association_ids, 2 max_drain_duration_seconds, 3 dry_run);
+wire::structure!(DisassociateNatGatewayAddressRequest, DISASSOCIATE_NAT_GATEWAY_ADDRESS_REQUEST; 0 nat_gateway_id: Default::default(), 1 association_ids: Default::default(), 2 max_drain_duration_seconds: None, 3 dry_run: None);
 pub(crate) static DISASSOCIATE_NAT_GATEWAY_ADDRESS_REQUEST: StructShape = StructShape { name: "DisassociateNatGatewayAddressRequest", members: &[
     Member { name: "NatGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "AssociationIds", location_name: Some("AssociationId"), target: Target::List(&EIP_ASSOCIATION_ID_LIST), required: true, ..Member::BASE },
@@ -776,12 +724,11 @@ pub(crate) static DISASSOCIATE_NAT_GATEWAY_ADDRESS_REQUEST: StructShape = Struct
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateNatGatewayAddressResult {
     pub nat_gateway_id: Option<String>,
     pub nat_gateway_addresses: Option<Vec<NatGatewayAddress>>,
 }
-wire::structure!(DisassociateNatGatewayAddressResult, DISASSOCIATE_NAT_GATEWAY_ADDRESS_RESULT; 0 nat_gateway_id, 1 nat_gateway_addresses);
+wire::structure!(DisassociateNatGatewayAddressResult, DISASSOCIATE_NAT_GATEWAY_ADDRESS_RESULT; 0 nat_gateway_id: None, 1 nat_gateway_addresses: None);
 pub(crate) static DISASSOCIATE_NAT_GATEWAY_ADDRESS_RESULT: StructShape = StructShape { name: "DisassociateNatGatewayAddressResult", members: &[
     Member { name: "NatGatewayId", location_name: Some("natGatewayId"), target: Target::STRING, ..Member::BASE },
     Member { name: "NatGatewayAddresses", location_name: Some("natGatewayAddressSet"), target: Target::List(&NAT_GATEWAY_ADDRESS_LIST), ..Member::BASE },
@@ -789,14 +736,13 @@ pub(crate) static DISASSOCIATE_NAT_GATEWAY_ADDRESS_RESULT: StructShape = StructS
 
 pub(crate) static GET_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_FINDINGS_MAX_RESULTS: NumberShape = NumberShape { name: "GetNetworkInsightsAccessScopeAnalysisFindingsMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetNetworkInsightsAccessScopeAnalysisFindingsRequest {
     pub network_insights_access_scope_analysis_id: String,
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetNetworkInsightsAccessScopeAnalysisFindingsRequest, GET_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_FINDINGS_REQUEST; 0 network_insights_access_scope_analysis_id, 1 max_results, 2 next_token, 3 dry_run);
+wire::structure!(GetNetworkInsightsAccessScopeAnalysisFindingsRequest, GET_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_FINDINGS_REQUEST; 0 network_insights_access_scope_analysis_id: Default::default(), 1 max_results: None, 2 next_token: None, 3 dry_run: None);
 pub(crate) static GET_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_FINDINGS_REQUEST: StructShape = StructShape { name: "GetNetworkInsightsAccessScopeAnalysisFindingsRequest", members: &[
     Member { name: "NetworkInsightsAccessScopeAnalysisId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&GET_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_FINDINGS_MAX_RESULTS), ..Member::BASE },
@@ -804,14 +750,13 @@ pub(crate) static GET_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_FINDINGS_REQUEST: S
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetNetworkInsightsAccessScopeAnalysisFindingsResult {
     pub network_insights_access_scope_analysis_id: Option<String>,
     pub analysis_status: Option<AnalysisStatus>,
     pub analysis_findings: Option<Vec<AccessScopeAnalysisFinding>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetNetworkInsightsAccessScopeAnalysisFindingsResult, GET_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_FINDINGS_RESULT; 0 network_insights_access_scope_analysis_id, 1 analysis_status, 2 analysis_findings, 3 next_token);
+wire::structure!(GetNetworkInsightsAccessScopeAnalysisFindingsResult, GET_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_FINDINGS_RESULT; 0 network_insights_access_scope_analysis_id: None, 1 analysis_status: None, 2 analysis_findings: None, 3 next_token: None);
 pub(crate) static GET_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_FINDINGS_RESULT: StructShape = StructShape { name: "GetNetworkInsightsAccessScopeAnalysisFindingsResult", members: &[
     Member { name: "NetworkInsightsAccessScopeAnalysisId", location_name: Some("networkInsightsAccessScopeAnalysisId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AnalysisStatus", location_name: Some("analysisStatus"), target: Target::String(&ANALYSIS_STATUS), ..Member::BASE },
@@ -819,27 +764,24 @@ pub(crate) static GET_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_FINDINGS_RESULT: St
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetNetworkInsightsAccessScopeContentRequest {
     pub network_insights_access_scope_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetNetworkInsightsAccessScopeContentRequest, GET_NETWORK_INSIGHTS_ACCESS_SCOPE_CONTENT_REQUEST; 0 network_insights_access_scope_id, 1 dry_run);
+wire::structure!(GetNetworkInsightsAccessScopeContentRequest, GET_NETWORK_INSIGHTS_ACCESS_SCOPE_CONTENT_REQUEST; 0 network_insights_access_scope_id: Default::default(), 1 dry_run: None);
 pub(crate) static GET_NETWORK_INSIGHTS_ACCESS_SCOPE_CONTENT_REQUEST: StructShape = StructShape { name: "GetNetworkInsightsAccessScopeContentRequest", members: &[
     Member { name: "NetworkInsightsAccessScopeId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetNetworkInsightsAccessScopeContentResult {
     pub network_insights_access_scope_content: Option<NetworkInsightsAccessScopeContent>,
 }
-wire::structure!(GetNetworkInsightsAccessScopeContentResult, GET_NETWORK_INSIGHTS_ACCESS_SCOPE_CONTENT_RESULT; 0 network_insights_access_scope_content);
+wire::structure!(GetNetworkInsightsAccessScopeContentResult, GET_NETWORK_INSIGHTS_ACCESS_SCOPE_CONTENT_RESULT; 0 network_insights_access_scope_content: None);
 pub(crate) static GET_NETWORK_INSIGHTS_ACCESS_SCOPE_CONTENT_RESULT: StructShape = StructShape { name: "GetNetworkInsightsAccessScopeContentResult", members: &[
     Member { name: "NetworkInsightsAccessScopeContent", location_name: Some("networkInsightsAccessScopeContent"), target: Target::Structure(&NETWORK_INSIGHTS_ACCESS_SCOPE_CONTENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyNetworkInterfaceAttributeRequest {
     pub ena_srd_specification: Option<EnaSrdSpecification>,
     pub enable_primary_ipv6: Option<bool>,
@@ -853,7 +795,7 @@ pub struct ModifyNetworkInterfaceAttributeRequest {
     pub groups: Option<Vec<String>>,
     pub attachment: Option<NetworkInterfaceAttachmentChanges>,
 }
-wire::structure!(ModifyNetworkInterfaceAttributeRequest, MODIFY_NETWORK_INTERFACE_ATTRIBUTE_REQUEST; 0 ena_srd_specification, 1 enable_primary_ipv6, 2 connection_tracking_specification, 3 associate_public_ip_address, 4 associated_subnet_ids, 5 dry_run, 6 network_interface_id, 7 description, 8 source_dest_check, 9 groups, 10 attachment);
+wire::structure!(ModifyNetworkInterfaceAttributeRequest, MODIFY_NETWORK_INTERFACE_ATTRIBUTE_REQUEST; 0 ena_srd_specification: None, 1 enable_primary_ipv6: None, 2 connection_tracking_specification: None, 3 associate_public_ip_address: None, 4 associated_subnet_ids: None, 5 dry_run: None, 6 network_interface_id: Default::default(), 7 description: None, 8 source_dest_check: None, 9 groups: None, 10 attachment: None);
 pub(crate) static MODIFY_NETWORK_INTERFACE_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "ModifyNetworkInterfaceAttributeRequest", members: &[
     Member { name: "EnaSrdSpecification", target: Target::Structure(&ENA_SRD_SPECIFICATION), ..Member::BASE },
     Member { name: "EnablePrimaryIpv6", target: Target::Boolean, ..Member::BASE },
@@ -868,7 +810,6 @@ pub(crate) static MODIFY_NETWORK_INTERFACE_ATTRIBUTE_REQUEST: StructShape = Stru
     Member { name: "Attachment", location_name: Some("attachment"), target: Target::Structure(&NETWORK_INTERFACE_ATTACHMENT_CHANGES), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NatGateway {
     pub create_time: Option<Timestamp>,
     pub delete_time: Option<Timestamp>,
@@ -888,7 +829,7 @@ pub struct NatGateway {
     pub attached_appliances: Option<Vec<NatGatewayAttachedAppliance>>,
     pub route_table_id: Option<String>,
 }
-wire::structure!(NatGateway, NAT_GATEWAY; 0 create_time, 1 delete_time, 2 failure_code, 3 failure_message, 4 nat_gateway_addresses, 5 nat_gateway_id, 6 provisioned_bandwidth, 7 state, 8 subnet_id, 9 vpc_id, 10 tags, 11 connectivity_type, 12 availability_mode, 13 auto_scaling_ips, 14 auto_provision_zones, 15 attached_appliances, 16 route_table_id);
+wire::structure!(NatGateway, NAT_GATEWAY; 0 create_time: None, 1 delete_time: None, 2 failure_code: None, 3 failure_message: None, 4 nat_gateway_addresses: None, 5 nat_gateway_id: None, 6 provisioned_bandwidth: None, 7 state: None, 8 subnet_id: None, 9 vpc_id: None, 10 tags: None, 11 connectivity_type: None, 12 availability_mode: None, 13 auto_scaling_ips: None, 14 auto_provision_zones: None, 15 attached_appliances: None, 16 route_table_id: None);
 pub(crate) static NAT_GATEWAY: StructShape = StructShape { name: "NatGateway", members: &[
     Member { name: "CreateTime", location_name: Some("createTime"), target: Target::TIMESTAMP, ..Member::BASE },
     Member { name: "DeleteTime", location_name: Some("deleteTime"), target: Target::TIMESTAMP, ..Member::BASE },
@@ -909,7 +850,6 @@ pub(crate) static NAT_GATEWAY: StructShape = StructShape { name: "NatGateway", m
     Member { name: "RouteTableId", location_name: Some("routeTableId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NatGatewayAddress {
     pub allocation_id: Option<String>,
     pub network_interface_id: Option<String>,
@@ -922,7 +862,7 @@ pub struct NatGatewayAddress {
     pub availability_zone: Option<String>,
     pub availability_zone_id: Option<String>,
 }
-wire::structure!(NatGatewayAddress, NAT_GATEWAY_ADDRESS; 0 allocation_id, 1 network_interface_id, 2 private_ip, 3 public_ip, 4 association_id, 5 is_primary, 6 failure_message, 7 status, 8 availability_zone, 9 availability_zone_id);
+wire::structure!(NatGatewayAddress, NAT_GATEWAY_ADDRESS; 0 allocation_id: None, 1 network_interface_id: None, 2 private_ip: None, 3 public_ip: None, 4 association_id: None, 5 is_primary: None, 6 failure_message: None, 7 status: None, 8 availability_zone: None, 9 availability_zone_id: None);
 pub(crate) static NAT_GATEWAY_ADDRESS: StructShape = StructShape { name: "NatGatewayAddress", members: &[
     Member { name: "AllocationId", location_name: Some("allocationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "NetworkInterfaceId", location_name: Some("networkInterfaceId"), target: Target::STRING, ..Member::BASE },
@@ -970,7 +910,6 @@ wire::open_enum! { NatGatewayApplianceType;
 }
 pub(crate) static NAT_GATEWAY_APPLIANCE_TYPE: StringShape = StringShape { name: "NatGatewayApplianceType", values: <NatGatewayApplianceType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NatGatewayAttachedAppliance {
     pub r#type: Option<NatGatewayApplianceType>,
     pub appliance_arn: Option<String>,
@@ -980,7 +919,7 @@ pub struct NatGatewayAttachedAppliance {
     pub failure_code: Option<String>,
     pub failure_message: Option<String>,
 }
-wire::structure!(NatGatewayAttachedAppliance, NAT_GATEWAY_ATTACHED_APPLIANCE; 0 r#type, 1 appliance_arn, 2 vpc_endpoint_id, 3 attachment_state, 4 modification_state, 5 failure_code, 6 failure_message);
+wire::structure!(NatGatewayAttachedAppliance, NAT_GATEWAY_ATTACHED_APPLIANCE; 0 r#type: None, 1 appliance_arn: None, 2 vpc_endpoint_id: None, 3 attachment_state: None, 4 modification_state: None, 5 failure_code: None, 6 failure_message: None);
 pub(crate) static NAT_GATEWAY_ATTACHED_APPLIANCE: StructShape = StructShape { name: "NatGatewayAttachedAppliance", members: &[
     Member { name: "Type", location_name: Some("type"), target: Target::String(&NAT_GATEWAY_APPLIANCE_TYPE), ..Member::BASE },
     Member { name: "ApplianceArn", location_name: Some("applianceArn"), target: Target::STRING, ..Member::BASE },
@@ -1006,7 +945,6 @@ wire::open_enum! { NatGatewayState;
 }
 pub(crate) static NAT_GATEWAY_STATE: StringShape = StringShape { name: "NatGatewayState", values: <NatGatewayState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NativeApplicationOidcOptions {
     pub public_signing_key_endpoint: Option<String>,
     pub issuer: Option<String>,
@@ -1016,7 +954,7 @@ pub struct NativeApplicationOidcOptions {
     pub client_id: Option<String>,
     pub scope: Option<String>,
 }
-wire::structure!(NativeApplicationOidcOptions, NATIVE_APPLICATION_OIDC_OPTIONS; 0 public_signing_key_endpoint, 1 issuer, 2 authorization_endpoint, 3 token_endpoint, 4 user_info_endpoint, 5 client_id, 6 scope);
+wire::structure!(NativeApplicationOidcOptions, NATIVE_APPLICATION_OIDC_OPTIONS; 0 public_signing_key_endpoint: None, 1 issuer: None, 2 authorization_endpoint: None, 3 token_endpoint: None, 4 user_info_endpoint: None, 5 client_id: None, 6 scope: None);
 pub(crate) static NATIVE_APPLICATION_OIDC_OPTIONS: StructShape = StructShape { name: "NativeApplicationOidcOptions", members: &[
     Member { name: "PublicSigningKeyEndpoint", location_name: Some("publicSigningKeyEndpoint"), target: Target::STRING, ..Member::BASE },
     Member { name: "Issuer", location_name: Some("issuer"), target: Target::STRING, ..Member::BASE },
@@ -1033,7 +971,6 @@ wire::open_enum! { NestedVirtualizationSpecification;
 }
 pub(crate) static NESTED_VIRTUALIZATION_SPECIFICATION: StringShape = StringShape { name: "NestedVirtualizationSpecification", values: <NestedVirtualizationSpecification as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkAcl {
     pub associations: Option<Vec<NetworkAclAssociation>>,
     pub entries: Option<Vec<NetworkAclEntry>>,
@@ -1043,7 +980,7 @@ pub struct NetworkAcl {
     pub vpc_id: Option<String>,
     pub owner_id: Option<String>,
 }
-wire::structure!(NetworkAcl, NETWORK_ACL; 0 associations, 1 entries, 2 is_default, 3 network_acl_id, 4 tags, 5 vpc_id, 6 owner_id);
+wire::structure!(NetworkAcl, NETWORK_ACL; 0 associations: None, 1 entries: None, 2 is_default: None, 3 network_acl_id: None, 4 tags: None, 5 vpc_id: None, 6 owner_id: None);
 pub(crate) static NETWORK_ACL: StructShape = StructShape { name: "NetworkAcl", members: &[
     Member { name: "Associations", location_name: Some("associationSet"), target: Target::List(&NETWORK_ACL_ASSOCIATION_LIST), ..Member::BASE },
     Member { name: "Entries", location_name: Some("entrySet"), target: Target::List(&NETWORK_ACL_ENTRY_LIST), ..Member::BASE },
@@ -1054,13 +991,12 @@ pub(crate) static NETWORK_ACL: StructShape = StructShape { name: "NetworkAcl", m
     Member { name: "OwnerId", location_name: Some("ownerId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkAclAssociation {
     pub network_acl_association_id: Option<String>,
     pub network_acl_id: Option<String>,
     pub subnet_id: Option<String>,
 }
-wire::structure!(NetworkAclAssociation, NETWORK_ACL_ASSOCIATION; 0 network_acl_association_id, 1 network_acl_id, 2 subnet_id);
+wire::structure!(NetworkAclAssociation, NETWORK_ACL_ASSOCIATION; 0 network_acl_association_id: None, 1 network_acl_id: None, 2 subnet_id: None);
 pub(crate) static NETWORK_ACL_ASSOCIATION: StructShape = StructShape { name: "NetworkAclAssociation", members: &[
     Member { name: "NetworkAclAssociationId", location_name: Some("networkAclAssociationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "NetworkAclId", location_name: Some("networkAclId"), target: Target::STRING, ..Member::BASE },
@@ -1069,7 +1005,6 @@ pub(crate) static NETWORK_ACL_ASSOCIATION: StructShape = StructShape { name: "Ne
 
 pub(crate) static NETWORK_ACL_ASSOCIATION_LIST: ListShape = ListShape { name: "NetworkAclAssociationList", item: Target::Structure(&NETWORK_ACL_ASSOCIATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkAclEntry {
     pub cidr_block: Option<String>,
     pub egress: Option<bool>,
@@ -1080,7 +1015,7 @@ pub struct NetworkAclEntry {
     pub rule_action: Option<RuleAction>,
     pub rule_number: Option<i32>,
 }
-wire::structure!(NetworkAclEntry, NETWORK_ACL_ENTRY; 0 cidr_block, 1 egress, 2 icmp_type_code, 3 ipv6_cidr_block, 4 port_range, 5 protocol, 6 rule_action, 7 rule_number);
+wire::structure!(NetworkAclEntry, NETWORK_ACL_ENTRY; 0 cidr_block: None, 1 egress: None, 2 icmp_type_code: None, 3 ipv6_cidr_block: None, 4 port_range: None, 5 protocol: None, 6 rule_action: None, 7 rule_number: None);
 pub(crate) static NETWORK_ACL_ENTRY: StructShape = StructShape { name: "NetworkAclEntry", members: &[
     Member { name: "CidrBlock", location_name: Some("cidrBlock"), target: Target::STRING, ..Member::BASE },
     Member { name: "Egress", location_name: Some("egress"), target: Target::Boolean, ..Member::BASE },
@@ -1098,29 +1033,26 @@ pub(crate) static NETWORK_ACL_ID_STRING_LIST: ListShape = ListShape { name: "Net
 
 pub(crate) static NETWORK_ACL_LIST: ListShape = ListShape { name: "NetworkAclList", item: Target::Structure(&NETWORK_ACL), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkBandwidthGbps {
     pub min: Option<f64>,
     pub max: Option<f64>,
 }
-wire::structure!(NetworkBandwidthGbps, NETWORK_BANDWIDTH_GBPS; 0 min, 1 max);
+wire::structure!(NetworkBandwidthGbps, NETWORK_BANDWIDTH_GBPS; 0 min: None, 1 max: None);
 pub(crate) static NETWORK_BANDWIDTH_GBPS: StructShape = StructShape { name: "NetworkBandwidthGbps", members: &[
     Member { name: "Min", location_name: Some("min"), target: Target::DOUBLE, ..Member::BASE },
     Member { name: "Max", location_name: Some("max"), target: Target::DOUBLE, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkBandwidthGbpsRequest {
     pub min: Option<f64>,
     pub max: Option<f64>,
 }
-wire::structure!(NetworkBandwidthGbpsRequest, NETWORK_BANDWIDTH_GBPS_REQUEST; 0 min, 1 max);
+wire::structure!(NetworkBandwidthGbpsRequest, NETWORK_BANDWIDTH_GBPS_REQUEST; 0 min: None, 1 max: None);
 pub(crate) static NETWORK_BANDWIDTH_GBPS_REQUEST: StructShape = StructShape { name: "NetworkBandwidthGbpsRequest", members: &[
     Member { name: "Min", target: Target::DOUBLE, ..Member::BASE },
     Member { name: "Max", target: Target::DOUBLE, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkCardInfo {
     pub network_card_index: Option<i32>,
     pub network_performance: Option<String>,
@@ -1132,7 +1064,7 @@ pub struct NetworkCardInfo {
     pub maximum_ena_queue_count: Option<i32>,
     pub maximum_ena_queue_count_per_interface: Option<i32>,
 }
-wire::structure!(NetworkCardInfo, NETWORK_CARD_INFO; 0 network_card_index, 1 network_performance, 2 maximum_network_interfaces, 3 additional_flexible_network_interfaces, 4 baseline_bandwidth_in_gbps, 5 peak_bandwidth_in_gbps, 6 default_ena_queue_count_per_interface, 7 maximum_ena_queue_count, 8 maximum_ena_queue_count_per_interface);
+wire::structure!(NetworkCardInfo, NETWORK_CARD_INFO; 0 network_card_index: None, 1 network_performance: None, 2 maximum_network_interfaces: None, 3 additional_flexible_network_interfaces: None, 4 baseline_bandwidth_in_gbps: None, 5 peak_bandwidth_in_gbps: None, 6 default_ena_queue_count_per_interface: None, 7 maximum_ena_queue_count: None, 8 maximum_ena_queue_count_per_interface: None);
 pub(crate) static NETWORK_CARD_INFO: StructShape = StructShape { name: "NetworkCardInfo", members: &[
     Member { name: "NetworkCardIndex", location_name: Some("networkCardIndex"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "NetworkPerformance", location_name: Some("networkPerformance"), target: Target::STRING, ..Member::BASE },
@@ -1147,7 +1079,6 @@ pub(crate) static NETWORK_CARD_INFO: StructShape = StructShape { name: "NetworkC
 
 pub(crate) static NETWORK_CARD_INFO_LIST: ListShape = ListShape { name: "NetworkCardInfoList", item: Target::Structure(&NETWORK_CARD_INFO), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkInfo {
     pub network_performance: Option<String>,
     pub maximum_network_interfaces: Option<i32>,
@@ -1169,7 +1100,7 @@ pub struct NetworkInfo {
     pub maximum_secondary_network_interfaces: Option<i32>,
     pub ipv4_addresses_per_secondary_interface: Option<i32>,
 }
-wire::structure!(NetworkInfo, NETWORK_INFO; 0 network_performance, 1 maximum_network_interfaces, 2 maximum_network_cards, 3 default_network_card_index, 4 network_cards, 5 ipv4_addresses_per_interface, 6 ipv6_addresses_per_interface, 7 ipv6_supported, 8 ena_support, 9 efa_supported, 10 efa_info, 11 encryption_in_transit_supported, 12 ena_srd_supported, 13 bandwidth_weightings, 14 flexible_ena_queues_support, 15 connection_tracking_configuration, 16 secondary_network_supported, 17 maximum_secondary_network_interfaces, 18 ipv4_addresses_per_secondary_interface);
+wire::structure!(NetworkInfo, NETWORK_INFO; 0 network_performance: None, 1 maximum_network_interfaces: None, 2 maximum_network_cards: None, 3 default_network_card_index: None, 4 network_cards: None, 5 ipv4_addresses_per_interface: None, 6 ipv6_addresses_per_interface: None, 7 ipv6_supported: None, 8 ena_support: None, 9 efa_supported: None, 10 efa_info: None, 11 encryption_in_transit_supported: None, 12 ena_srd_supported: None, 13 bandwidth_weightings: None, 14 flexible_ena_queues_support: None, 15 connection_tracking_configuration: None, 16 secondary_network_supported: None, 17 maximum_secondary_network_interfaces: None, 18 ipv4_addresses_per_secondary_interface: None);
 pub(crate) static NETWORK_INFO: StructShape = StructShape { name: "NetworkInfo", members: &[
     Member { name: "NetworkPerformance", location_name: Some("networkPerformance"), target: Target::STRING, ..Member::BASE },
     Member { name: "MaximumNetworkInterfaces", location_name: Some("maximumNetworkInterfaces"), target: Target::INTEGER, ..Member::BASE },
@@ -1192,7 +1123,6 @@ pub(crate) static NETWORK_INFO: StructShape = StructShape { name: "NetworkInfo",
     Member { name: "Ipv4AddressesPerSecondaryInterface", location_name: Some("ipv4AddressesPerSecondaryInterface"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkInsightsAccessScope {
     pub network_insights_access_scope_id: Option<String>,
     pub network_insights_access_scope_arn: Option<String>,
@@ -1200,7 +1130,7 @@ pub struct NetworkInsightsAccessScope {
     pub updated_date: Option<Timestamp>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(NetworkInsightsAccessScope, NETWORK_INSIGHTS_ACCESS_SCOPE; 0 network_insights_access_scope_id, 1 network_insights_access_scope_arn, 2 created_date, 3 updated_date, 4 tags);
+wire::structure!(NetworkInsightsAccessScope, NETWORK_INSIGHTS_ACCESS_SCOPE; 0 network_insights_access_scope_id: None, 1 network_insights_access_scope_arn: None, 2 created_date: None, 3 updated_date: None, 4 tags: None);
 pub(crate) static NETWORK_INSIGHTS_ACCESS_SCOPE: StructShape = StructShape { name: "NetworkInsightsAccessScope", members: &[
     Member { name: "NetworkInsightsAccessScopeId", location_name: Some("networkInsightsAccessScopeId"), target: Target::STRING, ..Member::BASE },
     Member { name: "NetworkInsightsAccessScopeArn", location_name: Some("networkInsightsAccessScopeArn"), target: Target::String(&RESOURCE_ARN), ..Member::BASE },
@@ -1209,7 +1139,6 @@ pub(crate) static NETWORK_INSIGHTS_ACCESS_SCOPE: StructShape = StructShape { nam
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkInsightsAccessScopeAnalysis {
     pub network_insights_access_scope_analysis_id: Option<String>,
     pub network_insights_access_scope_analysis_arn: Option<String>,
@@ -1223,7 +1152,7 @@ pub struct NetworkInsightsAccessScopeAnalysis {
     pub analyzed_eni_count: Option<i32>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(NetworkInsightsAccessScopeAnalysis, NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS; 0 network_insights_access_scope_analysis_id, 1 network_insights_access_scope_analysis_arn, 2 network_insights_access_scope_id, 3 status, 4 status_message, 5 warning_message, 6 start_date, 7 end_date, 8 findings_found, 9 analyzed_eni_count, 10 tags);
+wire::structure!(NetworkInsightsAccessScopeAnalysis, NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS; 0 network_insights_access_scope_analysis_id: None, 1 network_insights_access_scope_analysis_arn: None, 2 network_insights_access_scope_id: None, 3 status: None, 4 status_message: None, 5 warning_message: None, 6 start_date: None, 7 end_date: None, 8 findings_found: None, 9 analyzed_eni_count: None, 10 tags: None);
 pub(crate) static NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS: StructShape = StructShape { name: "NetworkInsightsAccessScopeAnalysis", members: &[
     Member { name: "NetworkInsightsAccessScopeAnalysisId", location_name: Some("networkInsightsAccessScopeAnalysisId"), target: Target::STRING, ..Member::BASE },
     Member { name: "NetworkInsightsAccessScopeAnalysisArn", location_name: Some("networkInsightsAccessScopeAnalysisArn"), target: Target::String(&RESOURCE_ARN), ..Member::BASE },
@@ -1242,13 +1171,12 @@ pub(crate) static NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_ID_LIST: ListShape = Li
 
 pub(crate) static NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_LIST: ListShape = ListShape { name: "NetworkInsightsAccessScopeAnalysisList", item: Target::Structure(&NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkInsightsAccessScopeContent {
     pub network_insights_access_scope_id: Option<String>,
     pub match_paths: Option<Vec<AccessScopePath>>,
     pub exclude_paths: Option<Vec<AccessScopePath>>,
 }
-wire::structure!(NetworkInsightsAccessScopeContent, NETWORK_INSIGHTS_ACCESS_SCOPE_CONTENT; 0 network_insights_access_scope_id, 1 match_paths, 2 exclude_paths);
+wire::structure!(NetworkInsightsAccessScopeContent, NETWORK_INSIGHTS_ACCESS_SCOPE_CONTENT; 0 network_insights_access_scope_id: None, 1 match_paths: None, 2 exclude_paths: None);
 pub(crate) static NETWORK_INSIGHTS_ACCESS_SCOPE_CONTENT: StructShape = StructShape { name: "NetworkInsightsAccessScopeContent", members: &[
     Member { name: "NetworkInsightsAccessScopeId", location_name: Some("networkInsightsAccessScopeId"), target: Target::STRING, ..Member::BASE },
     Member { name: "MatchPaths", location_name: Some("matchPathSet"), target: Target::List(&ACCESS_SCOPE_PATH_LIST), ..Member::BASE },
@@ -1259,7 +1187,6 @@ pub(crate) static NETWORK_INSIGHTS_ACCESS_SCOPE_ID_LIST: ListShape = ListShape {
 
 pub(crate) static NETWORK_INSIGHTS_ACCESS_SCOPE_LIST: ListShape = ListShape { name: "NetworkInsightsAccessScopeList", item: Target::Structure(&NETWORK_INSIGHTS_ACCESS_SCOPE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkInsightsAnalysis {
     pub network_insights_analysis_id: Option<String>,
     pub network_insights_analysis_arn: Option<String>,
@@ -1279,7 +1206,7 @@ pub struct NetworkInsightsAnalysis {
     pub suggested_accounts: Option<Vec<String>>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(NetworkInsightsAnalysis, NETWORK_INSIGHTS_ANALYSIS; 0 network_insights_analysis_id, 1 network_insights_analysis_arn, 2 network_insights_path_id, 3 additional_accounts, 4 filter_in_arns, 5 filter_out_arns, 6 start_date, 7 status, 8 status_message, 9 warning_message, 10 network_path_found, 11 forward_path_components, 12 return_path_components, 13 explanations, 14 alternate_path_hints, 15 suggested_accounts, 16 tags);
+wire::structure!(NetworkInsightsAnalysis, NETWORK_INSIGHTS_ANALYSIS; 0 network_insights_analysis_id: None, 1 network_insights_analysis_arn: None, 2 network_insights_path_id: None, 3 additional_accounts: None, 4 filter_in_arns: None, 5 filter_out_arns: None, 6 start_date: None, 7 status: None, 8 status_message: None, 9 warning_message: None, 10 network_path_found: None, 11 forward_path_components: None, 12 return_path_components: None, 13 explanations: None, 14 alternate_path_hints: None, 15 suggested_accounts: None, 16 tags: None);
 pub(crate) static NETWORK_INSIGHTS_ANALYSIS: StructShape = StructShape { name: "NetworkInsightsAnalysis", members: &[
     Member { name: "NetworkInsightsAnalysisId", location_name: Some("networkInsightsAnalysisId"), target: Target::STRING, ..Member::BASE },
     Member { name: "NetworkInsightsAnalysisArn", location_name: Some("networkInsightsAnalysisArn"), target: Target::String(&RESOURCE_ARN), ..Member::BASE },
@@ -1306,7 +1233,6 @@ pub(crate) static NETWORK_INSIGHTS_ANALYSIS_LIST: ListShape = ListShape { name: 
 
 pub(crate) static NETWORK_INSIGHTS_MAX_RESULTS: NumberShape = NumberShape { name: "NetworkInsightsMaxResults", min: Some(1.0), max: Some(100.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkInsightsPath {
     pub network_insights_path_id: Option<String>,
     pub network_insights_path_arn: Option<String>,
@@ -1323,7 +1249,7 @@ pub struct NetworkInsightsPath {
     pub filter_at_source: Option<PathFilter>,
     pub filter_at_destination: Option<PathFilter>,
 }
-wire::structure!(NetworkInsightsPath, NETWORK_INSIGHTS_PATH; 0 network_insights_path_id, 1 network_insights_path_arn, 2 created_date, 3 source, 4 destination, 5 source_arn, 6 destination_arn, 7 source_ip, 8 destination_ip, 9 protocol, 10 destination_port, 11 tags, 12 filter_at_source, 13 filter_at_destination);
+wire::structure!(NetworkInsightsPath, NETWORK_INSIGHTS_PATH; 0 network_insights_path_id: None, 1 network_insights_path_arn: None, 2 created_date: None, 3 source: None, 4 destination: None, 5 source_arn: None, 6 destination_arn: None, 7 source_ip: None, 8 destination_ip: None, 9 protocol: None, 10 destination_port: None, 11 tags: None, 12 filter_at_source: None, 13 filter_at_destination: None);
 pub(crate) static NETWORK_INSIGHTS_PATH: StructShape = StructShape { name: "NetworkInsightsPath", members: &[
     Member { name: "NetworkInsightsPathId", location_name: Some("networkInsightsPathId"), target: Target::STRING, ..Member::BASE },
     Member { name: "NetworkInsightsPathArn", location_name: Some("networkInsightsPathArn"), target: Target::String(&RESOURCE_ARN), ..Member::BASE },
@@ -1345,7 +1271,6 @@ pub(crate) static NETWORK_INSIGHTS_PATH_ID_LIST: ListShape = ListShape { name: "
 
 pub(crate) static NETWORK_INSIGHTS_PATH_LIST: ListShape = ListShape { name: "NetworkInsightsPathList", item: Target::Structure(&NETWORK_INSIGHTS_PATH), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkInterface {
     pub association: Option<NetworkInterfaceAssociation>,
     pub attachment: Option<NetworkInterfaceAttachment>,
@@ -1380,7 +1305,7 @@ pub struct NetworkInterface {
     pub associated_subnets: Option<Vec<String>>,
     pub availability_zone_id: Option<String>,
 }
-wire::structure!(NetworkInterface, NETWORK_INTERFACE; 0 association, 1 attachment, 2 availability_zone, 3 connection_tracking_configuration, 4 description, 5 groups, 6 interface_type, 7 ipv6_addresses, 8 mac_address, 9 network_interface_id, 10 outpost_arn, 11 owner_id, 12 private_dns_name, 13 public_dns_name, 14 public_ip_dns_name_options, 15 private_ip_address, 16 private_ip_addresses, 17 ipv4_prefixes, 18 ipv6_prefixes, 19 requester_id, 20 requester_managed, 21 source_dest_check, 22 status, 23 subnet_id, 24 tag_set, 25 vpc_id, 26 deny_all_igw_traffic, 27 ipv6_native, 28 ipv6_address, 29 operator, 30 associated_subnets, 31 availability_zone_id);
+wire::structure!(NetworkInterface, NETWORK_INTERFACE; 0 association: None, 1 attachment: None, 2 availability_zone: None, 3 connection_tracking_configuration: None, 4 description: None, 5 groups: None, 6 interface_type: None, 7 ipv6_addresses: None, 8 mac_address: None, 9 network_interface_id: None, 10 outpost_arn: None, 11 owner_id: None, 12 private_dns_name: None, 13 public_dns_name: None, 14 public_ip_dns_name_options: None, 15 private_ip_address: None, 16 private_ip_addresses: None, 17 ipv4_prefixes: None, 18 ipv6_prefixes: None, 19 requester_id: None, 20 requester_managed: None, 21 source_dest_check: None, 22 status: None, 23 subnet_id: None, 24 tag_set: None, 25 vpc_id: None, 26 deny_all_igw_traffic: None, 27 ipv6_native: None, 28 ipv6_address: None, 29 operator: None, 30 associated_subnets: None, 31 availability_zone_id: None);
 pub(crate) static NETWORK_INTERFACE: StructShape = StructShape { name: "NetworkInterface", members: &[
     Member { name: "Association", location_name: Some("association"), target: Target::Structure(&NETWORK_INTERFACE_ASSOCIATION), ..Member::BASE },
     Member { name: "Attachment", location_name: Some("attachment"), target: Target::Structure(&NETWORK_INTERFACE_ATTACHMENT), ..Member::BASE },
@@ -1416,7 +1341,6 @@ pub(crate) static NETWORK_INTERFACE: StructShape = StructShape { name: "NetworkI
     Member { name: "AvailabilityZoneId", location_name: Some("availabilityZoneId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkInterfaceAssociation {
     pub allocation_id: Option<String>,
     pub association_id: Option<String>,
@@ -1426,7 +1350,7 @@ pub struct NetworkInterfaceAssociation {
     pub customer_owned_ip: Option<String>,
     pub carrier_ip: Option<String>,
 }
-wire::structure!(NetworkInterfaceAssociation, NETWORK_INTERFACE_ASSOCIATION; 0 allocation_id, 1 association_id, 2 ip_owner_id, 3 public_dns_name, 4 public_ip, 5 customer_owned_ip, 6 carrier_ip);
+wire::structure!(NetworkInterfaceAssociation, NETWORK_INTERFACE_ASSOCIATION; 0 allocation_id: None, 1 association_id: None, 2 ip_owner_id: None, 3 public_dns_name: None, 4 public_ip: None, 5 customer_owned_ip: None, 6 carrier_ip: None);
 pub(crate) static NETWORK_INTERFACE_ASSOCIATION: StructShape = StructShape { name: "NetworkInterfaceAssociation", members: &[
     Member { name: "AllocationId", location_name: Some("allocationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, ..Member::BASE },
@@ -1437,7 +1361,6 @@ pub(crate) static NETWORK_INTERFACE_ASSOCIATION: StructShape = StructShape { nam
     Member { name: "CarrierIp", location_name: Some("carrierIp"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkInterfaceAttachment {
     pub attach_time: Option<Timestamp>,
     pub attachment_id: Option<String>,
@@ -1450,7 +1373,7 @@ pub struct NetworkInterfaceAttachment {
     pub ena_srd_specification: Option<AttachmentEnaSrdSpecification>,
     pub ena_queue_count: Option<i32>,
 }
-wire::structure!(NetworkInterfaceAttachment, NETWORK_INTERFACE_ATTACHMENT; 0 attach_time, 1 attachment_id, 2 delete_on_termination, 3 device_index, 4 network_card_index, 5 instance_id, 6 instance_owner_id, 7 status, 8 ena_srd_specification, 9 ena_queue_count);
+wire::structure!(NetworkInterfaceAttachment, NETWORK_INTERFACE_ATTACHMENT; 0 attach_time: None, 1 attachment_id: None, 2 delete_on_termination: None, 3 device_index: None, 4 network_card_index: None, 5 instance_id: None, 6 instance_owner_id: None, 7 status: None, 8 ena_srd_specification: None, 9 ena_queue_count: None);
 pub(crate) static NETWORK_INTERFACE_ATTACHMENT: StructShape = StructShape { name: "NetworkInterfaceAttachment", members: &[
     Member { name: "AttachTime", location_name: Some("attachTime"), target: Target::TIMESTAMP, ..Member::BASE },
     Member { name: "AttachmentId", location_name: Some("attachmentId"), target: Target::STRING, ..Member::BASE },
@@ -1464,14 +1387,13 @@ pub(crate) static NETWORK_INTERFACE_ATTACHMENT: StructShape = StructShape { name
     Member { name: "EnaQueueCount", location_name: Some("enaQueueCount"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkInterfaceAttachmentChanges {
     pub default_ena_queue_count: Option<bool>,
     pub ena_queue_count: Option<i32>,
     pub attachment_id: Option<String>,
     pub delete_on_termination: Option<bool>,
 }
-wire::structure!(NetworkInterfaceAttachmentChanges, NETWORK_INTERFACE_ATTACHMENT_CHANGES; 0 default_ena_queue_count, 1 ena_queue_count, 2 attachment_id, 3 delete_on_termination);
+wire::structure!(NetworkInterfaceAttachmentChanges, NETWORK_INTERFACE_ATTACHMENT_CHANGES; 0 default_ena_queue_count: None, 1 ena_queue_count: None, 2 attachment_id: None, 3 delete_on_termination: None);
 pub(crate) static NETWORK_INTERFACE_ATTACHMENT_CHANGES: StructShape = StructShape { name: "NetworkInterfaceAttachmentChanges", members: &[
     Member { name: "DefaultEnaQueueCount", target: Target::Boolean, ..Member::BASE },
     Member { name: "EnaQueueCount", target: Target::INTEGER, ..Member::BASE },
@@ -1488,23 +1410,21 @@ wire::open_enum! { NetworkInterfaceAttribute;
 }
 pub(crate) static NETWORK_INTERFACE_ATTRIBUTE: StringShape = StringShape { name: "NetworkInterfaceAttribute", values: <NetworkInterfaceAttribute as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkInterfaceCount {
     pub min: Option<i32>,
     pub max: Option<i32>,
 }
-wire::structure!(NetworkInterfaceCount, NETWORK_INTERFACE_COUNT; 0 min, 1 max);
+wire::structure!(NetworkInterfaceCount, NETWORK_INTERFACE_COUNT; 0 min: None, 1 max: None);
 pub(crate) static NETWORK_INTERFACE_COUNT: StructShape = StructShape { name: "NetworkInterfaceCount", members: &[
     Member { name: "Min", location_name: Some("min"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "Max", location_name: Some("max"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkInterfaceCountRequest {
     pub min: Option<i32>,
     pub max: Option<i32>,
 }
-wire::structure!(NetworkInterfaceCountRequest, NETWORK_INTERFACE_COUNT_REQUEST; 0 min, 1 max);
+wire::structure!(NetworkInterfaceCountRequest, NETWORK_INTERFACE_COUNT_REQUEST; 0 min: None, 1 max: None);
 pub(crate) static NETWORK_INTERFACE_COUNT_REQUEST: StructShape = StructShape { name: "NetworkInterfaceCountRequest", members: &[
     Member { name: "Min", target: Target::INTEGER, ..Member::BASE },
     Member { name: "Max", target: Target::INTEGER, ..Member::BASE },
@@ -1522,13 +1442,12 @@ pub(crate) static NETWORK_INTERFACE_ID_LIST: ListShape = ListShape { name: "Netw
 
 pub(crate) static NETWORK_INTERFACE_ID_SET: ListShape = ListShape { name: "NetworkInterfaceIdSet", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkInterfaceIpv6Address {
     pub ipv6_address: Option<String>,
     pub public_ipv6_dns_name: Option<String>,
     pub is_primary_ipv6: Option<bool>,
 }
-wire::structure!(NetworkInterfaceIpv6Address, NETWORK_INTERFACE_IPV6_ADDRESS; 0 ipv6_address, 1 public_ipv6_dns_name, 2 is_primary_ipv6);
+wire::structure!(NetworkInterfaceIpv6Address, NETWORK_INTERFACE_IPV6_ADDRESS; 0 ipv6_address: None, 1 public_ipv6_dns_name: None, 2 is_primary_ipv6: None);
 pub(crate) static NETWORK_INTERFACE_IPV6_ADDRESS: StructShape = StructShape { name: "NetworkInterfaceIpv6Address", members: &[
     Member { name: "Ipv6Address", location_name: Some("ipv6Address"), target: Target::STRING, ..Member::BASE },
     Member { name: "PublicIpv6DnsName", location_name: Some("publicIpv6DnsName"), target: Target::STRING, ..Member::BASE },
@@ -1539,7 +1458,6 @@ pub(crate) static NETWORK_INTERFACE_IPV6_ADDRESSES_LIST: ListShape = ListShape {
 
 pub(crate) static NETWORK_INTERFACE_LIST: ListShape = ListShape { name: "NetworkInterfaceList", item: Target::Structure(&NETWORK_INTERFACE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkInterfacePermission {
     pub network_interface_permission_id: Option<String>,
     pub network_interface_id: Option<String>,
@@ -1548,7 +1466,7 @@ pub struct NetworkInterfacePermission {
     pub permission: Option<InterfacePermissionType>,
     pub permission_state: Option<NetworkInterfacePermissionState>,
 }
-wire::structure!(NetworkInterfacePermission, NETWORK_INTERFACE_PERMISSION; 0 network_interface_permission_id, 1 network_interface_id, 2 aws_account_id, 3 aws_service, 4 permission, 5 permission_state);
+wire::structure!(NetworkInterfacePermission, NETWORK_INTERFACE_PERMISSION; 0 network_interface_permission_id: None, 1 network_interface_id: None, 2 aws_account_id: None, 3 aws_service: None, 4 permission: None, 5 permission_state: None);
 pub(crate) static NETWORK_INTERFACE_PERMISSION: StructShape = StructShape { name: "NetworkInterfacePermission", members: &[
     Member { name: "NetworkInterfacePermissionId", location_name: Some("networkInterfacePermissionId"), target: Target::STRING, ..Member::BASE },
     Member { name: "NetworkInterfaceId", location_name: Some("networkInterfaceId"), target: Target::STRING, ..Member::BASE },
@@ -1562,12 +1480,11 @@ pub(crate) static NETWORK_INTERFACE_PERMISSION_ID_LIST: ListShape = ListShape { 
 
 pub(crate) static NETWORK_INTERFACE_PERMISSION_LIST: ListShape = ListShape { name: "NetworkInterfacePermissionList", item: Target::Structure(&NETWORK_INTERFACE_PERMISSION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkInterfacePermissionState {
     pub state: Option<NetworkInterfacePermissionStateCode>,
     pub status_message: Option<String>,
 }
-wire::structure!(NetworkInterfacePermissionState, NETWORK_INTERFACE_PERMISSION_STATE; 0 state, 1 status_message);
+wire::structure!(NetworkInterfacePermissionState, NETWORK_INTERFACE_PERMISSION_STATE; 0 state: None, 1 status_message: None);
 pub(crate) static NETWORK_INTERFACE_PERMISSION_STATE: StructShape = StructShape { name: "NetworkInterfacePermissionState", members: &[
     Member { name: "State", location_name: Some("state"), target: Target::String(&NETWORK_INTERFACE_PERMISSION_STATE_CODE), ..Member::BASE },
     Member { name: "StatusMessage", location_name: Some("statusMessage"), target: Target::STRING, ..Member::BASE },
@@ -1581,14 +1498,13 @@ wire::open_enum! { NetworkInterfacePermissionStateCode;
 }
 pub(crate) static NETWORK_INTERFACE_PERMISSION_STATE_CODE: StringShape = StringShape { name: "NetworkInterfacePermissionStateCode", values: <NetworkInterfacePermissionStateCode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NetworkInterfacePrivateIpAddress {
     pub association: Option<NetworkInterfaceAssociation>,
     pub primary: Option<bool>,
     pub private_dns_name: Option<String>,
     pub private_ip_address: Option<String>,
 }
-wire::structure!(NetworkInterfacePrivateIpAddress, NETWORK_INTERFACE_PRIVATE_IP_ADDRESS; 0 association, 1 primary, 2 private_dns_name, 3 private_ip_address);
+wire::structure!(NetworkInterfacePrivateIpAddress, NETWORK_INTERFACE_PRIVATE_IP_ADDRESS; 0 association: None, 1 primary: None, 2 private_dns_name: None, 3 private_ip_address: None);
 pub(crate) static NETWORK_INTERFACE_PRIVATE_IP_ADDRESS: StructShape = StructShape { name: "NetworkInterfacePrivateIpAddress", members: &[
     Member { name: "Association", location_name: Some("association"), target: Target::Structure(&NETWORK_INTERFACE_ASSOCIATION), ..Member::BASE },
     Member { name: "Primary", location_name: Some("primary"), target: Target::Boolean, ..Member::BASE },
@@ -1633,25 +1549,23 @@ pub(crate) static NETWORK_NODE_SET: ListShape = ListShape { name: "NetworkNodeSe
 
 pub(crate) static NETWORK_NODES_LIST: ListShape = ListShape { name: "NetworkNodesList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NeuronDeviceCoreInfo {
     pub count: Option<i32>,
     pub version: Option<i32>,
 }
-wire::structure!(NeuronDeviceCoreInfo, NEURON_DEVICE_CORE_INFO; 0 count, 1 version);
+wire::structure!(NeuronDeviceCoreInfo, NEURON_DEVICE_CORE_INFO; 0 count: None, 1 version: None);
 pub(crate) static NEURON_DEVICE_CORE_INFO: StructShape = StructShape { name: "NeuronDeviceCoreInfo", members: &[
     Member { name: "Count", location_name: Some("count"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "Version", location_name: Some("version"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NeuronDeviceInfo {
     pub count: Option<i32>,
     pub name: Option<String>,
     pub core_info: Option<NeuronDeviceCoreInfo>,
     pub memory_info: Option<NeuronDeviceMemoryInfo>,
 }
-wire::structure!(NeuronDeviceInfo, NEURON_DEVICE_INFO; 0 count, 1 name, 2 core_info, 3 memory_info);
+wire::structure!(NeuronDeviceInfo, NEURON_DEVICE_INFO; 0 count: None, 1 name: None, 2 core_info: None, 3 memory_info: None);
 pub(crate) static NEURON_DEVICE_INFO: StructShape = StructShape { name: "NeuronDeviceInfo", members: &[
     Member { name: "Count", location_name: Some("count"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "Name", location_name: Some("name"), target: Target::STRING, ..Member::BASE },
@@ -1661,32 +1575,29 @@ pub(crate) static NEURON_DEVICE_INFO: StructShape = StructShape { name: "NeuronD
 
 pub(crate) static NEURON_DEVICE_INFO_LIST: ListShape = ListShape { name: "NeuronDeviceInfoList", item: Target::Structure(&NEURON_DEVICE_INFO), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NeuronDeviceMemoryInfo {
     pub size_in_mib: Option<i32>,
 }
-wire::structure!(NeuronDeviceMemoryInfo, NEURON_DEVICE_MEMORY_INFO; 0 size_in_mib);
+wire::structure!(NeuronDeviceMemoryInfo, NEURON_DEVICE_MEMORY_INFO; 0 size_in_mib: None);
 pub(crate) static NEURON_DEVICE_MEMORY_INFO: StructShape = StructShape { name: "NeuronDeviceMemoryInfo", members: &[
     Member { name: "SizeInMiB", location_name: Some("sizeInMiB"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NeuronInfo {
     pub neuron_devices: Option<Vec<NeuronDeviceInfo>>,
     pub total_neuron_device_memory_in_mib: Option<i32>,
 }
-wire::structure!(NeuronInfo, NEURON_INFO; 0 neuron_devices, 1 total_neuron_device_memory_in_mib);
+wire::structure!(NeuronInfo, NEURON_INFO; 0 neuron_devices: None, 1 total_neuron_device_memory_in_mib: None);
 pub(crate) static NEURON_INFO: StructShape = StructShape { name: "NeuronInfo", members: &[
     Member { name: "NeuronDevices", location_name: Some("neuronDevices"), target: Target::List(&NEURON_DEVICE_INFO_LIST), ..Member::BASE },
     Member { name: "TotalNeuronDeviceMemoryInMiB", location_name: Some("totalNeuronDeviceMemoryInMiB"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NewDhcpConfiguration {
     pub key: Option<String>,
     pub values: Option<Vec<String>>,
 }
-wire::structure!(NewDhcpConfiguration, NEW_DHCP_CONFIGURATION; 0 key, 1 values);
+wire::structure!(NewDhcpConfiguration, NEW_DHCP_CONFIGURATION; 0 key: None, 1 values: None);
 pub(crate) static NEW_DHCP_CONFIGURATION: StructShape = StructShape { name: "NewDhcpConfiguration", members: &[
     Member { name: "Key", target: Target::STRING, ..Member::BASE },
     Member { name: "Values", location_name: Some("Value"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -1700,11 +1611,10 @@ wire::open_enum! { NitroEnclavesSupport;
 }
 pub(crate) static NITRO_ENCLAVES_SUPPORT: StringShape = StringShape { name: "NitroEnclavesSupport", values: <NitroEnclavesSupport as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct NitroTpmInfo {
     pub supported_versions: Option<Vec<String>>,
 }
-wire::structure!(NitroTpmInfo, NITRO_TPM_INFO; 0 supported_versions);
+wire::structure!(NitroTpmInfo, NITRO_TPM_INFO; 0 supported_versions: None);
 pub(crate) static NITRO_TPM_INFO: StructShape = StructShape { name: "NitroTpmInfo", members: &[
     Member { name: "SupportedVersions", location_name: Some("supportedVersions"), target: Target::List(&NITRO_TPM_SUPPORTED_VERSIONS_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1717,29 +1627,26 @@ pub(crate) static NITRO_TPM_SUPPORT: StringShape = StringShape { name: "NitroTpm
 
 pub(crate) static NITRO_TPM_SUPPORTED_VERSIONS_LIST: ListShape = ListShape { name: "NitroTpmSupportedVersionsList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReplaceNetworkAclAssociationRequest {
     pub dry_run: Option<bool>,
     pub association_id: String,
     pub network_acl_id: String,
 }
-wire::structure!(ReplaceNetworkAclAssociationRequest, REPLACE_NETWORK_ACL_ASSOCIATION_REQUEST; 0 dry_run, 1 association_id, 2 network_acl_id);
+wire::structure!(ReplaceNetworkAclAssociationRequest, REPLACE_NETWORK_ACL_ASSOCIATION_REQUEST; 0 dry_run: None, 1 association_id: Default::default(), 2 network_acl_id: Default::default());
 pub(crate) static REPLACE_NETWORK_ACL_ASSOCIATION_REQUEST: StructShape = StructShape { name: "ReplaceNetworkAclAssociationRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "NetworkAclId", location_name: Some("networkAclId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReplaceNetworkAclAssociationResult {
     pub new_association_id: Option<String>,
 }
-wire::structure!(ReplaceNetworkAclAssociationResult, REPLACE_NETWORK_ACL_ASSOCIATION_RESULT; 0 new_association_id);
+wire::structure!(ReplaceNetworkAclAssociationResult, REPLACE_NETWORK_ACL_ASSOCIATION_RESULT; 0 new_association_id: None);
 pub(crate) static REPLACE_NETWORK_ACL_ASSOCIATION_RESULT: StructShape = StructShape { name: "ReplaceNetworkAclAssociationResult", members: &[
     Member { name: "NewAssociationId", location_name: Some("newAssociationId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReplaceNetworkAclEntryRequest {
     pub dry_run: Option<bool>,
     pub network_acl_id: String,
@@ -1752,7 +1659,7 @@ pub struct ReplaceNetworkAclEntryRequest {
     pub icmp_type_code: Option<IcmpTypeCode>,
     pub port_range: Option<PortRange>,
 }
-wire::structure!(ReplaceNetworkAclEntryRequest, REPLACE_NETWORK_ACL_ENTRY_REQUEST; 0 dry_run, 1 network_acl_id, 2 rule_number, 3 protocol, 4 rule_action, 5 egress, 6 cidr_block, 7 ipv6_cidr_block, 8 icmp_type_code, 9 port_range);
+wire::structure!(ReplaceNetworkAclEntryRequest, REPLACE_NETWORK_ACL_ENTRY_REQUEST; 0 dry_run: None, 1 network_acl_id: Default::default(), 2 rule_number: Default::default(), 3 protocol: Default::default(), 4 rule_action: Default::default(), 5 egress: Default::default(), 6 cidr_block: None, 7 ipv6_cidr_block: None, 8 icmp_type_code: None, 9 port_range: None);
 pub(crate) static REPLACE_NETWORK_ACL_ENTRY_REQUEST: StructShape = StructShape { name: "ReplaceNetworkAclEntryRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "NetworkAclId", location_name: Some("networkAclId"), target: Target::STRING, required: true, ..Member::BASE },
@@ -1766,27 +1673,25 @@ pub(crate) static REPLACE_NETWORK_ACL_ENTRY_REQUEST: StructShape = StructShape {
     Member { name: "PortRange", location_name: Some("portRange"), target: Target::Structure(&PORT_RANGE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResetNetworkInterfaceAttributeRequest {
     pub dry_run: Option<bool>,
     pub network_interface_id: String,
     pub source_dest_check: Option<String>,
 }
-wire::structure!(ResetNetworkInterfaceAttributeRequest, RESET_NETWORK_INTERFACE_ATTRIBUTE_REQUEST; 0 dry_run, 1 network_interface_id, 2 source_dest_check);
+wire::structure!(ResetNetworkInterfaceAttributeRequest, RESET_NETWORK_INTERFACE_ATTRIBUTE_REQUEST; 0 dry_run: None, 1 network_interface_id: Default::default(), 2 source_dest_check: None);
 pub(crate) static RESET_NETWORK_INTERFACE_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "ResetNetworkInterfaceAttributeRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "NetworkInterfaceId", location_name: Some("networkInterfaceId"), target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "SourceDestCheck", location_name: Some("sourceDestCheck"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct StartNetworkInsightsAccessScopeAnalysisRequest {
     pub network_insights_access_scope_id: String,
     pub dry_run: Option<bool>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub client_token: String,
 }
-wire::structure!(StartNetworkInsightsAccessScopeAnalysisRequest, START_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_REQUEST; 0 network_insights_access_scope_id, 1 dry_run, 2 tag_specifications, 3 client_token);
+wire::structure!(StartNetworkInsightsAccessScopeAnalysisRequest, START_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_REQUEST; 0 network_insights_access_scope_id: Default::default(), 1 dry_run: None, 2 tag_specifications: None, 3 client_token: Default::default());
 pub(crate) static START_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_REQUEST: StructShape = StructShape { name: "StartNetworkInsightsAccessScopeAnalysisRequest", members: &[
     Member { name: "NetworkInsightsAccessScopeId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -1794,16 +1699,14 @@ pub(crate) static START_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_REQUEST: StructSh
     Member { name: "ClientToken", target: Target::STRING, required: true, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct StartNetworkInsightsAccessScopeAnalysisResult {
     pub network_insights_access_scope_analysis: Option<NetworkInsightsAccessScopeAnalysis>,
 }
-wire::structure!(StartNetworkInsightsAccessScopeAnalysisResult, START_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_RESULT; 0 network_insights_access_scope_analysis);
+wire::structure!(StartNetworkInsightsAccessScopeAnalysisResult, START_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_RESULT; 0 network_insights_access_scope_analysis: None);
 pub(crate) static START_NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS_RESULT: StructShape = StructShape { name: "StartNetworkInsightsAccessScopeAnalysisResult", members: &[
     Member { name: "NetworkInsightsAccessScopeAnalysis", location_name: Some("networkInsightsAccessScopeAnalysis"), target: Target::Structure(&NETWORK_INSIGHTS_ACCESS_SCOPE_ANALYSIS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct StartNetworkInsightsAnalysisRequest {
     pub network_insights_path_id: String,
     pub additional_accounts: Option<Vec<String>>,
@@ -1813,7 +1716,7 @@ pub struct StartNetworkInsightsAnalysisRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub client_token: String,
 }
-wire::structure!(StartNetworkInsightsAnalysisRequest, START_NETWORK_INSIGHTS_ANALYSIS_REQUEST; 0 network_insights_path_id, 1 additional_accounts, 2 filter_in_arns, 3 filter_out_arns, 4 dry_run, 5 tag_specifications, 6 client_token);
+wire::structure!(StartNetworkInsightsAnalysisRequest, START_NETWORK_INSIGHTS_ANALYSIS_REQUEST; 0 network_insights_path_id: Default::default(), 1 additional_accounts: None, 2 filter_in_arns: None, 3 filter_out_arns: None, 4 dry_run: None, 5 tag_specifications: None, 6 client_token: Default::default());
 pub(crate) static START_NETWORK_INSIGHTS_ANALYSIS_REQUEST: StructShape = StructShape { name: "StartNetworkInsightsAnalysisRequest", members: &[
     Member { name: "NetworkInsightsPathId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "AdditionalAccounts", location_name: Some("AdditionalAccount"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -1824,58 +1727,49 @@ pub(crate) static START_NETWORK_INSIGHTS_ANALYSIS_REQUEST: StructShape = StructS
     Member { name: "ClientToken", target: Target::STRING, required: true, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct StartNetworkInsightsAnalysisResult {
     pub network_insights_analysis: Option<NetworkInsightsAnalysis>,
 }
-wire::structure!(StartNetworkInsightsAnalysisResult, START_NETWORK_INSIGHTS_ANALYSIS_RESULT; 0 network_insights_analysis);
+wire::structure!(StartNetworkInsightsAnalysisResult, START_NETWORK_INSIGHTS_ANALYSIS_RESULT; 0 network_insights_analysis: None);
 pub(crate) static START_NETWORK_INSIGHTS_ANALYSIS_RESULT: StructShape = StructShape { name: "StartNetworkInsightsAnalysisResult", members: &[
     Member { name: "NetworkInsightsAnalysis", location_name: Some("networkInsightsAnalysis"), target: Target::Structure(&NETWORK_INSIGHTS_ANALYSIS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateNetworkAclEntryResult {
 }
 wire::structure!(CreateNetworkAclEntryResult, CREATE_NETWORK_ACL_ENTRY_RESULT; );
 pub(crate) static CREATE_NETWORK_ACL_ENTRY_RESULT: StructShape = StructShape { name: "CreateNetworkAclEntryResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteNetworkAclResult {
 }
 wire::structure!(DeleteNetworkAclResult, DELETE_NETWORK_ACL_RESULT; );
 pub(crate) static DELETE_NETWORK_ACL_RESULT: StructShape = StructShape { name: "DeleteNetworkAclResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteNetworkAclEntryResult {
 }
 wire::structure!(DeleteNetworkAclEntryResult, DELETE_NETWORK_ACL_ENTRY_RESULT; );
 pub(crate) static DELETE_NETWORK_ACL_ENTRY_RESULT: StructShape = StructShape { name: "DeleteNetworkAclEntryResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteNetworkInterfaceResult {
 }
 wire::structure!(DeleteNetworkInterfaceResult, DELETE_NETWORK_INTERFACE_RESULT; );
 pub(crate) static DELETE_NETWORK_INTERFACE_RESULT: StructShape = StructShape { name: "DeleteNetworkInterfaceResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DetachNetworkInterfaceResult {
 }
 wire::structure!(DetachNetworkInterfaceResult, DETACH_NETWORK_INTERFACE_RESULT; );
 pub(crate) static DETACH_NETWORK_INTERFACE_RESULT: StructShape = StructShape { name: "DetachNetworkInterfaceResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyNetworkInterfaceAttributeResult {
 }
 wire::structure!(ModifyNetworkInterfaceAttributeResult, MODIFY_NETWORK_INTERFACE_ATTRIBUTE_RESULT; );
 pub(crate) static MODIFY_NETWORK_INTERFACE_ATTRIBUTE_RESULT: StructShape = StructShape { name: "ModifyNetworkInterfaceAttributeResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReplaceNetworkAclEntryResult {
 }
 wire::structure!(ReplaceNetworkAclEntryResult, REPLACE_NETWORK_ACL_ENTRY_RESULT; );
 pub(crate) static REPLACE_NETWORK_ACL_ENTRY_RESULT: StructShape = StructShape { name: "ReplaceNetworkAclEntryResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResetNetworkInterfaceAttributeResult {
 }
 wire::structure!(ResetNetworkInterfaceAttributeResult, RESET_NETWORK_INTERFACE_ATTRIBUTE_RESULT; );

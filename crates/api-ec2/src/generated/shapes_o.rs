@@ -6,7 +6,6 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeOutpostLagsRequest {
     pub outpost_lag_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -14,7 +13,7 @@ pub struct DescribeOutpostLagsRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeOutpostLagsRequest, DESCRIBE_OUTPOST_LAGS_REQUEST; 0 outpost_lag_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeOutpostLagsRequest, DESCRIBE_OUTPOST_LAGS_REQUEST; 0 outpost_lag_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_OUTPOST_LAGS_REQUEST: StructShape = StructShape { name: "DescribeOutpostLagsRequest", members: &[
     Member { name: "OutpostLagIds", location_name: Some("OutpostLagId"), target: Target::List(&OUTPOST_LAG_ID_SET), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -23,12 +22,11 @@ pub(crate) static DESCRIBE_OUTPOST_LAGS_REQUEST: StructShape = StructShape { nam
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeOutpostLagsResult {
     pub outpost_lags: Option<Vec<OutpostLag>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeOutpostLagsResult, DESCRIBE_OUTPOST_LAGS_RESULT; 0 outpost_lags, 1 next_token);
+wire::structure!(DescribeOutpostLagsResult, DESCRIBE_OUTPOST_LAGS_RESULT; 0 outpost_lags: None, 1 next_token: None);
 pub(crate) static DESCRIBE_OUTPOST_LAGS_RESULT: StructShape = StructShape { name: "DescribeOutpostLagsResult", members: &[
     Member { name: "OutpostLags", location_name: Some("outpostLagSet"), target: Target::List(&OUTPOST_LAG_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -54,7 +52,6 @@ wire::open_enum! { OfferingTypeValues;
 }
 pub(crate) static OFFERING_TYPE_VALUES: StringShape = StringShape { name: "OfferingTypeValues", values: <OfferingTypeValues as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct OidcOptions {
     pub issuer: Option<String>,
     pub authorization_endpoint: Option<String>,
@@ -64,7 +61,7 @@ pub struct OidcOptions {
     pub client_secret: Option<String>,
     pub scope: Option<String>,
 }
-wire::structure!(OidcOptions, OIDC_OPTIONS; 0 issuer, 1 authorization_endpoint, 2 token_endpoint, 3 user_info_endpoint, 4 client_id, 5 client_secret, 6 scope);
+wire::structure!(OidcOptions, OIDC_OPTIONS; 0 issuer: None, 1 authorization_endpoint: None, 2 token_endpoint: None, 3 user_info_endpoint: None, 4 client_id: None, 5 client_secret: None, 6 scope: None);
 pub(crate) static OIDC_OPTIONS: StructShape = StructShape { name: "OidcOptions", members: &[
     Member { name: "Issuer", location_name: Some("issuer"), target: Target::STRING, ..Member::BASE },
     Member { name: "AuthorizationEndpoint", location_name: Some("authorizationEndpoint"), target: Target::STRING, ..Member::BASE },
@@ -81,7 +78,6 @@ wire::open_enum! { OnDemandAllocationStrategy;
 }
 pub(crate) static ON_DEMAND_ALLOCATION_STRATEGY: StringShape = StringShape { name: "OnDemandAllocationStrategy", values: <OnDemandAllocationStrategy as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct OnDemandOptions {
     pub allocation_strategy: Option<FleetOnDemandAllocationStrategy>,
     pub capacity_reservation_options: Option<CapacityReservationOptions>,
@@ -90,7 +86,7 @@ pub struct OnDemandOptions {
     pub min_target_capacity: Option<i32>,
     pub max_total_price: Option<String>,
 }
-wire::structure!(OnDemandOptions, ON_DEMAND_OPTIONS; 0 allocation_strategy, 1 capacity_reservation_options, 2 single_instance_type, 3 single_availability_zone, 4 min_target_capacity, 5 max_total_price);
+wire::structure!(OnDemandOptions, ON_DEMAND_OPTIONS; 0 allocation_strategy: None, 1 capacity_reservation_options: None, 2 single_instance_type: None, 3 single_availability_zone: None, 4 min_target_capacity: None, 5 max_total_price: None);
 pub(crate) static ON_DEMAND_OPTIONS: StructShape = StructShape { name: "OnDemandOptions", members: &[
     Member { name: "AllocationStrategy", location_name: Some("allocationStrategy"), target: Target::String(&FLEET_ON_DEMAND_ALLOCATION_STRATEGY), ..Member::BASE },
     Member { name: "CapacityReservationOptions", location_name: Some("capacityReservationOptions"), target: Target::Structure(&CAPACITY_RESERVATION_OPTIONS), ..Member::BASE },
@@ -100,7 +96,6 @@ pub(crate) static ON_DEMAND_OPTIONS: StructShape = StructShape { name: "OnDemand
     Member { name: "MaxTotalPrice", location_name: Some("maxTotalPrice"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct OnDemandOptionsRequest {
     pub allocation_strategy: Option<FleetOnDemandAllocationStrategy>,
     pub capacity_reservation_options: Option<CapacityReservationOptionsRequest>,
@@ -109,7 +104,7 @@ pub struct OnDemandOptionsRequest {
     pub min_target_capacity: Option<i32>,
     pub max_total_price: Option<String>,
 }
-wire::structure!(OnDemandOptionsRequest, ON_DEMAND_OPTIONS_REQUEST; 0 allocation_strategy, 1 capacity_reservation_options, 2 single_instance_type, 3 single_availability_zone, 4 min_target_capacity, 5 max_total_price);
+wire::structure!(OnDemandOptionsRequest, ON_DEMAND_OPTIONS_REQUEST; 0 allocation_strategy: None, 1 capacity_reservation_options: None, 2 single_instance_type: None, 3 single_availability_zone: None, 4 min_target_capacity: None, 5 max_total_price: None);
 pub(crate) static ON_DEMAND_OPTIONS_REQUEST: StructShape = StructShape { name: "OnDemandOptionsRequest", members: &[
     Member { name: "AllocationStrategy", target: Target::String(&FLEET_ON_DEMAND_ALLOCATION_STRATEGY), ..Member::BASE },
     Member { name: "CapacityReservationOptions", target: Target::Structure(&CAPACITY_RESERVATION_OPTIONS_REQUEST), ..Member::BASE },
@@ -125,22 +120,20 @@ wire::open_enum! { OperationType;
 }
 pub(crate) static OPERATION_TYPE: StringShape = StringShape { name: "OperationType", values: <OperationType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct OperatorRequest {
     pub principal: Option<String>,
 }
-wire::structure!(OperatorRequest, OPERATOR_REQUEST; 0 principal);
+wire::structure!(OperatorRequest, OPERATOR_REQUEST; 0 principal: None);
 pub(crate) static OPERATOR_REQUEST: StructShape = StructShape { name: "OperatorRequest", members: &[
     Member { name: "Principal", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct OperatorResponse {
     pub managed: Option<bool>,
     pub principal: Option<String>,
     pub hidden_by_default: Option<bool>,
 }
-wire::structure!(OperatorResponse, OPERATOR_RESPONSE; 0 managed, 1 principal, 2 hidden_by_default);
+wire::structure!(OperatorResponse, OPERATOR_RESPONSE; 0 managed: None, 1 principal: None, 2 hidden_by_default: None);
 pub(crate) static OPERATOR_RESPONSE: StructShape = StructShape { name: "OperatorResponse", members: &[
     Member { name: "Managed", location_name: Some("managed"), target: Target::Boolean, ..Member::BASE },
     Member { name: "Principal", location_name: Some("principal"), target: Target::STRING, ..Member::BASE },
@@ -153,7 +146,6 @@ pub(crate) static ORGANIZATIONAL_UNIT_ARN_STRING_LIST: ListShape = ListShape { n
 
 pub(crate) static OUTPOST_ARN: StringShape = StringShape { name: "OutpostArn", pattern: Some("^arn:aws([a-z-]+)?:outposts:[a-z\\d-]+:\\d{12}:outpost/op-[a-f0-9]{17}$"), ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct OutpostLag {
     pub outpost_arn: Option<String>,
     pub owner_id: Option<String>,
@@ -163,7 +155,7 @@ pub struct OutpostLag {
     pub service_link_virtual_interface_ids: Option<Vec<String>>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(OutpostLag, OUTPOST_LAG; 0 outpost_arn, 1 owner_id, 2 state, 3 outpost_lag_id, 4 local_gateway_virtual_interface_ids, 5 service_link_virtual_interface_ids, 6 tags);
+wire::structure!(OutpostLag, OUTPOST_LAG; 0 outpost_arn: None, 1 owner_id: None, 2 state: None, 3 outpost_lag_id: None, 4 local_gateway_virtual_interface_ids: None, 5 service_link_virtual_interface_ids: None, 6 tags: None);
 pub(crate) static OUTPOST_LAG: StructShape = StructShape { name: "OutpostLag", members: &[
     Member { name: "OutpostArn", location_name: Some("outpostArn"), target: Target::STRING, ..Member::BASE },
     Member { name: "OwnerId", location_name: Some("ownerId"), target: Target::STRING, ..Member::BASE },

@@ -6,7 +6,6 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssignPrivateIpAddressesRequest {
     pub ipv4_prefixes: Option<Vec<String>>,
     pub ipv4_prefix_count: Option<i32>,
@@ -15,7 +14,7 @@ pub struct AssignPrivateIpAddressesRequest {
     pub secondary_private_ip_address_count: Option<i32>,
     pub allow_reassignment: Option<bool>,
 }
-wire::structure!(AssignPrivateIpAddressesRequest, ASSIGN_PRIVATE_IP_ADDRESSES_REQUEST; 0 ipv4_prefixes, 1 ipv4_prefix_count, 2 network_interface_id, 3 private_ip_addresses, 4 secondary_private_ip_address_count, 5 allow_reassignment);
+wire::structure!(AssignPrivateIpAddressesRequest, ASSIGN_PRIVATE_IP_ADDRESSES_REQUEST; 0 ipv4_prefixes: None, 1 ipv4_prefix_count: None, 2 network_interface_id: Default::default(), 3 private_ip_addresses: None, 4 secondary_private_ip_address_count: None, 5 allow_reassignment: None);
 pub(crate) static ASSIGN_PRIVATE_IP_ADDRESSES_REQUEST: StructShape = StructShape { name: "AssignPrivateIpAddressesRequest", members: &[
     Member { name: "Ipv4Prefixes", location_name: Some("Ipv4Prefix"), target: Target::List(&IP_PREFIX_LIST), ..Member::BASE },
     Member { name: "Ipv4PrefixCount", target: Target::INTEGER, ..Member::BASE },
@@ -25,27 +24,25 @@ pub(crate) static ASSIGN_PRIVATE_IP_ADDRESSES_REQUEST: StructShape = StructShape
     Member { name: "AllowReassignment", location_name: Some("allowReassignment"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssignPrivateIpAddressesResult {
     pub network_interface_id: Option<String>,
     pub assigned_private_ip_addresses: Option<Vec<AssignedPrivateIpAddress>>,
     pub assigned_ipv4_prefixes: Option<Vec<Ipv4PrefixSpecification>>,
 }
-wire::structure!(AssignPrivateIpAddressesResult, ASSIGN_PRIVATE_IP_ADDRESSES_RESULT; 0 network_interface_id, 1 assigned_private_ip_addresses, 2 assigned_ipv4_prefixes);
+wire::structure!(AssignPrivateIpAddressesResult, ASSIGN_PRIVATE_IP_ADDRESSES_RESULT; 0 network_interface_id: None, 1 assigned_private_ip_addresses: None, 2 assigned_ipv4_prefixes: None);
 pub(crate) static ASSIGN_PRIVATE_IP_ADDRESSES_RESULT: StructShape = StructShape { name: "AssignPrivateIpAddressesResult", members: &[
     Member { name: "NetworkInterfaceId", location_name: Some("networkInterfaceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AssignedPrivateIpAddresses", location_name: Some("assignedPrivateIpAddressesSet"), target: Target::List(&ASSIGNED_PRIVATE_IP_ADDRESS_LIST), ..Member::BASE },
     Member { name: "AssignedIpv4Prefixes", location_name: Some("assignedIpv4PrefixSet"), target: Target::List(&IPV4_PREFIXES_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssignPrivateNatGatewayAddressRequest {
     pub nat_gateway_id: String,
     pub private_ip_addresses: Option<Vec<String>>,
     pub private_ip_address_count: Option<i32>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AssignPrivateNatGatewayAddressRequest, ASSIGN_PRIVATE_NAT_GATEWAY_ADDRESS_REQUEST; 0 nat_gateway_id, 1 private_ip_addresses, 2 private_ip_address_count, 3 dry_run);
+wire::structure!(AssignPrivateNatGatewayAddressRequest, ASSIGN_PRIVATE_NAT_GATEWAY_ADDRESS_REQUEST; 0 nat_gateway_id: Default::default(), 1 private_ip_addresses: None, 2 private_ip_address_count: None, 3 dry_run: None);
 pub(crate) static ASSIGN_PRIVATE_NAT_GATEWAY_ADDRESS_REQUEST: StructShape = StructShape { name: "AssignPrivateNatGatewayAddressRequest", members: &[
     Member { name: "NatGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "PrivateIpAddresses", location_name: Some("PrivateIpAddress"), target: Target::List(&IP_LIST), ..Member::BASE },
@@ -53,42 +50,38 @@ pub(crate) static ASSIGN_PRIVATE_NAT_GATEWAY_ADDRESS_REQUEST: StructShape = Stru
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssignPrivateNatGatewayAddressResult {
     pub nat_gateway_id: Option<String>,
     pub nat_gateway_addresses: Option<Vec<NatGatewayAddress>>,
 }
-wire::structure!(AssignPrivateNatGatewayAddressResult, ASSIGN_PRIVATE_NAT_GATEWAY_ADDRESS_RESULT; 0 nat_gateway_id, 1 nat_gateway_addresses);
+wire::structure!(AssignPrivateNatGatewayAddressResult, ASSIGN_PRIVATE_NAT_GATEWAY_ADDRESS_RESULT; 0 nat_gateway_id: None, 1 nat_gateway_addresses: None);
 pub(crate) static ASSIGN_PRIVATE_NAT_GATEWAY_ADDRESS_RESULT: StructShape = StructShape { name: "AssignPrivateNatGatewayAddressResult", members: &[
     Member { name: "NatGatewayId", location_name: Some("natGatewayId"), target: Target::STRING, ..Member::BASE },
     Member { name: "NatGatewayAddresses", location_name: Some("natGatewayAddressSet"), target: Target::List(&NAT_GATEWAY_ADDRESS_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ConfirmProductInstanceRequest {
     pub instance_id: String,
     pub product_code: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ConfirmProductInstanceRequest, CONFIRM_PRODUCT_INSTANCE_REQUEST; 0 instance_id, 1 product_code, 2 dry_run);
+wire::structure!(ConfirmProductInstanceRequest, CONFIRM_PRODUCT_INSTANCE_REQUEST; 0 instance_id: Default::default(), 1 product_code: Default::default(), 2 dry_run: None);
 pub(crate) static CONFIRM_PRODUCT_INSTANCE_REQUEST: StructShape = StructShape { name: "ConfirmProductInstanceRequest", members: &[
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "ProductCode", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ConfirmProductInstanceResult {
     pub r#return: Option<bool>,
     pub owner_id: Option<String>,
 }
-wire::structure!(ConfirmProductInstanceResult, CONFIRM_PRODUCT_INSTANCE_RESULT; 0 r#return, 1 owner_id);
+wire::structure!(ConfirmProductInstanceResult, CONFIRM_PRODUCT_INSTANCE_RESULT; 0 r#return: None, 1 owner_id: None);
 pub(crate) static CONFIRM_PRODUCT_INSTANCE_RESULT: StructShape = StructShape { name: "ConfirmProductInstanceResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
     Member { name: "OwnerId", location_name: Some("ownerId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreatePlacementGroupRequest {
     pub partition_count: Option<i32>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
@@ -99,7 +92,7 @@ pub struct CreatePlacementGroupRequest {
     pub group_name: Option<String>,
     pub strategy: Option<PlacementStrategy>,
 }
-wire::structure!(CreatePlacementGroupRequest, CREATE_PLACEMENT_GROUP_REQUEST; 0 partition_count, 1 tag_specifications, 2 spread_level, 3 linked_group_id, 4 operator, 5 dry_run, 6 group_name, 7 strategy);
+wire::structure!(CreatePlacementGroupRequest, CREATE_PLACEMENT_GROUP_REQUEST; 0 partition_count: None, 1 tag_specifications: None, 2 spread_level: None, 3 linked_group_id: None, 4 operator: None, 5 dry_run: None, 6 group_name: None, 7 strategy: None);
 pub(crate) static CREATE_PLACEMENT_GROUP_REQUEST: StructShape = StructShape { name: "CreatePlacementGroupRequest", members: &[
     Member { name: "PartitionCount", target: Target::INTEGER, ..Member::BASE },
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
@@ -111,102 +104,93 @@ pub(crate) static CREATE_PLACEMENT_GROUP_REQUEST: StructShape = StructShape { na
     Member { name: "Strategy", location_name: Some("strategy"), target: Target::String(&PLACEMENT_STRATEGY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreatePlacementGroupResult {
     pub placement_group: Option<PlacementGroup>,
 }
-wire::structure!(CreatePlacementGroupResult, CREATE_PLACEMENT_GROUP_RESULT; 0 placement_group);
+wire::structure!(CreatePlacementGroupResult, CREATE_PLACEMENT_GROUP_RESULT; 0 placement_group: None);
 pub(crate) static CREATE_PLACEMENT_GROUP_RESULT: StructShape = StructShape { name: "CreatePlacementGroupResult", members: &[
     Member { name: "PlacementGroup", location_name: Some("placementGroup"), target: Target::Structure(&PLACEMENT_GROUP), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreatePublicIpv4PoolRequest {
     pub dry_run: Option<bool>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub network_border_group: Option<String>,
 }
-wire::structure!(CreatePublicIpv4PoolRequest, CREATE_PUBLIC_IPV4_POOL_REQUEST; 0 dry_run, 1 tag_specifications, 2 network_border_group);
+wire::structure!(CreatePublicIpv4PoolRequest, CREATE_PUBLIC_IPV4_POOL_REQUEST; 0 dry_run: None, 1 tag_specifications: None, 2 network_border_group: None);
 pub(crate) static CREATE_PUBLIC_IPV4_POOL_REQUEST: StructShape = StructShape { name: "CreatePublicIpv4PoolRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
     Member { name: "NetworkBorderGroup", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreatePublicIpv4PoolResult {
     pub pool_id: Option<String>,
 }
-wire::structure!(CreatePublicIpv4PoolResult, CREATE_PUBLIC_IPV4_POOL_RESULT; 0 pool_id);
+wire::structure!(CreatePublicIpv4PoolResult, CREATE_PUBLIC_IPV4_POOL_RESULT; 0 pool_id: None);
 pub(crate) static CREATE_PUBLIC_IPV4_POOL_RESULT: StructShape = StructShape { name: "CreatePublicIpv4PoolResult", members: &[
     Member { name: "PoolId", location_name: Some("poolId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeletePlacementGroupRequest {
     pub dry_run: Option<bool>,
     pub group_name: String,
 }
-wire::structure!(DeletePlacementGroupRequest, DELETE_PLACEMENT_GROUP_REQUEST; 0 dry_run, 1 group_name);
+wire::structure!(DeletePlacementGroupRequest, DELETE_PLACEMENT_GROUP_REQUEST; 0 dry_run: None, 1 group_name: Default::default());
 pub(crate) static DELETE_PLACEMENT_GROUP_REQUEST: StructShape = StructShape { name: "DeletePlacementGroupRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "GroupName", location_name: Some("groupName"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeletePublicIpv4PoolRequest {
     pub dry_run: Option<bool>,
     pub pool_id: String,
     pub network_border_group: Option<String>,
 }
-wire::structure!(DeletePublicIpv4PoolRequest, DELETE_PUBLIC_IPV4_POOL_REQUEST; 0 dry_run, 1 pool_id, 2 network_border_group);
+wire::structure!(DeletePublicIpv4PoolRequest, DELETE_PUBLIC_IPV4_POOL_REQUEST; 0 dry_run: None, 1 pool_id: Default::default(), 2 network_border_group: None);
 pub(crate) static DELETE_PUBLIC_IPV4_POOL_REQUEST: StructShape = StructShape { name: "DeletePublicIpv4PoolRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "PoolId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "NetworkBorderGroup", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeletePublicIpv4PoolResult {
     pub return_value: Option<bool>,
 }
-wire::structure!(DeletePublicIpv4PoolResult, DELETE_PUBLIC_IPV4_POOL_RESULT; 0 return_value);
+wire::structure!(DeletePublicIpv4PoolResult, DELETE_PUBLIC_IPV4_POOL_RESULT; 0 return_value: None);
 pub(crate) static DELETE_PUBLIC_IPV4_POOL_RESULT: StructShape = StructShape { name: "DeletePublicIpv4PoolResult", members: &[
     Member { name: "ReturnValue", location_name: Some("returnValue"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeprovisionPublicIpv4PoolCidrRequest {
     pub dry_run: Option<bool>,
     pub pool_id: String,
     pub cidr: String,
 }
-wire::structure!(DeprovisionPublicIpv4PoolCidrRequest, DEPROVISION_PUBLIC_IPV4_POOL_CIDR_REQUEST; 0 dry_run, 1 pool_id, 2 cidr);
+wire::structure!(DeprovisionPublicIpv4PoolCidrRequest, DEPROVISION_PUBLIC_IPV4_POOL_CIDR_REQUEST; 0 dry_run: None, 1 pool_id: Default::default(), 2 cidr: Default::default());
 pub(crate) static DEPROVISION_PUBLIC_IPV4_POOL_CIDR_REQUEST: StructShape = StructShape { name: "DeprovisionPublicIpv4PoolCidrRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "PoolId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Cidr", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeprovisionPublicIpv4PoolCidrResult {
     pub pool_id: Option<String>,
     pub deprovisioned_addresses: Option<Vec<String>>,
 }
-wire::structure!(DeprovisionPublicIpv4PoolCidrResult, DEPROVISION_PUBLIC_IPV4_POOL_CIDR_RESULT; 0 pool_id, 1 deprovisioned_addresses);
+wire::structure!(DeprovisionPublicIpv4PoolCidrResult, DEPROVISION_PUBLIC_IPV4_POOL_CIDR_RESULT; 0 pool_id: None, 1 deprovisioned_addresses: None);
 pub(crate) static DEPROVISION_PUBLIC_IPV4_POOL_CIDR_RESULT: StructShape = StructShape { name: "DeprovisionPublicIpv4PoolCidrResult", members: &[
     Member { name: "PoolId", location_name: Some("poolId"), target: Target::STRING, ..Member::BASE },
     Member { name: "DeprovisionedAddresses", location_name: Some("deprovisionedAddressSet"), target: Target::List(&DEPROVISIONED_ADDRESS_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribePlacementGroupsRequest {
     pub group_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
     pub group_names: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribePlacementGroupsRequest, DESCRIBE_PLACEMENT_GROUPS_REQUEST; 0 group_ids, 1 dry_run, 2 group_names, 3 filters);
+wire::structure!(DescribePlacementGroupsRequest, DESCRIBE_PLACEMENT_GROUPS_REQUEST; 0 group_ids: None, 1 dry_run: None, 2 group_names: None, 3 filters: None);
 pub(crate) static DESCRIBE_PLACEMENT_GROUPS_REQUEST: StructShape = StructShape { name: "DescribePlacementGroupsRequest", members: &[
     Member { name: "GroupIds", location_name: Some("GroupId"), target: Target::List(&PLACEMENT_GROUP_ID_STRING_LIST), ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
@@ -214,16 +198,14 @@ pub(crate) static DESCRIBE_PLACEMENT_GROUPS_REQUEST: StructShape = StructShape {
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribePlacementGroupsResult {
     pub placement_groups: Option<Vec<PlacementGroup>>,
 }
-wire::structure!(DescribePlacementGroupsResult, DESCRIBE_PLACEMENT_GROUPS_RESULT; 0 placement_groups);
+wire::structure!(DescribePlacementGroupsResult, DESCRIBE_PLACEMENT_GROUPS_RESULT; 0 placement_groups: None);
 pub(crate) static DESCRIBE_PLACEMENT_GROUPS_RESULT: StructShape = StructShape { name: "DescribePlacementGroupsResult", members: &[
     Member { name: "PlacementGroups", location_name: Some("placementGroupSet"), target: Target::List(&PLACEMENT_GROUP_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribePrefixListsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -231,7 +213,7 @@ pub struct DescribePrefixListsRequest {
     pub next_token: Option<String>,
     pub prefix_list_ids: Option<Vec<String>>,
 }
-wire::structure!(DescribePrefixListsRequest, DESCRIBE_PREFIX_LISTS_REQUEST; 0 dry_run, 1 filters, 2 max_results, 3 next_token, 4 prefix_list_ids);
+wire::structure!(DescribePrefixListsRequest, DESCRIBE_PREFIX_LISTS_REQUEST; 0 dry_run: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 prefix_list_ids: None);
 pub(crate) static DESCRIBE_PREFIX_LISTS_REQUEST: StructShape = StructShape { name: "DescribePrefixListsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -240,12 +222,11 @@ pub(crate) static DESCRIBE_PREFIX_LISTS_REQUEST: StructShape = StructShape { nam
     Member { name: "PrefixListIds", location_name: Some("PrefixListId"), target: Target::List(&PREFIX_LIST_RESOURCE_ID_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribePrefixListsResult {
     pub next_token: Option<String>,
     pub prefix_lists: Option<Vec<PrefixList>>,
 }
-wire::structure!(DescribePrefixListsResult, DESCRIBE_PREFIX_LISTS_RESULT; 0 next_token, 1 prefix_lists);
+wire::structure!(DescribePrefixListsResult, DESCRIBE_PREFIX_LISTS_RESULT; 0 next_token: None, 1 prefix_lists: None);
 pub(crate) static DESCRIBE_PREFIX_LISTS_RESULT: StructShape = StructShape { name: "DescribePrefixListsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "PrefixLists", location_name: Some("prefixListSet"), target: Target::List(&PREFIX_LIST_SET), ..Member::BASE },
@@ -253,14 +234,13 @@ pub(crate) static DESCRIBE_PREFIX_LISTS_RESULT: StructShape = StructShape { name
 
 pub(crate) static DESCRIBE_PRINCIPAL_ID_FORMAT_MAX_RESULTS: NumberShape = NumberShape { name: "DescribePrincipalIdFormatMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribePrincipalIdFormatRequest {
     pub dry_run: Option<bool>,
     pub resources: Option<Vec<String>>,
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribePrincipalIdFormatRequest, DESCRIBE_PRINCIPAL_ID_FORMAT_REQUEST; 0 dry_run, 1 resources, 2 max_results, 3 next_token);
+wire::structure!(DescribePrincipalIdFormatRequest, DESCRIBE_PRINCIPAL_ID_FORMAT_REQUEST; 0 dry_run: None, 1 resources: None, 2 max_results: None, 3 next_token: None);
 pub(crate) static DESCRIBE_PRINCIPAL_ID_FORMAT_REQUEST: StructShape = StructShape { name: "DescribePrincipalIdFormatRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Resources", location_name: Some("Resource"), target: Target::List(&RESOURCE_LIST), ..Member::BASE },
@@ -268,25 +248,23 @@ pub(crate) static DESCRIBE_PRINCIPAL_ID_FORMAT_REQUEST: StructShape = StructShap
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribePrincipalIdFormatResult {
     pub principals: Option<Vec<PrincipalIdFormat>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribePrincipalIdFormatResult, DESCRIBE_PRINCIPAL_ID_FORMAT_RESULT; 0 principals, 1 next_token);
+wire::structure!(DescribePrincipalIdFormatResult, DESCRIBE_PRINCIPAL_ID_FORMAT_RESULT; 0 principals: None, 1 next_token: None);
 pub(crate) static DESCRIBE_PRINCIPAL_ID_FORMAT_RESULT: StructShape = StructShape { name: "DescribePrincipalIdFormatResult", members: &[
     Member { name: "Principals", location_name: Some("principalSet"), target: Target::List(&PRINCIPAL_ID_FORMAT_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribePublicIpv4PoolsRequest {
     pub pool_ids: Option<Vec<String>>,
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribePublicIpv4PoolsRequest, DESCRIBE_PUBLIC_IPV4_POOLS_REQUEST; 0 pool_ids, 1 next_token, 2 max_results, 3 filters);
+wire::structure!(DescribePublicIpv4PoolsRequest, DESCRIBE_PUBLIC_IPV4_POOLS_REQUEST; 0 pool_ids: None, 1 next_token: None, 2 max_results: None, 3 filters: None);
 pub(crate) static DESCRIBE_PUBLIC_IPV4_POOLS_REQUEST: StructShape = StructShape { name: "DescribePublicIpv4PoolsRequest", members: &[
     Member { name: "PoolIds", location_name: Some("PoolId"), target: Target::List(&PUBLIC_IPV4_POOL_ID_STRING_LIST), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -294,42 +272,38 @@ pub(crate) static DESCRIBE_PUBLIC_IPV4_POOLS_REQUEST: StructShape = StructShape 
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribePublicIpv4PoolsResult {
     pub public_ipv4_pools: Option<Vec<PublicIpv4Pool>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribePublicIpv4PoolsResult, DESCRIBE_PUBLIC_IPV4_POOLS_RESULT; 0 public_ipv4_pools, 1 next_token);
+wire::structure!(DescribePublicIpv4PoolsResult, DESCRIBE_PUBLIC_IPV4_POOLS_RESULT; 0 public_ipv4_pools: None, 1 next_token: None);
 pub(crate) static DESCRIBE_PUBLIC_IPV4_POOLS_RESULT: StructShape = StructShape { name: "DescribePublicIpv4PoolsResult", members: &[
     Member { name: "PublicIpv4Pools", location_name: Some("publicIpv4PoolSet"), target: Target::List(&PUBLIC_IPV4_POOL_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetPasswordDataRequest {
     pub instance_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetPasswordDataRequest, GET_PASSWORD_DATA_REQUEST; 0 instance_id, 1 dry_run);
+wire::structure!(GetPasswordDataRequest, GET_PASSWORD_DATA_REQUEST; 0 instance_id: Default::default(), 1 dry_run: None);
 pub(crate) static GET_PASSWORD_DATA_REQUEST: StructShape = StructShape { name: "GetPasswordDataRequest", members: &[
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetPasswordDataResult {
     pub instance_id: Option<String>,
     pub timestamp: Option<Timestamp>,
     pub password_data: Option<String>,
 }
-wire::structure!(GetPasswordDataResult, GET_PASSWORD_DATA_RESULT; 0 instance_id, 1 timestamp, 2 password_data);
+wire::structure!(GetPasswordDataResult, GET_PASSWORD_DATA_RESULT; 0 instance_id: None, 1 timestamp: None, 2 password_data: None);
 pub(crate) static GET_PASSWORD_DATA_RESULT: StructShape = StructShape { name: "GetPasswordDataResult", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Timestamp", location_name: Some("timestamp"), target: Target::TIMESTAMP, ..Member::BASE },
     Member { name: "PasswordData", location_name: Some("passwordData"), target: Target::String(&PASSWORD_DATA), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyPrivateDnsNameOptionsRequest {
     pub dry_run: Option<bool>,
     pub instance_id: String,
@@ -337,7 +311,7 @@ pub struct ModifyPrivateDnsNameOptionsRequest {
     pub enable_resource_name_dns_a_record: Option<bool>,
     pub enable_resource_name_dns_aaaa_record: Option<bool>,
 }
-wire::structure!(ModifyPrivateDnsNameOptionsRequest, MODIFY_PRIVATE_DNS_NAME_OPTIONS_REQUEST; 0 dry_run, 1 instance_id, 2 private_dns_hostname_type, 3 enable_resource_name_dns_a_record, 4 enable_resource_name_dns_aaaa_record);
+wire::structure!(ModifyPrivateDnsNameOptionsRequest, MODIFY_PRIVATE_DNS_NAME_OPTIONS_REQUEST; 0 dry_run: None, 1 instance_id: Default::default(), 2 private_dns_hostname_type: None, 3 enable_resource_name_dns_a_record: None, 4 enable_resource_name_dns_aaaa_record: None);
 pub(crate) static MODIFY_PRIVATE_DNS_NAME_OPTIONS_REQUEST: StructShape = StructShape { name: "ModifyPrivateDnsNameOptionsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
@@ -346,38 +320,34 @@ pub(crate) static MODIFY_PRIVATE_DNS_NAME_OPTIONS_REQUEST: StructShape = StructS
     Member { name: "EnableResourceNameDnsAAAARecord", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyPrivateDnsNameOptionsResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(ModifyPrivateDnsNameOptionsResult, MODIFY_PRIVATE_DNS_NAME_OPTIONS_RESULT; 0 r#return);
+wire::structure!(ModifyPrivateDnsNameOptionsResult, MODIFY_PRIVATE_DNS_NAME_OPTIONS_RESULT; 0 r#return: None);
 pub(crate) static MODIFY_PRIVATE_DNS_NAME_OPTIONS_RESULT: StructShape = StructShape { name: "ModifyPrivateDnsNameOptionsResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyPublicIpDnsNameOptionsRequest {
     pub network_interface_id: String,
     pub hostname_type: PublicIpDnsOption,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyPublicIpDnsNameOptionsRequest, MODIFY_PUBLIC_IP_DNS_NAME_OPTIONS_REQUEST; 0 network_interface_id, 1 hostname_type, 2 dry_run);
+wire::structure!(ModifyPublicIpDnsNameOptionsRequest, MODIFY_PUBLIC_IP_DNS_NAME_OPTIONS_REQUEST; 0 network_interface_id: Default::default(), 1 hostname_type: Default::default(), 2 dry_run: None);
 pub(crate) static MODIFY_PUBLIC_IP_DNS_NAME_OPTIONS_REQUEST: StructShape = StructShape { name: "ModifyPublicIpDnsNameOptionsRequest", members: &[
     Member { name: "NetworkInterfaceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "HostnameType", target: Target::String(&PUBLIC_IP_DNS_OPTION), required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyPublicIpDnsNameOptionsResult {
     pub successful: Option<bool>,
 }
-wire::structure!(ModifyPublicIpDnsNameOptionsResult, MODIFY_PUBLIC_IP_DNS_NAME_OPTIONS_RESULT; 0 successful);
+wire::structure!(ModifyPublicIpDnsNameOptionsResult, MODIFY_PUBLIC_IP_DNS_NAME_OPTIONS_RESULT; 0 successful: None);
 pub(crate) static MODIFY_PUBLIC_IP_DNS_NAME_OPTIONS_RESULT: StructShape = StructShape { name: "ModifyPublicIpDnsNameOptionsResult", members: &[
     Member { name: "Successful", location_name: Some("successful"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PacketHeaderStatement {
     pub source_addresses: Option<Vec<String>>,
     pub destination_addresses: Option<Vec<String>>,
@@ -387,7 +357,7 @@ pub struct PacketHeaderStatement {
     pub destination_prefix_lists: Option<Vec<String>>,
     pub protocols: Option<Vec<Protocol>>,
 }
-wire::structure!(PacketHeaderStatement, PACKET_HEADER_STATEMENT; 0 source_addresses, 1 destination_addresses, 2 source_ports, 3 destination_ports, 4 source_prefix_lists, 5 destination_prefix_lists, 6 protocols);
+wire::structure!(PacketHeaderStatement, PACKET_HEADER_STATEMENT; 0 source_addresses: None, 1 destination_addresses: None, 2 source_ports: None, 3 destination_ports: None, 4 source_prefix_lists: None, 5 destination_prefix_lists: None, 6 protocols: None);
 pub(crate) static PACKET_HEADER_STATEMENT: StructShape = StructShape { name: "PacketHeaderStatement", members: &[
     Member { name: "SourceAddresses", location_name: Some("sourceAddressSet"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
     Member { name: "DestinationAddresses", location_name: Some("destinationAddressSet"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -398,7 +368,6 @@ pub(crate) static PACKET_HEADER_STATEMENT: StructShape = StructShape { name: "Pa
     Member { name: "Protocols", location_name: Some("protocolSet"), target: Target::List(&PROTOCOL_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PacketHeaderStatementRequest {
     pub source_addresses: Option<Vec<String>>,
     pub destination_addresses: Option<Vec<String>>,
@@ -408,7 +377,7 @@ pub struct PacketHeaderStatementRequest {
     pub destination_prefix_lists: Option<Vec<String>>,
     pub protocols: Option<Vec<Protocol>>,
 }
-wire::structure!(PacketHeaderStatementRequest, PACKET_HEADER_STATEMENT_REQUEST; 0 source_addresses, 1 destination_addresses, 2 source_ports, 3 destination_ports, 4 source_prefix_lists, 5 destination_prefix_lists, 6 protocols);
+wire::structure!(PacketHeaderStatementRequest, PACKET_HEADER_STATEMENT_REQUEST; 0 source_addresses: None, 1 destination_addresses: None, 2 source_ports: None, 3 destination_ports: None, 4 source_prefix_lists: None, 5 destination_prefix_lists: None, 6 protocols: None);
 pub(crate) static PACKET_HEADER_STATEMENT_REQUEST: StructShape = StructShape { name: "PacketHeaderStatementRequest", members: &[
     Member { name: "SourceAddresses", location_name: Some("SourceAddress"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
     Member { name: "DestinationAddresses", location_name: Some("DestinationAddress"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -429,7 +398,6 @@ pub(crate) static PARTITION_LOAD_FREQUENCY: StringShape = StringShape { name: "P
 
 pub(crate) static PASSWORD_DATA: StringShape = StringShape { name: "PasswordData", sensitive: true, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PathComponent {
     pub sequence_number: Option<i32>,
     pub acl_rule: Option<AnalysisAclRule>,
@@ -452,7 +420,7 @@ pub struct PathComponent {
     pub firewall_stateful_rule: Option<FirewallStatefulRule>,
     pub service_name: Option<String>,
 }
-wire::structure!(PathComponent, PATH_COMPONENT; 0 sequence_number, 1 acl_rule, 2 attached_to, 3 component, 4 destination_vpc, 5 outbound_header, 6 inbound_header, 7 route_table_route, 8 security_group_rule, 9 source_vpc, 10 subnet, 11 vpc, 12 additional_details, 13 transit_gateway, 14 transit_gateway_route_table_route, 15 explanations, 16 elastic_load_balancer_listener, 17 firewall_stateless_rule, 18 firewall_stateful_rule, 19 service_name);
+wire::structure!(PathComponent, PATH_COMPONENT; 0 sequence_number: None, 1 acl_rule: None, 2 attached_to: None, 3 component: None, 4 destination_vpc: None, 5 outbound_header: None, 6 inbound_header: None, 7 route_table_route: None, 8 security_group_rule: None, 9 source_vpc: None, 10 subnet: None, 11 vpc: None, 12 additional_details: None, 13 transit_gateway: None, 14 transit_gateway_route_table_route: None, 15 explanations: None, 16 elastic_load_balancer_listener: None, 17 firewall_stateless_rule: None, 18 firewall_stateful_rule: None, 19 service_name: None);
 pub(crate) static PATH_COMPONENT: StructShape = StructShape { name: "PathComponent", members: &[
     Member { name: "SequenceNumber", location_name: Some("sequenceNumber"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "AclRule", location_name: Some("aclRule"), target: Target::Structure(&ANALYSIS_ACL_RULE), ..Member::BASE },
@@ -478,14 +446,13 @@ pub(crate) static PATH_COMPONENT: StructShape = StructShape { name: "PathCompone
 
 pub(crate) static PATH_COMPONENT_LIST: ListShape = ListShape { name: "PathComponentList", item: Target::Structure(&PATH_COMPONENT), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PathFilter {
     pub source_address: Option<String>,
     pub source_port_range: Option<FilterPortRange>,
     pub destination_address: Option<String>,
     pub destination_port_range: Option<FilterPortRange>,
 }
-wire::structure!(PathFilter, PATH_FILTER; 0 source_address, 1 source_port_range, 2 destination_address, 3 destination_port_range);
+wire::structure!(PathFilter, PATH_FILTER; 0 source_address: None, 1 source_port_range: None, 2 destination_address: None, 3 destination_port_range: None);
 pub(crate) static PATH_FILTER: StructShape = StructShape { name: "PathFilter", members: &[
     Member { name: "SourceAddress", location_name: Some("sourceAddress"), target: Target::String(&IP_ADDRESS), ..Member::BASE },
     Member { name: "SourcePortRange", location_name: Some("sourcePortRange"), target: Target::Structure(&FILTER_PORT_RANGE), ..Member::BASE },
@@ -493,14 +460,13 @@ pub(crate) static PATH_FILTER: StructShape = StructShape { name: "PathFilter", m
     Member { name: "DestinationPortRange", location_name: Some("destinationPortRange"), target: Target::Structure(&FILTER_PORT_RANGE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PathRequestFilter {
     pub source_address: Option<String>,
     pub source_port_range: Option<RequestFilterPortRange>,
     pub destination_address: Option<String>,
     pub destination_port_range: Option<RequestFilterPortRange>,
 }
-wire::structure!(PathRequestFilter, PATH_REQUEST_FILTER; 0 source_address, 1 source_port_range, 2 destination_address, 3 destination_port_range);
+wire::structure!(PathRequestFilter, PATH_REQUEST_FILTER; 0 source_address: None, 1 source_port_range: None, 2 destination_address: None, 3 destination_port_range: None);
 pub(crate) static PATH_REQUEST_FILTER: StructShape = StructShape { name: "PathRequestFilter", members: &[
     Member { name: "SourceAddress", target: Target::String(&IP_ADDRESS), ..Member::BASE },
     Member { name: "SourcePortRange", target: Target::Structure(&REQUEST_FILTER_PORT_RANGE), ..Member::BASE },
@@ -508,23 +474,21 @@ pub(crate) static PATH_REQUEST_FILTER: StructShape = StructShape { name: "PathRe
     Member { name: "DestinationPortRange", target: Target::Structure(&REQUEST_FILTER_PORT_RANGE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PathStatement {
     pub packet_header_statement: Option<PacketHeaderStatement>,
     pub resource_statement: Option<ResourceStatement>,
 }
-wire::structure!(PathStatement, PATH_STATEMENT; 0 packet_header_statement, 1 resource_statement);
+wire::structure!(PathStatement, PATH_STATEMENT; 0 packet_header_statement: None, 1 resource_statement: None);
 pub(crate) static PATH_STATEMENT: StructShape = StructShape { name: "PathStatement", members: &[
     Member { name: "PacketHeaderStatement", location_name: Some("packetHeaderStatement"), target: Target::Structure(&PACKET_HEADER_STATEMENT), ..Member::BASE },
     Member { name: "ResourceStatement", location_name: Some("resourceStatement"), target: Target::Structure(&RESOURCE_STATEMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PathStatementRequest {
     pub packet_header_statement: Option<PacketHeaderStatementRequest>,
     pub resource_statement: Option<ResourceStatementRequest>,
 }
-wire::structure!(PathStatementRequest, PATH_STATEMENT_REQUEST; 0 packet_header_statement, 1 resource_statement);
+wire::structure!(PathStatementRequest, PATH_STATEMENT_REQUEST; 0 packet_header_statement: None, 1 resource_statement: None);
 pub(crate) static PATH_STATEMENT_REQUEST: StructShape = StructShape { name: "PathStatementRequest", members: &[
     Member { name: "PacketHeaderStatement", target: Target::Structure(&PACKET_HEADER_STATEMENT_REQUEST), ..Member::BASE },
     Member { name: "ResourceStatement", target: Target::Structure(&RESOURCE_STATEMENT_REQUEST), ..Member::BASE },
@@ -542,14 +506,13 @@ wire::open_enum! { PaymentOption;
 }
 pub(crate) static PAYMENT_OPTION: StringShape = StringShape { name: "PaymentOption", values: <PaymentOption as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PciId {
     pub device_id: Option<String>,
     pub vendor_id: Option<String>,
     pub subsystem_id: Option<String>,
     pub subsystem_vendor_id: Option<String>,
 }
-wire::structure!(PciId, PCI_ID; 0 device_id, 1 vendor_id, 2 subsystem_id, 3 subsystem_vendor_id);
+wire::structure!(PciId, PCI_ID; 0 device_id: None, 1 vendor_id: None, 2 subsystem_id: None, 3 subsystem_vendor_id: None);
 pub(crate) static PCI_ID: StructShape = StructShape { name: "PciId", members: &[
     Member { name: "DeviceId", target: Target::STRING, ..Member::BASE },
     Member { name: "VendorId", target: Target::STRING, ..Member::BASE },
@@ -557,51 +520,47 @@ pub(crate) static PCI_ID: StructShape = StructShape { name: "PciId", members: &[
     Member { name: "SubsystemVendorId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PeeringAttachmentStatus {
     pub code: Option<String>,
     pub message: Option<String>,
 }
-wire::structure!(PeeringAttachmentStatus, PEERING_ATTACHMENT_STATUS; 0 code, 1 message);
+wire::structure!(PeeringAttachmentStatus, PEERING_ATTACHMENT_STATUS; 0 code: None, 1 message: None);
 pub(crate) static PEERING_ATTACHMENT_STATUS: StructShape = StructShape { name: "PeeringAttachmentStatus", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::STRING, ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PeeringConnectionOptions {
     pub allow_dns_resolution_from_remote_vpc: Option<bool>,
     pub allow_egress_from_local_classic_link_to_remote_vpc: Option<bool>,
     pub allow_egress_from_local_vpc_to_remote_classic_link: Option<bool>,
 }
-wire::structure!(PeeringConnectionOptions, PEERING_CONNECTION_OPTIONS; 0 allow_dns_resolution_from_remote_vpc, 1 allow_egress_from_local_classic_link_to_remote_vpc, 2 allow_egress_from_local_vpc_to_remote_classic_link);
+wire::structure!(PeeringConnectionOptions, PEERING_CONNECTION_OPTIONS; 0 allow_dns_resolution_from_remote_vpc: None, 1 allow_egress_from_local_classic_link_to_remote_vpc: None, 2 allow_egress_from_local_vpc_to_remote_classic_link: None);
 pub(crate) static PEERING_CONNECTION_OPTIONS: StructShape = StructShape { name: "PeeringConnectionOptions", members: &[
     Member { name: "AllowDnsResolutionFromRemoteVpc", location_name: Some("allowDnsResolutionFromRemoteVpc"), target: Target::Boolean, ..Member::BASE },
     Member { name: "AllowEgressFromLocalClassicLinkToRemoteVpc", location_name: Some("allowEgressFromLocalClassicLinkToRemoteVpc"), target: Target::Boolean, ..Member::BASE },
     Member { name: "AllowEgressFromLocalVpcToRemoteClassicLink", location_name: Some("allowEgressFromLocalVpcToRemoteClassicLink"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PeeringConnectionOptionsRequest {
     pub allow_dns_resolution_from_remote_vpc: Option<bool>,
     pub allow_egress_from_local_classic_link_to_remote_vpc: Option<bool>,
     pub allow_egress_from_local_vpc_to_remote_classic_link: Option<bool>,
 }
-wire::structure!(PeeringConnectionOptionsRequest, PEERING_CONNECTION_OPTIONS_REQUEST; 0 allow_dns_resolution_from_remote_vpc, 1 allow_egress_from_local_classic_link_to_remote_vpc, 2 allow_egress_from_local_vpc_to_remote_classic_link);
+wire::structure!(PeeringConnectionOptionsRequest, PEERING_CONNECTION_OPTIONS_REQUEST; 0 allow_dns_resolution_from_remote_vpc: None, 1 allow_egress_from_local_classic_link_to_remote_vpc: None, 2 allow_egress_from_local_vpc_to_remote_classic_link: None);
 pub(crate) static PEERING_CONNECTION_OPTIONS_REQUEST: StructShape = StructShape { name: "PeeringConnectionOptionsRequest", members: &[
     Member { name: "AllowDnsResolutionFromRemoteVpc", target: Target::Boolean, ..Member::BASE },
     Member { name: "AllowEgressFromLocalClassicLinkToRemoteVpc", target: Target::Boolean, ..Member::BASE },
     Member { name: "AllowEgressFromLocalVpcToRemoteClassicLink", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PeeringTgwInfo {
     pub transit_gateway_id: Option<String>,
     pub core_network_id: Option<String>,
     pub owner_id: Option<String>,
     pub region: Option<String>,
 }
-wire::structure!(PeeringTgwInfo, PEERING_TGW_INFO; 0 transit_gateway_id, 1 core_network_id, 2 owner_id, 3 region);
+wire::structure!(PeeringTgwInfo, PEERING_TGW_INFO; 0 transit_gateway_id: None, 1 core_network_id: None, 2 owner_id: None, 3 region: None);
 pub(crate) static PEERING_TGW_INFO: StructShape = StructShape { name: "PeeringTgwInfo", members: &[
     Member { name: "TransitGatewayId", location_name: Some("transitGatewayId"), target: Target::STRING, ..Member::BASE },
     Member { name: "CoreNetworkId", location_name: Some("coreNetworkId"), target: Target::STRING, ..Member::BASE },
@@ -609,20 +568,18 @@ pub(crate) static PEERING_TGW_INFO: StructShape = StructShape { name: "PeeringTg
     Member { name: "Region", location_name: Some("region"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PerformanceFactorReference {
     pub instance_family: Option<String>,
 }
-wire::structure!(PerformanceFactorReference, PERFORMANCE_FACTOR_REFERENCE; 0 instance_family);
+wire::structure!(PerformanceFactorReference, PERFORMANCE_FACTOR_REFERENCE; 0 instance_family: None);
 pub(crate) static PERFORMANCE_FACTOR_REFERENCE: StructShape = StructShape { name: "PerformanceFactorReference", members: &[
     Member { name: "InstanceFamily", location_name: Some("instanceFamily"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PerformanceFactorReferenceRequest {
     pub instance_family: Option<String>,
 }
-wire::structure!(PerformanceFactorReferenceRequest, PERFORMANCE_FACTOR_REFERENCE_REQUEST; 0 instance_family);
+wire::structure!(PerformanceFactorReferenceRequest, PERFORMANCE_FACTOR_REFERENCE_REQUEST; 0 instance_family: None);
 pub(crate) static PERFORMANCE_FACTOR_REFERENCE_REQUEST: StructShape = StructShape { name: "PerformanceFactorReferenceRequest", members: &[
     Member { name: "InstanceFamily", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -650,132 +607,120 @@ pub(crate) static PERMISSION_GROUP: StringShape = StringShape { name: "Permissio
 
 pub(crate) static PHASE1_DH_GROUP_NUMBERS_LIST: ListShape = ListShape { name: "Phase1DHGroupNumbersList", item: Target::Structure(&PHASE1_DH_GROUP_NUMBERS_LIST_VALUE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Phase1DHGroupNumbersListValue {
     pub value: Option<i32>,
 }
-wire::structure!(Phase1DHGroupNumbersListValue, PHASE1_DH_GROUP_NUMBERS_LIST_VALUE; 0 value);
+wire::structure!(Phase1DHGroupNumbersListValue, PHASE1_DH_GROUP_NUMBERS_LIST_VALUE; 0 value: None);
 pub(crate) static PHASE1_DH_GROUP_NUMBERS_LIST_VALUE: StructShape = StructShape { name: "Phase1DHGroupNumbersListValue", members: &[
     Member { name: "Value", location_name: Some("value"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static PHASE1_DH_GROUP_NUMBERS_REQUEST_LIST: ListShape = ListShape { name: "Phase1DHGroupNumbersRequestList", item: Target::Structure(&PHASE1_DH_GROUP_NUMBERS_REQUEST_LIST_VALUE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Phase1DHGroupNumbersRequestListValue {
     pub value: Option<i32>,
 }
-wire::structure!(Phase1DHGroupNumbersRequestListValue, PHASE1_DH_GROUP_NUMBERS_REQUEST_LIST_VALUE; 0 value);
+wire::structure!(Phase1DHGroupNumbersRequestListValue, PHASE1_DH_GROUP_NUMBERS_REQUEST_LIST_VALUE; 0 value: None);
 pub(crate) static PHASE1_DH_GROUP_NUMBERS_REQUEST_LIST_VALUE: StructShape = StructShape { name: "Phase1DHGroupNumbersRequestListValue", members: &[
     Member { name: "Value", target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static PHASE1_ENCRYPTION_ALGORITHMS_LIST: ListShape = ListShape { name: "Phase1EncryptionAlgorithmsList", item: Target::Structure(&PHASE1_ENCRYPTION_ALGORITHMS_LIST_VALUE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Phase1EncryptionAlgorithmsListValue {
     pub value: Option<String>,
 }
-wire::structure!(Phase1EncryptionAlgorithmsListValue, PHASE1_ENCRYPTION_ALGORITHMS_LIST_VALUE; 0 value);
+wire::structure!(Phase1EncryptionAlgorithmsListValue, PHASE1_ENCRYPTION_ALGORITHMS_LIST_VALUE; 0 value: None);
 pub(crate) static PHASE1_ENCRYPTION_ALGORITHMS_LIST_VALUE: StructShape = StructShape { name: "Phase1EncryptionAlgorithmsListValue", members: &[
     Member { name: "Value", location_name: Some("value"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static PHASE1_ENCRYPTION_ALGORITHMS_REQUEST_LIST: ListShape = ListShape { name: "Phase1EncryptionAlgorithmsRequestList", item: Target::Structure(&PHASE1_ENCRYPTION_ALGORITHMS_REQUEST_LIST_VALUE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Phase1EncryptionAlgorithmsRequestListValue {
     pub value: Option<String>,
 }
-wire::structure!(Phase1EncryptionAlgorithmsRequestListValue, PHASE1_ENCRYPTION_ALGORITHMS_REQUEST_LIST_VALUE; 0 value);
+wire::structure!(Phase1EncryptionAlgorithmsRequestListValue, PHASE1_ENCRYPTION_ALGORITHMS_REQUEST_LIST_VALUE; 0 value: None);
 pub(crate) static PHASE1_ENCRYPTION_ALGORITHMS_REQUEST_LIST_VALUE: StructShape = StructShape { name: "Phase1EncryptionAlgorithmsRequestListValue", members: &[
     Member { name: "Value", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static PHASE1_INTEGRITY_ALGORITHMS_LIST: ListShape = ListShape { name: "Phase1IntegrityAlgorithmsList", item: Target::Structure(&PHASE1_INTEGRITY_ALGORITHMS_LIST_VALUE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Phase1IntegrityAlgorithmsListValue {
     pub value: Option<String>,
 }
-wire::structure!(Phase1IntegrityAlgorithmsListValue, PHASE1_INTEGRITY_ALGORITHMS_LIST_VALUE; 0 value);
+wire::structure!(Phase1IntegrityAlgorithmsListValue, PHASE1_INTEGRITY_ALGORITHMS_LIST_VALUE; 0 value: None);
 pub(crate) static PHASE1_INTEGRITY_ALGORITHMS_LIST_VALUE: StructShape = StructShape { name: "Phase1IntegrityAlgorithmsListValue", members: &[
     Member { name: "Value", location_name: Some("value"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static PHASE1_INTEGRITY_ALGORITHMS_REQUEST_LIST: ListShape = ListShape { name: "Phase1IntegrityAlgorithmsRequestList", item: Target::Structure(&PHASE1_INTEGRITY_ALGORITHMS_REQUEST_LIST_VALUE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Phase1IntegrityAlgorithmsRequestListValue {
     pub value: Option<String>,
 }
-wire::structure!(Phase1IntegrityAlgorithmsRequestListValue, PHASE1_INTEGRITY_ALGORITHMS_REQUEST_LIST_VALUE; 0 value);
+wire::structure!(Phase1IntegrityAlgorithmsRequestListValue, PHASE1_INTEGRITY_ALGORITHMS_REQUEST_LIST_VALUE; 0 value: None);
 pub(crate) static PHASE1_INTEGRITY_ALGORITHMS_REQUEST_LIST_VALUE: StructShape = StructShape { name: "Phase1IntegrityAlgorithmsRequestListValue", members: &[
     Member { name: "Value", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static PHASE2_DH_GROUP_NUMBERS_LIST: ListShape = ListShape { name: "Phase2DHGroupNumbersList", item: Target::Structure(&PHASE2_DH_GROUP_NUMBERS_LIST_VALUE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Phase2DHGroupNumbersListValue {
     pub value: Option<i32>,
 }
-wire::structure!(Phase2DHGroupNumbersListValue, PHASE2_DH_GROUP_NUMBERS_LIST_VALUE; 0 value);
+wire::structure!(Phase2DHGroupNumbersListValue, PHASE2_DH_GROUP_NUMBERS_LIST_VALUE; 0 value: None);
 pub(crate) static PHASE2_DH_GROUP_NUMBERS_LIST_VALUE: StructShape = StructShape { name: "Phase2DHGroupNumbersListValue", members: &[
     Member { name: "Value", location_name: Some("value"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static PHASE2_DH_GROUP_NUMBERS_REQUEST_LIST: ListShape = ListShape { name: "Phase2DHGroupNumbersRequestList", item: Target::Structure(&PHASE2_DH_GROUP_NUMBERS_REQUEST_LIST_VALUE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Phase2DHGroupNumbersRequestListValue {
     pub value: Option<i32>,
 }
-wire::structure!(Phase2DHGroupNumbersRequestListValue, PHASE2_DH_GROUP_NUMBERS_REQUEST_LIST_VALUE; 0 value);
+wire::structure!(Phase2DHGroupNumbersRequestListValue, PHASE2_DH_GROUP_NUMBERS_REQUEST_LIST_VALUE; 0 value: None);
 pub(crate) static PHASE2_DH_GROUP_NUMBERS_REQUEST_LIST_VALUE: StructShape = StructShape { name: "Phase2DHGroupNumbersRequestListValue", members: &[
     Member { name: "Value", target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static PHASE2_ENCRYPTION_ALGORITHMS_LIST: ListShape = ListShape { name: "Phase2EncryptionAlgorithmsList", item: Target::Structure(&PHASE2_ENCRYPTION_ALGORITHMS_LIST_VALUE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Phase2EncryptionAlgorithmsListValue {
     pub value: Option<String>,
 }
-wire::structure!(Phase2EncryptionAlgorithmsListValue, PHASE2_ENCRYPTION_ALGORITHMS_LIST_VALUE; 0 value);
+wire::structure!(Phase2EncryptionAlgorithmsListValue, PHASE2_ENCRYPTION_ALGORITHMS_LIST_VALUE; 0 value: None);
 pub(crate) static PHASE2_ENCRYPTION_ALGORITHMS_LIST_VALUE: StructShape = StructShape { name: "Phase2EncryptionAlgorithmsListValue", members: &[
     Member { name: "Value", location_name: Some("value"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static PHASE2_ENCRYPTION_ALGORITHMS_REQUEST_LIST: ListShape = ListShape { name: "Phase2EncryptionAlgorithmsRequestList", item: Target::Structure(&PHASE2_ENCRYPTION_ALGORITHMS_REQUEST_LIST_VALUE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Phase2EncryptionAlgorithmsRequestListValue {
     pub value: Option<String>,
 }
-wire::structure!(Phase2EncryptionAlgorithmsRequestListValue, PHASE2_ENCRYPTION_ALGORITHMS_REQUEST_LIST_VALUE; 0 value);
+wire::structure!(Phase2EncryptionAlgorithmsRequestListValue, PHASE2_ENCRYPTION_ALGORITHMS_REQUEST_LIST_VALUE; 0 value: None);
 pub(crate) static PHASE2_ENCRYPTION_ALGORITHMS_REQUEST_LIST_VALUE: StructShape = StructShape { name: "Phase2EncryptionAlgorithmsRequestListValue", members: &[
     Member { name: "Value", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static PHASE2_INTEGRITY_ALGORITHMS_LIST: ListShape = ListShape { name: "Phase2IntegrityAlgorithmsList", item: Target::Structure(&PHASE2_INTEGRITY_ALGORITHMS_LIST_VALUE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Phase2IntegrityAlgorithmsListValue {
     pub value: Option<String>,
 }
-wire::structure!(Phase2IntegrityAlgorithmsListValue, PHASE2_INTEGRITY_ALGORITHMS_LIST_VALUE; 0 value);
+wire::structure!(Phase2IntegrityAlgorithmsListValue, PHASE2_INTEGRITY_ALGORITHMS_LIST_VALUE; 0 value: None);
 pub(crate) static PHASE2_INTEGRITY_ALGORITHMS_LIST_VALUE: StructShape = StructShape { name: "Phase2IntegrityAlgorithmsListValue", members: &[
     Member { name: "Value", location_name: Some("value"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static PHASE2_INTEGRITY_ALGORITHMS_REQUEST_LIST: ListShape = ListShape { name: "Phase2IntegrityAlgorithmsRequestList", item: Target::Structure(&PHASE2_INTEGRITY_ALGORITHMS_REQUEST_LIST_VALUE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Phase2IntegrityAlgorithmsRequestListValue {
     pub value: Option<String>,
 }
-wire::structure!(Phase2IntegrityAlgorithmsRequestListValue, PHASE2_INTEGRITY_ALGORITHMS_REQUEST_LIST_VALUE; 0 value);
+wire::structure!(Phase2IntegrityAlgorithmsRequestListValue, PHASE2_INTEGRITY_ALGORITHMS_REQUEST_LIST_VALUE; 0 value: None);
 pub(crate) static PHASE2_INTEGRITY_ALGORITHMS_REQUEST_LIST_VALUE: StructShape = StructShape { name: "Phase2IntegrityAlgorithmsRequestListValue", members: &[
     Member { name: "Value", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -786,7 +731,6 @@ wire::open_enum! { PhcSupport;
 }
 pub(crate) static PHC_SUPPORT: StringShape = StringShape { name: "PhcSupport", values: <PhcSupport as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Placement {
     pub availability_zone_id: Option<String>,
     pub affinity: Option<String>,
@@ -799,7 +743,7 @@ pub struct Placement {
     pub group_id: Option<String>,
     pub availability_zone: Option<String>,
 }
-wire::structure!(Placement, PLACEMENT; 0 availability_zone_id, 1 affinity, 2 group_name, 3 partition_number, 4 host_id, 5 tenancy, 6 spread_domain, 7 host_resource_group_arn, 8 group_id, 9 availability_zone);
+wire::structure!(Placement, PLACEMENT; 0 availability_zone_id: None, 1 affinity: None, 2 group_name: None, 3 partition_number: None, 4 host_id: None, 5 tenancy: None, 6 spread_domain: None, 7 host_resource_group_arn: None, 8 group_id: None, 9 availability_zone: None);
 pub(crate) static PLACEMENT: StructShape = StructShape { name: "Placement", members: &[
     Member { name: "AvailabilityZoneId", location_name: Some("availabilityZoneId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Affinity", location_name: Some("affinity"), target: Target::STRING, ..Member::BASE },
@@ -813,7 +757,6 @@ pub(crate) static PLACEMENT: StructShape = StructShape { name: "Placement", memb
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PlacementGroup {
     pub group_name: Option<String>,
     pub state: Option<PlacementGroupState>,
@@ -826,7 +769,7 @@ pub struct PlacementGroup {
     pub linked_group_id: Option<String>,
     pub operator: Option<OperatorResponse>,
 }
-wire::structure!(PlacementGroup, PLACEMENT_GROUP; 0 group_name, 1 state, 2 strategy, 3 partition_count, 4 group_id, 5 tags, 6 group_arn, 7 spread_level, 8 linked_group_id, 9 operator);
+wire::structure!(PlacementGroup, PLACEMENT_GROUP; 0 group_name: None, 1 state: None, 2 strategy: None, 3 partition_count: None, 4 group_id: None, 5 tags: None, 6 group_arn: None, 7 spread_level: None, 8 linked_group_id: None, 9 operator: None);
 pub(crate) static PLACEMENT_GROUP: StructShape = StructShape { name: "PlacementGroup", members: &[
     Member { name: "GroupName", location_name: Some("groupName"), target: Target::STRING, ..Member::BASE },
     Member { name: "State", location_name: Some("state"), target: Target::String(&PLACEMENT_GROUP_STATE), ..Member::BASE },
@@ -844,11 +787,10 @@ pub(crate) static PLACEMENT_GROUP_ARN: StringShape = StringShape { name: "Placem
 
 pub(crate) static PLACEMENT_GROUP_ID_STRING_LIST: ListShape = ListShape { name: "PlacementGroupIdStringList", item: Target::STRING, item_name: Some("GroupId"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PlacementGroupInfo {
     pub supported_strategies: Option<Vec<PlacementGroupStrategy>>,
 }
-wire::structure!(PlacementGroupInfo, PLACEMENT_GROUP_INFO; 0 supported_strategies);
+wire::structure!(PlacementGroupInfo, PLACEMENT_GROUP_INFO; 0 supported_strategies: None);
 pub(crate) static PLACEMENT_GROUP_INFO: StructShape = StructShape { name: "PlacementGroupInfo", members: &[
     Member { name: "SupportedStrategies", location_name: Some("supportedStrategies"), target: Target::List(&PLACEMENT_GROUP_STRATEGY_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -874,11 +816,10 @@ pub(crate) static PLACEMENT_GROUP_STRATEGY_LIST: ListShape = ListShape { name: "
 
 pub(crate) static PLACEMENT_GROUP_STRING_LIST: ListShape = ListShape { name: "PlacementGroupStringList", item: Target::STRING, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PlacementResponse {
     pub group_name: Option<String>,
 }
-wire::structure!(PlacementResponse, PLACEMENT_RESPONSE; 0 group_name);
+wire::structure!(PlacementResponse, PLACEMENT_RESPONSE; 0 group_name: None);
 pub(crate) static PLACEMENT_RESPONSE: StructShape = StructShape { name: "PlacementResponse", members: &[
     Member { name: "GroupName", location_name: Some("groupName"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -895,11 +836,10 @@ wire::open_enum! { PlatformValues;
 }
 pub(crate) static PLATFORM_VALUES: StringShape = StringShape { name: "PlatformValues", values: <PlatformValues as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PoolCidrBlock {
     pub cidr: Option<String>,
 }
-wire::structure!(PoolCidrBlock, POOL_CIDR_BLOCK; 0 cidr);
+wire::structure!(PoolCidrBlock, POOL_CIDR_BLOCK; 0 cidr: None);
 pub(crate) static POOL_CIDR_BLOCK: StructShape = StructShape { name: "PoolCidrBlock", members: &[
     Member { name: "Cidr", location_name: Some("poolCidrBlock"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -910,12 +850,11 @@ pub(crate) static POOL_MAX_RESULTS: NumberShape = NumberShape { name: "PoolMaxRe
 
 pub(crate) static PORT: NumberShape = NumberShape { name: "Port", min: Some(0.0), max: Some(65535.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PortRange {
     pub from: Option<i32>,
     pub to: Option<i32>,
 }
-wire::structure!(PortRange, PORT_RANGE; 0 from, 1 to);
+wire::structure!(PortRange, PORT_RANGE; 0 from: None, 1 to: None);
 pub(crate) static PORT_RANGE: StructShape = StructShape { name: "PortRange", members: &[
     Member { name: "From", location_name: Some("from"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "To", location_name: Some("to"), target: Target::INTEGER, ..Member::BASE },
@@ -923,25 +862,23 @@ pub(crate) static PORT_RANGE: StructShape = StructShape { name: "PortRange", mem
 
 pub(crate) static PORT_RANGE_LIST: ListShape = ListShape { name: "PortRangeList", item: Target::Structure(&PORT_RANGE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PrefixList {
     pub cidrs: Option<Vec<String>>,
     pub prefix_list_id: Option<String>,
     pub prefix_list_name: Option<String>,
 }
-wire::structure!(PrefixList, PREFIX_LIST; 0 cidrs, 1 prefix_list_id, 2 prefix_list_name);
+wire::structure!(PrefixList, PREFIX_LIST; 0 cidrs: None, 1 prefix_list_id: None, 2 prefix_list_name: None);
 pub(crate) static PREFIX_LIST: StructShape = StructShape { name: "PrefixList", members: &[
     Member { name: "Cidrs", location_name: Some("cidrSet"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
     Member { name: "PrefixListId", location_name: Some("prefixListId"), target: Target::STRING, ..Member::BASE },
     Member { name: "PrefixListName", location_name: Some("prefixListName"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PrefixListAssociation {
     pub resource_id: Option<String>,
     pub resource_owner: Option<String>,
 }
-wire::structure!(PrefixListAssociation, PREFIX_LIST_ASSOCIATION; 0 resource_id, 1 resource_owner);
+wire::structure!(PrefixListAssociation, PREFIX_LIST_ASSOCIATION; 0 resource_id: None, 1 resource_owner: None);
 pub(crate) static PREFIX_LIST_ASSOCIATION: StructShape = StructShape { name: "PrefixListAssociation", members: &[
     Member { name: "ResourceId", location_name: Some("resourceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ResourceOwner", location_name: Some("resourceOwner"), target: Target::STRING, ..Member::BASE },
@@ -949,12 +886,11 @@ pub(crate) static PREFIX_LIST_ASSOCIATION: StructShape = StructShape { name: "Pr
 
 pub(crate) static PREFIX_LIST_ASSOCIATION_SET: ListShape = ListShape { name: "PrefixListAssociationSet", item: Target::Structure(&PREFIX_LIST_ASSOCIATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PrefixListEntry {
     pub cidr: Option<String>,
     pub description: Option<String>,
 }
-wire::structure!(PrefixListEntry, PREFIX_LIST_ENTRY; 0 cidr, 1 description);
+wire::structure!(PrefixListEntry, PREFIX_LIST_ENTRY; 0 cidr: None, 1 description: None);
 pub(crate) static PREFIX_LIST_ENTRY: StructShape = StructShape { name: "PrefixListEntry", members: &[
     Member { name: "Cidr", location_name: Some("cidr"), target: Target::STRING, ..Member::BASE },
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
@@ -962,12 +898,11 @@ pub(crate) static PREFIX_LIST_ENTRY: StructShape = StructShape { name: "PrefixLi
 
 pub(crate) static PREFIX_LIST_ENTRY_SET: ListShape = ListShape { name: "PrefixListEntrySet", item: Target::Structure(&PREFIX_LIST_ENTRY), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PrefixListId {
     pub description: Option<String>,
     pub prefix_list_id: Option<String>,
 }
-wire::structure!(PrefixListId, PREFIX_LIST_ID; 0 description, 1 prefix_list_id);
+wire::structure!(PrefixListId, PREFIX_LIST_ID; 0 description: None, 1 prefix_list_id: None);
 pub(crate) static PREFIX_LIST_ID: StructShape = StructShape { name: "PrefixListId", members: &[
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
     Member { name: "PrefixListId", location_name: Some("prefixListId"), target: Target::STRING, ..Member::BASE },
@@ -999,14 +934,13 @@ wire::open_enum! { PrefixListState;
 }
 pub(crate) static PREFIX_LIST_STATE: StringShape = StringShape { name: "PrefixListState", values: <PrefixListState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PriceSchedule {
     pub active: Option<bool>,
     pub currency_code: Option<CurrencyCodeValues>,
     pub price: Option<f64>,
     pub term: Option<i64>,
 }
-wire::structure!(PriceSchedule, PRICE_SCHEDULE; 0 active, 1 currency_code, 2 price, 3 term);
+wire::structure!(PriceSchedule, PRICE_SCHEDULE; 0 active: None, 1 currency_code: None, 2 price: None, 3 term: None);
 pub(crate) static PRICE_SCHEDULE: StructShape = StructShape { name: "PriceSchedule", members: &[
     Member { name: "Active", location_name: Some("active"), target: Target::Boolean, ..Member::BASE },
     Member { name: "CurrencyCode", location_name: Some("currencyCode"), target: Target::String(&CURRENCY_CODE_VALUES), ..Member::BASE },
@@ -1016,13 +950,12 @@ pub(crate) static PRICE_SCHEDULE: StructShape = StructShape { name: "PriceSchedu
 
 pub(crate) static PRICE_SCHEDULE_LIST: ListShape = ListShape { name: "PriceScheduleList", item: Target::Structure(&PRICE_SCHEDULE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PriceScheduleSpecification {
     pub term: Option<i64>,
     pub price: Option<f64>,
     pub currency_code: Option<CurrencyCodeValues>,
 }
-wire::structure!(PriceScheduleSpecification, PRICE_SCHEDULE_SPECIFICATION; 0 term, 1 price, 2 currency_code);
+wire::structure!(PriceScheduleSpecification, PRICE_SCHEDULE_SPECIFICATION; 0 term: None, 1 price: None, 2 currency_code: None);
 pub(crate) static PRICE_SCHEDULE_SPECIFICATION: StructShape = StructShape { name: "PriceScheduleSpecification", members: &[
     Member { name: "Term", location_name: Some("term"), target: Target::LONG, ..Member::BASE },
     Member { name: "Price", location_name: Some("price"), target: Target::DOUBLE, ..Member::BASE },
@@ -1031,12 +964,11 @@ pub(crate) static PRICE_SCHEDULE_SPECIFICATION: StructShape = StructShape { name
 
 pub(crate) static PRICE_SCHEDULE_SPECIFICATION_LIST: ListShape = ListShape { name: "PriceScheduleSpecificationList", item: Target::Structure(&PRICE_SCHEDULE_SPECIFICATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PricingDetail {
     pub count: Option<i32>,
     pub price: Option<f64>,
 }
-wire::structure!(PricingDetail, PRICING_DETAIL; 0 count, 1 price);
+wire::structure!(PricingDetail, PRICING_DETAIL; 0 count: None, 1 price: None);
 pub(crate) static PRICING_DETAIL: StructShape = StructShape { name: "PricingDetail", members: &[
     Member { name: "Count", location_name: Some("count"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "Price", location_name: Some("price"), target: Target::DOUBLE, ..Member::BASE },
@@ -1044,12 +976,11 @@ pub(crate) static PRICING_DETAIL: StructShape = StructShape { name: "PricingDeta
 
 pub(crate) static PRICING_DETAILS_LIST: ListShape = ListShape { name: "PricingDetailsList", item: Target::Structure(&PRICING_DETAIL), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PrincipalIdFormat {
     pub arn: Option<String>,
     pub statuses: Option<Vec<IdFormat>>,
 }
-wire::structure!(PrincipalIdFormat, PRINCIPAL_ID_FORMAT; 0 arn, 1 statuses);
+wire::structure!(PrincipalIdFormat, PRINCIPAL_ID_FORMAT; 0 arn: None, 1 statuses: None);
 pub(crate) static PRINCIPAL_ID_FORMAT: StructShape = StructShape { name: "PrincipalIdFormat", members: &[
     Member { name: "Arn", location_name: Some("arn"), target: Target::STRING, ..Member::BASE },
     Member { name: "Statuses", location_name: Some("statusSet"), target: Target::List(&ID_FORMAT_LIST), ..Member::BASE },
@@ -1069,25 +1000,23 @@ pub(crate) static PRINCIPAL_TYPE: StringShape = StringShape { name: "PrincipalTy
 
 pub(crate) static PRIORITY: NumberShape = NumberShape { name: "Priority", min: Some(-1.0), max: Some(65535.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PrivateDnsDetails {
     pub private_dns_name: Option<String>,
 }
-wire::structure!(PrivateDnsDetails, PRIVATE_DNS_DETAILS; 0 private_dns_name);
+wire::structure!(PrivateDnsDetails, PRIVATE_DNS_DETAILS; 0 private_dns_name: None);
 pub(crate) static PRIVATE_DNS_DETAILS: StructShape = StructShape { name: "PrivateDnsDetails", members: &[
     Member { name: "PrivateDnsName", location_name: Some("privateDnsName"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static PRIVATE_DNS_DETAILS_SET: ListShape = ListShape { name: "PrivateDnsDetailsSet", item: Target::Structure(&PRIVATE_DNS_DETAILS), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PrivateDnsNameConfiguration {
     pub state: Option<DnsNameState>,
     pub r#type: Option<String>,
     pub value: Option<String>,
     pub name: Option<String>,
 }
-wire::structure!(PrivateDnsNameConfiguration, PRIVATE_DNS_NAME_CONFIGURATION; 0 state, 1 r#type, 2 value, 3 name);
+wire::structure!(PrivateDnsNameConfiguration, PRIVATE_DNS_NAME_CONFIGURATION; 0 state: None, 1 r#type: None, 2 value: None, 3 name: None);
 pub(crate) static PRIVATE_DNS_NAME_CONFIGURATION: StructShape = StructShape { name: "PrivateDnsNameConfiguration", members: &[
     Member { name: "State", location_name: Some("state"), target: Target::String(&DNS_NAME_STATE), ..Member::BASE },
     Member { name: "Type", location_name: Some("type"), target: Target::STRING, ..Member::BASE },
@@ -1095,39 +1024,36 @@ pub(crate) static PRIVATE_DNS_NAME_CONFIGURATION: StructShape = StructShape { na
     Member { name: "Name", location_name: Some("name"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PrivateDnsNameOptionsOnLaunch {
     pub hostname_type: Option<HostnameType>,
     pub enable_resource_name_dns_a_record: Option<bool>,
     pub enable_resource_name_dns_aaaa_record: Option<bool>,
 }
-wire::structure!(PrivateDnsNameOptionsOnLaunch, PRIVATE_DNS_NAME_OPTIONS_ON_LAUNCH; 0 hostname_type, 1 enable_resource_name_dns_a_record, 2 enable_resource_name_dns_aaaa_record);
+wire::structure!(PrivateDnsNameOptionsOnLaunch, PRIVATE_DNS_NAME_OPTIONS_ON_LAUNCH; 0 hostname_type: None, 1 enable_resource_name_dns_a_record: None, 2 enable_resource_name_dns_aaaa_record: None);
 pub(crate) static PRIVATE_DNS_NAME_OPTIONS_ON_LAUNCH: StructShape = StructShape { name: "PrivateDnsNameOptionsOnLaunch", members: &[
     Member { name: "HostnameType", location_name: Some("hostnameType"), target: Target::String(&HOSTNAME_TYPE), ..Member::BASE },
     Member { name: "EnableResourceNameDnsARecord", location_name: Some("enableResourceNameDnsARecord"), target: Target::Boolean, ..Member::BASE },
     Member { name: "EnableResourceNameDnsAAAARecord", location_name: Some("enableResourceNameDnsAAAARecord"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PrivateDnsNameOptionsRequest {
     pub hostname_type: Option<HostnameType>,
     pub enable_resource_name_dns_a_record: Option<bool>,
     pub enable_resource_name_dns_aaaa_record: Option<bool>,
 }
-wire::structure!(PrivateDnsNameOptionsRequest, PRIVATE_DNS_NAME_OPTIONS_REQUEST; 0 hostname_type, 1 enable_resource_name_dns_a_record, 2 enable_resource_name_dns_aaaa_record);
+wire::structure!(PrivateDnsNameOptionsRequest, PRIVATE_DNS_NAME_OPTIONS_REQUEST; 0 hostname_type: None, 1 enable_resource_name_dns_a_record: None, 2 enable_resource_name_dns_aaaa_record: None);
 pub(crate) static PRIVATE_DNS_NAME_OPTIONS_REQUEST: StructShape = StructShape { name: "PrivateDnsNameOptionsRequest", members: &[
     Member { name: "HostnameType", target: Target::String(&HOSTNAME_TYPE), ..Member::BASE },
     Member { name: "EnableResourceNameDnsARecord", target: Target::Boolean, ..Member::BASE },
     Member { name: "EnableResourceNameDnsAAAARecord", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PrivateDnsNameOptionsResponse {
     pub hostname_type: Option<HostnameType>,
     pub enable_resource_name_dns_a_record: Option<bool>,
     pub enable_resource_name_dns_aaaa_record: Option<bool>,
 }
-wire::structure!(PrivateDnsNameOptionsResponse, PRIVATE_DNS_NAME_OPTIONS_RESPONSE; 0 hostname_type, 1 enable_resource_name_dns_a_record, 2 enable_resource_name_dns_aaaa_record);
+wire::structure!(PrivateDnsNameOptionsResponse, PRIVATE_DNS_NAME_OPTIONS_RESPONSE; 0 hostname_type: None, 1 enable_resource_name_dns_a_record: None, 2 enable_resource_name_dns_aaaa_record: None);
 pub(crate) static PRIVATE_DNS_NAME_OPTIONS_RESPONSE: StructShape = StructShape { name: "PrivateDnsNameOptionsResponse", members: &[
     Member { name: "HostnameType", location_name: Some("hostnameType"), target: Target::String(&HOSTNAME_TYPE), ..Member::BASE },
     Member { name: "EnableResourceNameDnsARecord", location_name: Some("enableResourceNameDnsARecord"), target: Target::Boolean, ..Member::BASE },
@@ -1140,12 +1066,11 @@ pub(crate) static PRIVATE_IP_ADDRESS_CONFIG_SET: ListShape = ListShape { name: "
 
 pub(crate) static PRIVATE_IP_ADDRESS_COUNT: NumberShape = NumberShape { name: "PrivateIpAddressCount", min: Some(1.0), max: Some(31.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PrivateIpAddressSpecification {
     pub primary: Option<bool>,
     pub private_ip_address: Option<String>,
 }
-wire::structure!(PrivateIpAddressSpecification, PRIVATE_IP_ADDRESS_SPECIFICATION; 0 primary, 1 private_ip_address);
+wire::structure!(PrivateIpAddressSpecification, PRIVATE_IP_ADDRESS_SPECIFICATION; 0 primary: None, 1 private_ip_address: None);
 pub(crate) static PRIVATE_IP_ADDRESS_SPECIFICATION: StructShape = StructShape { name: "PrivateIpAddressSpecification", members: &[
     Member { name: "Primary", location_name: Some("primary"), target: Target::Boolean, ..Member::BASE },
     Member { name: "PrivateIpAddress", location_name: Some("privateIpAddress"), target: Target::STRING, ..Member::BASE },
@@ -1155,14 +1080,13 @@ pub(crate) static PRIVATE_IP_ADDRESS_SPECIFICATION_LIST: ListShape = ListShape {
 
 pub(crate) static PRIVATE_IP_ADDRESS_STRING_LIST: ListShape = ListShape { name: "PrivateIpAddressStringList", item: Target::STRING, item_name: Some("PrivateIpAddress"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ProcessorInfo {
     pub supported_architectures: Option<Vec<ArchitectureType>>,
     pub sustained_clock_speed_in_ghz: Option<f64>,
     pub supported_features: Option<Vec<SupportedAdditionalProcessorFeature>>,
     pub manufacturer: Option<String>,
 }
-wire::structure!(ProcessorInfo, PROCESSOR_INFO; 0 supported_architectures, 1 sustained_clock_speed_in_ghz, 2 supported_features, 3 manufacturer);
+wire::structure!(ProcessorInfo, PROCESSOR_INFO; 0 supported_architectures: None, 1 sustained_clock_speed_in_ghz: None, 2 supported_features: None, 3 manufacturer: None);
 pub(crate) static PROCESSOR_INFO: StructShape = StructShape { name: "ProcessorInfo", members: &[
     Member { name: "SupportedArchitectures", location_name: Some("supportedArchitectures"), target: Target::List(&ARCHITECTURE_TYPE_LIST), ..Member::BASE },
     Member { name: "SustainedClockSpeedInGhz", location_name: Some("sustainedClockSpeedInGhz"), target: Target::DOUBLE, ..Member::BASE },
@@ -1170,12 +1094,11 @@ pub(crate) static PROCESSOR_INFO: StructShape = StructShape { name: "ProcessorIn
     Member { name: "Manufacturer", location_name: Some("manufacturer"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ProductCode {
     pub product_code_id: Option<String>,
     pub product_code_type: Option<ProductCodeValues>,
 }
-wire::structure!(ProductCode, PRODUCT_CODE; 0 product_code_id, 1 product_code_type);
+wire::structure!(ProductCode, PRODUCT_CODE; 0 product_code_id: None, 1 product_code_type: None);
 pub(crate) static PRODUCT_CODE: StructShape = StructShape { name: "ProductCode", members: &[
     Member { name: "ProductCodeId", location_name: Some("productCode"), target: Target::STRING, ..Member::BASE },
     Member { name: "ProductCodeType", location_name: Some("type"), target: Target::String(&PRODUCT_CODE_VALUES), ..Member::BASE },
@@ -1193,11 +1116,10 @@ pub(crate) static PRODUCT_CODE_VALUES: StringShape = StringShape { name: "Produc
 
 pub(crate) static PRODUCT_DESCRIPTION_LIST: ListShape = ListShape { name: "ProductDescriptionList", item: Target::STRING, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PropagatingVgw {
     pub gateway_id: Option<String>,
 }
-wire::structure!(PropagatingVgw, PROPAGATING_VGW; 0 gateway_id);
+wire::structure!(PropagatingVgw, PROPAGATING_VGW; 0 gateway_id: None);
 pub(crate) static PROPAGATING_VGW: StructShape = StructShape { name: "PropagatingVgw", members: &[
     Member { name: "GatewayId", location_name: Some("gatewayId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1221,7 +1143,6 @@ wire::open_enum! { ProtocolValue;
 }
 pub(crate) static PROTOCOL_VALUE: StringShape = StringShape { name: "ProtocolValue", values: <ProtocolValue as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ProvisionPublicIpv4PoolCidrRequest {
     pub dry_run: Option<bool>,
     pub ipam_pool_id: String,
@@ -1229,7 +1150,7 @@ pub struct ProvisionPublicIpv4PoolCidrRequest {
     pub netmask_length: i32,
     pub network_border_group: Option<String>,
 }
-wire::structure!(ProvisionPublicIpv4PoolCidrRequest, PROVISION_PUBLIC_IPV4_POOL_CIDR_REQUEST; 0 dry_run, 1 ipam_pool_id, 2 pool_id, 3 netmask_length, 4 network_border_group);
+wire::structure!(ProvisionPublicIpv4PoolCidrRequest, PROVISION_PUBLIC_IPV4_POOL_CIDR_REQUEST; 0 dry_run: None, 1 ipam_pool_id: Default::default(), 2 pool_id: Default::default(), 3 netmask_length: Default::default(), 4 network_border_group: None);
 pub(crate) static PROVISION_PUBLIC_IPV4_POOL_CIDR_REQUEST: StructShape = StructShape { name: "ProvisionPublicIpv4PoolCidrRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "IpamPoolId", target: Target::STRING, required: true, ..Member::BASE },
@@ -1238,18 +1159,16 @@ pub(crate) static PROVISION_PUBLIC_IPV4_POOL_CIDR_REQUEST: StructShape = StructS
     Member { name: "NetworkBorderGroup", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ProvisionPublicIpv4PoolCidrResult {
     pub pool_id: Option<String>,
     pub pool_address_range: Option<PublicIpv4PoolRange>,
 }
-wire::structure!(ProvisionPublicIpv4PoolCidrResult, PROVISION_PUBLIC_IPV4_POOL_CIDR_RESULT; 0 pool_id, 1 pool_address_range);
+wire::structure!(ProvisionPublicIpv4PoolCidrResult, PROVISION_PUBLIC_IPV4_POOL_CIDR_RESULT; 0 pool_id: None, 1 pool_address_range: None);
 pub(crate) static PROVISION_PUBLIC_IPV4_POOL_CIDR_RESULT: StructShape = StructShape { name: "ProvisionPublicIpv4PoolCidrResult", members: &[
     Member { name: "PoolId", location_name: Some("poolId"), target: Target::STRING, ..Member::BASE },
     Member { name: "PoolAddressRange", location_name: Some("poolAddressRange"), target: Target::Structure(&PUBLIC_IPV4_POOL_RANGE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ProvisionedBandwidth {
     pub provision_time: Option<Timestamp>,
     pub provisioned: Option<String>,
@@ -1257,7 +1176,7 @@ pub struct ProvisionedBandwidth {
     pub requested: Option<String>,
     pub status: Option<String>,
 }
-wire::structure!(ProvisionedBandwidth, PROVISIONED_BANDWIDTH; 0 provision_time, 1 provisioned, 2 request_time, 3 requested, 4 status);
+wire::structure!(ProvisionedBandwidth, PROVISIONED_BANDWIDTH; 0 provision_time: None, 1 provisioned: None, 2 request_time: None, 3 requested: None, 4 status: None);
 pub(crate) static PROVISIONED_BANDWIDTH: StructShape = StructShape { name: "ProvisionedBandwidth", members: &[
     Member { name: "ProvisionTime", location_name: Some("provisionTime"), target: Target::TIMESTAMP, ..Member::BASE },
     Member { name: "Provisioned", location_name: Some("provisioned"), target: Target::STRING, ..Member::BASE },
@@ -1266,27 +1185,25 @@ pub(crate) static PROVISIONED_BANDWIDTH: StructShape = StructShape { name: "Prov
     Member { name: "Status", location_name: Some("status"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PtrUpdateStatus {
     pub value: Option<String>,
     pub status: Option<String>,
     pub reason: Option<String>,
 }
-wire::structure!(PtrUpdateStatus, PTR_UPDATE_STATUS; 0 value, 1 status, 2 reason);
+wire::structure!(PtrUpdateStatus, PTR_UPDATE_STATUS; 0 value: None, 1 status: None, 2 reason: None);
 pub(crate) static PTR_UPDATE_STATUS: StructShape = StructShape { name: "PtrUpdateStatus", members: &[
     Member { name: "Value", location_name: Some("value"), target: Target::STRING, ..Member::BASE },
     Member { name: "Status", location_name: Some("status"), target: Target::STRING, ..Member::BASE },
     Member { name: "Reason", location_name: Some("reason"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PublicIpDnsNameOptions {
     pub dns_hostname_type: Option<String>,
     pub public_ipv4_dns_name: Option<String>,
     pub public_ipv6_dns_name: Option<String>,
     pub public_dual_stack_dns_name: Option<String>,
 }
-wire::structure!(PublicIpDnsNameOptions, PUBLIC_IP_DNS_NAME_OPTIONS; 0 dns_hostname_type, 1 public_ipv4_dns_name, 2 public_ipv6_dns_name, 3 public_dual_stack_dns_name);
+wire::structure!(PublicIpDnsNameOptions, PUBLIC_IP_DNS_NAME_OPTIONS; 0 dns_hostname_type: None, 1 public_ipv4_dns_name: None, 2 public_ipv6_dns_name: None, 3 public_dual_stack_dns_name: None);
 pub(crate) static PUBLIC_IP_DNS_NAME_OPTIONS: StructShape = StructShape { name: "PublicIpDnsNameOptions", members: &[
     Member { name: "DnsHostnameType", location_name: Some("dnsHostnameType"), target: Target::STRING, ..Member::BASE },
     Member { name: "PublicIpv4DnsName", location_name: Some("publicIpv4DnsName"), target: Target::STRING, ..Member::BASE },
@@ -1303,7 +1220,6 @@ pub(crate) static PUBLIC_IP_DNS_OPTION: StringShape = StringShape { name: "Publi
 
 pub(crate) static PUBLIC_IP_STRING_LIST: ListShape = ListShape { name: "PublicIpStringList", item: Target::STRING, item_name: Some("PublicIp"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PublicIpv4Pool {
     pub pool_id: Option<String>,
     pub description: Option<String>,
@@ -1313,7 +1229,7 @@ pub struct PublicIpv4Pool {
     pub network_border_group: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(PublicIpv4Pool, PUBLIC_IPV4_POOL; 0 pool_id, 1 description, 2 pool_address_ranges, 3 total_address_count, 4 total_available_address_count, 5 network_border_group, 6 tags);
+wire::structure!(PublicIpv4Pool, PUBLIC_IPV4_POOL; 0 pool_id: None, 1 description: None, 2 pool_address_ranges: None, 3 total_address_count: None, 4 total_available_address_count: None, 5 network_border_group: None, 6 tags: None);
 pub(crate) static PUBLIC_IPV4_POOL: StructShape = StructShape { name: "PublicIpv4Pool", members: &[
     Member { name: "PoolId", location_name: Some("poolId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
@@ -1326,14 +1242,13 @@ pub(crate) static PUBLIC_IPV4_POOL: StructShape = StructShape { name: "PublicIpv
 
 pub(crate) static PUBLIC_IPV4_POOL_ID_STRING_LIST: ListShape = ListShape { name: "PublicIpv4PoolIdStringList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PublicIpv4PoolRange {
     pub first_address: Option<String>,
     pub last_address: Option<String>,
     pub address_count: Option<i32>,
     pub available_address_count: Option<i32>,
 }
-wire::structure!(PublicIpv4PoolRange, PUBLIC_IPV4_POOL_RANGE; 0 first_address, 1 last_address, 2 address_count, 3 available_address_count);
+wire::structure!(PublicIpv4PoolRange, PUBLIC_IPV4_POOL_RANGE; 0 first_address: None, 1 last_address: None, 2 address_count: None, 3 available_address_count: None);
 pub(crate) static PUBLIC_IPV4_POOL_RANGE: StructShape = StructShape { name: "PublicIpv4PoolRange", members: &[
     Member { name: "FirstAddress", location_name: Some("firstAddress"), target: Target::STRING, ..Member::BASE },
     Member { name: "LastAddress", location_name: Some("lastAddress"), target: Target::STRING, ..Member::BASE },
@@ -1345,7 +1260,6 @@ pub(crate) static PUBLIC_IPV4_POOL_RANGE_SET: ListShape = ListShape { name: "Pub
 
 pub(crate) static PUBLIC_IPV4_POOL_SET: ListShape = ListShape { name: "PublicIpv4PoolSet", item: Target::Structure(&PUBLIC_IPV4_POOL), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Purchase {
     pub currency_code: Option<CurrencyCodeValues>,
     pub duration: Option<i32>,
@@ -1356,7 +1270,7 @@ pub struct Purchase {
     pub payment_option: Option<PaymentOption>,
     pub upfront_price: Option<String>,
 }
-wire::structure!(Purchase, PURCHASE; 0 currency_code, 1 duration, 2 host_id_set, 3 host_reservation_id, 4 hourly_price, 5 instance_family, 6 payment_option, 7 upfront_price);
+wire::structure!(Purchase, PURCHASE; 0 currency_code: None, 1 duration: None, 2 host_id_set: None, 3 host_reservation_id: None, 4 hourly_price: None, 5 instance_family: None, 6 payment_option: None, 7 upfront_price: None);
 pub(crate) static PURCHASE: StructShape = StructShape { name: "Purchase", members: &[
     Member { name: "CurrencyCode", location_name: Some("currencyCode"), target: Target::String(&CURRENCY_CODE_VALUES), ..Member::BASE },
     Member { name: "Duration", location_name: Some("duration"), target: Target::INTEGER, ..Member::BASE },
@@ -1370,27 +1284,25 @@ pub(crate) static PURCHASE: StructShape = StructShape { name: "Purchase", member
 
 pub(crate) static PURCHASED_SCHEDULED_INSTANCE_SET: ListShape = ListShape { name: "PurchasedScheduledInstanceSet", item: Target::Structure(&SCHEDULED_INSTANCE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UnassignPrivateIpAddressesRequest {
     pub ipv4_prefixes: Option<Vec<String>>,
     pub network_interface_id: String,
     pub private_ip_addresses: Option<Vec<String>>,
 }
-wire::structure!(UnassignPrivateIpAddressesRequest, UNASSIGN_PRIVATE_IP_ADDRESSES_REQUEST; 0 ipv4_prefixes, 1 network_interface_id, 2 private_ip_addresses);
+wire::structure!(UnassignPrivateIpAddressesRequest, UNASSIGN_PRIVATE_IP_ADDRESSES_REQUEST; 0 ipv4_prefixes: None, 1 network_interface_id: Default::default(), 2 private_ip_addresses: None);
 pub(crate) static UNASSIGN_PRIVATE_IP_ADDRESSES_REQUEST: StructShape = StructShape { name: "UnassignPrivateIpAddressesRequest", members: &[
     Member { name: "Ipv4Prefixes", location_name: Some("Ipv4Prefix"), target: Target::List(&IP_PREFIX_LIST), ..Member::BASE },
     Member { name: "NetworkInterfaceId", location_name: Some("networkInterfaceId"), target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "PrivateIpAddresses", location_name: Some("privateIpAddress"), target: Target::List(&PRIVATE_IP_ADDRESS_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UnassignPrivateNatGatewayAddressRequest {
     pub nat_gateway_id: String,
     pub private_ip_addresses: Vec<String>,
     pub max_drain_duration_seconds: Option<i32>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(UnassignPrivateNatGatewayAddressRequest, UNASSIGN_PRIVATE_NAT_GATEWAY_ADDRESS_REQUEST; 0 nat_gateway_id, 1 private_ip_addresses, 2 max_drain_duration_seconds, 3 dry_run);
+wire::structure!(UnassignPrivateNatGatewayAddressRequest, UNASSIGN_PRIVATE_NAT_GATEWAY_ADDRESS_REQUEST; 0 nat_gateway_id: Default::default(), 1 private_ip_addresses: Default::default(), 2 max_drain_duration_seconds: None, 3 dry_run: None);
 pub(crate) static UNASSIGN_PRIVATE_NAT_GATEWAY_ADDRESS_REQUEST: StructShape = StructShape { name: "UnassignPrivateNatGatewayAddressRequest", members: &[
     Member { name: "NatGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "PrivateIpAddresses", location_name: Some("PrivateIpAddress"), target: Target::List(&IP_LIST), required: true, ..Member::BASE },
@@ -1398,12 +1310,11 @@ pub(crate) static UNASSIGN_PRIVATE_NAT_GATEWAY_ADDRESS_REQUEST: StructShape = St
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UnassignPrivateNatGatewayAddressResult {
     pub nat_gateway_id: Option<String>,
     pub nat_gateway_addresses: Option<Vec<NatGatewayAddress>>,
 }
-wire::structure!(UnassignPrivateNatGatewayAddressResult, UNASSIGN_PRIVATE_NAT_GATEWAY_ADDRESS_RESULT; 0 nat_gateway_id, 1 nat_gateway_addresses);
+wire::structure!(UnassignPrivateNatGatewayAddressResult, UNASSIGN_PRIVATE_NAT_GATEWAY_ADDRESS_RESULT; 0 nat_gateway_id: None, 1 nat_gateway_addresses: None);
 pub(crate) static UNASSIGN_PRIVATE_NAT_GATEWAY_ADDRESS_RESULT: StructShape = StructShape { name: "UnassignPrivateNatGatewayAddressResult", members: &[
     Member { name: "NatGatewayId", location_name: Some("natGatewayId"), target: Target::STRING, ..Member::BASE },
     Member { name: "NatGatewayAddresses", location_name: Some("natGatewayAddressSet"), target: Target::List(&NAT_GATEWAY_ADDRESS_LIST), ..Member::BASE },
@@ -1411,13 +1322,11 @@ pub(crate) static UNASSIGN_PRIVATE_NAT_GATEWAY_ADDRESS_RESULT: StructShape = Str
 
 pub(crate) static PRE_SHARED_KEY: StringShape = StringShape { name: "preSharedKey", sensitive: true, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeletePlacementGroupResult {
 }
 wire::structure!(DeletePlacementGroupResult, DELETE_PLACEMENT_GROUP_RESULT; );
 pub(crate) static DELETE_PLACEMENT_GROUP_RESULT: StructShape = StructShape { name: "DeletePlacementGroupResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UnassignPrivateIpAddressesResult {
 }
 wire::structure!(UnassignPrivateIpAddressesResult, UNASSIGN_PRIVATE_IP_ADDRESSES_RESULT; );

@@ -6,12 +6,11 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteQueuedReservedInstancesError {
     pub code: Option<DeleteQueuedReservedInstancesErrorCode>,
     pub message: Option<String>,
 }
-wire::structure!(DeleteQueuedReservedInstancesError, DELETE_QUEUED_RESERVED_INSTANCES_ERROR; 0 code, 1 message);
+wire::structure!(DeleteQueuedReservedInstancesError, DELETE_QUEUED_RESERVED_INSTANCES_ERROR; 0 code: None, 1 message: None);
 pub(crate) static DELETE_QUEUED_RESERVED_INSTANCES_ERROR: StructShape = StructShape { name: "DeleteQueuedReservedInstancesError", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::String(&DELETE_QUEUED_RESERVED_INSTANCES_ERROR_CODE), ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -26,23 +25,21 @@ pub(crate) static DELETE_QUEUED_RESERVED_INSTANCES_ERROR_CODE: StringShape = Str
 
 pub(crate) static DELETE_QUEUED_RESERVED_INSTANCES_ID_LIST: ListShape = ListShape { name: "DeleteQueuedReservedInstancesIdList", item: Target::STRING, item_name: Some("item"), length: Limits { min: Some(1), max: Some(100) }, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteQueuedReservedInstancesRequest {
     pub dry_run: Option<bool>,
     pub reserved_instances_ids: Vec<String>,
 }
-wire::structure!(DeleteQueuedReservedInstancesRequest, DELETE_QUEUED_RESERVED_INSTANCES_REQUEST; 0 dry_run, 1 reserved_instances_ids);
+wire::structure!(DeleteQueuedReservedInstancesRequest, DELETE_QUEUED_RESERVED_INSTANCES_REQUEST; 0 dry_run: None, 1 reserved_instances_ids: Default::default());
 pub(crate) static DELETE_QUEUED_RESERVED_INSTANCES_REQUEST: StructShape = StructShape { name: "DeleteQueuedReservedInstancesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ReservedInstancesIds", location_name: Some("ReservedInstancesId"), target: Target::List(&DELETE_QUEUED_RESERVED_INSTANCES_ID_LIST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteQueuedReservedInstancesResult {
     pub successful_queued_purchase_deletions: Option<Vec<SuccessfulQueuedPurchaseDeletion>>,
     pub failed_queued_purchase_deletions: Option<Vec<FailedQueuedPurchaseDeletion>>,
 }
-wire::structure!(DeleteQueuedReservedInstancesResult, DELETE_QUEUED_RESERVED_INSTANCES_RESULT; 0 successful_queued_purchase_deletions, 1 failed_queued_purchase_deletions);
+wire::structure!(DeleteQueuedReservedInstancesResult, DELETE_QUEUED_RESERVED_INSTANCES_RESULT; 0 successful_queued_purchase_deletions: None, 1 failed_queued_purchase_deletions: None);
 pub(crate) static DELETE_QUEUED_RESERVED_INSTANCES_RESULT: StructShape = StructShape { name: "DeleteQueuedReservedInstancesResult", members: &[
     Member { name: "SuccessfulQueuedPurchaseDeletions", location_name: Some("successfulQueuedPurchaseDeletionSet"), target: Target::List(&SUCCESSFUL_QUEUED_PURCHASE_DELETION_SET), ..Member::BASE },
     Member { name: "FailedQueuedPurchaseDeletions", location_name: Some("failedQueuedPurchaseDeletionSet"), target: Target::List(&FAILED_QUEUED_PURCHASE_DELETION_SET), ..Member::BASE },

@@ -6,51 +6,46 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceptReservedInstancesExchangeQuoteRequest {
     pub dry_run: Option<bool>,
     pub reserved_instance_ids: Vec<String>,
     pub target_configurations: Option<Vec<TargetConfigurationRequest>>,
 }
-wire::structure!(AcceptReservedInstancesExchangeQuoteRequest, ACCEPT_RESERVED_INSTANCES_EXCHANGE_QUOTE_REQUEST; 0 dry_run, 1 reserved_instance_ids, 2 target_configurations);
+wire::structure!(AcceptReservedInstancesExchangeQuoteRequest, ACCEPT_RESERVED_INSTANCES_EXCHANGE_QUOTE_REQUEST; 0 dry_run: None, 1 reserved_instance_ids: Default::default(), 2 target_configurations: None);
 pub(crate) static ACCEPT_RESERVED_INSTANCES_EXCHANGE_QUOTE_REQUEST: StructShape = StructShape { name: "AcceptReservedInstancesExchangeQuoteRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ReservedInstanceIds", location_name: Some("ReservedInstanceId"), target: Target::List(&RESERVED_INSTANCE_ID_SET), required: true, ..Member::BASE },
     Member { name: "TargetConfigurations", location_name: Some("TargetConfiguration"), target: Target::List(&TARGET_CONFIGURATION_REQUEST_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceptReservedInstancesExchangeQuoteResult {
     pub exchange_id: Option<String>,
 }
-wire::structure!(AcceptReservedInstancesExchangeQuoteResult, ACCEPT_RESERVED_INSTANCES_EXCHANGE_QUOTE_RESULT; 0 exchange_id);
+wire::structure!(AcceptReservedInstancesExchangeQuoteResult, ACCEPT_RESERVED_INSTANCES_EXCHANGE_QUOTE_RESULT; 0 exchange_id: None);
 pub(crate) static ACCEPT_RESERVED_INSTANCES_EXCHANGE_QUOTE_RESULT: StructShape = StructShape { name: "AcceptReservedInstancesExchangeQuoteResult", members: &[
     Member { name: "ExchangeId", location_name: Some("exchangeId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateRouteServerRequest {
     pub route_server_id: String,
     pub vpc_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AssociateRouteServerRequest, ASSOCIATE_ROUTE_SERVER_REQUEST; 0 route_server_id, 1 vpc_id, 2 dry_run);
+wire::structure!(AssociateRouteServerRequest, ASSOCIATE_ROUTE_SERVER_REQUEST; 0 route_server_id: Default::default(), 1 vpc_id: Default::default(), 2 dry_run: None);
 pub(crate) static ASSOCIATE_ROUTE_SERVER_REQUEST: StructShape = StructShape { name: "AssociateRouteServerRequest", members: &[
     Member { name: "RouteServerId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpcId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateRouteServerResult {
     pub route_server_association: Option<RouteServerAssociation>,
 }
-wire::structure!(AssociateRouteServerResult, ASSOCIATE_ROUTE_SERVER_RESULT; 0 route_server_association);
+wire::structure!(AssociateRouteServerResult, ASSOCIATE_ROUTE_SERVER_RESULT; 0 route_server_association: None);
 pub(crate) static ASSOCIATE_ROUTE_SERVER_RESULT: StructShape = StructShape { name: "AssociateRouteServerResult", members: &[
     Member { name: "RouteServerAssociation", location_name: Some("routeServerAssociation"), target: Target::Structure(&ROUTE_SERVER_ASSOCIATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateRouteTableRequest {
     pub gateway_id: Option<String>,
     pub public_ipv4_pool: Option<String>,
@@ -58,7 +53,7 @@ pub struct AssociateRouteTableRequest {
     pub subnet_id: Option<String>,
     pub route_table_id: String,
 }
-wire::structure!(AssociateRouteTableRequest, ASSOCIATE_ROUTE_TABLE_REQUEST; 0 gateway_id, 1 public_ipv4_pool, 2 dry_run, 3 subnet_id, 4 route_table_id);
+wire::structure!(AssociateRouteTableRequest, ASSOCIATE_ROUTE_TABLE_REQUEST; 0 gateway_id: None, 1 public_ipv4_pool: None, 2 dry_run: None, 3 subnet_id: None, 4 route_table_id: Default::default());
 pub(crate) static ASSOCIATE_ROUTE_TABLE_REQUEST: StructShape = StructShape { name: "AssociateRouteTableRequest", members: &[
     Member { name: "GatewayId", target: Target::STRING, ..Member::BASE },
     Member { name: "PublicIpv4Pool", target: Target::STRING, ..Member::BASE },
@@ -67,36 +62,32 @@ pub(crate) static ASSOCIATE_ROUTE_TABLE_REQUEST: StructShape = StructShape { nam
     Member { name: "RouteTableId", location_name: Some("routeTableId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateRouteTableResult {
     pub association_id: Option<String>,
     pub association_state: Option<RouteTableAssociationState>,
 }
-wire::structure!(AssociateRouteTableResult, ASSOCIATE_ROUTE_TABLE_RESULT; 0 association_id, 1 association_state);
+wire::structure!(AssociateRouteTableResult, ASSOCIATE_ROUTE_TABLE_RESULT; 0 association_id: None, 1 association_state: None);
 pub(crate) static ASSOCIATE_ROUTE_TABLE_RESULT: StructShape = StructShape { name: "AssociateRouteTableResult", members: &[
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AssociationState", location_name: Some("associationState"), target: Target::Structure(&ROUTE_TABLE_ASSOCIATION_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelReservedInstancesListingRequest {
     pub reserved_instances_listing_id: String,
 }
-wire::structure!(CancelReservedInstancesListingRequest, CANCEL_RESERVED_INSTANCES_LISTING_REQUEST; 0 reserved_instances_listing_id);
+wire::structure!(CancelReservedInstancesListingRequest, CANCEL_RESERVED_INSTANCES_LISTING_REQUEST; 0 reserved_instances_listing_id: Default::default());
 pub(crate) static CANCEL_RESERVED_INSTANCES_LISTING_REQUEST: StructShape = StructShape { name: "CancelReservedInstancesListingRequest", members: &[
     Member { name: "ReservedInstancesListingId", location_name: Some("reservedInstancesListingId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelReservedInstancesListingResult {
     pub reserved_instances_listings: Option<Vec<ReservedInstancesListing>>,
 }
-wire::structure!(CancelReservedInstancesListingResult, CANCEL_RESERVED_INSTANCES_LISTING_RESULT; 0 reserved_instances_listings);
+wire::structure!(CancelReservedInstancesListingResult, CANCEL_RESERVED_INSTANCES_LISTING_RESULT; 0 reserved_instances_listings: None);
 pub(crate) static CANCEL_RESERVED_INSTANCES_LISTING_RESULT: StructShape = StructShape { name: "CancelReservedInstancesListingResult", members: &[
     Member { name: "ReservedInstancesListings", location_name: Some("reservedInstancesListingsSet"), target: Target::List(&RESERVED_INSTANCES_LISTING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateReplaceRootVolumeTaskRequest {
     pub instance_id: String,
     pub snapshot_id: Option<String>,
@@ -107,7 +98,7 @@ pub struct CreateReplaceRootVolumeTaskRequest {
     pub delete_replaced_root_volume: Option<bool>,
     pub volume_initialization_rate: Option<i64>,
 }
-wire::structure!(CreateReplaceRootVolumeTaskRequest, CREATE_REPLACE_ROOT_VOLUME_TASK_REQUEST; 0 instance_id, 1 snapshot_id, 2 client_token, 3 dry_run, 4 tag_specifications, 5 image_id, 6 delete_replaced_root_volume, 7 volume_initialization_rate);
+wire::structure!(CreateReplaceRootVolumeTaskRequest, CREATE_REPLACE_ROOT_VOLUME_TASK_REQUEST; 0 instance_id: Default::default(), 1 snapshot_id: None, 2 client_token: None, 3 dry_run: None, 4 tag_specifications: None, 5 image_id: None, 6 delete_replaced_root_volume: None, 7 volume_initialization_rate: None);
 pub(crate) static CREATE_REPLACE_ROOT_VOLUME_TASK_REQUEST: StructShape = StructShape { name: "CreateReplaceRootVolumeTaskRequest", members: &[
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "SnapshotId", target: Target::STRING, ..Member::BASE },
@@ -119,23 +110,21 @@ pub(crate) static CREATE_REPLACE_ROOT_VOLUME_TASK_REQUEST: StructShape = StructS
     Member { name: "VolumeInitializationRate", target: Target::LONG, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateReplaceRootVolumeTaskResult {
     pub replace_root_volume_task: Option<ReplaceRootVolumeTask>,
 }
-wire::structure!(CreateReplaceRootVolumeTaskResult, CREATE_REPLACE_ROOT_VOLUME_TASK_RESULT; 0 replace_root_volume_task);
+wire::structure!(CreateReplaceRootVolumeTaskResult, CREATE_REPLACE_ROOT_VOLUME_TASK_RESULT; 0 replace_root_volume_task: None);
 pub(crate) static CREATE_REPLACE_ROOT_VOLUME_TASK_RESULT: StructShape = StructShape { name: "CreateReplaceRootVolumeTaskResult", members: &[
     Member { name: "ReplaceRootVolumeTask", location_name: Some("replaceRootVolumeTask"), target: Target::Structure(&REPLACE_ROOT_VOLUME_TASK), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateReservedInstancesListingRequest {
     pub reserved_instances_id: String,
     pub instance_count: i32,
     pub price_schedules: Vec<PriceScheduleSpecification>,
     pub client_token: String,
 }
-wire::structure!(CreateReservedInstancesListingRequest, CREATE_RESERVED_INSTANCES_LISTING_REQUEST; 0 reserved_instances_id, 1 instance_count, 2 price_schedules, 3 client_token);
+wire::structure!(CreateReservedInstancesListingRequest, CREATE_RESERVED_INSTANCES_LISTING_REQUEST; 0 reserved_instances_id: Default::default(), 1 instance_count: Default::default(), 2 price_schedules: Default::default(), 3 client_token: Default::default());
 pub(crate) static CREATE_RESERVED_INSTANCES_LISTING_REQUEST: StructShape = StructShape { name: "CreateReservedInstancesListingRequest", members: &[
     Member { name: "ReservedInstancesId", location_name: Some("reservedInstancesId"), target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "InstanceCount", location_name: Some("instanceCount"), target: Target::INTEGER, required: true, ..Member::BASE },
@@ -143,16 +132,14 @@ pub(crate) static CREATE_RESERVED_INSTANCES_LISTING_REQUEST: StructShape = Struc
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateReservedInstancesListingResult {
     pub reserved_instances_listings: Option<Vec<ReservedInstancesListing>>,
 }
-wire::structure!(CreateReservedInstancesListingResult, CREATE_RESERVED_INSTANCES_LISTING_RESULT; 0 reserved_instances_listings);
+wire::structure!(CreateReservedInstancesListingResult, CREATE_RESERVED_INSTANCES_LISTING_RESULT; 0 reserved_instances_listings: None);
 pub(crate) static CREATE_RESERVED_INSTANCES_LISTING_RESULT: StructShape = StructShape { name: "CreateReservedInstancesListingResult", members: &[
     Member { name: "ReservedInstancesListings", location_name: Some("reservedInstancesListingsSet"), target: Target::List(&RESERVED_INSTANCES_LISTING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateRestoreImageTaskRequest {
     pub bucket: String,
     pub object_key: String,
@@ -160,7 +147,7 @@ pub struct CreateRestoreImageTaskRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateRestoreImageTaskRequest, CREATE_RESTORE_IMAGE_TASK_REQUEST; 0 bucket, 1 object_key, 2 name, 3 tag_specifications, 4 dry_run);
+wire::structure!(CreateRestoreImageTaskRequest, CREATE_RESTORE_IMAGE_TASK_REQUEST; 0 bucket: Default::default(), 1 object_key: Default::default(), 2 name: None, 3 tag_specifications: None, 4 dry_run: None);
 pub(crate) static CREATE_RESTORE_IMAGE_TASK_REQUEST: StructShape = StructShape { name: "CreateRestoreImageTaskRequest", members: &[
     Member { name: "Bucket", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "ObjectKey", target: Target::STRING, required: true, ..Member::BASE },
@@ -169,16 +156,14 @@ pub(crate) static CREATE_RESTORE_IMAGE_TASK_REQUEST: StructShape = StructShape {
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateRestoreImageTaskResult {
     pub image_id: Option<String>,
 }
-wire::structure!(CreateRestoreImageTaskResult, CREATE_RESTORE_IMAGE_TASK_RESULT; 0 image_id);
+wire::structure!(CreateRestoreImageTaskResult, CREATE_RESTORE_IMAGE_TASK_RESULT; 0 image_id: None);
 pub(crate) static CREATE_RESTORE_IMAGE_TASK_RESULT: StructShape = StructShape { name: "CreateRestoreImageTaskResult", members: &[
     Member { name: "ImageId", location_name: Some("imageId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateRouteRequest {
     pub destination_prefix_list_id: Option<String>,
     pub vpc_endpoint_id: Option<String>,
@@ -198,7 +183,7 @@ pub struct CreateRouteRequest {
     pub vpc_peering_connection_id: Option<String>,
     pub nat_gateway_id: Option<String>,
 }
-wire::structure!(CreateRouteRequest, CREATE_ROUTE_REQUEST; 0 destination_prefix_list_id, 1 vpc_endpoint_id, 2 transit_gateway_id, 3 local_gateway_id, 4 carrier_gateway_id, 5 core_network_arn, 6 odb_network_arn, 7 dry_run, 8 route_table_id, 9 destination_cidr_block, 10 gateway_id, 11 destination_ipv6_cidr_block, 12 egress_only_internet_gateway_id, 13 instance_id, 14 network_interface_id, 15 vpc_peering_connection_id, 16 nat_gateway_id);
+wire::structure!(CreateRouteRequest, CREATE_ROUTE_REQUEST; 0 destination_prefix_list_id: None, 1 vpc_endpoint_id: None, 2 transit_gateway_id: None, 3 local_gateway_id: None, 4 carrier_gateway_id: None, 5 core_network_arn: None, 6 odb_network_arn: None, 7 dry_run: None, 8 route_table_id: Default::default(), 9 destination_cidr_block: None, 10 gateway_id: None, 11 destination_ipv6_cidr_block: None, 12 egress_only_internet_gateway_id: None, 13 instance_id: None, 14 network_interface_id: None, 15 vpc_peering_connection_id: None, 16 nat_gateway_id: None);
 pub(crate) static CREATE_ROUTE_REQUEST: StructShape = StructShape { name: "CreateRouteRequest", members: &[
     Member { name: "DestinationPrefixListId", target: Target::STRING, ..Member::BASE },
     Member { name: "VpcEndpointId", target: Target::STRING, ..Member::BASE },
@@ -219,16 +204,14 @@ pub(crate) static CREATE_ROUTE_REQUEST: StructShape = StructShape { name: "Creat
     Member { name: "NatGatewayId", location_name: Some("natGatewayId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateRouteResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(CreateRouteResult, CREATE_ROUTE_RESULT; 0 r#return);
+wire::structure!(CreateRouteResult, CREATE_ROUTE_RESULT; 0 r#return: None);
 pub(crate) static CREATE_ROUTE_RESULT: StructShape = StructShape { name: "CreateRouteResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateRouteServerEndpointRequest {
     pub route_server_id: String,
     pub subnet_id: String,
@@ -236,7 +219,7 @@ pub struct CreateRouteServerEndpointRequest {
     pub dry_run: Option<bool>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateRouteServerEndpointRequest, CREATE_ROUTE_SERVER_ENDPOINT_REQUEST; 0 route_server_id, 1 subnet_id, 2 client_token, 3 dry_run, 4 tag_specifications);
+wire::structure!(CreateRouteServerEndpointRequest, CREATE_ROUTE_SERVER_ENDPOINT_REQUEST; 0 route_server_id: Default::default(), 1 subnet_id: Default::default(), 2 client_token: None, 3 dry_run: None, 4 tag_specifications: None);
 pub(crate) static CREATE_ROUTE_SERVER_ENDPOINT_REQUEST: StructShape = StructShape { name: "CreateRouteServerEndpointRequest", members: &[
     Member { name: "RouteServerId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "SubnetId", target: Target::STRING, required: true, ..Member::BASE },
@@ -245,16 +228,14 @@ pub(crate) static CREATE_ROUTE_SERVER_ENDPOINT_REQUEST: StructShape = StructShap
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateRouteServerEndpointResult {
     pub route_server_endpoint: Option<RouteServerEndpoint>,
 }
-wire::structure!(CreateRouteServerEndpointResult, CREATE_ROUTE_SERVER_ENDPOINT_RESULT; 0 route_server_endpoint);
+wire::structure!(CreateRouteServerEndpointResult, CREATE_ROUTE_SERVER_ENDPOINT_RESULT; 0 route_server_endpoint: None);
 pub(crate) static CREATE_ROUTE_SERVER_ENDPOINT_RESULT: StructShape = StructShape { name: "CreateRouteServerEndpointResult", members: &[
     Member { name: "RouteServerEndpoint", location_name: Some("routeServerEndpoint"), target: Target::Structure(&ROUTE_SERVER_ENDPOINT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateRouteServerPeerRequest {
     pub route_server_endpoint_id: String,
     pub peer_address: String,
@@ -262,7 +243,7 @@ pub struct CreateRouteServerPeerRequest {
     pub dry_run: Option<bool>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateRouteServerPeerRequest, CREATE_ROUTE_SERVER_PEER_REQUEST; 0 route_server_endpoint_id, 1 peer_address, 2 bgp_options, 3 dry_run, 4 tag_specifications);
+wire::structure!(CreateRouteServerPeerRequest, CREATE_ROUTE_SERVER_PEER_REQUEST; 0 route_server_endpoint_id: Default::default(), 1 peer_address: Default::default(), 2 bgp_options: Default::default(), 3 dry_run: None, 4 tag_specifications: None);
 pub(crate) static CREATE_ROUTE_SERVER_PEER_REQUEST: StructShape = StructShape { name: "CreateRouteServerPeerRequest", members: &[
     Member { name: "RouteServerEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "PeerAddress", target: Target::STRING, required: true, ..Member::BASE },
@@ -271,16 +252,14 @@ pub(crate) static CREATE_ROUTE_SERVER_PEER_REQUEST: StructShape = StructShape { 
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateRouteServerPeerResult {
     pub route_server_peer: Option<RouteServerPeer>,
 }
-wire::structure!(CreateRouteServerPeerResult, CREATE_ROUTE_SERVER_PEER_RESULT; 0 route_server_peer);
+wire::structure!(CreateRouteServerPeerResult, CREATE_ROUTE_SERVER_PEER_RESULT; 0 route_server_peer: None);
 pub(crate) static CREATE_ROUTE_SERVER_PEER_RESULT: StructShape = StructShape { name: "CreateRouteServerPeerResult", members: &[
     Member { name: "RouteServerPeer", location_name: Some("routeServerPeer"), target: Target::Structure(&ROUTE_SERVER_PEER), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateRouteServerRequest {
     pub amazon_side_asn: i64,
     pub client_token: Option<String>,
@@ -290,7 +269,7 @@ pub struct CreateRouteServerRequest {
     pub sns_notifications_enabled: Option<bool>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateRouteServerRequest, CREATE_ROUTE_SERVER_REQUEST; 0 amazon_side_asn, 1 client_token, 2 dry_run, 3 persist_routes, 4 persist_routes_duration, 5 sns_notifications_enabled, 6 tag_specifications);
+wire::structure!(CreateRouteServerRequest, CREATE_ROUTE_SERVER_REQUEST; 0 amazon_side_asn: Default::default(), 1 client_token: None, 2 dry_run: None, 3 persist_routes: None, 4 persist_routes_duration: None, 5 sns_notifications_enabled: None, 6 tag_specifications: None);
 pub(crate) static CREATE_ROUTE_SERVER_REQUEST: StructShape = StructShape { name: "CreateRouteServerRequest", members: &[
     Member { name: "AmazonSideAsn", target: Target::LONG, required: true, ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
@@ -301,23 +280,21 @@ pub(crate) static CREATE_ROUTE_SERVER_REQUEST: StructShape = StructShape { name:
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateRouteServerResult {
     pub route_server: Option<RouteServer>,
 }
-wire::structure!(CreateRouteServerResult, CREATE_ROUTE_SERVER_RESULT; 0 route_server);
+wire::structure!(CreateRouteServerResult, CREATE_ROUTE_SERVER_RESULT; 0 route_server: None);
 pub(crate) static CREATE_ROUTE_SERVER_RESULT: StructShape = StructShape { name: "CreateRouteServerResult", members: &[
     Member { name: "RouteServer", location_name: Some("routeServer"), target: Target::Structure(&ROUTE_SERVER), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateRouteTableRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
     pub vpc_id: String,
 }
-wire::structure!(CreateRouteTableRequest, CREATE_ROUTE_TABLE_REQUEST; 0 tag_specifications, 1 client_token, 2 dry_run, 3 vpc_id);
+wire::structure!(CreateRouteTableRequest, CREATE_ROUTE_TABLE_REQUEST; 0 tag_specifications: None, 1 client_token: None, 2 dry_run: None, 3 vpc_id: Default::default());
 pub(crate) static CREATE_ROUTE_TABLE_REQUEST: StructShape = StructShape { name: "CreateRouteTableRequest", members: &[
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
@@ -325,18 +302,16 @@ pub(crate) static CREATE_ROUTE_TABLE_REQUEST: StructShape = StructShape { name: 
     Member { name: "VpcId", location_name: Some("vpcId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateRouteTableResult {
     pub route_table: Option<RouteTable>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateRouteTableResult, CREATE_ROUTE_TABLE_RESULT; 0 route_table, 1 client_token);
+wire::structure!(CreateRouteTableResult, CREATE_ROUTE_TABLE_RESULT; 0 route_table: None, 1 client_token: None);
 pub(crate) static CREATE_ROUTE_TABLE_RESULT: StructShape = StructShape { name: "CreateRouteTableResult", members: &[
     Member { name: "RouteTable", location_name: Some("routeTable"), target: Target::Structure(&ROUTE_TABLE), ..Member::BASE },
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteRouteRequest {
     pub destination_prefix_list_id: Option<String>,
     pub dry_run: Option<bool>,
@@ -344,7 +319,7 @@ pub struct DeleteRouteRequest {
     pub destination_cidr_block: Option<String>,
     pub destination_ipv6_cidr_block: Option<String>,
 }
-wire::structure!(DeleteRouteRequest, DELETE_ROUTE_REQUEST; 0 destination_prefix_list_id, 1 dry_run, 2 route_table_id, 3 destination_cidr_block, 4 destination_ipv6_cidr_block);
+wire::structure!(DeleteRouteRequest, DELETE_ROUTE_REQUEST; 0 destination_prefix_list_id: None, 1 dry_run: None, 2 route_table_id: Default::default(), 3 destination_cidr_block: None, 4 destination_ipv6_cidr_block: None);
 pub(crate) static DELETE_ROUTE_REQUEST: StructShape = StructShape { name: "DeleteRouteRequest", members: &[
     Member { name: "DestinationPrefixListId", target: Target::STRING, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
@@ -353,85 +328,77 @@ pub(crate) static DELETE_ROUTE_REQUEST: StructShape = StructShape { name: "Delet
     Member { name: "DestinationIpv6CidrBlock", location_name: Some("destinationIpv6CidrBlock"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteRouteServerEndpointRequest {
     pub route_server_endpoint_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteRouteServerEndpointRequest, DELETE_ROUTE_SERVER_ENDPOINT_REQUEST; 0 route_server_endpoint_id, 1 dry_run);
+wire::structure!(DeleteRouteServerEndpointRequest, DELETE_ROUTE_SERVER_ENDPOINT_REQUEST; 0 route_server_endpoint_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_ROUTE_SERVER_ENDPOINT_REQUEST: StructShape = StructShape { name: "DeleteRouteServerEndpointRequest", members: &[
     Member { name: "RouteServerEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteRouteServerEndpointResult {
     pub route_server_endpoint: Option<RouteServerEndpoint>,
 }
-wire::structure!(DeleteRouteServerEndpointResult, DELETE_ROUTE_SERVER_ENDPOINT_RESULT; 0 route_server_endpoint);
+wire::structure!(DeleteRouteServerEndpointResult, DELETE_ROUTE_SERVER_ENDPOINT_RESULT; 0 route_server_endpoint: None);
 pub(crate) static DELETE_ROUTE_SERVER_ENDPOINT_RESULT: StructShape = StructShape { name: "DeleteRouteServerEndpointResult", members: &[
     Member { name: "RouteServerEndpoint", location_name: Some("routeServerEndpoint"), target: Target::Structure(&ROUTE_SERVER_ENDPOINT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteRouteServerPeerRequest {
     pub route_server_peer_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteRouteServerPeerRequest, DELETE_ROUTE_SERVER_PEER_REQUEST; 0 route_server_peer_id, 1 dry_run);
+wire::structure!(DeleteRouteServerPeerRequest, DELETE_ROUTE_SERVER_PEER_REQUEST; 0 route_server_peer_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_ROUTE_SERVER_PEER_REQUEST: StructShape = StructShape { name: "DeleteRouteServerPeerRequest", members: &[
     Member { name: "RouteServerPeerId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteRouteServerPeerResult {
     pub route_server_peer: Option<RouteServerPeer>,
 }
-wire::structure!(DeleteRouteServerPeerResult, DELETE_ROUTE_SERVER_PEER_RESULT; 0 route_server_peer);
+wire::structure!(DeleteRouteServerPeerResult, DELETE_ROUTE_SERVER_PEER_RESULT; 0 route_server_peer: None);
 pub(crate) static DELETE_ROUTE_SERVER_PEER_RESULT: StructShape = StructShape { name: "DeleteRouteServerPeerResult", members: &[
     Member { name: "RouteServerPeer", location_name: Some("routeServerPeer"), target: Target::Structure(&ROUTE_SERVER_PEER), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteRouteServerRequest {
     pub route_server_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteRouteServerRequest, DELETE_ROUTE_SERVER_REQUEST; 0 route_server_id, 1 dry_run);
+wire::structure!(DeleteRouteServerRequest, DELETE_ROUTE_SERVER_REQUEST; 0 route_server_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_ROUTE_SERVER_REQUEST: StructShape = StructShape { name: "DeleteRouteServerRequest", members: &[
     Member { name: "RouteServerId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteRouteServerResult {
     pub route_server: Option<RouteServer>,
 }
-wire::structure!(DeleteRouteServerResult, DELETE_ROUTE_SERVER_RESULT; 0 route_server);
+wire::structure!(DeleteRouteServerResult, DELETE_ROUTE_SERVER_RESULT; 0 route_server: None);
 pub(crate) static DELETE_ROUTE_SERVER_RESULT: StructShape = StructShape { name: "DeleteRouteServerResult", members: &[
     Member { name: "RouteServer", location_name: Some("routeServer"), target: Target::Structure(&ROUTE_SERVER), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteRouteTableRequest {
     pub dry_run: Option<bool>,
     pub route_table_id: String,
 }
-wire::structure!(DeleteRouteTableRequest, DELETE_ROUTE_TABLE_REQUEST; 0 dry_run, 1 route_table_id);
+wire::structure!(DeleteRouteTableRequest, DELETE_ROUTE_TABLE_REQUEST; 0 dry_run: None, 1 route_table_id: Default::default());
 pub(crate) static DELETE_ROUTE_TABLE_REQUEST: StructShape = StructShape { name: "DeleteRouteTableRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "RouteTableId", location_name: Some("routeTableId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeRegionsRequest {
     pub region_names: Option<Vec<String>>,
     pub all_regions: Option<bool>,
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeRegionsRequest, DESCRIBE_REGIONS_REQUEST; 0 region_names, 1 all_regions, 2 dry_run, 3 filters);
+wire::structure!(DescribeRegionsRequest, DESCRIBE_REGIONS_REQUEST; 0 region_names: None, 1 all_regions: None, 2 dry_run: None, 3 filters: None);
 pub(crate) static DESCRIBE_REGIONS_REQUEST: StructShape = StructShape { name: "DescribeRegionsRequest", members: &[
     Member { name: "RegionNames", location_name: Some("RegionName"), target: Target::List(&REGION_NAME_STRING_LIST), ..Member::BASE },
     Member { name: "AllRegions", target: Target::Boolean, ..Member::BASE },
@@ -439,18 +406,16 @@ pub(crate) static DESCRIBE_REGIONS_REQUEST: StructShape = StructShape { name: "D
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeRegionsResult {
     pub regions: Option<Vec<Region>>,
 }
-wire::structure!(DescribeRegionsResult, DESCRIBE_REGIONS_RESULT; 0 regions);
+wire::structure!(DescribeRegionsResult, DESCRIBE_REGIONS_RESULT; 0 regions: None);
 pub(crate) static DESCRIBE_REGIONS_RESULT: StructShape = StructShape { name: "DescribeRegionsResult", members: &[
     Member { name: "Regions", location_name: Some("regionInfo"), target: Target::List(&REGION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static DESCRIBE_REPLACE_ROOT_VOLUME_TASKS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeReplaceRootVolumeTasksMaxResults", min: Some(1.0), max: Some(50.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeReplaceRootVolumeTasksRequest {
     pub replace_root_volume_task_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -458,7 +423,7 @@ pub struct DescribeReplaceRootVolumeTasksRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeReplaceRootVolumeTasksRequest, DESCRIBE_REPLACE_ROOT_VOLUME_TASKS_REQUEST; 0 replace_root_volume_task_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeReplaceRootVolumeTasksRequest, DESCRIBE_REPLACE_ROOT_VOLUME_TASKS_REQUEST; 0 replace_root_volume_task_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_REPLACE_ROOT_VOLUME_TASKS_REQUEST: StructShape = StructShape { name: "DescribeReplaceRootVolumeTasksRequest", members: &[
     Member { name: "ReplaceRootVolumeTaskIds", location_name: Some("ReplaceRootVolumeTaskId"), target: Target::List(&REPLACE_ROOT_VOLUME_TASK_IDS), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -467,64 +432,58 @@ pub(crate) static DESCRIBE_REPLACE_ROOT_VOLUME_TASKS_REQUEST: StructShape = Stru
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeReplaceRootVolumeTasksResult {
     pub replace_root_volume_tasks: Option<Vec<ReplaceRootVolumeTask>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeReplaceRootVolumeTasksResult, DESCRIBE_REPLACE_ROOT_VOLUME_TASKS_RESULT; 0 replace_root_volume_tasks, 1 next_token);
+wire::structure!(DescribeReplaceRootVolumeTasksResult, DESCRIBE_REPLACE_ROOT_VOLUME_TASKS_RESULT; 0 replace_root_volume_tasks: None, 1 next_token: None);
 pub(crate) static DESCRIBE_REPLACE_ROOT_VOLUME_TASKS_RESULT: StructShape = StructShape { name: "DescribeReplaceRootVolumeTasksResult", members: &[
     Member { name: "ReplaceRootVolumeTasks", location_name: Some("replaceRootVolumeTaskSet"), target: Target::List(&REPLACE_ROOT_VOLUME_TASKS), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeReservedInstancesListingsRequest {
     pub reserved_instances_id: Option<String>,
     pub reserved_instances_listing_id: Option<String>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeReservedInstancesListingsRequest, DESCRIBE_RESERVED_INSTANCES_LISTINGS_REQUEST; 0 reserved_instances_id, 1 reserved_instances_listing_id, 2 filters);
+wire::structure!(DescribeReservedInstancesListingsRequest, DESCRIBE_RESERVED_INSTANCES_LISTINGS_REQUEST; 0 reserved_instances_id: None, 1 reserved_instances_listing_id: None, 2 filters: None);
 pub(crate) static DESCRIBE_RESERVED_INSTANCES_LISTINGS_REQUEST: StructShape = StructShape { name: "DescribeReservedInstancesListingsRequest", members: &[
     Member { name: "ReservedInstancesId", location_name: Some("reservedInstancesId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ReservedInstancesListingId", location_name: Some("reservedInstancesListingId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeReservedInstancesListingsResult {
     pub reserved_instances_listings: Option<Vec<ReservedInstancesListing>>,
 }
-wire::structure!(DescribeReservedInstancesListingsResult, DESCRIBE_RESERVED_INSTANCES_LISTINGS_RESULT; 0 reserved_instances_listings);
+wire::structure!(DescribeReservedInstancesListingsResult, DESCRIBE_RESERVED_INSTANCES_LISTINGS_RESULT; 0 reserved_instances_listings: None);
 pub(crate) static DESCRIBE_RESERVED_INSTANCES_LISTINGS_RESULT: StructShape = StructShape { name: "DescribeReservedInstancesListingsResult", members: &[
     Member { name: "ReservedInstancesListings", location_name: Some("reservedInstancesListingsSet"), target: Target::List(&RESERVED_INSTANCES_LISTING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeReservedInstancesModificationsRequest {
     pub reserved_instances_modification_ids: Option<Vec<String>>,
     pub next_token: Option<String>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeReservedInstancesModificationsRequest, DESCRIBE_RESERVED_INSTANCES_MODIFICATIONS_REQUEST; 0 reserved_instances_modification_ids, 1 next_token, 2 filters);
+wire::structure!(DescribeReservedInstancesModificationsRequest, DESCRIBE_RESERVED_INSTANCES_MODIFICATIONS_REQUEST; 0 reserved_instances_modification_ids: None, 1 next_token: None, 2 filters: None);
 pub(crate) static DESCRIBE_RESERVED_INSTANCES_MODIFICATIONS_REQUEST: StructShape = StructShape { name: "DescribeReservedInstancesModificationsRequest", members: &[
     Member { name: "ReservedInstancesModificationIds", location_name: Some("ReservedInstancesModificationId"), target: Target::List(&RESERVED_INSTANCES_MODIFICATION_ID_STRING_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeReservedInstancesModificationsResult {
     pub next_token: Option<String>,
     pub reserved_instances_modifications: Option<Vec<ReservedInstancesModification>>,
 }
-wire::structure!(DescribeReservedInstancesModificationsResult, DESCRIBE_RESERVED_INSTANCES_MODIFICATIONS_RESULT; 0 next_token, 1 reserved_instances_modifications);
+wire::structure!(DescribeReservedInstancesModificationsResult, DESCRIBE_RESERVED_INSTANCES_MODIFICATIONS_RESULT; 0 next_token: None, 1 reserved_instances_modifications: None);
 pub(crate) static DESCRIBE_RESERVED_INSTANCES_MODIFICATIONS_RESULT: StructShape = StructShape { name: "DescribeReservedInstancesModificationsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "ReservedInstancesModifications", location_name: Some("reservedInstancesModificationsSet"), target: Target::List(&RESERVED_INSTANCES_MODIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeReservedInstancesOfferingsRequest {
     pub availability_zone: Option<String>,
     pub include_marketplace: Option<bool>,
@@ -543,7 +502,7 @@ pub struct DescribeReservedInstancesOfferingsRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeReservedInstancesOfferingsRequest, DESCRIBE_RESERVED_INSTANCES_OFFERINGS_REQUEST; 0 availability_zone, 1 include_marketplace, 2 instance_type, 3 max_duration, 4 max_instance_count, 5 min_duration, 6 offering_class, 7 product_description, 8 reserved_instances_offering_ids, 9 availability_zone_id, 10 dry_run, 11 filters, 12 instance_tenancy, 13 offering_type, 14 next_token, 15 max_results);
+wire::structure!(DescribeReservedInstancesOfferingsRequest, DESCRIBE_RESERVED_INSTANCES_OFFERINGS_REQUEST; 0 availability_zone: None, 1 include_marketplace: None, 2 instance_type: None, 3 max_duration: None, 4 max_instance_count: None, 5 min_duration: None, 6 offering_class: None, 7 product_description: None, 8 reserved_instances_offering_ids: None, 9 availability_zone_id: None, 10 dry_run: None, 11 filters: None, 12 instance_tenancy: None, 13 offering_type: None, 14 next_token: None, 15 max_results: None);
 pub(crate) static DESCRIBE_RESERVED_INSTANCES_OFFERINGS_REQUEST: StructShape = StructShape { name: "DescribeReservedInstancesOfferingsRequest", members: &[
     Member { name: "AvailabilityZone", target: Target::STRING, ..Member::BASE },
     Member { name: "IncludeMarketplace", target: Target::Boolean, ..Member::BASE },
@@ -563,18 +522,16 @@ pub(crate) static DESCRIBE_RESERVED_INSTANCES_OFFERINGS_REQUEST: StructShape = S
     Member { name: "MaxResults", location_name: Some("maxResults"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeReservedInstancesOfferingsResult {
     pub next_token: Option<String>,
     pub reserved_instances_offerings: Option<Vec<ReservedInstancesOffering>>,
 }
-wire::structure!(DescribeReservedInstancesOfferingsResult, DESCRIBE_RESERVED_INSTANCES_OFFERINGS_RESULT; 0 next_token, 1 reserved_instances_offerings);
+wire::structure!(DescribeReservedInstancesOfferingsResult, DESCRIBE_RESERVED_INSTANCES_OFFERINGS_RESULT; 0 next_token: None, 1 reserved_instances_offerings: None);
 pub(crate) static DESCRIBE_RESERVED_INSTANCES_OFFERINGS_RESULT: StructShape = StructShape { name: "DescribeReservedInstancesOfferingsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "ReservedInstancesOfferings", location_name: Some("reservedInstancesOfferingsSet"), target: Target::List(&RESERVED_INSTANCES_OFFERING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeReservedInstancesRequest {
     pub offering_class: Option<OfferingClassType>,
     pub reserved_instances_ids: Option<Vec<String>>,
@@ -582,7 +539,7 @@ pub struct DescribeReservedInstancesRequest {
     pub filters: Option<Vec<Filter>>,
     pub offering_type: Option<OfferingTypeValues>,
 }
-wire::structure!(DescribeReservedInstancesRequest, DESCRIBE_RESERVED_INSTANCES_REQUEST; 0 offering_class, 1 reserved_instances_ids, 2 dry_run, 3 filters, 4 offering_type);
+wire::structure!(DescribeReservedInstancesRequest, DESCRIBE_RESERVED_INSTANCES_REQUEST; 0 offering_class: None, 1 reserved_instances_ids: None, 2 dry_run: None, 3 filters: None, 4 offering_type: None);
 pub(crate) static DESCRIBE_RESERVED_INSTANCES_REQUEST: StructShape = StructShape { name: "DescribeReservedInstancesRequest", members: &[
     Member { name: "OfferingClass", target: Target::String(&OFFERING_CLASS_TYPE), ..Member::BASE },
     Member { name: "ReservedInstancesIds", location_name: Some("ReservedInstancesId"), target: Target::List(&RESERVED_INSTANCES_ID_STRING_LIST), ..Member::BASE },
@@ -591,16 +548,14 @@ pub(crate) static DESCRIBE_RESERVED_INSTANCES_REQUEST: StructShape = StructShape
     Member { name: "OfferingType", location_name: Some("offeringType"), target: Target::String(&OFFERING_TYPE_VALUES), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeReservedInstancesResult {
     pub reserved_instances: Option<Vec<ReservedInstances>>,
 }
-wire::structure!(DescribeReservedInstancesResult, DESCRIBE_RESERVED_INSTANCES_RESULT; 0 reserved_instances);
+wire::structure!(DescribeReservedInstancesResult, DESCRIBE_RESERVED_INSTANCES_RESULT; 0 reserved_instances: None);
 pub(crate) static DESCRIBE_RESERVED_INSTANCES_RESULT: StructShape = StructShape { name: "DescribeReservedInstancesResult", members: &[
     Member { name: "ReservedInstances", location_name: Some("reservedInstancesSet"), target: Target::List(&RESERVED_INSTANCES_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeRouteServerEndpointsRequest {
     pub route_server_endpoint_ids: Option<Vec<String>>,
     pub next_token: Option<String>,
@@ -608,7 +563,7 @@ pub struct DescribeRouteServerEndpointsRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeRouteServerEndpointsRequest, DESCRIBE_ROUTE_SERVER_ENDPOINTS_REQUEST; 0 route_server_endpoint_ids, 1 next_token, 2 max_results, 3 filters, 4 dry_run);
+wire::structure!(DescribeRouteServerEndpointsRequest, DESCRIBE_ROUTE_SERVER_ENDPOINTS_REQUEST; 0 route_server_endpoint_ids: None, 1 next_token: None, 2 max_results: None, 3 filters: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_ROUTE_SERVER_ENDPOINTS_REQUEST: StructShape = StructShape { name: "DescribeRouteServerEndpointsRequest", members: &[
     Member { name: "RouteServerEndpointIds", location_name: Some("RouteServerEndpointId"), target: Target::List(&ROUTE_SERVER_ENDPOINT_IDS_LIST), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -617,18 +572,16 @@ pub(crate) static DESCRIBE_ROUTE_SERVER_ENDPOINTS_REQUEST: StructShape = StructS
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeRouteServerEndpointsResult {
     pub route_server_endpoints: Option<Vec<RouteServerEndpoint>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeRouteServerEndpointsResult, DESCRIBE_ROUTE_SERVER_ENDPOINTS_RESULT; 0 route_server_endpoints, 1 next_token);
+wire::structure!(DescribeRouteServerEndpointsResult, DESCRIBE_ROUTE_SERVER_ENDPOINTS_RESULT; 0 route_server_endpoints: None, 1 next_token: None);
 pub(crate) static DESCRIBE_ROUTE_SERVER_ENDPOINTS_RESULT: StructShape = StructShape { name: "DescribeRouteServerEndpointsResult", members: &[
     Member { name: "RouteServerEndpoints", location_name: Some("routeServerEndpointSet"), target: Target::List(&ROUTE_SERVER_ENDPOINTS_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeRouteServerPeersRequest {
     pub route_server_peer_ids: Option<Vec<String>>,
     pub next_token: Option<String>,
@@ -636,7 +589,7 @@ pub struct DescribeRouteServerPeersRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeRouteServerPeersRequest, DESCRIBE_ROUTE_SERVER_PEERS_REQUEST; 0 route_server_peer_ids, 1 next_token, 2 max_results, 3 filters, 4 dry_run);
+wire::structure!(DescribeRouteServerPeersRequest, DESCRIBE_ROUTE_SERVER_PEERS_REQUEST; 0 route_server_peer_ids: None, 1 next_token: None, 2 max_results: None, 3 filters: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_ROUTE_SERVER_PEERS_REQUEST: StructShape = StructShape { name: "DescribeRouteServerPeersRequest", members: &[
     Member { name: "RouteServerPeerIds", location_name: Some("RouteServerPeerId"), target: Target::List(&ROUTE_SERVER_PEER_IDS_LIST), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -645,18 +598,16 @@ pub(crate) static DESCRIBE_ROUTE_SERVER_PEERS_REQUEST: StructShape = StructShape
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeRouteServerPeersResult {
     pub route_server_peers: Option<Vec<RouteServerPeer>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeRouteServerPeersResult, DESCRIBE_ROUTE_SERVER_PEERS_RESULT; 0 route_server_peers, 1 next_token);
+wire::structure!(DescribeRouteServerPeersResult, DESCRIBE_ROUTE_SERVER_PEERS_RESULT; 0 route_server_peers: None, 1 next_token: None);
 pub(crate) static DESCRIBE_ROUTE_SERVER_PEERS_RESULT: StructShape = StructShape { name: "DescribeRouteServerPeersResult", members: &[
     Member { name: "RouteServerPeers", location_name: Some("routeServerPeerSet"), target: Target::List(&ROUTE_SERVER_PEERS_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeRouteServersRequest {
     pub route_server_ids: Option<Vec<String>>,
     pub next_token: Option<String>,
@@ -664,7 +615,7 @@ pub struct DescribeRouteServersRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeRouteServersRequest, DESCRIBE_ROUTE_SERVERS_REQUEST; 0 route_server_ids, 1 next_token, 2 max_results, 3 filters, 4 dry_run);
+wire::structure!(DescribeRouteServersRequest, DESCRIBE_ROUTE_SERVERS_REQUEST; 0 route_server_ids: None, 1 next_token: None, 2 max_results: None, 3 filters: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_ROUTE_SERVERS_REQUEST: StructShape = StructShape { name: "DescribeRouteServersRequest", members: &[
     Member { name: "RouteServerIds", location_name: Some("RouteServerId"), target: Target::List(&ROUTE_SERVER_IDS_LIST), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -673,12 +624,11 @@ pub(crate) static DESCRIBE_ROUTE_SERVERS_REQUEST: StructShape = StructShape { na
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeRouteServersResult {
     pub route_servers: Option<Vec<RouteServer>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeRouteServersResult, DESCRIBE_ROUTE_SERVERS_RESULT; 0 route_servers, 1 next_token);
+wire::structure!(DescribeRouteServersResult, DESCRIBE_ROUTE_SERVERS_RESULT; 0 route_servers: None, 1 next_token: None);
 pub(crate) static DESCRIBE_ROUTE_SERVERS_RESULT: StructShape = StructShape { name: "DescribeRouteServersResult", members: &[
     Member { name: "RouteServers", location_name: Some("routeServerSet"), target: Target::List(&ROUTE_SERVERS_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -686,7 +636,6 @@ pub(crate) static DESCRIBE_ROUTE_SERVERS_RESULT: StructShape = StructShape { nam
 
 pub(crate) static DESCRIBE_ROUTE_TABLES_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeRouteTablesMaxResults", min: Some(5.0), max: Some(100.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeRouteTablesRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
@@ -694,7 +643,7 @@ pub struct DescribeRouteTablesRequest {
     pub route_table_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeRouteTablesRequest, DESCRIBE_ROUTE_TABLES_REQUEST; 0 next_token, 1 max_results, 2 dry_run, 3 route_table_ids, 4 filters);
+wire::structure!(DescribeRouteTablesRequest, DESCRIBE_ROUTE_TABLES_REQUEST; 0 next_token: None, 1 max_results: None, 2 dry_run: None, 3 route_table_ids: None, 4 filters: None);
 pub(crate) static DESCRIBE_ROUTE_TABLES_REQUEST: StructShape = StructShape { name: "DescribeRouteTablesRequest", members: &[
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_ROUTE_TABLES_MAX_RESULTS), ..Member::BASE },
@@ -703,126 +652,114 @@ pub(crate) static DESCRIBE_ROUTE_TABLES_REQUEST: StructShape = StructShape { nam
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeRouteTablesResult {
     pub route_tables: Option<Vec<RouteTable>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeRouteTablesResult, DESCRIBE_ROUTE_TABLES_RESULT; 0 route_tables, 1 next_token);
+wire::structure!(DescribeRouteTablesResult, DESCRIBE_ROUTE_TABLES_RESULT; 0 route_tables: None, 1 next_token: None);
 pub(crate) static DESCRIBE_ROUTE_TABLES_RESULT: StructShape = StructShape { name: "DescribeRouteTablesResult", members: &[
     Member { name: "RouteTables", location_name: Some("routeTableSet"), target: Target::List(&ROUTE_TABLE_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableRouteServerPropagationRequest {
     pub route_server_id: String,
     pub route_table_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisableRouteServerPropagationRequest, DISABLE_ROUTE_SERVER_PROPAGATION_REQUEST; 0 route_server_id, 1 route_table_id, 2 dry_run);
+wire::structure!(DisableRouteServerPropagationRequest, DISABLE_ROUTE_SERVER_PROPAGATION_REQUEST; 0 route_server_id: Default::default(), 1 route_table_id: Default::default(), 2 dry_run: None);
 pub(crate) static DISABLE_ROUTE_SERVER_PROPAGATION_REQUEST: StructShape = StructShape { name: "DisableRouteServerPropagationRequest", members: &[
     Member { name: "RouteServerId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "RouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableRouteServerPropagationResult {
     pub route_server_propagation: Option<RouteServerPropagation>,
 }
-wire::structure!(DisableRouteServerPropagationResult, DISABLE_ROUTE_SERVER_PROPAGATION_RESULT; 0 route_server_propagation);
+wire::structure!(DisableRouteServerPropagationResult, DISABLE_ROUTE_SERVER_PROPAGATION_RESULT; 0 route_server_propagation: None);
 pub(crate) static DISABLE_ROUTE_SERVER_PROPAGATION_RESULT: StructShape = StructShape { name: "DisableRouteServerPropagationResult", members: &[
     Member { name: "RouteServerPropagation", location_name: Some("routeServerPropagation"), target: Target::Structure(&ROUTE_SERVER_PROPAGATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateRouteServerRequest {
     pub route_server_id: String,
     pub vpc_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisassociateRouteServerRequest, DISASSOCIATE_ROUTE_SERVER_REQUEST; 0 route_server_id, 1 vpc_id, 2 dry_run);
+wire::structure!(DisassociateRouteServerRequest, DISASSOCIATE_ROUTE_SERVER_REQUEST; 0 route_server_id: Default::default(), 1 vpc_id: Default::default(), 2 dry_run: None);
 pub(crate) static DISASSOCIATE_ROUTE_SERVER_REQUEST: StructShape = StructShape { name: "DisassociateRouteServerRequest", members: &[
     Member { name: "RouteServerId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpcId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateRouteServerResult {
     pub route_server_association: Option<RouteServerAssociation>,
 }
-wire::structure!(DisassociateRouteServerResult, DISASSOCIATE_ROUTE_SERVER_RESULT; 0 route_server_association);
+wire::structure!(DisassociateRouteServerResult, DISASSOCIATE_ROUTE_SERVER_RESULT; 0 route_server_association: None);
 pub(crate) static DISASSOCIATE_ROUTE_SERVER_RESULT: StructShape = StructShape { name: "DisassociateRouteServerResult", members: &[
     Member { name: "RouteServerAssociation", location_name: Some("routeServerAssociation"), target: Target::Structure(&ROUTE_SERVER_ASSOCIATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateRouteTableRequest {
     pub dry_run: Option<bool>,
     pub association_id: String,
 }
-wire::structure!(DisassociateRouteTableRequest, DISASSOCIATE_ROUTE_TABLE_REQUEST; 0 dry_run, 1 association_id);
+wire::structure!(DisassociateRouteTableRequest, DISASSOCIATE_ROUTE_TABLE_REQUEST; 0 dry_run: None, 1 association_id: Default::default());
 pub(crate) static DISASSOCIATE_ROUTE_TABLE_REQUEST: StructShape = StructShape { name: "DisassociateRouteTableRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableReachabilityAnalyzerOrganizationSharingRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(EnableReachabilityAnalyzerOrganizationSharingRequest, ENABLE_REACHABILITY_ANALYZER_ORGANIZATION_SHARING_REQUEST; 0 dry_run);
+wire::structure!(EnableReachabilityAnalyzerOrganizationSharingRequest, ENABLE_REACHABILITY_ANALYZER_ORGANIZATION_SHARING_REQUEST; 0 dry_run: None);
 pub(crate) static ENABLE_REACHABILITY_ANALYZER_ORGANIZATION_SHARING_REQUEST: StructShape = StructShape { name: "EnableReachabilityAnalyzerOrganizationSharingRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableReachabilityAnalyzerOrganizationSharingResult {
     pub return_value: Option<bool>,
 }
-wire::structure!(EnableReachabilityAnalyzerOrganizationSharingResult, ENABLE_REACHABILITY_ANALYZER_ORGANIZATION_SHARING_RESULT; 0 return_value);
+wire::structure!(EnableReachabilityAnalyzerOrganizationSharingResult, ENABLE_REACHABILITY_ANALYZER_ORGANIZATION_SHARING_RESULT; 0 return_value: None);
 pub(crate) static ENABLE_REACHABILITY_ANALYZER_ORGANIZATION_SHARING_RESULT: StructShape = StructShape { name: "EnableReachabilityAnalyzerOrganizationSharingResult", members: &[
     Member { name: "ReturnValue", location_name: Some("returnValue"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableRouteServerPropagationRequest {
     pub route_server_id: String,
     pub route_table_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(EnableRouteServerPropagationRequest, ENABLE_ROUTE_SERVER_PROPAGATION_REQUEST; 0 route_server_id, 1 route_table_id, 2 dry_run);
+wire::structure!(EnableRouteServerPropagationRequest, ENABLE_ROUTE_SERVER_PROPAGATION_REQUEST; 0 route_server_id: Default::default(), 1 route_table_id: Default::default(), 2 dry_run: None);
 pub(crate) static ENABLE_ROUTE_SERVER_PROPAGATION_REQUEST: StructShape = StructShape { name: "EnableRouteServerPropagationRequest", members: &[
     Member { name: "RouteServerId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "RouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableRouteServerPropagationResult {
     pub route_server_propagation: Option<RouteServerPropagation>,
 }
-wire::structure!(EnableRouteServerPropagationResult, ENABLE_ROUTE_SERVER_PROPAGATION_RESULT; 0 route_server_propagation);
+wire::structure!(EnableRouteServerPropagationResult, ENABLE_ROUTE_SERVER_PROPAGATION_RESULT; 0 route_server_propagation: None);
 pub(crate) static ENABLE_ROUTE_SERVER_PROPAGATION_RESULT: StructShape = StructShape { name: "EnableRouteServerPropagationResult", members: &[
     Member { name: "RouteServerPropagation", location_name: Some("routeServerPropagation"), target: Target::Structure(&ROUTE_SERVER_PROPAGATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetReservedInstancesExchangeQuoteRequest {
     pub dry_run: Option<bool>,
     pub reserved_instance_ids: Vec<String>,
     pub target_configurations: Option<Vec<TargetConfigurationRequest>>,
 }
-wire::structure!(GetReservedInstancesExchangeQuoteRequest, GET_RESERVED_INSTANCES_EXCHANGE_QUOTE_REQUEST; 0 dry_run, 1 reserved_instance_ids, 2 target_configurations);
+wire::structure!(GetReservedInstancesExchangeQuoteRequest, GET_RESERVED_INSTANCES_EXCHANGE_QUOTE_REQUEST; 0 dry_run: None, 1 reserved_instance_ids: Default::default(), 2 target_configurations: None);
 pub(crate) static GET_RESERVED_INSTANCES_EXCHANGE_QUOTE_REQUEST: StructShape = StructShape { name: "GetReservedInstancesExchangeQuoteRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ReservedInstanceIds", location_name: Some("ReservedInstanceId"), target: Target::List(&RESERVED_INSTANCE_ID_SET), required: true, ..Member::BASE },
     Member { name: "TargetConfigurations", location_name: Some("TargetConfiguration"), target: Target::List(&TARGET_CONFIGURATION_REQUEST_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetReservedInstancesExchangeQuoteResult {
     pub currency_code: Option<String>,
     pub is_valid_exchange: Option<bool>,
@@ -834,7 +771,7 @@ pub struct GetReservedInstancesExchangeQuoteResult {
     pub target_configuration_value_set: Option<Vec<TargetReservationValue>>,
     pub validation_failure_reason: Option<String>,
 }
-wire::structure!(GetReservedInstancesExchangeQuoteResult, GET_RESERVED_INSTANCES_EXCHANGE_QUOTE_RESULT; 0 currency_code, 1 is_valid_exchange, 2 output_reserved_instances_will_expire_at, 3 payment_due, 4 reserved_instance_value_rollup, 5 reserved_instance_value_set, 6 target_configuration_value_rollup, 7 target_configuration_value_set, 8 validation_failure_reason);
+wire::structure!(GetReservedInstancesExchangeQuoteResult, GET_RESERVED_INSTANCES_EXCHANGE_QUOTE_RESULT; 0 currency_code: None, 1 is_valid_exchange: None, 2 output_reserved_instances_will_expire_at: None, 3 payment_due: None, 4 reserved_instance_value_rollup: None, 5 reserved_instance_value_set: None, 6 target_configuration_value_rollup: None, 7 target_configuration_value_set: None, 8 validation_failure_reason: None);
 pub(crate) static GET_RESERVED_INSTANCES_EXCHANGE_QUOTE_RESULT: StructShape = StructShape { name: "GetReservedInstancesExchangeQuoteResult", members: &[
     Member { name: "CurrencyCode", location_name: Some("currencyCode"), target: Target::STRING, ..Member::BASE },
     Member { name: "IsValidExchange", location_name: Some("isValidExchange"), target: Target::Boolean, ..Member::BASE },
@@ -847,49 +784,44 @@ pub(crate) static GET_RESERVED_INSTANCES_EXCHANGE_QUOTE_RESULT: StructShape = St
     Member { name: "ValidationFailureReason", location_name: Some("validationFailureReason"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetRouteServerAssociationsRequest {
     pub route_server_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetRouteServerAssociationsRequest, GET_ROUTE_SERVER_ASSOCIATIONS_REQUEST; 0 route_server_id, 1 dry_run);
+wire::structure!(GetRouteServerAssociationsRequest, GET_ROUTE_SERVER_ASSOCIATIONS_REQUEST; 0 route_server_id: Default::default(), 1 dry_run: None);
 pub(crate) static GET_ROUTE_SERVER_ASSOCIATIONS_REQUEST: StructShape = StructShape { name: "GetRouteServerAssociationsRequest", members: &[
     Member { name: "RouteServerId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetRouteServerAssociationsResult {
     pub route_server_associations: Option<Vec<RouteServerAssociation>>,
 }
-wire::structure!(GetRouteServerAssociationsResult, GET_ROUTE_SERVER_ASSOCIATIONS_RESULT; 0 route_server_associations);
+wire::structure!(GetRouteServerAssociationsResult, GET_ROUTE_SERVER_ASSOCIATIONS_RESULT; 0 route_server_associations: None);
 pub(crate) static GET_ROUTE_SERVER_ASSOCIATIONS_RESULT: StructShape = StructShape { name: "GetRouteServerAssociationsResult", members: &[
     Member { name: "RouteServerAssociations", location_name: Some("routeServerAssociationSet"), target: Target::List(&ROUTE_SERVER_ASSOCIATIONS_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetRouteServerPropagationsRequest {
     pub route_server_id: String,
     pub route_table_id: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetRouteServerPropagationsRequest, GET_ROUTE_SERVER_PROPAGATIONS_REQUEST; 0 route_server_id, 1 route_table_id, 2 dry_run);
+wire::structure!(GetRouteServerPropagationsRequest, GET_ROUTE_SERVER_PROPAGATIONS_REQUEST; 0 route_server_id: Default::default(), 1 route_table_id: None, 2 dry_run: None);
 pub(crate) static GET_ROUTE_SERVER_PROPAGATIONS_REQUEST: StructShape = StructShape { name: "GetRouteServerPropagationsRequest", members: &[
     Member { name: "RouteServerId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "RouteTableId", target: Target::STRING, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetRouteServerPropagationsResult {
     pub route_server_propagations: Option<Vec<RouteServerPropagation>>,
 }
-wire::structure!(GetRouteServerPropagationsResult, GET_ROUTE_SERVER_PROPAGATIONS_RESULT; 0 route_server_propagations);
+wire::structure!(GetRouteServerPropagationsResult, GET_ROUTE_SERVER_PROPAGATIONS_RESULT; 0 route_server_propagations: None);
 pub(crate) static GET_ROUTE_SERVER_PROPAGATIONS_RESULT: StructShape = StructShape { name: "GetRouteServerPropagationsResult", members: &[
     Member { name: "RouteServerPropagations", location_name: Some("routeServerPropagationSet"), target: Target::List(&ROUTE_SERVER_PROPAGATIONS_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetRouteServerRoutingDatabaseRequest {
     pub route_server_id: String,
     pub next_token: Option<String>,
@@ -897,7 +829,7 @@ pub struct GetRouteServerRoutingDatabaseRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(GetRouteServerRoutingDatabaseRequest, GET_ROUTE_SERVER_ROUTING_DATABASE_REQUEST; 0 route_server_id, 1 next_token, 2 max_results, 3 dry_run, 4 filters);
+wire::structure!(GetRouteServerRoutingDatabaseRequest, GET_ROUTE_SERVER_ROUTING_DATABASE_REQUEST; 0 route_server_id: Default::default(), 1 next_token: None, 2 max_results: None, 3 dry_run: None, 4 filters: None);
 pub(crate) static GET_ROUTE_SERVER_ROUTING_DATABASE_REQUEST: StructShape = StructShape { name: "GetRouteServerRoutingDatabaseRequest", members: &[
     Member { name: "RouteServerId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -906,42 +838,38 @@ pub(crate) static GET_ROUTE_SERVER_ROUTING_DATABASE_REQUEST: StructShape = Struc
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetRouteServerRoutingDatabaseResult {
     pub are_routes_persisted: Option<bool>,
     pub routes: Option<Vec<RouteServerRoute>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetRouteServerRoutingDatabaseResult, GET_ROUTE_SERVER_ROUTING_DATABASE_RESULT; 0 are_routes_persisted, 1 routes, 2 next_token);
+wire::structure!(GetRouteServerRoutingDatabaseResult, GET_ROUTE_SERVER_ROUTING_DATABASE_RESULT; 0 are_routes_persisted: None, 1 routes: None, 2 next_token: None);
 pub(crate) static GET_ROUTE_SERVER_ROUTING_DATABASE_RESULT: StructShape = StructShape { name: "GetRouteServerRoutingDatabaseResult", members: &[
     Member { name: "AreRoutesPersisted", location_name: Some("areRoutesPersisted"), target: Target::Boolean, ..Member::BASE },
     Member { name: "Routes", location_name: Some("routeSet"), target: Target::List(&ROUTE_SERVER_ROUTE_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyReservedInstancesRequest {
     pub reserved_instances_ids: Vec<String>,
     pub client_token: Option<String>,
     pub target_configurations: Vec<ReservedInstancesConfiguration>,
 }
-wire::structure!(ModifyReservedInstancesRequest, MODIFY_RESERVED_INSTANCES_REQUEST; 0 reserved_instances_ids, 1 client_token, 2 target_configurations);
+wire::structure!(ModifyReservedInstancesRequest, MODIFY_RESERVED_INSTANCES_REQUEST; 0 reserved_instances_ids: Default::default(), 1 client_token: None, 2 target_configurations: Default::default());
 pub(crate) static MODIFY_RESERVED_INSTANCES_REQUEST: StructShape = StructShape { name: "ModifyReservedInstancesRequest", members: &[
     Member { name: "ReservedInstancesIds", location_name: Some("ReservedInstancesId"), target: Target::List(&RESERVED_INSTANCES_ID_STRING_LIST), required: true, ..Member::BASE },
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "TargetConfigurations", location_name: Some("ReservedInstancesConfigurationSetItemType"), target: Target::List(&RESERVED_INSTANCES_CONFIGURATION_LIST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyReservedInstancesResult {
     pub reserved_instances_modification_id: Option<String>,
 }
-wire::structure!(ModifyReservedInstancesResult, MODIFY_RESERVED_INSTANCES_RESULT; 0 reserved_instances_modification_id);
+wire::structure!(ModifyReservedInstancesResult, MODIFY_RESERVED_INSTANCES_RESULT; 0 reserved_instances_modification_id: None);
 pub(crate) static MODIFY_RESERVED_INSTANCES_RESULT: StructShape = StructShape { name: "ModifyReservedInstancesResult", members: &[
     Member { name: "ReservedInstancesModificationId", location_name: Some("reservedInstancesModificationId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyRouteServerRequest {
     pub route_server_id: String,
     pub persist_routes: Option<RouteServerPersistRoutesAction>,
@@ -949,7 +877,7 @@ pub struct ModifyRouteServerRequest {
     pub sns_notifications_enabled: Option<bool>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyRouteServerRequest, MODIFY_ROUTE_SERVER_REQUEST; 0 route_server_id, 1 persist_routes, 2 persist_routes_duration, 3 sns_notifications_enabled, 4 dry_run);
+wire::structure!(ModifyRouteServerRequest, MODIFY_ROUTE_SERVER_REQUEST; 0 route_server_id: Default::default(), 1 persist_routes: None, 2 persist_routes_duration: None, 3 sns_notifications_enabled: None, 4 dry_run: None);
 pub(crate) static MODIFY_ROUTE_SERVER_REQUEST: StructShape = StructShape { name: "ModifyRouteServerRequest", members: &[
     Member { name: "RouteServerId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "PersistRoutes", target: Target::String(&ROUTE_SERVER_PERSIST_ROUTES_ACTION), ..Member::BASE },
@@ -958,21 +886,19 @@ pub(crate) static MODIFY_ROUTE_SERVER_REQUEST: StructShape = StructShape { name:
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyRouteServerResult {
     pub route_server: Option<RouteServer>,
 }
-wire::structure!(ModifyRouteServerResult, MODIFY_ROUTE_SERVER_RESULT; 0 route_server);
+wire::structure!(ModifyRouteServerResult, MODIFY_ROUTE_SERVER_RESULT; 0 route_server: None);
 pub(crate) static MODIFY_ROUTE_SERVER_RESULT: StructShape = StructShape { name: "ModifyRouteServerResult", members: &[
     Member { name: "RouteServer", location_name: Some("routeServer"), target: Target::Structure(&ROUTE_SERVER), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PurchaseRequest {
     pub instance_count: i32,
     pub purchase_token: String,
 }
-wire::structure!(PurchaseRequest, PURCHASE_REQUEST; 0 instance_count, 1 purchase_token);
+wire::structure!(PurchaseRequest, PURCHASE_REQUEST; 0 instance_count: Default::default(), 1 purchase_token: Default::default());
 pub(crate) static PURCHASE_REQUEST: StructShape = StructShape { name: "PurchaseRequest", members: &[
     Member { name: "InstanceCount", target: Target::INTEGER, required: true, ..Member::BASE },
     Member { name: "PurchaseToken", target: Target::STRING, required: true, ..Member::BASE },
@@ -980,7 +906,6 @@ pub(crate) static PURCHASE_REQUEST: StructShape = StructShape { name: "PurchaseR
 
 pub(crate) static PURCHASE_REQUEST_SET: ListShape = ListShape { name: "PurchaseRequestSet", item: Target::Structure(&PURCHASE_REQUEST), item_name: Some("PurchaseRequest"), length: Limits { min: Some(1), max: None }, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PurchaseReservedInstancesOfferingRequest {
     pub instance_count: i32,
     pub reserved_instances_offering_id: String,
@@ -988,7 +913,7 @@ pub struct PurchaseReservedInstancesOfferingRequest {
     pub dry_run: Option<bool>,
     pub limit_price: Option<ReservedInstanceLimitPrice>,
 }
-wire::structure!(PurchaseReservedInstancesOfferingRequest, PURCHASE_RESERVED_INSTANCES_OFFERING_REQUEST; 0 instance_count, 1 reserved_instances_offering_id, 2 purchase_time, 3 dry_run, 4 limit_price);
+wire::structure!(PurchaseReservedInstancesOfferingRequest, PURCHASE_RESERVED_INSTANCES_OFFERING_REQUEST; 0 instance_count: Default::default(), 1 reserved_instances_offering_id: Default::default(), 2 purchase_time: None, 3 dry_run: None, 4 limit_price: None);
 pub(crate) static PURCHASE_RESERVED_INSTANCES_OFFERING_REQUEST: StructShape = StructShape { name: "PurchaseReservedInstancesOfferingRequest", members: &[
     Member { name: "InstanceCount", target: Target::INTEGER, required: true, ..Member::BASE },
     Member { name: "ReservedInstancesOfferingId", target: Target::STRING, required: true, ..Member::BASE },
@@ -997,11 +922,10 @@ pub(crate) static PURCHASE_RESERVED_INSTANCES_OFFERING_REQUEST: StructShape = St
     Member { name: "LimitPrice", location_name: Some("limitPrice"), target: Target::Structure(&RESERVED_INSTANCE_LIMIT_PRICE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PurchaseReservedInstancesOfferingResult {
     pub reserved_instances_id: Option<String>,
 }
-wire::structure!(PurchaseReservedInstancesOfferingResult, PURCHASE_RESERVED_INSTANCES_OFFERING_RESULT; 0 reserved_instances_id);
+wire::structure!(PurchaseReservedInstancesOfferingResult, PURCHASE_RESERVED_INSTANCES_OFFERING_RESULT; 0 reserved_instances_id: None);
 pub(crate) static PURCHASE_RESERVED_INSTANCES_OFFERING_RESULT: StructShape = StructShape { name: "PurchaseReservedInstancesOfferingResult", members: &[
     Member { name: "ReservedInstancesId", location_name: Some("reservedInstancesId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1016,12 +940,11 @@ pub(crate) static RI_PRODUCT_DESCRIPTION: StringShape = StringShape { name: "RIP
 
 pub(crate) static REASON_CODES_LIST: ListShape = ListShape { name: "ReasonCodesList", item: Target::String(&REPORT_INSTANCE_REASON_CODES), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RecurringCharge {
     pub amount: Option<f64>,
     pub frequency: Option<RecurringChargeFrequency>,
 }
-wire::structure!(RecurringCharge, RECURRING_CHARGE; 0 amount, 1 frequency);
+wire::structure!(RecurringCharge, RECURRING_CHARGE; 0 amount: None, 1 frequency: None);
 pub(crate) static RECURRING_CHARGE: StructShape = StructShape { name: "RecurringCharge", members: &[
     Member { name: "Amount", location_name: Some("amount"), target: Target::DOUBLE, ..Member::BASE },
     Member { name: "Frequency", location_name: Some("frequency"), target: Target::String(&RECURRING_CHARGE_FREQUENCY), ..Member::BASE },
@@ -1034,7 +957,6 @@ pub(crate) static RECURRING_CHARGE_FREQUENCY: StringShape = StringShape { name: 
 
 pub(crate) static RECURRING_CHARGES_LIST: ListShape = ListShape { name: "RecurringChargesList", item: Target::Structure(&RECURRING_CHARGE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReferencedSecurityGroup {
     pub group_id: Option<String>,
     pub peering_status: Option<String>,
@@ -1042,7 +964,7 @@ pub struct ReferencedSecurityGroup {
     pub vpc_id: Option<String>,
     pub vpc_peering_connection_id: Option<String>,
 }
-wire::structure!(ReferencedSecurityGroup, REFERENCED_SECURITY_GROUP; 0 group_id, 1 peering_status, 2 user_id, 3 vpc_id, 4 vpc_peering_connection_id);
+wire::structure!(ReferencedSecurityGroup, REFERENCED_SECURITY_GROUP; 0 group_id: None, 1 peering_status: None, 2 user_id: None, 3 vpc_id: None, 4 vpc_peering_connection_id: None);
 pub(crate) static REFERENCED_SECURITY_GROUP: StructShape = StructShape { name: "ReferencedSecurityGroup", members: &[
     Member { name: "GroupId", location_name: Some("groupId"), target: Target::STRING, ..Member::BASE },
     Member { name: "PeeringStatus", location_name: Some("peeringStatus"), target: Target::STRING, ..Member::BASE },
@@ -1051,14 +973,13 @@ pub(crate) static REFERENCED_SECURITY_GROUP: StructShape = StructShape { name: "
     Member { name: "VpcPeeringConnectionId", location_name: Some("vpcPeeringConnectionId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Region {
     pub opt_in_status: Option<String>,
     pub geography: Option<Vec<RegionGeography>>,
     pub region_name: Option<String>,
     pub endpoint: Option<String>,
 }
-wire::structure!(Region, REGION; 0 opt_in_status, 1 geography, 2 region_name, 3 endpoint);
+wire::structure!(Region, REGION; 0 opt_in_status: None, 1 geography: None, 2 region_name: None, 3 endpoint: None);
 pub(crate) static REGION: StructShape = StructShape { name: "Region", members: &[
     Member { name: "OptInStatus", location_name: Some("optInStatus"), target: Target::STRING, ..Member::BASE },
     Member { name: "Geography", location_name: Some("geographySet"), target: Target::List(&REGION_GEOGRAPHY_LIST), ..Member::BASE },
@@ -1066,11 +987,10 @@ pub(crate) static REGION: StructShape = StructShape { name: "Region", members: &
     Member { name: "Endpoint", location_name: Some("regionEndpoint"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RegionGeography {
     pub name: Option<String>,
 }
-wire::structure!(RegionGeography, REGION_GEOGRAPHY; 0 name);
+wire::structure!(RegionGeography, REGION_GEOGRAPHY; 0 name: None);
 pub(crate) static REGION_GEOGRAPHY: StructShape = StructShape { name: "RegionGeography", members: &[
     Member { name: "Name", location_name: Some("name"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1083,13 +1003,12 @@ pub(crate) static REGION_NAME_STRING_LIST: ListShape = ListShape { name: "Region
 
 pub(crate) static REGION_NAMES: ListShape = ListShape { name: "RegionNames", item: Target::STRING, length: Limits { min: Some(0), max: Some(10) }, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RegionalSummary {
     pub region_name: Option<String>,
     pub number_of_matched_accounts: Option<i32>,
     pub number_of_unmatched_accounts: Option<i32>,
 }
-wire::structure!(RegionalSummary, REGIONAL_SUMMARY; 0 region_name, 1 number_of_matched_accounts, 2 number_of_unmatched_accounts);
+wire::structure!(RegionalSummary, REGIONAL_SUMMARY; 0 region_name: None, 1 number_of_matched_accounts: None, 2 number_of_unmatched_accounts: None);
 pub(crate) static REGIONAL_SUMMARY: StructShape = StructShape { name: "RegionalSummary", members: &[
     Member { name: "RegionName", location_name: Some("regionName"), target: Target::STRING, ..Member::BASE },
     Member { name: "NumberOfMatchedAccounts", location_name: Some("numberOfMatchedAccounts"), target: Target::INTEGER, ..Member::BASE },
@@ -1098,7 +1017,6 @@ pub(crate) static REGIONAL_SUMMARY: StructShape = StructShape { name: "RegionalS
 
 pub(crate) static REGIONAL_SUMMARY_LIST: ListShape = ListShape { name: "RegionalSummaryList", item: Target::Structure(&REGIONAL_SUMMARY), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RegisteredInstance {
     pub instance_id: Option<String>,
     pub sql_server_license_usage: Option<SqlServerLicenseUsage>,
@@ -1108,7 +1026,7 @@ pub struct RegisteredInstance {
     pub sql_server_credentials: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(RegisteredInstance, REGISTERED_INSTANCE; 0 instance_id, 1 sql_server_license_usage, 2 ha_status, 3 processing_status, 4 last_updated_time, 5 sql_server_credentials, 6 tags);
+wire::structure!(RegisteredInstance, REGISTERED_INSTANCE; 0 instance_id: None, 1 sql_server_license_usage: None, 2 ha_status: None, 3 processing_status: None, 4 last_updated_time: None, 5 sql_server_credentials: None, 6 tags: None);
 pub(crate) static REGISTERED_INSTANCE: StructShape = StructShape { name: "RegisteredInstance", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "SqlServerLicenseUsage", location_name: Some("sqlServerLicenseUsage"), target: Target::String(&SQL_SERVER_LICENSE_USAGE), ..Member::BASE },
@@ -1121,22 +1039,20 @@ pub(crate) static REGISTERED_INSTANCE: StructShape = StructShape { name: "Regist
 
 pub(crate) static REGISTERED_INSTANCE_LIST: ListShape = ListShape { name: "RegisteredInstanceList", item: Target::Structure(&REGISTERED_INSTANCE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RemoveIpamOperatingRegion {
     pub region_name: Option<String>,
 }
-wire::structure!(RemoveIpamOperatingRegion, REMOVE_IPAM_OPERATING_REGION; 0 region_name);
+wire::structure!(RemoveIpamOperatingRegion, REMOVE_IPAM_OPERATING_REGION; 0 region_name: None);
 pub(crate) static REMOVE_IPAM_OPERATING_REGION: StructShape = StructShape { name: "RemoveIpamOperatingRegion", members: &[
     Member { name: "RegionName", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static REMOVE_IPAM_OPERATING_REGION_SET: ListShape = ListShape { name: "RemoveIpamOperatingRegionSet", item: Target::Structure(&REMOVE_IPAM_OPERATING_REGION), length: Limits { min: Some(0), max: Some(50) }, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RemoveIpamOrganizationalUnitExclusion {
     pub organizations_entity_path: Option<String>,
 }
-wire::structure!(RemoveIpamOrganizationalUnitExclusion, REMOVE_IPAM_ORGANIZATIONAL_UNIT_EXCLUSION; 0 organizations_entity_path);
+wire::structure!(RemoveIpamOrganizationalUnitExclusion, REMOVE_IPAM_ORGANIZATIONAL_UNIT_EXCLUSION; 0 organizations_entity_path: None);
 pub(crate) static REMOVE_IPAM_ORGANIZATIONAL_UNIT_EXCLUSION: StructShape = StructShape { name: "RemoveIpamOrganizationalUnitExclusion", members: &[
     Member { name: "OrganizationsEntityPath", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1145,16 +1061,14 @@ pub(crate) static REMOVE_IPAM_ORGANIZATIONAL_UNIT_EXCLUSION_SET: ListShape = Lis
 
 pub(crate) static REMOVE_PREFIX_LIST_ENTRIES: ListShape = ListShape { name: "RemovePrefixListEntries", item: Target::Structure(&REMOVE_PREFIX_LIST_ENTRY), length: Limits { min: Some(0), max: Some(100) }, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RemovePrefixListEntry {
     pub cidr: String,
 }
-wire::structure!(RemovePrefixListEntry, REMOVE_PREFIX_LIST_ENTRY; 0 cidr);
+wire::structure!(RemovePrefixListEntry, REMOVE_PREFIX_LIST_ENTRY; 0 cidr: Default::default());
 pub(crate) static REMOVE_PREFIX_LIST_ENTRY: StructShape = StructShape { name: "RemovePrefixListEntry", members: &[
     Member { name: "Cidr", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReplaceRootVolumeTask {
     pub replace_root_volume_task_id: Option<String>,
     pub instance_id: Option<String>,
@@ -1166,7 +1080,7 @@ pub struct ReplaceRootVolumeTask {
     pub snapshot_id: Option<String>,
     pub delete_replaced_root_volume: Option<bool>,
 }
-wire::structure!(ReplaceRootVolumeTask, REPLACE_ROOT_VOLUME_TASK; 0 replace_root_volume_task_id, 1 instance_id, 2 task_state, 3 start_time, 4 complete_time, 5 tags, 6 image_id, 7 snapshot_id, 8 delete_replaced_root_volume);
+wire::structure!(ReplaceRootVolumeTask, REPLACE_ROOT_VOLUME_TASK; 0 replace_root_volume_task_id: None, 1 instance_id: None, 2 task_state: None, 3 start_time: None, 4 complete_time: None, 5 tags: None, 6 image_id: None, 7 snapshot_id: None, 8 delete_replaced_root_volume: None);
 pub(crate) static REPLACE_ROOT_VOLUME_TASK: StructShape = StructShape { name: "ReplaceRootVolumeTask", members: &[
     Member { name: "ReplaceRootVolumeTaskId", location_name: Some("replaceRootVolumeTaskId"), target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
@@ -1193,7 +1107,6 @@ pub(crate) static REPLACE_ROOT_VOLUME_TASK_STATE: StringShape = StringShape { na
 
 pub(crate) static REPLACE_ROOT_VOLUME_TASKS: ListShape = ListShape { name: "ReplaceRootVolumeTasks", item: Target::Structure(&REPLACE_ROOT_VOLUME_TASK), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReplaceRouteRequest {
     pub destination_prefix_list_id: Option<String>,
     pub vpc_endpoint_id: Option<String>,
@@ -1214,7 +1127,7 @@ pub struct ReplaceRouteRequest {
     pub vpc_peering_connection_id: Option<String>,
     pub nat_gateway_id: Option<String>,
 }
-wire::structure!(ReplaceRouteRequest, REPLACE_ROUTE_REQUEST; 0 destination_prefix_list_id, 1 vpc_endpoint_id, 2 local_target, 3 transit_gateway_id, 4 local_gateway_id, 5 carrier_gateway_id, 6 core_network_arn, 7 odb_network_arn, 8 dry_run, 9 route_table_id, 10 destination_cidr_block, 11 gateway_id, 12 destination_ipv6_cidr_block, 13 egress_only_internet_gateway_id, 14 instance_id, 15 network_interface_id, 16 vpc_peering_connection_id, 17 nat_gateway_id);
+wire::structure!(ReplaceRouteRequest, REPLACE_ROUTE_REQUEST; 0 destination_prefix_list_id: None, 1 vpc_endpoint_id: None, 2 local_target: None, 3 transit_gateway_id: None, 4 local_gateway_id: None, 5 carrier_gateway_id: None, 6 core_network_arn: None, 7 odb_network_arn: None, 8 dry_run: None, 9 route_table_id: Default::default(), 10 destination_cidr_block: None, 11 gateway_id: None, 12 destination_ipv6_cidr_block: None, 13 egress_only_internet_gateway_id: None, 14 instance_id: None, 15 network_interface_id: None, 16 vpc_peering_connection_id: None, 17 nat_gateway_id: None);
 pub(crate) static REPLACE_ROUTE_REQUEST: StructShape = StructShape { name: "ReplaceRouteRequest", members: &[
     Member { name: "DestinationPrefixListId", target: Target::STRING, ..Member::BASE },
     Member { name: "VpcEndpointId", target: Target::STRING, ..Member::BASE },
@@ -1236,25 +1149,23 @@ pub(crate) static REPLACE_ROUTE_REQUEST: StructShape = StructShape { name: "Repl
     Member { name: "NatGatewayId", location_name: Some("natGatewayId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReplaceRouteTableAssociationRequest {
     pub dry_run: Option<bool>,
     pub association_id: String,
     pub route_table_id: String,
 }
-wire::structure!(ReplaceRouteTableAssociationRequest, REPLACE_ROUTE_TABLE_ASSOCIATION_REQUEST; 0 dry_run, 1 association_id, 2 route_table_id);
+wire::structure!(ReplaceRouteTableAssociationRequest, REPLACE_ROUTE_TABLE_ASSOCIATION_REQUEST; 0 dry_run: None, 1 association_id: Default::default(), 2 route_table_id: Default::default());
 pub(crate) static REPLACE_ROUTE_TABLE_ASSOCIATION_REQUEST: StructShape = StructShape { name: "ReplaceRouteTableAssociationRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "RouteTableId", location_name: Some("routeTableId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReplaceRouteTableAssociationResult {
     pub new_association_id: Option<String>,
     pub association_state: Option<RouteTableAssociationState>,
 }
-wire::structure!(ReplaceRouteTableAssociationResult, REPLACE_ROUTE_TABLE_ASSOCIATION_RESULT; 0 new_association_id, 1 association_state);
+wire::structure!(ReplaceRouteTableAssociationResult, REPLACE_ROUTE_TABLE_ASSOCIATION_RESULT; 0 new_association_id: None, 1 association_state: None);
 pub(crate) static REPLACE_ROUTE_TABLE_ASSOCIATION_RESULT: StructShape = StructShape { name: "ReplaceRouteTableAssociationResult", members: &[
     Member { name: "NewAssociationId", location_name: Some("newAssociationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AssociationState", location_name: Some("associationState"), target: Target::Structure(&ROUTE_TABLE_ASSOCIATION_STATE), ..Member::BASE },
@@ -1266,7 +1177,6 @@ wire::open_enum! { ReplacementStrategy;
 }
 pub(crate) static REPLACEMENT_STRATEGY: StringShape = StringShape { name: "ReplacementStrategy", values: <ReplacementStrategy as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Reservation {
     pub reservation_id: Option<String>,
     pub owner_id: Option<String>,
@@ -1274,7 +1184,7 @@ pub struct Reservation {
     pub groups: Option<Vec<GroupIdentifier>>,
     pub instances: Option<Vec<Instance>>,
 }
-wire::structure!(Reservation, RESERVATION; 0 reservation_id, 1 owner_id, 2 requester_id, 3 groups, 4 instances);
+wire::structure!(Reservation, RESERVATION; 0 reservation_id: None, 1 owner_id: None, 2 requester_id: None, 3 groups: None, 4 instances: None);
 pub(crate) static RESERVATION: StructShape = StructShape { name: "Reservation", members: &[
     Member { name: "ReservationId", location_name: Some("reservationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "OwnerId", location_name: Some("ownerId"), target: Target::STRING, ..Member::BASE },
@@ -1289,7 +1199,6 @@ wire::open_enum! { ReservationEndDateType;
 }
 pub(crate) static RESERVATION_END_DATE_TYPE: StringShape = StringShape { name: "ReservationEndDateType", values: <ReservationEndDateType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReservationFleetInstanceSpecification {
     pub instance_type: Option<InstanceType>,
     pub instance_platform: Option<CapacityReservationInstancePlatform>,
@@ -1299,7 +1208,7 @@ pub struct ReservationFleetInstanceSpecification {
     pub ebs_optimized: Option<bool>,
     pub priority: Option<i32>,
 }
-wire::structure!(ReservationFleetInstanceSpecification, RESERVATION_FLEET_INSTANCE_SPECIFICATION; 0 instance_type, 1 instance_platform, 2 weight, 3 availability_zone, 4 availability_zone_id, 5 ebs_optimized, 6 priority);
+wire::structure!(ReservationFleetInstanceSpecification, RESERVATION_FLEET_INSTANCE_SPECIFICATION; 0 instance_type: None, 1 instance_platform: None, 2 weight: None, 3 availability_zone: None, 4 availability_zone_id: None, 5 ebs_optimized: None, 6 priority: None);
 pub(crate) static RESERVATION_FLEET_INSTANCE_SPECIFICATION: StructShape = StructShape { name: "ReservationFleetInstanceSpecification", members: &[
     Member { name: "InstanceType", target: Target::String(&INSTANCE_TYPE), ..Member::BASE },
     Member { name: "InstancePlatform", target: Target::String(&CAPACITY_RESERVATION_INSTANCE_PLATFORM), ..Member::BASE },
@@ -1339,56 +1248,51 @@ pub(crate) static RESERVATION_TYPE_LIST: ListShape = ListShape { name: "Reservat
 
 pub(crate) static RESERVATION_TYPE_LIST_REQUEST: ListShape = ListShape { name: "ReservationTypeListRequest", item: Target::String(&FLEET_RESERVATION_TYPE), item_name: Some("ReservationType"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReservationValue {
     pub hourly_price: Option<String>,
     pub remaining_total_value: Option<String>,
     pub remaining_upfront_value: Option<String>,
 }
-wire::structure!(ReservationValue, RESERVATION_VALUE; 0 hourly_price, 1 remaining_total_value, 2 remaining_upfront_value);
+wire::structure!(ReservationValue, RESERVATION_VALUE; 0 hourly_price: None, 1 remaining_total_value: None, 2 remaining_upfront_value: None);
 pub(crate) static RESERVATION_VALUE: StructShape = StructShape { name: "ReservationValue", members: &[
     Member { name: "HourlyPrice", location_name: Some("hourlyPrice"), target: Target::STRING, ..Member::BASE },
     Member { name: "RemainingTotalValue", location_name: Some("remainingTotalValue"), target: Target::STRING, ..Member::BASE },
     Member { name: "RemainingUpfrontValue", location_name: Some("remainingUpfrontValue"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReservedCapacityOptions {
     pub reservation_types: Option<Vec<FleetReservationType>>,
 }
-wire::structure!(ReservedCapacityOptions, RESERVED_CAPACITY_OPTIONS; 0 reservation_types);
+wire::structure!(ReservedCapacityOptions, RESERVED_CAPACITY_OPTIONS; 0 reservation_types: None);
 pub(crate) static RESERVED_CAPACITY_OPTIONS: StructShape = StructShape { name: "ReservedCapacityOptions", members: &[
     Member { name: "ReservationTypes", location_name: Some("reservationTypeSet"), target: Target::List(&RESERVATION_TYPE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReservedCapacityOptionsRequest {
     pub reservation_types: Option<Vec<FleetReservationType>>,
 }
-wire::structure!(ReservedCapacityOptionsRequest, RESERVED_CAPACITY_OPTIONS_REQUEST; 0 reservation_types);
+wire::structure!(ReservedCapacityOptionsRequest, RESERVED_CAPACITY_OPTIONS_REQUEST; 0 reservation_types: None);
 pub(crate) static RESERVED_CAPACITY_OPTIONS_REQUEST: StructShape = StructShape { name: "ReservedCapacityOptionsRequest", members: &[
     Member { name: "ReservationTypes", location_name: Some("ReservationType"), target: Target::List(&RESERVATION_TYPE_LIST_REQUEST), ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static RESERVED_INSTANCE_ID_SET: ListShape = ListShape { name: "ReservedInstanceIdSet", item: Target::STRING, item_name: Some("ReservedInstanceId"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReservedInstanceLimitPrice {
     pub amount: Option<f64>,
     pub currency_code: Option<CurrencyCodeValues>,
 }
-wire::structure!(ReservedInstanceLimitPrice, RESERVED_INSTANCE_LIMIT_PRICE; 0 amount, 1 currency_code);
+wire::structure!(ReservedInstanceLimitPrice, RESERVED_INSTANCE_LIMIT_PRICE; 0 amount: None, 1 currency_code: None);
 pub(crate) static RESERVED_INSTANCE_LIMIT_PRICE: StructShape = StructShape { name: "ReservedInstanceLimitPrice", members: &[
     Member { name: "Amount", location_name: Some("amount"), target: Target::DOUBLE, ..Member::BASE },
     Member { name: "CurrencyCode", location_name: Some("currencyCode"), target: Target::String(&CURRENCY_CODE_VALUES), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReservedInstanceReservationValue {
     pub reservation_value: Option<ReservationValue>,
     pub reserved_instance_id: Option<String>,
 }
-wire::structure!(ReservedInstanceReservationValue, RESERVED_INSTANCE_RESERVATION_VALUE; 0 reservation_value, 1 reserved_instance_id);
+wire::structure!(ReservedInstanceReservationValue, RESERVED_INSTANCE_RESERVATION_VALUE; 0 reservation_value: None, 1 reserved_instance_id: None);
 pub(crate) static RESERVED_INSTANCE_RESERVATION_VALUE: StructShape = StructShape { name: "ReservedInstanceReservationValue", members: &[
     Member { name: "ReservationValue", location_name: Some("reservationValue"), target: Target::Structure(&RESERVATION_VALUE), ..Member::BASE },
     Member { name: "ReservedInstanceId", location_name: Some("reservedInstanceId"), target: Target::STRING, ..Member::BASE },
@@ -1406,7 +1310,6 @@ wire::open_enum! { ReservedInstanceState;
 }
 pub(crate) static RESERVED_INSTANCE_STATE: StringShape = StringShape { name: "ReservedInstanceState", values: <ReservedInstanceState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReservedInstances {
     pub currency_code: Option<CurrencyCodeValues>,
     pub instance_tenancy: Option<Tenancy>,
@@ -1428,7 +1331,7 @@ pub struct ReservedInstances {
     pub product_description: Option<RIProductDescription>,
     pub state: Option<ReservedInstanceState>,
 }
-wire::structure!(ReservedInstances, RESERVED_INSTANCES; 0 currency_code, 1 instance_tenancy, 2 offering_class, 3 offering_type, 4 recurring_charges, 5 scope, 6 tags, 7 availability_zone_id, 8 reserved_instances_id, 9 instance_type, 10 availability_zone, 11 start, 12 end, 13 duration, 14 usage_price, 15 fixed_price, 16 instance_count, 17 product_description, 18 state);
+wire::structure!(ReservedInstances, RESERVED_INSTANCES; 0 currency_code: None, 1 instance_tenancy: None, 2 offering_class: None, 3 offering_type: None, 4 recurring_charges: None, 5 scope: None, 6 tags: None, 7 availability_zone_id: None, 8 reserved_instances_id: None, 9 instance_type: None, 10 availability_zone: None, 11 start: None, 12 end: None, 13 duration: None, 14 usage_price: None, 15 fixed_price: None, 16 instance_count: None, 17 product_description: None, 18 state: None);
 pub(crate) static RESERVED_INSTANCES: StructShape = StructShape { name: "ReservedInstances", members: &[
     Member { name: "CurrencyCode", location_name: Some("currencyCode"), target: Target::String(&CURRENCY_CODE_VALUES), ..Member::BASE },
     Member { name: "InstanceTenancy", location_name: Some("instanceTenancy"), target: Target::String(&TENANCY), ..Member::BASE },
@@ -1451,7 +1354,6 @@ pub(crate) static RESERVED_INSTANCES: StructShape = StructShape { name: "Reserve
     Member { name: "State", location_name: Some("state"), target: Target::String(&RESERVED_INSTANCE_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReservedInstancesConfiguration {
     pub availability_zone: Option<String>,
     pub instance_count: Option<i32>,
@@ -1460,7 +1362,7 @@ pub struct ReservedInstancesConfiguration {
     pub scope: Option<Scope>,
     pub availability_zone_id: Option<String>,
 }
-wire::structure!(ReservedInstancesConfiguration, RESERVED_INSTANCES_CONFIGURATION; 0 availability_zone, 1 instance_count, 2 instance_type, 3 platform, 4 scope, 5 availability_zone_id);
+wire::structure!(ReservedInstancesConfiguration, RESERVED_INSTANCES_CONFIGURATION; 0 availability_zone: None, 1 instance_count: None, 2 instance_type: None, 3 platform: None, 4 scope: None, 5 availability_zone_id: None);
 pub(crate) static RESERVED_INSTANCES_CONFIGURATION: StructShape = StructShape { name: "ReservedInstancesConfiguration", members: &[
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceCount", location_name: Some("instanceCount"), target: Target::INTEGER, ..Member::BASE },
@@ -1472,11 +1374,10 @@ pub(crate) static RESERVED_INSTANCES_CONFIGURATION: StructShape = StructShape { 
 
 pub(crate) static RESERVED_INSTANCES_CONFIGURATION_LIST: ListShape = ListShape { name: "ReservedInstancesConfigurationList", item: Target::Structure(&RESERVED_INSTANCES_CONFIGURATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReservedInstancesId {
     pub reserved_instances_id: Option<String>,
 }
-wire::structure!(ReservedInstancesId, RESERVED_INSTANCES_ID; 0 reserved_instances_id);
+wire::structure!(ReservedInstancesId, RESERVED_INSTANCES_ID; 0 reserved_instances_id: None);
 pub(crate) static RESERVED_INSTANCES_ID: StructShape = StructShape { name: "ReservedInstancesId", members: &[
     Member { name: "ReservedInstancesId", location_name: Some("reservedInstancesId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1485,7 +1386,6 @@ pub(crate) static RESERVED_INSTANCES_ID_STRING_LIST: ListShape = ListShape { nam
 
 pub(crate) static RESERVED_INSTANCES_LIST: ListShape = ListShape { name: "ReservedInstancesList", item: Target::Structure(&RESERVED_INSTANCES), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReservedInstancesListing {
     pub client_token: Option<String>,
     pub create_date: Option<Timestamp>,
@@ -1498,7 +1398,7 @@ pub struct ReservedInstancesListing {
     pub tags: Option<Vec<Tag>>,
     pub update_date: Option<Timestamp>,
 }
-wire::structure!(ReservedInstancesListing, RESERVED_INSTANCES_LISTING; 0 client_token, 1 create_date, 2 instance_counts, 3 price_schedules, 4 reserved_instances_id, 5 reserved_instances_listing_id, 6 status, 7 status_message, 8 tags, 9 update_date);
+wire::structure!(ReservedInstancesListing, RESERVED_INSTANCES_LISTING; 0 client_token: None, 1 create_date: None, 2 instance_counts: None, 3 price_schedules: None, 4 reserved_instances_id: None, 5 reserved_instances_listing_id: None, 6 status: None, 7 status_message: None, 8 tags: None, 9 update_date: None);
 pub(crate) static RESERVED_INSTANCES_LISTING: StructShape = StructShape { name: "ReservedInstancesListing", members: &[
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "CreateDate", location_name: Some("createDate"), target: Target::TIMESTAMP, ..Member::BASE },
@@ -1514,7 +1414,6 @@ pub(crate) static RESERVED_INSTANCES_LISTING: StructShape = StructShape { name: 
 
 pub(crate) static RESERVED_INSTANCES_LISTING_LIST: ListShape = ListShape { name: "ReservedInstancesListingList", item: Target::Structure(&RESERVED_INSTANCES_LISTING), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReservedInstancesModification {
     pub client_token: Option<String>,
     pub create_date: Option<Timestamp>,
@@ -1526,7 +1425,7 @@ pub struct ReservedInstancesModification {
     pub status_message: Option<String>,
     pub update_date: Option<Timestamp>,
 }
-wire::structure!(ReservedInstancesModification, RESERVED_INSTANCES_MODIFICATION; 0 client_token, 1 create_date, 2 effective_date, 3 modification_results, 4 reserved_instances_ids, 5 reserved_instances_modification_id, 6 status, 7 status_message, 8 update_date);
+wire::structure!(ReservedInstancesModification, RESERVED_INSTANCES_MODIFICATION; 0 client_token: None, 1 create_date: None, 2 effective_date: None, 3 modification_results: None, 4 reserved_instances_ids: None, 5 reserved_instances_modification_id: None, 6 status: None, 7 status_message: None, 8 update_date: None);
 pub(crate) static RESERVED_INSTANCES_MODIFICATION: StructShape = StructShape { name: "ReservedInstancesModification", members: &[
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "CreateDate", location_name: Some("createDate"), target: Target::TIMESTAMP, ..Member::BASE },
@@ -1543,12 +1442,11 @@ pub(crate) static RESERVED_INSTANCES_MODIFICATION_ID_STRING_LIST: ListShape = Li
 
 pub(crate) static RESERVED_INSTANCES_MODIFICATION_LIST: ListShape = ListShape { name: "ReservedInstancesModificationList", item: Target::Structure(&RESERVED_INSTANCES_MODIFICATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReservedInstancesModificationResult {
     pub reserved_instances_id: Option<String>,
     pub target_configuration: Option<ReservedInstancesConfiguration>,
 }
-wire::structure!(ReservedInstancesModificationResult, RESERVED_INSTANCES_MODIFICATION_RESULT; 0 reserved_instances_id, 1 target_configuration);
+wire::structure!(ReservedInstancesModificationResult, RESERVED_INSTANCES_MODIFICATION_RESULT; 0 reserved_instances_id: None, 1 target_configuration: None);
 pub(crate) static RESERVED_INSTANCES_MODIFICATION_RESULT: StructShape = StructShape { name: "ReservedInstancesModificationResult", members: &[
     Member { name: "ReservedInstancesId", location_name: Some("reservedInstancesId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TargetConfiguration", location_name: Some("targetConfiguration"), target: Target::Structure(&RESERVED_INSTANCES_CONFIGURATION), ..Member::BASE },
@@ -1556,7 +1454,6 @@ pub(crate) static RESERVED_INSTANCES_MODIFICATION_RESULT: StructShape = StructSh
 
 pub(crate) static RESERVED_INSTANCES_MODIFICATION_RESULT_LIST: ListShape = ListShape { name: "ReservedInstancesModificationResultList", item: Target::Structure(&RESERVED_INSTANCES_MODIFICATION_RESULT), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReservedInstancesOffering {
     pub currency_code: Option<CurrencyCodeValues>,
     pub instance_tenancy: Option<Tenancy>,
@@ -1575,7 +1472,7 @@ pub struct ReservedInstancesOffering {
     pub fixed_price: Option<f32>,
     pub product_description: Option<RIProductDescription>,
 }
-wire::structure!(ReservedInstancesOffering, RESERVED_INSTANCES_OFFERING; 0 currency_code, 1 instance_tenancy, 2 marketplace, 3 offering_class, 4 offering_type, 5 pricing_details, 6 recurring_charges, 7 scope, 8 availability_zone_id, 9 reserved_instances_offering_id, 10 instance_type, 11 availability_zone, 12 duration, 13 usage_price, 14 fixed_price, 15 product_description);
+wire::structure!(ReservedInstancesOffering, RESERVED_INSTANCES_OFFERING; 0 currency_code: None, 1 instance_tenancy: None, 2 marketplace: None, 3 offering_class: None, 4 offering_type: None, 5 pricing_details: None, 6 recurring_charges: None, 7 scope: None, 8 availability_zone_id: None, 9 reserved_instances_offering_id: None, 10 instance_type: None, 11 availability_zone: None, 12 duration: None, 13 usage_price: None, 14 fixed_price: None, 15 product_description: None);
 pub(crate) static RESERVED_INSTANCES_OFFERING: StructShape = StructShape { name: "ReservedInstancesOffering", members: &[
     Member { name: "CurrencyCode", location_name: Some("currencyCode"), target: Target::String(&CURRENCY_CODE_VALUES), ..Member::BASE },
     Member { name: "InstanceTenancy", location_name: Some("instanceTenancy"), target: Target::String(&TENANCY), ..Member::BASE },
@@ -1607,23 +1504,21 @@ pub(crate) static RESOURCE_ID_LIST: ListShape = ListShape { name: "ResourceIdLis
 
 pub(crate) static RESOURCE_LIST: ListShape = ListShape { name: "ResourceList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResourceStatement {
     pub resources: Option<Vec<String>>,
     pub resource_types: Option<Vec<String>>,
 }
-wire::structure!(ResourceStatement, RESOURCE_STATEMENT; 0 resources, 1 resource_types);
+wire::structure!(ResourceStatement, RESOURCE_STATEMENT; 0 resources: None, 1 resource_types: None);
 pub(crate) static RESOURCE_STATEMENT: StructShape = StructShape { name: "ResourceStatement", members: &[
     Member { name: "Resources", location_name: Some("resourceSet"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
     Member { name: "ResourceTypes", location_name: Some("resourceTypeSet"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResourceStatementRequest {
     pub resources: Option<Vec<String>>,
     pub resource_types: Option<Vec<String>>,
 }
-wire::structure!(ResourceStatementRequest, RESOURCE_STATEMENT_REQUEST; 0 resources, 1 resource_types);
+wire::structure!(ResourceStatementRequest, RESOURCE_STATEMENT_REQUEST; 0 resources: None, 1 resource_types: None);
 pub(crate) static RESOURCE_STATEMENT_REQUEST: StructShape = StructShape { name: "ResourceStatementRequest", members: &[
     Member { name: "Resources", location_name: Some("Resource"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
     Member { name: "ResourceTypes", location_name: Some("ResourceType"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -1741,12 +1636,11 @@ wire::open_values! { ResourceType;
 }
 pub(crate) static RESOURCE_TYPE: StringShape = StringShape { name: "ResourceType", values: <ResourceType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResourceTypeOption {
     pub option_name: Option<ImageReferenceOptionName>,
     pub option_values: Option<Vec<String>>,
 }
-wire::structure!(ResourceTypeOption, RESOURCE_TYPE_OPTION; 0 option_name, 1 option_values);
+wire::structure!(ResourceTypeOption, RESOURCE_TYPE_OPTION; 0 option_name: None, 1 option_values: None);
 pub(crate) static RESOURCE_TYPE_OPTION: StructShape = StructShape { name: "ResourceTypeOption", members: &[
     Member { name: "OptionName", target: Target::String(&IMAGE_REFERENCE_OPTION_NAME), ..Member::BASE },
     Member { name: "OptionValues", location_name: Some("OptionValue"), target: Target::List(&RESOURCE_TYPE_OPTION_VALUES_LIST), ..Member::BASE },
@@ -1756,12 +1650,11 @@ pub(crate) static RESOURCE_TYPE_OPTION_LIST: ListShape = ListShape { name: "Reso
 
 pub(crate) static RESOURCE_TYPE_OPTION_VALUES_LIST: ListShape = ListShape { name: "ResourceTypeOptionValuesList", item: Target::STRING, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResourceTypeRequest {
     pub resource_type: Option<ImageReferenceResourceType>,
     pub resource_type_options: Option<Vec<ResourceTypeOption>>,
 }
-wire::structure!(ResourceTypeRequest, RESOURCE_TYPE_REQUEST; 0 resource_type, 1 resource_type_options);
+wire::structure!(ResourceTypeRequest, RESOURCE_TYPE_REQUEST; 0 resource_type: None, 1 resource_type_options: None);
 pub(crate) static RESOURCE_TYPE_REQUEST: StructShape = StructShape { name: "ResourceTypeRequest", members: &[
     Member { name: "ResourceType", target: Target::String(&IMAGE_REFERENCE_RESOURCE_TYPE), ..Member::BASE },
     Member { name: "ResourceTypeOptions", location_name: Some("ResourceTypeOption"), target: Target::List(&RESOURCE_TYPE_OPTION_LIST), ..Member::BASE },
@@ -1775,7 +1668,6 @@ pub(crate) static RESULT_RANGE: NumberShape = NumberShape { name: "ResultRange",
 
 pub(crate) static RETENTION_PERIOD_REQUEST_DAYS: NumberShape = NumberShape { name: "RetentionPeriodRequestDays", min: Some(1.0), max: Some(36500.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RevokedSecurityGroupRule {
     pub security_group_rule_id: Option<String>,
     pub group_id: Option<String>,
@@ -1789,7 +1681,7 @@ pub struct RevokedSecurityGroupRule {
     pub referenced_group_id: Option<String>,
     pub description: Option<String>,
 }
-wire::structure!(RevokedSecurityGroupRule, REVOKED_SECURITY_GROUP_RULE; 0 security_group_rule_id, 1 group_id, 2 is_egress, 3 ip_protocol, 4 from_port, 5 to_port, 6 cidr_ipv4, 7 cidr_ipv6, 8 prefix_list_id, 9 referenced_group_id, 10 description);
+wire::structure!(RevokedSecurityGroupRule, REVOKED_SECURITY_GROUP_RULE; 0 security_group_rule_id: None, 1 group_id: None, 2 is_egress: None, 3 ip_protocol: None, 4 from_port: None, 5 to_port: None, 6 cidr_ipv4: None, 7 cidr_ipv6: None, 8 prefix_list_id: None, 9 referenced_group_id: None, 10 description: None);
 pub(crate) static REVOKED_SECURITY_GROUP_RULE: StructShape = StructShape { name: "RevokedSecurityGroupRule", members: &[
     Member { name: "SecurityGroupRuleId", location_name: Some("securityGroupRuleId"), target: Target::STRING, ..Member::BASE },
     Member { name: "GroupId", location_name: Some("groupId"), target: Target::STRING, ..Member::BASE },
@@ -1814,7 +1706,6 @@ pub(crate) static ROOT_DEVICE_TYPE: StringShape = StringShape { name: "RootDevic
 
 pub(crate) static ROOT_DEVICE_TYPE_LIST: ListShape = ListShape { name: "RootDeviceTypeList", item: Target::String(&ROOT_DEVICE_TYPE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Route {
     pub destination_cidr_block: Option<String>,
     pub destination_ipv6_cidr_block: Option<String>,
@@ -1835,7 +1726,7 @@ pub struct Route {
     pub odb_network_arn: Option<String>,
     pub ip_address: Option<String>,
 }
-wire::structure!(Route, ROUTE; 0 destination_cidr_block, 1 destination_ipv6_cidr_block, 2 destination_prefix_list_id, 3 egress_only_internet_gateway_id, 4 gateway_id, 5 instance_id, 6 instance_owner_id, 7 nat_gateway_id, 8 transit_gateway_id, 9 local_gateway_id, 10 carrier_gateway_id, 11 network_interface_id, 12 origin, 13 state, 14 vpc_peering_connection_id, 15 core_network_arn, 16 odb_network_arn, 17 ip_address);
+wire::structure!(Route, ROUTE; 0 destination_cidr_block: None, 1 destination_ipv6_cidr_block: None, 2 destination_prefix_list_id: None, 3 egress_only_internet_gateway_id: None, 4 gateway_id: None, 5 instance_id: None, 6 instance_owner_id: None, 7 nat_gateway_id: None, 8 transit_gateway_id: None, 9 local_gateway_id: None, 10 carrier_gateway_id: None, 11 network_interface_id: None, 12 origin: None, 13 state: None, 14 vpc_peering_connection_id: None, 15 core_network_arn: None, 16 odb_network_arn: None, 17 ip_address: None);
 pub(crate) static ROUTE: StructShape = StructShape { name: "Route", members: &[
     Member { name: "DestinationCidrBlock", location_name: Some("destinationCidrBlock"), target: Target::STRING, ..Member::BASE },
     Member { name: "DestinationIpv6CidrBlock", location_name: Some("destinationIpv6CidrBlock"), target: Target::STRING, ..Member::BASE },
@@ -1867,7 +1758,6 @@ wire::open_enum! { RouteOrigin;
 }
 pub(crate) static ROUTE_ORIGIN: StringShape = StringShape { name: "RouteOrigin", values: <RouteOrigin as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RouteServer {
     pub route_server_id: Option<String>,
     pub amazon_side_asn: Option<i64>,
@@ -1878,7 +1768,7 @@ pub struct RouteServer {
     pub sns_notifications_enabled: Option<bool>,
     pub sns_topic_arn: Option<String>,
 }
-wire::structure!(RouteServer, ROUTE_SERVER; 0 route_server_id, 1 amazon_side_asn, 2 state, 3 tags, 4 persist_routes_state, 5 persist_routes_duration, 6 sns_notifications_enabled, 7 sns_topic_arn);
+wire::structure!(RouteServer, ROUTE_SERVER; 0 route_server_id: None, 1 amazon_side_asn: None, 2 state: None, 3 tags: None, 4 persist_routes_state: None, 5 persist_routes_duration: None, 6 sns_notifications_enabled: None, 7 sns_topic_arn: None);
 pub(crate) static ROUTE_SERVER: StructShape = StructShape { name: "RouteServer", members: &[
     Member { name: "RouteServerId", location_name: Some("routeServerId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AmazonSideAsn", location_name: Some("amazonSideAsn"), target: Target::LONG, ..Member::BASE },
@@ -1890,13 +1780,12 @@ pub(crate) static ROUTE_SERVER: StructShape = StructShape { name: "RouteServer",
     Member { name: "SnsTopicArn", location_name: Some("snsTopicArn"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RouteServerAssociation {
     pub route_server_id: Option<String>,
     pub vpc_id: Option<String>,
     pub state: Option<RouteServerAssociationState>,
 }
-wire::structure!(RouteServerAssociation, ROUTE_SERVER_ASSOCIATION; 0 route_server_id, 1 vpc_id, 2 state);
+wire::structure!(RouteServerAssociation, ROUTE_SERVER_ASSOCIATION; 0 route_server_id: None, 1 vpc_id: None, 2 state: None);
 pub(crate) static ROUTE_SERVER_ASSOCIATION: StructShape = StructShape { name: "RouteServerAssociation", members: &[
     Member { name: "RouteServerId", location_name: Some("routeServerId"), target: Target::STRING, ..Member::BASE },
     Member { name: "VpcId", location_name: Some("vpcId"), target: Target::STRING, ..Member::BASE },
@@ -1918,32 +1807,29 @@ wire::open_enum! { RouteServerBfdState;
 }
 pub(crate) static ROUTE_SERVER_BFD_STATE: StringShape = StringShape { name: "RouteServerBfdState", values: <RouteServerBfdState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RouteServerBfdStatus {
     pub status: Option<RouteServerBfdState>,
 }
-wire::structure!(RouteServerBfdStatus, ROUTE_SERVER_BFD_STATUS; 0 status);
+wire::structure!(RouteServerBfdStatus, ROUTE_SERVER_BFD_STATUS; 0 status: None);
 pub(crate) static ROUTE_SERVER_BFD_STATUS: StructShape = StructShape { name: "RouteServerBfdStatus", members: &[
     Member { name: "Status", location_name: Some("status"), target: Target::String(&ROUTE_SERVER_BFD_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RouteServerBgpOptions {
     pub peer_asn: Option<i64>,
     pub peer_liveness_detection: Option<RouteServerPeerLivenessMode>,
 }
-wire::structure!(RouteServerBgpOptions, ROUTE_SERVER_BGP_OPTIONS; 0 peer_asn, 1 peer_liveness_detection);
+wire::structure!(RouteServerBgpOptions, ROUTE_SERVER_BGP_OPTIONS; 0 peer_asn: None, 1 peer_liveness_detection: None);
 pub(crate) static ROUTE_SERVER_BGP_OPTIONS: StructShape = StructShape { name: "RouteServerBgpOptions", members: &[
     Member { name: "PeerAsn", location_name: Some("peerAsn"), target: Target::LONG, ..Member::BASE },
     Member { name: "PeerLivenessDetection", location_name: Some("peerLivenessDetection"), target: Target::String(&ROUTE_SERVER_PEER_LIVENESS_MODE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RouteServerBgpOptionsRequest {
     pub peer_asn: i64,
     pub peer_liveness_detection: Option<RouteServerPeerLivenessMode>,
 }
-wire::structure!(RouteServerBgpOptionsRequest, ROUTE_SERVER_BGP_OPTIONS_REQUEST; 0 peer_asn, 1 peer_liveness_detection);
+wire::structure!(RouteServerBgpOptionsRequest, ROUTE_SERVER_BGP_OPTIONS_REQUEST; 0 peer_asn: Default::default(), 1 peer_liveness_detection: None);
 pub(crate) static ROUTE_SERVER_BGP_OPTIONS_REQUEST: StructShape = StructShape { name: "RouteServerBgpOptionsRequest", members: &[
     Member { name: "PeerAsn", target: Target::LONG, required: true, ..Member::BASE },
     Member { name: "PeerLivenessDetection", target: Target::String(&ROUTE_SERVER_PEER_LIVENESS_MODE), ..Member::BASE },
@@ -1955,16 +1841,14 @@ wire::open_enum! { RouteServerBgpState;
 }
 pub(crate) static ROUTE_SERVER_BGP_STATE: StringShape = StringShape { name: "RouteServerBgpState", values: <RouteServerBgpState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RouteServerBgpStatus {
     pub status: Option<RouteServerBgpState>,
 }
-wire::structure!(RouteServerBgpStatus, ROUTE_SERVER_BGP_STATUS; 0 status);
+wire::structure!(RouteServerBgpStatus, ROUTE_SERVER_BGP_STATUS; 0 status: None);
 pub(crate) static ROUTE_SERVER_BGP_STATUS: StructShape = StructShape { name: "RouteServerBgpStatus", members: &[
     Member { name: "Status", location_name: Some("status"), target: Target::String(&ROUTE_SERVER_BGP_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RouteServerEndpoint {
     pub route_server_id: Option<String>,
     pub route_server_endpoint_id: Option<String>,
@@ -1976,7 +1860,7 @@ pub struct RouteServerEndpoint {
     pub failure_reason: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(RouteServerEndpoint, ROUTE_SERVER_ENDPOINT; 0 route_server_id, 1 route_server_endpoint_id, 2 vpc_id, 3 subnet_id, 4 eni_id, 5 eni_address, 6 state, 7 failure_reason, 8 tags);
+wire::structure!(RouteServerEndpoint, ROUTE_SERVER_ENDPOINT; 0 route_server_id: None, 1 route_server_endpoint_id: None, 2 vpc_id: None, 3 subnet_id: None, 4 eni_id: None, 5 eni_address: None, 6 state: None, 7 failure_reason: None, 8 tags: None);
 pub(crate) static ROUTE_SERVER_ENDPOINT: StructShape = StructShape { name: "RouteServerEndpoint", members: &[
     Member { name: "RouteServerId", location_name: Some("routeServerId"), target: Target::STRING, ..Member::BASE },
     Member { name: "RouteServerEndpointId", location_name: Some("routeServerEndpointId"), target: Target::STRING, ..Member::BASE },
@@ -2008,7 +1892,6 @@ pub(crate) static ROUTE_SERVER_IDS_LIST: ListShape = ListShape { name: "RouteSer
 
 pub(crate) static ROUTE_SERVER_MAX_RESULTS: NumberShape = NumberShape { name: "RouteServerMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RouteServerPeer {
     pub route_server_peer_id: Option<String>,
     pub route_server_endpoint_id: Option<String>,
@@ -2025,7 +1908,7 @@ pub struct RouteServerPeer {
     pub bfd_status: Option<RouteServerBfdStatus>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(RouteServerPeer, ROUTE_SERVER_PEER; 0 route_server_peer_id, 1 route_server_endpoint_id, 2 route_server_id, 3 vpc_id, 4 subnet_id, 5 state, 6 failure_reason, 7 endpoint_eni_id, 8 endpoint_eni_address, 9 peer_address, 10 bgp_options, 11 bgp_status, 12 bfd_status, 13 tags);
+wire::structure!(RouteServerPeer, ROUTE_SERVER_PEER; 0 route_server_peer_id: None, 1 route_server_endpoint_id: None, 2 route_server_id: None, 3 vpc_id: None, 4 subnet_id: None, 5 state: None, 6 failure_reason: None, 7 endpoint_eni_id: None, 8 endpoint_eni_address: None, 9 peer_address: None, 10 bgp_options: None, 11 bgp_status: None, 12 bfd_status: None, 13 tags: None);
 pub(crate) static ROUTE_SERVER_PEER: StructShape = StructShape { name: "RouteServerPeer", members: &[
     Member { name: "RouteServerPeerId", location_name: Some("routeServerPeerId"), target: Target::STRING, ..Member::BASE },
     Member { name: "RouteServerEndpointId", location_name: Some("routeServerEndpointId"), target: Target::STRING, ..Member::BASE },
@@ -2080,13 +1963,12 @@ wire::open_enum! { RouteServerPersistRoutesState;
 }
 pub(crate) static ROUTE_SERVER_PERSIST_ROUTES_STATE: StringShape = StringShape { name: "RouteServerPersistRoutesState", values: <RouteServerPersistRoutesState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RouteServerPropagation {
     pub route_server_id: Option<String>,
     pub route_table_id: Option<String>,
     pub state: Option<RouteServerPropagationState>,
 }
-wire::structure!(RouteServerPropagation, ROUTE_SERVER_PROPAGATION; 0 route_server_id, 1 route_table_id, 2 state);
+wire::structure!(RouteServerPropagation, ROUTE_SERVER_PROPAGATION; 0 route_server_id: None, 1 route_table_id: None, 2 state: None);
 pub(crate) static ROUTE_SERVER_PROPAGATION: StructShape = StructShape { name: "RouteServerPropagation", members: &[
     Member { name: "RouteServerId", location_name: Some("routeServerId"), target: Target::STRING, ..Member::BASE },
     Member { name: "RouteTableId", location_name: Some("routeTableId"), target: Target::STRING, ..Member::BASE },
@@ -2102,7 +1984,6 @@ pub(crate) static ROUTE_SERVER_PROPAGATION_STATE: StringShape = StringShape { na
 
 pub(crate) static ROUTE_SERVER_PROPAGATIONS_LIST: ListShape = ListShape { name: "RouteServerPropagationsList", item: Target::Structure(&ROUTE_SERVER_PROPAGATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RouteServerRoute {
     pub route_server_endpoint_id: Option<String>,
     pub route_server_peer_id: Option<String>,
@@ -2113,7 +1994,7 @@ pub struct RouteServerRoute {
     pub med: Option<i32>,
     pub next_hop_ip: Option<String>,
 }
-wire::structure!(RouteServerRoute, ROUTE_SERVER_ROUTE; 0 route_server_endpoint_id, 1 route_server_peer_id, 2 route_installation_details, 3 route_status, 4 prefix, 5 as_paths, 6 med, 7 next_hop_ip);
+wire::structure!(RouteServerRoute, ROUTE_SERVER_ROUTE; 0 route_server_endpoint_id: None, 1 route_server_peer_id: None, 2 route_installation_details: None, 3 route_status: None, 4 prefix: None, 5 as_paths: None, 6 med: None, 7 next_hop_ip: None);
 pub(crate) static ROUTE_SERVER_ROUTE: StructShape = StructShape { name: "RouteServerRoute", members: &[
     Member { name: "RouteServerEndpointId", location_name: Some("routeServerEndpointId"), target: Target::STRING, ..Member::BASE },
     Member { name: "RouteServerPeerId", location_name: Some("routeServerPeerId"), target: Target::STRING, ..Member::BASE },
@@ -2125,13 +2006,12 @@ pub(crate) static ROUTE_SERVER_ROUTE: StructShape = StructShape { name: "RouteSe
     Member { name: "NextHopIp", location_name: Some("nextHopIp"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RouteServerRouteInstallationDetail {
     pub route_table_id: Option<String>,
     pub route_installation_status: Option<RouteServerRouteInstallationStatus>,
     pub route_installation_status_reason: Option<String>,
 }
-wire::structure!(RouteServerRouteInstallationDetail, ROUTE_SERVER_ROUTE_INSTALLATION_DETAIL; 0 route_table_id, 1 route_installation_status, 2 route_installation_status_reason);
+wire::structure!(RouteServerRouteInstallationDetail, ROUTE_SERVER_ROUTE_INSTALLATION_DETAIL; 0 route_table_id: None, 1 route_installation_status: None, 2 route_installation_status_reason: None);
 pub(crate) static ROUTE_SERVER_ROUTE_INSTALLATION_DETAIL: StructShape = StructShape { name: "RouteServerRouteInstallationDetail", members: &[
     Member { name: "RouteTableId", location_name: Some("routeTableId"), target: Target::STRING, ..Member::BASE },
     Member { name: "RouteInstallationStatus", location_name: Some("routeInstallationStatus"), target: Target::String(&ROUTE_SERVER_ROUTE_INSTALLATION_STATUS), ..Member::BASE },
@@ -2172,7 +2052,6 @@ wire::open_enum! { RouteState;
 }
 pub(crate) static ROUTE_STATE: StringShape = StringShape { name: "RouteState", values: <RouteState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RouteTable {
     pub associations: Option<Vec<RouteTableAssociation>>,
     pub propagating_vgws: Option<Vec<PropagatingVgw>>,
@@ -2182,7 +2061,7 @@ pub struct RouteTable {
     pub vpc_id: Option<String>,
     pub owner_id: Option<String>,
 }
-wire::structure!(RouteTable, ROUTE_TABLE; 0 associations, 1 propagating_vgws, 2 route_table_id, 3 routes, 4 tags, 5 vpc_id, 6 owner_id);
+wire::structure!(RouteTable, ROUTE_TABLE; 0 associations: None, 1 propagating_vgws: None, 2 route_table_id: None, 3 routes: None, 4 tags: None, 5 vpc_id: None, 6 owner_id: None);
 pub(crate) static ROUTE_TABLE: StructShape = StructShape { name: "RouteTable", members: &[
     Member { name: "Associations", location_name: Some("associationSet"), target: Target::List(&ROUTE_TABLE_ASSOCIATION_LIST), ..Member::BASE },
     Member { name: "PropagatingVgws", location_name: Some("propagatingVgwSet"), target: Target::List(&PROPAGATING_VGW_LIST), ..Member::BASE },
@@ -2193,7 +2072,6 @@ pub(crate) static ROUTE_TABLE: StructShape = StructShape { name: "RouteTable", m
     Member { name: "OwnerId", location_name: Some("ownerId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RouteTableAssociation {
     pub main: Option<bool>,
     pub route_table_association_id: Option<String>,
@@ -2203,7 +2081,7 @@ pub struct RouteTableAssociation {
     pub public_ipv4_pool: Option<String>,
     pub association_state: Option<RouteTableAssociationState>,
 }
-wire::structure!(RouteTableAssociation, ROUTE_TABLE_ASSOCIATION; 0 main, 1 route_table_association_id, 2 route_table_id, 3 subnet_id, 4 gateway_id, 5 public_ipv4_pool, 6 association_state);
+wire::structure!(RouteTableAssociation, ROUTE_TABLE_ASSOCIATION; 0 main: None, 1 route_table_association_id: None, 2 route_table_id: None, 3 subnet_id: None, 4 gateway_id: None, 5 public_ipv4_pool: None, 6 association_state: None);
 pub(crate) static ROUTE_TABLE_ASSOCIATION: StructShape = StructShape { name: "RouteTableAssociation", members: &[
     Member { name: "Main", location_name: Some("main"), target: Target::Boolean, ..Member::BASE },
     Member { name: "RouteTableAssociationId", location_name: Some("routeTableAssociationId"), target: Target::STRING, ..Member::BASE },
@@ -2216,12 +2094,11 @@ pub(crate) static ROUTE_TABLE_ASSOCIATION: StructShape = StructShape { name: "Ro
 
 pub(crate) static ROUTE_TABLE_ASSOCIATION_LIST: ListShape = ListShape { name: "RouteTableAssociationList", item: Target::Structure(&ROUTE_TABLE_ASSOCIATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RouteTableAssociationState {
     pub state: Option<RouteTableAssociationStateCode>,
     pub status_message: Option<String>,
 }
-wire::structure!(RouteTableAssociationState, ROUTE_TABLE_ASSOCIATION_STATE; 0 state, 1 status_message);
+wire::structure!(RouteTableAssociationState, ROUTE_TABLE_ASSOCIATION_STATE; 0 state: None, 1 status_message: None);
 pub(crate) static ROUTE_TABLE_ASSOCIATION_STATE: StructShape = StructShape { name: "RouteTableAssociationState", members: &[
     Member { name: "State", location_name: Some("state"), target: Target::String(&ROUTE_TABLE_ASSOCIATION_STATE_CODE), ..Member::BASE },
     Member { name: "StatusMessage", location_name: Some("statusMessage"), target: Target::STRING, ..Member::BASE },
@@ -2246,12 +2123,11 @@ wire::open_enum! { RuleAction;
 }
 pub(crate) static RULE_ACTION: StringShape = StringShape { name: "RuleAction", values: <RuleAction as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RuleGroupRuleOptionsPair {
     pub rule_group_arn: Option<String>,
     pub rule_options: Option<Vec<RuleOption>>,
 }
-wire::structure!(RuleGroupRuleOptionsPair, RULE_GROUP_RULE_OPTIONS_PAIR; 0 rule_group_arn, 1 rule_options);
+wire::structure!(RuleGroupRuleOptionsPair, RULE_GROUP_RULE_OPTIONS_PAIR; 0 rule_group_arn: None, 1 rule_options: None);
 pub(crate) static RULE_GROUP_RULE_OPTIONS_PAIR: StructShape = StructShape { name: "RuleGroupRuleOptionsPair", members: &[
     Member { name: "RuleGroupArn", location_name: Some("ruleGroupArn"), target: Target::String(&RESOURCE_ARN), ..Member::BASE },
     Member { name: "RuleOptions", location_name: Some("ruleOptionSet"), target: Target::List(&RULE_OPTION_LIST), ..Member::BASE },
@@ -2259,12 +2135,11 @@ pub(crate) static RULE_GROUP_RULE_OPTIONS_PAIR: StructShape = StructShape { name
 
 pub(crate) static RULE_GROUP_RULE_OPTIONS_PAIR_LIST: ListShape = ListShape { name: "RuleGroupRuleOptionsPairList", item: Target::Structure(&RULE_GROUP_RULE_OPTIONS_PAIR), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RuleGroupTypePair {
     pub rule_group_arn: Option<String>,
     pub rule_group_type: Option<String>,
 }
-wire::structure!(RuleGroupTypePair, RULE_GROUP_TYPE_PAIR; 0 rule_group_arn, 1 rule_group_type);
+wire::structure!(RuleGroupTypePair, RULE_GROUP_TYPE_PAIR; 0 rule_group_arn: None, 1 rule_group_type: None);
 pub(crate) static RULE_GROUP_TYPE_PAIR: StructShape = StructShape { name: "RuleGroupTypePair", members: &[
     Member { name: "RuleGroupArn", location_name: Some("ruleGroupArn"), target: Target::String(&RESOURCE_ARN), ..Member::BASE },
     Member { name: "RuleGroupType", location_name: Some("ruleGroupType"), target: Target::STRING, ..Member::BASE },
@@ -2272,12 +2147,11 @@ pub(crate) static RULE_GROUP_TYPE_PAIR: StructShape = StructShape { name: "RuleG
 
 pub(crate) static RULE_GROUP_TYPE_PAIR_LIST: ListShape = ListShape { name: "RuleGroupTypePairList", item: Target::Structure(&RULE_GROUP_TYPE_PAIR), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RuleOption {
     pub keyword: Option<String>,
     pub settings: Option<Vec<String>>,
 }
-wire::structure!(RuleOption, RULE_OPTION; 0 keyword, 1 settings);
+wire::structure!(RuleOption, RULE_OPTION; 0 keyword: None, 1 settings: None);
 pub(crate) static RULE_OPTION: StructShape = StructShape { name: "RuleOption", members: &[
     Member { name: "Keyword", location_name: Some("keyword"), target: Target::STRING, ..Member::BASE },
     Member { name: "Settings", location_name: Some("settingSet"), target: Target::List(&STRING_LIST), ..Member::BASE },
@@ -2285,25 +2159,21 @@ pub(crate) static RULE_OPTION: StructShape = StructShape { name: "RuleOption", m
 
 pub(crate) static RULE_OPTION_LIST: ListShape = ListShape { name: "RuleOptionList", item: Target::Structure(&RULE_OPTION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteRouteResult {
 }
 wire::structure!(DeleteRouteResult, DELETE_ROUTE_RESULT; );
 pub(crate) static DELETE_ROUTE_RESULT: StructShape = StructShape { name: "DeleteRouteResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteRouteTableResult {
 }
 wire::structure!(DeleteRouteTableResult, DELETE_ROUTE_TABLE_RESULT; );
 pub(crate) static DELETE_ROUTE_TABLE_RESULT: StructShape = StructShape { name: "DeleteRouteTableResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateRouteTableResult {
 }
 wire::structure!(DisassociateRouteTableResult, DISASSOCIATE_ROUTE_TABLE_RESULT; );
 pub(crate) static DISASSOCIATE_ROUTE_TABLE_RESULT: StructShape = StructShape { name: "DisassociateRouteTableResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReplaceRouteResult {
 }
 wire::structure!(ReplaceRouteResult, REPLACE_ROUTE_RESULT; );

@@ -6,14 +6,13 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ApplySecurityGroupsToClientVpnTargetNetworkRequest {
     pub client_vpn_endpoint_id: String,
     pub vpc_id: String,
     pub security_group_ids: Vec<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ApplySecurityGroupsToClientVpnTargetNetworkRequest, APPLY_SECURITY_GROUPS_TO_CLIENT_VPN_TARGET_NETWORK_REQUEST; 0 client_vpn_endpoint_id, 1 vpc_id, 2 security_group_ids, 3 dry_run);
+wire::structure!(ApplySecurityGroupsToClientVpnTargetNetworkRequest, APPLY_SECURITY_GROUPS_TO_CLIENT_VPN_TARGET_NETWORK_REQUEST; 0 client_vpn_endpoint_id: Default::default(), 1 vpc_id: Default::default(), 2 security_group_ids: Default::default(), 3 dry_run: None);
 pub(crate) static APPLY_SECURITY_GROUPS_TO_CLIENT_VPN_TARGET_NETWORK_REQUEST: StructShape = StructShape { name: "ApplySecurityGroupsToClientVpnTargetNetworkRequest", members: &[
     Member { name: "ClientVpnEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpcId", target: Target::STRING, required: true, ..Member::BASE },
@@ -21,45 +20,41 @@ pub(crate) static APPLY_SECURITY_GROUPS_TO_CLIENT_VPN_TARGET_NETWORK_REQUEST: St
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ApplySecurityGroupsToClientVpnTargetNetworkResult {
     pub security_group_ids: Option<Vec<String>>,
 }
-wire::structure!(ApplySecurityGroupsToClientVpnTargetNetworkResult, APPLY_SECURITY_GROUPS_TO_CLIENT_VPN_TARGET_NETWORK_RESULT; 0 security_group_ids);
+wire::structure!(ApplySecurityGroupsToClientVpnTargetNetworkResult, APPLY_SECURITY_GROUPS_TO_CLIENT_VPN_TARGET_NETWORK_RESULT; 0 security_group_ids: None);
 pub(crate) static APPLY_SECURITY_GROUPS_TO_CLIENT_VPN_TARGET_NETWORK_RESULT: StructShape = StructShape { name: "ApplySecurityGroupsToClientVpnTargetNetworkResult", members: &[
     Member { name: "SecurityGroupIds", location_name: Some("securityGroupIds"), target: Target::List(&CLIENT_VPN_SECURITY_GROUP_ID_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateSecurityGroupVpcRequest {
     pub group_id: String,
     pub vpc_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AssociateSecurityGroupVpcRequest, ASSOCIATE_SECURITY_GROUP_VPC_REQUEST; 0 group_id, 1 vpc_id, 2 dry_run);
+wire::structure!(AssociateSecurityGroupVpcRequest, ASSOCIATE_SECURITY_GROUP_VPC_REQUEST; 0 group_id: Default::default(), 1 vpc_id: Default::default(), 2 dry_run: None);
 pub(crate) static ASSOCIATE_SECURITY_GROUP_VPC_REQUEST: StructShape = StructShape { name: "AssociateSecurityGroupVpcRequest", members: &[
     Member { name: "GroupId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpcId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateSecurityGroupVpcResult {
     pub state: Option<SecurityGroupVpcAssociationState>,
 }
-wire::structure!(AssociateSecurityGroupVpcResult, ASSOCIATE_SECURITY_GROUP_VPC_RESULT; 0 state);
+wire::structure!(AssociateSecurityGroupVpcResult, ASSOCIATE_SECURITY_GROUP_VPC_RESULT; 0 state: None);
 pub(crate) static ASSOCIATE_SECURITY_GROUP_VPC_RESULT: StructShape = StructShape { name: "AssociateSecurityGroupVpcResult", members: &[
     Member { name: "State", location_name: Some("state"), target: Target::String(&SECURITY_GROUP_VPC_ASSOCIATION_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateSubnetCidrBlockRequest {
     pub ipv6_ipam_pool_id: Option<String>,
     pub ipv6_netmask_length: Option<i32>,
     pub subnet_id: String,
     pub ipv6_cidr_block: Option<String>,
 }
-wire::structure!(AssociateSubnetCidrBlockRequest, ASSOCIATE_SUBNET_CIDR_BLOCK_REQUEST; 0 ipv6_ipam_pool_id, 1 ipv6_netmask_length, 2 subnet_id, 3 ipv6_cidr_block);
+wire::structure!(AssociateSubnetCidrBlockRequest, ASSOCIATE_SUBNET_CIDR_BLOCK_REQUEST; 0 ipv6_ipam_pool_id: None, 1 ipv6_netmask_length: None, 2 subnet_id: Default::default(), 3 ipv6_cidr_block: None);
 pub(crate) static ASSOCIATE_SUBNET_CIDR_BLOCK_REQUEST: StructShape = StructShape { name: "AssociateSubnetCidrBlockRequest", members: &[
     Member { name: "Ipv6IpamPoolId", target: Target::STRING, ..Member::BASE },
     Member { name: "Ipv6NetmaskLength", target: Target::INTEGER, ..Member::BASE },
@@ -67,18 +62,16 @@ pub(crate) static ASSOCIATE_SUBNET_CIDR_BLOCK_REQUEST: StructShape = StructShape
     Member { name: "Ipv6CidrBlock", location_name: Some("ipv6CidrBlock"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateSubnetCidrBlockResult {
     pub ipv6_cidr_block_association: Option<SubnetIpv6CidrBlockAssociation>,
     pub subnet_id: Option<String>,
 }
-wire::structure!(AssociateSubnetCidrBlockResult, ASSOCIATE_SUBNET_CIDR_BLOCK_RESULT; 0 ipv6_cidr_block_association, 1 subnet_id);
+wire::structure!(AssociateSubnetCidrBlockResult, ASSOCIATE_SUBNET_CIDR_BLOCK_RESULT; 0 ipv6_cidr_block_association: None, 1 subnet_id: None);
 pub(crate) static ASSOCIATE_SUBNET_CIDR_BLOCK_RESULT: StructShape = StructShape { name: "AssociateSubnetCidrBlockResult", members: &[
     Member { name: "Ipv6CidrBlockAssociation", location_name: Some("ipv6CidrBlockAssociation"), target: Target::Structure(&SUBNET_IPV6_CIDR_BLOCK_ASSOCIATION), ..Member::BASE },
     Member { name: "SubnetId", location_name: Some("subnetId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AuthorizeSecurityGroupEgressRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
@@ -91,7 +84,7 @@ pub struct AuthorizeSecurityGroupEgressRequest {
     pub cidr_ip: Option<String>,
     pub ip_permissions: Option<Vec<IpPermission>>,
 }
-wire::structure!(AuthorizeSecurityGroupEgressRequest, AUTHORIZE_SECURITY_GROUP_EGRESS_REQUEST; 0 tag_specifications, 1 dry_run, 2 group_id, 3 source_security_group_name, 4 source_security_group_owner_id, 5 ip_protocol, 6 from_port, 7 to_port, 8 cidr_ip, 9 ip_permissions);
+wire::structure!(AuthorizeSecurityGroupEgressRequest, AUTHORIZE_SECURITY_GROUP_EGRESS_REQUEST; 0 tag_specifications: None, 1 dry_run: None, 2 group_id: Default::default(), 3 source_security_group_name: None, 4 source_security_group_owner_id: None, 5 ip_protocol: None, 6 from_port: None, 7 to_port: None, 8 cidr_ip: None, 9 ip_permissions: None);
 pub(crate) static AUTHORIZE_SECURITY_GROUP_EGRESS_REQUEST: StructShape = StructShape { name: "AuthorizeSecurityGroupEgressRequest", members: &[
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
@@ -105,18 +98,16 @@ pub(crate) static AUTHORIZE_SECURITY_GROUP_EGRESS_REQUEST: StructShape = StructS
     Member { name: "IpPermissions", location_name: Some("ipPermissions"), target: Target::List(&IP_PERMISSION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AuthorizeSecurityGroupEgressResult {
     pub r#return: Option<bool>,
     pub security_group_rules: Option<Vec<SecurityGroupRule>>,
 }
-wire::structure!(AuthorizeSecurityGroupEgressResult, AUTHORIZE_SECURITY_GROUP_EGRESS_RESULT; 0 r#return, 1 security_group_rules);
+wire::structure!(AuthorizeSecurityGroupEgressResult, AUTHORIZE_SECURITY_GROUP_EGRESS_RESULT; 0 r#return: None, 1 security_group_rules: None);
 pub(crate) static AUTHORIZE_SECURITY_GROUP_EGRESS_RESULT: StructShape = StructShape { name: "AuthorizeSecurityGroupEgressResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
     Member { name: "SecurityGroupRules", location_name: Some("securityGroupRuleSet"), target: Target::List(&SECURITY_GROUP_RULE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AuthorizeSecurityGroupIngressRequest {
     pub cidr_ip: Option<String>,
     pub from_port: Option<i32>,
@@ -130,7 +121,7 @@ pub struct AuthorizeSecurityGroupIngressRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AuthorizeSecurityGroupIngressRequest, AUTHORIZE_SECURITY_GROUP_INGRESS_REQUEST; 0 cidr_ip, 1 from_port, 2 group_id, 3 group_name, 4 ip_permissions, 5 ip_protocol, 6 source_security_group_name, 7 source_security_group_owner_id, 8 to_port, 9 tag_specifications, 10 dry_run);
+wire::structure!(AuthorizeSecurityGroupIngressRequest, AUTHORIZE_SECURITY_GROUP_INGRESS_REQUEST; 0 cidr_ip: None, 1 from_port: None, 2 group_id: None, 3 group_name: None, 4 ip_permissions: None, 5 ip_protocol: None, 6 source_security_group_name: None, 7 source_security_group_owner_id: None, 8 to_port: None, 9 tag_specifications: None, 10 dry_run: None);
 pub(crate) static AUTHORIZE_SECURITY_GROUP_INGRESS_REQUEST: StructShape = StructShape { name: "AuthorizeSecurityGroupIngressRequest", members: &[
     Member { name: "CidrIp", target: Target::STRING, ..Member::BASE },
     Member { name: "FromPort", target: Target::INTEGER, ..Member::BASE },
@@ -145,34 +136,31 @@ pub(crate) static AUTHORIZE_SECURITY_GROUP_INGRESS_REQUEST: StructShape = Struct
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AuthorizeSecurityGroupIngressResult {
     pub r#return: Option<bool>,
     pub security_group_rules: Option<Vec<SecurityGroupRule>>,
 }
-wire::structure!(AuthorizeSecurityGroupIngressResult, AUTHORIZE_SECURITY_GROUP_INGRESS_RESULT; 0 r#return, 1 security_group_rules);
+wire::structure!(AuthorizeSecurityGroupIngressResult, AUTHORIZE_SECURITY_GROUP_INGRESS_RESULT; 0 r#return: None, 1 security_group_rules: None);
 pub(crate) static AUTHORIZE_SECURITY_GROUP_INGRESS_RESULT: StructShape = StructShape { name: "AuthorizeSecurityGroupIngressResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
     Member { name: "SecurityGroupRules", location_name: Some("securityGroupRuleSet"), target: Target::List(&SECURITY_GROUP_RULE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelSpotFleetRequestsError {
     pub code: Option<CancelBatchErrorCode>,
     pub message: Option<String>,
 }
-wire::structure!(CancelSpotFleetRequestsError, CANCEL_SPOT_FLEET_REQUESTS_ERROR; 0 code, 1 message);
+wire::structure!(CancelSpotFleetRequestsError, CANCEL_SPOT_FLEET_REQUESTS_ERROR; 0 code: None, 1 message: None);
 pub(crate) static CANCEL_SPOT_FLEET_REQUESTS_ERROR: StructShape = StructShape { name: "CancelSpotFleetRequestsError", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::String(&CANCEL_BATCH_ERROR_CODE), ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelSpotFleetRequestsErrorItem {
     pub error: Option<CancelSpotFleetRequestsError>,
     pub spot_fleet_request_id: Option<String>,
 }
-wire::structure!(CancelSpotFleetRequestsErrorItem, CANCEL_SPOT_FLEET_REQUESTS_ERROR_ITEM; 0 error, 1 spot_fleet_request_id);
+wire::structure!(CancelSpotFleetRequestsErrorItem, CANCEL_SPOT_FLEET_REQUESTS_ERROR_ITEM; 0 error: None, 1 spot_fleet_request_id: None);
 pub(crate) static CANCEL_SPOT_FLEET_REQUESTS_ERROR_ITEM: StructShape = StructShape { name: "CancelSpotFleetRequestsErrorItem", members: &[
     Member { name: "Error", location_name: Some("error"), target: Target::Structure(&CANCEL_SPOT_FLEET_REQUESTS_ERROR), ..Member::BASE },
     Member { name: "SpotFleetRequestId", location_name: Some("spotFleetRequestId"), target: Target::STRING, ..Member::BASE },
@@ -180,37 +168,34 @@ pub(crate) static CANCEL_SPOT_FLEET_REQUESTS_ERROR_ITEM: StructShape = StructSha
 
 pub(crate) static CANCEL_SPOT_FLEET_REQUESTS_ERROR_SET: ListShape = ListShape { name: "CancelSpotFleetRequestsErrorSet", item: Target::Structure(&CANCEL_SPOT_FLEET_REQUESTS_ERROR_ITEM), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelSpotFleetRequestsRequest {
     pub dry_run: Option<bool>,
     pub spot_fleet_request_ids: Vec<String>,
     pub terminate_instances: bool,
 }
-wire::structure!(CancelSpotFleetRequestsRequest, CANCEL_SPOT_FLEET_REQUESTS_REQUEST; 0 dry_run, 1 spot_fleet_request_ids, 2 terminate_instances);
+wire::structure!(CancelSpotFleetRequestsRequest, CANCEL_SPOT_FLEET_REQUESTS_REQUEST; 0 dry_run: None, 1 spot_fleet_request_ids: Default::default(), 2 terminate_instances: Default::default());
 pub(crate) static CANCEL_SPOT_FLEET_REQUESTS_REQUEST: StructShape = StructShape { name: "CancelSpotFleetRequestsRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "SpotFleetRequestIds", location_name: Some("spotFleetRequestId"), target: Target::List(&SPOT_FLEET_REQUEST_ID_LIST), required: true, ..Member::BASE },
     Member { name: "TerminateInstances", location_name: Some("terminateInstances"), target: Target::Boolean, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelSpotFleetRequestsResponse {
     pub successful_fleet_requests: Option<Vec<CancelSpotFleetRequestsSuccessItem>>,
     pub unsuccessful_fleet_requests: Option<Vec<CancelSpotFleetRequestsErrorItem>>,
 }
-wire::structure!(CancelSpotFleetRequestsResponse, CANCEL_SPOT_FLEET_REQUESTS_RESPONSE; 0 successful_fleet_requests, 1 unsuccessful_fleet_requests);
+wire::structure!(CancelSpotFleetRequestsResponse, CANCEL_SPOT_FLEET_REQUESTS_RESPONSE; 0 successful_fleet_requests: None, 1 unsuccessful_fleet_requests: None);
 pub(crate) static CANCEL_SPOT_FLEET_REQUESTS_RESPONSE: StructShape = StructShape { name: "CancelSpotFleetRequestsResponse", members: &[
     Member { name: "SuccessfulFleetRequests", location_name: Some("successfulFleetRequestSet"), target: Target::List(&CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_SET), ..Member::BASE },
     Member { name: "UnsuccessfulFleetRequests", location_name: Some("unsuccessfulFleetRequestSet"), target: Target::List(&CANCEL_SPOT_FLEET_REQUESTS_ERROR_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelSpotFleetRequestsSuccessItem {
     pub current_spot_fleet_request_state: Option<BatchState>,
     pub previous_spot_fleet_request_state: Option<BatchState>,
     pub spot_fleet_request_id: Option<String>,
 }
-wire::structure!(CancelSpotFleetRequestsSuccessItem, CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_ITEM; 0 current_spot_fleet_request_state, 1 previous_spot_fleet_request_state, 2 spot_fleet_request_id);
+wire::structure!(CancelSpotFleetRequestsSuccessItem, CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_ITEM; 0 current_spot_fleet_request_state: None, 1 previous_spot_fleet_request_state: None, 2 spot_fleet_request_id: None);
 pub(crate) static CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_ITEM: StructShape = StructShape { name: "CancelSpotFleetRequestsSuccessItem", members: &[
     Member { name: "CurrentSpotFleetRequestState", location_name: Some("currentSpotFleetRequestState"), target: Target::String(&BATCH_STATE), ..Member::BASE },
     Member { name: "PreviousSpotFleetRequestState", location_name: Some("previousSpotFleetRequestState"), target: Target::String(&BATCH_STATE), ..Member::BASE },
@@ -228,27 +213,24 @@ wire::open_enum! { CancelSpotInstanceRequestState;
 }
 pub(crate) static CANCEL_SPOT_INSTANCE_REQUEST_STATE: StringShape = StringShape { name: "CancelSpotInstanceRequestState", values: <CancelSpotInstanceRequestState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelSpotInstanceRequestsRequest {
     pub dry_run: Option<bool>,
     pub spot_instance_request_ids: Vec<String>,
 }
-wire::structure!(CancelSpotInstanceRequestsRequest, CANCEL_SPOT_INSTANCE_REQUESTS_REQUEST; 0 dry_run, 1 spot_instance_request_ids);
+wire::structure!(CancelSpotInstanceRequestsRequest, CANCEL_SPOT_INSTANCE_REQUESTS_REQUEST; 0 dry_run: None, 1 spot_instance_request_ids: Default::default());
 pub(crate) static CANCEL_SPOT_INSTANCE_REQUESTS_REQUEST: StructShape = StructShape { name: "CancelSpotInstanceRequestsRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "SpotInstanceRequestIds", location_name: Some("SpotInstanceRequestId"), target: Target::List(&SPOT_INSTANCE_REQUEST_ID_LIST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CancelSpotInstanceRequestsResult {
     pub cancelled_spot_instance_requests: Option<Vec<CancelledSpotInstanceRequest>>,
 }
-wire::structure!(CancelSpotInstanceRequestsResult, CANCEL_SPOT_INSTANCE_REQUESTS_RESULT; 0 cancelled_spot_instance_requests);
+wire::structure!(CancelSpotInstanceRequestsResult, CANCEL_SPOT_INSTANCE_REQUESTS_RESULT; 0 cancelled_spot_instance_requests: None);
 pub(crate) static CANCEL_SPOT_INSTANCE_REQUESTS_RESULT: StructShape = StructShape { name: "CancelSpotInstanceRequestsResult", members: &[
     Member { name: "CancelledSpotInstanceRequests", location_name: Some("spotInstanceRequestSet"), target: Target::List(&CANCELLED_SPOT_INSTANCE_REQUEST_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CopySnapshotRequest {
     pub description: Option<String>,
     pub destination_outpost_arn: Option<String>,
@@ -263,7 +245,7 @@ pub struct CopySnapshotRequest {
     pub destination_availability_zone: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CopySnapshotRequest, COPY_SNAPSHOT_REQUEST; 0 description, 1 destination_outpost_arn, 2 destination_region, 3 encrypted, 4 kms_key_id, 5 presigned_url, 6 source_region, 7 source_snapshot_id, 8 tag_specifications, 9 completion_duration_minutes, 10 destination_availability_zone, 11 dry_run);
+wire::structure!(CopySnapshotRequest, COPY_SNAPSHOT_REQUEST; 0 description: None, 1 destination_outpost_arn: None, 2 destination_region: None, 3 encrypted: None, 4 kms_key_id: None, 5 presigned_url: None, 6 source_region: Default::default(), 7 source_snapshot_id: Default::default(), 8 tag_specifications: None, 9 completion_duration_minutes: None, 10 destination_availability_zone: None, 11 dry_run: None);
 pub(crate) static COPY_SNAPSHOT_REQUEST: StructShape = StructShape { name: "CopySnapshotRequest", members: &[
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
     Member { name: "DestinationOutpostArn", target: Target::STRING, ..Member::BASE },
@@ -281,18 +263,16 @@ pub(crate) static COPY_SNAPSHOT_REQUEST: StructShape = StructShape { name: "Copy
 
 pub(crate) static COPY_SNAPSHOT_REQUEST_PSU: StringShape = StringShape { name: "CopySnapshotRequestPSU", sensitive: true, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CopySnapshotResult {
     pub tags: Option<Vec<Tag>>,
     pub snapshot_id: Option<String>,
 }
-wire::structure!(CopySnapshotResult, COPY_SNAPSHOT_RESULT; 0 tags, 1 snapshot_id);
+wire::structure!(CopySnapshotResult, COPY_SNAPSHOT_RESULT; 0 tags: None, 1 snapshot_id: None);
 pub(crate) static COPY_SNAPSHOT_RESULT: StructShape = StructShape { name: "CopySnapshotResult", members: &[
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
     Member { name: "SnapshotId", location_name: Some("snapshotId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateSecondaryNetworkRequest {
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
@@ -300,7 +280,7 @@ pub struct CreateSecondaryNetworkRequest {
     pub network_type: SecondaryNetworkType,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateSecondaryNetworkRequest, CREATE_SECONDARY_NETWORK_REQUEST; 0 client_token, 1 dry_run, 2 ipv4_cidr_block, 3 network_type, 4 tag_specifications);
+wire::structure!(CreateSecondaryNetworkRequest, CREATE_SECONDARY_NETWORK_REQUEST; 0 client_token: None, 1 dry_run: None, 2 ipv4_cidr_block: Default::default(), 3 network_type: Default::default(), 4 tag_specifications: None);
 pub(crate) static CREATE_SECONDARY_NETWORK_REQUEST: StructShape = StructShape { name: "CreateSecondaryNetworkRequest", members: &[
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -309,18 +289,16 @@ pub(crate) static CREATE_SECONDARY_NETWORK_REQUEST: StructShape = StructShape { 
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateSecondaryNetworkResult {
     pub secondary_network: Option<SecondaryNetwork>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateSecondaryNetworkResult, CREATE_SECONDARY_NETWORK_RESULT; 0 secondary_network, 1 client_token);
+wire::structure!(CreateSecondaryNetworkResult, CREATE_SECONDARY_NETWORK_RESULT; 0 secondary_network: None, 1 client_token: None);
 pub(crate) static CREATE_SECONDARY_NETWORK_RESULT: StructShape = StructShape { name: "CreateSecondaryNetworkResult", members: &[
     Member { name: "SecondaryNetwork", location_name: Some("secondaryNetwork"), target: Target::Structure(&SECONDARY_NETWORK), ..Member::BASE },
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateSecondarySubnetRequest {
     pub client_token: Option<String>,
     pub availability_zone: Option<String>,
@@ -330,7 +308,7 @@ pub struct CreateSecondarySubnetRequest {
     pub secondary_network_id: String,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateSecondarySubnetRequest, CREATE_SECONDARY_SUBNET_REQUEST; 0 client_token, 1 availability_zone, 2 availability_zone_id, 3 dry_run, 4 ipv4_cidr_block, 5 secondary_network_id, 6 tag_specifications);
+wire::structure!(CreateSecondarySubnetRequest, CREATE_SECONDARY_SUBNET_REQUEST; 0 client_token: None, 1 availability_zone: None, 2 availability_zone_id: None, 3 dry_run: None, 4 ipv4_cidr_block: Default::default(), 5 secondary_network_id: Default::default(), 6 tag_specifications: None);
 pub(crate) static CREATE_SECONDARY_SUBNET_REQUEST: StructShape = StructShape { name: "CreateSecondarySubnetRequest", members: &[
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
     Member { name: "AvailabilityZone", target: Target::STRING, ..Member::BASE },
@@ -341,18 +319,16 @@ pub(crate) static CREATE_SECONDARY_SUBNET_REQUEST: StructShape = StructShape { n
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateSecondarySubnetResult {
     pub secondary_subnet: Option<SecondarySubnet>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateSecondarySubnetResult, CREATE_SECONDARY_SUBNET_RESULT; 0 secondary_subnet, 1 client_token);
+wire::structure!(CreateSecondarySubnetResult, CREATE_SECONDARY_SUBNET_RESULT; 0 secondary_subnet: None, 1 client_token: None);
 pub(crate) static CREATE_SECONDARY_SUBNET_RESULT: StructShape = StructShape { name: "CreateSecondarySubnetResult", members: &[
     Member { name: "SecondarySubnet", location_name: Some("secondarySubnet"), target: Target::Structure(&SECONDARY_SUBNET), ..Member::BASE },
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateSecurityGroupRequest {
     pub description: String,
     pub group_name: String,
@@ -360,7 +336,7 @@ pub struct CreateSecurityGroupRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateSecurityGroupRequest, CREATE_SECURITY_GROUP_REQUEST; 0 description, 1 group_name, 2 vpc_id, 3 tag_specifications, 4 dry_run);
+wire::structure!(CreateSecurityGroupRequest, CREATE_SECURITY_GROUP_REQUEST; 0 description: Default::default(), 1 group_name: Default::default(), 2 vpc_id: None, 3 tag_specifications: None, 4 dry_run: None);
 pub(crate) static CREATE_SECURITY_GROUP_REQUEST: StructShape = StructShape { name: "CreateSecurityGroupRequest", members: &[
     Member { name: "Description", location_name: Some("GroupDescription"), target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "GroupName", target: Target::STRING, required: true, ..Member::BASE },
@@ -369,20 +345,18 @@ pub(crate) static CREATE_SECURITY_GROUP_REQUEST: StructShape = StructShape { nam
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateSecurityGroupResult {
     pub group_id: Option<String>,
     pub tags: Option<Vec<Tag>>,
     pub security_group_arn: Option<String>,
 }
-wire::structure!(CreateSecurityGroupResult, CREATE_SECURITY_GROUP_RESULT; 0 group_id, 1 tags, 2 security_group_arn);
+wire::structure!(CreateSecurityGroupResult, CREATE_SECURITY_GROUP_RESULT; 0 group_id: None, 1 tags: None, 2 security_group_arn: None);
 pub(crate) static CREATE_SECURITY_GROUP_RESULT: StructShape = StructShape { name: "CreateSecurityGroupResult", members: &[
     Member { name: "GroupId", location_name: Some("groupId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
     Member { name: "SecurityGroupArn", location_name: Some("securityGroupArn"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateSnapshotRequest {
     pub description: Option<String>,
     pub outpost_arn: Option<String>,
@@ -391,7 +365,7 @@ pub struct CreateSnapshotRequest {
     pub location: Option<SnapshotLocationEnum>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateSnapshotRequest, CREATE_SNAPSHOT_REQUEST; 0 description, 1 outpost_arn, 2 volume_id, 3 tag_specifications, 4 location, 5 dry_run);
+wire::structure!(CreateSnapshotRequest, CREATE_SNAPSHOT_REQUEST; 0 description: None, 1 outpost_arn: None, 2 volume_id: Default::default(), 3 tag_specifications: None, 4 location: None, 5 dry_run: None);
 pub(crate) static CREATE_SNAPSHOT_REQUEST: StructShape = StructShape { name: "CreateSnapshotRequest", members: &[
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
     Member { name: "OutpostArn", target: Target::STRING, ..Member::BASE },
@@ -401,7 +375,6 @@ pub(crate) static CREATE_SNAPSHOT_REQUEST: StructShape = StructShape { name: "Cr
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateSnapshotsRequest {
     pub description: Option<String>,
     pub instance_specification: InstanceSpecification,
@@ -411,7 +384,7 @@ pub struct CreateSnapshotsRequest {
     pub copy_tags_from_source: Option<CopyTagsFromSource>,
     pub location: Option<SnapshotLocationEnum>,
 }
-wire::structure!(CreateSnapshotsRequest, CREATE_SNAPSHOTS_REQUEST; 0 description, 1 instance_specification, 2 outpost_arn, 3 tag_specifications, 4 dry_run, 5 copy_tags_from_source, 6 location);
+wire::structure!(CreateSnapshotsRequest, CREATE_SNAPSHOTS_REQUEST; 0 description: None, 1 instance_specification: Default::default(), 2 outpost_arn: None, 3 tag_specifications: None, 4 dry_run: None, 5 copy_tags_from_source: None, 6 location: None);
 pub(crate) static CREATE_SNAPSHOTS_REQUEST: StructShape = StructShape { name: "CreateSnapshotsRequest", members: &[
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceSpecification", target: Target::Structure(&INSTANCE_SPECIFICATION), required: true, ..Member::BASE },
@@ -422,45 +395,41 @@ pub(crate) static CREATE_SNAPSHOTS_REQUEST: StructShape = StructShape { name: "C
     Member { name: "Location", target: Target::String(&SNAPSHOT_LOCATION_ENUM), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateSnapshotsResult {
     pub snapshots: Option<Vec<SnapshotInfo>>,
 }
-wire::structure!(CreateSnapshotsResult, CREATE_SNAPSHOTS_RESULT; 0 snapshots);
+wire::structure!(CreateSnapshotsResult, CREATE_SNAPSHOTS_RESULT; 0 snapshots: None);
 pub(crate) static CREATE_SNAPSHOTS_RESULT: StructShape = StructShape { name: "CreateSnapshotsResult", members: &[
     Member { name: "Snapshots", location_name: Some("snapshotSet"), target: Target::List(&SNAPSHOT_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateSpotDatafeedSubscriptionRequest {
     pub dry_run: Option<bool>,
     pub bucket: String,
     pub prefix: Option<String>,
 }
-wire::structure!(CreateSpotDatafeedSubscriptionRequest, CREATE_SPOT_DATAFEED_SUBSCRIPTION_REQUEST; 0 dry_run, 1 bucket, 2 prefix);
+wire::structure!(CreateSpotDatafeedSubscriptionRequest, CREATE_SPOT_DATAFEED_SUBSCRIPTION_REQUEST; 0 dry_run: None, 1 bucket: Default::default(), 2 prefix: None);
 pub(crate) static CREATE_SPOT_DATAFEED_SUBSCRIPTION_REQUEST: StructShape = StructShape { name: "CreateSpotDatafeedSubscriptionRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "Bucket", location_name: Some("bucket"), target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Prefix", location_name: Some("prefix"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateSpotDatafeedSubscriptionResult {
     pub spot_datafeed_subscription: Option<SpotDatafeedSubscription>,
 }
-wire::structure!(CreateSpotDatafeedSubscriptionResult, CREATE_SPOT_DATAFEED_SUBSCRIPTION_RESULT; 0 spot_datafeed_subscription);
+wire::structure!(CreateSpotDatafeedSubscriptionResult, CREATE_SPOT_DATAFEED_SUBSCRIPTION_RESULT; 0 spot_datafeed_subscription: None);
 pub(crate) static CREATE_SPOT_DATAFEED_SUBSCRIPTION_RESULT: StructShape = StructShape { name: "CreateSpotDatafeedSubscriptionResult", members: &[
     Member { name: "SpotDatafeedSubscription", location_name: Some("spotDatafeedSubscription"), target: Target::Structure(&SPOT_DATAFEED_SUBSCRIPTION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateStoreImageTaskRequest {
     pub image_id: String,
     pub bucket: String,
     pub s3_object_tags: Option<Vec<S3ObjectTag>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateStoreImageTaskRequest, CREATE_STORE_IMAGE_TASK_REQUEST; 0 image_id, 1 bucket, 2 s3_object_tags, 3 dry_run);
+wire::structure!(CreateStoreImageTaskRequest, CREATE_STORE_IMAGE_TASK_REQUEST; 0 image_id: Default::default(), 1 bucket: Default::default(), 2 s3_object_tags: None, 3 dry_run: None);
 pub(crate) static CREATE_STORE_IMAGE_TASK_REQUEST: StructShape = StructShape { name: "CreateStoreImageTaskRequest", members: &[
     Member { name: "ImageId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Bucket", target: Target::STRING, required: true, ..Member::BASE },
@@ -468,16 +437,14 @@ pub(crate) static CREATE_STORE_IMAGE_TASK_REQUEST: StructShape = StructShape { n
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateStoreImageTaskResult {
     pub object_key: Option<String>,
 }
-wire::structure!(CreateStoreImageTaskResult, CREATE_STORE_IMAGE_TASK_RESULT; 0 object_key);
+wire::structure!(CreateStoreImageTaskResult, CREATE_STORE_IMAGE_TASK_RESULT; 0 object_key: None);
 pub(crate) static CREATE_STORE_IMAGE_TASK_RESULT: StructShape = StructShape { name: "CreateStoreImageTaskResult", members: &[
     Member { name: "ObjectKey", location_name: Some("objectKey"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateSubnetCidrReservationRequest {
     pub subnet_id: String,
     pub cidr: String,
@@ -486,7 +453,7 @@ pub struct CreateSubnetCidrReservationRequest {
     pub dry_run: Option<bool>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateSubnetCidrReservationRequest, CREATE_SUBNET_CIDR_RESERVATION_REQUEST; 0 subnet_id, 1 cidr, 2 reservation_type, 3 description, 4 dry_run, 5 tag_specifications);
+wire::structure!(CreateSubnetCidrReservationRequest, CREATE_SUBNET_CIDR_RESERVATION_REQUEST; 0 subnet_id: Default::default(), 1 cidr: Default::default(), 2 reservation_type: Default::default(), 3 description: None, 4 dry_run: None, 5 tag_specifications: None);
 pub(crate) static CREATE_SUBNET_CIDR_RESERVATION_REQUEST: StructShape = StructShape { name: "CreateSubnetCidrReservationRequest", members: &[
     Member { name: "SubnetId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Cidr", target: Target::STRING, required: true, ..Member::BASE },
@@ -496,16 +463,14 @@ pub(crate) static CREATE_SUBNET_CIDR_RESERVATION_REQUEST: StructShape = StructSh
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateSubnetCidrReservationResult {
     pub subnet_cidr_reservation: Option<SubnetCidrReservation>,
 }
-wire::structure!(CreateSubnetCidrReservationResult, CREATE_SUBNET_CIDR_RESERVATION_RESULT; 0 subnet_cidr_reservation);
+wire::structure!(CreateSubnetCidrReservationResult, CREATE_SUBNET_CIDR_RESERVATION_RESULT; 0 subnet_cidr_reservation: None);
 pub(crate) static CREATE_SUBNET_CIDR_RESERVATION_RESULT: StructShape = StructShape { name: "CreateSubnetCidrReservationResult", members: &[
     Member { name: "SubnetCidrReservation", location_name: Some("subnetCidrReservation"), target: Target::Structure(&SUBNET_CIDR_RESERVATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateSubnetRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub availability_zone: Option<String>,
@@ -521,7 +486,7 @@ pub struct CreateSubnetRequest {
     pub ipv6_netmask_length: Option<i32>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateSubnetRequest, CREATE_SUBNET_REQUEST; 0 tag_specifications, 1 availability_zone, 2 availability_zone_id, 3 cidr_block, 4 ipv6_cidr_block, 5 outpost_arn, 6 vpc_id, 7 ipv6_native, 8 ipv4_ipam_pool_id, 9 ipv4_netmask_length, 10 ipv6_ipam_pool_id, 11 ipv6_netmask_length, 12 dry_run);
+wire::structure!(CreateSubnetRequest, CREATE_SUBNET_REQUEST; 0 tag_specifications: None, 1 availability_zone: None, 2 availability_zone_id: None, 3 cidr_block: None, 4 ipv6_cidr_block: None, 5 outpost_arn: None, 6 vpc_id: Default::default(), 7 ipv6_native: None, 8 ipv4_ipam_pool_id: None, 9 ipv4_netmask_length: None, 10 ipv6_ipam_pool_id: None, 11 ipv6_netmask_length: None, 12 dry_run: None);
 pub(crate) static CREATE_SUBNET_REQUEST: StructShape = StructShape { name: "CreateSubnetRequest", members: &[
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
     Member { name: "AvailabilityZone", target: Target::STRING, ..Member::BASE },
@@ -538,93 +503,85 @@ pub(crate) static CREATE_SUBNET_REQUEST: StructShape = StructShape { name: "Crea
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateSubnetResult {
     pub subnet: Option<Subnet>,
 }
-wire::structure!(CreateSubnetResult, CREATE_SUBNET_RESULT; 0 subnet);
+wire::structure!(CreateSubnetResult, CREATE_SUBNET_RESULT; 0 subnet: None);
 pub(crate) static CREATE_SUBNET_RESULT: StructShape = StructShape { name: "CreateSubnetResult", members: &[
     Member { name: "Subnet", location_name: Some("subnet"), target: Target::Structure(&SUBNET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteSecondaryNetworkRequest {
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
     pub secondary_network_id: String,
 }
-wire::structure!(DeleteSecondaryNetworkRequest, DELETE_SECONDARY_NETWORK_REQUEST; 0 client_token, 1 dry_run, 2 secondary_network_id);
+wire::structure!(DeleteSecondaryNetworkRequest, DELETE_SECONDARY_NETWORK_REQUEST; 0 client_token: None, 1 dry_run: None, 2 secondary_network_id: Default::default());
 pub(crate) static DELETE_SECONDARY_NETWORK_REQUEST: StructShape = StructShape { name: "DeleteSecondaryNetworkRequest", members: &[
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "SecondaryNetworkId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteSecondaryNetworkResult {
     pub secondary_network: Option<SecondaryNetwork>,
     pub client_token: Option<String>,
 }
-wire::structure!(DeleteSecondaryNetworkResult, DELETE_SECONDARY_NETWORK_RESULT; 0 secondary_network, 1 client_token);
+wire::structure!(DeleteSecondaryNetworkResult, DELETE_SECONDARY_NETWORK_RESULT; 0 secondary_network: None, 1 client_token: None);
 pub(crate) static DELETE_SECONDARY_NETWORK_RESULT: StructShape = StructShape { name: "DeleteSecondaryNetworkResult", members: &[
     Member { name: "SecondaryNetwork", location_name: Some("secondaryNetwork"), target: Target::Structure(&SECONDARY_NETWORK), ..Member::BASE },
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteSecondarySubnetRequest {
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
     pub secondary_subnet_id: String,
 }
-wire::structure!(DeleteSecondarySubnetRequest, DELETE_SECONDARY_SUBNET_REQUEST; 0 client_token, 1 dry_run, 2 secondary_subnet_id);
+wire::structure!(DeleteSecondarySubnetRequest, DELETE_SECONDARY_SUBNET_REQUEST; 0 client_token: None, 1 dry_run: None, 2 secondary_subnet_id: Default::default());
 pub(crate) static DELETE_SECONDARY_SUBNET_REQUEST: StructShape = StructShape { name: "DeleteSecondarySubnetRequest", members: &[
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "SecondarySubnetId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteSecondarySubnetResult {
     pub secondary_subnet: Option<SecondarySubnet>,
     pub client_token: Option<String>,
 }
-wire::structure!(DeleteSecondarySubnetResult, DELETE_SECONDARY_SUBNET_RESULT; 0 secondary_subnet, 1 client_token);
+wire::structure!(DeleteSecondarySubnetResult, DELETE_SECONDARY_SUBNET_RESULT; 0 secondary_subnet: None, 1 client_token: None);
 pub(crate) static DELETE_SECONDARY_SUBNET_RESULT: StructShape = StructShape { name: "DeleteSecondarySubnetResult", members: &[
     Member { name: "SecondarySubnet", location_name: Some("secondarySubnet"), target: Target::Structure(&SECONDARY_SUBNET), ..Member::BASE },
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteSecurityGroupRequest {
     pub group_id: Option<String>,
     pub group_name: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteSecurityGroupRequest, DELETE_SECURITY_GROUP_REQUEST; 0 group_id, 1 group_name, 2 dry_run);
+wire::structure!(DeleteSecurityGroupRequest, DELETE_SECURITY_GROUP_REQUEST; 0 group_id: None, 1 group_name: None, 2 dry_run: None);
 pub(crate) static DELETE_SECURITY_GROUP_REQUEST: StructShape = StructShape { name: "DeleteSecurityGroupRequest", members: &[
     Member { name: "GroupId", target: Target::STRING, ..Member::BASE },
     Member { name: "GroupName", target: Target::STRING, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteSecurityGroupResult {
     pub r#return: Option<bool>,
     pub group_id: Option<String>,
 }
-wire::structure!(DeleteSecurityGroupResult, DELETE_SECURITY_GROUP_RESULT; 0 r#return, 1 group_id);
+wire::structure!(DeleteSecurityGroupResult, DELETE_SECURITY_GROUP_RESULT; 0 r#return: None, 1 group_id: None);
 pub(crate) static DELETE_SECURITY_GROUP_RESULT: StructShape = StructShape { name: "DeleteSecurityGroupResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
     Member { name: "GroupId", location_name: Some("groupId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteSnapshotRequest {
     pub snapshot_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteSnapshotRequest, DELETE_SNAPSHOT_REQUEST; 0 snapshot_id, 1 dry_run);
+wire::structure!(DeleteSnapshotRequest, DELETE_SNAPSHOT_REQUEST; 0 snapshot_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_SNAPSHOT_REQUEST: StructShape = StructShape { name: "DeleteSnapshotRequest", members: &[
     Member { name: "SnapshotId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
@@ -632,52 +589,47 @@ pub(crate) static DELETE_SNAPSHOT_REQUEST: StructShape = StructShape { name: "De
 
 pub(crate) static DELETE_SNAPSHOT_RESULT_SET: ListShape = ListShape { name: "DeleteSnapshotResultSet", item: Target::Structure(&DELETE_SNAPSHOT_RETURN_CODE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteSnapshotReturnCode {
     pub snapshot_id: Option<String>,
     pub return_code: Option<SnapshotReturnCodes>,
 }
-wire::structure!(DeleteSnapshotReturnCode, DELETE_SNAPSHOT_RETURN_CODE; 0 snapshot_id, 1 return_code);
+wire::structure!(DeleteSnapshotReturnCode, DELETE_SNAPSHOT_RETURN_CODE; 0 snapshot_id: None, 1 return_code: None);
 pub(crate) static DELETE_SNAPSHOT_RETURN_CODE: StructShape = StructShape { name: "DeleteSnapshotReturnCode", members: &[
     Member { name: "SnapshotId", location_name: Some("snapshotId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ReturnCode", location_name: Some("returnCode"), target: Target::String(&SNAPSHOT_RETURN_CODES), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteSpotDatafeedSubscriptionRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteSpotDatafeedSubscriptionRequest, DELETE_SPOT_DATAFEED_SUBSCRIPTION_REQUEST; 0 dry_run);
+wire::structure!(DeleteSpotDatafeedSubscriptionRequest, DELETE_SPOT_DATAFEED_SUBSCRIPTION_REQUEST; 0 dry_run: None);
 pub(crate) static DELETE_SPOT_DATAFEED_SUBSCRIPTION_REQUEST: StructShape = StructShape { name: "DeleteSpotDatafeedSubscriptionRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteSubnetCidrReservationRequest {
     pub subnet_cidr_reservation_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteSubnetCidrReservationRequest, DELETE_SUBNET_CIDR_RESERVATION_REQUEST; 0 subnet_cidr_reservation_id, 1 dry_run);
+wire::structure!(DeleteSubnetCidrReservationRequest, DELETE_SUBNET_CIDR_RESERVATION_REQUEST; 0 subnet_cidr_reservation_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_SUBNET_CIDR_RESERVATION_REQUEST: StructShape = StructShape { name: "DeleteSubnetCidrReservationRequest", members: &[
     Member { name: "SubnetCidrReservationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteSubnetCidrReservationResult {
     pub deleted_subnet_cidr_reservation: Option<SubnetCidrReservation>,
 }
-wire::structure!(DeleteSubnetCidrReservationResult, DELETE_SUBNET_CIDR_RESERVATION_RESULT; 0 deleted_subnet_cidr_reservation);
+wire::structure!(DeleteSubnetCidrReservationResult, DELETE_SUBNET_CIDR_RESERVATION_RESULT; 0 deleted_subnet_cidr_reservation: None);
 pub(crate) static DELETE_SUBNET_CIDR_RESERVATION_RESULT: StructShape = StructShape { name: "DeleteSubnetCidrReservationResult", members: &[
     Member { name: "DeletedSubnetCidrReservation", location_name: Some("deletedSubnetCidrReservation"), target: Target::Structure(&SUBNET_CIDR_RESERVATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteSubnetRequest {
     pub subnet_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteSubnetRequest, DELETE_SUBNET_REQUEST; 0 subnet_id, 1 dry_run);
+wire::structure!(DeleteSubnetRequest, DELETE_SUBNET_REQUEST; 0 subnet_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_SUBNET_REQUEST: StructShape = StructShape { name: "DeleteSubnetRequest", members: &[
     Member { name: "SubnetId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
@@ -685,7 +637,6 @@ pub(crate) static DELETE_SUBNET_REQUEST: StructShape = StructShape { name: "Dele
 
 pub(crate) static DESCRIBE_SCHEDULED_INSTANCE_AVAILABILITY_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeScheduledInstanceAvailabilityMaxResults", min: Some(5.0), max: Some(300.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeScheduledInstanceAvailabilityRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -696,7 +647,7 @@ pub struct DescribeScheduledInstanceAvailabilityRequest {
     pub next_token: Option<String>,
     pub recurrence: ScheduledInstanceRecurrenceRequest,
 }
-wire::structure!(DescribeScheduledInstanceAvailabilityRequest, DESCRIBE_SCHEDULED_INSTANCE_AVAILABILITY_REQUEST; 0 dry_run, 1 filters, 2 first_slot_start_time_range, 3 max_results, 4 max_slot_duration_in_hours, 5 min_slot_duration_in_hours, 6 next_token, 7 recurrence);
+wire::structure!(DescribeScheduledInstanceAvailabilityRequest, DESCRIBE_SCHEDULED_INSTANCE_AVAILABILITY_REQUEST; 0 dry_run: None, 1 filters: None, 2 first_slot_start_time_range: Default::default(), 3 max_results: None, 4 max_slot_duration_in_hours: None, 5 min_slot_duration_in_hours: None, 6 next_token: None, 7 recurrence: Default::default());
 pub(crate) static DESCRIBE_SCHEDULED_INSTANCE_AVAILABILITY_REQUEST: StructShape = StructShape { name: "DescribeScheduledInstanceAvailabilityRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -708,18 +659,16 @@ pub(crate) static DESCRIBE_SCHEDULED_INSTANCE_AVAILABILITY_REQUEST: StructShape 
     Member { name: "Recurrence", target: Target::Structure(&SCHEDULED_INSTANCE_RECURRENCE_REQUEST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeScheduledInstanceAvailabilityResult {
     pub next_token: Option<String>,
     pub scheduled_instance_availability_set: Option<Vec<ScheduledInstanceAvailability>>,
 }
-wire::structure!(DescribeScheduledInstanceAvailabilityResult, DESCRIBE_SCHEDULED_INSTANCE_AVAILABILITY_RESULT; 0 next_token, 1 scheduled_instance_availability_set);
+wire::structure!(DescribeScheduledInstanceAvailabilityResult, DESCRIBE_SCHEDULED_INSTANCE_AVAILABILITY_RESULT; 0 next_token: None, 1 scheduled_instance_availability_set: None);
 pub(crate) static DESCRIBE_SCHEDULED_INSTANCE_AVAILABILITY_RESULT: StructShape = StructShape { name: "DescribeScheduledInstanceAvailabilityResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "ScheduledInstanceAvailabilitySet", location_name: Some("scheduledInstanceAvailabilitySet"), target: Target::List(&SCHEDULED_INSTANCE_AVAILABILITY_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeScheduledInstancesRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -728,7 +677,7 @@ pub struct DescribeScheduledInstancesRequest {
     pub scheduled_instance_ids: Option<Vec<String>>,
     pub slot_start_time_range: Option<SlotStartTimeRangeRequest>,
 }
-wire::structure!(DescribeScheduledInstancesRequest, DESCRIBE_SCHEDULED_INSTANCES_REQUEST; 0 dry_run, 1 filters, 2 max_results, 3 next_token, 4 scheduled_instance_ids, 5 slot_start_time_range);
+wire::structure!(DescribeScheduledInstancesRequest, DESCRIBE_SCHEDULED_INSTANCES_REQUEST; 0 dry_run: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 scheduled_instance_ids: None, 5 slot_start_time_range: None);
 pub(crate) static DESCRIBE_SCHEDULED_INSTANCES_REQUEST: StructShape = StructShape { name: "DescribeScheduledInstancesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -738,12 +687,11 @@ pub(crate) static DESCRIBE_SCHEDULED_INSTANCES_REQUEST: StructShape = StructShap
     Member { name: "SlotStartTimeRange", target: Target::Structure(&SLOT_START_TIME_RANGE_REQUEST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeScheduledInstancesResult {
     pub next_token: Option<String>,
     pub scheduled_instance_set: Option<Vec<ScheduledInstance>>,
 }
-wire::structure!(DescribeScheduledInstancesResult, DESCRIBE_SCHEDULED_INSTANCES_RESULT; 0 next_token, 1 scheduled_instance_set);
+wire::structure!(DescribeScheduledInstancesResult, DESCRIBE_SCHEDULED_INSTANCES_RESULT; 0 next_token: None, 1 scheduled_instance_set: None);
 pub(crate) static DESCRIBE_SCHEDULED_INSTANCES_RESULT: StructShape = StructShape { name: "DescribeScheduledInstancesResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "ScheduledInstanceSet", location_name: Some("scheduledInstanceSet"), target: Target::List(&SCHEDULED_INSTANCE_SET), ..Member::BASE },
@@ -751,7 +699,6 @@ pub(crate) static DESCRIBE_SCHEDULED_INSTANCES_RESULT: StructShape = StructShape
 
 pub(crate) static DESCRIBE_SECONDARY_INTERFACES_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeSecondaryInterfacesMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSecondaryInterfacesRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -759,7 +706,7 @@ pub struct DescribeSecondaryInterfacesRequest {
     pub next_token: Option<String>,
     pub secondary_interface_ids: Option<Vec<String>>,
 }
-wire::structure!(DescribeSecondaryInterfacesRequest, DESCRIBE_SECONDARY_INTERFACES_REQUEST; 0 dry_run, 1 filters, 2 max_results, 3 next_token, 4 secondary_interface_ids);
+wire::structure!(DescribeSecondaryInterfacesRequest, DESCRIBE_SECONDARY_INTERFACES_REQUEST; 0 dry_run: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 secondary_interface_ids: None);
 pub(crate) static DESCRIBE_SECONDARY_INTERFACES_REQUEST: StructShape = StructShape { name: "DescribeSecondaryInterfacesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -768,12 +715,11 @@ pub(crate) static DESCRIBE_SECONDARY_INTERFACES_REQUEST: StructShape = StructSha
     Member { name: "SecondaryInterfaceIds", location_name: Some("SecondaryInterfaceId"), target: Target::List(&SECONDARY_INTERFACE_ID_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSecondaryInterfacesResult {
     pub secondary_interfaces: Option<Vec<SecondaryInterface>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeSecondaryInterfacesResult, DESCRIBE_SECONDARY_INTERFACES_RESULT; 0 secondary_interfaces, 1 next_token);
+wire::structure!(DescribeSecondaryInterfacesResult, DESCRIBE_SECONDARY_INTERFACES_RESULT; 0 secondary_interfaces: None, 1 next_token: None);
 pub(crate) static DESCRIBE_SECONDARY_INTERFACES_RESULT: StructShape = StructShape { name: "DescribeSecondaryInterfacesResult", members: &[
     Member { name: "SecondaryInterfaces", location_name: Some("secondaryInterfaceSet"), target: Target::List(&SECONDARY_INTERFACE_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -781,7 +727,6 @@ pub(crate) static DESCRIBE_SECONDARY_INTERFACES_RESULT: StructShape = StructShap
 
 pub(crate) static DESCRIBE_SECONDARY_NETWORKS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeSecondaryNetworksMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSecondaryNetworksRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -789,7 +734,7 @@ pub struct DescribeSecondaryNetworksRequest {
     pub next_token: Option<String>,
     pub secondary_network_ids: Option<Vec<String>>,
 }
-wire::structure!(DescribeSecondaryNetworksRequest, DESCRIBE_SECONDARY_NETWORKS_REQUEST; 0 dry_run, 1 filters, 2 max_results, 3 next_token, 4 secondary_network_ids);
+wire::structure!(DescribeSecondaryNetworksRequest, DESCRIBE_SECONDARY_NETWORKS_REQUEST; 0 dry_run: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 secondary_network_ids: None);
 pub(crate) static DESCRIBE_SECONDARY_NETWORKS_REQUEST: StructShape = StructShape { name: "DescribeSecondaryNetworksRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -798,12 +743,11 @@ pub(crate) static DESCRIBE_SECONDARY_NETWORKS_REQUEST: StructShape = StructShape
     Member { name: "SecondaryNetworkIds", location_name: Some("SecondaryNetworkId"), target: Target::List(&SECONDARY_NETWORK_ID_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSecondaryNetworksResult {
     pub secondary_networks: Option<Vec<SecondaryNetwork>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeSecondaryNetworksResult, DESCRIBE_SECONDARY_NETWORKS_RESULT; 0 secondary_networks, 1 next_token);
+wire::structure!(DescribeSecondaryNetworksResult, DESCRIBE_SECONDARY_NETWORKS_RESULT; 0 secondary_networks: None, 1 next_token: None);
 pub(crate) static DESCRIBE_SECONDARY_NETWORKS_RESULT: StructShape = StructShape { name: "DescribeSecondaryNetworksResult", members: &[
     Member { name: "SecondaryNetworks", location_name: Some("secondaryNetworkSet"), target: Target::List(&SECONDARY_NETWORK_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -811,7 +755,6 @@ pub(crate) static DESCRIBE_SECONDARY_NETWORKS_RESULT: StructShape = StructShape 
 
 pub(crate) static DESCRIBE_SECONDARY_SUBNETS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeSecondarySubnetsMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSecondarySubnetsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -819,7 +762,7 @@ pub struct DescribeSecondarySubnetsRequest {
     pub next_token: Option<String>,
     pub secondary_subnet_ids: Option<Vec<String>>,
 }
-wire::structure!(DescribeSecondarySubnetsRequest, DESCRIBE_SECONDARY_SUBNETS_REQUEST; 0 dry_run, 1 filters, 2 max_results, 3 next_token, 4 secondary_subnet_ids);
+wire::structure!(DescribeSecondarySubnetsRequest, DESCRIBE_SECONDARY_SUBNETS_REQUEST; 0 dry_run: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 secondary_subnet_ids: None);
 pub(crate) static DESCRIBE_SECONDARY_SUBNETS_REQUEST: StructShape = StructShape { name: "DescribeSecondarySubnetsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -828,40 +771,36 @@ pub(crate) static DESCRIBE_SECONDARY_SUBNETS_REQUEST: StructShape = StructShape 
     Member { name: "SecondarySubnetIds", location_name: Some("SecondarySubnetId"), target: Target::List(&SECONDARY_SUBNET_ID_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSecondarySubnetsResult {
     pub secondary_subnets: Option<Vec<SecondarySubnet>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeSecondarySubnetsResult, DESCRIBE_SECONDARY_SUBNETS_RESULT; 0 secondary_subnets, 1 next_token);
+wire::structure!(DescribeSecondarySubnetsResult, DESCRIBE_SECONDARY_SUBNETS_RESULT; 0 secondary_subnets: None, 1 next_token: None);
 pub(crate) static DESCRIBE_SECONDARY_SUBNETS_RESULT: StructShape = StructShape { name: "DescribeSecondarySubnetsResult", members: &[
     Member { name: "SecondarySubnets", location_name: Some("secondarySubnetSet"), target: Target::List(&SECONDARY_SUBNET_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSecurityGroupReferencesRequest {
     pub dry_run: Option<bool>,
     pub group_id: Vec<String>,
 }
-wire::structure!(DescribeSecurityGroupReferencesRequest, DESCRIBE_SECURITY_GROUP_REFERENCES_REQUEST; 0 dry_run, 1 group_id);
+wire::structure!(DescribeSecurityGroupReferencesRequest, DESCRIBE_SECURITY_GROUP_REFERENCES_REQUEST; 0 dry_run: None, 1 group_id: Default::default());
 pub(crate) static DESCRIBE_SECURITY_GROUP_REFERENCES_REQUEST: StructShape = StructShape { name: "DescribeSecurityGroupReferencesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "GroupId", target: Target::List(&GROUP_IDS), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSecurityGroupReferencesResult {
     pub security_group_reference_set: Option<Vec<SecurityGroupReference>>,
 }
-wire::structure!(DescribeSecurityGroupReferencesResult, DESCRIBE_SECURITY_GROUP_REFERENCES_RESULT; 0 security_group_reference_set);
+wire::structure!(DescribeSecurityGroupReferencesResult, DESCRIBE_SECURITY_GROUP_REFERENCES_RESULT; 0 security_group_reference_set: None);
 pub(crate) static DESCRIBE_SECURITY_GROUP_REFERENCES_RESULT: StructShape = StructShape { name: "DescribeSecurityGroupReferencesResult", members: &[
     Member { name: "SecurityGroupReferenceSet", location_name: Some("securityGroupReferenceSet"), target: Target::List(&SECURITY_GROUP_REFERENCES), ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static DESCRIBE_SECURITY_GROUP_RULES_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeSecurityGroupRulesMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSecurityGroupRulesRequest {
     pub filters: Option<Vec<Filter>>,
     pub security_group_rule_ids: Option<Vec<String>>,
@@ -869,7 +808,7 @@ pub struct DescribeSecurityGroupRulesRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeSecurityGroupRulesRequest, DESCRIBE_SECURITY_GROUP_RULES_REQUEST; 0 filters, 1 security_group_rule_ids, 2 dry_run, 3 next_token, 4 max_results);
+wire::structure!(DescribeSecurityGroupRulesRequest, DESCRIBE_SECURITY_GROUP_RULES_REQUEST; 0 filters: None, 1 security_group_rule_ids: None, 2 dry_run: None, 3 next_token: None, 4 max_results: None);
 pub(crate) static DESCRIBE_SECURITY_GROUP_RULES_REQUEST: StructShape = StructShape { name: "DescribeSecurityGroupRulesRequest", members: &[
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
     Member { name: "SecurityGroupRuleIds", location_name: Some("SecurityGroupRuleId"), target: Target::List(&SECURITY_GROUP_RULE_ID_LIST), ..Member::BASE },
@@ -878,12 +817,11 @@ pub(crate) static DESCRIBE_SECURITY_GROUP_RULES_REQUEST: StructShape = StructSha
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_SECURITY_GROUP_RULES_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSecurityGroupRulesResult {
     pub security_group_rules: Option<Vec<SecurityGroupRule>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeSecurityGroupRulesResult, DESCRIBE_SECURITY_GROUP_RULES_RESULT; 0 security_group_rules, 1 next_token);
+wire::structure!(DescribeSecurityGroupRulesResult, DESCRIBE_SECURITY_GROUP_RULES_RESULT; 0 security_group_rules: None, 1 next_token: None);
 pub(crate) static DESCRIBE_SECURITY_GROUP_RULES_RESULT: StructShape = StructShape { name: "DescribeSecurityGroupRulesResult", members: &[
     Member { name: "SecurityGroupRules", location_name: Some("securityGroupRuleSet"), target: Target::List(&SECURITY_GROUP_RULE_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -891,14 +829,13 @@ pub(crate) static DESCRIBE_SECURITY_GROUP_RULES_RESULT: StructShape = StructShap
 
 pub(crate) static DESCRIBE_SECURITY_GROUP_VPC_ASSOCIATIONS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeSecurityGroupVpcAssociationsMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSecurityGroupVpcAssociationsRequest {
     pub filters: Option<Vec<Filter>>,
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeSecurityGroupVpcAssociationsRequest, DESCRIBE_SECURITY_GROUP_VPC_ASSOCIATIONS_REQUEST; 0 filters, 1 next_token, 2 max_results, 3 dry_run);
+wire::structure!(DescribeSecurityGroupVpcAssociationsRequest, DESCRIBE_SECURITY_GROUP_VPC_ASSOCIATIONS_REQUEST; 0 filters: None, 1 next_token: None, 2 max_results: None, 3 dry_run: None);
 pub(crate) static DESCRIBE_SECURITY_GROUP_VPC_ASSOCIATIONS_REQUEST: StructShape = StructShape { name: "DescribeSecurityGroupVpcAssociationsRequest", members: &[
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -906,12 +843,11 @@ pub(crate) static DESCRIBE_SECURITY_GROUP_VPC_ASSOCIATIONS_REQUEST: StructShape 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSecurityGroupVpcAssociationsResult {
     pub security_group_vpc_associations: Option<Vec<SecurityGroupVpcAssociation>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeSecurityGroupVpcAssociationsResult, DESCRIBE_SECURITY_GROUP_VPC_ASSOCIATIONS_RESULT; 0 security_group_vpc_associations, 1 next_token);
+wire::structure!(DescribeSecurityGroupVpcAssociationsResult, DESCRIBE_SECURITY_GROUP_VPC_ASSOCIATIONS_RESULT; 0 security_group_vpc_associations: None, 1 next_token: None);
 pub(crate) static DESCRIBE_SECURITY_GROUP_VPC_ASSOCIATIONS_RESULT: StructShape = StructShape { name: "DescribeSecurityGroupVpcAssociationsResult", members: &[
     Member { name: "SecurityGroupVpcAssociations", location_name: Some("securityGroupVpcAssociationSet"), target: Target::List(&SECURITY_GROUP_VPC_ASSOCIATION_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -919,7 +855,6 @@ pub(crate) static DESCRIBE_SECURITY_GROUP_VPC_ASSOCIATIONS_RESULT: StructShape =
 
 pub(crate) static DESCRIBE_SECURITY_GROUPS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeSecurityGroupsMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSecurityGroupsRequest {
     pub group_ids: Option<Vec<String>>,
     pub group_names: Option<Vec<String>>,
@@ -928,7 +863,7 @@ pub struct DescribeSecurityGroupsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeSecurityGroupsRequest, DESCRIBE_SECURITY_GROUPS_REQUEST; 0 group_ids, 1 group_names, 2 next_token, 3 max_results, 4 dry_run, 5 filters);
+wire::structure!(DescribeSecurityGroupsRequest, DESCRIBE_SECURITY_GROUPS_REQUEST; 0 group_ids: None, 1 group_names: None, 2 next_token: None, 3 max_results: None, 4 dry_run: None, 5 filters: None);
 pub(crate) static DESCRIBE_SECURITY_GROUPS_REQUEST: StructShape = StructShape { name: "DescribeSecurityGroupsRequest", members: &[
     Member { name: "GroupIds", location_name: Some("GroupId"), target: Target::List(&GROUP_ID_STRING_LIST), ..Member::BASE },
     Member { name: "GroupNames", location_name: Some("GroupName"), target: Target::List(&GROUP_NAME_STRING_LIST), ..Member::BASE },
@@ -938,18 +873,16 @@ pub(crate) static DESCRIBE_SECURITY_GROUPS_REQUEST: StructShape = StructShape { 
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSecurityGroupsResult {
     pub next_token: Option<String>,
     pub security_groups: Option<Vec<SecurityGroup>>,
 }
-wire::structure!(DescribeSecurityGroupsResult, DESCRIBE_SECURITY_GROUPS_RESULT; 0 next_token, 1 security_groups);
+wire::structure!(DescribeSecurityGroupsResult, DESCRIBE_SECURITY_GROUPS_RESULT; 0 next_token: None, 1 security_groups: None);
 pub(crate) static DESCRIBE_SECURITY_GROUPS_RESULT: StructShape = StructShape { name: "DescribeSecurityGroupsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "SecurityGroups", location_name: Some("securityGroupInfo"), target: Target::List(&SECURITY_GROUP_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeServiceLinkVirtualInterfacesRequest {
     pub service_link_virtual_interface_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -957,7 +890,7 @@ pub struct DescribeServiceLinkVirtualInterfacesRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeServiceLinkVirtualInterfacesRequest, DESCRIBE_SERVICE_LINK_VIRTUAL_INTERFACES_REQUEST; 0 service_link_virtual_interface_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeServiceLinkVirtualInterfacesRequest, DESCRIBE_SERVICE_LINK_VIRTUAL_INTERFACES_REQUEST; 0 service_link_virtual_interface_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_SERVICE_LINK_VIRTUAL_INTERFACES_REQUEST: StructShape = StructShape { name: "DescribeServiceLinkVirtualInterfacesRequest", members: &[
     Member { name: "ServiceLinkVirtualInterfaceIds", location_name: Some("ServiceLinkVirtualInterfaceId"), target: Target::List(&SERVICE_LINK_VIRTUAL_INTERFACE_ID_SET), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -966,51 +899,47 @@ pub(crate) static DESCRIBE_SERVICE_LINK_VIRTUAL_INTERFACES_REQUEST: StructShape 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeServiceLinkVirtualInterfacesResult {
     pub service_link_virtual_interfaces: Option<Vec<ServiceLinkVirtualInterface>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeServiceLinkVirtualInterfacesResult, DESCRIBE_SERVICE_LINK_VIRTUAL_INTERFACES_RESULT; 0 service_link_virtual_interfaces, 1 next_token);
+wire::structure!(DescribeServiceLinkVirtualInterfacesResult, DESCRIBE_SERVICE_LINK_VIRTUAL_INTERFACES_RESULT; 0 service_link_virtual_interfaces: None, 1 next_token: None);
 pub(crate) static DESCRIBE_SERVICE_LINK_VIRTUAL_INTERFACES_RESULT: StructShape = StructShape { name: "DescribeServiceLinkVirtualInterfacesResult", members: &[
     Member { name: "ServiceLinkVirtualInterfaces", location_name: Some("serviceLinkVirtualInterfaceSet"), target: Target::List(&SERVICE_LINK_VIRTUAL_INTERFACE_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSnapshotAttributeRequest {
     pub attribute: SnapshotAttributeName,
     pub snapshot_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeSnapshotAttributeRequest, DESCRIBE_SNAPSHOT_ATTRIBUTE_REQUEST; 0 attribute, 1 snapshot_id, 2 dry_run);
+wire::structure!(DescribeSnapshotAttributeRequest, DESCRIBE_SNAPSHOT_ATTRIBUTE_REQUEST; 0 attribute: Default::default(), 1 snapshot_id: Default::default(), 2 dry_run: None);
 pub(crate) static DESCRIBE_SNAPSHOT_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "DescribeSnapshotAttributeRequest", members: &[
     Member { name: "Attribute", target: Target::String(&SNAPSHOT_ATTRIBUTE_NAME), required: true, ..Member::BASE },
     Member { name: "SnapshotId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSnapshotAttributeResult {
     pub product_codes: Option<Vec<ProductCode>>,
     pub snapshot_id: Option<String>,
     pub create_volume_permissions: Option<Vec<CreateVolumePermission>>,
 }
-wire::structure!(DescribeSnapshotAttributeResult, DESCRIBE_SNAPSHOT_ATTRIBUTE_RESULT; 0 product_codes, 1 snapshot_id, 2 create_volume_permissions);
+wire::structure!(DescribeSnapshotAttributeResult, DESCRIBE_SNAPSHOT_ATTRIBUTE_RESULT; 0 product_codes: None, 1 snapshot_id: None, 2 create_volume_permissions: None);
 pub(crate) static DESCRIBE_SNAPSHOT_ATTRIBUTE_RESULT: StructShape = StructShape { name: "DescribeSnapshotAttributeResult", members: &[
     Member { name: "ProductCodes", location_name: Some("productCodes"), target: Target::List(&PRODUCT_CODE_LIST), ..Member::BASE },
     Member { name: "SnapshotId", location_name: Some("snapshotId"), target: Target::STRING, ..Member::BASE },
     Member { name: "CreateVolumePermissions", location_name: Some("createVolumePermission"), target: Target::List(&CREATE_VOLUME_PERMISSION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSnapshotTierStatusRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeSnapshotTierStatusRequest, DESCRIBE_SNAPSHOT_TIER_STATUS_REQUEST; 0 filters, 1 dry_run, 2 next_token, 3 max_results);
+wire::structure!(DescribeSnapshotTierStatusRequest, DESCRIBE_SNAPSHOT_TIER_STATUS_REQUEST; 0 filters: None, 1 dry_run: None, 2 next_token: None, 3 max_results: None);
 pub(crate) static DESCRIBE_SNAPSHOT_TIER_STATUS_REQUEST: StructShape = StructShape { name: "DescribeSnapshotTierStatusRequest", members: &[
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -1018,18 +947,16 @@ pub(crate) static DESCRIBE_SNAPSHOT_TIER_STATUS_REQUEST: StructShape = StructSha
     Member { name: "MaxResults", target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSnapshotTierStatusResult {
     pub snapshot_tier_statuses: Option<Vec<SnapshotTierStatus>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeSnapshotTierStatusResult, DESCRIBE_SNAPSHOT_TIER_STATUS_RESULT; 0 snapshot_tier_statuses, 1 next_token);
+wire::structure!(DescribeSnapshotTierStatusResult, DESCRIBE_SNAPSHOT_TIER_STATUS_RESULT; 0 snapshot_tier_statuses: None, 1 next_token: None);
 pub(crate) static DESCRIBE_SNAPSHOT_TIER_STATUS_RESULT: StructShape = StructShape { name: "DescribeSnapshotTierStatusResult", members: &[
     Member { name: "SnapshotTierStatuses", location_name: Some("snapshotTierStatusSet"), target: Target::List(&SNAPSHOT_TIER_STATUS_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSnapshotsRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
@@ -1039,7 +966,7 @@ pub struct DescribeSnapshotsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeSnapshotsRequest, DESCRIBE_SNAPSHOTS_REQUEST; 0 max_results, 1 next_token, 2 owner_ids, 3 restorable_by_user_ids, 4 snapshot_ids, 5 dry_run, 6 filters);
+wire::structure!(DescribeSnapshotsRequest, DESCRIBE_SNAPSHOTS_REQUEST; 0 max_results: None, 1 next_token: None, 2 owner_ids: None, 3 restorable_by_user_ids: None, 4 snapshot_ids: None, 5 dry_run: None, 6 filters: None);
 pub(crate) static DESCRIBE_SNAPSHOTS_REQUEST: StructShape = StructShape { name: "DescribeSnapshotsRequest", members: &[
     Member { name: "MaxResults", target: Target::INTEGER, ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -1050,45 +977,41 @@ pub(crate) static DESCRIBE_SNAPSHOTS_REQUEST: StructShape = StructShape { name: 
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSnapshotsResult {
     pub next_token: Option<String>,
     pub snapshots: Option<Vec<Snapshot>>,
 }
-wire::structure!(DescribeSnapshotsResult, DESCRIBE_SNAPSHOTS_RESULT; 0 next_token, 1 snapshots);
+wire::structure!(DescribeSnapshotsResult, DESCRIBE_SNAPSHOTS_RESULT; 0 next_token: None, 1 snapshots: None);
 pub(crate) static DESCRIBE_SNAPSHOTS_RESULT: StructShape = StructShape { name: "DescribeSnapshotsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "Snapshots", location_name: Some("snapshotSet"), target: Target::List(&SNAPSHOT_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSpotDatafeedSubscriptionRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeSpotDatafeedSubscriptionRequest, DESCRIBE_SPOT_DATAFEED_SUBSCRIPTION_REQUEST; 0 dry_run);
+wire::structure!(DescribeSpotDatafeedSubscriptionRequest, DESCRIBE_SPOT_DATAFEED_SUBSCRIPTION_REQUEST; 0 dry_run: None);
 pub(crate) static DESCRIBE_SPOT_DATAFEED_SUBSCRIPTION_REQUEST: StructShape = StructShape { name: "DescribeSpotDatafeedSubscriptionRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSpotDatafeedSubscriptionResult {
     pub spot_datafeed_subscription: Option<SpotDatafeedSubscription>,
 }
-wire::structure!(DescribeSpotDatafeedSubscriptionResult, DESCRIBE_SPOT_DATAFEED_SUBSCRIPTION_RESULT; 0 spot_datafeed_subscription);
+wire::structure!(DescribeSpotDatafeedSubscriptionResult, DESCRIBE_SPOT_DATAFEED_SUBSCRIPTION_RESULT; 0 spot_datafeed_subscription: None);
 pub(crate) static DESCRIBE_SPOT_DATAFEED_SUBSCRIPTION_RESULT: StructShape = StructShape { name: "DescribeSpotDatafeedSubscriptionResult", members: &[
     Member { name: "SpotDatafeedSubscription", location_name: Some("spotDatafeedSubscription"), target: Target::Structure(&SPOT_DATAFEED_SUBSCRIPTION), ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static DESCRIBE_SPOT_FLEET_INSTANCES_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeSpotFleetInstancesMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSpotFleetInstancesRequest {
     pub dry_run: Option<bool>,
     pub spot_fleet_request_id: String,
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeSpotFleetInstancesRequest, DESCRIBE_SPOT_FLEET_INSTANCES_REQUEST; 0 dry_run, 1 spot_fleet_request_id, 2 next_token, 3 max_results);
+wire::structure!(DescribeSpotFleetInstancesRequest, DESCRIBE_SPOT_FLEET_INSTANCES_REQUEST; 0 dry_run: None, 1 spot_fleet_request_id: Default::default(), 2 next_token: None, 3 max_results: None);
 pub(crate) static DESCRIBE_SPOT_FLEET_INSTANCES_REQUEST: StructShape = StructShape { name: "DescribeSpotFleetInstancesRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "SpotFleetRequestId", location_name: Some("spotFleetRequestId"), target: Target::STRING, required: true, ..Member::BASE },
@@ -1096,13 +1019,12 @@ pub(crate) static DESCRIBE_SPOT_FLEET_INSTANCES_REQUEST: StructShape = StructSha
     Member { name: "MaxResults", location_name: Some("maxResults"), target: Target::Integer(&DESCRIBE_SPOT_FLEET_INSTANCES_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSpotFleetInstancesResponse {
     pub active_instances: Option<Vec<ActiveInstance>>,
     pub next_token: Option<String>,
     pub spot_fleet_request_id: Option<String>,
 }
-wire::structure!(DescribeSpotFleetInstancesResponse, DESCRIBE_SPOT_FLEET_INSTANCES_RESPONSE; 0 active_instances, 1 next_token, 2 spot_fleet_request_id);
+wire::structure!(DescribeSpotFleetInstancesResponse, DESCRIBE_SPOT_FLEET_INSTANCES_RESPONSE; 0 active_instances: None, 1 next_token: None, 2 spot_fleet_request_id: None);
 pub(crate) static DESCRIBE_SPOT_FLEET_INSTANCES_RESPONSE: StructShape = StructShape { name: "DescribeSpotFleetInstancesResponse", members: &[
     Member { name: "ActiveInstances", location_name: Some("activeInstanceSet"), target: Target::List(&ACTIVE_INSTANCE_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -1111,7 +1033,6 @@ pub(crate) static DESCRIBE_SPOT_FLEET_INSTANCES_RESPONSE: StructShape = StructSh
 
 pub(crate) static DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeSpotFleetRequestHistoryMaxResults", min: Some(1.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSpotFleetRequestHistoryRequest {
     pub dry_run: Option<bool>,
     pub spot_fleet_request_id: String,
@@ -1120,7 +1041,7 @@ pub struct DescribeSpotFleetRequestHistoryRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeSpotFleetRequestHistoryRequest, DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_REQUEST; 0 dry_run, 1 spot_fleet_request_id, 2 event_type, 3 start_time, 4 next_token, 5 max_results);
+wire::structure!(DescribeSpotFleetRequestHistoryRequest, DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_REQUEST; 0 dry_run: None, 1 spot_fleet_request_id: Default::default(), 2 event_type: None, 3 start_time: Default::default(), 4 next_token: None, 5 max_results: None);
 pub(crate) static DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_REQUEST: StructShape = StructShape { name: "DescribeSpotFleetRequestHistoryRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "SpotFleetRequestId", location_name: Some("spotFleetRequestId"), target: Target::STRING, required: true, ..Member::BASE },
@@ -1130,7 +1051,6 @@ pub(crate) static DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_REQUEST: StructShape = Str
     Member { name: "MaxResults", location_name: Some("maxResults"), target: Target::Integer(&DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSpotFleetRequestHistoryResponse {
     pub history_records: Option<Vec<HistoryRecord>>,
     pub last_evaluated_time: Option<Timestamp>,
@@ -1138,7 +1058,7 @@ pub struct DescribeSpotFleetRequestHistoryResponse {
     pub spot_fleet_request_id: Option<String>,
     pub start_time: Option<Timestamp>,
 }
-wire::structure!(DescribeSpotFleetRequestHistoryResponse, DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_RESPONSE; 0 history_records, 1 last_evaluated_time, 2 next_token, 3 spot_fleet_request_id, 4 start_time);
+wire::structure!(DescribeSpotFleetRequestHistoryResponse, DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_RESPONSE; 0 history_records: None, 1 last_evaluated_time: None, 2 next_token: None, 3 spot_fleet_request_id: None, 4 start_time: None);
 pub(crate) static DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_RESPONSE: StructShape = StructShape { name: "DescribeSpotFleetRequestHistoryResponse", members: &[
     Member { name: "HistoryRecords", location_name: Some("historyRecordSet"), target: Target::List(&HISTORY_RECORDS), ..Member::BASE },
     Member { name: "LastEvaluatedTime", location_name: Some("lastEvaluatedTime"), target: Target::TIMESTAMP, ..Member::BASE },
@@ -1147,14 +1067,13 @@ pub(crate) static DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_RESPONSE: StructShape = St
     Member { name: "StartTime", location_name: Some("startTime"), target: Target::TIMESTAMP, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSpotFleetRequestsRequest {
     pub dry_run: Option<bool>,
     pub spot_fleet_request_ids: Option<Vec<String>>,
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeSpotFleetRequestsRequest, DESCRIBE_SPOT_FLEET_REQUESTS_REQUEST; 0 dry_run, 1 spot_fleet_request_ids, 2 next_token, 3 max_results);
+wire::structure!(DescribeSpotFleetRequestsRequest, DESCRIBE_SPOT_FLEET_REQUESTS_REQUEST; 0 dry_run: None, 1 spot_fleet_request_ids: None, 2 next_token: None, 3 max_results: None);
 pub(crate) static DESCRIBE_SPOT_FLEET_REQUESTS_REQUEST: StructShape = StructShape { name: "DescribeSpotFleetRequestsRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "SpotFleetRequestIds", location_name: Some("spotFleetRequestId"), target: Target::List(&SPOT_FLEET_REQUEST_ID_LIST), ..Member::BASE },
@@ -1162,18 +1081,16 @@ pub(crate) static DESCRIBE_SPOT_FLEET_REQUESTS_REQUEST: StructShape = StructShap
     Member { name: "MaxResults", location_name: Some("maxResults"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSpotFleetRequestsResponse {
     pub next_token: Option<String>,
     pub spot_fleet_request_configs: Option<Vec<SpotFleetRequestConfig>>,
 }
-wire::structure!(DescribeSpotFleetRequestsResponse, DESCRIBE_SPOT_FLEET_REQUESTS_RESPONSE; 0 next_token, 1 spot_fleet_request_configs);
+wire::structure!(DescribeSpotFleetRequestsResponse, DESCRIBE_SPOT_FLEET_REQUESTS_RESPONSE; 0 next_token: None, 1 spot_fleet_request_configs: None);
 pub(crate) static DESCRIBE_SPOT_FLEET_REQUESTS_RESPONSE: StructShape = StructShape { name: "DescribeSpotFleetRequestsResponse", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "SpotFleetRequestConfigs", location_name: Some("spotFleetRequestConfigSet"), target: Target::List(&SPOT_FLEET_REQUEST_CONFIG_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSpotInstanceRequestsRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
@@ -1181,7 +1098,7 @@ pub struct DescribeSpotInstanceRequestsRequest {
     pub spot_instance_request_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeSpotInstanceRequestsRequest, DESCRIBE_SPOT_INSTANCE_REQUESTS_REQUEST; 0 next_token, 1 max_results, 2 dry_run, 3 spot_instance_request_ids, 4 filters);
+wire::structure!(DescribeSpotInstanceRequestsRequest, DESCRIBE_SPOT_INSTANCE_REQUESTS_REQUEST; 0 next_token: None, 1 max_results: None, 2 dry_run: None, 3 spot_instance_request_ids: None, 4 filters: None);
 pub(crate) static DESCRIBE_SPOT_INSTANCE_REQUESTS_REQUEST: StructShape = StructShape { name: "DescribeSpotInstanceRequestsRequest", members: &[
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
     Member { name: "MaxResults", target: Target::INTEGER, ..Member::BASE },
@@ -1190,18 +1107,16 @@ pub(crate) static DESCRIBE_SPOT_INSTANCE_REQUESTS_REQUEST: StructShape = StructS
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSpotInstanceRequestsResult {
     pub spot_instance_requests: Option<Vec<SpotInstanceRequest>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeSpotInstanceRequestsResult, DESCRIBE_SPOT_INSTANCE_REQUESTS_RESULT; 0 spot_instance_requests, 1 next_token);
+wire::structure!(DescribeSpotInstanceRequestsResult, DESCRIBE_SPOT_INSTANCE_REQUESTS_RESULT; 0 spot_instance_requests: None, 1 next_token: None);
 pub(crate) static DESCRIBE_SPOT_INSTANCE_REQUESTS_RESULT: StructShape = StructShape { name: "DescribeSpotInstanceRequestsResult", members: &[
     Member { name: "SpotInstanceRequests", location_name: Some("spotInstanceRequestSet"), target: Target::List(&SPOT_INSTANCE_REQUEST_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSpotPriceHistoryRequest {
     pub availability_zone_id: Option<String>,
     pub dry_run: Option<bool>,
@@ -1214,7 +1129,7 @@ pub struct DescribeSpotPriceHistoryRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeSpotPriceHistoryRequest, DESCRIBE_SPOT_PRICE_HISTORY_REQUEST; 0 availability_zone_id, 1 dry_run, 2 start_time, 3 end_time, 4 instance_types, 5 product_descriptions, 6 filters, 7 availability_zone, 8 max_results, 9 next_token);
+wire::structure!(DescribeSpotPriceHistoryRequest, DESCRIBE_SPOT_PRICE_HISTORY_REQUEST; 0 availability_zone_id: None, 1 dry_run: None, 2 start_time: None, 3 end_time: None, 4 instance_types: None, 5 product_descriptions: None, 6 filters: None, 7 availability_zone: None, 8 max_results: None, 9 next_token: None);
 pub(crate) static DESCRIBE_SPOT_PRICE_HISTORY_REQUEST: StructShape = StructShape { name: "DescribeSpotPriceHistoryRequest", members: &[
     Member { name: "AvailabilityZoneId", target: Target::STRING, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
@@ -1228,12 +1143,11 @@ pub(crate) static DESCRIBE_SPOT_PRICE_HISTORY_REQUEST: StructShape = StructShape
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSpotPriceHistoryResult {
     pub next_token: Option<String>,
     pub spot_price_history: Option<Vec<SpotPrice>>,
 }
-wire::structure!(DescribeSpotPriceHistoryResult, DESCRIBE_SPOT_PRICE_HISTORY_RESULT; 0 next_token, 1 spot_price_history);
+wire::structure!(DescribeSpotPriceHistoryResult, DESCRIBE_SPOT_PRICE_HISTORY_RESULT; 0 next_token: None, 1 spot_price_history: None);
 pub(crate) static DESCRIBE_SPOT_PRICE_HISTORY_RESULT: StructShape = StructShape { name: "DescribeSpotPriceHistoryResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "SpotPriceHistory", location_name: Some("spotPriceHistorySet"), target: Target::List(&SPOT_PRICE_HISTORY_LIST), ..Member::BASE },
@@ -1243,14 +1157,13 @@ pub(crate) static DESCRIBE_STALE_SECURITY_GROUPS_MAX_RESULTS: NumberShape = Numb
 
 pub(crate) static DESCRIBE_STALE_SECURITY_GROUPS_NEXT_TOKEN: StringShape = StringShape { name: "DescribeStaleSecurityGroupsNextToken", length: Limits { min: Some(1), max: Some(1024) }, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeStaleSecurityGroupsRequest {
     pub dry_run: Option<bool>,
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
     pub vpc_id: String,
 }
-wire::structure!(DescribeStaleSecurityGroupsRequest, DESCRIBE_STALE_SECURITY_GROUPS_REQUEST; 0 dry_run, 1 max_results, 2 next_token, 3 vpc_id);
+wire::structure!(DescribeStaleSecurityGroupsRequest, DESCRIBE_STALE_SECURITY_GROUPS_REQUEST; 0 dry_run: None, 1 max_results: None, 2 next_token: None, 3 vpc_id: Default::default());
 pub(crate) static DESCRIBE_STALE_SECURITY_GROUPS_REQUEST: StructShape = StructShape { name: "DescribeStaleSecurityGroupsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_STALE_SECURITY_GROUPS_MAX_RESULTS), ..Member::BASE },
@@ -1258,18 +1171,16 @@ pub(crate) static DESCRIBE_STALE_SECURITY_GROUPS_REQUEST: StructShape = StructSh
     Member { name: "VpcId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeStaleSecurityGroupsResult {
     pub next_token: Option<String>,
     pub stale_security_group_set: Option<Vec<StaleSecurityGroup>>,
 }
-wire::structure!(DescribeStaleSecurityGroupsResult, DESCRIBE_STALE_SECURITY_GROUPS_RESULT; 0 next_token, 1 stale_security_group_set);
+wire::structure!(DescribeStaleSecurityGroupsResult, DESCRIBE_STALE_SECURITY_GROUPS_RESULT; 0 next_token: None, 1 stale_security_group_set: None);
 pub(crate) static DESCRIBE_STALE_SECURITY_GROUPS_RESULT: StructShape = StructShape { name: "DescribeStaleSecurityGroupsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "StaleSecurityGroupSet", location_name: Some("staleSecurityGroupSet"), target: Target::List(&STALE_SECURITY_GROUP_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeStoreImageTasksRequest {
     pub image_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
@@ -1277,7 +1188,7 @@ pub struct DescribeStoreImageTasksRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeStoreImageTasksRequest, DESCRIBE_STORE_IMAGE_TASKS_REQUEST; 0 image_ids, 1 dry_run, 2 filters, 3 next_token, 4 max_results);
+wire::structure!(DescribeStoreImageTasksRequest, DESCRIBE_STORE_IMAGE_TASKS_REQUEST; 0 image_ids: None, 1 dry_run: None, 2 filters: None, 3 next_token: None, 4 max_results: None);
 pub(crate) static DESCRIBE_STORE_IMAGE_TASKS_REQUEST: StructShape = StructShape { name: "DescribeStoreImageTasksRequest", members: &[
     Member { name: "ImageIds", location_name: Some("ImageId"), target: Target::List(&IMAGE_ID_LIST), ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -1288,12 +1199,11 @@ pub(crate) static DESCRIBE_STORE_IMAGE_TASKS_REQUEST: StructShape = StructShape 
 
 pub(crate) static DESCRIBE_STORE_IMAGE_TASKS_REQUEST_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeStoreImageTasksRequestMaxResults", min: Some(1.0), max: Some(200.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeStoreImageTasksResult {
     pub store_image_task_results: Option<Vec<StoreImageTaskResult>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeStoreImageTasksResult, DESCRIBE_STORE_IMAGE_TASKS_RESULT; 0 store_image_task_results, 1 next_token);
+wire::structure!(DescribeStoreImageTasksResult, DESCRIBE_STORE_IMAGE_TASKS_RESULT; 0 store_image_task_results: None, 1 next_token: None);
 pub(crate) static DESCRIBE_STORE_IMAGE_TASKS_RESULT: StructShape = StructShape { name: "DescribeStoreImageTasksResult", members: &[
     Member { name: "StoreImageTaskResults", location_name: Some("storeImageTaskResultSet"), target: Target::List(&STORE_IMAGE_TASK_RESULT_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -1301,7 +1211,6 @@ pub(crate) static DESCRIBE_STORE_IMAGE_TASKS_RESULT: StructShape = StructShape {
 
 pub(crate) static DESCRIBE_SUBNETS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeSubnetsMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSubnetsRequest {
     pub filters: Option<Vec<Filter>>,
     pub subnet_ids: Option<Vec<String>>,
@@ -1309,7 +1218,7 @@ pub struct DescribeSubnetsRequest {
     pub max_results: Option<i32>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeSubnetsRequest, DESCRIBE_SUBNETS_REQUEST; 0 filters, 1 subnet_ids, 2 next_token, 3 max_results, 4 dry_run);
+wire::structure!(DescribeSubnetsRequest, DESCRIBE_SUBNETS_REQUEST; 0 filters: None, 1 subnet_ids: None, 2 next_token: None, 3 max_results: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_SUBNETS_REQUEST: StructShape = StructShape { name: "DescribeSubnetsRequest", members: &[
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
     Member { name: "SubnetIds", location_name: Some("SubnetId"), target: Target::List(&SUBNET_ID_STRING_LIST), ..Member::BASE },
@@ -1318,134 +1227,120 @@ pub(crate) static DESCRIBE_SUBNETS_REQUEST: StructShape = StructShape { name: "D
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeSubnetsResult {
     pub next_token: Option<String>,
     pub subnets: Option<Vec<Subnet>>,
 }
-wire::structure!(DescribeSubnetsResult, DESCRIBE_SUBNETS_RESULT; 0 next_token, 1 subnets);
+wire::structure!(DescribeSubnetsResult, DESCRIBE_SUBNETS_RESULT; 0 next_token: None, 1 subnets: None);
 pub(crate) static DESCRIBE_SUBNETS_RESULT: StructShape = StructShape { name: "DescribeSubnetsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "Subnets", location_name: Some("subnetSet"), target: Target::List(&SUBNET_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableSerialConsoleAccessRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisableSerialConsoleAccessRequest, DISABLE_SERIAL_CONSOLE_ACCESS_REQUEST; 0 dry_run);
+wire::structure!(DisableSerialConsoleAccessRequest, DISABLE_SERIAL_CONSOLE_ACCESS_REQUEST; 0 dry_run: None);
 pub(crate) static DISABLE_SERIAL_CONSOLE_ACCESS_REQUEST: StructShape = StructShape { name: "DisableSerialConsoleAccessRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableSerialConsoleAccessResult {
     pub serial_console_access_enabled: Option<bool>,
 }
-wire::structure!(DisableSerialConsoleAccessResult, DISABLE_SERIAL_CONSOLE_ACCESS_RESULT; 0 serial_console_access_enabled);
+wire::structure!(DisableSerialConsoleAccessResult, DISABLE_SERIAL_CONSOLE_ACCESS_RESULT; 0 serial_console_access_enabled: None);
 pub(crate) static DISABLE_SERIAL_CONSOLE_ACCESS_RESULT: StructShape = StructShape { name: "DisableSerialConsoleAccessResult", members: &[
     Member { name: "SerialConsoleAccessEnabled", location_name: Some("serialConsoleAccessEnabled"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableSnapshotBlockPublicAccessRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisableSnapshotBlockPublicAccessRequest, DISABLE_SNAPSHOT_BLOCK_PUBLIC_ACCESS_REQUEST; 0 dry_run);
+wire::structure!(DisableSnapshotBlockPublicAccessRequest, DISABLE_SNAPSHOT_BLOCK_PUBLIC_ACCESS_REQUEST; 0 dry_run: None);
 pub(crate) static DISABLE_SNAPSHOT_BLOCK_PUBLIC_ACCESS_REQUEST: StructShape = StructShape { name: "DisableSnapshotBlockPublicAccessRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableSnapshotBlockPublicAccessResult {
     pub state: Option<SnapshotBlockPublicAccessState>,
 }
-wire::structure!(DisableSnapshotBlockPublicAccessResult, DISABLE_SNAPSHOT_BLOCK_PUBLIC_ACCESS_RESULT; 0 state);
+wire::structure!(DisableSnapshotBlockPublicAccessResult, DISABLE_SNAPSHOT_BLOCK_PUBLIC_ACCESS_RESULT; 0 state: None);
 pub(crate) static DISABLE_SNAPSHOT_BLOCK_PUBLIC_ACCESS_RESULT: StructShape = StructShape { name: "DisableSnapshotBlockPublicAccessResult", members: &[
     Member { name: "State", location_name: Some("state"), target: Target::String(&SNAPSHOT_BLOCK_PUBLIC_ACCESS_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateSecurityGroupVpcRequest {
     pub group_id: String,
     pub vpc_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisassociateSecurityGroupVpcRequest, DISASSOCIATE_SECURITY_GROUP_VPC_REQUEST; 0 group_id, 1 vpc_id, 2 dry_run);
+wire::structure!(DisassociateSecurityGroupVpcRequest, DISASSOCIATE_SECURITY_GROUP_VPC_REQUEST; 0 group_id: Default::default(), 1 vpc_id: Default::default(), 2 dry_run: None);
 pub(crate) static DISASSOCIATE_SECURITY_GROUP_VPC_REQUEST: StructShape = StructShape { name: "DisassociateSecurityGroupVpcRequest", members: &[
     Member { name: "GroupId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpcId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateSecurityGroupVpcResult {
     pub state: Option<SecurityGroupVpcAssociationState>,
 }
-wire::structure!(DisassociateSecurityGroupVpcResult, DISASSOCIATE_SECURITY_GROUP_VPC_RESULT; 0 state);
+wire::structure!(DisassociateSecurityGroupVpcResult, DISASSOCIATE_SECURITY_GROUP_VPC_RESULT; 0 state: None);
 pub(crate) static DISASSOCIATE_SECURITY_GROUP_VPC_RESULT: StructShape = StructShape { name: "DisassociateSecurityGroupVpcResult", members: &[
     Member { name: "State", location_name: Some("state"), target: Target::String(&SECURITY_GROUP_VPC_ASSOCIATION_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateSubnetCidrBlockRequest {
     pub association_id: String,
 }
-wire::structure!(DisassociateSubnetCidrBlockRequest, DISASSOCIATE_SUBNET_CIDR_BLOCK_REQUEST; 0 association_id);
+wire::structure!(DisassociateSubnetCidrBlockRequest, DISASSOCIATE_SUBNET_CIDR_BLOCK_REQUEST; 0 association_id: Default::default());
 pub(crate) static DISASSOCIATE_SUBNET_CIDR_BLOCK_REQUEST: StructShape = StructShape { name: "DisassociateSubnetCidrBlockRequest", members: &[
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateSubnetCidrBlockResult {
     pub ipv6_cidr_block_association: Option<SubnetIpv6CidrBlockAssociation>,
     pub subnet_id: Option<String>,
 }
-wire::structure!(DisassociateSubnetCidrBlockResult, DISASSOCIATE_SUBNET_CIDR_BLOCK_RESULT; 0 ipv6_cidr_block_association, 1 subnet_id);
+wire::structure!(DisassociateSubnetCidrBlockResult, DISASSOCIATE_SUBNET_CIDR_BLOCK_RESULT; 0 ipv6_cidr_block_association: None, 1 subnet_id: None);
 pub(crate) static DISASSOCIATE_SUBNET_CIDR_BLOCK_RESULT: StructShape = StructShape { name: "DisassociateSubnetCidrBlockResult", members: &[
     Member { name: "Ipv6CidrBlockAssociation", location_name: Some("ipv6CidrBlockAssociation"), target: Target::Structure(&SUBNET_IPV6_CIDR_BLOCK_ASSOCIATION), ..Member::BASE },
     Member { name: "SubnetId", location_name: Some("subnetId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableSerialConsoleAccessRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(EnableSerialConsoleAccessRequest, ENABLE_SERIAL_CONSOLE_ACCESS_REQUEST; 0 dry_run);
+wire::structure!(EnableSerialConsoleAccessRequest, ENABLE_SERIAL_CONSOLE_ACCESS_REQUEST; 0 dry_run: None);
 pub(crate) static ENABLE_SERIAL_CONSOLE_ACCESS_REQUEST: StructShape = StructShape { name: "EnableSerialConsoleAccessRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableSerialConsoleAccessResult {
     pub serial_console_access_enabled: Option<bool>,
 }
-wire::structure!(EnableSerialConsoleAccessResult, ENABLE_SERIAL_CONSOLE_ACCESS_RESULT; 0 serial_console_access_enabled);
+wire::structure!(EnableSerialConsoleAccessResult, ENABLE_SERIAL_CONSOLE_ACCESS_RESULT; 0 serial_console_access_enabled: None);
 pub(crate) static ENABLE_SERIAL_CONSOLE_ACCESS_RESULT: StructShape = StructShape { name: "EnableSerialConsoleAccessResult", members: &[
     Member { name: "SerialConsoleAccessEnabled", location_name: Some("serialConsoleAccessEnabled"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableSnapshotBlockPublicAccessRequest {
     pub state: SnapshotBlockPublicAccessState,
     pub dry_run: Option<bool>,
 }
-wire::structure!(EnableSnapshotBlockPublicAccessRequest, ENABLE_SNAPSHOT_BLOCK_PUBLIC_ACCESS_REQUEST; 0 state, 1 dry_run);
+wire::structure!(EnableSnapshotBlockPublicAccessRequest, ENABLE_SNAPSHOT_BLOCK_PUBLIC_ACCESS_REQUEST; 0 state: Default::default(), 1 dry_run: None);
 pub(crate) static ENABLE_SNAPSHOT_BLOCK_PUBLIC_ACCESS_REQUEST: StructShape = StructShape { name: "EnableSnapshotBlockPublicAccessRequest", members: &[
     Member { name: "State", target: Target::String(&SNAPSHOT_BLOCK_PUBLIC_ACCESS_STATE), required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableSnapshotBlockPublicAccessResult {
     pub state: Option<SnapshotBlockPublicAccessState>,
 }
-wire::structure!(EnableSnapshotBlockPublicAccessResult, ENABLE_SNAPSHOT_BLOCK_PUBLIC_ACCESS_RESULT; 0 state);
+wire::structure!(EnableSnapshotBlockPublicAccessResult, ENABLE_SNAPSHOT_BLOCK_PUBLIC_ACCESS_RESULT; 0 state: None);
 pub(crate) static ENABLE_SNAPSHOT_BLOCK_PUBLIC_ACCESS_RESULT: StructShape = StructShape { name: "EnableSnapshotBlockPublicAccessResult", members: &[
     Member { name: "State", location_name: Some("state"), target: Target::String(&SNAPSHOT_BLOCK_PUBLIC_ACCESS_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetSecurityGroupsForVpcRequest {
     pub vpc_id: String,
     pub next_token: Option<String>,
@@ -1453,7 +1348,7 @@ pub struct GetSecurityGroupsForVpcRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetSecurityGroupsForVpcRequest, GET_SECURITY_GROUPS_FOR_VPC_REQUEST; 0 vpc_id, 1 next_token, 2 max_results, 3 filters, 4 dry_run);
+wire::structure!(GetSecurityGroupsForVpcRequest, GET_SECURITY_GROUPS_FOR_VPC_REQUEST; 0 vpc_id: Default::default(), 1 next_token: None, 2 max_results: None, 3 filters: None, 4 dry_run: None);
 pub(crate) static GET_SECURITY_GROUPS_FOR_VPC_REQUEST: StructShape = StructShape { name: "GetSecurityGroupsForVpcRequest", members: &[
     Member { name: "VpcId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -1464,58 +1359,52 @@ pub(crate) static GET_SECURITY_GROUPS_FOR_VPC_REQUEST: StructShape = StructShape
 
 pub(crate) static GET_SECURITY_GROUPS_FOR_VPC_REQUEST_MAX_RESULTS: NumberShape = NumberShape { name: "GetSecurityGroupsForVpcRequestMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetSecurityGroupsForVpcResult {
     pub next_token: Option<String>,
     pub security_group_for_vpcs: Option<Vec<SecurityGroupForVpc>>,
 }
-wire::structure!(GetSecurityGroupsForVpcResult, GET_SECURITY_GROUPS_FOR_VPC_RESULT; 0 next_token, 1 security_group_for_vpcs);
+wire::structure!(GetSecurityGroupsForVpcResult, GET_SECURITY_GROUPS_FOR_VPC_RESULT; 0 next_token: None, 1 security_group_for_vpcs: None);
 pub(crate) static GET_SECURITY_GROUPS_FOR_VPC_RESULT: StructShape = StructShape { name: "GetSecurityGroupsForVpcResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "SecurityGroupForVpcs", location_name: Some("securityGroupForVpcSet"), target: Target::List(&SECURITY_GROUP_FOR_VPC_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetSerialConsoleAccessStatusRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetSerialConsoleAccessStatusRequest, GET_SERIAL_CONSOLE_ACCESS_STATUS_REQUEST; 0 dry_run);
+wire::structure!(GetSerialConsoleAccessStatusRequest, GET_SERIAL_CONSOLE_ACCESS_STATUS_REQUEST; 0 dry_run: None);
 pub(crate) static GET_SERIAL_CONSOLE_ACCESS_STATUS_REQUEST: StructShape = StructShape { name: "GetSerialConsoleAccessStatusRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetSerialConsoleAccessStatusResult {
     pub serial_console_access_enabled: Option<bool>,
     pub managed_by: Option<ManagedBy>,
 }
-wire::structure!(GetSerialConsoleAccessStatusResult, GET_SERIAL_CONSOLE_ACCESS_STATUS_RESULT; 0 serial_console_access_enabled, 1 managed_by);
+wire::structure!(GetSerialConsoleAccessStatusResult, GET_SERIAL_CONSOLE_ACCESS_STATUS_RESULT; 0 serial_console_access_enabled: None, 1 managed_by: None);
 pub(crate) static GET_SERIAL_CONSOLE_ACCESS_STATUS_RESULT: StructShape = StructShape { name: "GetSerialConsoleAccessStatusResult", members: &[
     Member { name: "SerialConsoleAccessEnabled", location_name: Some("serialConsoleAccessEnabled"), target: Target::Boolean, ..Member::BASE },
     Member { name: "ManagedBy", location_name: Some("managedBy"), target: Target::String(&MANAGED_BY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetSnapshotBlockPublicAccessStateRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetSnapshotBlockPublicAccessStateRequest, GET_SNAPSHOT_BLOCK_PUBLIC_ACCESS_STATE_REQUEST; 0 dry_run);
+wire::structure!(GetSnapshotBlockPublicAccessStateRequest, GET_SNAPSHOT_BLOCK_PUBLIC_ACCESS_STATE_REQUEST; 0 dry_run: None);
 pub(crate) static GET_SNAPSHOT_BLOCK_PUBLIC_ACCESS_STATE_REQUEST: StructShape = StructShape { name: "GetSnapshotBlockPublicAccessStateRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetSnapshotBlockPublicAccessStateResult {
     pub state: Option<SnapshotBlockPublicAccessState>,
     pub managed_by: Option<ManagedBy>,
 }
-wire::structure!(GetSnapshotBlockPublicAccessStateResult, GET_SNAPSHOT_BLOCK_PUBLIC_ACCESS_STATE_RESULT; 0 state, 1 managed_by);
+wire::structure!(GetSnapshotBlockPublicAccessStateResult, GET_SNAPSHOT_BLOCK_PUBLIC_ACCESS_STATE_RESULT; 0 state: None, 1 managed_by: None);
 pub(crate) static GET_SNAPSHOT_BLOCK_PUBLIC_ACCESS_STATE_RESULT: StructShape = StructShape { name: "GetSnapshotBlockPublicAccessStateResult", members: &[
     Member { name: "State", location_name: Some("state"), target: Target::String(&SNAPSHOT_BLOCK_PUBLIC_ACCESS_STATE), ..Member::BASE },
     Member { name: "ManagedBy", location_name: Some("managedBy"), target: Target::String(&MANAGED_BY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetSpotPlacementScoresRequest {
     pub instance_types: Option<Vec<String>>,
     pub target_capacity: i32,
@@ -1527,7 +1416,7 @@ pub struct GetSpotPlacementScoresRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetSpotPlacementScoresRequest, GET_SPOT_PLACEMENT_SCORES_REQUEST; 0 instance_types, 1 target_capacity, 2 target_capacity_unit_type, 3 single_availability_zone, 4 region_names, 5 instance_requirements_with_metadata, 6 dry_run, 7 max_results, 8 next_token);
+wire::structure!(GetSpotPlacementScoresRequest, GET_SPOT_PLACEMENT_SCORES_REQUEST; 0 instance_types: None, 1 target_capacity: Default::default(), 2 target_capacity_unit_type: None, 3 single_availability_zone: None, 4 region_names: None, 5 instance_requirements_with_metadata: None, 6 dry_run: None, 7 max_results: None, 8 next_token: None);
 pub(crate) static GET_SPOT_PLACEMENT_SCORES_REQUEST: StructShape = StructShape { name: "GetSpotPlacementScoresRequest", members: &[
     Member { name: "InstanceTypes", location_name: Some("InstanceType"), target: Target::List(&INSTANCE_TYPES), ..Member::BASE },
     Member { name: "TargetCapacity", target: Target::Integer(&SPOT_PLACEMENT_SCORES_TARGET_CAPACITY), required: true, ..Member::BASE },
@@ -1540,12 +1429,11 @@ pub(crate) static GET_SPOT_PLACEMENT_SCORES_REQUEST: StructShape = StructShape {
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetSpotPlacementScoresResult {
     pub spot_placement_scores: Option<Vec<SpotPlacementScore>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetSpotPlacementScoresResult, GET_SPOT_PLACEMENT_SCORES_RESULT; 0 spot_placement_scores, 1 next_token);
+wire::structure!(GetSpotPlacementScoresResult, GET_SPOT_PLACEMENT_SCORES_RESULT; 0 spot_placement_scores: None, 1 next_token: None);
 pub(crate) static GET_SPOT_PLACEMENT_SCORES_RESULT: StructShape = StructShape { name: "GetSpotPlacementScoresResult", members: &[
     Member { name: "SpotPlacementScores", location_name: Some("spotPlacementScoreSet"), target: Target::List(&SPOT_PLACEMENT_SCORES), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -1553,7 +1441,6 @@ pub(crate) static GET_SPOT_PLACEMENT_SCORES_RESULT: StructShape = StructShape { 
 
 pub(crate) static GET_SUBNET_CIDR_RESERVATIONS_MAX_RESULTS: NumberShape = NumberShape { name: "GetSubnetCidrReservationsMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetSubnetCidrReservationsRequest {
     pub filters: Option<Vec<Filter>>,
     pub subnet_id: String,
@@ -1561,7 +1448,7 @@ pub struct GetSubnetCidrReservationsRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(GetSubnetCidrReservationsRequest, GET_SUBNET_CIDR_RESERVATIONS_REQUEST; 0 filters, 1 subnet_id, 2 dry_run, 3 next_token, 4 max_results);
+wire::structure!(GetSubnetCidrReservationsRequest, GET_SUBNET_CIDR_RESERVATIONS_REQUEST; 0 filters: None, 1 subnet_id: Default::default(), 2 dry_run: None, 3 next_token: None, 4 max_results: None);
 pub(crate) static GET_SUBNET_CIDR_RESERVATIONS_REQUEST: StructShape = StructShape { name: "GetSubnetCidrReservationsRequest", members: &[
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
     Member { name: "SubnetId", target: Target::STRING, required: true, ..Member::BASE },
@@ -1570,20 +1457,18 @@ pub(crate) static GET_SUBNET_CIDR_RESERVATIONS_REQUEST: StructShape = StructShap
     Member { name: "MaxResults", target: Target::Integer(&GET_SUBNET_CIDR_RESERVATIONS_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetSubnetCidrReservationsResult {
     pub subnet_ipv4_cidr_reservations: Option<Vec<SubnetCidrReservation>>,
     pub subnet_ipv6_cidr_reservations: Option<Vec<SubnetCidrReservation>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetSubnetCidrReservationsResult, GET_SUBNET_CIDR_RESERVATIONS_RESULT; 0 subnet_ipv4_cidr_reservations, 1 subnet_ipv6_cidr_reservations, 2 next_token);
+wire::structure!(GetSubnetCidrReservationsResult, GET_SUBNET_CIDR_RESERVATIONS_RESULT; 0 subnet_ipv4_cidr_reservations: None, 1 subnet_ipv6_cidr_reservations: None, 2 next_token: None);
 pub(crate) static GET_SUBNET_CIDR_RESERVATIONS_RESULT: StructShape = StructShape { name: "GetSubnetCidrReservationsResult", members: &[
     Member { name: "SubnetIpv4CidrReservations", location_name: Some("subnetIpv4CidrReservationSet"), target: Target::List(&SUBNET_CIDR_RESERVATION_LIST), ..Member::BASE },
     Member { name: "SubnetIpv6CidrReservations", location_name: Some("subnetIpv6CidrReservationSet"), target: Target::List(&SUBNET_CIDR_RESERVATION_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportSnapshotRequest {
     pub client_data: Option<ClientData>,
     pub client_token: Option<String>,
@@ -1595,7 +1480,7 @@ pub struct ImportSnapshotRequest {
     pub role_name: Option<String>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(ImportSnapshotRequest, IMPORT_SNAPSHOT_REQUEST; 0 client_data, 1 client_token, 2 description, 3 disk_container, 4 dry_run, 5 encrypted, 6 kms_key_id, 7 role_name, 8 tag_specifications);
+wire::structure!(ImportSnapshotRequest, IMPORT_SNAPSHOT_REQUEST; 0 client_data: None, 1 client_token: None, 2 description: None, 3 disk_container: None, 4 dry_run: None, 5 encrypted: None, 6 kms_key_id: None, 7 role_name: None, 8 tag_specifications: None);
 pub(crate) static IMPORT_SNAPSHOT_REQUEST: StructShape = StructShape { name: "ImportSnapshotRequest", members: &[
     Member { name: "ClientData", target: Target::Structure(&CLIENT_DATA), ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, ..Member::BASE },
@@ -1608,14 +1493,13 @@ pub(crate) static IMPORT_SNAPSHOT_REQUEST: StructShape = StructShape { name: "Im
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportSnapshotResult {
     pub description: Option<String>,
     pub import_task_id: Option<String>,
     pub snapshot_task_detail: Option<SnapshotTaskDetail>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(ImportSnapshotResult, IMPORT_SNAPSHOT_RESULT; 0 description, 1 import_task_id, 2 snapshot_task_detail, 3 tags);
+wire::structure!(ImportSnapshotResult, IMPORT_SNAPSHOT_RESULT; 0 description: None, 1 import_task_id: None, 2 snapshot_task_detail: None, 3 tags: None);
 pub(crate) static IMPORT_SNAPSHOT_RESULT: StructShape = StructShape { name: "ImportSnapshotResult", members: &[
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
     Member { name: "ImportTaskId", location_name: Some("importTaskId"), target: Target::STRING, ..Member::BASE },
@@ -1623,14 +1507,13 @@ pub(crate) static IMPORT_SNAPSHOT_RESULT: StructShape = StructShape { name: "Imp
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportSnapshotTask {
     pub description: Option<String>,
     pub import_task_id: Option<String>,
     pub snapshot_task_detail: Option<SnapshotTaskDetail>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(ImportSnapshotTask, IMPORT_SNAPSHOT_TASK; 0 description, 1 import_task_id, 2 snapshot_task_detail, 3 tags);
+wire::structure!(ImportSnapshotTask, IMPORT_SNAPSHOT_TASK; 0 description: None, 1 import_task_id: None, 2 snapshot_task_detail: None, 3 tags: None);
 pub(crate) static IMPORT_SNAPSHOT_TASK: StructShape = StructShape { name: "ImportSnapshotTask", members: &[
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
     Member { name: "ImportTaskId", location_name: Some("importTaskId"), target: Target::STRING, ..Member::BASE },
@@ -1644,14 +1527,13 @@ pub(crate) static IMPORT_SNAPSHOT_TASK_LIST: ListShape = ListShape { name: "Impo
 
 pub(crate) static LIST_SNAPSHOTS_IN_RECYCLE_BIN_MAX_RESULTS: NumberShape = NumberShape { name: "ListSnapshotsInRecycleBinMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ListSnapshotsInRecycleBinRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
     pub snapshot_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ListSnapshotsInRecycleBinRequest, LIST_SNAPSHOTS_IN_RECYCLE_BIN_REQUEST; 0 max_results, 1 next_token, 2 snapshot_ids, 3 dry_run);
+wire::structure!(ListSnapshotsInRecycleBinRequest, LIST_SNAPSHOTS_IN_RECYCLE_BIN_REQUEST; 0 max_results: None, 1 next_token: None, 2 snapshot_ids: None, 3 dry_run: None);
 pub(crate) static LIST_SNAPSHOTS_IN_RECYCLE_BIN_REQUEST: StructShape = StructShape { name: "ListSnapshotsInRecycleBinRequest", members: &[
     Member { name: "MaxResults", target: Target::Integer(&LIST_SNAPSHOTS_IN_RECYCLE_BIN_MAX_RESULTS), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -1659,18 +1541,16 @@ pub(crate) static LIST_SNAPSHOTS_IN_RECYCLE_BIN_REQUEST: StructShape = StructSha
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ListSnapshotsInRecycleBinResult {
     pub snapshots: Option<Vec<SnapshotRecycleBinInfo>>,
     pub next_token: Option<String>,
 }
-wire::structure!(ListSnapshotsInRecycleBinResult, LIST_SNAPSHOTS_IN_RECYCLE_BIN_RESULT; 0 snapshots, 1 next_token);
+wire::structure!(ListSnapshotsInRecycleBinResult, LIST_SNAPSHOTS_IN_RECYCLE_BIN_RESULT; 0 snapshots: None, 1 next_token: None);
 pub(crate) static LIST_SNAPSHOTS_IN_RECYCLE_BIN_RESULT: StructShape = StructShape { name: "ListSnapshotsInRecycleBinResult", members: &[
     Member { name: "Snapshots", location_name: Some("snapshotSet"), target: Target::List(&SNAPSHOT_RECYCLE_BIN_INFO_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LockSnapshotRequest {
     pub snapshot_id: String,
     pub dry_run: Option<bool>,
@@ -1679,7 +1559,7 @@ pub struct LockSnapshotRequest {
     pub lock_duration: Option<i32>,
     pub expiration_date: Option<Timestamp>,
 }
-wire::structure!(LockSnapshotRequest, LOCK_SNAPSHOT_REQUEST; 0 snapshot_id, 1 dry_run, 2 lock_mode, 3 cool_off_period, 4 lock_duration, 5 expiration_date);
+wire::structure!(LockSnapshotRequest, LOCK_SNAPSHOT_REQUEST; 0 snapshot_id: Default::default(), 1 dry_run: None, 2 lock_mode: Default::default(), 3 cool_off_period: None, 4 lock_duration: None, 5 expiration_date: None);
 pub(crate) static LOCK_SNAPSHOT_REQUEST: StructShape = StructShape { name: "LockSnapshotRequest", members: &[
     Member { name: "SnapshotId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -1689,7 +1569,6 @@ pub(crate) static LOCK_SNAPSHOT_REQUEST: StructShape = StructShape { name: "Lock
     Member { name: "ExpirationDate", target: Target::TIMESTAMP, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct LockSnapshotResult {
     pub snapshot_id: Option<String>,
     pub lock_state: Option<LockState>,
@@ -1700,7 +1579,7 @@ pub struct LockSnapshotResult {
     pub lock_expires_on: Option<Timestamp>,
     pub lock_duration_start_time: Option<Timestamp>,
 }
-wire::structure!(LockSnapshotResult, LOCK_SNAPSHOT_RESULT; 0 snapshot_id, 1 lock_state, 2 lock_duration, 3 cool_off_period, 4 cool_off_period_expires_on, 5 lock_created_on, 6 lock_expires_on, 7 lock_duration_start_time);
+wire::structure!(LockSnapshotResult, LOCK_SNAPSHOT_RESULT; 0 snapshot_id: None, 1 lock_state: None, 2 lock_duration: None, 3 cool_off_period: None, 4 cool_off_period_expires_on: None, 5 lock_created_on: None, 6 lock_expires_on: None, 7 lock_duration_start_time: None);
 pub(crate) static LOCK_SNAPSHOT_RESULT: StructShape = StructShape { name: "LockSnapshotResult", members: &[
     Member { name: "SnapshotId", location_name: Some("snapshotId"), target: Target::STRING, ..Member::BASE },
     Member { name: "LockState", location_name: Some("lockState"), target: Target::String(&LOCK_STATE), ..Member::BASE },
@@ -1720,29 +1599,26 @@ wire::open_enum! { LockState;
 }
 pub(crate) static LOCK_STATE: StringShape = StringShape { name: "LockState", values: <LockState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifySecurityGroupRulesRequest {
     pub group_id: String,
     pub security_group_rules: Vec<SecurityGroupRuleUpdate>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifySecurityGroupRulesRequest, MODIFY_SECURITY_GROUP_RULES_REQUEST; 0 group_id, 1 security_group_rules, 2 dry_run);
+wire::structure!(ModifySecurityGroupRulesRequest, MODIFY_SECURITY_GROUP_RULES_REQUEST; 0 group_id: Default::default(), 1 security_group_rules: Default::default(), 2 dry_run: None);
 pub(crate) static MODIFY_SECURITY_GROUP_RULES_REQUEST: StructShape = StructShape { name: "ModifySecurityGroupRulesRequest", members: &[
     Member { name: "GroupId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "SecurityGroupRules", location_name: Some("SecurityGroupRule"), target: Target::List(&SECURITY_GROUP_RULE_UPDATE_LIST), required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifySecurityGroupRulesResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(ModifySecurityGroupRulesResult, MODIFY_SECURITY_GROUP_RULES_RESULT; 0 r#return);
+wire::structure!(ModifySecurityGroupRulesResult, MODIFY_SECURITY_GROUP_RULES_RESULT; 0 r#return: None);
 pub(crate) static MODIFY_SECURITY_GROUP_RULES_RESULT: StructShape = StructShape { name: "ModifySecurityGroupRulesResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifySnapshotAttributeRequest {
     pub attribute: Option<SnapshotAttributeName>,
     pub create_volume_permission: Option<CreateVolumePermissionModifications>,
@@ -1752,7 +1628,7 @@ pub struct ModifySnapshotAttributeRequest {
     pub user_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifySnapshotAttributeRequest, MODIFY_SNAPSHOT_ATTRIBUTE_REQUEST; 0 attribute, 1 create_volume_permission, 2 group_names, 3 operation_type, 4 snapshot_id, 5 user_ids, 6 dry_run);
+wire::structure!(ModifySnapshotAttributeRequest, MODIFY_SNAPSHOT_ATTRIBUTE_REQUEST; 0 attribute: None, 1 create_volume_permission: None, 2 group_names: None, 3 operation_type: None, 4 snapshot_id: Default::default(), 5 user_ids: None, 6 dry_run: None);
 pub(crate) static MODIFY_SNAPSHOT_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "ModifySnapshotAttributeRequest", members: &[
     Member { name: "Attribute", target: Target::String(&SNAPSHOT_ATTRIBUTE_NAME), ..Member::BASE },
     Member { name: "CreateVolumePermission", target: Target::Structure(&CREATE_VOLUME_PERMISSION_MODIFICATIONS), ..Member::BASE },
@@ -1763,31 +1639,28 @@ pub(crate) static MODIFY_SNAPSHOT_ATTRIBUTE_REQUEST: StructShape = StructShape {
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifySnapshotTierRequest {
     pub snapshot_id: String,
     pub storage_tier: Option<TargetStorageTier>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifySnapshotTierRequest, MODIFY_SNAPSHOT_TIER_REQUEST; 0 snapshot_id, 1 storage_tier, 2 dry_run);
+wire::structure!(ModifySnapshotTierRequest, MODIFY_SNAPSHOT_TIER_REQUEST; 0 snapshot_id: Default::default(), 1 storage_tier: None, 2 dry_run: None);
 pub(crate) static MODIFY_SNAPSHOT_TIER_REQUEST: StructShape = StructShape { name: "ModifySnapshotTierRequest", members: &[
     Member { name: "SnapshotId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "StorageTier", target: Target::String(&TARGET_STORAGE_TIER), ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifySnapshotTierResult {
     pub snapshot_id: Option<String>,
     pub tiering_start_time: Option<Timestamp>,
 }
-wire::structure!(ModifySnapshotTierResult, MODIFY_SNAPSHOT_TIER_RESULT; 0 snapshot_id, 1 tiering_start_time);
+wire::structure!(ModifySnapshotTierResult, MODIFY_SNAPSHOT_TIER_RESULT; 0 snapshot_id: None, 1 tiering_start_time: None);
 pub(crate) static MODIFY_SNAPSHOT_TIER_RESULT: StructShape = StructShape { name: "ModifySnapshotTierResult", members: &[
     Member { name: "SnapshotId", location_name: Some("snapshotId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TieringStartTime", location_name: Some("tieringStartTime"), target: Target::TIMESTAMP, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifySpotFleetRequestRequest {
     pub launch_template_configs: Option<Vec<LaunchTemplateConfig>>,
     pub on_demand_target_capacity: Option<i32>,
@@ -1796,7 +1669,7 @@ pub struct ModifySpotFleetRequestRequest {
     pub target_capacity: Option<i32>,
     pub excess_capacity_termination_policy: Option<ExcessCapacityTerminationPolicy>,
 }
-wire::structure!(ModifySpotFleetRequestRequest, MODIFY_SPOT_FLEET_REQUEST_REQUEST; 0 launch_template_configs, 1 on_demand_target_capacity, 2 context, 3 spot_fleet_request_id, 4 target_capacity, 5 excess_capacity_termination_policy);
+wire::structure!(ModifySpotFleetRequestRequest, MODIFY_SPOT_FLEET_REQUEST_REQUEST; 0 launch_template_configs: None, 1 on_demand_target_capacity: None, 2 context: None, 3 spot_fleet_request_id: Default::default(), 4 target_capacity: None, 5 excess_capacity_termination_policy: None);
 pub(crate) static MODIFY_SPOT_FLEET_REQUEST_REQUEST: StructShape = StructShape { name: "ModifySpotFleetRequestRequest", members: &[
     Member { name: "LaunchTemplateConfigs", location_name: Some("LaunchTemplateConfig"), target: Target::List(&LAUNCH_TEMPLATE_CONFIG_LIST), ..Member::BASE },
     Member { name: "OnDemandTargetCapacity", target: Target::INTEGER, ..Member::BASE },
@@ -1806,16 +1679,14 @@ pub(crate) static MODIFY_SPOT_FLEET_REQUEST_REQUEST: StructShape = StructShape {
     Member { name: "ExcessCapacityTerminationPolicy", location_name: Some("excessCapacityTerminationPolicy"), target: Target::String(&EXCESS_CAPACITY_TERMINATION_POLICY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifySpotFleetRequestResponse {
     pub r#return: Option<bool>,
 }
-wire::structure!(ModifySpotFleetRequestResponse, MODIFY_SPOT_FLEET_REQUEST_RESPONSE; 0 r#return);
+wire::structure!(ModifySpotFleetRequestResponse, MODIFY_SPOT_FLEET_REQUEST_RESPONSE; 0 r#return: None);
 pub(crate) static MODIFY_SPOT_FLEET_REQUEST_RESPONSE: StructShape = StructShape { name: "ModifySpotFleetRequestResponse", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifySubnetAttributeRequest {
     pub assign_ipv6_address_on_creation: Option<AttributeBooleanValue>,
     pub map_public_ip_on_launch: Option<AttributeBooleanValue>,
@@ -1829,7 +1700,7 @@ pub struct ModifySubnetAttributeRequest {
     pub enable_lni_at_device_index: Option<i32>,
     pub disable_lni_at_device_index: Option<AttributeBooleanValue>,
 }
-wire::structure!(ModifySubnetAttributeRequest, MODIFY_SUBNET_ATTRIBUTE_REQUEST; 0 assign_ipv6_address_on_creation, 1 map_public_ip_on_launch, 2 subnet_id, 3 map_customer_owned_ip_on_launch, 4 customer_owned_ipv4_pool, 5 enable_dns64, 6 private_dns_hostname_type_on_launch, 7 enable_resource_name_dns_a_record_on_launch, 8 enable_resource_name_dns_aaaa_record_on_launch, 9 enable_lni_at_device_index, 10 disable_lni_at_device_index);
+wire::structure!(ModifySubnetAttributeRequest, MODIFY_SUBNET_ATTRIBUTE_REQUEST; 0 assign_ipv6_address_on_creation: None, 1 map_public_ip_on_launch: None, 2 subnet_id: Default::default(), 3 map_customer_owned_ip_on_launch: None, 4 customer_owned_ipv4_pool: None, 5 enable_dns64: None, 6 private_dns_hostname_type_on_launch: None, 7 enable_resource_name_dns_a_record_on_launch: None, 8 enable_resource_name_dns_aaaa_record_on_launch: None, 9 enable_lni_at_device_index: None, 10 disable_lni_at_device_index: None);
 pub(crate) static MODIFY_SUBNET_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "ModifySubnetAttributeRequest", members: &[
     Member { name: "AssignIpv6AddressOnCreation", target: Target::Structure(&ATTRIBUTE_BOOLEAN_VALUE), ..Member::BASE },
     Member { name: "MapPublicIpOnLaunch", target: Target::Structure(&ATTRIBUTE_BOOLEAN_VALUE), ..Member::BASE },
@@ -1850,24 +1721,22 @@ wire::open_enum! { MoveStatus;
 }
 pub(crate) static MOVE_STATUS: StringShape = StringShape { name: "MoveStatus", values: <MoveStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PurchaseScheduledInstancesRequest {
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
     pub purchase_requests: Vec<PurchaseRequest>,
 }
-wire::structure!(PurchaseScheduledInstancesRequest, PURCHASE_SCHEDULED_INSTANCES_REQUEST; 0 client_token, 1 dry_run, 2 purchase_requests);
+wire::structure!(PurchaseScheduledInstancesRequest, PURCHASE_SCHEDULED_INSTANCES_REQUEST; 0 client_token: None, 1 dry_run: None, 2 purchase_requests: Default::default());
 pub(crate) static PURCHASE_SCHEDULED_INSTANCES_REQUEST: StructShape = StructShape { name: "PurchaseScheduledInstancesRequest", members: &[
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "PurchaseRequests", location_name: Some("PurchaseRequest"), target: Target::List(&PURCHASE_REQUEST_SET), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PurchaseScheduledInstancesResult {
     pub scheduled_instance_set: Option<Vec<ScheduledInstance>>,
 }
-wire::structure!(PurchaseScheduledInstancesResult, PURCHASE_SCHEDULED_INSTANCES_RESULT; 0 scheduled_instance_set);
+wire::structure!(PurchaseScheduledInstancesResult, PURCHASE_SCHEDULED_INSTANCES_RESULT; 0 scheduled_instance_set: None);
 pub(crate) static PURCHASE_SCHEDULED_INSTANCES_RESULT: StructShape = StructShape { name: "PurchaseScheduledInstancesResult", members: &[
     Member { name: "ScheduledInstanceSet", location_name: Some("scheduledInstanceSet"), target: Target::List(&PURCHASED_SCHEDULED_INSTANCE_SET), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1888,27 +1757,24 @@ wire::open_enum! { ReportStatusType;
 }
 pub(crate) static REPORT_STATUS_TYPE: StringShape = StringShape { name: "ReportStatusType", values: <ReportStatusType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RequestSpotFleetRequest {
     pub dry_run: Option<bool>,
     pub spot_fleet_request_config: SpotFleetRequestConfigData,
 }
-wire::structure!(RequestSpotFleetRequest, REQUEST_SPOT_FLEET_REQUEST; 0 dry_run, 1 spot_fleet_request_config);
+wire::structure!(RequestSpotFleetRequest, REQUEST_SPOT_FLEET_REQUEST; 0 dry_run: None, 1 spot_fleet_request_config: Default::default());
 pub(crate) static REQUEST_SPOT_FLEET_REQUEST: StructShape = StructShape { name: "RequestSpotFleetRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "SpotFleetRequestConfig", location_name: Some("spotFleetRequestConfig"), target: Target::Structure(&SPOT_FLEET_REQUEST_CONFIG_DATA), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RequestSpotFleetResponse {
     pub spot_fleet_request_id: Option<String>,
 }
-wire::structure!(RequestSpotFleetResponse, REQUEST_SPOT_FLEET_RESPONSE; 0 spot_fleet_request_id);
+wire::structure!(RequestSpotFleetResponse, REQUEST_SPOT_FLEET_RESPONSE; 0 spot_fleet_request_id: None);
 pub(crate) static REQUEST_SPOT_FLEET_RESPONSE: StructShape = StructShape { name: "RequestSpotFleetResponse", members: &[
     Member { name: "SpotFleetRequestId", location_name: Some("spotFleetRequestId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RequestSpotInstancesRequest {
     pub launch_specification: Option<RequestSpotLaunchSpecification>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
@@ -1924,7 +1790,7 @@ pub struct RequestSpotInstancesRequest {
     pub availability_zone_group: Option<String>,
     pub block_duration_minutes: Option<i32>,
 }
-wire::structure!(RequestSpotInstancesRequest, REQUEST_SPOT_INSTANCES_REQUEST; 0 launch_specification, 1 tag_specifications, 2 instance_interruption_behavior, 3 dry_run, 4 spot_price, 5 client_token, 6 instance_count, 7 r#type, 8 valid_from, 9 valid_until, 10 launch_group, 11 availability_zone_group, 12 block_duration_minutes);
+wire::structure!(RequestSpotInstancesRequest, REQUEST_SPOT_INSTANCES_REQUEST; 0 launch_specification: None, 1 tag_specifications: None, 2 instance_interruption_behavior: None, 3 dry_run: None, 4 spot_price: None, 5 client_token: None, 6 instance_count: None, 7 r#type: None, 8 valid_from: None, 9 valid_until: None, 10 launch_group: None, 11 availability_zone_group: None, 12 block_duration_minutes: None);
 pub(crate) static REQUEST_SPOT_INSTANCES_REQUEST: StructShape = StructShape { name: "RequestSpotInstancesRequest", members: &[
     Member { name: "LaunchSpecification", target: Target::Structure(&REQUEST_SPOT_LAUNCH_SPECIFICATION), ..Member::BASE },
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
@@ -1941,16 +1807,14 @@ pub(crate) static REQUEST_SPOT_INSTANCES_REQUEST: StructShape = StructShape { na
     Member { name: "BlockDurationMinutes", location_name: Some("blockDurationMinutes"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RequestSpotInstancesResult {
     pub spot_instance_requests: Option<Vec<SpotInstanceRequest>>,
 }
-wire::structure!(RequestSpotInstancesResult, REQUEST_SPOT_INSTANCES_RESULT; 0 spot_instance_requests);
+wire::structure!(RequestSpotInstancesResult, REQUEST_SPOT_INSTANCES_RESULT; 0 spot_instance_requests: None);
 pub(crate) static REQUEST_SPOT_INSTANCES_RESULT: StructShape = StructShape { name: "RequestSpotInstancesResult", members: &[
     Member { name: "SpotInstanceRequests", location_name: Some("spotInstanceRequestSet"), target: Target::List(&SPOT_INSTANCE_REQUEST_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RequestSpotLaunchSpecification {
     pub security_group_ids: Option<Vec<String>>,
     pub security_groups: Option<Vec<String>>,
@@ -1969,7 +1833,7 @@ pub struct RequestSpotLaunchSpecification {
     pub subnet_id: Option<String>,
     pub user_data: Option<String>,
 }
-wire::structure!(RequestSpotLaunchSpecification, REQUEST_SPOT_LAUNCH_SPECIFICATION; 0 security_group_ids, 1 security_groups, 2 addressing_type, 3 block_device_mappings, 4 ebs_optimized, 5 iam_instance_profile, 6 image_id, 7 instance_type, 8 kernel_id, 9 key_name, 10 monitoring, 11 network_interfaces, 12 placement, 13 ramdisk_id, 14 subnet_id, 15 user_data);
+wire::structure!(RequestSpotLaunchSpecification, REQUEST_SPOT_LAUNCH_SPECIFICATION; 0 security_group_ids: None, 1 security_groups: None, 2 addressing_type: None, 3 block_device_mappings: None, 4 ebs_optimized: None, 5 iam_instance_profile: None, 6 image_id: None, 7 instance_type: None, 8 kernel_id: None, 9 key_name: None, 10 monitoring: None, 11 network_interfaces: None, 12 placement: None, 13 ramdisk_id: None, 14 subnet_id: None, 15 user_data: None);
 pub(crate) static REQUEST_SPOT_LAUNCH_SPECIFICATION: StructShape = StructShape { name: "RequestSpotLaunchSpecification", members: &[
     Member { name: "SecurityGroupIds", location_name: Some("SecurityGroupId"), target: Target::List(&REQUEST_SPOT_LAUNCH_SPECIFICATION_SECURITY_GROUP_ID_LIST), ..Member::BASE },
     Member { name: "SecurityGroups", location_name: Some("SecurityGroup"), target: Target::List(&REQUEST_SPOT_LAUNCH_SPECIFICATION_SECURITY_GROUP_LIST), ..Member::BASE },
@@ -1993,31 +1857,28 @@ pub(crate) static REQUEST_SPOT_LAUNCH_SPECIFICATION_SECURITY_GROUP_ID_LIST: List
 
 pub(crate) static REQUEST_SPOT_LAUNCH_SPECIFICATION_SECURITY_GROUP_LIST: ListShape = ListShape { name: "RequestSpotLaunchSpecificationSecurityGroupList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResetSnapshotAttributeRequest {
     pub attribute: SnapshotAttributeName,
     pub snapshot_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ResetSnapshotAttributeRequest, RESET_SNAPSHOT_ATTRIBUTE_REQUEST; 0 attribute, 1 snapshot_id, 2 dry_run);
+wire::structure!(ResetSnapshotAttributeRequest, RESET_SNAPSHOT_ATTRIBUTE_REQUEST; 0 attribute: Default::default(), 1 snapshot_id: Default::default(), 2 dry_run: None);
 pub(crate) static RESET_SNAPSHOT_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "ResetSnapshotAttributeRequest", members: &[
     Member { name: "Attribute", target: Target::String(&SNAPSHOT_ATTRIBUTE_NAME), required: true, ..Member::BASE },
     Member { name: "SnapshotId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RestoreSnapshotFromRecycleBinRequest {
     pub snapshot_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(RestoreSnapshotFromRecycleBinRequest, RESTORE_SNAPSHOT_FROM_RECYCLE_BIN_REQUEST; 0 snapshot_id, 1 dry_run);
+wire::structure!(RestoreSnapshotFromRecycleBinRequest, RESTORE_SNAPSHOT_FROM_RECYCLE_BIN_REQUEST; 0 snapshot_id: Default::default(), 1 dry_run: None);
 pub(crate) static RESTORE_SNAPSHOT_FROM_RECYCLE_BIN_REQUEST: StructShape = StructShape { name: "RestoreSnapshotFromRecycleBinRequest", members: &[
     Member { name: "SnapshotId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RestoreSnapshotFromRecycleBinResult {
     pub snapshot_id: Option<String>,
     pub outpost_arn: Option<String>,
@@ -2031,7 +1892,7 @@ pub struct RestoreSnapshotFromRecycleBinResult {
     pub volume_size: Option<i32>,
     pub sse_type: Option<SSEType>,
 }
-wire::structure!(RestoreSnapshotFromRecycleBinResult, RESTORE_SNAPSHOT_FROM_RECYCLE_BIN_RESULT; 0 snapshot_id, 1 outpost_arn, 2 description, 3 encrypted, 4 owner_id, 5 progress, 6 start_time, 7 state, 8 volume_id, 9 volume_size, 10 sse_type);
+wire::structure!(RestoreSnapshotFromRecycleBinResult, RESTORE_SNAPSHOT_FROM_RECYCLE_BIN_RESULT; 0 snapshot_id: None, 1 outpost_arn: None, 2 description: None, 3 encrypted: None, 4 owner_id: None, 5 progress: None, 6 start_time: None, 7 state: None, 8 volume_id: None, 9 volume_size: None, 10 sse_type: None);
 pub(crate) static RESTORE_SNAPSHOT_FROM_RECYCLE_BIN_RESULT: StructShape = StructShape { name: "RestoreSnapshotFromRecycleBinResult", members: &[
     Member { name: "SnapshotId", location_name: Some("snapshotId"), target: Target::STRING, ..Member::BASE },
     Member { name: "OutpostArn", location_name: Some("outpostArn"), target: Target::STRING, ..Member::BASE },
@@ -2046,14 +1907,13 @@ pub(crate) static RESTORE_SNAPSHOT_FROM_RECYCLE_BIN_RESULT: StructShape = Struct
     Member { name: "SseType", location_name: Some("sseType"), target: Target::String(&SSE_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RestoreSnapshotTierRequest {
     pub snapshot_id: String,
     pub temporary_restore_days: Option<i32>,
     pub permanent_restore: Option<bool>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(RestoreSnapshotTierRequest, RESTORE_SNAPSHOT_TIER_REQUEST; 0 snapshot_id, 1 temporary_restore_days, 2 permanent_restore, 3 dry_run);
+wire::structure!(RestoreSnapshotTierRequest, RESTORE_SNAPSHOT_TIER_REQUEST; 0 snapshot_id: Default::default(), 1 temporary_restore_days: None, 2 permanent_restore: None, 3 dry_run: None);
 pub(crate) static RESTORE_SNAPSHOT_TIER_REQUEST: StructShape = StructShape { name: "RestoreSnapshotTierRequest", members: &[
     Member { name: "SnapshotId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TemporaryRestoreDays", target: Target::INTEGER, ..Member::BASE },
@@ -2061,14 +1921,13 @@ pub(crate) static RESTORE_SNAPSHOT_TIER_REQUEST: StructShape = StructShape { nam
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RestoreSnapshotTierResult {
     pub snapshot_id: Option<String>,
     pub restore_start_time: Option<Timestamp>,
     pub restore_duration: Option<i32>,
     pub is_permanent_restore: Option<bool>,
 }
-wire::structure!(RestoreSnapshotTierResult, RESTORE_SNAPSHOT_TIER_RESULT; 0 snapshot_id, 1 restore_start_time, 2 restore_duration, 3 is_permanent_restore);
+wire::structure!(RestoreSnapshotTierResult, RESTORE_SNAPSHOT_TIER_RESULT; 0 snapshot_id: None, 1 restore_start_time: None, 2 restore_duration: None, 3 is_permanent_restore: None);
 pub(crate) static RESTORE_SNAPSHOT_TIER_RESULT: StructShape = StructShape { name: "RestoreSnapshotTierResult", members: &[
     Member { name: "SnapshotId", location_name: Some("snapshotId"), target: Target::STRING, ..Member::BASE },
     Member { name: "RestoreStartTime", location_name: Some("restoreStartTime"), target: Target::TIMESTAMP, ..Member::BASE },
@@ -2076,7 +1935,6 @@ pub(crate) static RESTORE_SNAPSHOT_TIER_RESULT: StructShape = StructShape { name
     Member { name: "IsPermanentRestore", location_name: Some("isPermanentRestore"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RevokeSecurityGroupEgressRequest {
     pub security_group_rule_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
@@ -2089,7 +1947,7 @@ pub struct RevokeSecurityGroupEgressRequest {
     pub cidr_ip: Option<String>,
     pub ip_permissions: Option<Vec<IpPermission>>,
 }
-wire::structure!(RevokeSecurityGroupEgressRequest, REVOKE_SECURITY_GROUP_EGRESS_REQUEST; 0 security_group_rule_ids, 1 dry_run, 2 group_id, 3 source_security_group_name, 4 source_security_group_owner_id, 5 ip_protocol, 6 from_port, 7 to_port, 8 cidr_ip, 9 ip_permissions);
+wire::structure!(RevokeSecurityGroupEgressRequest, REVOKE_SECURITY_GROUP_EGRESS_REQUEST; 0 security_group_rule_ids: None, 1 dry_run: None, 2 group_id: Default::default(), 3 source_security_group_name: None, 4 source_security_group_owner_id: None, 5 ip_protocol: None, 6 from_port: None, 7 to_port: None, 8 cidr_ip: None, 9 ip_permissions: None);
 pub(crate) static REVOKE_SECURITY_GROUP_EGRESS_REQUEST: StructShape = StructShape { name: "RevokeSecurityGroupEgressRequest", members: &[
     Member { name: "SecurityGroupRuleIds", location_name: Some("SecurityGroupRuleId"), target: Target::List(&SECURITY_GROUP_RULE_ID_LIST), ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
@@ -2103,20 +1961,18 @@ pub(crate) static REVOKE_SECURITY_GROUP_EGRESS_REQUEST: StructShape = StructShap
     Member { name: "IpPermissions", location_name: Some("ipPermissions"), target: Target::List(&IP_PERMISSION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RevokeSecurityGroupEgressResult {
     pub r#return: Option<bool>,
     pub unknown_ip_permissions: Option<Vec<IpPermission>>,
     pub revoked_security_group_rules: Option<Vec<RevokedSecurityGroupRule>>,
 }
-wire::structure!(RevokeSecurityGroupEgressResult, REVOKE_SECURITY_GROUP_EGRESS_RESULT; 0 r#return, 1 unknown_ip_permissions, 2 revoked_security_group_rules);
+wire::structure!(RevokeSecurityGroupEgressResult, REVOKE_SECURITY_GROUP_EGRESS_RESULT; 0 r#return: None, 1 unknown_ip_permissions: None, 2 revoked_security_group_rules: None);
 pub(crate) static REVOKE_SECURITY_GROUP_EGRESS_RESULT: StructShape = StructShape { name: "RevokeSecurityGroupEgressResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
     Member { name: "UnknownIpPermissions", location_name: Some("unknownIpPermissionSet"), target: Target::List(&IP_PERMISSION_LIST), ..Member::BASE },
     Member { name: "RevokedSecurityGroupRules", location_name: Some("revokedSecurityGroupRuleSet"), target: Target::List(&REVOKED_SECURITY_GROUP_RULE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RevokeSecurityGroupIngressRequest {
     pub cidr_ip: Option<String>,
     pub from_port: Option<i32>,
@@ -2130,7 +1986,7 @@ pub struct RevokeSecurityGroupIngressRequest {
     pub security_group_rule_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(RevokeSecurityGroupIngressRequest, REVOKE_SECURITY_GROUP_INGRESS_REQUEST; 0 cidr_ip, 1 from_port, 2 group_id, 3 group_name, 4 ip_permissions, 5 ip_protocol, 6 source_security_group_name, 7 source_security_group_owner_id, 8 to_port, 9 security_group_rule_ids, 10 dry_run);
+wire::structure!(RevokeSecurityGroupIngressRequest, REVOKE_SECURITY_GROUP_INGRESS_REQUEST; 0 cidr_ip: None, 1 from_port: None, 2 group_id: None, 3 group_name: None, 4 ip_permissions: None, 5 ip_protocol: None, 6 source_security_group_name: None, 7 source_security_group_owner_id: None, 8 to_port: None, 9 security_group_rule_ids: None, 10 dry_run: None);
 pub(crate) static REVOKE_SECURITY_GROUP_INGRESS_REQUEST: StructShape = StructShape { name: "RevokeSecurityGroupIngressRequest", members: &[
     Member { name: "CidrIp", target: Target::STRING, ..Member::BASE },
     Member { name: "FromPort", target: Target::INTEGER, ..Member::BASE },
@@ -2145,20 +2001,18 @@ pub(crate) static REVOKE_SECURITY_GROUP_INGRESS_REQUEST: StructShape = StructSha
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RevokeSecurityGroupIngressResult {
     pub r#return: Option<bool>,
     pub unknown_ip_permissions: Option<Vec<IpPermission>>,
     pub revoked_security_group_rules: Option<Vec<RevokedSecurityGroupRule>>,
 }
-wire::structure!(RevokeSecurityGroupIngressResult, REVOKE_SECURITY_GROUP_INGRESS_RESULT; 0 r#return, 1 unknown_ip_permissions, 2 revoked_security_group_rules);
+wire::structure!(RevokeSecurityGroupIngressResult, REVOKE_SECURITY_GROUP_INGRESS_RESULT; 0 r#return: None, 1 unknown_ip_permissions: None, 2 revoked_security_group_rules: None);
 pub(crate) static REVOKE_SECURITY_GROUP_INGRESS_RESULT: StructShape = StructShape { name: "RevokeSecurityGroupIngressResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
     Member { name: "UnknownIpPermissions", location_name: Some("unknownIpPermissionSet"), target: Target::List(&IP_PERMISSION_LIST), ..Member::BASE },
     Member { name: "RevokedSecurityGroupRules", location_name: Some("revokedSecurityGroupRuleSet"), target: Target::List(&REVOKED_SECURITY_GROUP_RULE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RunScheduledInstancesRequest {
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
@@ -2166,7 +2020,7 @@ pub struct RunScheduledInstancesRequest {
     pub launch_specification: ScheduledInstancesLaunchSpecification,
     pub scheduled_instance_id: String,
 }
-wire::structure!(RunScheduledInstancesRequest, RUN_SCHEDULED_INSTANCES_REQUEST; 0 client_token, 1 dry_run, 2 instance_count, 3 launch_specification, 4 scheduled_instance_id);
+wire::structure!(RunScheduledInstancesRequest, RUN_SCHEDULED_INSTANCES_REQUEST; 0 client_token: None, 1 dry_run: None, 2 instance_count: None, 3 launch_specification: Default::default(), 4 scheduled_instance_id: Default::default());
 pub(crate) static RUN_SCHEDULED_INSTANCES_REQUEST: StructShape = StructShape { name: "RunScheduledInstancesRequest", members: &[
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -2175,21 +2029,19 @@ pub(crate) static RUN_SCHEDULED_INSTANCES_REQUEST: StructShape = StructShape { n
     Member { name: "ScheduledInstanceId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RunScheduledInstancesResult {
     pub instance_id_set: Option<Vec<String>>,
 }
-wire::structure!(RunScheduledInstancesResult, RUN_SCHEDULED_INSTANCES_RESULT; 0 instance_id_set);
+wire::structure!(RunScheduledInstancesResult, RUN_SCHEDULED_INSTANCES_RESULT; 0 instance_id_set: None);
 pub(crate) static RUN_SCHEDULED_INSTANCES_RESULT: StructShape = StructShape { name: "RunScheduledInstancesResult", members: &[
     Member { name: "InstanceIdSet", location_name: Some("instanceIdSet"), target: Target::List(&INSTANCE_ID_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct S3ObjectTag {
     pub key: Option<String>,
     pub value: Option<String>,
 }
-wire::structure!(S3ObjectTag, S3_OBJECT_TAG; 0 key, 1 value);
+wire::structure!(S3ObjectTag, S3_OBJECT_TAG; 0 key: None, 1 value: None);
 pub(crate) static S3_OBJECT_TAG: StructShape = StructShape { name: "S3ObjectTag", members: &[
     Member { name: "Key", target: Target::STRING, ..Member::BASE },
     Member { name: "Value", target: Target::STRING, ..Member::BASE },
@@ -2197,7 +2049,6 @@ pub(crate) static S3_OBJECT_TAG: StructShape = StructShape { name: "S3ObjectTag"
 
 pub(crate) static S3_OBJECT_TAG_LIST: ListShape = ListShape { name: "S3ObjectTagList", item: Target::Structure(&S3_OBJECT_TAG), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct S3Storage {
     pub aws_access_key_id: Option<String>,
     pub bucket: Option<String>,
@@ -2205,7 +2056,7 @@ pub struct S3Storage {
     pub upload_policy: Option<Blob>,
     pub upload_policy_signature: Option<String>,
 }
-wire::structure!(S3Storage, S3_STORAGE; 0 aws_access_key_id, 1 bucket, 2 prefix, 3 upload_policy, 4 upload_policy_signature);
+wire::structure!(S3Storage, S3_STORAGE; 0 aws_access_key_id: None, 1 bucket: None, 2 prefix: None, 3 upload_policy: None, 4 upload_policy_signature: None);
 pub(crate) static S3_STORAGE: StructShape = StructShape { name: "S3Storage", members: &[
     Member { name: "AWSAccessKeyId", target: Target::STRING, ..Member::BASE },
     Member { name: "Bucket", location_name: Some("bucket"), target: Target::STRING, ..Member::BASE },
@@ -2228,7 +2079,6 @@ wire::open_enum! { Schedule;
 }
 pub(crate) static SCHEDULE: StringShape = StringShape { name: "Schedule", values: <Schedule as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ScheduledInstance {
     pub availability_zone: Option<String>,
     pub create_date: Option<Timestamp>,
@@ -2246,7 +2096,7 @@ pub struct ScheduledInstance {
     pub term_start_date: Option<Timestamp>,
     pub total_scheduled_instance_hours: Option<i32>,
 }
-wire::structure!(ScheduledInstance, SCHEDULED_INSTANCE; 0 availability_zone, 1 create_date, 2 hourly_price, 3 instance_count, 4 instance_type, 5 network_platform, 6 next_slot_start_time, 7 platform, 8 previous_slot_end_time, 9 recurrence, 10 scheduled_instance_id, 11 slot_duration_in_hours, 12 term_end_date, 13 term_start_date, 14 total_scheduled_instance_hours);
+wire::structure!(ScheduledInstance, SCHEDULED_INSTANCE; 0 availability_zone: None, 1 create_date: None, 2 hourly_price: None, 3 instance_count: None, 4 instance_type: None, 5 network_platform: None, 6 next_slot_start_time: None, 7 platform: None, 8 previous_slot_end_time: None, 9 recurrence: None, 10 scheduled_instance_id: None, 11 slot_duration_in_hours: None, 12 term_end_date: None, 13 term_start_date: None, 14 total_scheduled_instance_hours: None);
 pub(crate) static SCHEDULED_INSTANCE: StructShape = StructShape { name: "ScheduledInstance", members: &[
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
     Member { name: "CreateDate", location_name: Some("createDate"), target: Target::TIMESTAMP, ..Member::BASE },
@@ -2265,7 +2115,6 @@ pub(crate) static SCHEDULED_INSTANCE: StructShape = StructShape { name: "Schedul
     Member { name: "TotalScheduledInstanceHours", location_name: Some("totalScheduledInstanceHours"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ScheduledInstanceAvailability {
     pub availability_zone: Option<String>,
     pub available_instance_count: Option<i32>,
@@ -2281,7 +2130,7 @@ pub struct ScheduledInstanceAvailability {
     pub slot_duration_in_hours: Option<i32>,
     pub total_scheduled_instance_hours: Option<i32>,
 }
-wire::structure!(ScheduledInstanceAvailability, SCHEDULED_INSTANCE_AVAILABILITY; 0 availability_zone, 1 available_instance_count, 2 first_slot_start_time, 3 hourly_price, 4 instance_type, 5 max_term_duration_in_days, 6 min_term_duration_in_days, 7 network_platform, 8 platform, 9 purchase_token, 10 recurrence, 11 slot_duration_in_hours, 12 total_scheduled_instance_hours);
+wire::structure!(ScheduledInstanceAvailability, SCHEDULED_INSTANCE_AVAILABILITY; 0 availability_zone: None, 1 available_instance_count: None, 2 first_slot_start_time: None, 3 hourly_price: None, 4 instance_type: None, 5 max_term_duration_in_days: None, 6 min_term_duration_in_days: None, 7 network_platform: None, 8 platform: None, 9 purchase_token: None, 10 recurrence: None, 11 slot_duration_in_hours: None, 12 total_scheduled_instance_hours: None);
 pub(crate) static SCHEDULED_INSTANCE_AVAILABILITY: StructShape = StructShape { name: "ScheduledInstanceAvailability", members: &[
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
     Member { name: "AvailableInstanceCount", location_name: Some("availableInstanceCount"), target: Target::INTEGER, ..Member::BASE },
@@ -2302,7 +2151,6 @@ pub(crate) static SCHEDULED_INSTANCE_AVAILABILITY_SET: ListShape = ListShape { n
 
 pub(crate) static SCHEDULED_INSTANCE_ID_REQUEST_SET: ListShape = ListShape { name: "ScheduledInstanceIdRequestSet", item: Target::STRING, item_name: Some("ScheduledInstanceId"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ScheduledInstanceRecurrence {
     pub frequency: Option<String>,
     pub interval: Option<i32>,
@@ -2310,7 +2158,7 @@ pub struct ScheduledInstanceRecurrence {
     pub occurrence_relative_to_end: Option<bool>,
     pub occurrence_unit: Option<String>,
 }
-wire::structure!(ScheduledInstanceRecurrence, SCHEDULED_INSTANCE_RECURRENCE; 0 frequency, 1 interval, 2 occurrence_day_set, 3 occurrence_relative_to_end, 4 occurrence_unit);
+wire::structure!(ScheduledInstanceRecurrence, SCHEDULED_INSTANCE_RECURRENCE; 0 frequency: None, 1 interval: None, 2 occurrence_day_set: None, 3 occurrence_relative_to_end: None, 4 occurrence_unit: None);
 pub(crate) static SCHEDULED_INSTANCE_RECURRENCE: StructShape = StructShape { name: "ScheduledInstanceRecurrence", members: &[
     Member { name: "Frequency", location_name: Some("frequency"), target: Target::STRING, ..Member::BASE },
     Member { name: "Interval", location_name: Some("interval"), target: Target::INTEGER, ..Member::BASE },
@@ -2319,7 +2167,6 @@ pub(crate) static SCHEDULED_INSTANCE_RECURRENCE: StructShape = StructShape { nam
     Member { name: "OccurrenceUnit", location_name: Some("occurrenceUnit"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ScheduledInstanceRecurrenceRequest {
     pub frequency: Option<String>,
     pub interval: Option<i32>,
@@ -2327,7 +2174,7 @@ pub struct ScheduledInstanceRecurrenceRequest {
     pub occurrence_relative_to_end: Option<bool>,
     pub occurrence_unit: Option<String>,
 }
-wire::structure!(ScheduledInstanceRecurrenceRequest, SCHEDULED_INSTANCE_RECURRENCE_REQUEST; 0 frequency, 1 interval, 2 occurrence_days, 3 occurrence_relative_to_end, 4 occurrence_unit);
+wire::structure!(ScheduledInstanceRecurrenceRequest, SCHEDULED_INSTANCE_RECURRENCE_REQUEST; 0 frequency: None, 1 interval: None, 2 occurrence_days: None, 3 occurrence_relative_to_end: None, 4 occurrence_unit: None);
 pub(crate) static SCHEDULED_INSTANCE_RECURRENCE_REQUEST: StructShape = StructShape { name: "ScheduledInstanceRecurrenceRequest", members: &[
     Member { name: "Frequency", target: Target::STRING, ..Member::BASE },
     Member { name: "Interval", target: Target::INTEGER, ..Member::BASE },
@@ -2338,14 +2185,13 @@ pub(crate) static SCHEDULED_INSTANCE_RECURRENCE_REQUEST: StructShape = StructSha
 
 pub(crate) static SCHEDULED_INSTANCE_SET: ListShape = ListShape { name: "ScheduledInstanceSet", item: Target::Structure(&SCHEDULED_INSTANCE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ScheduledInstancesBlockDeviceMapping {
     pub device_name: Option<String>,
     pub ebs: Option<ScheduledInstancesEbs>,
     pub no_device: Option<String>,
     pub virtual_name: Option<String>,
 }
-wire::structure!(ScheduledInstancesBlockDeviceMapping, SCHEDULED_INSTANCES_BLOCK_DEVICE_MAPPING; 0 device_name, 1 ebs, 2 no_device, 3 virtual_name);
+wire::structure!(ScheduledInstancesBlockDeviceMapping, SCHEDULED_INSTANCES_BLOCK_DEVICE_MAPPING; 0 device_name: None, 1 ebs: None, 2 no_device: None, 3 virtual_name: None);
 pub(crate) static SCHEDULED_INSTANCES_BLOCK_DEVICE_MAPPING: StructShape = StructShape { name: "ScheduledInstancesBlockDeviceMapping", members: &[
     Member { name: "DeviceName", target: Target::STRING, ..Member::BASE },
     Member { name: "Ebs", target: Target::Structure(&SCHEDULED_INSTANCES_EBS), ..Member::BASE },
@@ -2355,7 +2201,6 @@ pub(crate) static SCHEDULED_INSTANCES_BLOCK_DEVICE_MAPPING: StructShape = Struct
 
 pub(crate) static SCHEDULED_INSTANCES_BLOCK_DEVICE_MAPPING_SET: ListShape = ListShape { name: "ScheduledInstancesBlockDeviceMappingSet", item: Target::Structure(&SCHEDULED_INSTANCES_BLOCK_DEVICE_MAPPING), item_name: Some("BlockDeviceMapping"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ScheduledInstancesEbs {
     pub delete_on_termination: Option<bool>,
     pub encrypted: Option<bool>,
@@ -2364,7 +2209,7 @@ pub struct ScheduledInstancesEbs {
     pub volume_size: Option<i32>,
     pub volume_type: Option<String>,
 }
-wire::structure!(ScheduledInstancesEbs, SCHEDULED_INSTANCES_EBS; 0 delete_on_termination, 1 encrypted, 2 iops, 3 snapshot_id, 4 volume_size, 5 volume_type);
+wire::structure!(ScheduledInstancesEbs, SCHEDULED_INSTANCES_EBS; 0 delete_on_termination: None, 1 encrypted: None, 2 iops: None, 3 snapshot_id: None, 4 volume_size: None, 5 volume_type: None);
 pub(crate) static SCHEDULED_INSTANCES_EBS: StructShape = StructShape { name: "ScheduledInstancesEbs", members: &[
     Member { name: "DeleteOnTermination", target: Target::Boolean, ..Member::BASE },
     Member { name: "Encrypted", target: Target::Boolean, ..Member::BASE },
@@ -2374,29 +2219,26 @@ pub(crate) static SCHEDULED_INSTANCES_EBS: StructShape = StructShape { name: "Sc
     Member { name: "VolumeType", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ScheduledInstancesIamInstanceProfile {
     pub arn: Option<String>,
     pub name: Option<String>,
 }
-wire::structure!(ScheduledInstancesIamInstanceProfile, SCHEDULED_INSTANCES_IAM_INSTANCE_PROFILE; 0 arn, 1 name);
+wire::structure!(ScheduledInstancesIamInstanceProfile, SCHEDULED_INSTANCES_IAM_INSTANCE_PROFILE; 0 arn: None, 1 name: None);
 pub(crate) static SCHEDULED_INSTANCES_IAM_INSTANCE_PROFILE: StructShape = StructShape { name: "ScheduledInstancesIamInstanceProfile", members: &[
     Member { name: "Arn", target: Target::STRING, ..Member::BASE },
     Member { name: "Name", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ScheduledInstancesIpv6Address {
     pub ipv6_address: Option<String>,
 }
-wire::structure!(ScheduledInstancesIpv6Address, SCHEDULED_INSTANCES_IPV6_ADDRESS; 0 ipv6_address);
+wire::structure!(ScheduledInstancesIpv6Address, SCHEDULED_INSTANCES_IPV6_ADDRESS; 0 ipv6_address: None);
 pub(crate) static SCHEDULED_INSTANCES_IPV6_ADDRESS: StructShape = StructShape { name: "ScheduledInstancesIpv6Address", members: &[
     Member { name: "Ipv6Address", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static SCHEDULED_INSTANCES_IPV6_ADDRESS_LIST: ListShape = ListShape { name: "ScheduledInstancesIpv6AddressList", item: Target::Structure(&SCHEDULED_INSTANCES_IPV6_ADDRESS), item_name: Some("Ipv6Address"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ScheduledInstancesLaunchSpecification {
     pub block_device_mappings: Option<Vec<ScheduledInstancesBlockDeviceMapping>>,
     pub ebs_optimized: Option<bool>,
@@ -2413,7 +2255,7 @@ pub struct ScheduledInstancesLaunchSpecification {
     pub subnet_id: Option<String>,
     pub user_data: Option<String>,
 }
-wire::structure!(ScheduledInstancesLaunchSpecification, SCHEDULED_INSTANCES_LAUNCH_SPECIFICATION; 0 block_device_mappings, 1 ebs_optimized, 2 iam_instance_profile, 3 image_id, 4 instance_type, 5 kernel_id, 6 key_name, 7 monitoring, 8 network_interfaces, 9 placement, 10 ramdisk_id, 11 security_group_ids, 12 subnet_id, 13 user_data);
+wire::structure!(ScheduledInstancesLaunchSpecification, SCHEDULED_INSTANCES_LAUNCH_SPECIFICATION; 0 block_device_mappings: None, 1 ebs_optimized: None, 2 iam_instance_profile: None, 3 image_id: Default::default(), 4 instance_type: None, 5 kernel_id: None, 6 key_name: None, 7 monitoring: None, 8 network_interfaces: None, 9 placement: None, 10 ramdisk_id: None, 11 security_group_ids: None, 12 subnet_id: None, 13 user_data: None);
 pub(crate) static SCHEDULED_INSTANCES_LAUNCH_SPECIFICATION: StructShape = StructShape { name: "ScheduledInstancesLaunchSpecification", members: &[
     Member { name: "BlockDeviceMappings", location_name: Some("BlockDeviceMapping"), target: Target::List(&SCHEDULED_INSTANCES_BLOCK_DEVICE_MAPPING_SET), ..Member::BASE },
     Member { name: "EbsOptimized", target: Target::Boolean, ..Member::BASE },
@@ -2431,16 +2273,14 @@ pub(crate) static SCHEDULED_INSTANCES_LAUNCH_SPECIFICATION: StructShape = Struct
     Member { name: "UserData", target: Target::STRING, ..Member::BASE },
 ], sensitive: true, ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ScheduledInstancesMonitoring {
     pub enabled: Option<bool>,
 }
-wire::structure!(ScheduledInstancesMonitoring, SCHEDULED_INSTANCES_MONITORING; 0 enabled);
+wire::structure!(ScheduledInstancesMonitoring, SCHEDULED_INSTANCES_MONITORING; 0 enabled: None);
 pub(crate) static SCHEDULED_INSTANCES_MONITORING: StructShape = StructShape { name: "ScheduledInstancesMonitoring", members: &[
     Member { name: "Enabled", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ScheduledInstancesNetworkInterface {
     pub associate_public_ip_address: Option<bool>,
     pub delete_on_termination: Option<bool>,
@@ -2455,7 +2295,7 @@ pub struct ScheduledInstancesNetworkInterface {
     pub secondary_private_ip_address_count: Option<i32>,
     pub subnet_id: Option<String>,
 }
-wire::structure!(ScheduledInstancesNetworkInterface, SCHEDULED_INSTANCES_NETWORK_INTERFACE; 0 associate_public_ip_address, 1 delete_on_termination, 2 description, 3 device_index, 4 groups, 5 ipv6_address_count, 6 ipv6_addresses, 7 network_interface_id, 8 private_ip_address, 9 private_ip_address_configs, 10 secondary_private_ip_address_count, 11 subnet_id);
+wire::structure!(ScheduledInstancesNetworkInterface, SCHEDULED_INSTANCES_NETWORK_INTERFACE; 0 associate_public_ip_address: None, 1 delete_on_termination: None, 2 description: None, 3 device_index: None, 4 groups: None, 5 ipv6_address_count: None, 6 ipv6_addresses: None, 7 network_interface_id: None, 8 private_ip_address: None, 9 private_ip_address_configs: None, 10 secondary_private_ip_address_count: None, 11 subnet_id: None);
 pub(crate) static SCHEDULED_INSTANCES_NETWORK_INTERFACE: StructShape = StructShape { name: "ScheduledInstancesNetworkInterface", members: &[
     Member { name: "AssociatePublicIpAddress", target: Target::Boolean, ..Member::BASE },
     Member { name: "DeleteOnTermination", target: Target::Boolean, ..Member::BASE },
@@ -2473,23 +2313,21 @@ pub(crate) static SCHEDULED_INSTANCES_NETWORK_INTERFACE: StructShape = StructSha
 
 pub(crate) static SCHEDULED_INSTANCES_NETWORK_INTERFACE_SET: ListShape = ListShape { name: "ScheduledInstancesNetworkInterfaceSet", item: Target::Structure(&SCHEDULED_INSTANCES_NETWORK_INTERFACE), item_name: Some("NetworkInterface"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ScheduledInstancesPlacement {
     pub availability_zone: Option<String>,
     pub group_name: Option<String>,
 }
-wire::structure!(ScheduledInstancesPlacement, SCHEDULED_INSTANCES_PLACEMENT; 0 availability_zone, 1 group_name);
+wire::structure!(ScheduledInstancesPlacement, SCHEDULED_INSTANCES_PLACEMENT; 0 availability_zone: None, 1 group_name: None);
 pub(crate) static SCHEDULED_INSTANCES_PLACEMENT: StructShape = StructShape { name: "ScheduledInstancesPlacement", members: &[
     Member { name: "AvailabilityZone", target: Target::STRING, ..Member::BASE },
     Member { name: "GroupName", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ScheduledInstancesPrivateIpAddressConfig {
     pub primary: Option<bool>,
     pub private_ip_address: Option<String>,
 }
-wire::structure!(ScheduledInstancesPrivateIpAddressConfig, SCHEDULED_INSTANCES_PRIVATE_IP_ADDRESS_CONFIG; 0 primary, 1 private_ip_address);
+wire::structure!(ScheduledInstancesPrivateIpAddressConfig, SCHEDULED_INSTANCES_PRIVATE_IP_ADDRESS_CONFIG; 0 primary: None, 1 private_ip_address: None);
 pub(crate) static SCHEDULED_INSTANCES_PRIVATE_IP_ADDRESS_CONFIG: StructShape = StructShape { name: "ScheduledInstancesPrivateIpAddressConfig", members: &[
     Member { name: "Primary", target: Target::Boolean, ..Member::BASE },
     Member { name: "PrivateIpAddress", target: Target::STRING, ..Member::BASE },
@@ -2497,7 +2335,6 @@ pub(crate) static SCHEDULED_INSTANCES_PRIVATE_IP_ADDRESS_CONFIG: StructShape = S
 
 pub(crate) static SCHEDULED_INSTANCES_SECURITY_GROUP_ID_SET: ListShape = ListShape { name: "ScheduledInstancesSecurityGroupIdSet", item: Target::STRING, item_name: Some("SecurityGroupId"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SecondaryInterface {
     pub availability_zone: Option<String>,
     pub availability_zone_id: Option<String>,
@@ -2515,7 +2352,7 @@ pub struct SecondaryInterface {
     pub status: Option<SecondaryInterfaceStatus>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(SecondaryInterface, SECONDARY_INTERFACE; 0 availability_zone, 1 availability_zone_id, 2 attachment, 3 mac_address, 4 owner_id, 5 private_ipv4_addresses, 6 secondary_interface_id, 7 secondary_interface_arn, 8 secondary_interface_type, 9 secondary_subnet_id, 10 secondary_network_id, 11 secondary_network_type, 12 source_dest_check, 13 status, 14 tags);
+wire::structure!(SecondaryInterface, SECONDARY_INTERFACE; 0 availability_zone: None, 1 availability_zone_id: None, 2 attachment: None, 3 mac_address: None, 4 owner_id: None, 5 private_ipv4_addresses: None, 6 secondary_interface_id: None, 7 secondary_interface_arn: None, 8 secondary_interface_type: None, 9 secondary_subnet_id: None, 10 secondary_network_id: None, 11 secondary_network_type: None, 12 source_dest_check: None, 13 status: None, 14 tags: None);
 pub(crate) static SECONDARY_INTERFACE: StructShape = StructShape { name: "SecondaryInterface", members: &[
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZoneId", location_name: Some("availabilityZoneId"), target: Target::STRING, ..Member::BASE },
@@ -2534,7 +2371,6 @@ pub(crate) static SECONDARY_INTERFACE: StructShape = StructShape { name: "Second
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SecondaryInterfaceAttachment {
     pub attachment_id: Option<String>,
     pub attach_time: Option<Timestamp>,
@@ -2545,7 +2381,7 @@ pub struct SecondaryInterfaceAttachment {
     pub network_card_index: Option<i32>,
     pub status: Option<AttachmentStatus>,
 }
-wire::structure!(SecondaryInterfaceAttachment, SECONDARY_INTERFACE_ATTACHMENT; 0 attachment_id, 1 attach_time, 2 delete_on_termination, 3 device_index, 4 instance_id, 5 instance_owner_id, 6 network_card_index, 7 status);
+wire::structure!(SecondaryInterfaceAttachment, SECONDARY_INTERFACE_ATTACHMENT; 0 attachment_id: None, 1 attach_time: None, 2 delete_on_termination: None, 3 device_index: None, 4 instance_id: None, 5 instance_owner_id: None, 6 network_card_index: None, 7 status: None);
 pub(crate) static SECONDARY_INTERFACE_ATTACHMENT: StructShape = StructShape { name: "SecondaryInterfaceAttachment", members: &[
     Member { name: "AttachmentId", location_name: Some("attachmentId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AttachTime", location_name: Some("attachTime"), target: Target::TIMESTAMP, ..Member::BASE },
@@ -2559,11 +2395,10 @@ pub(crate) static SECONDARY_INTERFACE_ATTACHMENT: StructShape = StructShape { na
 
 pub(crate) static SECONDARY_INTERFACE_ID_LIST: ListShape = ListShape { name: "SecondaryInterfaceIdList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SecondaryInterfaceIpv4Address {
     pub private_ip_address: Option<String>,
 }
-wire::structure!(SecondaryInterfaceIpv4Address, SECONDARY_INTERFACE_IPV4_ADDRESS; 0 private_ip_address);
+wire::structure!(SecondaryInterfaceIpv4Address, SECONDARY_INTERFACE_IPV4_ADDRESS; 0 private_ip_address: None);
 pub(crate) static SECONDARY_INTERFACE_IPV4_ADDRESS: StructShape = StructShape { name: "SecondaryInterfaceIpv4Address", members: &[
     Member { name: "PrivateIpAddress", location_name: Some("privateIpAddress"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -2572,11 +2407,10 @@ pub(crate) static SECONDARY_INTERFACE_IPV4_ADDRESS_LIST: ListShape = ListShape {
 
 pub(crate) static SECONDARY_INTERFACE_LIST: ListShape = ListShape { name: "SecondaryInterfaceList", item: Target::Structure(&SECONDARY_INTERFACE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SecondaryInterfacePrivateIpAddressSpecification {
     pub private_ip_address: Option<String>,
 }
-wire::structure!(SecondaryInterfacePrivateIpAddressSpecification, SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_SPECIFICATION; 0 private_ip_address);
+wire::structure!(SecondaryInterfacePrivateIpAddressSpecification, SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_SPECIFICATION; 0 private_ip_address: None);
 pub(crate) static SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_SPECIFICATION: StructShape = StructShape { name: "SecondaryInterfacePrivateIpAddressSpecification", members: &[
     Member { name: "PrivateIpAddress", location_name: Some("privateIpAddress"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -2585,11 +2419,10 @@ pub(crate) static SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_SPECIFICATION_LIST: Lis
 
 pub(crate) static SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_SPECIFICATION_LIST_REQUEST: ListShape = ListShape { name: "SecondaryInterfacePrivateIpAddressSpecificationListRequest", item: Target::Structure(&SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_SPECIFICATION_REQUEST), item_name: Some("SecondaryInterfacePrivateIpAddressSpecification"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SecondaryInterfacePrivateIpAddressSpecificationRequest {
     pub private_ip_address: Option<String>,
 }
-wire::structure!(SecondaryInterfacePrivateIpAddressSpecificationRequest, SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_SPECIFICATION_REQUEST; 0 private_ip_address);
+wire::structure!(SecondaryInterfacePrivateIpAddressSpecificationRequest, SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_SPECIFICATION_REQUEST; 0 private_ip_address: None);
 pub(crate) static SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_SPECIFICATION_REQUEST: StructShape = StructShape { name: "SecondaryInterfacePrivateIpAddressSpecificationRequest", members: &[
     Member { name: "PrivateIpAddress", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -2605,7 +2438,6 @@ wire::open_enum! { SecondaryInterfaceType;
 }
 pub(crate) static SECONDARY_INTERFACE_TYPE: StringShape = StringShape { name: "SecondaryInterfaceType", values: <SecondaryInterfaceType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SecondaryNetwork {
     pub secondary_network_id: Option<String>,
     pub secondary_network_arn: Option<String>,
@@ -2616,7 +2448,7 @@ pub struct SecondaryNetwork {
     pub ipv4_cidr_block_associations: Option<Vec<SecondaryNetworkIpv4CidrBlockAssociation>>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(SecondaryNetwork, SECONDARY_NETWORK; 0 secondary_network_id, 1 secondary_network_arn, 2 owner_id, 3 r#type, 4 state, 5 state_reason, 6 ipv4_cidr_block_associations, 7 tags);
+wire::structure!(SecondaryNetwork, SECONDARY_NETWORK; 0 secondary_network_id: None, 1 secondary_network_arn: None, 2 owner_id: None, 3 r#type: None, 4 state: None, 5 state_reason: None, 6 ipv4_cidr_block_associations: None, 7 tags: None);
 pub(crate) static SECONDARY_NETWORK: StructShape = StructShape { name: "SecondaryNetwork", members: &[
     Member { name: "SecondaryNetworkId", location_name: Some("secondaryNetworkId"), target: Target::STRING, ..Member::BASE },
     Member { name: "SecondaryNetworkArn", location_name: Some("secondaryNetworkArn"), target: Target::STRING, ..Member::BASE },
@@ -2640,14 +2472,13 @@ pub(crate) static SECONDARY_NETWORK_CIDR_BLOCK_ASSOCIATION_STATE: StringShape = 
 
 pub(crate) static SECONDARY_NETWORK_ID_LIST: ListShape = ListShape { name: "SecondaryNetworkIdList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SecondaryNetworkIpv4CidrBlockAssociation {
     pub association_id: Option<String>,
     pub cidr_block: Option<String>,
     pub state: Option<SecondaryNetworkCidrBlockAssociationState>,
     pub state_reason: Option<String>,
 }
-wire::structure!(SecondaryNetworkIpv4CidrBlockAssociation, SECONDARY_NETWORK_IPV4_CIDR_BLOCK_ASSOCIATION; 0 association_id, 1 cidr_block, 2 state, 3 state_reason);
+wire::structure!(SecondaryNetworkIpv4CidrBlockAssociation, SECONDARY_NETWORK_IPV4_CIDR_BLOCK_ASSOCIATION; 0 association_id: None, 1 cidr_block: None, 2 state: None, 3 state_reason: None);
 pub(crate) static SECONDARY_NETWORK_IPV4_CIDR_BLOCK_ASSOCIATION: StructShape = StructShape { name: "SecondaryNetworkIpv4CidrBlockAssociation", members: &[
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "CidrBlock", location_name: Some("cidrBlock"), target: Target::STRING, ..Member::BASE },
@@ -2674,7 +2505,6 @@ wire::open_enum! { SecondaryNetworkType;
 }
 pub(crate) static SECONDARY_NETWORK_TYPE: StringShape = StringShape { name: "SecondaryNetworkType", values: <SecondaryNetworkType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SecondarySubnet {
     pub secondary_subnet_id: Option<String>,
     pub secondary_subnet_arn: Option<String>,
@@ -2688,7 +2518,7 @@ pub struct SecondarySubnet {
     pub state_reason: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(SecondarySubnet, SECONDARY_SUBNET; 0 secondary_subnet_id, 1 secondary_subnet_arn, 2 secondary_network_id, 3 secondary_network_type, 4 owner_id, 5 availability_zone_id, 6 availability_zone, 7 ipv4_cidr_block_associations, 8 state, 9 state_reason, 10 tags);
+wire::structure!(SecondarySubnet, SECONDARY_SUBNET; 0 secondary_subnet_id: None, 1 secondary_subnet_arn: None, 2 secondary_network_id: None, 3 secondary_network_type: None, 4 owner_id: None, 5 availability_zone_id: None, 6 availability_zone: None, 7 ipv4_cidr_block_associations: None, 8 state: None, 9 state_reason: None, 10 tags: None);
 pub(crate) static SECONDARY_SUBNET: StructShape = StructShape { name: "SecondarySubnet", members: &[
     Member { name: "SecondarySubnetId", location_name: Some("secondarySubnetId"), target: Target::STRING, ..Member::BASE },
     Member { name: "SecondarySubnetArn", location_name: Some("secondarySubnetArn"), target: Target::STRING, ..Member::BASE },
@@ -2715,14 +2545,13 @@ pub(crate) static SECONDARY_SUBNET_CIDR_BLOCK_ASSOCIATION_STATE: StringShape = S
 
 pub(crate) static SECONDARY_SUBNET_ID_LIST: ListShape = ListShape { name: "SecondarySubnetIdList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SecondarySubnetIpv4CidrBlockAssociation {
     pub association_id: Option<String>,
     pub cidr_block: Option<String>,
     pub state: Option<SecondarySubnetCidrBlockAssociationState>,
     pub state_reason: Option<String>,
 }
-wire::structure!(SecondarySubnetIpv4CidrBlockAssociation, SECONDARY_SUBNET_IPV4_CIDR_BLOCK_ASSOCIATION; 0 association_id, 1 cidr_block, 2 state, 3 state_reason);
+wire::structure!(SecondarySubnetIpv4CidrBlockAssociation, SECONDARY_SUBNET_IPV4_CIDR_BLOCK_ASSOCIATION; 0 association_id: None, 1 cidr_block: None, 2 state: None, 3 state_reason: None);
 pub(crate) static SECONDARY_SUBNET_IPV4_CIDR_BLOCK_ASSOCIATION: StructShape = StructShape { name: "SecondarySubnetIpv4CidrBlockAssociation", members: &[
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "CidrBlock", location_name: Some("cidrBlock"), target: Target::STRING, ..Member::BASE },
@@ -2746,7 +2575,6 @@ pub(crate) static SECONDARY_SUBNET_STATE: StringShape = StringShape { name: "Sec
 
 pub(crate) static SECRET_ARN: StringShape = StringShape { name: "SecretArn", pattern: Some("^(?=.{20,2048}$)arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\\d{12}:secret:[a-zA-Z0-9/_+=.@-]+"), ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SecurityGroup {
     pub group_id: Option<String>,
     pub ip_permissions_egress: Option<Vec<IpPermission>>,
@@ -2758,7 +2586,7 @@ pub struct SecurityGroup {
     pub description: Option<String>,
     pub ip_permissions: Option<Vec<IpPermission>>,
 }
-wire::structure!(SecurityGroup, SECURITY_GROUP; 0 group_id, 1 ip_permissions_egress, 2 tags, 3 vpc_id, 4 security_group_arn, 5 owner_id, 6 group_name, 7 description, 8 ip_permissions);
+wire::structure!(SecurityGroup, SECURITY_GROUP; 0 group_id: None, 1 ip_permissions_egress: None, 2 tags: None, 3 vpc_id: None, 4 security_group_arn: None, 5 owner_id: None, 6 group_name: None, 7 description: None, 8 ip_permissions: None);
 pub(crate) static SECURITY_GROUP: StructShape = StructShape { name: "SecurityGroup", members: &[
     Member { name: "GroupId", location_name: Some("groupId"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpPermissionsEgress", location_name: Some("ipPermissionsEgress"), target: Target::List(&IP_PERMISSION_LIST), ..Member::BASE },
@@ -2771,7 +2599,6 @@ pub(crate) static SECURITY_GROUP: StructShape = StructShape { name: "SecurityGro
     Member { name: "IpPermissions", location_name: Some("ipPermissions"), target: Target::List(&IP_PERMISSION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SecurityGroupForVpc {
     pub description: Option<String>,
     pub group_name: Option<String>,
@@ -2780,7 +2607,7 @@ pub struct SecurityGroupForVpc {
     pub tags: Option<Vec<Tag>>,
     pub primary_vpc_id: Option<String>,
 }
-wire::structure!(SecurityGroupForVpc, SECURITY_GROUP_FOR_VPC; 0 description, 1 group_name, 2 owner_id, 3 group_id, 4 tags, 5 primary_vpc_id);
+wire::structure!(SecurityGroupForVpc, SECURITY_GROUP_FOR_VPC; 0 description: None, 1 group_name: None, 2 owner_id: None, 3 group_id: None, 4 tags: None, 5 primary_vpc_id: None);
 pub(crate) static SECURITY_GROUP_FOR_VPC: StructShape = StructShape { name: "SecurityGroupForVpc", members: &[
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
     Member { name: "GroupName", location_name: Some("groupName"), target: Target::STRING, ..Member::BASE },
@@ -2800,12 +2627,11 @@ pub(crate) static SECURITY_GROUP_ID_STRING_LIST: ListShape = ListShape { name: "
 
 pub(crate) static SECURITY_GROUP_ID_STRING_LIST_REQUEST: ListShape = ListShape { name: "SecurityGroupIdStringListRequest", item: Target::STRING, item_name: Some("SecurityGroupId"), length: Limits { min: Some(0), max: Some(16) }, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SecurityGroupIdentifier {
     pub group_id: Option<String>,
     pub group_name: Option<String>,
 }
-wire::structure!(SecurityGroupIdentifier, SECURITY_GROUP_IDENTIFIER; 0 group_id, 1 group_name);
+wire::structure!(SecurityGroupIdentifier, SECURITY_GROUP_IDENTIFIER; 0 group_id: None, 1 group_name: None);
 pub(crate) static SECURITY_GROUP_IDENTIFIER: StructShape = StructShape { name: "SecurityGroupIdentifier", members: &[
     Member { name: "GroupId", location_name: Some("groupId"), target: Target::STRING, ..Member::BASE },
     Member { name: "GroupName", location_name: Some("groupName"), target: Target::STRING, ..Member::BASE },
@@ -2813,14 +2639,13 @@ pub(crate) static SECURITY_GROUP_IDENTIFIER: StructShape = StructShape { name: "
 
 pub(crate) static SECURITY_GROUP_LIST: ListShape = ListShape { name: "SecurityGroupList", item: Target::Structure(&SECURITY_GROUP), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SecurityGroupReference {
     pub group_id: Option<String>,
     pub referencing_vpc_id: Option<String>,
     pub vpc_peering_connection_id: Option<String>,
     pub transit_gateway_id: Option<String>,
 }
-wire::structure!(SecurityGroupReference, SECURITY_GROUP_REFERENCE; 0 group_id, 1 referencing_vpc_id, 2 vpc_peering_connection_id, 3 transit_gateway_id);
+wire::structure!(SecurityGroupReference, SECURITY_GROUP_REFERENCE; 0 group_id: None, 1 referencing_vpc_id: None, 2 vpc_peering_connection_id: None, 3 transit_gateway_id: None);
 pub(crate) static SECURITY_GROUP_REFERENCE: StructShape = StructShape { name: "SecurityGroupReference", members: &[
     Member { name: "GroupId", location_name: Some("groupId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ReferencingVpcId", location_name: Some("referencingVpcId"), target: Target::STRING, ..Member::BASE },
@@ -2836,7 +2661,6 @@ wire::open_enum! { SecurityGroupReferencingSupportValue;
 }
 pub(crate) static SECURITY_GROUP_REFERENCING_SUPPORT_VALUE: StringShape = StringShape { name: "SecurityGroupReferencingSupportValue", values: <SecurityGroupReferencingSupportValue as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SecurityGroupRule {
     pub security_group_rule_id: Option<String>,
     pub group_id: Option<String>,
@@ -2853,7 +2677,7 @@ pub struct SecurityGroupRule {
     pub tags: Option<Vec<Tag>>,
     pub security_group_rule_arn: Option<String>,
 }
-wire::structure!(SecurityGroupRule, SECURITY_GROUP_RULE; 0 security_group_rule_id, 1 group_id, 2 group_owner_id, 3 is_egress, 4 ip_protocol, 5 from_port, 6 to_port, 7 cidr_ipv4, 8 cidr_ipv6, 9 prefix_list_id, 10 referenced_group_info, 11 description, 12 tags, 13 security_group_rule_arn);
+wire::structure!(SecurityGroupRule, SECURITY_GROUP_RULE; 0 security_group_rule_id: None, 1 group_id: None, 2 group_owner_id: None, 3 is_egress: None, 4 ip_protocol: None, 5 from_port: None, 6 to_port: None, 7 cidr_ipv4: None, 8 cidr_ipv6: None, 9 prefix_list_id: None, 10 referenced_group_info: None, 11 description: None, 12 tags: None, 13 security_group_rule_arn: None);
 pub(crate) static SECURITY_GROUP_RULE: StructShape = StructShape { name: "SecurityGroupRule", members: &[
     Member { name: "SecurityGroupRuleId", location_name: Some("securityGroupRuleId"), target: Target::STRING, ..Member::BASE },
     Member { name: "GroupId", location_name: Some("groupId"), target: Target::STRING, ..Member::BASE },
@@ -2871,12 +2695,11 @@ pub(crate) static SECURITY_GROUP_RULE: StructShape = StructShape { name: "Securi
     Member { name: "SecurityGroupRuleArn", location_name: Some("securityGroupRuleArn"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SecurityGroupRuleDescription {
     pub security_group_rule_id: Option<String>,
     pub description: Option<String>,
 }
-wire::structure!(SecurityGroupRuleDescription, SECURITY_GROUP_RULE_DESCRIPTION; 0 security_group_rule_id, 1 description);
+wire::structure!(SecurityGroupRuleDescription, SECURITY_GROUP_RULE_DESCRIPTION; 0 security_group_rule_id: None, 1 description: None);
 pub(crate) static SECURITY_GROUP_RULE_DESCRIPTION: StructShape = StructShape { name: "SecurityGroupRuleDescription", members: &[
     Member { name: "SecurityGroupRuleId", target: Target::STRING, ..Member::BASE },
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
@@ -2888,7 +2711,6 @@ pub(crate) static SECURITY_GROUP_RULE_ID_LIST: ListShape = ListShape { name: "Se
 
 pub(crate) static SECURITY_GROUP_RULE_LIST: ListShape = ListShape { name: "SecurityGroupRuleList", item: Target::Structure(&SECURITY_GROUP_RULE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SecurityGroupRuleRequest {
     pub ip_protocol: Option<String>,
     pub from_port: Option<i32>,
@@ -2899,7 +2721,7 @@ pub struct SecurityGroupRuleRequest {
     pub referenced_group_id: Option<String>,
     pub description: Option<String>,
 }
-wire::structure!(SecurityGroupRuleRequest, SECURITY_GROUP_RULE_REQUEST; 0 ip_protocol, 1 from_port, 2 to_port, 3 cidr_ipv4, 4 cidr_ipv6, 5 prefix_list_id, 6 referenced_group_id, 7 description);
+wire::structure!(SecurityGroupRuleRequest, SECURITY_GROUP_RULE_REQUEST; 0 ip_protocol: None, 1 from_port: None, 2 to_port: None, 3 cidr_ipv4: None, 4 cidr_ipv6: None, 5 prefix_list_id: None, 6 referenced_group_id: None, 7 description: None);
 pub(crate) static SECURITY_GROUP_RULE_REQUEST: StructShape = StructShape { name: "SecurityGroupRuleRequest", members: &[
     Member { name: "IpProtocol", target: Target::STRING, ..Member::BASE },
     Member { name: "FromPort", target: Target::INTEGER, ..Member::BASE },
@@ -2911,12 +2733,11 @@ pub(crate) static SECURITY_GROUP_RULE_REQUEST: StructShape = StructShape { name:
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SecurityGroupRuleUpdate {
     pub security_group_rule_id: String,
     pub security_group_rule: Option<SecurityGroupRuleRequest>,
 }
-wire::structure!(SecurityGroupRuleUpdate, SECURITY_GROUP_RULE_UPDATE; 0 security_group_rule_id, 1 security_group_rule);
+wire::structure!(SecurityGroupRuleUpdate, SECURITY_GROUP_RULE_UPDATE; 0 security_group_rule_id: Default::default(), 1 security_group_rule: None);
 pub(crate) static SECURITY_GROUP_RULE_UPDATE: StructShape = StructShape { name: "SecurityGroupRuleUpdate", members: &[
     Member { name: "SecurityGroupRuleId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "SecurityGroupRule", target: Target::Structure(&SECURITY_GROUP_RULE_REQUEST), ..Member::BASE },
@@ -2926,7 +2747,6 @@ pub(crate) static SECURITY_GROUP_RULE_UPDATE_LIST: ListShape = ListShape { name:
 
 pub(crate) static SECURITY_GROUP_STRING_LIST: ListShape = ListShape { name: "SecurityGroupStringList", item: Target::STRING, item_name: Some("SecurityGroup"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SecurityGroupVpcAssociation {
     pub group_id: Option<String>,
     pub vpc_id: Option<String>,
@@ -2935,7 +2755,7 @@ pub struct SecurityGroupVpcAssociation {
     pub state_reason: Option<String>,
     pub group_owner_id: Option<String>,
 }
-wire::structure!(SecurityGroupVpcAssociation, SECURITY_GROUP_VPC_ASSOCIATION; 0 group_id, 1 vpc_id, 2 vpc_owner_id, 3 state, 4 state_reason, 5 group_owner_id);
+wire::structure!(SecurityGroupVpcAssociation, SECURITY_GROUP_VPC_ASSOCIATION; 0 group_id: None, 1 vpc_id: None, 2 vpc_owner_id: None, 3 state: None, 4 state_reason: None, 5 group_owner_id: None);
 pub(crate) static SECURITY_GROUP_VPC_ASSOCIATION: StructShape = StructShape { name: "SecurityGroupVpcAssociation", members: &[
     Member { name: "GroupId", location_name: Some("groupId"), target: Target::STRING, ..Member::BASE },
     Member { name: "VpcId", location_name: Some("vpcId"), target: Target::STRING, ..Member::BASE },
@@ -2969,7 +2789,6 @@ pub(crate) static SENSITIVE_URL: StringShape = StringShape { name: "SensitiveUrl
 
 pub(crate) static SENSITIVE_USER_DATA: StringShape = StringShape { name: "SensitiveUserData", sensitive: true, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ServiceConfiguration {
     pub service_type: Option<Vec<ServiceTypeDetail>>,
     pub service_id: Option<String>,
@@ -2990,7 +2809,7 @@ pub struct ServiceConfiguration {
     pub supported_regions: Option<Vec<SupportedRegionDetail>>,
     pub remote_access_enabled: Option<bool>,
 }
-wire::structure!(ServiceConfiguration, SERVICE_CONFIGURATION; 0 service_type, 1 service_id, 2 service_name, 3 service_state, 4 availability_zone_ids, 5 availability_zones, 6 acceptance_required, 7 manages_vpc_endpoints, 8 network_load_balancer_arns, 9 gateway_load_balancer_arns, 10 supported_ip_address_types, 11 base_endpoint_dns_names, 12 private_dns_name, 13 private_dns_name_configuration, 14 payer_responsibility, 15 tags, 16 supported_regions, 17 remote_access_enabled);
+wire::structure!(ServiceConfiguration, SERVICE_CONFIGURATION; 0 service_type: None, 1 service_id: None, 2 service_name: None, 3 service_state: None, 4 availability_zone_ids: None, 5 availability_zones: None, 6 acceptance_required: None, 7 manages_vpc_endpoints: None, 8 network_load_balancer_arns: None, 9 gateway_load_balancer_arns: None, 10 supported_ip_address_types: None, 11 base_endpoint_dns_names: None, 12 private_dns_name: None, 13 private_dns_name_configuration: None, 14 payer_responsibility: None, 15 tags: None, 16 supported_regions: None, 17 remote_access_enabled: None);
 pub(crate) static SERVICE_CONFIGURATION: StructShape = StructShape { name: "ServiceConfiguration", members: &[
     Member { name: "ServiceType", location_name: Some("serviceType"), target: Target::List(&SERVICE_TYPE_DETAIL_SET), ..Member::BASE },
     Member { name: "ServiceId", location_name: Some("serviceId"), target: Target::STRING, ..Member::BASE },
@@ -3020,7 +2839,6 @@ wire::open_enum! { ServiceConnectivityType;
 }
 pub(crate) static SERVICE_CONNECTIVITY_TYPE: StringShape = StringShape { name: "ServiceConnectivityType", values: <ServiceConnectivityType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ServiceDetail {
     pub service_name: Option<String>,
     pub service_id: Option<String>,
@@ -3040,7 +2858,7 @@ pub struct ServiceDetail {
     pub private_dns_name_verification_state: Option<DnsNameState>,
     pub supported_ip_address_types: Option<Vec<ServiceConnectivityType>>,
 }
-wire::structure!(ServiceDetail, SERVICE_DETAIL; 0 service_name, 1 service_id, 2 service_type, 3 service_region, 4 availability_zone_ids, 5 availability_zones, 6 owner, 7 base_endpoint_dns_names, 8 private_dns_name, 9 private_dns_names, 10 vpc_endpoint_policy_supported, 11 acceptance_required, 12 manages_vpc_endpoints, 13 payer_responsibility, 14 tags, 15 private_dns_name_verification_state, 16 supported_ip_address_types);
+wire::structure!(ServiceDetail, SERVICE_DETAIL; 0 service_name: None, 1 service_id: None, 2 service_type: None, 3 service_region: None, 4 availability_zone_ids: None, 5 availability_zones: None, 6 owner: None, 7 base_endpoint_dns_names: None, 8 private_dns_name: None, 9 private_dns_names: None, 10 vpc_endpoint_policy_supported: None, 11 acceptance_required: None, 12 manages_vpc_endpoints: None, 13 payer_responsibility: None, 14 tags: None, 15 private_dns_name_verification_state: None, 16 supported_ip_address_types: None);
 pub(crate) static SERVICE_DETAIL: StructShape = StructShape { name: "ServiceDetail", members: &[
     Member { name: "ServiceName", location_name: Some("serviceName"), target: Target::STRING, ..Member::BASE },
     Member { name: "ServiceId", location_name: Some("serviceId"), target: Target::STRING, ..Member::BASE },
@@ -3065,7 +2883,6 @@ pub(crate) static SERVICE_DETAIL_SET: ListShape = ListShape { name: "ServiceDeta
 
 pub(crate) static SERVICE_LINK_MAX_RESULTS: NumberShape = NumberShape { name: "ServiceLinkMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ServiceLinkVirtualInterface {
     pub service_link_virtual_interface_id: Option<String>,
     pub service_link_virtual_interface_arn: Option<String>,
@@ -3080,7 +2897,7 @@ pub struct ServiceLinkVirtualInterface {
     pub tags: Option<Vec<Tag>>,
     pub configuration_state: Option<ServiceLinkVirtualInterfaceConfigurationState>,
 }
-wire::structure!(ServiceLinkVirtualInterface, SERVICE_LINK_VIRTUAL_INTERFACE; 0 service_link_virtual_interface_id, 1 service_link_virtual_interface_arn, 2 outpost_id, 3 outpost_arn, 4 owner_id, 5 local_address, 6 peer_address, 7 peer_bgp_asn, 8 vlan, 9 outpost_lag_id, 10 tags, 11 configuration_state);
+wire::structure!(ServiceLinkVirtualInterface, SERVICE_LINK_VIRTUAL_INTERFACE; 0 service_link_virtual_interface_id: None, 1 service_link_virtual_interface_arn: None, 2 outpost_id: None, 3 outpost_arn: None, 4 owner_id: None, 5 local_address: None, 6 peer_address: None, 7 peer_bgp_asn: None, 8 vlan: None, 9 outpost_lag_id: None, 10 tags: None, 11 configuration_state: None);
 pub(crate) static SERVICE_LINK_VIRTUAL_INTERFACE: StructShape = StructShape { name: "ServiceLinkVirtualInterface", members: &[
     Member { name: "ServiceLinkVirtualInterfaceId", location_name: Some("serviceLinkVirtualInterfaceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ServiceLinkVirtualInterfaceArn", location_name: Some("serviceLinkVirtualInterfaceArn"), target: Target::String(&RESOURCE_ARN), ..Member::BASE },
@@ -3132,11 +2949,10 @@ wire::open_enum! { ServiceType;
 }
 pub(crate) static SERVICE_TYPE: StringShape = StringShape { name: "ServiceType", values: <ServiceType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ServiceTypeDetail {
     pub service_type: Option<ServiceType>,
 }
-wire::structure!(ServiceTypeDetail, SERVICE_TYPE_DETAIL; 0 service_type);
+wire::structure!(ServiceTypeDetail, SERVICE_TYPE_DETAIL; 0 service_type: None);
 pub(crate) static SERVICE_TYPE_DETAIL: StructShape = StructShape { name: "ServiceTypeDetail", members: &[
     Member { name: "ServiceType", location_name: Some("serviceType"), target: Target::String(&SERVICE_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -3149,29 +2965,26 @@ wire::open_enum! { ShutdownBehavior;
 }
 pub(crate) static SHUTDOWN_BEHAVIOR: StringShape = StringShape { name: "ShutdownBehavior", values: <ShutdownBehavior as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SlotDateTimeRangeRequest {
     pub earliest_time: Timestamp,
     pub latest_time: Timestamp,
 }
-wire::structure!(SlotDateTimeRangeRequest, SLOT_DATE_TIME_RANGE_REQUEST; 0 earliest_time, 1 latest_time);
+wire::structure!(SlotDateTimeRangeRequest, SLOT_DATE_TIME_RANGE_REQUEST; 0 earliest_time: Default::default(), 1 latest_time: Default::default());
 pub(crate) static SLOT_DATE_TIME_RANGE_REQUEST: StructShape = StructShape { name: "SlotDateTimeRangeRequest", members: &[
     Member { name: "EarliestTime", target: Target::TIMESTAMP, required: true, ..Member::BASE },
     Member { name: "LatestTime", target: Target::TIMESTAMP, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SlotStartTimeRangeRequest {
     pub earliest_time: Option<Timestamp>,
     pub latest_time: Option<Timestamp>,
 }
-wire::structure!(SlotStartTimeRangeRequest, SLOT_START_TIME_RANGE_REQUEST; 0 earliest_time, 1 latest_time);
+wire::structure!(SlotStartTimeRangeRequest, SLOT_START_TIME_RANGE_REQUEST; 0 earliest_time: None, 1 latest_time: None);
 pub(crate) static SLOT_START_TIME_RANGE_REQUEST: StructShape = StructShape { name: "SlotStartTimeRangeRequest", members: &[
     Member { name: "EarliestTime", target: Target::TIMESTAMP, ..Member::BASE },
     Member { name: "LatestTime", target: Target::TIMESTAMP, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Snapshot {
     pub owner_alias: Option<String>,
     pub outpost_arn: Option<String>,
@@ -3197,7 +3010,7 @@ pub struct Snapshot {
     pub kms_key_id: Option<String>,
     pub data_encryption_key_id: Option<String>,
 }
-wire::structure!(Snapshot, SNAPSHOT; 0 owner_alias, 1 outpost_arn, 2 tags, 3 storage_tier, 4 restore_expiry_time, 5 sse_type, 6 availability_zone, 7 transfer_type, 8 completion_duration_minutes, 9 completion_time, 10 full_snapshot_size_in_bytes, 11 snapshot_id, 12 volume_id, 13 state, 14 state_message, 15 start_time, 16 progress, 17 owner_id, 18 description, 19 volume_size, 20 encrypted, 21 kms_key_id, 22 data_encryption_key_id);
+wire::structure!(Snapshot, SNAPSHOT; 0 owner_alias: None, 1 outpost_arn: None, 2 tags: None, 3 storage_tier: None, 4 restore_expiry_time: None, 5 sse_type: None, 6 availability_zone: None, 7 transfer_type: None, 8 completion_duration_minutes: None, 9 completion_time: None, 10 full_snapshot_size_in_bytes: None, 11 snapshot_id: None, 12 volume_id: None, 13 state: None, 14 state_message: None, 15 start_time: None, 16 progress: None, 17 owner_id: None, 18 description: None, 19 volume_size: None, 20 encrypted: None, 21 kms_key_id: None, 22 data_encryption_key_id: None);
 pub(crate) static SNAPSHOT: StructShape = StructShape { name: "Snapshot", members: &[
     Member { name: "OwnerAlias", location_name: Some("ownerAlias"), target: Target::STRING, ..Member::BASE },
     Member { name: "OutpostArn", location_name: Some("outpostArn"), target: Target::STRING, ..Member::BASE },
@@ -3239,7 +3052,6 @@ pub(crate) static SNAPSHOT_BLOCK_PUBLIC_ACCESS_STATE: StringShape = StringShape 
 
 pub(crate) static SNAPSHOT_COMPLETION_DURATION_MINUTES_REQUEST: NumberShape = NumberShape { name: "SnapshotCompletionDurationMinutesRequest", min: Some(1.0), max: Some(2880.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SnapshotDetail {
     pub description: Option<String>,
     pub device_name: Option<String>,
@@ -3252,7 +3064,7 @@ pub struct SnapshotDetail {
     pub url: Option<String>,
     pub user_bucket: Option<UserBucketDetails>,
 }
-wire::structure!(SnapshotDetail, SNAPSHOT_DETAIL; 0 description, 1 device_name, 2 disk_image_size, 3 format, 4 progress, 5 snapshot_id, 6 status, 7 status_message, 8 url, 9 user_bucket);
+wire::structure!(SnapshotDetail, SNAPSHOT_DETAIL; 0 description: None, 1 device_name: None, 2 disk_image_size: None, 3 format: None, 4 progress: None, 5 snapshot_id: None, 6 status: None, 7 status_message: None, 8 url: None, 9 user_bucket: None);
 pub(crate) static SNAPSHOT_DETAIL: StructShape = StructShape { name: "SnapshotDetail", members: &[
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
     Member { name: "DeviceName", location_name: Some("deviceName"), target: Target::STRING, ..Member::BASE },
@@ -3268,14 +3080,13 @@ pub(crate) static SNAPSHOT_DETAIL: StructShape = StructShape { name: "SnapshotDe
 
 pub(crate) static SNAPSHOT_DETAIL_LIST: ListShape = ListShape { name: "SnapshotDetailList", item: Target::Structure(&SNAPSHOT_DETAIL), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SnapshotDiskContainer {
     pub description: Option<String>,
     pub format: Option<String>,
     pub url: Option<String>,
     pub user_bucket: Option<UserBucket>,
 }
-wire::structure!(SnapshotDiskContainer, SNAPSHOT_DISK_CONTAINER; 0 description, 1 format, 2 url, 3 user_bucket);
+wire::structure!(SnapshotDiskContainer, SNAPSHOT_DISK_CONTAINER; 0 description: None, 1 format: None, 2 url: None, 3 user_bucket: None);
 pub(crate) static SNAPSHOT_DISK_CONTAINER: StructShape = StructShape { name: "SnapshotDiskContainer", members: &[
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
     Member { name: "Format", target: Target::STRING, ..Member::BASE },
@@ -3285,7 +3096,6 @@ pub(crate) static SNAPSHOT_DISK_CONTAINER: StructShape = StructShape { name: "Sn
 
 pub(crate) static SNAPSHOT_ID_STRING_LIST: ListShape = ListShape { name: "SnapshotIdStringList", item: Target::STRING, item_name: Some("SnapshotId"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SnapshotInfo {
     pub description: Option<String>,
     pub tags: Option<Vec<Tag>>,
@@ -3301,7 +3111,7 @@ pub struct SnapshotInfo {
     pub sse_type: Option<SSEType>,
     pub availability_zone: Option<String>,
 }
-wire::structure!(SnapshotInfo, SNAPSHOT_INFO; 0 description, 1 tags, 2 encrypted, 3 volume_id, 4 state, 5 volume_size, 6 start_time, 7 progress, 8 owner_id, 9 snapshot_id, 10 outpost_arn, 11 sse_type, 12 availability_zone);
+wire::structure!(SnapshotInfo, SNAPSHOT_INFO; 0 description: None, 1 tags: None, 2 encrypted: None, 3 volume_id: None, 4 state: None, 5 volume_size: None, 6 start_time: None, 7 progress: None, 8 owner_id: None, 9 snapshot_id: None, 10 outpost_arn: None, 11 sse_type: None, 12 availability_zone: None);
 pub(crate) static SNAPSHOT_INFO: StructShape = StructShape { name: "SnapshotInfo", members: &[
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
@@ -3326,7 +3136,6 @@ wire::open_enum! { SnapshotLocationEnum;
 }
 pub(crate) static SNAPSHOT_LOCATION_ENUM: StringShape = StringShape { name: "SnapshotLocationEnum", values: <SnapshotLocationEnum as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SnapshotRecycleBinInfo {
     pub snapshot_id: Option<String>,
     pub recycle_bin_enter_time: Option<Timestamp>,
@@ -3334,7 +3143,7 @@ pub struct SnapshotRecycleBinInfo {
     pub description: Option<String>,
     pub volume_id: Option<String>,
 }
-wire::structure!(SnapshotRecycleBinInfo, SNAPSHOT_RECYCLE_BIN_INFO; 0 snapshot_id, 1 recycle_bin_enter_time, 2 recycle_bin_exit_time, 3 description, 4 volume_id);
+wire::structure!(SnapshotRecycleBinInfo, SNAPSHOT_RECYCLE_BIN_INFO; 0 snapshot_id: None, 1 recycle_bin_enter_time: None, 2 recycle_bin_exit_time: None, 3 description: None, 4 volume_id: None);
 pub(crate) static SNAPSHOT_RECYCLE_BIN_INFO: StructShape = StructShape { name: "SnapshotRecycleBinInfo", members: &[
     Member { name: "SnapshotId", location_name: Some("snapshotId"), target: Target::STRING, ..Member::BASE },
     Member { name: "RecycleBinEnterTime", location_name: Some("recycleBinEnterTime"), target: Target::TIMESTAMP, ..Member::BASE },
@@ -3365,7 +3174,6 @@ wire::open_enum! { SnapshotState;
 }
 pub(crate) static SNAPSHOT_STATE: StringShape = StringShape { name: "SnapshotState", values: <SnapshotState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SnapshotTaskDetail {
     pub description: Option<String>,
     pub disk_image_size: Option<f64>,
@@ -3379,7 +3187,7 @@ pub struct SnapshotTaskDetail {
     pub url: Option<String>,
     pub user_bucket: Option<UserBucketDetails>,
 }
-wire::structure!(SnapshotTaskDetail, SNAPSHOT_TASK_DETAIL; 0 description, 1 disk_image_size, 2 encrypted, 3 format, 4 kms_key_id, 5 progress, 6 snapshot_id, 7 status, 8 status_message, 9 url, 10 user_bucket);
+wire::structure!(SnapshotTaskDetail, SNAPSHOT_TASK_DETAIL; 0 description: None, 1 disk_image_size: None, 2 encrypted: None, 3 format: None, 4 kms_key_id: None, 5 progress: None, 6 snapshot_id: None, 7 status: None, 8 status_message: None, 9 url: None, 10 user_bucket: None);
 pub(crate) static SNAPSHOT_TASK_DETAIL: StructShape = StructShape { name: "SnapshotTaskDetail", members: &[
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
     Member { name: "DiskImageSize", location_name: Some("diskImageSize"), target: Target::DOUBLE, ..Member::BASE },
@@ -3394,7 +3202,6 @@ pub(crate) static SNAPSHOT_TASK_DETAIL: StructShape = StructShape { name: "Snaps
     Member { name: "UserBucket", location_name: Some("userBucket"), target: Target::Structure(&USER_BUCKET_DETAILS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SnapshotTierStatus {
     pub snapshot_id: Option<String>,
     pub volume_id: Option<String>,
@@ -3409,7 +3216,7 @@ pub struct SnapshotTierStatus {
     pub archival_complete_time: Option<Timestamp>,
     pub restore_expiry_time: Option<Timestamp>,
 }
-wire::structure!(SnapshotTierStatus, SNAPSHOT_TIER_STATUS; 0 snapshot_id, 1 volume_id, 2 status, 3 owner_id, 4 tags, 5 storage_tier, 6 last_tiering_start_time, 7 last_tiering_progress, 8 last_tiering_operation_status, 9 last_tiering_operation_status_detail, 10 archival_complete_time, 11 restore_expiry_time);
+wire::structure!(SnapshotTierStatus, SNAPSHOT_TIER_STATUS; 0 snapshot_id: None, 1 volume_id: None, 2 status: None, 3 owner_id: None, 4 tags: None, 5 storage_tier: None, 6 last_tiering_start_time: None, 7 last_tiering_progress: None, 8 last_tiering_operation_status: None, 9 last_tiering_operation_status_detail: None, 10 archival_complete_time: None, 11 restore_expiry_time: None);
 pub(crate) static SNAPSHOT_TIER_STATUS: StructShape = StructShape { name: "SnapshotTierStatus", members: &[
     Member { name: "SnapshotId", location_name: Some("snapshotId"), target: Target::STRING, ..Member::BASE },
     Member { name: "VolumeId", location_name: Some("volumeId"), target: Target::STRING, ..Member::BASE },
@@ -3434,18 +3241,16 @@ wire::open_enum! { SpotAllocationStrategy;
 }
 pub(crate) static SPOT_ALLOCATION_STRATEGY: StringShape = StringShape { name: "SpotAllocationStrategy", values: <SpotAllocationStrategy as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SpotCapacityRebalance {
     pub replacement_strategy: Option<ReplacementStrategy>,
     pub termination_delay: Option<i32>,
 }
-wire::structure!(SpotCapacityRebalance, SPOT_CAPACITY_REBALANCE; 0 replacement_strategy, 1 termination_delay);
+wire::structure!(SpotCapacityRebalance, SPOT_CAPACITY_REBALANCE; 0 replacement_strategy: None, 1 termination_delay: None);
 pub(crate) static SPOT_CAPACITY_REBALANCE: StructShape = StructShape { name: "SpotCapacityRebalance", members: &[
     Member { name: "ReplacementStrategy", location_name: Some("replacementStrategy"), target: Target::String(&REPLACEMENT_STRATEGY), ..Member::BASE },
     Member { name: "TerminationDelay", location_name: Some("terminationDelay"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SpotDatafeedSubscription {
     pub bucket: Option<String>,
     pub fault: Option<SpotInstanceStateFault>,
@@ -3453,7 +3258,7 @@ pub struct SpotDatafeedSubscription {
     pub prefix: Option<String>,
     pub state: Option<DatafeedSubscriptionState>,
 }
-wire::structure!(SpotDatafeedSubscription, SPOT_DATAFEED_SUBSCRIPTION; 0 bucket, 1 fault, 2 owner_id, 3 prefix, 4 state);
+wire::structure!(SpotDatafeedSubscription, SPOT_DATAFEED_SUBSCRIPTION; 0 bucket: None, 1 fault: None, 2 owner_id: None, 3 prefix: None, 4 state: None);
 pub(crate) static SPOT_DATAFEED_SUBSCRIPTION: StructShape = StructShape { name: "SpotDatafeedSubscription", members: &[
     Member { name: "Bucket", location_name: Some("bucket"), target: Target::STRING, ..Member::BASE },
     Member { name: "Fault", location_name: Some("fault"), target: Target::Structure(&SPOT_INSTANCE_STATE_FAULT), ..Member::BASE },
@@ -3462,7 +3267,6 @@ pub(crate) static SPOT_DATAFEED_SUBSCRIPTION: StructShape = StructShape { name: 
     Member { name: "State", location_name: Some("state"), target: Target::String(&DATAFEED_SUBSCRIPTION_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SpotFleetLaunchSpecification {
     pub addressing_type: Option<String>,
     pub block_device_mappings: Option<Vec<BlockDeviceMapping>>,
@@ -3484,7 +3288,7 @@ pub struct SpotFleetLaunchSpecification {
     pub instance_requirements: Option<InstanceRequirements>,
     pub security_groups: Option<Vec<GroupIdentifier>>,
 }
-wire::structure!(SpotFleetLaunchSpecification, SPOT_FLEET_LAUNCH_SPECIFICATION; 0 addressing_type, 1 block_device_mappings, 2 ebs_optimized, 3 iam_instance_profile, 4 image_id, 5 instance_type, 6 kernel_id, 7 key_name, 8 monitoring, 9 network_interfaces, 10 placement, 11 ramdisk_id, 12 spot_price, 13 subnet_id, 14 user_data, 15 weighted_capacity, 16 tag_specifications, 17 instance_requirements, 18 security_groups);
+wire::structure!(SpotFleetLaunchSpecification, SPOT_FLEET_LAUNCH_SPECIFICATION; 0 addressing_type: None, 1 block_device_mappings: None, 2 ebs_optimized: None, 3 iam_instance_profile: None, 4 image_id: None, 5 instance_type: None, 6 kernel_id: None, 7 key_name: None, 8 monitoring: None, 9 network_interfaces: None, 10 placement: None, 11 ramdisk_id: None, 12 spot_price: None, 13 subnet_id: None, 14 user_data: None, 15 weighted_capacity: None, 16 tag_specifications: None, 17 instance_requirements: None, 18 security_groups: None);
 pub(crate) static SPOT_FLEET_LAUNCH_SPECIFICATION: StructShape = StructShape { name: "SpotFleetLaunchSpecification", members: &[
     Member { name: "AddressingType", location_name: Some("addressingType"), target: Target::STRING, ..Member::BASE },
     Member { name: "BlockDeviceMappings", location_name: Some("blockDeviceMapping"), target: Target::List(&BLOCK_DEVICE_MAPPING_LIST), ..Member::BASE },
@@ -3507,16 +3311,14 @@ pub(crate) static SPOT_FLEET_LAUNCH_SPECIFICATION: StructShape = StructShape { n
     Member { name: "SecurityGroups", location_name: Some("groupSet"), target: Target::List(&GROUP_IDENTIFIER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SpotFleetMonitoring {
     pub enabled: Option<bool>,
 }
-wire::structure!(SpotFleetMonitoring, SPOT_FLEET_MONITORING; 0 enabled);
+wire::structure!(SpotFleetMonitoring, SPOT_FLEET_MONITORING; 0 enabled: None);
 pub(crate) static SPOT_FLEET_MONITORING: StructShape = StructShape { name: "SpotFleetMonitoring", members: &[
     Member { name: "Enabled", location_name: Some("enabled"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SpotFleetRequestConfig {
     pub activity_status: Option<ActivityStatus>,
     pub create_time: Option<Timestamp>,
@@ -3525,7 +3327,7 @@ pub struct SpotFleetRequestConfig {
     pub spot_fleet_request_state: Option<BatchState>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(SpotFleetRequestConfig, SPOT_FLEET_REQUEST_CONFIG; 0 activity_status, 1 create_time, 2 spot_fleet_request_config, 3 spot_fleet_request_id, 4 spot_fleet_request_state, 5 tags);
+wire::structure!(SpotFleetRequestConfig, SPOT_FLEET_REQUEST_CONFIG; 0 activity_status: None, 1 create_time: None, 2 spot_fleet_request_config: None, 3 spot_fleet_request_id: None, 4 spot_fleet_request_state: None, 5 tags: None);
 pub(crate) static SPOT_FLEET_REQUEST_CONFIG: StructShape = StructShape { name: "SpotFleetRequestConfig", members: &[
     Member { name: "ActivityStatus", location_name: Some("activityStatus"), target: Target::String(&ACTIVITY_STATUS), ..Member::BASE },
     Member { name: "CreateTime", location_name: Some("createTime"), target: Target::TIMESTAMP, ..Member::BASE },
@@ -3535,7 +3337,6 @@ pub(crate) static SPOT_FLEET_REQUEST_CONFIG: StructShape = StructShape { name: "
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SpotFleetRequestConfigData {
     pub allocation_strategy: Option<AllocationStrategy>,
     pub on_demand_allocation_strategy: Option<OnDemandAllocationStrategy>,
@@ -3564,7 +3365,7 @@ pub struct SpotFleetRequestConfigData {
     pub target_capacity_unit_type: Option<TargetCapacityUnitType>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(SpotFleetRequestConfigData, SPOT_FLEET_REQUEST_CONFIG_DATA; 0 allocation_strategy, 1 on_demand_allocation_strategy, 2 spot_maintenance_strategies, 3 client_token, 4 excess_capacity_termination_policy, 5 fulfilled_capacity, 6 on_demand_fulfilled_capacity, 7 iam_fleet_role, 8 launch_specifications, 9 launch_template_configs, 10 spot_price, 11 target_capacity, 12 on_demand_target_capacity, 13 on_demand_max_total_price, 14 spot_max_total_price, 15 terminate_instances_with_expiration, 16 r#type, 17 valid_from, 18 valid_until, 19 replace_unhealthy_instances, 20 instance_interruption_behavior, 21 load_balancers_config, 22 instance_pools_to_use_count, 23 context, 24 target_capacity_unit_type, 25 tag_specifications);
+wire::structure!(SpotFleetRequestConfigData, SPOT_FLEET_REQUEST_CONFIG_DATA; 0 allocation_strategy: None, 1 on_demand_allocation_strategy: None, 2 spot_maintenance_strategies: None, 3 client_token: None, 4 excess_capacity_termination_policy: None, 5 fulfilled_capacity: None, 6 on_demand_fulfilled_capacity: None, 7 iam_fleet_role: None, 8 launch_specifications: None, 9 launch_template_configs: None, 10 spot_price: None, 11 target_capacity: None, 12 on_demand_target_capacity: None, 13 on_demand_max_total_price: None, 14 spot_max_total_price: None, 15 terminate_instances_with_expiration: None, 16 r#type: None, 17 valid_from: None, 18 valid_until: None, 19 replace_unhealthy_instances: None, 20 instance_interruption_behavior: None, 21 load_balancers_config: None, 22 instance_pools_to_use_count: None, 23 context: None, 24 target_capacity_unit_type: None, 25 tag_specifications: None);
 pub(crate) static SPOT_FLEET_REQUEST_CONFIG_DATA: StructShape = StructShape { name: "SpotFleetRequestConfigData", members: &[
     Member { name: "AllocationStrategy", location_name: Some("allocationStrategy"), target: Target::String(&ALLOCATION_STRATEGY), ..Member::BASE },
     Member { name: "OnDemandAllocationStrategy", location_name: Some("onDemandAllocationStrategy"), target: Target::String(&ON_DEMAND_ALLOCATION_STRATEGY), ..Member::BASE },
@@ -3598,12 +3399,11 @@ pub(crate) static SPOT_FLEET_REQUEST_CONFIG_SET: ListShape = ListShape { name: "
 
 pub(crate) static SPOT_FLEET_REQUEST_ID_LIST: ListShape = ListShape { name: "SpotFleetRequestIdList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SpotFleetTagSpecification {
     pub resource_type: Option<ResourceType>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(SpotFleetTagSpecification, SPOT_FLEET_TAG_SPECIFICATION; 0 resource_type, 1 tags);
+wire::structure!(SpotFleetTagSpecification, SPOT_FLEET_TAG_SPECIFICATION; 0 resource_type: None, 1 tags: None);
 pub(crate) static SPOT_FLEET_TAG_SPECIFICATION: StructShape = StructShape { name: "SpotFleetTagSpecification", members: &[
     Member { name: "ResourceType", location_name: Some("resourceType"), target: Target::String(&RESOURCE_TYPE), ..Member::BASE },
     Member { name: "Tags", location_name: Some("tag"), target: Target::List(&TAG_LIST), ..Member::BASE },
@@ -3618,7 +3418,6 @@ wire::open_enum! { SpotInstanceInterruptionBehavior;
 }
 pub(crate) static SPOT_INSTANCE_INTERRUPTION_BEHAVIOR: StringShape = StringShape { name: "SpotInstanceInterruptionBehavior", values: <SpotInstanceInterruptionBehavior as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SpotInstanceRequest {
     pub actual_block_hourly_price: Option<String>,
     pub availability_zone_group: Option<String>,
@@ -3641,7 +3440,7 @@ pub struct SpotInstanceRequest {
     pub valid_until: Option<Timestamp>,
     pub instance_interruption_behavior: Option<InstanceInterruptionBehavior>,
 }
-wire::structure!(SpotInstanceRequest, SPOT_INSTANCE_REQUEST; 0 actual_block_hourly_price, 1 availability_zone_group, 2 block_duration_minutes, 3 create_time, 4 fault, 5 instance_id, 6 launch_group, 7 launch_specification, 8 launched_availability_zone, 9 launched_availability_zone_id, 10 product_description, 11 spot_instance_request_id, 12 spot_price, 13 state, 14 status, 15 tags, 16 r#type, 17 valid_from, 18 valid_until, 19 instance_interruption_behavior);
+wire::structure!(SpotInstanceRequest, SPOT_INSTANCE_REQUEST; 0 actual_block_hourly_price: None, 1 availability_zone_group: None, 2 block_duration_minutes: None, 3 create_time: None, 4 fault: None, 5 instance_id: None, 6 launch_group: None, 7 launch_specification: None, 8 launched_availability_zone: None, 9 launched_availability_zone_id: None, 10 product_description: None, 11 spot_instance_request_id: None, 12 spot_price: None, 13 state: None, 14 status: None, 15 tags: None, 16 r#type: None, 17 valid_from: None, 18 valid_until: None, 19 instance_interruption_behavior: None);
 pub(crate) static SPOT_INSTANCE_REQUEST: StructShape = StructShape { name: "SpotInstanceRequest", members: &[
     Member { name: "ActualBlockHourlyPrice", location_name: Some("actualBlockHourlyPrice"), target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZoneGroup", location_name: Some("availabilityZoneGroup"), target: Target::STRING, ..Member::BASE },
@@ -3679,24 +3478,22 @@ wire::open_enum! { SpotInstanceState;
 }
 pub(crate) static SPOT_INSTANCE_STATE: StringShape = StringShape { name: "SpotInstanceState", values: <SpotInstanceState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SpotInstanceStateFault {
     pub code: Option<String>,
     pub message: Option<String>,
 }
-wire::structure!(SpotInstanceStateFault, SPOT_INSTANCE_STATE_FAULT; 0 code, 1 message);
+wire::structure!(SpotInstanceStateFault, SPOT_INSTANCE_STATE_FAULT; 0 code: None, 1 message: None);
 pub(crate) static SPOT_INSTANCE_STATE_FAULT: StructShape = StructShape { name: "SpotInstanceStateFault", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::STRING, ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SpotInstanceStatus {
     pub code: Option<String>,
     pub message: Option<String>,
     pub update_time: Option<Timestamp>,
 }
-wire::structure!(SpotInstanceStatus, SPOT_INSTANCE_STATUS; 0 code, 1 message, 2 update_time);
+wire::structure!(SpotInstanceStatus, SPOT_INSTANCE_STATUS; 0 code: None, 1 message: None, 2 update_time: None);
 pub(crate) static SPOT_INSTANCE_STATUS: StructShape = StructShape { name: "SpotInstanceStatus", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::STRING, ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -3709,16 +3506,14 @@ wire::open_enum! { SpotInstanceType;
 }
 pub(crate) static SPOT_INSTANCE_TYPE: StringShape = StringShape { name: "SpotInstanceType", values: <SpotInstanceType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SpotMaintenanceStrategies {
     pub capacity_rebalance: Option<SpotCapacityRebalance>,
 }
-wire::structure!(SpotMaintenanceStrategies, SPOT_MAINTENANCE_STRATEGIES; 0 capacity_rebalance);
+wire::structure!(SpotMaintenanceStrategies, SPOT_MAINTENANCE_STRATEGIES; 0 capacity_rebalance: None);
 pub(crate) static SPOT_MAINTENANCE_STRATEGIES: StructShape = StructShape { name: "SpotMaintenanceStrategies", members: &[
     Member { name: "CapacityRebalance", location_name: Some("capacityRebalance"), target: Target::Structure(&SPOT_CAPACITY_REBALANCE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SpotMarketOptions {
     pub max_price: Option<String>,
     pub spot_instance_type: Option<SpotInstanceType>,
@@ -3726,7 +3521,7 @@ pub struct SpotMarketOptions {
     pub valid_until: Option<Timestamp>,
     pub instance_interruption_behavior: Option<InstanceInterruptionBehavior>,
 }
-wire::structure!(SpotMarketOptions, SPOT_MARKET_OPTIONS; 0 max_price, 1 spot_instance_type, 2 block_duration_minutes, 3 valid_until, 4 instance_interruption_behavior);
+wire::structure!(SpotMarketOptions, SPOT_MARKET_OPTIONS; 0 max_price: None, 1 spot_instance_type: None, 2 block_duration_minutes: None, 3 valid_until: None, 4 instance_interruption_behavior: None);
 pub(crate) static SPOT_MARKET_OPTIONS: StructShape = StructShape { name: "SpotMarketOptions", members: &[
     Member { name: "MaxPrice", target: Target::STRING, ..Member::BASE },
     Member { name: "SpotInstanceType", target: Target::String(&SPOT_INSTANCE_TYPE), ..Member::BASE },
@@ -3735,7 +3530,6 @@ pub(crate) static SPOT_MARKET_OPTIONS: StructShape = StructShape { name: "SpotMa
     Member { name: "InstanceInterruptionBehavior", target: Target::String(&INSTANCE_INTERRUPTION_BEHAVIOR), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SpotOptions {
     pub allocation_strategy: Option<SpotAllocationStrategy>,
     pub maintenance_strategies: Option<FleetSpotMaintenanceStrategies>,
@@ -3746,7 +3540,7 @@ pub struct SpotOptions {
     pub min_target_capacity: Option<i32>,
     pub max_total_price: Option<String>,
 }
-wire::structure!(SpotOptions, SPOT_OPTIONS; 0 allocation_strategy, 1 maintenance_strategies, 2 instance_interruption_behavior, 3 instance_pools_to_use_count, 4 single_instance_type, 5 single_availability_zone, 6 min_target_capacity, 7 max_total_price);
+wire::structure!(SpotOptions, SPOT_OPTIONS; 0 allocation_strategy: None, 1 maintenance_strategies: None, 2 instance_interruption_behavior: None, 3 instance_pools_to_use_count: None, 4 single_instance_type: None, 5 single_availability_zone: None, 6 min_target_capacity: None, 7 max_total_price: None);
 pub(crate) static SPOT_OPTIONS: StructShape = StructShape { name: "SpotOptions", members: &[
     Member { name: "AllocationStrategy", location_name: Some("allocationStrategy"), target: Target::String(&SPOT_ALLOCATION_STRATEGY), ..Member::BASE },
     Member { name: "MaintenanceStrategies", location_name: Some("maintenanceStrategies"), target: Target::Structure(&FLEET_SPOT_MAINTENANCE_STRATEGIES), ..Member::BASE },
@@ -3758,7 +3552,6 @@ pub(crate) static SPOT_OPTIONS: StructShape = StructShape { name: "SpotOptions",
     Member { name: "MaxTotalPrice", location_name: Some("maxTotalPrice"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SpotOptionsRequest {
     pub allocation_strategy: Option<SpotAllocationStrategy>,
     pub maintenance_strategies: Option<FleetSpotMaintenanceStrategiesRequest>,
@@ -3769,7 +3562,7 @@ pub struct SpotOptionsRequest {
     pub min_target_capacity: Option<i32>,
     pub max_total_price: Option<String>,
 }
-wire::structure!(SpotOptionsRequest, SPOT_OPTIONS_REQUEST; 0 allocation_strategy, 1 maintenance_strategies, 2 instance_interruption_behavior, 3 instance_pools_to_use_count, 4 single_instance_type, 5 single_availability_zone, 6 min_target_capacity, 7 max_total_price);
+wire::structure!(SpotOptionsRequest, SPOT_OPTIONS_REQUEST; 0 allocation_strategy: None, 1 maintenance_strategies: None, 2 instance_interruption_behavior: None, 3 instance_pools_to_use_count: None, 4 single_instance_type: None, 5 single_availability_zone: None, 6 min_target_capacity: None, 7 max_total_price: None);
 pub(crate) static SPOT_OPTIONS_REQUEST: StructShape = StructShape { name: "SpotOptionsRequest", members: &[
     Member { name: "AllocationStrategy", target: Target::String(&SPOT_ALLOCATION_STRATEGY), ..Member::BASE },
     Member { name: "MaintenanceStrategies", target: Target::Structure(&FLEET_SPOT_MAINTENANCE_STRATEGIES_REQUEST), ..Member::BASE },
@@ -3781,14 +3574,13 @@ pub(crate) static SPOT_OPTIONS_REQUEST: StructShape = StructShape { name: "SpotO
     Member { name: "MaxTotalPrice", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SpotPlacement {
     pub availability_zone: Option<String>,
     pub group_name: Option<String>,
     pub tenancy: Option<Tenancy>,
     pub availability_zone_id: Option<String>,
 }
-wire::structure!(SpotPlacement, SPOT_PLACEMENT; 0 availability_zone, 1 group_name, 2 tenancy, 3 availability_zone_id);
+wire::structure!(SpotPlacement, SPOT_PLACEMENT; 0 availability_zone: None, 1 group_name: None, 2 tenancy: None, 3 availability_zone_id: None);
 pub(crate) static SPOT_PLACEMENT: StructShape = StructShape { name: "SpotPlacement", members: &[
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
     Member { name: "GroupName", location_name: Some("groupName"), target: Target::STRING, ..Member::BASE },
@@ -3796,13 +3588,12 @@ pub(crate) static SPOT_PLACEMENT: StructShape = StructShape { name: "SpotPlaceme
     Member { name: "AvailabilityZoneId", location_name: Some("availabilityZoneId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SpotPlacementScore {
     pub region: Option<String>,
     pub availability_zone_id: Option<String>,
     pub score: Option<i32>,
 }
-wire::structure!(SpotPlacementScore, SPOT_PLACEMENT_SCORE; 0 region, 1 availability_zone_id, 2 score);
+wire::structure!(SpotPlacementScore, SPOT_PLACEMENT_SCORE; 0 region: None, 1 availability_zone_id: None, 2 score: None);
 pub(crate) static SPOT_PLACEMENT_SCORE: StructShape = StructShape { name: "SpotPlacementScore", members: &[
     Member { name: "Region", location_name: Some("region"), target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZoneId", location_name: Some("availabilityZoneId"), target: Target::STRING, ..Member::BASE },
@@ -3815,7 +3606,6 @@ pub(crate) static SPOT_PLACEMENT_SCORES_MAX_RESULTS: NumberShape = NumberShape {
 
 pub(crate) static SPOT_PLACEMENT_SCORES_TARGET_CAPACITY: NumberShape = NumberShape { name: "SpotPlacementScoresTargetCapacity", min: Some(1.0), max: Some(2000000000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SpotPrice {
     pub availability_zone: Option<String>,
     pub availability_zone_id: Option<String>,
@@ -3824,7 +3614,7 @@ pub struct SpotPrice {
     pub spot_price: Option<String>,
     pub timestamp: Option<Timestamp>,
 }
-wire::structure!(SpotPrice, SPOT_PRICE; 0 availability_zone, 1 availability_zone_id, 2 instance_type, 3 product_description, 4 spot_price, 5 timestamp);
+wire::structure!(SpotPrice, SPOT_PRICE; 0 availability_zone: None, 1 availability_zone_id: None, 2 instance_type: None, 3 product_description: None, 4 spot_price: None, 5 timestamp: None);
 pub(crate) static SPOT_PRICE: StructShape = StructShape { name: "SpotPrice", members: &[
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZoneId", location_name: Some("availabilityZoneId"), target: Target::STRING, ..Member::BASE },
@@ -3848,7 +3638,6 @@ wire::open_enum! { SqlServerLicenseUsage;
 }
 pub(crate) static SQL_SERVER_LICENSE_USAGE: StringShape = StringShape { name: "SqlServerLicenseUsage", values: <SqlServerLicenseUsage as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct StaleIpPermission {
     pub from_port: Option<i32>,
     pub ip_protocol: Option<String>,
@@ -3857,7 +3646,7 @@ pub struct StaleIpPermission {
     pub to_port: Option<i32>,
     pub user_id_group_pairs: Option<Vec<UserIdGroupPair>>,
 }
-wire::structure!(StaleIpPermission, STALE_IP_PERMISSION; 0 from_port, 1 ip_protocol, 2 ip_ranges, 3 prefix_list_ids, 4 to_port, 5 user_id_group_pairs);
+wire::structure!(StaleIpPermission, STALE_IP_PERMISSION; 0 from_port: None, 1 ip_protocol: None, 2 ip_ranges: None, 3 prefix_list_ids: None, 4 to_port: None, 5 user_id_group_pairs: None);
 pub(crate) static STALE_IP_PERMISSION: StructShape = StructShape { name: "StaleIpPermission", members: &[
     Member { name: "FromPort", location_name: Some("fromPort"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "IpProtocol", location_name: Some("ipProtocol"), target: Target::STRING, ..Member::BASE },
@@ -3869,7 +3658,6 @@ pub(crate) static STALE_IP_PERMISSION: StructShape = StructShape { name: "StaleI
 
 pub(crate) static STALE_IP_PERMISSION_SET: ListShape = ListShape { name: "StaleIpPermissionSet", item: Target::Structure(&STALE_IP_PERMISSION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct StaleSecurityGroup {
     pub description: Option<String>,
     pub group_id: Option<String>,
@@ -3878,7 +3666,7 @@ pub struct StaleSecurityGroup {
     pub stale_ip_permissions_egress: Option<Vec<StaleIpPermission>>,
     pub vpc_id: Option<String>,
 }
-wire::structure!(StaleSecurityGroup, STALE_SECURITY_GROUP; 0 description, 1 group_id, 2 group_name, 3 stale_ip_permissions, 4 stale_ip_permissions_egress, 5 vpc_id);
+wire::structure!(StaleSecurityGroup, STALE_SECURITY_GROUP; 0 description: None, 1 group_id: None, 2 group_name: None, 3 stale_ip_permissions: None, 4 stale_ip_permissions_egress: None, 5 vpc_id: None);
 pub(crate) static STALE_SECURITY_GROUP: StructShape = StructShape { name: "StaleSecurityGroup", members: &[
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
     Member { name: "GroupId", location_name: Some("groupId"), target: Target::STRING, ..Member::BASE },
@@ -3903,12 +3691,11 @@ wire::open_enum! { State;
 }
 pub(crate) static STATE: StringShape = StringShape { name: "State", values: <State as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct StateReason {
     pub code: Option<String>,
     pub message: Option<String>,
 }
-wire::structure!(StateReason, STATE_REASON; 0 code, 1 message);
+wire::structure!(StateReason, STATE_REASON; 0 code: None, 1 message: None);
 pub(crate) static STATE_REASON: StructShape = StructShape { name: "StateReason", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::STRING, ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -3945,21 +3732,19 @@ wire::open_enum! { StatusType;
 }
 pub(crate) static STATUS_TYPE: StringShape = StringShape { name: "StatusType", values: <StatusType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Storage {
     pub s3: Option<S3Storage>,
 }
-wire::structure!(Storage, STORAGE; 0 s3);
+wire::structure!(Storage, STORAGE; 0 s3: None);
 pub(crate) static STORAGE: StructShape = StructShape { name: "Storage", members: &[
     Member { name: "S3", target: Target::Structure(&S3_STORAGE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct StorageLocation {
     pub bucket: Option<String>,
     pub key: Option<String>,
 }
-wire::structure!(StorageLocation, STORAGE_LOCATION; 0 bucket, 1 key);
+wire::structure!(StorageLocation, STORAGE_LOCATION; 0 bucket: None, 1 key: None);
 pub(crate) static STORAGE_LOCATION: StructShape = StructShape { name: "StorageLocation", members: &[
     Member { name: "Bucket", target: Target::STRING, ..Member::BASE },
     Member { name: "Key", target: Target::STRING, ..Member::BASE },
@@ -3971,7 +3756,6 @@ wire::open_enum! { StorageTier;
 }
 pub(crate) static STORAGE_TIER: StringShape = StringShape { name: "StorageTier", values: <StorageTier as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct StoreImageTaskResult {
     pub ami_id: Option<String>,
     pub task_start_time: Option<Timestamp>,
@@ -3981,7 +3765,7 @@ pub struct StoreImageTaskResult {
     pub store_task_state: Option<String>,
     pub store_task_failure_reason: Option<String>,
 }
-wire::structure!(StoreImageTaskResult, STORE_IMAGE_TASK_RESULT; 0 ami_id, 1 task_start_time, 2 bucket, 3 s3object_key, 4 progress_percentage, 5 store_task_state, 6 store_task_failure_reason);
+wire::structure!(StoreImageTaskResult, STORE_IMAGE_TASK_RESULT; 0 ami_id: None, 1 task_start_time: None, 2 bucket: None, 3 s3object_key: None, 4 progress_percentage: None, 5 store_task_state: None, 6 store_task_failure_reason: None);
 pub(crate) static STORE_IMAGE_TASK_RESULT: StructShape = StructShape { name: "StoreImageTaskResult", members: &[
     Member { name: "AmiId", location_name: Some("amiId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TaskStartTime", location_name: Some("taskStartTime"), target: Target::TIMESTAMP, ..Member::BASE },
@@ -3996,7 +3780,6 @@ pub(crate) static STORE_IMAGE_TASK_RESULT_SET: ListShape = ListShape { name: "St
 
 pub(crate) static STRING_LIST: ListShape = ListShape { name: "StringList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Subnet {
     pub availability_zone_id: Option<String>,
     pub enable_lni_at_device_index: Option<i32>,
@@ -4022,7 +3805,7 @@ pub struct Subnet {
     pub default_for_az: Option<bool>,
     pub map_public_ip_on_launch: Option<bool>,
 }
-wire::structure!(Subnet, SUBNET; 0 availability_zone_id, 1 enable_lni_at_device_index, 2 map_customer_owned_ip_on_launch, 3 customer_owned_ipv4_pool, 4 owner_id, 5 assign_ipv6_address_on_creation, 6 ipv6_cidr_block_association_set, 7 tags, 8 subnet_arn, 9 outpost_arn, 10 enable_dns64, 11 ipv6_native, 12 private_dns_name_options_on_launch, 13 block_public_access_states, 14 r#type, 15 subnet_id, 16 state, 17 vpc_id, 18 cidr_block, 19 available_ip_address_count, 20 availability_zone, 21 default_for_az, 22 map_public_ip_on_launch);
+wire::structure!(Subnet, SUBNET; 0 availability_zone_id: None, 1 enable_lni_at_device_index: None, 2 map_customer_owned_ip_on_launch: None, 3 customer_owned_ipv4_pool: None, 4 owner_id: None, 5 assign_ipv6_address_on_creation: None, 6 ipv6_cidr_block_association_set: None, 7 tags: None, 8 subnet_arn: None, 9 outpost_arn: None, 10 enable_dns64: None, 11 ipv6_native: None, 12 private_dns_name_options_on_launch: None, 13 block_public_access_states: None, 14 r#type: None, 15 subnet_id: None, 16 state: None, 17 vpc_id: None, 18 cidr_block: None, 19 available_ip_address_count: None, 20 availability_zone: None, 21 default_for_az: None, 22 map_public_ip_on_launch: None);
 pub(crate) static SUBNET: StructShape = StructShape { name: "Subnet", members: &[
     Member { name: "AvailabilityZoneId", location_name: Some("availabilityZoneId"), target: Target::STRING, ..Member::BASE },
     Member { name: "EnableLniAtDeviceIndex", location_name: Some("enableLniAtDeviceIndex"), target: Target::INTEGER, ..Member::BASE },
@@ -4049,12 +3832,11 @@ pub(crate) static SUBNET: StructShape = StructShape { name: "Subnet", members: &
     Member { name: "MapPublicIpOnLaunch", location_name: Some("mapPublicIpOnLaunch"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SubnetAssociation {
     pub subnet_id: Option<String>,
     pub state: Option<TransitGatewayMulitcastDomainAssociationState>,
 }
-wire::structure!(SubnetAssociation, SUBNET_ASSOCIATION; 0 subnet_id, 1 state);
+wire::structure!(SubnetAssociation, SUBNET_ASSOCIATION; 0 subnet_id: None, 1 state: None);
 pub(crate) static SUBNET_ASSOCIATION: StructShape = StructShape { name: "SubnetAssociation", members: &[
     Member { name: "SubnetId", location_name: Some("subnetId"), target: Target::STRING, ..Member::BASE },
     Member { name: "State", location_name: Some("state"), target: Target::String(&TRANSIT_GATEWAY_MULITCAST_DOMAIN_ASSOCIATION_STATE), ..Member::BASE },
@@ -4062,12 +3844,11 @@ pub(crate) static SUBNET_ASSOCIATION: StructShape = StructShape { name: "SubnetA
 
 pub(crate) static SUBNET_ASSOCIATION_LIST: ListShape = ListShape { name: "SubnetAssociationList", item: Target::Structure(&SUBNET_ASSOCIATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SubnetCidrBlockState {
     pub state: Option<SubnetCidrBlockStateCode>,
     pub status_message: Option<String>,
 }
-wire::structure!(SubnetCidrBlockState, SUBNET_CIDR_BLOCK_STATE; 0 state, 1 status_message);
+wire::structure!(SubnetCidrBlockState, SUBNET_CIDR_BLOCK_STATE; 0 state: None, 1 status_message: None);
 pub(crate) static SUBNET_CIDR_BLOCK_STATE: StructShape = StructShape { name: "SubnetCidrBlockState", members: &[
     Member { name: "State", location_name: Some("state"), target: Target::String(&SUBNET_CIDR_BLOCK_STATE_CODE), ..Member::BASE },
     Member { name: "StatusMessage", location_name: Some("statusMessage"), target: Target::STRING, ..Member::BASE },
@@ -4083,7 +3864,6 @@ wire::open_enum! { SubnetCidrBlockStateCode;
 }
 pub(crate) static SUBNET_CIDR_BLOCK_STATE_CODE: StringShape = StringShape { name: "SubnetCidrBlockStateCode", values: <SubnetCidrBlockStateCode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SubnetCidrReservation {
     pub subnet_cidr_reservation_id: Option<String>,
     pub subnet_id: Option<String>,
@@ -4093,7 +3873,7 @@ pub struct SubnetCidrReservation {
     pub description: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(SubnetCidrReservation, SUBNET_CIDR_RESERVATION; 0 subnet_cidr_reservation_id, 1 subnet_id, 2 cidr, 3 reservation_type, 4 owner_id, 5 description, 6 tags);
+wire::structure!(SubnetCidrReservation, SUBNET_CIDR_RESERVATION; 0 subnet_cidr_reservation_id: None, 1 subnet_id: None, 2 cidr: None, 3 reservation_type: None, 4 owner_id: None, 5 description: None, 6 tags: None);
 pub(crate) static SUBNET_CIDR_RESERVATION: StructShape = StructShape { name: "SubnetCidrReservation", members: &[
     Member { name: "SubnetCidrReservationId", location_name: Some("subnetCidrReservationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "SubnetId", location_name: Some("subnetId"), target: Target::STRING, ..Member::BASE },
@@ -4112,13 +3892,12 @@ wire::open_enum! { SubnetCidrReservationType;
 }
 pub(crate) static SUBNET_CIDR_RESERVATION_TYPE: StringShape = StringShape { name: "SubnetCidrReservationType", values: <SubnetCidrReservationType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SubnetConfiguration {
     pub subnet_id: Option<String>,
     pub ipv4: Option<String>,
     pub ipv6: Option<String>,
 }
-wire::structure!(SubnetConfiguration, SUBNET_CONFIGURATION; 0 subnet_id, 1 ipv4, 2 ipv6);
+wire::structure!(SubnetConfiguration, SUBNET_CONFIGURATION; 0 subnet_id: None, 1 ipv4: None, 2 ipv6: None);
 pub(crate) static SUBNET_CONFIGURATION: StructShape = StructShape { name: "SubnetConfiguration", members: &[
     Member { name: "SubnetId", target: Target::STRING, ..Member::BASE },
     Member { name: "Ipv4", target: Target::STRING, ..Member::BASE },
@@ -4131,12 +3910,11 @@ pub(crate) static SUBNET_ID_LIST: ListShape = ListShape { name: "SubnetIdList", 
 
 pub(crate) static SUBNET_ID_STRING_LIST: ListShape = ListShape { name: "SubnetIdStringList", item: Target::STRING, item_name: Some("SubnetId"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SubnetIpPrefixes {
     pub subnet_id: Option<String>,
     pub ip_prefixes: Option<Vec<String>>,
 }
-wire::structure!(SubnetIpPrefixes, SUBNET_IP_PREFIXES; 0 subnet_id, 1 ip_prefixes);
+wire::structure!(SubnetIpPrefixes, SUBNET_IP_PREFIXES; 0 subnet_id: None, 1 ip_prefixes: None);
 pub(crate) static SUBNET_IP_PREFIXES: StructShape = StructShape { name: "SubnetIpPrefixes", members: &[
     Member { name: "SubnetId", location_name: Some("subnetId"), target: Target::STRING, ..Member::BASE },
     Member { name: "IpPrefixes", location_name: Some("ipPrefixSet"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -4144,7 +3922,6 @@ pub(crate) static SUBNET_IP_PREFIXES: StructShape = StructShape { name: "SubnetI
 
 pub(crate) static SUBNET_IP_PREFIXES_LIST: ListShape = ListShape { name: "SubnetIpPrefixesList", item: Target::Structure(&SUBNET_IP_PREFIXES), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SubnetIpv6CidrBlockAssociation {
     pub association_id: Option<String>,
     pub ipv6_cidr_block: Option<String>,
@@ -4152,7 +3929,7 @@ pub struct SubnetIpv6CidrBlockAssociation {
     pub ipv6_address_attribute: Option<Ipv6AddressAttribute>,
     pub ip_source: Option<IpSource>,
 }
-wire::structure!(SubnetIpv6CidrBlockAssociation, SUBNET_IPV6_CIDR_BLOCK_ASSOCIATION; 0 association_id, 1 ipv6_cidr_block, 2 ipv6_cidr_block_state, 3 ipv6_address_attribute, 4 ip_source);
+wire::structure!(SubnetIpv6CidrBlockAssociation, SUBNET_IPV6_CIDR_BLOCK_ASSOCIATION; 0 association_id: None, 1 ipv6_cidr_block: None, 2 ipv6_cidr_block_state: None, 3 ipv6_address_attribute: None, 4 ip_source: None);
 pub(crate) static SUBNET_IPV6_CIDR_BLOCK_ASSOCIATION: StructShape = StructShape { name: "SubnetIpv6CidrBlockAssociation", members: &[
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Ipv6CidrBlock", location_name: Some("ipv6CidrBlock"), target: Target::STRING, ..Member::BASE },
@@ -4174,7 +3951,6 @@ wire::open_enum! { SubnetState;
 }
 pub(crate) static SUBNET_STATE: StringShape = StringShape { name: "SubnetState", values: <SubnetState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Subscription {
     pub source: Option<String>,
     pub destination: Option<String>,
@@ -4182,7 +3958,7 @@ pub struct Subscription {
     pub statistic: Option<StatisticType>,
     pub period: Option<PeriodType>,
 }
-wire::structure!(Subscription, SUBSCRIPTION; 0 source, 1 destination, 2 metric, 3 statistic, 4 period);
+wire::structure!(Subscription, SUBSCRIPTION; 0 source: None, 1 destination: None, 2 metric: None, 3 statistic: None, 4 period: None);
 pub(crate) static SUBSCRIPTION: StructShape = StructShape { name: "Subscription", members: &[
     Member { name: "Source", location_name: Some("source"), target: Target::STRING, ..Member::BASE },
     Member { name: "Destination", location_name: Some("destination"), target: Target::STRING, ..Member::BASE },
@@ -4193,22 +3969,20 @@ pub(crate) static SUBSCRIPTION: StructShape = StructShape { name: "Subscription"
 
 pub(crate) static SUBSCRIPTION_LIST: ListShape = ListShape { name: "SubscriptionList", item: Target::Structure(&SUBSCRIPTION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SuccessfulInstanceCreditSpecificationItem {
     pub instance_id: Option<String>,
 }
-wire::structure!(SuccessfulInstanceCreditSpecificationItem, SUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM; 0 instance_id);
+wire::structure!(SuccessfulInstanceCreditSpecificationItem, SUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM; 0 instance_id: None);
 pub(crate) static SUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM: StructShape = StructShape { name: "SuccessfulInstanceCreditSpecificationItem", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static SUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_SET: ListShape = ListShape { name: "SuccessfulInstanceCreditSpecificationSet", item: Target::Structure(&SUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SuccessfulQueuedPurchaseDeletion {
     pub reserved_instances_id: Option<String>,
 }
-wire::structure!(SuccessfulQueuedPurchaseDeletion, SUCCESSFUL_QUEUED_PURCHASE_DELETION; 0 reserved_instances_id);
+wire::structure!(SuccessfulQueuedPurchaseDeletion, SUCCESSFUL_QUEUED_PURCHASE_DELETION; 0 reserved_instances_id: None);
 pub(crate) static SUCCESSFUL_QUEUED_PURCHASE_DELETION: StructShape = StructShape { name: "SuccessfulQueuedPurchaseDeletion", members: &[
     Member { name: "ReservedInstancesId", location_name: Some("reservedInstancesId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -4234,12 +4008,11 @@ pub(crate) static SUPPORTED_ADDITIONAL_PROCESSOR_FEATURE_LIST: ListShape = ListS
 
 pub(crate) static SUPPORTED_IP_ADDRESS_TYPES: ListShape = ListShape { name: "SupportedIpAddressTypes", item: Target::String(&SERVICE_CONNECTIVITY_TYPE), item_name: Some("item"), length: Limits { min: Some(0), max: Some(2) }, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SupportedRegionDetail {
     pub region: Option<String>,
     pub service_state: Option<String>,
 }
-wire::structure!(SupportedRegionDetail, SUPPORTED_REGION_DETAIL; 0 region, 1 service_state);
+wire::structure!(SupportedRegionDetail, SUPPORTED_REGION_DETAIL; 0 region: None, 1 service_state: None);
 pub(crate) static SUPPORTED_REGION_DETAIL: StructShape = StructShape { name: "SupportedRegionDetail", members: &[
     Member { name: "Region", location_name: Some("region"), target: Target::STRING, ..Member::BASE },
     Member { name: "ServiceState", location_name: Some("serviceState"), target: Target::STRING, ..Member::BASE },
@@ -4247,7 +4020,6 @@ pub(crate) static SUPPORTED_REGION_DETAIL: StructShape = StructShape { name: "Su
 
 pub(crate) static SUPPORTED_REGION_SET: ListShape = ListShape { name: "SupportedRegionSet", item: Target::Structure(&SUPPORTED_REGION_DETAIL), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UpdateSecurityGroupRuleDescriptionsEgressRequest {
     pub dry_run: Option<bool>,
     pub group_id: Option<String>,
@@ -4255,7 +4027,7 @@ pub struct UpdateSecurityGroupRuleDescriptionsEgressRequest {
     pub ip_permissions: Option<Vec<IpPermission>>,
     pub security_group_rule_descriptions: Option<Vec<SecurityGroupRuleDescription>>,
 }
-wire::structure!(UpdateSecurityGroupRuleDescriptionsEgressRequest, UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_REQUEST; 0 dry_run, 1 group_id, 2 group_name, 3 ip_permissions, 4 security_group_rule_descriptions);
+wire::structure!(UpdateSecurityGroupRuleDescriptionsEgressRequest, UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_REQUEST; 0 dry_run: None, 1 group_id: None, 2 group_name: None, 3 ip_permissions: None, 4 security_group_rule_descriptions: None);
 pub(crate) static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_REQUEST: StructShape = StructShape { name: "UpdateSecurityGroupRuleDescriptionsEgressRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "GroupId", target: Target::STRING, ..Member::BASE },
@@ -4264,16 +4036,14 @@ pub(crate) static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_REQUEST: Struct
     Member { name: "SecurityGroupRuleDescriptions", location_name: Some("SecurityGroupRuleDescription"), target: Target::List(&SECURITY_GROUP_RULE_DESCRIPTION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UpdateSecurityGroupRuleDescriptionsEgressResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(UpdateSecurityGroupRuleDescriptionsEgressResult, UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_RESULT; 0 r#return);
+wire::structure!(UpdateSecurityGroupRuleDescriptionsEgressResult, UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_RESULT; 0 r#return: None);
 pub(crate) static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_RESULT: StructShape = StructShape { name: "UpdateSecurityGroupRuleDescriptionsEgressResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UpdateSecurityGroupRuleDescriptionsIngressRequest {
     pub dry_run: Option<bool>,
     pub group_id: Option<String>,
@@ -4281,7 +4051,7 @@ pub struct UpdateSecurityGroupRuleDescriptionsIngressRequest {
     pub ip_permissions: Option<Vec<IpPermission>>,
     pub security_group_rule_descriptions: Option<Vec<SecurityGroupRuleDescription>>,
 }
-wire::structure!(UpdateSecurityGroupRuleDescriptionsIngressRequest, UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS_REQUEST; 0 dry_run, 1 group_id, 2 group_name, 3 ip_permissions, 4 security_group_rule_descriptions);
+wire::structure!(UpdateSecurityGroupRuleDescriptionsIngressRequest, UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS_REQUEST; 0 dry_run: None, 1 group_id: None, 2 group_name: None, 3 ip_permissions: None, 4 security_group_rule_descriptions: None);
 pub(crate) static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS_REQUEST: StructShape = StructShape { name: "UpdateSecurityGroupRuleDescriptionsIngressRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "GroupId", target: Target::STRING, ..Member::BASE },
@@ -4290,11 +4060,10 @@ pub(crate) static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS_REQUEST: Struc
     Member { name: "SecurityGroupRuleDescriptions", location_name: Some("SecurityGroupRuleDescription"), target: Target::List(&SECURITY_GROUP_RULE_DESCRIPTION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UpdateSecurityGroupRuleDescriptionsIngressResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(UpdateSecurityGroupRuleDescriptionsIngressResult, UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS_RESULT; 0 r#return);
+wire::structure!(UpdateSecurityGroupRuleDescriptionsIngressResult, UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS_RESULT; 0 r#return: None);
 pub(crate) static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS_RESULT: StructShape = StructShape { name: "UpdateSecurityGroupRuleDescriptionsIngressResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -4307,37 +4076,31 @@ pub(crate) static SCOPE: StringShape = StringShape { name: "scope", values: <Sco
 
 pub(crate) static SNAPSHOT_TIER_STATUS_SET: ListShape = ListShape { name: "snapshotTierStatusSet", item: Target::Structure(&SNAPSHOT_TIER_STATUS), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteSnapshotResult {
 }
 wire::structure!(DeleteSnapshotResult, DELETE_SNAPSHOT_RESULT; );
 pub(crate) static DELETE_SNAPSHOT_RESULT: StructShape = StructShape { name: "DeleteSnapshotResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteSpotDatafeedSubscriptionResult {
 }
 wire::structure!(DeleteSpotDatafeedSubscriptionResult, DELETE_SPOT_DATAFEED_SUBSCRIPTION_RESULT; );
 pub(crate) static DELETE_SPOT_DATAFEED_SUBSCRIPTION_RESULT: StructShape = StructShape { name: "DeleteSpotDatafeedSubscriptionResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteSubnetResult {
 }
 wire::structure!(DeleteSubnetResult, DELETE_SUBNET_RESULT; );
 pub(crate) static DELETE_SUBNET_RESULT: StructShape = StructShape { name: "DeleteSubnetResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifySnapshotAttributeResult {
 }
 wire::structure!(ModifySnapshotAttributeResult, MODIFY_SNAPSHOT_ATTRIBUTE_RESULT; );
 pub(crate) static MODIFY_SNAPSHOT_ATTRIBUTE_RESULT: StructShape = StructShape { name: "ModifySnapshotAttributeResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifySubnetAttributeResult {
 }
 wire::structure!(ModifySubnetAttributeResult, MODIFY_SUBNET_ATTRIBUTE_RESULT; );
 pub(crate) static MODIFY_SUBNET_ATTRIBUTE_RESULT: StructShape = StructShape { name: "ModifySubnetAttributeResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ResetSnapshotAttributeResult {
 }
 wire::structure!(ResetSnapshotAttributeResult, RESET_SNAPSHOT_ATTRIBUTE_RESULT; );

@@ -6,34 +6,31 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceptTransitGatewayClientVpnAttachmentRequest {
     pub transit_gateway_attachment_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AcceptTransitGatewayClientVpnAttachmentRequest, ACCEPT_TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id, 1 dry_run);
+wire::structure!(AcceptTransitGatewayClientVpnAttachmentRequest, ACCEPT_TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id: Default::default(), 1 dry_run: None);
 pub(crate) static ACCEPT_TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT_REQUEST: StructShape = StructShape { name: "AcceptTransitGatewayClientVpnAttachmentRequest", members: &[
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceptTransitGatewayClientVpnAttachmentResult {
     pub transit_gateway_client_vpn_attachment: Option<TransitGatewayClientVpnAttachment>,
 }
-wire::structure!(AcceptTransitGatewayClientVpnAttachmentResult, ACCEPT_TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT_RESULT; 0 transit_gateway_client_vpn_attachment);
+wire::structure!(AcceptTransitGatewayClientVpnAttachmentResult, ACCEPT_TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT_RESULT; 0 transit_gateway_client_vpn_attachment: None);
 pub(crate) static ACCEPT_TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT_RESULT: StructShape = StructShape { name: "AcceptTransitGatewayClientVpnAttachmentResult", members: &[
     Member { name: "TransitGatewayClientVpnAttachment", location_name: Some("transitGatewayClientVpnAttachment"), target: Target::Structure(&TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceptTransitGatewayMulticastDomainAssociationsRequest {
     pub transit_gateway_multicast_domain_id: Option<String>,
     pub transit_gateway_attachment_id: Option<String>,
     pub subnet_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AcceptTransitGatewayMulticastDomainAssociationsRequest, ACCEPT_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_REQUEST; 0 transit_gateway_multicast_domain_id, 1 transit_gateway_attachment_id, 2 subnet_ids, 3 dry_run);
+wire::structure!(AcceptTransitGatewayMulticastDomainAssociationsRequest, ACCEPT_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_REQUEST; 0 transit_gateway_multicast_domain_id: None, 1 transit_gateway_attachment_id: None, 2 subnet_ids: None, 3 dry_run: None);
 pub(crate) static ACCEPT_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_REQUEST: StructShape = StructShape { name: "AcceptTransitGatewayMulticastDomainAssociationsRequest", members: &[
     Member { name: "TransitGatewayMulticastDomainId", target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, ..Member::BASE },
@@ -41,63 +38,57 @@ pub(crate) static ACCEPT_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_REQUEST: 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceptTransitGatewayMulticastDomainAssociationsResult {
     pub associations: Option<TransitGatewayMulticastDomainAssociations>,
 }
-wire::structure!(AcceptTransitGatewayMulticastDomainAssociationsResult, ACCEPT_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_RESULT; 0 associations);
+wire::structure!(AcceptTransitGatewayMulticastDomainAssociationsResult, ACCEPT_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_RESULT; 0 associations: None);
 pub(crate) static ACCEPT_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_RESULT: StructShape = StructShape { name: "AcceptTransitGatewayMulticastDomainAssociationsResult", members: &[
     Member { name: "Associations", location_name: Some("associations"), target: Target::Structure(&TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceptTransitGatewayPeeringAttachmentRequest {
     pub transit_gateway_attachment_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AcceptTransitGatewayPeeringAttachmentRequest, ACCEPT_TRANSIT_GATEWAY_PEERING_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id, 1 dry_run);
+wire::structure!(AcceptTransitGatewayPeeringAttachmentRequest, ACCEPT_TRANSIT_GATEWAY_PEERING_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id: Default::default(), 1 dry_run: None);
 pub(crate) static ACCEPT_TRANSIT_GATEWAY_PEERING_ATTACHMENT_REQUEST: StructShape = StructShape { name: "AcceptTransitGatewayPeeringAttachmentRequest", members: &[
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceptTransitGatewayPeeringAttachmentResult {
     pub transit_gateway_peering_attachment: Option<TransitGatewayPeeringAttachment>,
 }
-wire::structure!(AcceptTransitGatewayPeeringAttachmentResult, ACCEPT_TRANSIT_GATEWAY_PEERING_ATTACHMENT_RESULT; 0 transit_gateway_peering_attachment);
+wire::structure!(AcceptTransitGatewayPeeringAttachmentResult, ACCEPT_TRANSIT_GATEWAY_PEERING_ATTACHMENT_RESULT; 0 transit_gateway_peering_attachment: None);
 pub(crate) static ACCEPT_TRANSIT_GATEWAY_PEERING_ATTACHMENT_RESULT: StructShape = StructShape { name: "AcceptTransitGatewayPeeringAttachmentResult", members: &[
     Member { name: "TransitGatewayPeeringAttachment", location_name: Some("transitGatewayPeeringAttachment"), target: Target::Structure(&TRANSIT_GATEWAY_PEERING_ATTACHMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceptTransitGatewayVpcAttachmentRequest {
     pub transit_gateway_attachment_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AcceptTransitGatewayVpcAttachmentRequest, ACCEPT_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id, 1 dry_run);
+wire::structure!(AcceptTransitGatewayVpcAttachmentRequest, ACCEPT_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id: Default::default(), 1 dry_run: None);
 pub(crate) static ACCEPT_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST: StructShape = StructShape { name: "AcceptTransitGatewayVpcAttachmentRequest", members: &[
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceptTransitGatewayVpcAttachmentResult {
     pub transit_gateway_vpc_attachment: Option<TransitGatewayVpcAttachment>,
 }
-wire::structure!(AcceptTransitGatewayVpcAttachmentResult, ACCEPT_TRANSIT_GATEWAY_VPC_ATTACHMENT_RESULT; 0 transit_gateway_vpc_attachment);
+wire::structure!(AcceptTransitGatewayVpcAttachmentResult, ACCEPT_TRANSIT_GATEWAY_VPC_ATTACHMENT_RESULT; 0 transit_gateway_vpc_attachment: None);
 pub(crate) static ACCEPT_TRANSIT_GATEWAY_VPC_ATTACHMENT_RESULT: StructShape = StructShape { name: "AcceptTransitGatewayVpcAttachmentResult", members: &[
     Member { name: "TransitGatewayVpcAttachment", location_name: Some("transitGatewayVpcAttachment"), target: Target::Structure(&TRANSIT_GATEWAY_VPC_ATTACHMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateTransitGatewayMulticastDomainRequest {
     pub transit_gateway_multicast_domain_id: String,
     pub transit_gateway_attachment_id: String,
     pub subnet_ids: Vec<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AssociateTransitGatewayMulticastDomainRequest, ASSOCIATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST; 0 transit_gateway_multicast_domain_id, 1 transit_gateway_attachment_id, 2 subnet_ids, 3 dry_run);
+wire::structure!(AssociateTransitGatewayMulticastDomainRequest, ASSOCIATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST; 0 transit_gateway_multicast_domain_id: Default::default(), 1 transit_gateway_attachment_id: Default::default(), 2 subnet_ids: Default::default(), 3 dry_run: None);
 pub(crate) static ASSOCIATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST: StructShape = StructShape { name: "AssociateTransitGatewayMulticastDomainRequest", members: &[
     Member { name: "TransitGatewayMulticastDomainId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
@@ -105,60 +96,54 @@ pub(crate) static ASSOCIATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST: StructShap
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateTransitGatewayMulticastDomainResult {
     pub associations: Option<TransitGatewayMulticastDomainAssociations>,
 }
-wire::structure!(AssociateTransitGatewayMulticastDomainResult, ASSOCIATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_RESULT; 0 associations);
+wire::structure!(AssociateTransitGatewayMulticastDomainResult, ASSOCIATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_RESULT; 0 associations: None);
 pub(crate) static ASSOCIATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_RESULT: StructShape = StructShape { name: "AssociateTransitGatewayMulticastDomainResult", members: &[
     Member { name: "Associations", location_name: Some("associations"), target: Target::Structure(&TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateTransitGatewayPolicyTableRequest {
     pub transit_gateway_policy_table_id: String,
     pub transit_gateway_attachment_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AssociateTransitGatewayPolicyTableRequest, ASSOCIATE_TRANSIT_GATEWAY_POLICY_TABLE_REQUEST; 0 transit_gateway_policy_table_id, 1 transit_gateway_attachment_id, 2 dry_run);
+wire::structure!(AssociateTransitGatewayPolicyTableRequest, ASSOCIATE_TRANSIT_GATEWAY_POLICY_TABLE_REQUEST; 0 transit_gateway_policy_table_id: Default::default(), 1 transit_gateway_attachment_id: Default::default(), 2 dry_run: None);
 pub(crate) static ASSOCIATE_TRANSIT_GATEWAY_POLICY_TABLE_REQUEST: StructShape = StructShape { name: "AssociateTransitGatewayPolicyTableRequest", members: &[
     Member { name: "TransitGatewayPolicyTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateTransitGatewayPolicyTableResult {
     pub association: Option<TransitGatewayPolicyTableAssociation>,
 }
-wire::structure!(AssociateTransitGatewayPolicyTableResult, ASSOCIATE_TRANSIT_GATEWAY_POLICY_TABLE_RESULT; 0 association);
+wire::structure!(AssociateTransitGatewayPolicyTableResult, ASSOCIATE_TRANSIT_GATEWAY_POLICY_TABLE_RESULT; 0 association: None);
 pub(crate) static ASSOCIATE_TRANSIT_GATEWAY_POLICY_TABLE_RESULT: StructShape = StructShape { name: "AssociateTransitGatewayPolicyTableResult", members: &[
     Member { name: "Association", location_name: Some("association"), target: Target::Structure(&TRANSIT_GATEWAY_POLICY_TABLE_ASSOCIATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateTransitGatewayRouteTableRequest {
     pub transit_gateway_route_table_id: String,
     pub transit_gateway_attachment_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AssociateTransitGatewayRouteTableRequest, ASSOCIATE_TRANSIT_GATEWAY_ROUTE_TABLE_REQUEST; 0 transit_gateway_route_table_id, 1 transit_gateway_attachment_id, 2 dry_run);
+wire::structure!(AssociateTransitGatewayRouteTableRequest, ASSOCIATE_TRANSIT_GATEWAY_ROUTE_TABLE_REQUEST; 0 transit_gateway_route_table_id: Default::default(), 1 transit_gateway_attachment_id: Default::default(), 2 dry_run: None);
 pub(crate) static ASSOCIATE_TRANSIT_GATEWAY_ROUTE_TABLE_REQUEST: StructShape = StructShape { name: "AssociateTransitGatewayRouteTableRequest", members: &[
     Member { name: "TransitGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateTransitGatewayRouteTableResult {
     pub association: Option<TransitGatewayAssociation>,
 }
-wire::structure!(AssociateTransitGatewayRouteTableResult, ASSOCIATE_TRANSIT_GATEWAY_ROUTE_TABLE_RESULT; 0 association);
+wire::structure!(AssociateTransitGatewayRouteTableResult, ASSOCIATE_TRANSIT_GATEWAY_ROUTE_TABLE_RESULT; 0 association: None);
 pub(crate) static ASSOCIATE_TRANSIT_GATEWAY_ROUTE_TABLE_RESULT: StructShape = StructShape { name: "AssociateTransitGatewayRouteTableResult", members: &[
     Member { name: "Association", location_name: Some("association"), target: Target::Structure(&TRANSIT_GATEWAY_ASSOCIATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateTrunkInterfaceRequest {
     pub branch_interface_id: String,
     pub trunk_interface_id: String,
@@ -167,7 +152,7 @@ pub struct AssociateTrunkInterfaceRequest {
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AssociateTrunkInterfaceRequest, ASSOCIATE_TRUNK_INTERFACE_REQUEST; 0 branch_interface_id, 1 trunk_interface_id, 2 vlan_id, 3 gre_key, 4 client_token, 5 dry_run);
+wire::structure!(AssociateTrunkInterfaceRequest, ASSOCIATE_TRUNK_INTERFACE_REQUEST; 0 branch_interface_id: Default::default(), 1 trunk_interface_id: Default::default(), 2 vlan_id: None, 3 gre_key: None, 4 client_token: None, 5 dry_run: None);
 pub(crate) static ASSOCIATE_TRUNK_INTERFACE_REQUEST: StructShape = StructShape { name: "AssociateTrunkInterfaceRequest", members: &[
     Member { name: "BranchInterfaceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TrunkInterfaceId", target: Target::STRING, required: true, ..Member::BASE },
@@ -177,18 +162,16 @@ pub(crate) static ASSOCIATE_TRUNK_INTERFACE_REQUEST: StructShape = StructShape {
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateTrunkInterfaceResult {
     pub interface_association: Option<TrunkInterfaceAssociation>,
     pub client_token: Option<String>,
 }
-wire::structure!(AssociateTrunkInterfaceResult, ASSOCIATE_TRUNK_INTERFACE_RESULT; 0 interface_association, 1 client_token);
+wire::structure!(AssociateTrunkInterfaceResult, ASSOCIATE_TRUNK_INTERFACE_RESULT; 0 interface_association: None, 1 client_token: None);
 pub(crate) static ASSOCIATE_TRUNK_INTERFACE_RESULT: StructShape = StructShape { name: "AssociateTrunkInterfaceResult", members: &[
     Member { name: "InterfaceAssociation", location_name: Some("interfaceAssociation"), target: Target::Structure(&TRUNK_INTERFACE_ASSOCIATION), ..Member::BASE },
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct BundleTask {
     pub instance_id: Option<String>,
     pub bundle_id: Option<String>,
@@ -199,7 +182,7 @@ pub struct BundleTask {
     pub progress: Option<String>,
     pub bundle_task_error: Option<BundleTaskError>,
 }
-wire::structure!(BundleTask, BUNDLE_TASK; 0 instance_id, 1 bundle_id, 2 state, 3 start_time, 4 update_time, 5 storage, 6 progress, 7 bundle_task_error);
+wire::structure!(BundleTask, BUNDLE_TASK; 0 instance_id: None, 1 bundle_id: None, 2 state: None, 3 start_time: None, 4 update_time: None, 5 storage: None, 6 progress: None, 7 bundle_task_error: None);
 pub(crate) static BUNDLE_TASK: StructShape = StructShape { name: "BundleTask", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "BundleId", location_name: Some("bundleId"), target: Target::STRING, ..Member::BASE },
@@ -211,12 +194,11 @@ pub(crate) static BUNDLE_TASK: StructShape = StructShape { name: "BundleTask", m
     Member { name: "BundleTaskError", location_name: Some("error"), target: Target::Structure(&BUNDLE_TASK_ERROR), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct BundleTaskError {
     pub code: Option<String>,
     pub message: Option<String>,
 }
-wire::structure!(BundleTaskError, BUNDLE_TASK_ERROR; 0 code, 1 message);
+wire::structure!(BundleTaskError, BUNDLE_TASK_ERROR; 0 code: None, 1 message: None);
 pub(crate) static BUNDLE_TASK_ERROR: StructShape = StructShape { name: "BundleTaskError", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::STRING, ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -240,27 +222,25 @@ wire::open_enum! { CopyTagsFromSource;
 }
 pub(crate) static COPY_TAGS_FROM_SOURCE: StringShape = StringShape { name: "CopyTagsFromSource", values: <CopyTagsFromSource as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTagsRequest {
     pub dry_run: Option<bool>,
     pub resources: Vec<String>,
     pub tags: Vec<Tag>,
 }
-wire::structure!(CreateTagsRequest, CREATE_TAGS_REQUEST; 0 dry_run, 1 resources, 2 tags);
+wire::structure!(CreateTagsRequest, CREATE_TAGS_REQUEST; 0 dry_run: None, 1 resources: Default::default(), 2 tags: Default::default());
 pub(crate) static CREATE_TAGS_REQUEST: StructShape = StructShape { name: "CreateTagsRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "Resources", location_name: Some("ResourceId"), target: Target::List(&RESOURCE_ID_LIST), required: true, ..Member::BASE },
     Member { name: "Tags", location_name: Some("Tag"), target: Target::List(&TAG_LIST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTrafficMirrorFilterRequest {
     pub description: Option<String>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateTrafficMirrorFilterRequest, CREATE_TRAFFIC_MIRROR_FILTER_REQUEST; 0 description, 1 tag_specifications, 2 dry_run, 3 client_token);
+wire::structure!(CreateTrafficMirrorFilterRequest, CREATE_TRAFFIC_MIRROR_FILTER_REQUEST; 0 description: None, 1 tag_specifications: None, 2 dry_run: None, 3 client_token: None);
 pub(crate) static CREATE_TRAFFIC_MIRROR_FILTER_REQUEST: StructShape = StructShape { name: "CreateTrafficMirrorFilterRequest", members: &[
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
@@ -268,18 +248,16 @@ pub(crate) static CREATE_TRAFFIC_MIRROR_FILTER_REQUEST: StructShape = StructShap
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTrafficMirrorFilterResult {
     pub traffic_mirror_filter: Option<TrafficMirrorFilter>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateTrafficMirrorFilterResult, CREATE_TRAFFIC_MIRROR_FILTER_RESULT; 0 traffic_mirror_filter, 1 client_token);
+wire::structure!(CreateTrafficMirrorFilterResult, CREATE_TRAFFIC_MIRROR_FILTER_RESULT; 0 traffic_mirror_filter: None, 1 client_token: None);
 pub(crate) static CREATE_TRAFFIC_MIRROR_FILTER_RESULT: StructShape = StructShape { name: "CreateTrafficMirrorFilterResult", members: &[
     Member { name: "TrafficMirrorFilter", location_name: Some("trafficMirrorFilter"), target: Target::Structure(&TRAFFIC_MIRROR_FILTER), ..Member::BASE },
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTrafficMirrorFilterRuleRequest {
     pub traffic_mirror_filter_id: String,
     pub traffic_direction: TrafficDirection,
@@ -295,7 +273,7 @@ pub struct CreateTrafficMirrorFilterRuleRequest {
     pub client_token: Option<String>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateTrafficMirrorFilterRuleRequest, CREATE_TRAFFIC_MIRROR_FILTER_RULE_REQUEST; 0 traffic_mirror_filter_id, 1 traffic_direction, 2 rule_number, 3 rule_action, 4 destination_port_range, 5 source_port_range, 6 protocol, 7 destination_cidr_block, 8 source_cidr_block, 9 description, 10 dry_run, 11 client_token, 12 tag_specifications);
+wire::structure!(CreateTrafficMirrorFilterRuleRequest, CREATE_TRAFFIC_MIRROR_FILTER_RULE_REQUEST; 0 traffic_mirror_filter_id: Default::default(), 1 traffic_direction: Default::default(), 2 rule_number: Default::default(), 3 rule_action: Default::default(), 4 destination_port_range: None, 5 source_port_range: None, 6 protocol: None, 7 destination_cidr_block: Default::default(), 8 source_cidr_block: Default::default(), 9 description: None, 10 dry_run: None, 11 client_token: None, 12 tag_specifications: None);
 pub(crate) static CREATE_TRAFFIC_MIRROR_FILTER_RULE_REQUEST: StructShape = StructShape { name: "CreateTrafficMirrorFilterRuleRequest", members: &[
     Member { name: "TrafficMirrorFilterId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TrafficDirection", target: Target::String(&TRAFFIC_DIRECTION), required: true, ..Member::BASE },
@@ -312,18 +290,16 @@ pub(crate) static CREATE_TRAFFIC_MIRROR_FILTER_RULE_REQUEST: StructShape = Struc
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTrafficMirrorFilterRuleResult {
     pub traffic_mirror_filter_rule: Option<TrafficMirrorFilterRule>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateTrafficMirrorFilterRuleResult, CREATE_TRAFFIC_MIRROR_FILTER_RULE_RESULT; 0 traffic_mirror_filter_rule, 1 client_token);
+wire::structure!(CreateTrafficMirrorFilterRuleResult, CREATE_TRAFFIC_MIRROR_FILTER_RULE_RESULT; 0 traffic_mirror_filter_rule: None, 1 client_token: None);
 pub(crate) static CREATE_TRAFFIC_MIRROR_FILTER_RULE_RESULT: StructShape = StructShape { name: "CreateTrafficMirrorFilterRuleResult", members: &[
     Member { name: "TrafficMirrorFilterRule", location_name: Some("trafficMirrorFilterRule"), target: Target::Structure(&TRAFFIC_MIRROR_FILTER_RULE), ..Member::BASE },
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTrafficMirrorSessionRequest {
     pub network_interface_id: String,
     pub traffic_mirror_target_id: String,
@@ -336,7 +312,7 @@ pub struct CreateTrafficMirrorSessionRequest {
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateTrafficMirrorSessionRequest, CREATE_TRAFFIC_MIRROR_SESSION_REQUEST; 0 network_interface_id, 1 traffic_mirror_target_id, 2 traffic_mirror_filter_id, 3 packet_length, 4 session_number, 5 virtual_network_id, 6 description, 7 tag_specifications, 8 dry_run, 9 client_token);
+wire::structure!(CreateTrafficMirrorSessionRequest, CREATE_TRAFFIC_MIRROR_SESSION_REQUEST; 0 network_interface_id: Default::default(), 1 traffic_mirror_target_id: Default::default(), 2 traffic_mirror_filter_id: Default::default(), 3 packet_length: None, 4 session_number: Default::default(), 5 virtual_network_id: None, 6 description: None, 7 tag_specifications: None, 8 dry_run: None, 9 client_token: None);
 pub(crate) static CREATE_TRAFFIC_MIRROR_SESSION_REQUEST: StructShape = StructShape { name: "CreateTrafficMirrorSessionRequest", members: &[
     Member { name: "NetworkInterfaceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TrafficMirrorTargetId", target: Target::STRING, required: true, ..Member::BASE },
@@ -350,18 +326,16 @@ pub(crate) static CREATE_TRAFFIC_MIRROR_SESSION_REQUEST: StructShape = StructSha
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTrafficMirrorSessionResult {
     pub traffic_mirror_session: Option<TrafficMirrorSession>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateTrafficMirrorSessionResult, CREATE_TRAFFIC_MIRROR_SESSION_RESULT; 0 traffic_mirror_session, 1 client_token);
+wire::structure!(CreateTrafficMirrorSessionResult, CREATE_TRAFFIC_MIRROR_SESSION_RESULT; 0 traffic_mirror_session: None, 1 client_token: None);
 pub(crate) static CREATE_TRAFFIC_MIRROR_SESSION_RESULT: StructShape = StructShape { name: "CreateTrafficMirrorSessionResult", members: &[
     Member { name: "TrafficMirrorSession", location_name: Some("trafficMirrorSession"), target: Target::Structure(&TRAFFIC_MIRROR_SESSION), ..Member::BASE },
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTrafficMirrorTargetRequest {
     pub network_interface_id: Option<String>,
     pub network_load_balancer_arn: Option<String>,
@@ -371,7 +345,7 @@ pub struct CreateTrafficMirrorTargetRequest {
     pub client_token: Option<String>,
     pub gateway_load_balancer_endpoint_id: Option<String>,
 }
-wire::structure!(CreateTrafficMirrorTargetRequest, CREATE_TRAFFIC_MIRROR_TARGET_REQUEST; 0 network_interface_id, 1 network_load_balancer_arn, 2 description, 3 tag_specifications, 4 dry_run, 5 client_token, 6 gateway_load_balancer_endpoint_id);
+wire::structure!(CreateTrafficMirrorTargetRequest, CREATE_TRAFFIC_MIRROR_TARGET_REQUEST; 0 network_interface_id: None, 1 network_load_balancer_arn: None, 2 description: None, 3 tag_specifications: None, 4 dry_run: None, 5 client_token: None, 6 gateway_load_balancer_endpoint_id: None);
 pub(crate) static CREATE_TRAFFIC_MIRROR_TARGET_REQUEST: StructShape = StructShape { name: "CreateTrafficMirrorTargetRequest", members: &[
     Member { name: "NetworkInterfaceId", target: Target::STRING, ..Member::BASE },
     Member { name: "NetworkLoadBalancerArn", target: Target::STRING, ..Member::BASE },
@@ -382,18 +356,16 @@ pub(crate) static CREATE_TRAFFIC_MIRROR_TARGET_REQUEST: StructShape = StructShap
     Member { name: "GatewayLoadBalancerEndpointId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTrafficMirrorTargetResult {
     pub traffic_mirror_target: Option<TrafficMirrorTarget>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateTrafficMirrorTargetResult, CREATE_TRAFFIC_MIRROR_TARGET_RESULT; 0 traffic_mirror_target, 1 client_token);
+wire::structure!(CreateTrafficMirrorTargetResult, CREATE_TRAFFIC_MIRROR_TARGET_RESULT; 0 traffic_mirror_target: None, 1 client_token: None);
 pub(crate) static CREATE_TRAFFIC_MIRROR_TARGET_RESULT: StructShape = StructShape { name: "CreateTrafficMirrorTargetResult", members: &[
     Member { name: "TrafficMirrorTarget", location_name: Some("trafficMirrorTarget"), target: Target::Structure(&TRAFFIC_MIRROR_TARGET), ..Member::BASE },
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayConnectPeerRequest {
     pub transit_gateway_attachment_id: String,
     pub transit_gateway_address: Option<String>,
@@ -403,7 +375,7 @@ pub struct CreateTransitGatewayConnectPeerRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateTransitGatewayConnectPeerRequest, CREATE_TRANSIT_GATEWAY_CONNECT_PEER_REQUEST; 0 transit_gateway_attachment_id, 1 transit_gateway_address, 2 peer_address, 3 bgp_options, 4 inside_cidr_blocks, 5 tag_specifications, 6 dry_run);
+wire::structure!(CreateTransitGatewayConnectPeerRequest, CREATE_TRANSIT_GATEWAY_CONNECT_PEER_REQUEST; 0 transit_gateway_attachment_id: Default::default(), 1 transit_gateway_address: None, 2 peer_address: Default::default(), 3 bgp_options: None, 4 inside_cidr_blocks: Default::default(), 5 tag_specifications: None, 6 dry_run: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_CONNECT_PEER_REQUEST: StructShape = StructShape { name: "CreateTransitGatewayConnectPeerRequest", members: &[
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TransitGatewayAddress", target: Target::STRING, ..Member::BASE },
@@ -414,23 +386,21 @@ pub(crate) static CREATE_TRANSIT_GATEWAY_CONNECT_PEER_REQUEST: StructShape = Str
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayConnectPeerResult {
     pub transit_gateway_connect_peer: Option<TransitGatewayConnectPeer>,
 }
-wire::structure!(CreateTransitGatewayConnectPeerResult, CREATE_TRANSIT_GATEWAY_CONNECT_PEER_RESULT; 0 transit_gateway_connect_peer);
+wire::structure!(CreateTransitGatewayConnectPeerResult, CREATE_TRANSIT_GATEWAY_CONNECT_PEER_RESULT; 0 transit_gateway_connect_peer: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_CONNECT_PEER_RESULT: StructShape = StructShape { name: "CreateTransitGatewayConnectPeerResult", members: &[
     Member { name: "TransitGatewayConnectPeer", location_name: Some("transitGatewayConnectPeer"), target: Target::Structure(&TRANSIT_GATEWAY_CONNECT_PEER), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayConnectRequest {
     pub transport_transit_gateway_attachment_id: String,
     pub options: CreateTransitGatewayConnectRequestOptions,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateTransitGatewayConnectRequest, CREATE_TRANSIT_GATEWAY_CONNECT_REQUEST; 0 transport_transit_gateway_attachment_id, 1 options, 2 tag_specifications, 3 dry_run);
+wire::structure!(CreateTransitGatewayConnectRequest, CREATE_TRANSIT_GATEWAY_CONNECT_REQUEST; 0 transport_transit_gateway_attachment_id: Default::default(), 1 options: Default::default(), 2 tag_specifications: None, 3 dry_run: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_CONNECT_REQUEST: StructShape = StructShape { name: "CreateTransitGatewayConnectRequest", members: &[
     Member { name: "TransportTransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Options", target: Target::Structure(&CREATE_TRANSIT_GATEWAY_CONNECT_REQUEST_OPTIONS), required: true, ..Member::BASE },
@@ -438,25 +408,22 @@ pub(crate) static CREATE_TRANSIT_GATEWAY_CONNECT_REQUEST: StructShape = StructSh
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayConnectRequestOptions {
     pub protocol: ProtocolValue,
 }
-wire::structure!(CreateTransitGatewayConnectRequestOptions, CREATE_TRANSIT_GATEWAY_CONNECT_REQUEST_OPTIONS; 0 protocol);
+wire::structure!(CreateTransitGatewayConnectRequestOptions, CREATE_TRANSIT_GATEWAY_CONNECT_REQUEST_OPTIONS; 0 protocol: Default::default());
 pub(crate) static CREATE_TRANSIT_GATEWAY_CONNECT_REQUEST_OPTIONS: StructShape = StructShape { name: "CreateTransitGatewayConnectRequestOptions", members: &[
     Member { name: "Protocol", target: Target::String(&PROTOCOL_VALUE), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayConnectResult {
     pub transit_gateway_connect: Option<TransitGatewayConnect>,
 }
-wire::structure!(CreateTransitGatewayConnectResult, CREATE_TRANSIT_GATEWAY_CONNECT_RESULT; 0 transit_gateway_connect);
+wire::structure!(CreateTransitGatewayConnectResult, CREATE_TRANSIT_GATEWAY_CONNECT_RESULT; 0 transit_gateway_connect: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_CONNECT_RESULT: StructShape = StructShape { name: "CreateTransitGatewayConnectResult", members: &[
     Member { name: "TransitGatewayConnect", location_name: Some("transitGatewayConnect"), target: Target::Structure(&TRANSIT_GATEWAY_CONNECT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayMeteringPolicyEntryRequest {
     pub transit_gateway_metering_policy_id: String,
     pub policy_rule_number: i32,
@@ -472,7 +439,7 @@ pub struct CreateTransitGatewayMeteringPolicyEntryRequest {
     pub metered_account: TransitGatewayMeteringPayerType,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateTransitGatewayMeteringPolicyEntryRequest, CREATE_TRANSIT_GATEWAY_METERING_POLICY_ENTRY_REQUEST; 0 transit_gateway_metering_policy_id, 1 policy_rule_number, 2 source_transit_gateway_attachment_id, 3 source_transit_gateway_attachment_type, 4 source_cidr_block, 5 source_port_range, 6 destination_transit_gateway_attachment_id, 7 destination_transit_gateway_attachment_type, 8 destination_cidr_block, 9 destination_port_range, 10 protocol, 11 metered_account, 12 dry_run);
+wire::structure!(CreateTransitGatewayMeteringPolicyEntryRequest, CREATE_TRANSIT_GATEWAY_METERING_POLICY_ENTRY_REQUEST; 0 transit_gateway_metering_policy_id: Default::default(), 1 policy_rule_number: Default::default(), 2 source_transit_gateway_attachment_id: None, 3 source_transit_gateway_attachment_type: None, 4 source_cidr_block: None, 5 source_port_range: None, 6 destination_transit_gateway_attachment_id: None, 7 destination_transit_gateway_attachment_type: None, 8 destination_cidr_block: None, 9 destination_port_range: None, 10 protocol: None, 11 metered_account: Default::default(), 12 dry_run: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_METERING_POLICY_ENTRY_REQUEST: StructShape = StructShape { name: "CreateTransitGatewayMeteringPolicyEntryRequest", members: &[
     Member { name: "TransitGatewayMeteringPolicyId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "PolicyRuleNumber", target: Target::INTEGER, required: true, ..Member::BASE },
@@ -489,23 +456,21 @@ pub(crate) static CREATE_TRANSIT_GATEWAY_METERING_POLICY_ENTRY_REQUEST: StructSh
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayMeteringPolicyEntryResult {
     pub transit_gateway_metering_policy_entry: Option<TransitGatewayMeteringPolicyEntry>,
 }
-wire::structure!(CreateTransitGatewayMeteringPolicyEntryResult, CREATE_TRANSIT_GATEWAY_METERING_POLICY_ENTRY_RESULT; 0 transit_gateway_metering_policy_entry);
+wire::structure!(CreateTransitGatewayMeteringPolicyEntryResult, CREATE_TRANSIT_GATEWAY_METERING_POLICY_ENTRY_RESULT; 0 transit_gateway_metering_policy_entry: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_METERING_POLICY_ENTRY_RESULT: StructShape = StructShape { name: "CreateTransitGatewayMeteringPolicyEntryResult", members: &[
     Member { name: "TransitGatewayMeteringPolicyEntry", location_name: Some("transitGatewayMeteringPolicyEntry"), target: Target::Structure(&TRANSIT_GATEWAY_METERING_POLICY_ENTRY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayMeteringPolicyRequest {
     pub transit_gateway_id: String,
     pub middlebox_attachment_ids: Option<Vec<String>>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateTransitGatewayMeteringPolicyRequest, CREATE_TRANSIT_GATEWAY_METERING_POLICY_REQUEST; 0 transit_gateway_id, 1 middlebox_attachment_ids, 2 tag_specifications, 3 dry_run);
+wire::structure!(CreateTransitGatewayMeteringPolicyRequest, CREATE_TRANSIT_GATEWAY_METERING_POLICY_REQUEST; 0 transit_gateway_id: Default::default(), 1 middlebox_attachment_ids: None, 2 tag_specifications: None, 3 dry_run: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_METERING_POLICY_REQUEST: StructShape = StructShape { name: "CreateTransitGatewayMeteringPolicyRequest", members: &[
     Member { name: "TransitGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "MiddleboxAttachmentIds", location_name: Some("MiddleboxAttachmentId"), target: Target::List(&TRANSIT_GATEWAY_ATTACHMENT_ID_STRING_LIST), ..Member::BASE },
@@ -513,23 +478,21 @@ pub(crate) static CREATE_TRANSIT_GATEWAY_METERING_POLICY_REQUEST: StructShape = 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayMeteringPolicyResult {
     pub transit_gateway_metering_policy: Option<TransitGatewayMeteringPolicy>,
 }
-wire::structure!(CreateTransitGatewayMeteringPolicyResult, CREATE_TRANSIT_GATEWAY_METERING_POLICY_RESULT; 0 transit_gateway_metering_policy);
+wire::structure!(CreateTransitGatewayMeteringPolicyResult, CREATE_TRANSIT_GATEWAY_METERING_POLICY_RESULT; 0 transit_gateway_metering_policy: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_METERING_POLICY_RESULT: StructShape = StructShape { name: "CreateTransitGatewayMeteringPolicyResult", members: &[
     Member { name: "TransitGatewayMeteringPolicy", location_name: Some("transitGatewayMeteringPolicy"), target: Target::Structure(&TRANSIT_GATEWAY_METERING_POLICY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayMulticastDomainRequest {
     pub transit_gateway_id: String,
     pub options: Option<CreateTransitGatewayMulticastDomainRequestOptions>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateTransitGatewayMulticastDomainRequest, CREATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST; 0 transit_gateway_id, 1 options, 2 tag_specifications, 3 dry_run);
+wire::structure!(CreateTransitGatewayMulticastDomainRequest, CREATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST; 0 transit_gateway_id: Default::default(), 1 options: None, 2 tag_specifications: None, 3 dry_run: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST: StructShape = StructShape { name: "CreateTransitGatewayMulticastDomainRequest", members: &[
     Member { name: "TransitGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Options", target: Target::Structure(&CREATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST_OPTIONS), ..Member::BASE },
@@ -537,29 +500,26 @@ pub(crate) static CREATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST: StructShape =
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayMulticastDomainRequestOptions {
     pub igmpv2_support: Option<Igmpv2SupportValue>,
     pub static_sources_support: Option<StaticSourcesSupportValue>,
     pub auto_accept_shared_associations: Option<AutoAcceptSharedAssociationsValue>,
 }
-wire::structure!(CreateTransitGatewayMulticastDomainRequestOptions, CREATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST_OPTIONS; 0 igmpv2_support, 1 static_sources_support, 2 auto_accept_shared_associations);
+wire::structure!(CreateTransitGatewayMulticastDomainRequestOptions, CREATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST_OPTIONS; 0 igmpv2_support: None, 1 static_sources_support: None, 2 auto_accept_shared_associations: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST_OPTIONS: StructShape = StructShape { name: "CreateTransitGatewayMulticastDomainRequestOptions", members: &[
     Member { name: "Igmpv2Support", target: Target::String(&IGMPV2_SUPPORT_VALUE), ..Member::BASE },
     Member { name: "StaticSourcesSupport", target: Target::String(&STATIC_SOURCES_SUPPORT_VALUE), ..Member::BASE },
     Member { name: "AutoAcceptSharedAssociations", target: Target::String(&AUTO_ACCEPT_SHARED_ASSOCIATIONS_VALUE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayMulticastDomainResult {
     pub transit_gateway_multicast_domain: Option<TransitGatewayMulticastDomain>,
 }
-wire::structure!(CreateTransitGatewayMulticastDomainResult, CREATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_RESULT; 0 transit_gateway_multicast_domain);
+wire::structure!(CreateTransitGatewayMulticastDomainResult, CREATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_RESULT; 0 transit_gateway_multicast_domain: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_RESULT: StructShape = StructShape { name: "CreateTransitGatewayMulticastDomainResult", members: &[
     Member { name: "TransitGatewayMulticastDomain", location_name: Some("transitGatewayMulticastDomain"), target: Target::Structure(&TRANSIT_GATEWAY_MULTICAST_DOMAIN), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayPeeringAttachmentRequest {
     pub transit_gateway_id: String,
     pub peer_transit_gateway_id: String,
@@ -569,7 +529,7 @@ pub struct CreateTransitGatewayPeeringAttachmentRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateTransitGatewayPeeringAttachmentRequest, CREATE_TRANSIT_GATEWAY_PEERING_ATTACHMENT_REQUEST; 0 transit_gateway_id, 1 peer_transit_gateway_id, 2 peer_account_id, 3 peer_region, 4 options, 5 tag_specifications, 6 dry_run);
+wire::structure!(CreateTransitGatewayPeeringAttachmentRequest, CREATE_TRANSIT_GATEWAY_PEERING_ATTACHMENT_REQUEST; 0 transit_gateway_id: Default::default(), 1 peer_transit_gateway_id: Default::default(), 2 peer_account_id: Default::default(), 3 peer_region: Default::default(), 4 options: None, 5 tag_specifications: None, 6 dry_run: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_PEERING_ATTACHMENT_REQUEST: StructShape = StructShape { name: "CreateTransitGatewayPeeringAttachmentRequest", members: &[
     Member { name: "TransitGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "PeerTransitGatewayId", target: Target::STRING, required: true, ..Member::BASE },
@@ -580,47 +540,42 @@ pub(crate) static CREATE_TRANSIT_GATEWAY_PEERING_ATTACHMENT_REQUEST: StructShape
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayPeeringAttachmentRequestOptions {
     pub dynamic_routing: Option<DynamicRoutingValue>,
 }
-wire::structure!(CreateTransitGatewayPeeringAttachmentRequestOptions, CREATE_TRANSIT_GATEWAY_PEERING_ATTACHMENT_REQUEST_OPTIONS; 0 dynamic_routing);
+wire::structure!(CreateTransitGatewayPeeringAttachmentRequestOptions, CREATE_TRANSIT_GATEWAY_PEERING_ATTACHMENT_REQUEST_OPTIONS; 0 dynamic_routing: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_PEERING_ATTACHMENT_REQUEST_OPTIONS: StructShape = StructShape { name: "CreateTransitGatewayPeeringAttachmentRequestOptions", members: &[
     Member { name: "DynamicRouting", target: Target::String(&DYNAMIC_ROUTING_VALUE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayPeeringAttachmentResult {
     pub transit_gateway_peering_attachment: Option<TransitGatewayPeeringAttachment>,
 }
-wire::structure!(CreateTransitGatewayPeeringAttachmentResult, CREATE_TRANSIT_GATEWAY_PEERING_ATTACHMENT_RESULT; 0 transit_gateway_peering_attachment);
+wire::structure!(CreateTransitGatewayPeeringAttachmentResult, CREATE_TRANSIT_GATEWAY_PEERING_ATTACHMENT_RESULT; 0 transit_gateway_peering_attachment: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_PEERING_ATTACHMENT_RESULT: StructShape = StructShape { name: "CreateTransitGatewayPeeringAttachmentResult", members: &[
     Member { name: "TransitGatewayPeeringAttachment", location_name: Some("transitGatewayPeeringAttachment"), target: Target::Structure(&TRANSIT_GATEWAY_PEERING_ATTACHMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayPolicyTableRequest {
     pub transit_gateway_id: String,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateTransitGatewayPolicyTableRequest, CREATE_TRANSIT_GATEWAY_POLICY_TABLE_REQUEST; 0 transit_gateway_id, 1 tag_specifications, 2 dry_run);
+wire::structure!(CreateTransitGatewayPolicyTableRequest, CREATE_TRANSIT_GATEWAY_POLICY_TABLE_REQUEST; 0 transit_gateway_id: Default::default(), 1 tag_specifications: None, 2 dry_run: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_POLICY_TABLE_REQUEST: StructShape = StructShape { name: "CreateTransitGatewayPolicyTableRequest", members: &[
     Member { name: "TransitGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TagSpecifications", target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayPolicyTableResult {
     pub transit_gateway_policy_table: Option<TransitGatewayPolicyTable>,
 }
-wire::structure!(CreateTransitGatewayPolicyTableResult, CREATE_TRANSIT_GATEWAY_POLICY_TABLE_RESULT; 0 transit_gateway_policy_table);
+wire::structure!(CreateTransitGatewayPolicyTableResult, CREATE_TRANSIT_GATEWAY_POLICY_TABLE_RESULT; 0 transit_gateway_policy_table: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_POLICY_TABLE_RESULT: StructShape = StructShape { name: "CreateTransitGatewayPolicyTableResult", members: &[
     Member { name: "TransitGatewayPolicyTable", location_name: Some("transitGatewayPolicyTable"), target: Target::Structure(&TRANSIT_GATEWAY_POLICY_TABLE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayPrefixListReferenceRequest {
     pub transit_gateway_route_table_id: String,
     pub prefix_list_id: String,
@@ -628,7 +583,7 @@ pub struct CreateTransitGatewayPrefixListReferenceRequest {
     pub blackhole: Option<bool>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateTransitGatewayPrefixListReferenceRequest, CREATE_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_REQUEST; 0 transit_gateway_route_table_id, 1 prefix_list_id, 2 transit_gateway_attachment_id, 3 blackhole, 4 dry_run);
+wire::structure!(CreateTransitGatewayPrefixListReferenceRequest, CREATE_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_REQUEST; 0 transit_gateway_route_table_id: Default::default(), 1 prefix_list_id: Default::default(), 2 transit_gateway_attachment_id: None, 3 blackhole: None, 4 dry_run: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_REQUEST: StructShape = StructShape { name: "CreateTransitGatewayPrefixListReferenceRequest", members: &[
     Member { name: "TransitGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "PrefixListId", target: Target::STRING, required: true, ..Member::BASE },
@@ -637,23 +592,21 @@ pub(crate) static CREATE_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_REQUEST: StructSh
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayPrefixListReferenceResult {
     pub transit_gateway_prefix_list_reference: Option<TransitGatewayPrefixListReference>,
 }
-wire::structure!(CreateTransitGatewayPrefixListReferenceResult, CREATE_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_RESULT; 0 transit_gateway_prefix_list_reference);
+wire::structure!(CreateTransitGatewayPrefixListReferenceResult, CREATE_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_RESULT; 0 transit_gateway_prefix_list_reference: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_RESULT: StructShape = StructShape { name: "CreateTransitGatewayPrefixListReferenceResult", members: &[
     Member { name: "TransitGatewayPrefixListReference", location_name: Some("transitGatewayPrefixListReference"), target: Target::Structure(&TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayRequest {
     pub description: Option<String>,
     pub options: Option<TransitGatewayRequestOptions>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateTransitGatewayRequest, CREATE_TRANSIT_GATEWAY_REQUEST; 0 description, 1 options, 2 tag_specifications, 3 dry_run);
+wire::structure!(CreateTransitGatewayRequest, CREATE_TRANSIT_GATEWAY_REQUEST; 0 description: None, 1 options: None, 2 tag_specifications: None, 3 dry_run: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_REQUEST: StructShape = StructShape { name: "CreateTransitGatewayRequest", members: &[
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
     Member { name: "Options", target: Target::Structure(&TRANSIT_GATEWAY_REQUEST_OPTIONS), ..Member::BASE },
@@ -661,16 +614,14 @@ pub(crate) static CREATE_TRANSIT_GATEWAY_REQUEST: StructShape = StructShape { na
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayResult {
     pub transit_gateway: Option<TransitGateway>,
 }
-wire::structure!(CreateTransitGatewayResult, CREATE_TRANSIT_GATEWAY_RESULT; 0 transit_gateway);
+wire::structure!(CreateTransitGatewayResult, CREATE_TRANSIT_GATEWAY_RESULT; 0 transit_gateway: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_RESULT: StructShape = StructShape { name: "CreateTransitGatewayResult", members: &[
     Member { name: "TransitGateway", location_name: Some("transitGateway"), target: Target::Structure(&TRANSIT_GATEWAY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayRouteRequest {
     pub destination_cidr_block: String,
     pub transit_gateway_route_table_id: String,
@@ -678,7 +629,7 @@ pub struct CreateTransitGatewayRouteRequest {
     pub blackhole: Option<bool>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateTransitGatewayRouteRequest, CREATE_TRANSIT_GATEWAY_ROUTE_REQUEST; 0 destination_cidr_block, 1 transit_gateway_route_table_id, 2 transit_gateway_attachment_id, 3 blackhole, 4 dry_run);
+wire::structure!(CreateTransitGatewayRouteRequest, CREATE_TRANSIT_GATEWAY_ROUTE_REQUEST; 0 destination_cidr_block: Default::default(), 1 transit_gateway_route_table_id: Default::default(), 2 transit_gateway_attachment_id: None, 3 blackhole: None, 4 dry_run: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_ROUTE_REQUEST: StructShape = StructShape { name: "CreateTransitGatewayRouteRequest", members: &[
     Member { name: "DestinationCidrBlock", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TransitGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
@@ -687,23 +638,21 @@ pub(crate) static CREATE_TRANSIT_GATEWAY_ROUTE_REQUEST: StructShape = StructShap
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayRouteResult {
     pub route: Option<TransitGatewayRoute>,
 }
-wire::structure!(CreateTransitGatewayRouteResult, CREATE_TRANSIT_GATEWAY_ROUTE_RESULT; 0 route);
+wire::structure!(CreateTransitGatewayRouteResult, CREATE_TRANSIT_GATEWAY_ROUTE_RESULT; 0 route: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_ROUTE_RESULT: StructShape = StructShape { name: "CreateTransitGatewayRouteResult", members: &[
     Member { name: "Route", location_name: Some("route"), target: Target::Structure(&TRANSIT_GATEWAY_ROUTE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayRouteTableAnnouncementRequest {
     pub transit_gateway_route_table_id: String,
     pub peering_attachment_id: String,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateTransitGatewayRouteTableAnnouncementRequest, CREATE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT_REQUEST; 0 transit_gateway_route_table_id, 1 peering_attachment_id, 2 tag_specifications, 3 dry_run);
+wire::structure!(CreateTransitGatewayRouteTableAnnouncementRequest, CREATE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT_REQUEST; 0 transit_gateway_route_table_id: Default::default(), 1 peering_attachment_id: Default::default(), 2 tag_specifications: None, 3 dry_run: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT_REQUEST: StructShape = StructShape { name: "CreateTransitGatewayRouteTableAnnouncementRequest", members: &[
     Member { name: "TransitGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "PeeringAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
@@ -711,38 +660,34 @@ pub(crate) static CREATE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT_REQUEST: Struc
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayRouteTableAnnouncementResult {
     pub transit_gateway_route_table_announcement: Option<TransitGatewayRouteTableAnnouncement>,
 }
-wire::structure!(CreateTransitGatewayRouteTableAnnouncementResult, CREATE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT_RESULT; 0 transit_gateway_route_table_announcement);
+wire::structure!(CreateTransitGatewayRouteTableAnnouncementResult, CREATE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT_RESULT; 0 transit_gateway_route_table_announcement: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT_RESULT: StructShape = StructShape { name: "CreateTransitGatewayRouteTableAnnouncementResult", members: &[
     Member { name: "TransitGatewayRouteTableAnnouncement", location_name: Some("transitGatewayRouteTableAnnouncement"), target: Target::Structure(&TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayRouteTableRequest {
     pub transit_gateway_id: String,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateTransitGatewayRouteTableRequest, CREATE_TRANSIT_GATEWAY_ROUTE_TABLE_REQUEST; 0 transit_gateway_id, 1 tag_specifications, 2 dry_run);
+wire::structure!(CreateTransitGatewayRouteTableRequest, CREATE_TRANSIT_GATEWAY_ROUTE_TABLE_REQUEST; 0 transit_gateway_id: Default::default(), 1 tag_specifications: None, 2 dry_run: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_ROUTE_TABLE_REQUEST: StructShape = StructShape { name: "CreateTransitGatewayRouteTableRequest", members: &[
     Member { name: "TransitGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TagSpecifications", target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayRouteTableResult {
     pub transit_gateway_route_table: Option<TransitGatewayRouteTable>,
 }
-wire::structure!(CreateTransitGatewayRouteTableResult, CREATE_TRANSIT_GATEWAY_ROUTE_TABLE_RESULT; 0 transit_gateway_route_table);
+wire::structure!(CreateTransitGatewayRouteTableResult, CREATE_TRANSIT_GATEWAY_ROUTE_TABLE_RESULT; 0 transit_gateway_route_table: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_ROUTE_TABLE_RESULT: StructShape = StructShape { name: "CreateTransitGatewayRouteTableResult", members: &[
     Member { name: "TransitGatewayRouteTable", location_name: Some("transitGatewayRouteTable"), target: Target::Structure(&TRANSIT_GATEWAY_ROUTE_TABLE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayVpcAttachmentRequest {
     pub transit_gateway_id: String,
     pub vpc_id: String,
@@ -751,7 +696,7 @@ pub struct CreateTransitGatewayVpcAttachmentRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateTransitGatewayVpcAttachmentRequest, CREATE_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST; 0 transit_gateway_id, 1 vpc_id, 2 subnet_ids, 3 options, 4 tag_specifications, 5 dry_run);
+wire::structure!(CreateTransitGatewayVpcAttachmentRequest, CREATE_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST; 0 transit_gateway_id: Default::default(), 1 vpc_id: Default::default(), 2 subnet_ids: Default::default(), 3 options: None, 4 tag_specifications: None, 5 dry_run: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST: StructShape = StructShape { name: "CreateTransitGatewayVpcAttachmentRequest", members: &[
     Member { name: "TransitGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpcId", target: Target::STRING, required: true, ..Member::BASE },
@@ -761,14 +706,13 @@ pub(crate) static CREATE_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST: StructShape = S
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayVpcAttachmentRequestOptions {
     pub dns_support: Option<DnsSupportValue>,
     pub security_group_referencing_support: Option<SecurityGroupReferencingSupportValue>,
     pub ipv6_support: Option<Ipv6SupportValue>,
     pub appliance_mode_support: Option<ApplianceModeSupportValue>,
 }
-wire::structure!(CreateTransitGatewayVpcAttachmentRequestOptions, CREATE_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST_OPTIONS; 0 dns_support, 1 security_group_referencing_support, 2 ipv6_support, 3 appliance_mode_support);
+wire::structure!(CreateTransitGatewayVpcAttachmentRequestOptions, CREATE_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST_OPTIONS; 0 dns_support: None, 1 security_group_referencing_support: None, 2 ipv6_support: None, 3 appliance_mode_support: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST_OPTIONS: StructShape = StructShape { name: "CreateTransitGatewayVpcAttachmentRequestOptions", members: &[
     Member { name: "DnsSupport", target: Target::String(&DNS_SUPPORT_VALUE), ..Member::BASE },
     Member { name: "SecurityGroupReferencingSupport", target: Target::String(&SECURITY_GROUP_REFERENCING_SUPPORT_VALUE), ..Member::BASE },
@@ -776,402 +720,363 @@ pub(crate) static CREATE_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST_OPTIONS: StructS
     Member { name: "ApplianceModeSupport", target: Target::String(&APPLIANCE_MODE_SUPPORT_VALUE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTransitGatewayVpcAttachmentResult {
     pub transit_gateway_vpc_attachment: Option<TransitGatewayVpcAttachment>,
 }
-wire::structure!(CreateTransitGatewayVpcAttachmentResult, CREATE_TRANSIT_GATEWAY_VPC_ATTACHMENT_RESULT; 0 transit_gateway_vpc_attachment);
+wire::structure!(CreateTransitGatewayVpcAttachmentResult, CREATE_TRANSIT_GATEWAY_VPC_ATTACHMENT_RESULT; 0 transit_gateway_vpc_attachment: None);
 pub(crate) static CREATE_TRANSIT_GATEWAY_VPC_ATTACHMENT_RESULT: StructShape = StructShape { name: "CreateTransitGatewayVpcAttachmentResult", members: &[
     Member { name: "TransitGatewayVpcAttachment", location_name: Some("transitGatewayVpcAttachment"), target: Target::Structure(&TRANSIT_GATEWAY_VPC_ATTACHMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTagsRequest {
     pub dry_run: Option<bool>,
     pub resources: Vec<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(DeleteTagsRequest, DELETE_TAGS_REQUEST; 0 dry_run, 1 resources, 2 tags);
+wire::structure!(DeleteTagsRequest, DELETE_TAGS_REQUEST; 0 dry_run: None, 1 resources: Default::default(), 2 tags: None);
 pub(crate) static DELETE_TAGS_REQUEST: StructShape = StructShape { name: "DeleteTagsRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "Resources", location_name: Some("resourceId"), target: Target::List(&RESOURCE_ID_LIST), required: true, ..Member::BASE },
     Member { name: "Tags", location_name: Some("tag"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTrafficMirrorFilterRequest {
     pub traffic_mirror_filter_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteTrafficMirrorFilterRequest, DELETE_TRAFFIC_MIRROR_FILTER_REQUEST; 0 traffic_mirror_filter_id, 1 dry_run);
+wire::structure!(DeleteTrafficMirrorFilterRequest, DELETE_TRAFFIC_MIRROR_FILTER_REQUEST; 0 traffic_mirror_filter_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_TRAFFIC_MIRROR_FILTER_REQUEST: StructShape = StructShape { name: "DeleteTrafficMirrorFilterRequest", members: &[
     Member { name: "TrafficMirrorFilterId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTrafficMirrorFilterResult {
     pub traffic_mirror_filter_id: Option<String>,
 }
-wire::structure!(DeleteTrafficMirrorFilterResult, DELETE_TRAFFIC_MIRROR_FILTER_RESULT; 0 traffic_mirror_filter_id);
+wire::structure!(DeleteTrafficMirrorFilterResult, DELETE_TRAFFIC_MIRROR_FILTER_RESULT; 0 traffic_mirror_filter_id: None);
 pub(crate) static DELETE_TRAFFIC_MIRROR_FILTER_RESULT: StructShape = StructShape { name: "DeleteTrafficMirrorFilterResult", members: &[
     Member { name: "TrafficMirrorFilterId", location_name: Some("trafficMirrorFilterId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTrafficMirrorFilterRuleRequest {
     pub traffic_mirror_filter_rule_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteTrafficMirrorFilterRuleRequest, DELETE_TRAFFIC_MIRROR_FILTER_RULE_REQUEST; 0 traffic_mirror_filter_rule_id, 1 dry_run);
+wire::structure!(DeleteTrafficMirrorFilterRuleRequest, DELETE_TRAFFIC_MIRROR_FILTER_RULE_REQUEST; 0 traffic_mirror_filter_rule_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_TRAFFIC_MIRROR_FILTER_RULE_REQUEST: StructShape = StructShape { name: "DeleteTrafficMirrorFilterRuleRequest", members: &[
     Member { name: "TrafficMirrorFilterRuleId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTrafficMirrorFilterRuleResult {
     pub traffic_mirror_filter_rule_id: Option<String>,
 }
-wire::structure!(DeleteTrafficMirrorFilterRuleResult, DELETE_TRAFFIC_MIRROR_FILTER_RULE_RESULT; 0 traffic_mirror_filter_rule_id);
+wire::structure!(DeleteTrafficMirrorFilterRuleResult, DELETE_TRAFFIC_MIRROR_FILTER_RULE_RESULT; 0 traffic_mirror_filter_rule_id: None);
 pub(crate) static DELETE_TRAFFIC_MIRROR_FILTER_RULE_RESULT: StructShape = StructShape { name: "DeleteTrafficMirrorFilterRuleResult", members: &[
     Member { name: "TrafficMirrorFilterRuleId", location_name: Some("trafficMirrorFilterRuleId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTrafficMirrorSessionRequest {
     pub traffic_mirror_session_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteTrafficMirrorSessionRequest, DELETE_TRAFFIC_MIRROR_SESSION_REQUEST; 0 traffic_mirror_session_id, 1 dry_run);
+wire::structure!(DeleteTrafficMirrorSessionRequest, DELETE_TRAFFIC_MIRROR_SESSION_REQUEST; 0 traffic_mirror_session_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_TRAFFIC_MIRROR_SESSION_REQUEST: StructShape = StructShape { name: "DeleteTrafficMirrorSessionRequest", members: &[
     Member { name: "TrafficMirrorSessionId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTrafficMirrorSessionResult {
     pub traffic_mirror_session_id: Option<String>,
 }
-wire::structure!(DeleteTrafficMirrorSessionResult, DELETE_TRAFFIC_MIRROR_SESSION_RESULT; 0 traffic_mirror_session_id);
+wire::structure!(DeleteTrafficMirrorSessionResult, DELETE_TRAFFIC_MIRROR_SESSION_RESULT; 0 traffic_mirror_session_id: None);
 pub(crate) static DELETE_TRAFFIC_MIRROR_SESSION_RESULT: StructShape = StructShape { name: "DeleteTrafficMirrorSessionResult", members: &[
     Member { name: "TrafficMirrorSessionId", location_name: Some("trafficMirrorSessionId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTrafficMirrorTargetRequest {
     pub traffic_mirror_target_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteTrafficMirrorTargetRequest, DELETE_TRAFFIC_MIRROR_TARGET_REQUEST; 0 traffic_mirror_target_id, 1 dry_run);
+wire::structure!(DeleteTrafficMirrorTargetRequest, DELETE_TRAFFIC_MIRROR_TARGET_REQUEST; 0 traffic_mirror_target_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_TRAFFIC_MIRROR_TARGET_REQUEST: StructShape = StructShape { name: "DeleteTrafficMirrorTargetRequest", members: &[
     Member { name: "TrafficMirrorTargetId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTrafficMirrorTargetResult {
     pub traffic_mirror_target_id: Option<String>,
 }
-wire::structure!(DeleteTrafficMirrorTargetResult, DELETE_TRAFFIC_MIRROR_TARGET_RESULT; 0 traffic_mirror_target_id);
+wire::structure!(DeleteTrafficMirrorTargetResult, DELETE_TRAFFIC_MIRROR_TARGET_RESULT; 0 traffic_mirror_target_id: None);
 pub(crate) static DELETE_TRAFFIC_MIRROR_TARGET_RESULT: StructShape = StructShape { name: "DeleteTrafficMirrorTargetResult", members: &[
     Member { name: "TrafficMirrorTargetId", location_name: Some("trafficMirrorTargetId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayClientVpnAttachmentRequest {
     pub transit_gateway_attachment_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteTransitGatewayClientVpnAttachmentRequest, DELETE_TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id, 1 dry_run);
+wire::structure!(DeleteTransitGatewayClientVpnAttachmentRequest, DELETE_TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT_REQUEST: StructShape = StructShape { name: "DeleteTransitGatewayClientVpnAttachmentRequest", members: &[
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayClientVpnAttachmentResult {
     pub transit_gateway_client_vpn_attachment: Option<TransitGatewayClientVpnAttachment>,
 }
-wire::structure!(DeleteTransitGatewayClientVpnAttachmentResult, DELETE_TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT_RESULT; 0 transit_gateway_client_vpn_attachment);
+wire::structure!(DeleteTransitGatewayClientVpnAttachmentResult, DELETE_TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT_RESULT; 0 transit_gateway_client_vpn_attachment: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT_RESULT: StructShape = StructShape { name: "DeleteTransitGatewayClientVpnAttachmentResult", members: &[
     Member { name: "TransitGatewayClientVpnAttachment", location_name: Some("transitGatewayClientVpnAttachment"), target: Target::Structure(&TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayConnectPeerRequest {
     pub transit_gateway_connect_peer_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteTransitGatewayConnectPeerRequest, DELETE_TRANSIT_GATEWAY_CONNECT_PEER_REQUEST; 0 transit_gateway_connect_peer_id, 1 dry_run);
+wire::structure!(DeleteTransitGatewayConnectPeerRequest, DELETE_TRANSIT_GATEWAY_CONNECT_PEER_REQUEST; 0 transit_gateway_connect_peer_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_CONNECT_PEER_REQUEST: StructShape = StructShape { name: "DeleteTransitGatewayConnectPeerRequest", members: &[
     Member { name: "TransitGatewayConnectPeerId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayConnectPeerResult {
     pub transit_gateway_connect_peer: Option<TransitGatewayConnectPeer>,
 }
-wire::structure!(DeleteTransitGatewayConnectPeerResult, DELETE_TRANSIT_GATEWAY_CONNECT_PEER_RESULT; 0 transit_gateway_connect_peer);
+wire::structure!(DeleteTransitGatewayConnectPeerResult, DELETE_TRANSIT_GATEWAY_CONNECT_PEER_RESULT; 0 transit_gateway_connect_peer: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_CONNECT_PEER_RESULT: StructShape = StructShape { name: "DeleteTransitGatewayConnectPeerResult", members: &[
     Member { name: "TransitGatewayConnectPeer", location_name: Some("transitGatewayConnectPeer"), target: Target::Structure(&TRANSIT_GATEWAY_CONNECT_PEER), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayConnectRequest {
     pub transit_gateway_attachment_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteTransitGatewayConnectRequest, DELETE_TRANSIT_GATEWAY_CONNECT_REQUEST; 0 transit_gateway_attachment_id, 1 dry_run);
+wire::structure!(DeleteTransitGatewayConnectRequest, DELETE_TRANSIT_GATEWAY_CONNECT_REQUEST; 0 transit_gateway_attachment_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_CONNECT_REQUEST: StructShape = StructShape { name: "DeleteTransitGatewayConnectRequest", members: &[
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayConnectResult {
     pub transit_gateway_connect: Option<TransitGatewayConnect>,
 }
-wire::structure!(DeleteTransitGatewayConnectResult, DELETE_TRANSIT_GATEWAY_CONNECT_RESULT; 0 transit_gateway_connect);
+wire::structure!(DeleteTransitGatewayConnectResult, DELETE_TRANSIT_GATEWAY_CONNECT_RESULT; 0 transit_gateway_connect: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_CONNECT_RESULT: StructShape = StructShape { name: "DeleteTransitGatewayConnectResult", members: &[
     Member { name: "TransitGatewayConnect", location_name: Some("transitGatewayConnect"), target: Target::Structure(&TRANSIT_GATEWAY_CONNECT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayMeteringPolicyEntryRequest {
     pub transit_gateway_metering_policy_id: String,
     pub policy_rule_number: i32,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteTransitGatewayMeteringPolicyEntryRequest, DELETE_TRANSIT_GATEWAY_METERING_POLICY_ENTRY_REQUEST; 0 transit_gateway_metering_policy_id, 1 policy_rule_number, 2 dry_run);
+wire::structure!(DeleteTransitGatewayMeteringPolicyEntryRequest, DELETE_TRANSIT_GATEWAY_METERING_POLICY_ENTRY_REQUEST; 0 transit_gateway_metering_policy_id: Default::default(), 1 policy_rule_number: Default::default(), 2 dry_run: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_METERING_POLICY_ENTRY_REQUEST: StructShape = StructShape { name: "DeleteTransitGatewayMeteringPolicyEntryRequest", members: &[
     Member { name: "TransitGatewayMeteringPolicyId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "PolicyRuleNumber", target: Target::INTEGER, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayMeteringPolicyEntryResult {
     pub transit_gateway_metering_policy_entry: Option<TransitGatewayMeteringPolicyEntry>,
 }
-wire::structure!(DeleteTransitGatewayMeteringPolicyEntryResult, DELETE_TRANSIT_GATEWAY_METERING_POLICY_ENTRY_RESULT; 0 transit_gateway_metering_policy_entry);
+wire::structure!(DeleteTransitGatewayMeteringPolicyEntryResult, DELETE_TRANSIT_GATEWAY_METERING_POLICY_ENTRY_RESULT; 0 transit_gateway_metering_policy_entry: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_METERING_POLICY_ENTRY_RESULT: StructShape = StructShape { name: "DeleteTransitGatewayMeteringPolicyEntryResult", members: &[
     Member { name: "TransitGatewayMeteringPolicyEntry", location_name: Some("transitGatewayMeteringPolicyEntry"), target: Target::Structure(&TRANSIT_GATEWAY_METERING_POLICY_ENTRY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayMeteringPolicyRequest {
     pub transit_gateway_metering_policy_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteTransitGatewayMeteringPolicyRequest, DELETE_TRANSIT_GATEWAY_METERING_POLICY_REQUEST; 0 transit_gateway_metering_policy_id, 1 dry_run);
+wire::structure!(DeleteTransitGatewayMeteringPolicyRequest, DELETE_TRANSIT_GATEWAY_METERING_POLICY_REQUEST; 0 transit_gateway_metering_policy_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_METERING_POLICY_REQUEST: StructShape = StructShape { name: "DeleteTransitGatewayMeteringPolicyRequest", members: &[
     Member { name: "TransitGatewayMeteringPolicyId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayMeteringPolicyResult {
     pub transit_gateway_metering_policy: Option<TransitGatewayMeteringPolicy>,
 }
-wire::structure!(DeleteTransitGatewayMeteringPolicyResult, DELETE_TRANSIT_GATEWAY_METERING_POLICY_RESULT; 0 transit_gateway_metering_policy);
+wire::structure!(DeleteTransitGatewayMeteringPolicyResult, DELETE_TRANSIT_GATEWAY_METERING_POLICY_RESULT; 0 transit_gateway_metering_policy: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_METERING_POLICY_RESULT: StructShape = StructShape { name: "DeleteTransitGatewayMeteringPolicyResult", members: &[
     Member { name: "TransitGatewayMeteringPolicy", location_name: Some("transitGatewayMeteringPolicy"), target: Target::Structure(&TRANSIT_GATEWAY_METERING_POLICY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayMulticastDomainRequest {
     pub transit_gateway_multicast_domain_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteTransitGatewayMulticastDomainRequest, DELETE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST; 0 transit_gateway_multicast_domain_id, 1 dry_run);
+wire::structure!(DeleteTransitGatewayMulticastDomainRequest, DELETE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST; 0 transit_gateway_multicast_domain_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST: StructShape = StructShape { name: "DeleteTransitGatewayMulticastDomainRequest", members: &[
     Member { name: "TransitGatewayMulticastDomainId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayMulticastDomainResult {
     pub transit_gateway_multicast_domain: Option<TransitGatewayMulticastDomain>,
 }
-wire::structure!(DeleteTransitGatewayMulticastDomainResult, DELETE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_RESULT; 0 transit_gateway_multicast_domain);
+wire::structure!(DeleteTransitGatewayMulticastDomainResult, DELETE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_RESULT; 0 transit_gateway_multicast_domain: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_RESULT: StructShape = StructShape { name: "DeleteTransitGatewayMulticastDomainResult", members: &[
     Member { name: "TransitGatewayMulticastDomain", location_name: Some("transitGatewayMulticastDomain"), target: Target::Structure(&TRANSIT_GATEWAY_MULTICAST_DOMAIN), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayPeeringAttachmentRequest {
     pub transit_gateway_attachment_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteTransitGatewayPeeringAttachmentRequest, DELETE_TRANSIT_GATEWAY_PEERING_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id, 1 dry_run);
+wire::structure!(DeleteTransitGatewayPeeringAttachmentRequest, DELETE_TRANSIT_GATEWAY_PEERING_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_PEERING_ATTACHMENT_REQUEST: StructShape = StructShape { name: "DeleteTransitGatewayPeeringAttachmentRequest", members: &[
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayPeeringAttachmentResult {
     pub transit_gateway_peering_attachment: Option<TransitGatewayPeeringAttachment>,
 }
-wire::structure!(DeleteTransitGatewayPeeringAttachmentResult, DELETE_TRANSIT_GATEWAY_PEERING_ATTACHMENT_RESULT; 0 transit_gateway_peering_attachment);
+wire::structure!(DeleteTransitGatewayPeeringAttachmentResult, DELETE_TRANSIT_GATEWAY_PEERING_ATTACHMENT_RESULT; 0 transit_gateway_peering_attachment: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_PEERING_ATTACHMENT_RESULT: StructShape = StructShape { name: "DeleteTransitGatewayPeeringAttachmentResult", members: &[
     Member { name: "TransitGatewayPeeringAttachment", location_name: Some("transitGatewayPeeringAttachment"), target: Target::Structure(&TRANSIT_GATEWAY_PEERING_ATTACHMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayPolicyTableRequest {
     pub transit_gateway_policy_table_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteTransitGatewayPolicyTableRequest, DELETE_TRANSIT_GATEWAY_POLICY_TABLE_REQUEST; 0 transit_gateway_policy_table_id, 1 dry_run);
+wire::structure!(DeleteTransitGatewayPolicyTableRequest, DELETE_TRANSIT_GATEWAY_POLICY_TABLE_REQUEST; 0 transit_gateway_policy_table_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_POLICY_TABLE_REQUEST: StructShape = StructShape { name: "DeleteTransitGatewayPolicyTableRequest", members: &[
     Member { name: "TransitGatewayPolicyTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayPolicyTableResult {
     pub transit_gateway_policy_table: Option<TransitGatewayPolicyTable>,
 }
-wire::structure!(DeleteTransitGatewayPolicyTableResult, DELETE_TRANSIT_GATEWAY_POLICY_TABLE_RESULT; 0 transit_gateway_policy_table);
+wire::structure!(DeleteTransitGatewayPolicyTableResult, DELETE_TRANSIT_GATEWAY_POLICY_TABLE_RESULT; 0 transit_gateway_policy_table: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_POLICY_TABLE_RESULT: StructShape = StructShape { name: "DeleteTransitGatewayPolicyTableResult", members: &[
     Member { name: "TransitGatewayPolicyTable", location_name: Some("transitGatewayPolicyTable"), target: Target::Structure(&TRANSIT_GATEWAY_POLICY_TABLE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayPrefixListReferenceRequest {
     pub transit_gateway_route_table_id: String,
     pub prefix_list_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteTransitGatewayPrefixListReferenceRequest, DELETE_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_REQUEST; 0 transit_gateway_route_table_id, 1 prefix_list_id, 2 dry_run);
+wire::structure!(DeleteTransitGatewayPrefixListReferenceRequest, DELETE_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_REQUEST; 0 transit_gateway_route_table_id: Default::default(), 1 prefix_list_id: Default::default(), 2 dry_run: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_REQUEST: StructShape = StructShape { name: "DeleteTransitGatewayPrefixListReferenceRequest", members: &[
     Member { name: "TransitGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "PrefixListId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayPrefixListReferenceResult {
     pub transit_gateway_prefix_list_reference: Option<TransitGatewayPrefixListReference>,
 }
-wire::structure!(DeleteTransitGatewayPrefixListReferenceResult, DELETE_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_RESULT; 0 transit_gateway_prefix_list_reference);
+wire::structure!(DeleteTransitGatewayPrefixListReferenceResult, DELETE_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_RESULT; 0 transit_gateway_prefix_list_reference: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_RESULT: StructShape = StructShape { name: "DeleteTransitGatewayPrefixListReferenceResult", members: &[
     Member { name: "TransitGatewayPrefixListReference", location_name: Some("transitGatewayPrefixListReference"), target: Target::Structure(&TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayRequest {
     pub transit_gateway_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteTransitGatewayRequest, DELETE_TRANSIT_GATEWAY_REQUEST; 0 transit_gateway_id, 1 dry_run);
+wire::structure!(DeleteTransitGatewayRequest, DELETE_TRANSIT_GATEWAY_REQUEST; 0 transit_gateway_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_REQUEST: StructShape = StructShape { name: "DeleteTransitGatewayRequest", members: &[
     Member { name: "TransitGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayResult {
     pub transit_gateway: Option<TransitGateway>,
 }
-wire::structure!(DeleteTransitGatewayResult, DELETE_TRANSIT_GATEWAY_RESULT; 0 transit_gateway);
+wire::structure!(DeleteTransitGatewayResult, DELETE_TRANSIT_GATEWAY_RESULT; 0 transit_gateway: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_RESULT: StructShape = StructShape { name: "DeleteTransitGatewayResult", members: &[
     Member { name: "TransitGateway", location_name: Some("transitGateway"), target: Target::Structure(&TRANSIT_GATEWAY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayRouteRequest {
     pub transit_gateway_route_table_id: String,
     pub destination_cidr_block: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteTransitGatewayRouteRequest, DELETE_TRANSIT_GATEWAY_ROUTE_REQUEST; 0 transit_gateway_route_table_id, 1 destination_cidr_block, 2 dry_run);
+wire::structure!(DeleteTransitGatewayRouteRequest, DELETE_TRANSIT_GATEWAY_ROUTE_REQUEST; 0 transit_gateway_route_table_id: Default::default(), 1 destination_cidr_block: Default::default(), 2 dry_run: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_ROUTE_REQUEST: StructShape = StructShape { name: "DeleteTransitGatewayRouteRequest", members: &[
     Member { name: "TransitGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DestinationCidrBlock", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayRouteResult {
     pub route: Option<TransitGatewayRoute>,
 }
-wire::structure!(DeleteTransitGatewayRouteResult, DELETE_TRANSIT_GATEWAY_ROUTE_RESULT; 0 route);
+wire::structure!(DeleteTransitGatewayRouteResult, DELETE_TRANSIT_GATEWAY_ROUTE_RESULT; 0 route: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_ROUTE_RESULT: StructShape = StructShape { name: "DeleteTransitGatewayRouteResult", members: &[
     Member { name: "Route", location_name: Some("route"), target: Target::Structure(&TRANSIT_GATEWAY_ROUTE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayRouteTableAnnouncementRequest {
     pub transit_gateway_route_table_announcement_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteTransitGatewayRouteTableAnnouncementRequest, DELETE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT_REQUEST; 0 transit_gateway_route_table_announcement_id, 1 dry_run);
+wire::structure!(DeleteTransitGatewayRouteTableAnnouncementRequest, DELETE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT_REQUEST; 0 transit_gateway_route_table_announcement_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT_REQUEST: StructShape = StructShape { name: "DeleteTransitGatewayRouteTableAnnouncementRequest", members: &[
     Member { name: "TransitGatewayRouteTableAnnouncementId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayRouteTableAnnouncementResult {
     pub transit_gateway_route_table_announcement: Option<TransitGatewayRouteTableAnnouncement>,
 }
-wire::structure!(DeleteTransitGatewayRouteTableAnnouncementResult, DELETE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT_RESULT; 0 transit_gateway_route_table_announcement);
+wire::structure!(DeleteTransitGatewayRouteTableAnnouncementResult, DELETE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT_RESULT; 0 transit_gateway_route_table_announcement: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT_RESULT: StructShape = StructShape { name: "DeleteTransitGatewayRouteTableAnnouncementResult", members: &[
     Member { name: "TransitGatewayRouteTableAnnouncement", location_name: Some("transitGatewayRouteTableAnnouncement"), target: Target::Structure(&TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayRouteTableRequest {
     pub transit_gateway_route_table_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteTransitGatewayRouteTableRequest, DELETE_TRANSIT_GATEWAY_ROUTE_TABLE_REQUEST; 0 transit_gateway_route_table_id, 1 dry_run);
+wire::structure!(DeleteTransitGatewayRouteTableRequest, DELETE_TRANSIT_GATEWAY_ROUTE_TABLE_REQUEST; 0 transit_gateway_route_table_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_ROUTE_TABLE_REQUEST: StructShape = StructShape { name: "DeleteTransitGatewayRouteTableRequest", members: &[
     Member { name: "TransitGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayRouteTableResult {
     pub transit_gateway_route_table: Option<TransitGatewayRouteTable>,
 }
-wire::structure!(DeleteTransitGatewayRouteTableResult, DELETE_TRANSIT_GATEWAY_ROUTE_TABLE_RESULT; 0 transit_gateway_route_table);
+wire::structure!(DeleteTransitGatewayRouteTableResult, DELETE_TRANSIT_GATEWAY_ROUTE_TABLE_RESULT; 0 transit_gateway_route_table: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_ROUTE_TABLE_RESULT: StructShape = StructShape { name: "DeleteTransitGatewayRouteTableResult", members: &[
     Member { name: "TransitGatewayRouteTable", location_name: Some("transitGatewayRouteTable"), target: Target::Structure(&TRANSIT_GATEWAY_ROUTE_TABLE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayVpcAttachmentRequest {
     pub transit_gateway_attachment_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteTransitGatewayVpcAttachmentRequest, DELETE_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id, 1 dry_run);
+wire::structure!(DeleteTransitGatewayVpcAttachmentRequest, DELETE_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST: StructShape = StructShape { name: "DeleteTransitGatewayVpcAttachmentRequest", members: &[
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTransitGatewayVpcAttachmentResult {
     pub transit_gateway_vpc_attachment: Option<TransitGatewayVpcAttachment>,
 }
-wire::structure!(DeleteTransitGatewayVpcAttachmentResult, DELETE_TRANSIT_GATEWAY_VPC_ATTACHMENT_RESULT; 0 transit_gateway_vpc_attachment);
+wire::structure!(DeleteTransitGatewayVpcAttachmentResult, DELETE_TRANSIT_GATEWAY_VPC_ATTACHMENT_RESULT; 0 transit_gateway_vpc_attachment: None);
 pub(crate) static DELETE_TRANSIT_GATEWAY_VPC_ATTACHMENT_RESULT: StructShape = StructShape { name: "DeleteTransitGatewayVpcAttachmentResult", members: &[
     Member { name: "TransitGatewayVpcAttachment", location_name: Some("transitGatewayVpcAttachment"), target: Target::Structure(&TRANSIT_GATEWAY_VPC_ATTACHMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeregisterTransitGatewayMulticastGroupMembersRequest {
     pub transit_gateway_multicast_domain_id: Option<String>,
     pub group_ip_address: Option<String>,
     pub network_interface_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeregisterTransitGatewayMulticastGroupMembersRequest, DEREGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_MEMBERS_REQUEST; 0 transit_gateway_multicast_domain_id, 1 group_ip_address, 2 network_interface_ids, 3 dry_run);
+wire::structure!(DeregisterTransitGatewayMulticastGroupMembersRequest, DEREGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_MEMBERS_REQUEST; 0 transit_gateway_multicast_domain_id: None, 1 group_ip_address: None, 2 network_interface_ids: None, 3 dry_run: None);
 pub(crate) static DEREGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_MEMBERS_REQUEST: StructShape = StructShape { name: "DeregisterTransitGatewayMulticastGroupMembersRequest", members: &[
     Member { name: "TransitGatewayMulticastDomainId", target: Target::STRING, ..Member::BASE },
     Member { name: "GroupIpAddress", target: Target::STRING, ..Member::BASE },
@@ -1179,23 +1084,21 @@ pub(crate) static DEREGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_MEMBERS_REQUEST: St
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeregisterTransitGatewayMulticastGroupMembersResult {
     pub deregistered_multicast_group_members: Option<TransitGatewayMulticastDeregisteredGroupMembers>,
 }
-wire::structure!(DeregisterTransitGatewayMulticastGroupMembersResult, DEREGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_MEMBERS_RESULT; 0 deregistered_multicast_group_members);
+wire::structure!(DeregisterTransitGatewayMulticastGroupMembersResult, DEREGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_MEMBERS_RESULT; 0 deregistered_multicast_group_members: None);
 pub(crate) static DEREGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_MEMBERS_RESULT: StructShape = StructShape { name: "DeregisterTransitGatewayMulticastGroupMembersResult", members: &[
     Member { name: "DeregisteredMulticastGroupMembers", location_name: Some("deregisteredMulticastGroupMembers"), target: Target::Structure(&TRANSIT_GATEWAY_MULTICAST_DEREGISTERED_GROUP_MEMBERS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeregisterTransitGatewayMulticastGroupSourcesRequest {
     pub transit_gateway_multicast_domain_id: Option<String>,
     pub group_ip_address: Option<String>,
     pub network_interface_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeregisterTransitGatewayMulticastGroupSourcesRequest, DEREGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_SOURCES_REQUEST; 0 transit_gateway_multicast_domain_id, 1 group_ip_address, 2 network_interface_ids, 3 dry_run);
+wire::structure!(DeregisterTransitGatewayMulticastGroupSourcesRequest, DEREGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_SOURCES_REQUEST; 0 transit_gateway_multicast_domain_id: None, 1 group_ip_address: None, 2 network_interface_ids: None, 3 dry_run: None);
 pub(crate) static DEREGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_SOURCES_REQUEST: StructShape = StructShape { name: "DeregisterTransitGatewayMulticastGroupSourcesRequest", members: &[
     Member { name: "TransitGatewayMulticastDomainId", target: Target::STRING, ..Member::BASE },
     Member { name: "GroupIpAddress", target: Target::STRING, ..Member::BASE },
@@ -1203,23 +1106,21 @@ pub(crate) static DEREGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_SOURCES_REQUEST: St
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeregisterTransitGatewayMulticastGroupSourcesResult {
     pub deregistered_multicast_group_sources: Option<TransitGatewayMulticastDeregisteredGroupSources>,
 }
-wire::structure!(DeregisterTransitGatewayMulticastGroupSourcesResult, DEREGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_SOURCES_RESULT; 0 deregistered_multicast_group_sources);
+wire::structure!(DeregisterTransitGatewayMulticastGroupSourcesResult, DEREGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_SOURCES_RESULT; 0 deregistered_multicast_group_sources: None);
 pub(crate) static DEREGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_SOURCES_RESULT: StructShape = StructShape { name: "DeregisterTransitGatewayMulticastGroupSourcesResult", members: &[
     Member { name: "DeregisteredMulticastGroupSources", location_name: Some("deregisteredMulticastGroupSources"), target: Target::Structure(&TRANSIT_GATEWAY_MULTICAST_DEREGISTERED_GROUP_SOURCES), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTagsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTagsRequest, DESCRIBE_TAGS_REQUEST; 0 dry_run, 1 filters, 2 max_results, 3 next_token);
+wire::structure!(DescribeTagsRequest, DESCRIBE_TAGS_REQUEST; 0 dry_run: None, 1 filters: None, 2 max_results: None, 3 next_token: None);
 pub(crate) static DESCRIBE_TAGS_REQUEST: StructShape = StructShape { name: "DescribeTagsRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1227,18 +1128,16 @@ pub(crate) static DESCRIBE_TAGS_REQUEST: StructShape = StructShape { name: "Desc
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTagsResult {
     pub next_token: Option<String>,
     pub tags: Option<Vec<TagDescription>>,
 }
-wire::structure!(DescribeTagsResult, DESCRIBE_TAGS_RESULT; 0 next_token, 1 tags);
+wire::structure!(DescribeTagsResult, DESCRIBE_TAGS_RESULT; 0 next_token: None, 1 tags: None);
 pub(crate) static DESCRIBE_TAGS_RESULT: StructShape = StructShape { name: "DescribeTagsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_DESCRIPTION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTrafficMirrorFilterRulesRequest {
     pub traffic_mirror_filter_rule_ids: Option<Vec<String>>,
     pub traffic_mirror_filter_id: Option<String>,
@@ -1247,7 +1146,7 @@ pub struct DescribeTrafficMirrorFilterRulesRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTrafficMirrorFilterRulesRequest, DESCRIBE_TRAFFIC_MIRROR_FILTER_RULES_REQUEST; 0 traffic_mirror_filter_rule_ids, 1 traffic_mirror_filter_id, 2 dry_run, 3 filters, 4 max_results, 5 next_token);
+wire::structure!(DescribeTrafficMirrorFilterRulesRequest, DESCRIBE_TRAFFIC_MIRROR_FILTER_RULES_REQUEST; 0 traffic_mirror_filter_rule_ids: None, 1 traffic_mirror_filter_id: None, 2 dry_run: None, 3 filters: None, 4 max_results: None, 5 next_token: None);
 pub(crate) static DESCRIBE_TRAFFIC_MIRROR_FILTER_RULES_REQUEST: StructShape = StructShape { name: "DescribeTrafficMirrorFilterRulesRequest", members: &[
     Member { name: "TrafficMirrorFilterRuleIds", location_name: Some("TrafficMirrorFilterRuleId"), target: Target::List(&TRAFFIC_MIRROR_FILTER_RULE_ID_LIST), ..Member::BASE },
     Member { name: "TrafficMirrorFilterId", target: Target::STRING, ..Member::BASE },
@@ -1257,18 +1156,16 @@ pub(crate) static DESCRIBE_TRAFFIC_MIRROR_FILTER_RULES_REQUEST: StructShape = St
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTrafficMirrorFilterRulesResult {
     pub traffic_mirror_filter_rules: Option<Vec<TrafficMirrorFilterRule>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTrafficMirrorFilterRulesResult, DESCRIBE_TRAFFIC_MIRROR_FILTER_RULES_RESULT; 0 traffic_mirror_filter_rules, 1 next_token);
+wire::structure!(DescribeTrafficMirrorFilterRulesResult, DESCRIBE_TRAFFIC_MIRROR_FILTER_RULES_RESULT; 0 traffic_mirror_filter_rules: None, 1 next_token: None);
 pub(crate) static DESCRIBE_TRAFFIC_MIRROR_FILTER_RULES_RESULT: StructShape = StructShape { name: "DescribeTrafficMirrorFilterRulesResult", members: &[
     Member { name: "TrafficMirrorFilterRules", location_name: Some("trafficMirrorFilterRuleSet"), target: Target::List(&TRAFFIC_MIRROR_FILTER_RULE_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTrafficMirrorFiltersRequest {
     pub traffic_mirror_filter_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
@@ -1276,7 +1173,7 @@ pub struct DescribeTrafficMirrorFiltersRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTrafficMirrorFiltersRequest, DESCRIBE_TRAFFIC_MIRROR_FILTERS_REQUEST; 0 traffic_mirror_filter_ids, 1 dry_run, 2 filters, 3 max_results, 4 next_token);
+wire::structure!(DescribeTrafficMirrorFiltersRequest, DESCRIBE_TRAFFIC_MIRROR_FILTERS_REQUEST; 0 traffic_mirror_filter_ids: None, 1 dry_run: None, 2 filters: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static DESCRIBE_TRAFFIC_MIRROR_FILTERS_REQUEST: StructShape = StructShape { name: "DescribeTrafficMirrorFiltersRequest", members: &[
     Member { name: "TrafficMirrorFilterIds", location_name: Some("TrafficMirrorFilterId"), target: Target::List(&TRAFFIC_MIRROR_FILTER_ID_LIST), ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -1285,18 +1182,16 @@ pub(crate) static DESCRIBE_TRAFFIC_MIRROR_FILTERS_REQUEST: StructShape = StructS
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTrafficMirrorFiltersResult {
     pub traffic_mirror_filters: Option<Vec<TrafficMirrorFilter>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTrafficMirrorFiltersResult, DESCRIBE_TRAFFIC_MIRROR_FILTERS_RESULT; 0 traffic_mirror_filters, 1 next_token);
+wire::structure!(DescribeTrafficMirrorFiltersResult, DESCRIBE_TRAFFIC_MIRROR_FILTERS_RESULT; 0 traffic_mirror_filters: None, 1 next_token: None);
 pub(crate) static DESCRIBE_TRAFFIC_MIRROR_FILTERS_RESULT: StructShape = StructShape { name: "DescribeTrafficMirrorFiltersResult", members: &[
     Member { name: "TrafficMirrorFilters", location_name: Some("trafficMirrorFilterSet"), target: Target::List(&TRAFFIC_MIRROR_FILTER_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTrafficMirrorSessionsRequest {
     pub traffic_mirror_session_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
@@ -1304,7 +1199,7 @@ pub struct DescribeTrafficMirrorSessionsRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTrafficMirrorSessionsRequest, DESCRIBE_TRAFFIC_MIRROR_SESSIONS_REQUEST; 0 traffic_mirror_session_ids, 1 dry_run, 2 filters, 3 max_results, 4 next_token);
+wire::structure!(DescribeTrafficMirrorSessionsRequest, DESCRIBE_TRAFFIC_MIRROR_SESSIONS_REQUEST; 0 traffic_mirror_session_ids: None, 1 dry_run: None, 2 filters: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static DESCRIBE_TRAFFIC_MIRROR_SESSIONS_REQUEST: StructShape = StructShape { name: "DescribeTrafficMirrorSessionsRequest", members: &[
     Member { name: "TrafficMirrorSessionIds", location_name: Some("TrafficMirrorSessionId"), target: Target::List(&TRAFFIC_MIRROR_SESSION_ID_LIST), ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -1313,18 +1208,16 @@ pub(crate) static DESCRIBE_TRAFFIC_MIRROR_SESSIONS_REQUEST: StructShape = Struct
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTrafficMirrorSessionsResult {
     pub traffic_mirror_sessions: Option<Vec<TrafficMirrorSession>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTrafficMirrorSessionsResult, DESCRIBE_TRAFFIC_MIRROR_SESSIONS_RESULT; 0 traffic_mirror_sessions, 1 next_token);
+wire::structure!(DescribeTrafficMirrorSessionsResult, DESCRIBE_TRAFFIC_MIRROR_SESSIONS_RESULT; 0 traffic_mirror_sessions: None, 1 next_token: None);
 pub(crate) static DESCRIBE_TRAFFIC_MIRROR_SESSIONS_RESULT: StructShape = StructShape { name: "DescribeTrafficMirrorSessionsResult", members: &[
     Member { name: "TrafficMirrorSessions", location_name: Some("trafficMirrorSessionSet"), target: Target::List(&TRAFFIC_MIRROR_SESSION_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTrafficMirrorTargetsRequest {
     pub traffic_mirror_target_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
@@ -1332,7 +1225,7 @@ pub struct DescribeTrafficMirrorTargetsRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTrafficMirrorTargetsRequest, DESCRIBE_TRAFFIC_MIRROR_TARGETS_REQUEST; 0 traffic_mirror_target_ids, 1 dry_run, 2 filters, 3 max_results, 4 next_token);
+wire::structure!(DescribeTrafficMirrorTargetsRequest, DESCRIBE_TRAFFIC_MIRROR_TARGETS_REQUEST; 0 traffic_mirror_target_ids: None, 1 dry_run: None, 2 filters: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static DESCRIBE_TRAFFIC_MIRROR_TARGETS_REQUEST: StructShape = StructShape { name: "DescribeTrafficMirrorTargetsRequest", members: &[
     Member { name: "TrafficMirrorTargetIds", location_name: Some("TrafficMirrorTargetId"), target: Target::List(&TRAFFIC_MIRROR_TARGET_ID_LIST), ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -1341,18 +1234,16 @@ pub(crate) static DESCRIBE_TRAFFIC_MIRROR_TARGETS_REQUEST: StructShape = StructS
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTrafficMirrorTargetsResult {
     pub traffic_mirror_targets: Option<Vec<TrafficMirrorTarget>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTrafficMirrorTargetsResult, DESCRIBE_TRAFFIC_MIRROR_TARGETS_RESULT; 0 traffic_mirror_targets, 1 next_token);
+wire::structure!(DescribeTrafficMirrorTargetsResult, DESCRIBE_TRAFFIC_MIRROR_TARGETS_RESULT; 0 traffic_mirror_targets: None, 1 next_token: None);
 pub(crate) static DESCRIBE_TRAFFIC_MIRROR_TARGETS_RESULT: StructShape = StructShape { name: "DescribeTrafficMirrorTargetsResult", members: &[
     Member { name: "TrafficMirrorTargets", location_name: Some("trafficMirrorTargetSet"), target: Target::List(&TRAFFIC_MIRROR_TARGET_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayAttachmentsRequest {
     pub transit_gateway_attachment_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -1360,7 +1251,7 @@ pub struct DescribeTransitGatewayAttachmentsRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeTransitGatewayAttachmentsRequest, DESCRIBE_TRANSIT_GATEWAY_ATTACHMENTS_REQUEST; 0 transit_gateway_attachment_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeTransitGatewayAttachmentsRequest, DESCRIBE_TRANSIT_GATEWAY_ATTACHMENTS_REQUEST; 0 transit_gateway_attachment_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_ATTACHMENTS_REQUEST: StructShape = StructShape { name: "DescribeTransitGatewayAttachmentsRequest", members: &[
     Member { name: "TransitGatewayAttachmentIds", target: Target::List(&TRANSIT_GATEWAY_ATTACHMENT_ID_STRING_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1369,18 +1260,16 @@ pub(crate) static DESCRIBE_TRANSIT_GATEWAY_ATTACHMENTS_REQUEST: StructShape = St
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayAttachmentsResult {
     pub transit_gateway_attachments: Option<Vec<TransitGatewayAttachment>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTransitGatewayAttachmentsResult, DESCRIBE_TRANSIT_GATEWAY_ATTACHMENTS_RESULT; 0 transit_gateway_attachments, 1 next_token);
+wire::structure!(DescribeTransitGatewayAttachmentsResult, DESCRIBE_TRANSIT_GATEWAY_ATTACHMENTS_RESULT; 0 transit_gateway_attachments: None, 1 next_token: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_ATTACHMENTS_RESULT: StructShape = StructShape { name: "DescribeTransitGatewayAttachmentsResult", members: &[
     Member { name: "TransitGatewayAttachments", location_name: Some("transitGatewayAttachments"), target: Target::List(&TRANSIT_GATEWAY_ATTACHMENT_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayConnectPeersRequest {
     pub transit_gateway_connect_peer_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -1388,7 +1277,7 @@ pub struct DescribeTransitGatewayConnectPeersRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeTransitGatewayConnectPeersRequest, DESCRIBE_TRANSIT_GATEWAY_CONNECT_PEERS_REQUEST; 0 transit_gateway_connect_peer_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeTransitGatewayConnectPeersRequest, DESCRIBE_TRANSIT_GATEWAY_CONNECT_PEERS_REQUEST; 0 transit_gateway_connect_peer_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_CONNECT_PEERS_REQUEST: StructShape = StructShape { name: "DescribeTransitGatewayConnectPeersRequest", members: &[
     Member { name: "TransitGatewayConnectPeerIds", target: Target::List(&TRANSIT_GATEWAY_CONNECT_PEER_ID_STRING_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1397,18 +1286,16 @@ pub(crate) static DESCRIBE_TRANSIT_GATEWAY_CONNECT_PEERS_REQUEST: StructShape = 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayConnectPeersResult {
     pub transit_gateway_connect_peers: Option<Vec<TransitGatewayConnectPeer>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTransitGatewayConnectPeersResult, DESCRIBE_TRANSIT_GATEWAY_CONNECT_PEERS_RESULT; 0 transit_gateway_connect_peers, 1 next_token);
+wire::structure!(DescribeTransitGatewayConnectPeersResult, DESCRIBE_TRANSIT_GATEWAY_CONNECT_PEERS_RESULT; 0 transit_gateway_connect_peers: None, 1 next_token: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_CONNECT_PEERS_RESULT: StructShape = StructShape { name: "DescribeTransitGatewayConnectPeersResult", members: &[
     Member { name: "TransitGatewayConnectPeers", location_name: Some("transitGatewayConnectPeerSet"), target: Target::List(&TRANSIT_GATEWAY_CONNECT_PEER_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayConnectsRequest {
     pub transit_gateway_attachment_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -1416,7 +1303,7 @@ pub struct DescribeTransitGatewayConnectsRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeTransitGatewayConnectsRequest, DESCRIBE_TRANSIT_GATEWAY_CONNECTS_REQUEST; 0 transit_gateway_attachment_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeTransitGatewayConnectsRequest, DESCRIBE_TRANSIT_GATEWAY_CONNECTS_REQUEST; 0 transit_gateway_attachment_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_CONNECTS_REQUEST: StructShape = StructShape { name: "DescribeTransitGatewayConnectsRequest", members: &[
     Member { name: "TransitGatewayAttachmentIds", target: Target::List(&TRANSIT_GATEWAY_ATTACHMENT_ID_STRING_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1425,18 +1312,16 @@ pub(crate) static DESCRIBE_TRANSIT_GATEWAY_CONNECTS_REQUEST: StructShape = Struc
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayConnectsResult {
     pub transit_gateway_connects: Option<Vec<TransitGatewayConnect>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTransitGatewayConnectsResult, DESCRIBE_TRANSIT_GATEWAY_CONNECTS_RESULT; 0 transit_gateway_connects, 1 next_token);
+wire::structure!(DescribeTransitGatewayConnectsResult, DESCRIBE_TRANSIT_GATEWAY_CONNECTS_RESULT; 0 transit_gateway_connects: None, 1 next_token: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_CONNECTS_RESULT: StructShape = StructShape { name: "DescribeTransitGatewayConnectsResult", members: &[
     Member { name: "TransitGatewayConnects", location_name: Some("transitGatewayConnectSet"), target: Target::List(&TRANSIT_GATEWAY_CONNECT_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayMeteringPoliciesRequest {
     pub transit_gateway_metering_policy_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -1444,7 +1329,7 @@ pub struct DescribeTransitGatewayMeteringPoliciesRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeTransitGatewayMeteringPoliciesRequest, DESCRIBE_TRANSIT_GATEWAY_METERING_POLICIES_REQUEST; 0 transit_gateway_metering_policy_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeTransitGatewayMeteringPoliciesRequest, DESCRIBE_TRANSIT_GATEWAY_METERING_POLICIES_REQUEST; 0 transit_gateway_metering_policy_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_METERING_POLICIES_REQUEST: StructShape = StructShape { name: "DescribeTransitGatewayMeteringPoliciesRequest", members: &[
     Member { name: "TransitGatewayMeteringPolicyIds", target: Target::List(&TRANSIT_GATEWAY_METERING_POLICY_ID_STRING_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1453,18 +1338,16 @@ pub(crate) static DESCRIBE_TRANSIT_GATEWAY_METERING_POLICIES_REQUEST: StructShap
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayMeteringPoliciesResult {
     pub transit_gateway_metering_policies: Option<Vec<TransitGatewayMeteringPolicy>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTransitGatewayMeteringPoliciesResult, DESCRIBE_TRANSIT_GATEWAY_METERING_POLICIES_RESULT; 0 transit_gateway_metering_policies, 1 next_token);
+wire::structure!(DescribeTransitGatewayMeteringPoliciesResult, DESCRIBE_TRANSIT_GATEWAY_METERING_POLICIES_RESULT; 0 transit_gateway_metering_policies: None, 1 next_token: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_METERING_POLICIES_RESULT: StructShape = StructShape { name: "DescribeTransitGatewayMeteringPoliciesResult", members: &[
     Member { name: "TransitGatewayMeteringPolicies", location_name: Some("transitGatewayMeteringPolicies"), target: Target::List(&TRANSIT_GATEWAY_METERING_POLICY_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayMulticastDomainsRequest {
     pub transit_gateway_multicast_domain_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -1472,7 +1355,7 @@ pub struct DescribeTransitGatewayMulticastDomainsRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeTransitGatewayMulticastDomainsRequest, DESCRIBE_TRANSIT_GATEWAY_MULTICAST_DOMAINS_REQUEST; 0 transit_gateway_multicast_domain_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeTransitGatewayMulticastDomainsRequest, DESCRIBE_TRANSIT_GATEWAY_MULTICAST_DOMAINS_REQUEST; 0 transit_gateway_multicast_domain_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_MULTICAST_DOMAINS_REQUEST: StructShape = StructShape { name: "DescribeTransitGatewayMulticastDomainsRequest", members: &[
     Member { name: "TransitGatewayMulticastDomainIds", target: Target::List(&TRANSIT_GATEWAY_MULTICAST_DOMAIN_ID_STRING_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1481,18 +1364,16 @@ pub(crate) static DESCRIBE_TRANSIT_GATEWAY_MULTICAST_DOMAINS_REQUEST: StructShap
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayMulticastDomainsResult {
     pub transit_gateway_multicast_domains: Option<Vec<TransitGatewayMulticastDomain>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTransitGatewayMulticastDomainsResult, DESCRIBE_TRANSIT_GATEWAY_MULTICAST_DOMAINS_RESULT; 0 transit_gateway_multicast_domains, 1 next_token);
+wire::structure!(DescribeTransitGatewayMulticastDomainsResult, DESCRIBE_TRANSIT_GATEWAY_MULTICAST_DOMAINS_RESULT; 0 transit_gateway_multicast_domains: None, 1 next_token: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_MULTICAST_DOMAINS_RESULT: StructShape = StructShape { name: "DescribeTransitGatewayMulticastDomainsResult", members: &[
     Member { name: "TransitGatewayMulticastDomains", location_name: Some("transitGatewayMulticastDomains"), target: Target::List(&TRANSIT_GATEWAY_MULTICAST_DOMAIN_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayPeeringAttachmentsRequest {
     pub transit_gateway_attachment_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -1500,7 +1381,7 @@ pub struct DescribeTransitGatewayPeeringAttachmentsRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeTransitGatewayPeeringAttachmentsRequest, DESCRIBE_TRANSIT_GATEWAY_PEERING_ATTACHMENTS_REQUEST; 0 transit_gateway_attachment_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeTransitGatewayPeeringAttachmentsRequest, DESCRIBE_TRANSIT_GATEWAY_PEERING_ATTACHMENTS_REQUEST; 0 transit_gateway_attachment_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_PEERING_ATTACHMENTS_REQUEST: StructShape = StructShape { name: "DescribeTransitGatewayPeeringAttachmentsRequest", members: &[
     Member { name: "TransitGatewayAttachmentIds", target: Target::List(&TRANSIT_GATEWAY_ATTACHMENT_ID_STRING_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1509,18 +1390,16 @@ pub(crate) static DESCRIBE_TRANSIT_GATEWAY_PEERING_ATTACHMENTS_REQUEST: StructSh
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayPeeringAttachmentsResult {
     pub transit_gateway_peering_attachments: Option<Vec<TransitGatewayPeeringAttachment>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTransitGatewayPeeringAttachmentsResult, DESCRIBE_TRANSIT_GATEWAY_PEERING_ATTACHMENTS_RESULT; 0 transit_gateway_peering_attachments, 1 next_token);
+wire::structure!(DescribeTransitGatewayPeeringAttachmentsResult, DESCRIBE_TRANSIT_GATEWAY_PEERING_ATTACHMENTS_RESULT; 0 transit_gateway_peering_attachments: None, 1 next_token: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_PEERING_ATTACHMENTS_RESULT: StructShape = StructShape { name: "DescribeTransitGatewayPeeringAttachmentsResult", members: &[
     Member { name: "TransitGatewayPeeringAttachments", location_name: Some("transitGatewayPeeringAttachments"), target: Target::List(&TRANSIT_GATEWAY_PEERING_ATTACHMENT_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayPolicyTablesRequest {
     pub transit_gateway_policy_table_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -1528,7 +1407,7 @@ pub struct DescribeTransitGatewayPolicyTablesRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeTransitGatewayPolicyTablesRequest, DESCRIBE_TRANSIT_GATEWAY_POLICY_TABLES_REQUEST; 0 transit_gateway_policy_table_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeTransitGatewayPolicyTablesRequest, DESCRIBE_TRANSIT_GATEWAY_POLICY_TABLES_REQUEST; 0 transit_gateway_policy_table_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_POLICY_TABLES_REQUEST: StructShape = StructShape { name: "DescribeTransitGatewayPolicyTablesRequest", members: &[
     Member { name: "TransitGatewayPolicyTableIds", target: Target::List(&TRANSIT_GATEWAY_POLICY_TABLE_ID_STRING_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1537,18 +1416,16 @@ pub(crate) static DESCRIBE_TRANSIT_GATEWAY_POLICY_TABLES_REQUEST: StructShape = 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayPolicyTablesResult {
     pub transit_gateway_policy_tables: Option<Vec<TransitGatewayPolicyTable>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTransitGatewayPolicyTablesResult, DESCRIBE_TRANSIT_GATEWAY_POLICY_TABLES_RESULT; 0 transit_gateway_policy_tables, 1 next_token);
+wire::structure!(DescribeTransitGatewayPolicyTablesResult, DESCRIBE_TRANSIT_GATEWAY_POLICY_TABLES_RESULT; 0 transit_gateway_policy_tables: None, 1 next_token: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_POLICY_TABLES_RESULT: StructShape = StructShape { name: "DescribeTransitGatewayPolicyTablesResult", members: &[
     Member { name: "TransitGatewayPolicyTables", location_name: Some("transitGatewayPolicyTables"), target: Target::List(&TRANSIT_GATEWAY_POLICY_TABLE_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayRouteTableAnnouncementsRequest {
     pub transit_gateway_route_table_announcement_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -1556,7 +1433,7 @@ pub struct DescribeTransitGatewayRouteTableAnnouncementsRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeTransitGatewayRouteTableAnnouncementsRequest, DESCRIBE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENTS_REQUEST; 0 transit_gateway_route_table_announcement_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeTransitGatewayRouteTableAnnouncementsRequest, DESCRIBE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENTS_REQUEST; 0 transit_gateway_route_table_announcement_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENTS_REQUEST: StructShape = StructShape { name: "DescribeTransitGatewayRouteTableAnnouncementsRequest", members: &[
     Member { name: "TransitGatewayRouteTableAnnouncementIds", target: Target::List(&TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT_ID_STRING_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1565,18 +1442,16 @@ pub(crate) static DESCRIBE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENTS_REQUEST: St
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayRouteTableAnnouncementsResult {
     pub transit_gateway_route_table_announcements: Option<Vec<TransitGatewayRouteTableAnnouncement>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTransitGatewayRouteTableAnnouncementsResult, DESCRIBE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENTS_RESULT; 0 transit_gateway_route_table_announcements, 1 next_token);
+wire::structure!(DescribeTransitGatewayRouteTableAnnouncementsResult, DESCRIBE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENTS_RESULT; 0 transit_gateway_route_table_announcements: None, 1 next_token: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENTS_RESULT: StructShape = StructShape { name: "DescribeTransitGatewayRouteTableAnnouncementsResult", members: &[
     Member { name: "TransitGatewayRouteTableAnnouncements", location_name: Some("transitGatewayRouteTableAnnouncements"), target: Target::List(&TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayRouteTablesRequest {
     pub transit_gateway_route_table_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -1584,7 +1459,7 @@ pub struct DescribeTransitGatewayRouteTablesRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeTransitGatewayRouteTablesRequest, DESCRIBE_TRANSIT_GATEWAY_ROUTE_TABLES_REQUEST; 0 transit_gateway_route_table_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeTransitGatewayRouteTablesRequest, DESCRIBE_TRANSIT_GATEWAY_ROUTE_TABLES_REQUEST; 0 transit_gateway_route_table_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_ROUTE_TABLES_REQUEST: StructShape = StructShape { name: "DescribeTransitGatewayRouteTablesRequest", members: &[
     Member { name: "TransitGatewayRouteTableIds", target: Target::List(&TRANSIT_GATEWAY_ROUTE_TABLE_ID_STRING_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1593,18 +1468,16 @@ pub(crate) static DESCRIBE_TRANSIT_GATEWAY_ROUTE_TABLES_REQUEST: StructShape = S
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayRouteTablesResult {
     pub transit_gateway_route_tables: Option<Vec<TransitGatewayRouteTable>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTransitGatewayRouteTablesResult, DESCRIBE_TRANSIT_GATEWAY_ROUTE_TABLES_RESULT; 0 transit_gateway_route_tables, 1 next_token);
+wire::structure!(DescribeTransitGatewayRouteTablesResult, DESCRIBE_TRANSIT_GATEWAY_ROUTE_TABLES_RESULT; 0 transit_gateway_route_tables: None, 1 next_token: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_ROUTE_TABLES_RESULT: StructShape = StructShape { name: "DescribeTransitGatewayRouteTablesResult", members: &[
     Member { name: "TransitGatewayRouteTables", location_name: Some("transitGatewayRouteTables"), target: Target::List(&TRANSIT_GATEWAY_ROUTE_TABLE_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayVpcAttachmentsRequest {
     pub transit_gateway_attachment_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -1612,7 +1485,7 @@ pub struct DescribeTransitGatewayVpcAttachmentsRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeTransitGatewayVpcAttachmentsRequest, DESCRIBE_TRANSIT_GATEWAY_VPC_ATTACHMENTS_REQUEST; 0 transit_gateway_attachment_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeTransitGatewayVpcAttachmentsRequest, DESCRIBE_TRANSIT_GATEWAY_VPC_ATTACHMENTS_REQUEST; 0 transit_gateway_attachment_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_VPC_ATTACHMENTS_REQUEST: StructShape = StructShape { name: "DescribeTransitGatewayVpcAttachmentsRequest", members: &[
     Member { name: "TransitGatewayAttachmentIds", target: Target::List(&TRANSIT_GATEWAY_ATTACHMENT_ID_STRING_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1621,18 +1494,16 @@ pub(crate) static DESCRIBE_TRANSIT_GATEWAY_VPC_ATTACHMENTS_REQUEST: StructShape 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewayVpcAttachmentsResult {
     pub transit_gateway_vpc_attachments: Option<Vec<TransitGatewayVpcAttachment>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTransitGatewayVpcAttachmentsResult, DESCRIBE_TRANSIT_GATEWAY_VPC_ATTACHMENTS_RESULT; 0 transit_gateway_vpc_attachments, 1 next_token);
+wire::structure!(DescribeTransitGatewayVpcAttachmentsResult, DESCRIBE_TRANSIT_GATEWAY_VPC_ATTACHMENTS_RESULT; 0 transit_gateway_vpc_attachments: None, 1 next_token: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAY_VPC_ATTACHMENTS_RESULT: StructShape = StructShape { name: "DescribeTransitGatewayVpcAttachmentsResult", members: &[
     Member { name: "TransitGatewayVpcAttachments", location_name: Some("transitGatewayVpcAttachments"), target: Target::List(&TRANSIT_GATEWAY_VPC_ATTACHMENT_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewaysRequest {
     pub transit_gateway_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -1640,7 +1511,7 @@ pub struct DescribeTransitGatewaysRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeTransitGatewaysRequest, DESCRIBE_TRANSIT_GATEWAYS_REQUEST; 0 transit_gateway_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeTransitGatewaysRequest, DESCRIBE_TRANSIT_GATEWAYS_REQUEST; 0 transit_gateway_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAYS_REQUEST: StructShape = StructShape { name: "DescribeTransitGatewaysRequest", members: &[
     Member { name: "TransitGatewayIds", target: Target::List(&TRANSIT_GATEWAY_ID_STRING_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1649,12 +1520,11 @@ pub(crate) static DESCRIBE_TRANSIT_GATEWAYS_REQUEST: StructShape = StructShape {
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTransitGatewaysResult {
     pub transit_gateways: Option<Vec<TransitGateway>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTransitGatewaysResult, DESCRIBE_TRANSIT_GATEWAYS_RESULT; 0 transit_gateways, 1 next_token);
+wire::structure!(DescribeTransitGatewaysResult, DESCRIBE_TRANSIT_GATEWAYS_RESULT; 0 transit_gateways: None, 1 next_token: None);
 pub(crate) static DESCRIBE_TRANSIT_GATEWAYS_RESULT: StructShape = StructShape { name: "DescribeTransitGatewaysResult", members: &[
     Member { name: "TransitGateways", location_name: Some("transitGatewaySet"), target: Target::List(&TRANSIT_GATEWAY_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -1662,7 +1532,6 @@ pub(crate) static DESCRIBE_TRANSIT_GATEWAYS_RESULT: StructShape = StructShape { 
 
 pub(crate) static DESCRIBE_TRUNK_INTERFACE_ASSOCIATIONS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeTrunkInterfaceAssociationsMaxResults", min: Some(5.0), max: Some(255.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTrunkInterfaceAssociationsRequest {
     pub association_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
@@ -1670,7 +1539,7 @@ pub struct DescribeTrunkInterfaceAssociationsRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeTrunkInterfaceAssociationsRequest, DESCRIBE_TRUNK_INTERFACE_ASSOCIATIONS_REQUEST; 0 association_ids, 1 dry_run, 2 filters, 3 next_token, 4 max_results);
+wire::structure!(DescribeTrunkInterfaceAssociationsRequest, DESCRIBE_TRUNK_INTERFACE_ASSOCIATIONS_REQUEST; 0 association_ids: None, 1 dry_run: None, 2 filters: None, 3 next_token: None, 4 max_results: None);
 pub(crate) static DESCRIBE_TRUNK_INTERFACE_ASSOCIATIONS_REQUEST: StructShape = StructShape { name: "DescribeTrunkInterfaceAssociationsRequest", members: &[
     Member { name: "AssociationIds", location_name: Some("AssociationId"), target: Target::List(&TRUNK_INTERFACE_ASSOCIATION_ID_LIST), ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -1679,25 +1548,23 @@ pub(crate) static DESCRIBE_TRUNK_INTERFACE_ASSOCIATIONS_REQUEST: StructShape = S
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_TRUNK_INTERFACE_ASSOCIATIONS_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeTrunkInterfaceAssociationsResult {
     pub interface_associations: Option<Vec<TrunkInterfaceAssociation>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeTrunkInterfaceAssociationsResult, DESCRIBE_TRUNK_INTERFACE_ASSOCIATIONS_RESULT; 0 interface_associations, 1 next_token);
+wire::structure!(DescribeTrunkInterfaceAssociationsResult, DESCRIBE_TRUNK_INTERFACE_ASSOCIATIONS_RESULT; 0 interface_associations: None, 1 next_token: None);
 pub(crate) static DESCRIBE_TRUNK_INTERFACE_ASSOCIATIONS_RESULT: StructShape = StructShape { name: "DescribeTrunkInterfaceAssociationsResult", members: &[
     Member { name: "InterfaceAssociations", location_name: Some("interfaceAssociationSet"), target: Target::List(&TRUNK_INTERFACE_ASSOCIATION_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableTransitGatewayRouteTablePropagationRequest {
     pub transit_gateway_route_table_id: String,
     pub transit_gateway_attachment_id: Option<String>,
     pub dry_run: Option<bool>,
     pub transit_gateway_route_table_announcement_id: Option<String>,
 }
-wire::structure!(DisableTransitGatewayRouteTablePropagationRequest, DISABLE_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION_REQUEST; 0 transit_gateway_route_table_id, 1 transit_gateway_attachment_id, 2 dry_run, 3 transit_gateway_route_table_announcement_id);
+wire::structure!(DisableTransitGatewayRouteTablePropagationRequest, DISABLE_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION_REQUEST; 0 transit_gateway_route_table_id: Default::default(), 1 transit_gateway_attachment_id: None, 2 dry_run: None, 3 transit_gateway_route_table_announcement_id: None);
 pub(crate) static DISABLE_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION_REQUEST: StructShape = StructShape { name: "DisableTransitGatewayRouteTablePropagationRequest", members: &[
     Member { name: "TransitGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, ..Member::BASE },
@@ -1705,23 +1572,21 @@ pub(crate) static DISABLE_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION_REQUEST: Struc
     Member { name: "TransitGatewayRouteTableAnnouncementId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableTransitGatewayRouteTablePropagationResult {
     pub propagation: Option<TransitGatewayPropagation>,
 }
-wire::structure!(DisableTransitGatewayRouteTablePropagationResult, DISABLE_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION_RESULT; 0 propagation);
+wire::structure!(DisableTransitGatewayRouteTablePropagationResult, DISABLE_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION_RESULT; 0 propagation: None);
 pub(crate) static DISABLE_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION_RESULT: StructShape = StructShape { name: "DisableTransitGatewayRouteTablePropagationResult", members: &[
     Member { name: "Propagation", location_name: Some("propagation"), target: Target::Structure(&TRANSIT_GATEWAY_PROPAGATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateTransitGatewayMulticastDomainRequest {
     pub transit_gateway_multicast_domain_id: String,
     pub transit_gateway_attachment_id: String,
     pub subnet_ids: Vec<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisassociateTransitGatewayMulticastDomainRequest, DISASSOCIATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST; 0 transit_gateway_multicast_domain_id, 1 transit_gateway_attachment_id, 2 subnet_ids, 3 dry_run);
+wire::structure!(DisassociateTransitGatewayMulticastDomainRequest, DISASSOCIATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST; 0 transit_gateway_multicast_domain_id: Default::default(), 1 transit_gateway_attachment_id: Default::default(), 2 subnet_ids: Default::default(), 3 dry_run: None);
 pub(crate) static DISASSOCIATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST: StructShape = StructShape { name: "DisassociateTransitGatewayMulticastDomainRequest", members: &[
     Member { name: "TransitGatewayMulticastDomainId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
@@ -1729,91 +1594,83 @@ pub(crate) static DISASSOCIATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_REQUEST: StructS
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateTransitGatewayMulticastDomainResult {
     pub associations: Option<TransitGatewayMulticastDomainAssociations>,
 }
-wire::structure!(DisassociateTransitGatewayMulticastDomainResult, DISASSOCIATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_RESULT; 0 associations);
+wire::structure!(DisassociateTransitGatewayMulticastDomainResult, DISASSOCIATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_RESULT; 0 associations: None);
 pub(crate) static DISASSOCIATE_TRANSIT_GATEWAY_MULTICAST_DOMAIN_RESULT: StructShape = StructShape { name: "DisassociateTransitGatewayMulticastDomainResult", members: &[
     Member { name: "Associations", location_name: Some("associations"), target: Target::Structure(&TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateTransitGatewayPolicyTableRequest {
     pub transit_gateway_policy_table_id: String,
     pub transit_gateway_attachment_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisassociateTransitGatewayPolicyTableRequest, DISASSOCIATE_TRANSIT_GATEWAY_POLICY_TABLE_REQUEST; 0 transit_gateway_policy_table_id, 1 transit_gateway_attachment_id, 2 dry_run);
+wire::structure!(DisassociateTransitGatewayPolicyTableRequest, DISASSOCIATE_TRANSIT_GATEWAY_POLICY_TABLE_REQUEST; 0 transit_gateway_policy_table_id: Default::default(), 1 transit_gateway_attachment_id: Default::default(), 2 dry_run: None);
 pub(crate) static DISASSOCIATE_TRANSIT_GATEWAY_POLICY_TABLE_REQUEST: StructShape = StructShape { name: "DisassociateTransitGatewayPolicyTableRequest", members: &[
     Member { name: "TransitGatewayPolicyTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateTransitGatewayPolicyTableResult {
     pub association: Option<TransitGatewayPolicyTableAssociation>,
 }
-wire::structure!(DisassociateTransitGatewayPolicyTableResult, DISASSOCIATE_TRANSIT_GATEWAY_POLICY_TABLE_RESULT; 0 association);
+wire::structure!(DisassociateTransitGatewayPolicyTableResult, DISASSOCIATE_TRANSIT_GATEWAY_POLICY_TABLE_RESULT; 0 association: None);
 pub(crate) static DISASSOCIATE_TRANSIT_GATEWAY_POLICY_TABLE_RESULT: StructShape = StructShape { name: "DisassociateTransitGatewayPolicyTableResult", members: &[
     Member { name: "Association", location_name: Some("association"), target: Target::Structure(&TRANSIT_GATEWAY_POLICY_TABLE_ASSOCIATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateTransitGatewayRouteTableRequest {
     pub transit_gateway_route_table_id: String,
     pub transit_gateway_attachment_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisassociateTransitGatewayRouteTableRequest, DISASSOCIATE_TRANSIT_GATEWAY_ROUTE_TABLE_REQUEST; 0 transit_gateway_route_table_id, 1 transit_gateway_attachment_id, 2 dry_run);
+wire::structure!(DisassociateTransitGatewayRouteTableRequest, DISASSOCIATE_TRANSIT_GATEWAY_ROUTE_TABLE_REQUEST; 0 transit_gateway_route_table_id: Default::default(), 1 transit_gateway_attachment_id: Default::default(), 2 dry_run: None);
 pub(crate) static DISASSOCIATE_TRANSIT_GATEWAY_ROUTE_TABLE_REQUEST: StructShape = StructShape { name: "DisassociateTransitGatewayRouteTableRequest", members: &[
     Member { name: "TransitGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateTransitGatewayRouteTableResult {
     pub association: Option<TransitGatewayAssociation>,
 }
-wire::structure!(DisassociateTransitGatewayRouteTableResult, DISASSOCIATE_TRANSIT_GATEWAY_ROUTE_TABLE_RESULT; 0 association);
+wire::structure!(DisassociateTransitGatewayRouteTableResult, DISASSOCIATE_TRANSIT_GATEWAY_ROUTE_TABLE_RESULT; 0 association: None);
 pub(crate) static DISASSOCIATE_TRANSIT_GATEWAY_ROUTE_TABLE_RESULT: StructShape = StructShape { name: "DisassociateTransitGatewayRouteTableResult", members: &[
     Member { name: "Association", location_name: Some("association"), target: Target::Structure(&TRANSIT_GATEWAY_ASSOCIATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateTrunkInterfaceRequest {
     pub association_id: String,
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisassociateTrunkInterfaceRequest, DISASSOCIATE_TRUNK_INTERFACE_REQUEST; 0 association_id, 1 client_token, 2 dry_run);
+wire::structure!(DisassociateTrunkInterfaceRequest, DISASSOCIATE_TRUNK_INTERFACE_REQUEST; 0 association_id: Default::default(), 1 client_token: None, 2 dry_run: None);
 pub(crate) static DISASSOCIATE_TRUNK_INTERFACE_REQUEST: StructShape = StructShape { name: "DisassociateTrunkInterfaceRequest", members: &[
     Member { name: "AssociationId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateTrunkInterfaceResult {
     pub r#return: Option<bool>,
     pub client_token: Option<String>,
 }
-wire::structure!(DisassociateTrunkInterfaceResult, DISASSOCIATE_TRUNK_INTERFACE_RESULT; 0 r#return, 1 client_token);
+wire::structure!(DisassociateTrunkInterfaceResult, DISASSOCIATE_TRUNK_INTERFACE_RESULT; 0 r#return: None, 1 client_token: None);
 pub(crate) static DISASSOCIATE_TRUNK_INTERFACE_RESULT: StructShape = StructShape { name: "DisassociateTrunkInterfaceResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableTransitGatewayRouteTablePropagationRequest {
     pub transit_gateway_route_table_id: String,
     pub transit_gateway_attachment_id: Option<String>,
     pub dry_run: Option<bool>,
     pub transit_gateway_route_table_announcement_id: Option<String>,
 }
-wire::structure!(EnableTransitGatewayRouteTablePropagationRequest, ENABLE_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION_REQUEST; 0 transit_gateway_route_table_id, 1 transit_gateway_attachment_id, 2 dry_run, 3 transit_gateway_route_table_announcement_id);
+wire::structure!(EnableTransitGatewayRouteTablePropagationRequest, ENABLE_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION_REQUEST; 0 transit_gateway_route_table_id: Default::default(), 1 transit_gateway_attachment_id: None, 2 dry_run: None, 3 transit_gateway_route_table_announcement_id: None);
 pub(crate) static ENABLE_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION_REQUEST: StructShape = StructShape { name: "EnableTransitGatewayRouteTablePropagationRequest", members: &[
     Member { name: "TransitGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, ..Member::BASE },
@@ -1821,16 +1678,14 @@ pub(crate) static ENABLE_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION_REQUEST: Struct
     Member { name: "TransitGatewayRouteTableAnnouncementId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableTransitGatewayRouteTablePropagationResult {
     pub propagation: Option<TransitGatewayPropagation>,
 }
-wire::structure!(EnableTransitGatewayRouteTablePropagationResult, ENABLE_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION_RESULT; 0 propagation);
+wire::structure!(EnableTransitGatewayRouteTablePropagationResult, ENABLE_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION_RESULT; 0 propagation: None);
 pub(crate) static ENABLE_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION_RESULT: StructShape = StructShape { name: "EnableTransitGatewayRouteTablePropagationResult", members: &[
     Member { name: "Propagation", location_name: Some("propagation"), target: Target::Structure(&TRANSIT_GATEWAY_PROPAGATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ExportTask {
     pub description: Option<String>,
     pub export_task_id: Option<String>,
@@ -1840,7 +1695,7 @@ pub struct ExportTask {
     pub status_message: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(ExportTask, EXPORT_TASK; 0 description, 1 export_task_id, 2 export_to_s3_task, 3 instance_export_details, 4 state, 5 status_message, 6 tags);
+wire::structure!(ExportTask, EXPORT_TASK; 0 description: None, 1 export_task_id: None, 2 export_to_s3_task: None, 3 instance_export_details: None, 4 state: None, 5 status_message: None, 6 tags: None);
 pub(crate) static EXPORT_TASK: StructShape = StructShape { name: "ExportTask", members: &[
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
     Member { name: "ExportTaskId", location_name: Some("exportTaskId"), target: Target::STRING, ..Member::BASE },
@@ -1855,23 +1710,21 @@ pub(crate) static EXPORT_TASK_ID_STRING_LIST: ListShape = ListShape { name: "Exp
 
 pub(crate) static EXPORT_TASK_LIST: ListShape = ListShape { name: "ExportTaskList", item: Target::Structure(&EXPORT_TASK), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ExportTaskS3Location {
     pub s3_bucket: Option<String>,
     pub s3_prefix: Option<String>,
 }
-wire::structure!(ExportTaskS3Location, EXPORT_TASK_S3_LOCATION; 0 s3_bucket, 1 s3_prefix);
+wire::structure!(ExportTaskS3Location, EXPORT_TASK_S3_LOCATION; 0 s3_bucket: None, 1 s3_prefix: None);
 pub(crate) static EXPORT_TASK_S3_LOCATION: StructShape = StructShape { name: "ExportTaskS3Location", members: &[
     Member { name: "S3Bucket", location_name: Some("s3Bucket"), target: Target::STRING, ..Member::BASE },
     Member { name: "S3Prefix", location_name: Some("s3Prefix"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ExportTaskS3LocationRequest {
     pub s3_bucket: String,
     pub s3_prefix: Option<String>,
 }
-wire::structure!(ExportTaskS3LocationRequest, EXPORT_TASK_S3_LOCATION_REQUEST; 0 s3_bucket, 1 s3_prefix);
+wire::structure!(ExportTaskS3LocationRequest, EXPORT_TASK_S3_LOCATION_REQUEST; 0 s3_bucket: Default::default(), 1 s3_prefix: None);
 pub(crate) static EXPORT_TASK_S3_LOCATION_REQUEST: StructShape = StructShape { name: "ExportTaskS3LocationRequest", members: &[
     Member { name: "S3Bucket", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "S3Prefix", target: Target::STRING, ..Member::BASE },
@@ -1885,14 +1738,13 @@ wire::open_enum! { ExportTaskState;
 }
 pub(crate) static EXPORT_TASK_STATE: StringShape = StringShape { name: "ExportTaskState", values: <ExportTaskState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ExportToS3Task {
     pub container_format: Option<ContainerFormat>,
     pub disk_image_format: Option<DiskImageFormat>,
     pub s3_bucket: Option<String>,
     pub s3_key: Option<String>,
 }
-wire::structure!(ExportToS3Task, EXPORT_TO_S3_TASK; 0 container_format, 1 disk_image_format, 2 s3_bucket, 3 s3_key);
+wire::structure!(ExportToS3Task, EXPORT_TO_S3_TASK; 0 container_format: None, 1 disk_image_format: None, 2 s3_bucket: None, 3 s3_key: None);
 pub(crate) static EXPORT_TO_S3_TASK: StructShape = StructShape { name: "ExportToS3Task", members: &[
     Member { name: "ContainerFormat", location_name: Some("containerFormat"), target: Target::String(&CONTAINER_FORMAT), ..Member::BASE },
     Member { name: "DiskImageFormat", location_name: Some("diskImageFormat"), target: Target::String(&DISK_IMAGE_FORMAT), ..Member::BASE },
@@ -1900,14 +1752,13 @@ pub(crate) static EXPORT_TO_S3_TASK: StructShape = StructShape { name: "ExportTo
     Member { name: "S3Key", location_name: Some("s3Key"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ExportToS3TaskSpecification {
     pub disk_image_format: Option<DiskImageFormat>,
     pub container_format: Option<ContainerFormat>,
     pub s3_bucket: Option<String>,
     pub s3_prefix: Option<String>,
 }
-wire::structure!(ExportToS3TaskSpecification, EXPORT_TO_S3_TASK_SPECIFICATION; 0 disk_image_format, 1 container_format, 2 s3_bucket, 3 s3_prefix);
+wire::structure!(ExportToS3TaskSpecification, EXPORT_TO_S3_TASK_SPECIFICATION; 0 disk_image_format: None, 1 container_format: None, 2 s3_bucket: None, 3 s3_prefix: None);
 pub(crate) static EXPORT_TO_S3_TASK_SPECIFICATION: StructShape = StructShape { name: "ExportToS3TaskSpecification", members: &[
     Member { name: "DiskImageFormat", location_name: Some("diskImageFormat"), target: Target::String(&DISK_IMAGE_FORMAT), ..Member::BASE },
     Member { name: "ContainerFormat", location_name: Some("containerFormat"), target: Target::String(&CONTAINER_FORMAT), ..Member::BASE },
@@ -1915,14 +1766,13 @@ pub(crate) static EXPORT_TO_S3_TASK_SPECIFICATION: StructShape = StructShape { n
     Member { name: "S3Prefix", location_name: Some("s3Prefix"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ExportTransitGatewayRoutesRequest {
     pub transit_gateway_route_table_id: String,
     pub filters: Option<Vec<Filter>>,
     pub s3_bucket: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ExportTransitGatewayRoutesRequest, EXPORT_TRANSIT_GATEWAY_ROUTES_REQUEST; 0 transit_gateway_route_table_id, 1 filters, 2 s3_bucket, 3 dry_run);
+wire::structure!(ExportTransitGatewayRoutesRequest, EXPORT_TRANSIT_GATEWAY_ROUTES_REQUEST; 0 transit_gateway_route_table_id: Default::default(), 1 filters: None, 2 s3_bucket: Default::default(), 3 dry_run: None);
 pub(crate) static EXPORT_TRANSIT_GATEWAY_ROUTES_REQUEST: StructShape = StructShape { name: "ExportTransitGatewayRoutesRequest", members: &[
     Member { name: "TransitGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1930,16 +1780,14 @@ pub(crate) static EXPORT_TRANSIT_GATEWAY_ROUTES_REQUEST: StructShape = StructSha
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ExportTransitGatewayRoutesResult {
     pub s3_location: Option<String>,
 }
-wire::structure!(ExportTransitGatewayRoutesResult, EXPORT_TRANSIT_GATEWAY_ROUTES_RESULT; 0 s3_location);
+wire::structure!(ExportTransitGatewayRoutesResult, EXPORT_TRANSIT_GATEWAY_ROUTES_RESULT; 0 s3_location: None);
 pub(crate) static EXPORT_TRANSIT_GATEWAY_ROUTES_RESULT: StructShape = StructShape { name: "ExportTransitGatewayRoutesResult", members: &[
     Member { name: "S3Location", location_name: Some("s3Location"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetTransitGatewayAttachmentPropagationsRequest {
     pub transit_gateway_attachment_id: String,
     pub filters: Option<Vec<Filter>>,
@@ -1947,7 +1795,7 @@ pub struct GetTransitGatewayAttachmentPropagationsRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetTransitGatewayAttachmentPropagationsRequest, GET_TRANSIT_GATEWAY_ATTACHMENT_PROPAGATIONS_REQUEST; 0 transit_gateway_attachment_id, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(GetTransitGatewayAttachmentPropagationsRequest, GET_TRANSIT_GATEWAY_ATTACHMENT_PROPAGATIONS_REQUEST; 0 transit_gateway_attachment_id: Default::default(), 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static GET_TRANSIT_GATEWAY_ATTACHMENT_PROPAGATIONS_REQUEST: StructShape = StructShape { name: "GetTransitGatewayAttachmentPropagationsRequest", members: &[
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1956,18 +1804,16 @@ pub(crate) static GET_TRANSIT_GATEWAY_ATTACHMENT_PROPAGATIONS_REQUEST: StructSha
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetTransitGatewayAttachmentPropagationsResult {
     pub transit_gateway_attachment_propagations: Option<Vec<TransitGatewayAttachmentPropagation>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetTransitGatewayAttachmentPropagationsResult, GET_TRANSIT_GATEWAY_ATTACHMENT_PROPAGATIONS_RESULT; 0 transit_gateway_attachment_propagations, 1 next_token);
+wire::structure!(GetTransitGatewayAttachmentPropagationsResult, GET_TRANSIT_GATEWAY_ATTACHMENT_PROPAGATIONS_RESULT; 0 transit_gateway_attachment_propagations: None, 1 next_token: None);
 pub(crate) static GET_TRANSIT_GATEWAY_ATTACHMENT_PROPAGATIONS_RESULT: StructShape = StructShape { name: "GetTransitGatewayAttachmentPropagationsResult", members: &[
     Member { name: "TransitGatewayAttachmentPropagations", location_name: Some("transitGatewayAttachmentPropagations"), target: Target::List(&TRANSIT_GATEWAY_ATTACHMENT_PROPAGATION_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetTransitGatewayMeteringPolicyEntriesRequest {
     pub transit_gateway_metering_policy_id: String,
     pub filters: Option<Vec<Filter>>,
@@ -1975,7 +1821,7 @@ pub struct GetTransitGatewayMeteringPolicyEntriesRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetTransitGatewayMeteringPolicyEntriesRequest, GET_TRANSIT_GATEWAY_METERING_POLICY_ENTRIES_REQUEST; 0 transit_gateway_metering_policy_id, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(GetTransitGatewayMeteringPolicyEntriesRequest, GET_TRANSIT_GATEWAY_METERING_POLICY_ENTRIES_REQUEST; 0 transit_gateway_metering_policy_id: Default::default(), 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static GET_TRANSIT_GATEWAY_METERING_POLICY_ENTRIES_REQUEST: StructShape = StructShape { name: "GetTransitGatewayMeteringPolicyEntriesRequest", members: &[
     Member { name: "TransitGatewayMeteringPolicyId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1984,18 +1830,16 @@ pub(crate) static GET_TRANSIT_GATEWAY_METERING_POLICY_ENTRIES_REQUEST: StructSha
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetTransitGatewayMeteringPolicyEntriesResult {
     pub transit_gateway_metering_policy_entries: Option<Vec<TransitGatewayMeteringPolicyEntry>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetTransitGatewayMeteringPolicyEntriesResult, GET_TRANSIT_GATEWAY_METERING_POLICY_ENTRIES_RESULT; 0 transit_gateway_metering_policy_entries, 1 next_token);
+wire::structure!(GetTransitGatewayMeteringPolicyEntriesResult, GET_TRANSIT_GATEWAY_METERING_POLICY_ENTRIES_RESULT; 0 transit_gateway_metering_policy_entries: None, 1 next_token: None);
 pub(crate) static GET_TRANSIT_GATEWAY_METERING_POLICY_ENTRIES_RESULT: StructShape = StructShape { name: "GetTransitGatewayMeteringPolicyEntriesResult", members: &[
     Member { name: "TransitGatewayMeteringPolicyEntries", location_name: Some("transitGatewayMeteringPolicyEntries"), target: Target::List(&TRANSIT_GATEWAY_METERING_POLICY_ENTRY_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetTransitGatewayMulticastDomainAssociationsRequest {
     pub transit_gateway_multicast_domain_id: String,
     pub filters: Option<Vec<Filter>>,
@@ -2003,7 +1847,7 @@ pub struct GetTransitGatewayMulticastDomainAssociationsRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetTransitGatewayMulticastDomainAssociationsRequest, GET_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_REQUEST; 0 transit_gateway_multicast_domain_id, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(GetTransitGatewayMulticastDomainAssociationsRequest, GET_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_REQUEST; 0 transit_gateway_multicast_domain_id: Default::default(), 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static GET_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_REQUEST: StructShape = StructShape { name: "GetTransitGatewayMulticastDomainAssociationsRequest", members: &[
     Member { name: "TransitGatewayMulticastDomainId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -2012,18 +1856,16 @@ pub(crate) static GET_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_REQUEST: Str
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetTransitGatewayMulticastDomainAssociationsResult {
     pub multicast_domain_associations: Option<Vec<TransitGatewayMulticastDomainAssociation>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetTransitGatewayMulticastDomainAssociationsResult, GET_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_RESULT; 0 multicast_domain_associations, 1 next_token);
+wire::structure!(GetTransitGatewayMulticastDomainAssociationsResult, GET_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_RESULT; 0 multicast_domain_associations: None, 1 next_token: None);
 pub(crate) static GET_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_RESULT: StructShape = StructShape { name: "GetTransitGatewayMulticastDomainAssociationsResult", members: &[
     Member { name: "MulticastDomainAssociations", location_name: Some("multicastDomainAssociations"), target: Target::List(&TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATION_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetTransitGatewayPolicyTableAssociationsRequest {
     pub transit_gateway_policy_table_id: String,
     pub filters: Option<Vec<Filter>>,
@@ -2031,7 +1873,7 @@ pub struct GetTransitGatewayPolicyTableAssociationsRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetTransitGatewayPolicyTableAssociationsRequest, GET_TRANSIT_GATEWAY_POLICY_TABLE_ASSOCIATIONS_REQUEST; 0 transit_gateway_policy_table_id, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(GetTransitGatewayPolicyTableAssociationsRequest, GET_TRANSIT_GATEWAY_POLICY_TABLE_ASSOCIATIONS_REQUEST; 0 transit_gateway_policy_table_id: Default::default(), 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static GET_TRANSIT_GATEWAY_POLICY_TABLE_ASSOCIATIONS_REQUEST: StructShape = StructShape { name: "GetTransitGatewayPolicyTableAssociationsRequest", members: &[
     Member { name: "TransitGatewayPolicyTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -2040,18 +1882,16 @@ pub(crate) static GET_TRANSIT_GATEWAY_POLICY_TABLE_ASSOCIATIONS_REQUEST: StructS
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetTransitGatewayPolicyTableAssociationsResult {
     pub associations: Option<Vec<TransitGatewayPolicyTableAssociation>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetTransitGatewayPolicyTableAssociationsResult, GET_TRANSIT_GATEWAY_POLICY_TABLE_ASSOCIATIONS_RESULT; 0 associations, 1 next_token);
+wire::structure!(GetTransitGatewayPolicyTableAssociationsResult, GET_TRANSIT_GATEWAY_POLICY_TABLE_ASSOCIATIONS_RESULT; 0 associations: None, 1 next_token: None);
 pub(crate) static GET_TRANSIT_GATEWAY_POLICY_TABLE_ASSOCIATIONS_RESULT: StructShape = StructShape { name: "GetTransitGatewayPolicyTableAssociationsResult", members: &[
     Member { name: "Associations", location_name: Some("associations"), target: Target::List(&TRANSIT_GATEWAY_POLICY_TABLE_ASSOCIATION_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetTransitGatewayPolicyTableEntriesRequest {
     pub transit_gateway_policy_table_id: String,
     pub filters: Option<Vec<Filter>>,
@@ -2059,7 +1899,7 @@ pub struct GetTransitGatewayPolicyTableEntriesRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetTransitGatewayPolicyTableEntriesRequest, GET_TRANSIT_GATEWAY_POLICY_TABLE_ENTRIES_REQUEST; 0 transit_gateway_policy_table_id, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(GetTransitGatewayPolicyTableEntriesRequest, GET_TRANSIT_GATEWAY_POLICY_TABLE_ENTRIES_REQUEST; 0 transit_gateway_policy_table_id: Default::default(), 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static GET_TRANSIT_GATEWAY_POLICY_TABLE_ENTRIES_REQUEST: StructShape = StructShape { name: "GetTransitGatewayPolicyTableEntriesRequest", members: &[
     Member { name: "TransitGatewayPolicyTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -2068,16 +1908,14 @@ pub(crate) static GET_TRANSIT_GATEWAY_POLICY_TABLE_ENTRIES_REQUEST: StructShape 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetTransitGatewayPolicyTableEntriesResult {
     pub transit_gateway_policy_table_entries: Option<Vec<TransitGatewayPolicyTableEntry>>,
 }
-wire::structure!(GetTransitGatewayPolicyTableEntriesResult, GET_TRANSIT_GATEWAY_POLICY_TABLE_ENTRIES_RESULT; 0 transit_gateway_policy_table_entries);
+wire::structure!(GetTransitGatewayPolicyTableEntriesResult, GET_TRANSIT_GATEWAY_POLICY_TABLE_ENTRIES_RESULT; 0 transit_gateway_policy_table_entries: None);
 pub(crate) static GET_TRANSIT_GATEWAY_POLICY_TABLE_ENTRIES_RESULT: StructShape = StructShape { name: "GetTransitGatewayPolicyTableEntriesResult", members: &[
     Member { name: "TransitGatewayPolicyTableEntries", location_name: Some("transitGatewayPolicyTableEntries"), target: Target::List(&TRANSIT_GATEWAY_POLICY_TABLE_ENTRY_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetTransitGatewayPrefixListReferencesRequest {
     pub transit_gateway_route_table_id: String,
     pub filters: Option<Vec<Filter>>,
@@ -2085,7 +1923,7 @@ pub struct GetTransitGatewayPrefixListReferencesRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetTransitGatewayPrefixListReferencesRequest, GET_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCES_REQUEST; 0 transit_gateway_route_table_id, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(GetTransitGatewayPrefixListReferencesRequest, GET_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCES_REQUEST; 0 transit_gateway_route_table_id: Default::default(), 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static GET_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCES_REQUEST: StructShape = StructShape { name: "GetTransitGatewayPrefixListReferencesRequest", members: &[
     Member { name: "TransitGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -2094,18 +1932,16 @@ pub(crate) static GET_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCES_REQUEST: StructShap
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetTransitGatewayPrefixListReferencesResult {
     pub transit_gateway_prefix_list_references: Option<Vec<TransitGatewayPrefixListReference>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetTransitGatewayPrefixListReferencesResult, GET_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCES_RESULT; 0 transit_gateway_prefix_list_references, 1 next_token);
+wire::structure!(GetTransitGatewayPrefixListReferencesResult, GET_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCES_RESULT; 0 transit_gateway_prefix_list_references: None, 1 next_token: None);
 pub(crate) static GET_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCES_RESULT: StructShape = StructShape { name: "GetTransitGatewayPrefixListReferencesResult", members: &[
     Member { name: "TransitGatewayPrefixListReferences", location_name: Some("transitGatewayPrefixListReferenceSet"), target: Target::List(&TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetTransitGatewayRouteTableAssociationsRequest {
     pub transit_gateway_route_table_id: String,
     pub filters: Option<Vec<Filter>>,
@@ -2113,7 +1949,7 @@ pub struct GetTransitGatewayRouteTableAssociationsRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetTransitGatewayRouteTableAssociationsRequest, GET_TRANSIT_GATEWAY_ROUTE_TABLE_ASSOCIATIONS_REQUEST; 0 transit_gateway_route_table_id, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(GetTransitGatewayRouteTableAssociationsRequest, GET_TRANSIT_GATEWAY_ROUTE_TABLE_ASSOCIATIONS_REQUEST; 0 transit_gateway_route_table_id: Default::default(), 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static GET_TRANSIT_GATEWAY_ROUTE_TABLE_ASSOCIATIONS_REQUEST: StructShape = StructShape { name: "GetTransitGatewayRouteTableAssociationsRequest", members: &[
     Member { name: "TransitGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -2122,18 +1958,16 @@ pub(crate) static GET_TRANSIT_GATEWAY_ROUTE_TABLE_ASSOCIATIONS_REQUEST: StructSh
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetTransitGatewayRouteTableAssociationsResult {
     pub associations: Option<Vec<TransitGatewayRouteTableAssociation>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetTransitGatewayRouteTableAssociationsResult, GET_TRANSIT_GATEWAY_ROUTE_TABLE_ASSOCIATIONS_RESULT; 0 associations, 1 next_token);
+wire::structure!(GetTransitGatewayRouteTableAssociationsResult, GET_TRANSIT_GATEWAY_ROUTE_TABLE_ASSOCIATIONS_RESULT; 0 associations: None, 1 next_token: None);
 pub(crate) static GET_TRANSIT_GATEWAY_ROUTE_TABLE_ASSOCIATIONS_RESULT: StructShape = StructShape { name: "GetTransitGatewayRouteTableAssociationsResult", members: &[
     Member { name: "Associations", location_name: Some("associations"), target: Target::List(&TRANSIT_GATEWAY_ROUTE_TABLE_ASSOCIATION_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetTransitGatewayRouteTablePropagationsRequest {
     pub transit_gateway_route_table_id: String,
     pub filters: Option<Vec<Filter>>,
@@ -2141,7 +1975,7 @@ pub struct GetTransitGatewayRouteTablePropagationsRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetTransitGatewayRouteTablePropagationsRequest, GET_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATIONS_REQUEST; 0 transit_gateway_route_table_id, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(GetTransitGatewayRouteTablePropagationsRequest, GET_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATIONS_REQUEST; 0 transit_gateway_route_table_id: Default::default(), 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static GET_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATIONS_REQUEST: StructShape = StructShape { name: "GetTransitGatewayRouteTablePropagationsRequest", members: &[
     Member { name: "TransitGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -2150,12 +1984,11 @@ pub(crate) static GET_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATIONS_REQUEST: StructSh
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetTransitGatewayRouteTablePropagationsResult {
     pub transit_gateway_route_table_propagations: Option<Vec<TransitGatewayRouteTablePropagation>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetTransitGatewayRouteTablePropagationsResult, GET_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATIONS_RESULT; 0 transit_gateway_route_table_propagations, 1 next_token);
+wire::structure!(GetTransitGatewayRouteTablePropagationsResult, GET_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATIONS_RESULT; 0 transit_gateway_route_table_propagations: None, 1 next_token: None);
 pub(crate) static GET_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATIONS_RESULT: StructShape = StructShape { name: "GetTransitGatewayRouteTablePropagationsResult", members: &[
     Member { name: "TransitGatewayRouteTablePropagations", location_name: Some("transitGatewayRouteTablePropagations"), target: Target::List(&TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -2163,14 +1996,13 @@ pub(crate) static GET_TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATIONS_RESULT: StructSha
 
 pub(crate) static IMPORT_TASK_ID_LIST: ListShape = ListShape { name: "ImportTaskIdList", item: Target::STRING, item_name: Some("ImportTaskId"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyTrafficMirrorFilterNetworkServicesRequest {
     pub traffic_mirror_filter_id: String,
     pub add_network_services: Option<Vec<TrafficMirrorNetworkService>>,
     pub remove_network_services: Option<Vec<TrafficMirrorNetworkService>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyTrafficMirrorFilterNetworkServicesRequest, MODIFY_TRAFFIC_MIRROR_FILTER_NETWORK_SERVICES_REQUEST; 0 traffic_mirror_filter_id, 1 add_network_services, 2 remove_network_services, 3 dry_run);
+wire::structure!(ModifyTrafficMirrorFilterNetworkServicesRequest, MODIFY_TRAFFIC_MIRROR_FILTER_NETWORK_SERVICES_REQUEST; 0 traffic_mirror_filter_id: Default::default(), 1 add_network_services: None, 2 remove_network_services: None, 3 dry_run: None);
 pub(crate) static MODIFY_TRAFFIC_MIRROR_FILTER_NETWORK_SERVICES_REQUEST: StructShape = StructShape { name: "ModifyTrafficMirrorFilterNetworkServicesRequest", members: &[
     Member { name: "TrafficMirrorFilterId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "AddNetworkServices", location_name: Some("AddNetworkService"), target: Target::List(&TRAFFIC_MIRROR_NETWORK_SERVICE_LIST), ..Member::BASE },
@@ -2178,16 +2010,14 @@ pub(crate) static MODIFY_TRAFFIC_MIRROR_FILTER_NETWORK_SERVICES_REQUEST: StructS
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyTrafficMirrorFilterNetworkServicesResult {
     pub traffic_mirror_filter: Option<TrafficMirrorFilter>,
 }
-wire::structure!(ModifyTrafficMirrorFilterNetworkServicesResult, MODIFY_TRAFFIC_MIRROR_FILTER_NETWORK_SERVICES_RESULT; 0 traffic_mirror_filter);
+wire::structure!(ModifyTrafficMirrorFilterNetworkServicesResult, MODIFY_TRAFFIC_MIRROR_FILTER_NETWORK_SERVICES_RESULT; 0 traffic_mirror_filter: None);
 pub(crate) static MODIFY_TRAFFIC_MIRROR_FILTER_NETWORK_SERVICES_RESULT: StructShape = StructShape { name: "ModifyTrafficMirrorFilterNetworkServicesResult", members: &[
     Member { name: "TrafficMirrorFilter", location_name: Some("trafficMirrorFilter"), target: Target::Structure(&TRAFFIC_MIRROR_FILTER), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyTrafficMirrorFilterRuleRequest {
     pub traffic_mirror_filter_rule_id: String,
     pub traffic_direction: Option<TrafficDirection>,
@@ -2202,7 +2032,7 @@ pub struct ModifyTrafficMirrorFilterRuleRequest {
     pub remove_fields: Option<Vec<TrafficMirrorFilterRuleField>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyTrafficMirrorFilterRuleRequest, MODIFY_TRAFFIC_MIRROR_FILTER_RULE_REQUEST; 0 traffic_mirror_filter_rule_id, 1 traffic_direction, 2 rule_number, 3 rule_action, 4 destination_port_range, 5 source_port_range, 6 protocol, 7 destination_cidr_block, 8 source_cidr_block, 9 description, 10 remove_fields, 11 dry_run);
+wire::structure!(ModifyTrafficMirrorFilterRuleRequest, MODIFY_TRAFFIC_MIRROR_FILTER_RULE_REQUEST; 0 traffic_mirror_filter_rule_id: Default::default(), 1 traffic_direction: None, 2 rule_number: None, 3 rule_action: None, 4 destination_port_range: None, 5 source_port_range: None, 6 protocol: None, 7 destination_cidr_block: None, 8 source_cidr_block: None, 9 description: None, 10 remove_fields: None, 11 dry_run: None);
 pub(crate) static MODIFY_TRAFFIC_MIRROR_FILTER_RULE_REQUEST: StructShape = StructShape { name: "ModifyTrafficMirrorFilterRuleRequest", members: &[
     Member { name: "TrafficMirrorFilterRuleId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TrafficDirection", target: Target::String(&TRAFFIC_DIRECTION), ..Member::BASE },
@@ -2218,16 +2048,14 @@ pub(crate) static MODIFY_TRAFFIC_MIRROR_FILTER_RULE_REQUEST: StructShape = Struc
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyTrafficMirrorFilterRuleResult {
     pub traffic_mirror_filter_rule: Option<TrafficMirrorFilterRule>,
 }
-wire::structure!(ModifyTrafficMirrorFilterRuleResult, MODIFY_TRAFFIC_MIRROR_FILTER_RULE_RESULT; 0 traffic_mirror_filter_rule);
+wire::structure!(ModifyTrafficMirrorFilterRuleResult, MODIFY_TRAFFIC_MIRROR_FILTER_RULE_RESULT; 0 traffic_mirror_filter_rule: None);
 pub(crate) static MODIFY_TRAFFIC_MIRROR_FILTER_RULE_RESULT: StructShape = StructShape { name: "ModifyTrafficMirrorFilterRuleResult", members: &[
     Member { name: "TrafficMirrorFilterRule", location_name: Some("trafficMirrorFilterRule"), target: Target::Structure(&TRAFFIC_MIRROR_FILTER_RULE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyTrafficMirrorSessionRequest {
     pub traffic_mirror_session_id: String,
     pub traffic_mirror_target_id: Option<String>,
@@ -2239,7 +2067,7 @@ pub struct ModifyTrafficMirrorSessionRequest {
     pub remove_fields: Option<Vec<TrafficMirrorSessionField>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyTrafficMirrorSessionRequest, MODIFY_TRAFFIC_MIRROR_SESSION_REQUEST; 0 traffic_mirror_session_id, 1 traffic_mirror_target_id, 2 traffic_mirror_filter_id, 3 packet_length, 4 session_number, 5 virtual_network_id, 6 description, 7 remove_fields, 8 dry_run);
+wire::structure!(ModifyTrafficMirrorSessionRequest, MODIFY_TRAFFIC_MIRROR_SESSION_REQUEST; 0 traffic_mirror_session_id: Default::default(), 1 traffic_mirror_target_id: None, 2 traffic_mirror_filter_id: None, 3 packet_length: None, 4 session_number: None, 5 virtual_network_id: None, 6 description: None, 7 remove_fields: None, 8 dry_run: None);
 pub(crate) static MODIFY_TRAFFIC_MIRROR_SESSION_REQUEST: StructShape = StructShape { name: "ModifyTrafficMirrorSessionRequest", members: &[
     Member { name: "TrafficMirrorSessionId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TrafficMirrorTargetId", target: Target::STRING, ..Member::BASE },
@@ -2252,23 +2080,21 @@ pub(crate) static MODIFY_TRAFFIC_MIRROR_SESSION_REQUEST: StructShape = StructSha
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyTrafficMirrorSessionResult {
     pub traffic_mirror_session: Option<TrafficMirrorSession>,
 }
-wire::structure!(ModifyTrafficMirrorSessionResult, MODIFY_TRAFFIC_MIRROR_SESSION_RESULT; 0 traffic_mirror_session);
+wire::structure!(ModifyTrafficMirrorSessionResult, MODIFY_TRAFFIC_MIRROR_SESSION_RESULT; 0 traffic_mirror_session: None);
 pub(crate) static MODIFY_TRAFFIC_MIRROR_SESSION_RESULT: StructShape = StructShape { name: "ModifyTrafficMirrorSessionResult", members: &[
     Member { name: "TrafficMirrorSession", location_name: Some("trafficMirrorSession"), target: Target::Structure(&TRAFFIC_MIRROR_SESSION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyTransitGatewayMeteringPolicyRequest {
     pub transit_gateway_metering_policy_id: String,
     pub add_middlebox_attachment_ids: Option<Vec<String>>,
     pub remove_middlebox_attachment_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyTransitGatewayMeteringPolicyRequest, MODIFY_TRANSIT_GATEWAY_METERING_POLICY_REQUEST; 0 transit_gateway_metering_policy_id, 1 add_middlebox_attachment_ids, 2 remove_middlebox_attachment_ids, 3 dry_run);
+wire::structure!(ModifyTransitGatewayMeteringPolicyRequest, MODIFY_TRANSIT_GATEWAY_METERING_POLICY_REQUEST; 0 transit_gateway_metering_policy_id: Default::default(), 1 add_middlebox_attachment_ids: None, 2 remove_middlebox_attachment_ids: None, 3 dry_run: None);
 pub(crate) static MODIFY_TRANSIT_GATEWAY_METERING_POLICY_REQUEST: StructShape = StructShape { name: "ModifyTransitGatewayMeteringPolicyRequest", members: &[
     Member { name: "TransitGatewayMeteringPolicyId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "AddMiddleboxAttachmentIds", location_name: Some("AddMiddleboxAttachmentId"), target: Target::List(&TRANSIT_GATEWAY_ATTACHMENT_ID_STRING_LIST), ..Member::BASE },
@@ -2276,16 +2102,14 @@ pub(crate) static MODIFY_TRANSIT_GATEWAY_METERING_POLICY_REQUEST: StructShape = 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyTransitGatewayMeteringPolicyResult {
     pub transit_gateway_metering_policy: Option<TransitGatewayMeteringPolicy>,
 }
-wire::structure!(ModifyTransitGatewayMeteringPolicyResult, MODIFY_TRANSIT_GATEWAY_METERING_POLICY_RESULT; 0 transit_gateway_metering_policy);
+wire::structure!(ModifyTransitGatewayMeteringPolicyResult, MODIFY_TRANSIT_GATEWAY_METERING_POLICY_RESULT; 0 transit_gateway_metering_policy: None);
 pub(crate) static MODIFY_TRANSIT_GATEWAY_METERING_POLICY_RESULT: StructShape = StructShape { name: "ModifyTransitGatewayMeteringPolicyResult", members: &[
     Member { name: "TransitGatewayMeteringPolicy", location_name: Some("transitGatewayMeteringPolicy"), target: Target::Structure(&TRANSIT_GATEWAY_METERING_POLICY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyTransitGatewayOptions {
     pub add_transit_gateway_cidr_blocks: Option<Vec<String>>,
     pub remove_transit_gateway_cidr_blocks: Option<Vec<String>>,
@@ -2300,7 +2124,7 @@ pub struct ModifyTransitGatewayOptions {
     pub amazon_side_asn: Option<i64>,
     pub encryption_support: Option<EncryptionSupportOptionValue>,
 }
-wire::structure!(ModifyTransitGatewayOptions, MODIFY_TRANSIT_GATEWAY_OPTIONS; 0 add_transit_gateway_cidr_blocks, 1 remove_transit_gateway_cidr_blocks, 2 vpn_ecmp_support, 3 dns_support, 4 security_group_referencing_support, 5 auto_accept_shared_attachments, 6 default_route_table_association, 7 association_default_route_table_id, 8 default_route_table_propagation, 9 propagation_default_route_table_id, 10 amazon_side_asn, 11 encryption_support);
+wire::structure!(ModifyTransitGatewayOptions, MODIFY_TRANSIT_GATEWAY_OPTIONS; 0 add_transit_gateway_cidr_blocks: None, 1 remove_transit_gateway_cidr_blocks: None, 2 vpn_ecmp_support: None, 3 dns_support: None, 4 security_group_referencing_support: None, 5 auto_accept_shared_attachments: None, 6 default_route_table_association: None, 7 association_default_route_table_id: None, 8 default_route_table_propagation: None, 9 propagation_default_route_table_id: None, 10 amazon_side_asn: None, 11 encryption_support: None);
 pub(crate) static MODIFY_TRANSIT_GATEWAY_OPTIONS: StructShape = StructShape { name: "ModifyTransitGatewayOptions", members: &[
     Member { name: "AddTransitGatewayCidrBlocks", target: Target::List(&TRANSIT_GATEWAY_CIDR_BLOCK_STRING_LIST), ..Member::BASE },
     Member { name: "RemoveTransitGatewayCidrBlocks", target: Target::List(&TRANSIT_GATEWAY_CIDR_BLOCK_STRING_LIST), ..Member::BASE },
@@ -2316,7 +2140,6 @@ pub(crate) static MODIFY_TRANSIT_GATEWAY_OPTIONS: StructShape = StructShape { na
     Member { name: "EncryptionSupport", target: Target::String(&ENCRYPTION_SUPPORT_OPTION_VALUE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyTransitGatewayPrefixListReferenceRequest {
     pub transit_gateway_route_table_id: String,
     pub prefix_list_id: String,
@@ -2324,7 +2147,7 @@ pub struct ModifyTransitGatewayPrefixListReferenceRequest {
     pub blackhole: Option<bool>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyTransitGatewayPrefixListReferenceRequest, MODIFY_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_REQUEST; 0 transit_gateway_route_table_id, 1 prefix_list_id, 2 transit_gateway_attachment_id, 3 blackhole, 4 dry_run);
+wire::structure!(ModifyTransitGatewayPrefixListReferenceRequest, MODIFY_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_REQUEST; 0 transit_gateway_route_table_id: Default::default(), 1 prefix_list_id: Default::default(), 2 transit_gateway_attachment_id: None, 3 blackhole: None, 4 dry_run: None);
 pub(crate) static MODIFY_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_REQUEST: StructShape = StructShape { name: "ModifyTransitGatewayPrefixListReferenceRequest", members: &[
     Member { name: "TransitGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "PrefixListId", target: Target::STRING, required: true, ..Member::BASE },
@@ -2333,23 +2156,21 @@ pub(crate) static MODIFY_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_REQUEST: StructSh
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyTransitGatewayPrefixListReferenceResult {
     pub transit_gateway_prefix_list_reference: Option<TransitGatewayPrefixListReference>,
 }
-wire::structure!(ModifyTransitGatewayPrefixListReferenceResult, MODIFY_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_RESULT; 0 transit_gateway_prefix_list_reference);
+wire::structure!(ModifyTransitGatewayPrefixListReferenceResult, MODIFY_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_RESULT; 0 transit_gateway_prefix_list_reference: None);
 pub(crate) static MODIFY_TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_RESULT: StructShape = StructShape { name: "ModifyTransitGatewayPrefixListReferenceResult", members: &[
     Member { name: "TransitGatewayPrefixListReference", location_name: Some("transitGatewayPrefixListReference"), target: Target::Structure(&TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyTransitGatewayRequest {
     pub transit_gateway_id: String,
     pub description: Option<String>,
     pub options: Option<ModifyTransitGatewayOptions>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyTransitGatewayRequest, MODIFY_TRANSIT_GATEWAY_REQUEST; 0 transit_gateway_id, 1 description, 2 options, 3 dry_run);
+wire::structure!(ModifyTransitGatewayRequest, MODIFY_TRANSIT_GATEWAY_REQUEST; 0 transit_gateway_id: Default::default(), 1 description: None, 2 options: None, 3 dry_run: None);
 pub(crate) static MODIFY_TRANSIT_GATEWAY_REQUEST: StructShape = StructShape { name: "ModifyTransitGatewayRequest", members: &[
     Member { name: "TransitGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
@@ -2357,16 +2178,14 @@ pub(crate) static MODIFY_TRANSIT_GATEWAY_REQUEST: StructShape = StructShape { na
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyTransitGatewayResult {
     pub transit_gateway: Option<TransitGateway>,
 }
-wire::structure!(ModifyTransitGatewayResult, MODIFY_TRANSIT_GATEWAY_RESULT; 0 transit_gateway);
+wire::structure!(ModifyTransitGatewayResult, MODIFY_TRANSIT_GATEWAY_RESULT; 0 transit_gateway: None);
 pub(crate) static MODIFY_TRANSIT_GATEWAY_RESULT: StructShape = StructShape { name: "ModifyTransitGatewayResult", members: &[
     Member { name: "TransitGateway", location_name: Some("transitGateway"), target: Target::Structure(&TRANSIT_GATEWAY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyTransitGatewayVpcAttachmentRequest {
     pub transit_gateway_attachment_id: String,
     pub add_subnet_ids: Option<Vec<String>>,
@@ -2374,7 +2193,7 @@ pub struct ModifyTransitGatewayVpcAttachmentRequest {
     pub options: Option<ModifyTransitGatewayVpcAttachmentRequestOptions>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyTransitGatewayVpcAttachmentRequest, MODIFY_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id, 1 add_subnet_ids, 2 remove_subnet_ids, 3 options, 4 dry_run);
+wire::structure!(ModifyTransitGatewayVpcAttachmentRequest, MODIFY_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id: Default::default(), 1 add_subnet_ids: None, 2 remove_subnet_ids: None, 3 options: None, 4 dry_run: None);
 pub(crate) static MODIFY_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST: StructShape = StructShape { name: "ModifyTransitGatewayVpcAttachmentRequest", members: &[
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "AddSubnetIds", target: Target::List(&TRANSIT_GATEWAY_SUBNET_ID_LIST), ..Member::BASE },
@@ -2383,14 +2202,13 @@ pub(crate) static MODIFY_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST: StructShape = S
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyTransitGatewayVpcAttachmentRequestOptions {
     pub dns_support: Option<DnsSupportValue>,
     pub security_group_referencing_support: Option<SecurityGroupReferencingSupportValue>,
     pub ipv6_support: Option<Ipv6SupportValue>,
     pub appliance_mode_support: Option<ApplianceModeSupportValue>,
 }
-wire::structure!(ModifyTransitGatewayVpcAttachmentRequestOptions, MODIFY_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST_OPTIONS; 0 dns_support, 1 security_group_referencing_support, 2 ipv6_support, 3 appliance_mode_support);
+wire::structure!(ModifyTransitGatewayVpcAttachmentRequestOptions, MODIFY_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST_OPTIONS; 0 dns_support: None, 1 security_group_referencing_support: None, 2 ipv6_support: None, 3 appliance_mode_support: None);
 pub(crate) static MODIFY_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST_OPTIONS: StructShape = StructShape { name: "ModifyTransitGatewayVpcAttachmentRequestOptions", members: &[
     Member { name: "DnsSupport", target: Target::String(&DNS_SUPPORT_VALUE), ..Member::BASE },
     Member { name: "SecurityGroupReferencingSupport", target: Target::String(&SECURITY_GROUP_REFERENCING_SUPPORT_VALUE), ..Member::BASE },
@@ -2398,23 +2216,21 @@ pub(crate) static MODIFY_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST_OPTIONS: StructS
     Member { name: "ApplianceModeSupport", target: Target::String(&APPLIANCE_MODE_SUPPORT_VALUE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyTransitGatewayVpcAttachmentResult {
     pub transit_gateway_vpc_attachment: Option<TransitGatewayVpcAttachment>,
 }
-wire::structure!(ModifyTransitGatewayVpcAttachmentResult, MODIFY_TRANSIT_GATEWAY_VPC_ATTACHMENT_RESULT; 0 transit_gateway_vpc_attachment);
+wire::structure!(ModifyTransitGatewayVpcAttachmentResult, MODIFY_TRANSIT_GATEWAY_VPC_ATTACHMENT_RESULT; 0 transit_gateway_vpc_attachment: None);
 pub(crate) static MODIFY_TRANSIT_GATEWAY_VPC_ATTACHMENT_RESULT: StructShape = StructShape { name: "ModifyTransitGatewayVpcAttachmentResult", members: &[
     Member { name: "TransitGatewayVpcAttachment", location_name: Some("transitGatewayVpcAttachment"), target: Target::Structure(&TRANSIT_GATEWAY_VPC_ATTACHMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RegisterTransitGatewayMulticastGroupMembersRequest {
     pub transit_gateway_multicast_domain_id: String,
     pub group_ip_address: Option<String>,
     pub network_interface_ids: Vec<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(RegisterTransitGatewayMulticastGroupMembersRequest, REGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_MEMBERS_REQUEST; 0 transit_gateway_multicast_domain_id, 1 group_ip_address, 2 network_interface_ids, 3 dry_run);
+wire::structure!(RegisterTransitGatewayMulticastGroupMembersRequest, REGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_MEMBERS_REQUEST; 0 transit_gateway_multicast_domain_id: Default::default(), 1 group_ip_address: None, 2 network_interface_ids: Default::default(), 3 dry_run: None);
 pub(crate) static REGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_MEMBERS_REQUEST: StructShape = StructShape { name: "RegisterTransitGatewayMulticastGroupMembersRequest", members: &[
     Member { name: "TransitGatewayMulticastDomainId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "GroupIpAddress", target: Target::STRING, ..Member::BASE },
@@ -2422,23 +2238,21 @@ pub(crate) static REGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_MEMBERS_REQUEST: Stru
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RegisterTransitGatewayMulticastGroupMembersResult {
     pub registered_multicast_group_members: Option<TransitGatewayMulticastRegisteredGroupMembers>,
 }
-wire::structure!(RegisterTransitGatewayMulticastGroupMembersResult, REGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_MEMBERS_RESULT; 0 registered_multicast_group_members);
+wire::structure!(RegisterTransitGatewayMulticastGroupMembersResult, REGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_MEMBERS_RESULT; 0 registered_multicast_group_members: None);
 pub(crate) static REGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_MEMBERS_RESULT: StructShape = StructShape { name: "RegisterTransitGatewayMulticastGroupMembersResult", members: &[
     Member { name: "RegisteredMulticastGroupMembers", location_name: Some("registeredMulticastGroupMembers"), target: Target::Structure(&TRANSIT_GATEWAY_MULTICAST_REGISTERED_GROUP_MEMBERS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RegisterTransitGatewayMulticastGroupSourcesRequest {
     pub transit_gateway_multicast_domain_id: String,
     pub group_ip_address: Option<String>,
     pub network_interface_ids: Vec<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(RegisterTransitGatewayMulticastGroupSourcesRequest, REGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_SOURCES_REQUEST; 0 transit_gateway_multicast_domain_id, 1 group_ip_address, 2 network_interface_ids, 3 dry_run);
+wire::structure!(RegisterTransitGatewayMulticastGroupSourcesRequest, REGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_SOURCES_REQUEST; 0 transit_gateway_multicast_domain_id: Default::default(), 1 group_ip_address: None, 2 network_interface_ids: Default::default(), 3 dry_run: None);
 pub(crate) static REGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_SOURCES_REQUEST: StructShape = StructShape { name: "RegisterTransitGatewayMulticastGroupSourcesRequest", members: &[
     Member { name: "TransitGatewayMulticastDomainId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "GroupIpAddress", target: Target::STRING, ..Member::BASE },
@@ -2446,43 +2260,39 @@ pub(crate) static REGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_SOURCES_REQUEST: Stru
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RegisterTransitGatewayMulticastGroupSourcesResult {
     pub registered_multicast_group_sources: Option<TransitGatewayMulticastRegisteredGroupSources>,
 }
-wire::structure!(RegisterTransitGatewayMulticastGroupSourcesResult, REGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_SOURCES_RESULT; 0 registered_multicast_group_sources);
+wire::structure!(RegisterTransitGatewayMulticastGroupSourcesResult, REGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_SOURCES_RESULT; 0 registered_multicast_group_sources: None);
 pub(crate) static REGISTER_TRANSIT_GATEWAY_MULTICAST_GROUP_SOURCES_RESULT: StructShape = StructShape { name: "RegisterTransitGatewayMulticastGroupSourcesResult", members: &[
     Member { name: "RegisteredMulticastGroupSources", location_name: Some("registeredMulticastGroupSources"), target: Target::Structure(&TRANSIT_GATEWAY_MULTICAST_REGISTERED_GROUP_SOURCES), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RejectTransitGatewayClientVpnAttachmentRequest {
     pub transit_gateway_attachment_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(RejectTransitGatewayClientVpnAttachmentRequest, REJECT_TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id, 1 dry_run);
+wire::structure!(RejectTransitGatewayClientVpnAttachmentRequest, REJECT_TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id: Default::default(), 1 dry_run: None);
 pub(crate) static REJECT_TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT_REQUEST: StructShape = StructShape { name: "RejectTransitGatewayClientVpnAttachmentRequest", members: &[
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RejectTransitGatewayClientVpnAttachmentResult {
     pub transit_gateway_client_vpn_attachment: Option<TransitGatewayClientVpnAttachment>,
 }
-wire::structure!(RejectTransitGatewayClientVpnAttachmentResult, REJECT_TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT_RESULT; 0 transit_gateway_client_vpn_attachment);
+wire::structure!(RejectTransitGatewayClientVpnAttachmentResult, REJECT_TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT_RESULT; 0 transit_gateway_client_vpn_attachment: None);
 pub(crate) static REJECT_TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT_RESULT: StructShape = StructShape { name: "RejectTransitGatewayClientVpnAttachmentResult", members: &[
     Member { name: "TransitGatewayClientVpnAttachment", location_name: Some("transitGatewayClientVpnAttachment"), target: Target::Structure(&TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RejectTransitGatewayMulticastDomainAssociationsRequest {
     pub transit_gateway_multicast_domain_id: Option<String>,
     pub transit_gateway_attachment_id: Option<String>,
     pub subnet_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(RejectTransitGatewayMulticastDomainAssociationsRequest, REJECT_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_REQUEST; 0 transit_gateway_multicast_domain_id, 1 transit_gateway_attachment_id, 2 subnet_ids, 3 dry_run);
+wire::structure!(RejectTransitGatewayMulticastDomainAssociationsRequest, REJECT_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_REQUEST; 0 transit_gateway_multicast_domain_id: None, 1 transit_gateway_attachment_id: None, 2 subnet_ids: None, 3 dry_run: None);
 pub(crate) static REJECT_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_REQUEST: StructShape = StructShape { name: "RejectTransitGatewayMulticastDomainAssociationsRequest", members: &[
     Member { name: "TransitGatewayMulticastDomainId", target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, ..Member::BASE },
@@ -2490,56 +2300,50 @@ pub(crate) static REJECT_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_REQUEST: 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RejectTransitGatewayMulticastDomainAssociationsResult {
     pub associations: Option<TransitGatewayMulticastDomainAssociations>,
 }
-wire::structure!(RejectTransitGatewayMulticastDomainAssociationsResult, REJECT_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_RESULT; 0 associations);
+wire::structure!(RejectTransitGatewayMulticastDomainAssociationsResult, REJECT_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_RESULT; 0 associations: None);
 pub(crate) static REJECT_TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS_RESULT: StructShape = StructShape { name: "RejectTransitGatewayMulticastDomainAssociationsResult", members: &[
     Member { name: "Associations", location_name: Some("associations"), target: Target::Structure(&TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RejectTransitGatewayPeeringAttachmentRequest {
     pub transit_gateway_attachment_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(RejectTransitGatewayPeeringAttachmentRequest, REJECT_TRANSIT_GATEWAY_PEERING_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id, 1 dry_run);
+wire::structure!(RejectTransitGatewayPeeringAttachmentRequest, REJECT_TRANSIT_GATEWAY_PEERING_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id: Default::default(), 1 dry_run: None);
 pub(crate) static REJECT_TRANSIT_GATEWAY_PEERING_ATTACHMENT_REQUEST: StructShape = StructShape { name: "RejectTransitGatewayPeeringAttachmentRequest", members: &[
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RejectTransitGatewayPeeringAttachmentResult {
     pub transit_gateway_peering_attachment: Option<TransitGatewayPeeringAttachment>,
 }
-wire::structure!(RejectTransitGatewayPeeringAttachmentResult, REJECT_TRANSIT_GATEWAY_PEERING_ATTACHMENT_RESULT; 0 transit_gateway_peering_attachment);
+wire::structure!(RejectTransitGatewayPeeringAttachmentResult, REJECT_TRANSIT_GATEWAY_PEERING_ATTACHMENT_RESULT; 0 transit_gateway_peering_attachment: None);
 pub(crate) static REJECT_TRANSIT_GATEWAY_PEERING_ATTACHMENT_RESULT: StructShape = StructShape { name: "RejectTransitGatewayPeeringAttachmentResult", members: &[
     Member { name: "TransitGatewayPeeringAttachment", location_name: Some("transitGatewayPeeringAttachment"), target: Target::Structure(&TRANSIT_GATEWAY_PEERING_ATTACHMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RejectTransitGatewayVpcAttachmentRequest {
     pub transit_gateway_attachment_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(RejectTransitGatewayVpcAttachmentRequest, REJECT_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id, 1 dry_run);
+wire::structure!(RejectTransitGatewayVpcAttachmentRequest, REJECT_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST; 0 transit_gateway_attachment_id: Default::default(), 1 dry_run: None);
 pub(crate) static REJECT_TRANSIT_GATEWAY_VPC_ATTACHMENT_REQUEST: StructShape = StructShape { name: "RejectTransitGatewayVpcAttachmentRequest", members: &[
     Member { name: "TransitGatewayAttachmentId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RejectTransitGatewayVpcAttachmentResult {
     pub transit_gateway_vpc_attachment: Option<TransitGatewayVpcAttachment>,
 }
-wire::structure!(RejectTransitGatewayVpcAttachmentResult, REJECT_TRANSIT_GATEWAY_VPC_ATTACHMENT_RESULT; 0 transit_gateway_vpc_attachment);
+wire::structure!(RejectTransitGatewayVpcAttachmentResult, REJECT_TRANSIT_GATEWAY_VPC_ATTACHMENT_RESULT; 0 transit_gateway_vpc_attachment: None);
 pub(crate) static REJECT_TRANSIT_GATEWAY_VPC_ATTACHMENT_RESULT: StructShape = StructShape { name: "RejectTransitGatewayVpcAttachmentResult", members: &[
     Member { name: "TransitGatewayVpcAttachment", location_name: Some("transitGatewayVpcAttachment"), target: Target::Structure(&TRANSIT_GATEWAY_VPC_ATTACHMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReplaceTransitGatewayRouteRequest {
     pub destination_cidr_block: String,
     pub transit_gateway_route_table_id: String,
@@ -2547,7 +2351,7 @@ pub struct ReplaceTransitGatewayRouteRequest {
     pub blackhole: Option<bool>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ReplaceTransitGatewayRouteRequest, REPLACE_TRANSIT_GATEWAY_ROUTE_REQUEST; 0 destination_cidr_block, 1 transit_gateway_route_table_id, 2 transit_gateway_attachment_id, 3 blackhole, 4 dry_run);
+wire::structure!(ReplaceTransitGatewayRouteRequest, REPLACE_TRANSIT_GATEWAY_ROUTE_REQUEST; 0 destination_cidr_block: Default::default(), 1 transit_gateway_route_table_id: Default::default(), 2 transit_gateway_attachment_id: None, 3 blackhole: None, 4 dry_run: None);
 pub(crate) static REPLACE_TRANSIT_GATEWAY_ROUTE_REQUEST: StructShape = StructShape { name: "ReplaceTransitGatewayRouteRequest", members: &[
     Member { name: "DestinationCidrBlock", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TransitGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
@@ -2556,16 +2360,14 @@ pub(crate) static REPLACE_TRANSIT_GATEWAY_ROUTE_REQUEST: StructShape = StructSha
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReplaceTransitGatewayRouteResult {
     pub route: Option<TransitGatewayRoute>,
 }
-wire::structure!(ReplaceTransitGatewayRouteResult, REPLACE_TRANSIT_GATEWAY_ROUTE_RESULT; 0 route);
+wire::structure!(ReplaceTransitGatewayRouteResult, REPLACE_TRANSIT_GATEWAY_ROUTE_RESULT; 0 route: None);
 pub(crate) static REPLACE_TRANSIT_GATEWAY_ROUTE_RESULT: StructShape = StructShape { name: "ReplaceTransitGatewayRouteResult", members: &[
     Member { name: "Route", location_name: Some("route"), target: Target::Structure(&TRANSIT_GATEWAY_ROUTE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SearchTransitGatewayMulticastGroupsRequest {
     pub transit_gateway_multicast_domain_id: String,
     pub filters: Option<Vec<Filter>>,
@@ -2573,7 +2375,7 @@ pub struct SearchTransitGatewayMulticastGroupsRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(SearchTransitGatewayMulticastGroupsRequest, SEARCH_TRANSIT_GATEWAY_MULTICAST_GROUPS_REQUEST; 0 transit_gateway_multicast_domain_id, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(SearchTransitGatewayMulticastGroupsRequest, SEARCH_TRANSIT_GATEWAY_MULTICAST_GROUPS_REQUEST; 0 transit_gateway_multicast_domain_id: Default::default(), 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static SEARCH_TRANSIT_GATEWAY_MULTICAST_GROUPS_REQUEST: StructShape = StructShape { name: "SearchTransitGatewayMulticastGroupsRequest", members: &[
     Member { name: "TransitGatewayMulticastDomainId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -2582,18 +2384,16 @@ pub(crate) static SEARCH_TRANSIT_GATEWAY_MULTICAST_GROUPS_REQUEST: StructShape =
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SearchTransitGatewayMulticastGroupsResult {
     pub multicast_groups: Option<Vec<TransitGatewayMulticastGroup>>,
     pub next_token: Option<String>,
 }
-wire::structure!(SearchTransitGatewayMulticastGroupsResult, SEARCH_TRANSIT_GATEWAY_MULTICAST_GROUPS_RESULT; 0 multicast_groups, 1 next_token);
+wire::structure!(SearchTransitGatewayMulticastGroupsResult, SEARCH_TRANSIT_GATEWAY_MULTICAST_GROUPS_RESULT; 0 multicast_groups: None, 1 next_token: None);
 pub(crate) static SEARCH_TRANSIT_GATEWAY_MULTICAST_GROUPS_RESULT: StructShape = StructShape { name: "SearchTransitGatewayMulticastGroupsResult", members: &[
     Member { name: "MulticastGroups", location_name: Some("multicastGroups"), target: Target::List(&TRANSIT_GATEWAY_MULTICAST_GROUP_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SearchTransitGatewayRoutesRequest {
     pub transit_gateway_route_table_id: String,
     pub filters: Vec<Filter>,
@@ -2601,7 +2401,7 @@ pub struct SearchTransitGatewayRoutesRequest {
     pub dry_run: Option<bool>,
     pub next_token: Option<String>,
 }
-wire::structure!(SearchTransitGatewayRoutesRequest, SEARCH_TRANSIT_GATEWAY_ROUTES_REQUEST; 0 transit_gateway_route_table_id, 1 filters, 2 max_results, 3 dry_run, 4 next_token);
+wire::structure!(SearchTransitGatewayRoutesRequest, SEARCH_TRANSIT_GATEWAY_ROUTES_REQUEST; 0 transit_gateway_route_table_id: Default::default(), 1 filters: Default::default(), 2 max_results: None, 3 dry_run: None, 4 next_token: None);
 pub(crate) static SEARCH_TRANSIT_GATEWAY_ROUTES_REQUEST: StructShape = StructShape { name: "SearchTransitGatewayRoutesRequest", members: &[
     Member { name: "TransitGatewayRouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), required: true, ..Member::BASE },
@@ -2610,38 +2410,35 @@ pub(crate) static SEARCH_TRANSIT_GATEWAY_ROUTES_REQUEST: StructShape = StructSha
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct SearchTransitGatewayRoutesResult {
     pub routes: Option<Vec<TransitGatewayRoute>>,
     pub additional_routes_available: Option<bool>,
     pub next_token: Option<String>,
 }
-wire::structure!(SearchTransitGatewayRoutesResult, SEARCH_TRANSIT_GATEWAY_ROUTES_RESULT; 0 routes, 1 additional_routes_available, 2 next_token);
+wire::structure!(SearchTransitGatewayRoutesResult, SEARCH_TRANSIT_GATEWAY_ROUTES_RESULT; 0 routes: None, 1 additional_routes_available: None, 2 next_token: None);
 pub(crate) static SEARCH_TRANSIT_GATEWAY_ROUTES_RESULT: StructShape = StructShape { name: "SearchTransitGatewayRoutesResult", members: &[
     Member { name: "Routes", location_name: Some("routeSet"), target: Target::List(&TRANSIT_GATEWAY_ROUTE_LIST), ..Member::BASE },
     Member { name: "AdditionalRoutesAvailable", location_name: Some("additionalRoutesAvailable"), target: Target::Boolean, ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Tag {
     pub key: Option<String>,
     pub value: Option<String>,
 }
-wire::structure!(Tag, TAG; 0 key, 1 value);
+wire::structure!(Tag, TAG; 0 key: None, 1 value: None);
 pub(crate) static TAG: StructShape = StructShape { name: "Tag", members: &[
     Member { name: "Key", location_name: Some("key"), target: Target::STRING, ..Member::BASE },
     Member { name: "Value", location_name: Some("value"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TagDescription {
     pub key: Option<String>,
     pub resource_id: Option<String>,
     pub resource_type: Option<ResourceType>,
     pub value: Option<String>,
 }
-wire::structure!(TagDescription, TAG_DESCRIPTION; 0 key, 1 resource_id, 2 resource_type, 3 value);
+wire::structure!(TagDescription, TAG_DESCRIPTION; 0 key: None, 1 resource_id: None, 2 resource_type: None, 3 value: None);
 pub(crate) static TAG_DESCRIPTION: StructShape = StructShape { name: "TagDescription", members: &[
     Member { name: "Key", location_name: Some("key"), target: Target::STRING, ..Member::BASE },
     Member { name: "ResourceId", location_name: Some("resourceId"), target: Target::STRING, ..Member::BASE },
@@ -2653,12 +2450,11 @@ pub(crate) static TAG_DESCRIPTION_LIST: ListShape = ListShape { name: "TagDescri
 
 pub(crate) static TAG_LIST: ListShape = ListShape { name: "TagList", item: Target::Structure(&TAG), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TagSpecification {
     pub resource_type: Option<ResourceType>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(TagSpecification, TAG_SPECIFICATION; 0 resource_type, 1 tags);
+wire::structure!(TagSpecification, TAG_SPECIFICATION; 0 resource_type: None, 1 tags: None);
 pub(crate) static TAG_SPECIFICATION: StructShape = StructShape { name: "TagSpecification", members: &[
     Member { name: "ResourceType", location_name: Some("resourceType"), target: Target::String(&RESOURCE_TYPE), ..Member::BASE },
     Member { name: "Tags", location_name: Some("Tag"), target: Target::List(&TAG_LIST), ..Member::BASE },
@@ -2666,7 +2462,6 @@ pub(crate) static TAG_SPECIFICATION: StructShape = StructShape { name: "TagSpeci
 
 pub(crate) static TAG_SPECIFICATION_LIST: ListShape = ListShape { name: "TagSpecificationList", item: Target::Structure(&TAG_SPECIFICATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TargetCapacitySpecification {
     pub total_target_capacity: Option<i32>,
     pub on_demand_target_capacity: Option<i32>,
@@ -2674,7 +2469,7 @@ pub struct TargetCapacitySpecification {
     pub default_target_capacity_type: Option<DefaultTargetCapacityType>,
     pub target_capacity_unit_type: Option<TargetCapacityUnitType>,
 }
-wire::structure!(TargetCapacitySpecification, TARGET_CAPACITY_SPECIFICATION; 0 total_target_capacity, 1 on_demand_target_capacity, 2 spot_target_capacity, 3 default_target_capacity_type, 4 target_capacity_unit_type);
+wire::structure!(TargetCapacitySpecification, TARGET_CAPACITY_SPECIFICATION; 0 total_target_capacity: None, 1 on_demand_target_capacity: None, 2 spot_target_capacity: None, 3 default_target_capacity_type: None, 4 target_capacity_unit_type: None);
 pub(crate) static TARGET_CAPACITY_SPECIFICATION: StructShape = StructShape { name: "TargetCapacitySpecification", members: &[
     Member { name: "TotalTargetCapacity", location_name: Some("totalTargetCapacity"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "OnDemandTargetCapacity", location_name: Some("onDemandTargetCapacity"), target: Target::INTEGER, ..Member::BASE },
@@ -2683,7 +2478,6 @@ pub(crate) static TARGET_CAPACITY_SPECIFICATION: StructShape = StructShape { nam
     Member { name: "TargetCapacityUnitType", location_name: Some("targetCapacityUnitType"), target: Target::String(&TARGET_CAPACITY_UNIT_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TargetCapacitySpecificationRequest {
     pub total_target_capacity: i32,
     pub on_demand_target_capacity: Option<i32>,
@@ -2691,7 +2485,7 @@ pub struct TargetCapacitySpecificationRequest {
     pub default_target_capacity_type: Option<DefaultTargetCapacityType>,
     pub target_capacity_unit_type: Option<TargetCapacityUnitType>,
 }
-wire::structure!(TargetCapacitySpecificationRequest, TARGET_CAPACITY_SPECIFICATION_REQUEST; 0 total_target_capacity, 1 on_demand_target_capacity, 2 spot_target_capacity, 3 default_target_capacity_type, 4 target_capacity_unit_type);
+wire::structure!(TargetCapacitySpecificationRequest, TARGET_CAPACITY_SPECIFICATION_REQUEST; 0 total_target_capacity: Default::default(), 1 on_demand_target_capacity: None, 2 spot_target_capacity: None, 3 default_target_capacity_type: None, 4 target_capacity_unit_type: None);
 pub(crate) static TARGET_CAPACITY_SPECIFICATION_REQUEST: StructShape = StructShape { name: "TargetCapacitySpecificationRequest", members: &[
     Member { name: "TotalTargetCapacity", target: Target::INTEGER, required: true, ..Member::BASE },
     Member { name: "OnDemandTargetCapacity", target: Target::INTEGER, ..Member::BASE },
@@ -2707,23 +2501,21 @@ wire::open_enum! { TargetCapacityUnitType;
 }
 pub(crate) static TARGET_CAPACITY_UNIT_TYPE: StringShape = StringShape { name: "TargetCapacityUnitType", values: <TargetCapacityUnitType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TargetConfiguration {
     pub instance_count: Option<i32>,
     pub offering_id: Option<String>,
 }
-wire::structure!(TargetConfiguration, TARGET_CONFIGURATION; 0 instance_count, 1 offering_id);
+wire::structure!(TargetConfiguration, TARGET_CONFIGURATION; 0 instance_count: None, 1 offering_id: None);
 pub(crate) static TARGET_CONFIGURATION: StructShape = StructShape { name: "TargetConfiguration", members: &[
     Member { name: "InstanceCount", location_name: Some("instanceCount"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "OfferingId", location_name: Some("offeringId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TargetConfigurationRequest {
     pub instance_count: Option<i32>,
     pub offering_id: String,
 }
-wire::structure!(TargetConfigurationRequest, TARGET_CONFIGURATION_REQUEST; 0 instance_count, 1 offering_id);
+wire::structure!(TargetConfigurationRequest, TARGET_CONFIGURATION_REQUEST; 0 instance_count: None, 1 offering_id: Default::default());
 pub(crate) static TARGET_CONFIGURATION_REQUEST: StructShape = StructShape { name: "TargetConfigurationRequest", members: &[
     Member { name: "InstanceCount", target: Target::INTEGER, ..Member::BASE },
     Member { name: "OfferingId", target: Target::STRING, required: true, ..Member::BASE },
@@ -2731,27 +2523,24 @@ pub(crate) static TARGET_CONFIGURATION_REQUEST: StructShape = StructShape { name
 
 pub(crate) static TARGET_CONFIGURATION_REQUEST_SET: ListShape = ListShape { name: "TargetConfigurationRequestSet", item: Target::Structure(&TARGET_CONFIGURATION_REQUEST), item_name: Some("TargetConfigurationRequest"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TargetGroup {
     pub arn: Option<String>,
 }
-wire::structure!(TargetGroup, TARGET_GROUP; 0 arn);
+wire::structure!(TargetGroup, TARGET_GROUP; 0 arn: None);
 pub(crate) static TARGET_GROUP: StructShape = StructShape { name: "TargetGroup", members: &[
     Member { name: "Arn", location_name: Some("arn"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static TARGET_GROUPS: ListShape = ListShape { name: "TargetGroups", item: Target::Structure(&TARGET_GROUP), item_name: Some("item"), length: Limits { min: Some(1), max: Some(5) }, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TargetGroupsConfig {
     pub target_groups: Option<Vec<TargetGroup>>,
 }
-wire::structure!(TargetGroupsConfig, TARGET_GROUPS_CONFIG; 0 target_groups);
+wire::structure!(TargetGroupsConfig, TARGET_GROUPS_CONFIG; 0 target_groups: None);
 pub(crate) static TARGET_GROUPS_CONFIG: StructShape = StructShape { name: "TargetGroupsConfig", members: &[
     Member { name: "TargetGroups", location_name: Some("targetGroups"), target: Target::List(&TARGET_GROUPS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TargetNetwork {
     pub association_id: Option<String>,
     pub vpc_id: Option<String>,
@@ -2762,7 +2551,7 @@ pub struct TargetNetwork {
     pub availability_zones: Option<Vec<String>>,
     pub availability_zone_ids: Option<Vec<String>>,
 }
-wire::structure!(TargetNetwork, TARGET_NETWORK; 0 association_id, 1 vpc_id, 2 target_network_id, 3 client_vpn_endpoint_id, 4 status, 5 security_groups, 6 availability_zones, 7 availability_zone_ids);
+wire::structure!(TargetNetwork, TARGET_NETWORK; 0 association_id: None, 1 vpc_id: None, 2 target_network_id: None, 3 client_vpn_endpoint_id: None, 4 status: None, 5 security_groups: None, 6 availability_zones: None, 7 availability_zone_ids: None);
 pub(crate) static TARGET_NETWORK: StructShape = StructShape { name: "TargetNetwork", members: &[
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "VpcId", location_name: Some("vpcId"), target: Target::STRING, ..Member::BASE },
@@ -2776,12 +2565,11 @@ pub(crate) static TARGET_NETWORK: StructShape = StructShape { name: "TargetNetwo
 
 pub(crate) static TARGET_NETWORK_SET: ListShape = ListShape { name: "TargetNetworkSet", item: Target::Structure(&TARGET_NETWORK), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TargetReservationValue {
     pub reservation_value: Option<ReservationValue>,
     pub target_configuration: Option<TargetConfiguration>,
 }
-wire::structure!(TargetReservationValue, TARGET_RESERVATION_VALUE; 0 reservation_value, 1 target_configuration);
+wire::structure!(TargetReservationValue, TARGET_RESERVATION_VALUE; 0 reservation_value: None, 1 target_configuration: None);
 pub(crate) static TARGET_RESERVATION_VALUE: StructShape = StructShape { name: "TargetReservationValue", members: &[
     Member { name: "ReservationValue", location_name: Some("reservationValue"), target: Target::Structure(&RESERVATION_VALUE), ..Member::BASE },
     Member { name: "TargetConfiguration", location_name: Some("targetConfiguration"), target: Target::Structure(&TARGET_CONFIGURATION), ..Member::BASE },
@@ -2809,22 +2597,20 @@ pub(crate) static TENANCY: StringShape = StringShape { name: "Tenancy", values: 
 
 pub(crate) static THREADS_PER_CORE_LIST: ListShape = ListShape { name: "ThreadsPerCoreList", item: Target::INTEGER, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ThroughResourcesStatement {
     pub resource_statement: Option<ResourceStatement>,
 }
-wire::structure!(ThroughResourcesStatement, THROUGH_RESOURCES_STATEMENT; 0 resource_statement);
+wire::structure!(ThroughResourcesStatement, THROUGH_RESOURCES_STATEMENT; 0 resource_statement: None);
 pub(crate) static THROUGH_RESOURCES_STATEMENT: StructShape = StructShape { name: "ThroughResourcesStatement", members: &[
     Member { name: "ResourceStatement", location_name: Some("resourceStatement"), target: Target::Structure(&RESOURCE_STATEMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static THROUGH_RESOURCES_STATEMENT_LIST: ListShape = ListShape { name: "ThroughResourcesStatementList", item: Target::Structure(&THROUGH_RESOURCES_STATEMENT), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ThroughResourcesStatementRequest {
     pub resource_statement: Option<ResourceStatementRequest>,
 }
-wire::structure!(ThroughResourcesStatementRequest, THROUGH_RESOURCES_STATEMENT_REQUEST; 0 resource_statement);
+wire::structure!(ThroughResourcesStatementRequest, THROUGH_RESOURCES_STATEMENT_REQUEST; 0 resource_statement: None);
 pub(crate) static THROUGH_RESOURCES_STATEMENT_REQUEST: StructShape = StructShape { name: "ThroughResourcesStatementRequest", members: &[
     Member { name: "ResourceStatement", target: Target::Structure(&RESOURCE_STATEMENT_REQUEST), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -2850,23 +2636,21 @@ wire::open_enum! { TokenState;
 }
 pub(crate) static TOKEN_STATE: StringShape = StringShape { name: "TokenState", values: <TokenState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TotalLocalStorageGB {
     pub min: Option<f64>,
     pub max: Option<f64>,
 }
-wire::structure!(TotalLocalStorageGB, TOTAL_LOCAL_STORAGE_GB; 0 min, 1 max);
+wire::structure!(TotalLocalStorageGB, TOTAL_LOCAL_STORAGE_GB; 0 min: None, 1 max: None);
 pub(crate) static TOTAL_LOCAL_STORAGE_GB: StructShape = StructShape { name: "TotalLocalStorageGB", members: &[
     Member { name: "Min", location_name: Some("min"), target: Target::DOUBLE, ..Member::BASE },
     Member { name: "Max", location_name: Some("max"), target: Target::DOUBLE, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TotalLocalStorageGBRequest {
     pub min: Option<f64>,
     pub max: Option<f64>,
 }
-wire::structure!(TotalLocalStorageGBRequest, TOTAL_LOCAL_STORAGE_GB_REQUEST; 0 min, 1 max);
+wire::structure!(TotalLocalStorageGBRequest, TOTAL_LOCAL_STORAGE_GB_REQUEST; 0 min: None, 1 max: None);
 pub(crate) static TOTAL_LOCAL_STORAGE_GB_REQUEST: StructShape = StructShape { name: "TotalLocalStorageGBRequest", members: &[
     Member { name: "Min", target: Target::DOUBLE, ..Member::BASE },
     Member { name: "Max", target: Target::DOUBLE, ..Member::BASE },
@@ -2890,7 +2674,6 @@ wire::open_enum! { TrafficIpAddressType;
 }
 pub(crate) static TRAFFIC_IP_ADDRESS_TYPE: StringShape = StringShape { name: "TrafficIpAddressType", values: <TrafficIpAddressType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TrafficMirrorFilter {
     pub traffic_mirror_filter_id: Option<String>,
     pub ingress_filter_rules: Option<Vec<TrafficMirrorFilterRule>>,
@@ -2899,7 +2682,7 @@ pub struct TrafficMirrorFilter {
     pub description: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(TrafficMirrorFilter, TRAFFIC_MIRROR_FILTER; 0 traffic_mirror_filter_id, 1 ingress_filter_rules, 2 egress_filter_rules, 3 network_services, 4 description, 5 tags);
+wire::structure!(TrafficMirrorFilter, TRAFFIC_MIRROR_FILTER; 0 traffic_mirror_filter_id: None, 1 ingress_filter_rules: None, 2 egress_filter_rules: None, 3 network_services: None, 4 description: None, 5 tags: None);
 pub(crate) static TRAFFIC_MIRROR_FILTER: StructShape = StructShape { name: "TrafficMirrorFilter", members: &[
     Member { name: "TrafficMirrorFilterId", location_name: Some("trafficMirrorFilterId"), target: Target::STRING, ..Member::BASE },
     Member { name: "IngressFilterRules", location_name: Some("ingressFilterRuleSet"), target: Target::List(&TRAFFIC_MIRROR_FILTER_RULE_LIST), ..Member::BASE },
@@ -2911,7 +2694,6 @@ pub(crate) static TRAFFIC_MIRROR_FILTER: StructShape = StructShape { name: "Traf
 
 pub(crate) static TRAFFIC_MIRROR_FILTER_ID_LIST: ListShape = ListShape { name: "TrafficMirrorFilterIdList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TrafficMirrorFilterRule {
     pub traffic_mirror_filter_rule_id: Option<String>,
     pub traffic_mirror_filter_id: Option<String>,
@@ -2926,7 +2708,7 @@ pub struct TrafficMirrorFilterRule {
     pub description: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(TrafficMirrorFilterRule, TRAFFIC_MIRROR_FILTER_RULE; 0 traffic_mirror_filter_rule_id, 1 traffic_mirror_filter_id, 2 traffic_direction, 3 rule_number, 4 rule_action, 5 protocol, 6 destination_port_range, 7 source_port_range, 8 destination_cidr_block, 9 source_cidr_block, 10 description, 11 tags);
+wire::structure!(TrafficMirrorFilterRule, TRAFFIC_MIRROR_FILTER_RULE; 0 traffic_mirror_filter_rule_id: None, 1 traffic_mirror_filter_id: None, 2 traffic_direction: None, 3 rule_number: None, 4 rule_action: None, 5 protocol: None, 6 destination_port_range: None, 7 source_port_range: None, 8 destination_cidr_block: None, 9 source_cidr_block: None, 10 description: None, 11 tags: None);
 pub(crate) static TRAFFIC_MIRROR_FILTER_RULE: StructShape = StructShape { name: "TrafficMirrorFilterRule", members: &[
     Member { name: "TrafficMirrorFilterRuleId", location_name: Some("trafficMirrorFilterRuleId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TrafficMirrorFilterId", location_name: Some("trafficMirrorFilterId"), target: Target::STRING, ..Member::BASE },
@@ -2967,23 +2749,21 @@ pub(crate) static TRAFFIC_MIRROR_NETWORK_SERVICE: StringShape = StringShape { na
 
 pub(crate) static TRAFFIC_MIRROR_NETWORK_SERVICE_LIST: ListShape = ListShape { name: "TrafficMirrorNetworkServiceList", item: Target::String(&TRAFFIC_MIRROR_NETWORK_SERVICE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TrafficMirrorPortRange {
     pub from_port: Option<i32>,
     pub to_port: Option<i32>,
 }
-wire::structure!(TrafficMirrorPortRange, TRAFFIC_MIRROR_PORT_RANGE; 0 from_port, 1 to_port);
+wire::structure!(TrafficMirrorPortRange, TRAFFIC_MIRROR_PORT_RANGE; 0 from_port: None, 1 to_port: None);
 pub(crate) static TRAFFIC_MIRROR_PORT_RANGE: StructShape = StructShape { name: "TrafficMirrorPortRange", members: &[
     Member { name: "FromPort", location_name: Some("fromPort"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "ToPort", location_name: Some("toPort"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TrafficMirrorPortRangeRequest {
     pub from_port: Option<i32>,
     pub to_port: Option<i32>,
 }
-wire::structure!(TrafficMirrorPortRangeRequest, TRAFFIC_MIRROR_PORT_RANGE_REQUEST; 0 from_port, 1 to_port);
+wire::structure!(TrafficMirrorPortRangeRequest, TRAFFIC_MIRROR_PORT_RANGE_REQUEST; 0 from_port: None, 1 to_port: None);
 pub(crate) static TRAFFIC_MIRROR_PORT_RANGE_REQUEST: StructShape = StructShape { name: "TrafficMirrorPortRangeRequest", members: &[
     Member { name: "FromPort", target: Target::INTEGER, ..Member::BASE },
     Member { name: "ToPort", target: Target::INTEGER, ..Member::BASE },
@@ -2995,7 +2775,6 @@ wire::open_enum! { TrafficMirrorRuleAction;
 }
 pub(crate) static TRAFFIC_MIRROR_RULE_ACTION: StringShape = StringShape { name: "TrafficMirrorRuleAction", values: <TrafficMirrorRuleAction as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TrafficMirrorSession {
     pub traffic_mirror_session_id: Option<String>,
     pub traffic_mirror_target_id: Option<String>,
@@ -3008,7 +2787,7 @@ pub struct TrafficMirrorSession {
     pub description: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(TrafficMirrorSession, TRAFFIC_MIRROR_SESSION; 0 traffic_mirror_session_id, 1 traffic_mirror_target_id, 2 traffic_mirror_filter_id, 3 network_interface_id, 4 owner_id, 5 packet_length, 6 session_number, 7 virtual_network_id, 8 description, 9 tags);
+wire::structure!(TrafficMirrorSession, TRAFFIC_MIRROR_SESSION; 0 traffic_mirror_session_id: None, 1 traffic_mirror_target_id: None, 2 traffic_mirror_filter_id: None, 3 network_interface_id: None, 4 owner_id: None, 5 packet_length: None, 6 session_number: None, 7 virtual_network_id: None, 8 description: None, 9 tags: None);
 pub(crate) static TRAFFIC_MIRROR_SESSION: StructShape = StructShape { name: "TrafficMirrorSession", members: &[
     Member { name: "TrafficMirrorSessionId", location_name: Some("trafficMirrorSessionId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TrafficMirrorTargetId", location_name: Some("trafficMirrorTargetId"), target: Target::STRING, ..Member::BASE },
@@ -3035,7 +2814,6 @@ pub(crate) static TRAFFIC_MIRROR_SESSION_ID_LIST: ListShape = ListShape { name: 
 
 pub(crate) static TRAFFIC_MIRROR_SESSION_SET: ListShape = ListShape { name: "TrafficMirrorSessionSet", item: Target::Structure(&TRAFFIC_MIRROR_SESSION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TrafficMirrorTarget {
     pub traffic_mirror_target_id: Option<String>,
     pub network_interface_id: Option<String>,
@@ -3046,7 +2824,7 @@ pub struct TrafficMirrorTarget {
     pub tags: Option<Vec<Tag>>,
     pub gateway_load_balancer_endpoint_id: Option<String>,
 }
-wire::structure!(TrafficMirrorTarget, TRAFFIC_MIRROR_TARGET; 0 traffic_mirror_target_id, 1 network_interface_id, 2 network_load_balancer_arn, 3 r#type, 4 description, 5 owner_id, 6 tags, 7 gateway_load_balancer_endpoint_id);
+wire::structure!(TrafficMirrorTarget, TRAFFIC_MIRROR_TARGET; 0 traffic_mirror_target_id: None, 1 network_interface_id: None, 2 network_load_balancer_arn: None, 3 r#type: None, 4 description: None, 5 owner_id: None, 6 tags: None, 7 gateway_load_balancer_endpoint_id: None);
 pub(crate) static TRAFFIC_MIRROR_TARGET: StructShape = StructShape { name: "TrafficMirrorTarget", members: &[
     Member { name: "TrafficMirrorTargetId", location_name: Some("trafficMirrorTargetId"), target: Target::STRING, ..Member::BASE },
     Member { name: "NetworkInterfaceId", location_name: Some("networkInterfaceId"), target: Target::STRING, ..Member::BASE },
@@ -3084,7 +2862,6 @@ wire::open_enum! { TransferType;
 }
 pub(crate) static TRANSFER_TYPE: StringShape = StringShape { name: "TransferType", values: <TransferType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGateway {
     pub transit_gateway_id: Option<String>,
     pub transit_gateway_arn: Option<String>,
@@ -3095,7 +2872,7 @@ pub struct TransitGateway {
     pub options: Option<TransitGatewayOptions>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(TransitGateway, TRANSIT_GATEWAY; 0 transit_gateway_id, 1 transit_gateway_arn, 2 state, 3 owner_id, 4 description, 5 creation_time, 6 options, 7 tags);
+wire::structure!(TransitGateway, TRANSIT_GATEWAY; 0 transit_gateway_id: None, 1 transit_gateway_arn: None, 2 state: None, 3 owner_id: None, 4 description: None, 5 creation_time: None, 6 options: None, 7 tags: None);
 pub(crate) static TRANSIT_GATEWAY: StructShape = StructShape { name: "TransitGateway", members: &[
     Member { name: "TransitGatewayId", location_name: Some("transitGatewayId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayArn", location_name: Some("transitGatewayArn"), target: Target::STRING, ..Member::BASE },
@@ -3107,7 +2884,6 @@ pub(crate) static TRANSIT_GATEWAY: StructShape = StructShape { name: "TransitGat
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayAssociation {
     pub transit_gateway_route_table_id: Option<String>,
     pub transit_gateway_attachment_id: Option<String>,
@@ -3115,7 +2891,7 @@ pub struct TransitGatewayAssociation {
     pub resource_type: Option<TransitGatewayAttachmentResourceType>,
     pub state: Option<TransitGatewayAssociationState>,
 }
-wire::structure!(TransitGatewayAssociation, TRANSIT_GATEWAY_ASSOCIATION; 0 transit_gateway_route_table_id, 1 transit_gateway_attachment_id, 2 resource_id, 3 resource_type, 4 state);
+wire::structure!(TransitGatewayAssociation, TRANSIT_GATEWAY_ASSOCIATION; 0 transit_gateway_route_table_id: None, 1 transit_gateway_attachment_id: None, 2 resource_id: None, 3 resource_type: None, 4 state: None);
 pub(crate) static TRANSIT_GATEWAY_ASSOCIATION: StructShape = StructShape { name: "TransitGatewayAssociation", members: &[
     Member { name: "TransitGatewayRouteTableId", location_name: Some("transitGatewayRouteTableId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayAttachmentId", location_name: Some("transitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
@@ -3132,7 +2908,6 @@ wire::open_enum! { TransitGatewayAssociationState;
 }
 pub(crate) static TRANSIT_GATEWAY_ASSOCIATION_STATE: StringShape = StringShape { name: "TransitGatewayAssociationState", values: <TransitGatewayAssociationState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayAttachment {
     pub transit_gateway_attachment_id: Option<String>,
     pub transit_gateway_id: Option<String>,
@@ -3145,7 +2920,7 @@ pub struct TransitGatewayAttachment {
     pub creation_time: Option<Timestamp>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(TransitGatewayAttachment, TRANSIT_GATEWAY_ATTACHMENT; 0 transit_gateway_attachment_id, 1 transit_gateway_id, 2 transit_gateway_owner_id, 3 resource_owner_id, 4 resource_type, 5 resource_id, 6 state, 7 association, 8 creation_time, 9 tags);
+wire::structure!(TransitGatewayAttachment, TRANSIT_GATEWAY_ATTACHMENT; 0 transit_gateway_attachment_id: None, 1 transit_gateway_id: None, 2 transit_gateway_owner_id: None, 3 resource_owner_id: None, 4 resource_type: None, 5 resource_id: None, 6 state: None, 7 association: None, 8 creation_time: None, 9 tags: None);
 pub(crate) static TRANSIT_GATEWAY_ATTACHMENT: StructShape = StructShape { name: "TransitGatewayAttachment", members: &[
     Member { name: "TransitGatewayAttachmentId", location_name: Some("transitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayId", location_name: Some("transitGatewayId"), target: Target::STRING, ..Member::BASE },
@@ -3159,18 +2934,16 @@ pub(crate) static TRANSIT_GATEWAY_ATTACHMENT: StructShape = StructShape { name: 
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayAttachmentAssociation {
     pub transit_gateway_route_table_id: Option<String>,
     pub state: Option<TransitGatewayAssociationState>,
 }
-wire::structure!(TransitGatewayAttachmentAssociation, TRANSIT_GATEWAY_ATTACHMENT_ASSOCIATION; 0 transit_gateway_route_table_id, 1 state);
+wire::structure!(TransitGatewayAttachmentAssociation, TRANSIT_GATEWAY_ATTACHMENT_ASSOCIATION; 0 transit_gateway_route_table_id: None, 1 state: None);
 pub(crate) static TRANSIT_GATEWAY_ATTACHMENT_ASSOCIATION: StructShape = StructShape { name: "TransitGatewayAttachmentAssociation", members: &[
     Member { name: "TransitGatewayRouteTableId", location_name: Some("transitGatewayRouteTableId"), target: Target::STRING, ..Member::BASE },
     Member { name: "State", location_name: Some("state"), target: Target::String(&TRANSIT_GATEWAY_ASSOCIATION_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayAttachmentBgpConfiguration {
     pub transit_gateway_asn: Option<i64>,
     pub peer_asn: Option<i64>,
@@ -3178,7 +2951,7 @@ pub struct TransitGatewayAttachmentBgpConfiguration {
     pub peer_address: Option<String>,
     pub bgp_status: Option<BgpStatus>,
 }
-wire::structure!(TransitGatewayAttachmentBgpConfiguration, TRANSIT_GATEWAY_ATTACHMENT_BGP_CONFIGURATION; 0 transit_gateway_asn, 1 peer_asn, 2 transit_gateway_address, 3 peer_address, 4 bgp_status);
+wire::structure!(TransitGatewayAttachmentBgpConfiguration, TRANSIT_GATEWAY_ATTACHMENT_BGP_CONFIGURATION; 0 transit_gateway_asn: None, 1 peer_asn: None, 2 transit_gateway_address: None, 3 peer_address: None, 4 bgp_status: None);
 pub(crate) static TRANSIT_GATEWAY_ATTACHMENT_BGP_CONFIGURATION: StructShape = StructShape { name: "TransitGatewayAttachmentBgpConfiguration", members: &[
     Member { name: "TransitGatewayAsn", location_name: Some("transitGatewayAsn"), target: Target::LONG, ..Member::BASE },
     Member { name: "PeerAsn", location_name: Some("peerAsn"), target: Target::LONG, ..Member::BASE },
@@ -3193,12 +2966,11 @@ pub(crate) static TRANSIT_GATEWAY_ATTACHMENT_ID_STRING_LIST: ListShape = ListSha
 
 pub(crate) static TRANSIT_GATEWAY_ATTACHMENT_LIST: ListShape = ListShape { name: "TransitGatewayAttachmentList", item: Target::Structure(&TRANSIT_GATEWAY_ATTACHMENT), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayAttachmentPropagation {
     pub transit_gateway_route_table_id: Option<String>,
     pub state: Option<TransitGatewayPropagationState>,
 }
-wire::structure!(TransitGatewayAttachmentPropagation, TRANSIT_GATEWAY_ATTACHMENT_PROPAGATION; 0 transit_gateway_route_table_id, 1 state);
+wire::structure!(TransitGatewayAttachmentPropagation, TRANSIT_GATEWAY_ATTACHMENT_PROPAGATION; 0 transit_gateway_route_table_id: None, 1 state: None);
 pub(crate) static TRANSIT_GATEWAY_ATTACHMENT_PROPAGATION: StructShape = StructShape { name: "TransitGatewayAttachmentPropagation", members: &[
     Member { name: "TransitGatewayRouteTableId", location_name: Some("transitGatewayRouteTableId"), target: Target::STRING, ..Member::BASE },
     Member { name: "State", location_name: Some("state"), target: Target::String(&TRANSIT_GATEWAY_PROPAGATION_STATE), ..Member::BASE },
@@ -3248,7 +3020,6 @@ pub(crate) static TRANSIT_GATEWAY_ATTACHMENT_STATUS_TYPE: StringShape = StringSh
 
 pub(crate) static TRANSIT_GATEWAY_CIDR_BLOCK_STRING_LIST: ListShape = ListShape { name: "TransitGatewayCidrBlockStringList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayClientVpnAttachment {
     pub transit_gateway_attachment_id: Option<String>,
     pub transit_gateway_id: Option<String>,
@@ -3257,7 +3028,7 @@ pub struct TransitGatewayClientVpnAttachment {
     pub state: Option<TransitGatewayAttachmentStatusType>,
     pub creation_time: Option<String>,
 }
-wire::structure!(TransitGatewayClientVpnAttachment, TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT; 0 transit_gateway_attachment_id, 1 transit_gateway_id, 2 client_vpn_endpoint_id, 3 client_vpn_owner_id, 4 state, 5 creation_time);
+wire::structure!(TransitGatewayClientVpnAttachment, TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT; 0 transit_gateway_attachment_id: None, 1 transit_gateway_id: None, 2 client_vpn_endpoint_id: None, 3 client_vpn_owner_id: None, 4 state: None, 5 creation_time: None);
 pub(crate) static TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT: StructShape = StructShape { name: "TransitGatewayClientVpnAttachment", members: &[
     Member { name: "TransitGatewayAttachmentId", location_name: Some("transitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayId", location_name: Some("transitGatewayId"), target: Target::STRING, ..Member::BASE },
@@ -3267,14 +3038,13 @@ pub(crate) static TRANSIT_GATEWAY_CLIENT_VPN_ATTACHMENT: StructShape = StructSha
     Member { name: "CreationTime", location_name: Some("creationTime"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayConfigurationDescribeEndpointStructure {
     pub transit_gateway_id: Option<String>,
     pub transit_gateway_attachment_id: Option<String>,
     pub availability_zones: Option<Vec<String>>,
     pub availability_zone_ids: Option<Vec<String>>,
 }
-wire::structure!(TransitGatewayConfigurationDescribeEndpointStructure, TRANSIT_GATEWAY_CONFIGURATION_DESCRIBE_ENDPOINT_STRUCTURE; 0 transit_gateway_id, 1 transit_gateway_attachment_id, 2 availability_zones, 3 availability_zone_ids);
+wire::structure!(TransitGatewayConfigurationDescribeEndpointStructure, TRANSIT_GATEWAY_CONFIGURATION_DESCRIBE_ENDPOINT_STRUCTURE; 0 transit_gateway_id: None, 1 transit_gateway_attachment_id: None, 2 availability_zones: None, 3 availability_zone_ids: None);
 pub(crate) static TRANSIT_GATEWAY_CONFIGURATION_DESCRIBE_ENDPOINT_STRUCTURE: StructShape = StructShape { name: "TransitGatewayConfigurationDescribeEndpointStructure", members: &[
     Member { name: "TransitGatewayId", location_name: Some("transitGatewayId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayAttachmentId", location_name: Some("transitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
@@ -3282,20 +3052,18 @@ pub(crate) static TRANSIT_GATEWAY_CONFIGURATION_DESCRIBE_ENDPOINT_STRUCTURE: Str
     Member { name: "AvailabilityZoneIds", location_name: Some("availabilityZoneIdSet"), target: Target::List(&CLIENT_VPN_AVAILABILITY_ZONE_ID_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayConfigurationInputStructure {
     pub transit_gateway_id: Option<String>,
     pub availability_zones: Option<Vec<String>>,
     pub availability_zone_ids: Option<Vec<String>>,
 }
-wire::structure!(TransitGatewayConfigurationInputStructure, TRANSIT_GATEWAY_CONFIGURATION_INPUT_STRUCTURE; 0 transit_gateway_id, 1 availability_zones, 2 availability_zone_ids);
+wire::structure!(TransitGatewayConfigurationInputStructure, TRANSIT_GATEWAY_CONFIGURATION_INPUT_STRUCTURE; 0 transit_gateway_id: None, 1 availability_zones: None, 2 availability_zone_ids: None);
 pub(crate) static TRANSIT_GATEWAY_CONFIGURATION_INPUT_STRUCTURE: StructShape = StructShape { name: "TransitGatewayConfigurationInputStructure", members: &[
     Member { name: "TransitGatewayId", target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZones", location_name: Some("AvailabilityZone"), target: Target::List(&CLIENT_VPN_AVAILABILITY_ZONE_SET), ..Member::BASE },
     Member { name: "AvailabilityZoneIds", location_name: Some("AvailabilityZoneId"), target: Target::List(&CLIENT_VPN_AVAILABILITY_ZONE_ID_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayConnect {
     pub transit_gateway_attachment_id: Option<String>,
     pub transport_transit_gateway_attachment_id: Option<String>,
@@ -3305,7 +3073,7 @@ pub struct TransitGatewayConnect {
     pub options: Option<TransitGatewayConnectOptions>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(TransitGatewayConnect, TRANSIT_GATEWAY_CONNECT; 0 transit_gateway_attachment_id, 1 transport_transit_gateway_attachment_id, 2 transit_gateway_id, 3 state, 4 creation_time, 5 options, 6 tags);
+wire::structure!(TransitGatewayConnect, TRANSIT_GATEWAY_CONNECT; 0 transit_gateway_attachment_id: None, 1 transport_transit_gateway_attachment_id: None, 2 transit_gateway_id: None, 3 state: None, 4 creation_time: None, 5 options: None, 6 tags: None);
 pub(crate) static TRANSIT_GATEWAY_CONNECT: StructShape = StructShape { name: "TransitGatewayConnect", members: &[
     Member { name: "TransitGatewayAttachmentId", location_name: Some("transitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransportTransitGatewayAttachmentId", location_name: Some("transportTransitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
@@ -3318,16 +3086,14 @@ pub(crate) static TRANSIT_GATEWAY_CONNECT: StructShape = StructShape { name: "Tr
 
 pub(crate) static TRANSIT_GATEWAY_CONNECT_LIST: ListShape = ListShape { name: "TransitGatewayConnectList", item: Target::Structure(&TRANSIT_GATEWAY_CONNECT), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayConnectOptions {
     pub protocol: Option<ProtocolValue>,
 }
-wire::structure!(TransitGatewayConnectOptions, TRANSIT_GATEWAY_CONNECT_OPTIONS; 0 protocol);
+wire::structure!(TransitGatewayConnectOptions, TRANSIT_GATEWAY_CONNECT_OPTIONS; 0 protocol: None);
 pub(crate) static TRANSIT_GATEWAY_CONNECT_OPTIONS: StructShape = StructShape { name: "TransitGatewayConnectOptions", members: &[
     Member { name: "Protocol", location_name: Some("protocol"), target: Target::String(&PROTOCOL_VALUE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayConnectPeer {
     pub transit_gateway_attachment_id: Option<String>,
     pub transit_gateway_connect_peer_id: Option<String>,
@@ -3336,7 +3102,7 @@ pub struct TransitGatewayConnectPeer {
     pub connect_peer_configuration: Option<TransitGatewayConnectPeerConfiguration>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(TransitGatewayConnectPeer, TRANSIT_GATEWAY_CONNECT_PEER; 0 transit_gateway_attachment_id, 1 transit_gateway_connect_peer_id, 2 state, 3 creation_time, 4 connect_peer_configuration, 5 tags);
+wire::structure!(TransitGatewayConnectPeer, TRANSIT_GATEWAY_CONNECT_PEER; 0 transit_gateway_attachment_id: None, 1 transit_gateway_connect_peer_id: None, 2 state: None, 3 creation_time: None, 4 connect_peer_configuration: None, 5 tags: None);
 pub(crate) static TRANSIT_GATEWAY_CONNECT_PEER: StructShape = StructShape { name: "TransitGatewayConnectPeer", members: &[
     Member { name: "TransitGatewayAttachmentId", location_name: Some("transitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayConnectPeerId", location_name: Some("transitGatewayConnectPeerId"), target: Target::STRING, ..Member::BASE },
@@ -3346,7 +3112,6 @@ pub(crate) static TRANSIT_GATEWAY_CONNECT_PEER: StructShape = StructShape { name
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayConnectPeerConfiguration {
     pub transit_gateway_address: Option<String>,
     pub peer_address: Option<String>,
@@ -3354,7 +3119,7 @@ pub struct TransitGatewayConnectPeerConfiguration {
     pub protocol: Option<ProtocolValue>,
     pub bgp_configurations: Option<Vec<TransitGatewayAttachmentBgpConfiguration>>,
 }
-wire::structure!(TransitGatewayConnectPeerConfiguration, TRANSIT_GATEWAY_CONNECT_PEER_CONFIGURATION; 0 transit_gateway_address, 1 peer_address, 2 inside_cidr_blocks, 3 protocol, 4 bgp_configurations);
+wire::structure!(TransitGatewayConnectPeerConfiguration, TRANSIT_GATEWAY_CONNECT_PEER_CONFIGURATION; 0 transit_gateway_address: None, 1 peer_address: None, 2 inside_cidr_blocks: None, 3 protocol: None, 4 bgp_configurations: None);
 pub(crate) static TRANSIT_GATEWAY_CONNECT_PEER_CONFIGURATION: StructShape = StructShape { name: "TransitGatewayConnectPeerConfiguration", members: &[
     Member { name: "TransitGatewayAddress", location_name: Some("transitGatewayAddress"), target: Target::STRING, ..Member::BASE },
     Member { name: "PeerAddress", location_name: Some("peerAddress"), target: Target::STRING, ..Member::BASE },
@@ -3375,11 +3140,10 @@ wire::open_enum! { TransitGatewayConnectPeerState;
 }
 pub(crate) static TRANSIT_GATEWAY_CONNECT_PEER_STATE: StringShape = StringShape { name: "TransitGatewayConnectPeerState", values: <TransitGatewayConnectPeerState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayConnectRequestBgpOptions {
     pub peer_asn: Option<i64>,
 }
-wire::structure!(TransitGatewayConnectRequestBgpOptions, TRANSIT_GATEWAY_CONNECT_REQUEST_BGP_OPTIONS; 0 peer_asn);
+wire::structure!(TransitGatewayConnectRequestBgpOptions, TRANSIT_GATEWAY_CONNECT_REQUEST_BGP_OPTIONS; 0 peer_asn: None);
 pub(crate) static TRANSIT_GATEWAY_CONNECT_REQUEST_BGP_OPTIONS: StructShape = StructShape { name: "TransitGatewayConnectRequestBgpOptions", members: &[
     Member { name: "PeerAsn", target: Target::LONG, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -3397,7 +3161,6 @@ wire::open_enum! { TransitGatewayMeteringPayerType;
 }
 pub(crate) static TRANSIT_GATEWAY_METERING_PAYER_TYPE: StringShape = StringShape { name: "TransitGatewayMeteringPayerType", values: <TransitGatewayMeteringPayerType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayMeteringPolicy {
     pub transit_gateway_metering_policy_id: Option<String>,
     pub transit_gateway_id: Option<String>,
@@ -3406,7 +3169,7 @@ pub struct TransitGatewayMeteringPolicy {
     pub update_effective_at: Option<Timestamp>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(TransitGatewayMeteringPolicy, TRANSIT_GATEWAY_METERING_POLICY; 0 transit_gateway_metering_policy_id, 1 transit_gateway_id, 2 middlebox_attachment_ids, 3 state, 4 update_effective_at, 5 tags);
+wire::structure!(TransitGatewayMeteringPolicy, TRANSIT_GATEWAY_METERING_POLICY; 0 transit_gateway_metering_policy_id: None, 1 transit_gateway_id: None, 2 middlebox_attachment_ids: None, 3 state: None, 4 update_effective_at: None, 5 tags: None);
 pub(crate) static TRANSIT_GATEWAY_METERING_POLICY: StructShape = StructShape { name: "TransitGatewayMeteringPolicy", members: &[
     Member { name: "TransitGatewayMeteringPolicyId", location_name: Some("transitGatewayMeteringPolicyId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayId", location_name: Some("transitGatewayId"), target: Target::STRING, ..Member::BASE },
@@ -3416,7 +3179,6 @@ pub(crate) static TRANSIT_GATEWAY_METERING_POLICY: StructShape = StructShape { n
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayMeteringPolicyEntry {
     pub policy_rule_number: Option<String>,
     pub metered_account: Option<TransitGatewayMeteringPayerType>,
@@ -3425,7 +3187,7 @@ pub struct TransitGatewayMeteringPolicyEntry {
     pub update_effective_at: Option<Timestamp>,
     pub metering_policy_rule: Option<TransitGatewayMeteringPolicyRule>,
 }
-wire::structure!(TransitGatewayMeteringPolicyEntry, TRANSIT_GATEWAY_METERING_POLICY_ENTRY; 0 policy_rule_number, 1 metered_account, 2 state, 3 updated_at, 4 update_effective_at, 5 metering_policy_rule);
+wire::structure!(TransitGatewayMeteringPolicyEntry, TRANSIT_GATEWAY_METERING_POLICY_ENTRY; 0 policy_rule_number: None, 1 metered_account: None, 2 state: None, 3 updated_at: None, 4 update_effective_at: None, 5 metering_policy_rule: None);
 pub(crate) static TRANSIT_GATEWAY_METERING_POLICY_ENTRY: StructShape = StructShape { name: "TransitGatewayMeteringPolicyEntry", members: &[
     Member { name: "PolicyRuleNumber", location_name: Some("policyRuleNumber"), target: Target::STRING, ..Member::BASE },
     Member { name: "MeteredAccount", location_name: Some("meteredAccount"), target: Target::String(&TRANSIT_GATEWAY_METERING_PAYER_TYPE), ..Member::BASE },
@@ -3447,7 +3209,6 @@ pub(crate) static TRANSIT_GATEWAY_METERING_POLICY_ID_STRING_LIST: ListShape = Li
 
 pub(crate) static TRANSIT_GATEWAY_METERING_POLICY_LIST: ListShape = ListShape { name: "TransitGatewayMeteringPolicyList", item: Target::Structure(&TRANSIT_GATEWAY_METERING_POLICY), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayMeteringPolicyRule {
     pub source_transit_gateway_attachment_id: Option<String>,
     pub source_transit_gateway_attachment_type: Option<TransitGatewayAttachmentResourceType>,
@@ -3459,7 +3220,7 @@ pub struct TransitGatewayMeteringPolicyRule {
     pub destination_port_range: Option<String>,
     pub protocol: Option<String>,
 }
-wire::structure!(TransitGatewayMeteringPolicyRule, TRANSIT_GATEWAY_METERING_POLICY_RULE; 0 source_transit_gateway_attachment_id, 1 source_transit_gateway_attachment_type, 2 source_cidr_block, 3 source_port_range, 4 destination_transit_gateway_attachment_id, 5 destination_transit_gateway_attachment_type, 6 destination_cidr_block, 7 destination_port_range, 8 protocol);
+wire::structure!(TransitGatewayMeteringPolicyRule, TRANSIT_GATEWAY_METERING_POLICY_RULE; 0 source_transit_gateway_attachment_id: None, 1 source_transit_gateway_attachment_type: None, 2 source_cidr_block: None, 3 source_port_range: None, 4 destination_transit_gateway_attachment_id: None, 5 destination_transit_gateway_attachment_type: None, 6 destination_cidr_block: None, 7 destination_port_range: None, 8 protocol: None);
 pub(crate) static TRANSIT_GATEWAY_METERING_POLICY_RULE: StructShape = StructShape { name: "TransitGatewayMeteringPolicyRule", members: &[
     Member { name: "SourceTransitGatewayAttachmentId", location_name: Some("sourceTransitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
     Member { name: "SourceTransitGatewayAttachmentType", location_name: Some("sourceTransitGatewayAttachmentType"), target: Target::String(&TRANSIT_GATEWAY_ATTACHMENT_RESOURCE_TYPE), ..Member::BASE },
@@ -3492,33 +3253,30 @@ wire::open_enum! { TransitGatewayMulitcastDomainAssociationState;
 }
 pub(crate) static TRANSIT_GATEWAY_MULITCAST_DOMAIN_ASSOCIATION_STATE: StringShape = StringShape { name: "TransitGatewayMulitcastDomainAssociationState", values: <TransitGatewayMulitcastDomainAssociationState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayMulticastDeregisteredGroupMembers {
     pub transit_gateway_multicast_domain_id: Option<String>,
     pub deregistered_network_interface_ids: Option<Vec<String>>,
     pub group_ip_address: Option<String>,
 }
-wire::structure!(TransitGatewayMulticastDeregisteredGroupMembers, TRANSIT_GATEWAY_MULTICAST_DEREGISTERED_GROUP_MEMBERS; 0 transit_gateway_multicast_domain_id, 1 deregistered_network_interface_ids, 2 group_ip_address);
+wire::structure!(TransitGatewayMulticastDeregisteredGroupMembers, TRANSIT_GATEWAY_MULTICAST_DEREGISTERED_GROUP_MEMBERS; 0 transit_gateway_multicast_domain_id: None, 1 deregistered_network_interface_ids: None, 2 group_ip_address: None);
 pub(crate) static TRANSIT_GATEWAY_MULTICAST_DEREGISTERED_GROUP_MEMBERS: StructShape = StructShape { name: "TransitGatewayMulticastDeregisteredGroupMembers", members: &[
     Member { name: "TransitGatewayMulticastDomainId", location_name: Some("transitGatewayMulticastDomainId"), target: Target::STRING, ..Member::BASE },
     Member { name: "DeregisteredNetworkInterfaceIds", location_name: Some("deregisteredNetworkInterfaceIds"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
     Member { name: "GroupIpAddress", location_name: Some("groupIpAddress"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayMulticastDeregisteredGroupSources {
     pub transit_gateway_multicast_domain_id: Option<String>,
     pub deregistered_network_interface_ids: Option<Vec<String>>,
     pub group_ip_address: Option<String>,
 }
-wire::structure!(TransitGatewayMulticastDeregisteredGroupSources, TRANSIT_GATEWAY_MULTICAST_DEREGISTERED_GROUP_SOURCES; 0 transit_gateway_multicast_domain_id, 1 deregistered_network_interface_ids, 2 group_ip_address);
+wire::structure!(TransitGatewayMulticastDeregisteredGroupSources, TRANSIT_GATEWAY_MULTICAST_DEREGISTERED_GROUP_SOURCES; 0 transit_gateway_multicast_domain_id: None, 1 deregistered_network_interface_ids: None, 2 group_ip_address: None);
 pub(crate) static TRANSIT_GATEWAY_MULTICAST_DEREGISTERED_GROUP_SOURCES: StructShape = StructShape { name: "TransitGatewayMulticastDeregisteredGroupSources", members: &[
     Member { name: "TransitGatewayMulticastDomainId", location_name: Some("transitGatewayMulticastDomainId"), target: Target::STRING, ..Member::BASE },
     Member { name: "DeregisteredNetworkInterfaceIds", location_name: Some("deregisteredNetworkInterfaceIds"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
     Member { name: "GroupIpAddress", location_name: Some("groupIpAddress"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayMulticastDomain {
     pub transit_gateway_multicast_domain_id: Option<String>,
     pub transit_gateway_id: Option<String>,
@@ -3529,7 +3287,7 @@ pub struct TransitGatewayMulticastDomain {
     pub creation_time: Option<Timestamp>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(TransitGatewayMulticastDomain, TRANSIT_GATEWAY_MULTICAST_DOMAIN; 0 transit_gateway_multicast_domain_id, 1 transit_gateway_id, 2 transit_gateway_multicast_domain_arn, 3 owner_id, 4 options, 5 state, 6 creation_time, 7 tags);
+wire::structure!(TransitGatewayMulticastDomain, TRANSIT_GATEWAY_MULTICAST_DOMAIN; 0 transit_gateway_multicast_domain_id: None, 1 transit_gateway_id: None, 2 transit_gateway_multicast_domain_arn: None, 3 owner_id: None, 4 options: None, 5 state: None, 6 creation_time: None, 7 tags: None);
 pub(crate) static TRANSIT_GATEWAY_MULTICAST_DOMAIN: StructShape = StructShape { name: "TransitGatewayMulticastDomain", members: &[
     Member { name: "TransitGatewayMulticastDomainId", location_name: Some("transitGatewayMulticastDomainId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayId", location_name: Some("transitGatewayId"), target: Target::STRING, ..Member::BASE },
@@ -3541,7 +3299,6 @@ pub(crate) static TRANSIT_GATEWAY_MULTICAST_DOMAIN: StructShape = StructShape { 
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayMulticastDomainAssociation {
     pub transit_gateway_attachment_id: Option<String>,
     pub resource_id: Option<String>,
@@ -3549,7 +3306,7 @@ pub struct TransitGatewayMulticastDomainAssociation {
     pub resource_owner_id: Option<String>,
     pub subnet: Option<SubnetAssociation>,
 }
-wire::structure!(TransitGatewayMulticastDomainAssociation, TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATION; 0 transit_gateway_attachment_id, 1 resource_id, 2 resource_type, 3 resource_owner_id, 4 subnet);
+wire::structure!(TransitGatewayMulticastDomainAssociation, TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATION; 0 transit_gateway_attachment_id: None, 1 resource_id: None, 2 resource_type: None, 3 resource_owner_id: None, 4 subnet: None);
 pub(crate) static TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATION: StructShape = StructShape { name: "TransitGatewayMulticastDomainAssociation", members: &[
     Member { name: "TransitGatewayAttachmentId", location_name: Some("transitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ResourceId", location_name: Some("resourceId"), target: Target::STRING, ..Member::BASE },
@@ -3560,7 +3317,6 @@ pub(crate) static TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATION: StructShape = St
 
 pub(crate) static TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATION_LIST: ListShape = ListShape { name: "TransitGatewayMulticastDomainAssociationList", item: Target::Structure(&TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayMulticastDomainAssociations {
     pub transit_gateway_multicast_domain_id: Option<String>,
     pub transit_gateway_attachment_id: Option<String>,
@@ -3569,7 +3325,7 @@ pub struct TransitGatewayMulticastDomainAssociations {
     pub resource_owner_id: Option<String>,
     pub subnets: Option<Vec<SubnetAssociation>>,
 }
-wire::structure!(TransitGatewayMulticastDomainAssociations, TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS; 0 transit_gateway_multicast_domain_id, 1 transit_gateway_attachment_id, 2 resource_id, 3 resource_type, 4 resource_owner_id, 5 subnets);
+wire::structure!(TransitGatewayMulticastDomainAssociations, TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS; 0 transit_gateway_multicast_domain_id: None, 1 transit_gateway_attachment_id: None, 2 resource_id: None, 3 resource_type: None, 4 resource_owner_id: None, 5 subnets: None);
 pub(crate) static TRANSIT_GATEWAY_MULTICAST_DOMAIN_ASSOCIATIONS: StructShape = StructShape { name: "TransitGatewayMulticastDomainAssociations", members: &[
     Member { name: "TransitGatewayMulticastDomainId", location_name: Some("transitGatewayMulticastDomainId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayAttachmentId", location_name: Some("transitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
@@ -3583,13 +3339,12 @@ pub(crate) static TRANSIT_GATEWAY_MULTICAST_DOMAIN_ID_STRING_LIST: ListShape = L
 
 pub(crate) static TRANSIT_GATEWAY_MULTICAST_DOMAIN_LIST: ListShape = ListShape { name: "TransitGatewayMulticastDomainList", item: Target::Structure(&TRANSIT_GATEWAY_MULTICAST_DOMAIN), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayMulticastDomainOptions {
     pub igmpv2_support: Option<Igmpv2SupportValue>,
     pub static_sources_support: Option<StaticSourcesSupportValue>,
     pub auto_accept_shared_associations: Option<AutoAcceptSharedAssociationsValue>,
 }
-wire::structure!(TransitGatewayMulticastDomainOptions, TRANSIT_GATEWAY_MULTICAST_DOMAIN_OPTIONS; 0 igmpv2_support, 1 static_sources_support, 2 auto_accept_shared_associations);
+wire::structure!(TransitGatewayMulticastDomainOptions, TRANSIT_GATEWAY_MULTICAST_DOMAIN_OPTIONS; 0 igmpv2_support: None, 1 static_sources_support: None, 2 auto_accept_shared_associations: None);
 pub(crate) static TRANSIT_GATEWAY_MULTICAST_DOMAIN_OPTIONS: StructShape = StructShape { name: "TransitGatewayMulticastDomainOptions", members: &[
     Member { name: "Igmpv2Support", location_name: Some("igmpv2Support"), target: Target::String(&IGMPV2_SUPPORT_VALUE), ..Member::BASE },
     Member { name: "StaticSourcesSupport", location_name: Some("staticSourcesSupport"), target: Target::String(&STATIC_SOURCES_SUPPORT_VALUE), ..Member::BASE },
@@ -3604,7 +3359,6 @@ wire::open_enum! { TransitGatewayMulticastDomainState;
 }
 pub(crate) static TRANSIT_GATEWAY_MULTICAST_DOMAIN_STATE: StringShape = StringShape { name: "TransitGatewayMulticastDomainState", values: <TransitGatewayMulticastDomainState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayMulticastGroup {
     pub group_ip_address: Option<String>,
     pub transit_gateway_attachment_id: Option<String>,
@@ -3618,7 +3372,7 @@ pub struct TransitGatewayMulticastGroup {
     pub member_type: Option<MembershipType>,
     pub source_type: Option<MembershipType>,
 }
-wire::structure!(TransitGatewayMulticastGroup, TRANSIT_GATEWAY_MULTICAST_GROUP; 0 group_ip_address, 1 transit_gateway_attachment_id, 2 subnet_id, 3 resource_id, 4 resource_type, 5 resource_owner_id, 6 network_interface_id, 7 group_member, 8 group_source, 9 member_type, 10 source_type);
+wire::structure!(TransitGatewayMulticastGroup, TRANSIT_GATEWAY_MULTICAST_GROUP; 0 group_ip_address: None, 1 transit_gateway_attachment_id: None, 2 subnet_id: None, 3 resource_id: None, 4 resource_type: None, 5 resource_owner_id: None, 6 network_interface_id: None, 7 group_member: None, 8 group_source: None, 9 member_type: None, 10 source_type: None);
 pub(crate) static TRANSIT_GATEWAY_MULTICAST_GROUP: StructShape = StructShape { name: "TransitGatewayMulticastGroup", members: &[
     Member { name: "GroupIpAddress", location_name: Some("groupIpAddress"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayAttachmentId", location_name: Some("transitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
@@ -3635,26 +3389,24 @@ pub(crate) static TRANSIT_GATEWAY_MULTICAST_GROUP: StructShape = StructShape { n
 
 pub(crate) static TRANSIT_GATEWAY_MULTICAST_GROUP_LIST: ListShape = ListShape { name: "TransitGatewayMulticastGroupList", item: Target::Structure(&TRANSIT_GATEWAY_MULTICAST_GROUP), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayMulticastRegisteredGroupMembers {
     pub transit_gateway_multicast_domain_id: Option<String>,
     pub registered_network_interface_ids: Option<Vec<String>>,
     pub group_ip_address: Option<String>,
 }
-wire::structure!(TransitGatewayMulticastRegisteredGroupMembers, TRANSIT_GATEWAY_MULTICAST_REGISTERED_GROUP_MEMBERS; 0 transit_gateway_multicast_domain_id, 1 registered_network_interface_ids, 2 group_ip_address);
+wire::structure!(TransitGatewayMulticastRegisteredGroupMembers, TRANSIT_GATEWAY_MULTICAST_REGISTERED_GROUP_MEMBERS; 0 transit_gateway_multicast_domain_id: None, 1 registered_network_interface_ids: None, 2 group_ip_address: None);
 pub(crate) static TRANSIT_GATEWAY_MULTICAST_REGISTERED_GROUP_MEMBERS: StructShape = StructShape { name: "TransitGatewayMulticastRegisteredGroupMembers", members: &[
     Member { name: "TransitGatewayMulticastDomainId", location_name: Some("transitGatewayMulticastDomainId"), target: Target::STRING, ..Member::BASE },
     Member { name: "RegisteredNetworkInterfaceIds", location_name: Some("registeredNetworkInterfaceIds"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
     Member { name: "GroupIpAddress", location_name: Some("groupIpAddress"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayMulticastRegisteredGroupSources {
     pub transit_gateway_multicast_domain_id: Option<String>,
     pub registered_network_interface_ids: Option<Vec<String>>,
     pub group_ip_address: Option<String>,
 }
-wire::structure!(TransitGatewayMulticastRegisteredGroupSources, TRANSIT_GATEWAY_MULTICAST_REGISTERED_GROUP_SOURCES; 0 transit_gateway_multicast_domain_id, 1 registered_network_interface_ids, 2 group_ip_address);
+wire::structure!(TransitGatewayMulticastRegisteredGroupSources, TRANSIT_GATEWAY_MULTICAST_REGISTERED_GROUP_SOURCES; 0 transit_gateway_multicast_domain_id: None, 1 registered_network_interface_ids: None, 2 group_ip_address: None);
 pub(crate) static TRANSIT_GATEWAY_MULTICAST_REGISTERED_GROUP_SOURCES: StructShape = StructShape { name: "TransitGatewayMulticastRegisteredGroupSources", members: &[
     Member { name: "TransitGatewayMulticastDomainId", location_name: Some("transitGatewayMulticastDomainId"), target: Target::STRING, ..Member::BASE },
     Member { name: "RegisteredNetworkInterfaceIds", location_name: Some("registeredNetworkInterfaceIds"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -3663,7 +3415,6 @@ pub(crate) static TRANSIT_GATEWAY_MULTICAST_REGISTERED_GROUP_SOURCES: StructShap
 
 pub(crate) static TRANSIT_GATEWAY_NETWORK_INTERFACE_ID_LIST: ListShape = ListShape { name: "TransitGatewayNetworkInterfaceIdList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayOptions {
     pub amazon_side_asn: Option<i64>,
     pub transit_gateway_cidr_blocks: Option<Vec<String>>,
@@ -3678,7 +3429,7 @@ pub struct TransitGatewayOptions {
     pub multicast_support: Option<MulticastSupportValue>,
     pub encryption_support: Option<EncryptionSupport>,
 }
-wire::structure!(TransitGatewayOptions, TRANSIT_GATEWAY_OPTIONS; 0 amazon_side_asn, 1 transit_gateway_cidr_blocks, 2 auto_accept_shared_attachments, 3 default_route_table_association, 4 association_default_route_table_id, 5 default_route_table_propagation, 6 propagation_default_route_table_id, 7 vpn_ecmp_support, 8 dns_support, 9 security_group_referencing_support, 10 multicast_support, 11 encryption_support);
+wire::structure!(TransitGatewayOptions, TRANSIT_GATEWAY_OPTIONS; 0 amazon_side_asn: None, 1 transit_gateway_cidr_blocks: None, 2 auto_accept_shared_attachments: None, 3 default_route_table_association: None, 4 association_default_route_table_id: None, 5 default_route_table_propagation: None, 6 propagation_default_route_table_id: None, 7 vpn_ecmp_support: None, 8 dns_support: None, 9 security_group_referencing_support: None, 10 multicast_support: None, 11 encryption_support: None);
 pub(crate) static TRANSIT_GATEWAY_OPTIONS: StructShape = StructShape { name: "TransitGatewayOptions", members: &[
     Member { name: "AmazonSideAsn", location_name: Some("amazonSideAsn"), target: Target::LONG, ..Member::BASE },
     Member { name: "TransitGatewayCidrBlocks", location_name: Some("transitGatewayCidrBlocks"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -3694,7 +3445,6 @@ pub(crate) static TRANSIT_GATEWAY_OPTIONS: StructShape = StructShape { name: "Tr
     Member { name: "EncryptionSupport", location_name: Some("encryptionSupport"), target: Target::Structure(&ENCRYPTION_SUPPORT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayPeeringAttachment {
     pub transit_gateway_attachment_id: Option<String>,
     pub accepter_transit_gateway_attachment_id: Option<String>,
@@ -3706,7 +3456,7 @@ pub struct TransitGatewayPeeringAttachment {
     pub creation_time: Option<Timestamp>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(TransitGatewayPeeringAttachment, TRANSIT_GATEWAY_PEERING_ATTACHMENT; 0 transit_gateway_attachment_id, 1 accepter_transit_gateway_attachment_id, 2 requester_tgw_info, 3 accepter_tgw_info, 4 options, 5 status, 6 state, 7 creation_time, 8 tags);
+wire::structure!(TransitGatewayPeeringAttachment, TRANSIT_GATEWAY_PEERING_ATTACHMENT; 0 transit_gateway_attachment_id: None, 1 accepter_transit_gateway_attachment_id: None, 2 requester_tgw_info: None, 3 accepter_tgw_info: None, 4 options: None, 5 status: None, 6 state: None, 7 creation_time: None, 8 tags: None);
 pub(crate) static TRANSIT_GATEWAY_PEERING_ATTACHMENT: StructShape = StructShape { name: "TransitGatewayPeeringAttachment", members: &[
     Member { name: "TransitGatewayAttachmentId", location_name: Some("transitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AccepterTransitGatewayAttachmentId", location_name: Some("accepterTransitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
@@ -3721,16 +3471,14 @@ pub(crate) static TRANSIT_GATEWAY_PEERING_ATTACHMENT: StructShape = StructShape 
 
 pub(crate) static TRANSIT_GATEWAY_PEERING_ATTACHMENT_LIST: ListShape = ListShape { name: "TransitGatewayPeeringAttachmentList", item: Target::Structure(&TRANSIT_GATEWAY_PEERING_ATTACHMENT), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayPeeringAttachmentOptions {
     pub dynamic_routing: Option<DynamicRoutingValue>,
 }
-wire::structure!(TransitGatewayPeeringAttachmentOptions, TRANSIT_GATEWAY_PEERING_ATTACHMENT_OPTIONS; 0 dynamic_routing);
+wire::structure!(TransitGatewayPeeringAttachmentOptions, TRANSIT_GATEWAY_PEERING_ATTACHMENT_OPTIONS; 0 dynamic_routing: None);
 pub(crate) static TRANSIT_GATEWAY_PEERING_ATTACHMENT_OPTIONS: StructShape = StructShape { name: "TransitGatewayPeeringAttachmentOptions", members: &[
     Member { name: "DynamicRouting", location_name: Some("dynamicRouting"), target: Target::String(&DYNAMIC_ROUTING_VALUE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayPolicyRule {
     pub source_cidr_block: Option<String>,
     pub source_port_range: Option<String>,
@@ -3739,7 +3487,7 @@ pub struct TransitGatewayPolicyRule {
     pub protocol: Option<String>,
     pub meta_data: Option<TransitGatewayPolicyRuleMetaData>,
 }
-wire::structure!(TransitGatewayPolicyRule, TRANSIT_GATEWAY_POLICY_RULE; 0 source_cidr_block, 1 source_port_range, 2 destination_cidr_block, 3 destination_port_range, 4 protocol, 5 meta_data);
+wire::structure!(TransitGatewayPolicyRule, TRANSIT_GATEWAY_POLICY_RULE; 0 source_cidr_block: None, 1 source_port_range: None, 2 destination_cidr_block: None, 3 destination_port_range: None, 4 protocol: None, 5 meta_data: None);
 pub(crate) static TRANSIT_GATEWAY_POLICY_RULE: StructShape = StructShape { name: "TransitGatewayPolicyRule", members: &[
     Member { name: "SourceCidrBlock", location_name: Some("sourceCidrBlock"), target: Target::STRING, ..Member::BASE },
     Member { name: "SourcePortRange", location_name: Some("sourcePortRange"), target: Target::STRING, ..Member::BASE },
@@ -3749,18 +3497,16 @@ pub(crate) static TRANSIT_GATEWAY_POLICY_RULE: StructShape = StructShape { name:
     Member { name: "MetaData", location_name: Some("metaData"), target: Target::Structure(&TRANSIT_GATEWAY_POLICY_RULE_META_DATA), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayPolicyRuleMetaData {
     pub meta_data_key: Option<String>,
     pub meta_data_value: Option<String>,
 }
-wire::structure!(TransitGatewayPolicyRuleMetaData, TRANSIT_GATEWAY_POLICY_RULE_META_DATA; 0 meta_data_key, 1 meta_data_value);
+wire::structure!(TransitGatewayPolicyRuleMetaData, TRANSIT_GATEWAY_POLICY_RULE_META_DATA; 0 meta_data_key: None, 1 meta_data_value: None);
 pub(crate) static TRANSIT_GATEWAY_POLICY_RULE_META_DATA: StructShape = StructShape { name: "TransitGatewayPolicyRuleMetaData", members: &[
     Member { name: "MetaDataKey", location_name: Some("metaDataKey"), target: Target::STRING, ..Member::BASE },
     Member { name: "MetaDataValue", location_name: Some("metaDataValue"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayPolicyTable {
     pub transit_gateway_policy_table_id: Option<String>,
     pub transit_gateway_id: Option<String>,
@@ -3768,7 +3514,7 @@ pub struct TransitGatewayPolicyTable {
     pub creation_time: Option<Timestamp>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(TransitGatewayPolicyTable, TRANSIT_GATEWAY_POLICY_TABLE; 0 transit_gateway_policy_table_id, 1 transit_gateway_id, 2 state, 3 creation_time, 4 tags);
+wire::structure!(TransitGatewayPolicyTable, TRANSIT_GATEWAY_POLICY_TABLE; 0 transit_gateway_policy_table_id: None, 1 transit_gateway_id: None, 2 state: None, 3 creation_time: None, 4 tags: None);
 pub(crate) static TRANSIT_GATEWAY_POLICY_TABLE: StructShape = StructShape { name: "TransitGatewayPolicyTable", members: &[
     Member { name: "TransitGatewayPolicyTableId", location_name: Some("transitGatewayPolicyTableId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayId", location_name: Some("transitGatewayId"), target: Target::STRING, ..Member::BASE },
@@ -3777,7 +3523,6 @@ pub(crate) static TRANSIT_GATEWAY_POLICY_TABLE: StructShape = StructShape { name
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayPolicyTableAssociation {
     pub transit_gateway_policy_table_id: Option<String>,
     pub transit_gateway_attachment_id: Option<String>,
@@ -3785,7 +3530,7 @@ pub struct TransitGatewayPolicyTableAssociation {
     pub resource_type: Option<TransitGatewayAttachmentResourceType>,
     pub state: Option<TransitGatewayAssociationState>,
 }
-wire::structure!(TransitGatewayPolicyTableAssociation, TRANSIT_GATEWAY_POLICY_TABLE_ASSOCIATION; 0 transit_gateway_policy_table_id, 1 transit_gateway_attachment_id, 2 resource_id, 3 resource_type, 4 state);
+wire::structure!(TransitGatewayPolicyTableAssociation, TRANSIT_GATEWAY_POLICY_TABLE_ASSOCIATION; 0 transit_gateway_policy_table_id: None, 1 transit_gateway_attachment_id: None, 2 resource_id: None, 3 resource_type: None, 4 state: None);
 pub(crate) static TRANSIT_GATEWAY_POLICY_TABLE_ASSOCIATION: StructShape = StructShape { name: "TransitGatewayPolicyTableAssociation", members: &[
     Member { name: "TransitGatewayPolicyTableId", location_name: Some("transitGatewayPolicyTableId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayAttachmentId", location_name: Some("transitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
@@ -3796,13 +3541,12 @@ pub(crate) static TRANSIT_GATEWAY_POLICY_TABLE_ASSOCIATION: StructShape = Struct
 
 pub(crate) static TRANSIT_GATEWAY_POLICY_TABLE_ASSOCIATION_LIST: ListShape = ListShape { name: "TransitGatewayPolicyTableAssociationList", item: Target::Structure(&TRANSIT_GATEWAY_POLICY_TABLE_ASSOCIATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayPolicyTableEntry {
     pub policy_rule_number: Option<String>,
     pub policy_rule: Option<TransitGatewayPolicyRule>,
     pub target_route_table_id: Option<String>,
 }
-wire::structure!(TransitGatewayPolicyTableEntry, TRANSIT_GATEWAY_POLICY_TABLE_ENTRY; 0 policy_rule_number, 1 policy_rule, 2 target_route_table_id);
+wire::structure!(TransitGatewayPolicyTableEntry, TRANSIT_GATEWAY_POLICY_TABLE_ENTRY; 0 policy_rule_number: None, 1 policy_rule: None, 2 target_route_table_id: None);
 pub(crate) static TRANSIT_GATEWAY_POLICY_TABLE_ENTRY: StructShape = StructShape { name: "TransitGatewayPolicyTableEntry", members: &[
     Member { name: "PolicyRuleNumber", location_name: Some("policyRuleNumber"), target: Target::STRING, ..Member::BASE },
     Member { name: "PolicyRule", location_name: Some("policyRule"), target: Target::Structure(&TRANSIT_GATEWAY_POLICY_RULE), ..Member::BASE },
@@ -3823,20 +3567,18 @@ wire::open_enum! { TransitGatewayPolicyTableState;
 }
 pub(crate) static TRANSIT_GATEWAY_POLICY_TABLE_STATE: StringShape = StringShape { name: "TransitGatewayPolicyTableState", values: <TransitGatewayPolicyTableState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayPrefixListAttachment {
     pub transit_gateway_attachment_id: Option<String>,
     pub resource_type: Option<TransitGatewayAttachmentResourceType>,
     pub resource_id: Option<String>,
 }
-wire::structure!(TransitGatewayPrefixListAttachment, TRANSIT_GATEWAY_PREFIX_LIST_ATTACHMENT; 0 transit_gateway_attachment_id, 1 resource_type, 2 resource_id);
+wire::structure!(TransitGatewayPrefixListAttachment, TRANSIT_GATEWAY_PREFIX_LIST_ATTACHMENT; 0 transit_gateway_attachment_id: None, 1 resource_type: None, 2 resource_id: None);
 pub(crate) static TRANSIT_GATEWAY_PREFIX_LIST_ATTACHMENT: StructShape = StructShape { name: "TransitGatewayPrefixListAttachment", members: &[
     Member { name: "TransitGatewayAttachmentId", location_name: Some("transitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ResourceType", location_name: Some("resourceType"), target: Target::String(&TRANSIT_GATEWAY_ATTACHMENT_RESOURCE_TYPE), ..Member::BASE },
     Member { name: "ResourceId", location_name: Some("resourceId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayPrefixListReference {
     pub transit_gateway_route_table_id: Option<String>,
     pub prefix_list_id: Option<String>,
@@ -3845,7 +3587,7 @@ pub struct TransitGatewayPrefixListReference {
     pub blackhole: Option<bool>,
     pub transit_gateway_attachment: Option<TransitGatewayPrefixListAttachment>,
 }
-wire::structure!(TransitGatewayPrefixListReference, TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE; 0 transit_gateway_route_table_id, 1 prefix_list_id, 2 prefix_list_owner_id, 3 state, 4 blackhole, 5 transit_gateway_attachment);
+wire::structure!(TransitGatewayPrefixListReference, TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE; 0 transit_gateway_route_table_id: None, 1 prefix_list_id: None, 2 prefix_list_owner_id: None, 3 state: None, 4 blackhole: None, 5 transit_gateway_attachment: None);
 pub(crate) static TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE: StructShape = StructShape { name: "TransitGatewayPrefixListReference", members: &[
     Member { name: "TransitGatewayRouteTableId", location_name: Some("transitGatewayRouteTableId"), target: Target::STRING, ..Member::BASE },
     Member { name: "PrefixListId", location_name: Some("prefixListId"), target: Target::STRING, ..Member::BASE },
@@ -3865,7 +3607,6 @@ wire::open_enum! { TransitGatewayPrefixListReferenceState;
 }
 pub(crate) static TRANSIT_GATEWAY_PREFIX_LIST_REFERENCE_STATE: StringShape = StringShape { name: "TransitGatewayPrefixListReferenceState", values: <TransitGatewayPrefixListReferenceState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayPropagation {
     pub transit_gateway_attachment_id: Option<String>,
     pub resource_id: Option<String>,
@@ -3874,7 +3615,7 @@ pub struct TransitGatewayPropagation {
     pub state: Option<TransitGatewayPropagationState>,
     pub transit_gateway_route_table_announcement_id: Option<String>,
 }
-wire::structure!(TransitGatewayPropagation, TRANSIT_GATEWAY_PROPAGATION; 0 transit_gateway_attachment_id, 1 resource_id, 2 resource_type, 3 transit_gateway_route_table_id, 4 state, 5 transit_gateway_route_table_announcement_id);
+wire::structure!(TransitGatewayPropagation, TRANSIT_GATEWAY_PROPAGATION; 0 transit_gateway_attachment_id: None, 1 resource_id: None, 2 resource_type: None, 3 transit_gateway_route_table_id: None, 4 state: None, 5 transit_gateway_route_table_announcement_id: None);
 pub(crate) static TRANSIT_GATEWAY_PROPAGATION: StructShape = StructShape { name: "TransitGatewayPropagation", members: &[
     Member { name: "TransitGatewayAttachmentId", location_name: Some("transitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ResourceId", location_name: Some("resourceId"), target: Target::STRING, ..Member::BASE },
@@ -3892,7 +3633,6 @@ wire::open_enum! { TransitGatewayPropagationState;
 }
 pub(crate) static TRANSIT_GATEWAY_PROPAGATION_STATE: StringShape = StringShape { name: "TransitGatewayPropagationState", values: <TransitGatewayPropagationState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayRequestOptions {
     pub amazon_side_asn: Option<i64>,
     pub auto_accept_shared_attachments: Option<AutoAcceptSharedAttachmentsValue>,
@@ -3904,7 +3644,7 @@ pub struct TransitGatewayRequestOptions {
     pub multicast_support: Option<MulticastSupportValue>,
     pub transit_gateway_cidr_blocks: Option<Vec<String>>,
 }
-wire::structure!(TransitGatewayRequestOptions, TRANSIT_GATEWAY_REQUEST_OPTIONS; 0 amazon_side_asn, 1 auto_accept_shared_attachments, 2 default_route_table_association, 3 default_route_table_propagation, 4 vpn_ecmp_support, 5 dns_support, 6 security_group_referencing_support, 7 multicast_support, 8 transit_gateway_cidr_blocks);
+wire::structure!(TransitGatewayRequestOptions, TRANSIT_GATEWAY_REQUEST_OPTIONS; 0 amazon_side_asn: None, 1 auto_accept_shared_attachments: None, 2 default_route_table_association: None, 3 default_route_table_propagation: None, 4 vpn_ecmp_support: None, 5 dns_support: None, 6 security_group_referencing_support: None, 7 multicast_support: None, 8 transit_gateway_cidr_blocks: None);
 pub(crate) static TRANSIT_GATEWAY_REQUEST_OPTIONS: StructShape = StructShape { name: "TransitGatewayRequestOptions", members: &[
     Member { name: "AmazonSideAsn", target: Target::LONG, ..Member::BASE },
     Member { name: "AutoAcceptSharedAttachments", target: Target::String(&AUTO_ACCEPT_SHARED_ATTACHMENTS_VALUE), ..Member::BASE },
@@ -3917,7 +3657,6 @@ pub(crate) static TRANSIT_GATEWAY_REQUEST_OPTIONS: StructShape = StructShape { n
     Member { name: "TransitGatewayCidrBlocks", target: Target::List(&TRANSIT_GATEWAY_CIDR_BLOCK_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayRoute {
     pub destination_cidr_block: Option<String>,
     pub prefix_list_id: Option<String>,
@@ -3926,7 +3665,7 @@ pub struct TransitGatewayRoute {
     pub r#type: Option<TransitGatewayRouteType>,
     pub state: Option<TransitGatewayRouteState>,
 }
-wire::structure!(TransitGatewayRoute, TRANSIT_GATEWAY_ROUTE; 0 destination_cidr_block, 1 prefix_list_id, 2 transit_gateway_route_table_announcement_id, 3 transit_gateway_attachments, 4 r#type, 5 state);
+wire::structure!(TransitGatewayRoute, TRANSIT_GATEWAY_ROUTE; 0 destination_cidr_block: None, 1 prefix_list_id: None, 2 transit_gateway_route_table_announcement_id: None, 3 transit_gateway_attachments: None, 4 r#type: None, 5 state: None);
 pub(crate) static TRANSIT_GATEWAY_ROUTE: StructShape = StructShape { name: "TransitGatewayRoute", members: &[
     Member { name: "DestinationCidrBlock", location_name: Some("destinationCidrBlock"), target: Target::STRING, ..Member::BASE },
     Member { name: "PrefixListId", location_name: Some("prefixListId"), target: Target::STRING, ..Member::BASE },
@@ -3936,13 +3675,12 @@ pub(crate) static TRANSIT_GATEWAY_ROUTE: StructShape = StructShape { name: "Tran
     Member { name: "State", location_name: Some("state"), target: Target::String(&TRANSIT_GATEWAY_ROUTE_STATE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayRouteAttachment {
     pub resource_id: Option<String>,
     pub transit_gateway_attachment_id: Option<String>,
     pub resource_type: Option<TransitGatewayAttachmentResourceType>,
 }
-wire::structure!(TransitGatewayRouteAttachment, TRANSIT_GATEWAY_ROUTE_ATTACHMENT; 0 resource_id, 1 transit_gateway_attachment_id, 2 resource_type);
+wire::structure!(TransitGatewayRouteAttachment, TRANSIT_GATEWAY_ROUTE_ATTACHMENT; 0 resource_id: None, 1 transit_gateway_attachment_id: None, 2 resource_type: None);
 pub(crate) static TRANSIT_GATEWAY_ROUTE_ATTACHMENT: StructShape = StructShape { name: "TransitGatewayRouteAttachment", members: &[
     Member { name: "ResourceId", location_name: Some("resourceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayAttachmentId", location_name: Some("transitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
@@ -3962,7 +3700,6 @@ wire::open_enum! { TransitGatewayRouteState;
 }
 pub(crate) static TRANSIT_GATEWAY_ROUTE_STATE: StringShape = StringShape { name: "TransitGatewayRouteState", values: <TransitGatewayRouteState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayRouteTable {
     pub transit_gateway_route_table_id: Option<String>,
     pub transit_gateway_id: Option<String>,
@@ -3972,7 +3709,7 @@ pub struct TransitGatewayRouteTable {
     pub creation_time: Option<Timestamp>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(TransitGatewayRouteTable, TRANSIT_GATEWAY_ROUTE_TABLE; 0 transit_gateway_route_table_id, 1 transit_gateway_id, 2 state, 3 default_association_route_table, 4 default_propagation_route_table, 5 creation_time, 6 tags);
+wire::structure!(TransitGatewayRouteTable, TRANSIT_GATEWAY_ROUTE_TABLE; 0 transit_gateway_route_table_id: None, 1 transit_gateway_id: None, 2 state: None, 3 default_association_route_table: None, 4 default_propagation_route_table: None, 5 creation_time: None, 6 tags: None);
 pub(crate) static TRANSIT_GATEWAY_ROUTE_TABLE: StructShape = StructShape { name: "TransitGatewayRouteTable", members: &[
     Member { name: "TransitGatewayRouteTableId", location_name: Some("transitGatewayRouteTableId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayId", location_name: Some("transitGatewayId"), target: Target::STRING, ..Member::BASE },
@@ -3983,7 +3720,6 @@ pub(crate) static TRANSIT_GATEWAY_ROUTE_TABLE: StructShape = StructShape { name:
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayRouteTableAnnouncement {
     pub transit_gateway_route_table_announcement_id: Option<String>,
     pub transit_gateway_id: Option<String>,
@@ -3997,7 +3733,7 @@ pub struct TransitGatewayRouteTableAnnouncement {
     pub creation_time: Option<Timestamp>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(TransitGatewayRouteTableAnnouncement, TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT; 0 transit_gateway_route_table_announcement_id, 1 transit_gateway_id, 2 core_network_id, 3 peer_transit_gateway_id, 4 peer_core_network_id, 5 peering_attachment_id, 6 announcement_direction, 7 transit_gateway_route_table_id, 8 state, 9 creation_time, 10 tags);
+wire::structure!(TransitGatewayRouteTableAnnouncement, TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT; 0 transit_gateway_route_table_announcement_id: None, 1 transit_gateway_id: None, 2 core_network_id: None, 3 peer_transit_gateway_id: None, 4 peer_core_network_id: None, 5 peering_attachment_id: None, 6 announcement_direction: None, 7 transit_gateway_route_table_id: None, 8 state: None, 9 creation_time: None, 10 tags: None);
 pub(crate) static TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT: StructShape = StructShape { name: "TransitGatewayRouteTableAnnouncement", members: &[
     Member { name: "TransitGatewayRouteTableAnnouncementId", location_name: Some("transitGatewayRouteTableAnnouncementId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayId", location_name: Some("transitGatewayId"), target: Target::STRING, ..Member::BASE },
@@ -4032,14 +3768,13 @@ wire::open_enum! { TransitGatewayRouteTableAnnouncementState;
 }
 pub(crate) static TRANSIT_GATEWAY_ROUTE_TABLE_ANNOUNCEMENT_STATE: StringShape = StringShape { name: "TransitGatewayRouteTableAnnouncementState", values: <TransitGatewayRouteTableAnnouncementState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayRouteTableAssociation {
     pub transit_gateway_attachment_id: Option<String>,
     pub resource_id: Option<String>,
     pub resource_type: Option<TransitGatewayAttachmentResourceType>,
     pub state: Option<TransitGatewayAssociationState>,
 }
-wire::structure!(TransitGatewayRouteTableAssociation, TRANSIT_GATEWAY_ROUTE_TABLE_ASSOCIATION; 0 transit_gateway_attachment_id, 1 resource_id, 2 resource_type, 3 state);
+wire::structure!(TransitGatewayRouteTableAssociation, TRANSIT_GATEWAY_ROUTE_TABLE_ASSOCIATION; 0 transit_gateway_attachment_id: None, 1 resource_id: None, 2 resource_type: None, 3 state: None);
 pub(crate) static TRANSIT_GATEWAY_ROUTE_TABLE_ASSOCIATION: StructShape = StructShape { name: "TransitGatewayRouteTableAssociation", members: &[
     Member { name: "TransitGatewayAttachmentId", location_name: Some("transitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ResourceId", location_name: Some("resourceId"), target: Target::STRING, ..Member::BASE },
@@ -4053,7 +3788,6 @@ pub(crate) static TRANSIT_GATEWAY_ROUTE_TABLE_ID_STRING_LIST: ListShape = ListSh
 
 pub(crate) static TRANSIT_GATEWAY_ROUTE_TABLE_LIST: ListShape = ListShape { name: "TransitGatewayRouteTableList", item: Target::Structure(&TRANSIT_GATEWAY_ROUTE_TABLE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayRouteTablePropagation {
     pub transit_gateway_attachment_id: Option<String>,
     pub resource_id: Option<String>,
@@ -4061,7 +3795,7 @@ pub struct TransitGatewayRouteTablePropagation {
     pub state: Option<TransitGatewayPropagationState>,
     pub transit_gateway_route_table_announcement_id: Option<String>,
 }
-wire::structure!(TransitGatewayRouteTablePropagation, TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION; 0 transit_gateway_attachment_id, 1 resource_id, 2 resource_type, 3 state, 4 transit_gateway_route_table_announcement_id);
+wire::structure!(TransitGatewayRouteTablePropagation, TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION; 0 transit_gateway_attachment_id: None, 1 resource_id: None, 2 resource_type: None, 3 state: None, 4 transit_gateway_route_table_announcement_id: None);
 pub(crate) static TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION: StructShape = StructShape { name: "TransitGatewayRouteTablePropagation", members: &[
     Member { name: "TransitGatewayAttachmentId", location_name: Some("transitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ResourceId", location_name: Some("resourceId"), target: Target::STRING, ..Member::BASE },
@@ -4072,7 +3806,6 @@ pub(crate) static TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION: StructShape = StructS
 
 pub(crate) static TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION_LIST: ListShape = ListShape { name: "TransitGatewayRouteTablePropagationList", item: Target::Structure(&TRANSIT_GATEWAY_ROUTE_TABLE_PROPAGATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayRouteTableRoute {
     pub destination_cidr: Option<String>,
     pub state: Option<String>,
@@ -4082,7 +3815,7 @@ pub struct TransitGatewayRouteTableRoute {
     pub resource_id: Option<String>,
     pub resource_type: Option<String>,
 }
-wire::structure!(TransitGatewayRouteTableRoute, TRANSIT_GATEWAY_ROUTE_TABLE_ROUTE; 0 destination_cidr, 1 state, 2 route_origin, 3 prefix_list_id, 4 attachment_id, 5 resource_id, 6 resource_type);
+wire::structure!(TransitGatewayRouteTableRoute, TRANSIT_GATEWAY_ROUTE_TABLE_ROUTE; 0 destination_cidr: None, 1 state: None, 2 route_origin: None, 3 prefix_list_id: None, 4 attachment_id: None, 5 resource_id: None, 6 resource_type: None);
 pub(crate) static TRANSIT_GATEWAY_ROUTE_TABLE_ROUTE: StructShape = StructShape { name: "TransitGatewayRouteTableRoute", members: &[
     Member { name: "DestinationCidr", location_name: Some("destinationCidr"), target: Target::STRING, ..Member::BASE },
     Member { name: "State", location_name: Some("state"), target: Target::STRING, ..Member::BASE },
@@ -4118,7 +3851,6 @@ pub(crate) static TRANSIT_GATEWAY_STATE: StringShape = StringShape { name: "Tran
 
 pub(crate) static TRANSIT_GATEWAY_SUBNET_ID_LIST: ListShape = ListShape { name: "TransitGatewaySubnetIdList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayVpcAttachment {
     pub transit_gateway_attachment_id: Option<String>,
     pub transit_gateway_id: Option<String>,
@@ -4130,7 +3862,7 @@ pub struct TransitGatewayVpcAttachment {
     pub options: Option<TransitGatewayVpcAttachmentOptions>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(TransitGatewayVpcAttachment, TRANSIT_GATEWAY_VPC_ATTACHMENT; 0 transit_gateway_attachment_id, 1 transit_gateway_id, 2 vpc_id, 3 vpc_owner_id, 4 state, 5 subnet_ids, 6 creation_time, 7 options, 8 tags);
+wire::structure!(TransitGatewayVpcAttachment, TRANSIT_GATEWAY_VPC_ATTACHMENT; 0 transit_gateway_attachment_id: None, 1 transit_gateway_id: None, 2 vpc_id: None, 3 vpc_owner_id: None, 4 state: None, 5 subnet_ids: None, 6 creation_time: None, 7 options: None, 8 tags: None);
 pub(crate) static TRANSIT_GATEWAY_VPC_ATTACHMENT: StructShape = StructShape { name: "TransitGatewayVpcAttachment", members: &[
     Member { name: "TransitGatewayAttachmentId", location_name: Some("transitGatewayAttachmentId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayId", location_name: Some("transitGatewayId"), target: Target::STRING, ..Member::BASE },
@@ -4145,14 +3877,13 @@ pub(crate) static TRANSIT_GATEWAY_VPC_ATTACHMENT: StructShape = StructShape { na
 
 pub(crate) static TRANSIT_GATEWAY_VPC_ATTACHMENT_LIST: ListShape = ListShape { name: "TransitGatewayVpcAttachmentList", item: Target::Structure(&TRANSIT_GATEWAY_VPC_ATTACHMENT), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TransitGatewayVpcAttachmentOptions {
     pub dns_support: Option<DnsSupportValue>,
     pub security_group_referencing_support: Option<SecurityGroupReferencingSupportValue>,
     pub ipv6_support: Option<Ipv6SupportValue>,
     pub appliance_mode_support: Option<ApplianceModeSupportValue>,
 }
-wire::structure!(TransitGatewayVpcAttachmentOptions, TRANSIT_GATEWAY_VPC_ATTACHMENT_OPTIONS; 0 dns_support, 1 security_group_referencing_support, 2 ipv6_support, 3 appliance_mode_support);
+wire::structure!(TransitGatewayVpcAttachmentOptions, TRANSIT_GATEWAY_VPC_ATTACHMENT_OPTIONS; 0 dns_support: None, 1 security_group_referencing_support: None, 2 ipv6_support: None, 3 appliance_mode_support: None);
 pub(crate) static TRANSIT_GATEWAY_VPC_ATTACHMENT_OPTIONS: StructShape = StructShape { name: "TransitGatewayVpcAttachmentOptions", members: &[
     Member { name: "DnsSupport", location_name: Some("dnsSupport"), target: Target::String(&DNS_SUPPORT_VALUE), ..Member::BASE },
     Member { name: "SecurityGroupReferencingSupport", location_name: Some("securityGroupReferencingSupport"), target: Target::String(&SECURITY_GROUP_REFERENCING_SUPPORT_VALUE), ..Member::BASE },
@@ -4166,7 +3897,6 @@ wire::open_enum! { TransportProtocol;
 }
 pub(crate) static TRANSPORT_PROTOCOL: StringShape = StringShape { name: "TransportProtocol", values: <TransportProtocol as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TrunkInterfaceAssociation {
     pub association_id: Option<String>,
     pub branch_interface_id: Option<String>,
@@ -4176,7 +3906,7 @@ pub struct TrunkInterfaceAssociation {
     pub gre_key: Option<i32>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(TrunkInterfaceAssociation, TRUNK_INTERFACE_ASSOCIATION; 0 association_id, 1 branch_interface_id, 2 trunk_interface_id, 3 interface_protocol, 4 vlan_id, 5 gre_key, 6 tags);
+wire::structure!(TrunkInterfaceAssociation, TRUNK_INTERFACE_ASSOCIATION; 0 association_id: None, 1 branch_interface_id: None, 2 trunk_interface_id: None, 3 interface_protocol: None, 4 vlan_id: None, 5 gre_key: None, 6 tags: None);
 pub(crate) static TRUNK_INTERFACE_ASSOCIATION: StructShape = StructShape { name: "TrunkInterfaceAssociation", members: &[
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "BranchInterfaceId", location_name: Some("branchInterfaceId"), target: Target::STRING, ..Member::BASE },
@@ -4203,7 +3933,6 @@ wire::open_enum! { TunnelInsideIpVersion;
 }
 pub(crate) static TUNNEL_INSIDE_IP_VERSION: StringShape = StringShape { name: "TunnelInsideIpVersion", values: <TunnelInsideIpVersion as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct TunnelOption {
     pub outside_ip_address: Option<String>,
     pub tunnel_inside_cidr: Option<String>,
@@ -4227,7 +3956,7 @@ pub struct TunnelOption {
     pub log_options: Option<VpnTunnelLogOptions>,
     pub enable_tunnel_lifecycle_control: Option<bool>,
 }
-wire::structure!(TunnelOption, TUNNEL_OPTION; 0 outside_ip_address, 1 tunnel_inside_cidr, 2 tunnel_inside_ipv6_cidr, 3 pre_shared_key, 4 phase1_lifetime_seconds, 5 phase2_lifetime_seconds, 6 rekey_margin_time_seconds, 7 rekey_fuzz_percentage, 8 replay_window_size, 9 dpd_timeout_seconds, 10 dpd_timeout_action, 11 phase1_encryption_algorithms, 12 phase2_encryption_algorithms, 13 phase1_integrity_algorithms, 14 phase2_integrity_algorithms, 15 phase1_dh_group_numbers, 16 phase2_dh_group_numbers, 17 ike_versions, 18 startup_action, 19 log_options, 20 enable_tunnel_lifecycle_control);
+wire::structure!(TunnelOption, TUNNEL_OPTION; 0 outside_ip_address: None, 1 tunnel_inside_cidr: None, 2 tunnel_inside_ipv6_cidr: None, 3 pre_shared_key: None, 4 phase1_lifetime_seconds: None, 5 phase2_lifetime_seconds: None, 6 rekey_margin_time_seconds: None, 7 rekey_fuzz_percentage: None, 8 replay_window_size: None, 9 dpd_timeout_seconds: None, 10 dpd_timeout_action: None, 11 phase1_encryption_algorithms: None, 12 phase2_encryption_algorithms: None, 13 phase1_integrity_algorithms: None, 14 phase2_integrity_algorithms: None, 15 phase1_dh_group_numbers: None, 16 phase2_dh_group_numbers: None, 17 ike_versions: None, 18 startup_action: None, 19 log_options: None, 20 enable_tunnel_lifecycle_control: None);
 pub(crate) static TUNNEL_OPTION: StructShape = StructShape { name: "TunnelOption", members: &[
     Member { name: "OutsideIpAddress", location_name: Some("outsideIpAddress"), target: Target::STRING, ..Member::BASE },
     Member { name: "TunnelInsideCidr", location_name: Some("tunnelInsideCidr"), target: Target::STRING, ..Member::BASE },
@@ -4254,13 +3983,11 @@ pub(crate) static TUNNEL_OPTION: StructShape = StructShape { name: "TunnelOption
 
 pub(crate) static TUNNEL_OPTIONS_LIST: ListShape = ListShape { name: "TunnelOptionsList", item: Target::Structure(&TUNNEL_OPTION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateTagsResult {
 }
 wire::structure!(CreateTagsResult, CREATE_TAGS_RESULT; );
 pub(crate) static CREATE_TAGS_RESULT: StructShape = StructShape { name: "CreateTagsResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteTagsResult {
 }
 wire::structure!(DeleteTagsResult, DELETE_TAGS_RESULT; );

@@ -14,42 +14,38 @@ wire::open_enum! { UnlimitedSupportedInstanceFamily;
 }
 pub(crate) static UNLIMITED_SUPPORTED_INSTANCE_FAMILY: StringShape = StringShape { name: "UnlimitedSupportedInstanceFamily", values: <UnlimitedSupportedInstanceFamily as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UnlockSnapshotRequest {
     pub snapshot_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(UnlockSnapshotRequest, UNLOCK_SNAPSHOT_REQUEST; 0 snapshot_id, 1 dry_run);
+wire::structure!(UnlockSnapshotRequest, UNLOCK_SNAPSHOT_REQUEST; 0 snapshot_id: Default::default(), 1 dry_run: None);
 pub(crate) static UNLOCK_SNAPSHOT_REQUEST: StructShape = StructShape { name: "UnlockSnapshotRequest", members: &[
     Member { name: "SnapshotId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UnlockSnapshotResult {
     pub snapshot_id: Option<String>,
 }
-wire::structure!(UnlockSnapshotResult, UNLOCK_SNAPSHOT_RESULT; 0 snapshot_id);
+wire::structure!(UnlockSnapshotResult, UNLOCK_SNAPSHOT_RESULT; 0 snapshot_id: None);
 pub(crate) static UNLOCK_SNAPSHOT_RESULT: StructShape = StructShape { name: "UnlockSnapshotResult", members: &[
     Member { name: "SnapshotId", location_name: Some("snapshotId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UnmonitorInstancesRequest {
     pub instance_ids: Vec<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(UnmonitorInstancesRequest, UNMONITOR_INSTANCES_REQUEST; 0 instance_ids, 1 dry_run);
+wire::structure!(UnmonitorInstancesRequest, UNMONITOR_INSTANCES_REQUEST; 0 instance_ids: Default::default(), 1 dry_run: None);
 pub(crate) static UNMONITOR_INSTANCES_REQUEST: StructShape = StructShape { name: "UnmonitorInstancesRequest", members: &[
     Member { name: "InstanceIds", location_name: Some("InstanceId"), target: Target::List(&INSTANCE_ID_STRING_LIST), required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UnmonitorInstancesResult {
     pub instance_monitorings: Option<Vec<InstanceMonitoring>>,
 }
-wire::structure!(UnmonitorInstancesResult, UNMONITOR_INSTANCES_RESULT; 0 instance_monitorings);
+wire::structure!(UnmonitorInstancesResult, UNMONITOR_INSTANCES_RESULT; 0 instance_monitorings: None);
 pub(crate) static UNMONITOR_INSTANCES_RESULT: StructShape = StructShape { name: "UnmonitorInstancesResult", members: &[
     Member { name: "InstanceMonitorings", location_name: Some("instancesSet"), target: Target::List(&INSTANCE_MONITORING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -62,23 +58,21 @@ wire::open_enum! { UnsuccessfulInstanceCreditSpecificationErrorCode;
 }
 pub(crate) static UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ERROR_CODE: StringShape = StringShape { name: "UnsuccessfulInstanceCreditSpecificationErrorCode", values: <UnsuccessfulInstanceCreditSpecificationErrorCode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UnsuccessfulInstanceCreditSpecificationItem {
     pub instance_id: Option<String>,
     pub error: Option<UnsuccessfulInstanceCreditSpecificationItemError>,
 }
-wire::structure!(UnsuccessfulInstanceCreditSpecificationItem, UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM; 0 instance_id, 1 error);
+wire::structure!(UnsuccessfulInstanceCreditSpecificationItem, UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM; 0 instance_id: None, 1 error: None);
 pub(crate) static UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM: StructShape = StructShape { name: "UnsuccessfulInstanceCreditSpecificationItem", members: &[
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Error", location_name: Some("error"), target: Target::Structure(&UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM_ERROR), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UnsuccessfulInstanceCreditSpecificationItemError {
     pub code: Option<UnsuccessfulInstanceCreditSpecificationErrorCode>,
     pub message: Option<String>,
 }
-wire::structure!(UnsuccessfulInstanceCreditSpecificationItemError, UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM_ERROR; 0 code, 1 message);
+wire::structure!(UnsuccessfulInstanceCreditSpecificationItemError, UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM_ERROR; 0 code: None, 1 message: None);
 pub(crate) static UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM_ERROR: StructShape = StructShape { name: "UnsuccessfulInstanceCreditSpecificationItemError", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::String(&UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ERROR_CODE), ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -86,23 +80,21 @@ pub(crate) static UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM_ERROR: StructS
 
 pub(crate) static UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_SET: ListShape = ListShape { name: "UnsuccessfulInstanceCreditSpecificationSet", item: Target::Structure(&UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UnsuccessfulItem {
     pub error: Option<UnsuccessfulItemError>,
     pub resource_id: Option<String>,
 }
-wire::structure!(UnsuccessfulItem, UNSUCCESSFUL_ITEM; 0 error, 1 resource_id);
+wire::structure!(UnsuccessfulItem, UNSUCCESSFUL_ITEM; 0 error: None, 1 resource_id: None);
 pub(crate) static UNSUCCESSFUL_ITEM: StructShape = StructShape { name: "UnsuccessfulItem", members: &[
     Member { name: "Error", location_name: Some("error"), target: Target::Structure(&UNSUCCESSFUL_ITEM_ERROR), ..Member::BASE },
     Member { name: "ResourceId", location_name: Some("resourceId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UnsuccessfulItemError {
     pub code: Option<String>,
     pub message: Option<String>,
 }
-wire::structure!(UnsuccessfulItemError, UNSUCCESSFUL_ITEM_ERROR; 0 code, 1 message);
+wire::structure!(UnsuccessfulItemError, UNSUCCESSFUL_ITEM_ERROR; 0 code: None, 1 message: None);
 pub(crate) static UNSUCCESSFUL_ITEM_ERROR: StructShape = StructShape { name: "UnsuccessfulItemError", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::STRING, ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -121,40 +113,36 @@ pub(crate) static USAGE_CLASS_TYPE: StringShape = StringShape { name: "UsageClas
 
 pub(crate) static USAGE_CLASS_TYPE_LIST: ListShape = ListShape { name: "UsageClassTypeList", item: Target::String(&USAGE_CLASS_TYPE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UserBucket {
     pub s3_bucket: Option<String>,
     pub s3_key: Option<String>,
 }
-wire::structure!(UserBucket, USER_BUCKET; 0 s3_bucket, 1 s3_key);
+wire::structure!(UserBucket, USER_BUCKET; 0 s3_bucket: None, 1 s3_key: None);
 pub(crate) static USER_BUCKET: StructShape = StructShape { name: "UserBucket", members: &[
     Member { name: "S3Bucket", target: Target::STRING, ..Member::BASE },
     Member { name: "S3Key", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UserBucketDetails {
     pub s3_bucket: Option<String>,
     pub s3_key: Option<String>,
 }
-wire::structure!(UserBucketDetails, USER_BUCKET_DETAILS; 0 s3_bucket, 1 s3_key);
+wire::structure!(UserBucketDetails, USER_BUCKET_DETAILS; 0 s3_bucket: None, 1 s3_key: None);
 pub(crate) static USER_BUCKET_DETAILS: StructShape = StructShape { name: "UserBucketDetails", members: &[
     Member { name: "S3Bucket", location_name: Some("s3Bucket"), target: Target::STRING, ..Member::BASE },
     Member { name: "S3Key", location_name: Some("s3Key"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UserData {
     pub data: Option<String>,
 }
-wire::structure!(UserData, USER_DATA; 0 data);
+wire::structure!(UserData, USER_DATA; 0 data: None);
 pub(crate) static USER_DATA: StructShape = StructShape { name: "UserData", members: &[
     Member { name: "Data", location_name: Some("data"), target: Target::STRING, ..Member::BASE },
 ], sensitive: true, ..StructShape::BASE };
 
 pub(crate) static USER_GROUP_STRING_LIST: ListShape = ListShape { name: "UserGroupStringList", item: Target::STRING, item_name: Some("UserGroup"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct UserIdGroupPair {
     pub description: Option<String>,
     pub user_id: Option<String>,
@@ -164,7 +152,7 @@ pub struct UserIdGroupPair {
     pub vpc_peering_connection_id: Option<String>,
     pub peering_status: Option<String>,
 }
-wire::structure!(UserIdGroupPair, USER_ID_GROUP_PAIR; 0 description, 1 user_id, 2 group_name, 3 group_id, 4 vpc_id, 5 vpc_peering_connection_id, 6 peering_status);
+wire::structure!(UserIdGroupPair, USER_ID_GROUP_PAIR; 0 description: None, 1 user_id: None, 2 group_name: None, 3 group_id: None, 4 vpc_id: None, 5 vpc_peering_connection_id: None, 6 peering_status: None);
 pub(crate) static USER_ID_GROUP_PAIR: StructShape = StructShape { name: "UserIdGroupPair", members: &[
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
     Member { name: "UserId", location_name: Some("userId"), target: Target::STRING, ..Member::BASE },

@@ -6,49 +6,44 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceptVpcEndpointConnectionsRequest {
     pub dry_run: Option<bool>,
     pub service_id: String,
     pub vpc_endpoint_ids: Vec<String>,
 }
-wire::structure!(AcceptVpcEndpointConnectionsRequest, ACCEPT_VPC_ENDPOINT_CONNECTIONS_REQUEST; 0 dry_run, 1 service_id, 2 vpc_endpoint_ids);
+wire::structure!(AcceptVpcEndpointConnectionsRequest, ACCEPT_VPC_ENDPOINT_CONNECTIONS_REQUEST; 0 dry_run: None, 1 service_id: Default::default(), 2 vpc_endpoint_ids: Default::default());
 pub(crate) static ACCEPT_VPC_ENDPOINT_CONNECTIONS_REQUEST: StructShape = StructShape { name: "AcceptVpcEndpointConnectionsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ServiceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpcEndpointIds", location_name: Some("VpcEndpointId"), target: Target::List(&VPC_ENDPOINT_ID_LIST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceptVpcEndpointConnectionsResult {
     pub unsuccessful: Option<Vec<UnsuccessfulItem>>,
 }
-wire::structure!(AcceptVpcEndpointConnectionsResult, ACCEPT_VPC_ENDPOINT_CONNECTIONS_RESULT; 0 unsuccessful);
+wire::structure!(AcceptVpcEndpointConnectionsResult, ACCEPT_VPC_ENDPOINT_CONNECTIONS_RESULT; 0 unsuccessful: None);
 pub(crate) static ACCEPT_VPC_ENDPOINT_CONNECTIONS_RESULT: StructShape = StructShape { name: "AcceptVpcEndpointConnectionsResult", members: &[
     Member { name: "Unsuccessful", location_name: Some("unsuccessful"), target: Target::List(&UNSUCCESSFUL_ITEM_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceptVpcPeeringConnectionRequest {
     pub dry_run: Option<bool>,
     pub vpc_peering_connection_id: String,
 }
-wire::structure!(AcceptVpcPeeringConnectionRequest, ACCEPT_VPC_PEERING_CONNECTION_REQUEST; 0 dry_run, 1 vpc_peering_connection_id);
+wire::structure!(AcceptVpcPeeringConnectionRequest, ACCEPT_VPC_PEERING_CONNECTION_REQUEST; 0 dry_run: None, 1 vpc_peering_connection_id: Default::default());
 pub(crate) static ACCEPT_VPC_PEERING_CONNECTION_REQUEST: StructShape = StructShape { name: "AcceptVpcPeeringConnectionRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "VpcPeeringConnectionId", location_name: Some("vpcPeeringConnectionId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AcceptVpcPeeringConnectionResult {
     pub vpc_peering_connection: Option<VpcPeeringConnection>,
 }
-wire::structure!(AcceptVpcPeeringConnectionResult, ACCEPT_VPC_PEERING_CONNECTION_RESULT; 0 vpc_peering_connection);
+wire::structure!(AcceptVpcPeeringConnectionResult, ACCEPT_VPC_PEERING_CONNECTION_RESULT; 0 vpc_peering_connection: None);
 pub(crate) static ACCEPT_VPC_PEERING_CONNECTION_RESULT: StructShape = StructShape { name: "AcceptVpcPeeringConnectionResult", members: &[
     Member { name: "VpcPeeringConnection", location_name: Some("vpcPeeringConnection"), target: Target::Structure(&VPC_PEERING_CONNECTION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateVpcCidrBlockRequest {
     pub cidr_block: Option<String>,
     pub ipv6_cidr_block_network_border_group: Option<String>,
@@ -61,7 +56,7 @@ pub struct AssociateVpcCidrBlockRequest {
     pub vpc_id: String,
     pub amazon_provided_ipv6_cidr_block: Option<bool>,
 }
-wire::structure!(AssociateVpcCidrBlockRequest, ASSOCIATE_VPC_CIDR_BLOCK_REQUEST; 0 cidr_block, 1 ipv6_cidr_block_network_border_group, 2 ipv6_pool, 3 ipv6_cidr_block, 4 ipv4_ipam_pool_id, 5 ipv4_netmask_length, 6 ipv6_ipam_pool_id, 7 ipv6_netmask_length, 8 vpc_id, 9 amazon_provided_ipv6_cidr_block);
+wire::structure!(AssociateVpcCidrBlockRequest, ASSOCIATE_VPC_CIDR_BLOCK_REQUEST; 0 cidr_block: None, 1 ipv6_cidr_block_network_border_group: None, 2 ipv6_pool: None, 3 ipv6_cidr_block: None, 4 ipv4_ipam_pool_id: None, 5 ipv4_netmask_length: None, 6 ipv6_ipam_pool_id: None, 7 ipv6_netmask_length: None, 8 vpc_id: Default::default(), 9 amazon_provided_ipv6_cidr_block: None);
 pub(crate) static ASSOCIATE_VPC_CIDR_BLOCK_REQUEST: StructShape = StructShape { name: "AssociateVpcCidrBlockRequest", members: &[
     Member { name: "CidrBlock", target: Target::STRING, ..Member::BASE },
     Member { name: "Ipv6CidrBlockNetworkBorderGroup", target: Target::STRING, ..Member::BASE },
@@ -75,27 +70,25 @@ pub(crate) static ASSOCIATE_VPC_CIDR_BLOCK_REQUEST: StructShape = StructShape { 
     Member { name: "AmazonProvidedIpv6CidrBlock", location_name: Some("amazonProvidedIpv6CidrBlock"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssociateVpcCidrBlockResult {
     pub ipv6_cidr_block_association: Option<VpcIpv6CidrBlockAssociation>,
     pub cidr_block_association: Option<VpcCidrBlockAssociation>,
     pub vpc_id: Option<String>,
 }
-wire::structure!(AssociateVpcCidrBlockResult, ASSOCIATE_VPC_CIDR_BLOCK_RESULT; 0 ipv6_cidr_block_association, 1 cidr_block_association, 2 vpc_id);
+wire::structure!(AssociateVpcCidrBlockResult, ASSOCIATE_VPC_CIDR_BLOCK_RESULT; 0 ipv6_cidr_block_association: None, 1 cidr_block_association: None, 2 vpc_id: None);
 pub(crate) static ASSOCIATE_VPC_CIDR_BLOCK_RESULT: StructShape = StructShape { name: "AssociateVpcCidrBlockResult", members: &[
     Member { name: "Ipv6CidrBlockAssociation", location_name: Some("ipv6CidrBlockAssociation"), target: Target::Structure(&VPC_IPV6_CIDR_BLOCK_ASSOCIATION), ..Member::BASE },
     Member { name: "CidrBlockAssociation", location_name: Some("cidrBlockAssociation"), target: Target::Structure(&VPC_CIDR_BLOCK_ASSOCIATION), ..Member::BASE },
     Member { name: "VpcId", location_name: Some("vpcId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AttachVerifiedAccessTrustProviderRequest {
     pub verified_access_instance_id: String,
     pub verified_access_trust_provider_id: String,
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AttachVerifiedAccessTrustProviderRequest, ATTACH_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST; 0 verified_access_instance_id, 1 verified_access_trust_provider_id, 2 client_token, 3 dry_run);
+wire::structure!(AttachVerifiedAccessTrustProviderRequest, ATTACH_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST; 0 verified_access_instance_id: Default::default(), 1 verified_access_trust_provider_id: Default::default(), 2 client_token: None, 3 dry_run: None);
 pub(crate) static ATTACH_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST: StructShape = StructShape { name: "AttachVerifiedAccessTrustProviderRequest", members: &[
     Member { name: "VerifiedAccessInstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VerifiedAccessTrustProviderId", target: Target::STRING, required: true, ..Member::BASE },
@@ -103,18 +96,16 @@ pub(crate) static ATTACH_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST: StructShape = S
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AttachVerifiedAccessTrustProviderResult {
     pub verified_access_trust_provider: Option<VerifiedAccessTrustProvider>,
     pub verified_access_instance: Option<VerifiedAccessInstance>,
 }
-wire::structure!(AttachVerifiedAccessTrustProviderResult, ATTACH_VERIFIED_ACCESS_TRUST_PROVIDER_RESULT; 0 verified_access_trust_provider, 1 verified_access_instance);
+wire::structure!(AttachVerifiedAccessTrustProviderResult, ATTACH_VERIFIED_ACCESS_TRUST_PROVIDER_RESULT; 0 verified_access_trust_provider: None, 1 verified_access_instance: None);
 pub(crate) static ATTACH_VERIFIED_ACCESS_TRUST_PROVIDER_RESULT: StructShape = StructShape { name: "AttachVerifiedAccessTrustProviderResult", members: &[
     Member { name: "VerifiedAccessTrustProvider", location_name: Some("verifiedAccessTrustProvider"), target: Target::Structure(&VERIFIED_ACCESS_TRUST_PROVIDER), ..Member::BASE },
     Member { name: "VerifiedAccessInstance", location_name: Some("verifiedAccessInstance"), target: Target::Structure(&VERIFIED_ACCESS_INSTANCE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AttachVolumeRequest {
     pub device: String,
     pub instance_id: String,
@@ -122,7 +113,7 @@ pub struct AttachVolumeRequest {
     pub ebs_card_index: Option<i32>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AttachVolumeRequest, ATTACH_VOLUME_REQUEST; 0 device, 1 instance_id, 2 volume_id, 3 ebs_card_index, 4 dry_run);
+wire::structure!(AttachVolumeRequest, ATTACH_VOLUME_REQUEST; 0 device: Default::default(), 1 instance_id: Default::default(), 2 volume_id: Default::default(), 3 ebs_card_index: None, 4 dry_run: None);
 pub(crate) static ATTACH_VOLUME_REQUEST: StructShape = StructShape { name: "AttachVolumeRequest", members: &[
     Member { name: "Device", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "InstanceId", target: Target::STRING, required: true, ..Member::BASE },
@@ -131,29 +122,26 @@ pub(crate) static ATTACH_VOLUME_REQUEST: StructShape = StructShape { name: "Atta
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AttachVpnGatewayRequest {
     pub vpc_id: String,
     pub vpn_gateway_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(AttachVpnGatewayRequest, ATTACH_VPN_GATEWAY_REQUEST; 0 vpc_id, 1 vpn_gateway_id, 2 dry_run);
+wire::structure!(AttachVpnGatewayRequest, ATTACH_VPN_GATEWAY_REQUEST; 0 vpc_id: Default::default(), 1 vpn_gateway_id: Default::default(), 2 dry_run: None);
 pub(crate) static ATTACH_VPN_GATEWAY_REQUEST: StructShape = StructShape { name: "AttachVpnGatewayRequest", members: &[
     Member { name: "VpcId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpnGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AttachVpnGatewayResult {
     pub vpc_attachment: Option<VpcAttachment>,
 }
-wire::structure!(AttachVpnGatewayResult, ATTACH_VPN_GATEWAY_RESULT; 0 vpc_attachment);
+wire::structure!(AttachVpnGatewayResult, ATTACH_VPN_GATEWAY_RESULT; 0 vpc_attachment: None);
 pub(crate) static ATTACH_VPN_GATEWAY_RESULT: StructShape = StructShape { name: "AttachVpnGatewayResult", members: &[
     Member { name: "VpcAttachment", location_name: Some("attachment"), target: Target::Structure(&VPC_ATTACHMENT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CopyVolumesRequest {
     pub source_volume_id: String,
     pub iops: Option<i32>,
@@ -165,7 +153,7 @@ pub struct CopyVolumesRequest {
     pub throughput: Option<i32>,
     pub client_token: Option<String>,
 }
-wire::structure!(CopyVolumesRequest, COPY_VOLUMES_REQUEST; 0 source_volume_id, 1 iops, 2 size, 3 volume_type, 4 dry_run, 5 tag_specifications, 6 multi_attach_enabled, 7 throughput, 8 client_token);
+wire::structure!(CopyVolumesRequest, COPY_VOLUMES_REQUEST; 0 source_volume_id: Default::default(), 1 iops: None, 2 size: None, 3 volume_type: None, 4 dry_run: None, 5 tag_specifications: None, 6 multi_attach_enabled: None, 7 throughput: None, 8 client_token: None);
 pub(crate) static COPY_VOLUMES_REQUEST: StructShape = StructShape { name: "CopyVolumesRequest", members: &[
     Member { name: "SourceVolumeId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Iops", target: Target::INTEGER, ..Member::BASE },
@@ -178,23 +166,21 @@ pub(crate) static COPY_VOLUMES_REQUEST: StructShape = StructShape { name: "CopyV
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CopyVolumesResult {
     pub volumes: Option<Vec<Volume>>,
 }
-wire::structure!(CopyVolumesResult, COPY_VOLUMES_RESULT; 0 volumes);
+wire::structure!(CopyVolumesResult, COPY_VOLUMES_RESULT; 0 volumes: None);
 pub(crate) static COPY_VOLUMES_RESULT: StructShape = StructShape { name: "CopyVolumesResult", members: &[
     Member { name: "Volumes", location_name: Some("volumeSet"), target: Target::List(&VOLUME_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVerifiedAccessEndpointCidrOptions {
     pub protocol: Option<VerifiedAccessEndpointProtocol>,
     pub subnet_ids: Option<Vec<String>>,
     pub cidr: Option<String>,
     pub port_ranges: Option<Vec<CreateVerifiedAccessEndpointPortRange>>,
 }
-wire::structure!(CreateVerifiedAccessEndpointCidrOptions, CREATE_VERIFIED_ACCESS_ENDPOINT_CIDR_OPTIONS; 0 protocol, 1 subnet_ids, 2 cidr, 3 port_ranges);
+wire::structure!(CreateVerifiedAccessEndpointCidrOptions, CREATE_VERIFIED_ACCESS_ENDPOINT_CIDR_OPTIONS; 0 protocol: None, 1 subnet_ids: None, 2 cidr: None, 3 port_ranges: None);
 pub(crate) static CREATE_VERIFIED_ACCESS_ENDPOINT_CIDR_OPTIONS: StructShape = StructShape { name: "CreateVerifiedAccessEndpointCidrOptions", members: &[
     Member { name: "Protocol", target: Target::String(&VERIFIED_ACCESS_ENDPOINT_PROTOCOL), ..Member::BASE },
     Member { name: "SubnetIds", location_name: Some("SubnetId"), target: Target::List(&CREATE_VERIFIED_ACCESS_ENDPOINT_SUBNET_ID_LIST), ..Member::BASE },
@@ -202,14 +188,13 @@ pub(crate) static CREATE_VERIFIED_ACCESS_ENDPOINT_CIDR_OPTIONS: StructShape = St
     Member { name: "PortRanges", location_name: Some("PortRange"), target: Target::List(&CREATE_VERIFIED_ACCESS_ENDPOINT_PORT_RANGE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVerifiedAccessEndpointEniOptions {
     pub network_interface_id: Option<String>,
     pub protocol: Option<VerifiedAccessEndpointProtocol>,
     pub port: Option<i32>,
     pub port_ranges: Option<Vec<CreateVerifiedAccessEndpointPortRange>>,
 }
-wire::structure!(CreateVerifiedAccessEndpointEniOptions, CREATE_VERIFIED_ACCESS_ENDPOINT_ENI_OPTIONS; 0 network_interface_id, 1 protocol, 2 port, 3 port_ranges);
+wire::structure!(CreateVerifiedAccessEndpointEniOptions, CREATE_VERIFIED_ACCESS_ENDPOINT_ENI_OPTIONS; 0 network_interface_id: None, 1 protocol: None, 2 port: None, 3 port_ranges: None);
 pub(crate) static CREATE_VERIFIED_ACCESS_ENDPOINT_ENI_OPTIONS: StructShape = StructShape { name: "CreateVerifiedAccessEndpointEniOptions", members: &[
     Member { name: "NetworkInterfaceId", target: Target::STRING, ..Member::BASE },
     Member { name: "Protocol", target: Target::String(&VERIFIED_ACCESS_ENDPOINT_PROTOCOL), ..Member::BASE },
@@ -217,7 +202,6 @@ pub(crate) static CREATE_VERIFIED_ACCESS_ENDPOINT_ENI_OPTIONS: StructShape = Str
     Member { name: "PortRanges", location_name: Some("PortRange"), target: Target::List(&CREATE_VERIFIED_ACCESS_ENDPOINT_PORT_RANGE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVerifiedAccessEndpointLoadBalancerOptions {
     pub protocol: Option<VerifiedAccessEndpointProtocol>,
     pub port: Option<i32>,
@@ -225,7 +209,7 @@ pub struct CreateVerifiedAccessEndpointLoadBalancerOptions {
     pub subnet_ids: Option<Vec<String>>,
     pub port_ranges: Option<Vec<CreateVerifiedAccessEndpointPortRange>>,
 }
-wire::structure!(CreateVerifiedAccessEndpointLoadBalancerOptions, CREATE_VERIFIED_ACCESS_ENDPOINT_LOAD_BALANCER_OPTIONS; 0 protocol, 1 port, 2 load_balancer_arn, 3 subnet_ids, 4 port_ranges);
+wire::structure!(CreateVerifiedAccessEndpointLoadBalancerOptions, CREATE_VERIFIED_ACCESS_ENDPOINT_LOAD_BALANCER_OPTIONS; 0 protocol: None, 1 port: None, 2 load_balancer_arn: None, 3 subnet_ids: None, 4 port_ranges: None);
 pub(crate) static CREATE_VERIFIED_ACCESS_ENDPOINT_LOAD_BALANCER_OPTIONS: StructShape = StructShape { name: "CreateVerifiedAccessEndpointLoadBalancerOptions", members: &[
     Member { name: "Protocol", target: Target::String(&VERIFIED_ACCESS_ENDPOINT_PROTOCOL), ..Member::BASE },
     Member { name: "Port", target: Target::Integer(&VERIFIED_ACCESS_ENDPOINT_PORT_NUMBER), ..Member::BASE },
@@ -234,12 +218,11 @@ pub(crate) static CREATE_VERIFIED_ACCESS_ENDPOINT_LOAD_BALANCER_OPTIONS: StructS
     Member { name: "PortRanges", location_name: Some("PortRange"), target: Target::List(&CREATE_VERIFIED_ACCESS_ENDPOINT_PORT_RANGE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVerifiedAccessEndpointPortRange {
     pub from_port: Option<i32>,
     pub to_port: Option<i32>,
 }
-wire::structure!(CreateVerifiedAccessEndpointPortRange, CREATE_VERIFIED_ACCESS_ENDPOINT_PORT_RANGE; 0 from_port, 1 to_port);
+wire::structure!(CreateVerifiedAccessEndpointPortRange, CREATE_VERIFIED_ACCESS_ENDPOINT_PORT_RANGE; 0 from_port: None, 1 to_port: None);
 pub(crate) static CREATE_VERIFIED_ACCESS_ENDPOINT_PORT_RANGE: StructShape = StructShape { name: "CreateVerifiedAccessEndpointPortRange", members: &[
     Member { name: "FromPort", target: Target::Integer(&VERIFIED_ACCESS_ENDPOINT_PORT_NUMBER), ..Member::BASE },
     Member { name: "ToPort", target: Target::Integer(&VERIFIED_ACCESS_ENDPOINT_PORT_NUMBER), ..Member::BASE },
@@ -247,7 +230,6 @@ pub(crate) static CREATE_VERIFIED_ACCESS_ENDPOINT_PORT_RANGE: StructShape = Stru
 
 pub(crate) static CREATE_VERIFIED_ACCESS_ENDPOINT_PORT_RANGE_LIST: ListShape = ListShape { name: "CreateVerifiedAccessEndpointPortRangeList", item: Target::Structure(&CREATE_VERIFIED_ACCESS_ENDPOINT_PORT_RANGE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVerifiedAccessEndpointRdsOptions {
     pub protocol: Option<VerifiedAccessEndpointProtocol>,
     pub port: Option<i32>,
@@ -257,7 +239,7 @@ pub struct CreateVerifiedAccessEndpointRdsOptions {
     pub rds_endpoint: Option<String>,
     pub subnet_ids: Option<Vec<String>>,
 }
-wire::structure!(CreateVerifiedAccessEndpointRdsOptions, CREATE_VERIFIED_ACCESS_ENDPOINT_RDS_OPTIONS; 0 protocol, 1 port, 2 rds_db_instance_arn, 3 rds_db_cluster_arn, 4 rds_db_proxy_arn, 5 rds_endpoint, 6 subnet_ids);
+wire::structure!(CreateVerifiedAccessEndpointRdsOptions, CREATE_VERIFIED_ACCESS_ENDPOINT_RDS_OPTIONS; 0 protocol: None, 1 port: None, 2 rds_db_instance_arn: None, 3 rds_db_cluster_arn: None, 4 rds_db_proxy_arn: None, 5 rds_endpoint: None, 6 subnet_ids: None);
 pub(crate) static CREATE_VERIFIED_ACCESS_ENDPOINT_RDS_OPTIONS: StructShape = StructShape { name: "CreateVerifiedAccessEndpointRdsOptions", members: &[
     Member { name: "Protocol", target: Target::String(&VERIFIED_ACCESS_ENDPOINT_PROTOCOL), ..Member::BASE },
     Member { name: "Port", target: Target::Integer(&VERIFIED_ACCESS_ENDPOINT_PORT_NUMBER), ..Member::BASE },
@@ -268,7 +250,6 @@ pub(crate) static CREATE_VERIFIED_ACCESS_ENDPOINT_RDS_OPTIONS: StructShape = Str
     Member { name: "SubnetIds", location_name: Some("SubnetId"), target: Target::List(&CREATE_VERIFIED_ACCESS_ENDPOINT_SUBNET_ID_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVerifiedAccessEndpointRequest {
     pub verified_access_group_id: String,
     pub endpoint_type: VerifiedAccessEndpointType,
@@ -288,7 +269,7 @@ pub struct CreateVerifiedAccessEndpointRequest {
     pub rds_options: Option<CreateVerifiedAccessEndpointRdsOptions>,
     pub cidr_options: Option<CreateVerifiedAccessEndpointCidrOptions>,
 }
-wire::structure!(CreateVerifiedAccessEndpointRequest, CREATE_VERIFIED_ACCESS_ENDPOINT_REQUEST; 0 verified_access_group_id, 1 endpoint_type, 2 attachment_type, 3 domain_certificate_arn, 4 application_domain, 5 endpoint_domain_prefix, 6 security_group_ids, 7 load_balancer_options, 8 network_interface_options, 9 description, 10 policy_document, 11 tag_specifications, 12 client_token, 13 dry_run, 14 sse_specification, 15 rds_options, 16 cidr_options);
+wire::structure!(CreateVerifiedAccessEndpointRequest, CREATE_VERIFIED_ACCESS_ENDPOINT_REQUEST; 0 verified_access_group_id: Default::default(), 1 endpoint_type: Default::default(), 2 attachment_type: Default::default(), 3 domain_certificate_arn: None, 4 application_domain: None, 5 endpoint_domain_prefix: None, 6 security_group_ids: None, 7 load_balancer_options: None, 8 network_interface_options: None, 9 description: None, 10 policy_document: None, 11 tag_specifications: None, 12 client_token: None, 13 dry_run: None, 14 sse_specification: None, 15 rds_options: None, 16 cidr_options: None);
 pub(crate) static CREATE_VERIFIED_ACCESS_ENDPOINT_REQUEST: StructShape = StructShape { name: "CreateVerifiedAccessEndpointRequest", members: &[
     Member { name: "VerifiedAccessGroupId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "EndpointType", target: Target::String(&VERIFIED_ACCESS_ENDPOINT_TYPE), required: true, ..Member::BASE },
@@ -309,18 +290,16 @@ pub(crate) static CREATE_VERIFIED_ACCESS_ENDPOINT_REQUEST: StructShape = StructS
     Member { name: "CidrOptions", target: Target::Structure(&CREATE_VERIFIED_ACCESS_ENDPOINT_CIDR_OPTIONS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVerifiedAccessEndpointResult {
     pub verified_access_endpoint: Option<VerifiedAccessEndpoint>,
 }
-wire::structure!(CreateVerifiedAccessEndpointResult, CREATE_VERIFIED_ACCESS_ENDPOINT_RESULT; 0 verified_access_endpoint);
+wire::structure!(CreateVerifiedAccessEndpointResult, CREATE_VERIFIED_ACCESS_ENDPOINT_RESULT; 0 verified_access_endpoint: None);
 pub(crate) static CREATE_VERIFIED_ACCESS_ENDPOINT_RESULT: StructShape = StructShape { name: "CreateVerifiedAccessEndpointResult", members: &[
     Member { name: "VerifiedAccessEndpoint", location_name: Some("verifiedAccessEndpoint"), target: Target::Structure(&VERIFIED_ACCESS_ENDPOINT), ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static CREATE_VERIFIED_ACCESS_ENDPOINT_SUBNET_ID_LIST: ListShape = ListShape { name: "CreateVerifiedAccessEndpointSubnetIdList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVerifiedAccessGroupRequest {
     pub verified_access_instance_id: String,
     pub description: Option<String>,
@@ -330,7 +309,7 @@ pub struct CreateVerifiedAccessGroupRequest {
     pub dry_run: Option<bool>,
     pub sse_specification: Option<VerifiedAccessSseSpecificationRequest>,
 }
-wire::structure!(CreateVerifiedAccessGroupRequest, CREATE_VERIFIED_ACCESS_GROUP_REQUEST; 0 verified_access_instance_id, 1 description, 2 policy_document, 3 tag_specifications, 4 client_token, 5 dry_run, 6 sse_specification);
+wire::structure!(CreateVerifiedAccessGroupRequest, CREATE_VERIFIED_ACCESS_GROUP_REQUEST; 0 verified_access_instance_id: Default::default(), 1 description: None, 2 policy_document: None, 3 tag_specifications: None, 4 client_token: None, 5 dry_run: None, 6 sse_specification: None);
 pub(crate) static CREATE_VERIFIED_ACCESS_GROUP_REQUEST: StructShape = StructShape { name: "CreateVerifiedAccessGroupRequest", members: &[
     Member { name: "VerifiedAccessInstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
@@ -341,16 +320,14 @@ pub(crate) static CREATE_VERIFIED_ACCESS_GROUP_REQUEST: StructShape = StructShap
     Member { name: "SseSpecification", target: Target::Structure(&VERIFIED_ACCESS_SSE_SPECIFICATION_REQUEST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVerifiedAccessGroupResult {
     pub verified_access_group: Option<VerifiedAccessGroup>,
 }
-wire::structure!(CreateVerifiedAccessGroupResult, CREATE_VERIFIED_ACCESS_GROUP_RESULT; 0 verified_access_group);
+wire::structure!(CreateVerifiedAccessGroupResult, CREATE_VERIFIED_ACCESS_GROUP_RESULT; 0 verified_access_group: None);
 pub(crate) static CREATE_VERIFIED_ACCESS_GROUP_RESULT: StructShape = StructShape { name: "CreateVerifiedAccessGroupResult", members: &[
     Member { name: "VerifiedAccessGroup", location_name: Some("verifiedAccessGroup"), target: Target::Structure(&VERIFIED_ACCESS_GROUP), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVerifiedAccessInstanceRequest {
     pub description: Option<String>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
@@ -359,7 +336,7 @@ pub struct CreateVerifiedAccessInstanceRequest {
     pub fips_enabled: Option<bool>,
     pub cidr_endpoints_custom_sub_domain: Option<String>,
 }
-wire::structure!(CreateVerifiedAccessInstanceRequest, CREATE_VERIFIED_ACCESS_INSTANCE_REQUEST; 0 description, 1 tag_specifications, 2 client_token, 3 dry_run, 4 fips_enabled, 5 cidr_endpoints_custom_sub_domain);
+wire::structure!(CreateVerifiedAccessInstanceRequest, CREATE_VERIFIED_ACCESS_INSTANCE_REQUEST; 0 description: None, 1 tag_specifications: None, 2 client_token: None, 3 dry_run: None, 4 fips_enabled: None, 5 cidr_endpoints_custom_sub_domain: None);
 pub(crate) static CREATE_VERIFIED_ACCESS_INSTANCE_REQUEST: StructShape = StructShape { name: "CreateVerifiedAccessInstanceRequest", members: &[
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
@@ -369,16 +346,14 @@ pub(crate) static CREATE_VERIFIED_ACCESS_INSTANCE_REQUEST: StructShape = StructS
     Member { name: "CidrEndpointsCustomSubDomain", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVerifiedAccessInstanceResult {
     pub verified_access_instance: Option<VerifiedAccessInstance>,
 }
-wire::structure!(CreateVerifiedAccessInstanceResult, CREATE_VERIFIED_ACCESS_INSTANCE_RESULT; 0 verified_access_instance);
+wire::structure!(CreateVerifiedAccessInstanceResult, CREATE_VERIFIED_ACCESS_INSTANCE_RESULT; 0 verified_access_instance: None);
 pub(crate) static CREATE_VERIFIED_ACCESS_INSTANCE_RESULT: StructShape = StructShape { name: "CreateVerifiedAccessInstanceResult", members: &[
     Member { name: "VerifiedAccessInstance", location_name: Some("verifiedAccessInstance"), target: Target::Structure(&VERIFIED_ACCESS_INSTANCE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVerifiedAccessNativeApplicationOidcOptions {
     pub public_signing_key_endpoint: Option<String>,
     pub issuer: Option<String>,
@@ -389,7 +364,7 @@ pub struct CreateVerifiedAccessNativeApplicationOidcOptions {
     pub client_secret: Option<String>,
     pub scope: Option<String>,
 }
-wire::structure!(CreateVerifiedAccessNativeApplicationOidcOptions, CREATE_VERIFIED_ACCESS_NATIVE_APPLICATION_OIDC_OPTIONS; 0 public_signing_key_endpoint, 1 issuer, 2 authorization_endpoint, 3 token_endpoint, 4 user_info_endpoint, 5 client_id, 6 client_secret, 7 scope);
+wire::structure!(CreateVerifiedAccessNativeApplicationOidcOptions, CREATE_VERIFIED_ACCESS_NATIVE_APPLICATION_OIDC_OPTIONS; 0 public_signing_key_endpoint: None, 1 issuer: None, 2 authorization_endpoint: None, 3 token_endpoint: None, 4 user_info_endpoint: None, 5 client_id: None, 6 client_secret: None, 7 scope: None);
 pub(crate) static CREATE_VERIFIED_ACCESS_NATIVE_APPLICATION_OIDC_OPTIONS: StructShape = StructShape { name: "CreateVerifiedAccessNativeApplicationOidcOptions", members: &[
     Member { name: "PublicSigningKeyEndpoint", target: Target::STRING, ..Member::BASE },
     Member { name: "Issuer", target: Target::STRING, ..Member::BASE },
@@ -401,18 +376,16 @@ pub(crate) static CREATE_VERIFIED_ACCESS_NATIVE_APPLICATION_OIDC_OPTIONS: Struct
     Member { name: "Scope", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVerifiedAccessTrustProviderDeviceOptions {
     pub tenant_id: Option<String>,
     pub public_signing_key_url: Option<String>,
 }
-wire::structure!(CreateVerifiedAccessTrustProviderDeviceOptions, CREATE_VERIFIED_ACCESS_TRUST_PROVIDER_DEVICE_OPTIONS; 0 tenant_id, 1 public_signing_key_url);
+wire::structure!(CreateVerifiedAccessTrustProviderDeviceOptions, CREATE_VERIFIED_ACCESS_TRUST_PROVIDER_DEVICE_OPTIONS; 0 tenant_id: None, 1 public_signing_key_url: None);
 pub(crate) static CREATE_VERIFIED_ACCESS_TRUST_PROVIDER_DEVICE_OPTIONS: StructShape = StructShape { name: "CreateVerifiedAccessTrustProviderDeviceOptions", members: &[
     Member { name: "TenantId", target: Target::STRING, ..Member::BASE },
     Member { name: "PublicSigningKeyUrl", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVerifiedAccessTrustProviderOidcOptions {
     pub issuer: Option<String>,
     pub authorization_endpoint: Option<String>,
@@ -422,7 +395,7 @@ pub struct CreateVerifiedAccessTrustProviderOidcOptions {
     pub client_secret: Option<String>,
     pub scope: Option<String>,
 }
-wire::structure!(CreateVerifiedAccessTrustProviderOidcOptions, CREATE_VERIFIED_ACCESS_TRUST_PROVIDER_OIDC_OPTIONS; 0 issuer, 1 authorization_endpoint, 2 token_endpoint, 3 user_info_endpoint, 4 client_id, 5 client_secret, 6 scope);
+wire::structure!(CreateVerifiedAccessTrustProviderOidcOptions, CREATE_VERIFIED_ACCESS_TRUST_PROVIDER_OIDC_OPTIONS; 0 issuer: None, 1 authorization_endpoint: None, 2 token_endpoint: None, 3 user_info_endpoint: None, 4 client_id: None, 5 client_secret: None, 6 scope: None);
 pub(crate) static CREATE_VERIFIED_ACCESS_TRUST_PROVIDER_OIDC_OPTIONS: StructShape = StructShape { name: "CreateVerifiedAccessTrustProviderOidcOptions", members: &[
     Member { name: "Issuer", target: Target::STRING, ..Member::BASE },
     Member { name: "AuthorizationEndpoint", target: Target::STRING, ..Member::BASE },
@@ -433,7 +406,6 @@ pub(crate) static CREATE_VERIFIED_ACCESS_TRUST_PROVIDER_OIDC_OPTIONS: StructShap
     Member { name: "Scope", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVerifiedAccessTrustProviderRequest {
     pub trust_provider_type: TrustProviderType,
     pub user_trust_provider_type: Option<UserTrustProviderType>,
@@ -448,7 +420,7 @@ pub struct CreateVerifiedAccessTrustProviderRequest {
     pub sse_specification: Option<VerifiedAccessSseSpecificationRequest>,
     pub native_application_oidc_options: Option<CreateVerifiedAccessNativeApplicationOidcOptions>,
 }
-wire::structure!(CreateVerifiedAccessTrustProviderRequest, CREATE_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST; 0 trust_provider_type, 1 user_trust_provider_type, 2 device_trust_provider_type, 3 oidc_options, 4 device_options, 5 policy_reference_name, 6 description, 7 tag_specifications, 8 client_token, 9 dry_run, 10 sse_specification, 11 native_application_oidc_options);
+wire::structure!(CreateVerifiedAccessTrustProviderRequest, CREATE_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST; 0 trust_provider_type: Default::default(), 1 user_trust_provider_type: None, 2 device_trust_provider_type: None, 3 oidc_options: None, 4 device_options: None, 5 policy_reference_name: Default::default(), 6 description: None, 7 tag_specifications: None, 8 client_token: None, 9 dry_run: None, 10 sse_specification: None, 11 native_application_oidc_options: None);
 pub(crate) static CREATE_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST: StructShape = StructShape { name: "CreateVerifiedAccessTrustProviderRequest", members: &[
     Member { name: "TrustProviderType", target: Target::String(&TRUST_PROVIDER_TYPE), required: true, ..Member::BASE },
     Member { name: "UserTrustProviderType", target: Target::String(&USER_TRUST_PROVIDER_TYPE), ..Member::BASE },
@@ -464,21 +436,19 @@ pub(crate) static CREATE_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST: StructShape = S
     Member { name: "NativeApplicationOidcOptions", target: Target::Structure(&CREATE_VERIFIED_ACCESS_NATIVE_APPLICATION_OIDC_OPTIONS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVerifiedAccessTrustProviderResult {
     pub verified_access_trust_provider: Option<VerifiedAccessTrustProvider>,
 }
-wire::structure!(CreateVerifiedAccessTrustProviderResult, CREATE_VERIFIED_ACCESS_TRUST_PROVIDER_RESULT; 0 verified_access_trust_provider);
+wire::structure!(CreateVerifiedAccessTrustProviderResult, CREATE_VERIFIED_ACCESS_TRUST_PROVIDER_RESULT; 0 verified_access_trust_provider: None);
 pub(crate) static CREATE_VERIFIED_ACCESS_TRUST_PROVIDER_RESULT: StructShape = StructShape { name: "CreateVerifiedAccessTrustProviderResult", members: &[
     Member { name: "VerifiedAccessTrustProvider", location_name: Some("verifiedAccessTrustProvider"), target: Target::Structure(&VERIFIED_ACCESS_TRUST_PROVIDER), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVolumePermission {
     pub user_id: Option<String>,
     pub group: Option<PermissionGroup>,
 }
-wire::structure!(CreateVolumePermission, CREATE_VOLUME_PERMISSION; 0 user_id, 1 group);
+wire::structure!(CreateVolumePermission, CREATE_VOLUME_PERMISSION; 0 user_id: None, 1 group: None);
 pub(crate) static CREATE_VOLUME_PERMISSION: StructShape = StructShape { name: "CreateVolumePermission", members: &[
     Member { name: "UserId", location_name: Some("userId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Group", location_name: Some("group"), target: Target::String(&PERMISSION_GROUP), ..Member::BASE },
@@ -486,18 +456,16 @@ pub(crate) static CREATE_VOLUME_PERMISSION: StructShape = StructShape { name: "C
 
 pub(crate) static CREATE_VOLUME_PERMISSION_LIST: ListShape = ListShape { name: "CreateVolumePermissionList", item: Target::Structure(&CREATE_VOLUME_PERMISSION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVolumePermissionModifications {
     pub add: Option<Vec<CreateVolumePermission>>,
     pub remove: Option<Vec<CreateVolumePermission>>,
 }
-wire::structure!(CreateVolumePermissionModifications, CREATE_VOLUME_PERMISSION_MODIFICATIONS; 0 add, 1 remove);
+wire::structure!(CreateVolumePermissionModifications, CREATE_VOLUME_PERMISSION_MODIFICATIONS; 0 add: None, 1 remove: None);
 pub(crate) static CREATE_VOLUME_PERMISSION_MODIFICATIONS: StructShape = StructShape { name: "CreateVolumePermissionModifications", members: &[
     Member { name: "Add", target: Target::List(&CREATE_VOLUME_PERMISSION_LIST), ..Member::BASE },
     Member { name: "Remove", target: Target::List(&CREATE_VOLUME_PERMISSION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVolumeRequest {
     pub availability_zone: Option<String>,
     pub availability_zone_id: Option<String>,
@@ -516,7 +484,7 @@ pub struct CreateVolumeRequest {
     pub operator: Option<OperatorRequest>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateVolumeRequest, CREATE_VOLUME_REQUEST; 0 availability_zone, 1 availability_zone_id, 2 encrypted, 3 iops, 4 kms_key_id, 5 outpost_arn, 6 size, 7 snapshot_id, 8 volume_type, 9 tag_specifications, 10 multi_attach_enabled, 11 throughput, 12 client_token, 13 volume_initialization_rate, 14 operator, 15 dry_run);
+wire::structure!(CreateVolumeRequest, CREATE_VOLUME_REQUEST; 0 availability_zone: None, 1 availability_zone_id: None, 2 encrypted: None, 3 iops: None, 4 kms_key_id: None, 5 outpost_arn: None, 6 size: None, 7 snapshot_id: None, 8 volume_type: None, 9 tag_specifications: None, 10 multi_attach_enabled: None, 11 throughput: None, 12 client_token: None, 13 volume_initialization_rate: None, 14 operator: None, 15 dry_run: None);
 pub(crate) static CREATE_VOLUME_REQUEST: StructShape = StructShape { name: "CreateVolumeRequest", members: &[
     Member { name: "AvailabilityZone", target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZoneId", target: Target::STRING, ..Member::BASE },
@@ -536,7 +504,6 @@ pub(crate) static CREATE_VOLUME_REQUEST: StructShape = StructShape { name: "Crea
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpcBlockPublicAccessExclusionRequest {
     pub dry_run: Option<bool>,
     pub subnet_id: Option<String>,
@@ -544,7 +511,7 @@ pub struct CreateVpcBlockPublicAccessExclusionRequest {
     pub internet_gateway_exclusion_mode: InternetGatewayExclusionMode,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateVpcBlockPublicAccessExclusionRequest, CREATE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_REQUEST; 0 dry_run, 1 subnet_id, 2 vpc_id, 3 internet_gateway_exclusion_mode, 4 tag_specifications);
+wire::structure!(CreateVpcBlockPublicAccessExclusionRequest, CREATE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_REQUEST; 0 dry_run: None, 1 subnet_id: None, 2 vpc_id: None, 3 internet_gateway_exclusion_mode: Default::default(), 4 tag_specifications: None);
 pub(crate) static CREATE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_REQUEST: StructShape = StructShape { name: "CreateVpcBlockPublicAccessExclusionRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "SubnetId", target: Target::STRING, ..Member::BASE },
@@ -553,38 +520,34 @@ pub(crate) static CREATE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_REQUEST: StructShape 
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpcBlockPublicAccessExclusionResult {
     pub vpc_block_public_access_exclusion: Option<VpcBlockPublicAccessExclusion>,
 }
-wire::structure!(CreateVpcBlockPublicAccessExclusionResult, CREATE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_RESULT; 0 vpc_block_public_access_exclusion);
+wire::structure!(CreateVpcBlockPublicAccessExclusionResult, CREATE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_RESULT; 0 vpc_block_public_access_exclusion: None);
 pub(crate) static CREATE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_RESULT: StructShape = StructShape { name: "CreateVpcBlockPublicAccessExclusionResult", members: &[
     Member { name: "VpcBlockPublicAccessExclusion", location_name: Some("vpcBlockPublicAccessExclusion"), target: Target::Structure(&VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpcEncryptionControlRequest {
     pub dry_run: Option<bool>,
     pub vpc_id: String,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateVpcEncryptionControlRequest, CREATE_VPC_ENCRYPTION_CONTROL_REQUEST; 0 dry_run, 1 vpc_id, 2 tag_specifications);
+wire::structure!(CreateVpcEncryptionControlRequest, CREATE_VPC_ENCRYPTION_CONTROL_REQUEST; 0 dry_run: None, 1 vpc_id: Default::default(), 2 tag_specifications: None);
 pub(crate) static CREATE_VPC_ENCRYPTION_CONTROL_REQUEST: StructShape = StructShape { name: "CreateVpcEncryptionControlRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "VpcId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpcEncryptionControlResult {
     pub vpc_encryption_control: Option<VpcEncryptionControl>,
 }
-wire::structure!(CreateVpcEncryptionControlResult, CREATE_VPC_ENCRYPTION_CONTROL_RESULT; 0 vpc_encryption_control);
+wire::structure!(CreateVpcEncryptionControlResult, CREATE_VPC_ENCRYPTION_CONTROL_RESULT; 0 vpc_encryption_control: None);
 pub(crate) static CREATE_VPC_ENCRYPTION_CONTROL_RESULT: StructShape = StructShape { name: "CreateVpcEncryptionControlResult", members: &[
     Member { name: "VpcEncryptionControl", location_name: Some("vpcEncryptionControl"), target: Target::Structure(&VPC_ENCRYPTION_CONTROL), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpcEndpointConnectionNotificationRequest {
     pub dry_run: Option<bool>,
     pub service_id: Option<String>,
@@ -593,7 +556,7 @@ pub struct CreateVpcEndpointConnectionNotificationRequest {
     pub connection_events: Vec<String>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateVpcEndpointConnectionNotificationRequest, CREATE_VPC_ENDPOINT_CONNECTION_NOTIFICATION_REQUEST; 0 dry_run, 1 service_id, 2 vpc_endpoint_id, 3 connection_notification_arn, 4 connection_events, 5 client_token);
+wire::structure!(CreateVpcEndpointConnectionNotificationRequest, CREATE_VPC_ENDPOINT_CONNECTION_NOTIFICATION_REQUEST; 0 dry_run: None, 1 service_id: None, 2 vpc_endpoint_id: None, 3 connection_notification_arn: Default::default(), 4 connection_events: Default::default(), 5 client_token: None);
 pub(crate) static CREATE_VPC_ENDPOINT_CONNECTION_NOTIFICATION_REQUEST: StructShape = StructShape { name: "CreateVpcEndpointConnectionNotificationRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ServiceId", target: Target::STRING, ..Member::BASE },
@@ -603,18 +566,16 @@ pub(crate) static CREATE_VPC_ENDPOINT_CONNECTION_NOTIFICATION_REQUEST: StructSha
     Member { name: "ClientToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpcEndpointConnectionNotificationResult {
     pub connection_notification: Option<ConnectionNotification>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateVpcEndpointConnectionNotificationResult, CREATE_VPC_ENDPOINT_CONNECTION_NOTIFICATION_RESULT; 0 connection_notification, 1 client_token);
+wire::structure!(CreateVpcEndpointConnectionNotificationResult, CREATE_VPC_ENDPOINT_CONNECTION_NOTIFICATION_RESULT; 0 connection_notification: None, 1 client_token: None);
 pub(crate) static CREATE_VPC_ENDPOINT_CONNECTION_NOTIFICATION_RESULT: StructShape = StructShape { name: "CreateVpcEndpointConnectionNotificationResult", members: &[
     Member { name: "ConnectionNotification", location_name: Some("connectionNotification"), target: Target::Structure(&CONNECTION_NOTIFICATION), ..Member::BASE },
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpcEndpointRequest {
     pub dry_run: Option<bool>,
     pub vpc_endpoint_type: Option<VpcEndpointType>,
@@ -634,7 +595,7 @@ pub struct CreateVpcEndpointRequest {
     pub resource_configuration_arn: Option<String>,
     pub service_region: Option<String>,
 }
-wire::structure!(CreateVpcEndpointRequest, CREATE_VPC_ENDPOINT_REQUEST; 0 dry_run, 1 vpc_endpoint_type, 2 vpc_id, 3 service_name, 4 policy_document, 5 route_table_ids, 6 subnet_ids, 7 security_group_ids, 8 ip_address_type, 9 dns_options, 10 client_token, 11 private_dns_enabled, 12 tag_specifications, 13 subnet_configurations, 14 service_network_arn, 15 resource_configuration_arn, 16 service_region);
+wire::structure!(CreateVpcEndpointRequest, CREATE_VPC_ENDPOINT_REQUEST; 0 dry_run: None, 1 vpc_endpoint_type: None, 2 vpc_id: Default::default(), 3 service_name: None, 4 policy_document: None, 5 route_table_ids: None, 6 subnet_ids: None, 7 security_group_ids: None, 8 ip_address_type: None, 9 dns_options: None, 10 client_token: None, 11 private_dns_enabled: None, 12 tag_specifications: None, 13 subnet_configurations: None, 14 service_network_arn: None, 15 resource_configuration_arn: None, 16 service_region: None);
 pub(crate) static CREATE_VPC_ENDPOINT_REQUEST: StructShape = StructShape { name: "CreateVpcEndpointRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "VpcEndpointType", target: Target::String(&VPC_ENDPOINT_TYPE), ..Member::BASE },
@@ -655,18 +616,16 @@ pub(crate) static CREATE_VPC_ENDPOINT_REQUEST: StructShape = StructShape { name:
     Member { name: "ServiceRegion", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpcEndpointResult {
     pub vpc_endpoint: Option<VpcEndpoint>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateVpcEndpointResult, CREATE_VPC_ENDPOINT_RESULT; 0 vpc_endpoint, 1 client_token);
+wire::structure!(CreateVpcEndpointResult, CREATE_VPC_ENDPOINT_RESULT; 0 vpc_endpoint: None, 1 client_token: None);
 pub(crate) static CREATE_VPC_ENDPOINT_RESULT: StructShape = StructShape { name: "CreateVpcEndpointResult", members: &[
     Member { name: "VpcEndpoint", location_name: Some("vpcEndpoint"), target: Target::Structure(&VPC_ENDPOINT), ..Member::BASE },
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpcEndpointServiceConfigurationRequest {
     pub dry_run: Option<bool>,
     pub acceptance_required: Option<bool>,
@@ -678,7 +637,7 @@ pub struct CreateVpcEndpointServiceConfigurationRequest {
     pub client_token: Option<String>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
 }
-wire::structure!(CreateVpcEndpointServiceConfigurationRequest, CREATE_VPC_ENDPOINT_SERVICE_CONFIGURATION_REQUEST; 0 dry_run, 1 acceptance_required, 2 private_dns_name, 3 network_load_balancer_arns, 4 gateway_load_balancer_arns, 5 supported_ip_address_types, 6 supported_regions, 7 client_token, 8 tag_specifications);
+wire::structure!(CreateVpcEndpointServiceConfigurationRequest, CREATE_VPC_ENDPOINT_SERVICE_CONFIGURATION_REQUEST; 0 dry_run: None, 1 acceptance_required: None, 2 private_dns_name: None, 3 network_load_balancer_arns: None, 4 gateway_load_balancer_arns: None, 5 supported_ip_address_types: None, 6 supported_regions: None, 7 client_token: None, 8 tag_specifications: None);
 pub(crate) static CREATE_VPC_ENDPOINT_SERVICE_CONFIGURATION_REQUEST: StructShape = StructShape { name: "CreateVpcEndpointServiceConfigurationRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "AcceptanceRequired", target: Target::Boolean, ..Member::BASE },
@@ -691,18 +650,16 @@ pub(crate) static CREATE_VPC_ENDPOINT_SERVICE_CONFIGURATION_REQUEST: StructShape
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpcEndpointServiceConfigurationResult {
     pub service_configuration: Option<ServiceConfiguration>,
     pub client_token: Option<String>,
 }
-wire::structure!(CreateVpcEndpointServiceConfigurationResult, CREATE_VPC_ENDPOINT_SERVICE_CONFIGURATION_RESULT; 0 service_configuration, 1 client_token);
+wire::structure!(CreateVpcEndpointServiceConfigurationResult, CREATE_VPC_ENDPOINT_SERVICE_CONFIGURATION_RESULT; 0 service_configuration: None, 1 client_token: None);
 pub(crate) static CREATE_VPC_ENDPOINT_SERVICE_CONFIGURATION_RESULT: StructShape = StructShape { name: "CreateVpcEndpointServiceConfigurationResult", members: &[
     Member { name: "ServiceConfiguration", location_name: Some("serviceConfiguration"), target: Target::Structure(&SERVICE_CONFIGURATION), ..Member::BASE },
     Member { name: "ClientToken", location_name: Some("clientToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpcPeeringConnectionRequest {
     pub peer_region: Option<String>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
@@ -711,7 +668,7 @@ pub struct CreateVpcPeeringConnectionRequest {
     pub peer_vpc_id: Option<String>,
     pub peer_owner_id: Option<String>,
 }
-wire::structure!(CreateVpcPeeringConnectionRequest, CREATE_VPC_PEERING_CONNECTION_REQUEST; 0 peer_region, 1 tag_specifications, 2 dry_run, 3 vpc_id, 4 peer_vpc_id, 5 peer_owner_id);
+wire::structure!(CreateVpcPeeringConnectionRequest, CREATE_VPC_PEERING_CONNECTION_REQUEST; 0 peer_region: None, 1 tag_specifications: None, 2 dry_run: None, 3 vpc_id: Default::default(), 4 peer_vpc_id: None, 5 peer_owner_id: None);
 pub(crate) static CREATE_VPC_PEERING_CONNECTION_REQUEST: StructShape = StructShape { name: "CreateVpcPeeringConnectionRequest", members: &[
     Member { name: "PeerRegion", target: Target::STRING, ..Member::BASE },
     Member { name: "TagSpecifications", location_name: Some("TagSpecification"), target: Target::List(&TAG_SPECIFICATION_LIST), ..Member::BASE },
@@ -721,16 +678,14 @@ pub(crate) static CREATE_VPC_PEERING_CONNECTION_REQUEST: StructShape = StructSha
     Member { name: "PeerOwnerId", location_name: Some("peerOwnerId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpcPeeringConnectionResult {
     pub vpc_peering_connection: Option<VpcPeeringConnection>,
 }
-wire::structure!(CreateVpcPeeringConnectionResult, CREATE_VPC_PEERING_CONNECTION_RESULT; 0 vpc_peering_connection);
+wire::structure!(CreateVpcPeeringConnectionResult, CREATE_VPC_PEERING_CONNECTION_RESULT; 0 vpc_peering_connection: None);
 pub(crate) static CREATE_VPC_PEERING_CONNECTION_RESULT: StructShape = StructShape { name: "CreateVpcPeeringConnectionResult", members: &[
     Member { name: "VpcPeeringConnection", location_name: Some("vpcPeeringConnection"), target: Target::Structure(&VPC_PEERING_CONNECTION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpcRequest {
     pub cidr_block: Option<String>,
     pub ipv6_pool: Option<String>,
@@ -746,7 +701,7 @@ pub struct CreateVpcRequest {
     pub instance_tenancy: Option<Tenancy>,
     pub amazon_provided_ipv6_cidr_block: Option<bool>,
 }
-wire::structure!(CreateVpcRequest, CREATE_VPC_REQUEST; 0 cidr_block, 1 ipv6_pool, 2 ipv6_cidr_block, 3 ipv4_ipam_pool_id, 4 ipv4_netmask_length, 5 ipv6_ipam_pool_id, 6 ipv6_netmask_length, 7 ipv6_cidr_block_network_border_group, 8 vpc_encryption_control, 9 tag_specifications, 10 dry_run, 11 instance_tenancy, 12 amazon_provided_ipv6_cidr_block);
+wire::structure!(CreateVpcRequest, CREATE_VPC_REQUEST; 0 cidr_block: None, 1 ipv6_pool: None, 2 ipv6_cidr_block: None, 3 ipv4_ipam_pool_id: None, 4 ipv4_netmask_length: None, 5 ipv6_ipam_pool_id: None, 6 ipv6_netmask_length: None, 7 ipv6_cidr_block_network_border_group: None, 8 vpc_encryption_control: None, 9 tag_specifications: None, 10 dry_run: None, 11 instance_tenancy: None, 12 amazon_provided_ipv6_cidr_block: None);
 pub(crate) static CREATE_VPC_REQUEST: StructShape = StructShape { name: "CreateVpcRequest", members: &[
     Member { name: "CidrBlock", target: Target::STRING, ..Member::BASE },
     Member { name: "Ipv6Pool", target: Target::STRING, ..Member::BASE },
@@ -763,23 +718,21 @@ pub(crate) static CREATE_VPC_REQUEST: StructShape = StructShape { name: "CreateV
     Member { name: "AmazonProvidedIpv6CidrBlock", location_name: Some("amazonProvidedIpv6CidrBlock"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpcResult {
     pub vpc: Option<Vpc>,
 }
-wire::structure!(CreateVpcResult, CREATE_VPC_RESULT; 0 vpc);
+wire::structure!(CreateVpcResult, CREATE_VPC_RESULT; 0 vpc: None);
 pub(crate) static CREATE_VPC_RESULT: StructShape = StructShape { name: "CreateVpcResult", members: &[
     Member { name: "Vpc", location_name: Some("vpc"), target: Target::Structure(&VPC), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpnConcentratorRequest {
     pub r#type: VpnConcentratorType,
     pub transit_gateway_id: Option<String>,
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateVpnConcentratorRequest, CREATE_VPN_CONCENTRATOR_REQUEST; 0 r#type, 1 transit_gateway_id, 2 tag_specifications, 3 dry_run);
+wire::structure!(CreateVpnConcentratorRequest, CREATE_VPN_CONCENTRATOR_REQUEST; 0 r#type: Default::default(), 1 transit_gateway_id: None, 2 tag_specifications: None, 3 dry_run: None);
 pub(crate) static CREATE_VPN_CONCENTRATOR_REQUEST: StructShape = StructShape { name: "CreateVpnConcentratorRequest", members: &[
     Member { name: "Type", target: Target::String(&VPN_CONCENTRATOR_TYPE), required: true, ..Member::BASE },
     Member { name: "TransitGatewayId", target: Target::STRING, ..Member::BASE },
@@ -787,16 +740,14 @@ pub(crate) static CREATE_VPN_CONCENTRATOR_REQUEST: StructShape = StructShape { n
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpnConcentratorResult {
     pub vpn_concentrator: Option<VpnConcentrator>,
 }
-wire::structure!(CreateVpnConcentratorResult, CREATE_VPN_CONCENTRATOR_RESULT; 0 vpn_concentrator);
+wire::structure!(CreateVpnConcentratorResult, CREATE_VPN_CONCENTRATOR_RESULT; 0 vpn_concentrator: None);
 pub(crate) static CREATE_VPN_CONCENTRATOR_RESULT: StructShape = StructShape { name: "CreateVpnConcentratorResult", members: &[
     Member { name: "VpnConcentrator", location_name: Some("vpnConcentrator"), target: Target::Structure(&VPN_CONCENTRATOR), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpnConnectionRequest {
     pub customer_gateway_id: String,
     pub r#type: String,
@@ -808,7 +759,7 @@ pub struct CreateVpnConnectionRequest {
     pub dry_run: Option<bool>,
     pub options: Option<VpnConnectionOptionsSpecification>,
 }
-wire::structure!(CreateVpnConnectionRequest, CREATE_VPN_CONNECTION_REQUEST; 0 customer_gateway_id, 1 r#type, 2 vpn_gateway_id, 3 transit_gateway_id, 4 vpn_concentrator_id, 5 tag_specifications, 6 pre_shared_key_storage, 7 dry_run, 8 options);
+wire::structure!(CreateVpnConnectionRequest, CREATE_VPN_CONNECTION_REQUEST; 0 customer_gateway_id: Default::default(), 1 r#type: Default::default(), 2 vpn_gateway_id: None, 3 transit_gateway_id: None, 4 vpn_concentrator_id: None, 5 tag_specifications: None, 6 pre_shared_key_storage: None, 7 dry_run: None, 8 options: None);
 pub(crate) static CREATE_VPN_CONNECTION_REQUEST: StructShape = StructShape { name: "CreateVpnConnectionRequest", members: &[
     Member { name: "CustomerGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Type", target: Target::STRING, required: true, ..Member::BASE },
@@ -821,27 +772,24 @@ pub(crate) static CREATE_VPN_CONNECTION_REQUEST: StructShape = StructShape { nam
     Member { name: "Options", location_name: Some("options"), target: Target::Structure(&VPN_CONNECTION_OPTIONS_SPECIFICATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpnConnectionResult {
     pub vpn_connection: Option<VpnConnection>,
 }
-wire::structure!(CreateVpnConnectionResult, CREATE_VPN_CONNECTION_RESULT; 0 vpn_connection);
+wire::structure!(CreateVpnConnectionResult, CREATE_VPN_CONNECTION_RESULT; 0 vpn_connection: None);
 pub(crate) static CREATE_VPN_CONNECTION_RESULT: StructShape = StructShape { name: "CreateVpnConnectionResult", members: &[
     Member { name: "VpnConnection", location_name: Some("vpnConnection"), target: Target::Structure(&VPN_CONNECTION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpnConnectionRouteRequest {
     pub destination_cidr_block: String,
     pub vpn_connection_id: String,
 }
-wire::structure!(CreateVpnConnectionRouteRequest, CREATE_VPN_CONNECTION_ROUTE_REQUEST; 0 destination_cidr_block, 1 vpn_connection_id);
+wire::structure!(CreateVpnConnectionRouteRequest, CREATE_VPN_CONNECTION_ROUTE_REQUEST; 0 destination_cidr_block: Default::default(), 1 vpn_connection_id: Default::default());
 pub(crate) static CREATE_VPN_CONNECTION_ROUTE_REQUEST: StructShape = StructShape { name: "CreateVpnConnectionRouteRequest", members: &[
     Member { name: "DestinationCidrBlock", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpnConnectionId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpnGatewayRequest {
     pub availability_zone: Option<String>,
     pub r#type: GatewayType,
@@ -849,7 +797,7 @@ pub struct CreateVpnGatewayRequest {
     pub amazon_side_asn: Option<i64>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(CreateVpnGatewayRequest, CREATE_VPN_GATEWAY_REQUEST; 0 availability_zone, 1 r#type, 2 tag_specifications, 3 amazon_side_asn, 4 dry_run);
+wire::structure!(CreateVpnGatewayRequest, CREATE_VPN_GATEWAY_REQUEST; 0 availability_zone: None, 1 r#type: Default::default(), 2 tag_specifications: None, 3 amazon_side_asn: None, 4 dry_run: None);
 pub(crate) static CREATE_VPN_GATEWAY_REQUEST: StructShape = StructShape { name: "CreateVpnGatewayRequest", members: &[
     Member { name: "AvailabilityZone", target: Target::STRING, ..Member::BASE },
     Member { name: "Type", target: Target::String(&GATEWAY_TYPE), required: true, ..Member::BASE },
@@ -858,293 +806,265 @@ pub(crate) static CREATE_VPN_GATEWAY_REQUEST: StructShape = StructShape { name: 
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpnGatewayResult {
     pub vpn_gateway: Option<VpnGateway>,
 }
-wire::structure!(CreateVpnGatewayResult, CREATE_VPN_GATEWAY_RESULT; 0 vpn_gateway);
+wire::structure!(CreateVpnGatewayResult, CREATE_VPN_GATEWAY_RESULT; 0 vpn_gateway: None);
 pub(crate) static CREATE_VPN_GATEWAY_RESULT: StructShape = StructShape { name: "CreateVpnGatewayResult", members: &[
     Member { name: "VpnGateway", location_name: Some("vpnGateway"), target: Target::Structure(&VPN_GATEWAY), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVerifiedAccessEndpointRequest {
     pub verified_access_endpoint_id: String,
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteVerifiedAccessEndpointRequest, DELETE_VERIFIED_ACCESS_ENDPOINT_REQUEST; 0 verified_access_endpoint_id, 1 client_token, 2 dry_run);
+wire::structure!(DeleteVerifiedAccessEndpointRequest, DELETE_VERIFIED_ACCESS_ENDPOINT_REQUEST; 0 verified_access_endpoint_id: Default::default(), 1 client_token: None, 2 dry_run: None);
 pub(crate) static DELETE_VERIFIED_ACCESS_ENDPOINT_REQUEST: StructShape = StructShape { name: "DeleteVerifiedAccessEndpointRequest", members: &[
     Member { name: "VerifiedAccessEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVerifiedAccessEndpointResult {
     pub verified_access_endpoint: Option<VerifiedAccessEndpoint>,
 }
-wire::structure!(DeleteVerifiedAccessEndpointResult, DELETE_VERIFIED_ACCESS_ENDPOINT_RESULT; 0 verified_access_endpoint);
+wire::structure!(DeleteVerifiedAccessEndpointResult, DELETE_VERIFIED_ACCESS_ENDPOINT_RESULT; 0 verified_access_endpoint: None);
 pub(crate) static DELETE_VERIFIED_ACCESS_ENDPOINT_RESULT: StructShape = StructShape { name: "DeleteVerifiedAccessEndpointResult", members: &[
     Member { name: "VerifiedAccessEndpoint", location_name: Some("verifiedAccessEndpoint"), target: Target::Structure(&VERIFIED_ACCESS_ENDPOINT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVerifiedAccessGroupRequest {
     pub verified_access_group_id: String,
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteVerifiedAccessGroupRequest, DELETE_VERIFIED_ACCESS_GROUP_REQUEST; 0 verified_access_group_id, 1 client_token, 2 dry_run);
+wire::structure!(DeleteVerifiedAccessGroupRequest, DELETE_VERIFIED_ACCESS_GROUP_REQUEST; 0 verified_access_group_id: Default::default(), 1 client_token: None, 2 dry_run: None);
 pub(crate) static DELETE_VERIFIED_ACCESS_GROUP_REQUEST: StructShape = StructShape { name: "DeleteVerifiedAccessGroupRequest", members: &[
     Member { name: "VerifiedAccessGroupId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVerifiedAccessGroupResult {
     pub verified_access_group: Option<VerifiedAccessGroup>,
 }
-wire::structure!(DeleteVerifiedAccessGroupResult, DELETE_VERIFIED_ACCESS_GROUP_RESULT; 0 verified_access_group);
+wire::structure!(DeleteVerifiedAccessGroupResult, DELETE_VERIFIED_ACCESS_GROUP_RESULT; 0 verified_access_group: None);
 pub(crate) static DELETE_VERIFIED_ACCESS_GROUP_RESULT: StructShape = StructShape { name: "DeleteVerifiedAccessGroupResult", members: &[
     Member { name: "VerifiedAccessGroup", location_name: Some("verifiedAccessGroup"), target: Target::Structure(&VERIFIED_ACCESS_GROUP), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVerifiedAccessInstanceRequest {
     pub verified_access_instance_id: String,
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
 }
-wire::structure!(DeleteVerifiedAccessInstanceRequest, DELETE_VERIFIED_ACCESS_INSTANCE_REQUEST; 0 verified_access_instance_id, 1 dry_run, 2 client_token);
+wire::structure!(DeleteVerifiedAccessInstanceRequest, DELETE_VERIFIED_ACCESS_INSTANCE_REQUEST; 0 verified_access_instance_id: Default::default(), 1 dry_run: None, 2 client_token: None);
 pub(crate) static DELETE_VERIFIED_ACCESS_INSTANCE_REQUEST: StructShape = StructShape { name: "DeleteVerifiedAccessInstanceRequest", members: &[
     Member { name: "VerifiedAccessInstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVerifiedAccessInstanceResult {
     pub verified_access_instance: Option<VerifiedAccessInstance>,
 }
-wire::structure!(DeleteVerifiedAccessInstanceResult, DELETE_VERIFIED_ACCESS_INSTANCE_RESULT; 0 verified_access_instance);
+wire::structure!(DeleteVerifiedAccessInstanceResult, DELETE_VERIFIED_ACCESS_INSTANCE_RESULT; 0 verified_access_instance: None);
 pub(crate) static DELETE_VERIFIED_ACCESS_INSTANCE_RESULT: StructShape = StructShape { name: "DeleteVerifiedAccessInstanceResult", members: &[
     Member { name: "VerifiedAccessInstance", location_name: Some("verifiedAccessInstance"), target: Target::Structure(&VERIFIED_ACCESS_INSTANCE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVerifiedAccessTrustProviderRequest {
     pub verified_access_trust_provider_id: String,
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
 }
-wire::structure!(DeleteVerifiedAccessTrustProviderRequest, DELETE_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST; 0 verified_access_trust_provider_id, 1 dry_run, 2 client_token);
+wire::structure!(DeleteVerifiedAccessTrustProviderRequest, DELETE_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST; 0 verified_access_trust_provider_id: Default::default(), 1 dry_run: None, 2 client_token: None);
 pub(crate) static DELETE_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST: StructShape = StructShape { name: "DeleteVerifiedAccessTrustProviderRequest", members: &[
     Member { name: "VerifiedAccessTrustProviderId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVerifiedAccessTrustProviderResult {
     pub verified_access_trust_provider: Option<VerifiedAccessTrustProvider>,
 }
-wire::structure!(DeleteVerifiedAccessTrustProviderResult, DELETE_VERIFIED_ACCESS_TRUST_PROVIDER_RESULT; 0 verified_access_trust_provider);
+wire::structure!(DeleteVerifiedAccessTrustProviderResult, DELETE_VERIFIED_ACCESS_TRUST_PROVIDER_RESULT; 0 verified_access_trust_provider: None);
 pub(crate) static DELETE_VERIFIED_ACCESS_TRUST_PROVIDER_RESULT: StructShape = StructShape { name: "DeleteVerifiedAccessTrustProviderResult", members: &[
     Member { name: "VerifiedAccessTrustProvider", location_name: Some("verifiedAccessTrustProvider"), target: Target::Structure(&VERIFIED_ACCESS_TRUST_PROVIDER), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVolumeRequest {
     pub volume_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteVolumeRequest, DELETE_VOLUME_REQUEST; 0 volume_id, 1 dry_run);
+wire::structure!(DeleteVolumeRequest, DELETE_VOLUME_REQUEST; 0 volume_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_VOLUME_REQUEST: StructShape = StructShape { name: "DeleteVolumeRequest", members: &[
     Member { name: "VolumeId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpcBlockPublicAccessExclusionRequest {
     pub dry_run: Option<bool>,
     pub exclusion_id: String,
 }
-wire::structure!(DeleteVpcBlockPublicAccessExclusionRequest, DELETE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_REQUEST; 0 dry_run, 1 exclusion_id);
+wire::structure!(DeleteVpcBlockPublicAccessExclusionRequest, DELETE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_REQUEST; 0 dry_run: None, 1 exclusion_id: Default::default());
 pub(crate) static DELETE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_REQUEST: StructShape = StructShape { name: "DeleteVpcBlockPublicAccessExclusionRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ExclusionId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpcBlockPublicAccessExclusionResult {
     pub vpc_block_public_access_exclusion: Option<VpcBlockPublicAccessExclusion>,
 }
-wire::structure!(DeleteVpcBlockPublicAccessExclusionResult, DELETE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_RESULT; 0 vpc_block_public_access_exclusion);
+wire::structure!(DeleteVpcBlockPublicAccessExclusionResult, DELETE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_RESULT; 0 vpc_block_public_access_exclusion: None);
 pub(crate) static DELETE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_RESULT: StructShape = StructShape { name: "DeleteVpcBlockPublicAccessExclusionResult", members: &[
     Member { name: "VpcBlockPublicAccessExclusion", location_name: Some("vpcBlockPublicAccessExclusion"), target: Target::Structure(&VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpcEncryptionControlRequest {
     pub dry_run: Option<bool>,
     pub vpc_encryption_control_id: String,
 }
-wire::structure!(DeleteVpcEncryptionControlRequest, DELETE_VPC_ENCRYPTION_CONTROL_REQUEST; 0 dry_run, 1 vpc_encryption_control_id);
+wire::structure!(DeleteVpcEncryptionControlRequest, DELETE_VPC_ENCRYPTION_CONTROL_REQUEST; 0 dry_run: None, 1 vpc_encryption_control_id: Default::default());
 pub(crate) static DELETE_VPC_ENCRYPTION_CONTROL_REQUEST: StructShape = StructShape { name: "DeleteVpcEncryptionControlRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "VpcEncryptionControlId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpcEncryptionControlResult {
     pub vpc_encryption_control: Option<VpcEncryptionControl>,
 }
-wire::structure!(DeleteVpcEncryptionControlResult, DELETE_VPC_ENCRYPTION_CONTROL_RESULT; 0 vpc_encryption_control);
+wire::structure!(DeleteVpcEncryptionControlResult, DELETE_VPC_ENCRYPTION_CONTROL_RESULT; 0 vpc_encryption_control: None);
 pub(crate) static DELETE_VPC_ENCRYPTION_CONTROL_RESULT: StructShape = StructShape { name: "DeleteVpcEncryptionControlResult", members: &[
     Member { name: "VpcEncryptionControl", location_name: Some("vpcEncryptionControl"), target: Target::Structure(&VPC_ENCRYPTION_CONTROL), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpcEndpointConnectionNotificationsRequest {
     pub dry_run: Option<bool>,
     pub connection_notification_ids: Vec<String>,
 }
-wire::structure!(DeleteVpcEndpointConnectionNotificationsRequest, DELETE_VPC_ENDPOINT_CONNECTION_NOTIFICATIONS_REQUEST; 0 dry_run, 1 connection_notification_ids);
+wire::structure!(DeleteVpcEndpointConnectionNotificationsRequest, DELETE_VPC_ENDPOINT_CONNECTION_NOTIFICATIONS_REQUEST; 0 dry_run: None, 1 connection_notification_ids: Default::default());
 pub(crate) static DELETE_VPC_ENDPOINT_CONNECTION_NOTIFICATIONS_REQUEST: StructShape = StructShape { name: "DeleteVpcEndpointConnectionNotificationsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ConnectionNotificationIds", location_name: Some("ConnectionNotificationId"), target: Target::List(&CONNECTION_NOTIFICATION_IDS_LIST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpcEndpointConnectionNotificationsResult {
     pub unsuccessful: Option<Vec<UnsuccessfulItem>>,
 }
-wire::structure!(DeleteVpcEndpointConnectionNotificationsResult, DELETE_VPC_ENDPOINT_CONNECTION_NOTIFICATIONS_RESULT; 0 unsuccessful);
+wire::structure!(DeleteVpcEndpointConnectionNotificationsResult, DELETE_VPC_ENDPOINT_CONNECTION_NOTIFICATIONS_RESULT; 0 unsuccessful: None);
 pub(crate) static DELETE_VPC_ENDPOINT_CONNECTION_NOTIFICATIONS_RESULT: StructShape = StructShape { name: "DeleteVpcEndpointConnectionNotificationsResult", members: &[
     Member { name: "Unsuccessful", location_name: Some("unsuccessful"), target: Target::List(&UNSUCCESSFUL_ITEM_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpcEndpointServiceConfigurationsRequest {
     pub dry_run: Option<bool>,
     pub service_ids: Vec<String>,
 }
-wire::structure!(DeleteVpcEndpointServiceConfigurationsRequest, DELETE_VPC_ENDPOINT_SERVICE_CONFIGURATIONS_REQUEST; 0 dry_run, 1 service_ids);
+wire::structure!(DeleteVpcEndpointServiceConfigurationsRequest, DELETE_VPC_ENDPOINT_SERVICE_CONFIGURATIONS_REQUEST; 0 dry_run: None, 1 service_ids: Default::default());
 pub(crate) static DELETE_VPC_ENDPOINT_SERVICE_CONFIGURATIONS_REQUEST: StructShape = StructShape { name: "DeleteVpcEndpointServiceConfigurationsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ServiceIds", location_name: Some("ServiceId"), target: Target::List(&VPC_ENDPOINT_SERVICE_ID_LIST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpcEndpointServiceConfigurationsResult {
     pub unsuccessful: Option<Vec<UnsuccessfulItem>>,
 }
-wire::structure!(DeleteVpcEndpointServiceConfigurationsResult, DELETE_VPC_ENDPOINT_SERVICE_CONFIGURATIONS_RESULT; 0 unsuccessful);
+wire::structure!(DeleteVpcEndpointServiceConfigurationsResult, DELETE_VPC_ENDPOINT_SERVICE_CONFIGURATIONS_RESULT; 0 unsuccessful: None);
 pub(crate) static DELETE_VPC_ENDPOINT_SERVICE_CONFIGURATIONS_RESULT: StructShape = StructShape { name: "DeleteVpcEndpointServiceConfigurationsResult", members: &[
     Member { name: "Unsuccessful", location_name: Some("unsuccessful"), target: Target::List(&UNSUCCESSFUL_ITEM_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpcEndpointsRequest {
     pub dry_run: Option<bool>,
     pub vpc_endpoint_ids: Vec<String>,
 }
-wire::structure!(DeleteVpcEndpointsRequest, DELETE_VPC_ENDPOINTS_REQUEST; 0 dry_run, 1 vpc_endpoint_ids);
+wire::structure!(DeleteVpcEndpointsRequest, DELETE_VPC_ENDPOINTS_REQUEST; 0 dry_run: None, 1 vpc_endpoint_ids: Default::default());
 pub(crate) static DELETE_VPC_ENDPOINTS_REQUEST: StructShape = StructShape { name: "DeleteVpcEndpointsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "VpcEndpointIds", location_name: Some("VpcEndpointId"), target: Target::List(&VPC_ENDPOINT_ID_LIST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpcEndpointsResult {
     pub unsuccessful: Option<Vec<UnsuccessfulItem>>,
 }
-wire::structure!(DeleteVpcEndpointsResult, DELETE_VPC_ENDPOINTS_RESULT; 0 unsuccessful);
+wire::structure!(DeleteVpcEndpointsResult, DELETE_VPC_ENDPOINTS_RESULT; 0 unsuccessful: None);
 pub(crate) static DELETE_VPC_ENDPOINTS_RESULT: StructShape = StructShape { name: "DeleteVpcEndpointsResult", members: &[
     Member { name: "Unsuccessful", location_name: Some("unsuccessful"), target: Target::List(&UNSUCCESSFUL_ITEM_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpcPeeringConnectionRequest {
     pub dry_run: Option<bool>,
     pub vpc_peering_connection_id: String,
 }
-wire::structure!(DeleteVpcPeeringConnectionRequest, DELETE_VPC_PEERING_CONNECTION_REQUEST; 0 dry_run, 1 vpc_peering_connection_id);
+wire::structure!(DeleteVpcPeeringConnectionRequest, DELETE_VPC_PEERING_CONNECTION_REQUEST; 0 dry_run: None, 1 vpc_peering_connection_id: Default::default());
 pub(crate) static DELETE_VPC_PEERING_CONNECTION_REQUEST: StructShape = StructShape { name: "DeleteVpcPeeringConnectionRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "VpcPeeringConnectionId", location_name: Some("vpcPeeringConnectionId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpcPeeringConnectionResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(DeleteVpcPeeringConnectionResult, DELETE_VPC_PEERING_CONNECTION_RESULT; 0 r#return);
+wire::structure!(DeleteVpcPeeringConnectionResult, DELETE_VPC_PEERING_CONNECTION_RESULT; 0 r#return: None);
 pub(crate) static DELETE_VPC_PEERING_CONNECTION_RESULT: StructShape = StructShape { name: "DeleteVpcPeeringConnectionResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpcRequest {
     pub vpc_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteVpcRequest, DELETE_VPC_REQUEST; 0 vpc_id, 1 dry_run);
+wire::structure!(DeleteVpcRequest, DELETE_VPC_REQUEST; 0 vpc_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_VPC_REQUEST: StructShape = StructShape { name: "DeleteVpcRequest", members: &[
     Member { name: "VpcId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpnConcentratorRequest {
     pub vpn_concentrator_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteVpnConcentratorRequest, DELETE_VPN_CONCENTRATOR_REQUEST; 0 vpn_concentrator_id, 1 dry_run);
+wire::structure!(DeleteVpnConcentratorRequest, DELETE_VPN_CONCENTRATOR_REQUEST; 0 vpn_concentrator_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_VPN_CONCENTRATOR_REQUEST: StructShape = StructShape { name: "DeleteVpnConcentratorRequest", members: &[
     Member { name: "VpnConcentratorId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpnConcentratorResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(DeleteVpnConcentratorResult, DELETE_VPN_CONCENTRATOR_RESULT; 0 r#return);
+wire::structure!(DeleteVpnConcentratorResult, DELETE_VPN_CONCENTRATOR_RESULT; 0 r#return: None);
 pub(crate) static DELETE_VPN_CONCENTRATOR_RESULT: StructShape = StructShape { name: "DeleteVpnConcentratorResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpnConnectionRequest {
     pub vpn_connection_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteVpnConnectionRequest, DELETE_VPN_CONNECTION_REQUEST; 0 vpn_connection_id, 1 dry_run);
+wire::structure!(DeleteVpnConnectionRequest, DELETE_VPN_CONNECTION_REQUEST; 0 vpn_connection_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_VPN_CONNECTION_REQUEST: StructShape = StructShape { name: "DeleteVpnConnectionRequest", members: &[
     Member { name: "VpnConnectionId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpnConnectionRouteRequest {
     pub destination_cidr_block: String,
     pub vpn_connection_id: String,
 }
-wire::structure!(DeleteVpnConnectionRouteRequest, DELETE_VPN_CONNECTION_ROUTE_REQUEST; 0 destination_cidr_block, 1 vpn_connection_id);
+wire::structure!(DeleteVpnConnectionRouteRequest, DELETE_VPN_CONNECTION_ROUTE_REQUEST; 0 destination_cidr_block: Default::default(), 1 vpn_connection_id: Default::default());
 pub(crate) static DELETE_VPN_CONNECTION_ROUTE_REQUEST: StructShape = StructShape { name: "DeleteVpnConnectionRouteRequest", members: &[
     Member { name: "DestinationCidrBlock", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpnConnectionId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpnGatewayRequest {
     pub vpn_gateway_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DeleteVpnGatewayRequest, DELETE_VPN_GATEWAY_REQUEST; 0 vpn_gateway_id, 1 dry_run);
+wire::structure!(DeleteVpnGatewayRequest, DELETE_VPN_GATEWAY_REQUEST; 0 vpn_gateway_id: Default::default(), 1 dry_run: None);
 pub(crate) static DELETE_VPN_GATEWAY_REQUEST: StructShape = StructShape { name: "DeleteVpnGatewayRequest", members: &[
     Member { name: "VpnGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
@@ -1152,7 +1072,6 @@ pub(crate) static DELETE_VPN_GATEWAY_REQUEST: StructShape = StructShape { name: 
 
 pub(crate) static DESCRIBE_VERIFIED_ACCESS_ENDPOINTS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeVerifiedAccessEndpointsMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVerifiedAccessEndpointsRequest {
     pub verified_access_endpoint_ids: Option<Vec<String>>,
     pub verified_access_instance_id: Option<String>,
@@ -1162,7 +1081,7 @@ pub struct DescribeVerifiedAccessEndpointsRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeVerifiedAccessEndpointsRequest, DESCRIBE_VERIFIED_ACCESS_ENDPOINTS_REQUEST; 0 verified_access_endpoint_ids, 1 verified_access_instance_id, 2 verified_access_group_id, 3 max_results, 4 next_token, 5 filters, 6 dry_run);
+wire::structure!(DescribeVerifiedAccessEndpointsRequest, DESCRIBE_VERIFIED_ACCESS_ENDPOINTS_REQUEST; 0 verified_access_endpoint_ids: None, 1 verified_access_instance_id: None, 2 verified_access_group_id: None, 3 max_results: None, 4 next_token: None, 5 filters: None, 6 dry_run: None);
 pub(crate) static DESCRIBE_VERIFIED_ACCESS_ENDPOINTS_REQUEST: StructShape = StructShape { name: "DescribeVerifiedAccessEndpointsRequest", members: &[
     Member { name: "VerifiedAccessEndpointIds", location_name: Some("VerifiedAccessEndpointId"), target: Target::List(&VERIFIED_ACCESS_ENDPOINT_ID_LIST), ..Member::BASE },
     Member { name: "VerifiedAccessInstanceId", target: Target::STRING, ..Member::BASE },
@@ -1173,12 +1092,11 @@ pub(crate) static DESCRIBE_VERIFIED_ACCESS_ENDPOINTS_REQUEST: StructShape = Stru
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVerifiedAccessEndpointsResult {
     pub verified_access_endpoints: Option<Vec<VerifiedAccessEndpoint>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVerifiedAccessEndpointsResult, DESCRIBE_VERIFIED_ACCESS_ENDPOINTS_RESULT; 0 verified_access_endpoints, 1 next_token);
+wire::structure!(DescribeVerifiedAccessEndpointsResult, DESCRIBE_VERIFIED_ACCESS_ENDPOINTS_RESULT; 0 verified_access_endpoints: None, 1 next_token: None);
 pub(crate) static DESCRIBE_VERIFIED_ACCESS_ENDPOINTS_RESULT: StructShape = StructShape { name: "DescribeVerifiedAccessEndpointsResult", members: &[
     Member { name: "VerifiedAccessEndpoints", location_name: Some("verifiedAccessEndpointSet"), target: Target::List(&VERIFIED_ACCESS_ENDPOINT_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -1186,7 +1104,6 @@ pub(crate) static DESCRIBE_VERIFIED_ACCESS_ENDPOINTS_RESULT: StructShape = Struc
 
 pub(crate) static DESCRIBE_VERIFIED_ACCESS_GROUP_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeVerifiedAccessGroupMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVerifiedAccessGroupsRequest {
     pub verified_access_group_ids: Option<Vec<String>>,
     pub verified_access_instance_id: Option<String>,
@@ -1195,7 +1112,7 @@ pub struct DescribeVerifiedAccessGroupsRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeVerifiedAccessGroupsRequest, DESCRIBE_VERIFIED_ACCESS_GROUPS_REQUEST; 0 verified_access_group_ids, 1 verified_access_instance_id, 2 max_results, 3 next_token, 4 filters, 5 dry_run);
+wire::structure!(DescribeVerifiedAccessGroupsRequest, DESCRIBE_VERIFIED_ACCESS_GROUPS_REQUEST; 0 verified_access_group_ids: None, 1 verified_access_instance_id: None, 2 max_results: None, 3 next_token: None, 4 filters: None, 5 dry_run: None);
 pub(crate) static DESCRIBE_VERIFIED_ACCESS_GROUPS_REQUEST: StructShape = StructShape { name: "DescribeVerifiedAccessGroupsRequest", members: &[
     Member { name: "VerifiedAccessGroupIds", location_name: Some("VerifiedAccessGroupId"), target: Target::List(&VERIFIED_ACCESS_GROUP_ID_LIST), ..Member::BASE },
     Member { name: "VerifiedAccessInstanceId", target: Target::STRING, ..Member::BASE },
@@ -1205,12 +1122,11 @@ pub(crate) static DESCRIBE_VERIFIED_ACCESS_GROUPS_REQUEST: StructShape = StructS
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVerifiedAccessGroupsResult {
     pub verified_access_groups: Option<Vec<VerifiedAccessGroup>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVerifiedAccessGroupsResult, DESCRIBE_VERIFIED_ACCESS_GROUPS_RESULT; 0 verified_access_groups, 1 next_token);
+wire::structure!(DescribeVerifiedAccessGroupsResult, DESCRIBE_VERIFIED_ACCESS_GROUPS_RESULT; 0 verified_access_groups: None, 1 next_token: None);
 pub(crate) static DESCRIBE_VERIFIED_ACCESS_GROUPS_RESULT: StructShape = StructShape { name: "DescribeVerifiedAccessGroupsResult", members: &[
     Member { name: "VerifiedAccessGroups", location_name: Some("verifiedAccessGroupSet"), target: Target::List(&VERIFIED_ACCESS_GROUP_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -1218,7 +1134,6 @@ pub(crate) static DESCRIBE_VERIFIED_ACCESS_GROUPS_RESULT: StructShape = StructSh
 
 pub(crate) static DESCRIBE_VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATIONS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeVerifiedAccessInstanceLoggingConfigurationsMaxResults", min: Some(1.0), max: Some(10.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVerifiedAccessInstanceLoggingConfigurationsRequest {
     pub verified_access_instance_ids: Option<Vec<String>>,
     pub max_results: Option<i32>,
@@ -1226,7 +1141,7 @@ pub struct DescribeVerifiedAccessInstanceLoggingConfigurationsRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeVerifiedAccessInstanceLoggingConfigurationsRequest, DESCRIBE_VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATIONS_REQUEST; 0 verified_access_instance_ids, 1 max_results, 2 next_token, 3 filters, 4 dry_run);
+wire::structure!(DescribeVerifiedAccessInstanceLoggingConfigurationsRequest, DESCRIBE_VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATIONS_REQUEST; 0 verified_access_instance_ids: None, 1 max_results: None, 2 next_token: None, 3 filters: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATIONS_REQUEST: StructShape = StructShape { name: "DescribeVerifiedAccessInstanceLoggingConfigurationsRequest", members: &[
     Member { name: "VerifiedAccessInstanceIds", location_name: Some("VerifiedAccessInstanceId"), target: Target::List(&VERIFIED_ACCESS_INSTANCE_ID_LIST), ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATIONS_MAX_RESULTS), ..Member::BASE },
@@ -1235,12 +1150,11 @@ pub(crate) static DESCRIBE_VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATIONS_REQUE
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVerifiedAccessInstanceLoggingConfigurationsResult {
     pub logging_configurations: Option<Vec<VerifiedAccessInstanceLoggingConfiguration>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVerifiedAccessInstanceLoggingConfigurationsResult, DESCRIBE_VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATIONS_RESULT; 0 logging_configurations, 1 next_token);
+wire::structure!(DescribeVerifiedAccessInstanceLoggingConfigurationsResult, DESCRIBE_VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATIONS_RESULT; 0 logging_configurations: None, 1 next_token: None);
 pub(crate) static DESCRIBE_VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATIONS_RESULT: StructShape = StructShape { name: "DescribeVerifiedAccessInstanceLoggingConfigurationsResult", members: &[
     Member { name: "LoggingConfigurations", location_name: Some("loggingConfigurationSet"), target: Target::List(&VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATION_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -1248,7 +1162,6 @@ pub(crate) static DESCRIBE_VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATIONS_RESUL
 
 pub(crate) static DESCRIBE_VERIFIED_ACCESS_INSTANCES_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeVerifiedAccessInstancesMaxResults", min: Some(5.0), max: Some(200.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVerifiedAccessInstancesRequest {
     pub verified_access_instance_ids: Option<Vec<String>>,
     pub max_results: Option<i32>,
@@ -1256,7 +1169,7 @@ pub struct DescribeVerifiedAccessInstancesRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeVerifiedAccessInstancesRequest, DESCRIBE_VERIFIED_ACCESS_INSTANCES_REQUEST; 0 verified_access_instance_ids, 1 max_results, 2 next_token, 3 filters, 4 dry_run);
+wire::structure!(DescribeVerifiedAccessInstancesRequest, DESCRIBE_VERIFIED_ACCESS_INSTANCES_REQUEST; 0 verified_access_instance_ids: None, 1 max_results: None, 2 next_token: None, 3 filters: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_VERIFIED_ACCESS_INSTANCES_REQUEST: StructShape = StructShape { name: "DescribeVerifiedAccessInstancesRequest", members: &[
     Member { name: "VerifiedAccessInstanceIds", location_name: Some("VerifiedAccessInstanceId"), target: Target::List(&VERIFIED_ACCESS_INSTANCE_ID_LIST), ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_VERIFIED_ACCESS_INSTANCES_MAX_RESULTS), ..Member::BASE },
@@ -1265,12 +1178,11 @@ pub(crate) static DESCRIBE_VERIFIED_ACCESS_INSTANCES_REQUEST: StructShape = Stru
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVerifiedAccessInstancesResult {
     pub verified_access_instances: Option<Vec<VerifiedAccessInstance>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVerifiedAccessInstancesResult, DESCRIBE_VERIFIED_ACCESS_INSTANCES_RESULT; 0 verified_access_instances, 1 next_token);
+wire::structure!(DescribeVerifiedAccessInstancesResult, DESCRIBE_VERIFIED_ACCESS_INSTANCES_RESULT; 0 verified_access_instances: None, 1 next_token: None);
 pub(crate) static DESCRIBE_VERIFIED_ACCESS_INSTANCES_RESULT: StructShape = StructShape { name: "DescribeVerifiedAccessInstancesResult", members: &[
     Member { name: "VerifiedAccessInstances", location_name: Some("verifiedAccessInstanceSet"), target: Target::List(&VERIFIED_ACCESS_INSTANCE_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -1278,7 +1190,6 @@ pub(crate) static DESCRIBE_VERIFIED_ACCESS_INSTANCES_RESULT: StructShape = Struc
 
 pub(crate) static DESCRIBE_VERIFIED_ACCESS_TRUST_PROVIDERS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeVerifiedAccessTrustProvidersMaxResults", min: Some(5.0), max: Some(200.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVerifiedAccessTrustProvidersRequest {
     pub verified_access_trust_provider_ids: Option<Vec<String>>,
     pub max_results: Option<i32>,
@@ -1286,7 +1197,7 @@ pub struct DescribeVerifiedAccessTrustProvidersRequest {
     pub filters: Option<Vec<Filter>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeVerifiedAccessTrustProvidersRequest, DESCRIBE_VERIFIED_ACCESS_TRUST_PROVIDERS_REQUEST; 0 verified_access_trust_provider_ids, 1 max_results, 2 next_token, 3 filters, 4 dry_run);
+wire::structure!(DescribeVerifiedAccessTrustProvidersRequest, DESCRIBE_VERIFIED_ACCESS_TRUST_PROVIDERS_REQUEST; 0 verified_access_trust_provider_ids: None, 1 max_results: None, 2 next_token: None, 3 filters: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_VERIFIED_ACCESS_TRUST_PROVIDERS_REQUEST: StructShape = StructShape { name: "DescribeVerifiedAccessTrustProvidersRequest", members: &[
     Member { name: "VerifiedAccessTrustProviderIds", location_name: Some("VerifiedAccessTrustProviderId"), target: Target::List(&VERIFIED_ACCESS_TRUST_PROVIDER_ID_LIST), ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_VERIFIED_ACCESS_TRUST_PROVIDERS_MAX_RESULTS), ..Member::BASE },
@@ -1295,44 +1206,40 @@ pub(crate) static DESCRIBE_VERIFIED_ACCESS_TRUST_PROVIDERS_REQUEST: StructShape 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVerifiedAccessTrustProvidersResult {
     pub verified_access_trust_providers: Option<Vec<VerifiedAccessTrustProvider>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVerifiedAccessTrustProvidersResult, DESCRIBE_VERIFIED_ACCESS_TRUST_PROVIDERS_RESULT; 0 verified_access_trust_providers, 1 next_token);
+wire::structure!(DescribeVerifiedAccessTrustProvidersResult, DESCRIBE_VERIFIED_ACCESS_TRUST_PROVIDERS_RESULT; 0 verified_access_trust_providers: None, 1 next_token: None);
 pub(crate) static DESCRIBE_VERIFIED_ACCESS_TRUST_PROVIDERS_RESULT: StructShape = StructShape { name: "DescribeVerifiedAccessTrustProvidersResult", members: &[
     Member { name: "VerifiedAccessTrustProviders", location_name: Some("verifiedAccessTrustProviderSet"), target: Target::List(&VERIFIED_ACCESS_TRUST_PROVIDER_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVolumeAttributeRequest {
     pub attribute: VolumeAttributeName,
     pub volume_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeVolumeAttributeRequest, DESCRIBE_VOLUME_ATTRIBUTE_REQUEST; 0 attribute, 1 volume_id, 2 dry_run);
+wire::structure!(DescribeVolumeAttributeRequest, DESCRIBE_VOLUME_ATTRIBUTE_REQUEST; 0 attribute: Default::default(), 1 volume_id: Default::default(), 2 dry_run: None);
 pub(crate) static DESCRIBE_VOLUME_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "DescribeVolumeAttributeRequest", members: &[
     Member { name: "Attribute", target: Target::String(&VOLUME_ATTRIBUTE_NAME), required: true, ..Member::BASE },
     Member { name: "VolumeId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVolumeAttributeResult {
     pub auto_enable_io: Option<AttributeBooleanValue>,
     pub product_codes: Option<Vec<ProductCode>>,
     pub volume_id: Option<String>,
 }
-wire::structure!(DescribeVolumeAttributeResult, DESCRIBE_VOLUME_ATTRIBUTE_RESULT; 0 auto_enable_io, 1 product_codes, 2 volume_id);
+wire::structure!(DescribeVolumeAttributeResult, DESCRIBE_VOLUME_ATTRIBUTE_RESULT; 0 auto_enable_io: None, 1 product_codes: None, 2 volume_id: None);
 pub(crate) static DESCRIBE_VOLUME_ATTRIBUTE_RESULT: StructShape = StructShape { name: "DescribeVolumeAttributeResult", members: &[
     Member { name: "AutoEnableIO", location_name: Some("autoEnableIO"), target: Target::Structure(&ATTRIBUTE_BOOLEAN_VALUE), ..Member::BASE },
     Member { name: "ProductCodes", location_name: Some("productCodes"), target: Target::List(&PRODUCT_CODE_LIST), ..Member::BASE },
     Member { name: "VolumeId", location_name: Some("volumeId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVolumeStatusRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
@@ -1341,7 +1248,7 @@ pub struct DescribeVolumeStatusRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeVolumeStatusRequest, DESCRIBE_VOLUME_STATUS_REQUEST; 0 max_results, 1 next_token, 2 volume_ids, 3 include_managed_resources, 4 dry_run, 5 filters);
+wire::structure!(DescribeVolumeStatusRequest, DESCRIBE_VOLUME_STATUS_REQUEST; 0 max_results: None, 1 next_token: None, 2 volume_ids: None, 3 include_managed_resources: None, 4 dry_run: None, 5 filters: None);
 pub(crate) static DESCRIBE_VOLUME_STATUS_REQUEST: StructShape = StructShape { name: "DescribeVolumeStatusRequest", members: &[
     Member { name: "MaxResults", target: Target::INTEGER, ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
@@ -1351,18 +1258,16 @@ pub(crate) static DESCRIBE_VOLUME_STATUS_REQUEST: StructShape = StructShape { na
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVolumeStatusResult {
     pub next_token: Option<String>,
     pub volume_statuses: Option<Vec<VolumeStatusItem>>,
 }
-wire::structure!(DescribeVolumeStatusResult, DESCRIBE_VOLUME_STATUS_RESULT; 0 next_token, 1 volume_statuses);
+wire::structure!(DescribeVolumeStatusResult, DESCRIBE_VOLUME_STATUS_RESULT; 0 next_token: None, 1 volume_statuses: None);
 pub(crate) static DESCRIBE_VOLUME_STATUS_RESULT: StructShape = StructShape { name: "DescribeVolumeStatusResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "VolumeStatuses", location_name: Some("volumeStatusSet"), target: Target::List(&VOLUME_STATUS_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVolumesModificationsRequest {
     pub dry_run: Option<bool>,
     pub volume_ids: Option<Vec<String>>,
@@ -1370,7 +1275,7 @@ pub struct DescribeVolumesModificationsRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeVolumesModificationsRequest, DESCRIBE_VOLUMES_MODIFICATIONS_REQUEST; 0 dry_run, 1 volume_ids, 2 filters, 3 next_token, 4 max_results);
+wire::structure!(DescribeVolumesModificationsRequest, DESCRIBE_VOLUMES_MODIFICATIONS_REQUEST; 0 dry_run: None, 1 volume_ids: None, 2 filters: None, 3 next_token: None, 4 max_results: None);
 pub(crate) static DESCRIBE_VOLUMES_MODIFICATIONS_REQUEST: StructShape = StructShape { name: "DescribeVolumesModificationsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "VolumeIds", location_name: Some("VolumeId"), target: Target::List(&VOLUME_ID_STRING_LIST), ..Member::BASE },
@@ -1379,18 +1284,16 @@ pub(crate) static DESCRIBE_VOLUMES_MODIFICATIONS_REQUEST: StructShape = StructSh
     Member { name: "MaxResults", target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVolumesModificationsResult {
     pub next_token: Option<String>,
     pub volumes_modifications: Option<Vec<VolumeModification>>,
 }
-wire::structure!(DescribeVolumesModificationsResult, DESCRIBE_VOLUMES_MODIFICATIONS_RESULT; 0 next_token, 1 volumes_modifications);
+wire::structure!(DescribeVolumesModificationsResult, DESCRIBE_VOLUMES_MODIFICATIONS_RESULT; 0 next_token: None, 1 volumes_modifications: None);
 pub(crate) static DESCRIBE_VOLUMES_MODIFICATIONS_RESULT: StructShape = StructShape { name: "DescribeVolumesModificationsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "VolumesModifications", location_name: Some("volumeModificationSet"), target: Target::List(&VOLUME_MODIFICATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVolumesRequest {
     pub volume_ids: Option<Vec<String>>,
     pub include_managed_resources: Option<bool>,
@@ -1399,7 +1302,7 @@ pub struct DescribeVolumesRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeVolumesRequest, DESCRIBE_VOLUMES_REQUEST; 0 volume_ids, 1 include_managed_resources, 2 dry_run, 3 filters, 4 next_token, 5 max_results);
+wire::structure!(DescribeVolumesRequest, DESCRIBE_VOLUMES_REQUEST; 0 volume_ids: None, 1 include_managed_resources: None, 2 dry_run: None, 3 filters: None, 4 next_token: None, 5 max_results: None);
 pub(crate) static DESCRIBE_VOLUMES_REQUEST: StructShape = StructShape { name: "DescribeVolumesRequest", members: &[
     Member { name: "VolumeIds", location_name: Some("VolumeId"), target: Target::List(&VOLUME_ID_STRING_LIST), ..Member::BASE },
     Member { name: "IncludeManagedResources", target: Target::Boolean, ..Member::BASE },
@@ -1409,38 +1312,35 @@ pub(crate) static DESCRIBE_VOLUMES_REQUEST: StructShape = StructShape { name: "D
     Member { name: "MaxResults", location_name: Some("maxResults"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVolumesResult {
     pub next_token: Option<String>,
     pub volumes: Option<Vec<Volume>>,
 }
-wire::structure!(DescribeVolumesResult, DESCRIBE_VOLUMES_RESULT; 0 next_token, 1 volumes);
+wire::structure!(DescribeVolumesResult, DESCRIBE_VOLUMES_RESULT; 0 next_token: None, 1 volumes: None);
 pub(crate) static DESCRIBE_VOLUMES_RESULT: StructShape = StructShape { name: "DescribeVolumesResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "Volumes", location_name: Some("volumeSet"), target: Target::List(&VOLUME_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcAttributeRequest {
     pub attribute: VpcAttributeName,
     pub vpc_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeVpcAttributeRequest, DESCRIBE_VPC_ATTRIBUTE_REQUEST; 0 attribute, 1 vpc_id, 2 dry_run);
+wire::structure!(DescribeVpcAttributeRequest, DESCRIBE_VPC_ATTRIBUTE_REQUEST; 0 attribute: Default::default(), 1 vpc_id: Default::default(), 2 dry_run: None);
 pub(crate) static DESCRIBE_VPC_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "DescribeVpcAttributeRequest", members: &[
     Member { name: "Attribute", target: Target::String(&VPC_ATTRIBUTE_NAME), required: true, ..Member::BASE },
     Member { name: "VpcId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcAttributeResult {
     pub enable_dns_hostnames: Option<AttributeBooleanValue>,
     pub enable_dns_support: Option<AttributeBooleanValue>,
     pub enable_network_address_usage_metrics: Option<AttributeBooleanValue>,
     pub vpc_id: Option<String>,
 }
-wire::structure!(DescribeVpcAttributeResult, DESCRIBE_VPC_ATTRIBUTE_RESULT; 0 enable_dns_hostnames, 1 enable_dns_support, 2 enable_network_address_usage_metrics, 3 vpc_id);
+wire::structure!(DescribeVpcAttributeResult, DESCRIBE_VPC_ATTRIBUTE_RESULT; 0 enable_dns_hostnames: None, 1 enable_dns_support: None, 2 enable_network_address_usage_metrics: None, 3 vpc_id: None);
 pub(crate) static DESCRIBE_VPC_ATTRIBUTE_RESULT: StructShape = StructShape { name: "DescribeVpcAttributeResult", members: &[
     Member { name: "EnableDnsHostnames", location_name: Some("enableDnsHostnames"), target: Target::Structure(&ATTRIBUTE_BOOLEAN_VALUE), ..Member::BASE },
     Member { name: "EnableDnsSupport", location_name: Some("enableDnsSupport"), target: Target::Structure(&ATTRIBUTE_BOOLEAN_VALUE), ..Member::BASE },
@@ -1450,7 +1350,6 @@ pub(crate) static DESCRIBE_VPC_ATTRIBUTE_RESULT: StructShape = StructShape { nam
 
 pub(crate) static DESCRIBE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSIONS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeVpcBlockPublicAccessExclusionsMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcBlockPublicAccessExclusionsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -1458,7 +1357,7 @@ pub struct DescribeVpcBlockPublicAccessExclusionsRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeVpcBlockPublicAccessExclusionsRequest, DESCRIBE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSIONS_REQUEST; 0 dry_run, 1 filters, 2 exclusion_ids, 3 next_token, 4 max_results);
+wire::structure!(DescribeVpcBlockPublicAccessExclusionsRequest, DESCRIBE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSIONS_REQUEST; 0 dry_run: None, 1 filters: None, 2 exclusion_ids: None, 3 next_token: None, 4 max_results: None);
 pub(crate) static DESCRIBE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSIONS_REQUEST: StructShape = StructShape { name: "DescribeVpcBlockPublicAccessExclusionsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1467,31 +1366,28 @@ pub(crate) static DESCRIBE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSIONS_REQUEST: StructSha
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSIONS_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcBlockPublicAccessExclusionsResult {
     pub vpc_block_public_access_exclusions: Option<Vec<VpcBlockPublicAccessExclusion>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVpcBlockPublicAccessExclusionsResult, DESCRIBE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSIONS_RESULT; 0 vpc_block_public_access_exclusions, 1 next_token);
+wire::structure!(DescribeVpcBlockPublicAccessExclusionsResult, DESCRIBE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSIONS_RESULT; 0 vpc_block_public_access_exclusions: None, 1 next_token: None);
 pub(crate) static DESCRIBE_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSIONS_RESULT: StructShape = StructShape { name: "DescribeVpcBlockPublicAccessExclusionsResult", members: &[
     Member { name: "VpcBlockPublicAccessExclusions", location_name: Some("vpcBlockPublicAccessExclusionSet"), target: Target::List(&VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcBlockPublicAccessOptionsRequest {
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeVpcBlockPublicAccessOptionsRequest, DESCRIBE_VPC_BLOCK_PUBLIC_ACCESS_OPTIONS_REQUEST; 0 dry_run);
+wire::structure!(DescribeVpcBlockPublicAccessOptionsRequest, DESCRIBE_VPC_BLOCK_PUBLIC_ACCESS_OPTIONS_REQUEST; 0 dry_run: None);
 pub(crate) static DESCRIBE_VPC_BLOCK_PUBLIC_ACCESS_OPTIONS_REQUEST: StructShape = StructShape { name: "DescribeVpcBlockPublicAccessOptionsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcBlockPublicAccessOptionsResult {
     pub vpc_block_public_access_options: Option<VpcBlockPublicAccessOptions>,
 }
-wire::structure!(DescribeVpcBlockPublicAccessOptionsResult, DESCRIBE_VPC_BLOCK_PUBLIC_ACCESS_OPTIONS_RESULT; 0 vpc_block_public_access_options);
+wire::structure!(DescribeVpcBlockPublicAccessOptionsResult, DESCRIBE_VPC_BLOCK_PUBLIC_ACCESS_OPTIONS_RESULT; 0 vpc_block_public_access_options: None);
 pub(crate) static DESCRIBE_VPC_BLOCK_PUBLIC_ACCESS_OPTIONS_RESULT: StructShape = StructShape { name: "DescribeVpcBlockPublicAccessOptionsResult", members: &[
     Member { name: "VpcBlockPublicAccessOptions", location_name: Some("vpcBlockPublicAccessOptions"), target: Target::Structure(&VPC_BLOCK_PUBLIC_ACCESS_OPTIONS), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -1500,55 +1396,50 @@ pub(crate) static DESCRIBE_VPC_CLASSIC_LINK_DNS_SUPPORT_MAX_RESULTS: NumberShape
 
 pub(crate) static DESCRIBE_VPC_CLASSIC_LINK_DNS_SUPPORT_NEXT_TOKEN: StringShape = StringShape { name: "DescribeVpcClassicLinkDnsSupportNextToken", length: Limits { min: Some(1), max: Some(1024) }, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcClassicLinkDnsSupportRequest {
     pub vpc_ids: Option<Vec<String>>,
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVpcClassicLinkDnsSupportRequest, DESCRIBE_VPC_CLASSIC_LINK_DNS_SUPPORT_REQUEST; 0 vpc_ids, 1 max_results, 2 next_token);
+wire::structure!(DescribeVpcClassicLinkDnsSupportRequest, DESCRIBE_VPC_CLASSIC_LINK_DNS_SUPPORT_REQUEST; 0 vpc_ids: None, 1 max_results: None, 2 next_token: None);
 pub(crate) static DESCRIBE_VPC_CLASSIC_LINK_DNS_SUPPORT_REQUEST: StructShape = StructShape { name: "DescribeVpcClassicLinkDnsSupportRequest", members: &[
     Member { name: "VpcIds", target: Target::List(&VPC_CLASSIC_LINK_ID_LIST), ..Member::BASE },
     Member { name: "MaxResults", location_name: Some("maxResults"), target: Target::Integer(&DESCRIBE_VPC_CLASSIC_LINK_DNS_SUPPORT_MAX_RESULTS), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::String(&DESCRIBE_VPC_CLASSIC_LINK_DNS_SUPPORT_NEXT_TOKEN), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcClassicLinkDnsSupportResult {
     pub next_token: Option<String>,
     pub vpcs: Option<Vec<ClassicLinkDnsSupport>>,
 }
-wire::structure!(DescribeVpcClassicLinkDnsSupportResult, DESCRIBE_VPC_CLASSIC_LINK_DNS_SUPPORT_RESULT; 0 next_token, 1 vpcs);
+wire::structure!(DescribeVpcClassicLinkDnsSupportResult, DESCRIBE_VPC_CLASSIC_LINK_DNS_SUPPORT_RESULT; 0 next_token: None, 1 vpcs: None);
 pub(crate) static DESCRIBE_VPC_CLASSIC_LINK_DNS_SUPPORT_RESULT: StructShape = StructShape { name: "DescribeVpcClassicLinkDnsSupportResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::String(&DESCRIBE_VPC_CLASSIC_LINK_DNS_SUPPORT_NEXT_TOKEN), ..Member::BASE },
     Member { name: "Vpcs", location_name: Some("vpcs"), target: Target::List(&CLASSIC_LINK_DNS_SUPPORT_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcClassicLinkRequest {
     pub dry_run: Option<bool>,
     pub vpc_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeVpcClassicLinkRequest, DESCRIBE_VPC_CLASSIC_LINK_REQUEST; 0 dry_run, 1 vpc_ids, 2 filters);
+wire::structure!(DescribeVpcClassicLinkRequest, DESCRIBE_VPC_CLASSIC_LINK_REQUEST; 0 dry_run: None, 1 vpc_ids: None, 2 filters: None);
 pub(crate) static DESCRIBE_VPC_CLASSIC_LINK_REQUEST: StructShape = StructShape { name: "DescribeVpcClassicLinkRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "VpcIds", location_name: Some("VpcId"), target: Target::List(&VPC_CLASSIC_LINK_ID_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcClassicLinkResult {
     pub vpcs: Option<Vec<VpcClassicLink>>,
 }
-wire::structure!(DescribeVpcClassicLinkResult, DESCRIBE_VPC_CLASSIC_LINK_RESULT; 0 vpcs);
+wire::structure!(DescribeVpcClassicLinkResult, DESCRIBE_VPC_CLASSIC_LINK_RESULT; 0 vpcs: None);
 pub(crate) static DESCRIBE_VPC_CLASSIC_LINK_RESULT: StructShape = StructShape { name: "DescribeVpcClassicLinkResult", members: &[
     Member { name: "Vpcs", location_name: Some("vpcSet"), target: Target::List(&VPC_CLASSIC_LINK_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static DESCRIBE_VPC_ENCRYPTION_CONTROLS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeVpcEncryptionControlsMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcEncryptionControlsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -1557,7 +1448,7 @@ pub struct DescribeVpcEncryptionControlsRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
 }
-wire::structure!(DescribeVpcEncryptionControlsRequest, DESCRIBE_VPC_ENCRYPTION_CONTROLS_REQUEST; 0 dry_run, 1 filters, 2 vpc_encryption_control_ids, 3 vpc_ids, 4 next_token, 5 max_results);
+wire::structure!(DescribeVpcEncryptionControlsRequest, DESCRIBE_VPC_ENCRYPTION_CONTROLS_REQUEST; 0 dry_run: None, 1 filters: None, 2 vpc_encryption_control_ids: None, 3 vpc_ids: None, 4 next_token: None, 5 max_results: None);
 pub(crate) static DESCRIBE_VPC_ENCRYPTION_CONTROLS_REQUEST: StructShape = StructShape { name: "DescribeVpcEncryptionControlsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1567,18 +1458,16 @@ pub(crate) static DESCRIBE_VPC_ENCRYPTION_CONTROLS_REQUEST: StructShape = Struct
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_VPC_ENCRYPTION_CONTROLS_MAX_RESULTS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcEncryptionControlsResult {
     pub vpc_encryption_controls: Option<Vec<VpcEncryptionControl>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVpcEncryptionControlsResult, DESCRIBE_VPC_ENCRYPTION_CONTROLS_RESULT; 0 vpc_encryption_controls, 1 next_token);
+wire::structure!(DescribeVpcEncryptionControlsResult, DESCRIBE_VPC_ENCRYPTION_CONTROLS_RESULT; 0 vpc_encryption_controls: None, 1 next_token: None);
 pub(crate) static DESCRIBE_VPC_ENCRYPTION_CONTROLS_RESULT: StructShape = StructShape { name: "DescribeVpcEncryptionControlsResult", members: &[
     Member { name: "VpcEncryptionControls", location_name: Some("vpcEncryptionControlSet"), target: Target::List(&VPC_ENCRYPTION_CONTROL_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcEndpointAssociationsRequest {
     pub dry_run: Option<bool>,
     pub vpc_endpoint_ids: Option<Vec<String>>,
@@ -1586,7 +1475,7 @@ pub struct DescribeVpcEndpointAssociationsRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVpcEndpointAssociationsRequest, DESCRIBE_VPC_ENDPOINT_ASSOCIATIONS_REQUEST; 0 dry_run, 1 vpc_endpoint_ids, 2 filters, 3 max_results, 4 next_token);
+wire::structure!(DescribeVpcEndpointAssociationsRequest, DESCRIBE_VPC_ENDPOINT_ASSOCIATIONS_REQUEST; 0 dry_run: None, 1 vpc_endpoint_ids: None, 2 filters: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static DESCRIBE_VPC_ENDPOINT_ASSOCIATIONS_REQUEST: StructShape = StructShape { name: "DescribeVpcEndpointAssociationsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "VpcEndpointIds", location_name: Some("VpcEndpointId"), target: Target::List(&VPC_ENDPOINT_ID_LIST), ..Member::BASE },
@@ -1595,18 +1484,16 @@ pub(crate) static DESCRIBE_VPC_ENDPOINT_ASSOCIATIONS_REQUEST: StructShape = Stru
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcEndpointAssociationsResult {
     pub vpc_endpoint_associations: Option<Vec<VpcEndpointAssociation>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVpcEndpointAssociationsResult, DESCRIBE_VPC_ENDPOINT_ASSOCIATIONS_RESULT; 0 vpc_endpoint_associations, 1 next_token);
+wire::structure!(DescribeVpcEndpointAssociationsResult, DESCRIBE_VPC_ENDPOINT_ASSOCIATIONS_RESULT; 0 vpc_endpoint_associations: None, 1 next_token: None);
 pub(crate) static DESCRIBE_VPC_ENDPOINT_ASSOCIATIONS_RESULT: StructShape = StructShape { name: "DescribeVpcEndpointAssociationsResult", members: &[
     Member { name: "VpcEndpointAssociations", location_name: Some("vpcEndpointAssociationSet"), target: Target::List(&VPC_ENDPOINT_ASSOCIATION_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcEndpointConnectionNotificationsRequest {
     pub dry_run: Option<bool>,
     pub connection_notification_id: Option<String>,
@@ -1614,7 +1501,7 @@ pub struct DescribeVpcEndpointConnectionNotificationsRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVpcEndpointConnectionNotificationsRequest, DESCRIBE_VPC_ENDPOINT_CONNECTION_NOTIFICATIONS_REQUEST; 0 dry_run, 1 connection_notification_id, 2 filters, 3 max_results, 4 next_token);
+wire::structure!(DescribeVpcEndpointConnectionNotificationsRequest, DESCRIBE_VPC_ENDPOINT_CONNECTION_NOTIFICATIONS_REQUEST; 0 dry_run: None, 1 connection_notification_id: None, 2 filters: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static DESCRIBE_VPC_ENDPOINT_CONNECTION_NOTIFICATIONS_REQUEST: StructShape = StructShape { name: "DescribeVpcEndpointConnectionNotificationsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ConnectionNotificationId", target: Target::STRING, ..Member::BASE },
@@ -1623,25 +1510,23 @@ pub(crate) static DESCRIBE_VPC_ENDPOINT_CONNECTION_NOTIFICATIONS_REQUEST: Struct
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcEndpointConnectionNotificationsResult {
     pub connection_notification_set: Option<Vec<ConnectionNotification>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVpcEndpointConnectionNotificationsResult, DESCRIBE_VPC_ENDPOINT_CONNECTION_NOTIFICATIONS_RESULT; 0 connection_notification_set, 1 next_token);
+wire::structure!(DescribeVpcEndpointConnectionNotificationsResult, DESCRIBE_VPC_ENDPOINT_CONNECTION_NOTIFICATIONS_RESULT; 0 connection_notification_set: None, 1 next_token: None);
 pub(crate) static DESCRIBE_VPC_ENDPOINT_CONNECTION_NOTIFICATIONS_RESULT: StructShape = StructShape { name: "DescribeVpcEndpointConnectionNotificationsResult", members: &[
     Member { name: "ConnectionNotificationSet", location_name: Some("connectionNotificationSet"), target: Target::List(&CONNECTION_NOTIFICATION_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcEndpointConnectionsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVpcEndpointConnectionsRequest, DESCRIBE_VPC_ENDPOINT_CONNECTIONS_REQUEST; 0 dry_run, 1 filters, 2 max_results, 3 next_token);
+wire::structure!(DescribeVpcEndpointConnectionsRequest, DESCRIBE_VPC_ENDPOINT_CONNECTIONS_REQUEST; 0 dry_run: None, 1 filters: None, 2 max_results: None, 3 next_token: None);
 pub(crate) static DESCRIBE_VPC_ENDPOINT_CONNECTIONS_REQUEST: StructShape = StructShape { name: "DescribeVpcEndpointConnectionsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1649,18 +1534,16 @@ pub(crate) static DESCRIBE_VPC_ENDPOINT_CONNECTIONS_REQUEST: StructShape = Struc
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcEndpointConnectionsResult {
     pub vpc_endpoint_connections: Option<Vec<VpcEndpointConnection>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVpcEndpointConnectionsResult, DESCRIBE_VPC_ENDPOINT_CONNECTIONS_RESULT; 0 vpc_endpoint_connections, 1 next_token);
+wire::structure!(DescribeVpcEndpointConnectionsResult, DESCRIBE_VPC_ENDPOINT_CONNECTIONS_RESULT; 0 vpc_endpoint_connections: None, 1 next_token: None);
 pub(crate) static DESCRIBE_VPC_ENDPOINT_CONNECTIONS_RESULT: StructShape = StructShape { name: "DescribeVpcEndpointConnectionsResult", members: &[
     Member { name: "VpcEndpointConnections", location_name: Some("vpcEndpointConnectionSet"), target: Target::List(&VPC_ENDPOINT_CONNECTION_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcEndpointServiceConfigurationsRequest {
     pub dry_run: Option<bool>,
     pub service_ids: Option<Vec<String>>,
@@ -1668,7 +1551,7 @@ pub struct DescribeVpcEndpointServiceConfigurationsRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVpcEndpointServiceConfigurationsRequest, DESCRIBE_VPC_ENDPOINT_SERVICE_CONFIGURATIONS_REQUEST; 0 dry_run, 1 service_ids, 2 filters, 3 max_results, 4 next_token);
+wire::structure!(DescribeVpcEndpointServiceConfigurationsRequest, DESCRIBE_VPC_ENDPOINT_SERVICE_CONFIGURATIONS_REQUEST; 0 dry_run: None, 1 service_ids: None, 2 filters: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static DESCRIBE_VPC_ENDPOINT_SERVICE_CONFIGURATIONS_REQUEST: StructShape = StructShape { name: "DescribeVpcEndpointServiceConfigurationsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ServiceIds", location_name: Some("ServiceId"), target: Target::List(&VPC_ENDPOINT_SERVICE_ID_LIST), ..Member::BASE },
@@ -1677,18 +1560,16 @@ pub(crate) static DESCRIBE_VPC_ENDPOINT_SERVICE_CONFIGURATIONS_REQUEST: StructSh
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcEndpointServiceConfigurationsResult {
     pub service_configurations: Option<Vec<ServiceConfiguration>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVpcEndpointServiceConfigurationsResult, DESCRIBE_VPC_ENDPOINT_SERVICE_CONFIGURATIONS_RESULT; 0 service_configurations, 1 next_token);
+wire::structure!(DescribeVpcEndpointServiceConfigurationsResult, DESCRIBE_VPC_ENDPOINT_SERVICE_CONFIGURATIONS_RESULT; 0 service_configurations: None, 1 next_token: None);
 pub(crate) static DESCRIBE_VPC_ENDPOINT_SERVICE_CONFIGURATIONS_RESULT: StructShape = StructShape { name: "DescribeVpcEndpointServiceConfigurationsResult", members: &[
     Member { name: "ServiceConfigurations", location_name: Some("serviceConfigurationSet"), target: Target::List(&SERVICE_CONFIGURATION_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcEndpointServicePermissionsRequest {
     pub dry_run: Option<bool>,
     pub service_id: String,
@@ -1696,7 +1577,7 @@ pub struct DescribeVpcEndpointServicePermissionsRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVpcEndpointServicePermissionsRequest, DESCRIBE_VPC_ENDPOINT_SERVICE_PERMISSIONS_REQUEST; 0 dry_run, 1 service_id, 2 filters, 3 max_results, 4 next_token);
+wire::structure!(DescribeVpcEndpointServicePermissionsRequest, DESCRIBE_VPC_ENDPOINT_SERVICE_PERMISSIONS_REQUEST; 0 dry_run: None, 1 service_id: Default::default(), 2 filters: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static DESCRIBE_VPC_ENDPOINT_SERVICE_PERMISSIONS_REQUEST: StructShape = StructShape { name: "DescribeVpcEndpointServicePermissionsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ServiceId", target: Target::STRING, required: true, ..Member::BASE },
@@ -1705,18 +1586,16 @@ pub(crate) static DESCRIBE_VPC_ENDPOINT_SERVICE_PERMISSIONS_REQUEST: StructShape
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcEndpointServicePermissionsResult {
     pub allowed_principals: Option<Vec<AllowedPrincipal>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVpcEndpointServicePermissionsResult, DESCRIBE_VPC_ENDPOINT_SERVICE_PERMISSIONS_RESULT; 0 allowed_principals, 1 next_token);
+wire::structure!(DescribeVpcEndpointServicePermissionsResult, DESCRIBE_VPC_ENDPOINT_SERVICE_PERMISSIONS_RESULT; 0 allowed_principals: None, 1 next_token: None);
 pub(crate) static DESCRIBE_VPC_ENDPOINT_SERVICE_PERMISSIONS_RESULT: StructShape = StructShape { name: "DescribeVpcEndpointServicePermissionsResult", members: &[
     Member { name: "AllowedPrincipals", location_name: Some("allowedPrincipals"), target: Target::List(&ALLOWED_PRINCIPAL_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcEndpointServicesRequest {
     pub dry_run: Option<bool>,
     pub service_names: Option<Vec<String>>,
@@ -1725,7 +1604,7 @@ pub struct DescribeVpcEndpointServicesRequest {
     pub next_token: Option<String>,
     pub service_regions: Option<Vec<String>>,
 }
-wire::structure!(DescribeVpcEndpointServicesRequest, DESCRIBE_VPC_ENDPOINT_SERVICES_REQUEST; 0 dry_run, 1 service_names, 2 filters, 3 max_results, 4 next_token, 5 service_regions);
+wire::structure!(DescribeVpcEndpointServicesRequest, DESCRIBE_VPC_ENDPOINT_SERVICES_REQUEST; 0 dry_run: None, 1 service_names: None, 2 filters: None, 3 max_results: None, 4 next_token: None, 5 service_regions: None);
 pub(crate) static DESCRIBE_VPC_ENDPOINT_SERVICES_REQUEST: StructShape = StructShape { name: "DescribeVpcEndpointServicesRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ServiceNames", location_name: Some("ServiceName"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -1735,20 +1614,18 @@ pub(crate) static DESCRIBE_VPC_ENDPOINT_SERVICES_REQUEST: StructShape = StructSh
     Member { name: "ServiceRegions", location_name: Some("ServiceRegion"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcEndpointServicesResult {
     pub service_names: Option<Vec<String>>,
     pub service_details: Option<Vec<ServiceDetail>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVpcEndpointServicesResult, DESCRIBE_VPC_ENDPOINT_SERVICES_RESULT; 0 service_names, 1 service_details, 2 next_token);
+wire::structure!(DescribeVpcEndpointServicesResult, DESCRIBE_VPC_ENDPOINT_SERVICES_RESULT; 0 service_names: None, 1 service_details: None, 2 next_token: None);
 pub(crate) static DESCRIBE_VPC_ENDPOINT_SERVICES_RESULT: StructShape = StructShape { name: "DescribeVpcEndpointServicesResult", members: &[
     Member { name: "ServiceNames", location_name: Some("serviceNameSet"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
     Member { name: "ServiceDetails", location_name: Some("serviceDetailSet"), target: Target::List(&SERVICE_DETAIL_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcEndpointsRequest {
     pub dry_run: Option<bool>,
     pub vpc_endpoint_ids: Option<Vec<String>>,
@@ -1756,7 +1633,7 @@ pub struct DescribeVpcEndpointsRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVpcEndpointsRequest, DESCRIBE_VPC_ENDPOINTS_REQUEST; 0 dry_run, 1 vpc_endpoint_ids, 2 filters, 3 max_results, 4 next_token);
+wire::structure!(DescribeVpcEndpointsRequest, DESCRIBE_VPC_ENDPOINTS_REQUEST; 0 dry_run: None, 1 vpc_endpoint_ids: None, 2 filters: None, 3 max_results: None, 4 next_token: None);
 pub(crate) static DESCRIBE_VPC_ENDPOINTS_REQUEST: StructShape = StructShape { name: "DescribeVpcEndpointsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "VpcEndpointIds", location_name: Some("VpcEndpointId"), target: Target::List(&VPC_ENDPOINT_ID_LIST), ..Member::BASE },
@@ -1765,12 +1642,11 @@ pub(crate) static DESCRIBE_VPC_ENDPOINTS_REQUEST: StructShape = StructShape { na
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcEndpointsResult {
     pub vpc_endpoints: Option<Vec<VpcEndpoint>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVpcEndpointsResult, DESCRIBE_VPC_ENDPOINTS_RESULT; 0 vpc_endpoints, 1 next_token);
+wire::structure!(DescribeVpcEndpointsResult, DESCRIBE_VPC_ENDPOINTS_RESULT; 0 vpc_endpoints: None, 1 next_token: None);
 pub(crate) static DESCRIBE_VPC_ENDPOINTS_RESULT: StructShape = StructShape { name: "DescribeVpcEndpointsResult", members: &[
     Member { name: "VpcEndpoints", location_name: Some("vpcEndpointSet"), target: Target::List(&VPC_ENDPOINT_SET), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -1778,7 +1654,6 @@ pub(crate) static DESCRIBE_VPC_ENDPOINTS_RESULT: StructShape = StructShape { nam
 
 pub(crate) static DESCRIBE_VPC_PEERING_CONNECTIONS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeVpcPeeringConnectionsMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcPeeringConnectionsRequest {
     pub next_token: Option<String>,
     pub max_results: Option<i32>,
@@ -1786,7 +1661,7 @@ pub struct DescribeVpcPeeringConnectionsRequest {
     pub vpc_peering_connection_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
 }
-wire::structure!(DescribeVpcPeeringConnectionsRequest, DESCRIBE_VPC_PEERING_CONNECTIONS_REQUEST; 0 next_token, 1 max_results, 2 dry_run, 3 vpc_peering_connection_ids, 4 filters);
+wire::structure!(DescribeVpcPeeringConnectionsRequest, DESCRIBE_VPC_PEERING_CONNECTIONS_REQUEST; 0 next_token: None, 1 max_results: None, 2 dry_run: None, 3 vpc_peering_connection_ids: None, 4 filters: None);
 pub(crate) static DESCRIBE_VPC_PEERING_CONNECTIONS_REQUEST: StructShape = StructShape { name: "DescribeVpcPeeringConnectionsRequest", members: &[
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&DESCRIBE_VPC_PEERING_CONNECTIONS_MAX_RESULTS), ..Member::BASE },
@@ -1795,12 +1670,11 @@ pub(crate) static DESCRIBE_VPC_PEERING_CONNECTIONS_REQUEST: StructShape = Struct
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcPeeringConnectionsResult {
     pub vpc_peering_connections: Option<Vec<VpcPeeringConnection>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVpcPeeringConnectionsResult, DESCRIBE_VPC_PEERING_CONNECTIONS_RESULT; 0 vpc_peering_connections, 1 next_token);
+wire::structure!(DescribeVpcPeeringConnectionsResult, DESCRIBE_VPC_PEERING_CONNECTIONS_RESULT; 0 vpc_peering_connections: None, 1 next_token: None);
 pub(crate) static DESCRIBE_VPC_PEERING_CONNECTIONS_RESULT: StructShape = StructShape { name: "DescribeVpcPeeringConnectionsResult", members: &[
     Member { name: "VpcPeeringConnections", location_name: Some("vpcPeeringConnectionSet"), target: Target::List(&VPC_PEERING_CONNECTION_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
@@ -1808,7 +1682,6 @@ pub(crate) static DESCRIBE_VPC_PEERING_CONNECTIONS_RESULT: StructShape = StructS
 
 pub(crate) static DESCRIBE_VPCS_MAX_RESULTS: NumberShape = NumberShape { name: "DescribeVpcsMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcsRequest {
     pub filters: Option<Vec<Filter>>,
     pub vpc_ids: Option<Vec<String>>,
@@ -1816,7 +1689,7 @@ pub struct DescribeVpcsRequest {
     pub max_results: Option<i32>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeVpcsRequest, DESCRIBE_VPCS_REQUEST; 0 filters, 1 vpc_ids, 2 next_token, 3 max_results, 4 dry_run);
+wire::structure!(DescribeVpcsRequest, DESCRIBE_VPCS_REQUEST; 0 filters: None, 1 vpc_ids: None, 2 next_token: None, 3 max_results: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_VPCS_REQUEST: StructShape = StructShape { name: "DescribeVpcsRequest", members: &[
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
     Member { name: "VpcIds", location_name: Some("VpcId"), target: Target::List(&VPC_ID_STRING_LIST), ..Member::BASE },
@@ -1825,18 +1698,16 @@ pub(crate) static DESCRIBE_VPCS_REQUEST: StructShape = StructShape { name: "Desc
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpcsResult {
     pub next_token: Option<String>,
     pub vpcs: Option<Vec<Vpc>>,
 }
-wire::structure!(DescribeVpcsResult, DESCRIBE_VPCS_RESULT; 0 next_token, 1 vpcs);
+wire::structure!(DescribeVpcsResult, DESCRIBE_VPCS_RESULT; 0 next_token: None, 1 vpcs: None);
 pub(crate) static DESCRIBE_VPCS_RESULT: StructShape = StructShape { name: "DescribeVpcsResult", members: &[
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
     Member { name: "Vpcs", location_name: Some("vpcSet"), target: Target::List(&VPC_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpnConcentratorsRequest {
     pub vpn_concentrator_ids: Option<Vec<String>>,
     pub filters: Option<Vec<Filter>>,
@@ -1844,7 +1715,7 @@ pub struct DescribeVpnConcentratorsRequest {
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeVpnConcentratorsRequest, DESCRIBE_VPN_CONCENTRATORS_REQUEST; 0 vpn_concentrator_ids, 1 filters, 2 max_results, 3 next_token, 4 dry_run);
+wire::structure!(DescribeVpnConcentratorsRequest, DESCRIBE_VPN_CONCENTRATORS_REQUEST; 0 vpn_concentrator_ids: None, 1 filters: None, 2 max_results: None, 3 next_token: None, 4 dry_run: None);
 pub(crate) static DESCRIBE_VPN_CONCENTRATORS_REQUEST: StructShape = StructShape { name: "DescribeVpnConcentratorsRequest", members: &[
     Member { name: "VpnConcentratorIds", location_name: Some("VpnConcentratorId"), target: Target::List(&VPN_CONCENTRATOR_ID_STRING_LIST), ..Member::BASE },
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
@@ -1853,69 +1724,63 @@ pub(crate) static DESCRIBE_VPN_CONCENTRATORS_REQUEST: StructShape = StructShape 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpnConcentratorsResult {
     pub vpn_concentrators: Option<Vec<VpnConcentrator>>,
     pub next_token: Option<String>,
 }
-wire::structure!(DescribeVpnConcentratorsResult, DESCRIBE_VPN_CONCENTRATORS_RESULT; 0 vpn_concentrators, 1 next_token);
+wire::structure!(DescribeVpnConcentratorsResult, DESCRIBE_VPN_CONCENTRATORS_RESULT; 0 vpn_concentrators: None, 1 next_token: None);
 pub(crate) static DESCRIBE_VPN_CONCENTRATORS_RESULT: StructShape = StructShape { name: "DescribeVpnConcentratorsResult", members: &[
     Member { name: "VpnConcentrators", location_name: Some("vpnConcentratorSet"), target: Target::List(&VPN_CONCENTRATOR_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpnConnectionsRequest {
     pub filters: Option<Vec<Filter>>,
     pub vpn_connection_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeVpnConnectionsRequest, DESCRIBE_VPN_CONNECTIONS_REQUEST; 0 filters, 1 vpn_connection_ids, 2 dry_run);
+wire::structure!(DescribeVpnConnectionsRequest, DESCRIBE_VPN_CONNECTIONS_REQUEST; 0 filters: None, 1 vpn_connection_ids: None, 2 dry_run: None);
 pub(crate) static DESCRIBE_VPN_CONNECTIONS_REQUEST: StructShape = StructShape { name: "DescribeVpnConnectionsRequest", members: &[
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
     Member { name: "VpnConnectionIds", location_name: Some("VpnConnectionId"), target: Target::List(&VPN_CONNECTION_ID_STRING_LIST), ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpnConnectionsResult {
     pub vpn_connections: Option<Vec<VpnConnection>>,
 }
-wire::structure!(DescribeVpnConnectionsResult, DESCRIBE_VPN_CONNECTIONS_RESULT; 0 vpn_connections);
+wire::structure!(DescribeVpnConnectionsResult, DESCRIBE_VPN_CONNECTIONS_RESULT; 0 vpn_connections: None);
 pub(crate) static DESCRIBE_VPN_CONNECTIONS_RESULT: StructShape = StructShape { name: "DescribeVpnConnectionsResult", members: &[
     Member { name: "VpnConnections", location_name: Some("vpnConnectionSet"), target: Target::List(&VPN_CONNECTION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpnGatewaysRequest {
     pub filters: Option<Vec<Filter>>,
     pub vpn_gateway_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DescribeVpnGatewaysRequest, DESCRIBE_VPN_GATEWAYS_REQUEST; 0 filters, 1 vpn_gateway_ids, 2 dry_run);
+wire::structure!(DescribeVpnGatewaysRequest, DESCRIBE_VPN_GATEWAYS_REQUEST; 0 filters: None, 1 vpn_gateway_ids: None, 2 dry_run: None);
 pub(crate) static DESCRIBE_VPN_GATEWAYS_REQUEST: StructShape = StructShape { name: "DescribeVpnGatewaysRequest", members: &[
     Member { name: "Filters", location_name: Some("Filter"), target: Target::List(&FILTER_LIST), ..Member::BASE },
     Member { name: "VpnGatewayIds", location_name: Some("VpnGatewayId"), target: Target::List(&VPN_GATEWAY_ID_STRING_LIST), ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DescribeVpnGatewaysResult {
     pub vpn_gateways: Option<Vec<VpnGateway>>,
 }
-wire::structure!(DescribeVpnGatewaysResult, DESCRIBE_VPN_GATEWAYS_RESULT; 0 vpn_gateways);
+wire::structure!(DescribeVpnGatewaysResult, DESCRIBE_VPN_GATEWAYS_RESULT; 0 vpn_gateways: None);
 pub(crate) static DESCRIBE_VPN_GATEWAYS_RESULT: StructShape = StructShape { name: "DescribeVpnGatewaysResult", members: &[
     Member { name: "VpnGateways", location_name: Some("vpnGatewaySet"), target: Target::List(&VPN_GATEWAY_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DetachVerifiedAccessTrustProviderRequest {
     pub verified_access_instance_id: String,
     pub verified_access_trust_provider_id: String,
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DetachVerifiedAccessTrustProviderRequest, DETACH_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST; 0 verified_access_instance_id, 1 verified_access_trust_provider_id, 2 client_token, 3 dry_run);
+wire::structure!(DetachVerifiedAccessTrustProviderRequest, DETACH_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST; 0 verified_access_instance_id: Default::default(), 1 verified_access_trust_provider_id: Default::default(), 2 client_token: None, 3 dry_run: None);
 pub(crate) static DETACH_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST: StructShape = StructShape { name: "DetachVerifiedAccessTrustProviderRequest", members: &[
     Member { name: "VerifiedAccessInstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VerifiedAccessTrustProviderId", target: Target::STRING, required: true, ..Member::BASE },
@@ -1923,18 +1788,16 @@ pub(crate) static DETACH_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST: StructShape = S
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DetachVerifiedAccessTrustProviderResult {
     pub verified_access_trust_provider: Option<VerifiedAccessTrustProvider>,
     pub verified_access_instance: Option<VerifiedAccessInstance>,
 }
-wire::structure!(DetachVerifiedAccessTrustProviderResult, DETACH_VERIFIED_ACCESS_TRUST_PROVIDER_RESULT; 0 verified_access_trust_provider, 1 verified_access_instance);
+wire::structure!(DetachVerifiedAccessTrustProviderResult, DETACH_VERIFIED_ACCESS_TRUST_PROVIDER_RESULT; 0 verified_access_trust_provider: None, 1 verified_access_instance: None);
 pub(crate) static DETACH_VERIFIED_ACCESS_TRUST_PROVIDER_RESULT: StructShape = StructShape { name: "DetachVerifiedAccessTrustProviderResult", members: &[
     Member { name: "VerifiedAccessTrustProvider", location_name: Some("verifiedAccessTrustProvider"), target: Target::Structure(&VERIFIED_ACCESS_TRUST_PROVIDER), ..Member::BASE },
     Member { name: "VerifiedAccessInstance", location_name: Some("verifiedAccessInstance"), target: Target::Structure(&VERIFIED_ACCESS_INSTANCE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DetachVolumeRequest {
     pub device: Option<String>,
     pub force: Option<bool>,
@@ -1942,7 +1805,7 @@ pub struct DetachVolumeRequest {
     pub volume_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DetachVolumeRequest, DETACH_VOLUME_REQUEST; 0 device, 1 force, 2 instance_id, 3 volume_id, 4 dry_run);
+wire::structure!(DetachVolumeRequest, DETACH_VOLUME_REQUEST; 0 device: None, 1 force: None, 2 instance_id: None, 3 volume_id: Default::default(), 4 dry_run: None);
 pub(crate) static DETACH_VOLUME_REQUEST: StructShape = StructShape { name: "DetachVolumeRequest", members: &[
     Member { name: "Device", target: Target::STRING, ..Member::BASE },
     Member { name: "Force", target: Target::Boolean, ..Member::BASE },
@@ -1951,166 +1814,150 @@ pub(crate) static DETACH_VOLUME_REQUEST: StructShape = StructShape { name: "Deta
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DetachVpnGatewayRequest {
     pub vpc_id: String,
     pub vpn_gateway_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DetachVpnGatewayRequest, DETACH_VPN_GATEWAY_REQUEST; 0 vpc_id, 1 vpn_gateway_id, 2 dry_run);
+wire::structure!(DetachVpnGatewayRequest, DETACH_VPN_GATEWAY_REQUEST; 0 vpc_id: Default::default(), 1 vpn_gateway_id: Default::default(), 2 dry_run: None);
 pub(crate) static DETACH_VPN_GATEWAY_REQUEST: StructShape = StructShape { name: "DetachVpnGatewayRequest", members: &[
     Member { name: "VpcId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpnGatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableVgwRoutePropagationRequest {
     pub gateway_id: String,
     pub route_table_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(DisableVgwRoutePropagationRequest, DISABLE_VGW_ROUTE_PROPAGATION_REQUEST; 0 gateway_id, 1 route_table_id, 2 dry_run);
+wire::structure!(DisableVgwRoutePropagationRequest, DISABLE_VGW_ROUTE_PROPAGATION_REQUEST; 0 gateway_id: Default::default(), 1 route_table_id: Default::default(), 2 dry_run: None);
 pub(crate) static DISABLE_VGW_ROUTE_PROPAGATION_REQUEST: StructShape = StructShape { name: "DisableVgwRoutePropagationRequest", members: &[
     Member { name: "GatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "RouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableVpcClassicLinkDnsSupportRequest {
     pub vpc_id: Option<String>,
 }
-wire::structure!(DisableVpcClassicLinkDnsSupportRequest, DISABLE_VPC_CLASSIC_LINK_DNS_SUPPORT_REQUEST; 0 vpc_id);
+wire::structure!(DisableVpcClassicLinkDnsSupportRequest, DISABLE_VPC_CLASSIC_LINK_DNS_SUPPORT_REQUEST; 0 vpc_id: None);
 pub(crate) static DISABLE_VPC_CLASSIC_LINK_DNS_SUPPORT_REQUEST: StructShape = StructShape { name: "DisableVpcClassicLinkDnsSupportRequest", members: &[
     Member { name: "VpcId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableVpcClassicLinkDnsSupportResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(DisableVpcClassicLinkDnsSupportResult, DISABLE_VPC_CLASSIC_LINK_DNS_SUPPORT_RESULT; 0 r#return);
+wire::structure!(DisableVpcClassicLinkDnsSupportResult, DISABLE_VPC_CLASSIC_LINK_DNS_SUPPORT_RESULT; 0 r#return: None);
 pub(crate) static DISABLE_VPC_CLASSIC_LINK_DNS_SUPPORT_RESULT: StructShape = StructShape { name: "DisableVpcClassicLinkDnsSupportResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableVpcClassicLinkRequest {
     pub dry_run: Option<bool>,
     pub vpc_id: String,
 }
-wire::structure!(DisableVpcClassicLinkRequest, DISABLE_VPC_CLASSIC_LINK_REQUEST; 0 dry_run, 1 vpc_id);
+wire::structure!(DisableVpcClassicLinkRequest, DISABLE_VPC_CLASSIC_LINK_REQUEST; 0 dry_run: None, 1 vpc_id: Default::default());
 pub(crate) static DISABLE_VPC_CLASSIC_LINK_REQUEST: StructShape = StructShape { name: "DisableVpcClassicLinkRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "VpcId", location_name: Some("vpcId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableVpcClassicLinkResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(DisableVpcClassicLinkResult, DISABLE_VPC_CLASSIC_LINK_RESULT; 0 r#return);
+wire::structure!(DisableVpcClassicLinkResult, DISABLE_VPC_CLASSIC_LINK_RESULT; 0 r#return: None);
 pub(crate) static DISABLE_VPC_CLASSIC_LINK_RESULT: StructShape = StructShape { name: "DisableVpcClassicLinkResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateVpcCidrBlockRequest {
     pub association_id: String,
 }
-wire::structure!(DisassociateVpcCidrBlockRequest, DISASSOCIATE_VPC_CIDR_BLOCK_REQUEST; 0 association_id);
+wire::structure!(DisassociateVpcCidrBlockRequest, DISASSOCIATE_VPC_CIDR_BLOCK_REQUEST; 0 association_id: Default::default());
 pub(crate) static DISASSOCIATE_VPC_CIDR_BLOCK_REQUEST: StructShape = StructShape { name: "DisassociateVpcCidrBlockRequest", members: &[
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisassociateVpcCidrBlockResult {
     pub ipv6_cidr_block_association: Option<VpcIpv6CidrBlockAssociation>,
     pub cidr_block_association: Option<VpcCidrBlockAssociation>,
     pub vpc_id: Option<String>,
 }
-wire::structure!(DisassociateVpcCidrBlockResult, DISASSOCIATE_VPC_CIDR_BLOCK_RESULT; 0 ipv6_cidr_block_association, 1 cidr_block_association, 2 vpc_id);
+wire::structure!(DisassociateVpcCidrBlockResult, DISASSOCIATE_VPC_CIDR_BLOCK_RESULT; 0 ipv6_cidr_block_association: None, 1 cidr_block_association: None, 2 vpc_id: None);
 pub(crate) static DISASSOCIATE_VPC_CIDR_BLOCK_RESULT: StructShape = StructShape { name: "DisassociateVpcCidrBlockResult", members: &[
     Member { name: "Ipv6CidrBlockAssociation", location_name: Some("ipv6CidrBlockAssociation"), target: Target::Structure(&VPC_IPV6_CIDR_BLOCK_ASSOCIATION), ..Member::BASE },
     Member { name: "CidrBlockAssociation", location_name: Some("cidrBlockAssociation"), target: Target::Structure(&VPC_CIDR_BLOCK_ASSOCIATION), ..Member::BASE },
     Member { name: "VpcId", location_name: Some("vpcId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableVgwRoutePropagationRequest {
     pub gateway_id: String,
     pub route_table_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(EnableVgwRoutePropagationRequest, ENABLE_VGW_ROUTE_PROPAGATION_REQUEST; 0 gateway_id, 1 route_table_id, 2 dry_run);
+wire::structure!(EnableVgwRoutePropagationRequest, ENABLE_VGW_ROUTE_PROPAGATION_REQUEST; 0 gateway_id: Default::default(), 1 route_table_id: Default::default(), 2 dry_run: None);
 pub(crate) static ENABLE_VGW_ROUTE_PROPAGATION_REQUEST: StructShape = StructShape { name: "EnableVgwRoutePropagationRequest", members: &[
     Member { name: "GatewayId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "RouteTableId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableVolumeIORequest {
     pub dry_run: Option<bool>,
     pub volume_id: String,
 }
-wire::structure!(EnableVolumeIORequest, ENABLE_VOLUME_IO_REQUEST; 0 dry_run, 1 volume_id);
+wire::structure!(EnableVolumeIORequest, ENABLE_VOLUME_IO_REQUEST; 0 dry_run: None, 1 volume_id: Default::default());
 pub(crate) static ENABLE_VOLUME_IO_REQUEST: StructShape = StructShape { name: "EnableVolumeIORequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "VolumeId", location_name: Some("volumeId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableVpcClassicLinkDnsSupportRequest {
     pub vpc_id: Option<String>,
 }
-wire::structure!(EnableVpcClassicLinkDnsSupportRequest, ENABLE_VPC_CLASSIC_LINK_DNS_SUPPORT_REQUEST; 0 vpc_id);
+wire::structure!(EnableVpcClassicLinkDnsSupportRequest, ENABLE_VPC_CLASSIC_LINK_DNS_SUPPORT_REQUEST; 0 vpc_id: None);
 pub(crate) static ENABLE_VPC_CLASSIC_LINK_DNS_SUPPORT_REQUEST: StructShape = StructShape { name: "EnableVpcClassicLinkDnsSupportRequest", members: &[
     Member { name: "VpcId", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableVpcClassicLinkDnsSupportResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(EnableVpcClassicLinkDnsSupportResult, ENABLE_VPC_CLASSIC_LINK_DNS_SUPPORT_RESULT; 0 r#return);
+wire::structure!(EnableVpcClassicLinkDnsSupportResult, ENABLE_VPC_CLASSIC_LINK_DNS_SUPPORT_RESULT; 0 r#return: None);
 pub(crate) static ENABLE_VPC_CLASSIC_LINK_DNS_SUPPORT_RESULT: StructShape = StructShape { name: "EnableVpcClassicLinkDnsSupportResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableVpcClassicLinkRequest {
     pub dry_run: Option<bool>,
     pub vpc_id: String,
 }
-wire::structure!(EnableVpcClassicLinkRequest, ENABLE_VPC_CLASSIC_LINK_REQUEST; 0 dry_run, 1 vpc_id);
+wire::structure!(EnableVpcClassicLinkRequest, ENABLE_VPC_CLASSIC_LINK_REQUEST; 0 dry_run: None, 1 vpc_id: Default::default());
 pub(crate) static ENABLE_VPC_CLASSIC_LINK_REQUEST: StructShape = StructShape { name: "EnableVpcClassicLinkRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "VpcId", location_name: Some("vpcId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableVpcClassicLinkResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(EnableVpcClassicLinkResult, ENABLE_VPC_CLASSIC_LINK_RESULT; 0 r#return);
+wire::structure!(EnableVpcClassicLinkResult, ENABLE_VPC_CLASSIC_LINK_RESULT; 0 r#return: None);
 pub(crate) static ENABLE_VPC_CLASSIC_LINK_RESULT: StructShape = StructShape { name: "EnableVpcClassicLinkResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ExportVerifiedAccessInstanceClientConfigurationRequest {
     pub verified_access_instance_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ExportVerifiedAccessInstanceClientConfigurationRequest, EXPORT_VERIFIED_ACCESS_INSTANCE_CLIENT_CONFIGURATION_REQUEST; 0 verified_access_instance_id, 1 dry_run);
+wire::structure!(ExportVerifiedAccessInstanceClientConfigurationRequest, EXPORT_VERIFIED_ACCESS_INSTANCE_CLIENT_CONFIGURATION_REQUEST; 0 verified_access_instance_id: Default::default(), 1 dry_run: None);
 pub(crate) static EXPORT_VERIFIED_ACCESS_INSTANCE_CLIENT_CONFIGURATION_REQUEST: StructShape = StructShape { name: "ExportVerifiedAccessInstanceClientConfigurationRequest", members: &[
     Member { name: "VerifiedAccessInstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ExportVerifiedAccessInstanceClientConfigurationResult {
     pub version: Option<String>,
     pub verified_access_instance_id: Option<String>,
@@ -2119,7 +1966,7 @@ pub struct ExportVerifiedAccessInstanceClientConfigurationResult {
     pub user_trust_provider: Option<VerifiedAccessInstanceUserTrustProviderClientConfiguration>,
     pub open_vpn_configurations: Option<Vec<VerifiedAccessInstanceOpenVpnClientConfiguration>>,
 }
-wire::structure!(ExportVerifiedAccessInstanceClientConfigurationResult, EXPORT_VERIFIED_ACCESS_INSTANCE_CLIENT_CONFIGURATION_RESULT; 0 version, 1 verified_access_instance_id, 2 region, 3 device_trust_providers, 4 user_trust_provider, 5 open_vpn_configurations);
+wire::structure!(ExportVerifiedAccessInstanceClientConfigurationResult, EXPORT_VERIFIED_ACCESS_INSTANCE_CLIENT_CONFIGURATION_RESULT; 0 version: None, 1 verified_access_instance_id: None, 2 region: None, 3 device_trust_providers: None, 4 user_trust_provider: None, 5 open_vpn_configurations: None);
 pub(crate) static EXPORT_VERIFIED_ACCESS_INSTANCE_CLIENT_CONFIGURATION_RESULT: StructShape = StructShape { name: "ExportVerifiedAccessInstanceClientConfigurationResult", members: &[
     Member { name: "Version", location_name: Some("version"), target: Target::STRING, ..Member::BASE },
     Member { name: "VerifiedAccessInstanceId", location_name: Some("verifiedAccessInstanceId"), target: Target::STRING, ..Member::BASE },
@@ -2129,23 +1976,21 @@ pub(crate) static EXPORT_VERIFIED_ACCESS_INSTANCE_CLIENT_CONFIGURATION_RESULT: S
     Member { name: "OpenVpnConfigurations", location_name: Some("openVpnConfigurationSet"), target: Target::List(&VERIFIED_ACCESS_INSTANCE_OPEN_VPN_CLIENT_CONFIGURATION_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetVerifiedAccessEndpointPolicyRequest {
     pub verified_access_endpoint_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetVerifiedAccessEndpointPolicyRequest, GET_VERIFIED_ACCESS_ENDPOINT_POLICY_REQUEST; 0 verified_access_endpoint_id, 1 dry_run);
+wire::structure!(GetVerifiedAccessEndpointPolicyRequest, GET_VERIFIED_ACCESS_ENDPOINT_POLICY_REQUEST; 0 verified_access_endpoint_id: Default::default(), 1 dry_run: None);
 pub(crate) static GET_VERIFIED_ACCESS_ENDPOINT_POLICY_REQUEST: StructShape = StructShape { name: "GetVerifiedAccessEndpointPolicyRequest", members: &[
     Member { name: "VerifiedAccessEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetVerifiedAccessEndpointPolicyResult {
     pub policy_enabled: Option<bool>,
     pub policy_document: Option<String>,
 }
-wire::structure!(GetVerifiedAccessEndpointPolicyResult, GET_VERIFIED_ACCESS_ENDPOINT_POLICY_RESULT; 0 policy_enabled, 1 policy_document);
+wire::structure!(GetVerifiedAccessEndpointPolicyResult, GET_VERIFIED_ACCESS_ENDPOINT_POLICY_RESULT; 0 policy_enabled: None, 1 policy_document: None);
 pub(crate) static GET_VERIFIED_ACCESS_ENDPOINT_POLICY_RESULT: StructShape = StructShape { name: "GetVerifiedAccessEndpointPolicyResult", members: &[
     Member { name: "PolicyEnabled", location_name: Some("policyEnabled"), target: Target::Boolean, ..Member::BASE },
     Member { name: "PolicyDocument", location_name: Some("policyDocument"), target: Target::STRING, ..Member::BASE },
@@ -2153,14 +1998,13 @@ pub(crate) static GET_VERIFIED_ACCESS_ENDPOINT_POLICY_RESULT: StructShape = Stru
 
 pub(crate) static GET_VERIFIED_ACCESS_ENDPOINT_TARGETS_MAX_RESULTS: NumberShape = NumberShape { name: "GetVerifiedAccessEndpointTargetsMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetVerifiedAccessEndpointTargetsRequest {
     pub verified_access_endpoint_id: String,
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetVerifiedAccessEndpointTargetsRequest, GET_VERIFIED_ACCESS_ENDPOINT_TARGETS_REQUEST; 0 verified_access_endpoint_id, 1 max_results, 2 next_token, 3 dry_run);
+wire::structure!(GetVerifiedAccessEndpointTargetsRequest, GET_VERIFIED_ACCESS_ENDPOINT_TARGETS_REQUEST; 0 verified_access_endpoint_id: Default::default(), 1 max_results: None, 2 next_token: None, 3 dry_run: None);
 pub(crate) static GET_VERIFIED_ACCESS_ENDPOINT_TARGETS_REQUEST: StructShape = StructShape { name: "GetVerifiedAccessEndpointTargetsRequest", members: &[
     Member { name: "VerifiedAccessEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&GET_VERIFIED_ACCESS_ENDPOINT_TARGETS_MAX_RESULTS), ..Member::BASE },
@@ -2168,34 +2012,31 @@ pub(crate) static GET_VERIFIED_ACCESS_ENDPOINT_TARGETS_REQUEST: StructShape = St
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetVerifiedAccessEndpointTargetsResult {
     pub verified_access_endpoint_targets: Option<Vec<VerifiedAccessEndpointTarget>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetVerifiedAccessEndpointTargetsResult, GET_VERIFIED_ACCESS_ENDPOINT_TARGETS_RESULT; 0 verified_access_endpoint_targets, 1 next_token);
+wire::structure!(GetVerifiedAccessEndpointTargetsResult, GET_VERIFIED_ACCESS_ENDPOINT_TARGETS_RESULT; 0 verified_access_endpoint_targets: None, 1 next_token: None);
 pub(crate) static GET_VERIFIED_ACCESS_ENDPOINT_TARGETS_RESULT: StructShape = StructShape { name: "GetVerifiedAccessEndpointTargetsResult", members: &[
     Member { name: "VerifiedAccessEndpointTargets", location_name: Some("verifiedAccessEndpointTargetSet"), target: Target::List(&VERIFIED_ACCESS_ENDPOINT_TARGET_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetVerifiedAccessGroupPolicyRequest {
     pub verified_access_group_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetVerifiedAccessGroupPolicyRequest, GET_VERIFIED_ACCESS_GROUP_POLICY_REQUEST; 0 verified_access_group_id, 1 dry_run);
+wire::structure!(GetVerifiedAccessGroupPolicyRequest, GET_VERIFIED_ACCESS_GROUP_POLICY_REQUEST; 0 verified_access_group_id: Default::default(), 1 dry_run: None);
 pub(crate) static GET_VERIFIED_ACCESS_GROUP_POLICY_REQUEST: StructShape = StructShape { name: "GetVerifiedAccessGroupPolicyRequest", members: &[
     Member { name: "VerifiedAccessGroupId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetVerifiedAccessGroupPolicyResult {
     pub policy_enabled: Option<bool>,
     pub policy_document: Option<String>,
 }
-wire::structure!(GetVerifiedAccessGroupPolicyResult, GET_VERIFIED_ACCESS_GROUP_POLICY_RESULT; 0 policy_enabled, 1 policy_document);
+wire::structure!(GetVerifiedAccessGroupPolicyResult, GET_VERIFIED_ACCESS_GROUP_POLICY_RESULT; 0 policy_enabled: None, 1 policy_document: None);
 pub(crate) static GET_VERIFIED_ACCESS_GROUP_POLICY_RESULT: StructShape = StructShape { name: "GetVerifiedAccessGroupPolicyResult", members: &[
     Member { name: "PolicyEnabled", location_name: Some("policyEnabled"), target: Target::Boolean, ..Member::BASE },
     Member { name: "PolicyDocument", location_name: Some("policyDocument"), target: Target::STRING, ..Member::BASE },
@@ -2203,14 +2044,13 @@ pub(crate) static GET_VERIFIED_ACCESS_GROUP_POLICY_RESULT: StructShape = StructS
 
 pub(crate) static GET_VPC_RESOURCES_BLOCKING_ENCRYPTION_ENFORCEMENT_MAX_RESULTS: NumberShape = NumberShape { name: "GetVpcResourcesBlockingEncryptionEnforcementMaxResults", min: Some(5.0), max: Some(1000.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetVpcResourcesBlockingEncryptionEnforcementRequest {
     pub vpc_id: String,
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetVpcResourcesBlockingEncryptionEnforcementRequest, GET_VPC_RESOURCES_BLOCKING_ENCRYPTION_ENFORCEMENT_REQUEST; 0 vpc_id, 1 max_results, 2 next_token, 3 dry_run);
+wire::structure!(GetVpcResourcesBlockingEncryptionEnforcementRequest, GET_VPC_RESOURCES_BLOCKING_ENCRYPTION_ENFORCEMENT_REQUEST; 0 vpc_id: Default::default(), 1 max_results: None, 2 next_token: None, 3 dry_run: None);
 pub(crate) static GET_VPC_RESOURCES_BLOCKING_ENCRYPTION_ENFORCEMENT_REQUEST: StructShape = StructShape { name: "GetVpcResourcesBlockingEncryptionEnforcementRequest", members: &[
     Member { name: "VpcId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "MaxResults", target: Target::Integer(&GET_VPC_RESOURCES_BLOCKING_ENCRYPTION_ENFORCEMENT_MAX_RESULTS), ..Member::BASE },
@@ -2218,18 +2058,16 @@ pub(crate) static GET_VPC_RESOURCES_BLOCKING_ENCRYPTION_ENFORCEMENT_REQUEST: Str
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetVpcResourcesBlockingEncryptionEnforcementResult {
     pub non_compliant_resources: Option<Vec<VpcEncryptionNonCompliantResource>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetVpcResourcesBlockingEncryptionEnforcementResult, GET_VPC_RESOURCES_BLOCKING_ENCRYPTION_ENFORCEMENT_RESULT; 0 non_compliant_resources, 1 next_token);
+wire::structure!(GetVpcResourcesBlockingEncryptionEnforcementResult, GET_VPC_RESOURCES_BLOCKING_ENCRYPTION_ENFORCEMENT_RESULT; 0 non_compliant_resources: None, 1 next_token: None);
 pub(crate) static GET_VPC_RESOURCES_BLOCKING_ENCRYPTION_ENFORCEMENT_RESULT: StructShape = StructShape { name: "GetVpcResourcesBlockingEncryptionEnforcementResult", members: &[
     Member { name: "NonCompliantResources", location_name: Some("nonCompliantResourceSet"), target: Target::List(&VPC_ENCRYPTION_NON_COMPLIANT_RESOURCE_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetVpnConnectionDeviceSampleConfigurationRequest {
     pub vpn_connection_id: String,
     pub vpn_connection_device_type_id: String,
@@ -2237,7 +2075,7 @@ pub struct GetVpnConnectionDeviceSampleConfigurationRequest {
     pub sample_type: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetVpnConnectionDeviceSampleConfigurationRequest, GET_VPN_CONNECTION_DEVICE_SAMPLE_CONFIGURATION_REQUEST; 0 vpn_connection_id, 1 vpn_connection_device_type_id, 2 internet_key_exchange_version, 3 sample_type, 4 dry_run);
+wire::structure!(GetVpnConnectionDeviceSampleConfigurationRequest, GET_VPN_CONNECTION_DEVICE_SAMPLE_CONFIGURATION_REQUEST; 0 vpn_connection_id: Default::default(), 1 vpn_connection_device_type_id: Default::default(), 2 internet_key_exchange_version: None, 3 sample_type: None, 4 dry_run: None);
 pub(crate) static GET_VPN_CONNECTION_DEVICE_SAMPLE_CONFIGURATION_REQUEST: StructShape = StructShape { name: "GetVpnConnectionDeviceSampleConfigurationRequest", members: &[
     Member { name: "VpnConnectionId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpnConnectionDeviceTypeId", target: Target::STRING, required: true, ..Member::BASE },
@@ -2246,53 +2084,48 @@ pub(crate) static GET_VPN_CONNECTION_DEVICE_SAMPLE_CONFIGURATION_REQUEST: Struct
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetVpnConnectionDeviceSampleConfigurationResult {
     pub vpn_connection_device_sample_configuration: Option<String>,
 }
-wire::structure!(GetVpnConnectionDeviceSampleConfigurationResult, GET_VPN_CONNECTION_DEVICE_SAMPLE_CONFIGURATION_RESULT; 0 vpn_connection_device_sample_configuration);
+wire::structure!(GetVpnConnectionDeviceSampleConfigurationResult, GET_VPN_CONNECTION_DEVICE_SAMPLE_CONFIGURATION_RESULT; 0 vpn_connection_device_sample_configuration: None);
 pub(crate) static GET_VPN_CONNECTION_DEVICE_SAMPLE_CONFIGURATION_RESULT: StructShape = StructShape { name: "GetVpnConnectionDeviceSampleConfigurationResult", members: &[
     Member { name: "VpnConnectionDeviceSampleConfiguration", location_name: Some("vpnConnectionDeviceSampleConfiguration"), target: Target::String(&VPN_CONNECTION_DEVICE_SAMPLE_CONFIGURATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetVpnConnectionDeviceTypesRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetVpnConnectionDeviceTypesRequest, GET_VPN_CONNECTION_DEVICE_TYPES_REQUEST; 0 max_results, 1 next_token, 2 dry_run);
+wire::structure!(GetVpnConnectionDeviceTypesRequest, GET_VPN_CONNECTION_DEVICE_TYPES_REQUEST; 0 max_results: None, 1 next_token: None, 2 dry_run: None);
 pub(crate) static GET_VPN_CONNECTION_DEVICE_TYPES_REQUEST: StructShape = StructShape { name: "GetVpnConnectionDeviceTypesRequest", members: &[
     Member { name: "MaxResults", target: Target::Integer(&GVCD_MAX_RESULTS), ..Member::BASE },
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetVpnConnectionDeviceTypesResult {
     pub vpn_connection_device_types: Option<Vec<VpnConnectionDeviceType>>,
     pub next_token: Option<String>,
 }
-wire::structure!(GetVpnConnectionDeviceTypesResult, GET_VPN_CONNECTION_DEVICE_TYPES_RESULT; 0 vpn_connection_device_types, 1 next_token);
+wire::structure!(GetVpnConnectionDeviceTypesResult, GET_VPN_CONNECTION_DEVICE_TYPES_RESULT; 0 vpn_connection_device_types: None, 1 next_token: None);
 pub(crate) static GET_VPN_CONNECTION_DEVICE_TYPES_RESULT: StructShape = StructShape { name: "GetVpnConnectionDeviceTypesResult", members: &[
     Member { name: "VpnConnectionDeviceTypes", location_name: Some("vpnConnectionDeviceTypeSet"), target: Target::List(&VPN_CONNECTION_DEVICE_TYPE_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetVpnTunnelReplacementStatusRequest {
     pub vpn_connection_id: String,
     pub vpn_tunnel_outside_ip_address: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(GetVpnTunnelReplacementStatusRequest, GET_VPN_TUNNEL_REPLACEMENT_STATUS_REQUEST; 0 vpn_connection_id, 1 vpn_tunnel_outside_ip_address, 2 dry_run);
+wire::structure!(GetVpnTunnelReplacementStatusRequest, GET_VPN_TUNNEL_REPLACEMENT_STATUS_REQUEST; 0 vpn_connection_id: Default::default(), 1 vpn_tunnel_outside_ip_address: Default::default(), 2 dry_run: None);
 pub(crate) static GET_VPN_TUNNEL_REPLACEMENT_STATUS_REQUEST: StructShape = StructShape { name: "GetVpnTunnelReplacementStatusRequest", members: &[
     Member { name: "VpnConnectionId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpnTunnelOutsideIpAddress", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetVpnTunnelReplacementStatusResult {
     pub vpn_connection_id: Option<String>,
     pub transit_gateway_id: Option<String>,
@@ -2301,7 +2134,7 @@ pub struct GetVpnTunnelReplacementStatusResult {
     pub vpn_tunnel_outside_ip_address: Option<String>,
     pub maintenance_details: Option<MaintenanceDetails>,
 }
-wire::structure!(GetVpnTunnelReplacementStatusResult, GET_VPN_TUNNEL_REPLACEMENT_STATUS_RESULT; 0 vpn_connection_id, 1 transit_gateway_id, 2 customer_gateway_id, 3 vpn_gateway_id, 4 vpn_tunnel_outside_ip_address, 5 maintenance_details);
+wire::structure!(GetVpnTunnelReplacementStatusResult, GET_VPN_TUNNEL_REPLACEMENT_STATUS_RESULT; 0 vpn_connection_id: None, 1 transit_gateway_id: None, 2 customer_gateway_id: None, 3 vpn_gateway_id: None, 4 vpn_tunnel_outside_ip_address: None, 5 maintenance_details: None);
 pub(crate) static GET_VPN_TUNNEL_REPLACEMENT_STATUS_RESULT: StructShape = StructShape { name: "GetVpnTunnelReplacementStatusResult", members: &[
     Member { name: "VpnConnectionId", location_name: Some("vpnConnectionId"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayId", location_name: Some("transitGatewayId"), target: Target::STRING, ..Member::BASE },
@@ -2311,7 +2144,6 @@ pub(crate) static GET_VPN_TUNNEL_REPLACEMENT_STATUS_RESULT: StructShape = Struct
     Member { name: "MaintenanceDetails", location_name: Some("maintenanceDetails"), target: Target::Structure(&MAINTENANCE_DETAILS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportVolumeRequest {
     pub availability_zone_id: Option<String>,
     pub dry_run: Option<bool>,
@@ -2320,7 +2152,7 @@ pub struct ImportVolumeRequest {
     pub description: Option<String>,
     pub volume: VolumeDetail,
 }
-wire::structure!(ImportVolumeRequest, IMPORT_VOLUME_REQUEST; 0 availability_zone_id, 1 dry_run, 2 availability_zone, 3 image, 4 description, 5 volume);
+wire::structure!(ImportVolumeRequest, IMPORT_VOLUME_REQUEST; 0 availability_zone_id: None, 1 dry_run: None, 2 availability_zone: None, 3 image: Default::default(), 4 description: None, 5 volume: Default::default());
 pub(crate) static IMPORT_VOLUME_REQUEST: StructShape = StructShape { name: "ImportVolumeRequest", members: &[
     Member { name: "AvailabilityZoneId", target: Target::STRING, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
@@ -2330,16 +2162,14 @@ pub(crate) static IMPORT_VOLUME_REQUEST: StructShape = StructShape { name: "Impo
     Member { name: "Volume", location_name: Some("volume"), target: Target::Structure(&VOLUME_DETAIL), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportVolumeResult {
     pub conversion_task: Option<ConversionTask>,
 }
-wire::structure!(ImportVolumeResult, IMPORT_VOLUME_RESULT; 0 conversion_task);
+wire::structure!(ImportVolumeResult, IMPORT_VOLUME_RESULT; 0 conversion_task: None);
 pub(crate) static IMPORT_VOLUME_RESULT: StructShape = StructShape { name: "ImportVolumeResult", members: &[
     Member { name: "ConversionTask", location_name: Some("conversionTask"), target: Target::Structure(&CONVERSION_TASK), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ImportVolumeTaskDetails {
     pub availability_zone: Option<String>,
     pub availability_zone_id: Option<String>,
@@ -2348,7 +2178,7 @@ pub struct ImportVolumeTaskDetails {
     pub image: Option<DiskImageDescription>,
     pub volume: Option<DiskImageVolumeDescription>,
 }
-wire::structure!(ImportVolumeTaskDetails, IMPORT_VOLUME_TASK_DETAILS; 0 availability_zone, 1 availability_zone_id, 2 bytes_converted, 3 description, 4 image, 5 volume);
+wire::structure!(ImportVolumeTaskDetails, IMPORT_VOLUME_TASK_DETAILS; 0 availability_zone: None, 1 availability_zone_id: None, 2 bytes_converted: None, 3 description: None, 4 image: None, 5 volume: None);
 pub(crate) static IMPORT_VOLUME_TASK_DETAILS: StructShape = StructShape { name: "ImportVolumeTaskDetails", members: &[
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
     Member { name: "AvailabilityZoneId", location_name: Some("availabilityZoneId"), target: Target::STRING, ..Member::BASE },
@@ -2358,14 +2188,13 @@ pub(crate) static IMPORT_VOLUME_TASK_DETAILS: StructShape = StructShape { name: 
     Member { name: "Volume", location_name: Some("volume"), target: Target::Structure(&DISK_IMAGE_VOLUME_DESCRIPTION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ListVolumesInRecycleBinRequest {
     pub volume_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
 }
-wire::structure!(ListVolumesInRecycleBinRequest, LIST_VOLUMES_IN_RECYCLE_BIN_REQUEST; 0 volume_ids, 1 dry_run, 2 max_results, 3 next_token);
+wire::structure!(ListVolumesInRecycleBinRequest, LIST_VOLUMES_IN_RECYCLE_BIN_REQUEST; 0 volume_ids: None, 1 dry_run: None, 2 max_results: None, 3 next_token: None);
 pub(crate) static LIST_VOLUMES_IN_RECYCLE_BIN_REQUEST: StructShape = StructShape { name: "ListVolumesInRecycleBinRequest", members: &[
     Member { name: "VolumeIds", location_name: Some("VolumeId"), target: Target::List(&VOLUME_ID_STRING_LIST), ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -2373,47 +2202,43 @@ pub(crate) static LIST_VOLUMES_IN_RECYCLE_BIN_REQUEST: StructShape = StructShape
     Member { name: "NextToken", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ListVolumesInRecycleBinResult {
     pub volumes: Option<Vec<VolumeRecycleBinInfo>>,
     pub next_token: Option<String>,
 }
-wire::structure!(ListVolumesInRecycleBinResult, LIST_VOLUMES_IN_RECYCLE_BIN_RESULT; 0 volumes, 1 next_token);
+wire::structure!(ListVolumesInRecycleBinResult, LIST_VOLUMES_IN_RECYCLE_BIN_RESULT; 0 volumes: None, 1 next_token: None);
 pub(crate) static LIST_VOLUMES_IN_RECYCLE_BIN_RESULT: StructShape = StructShape { name: "ListVolumesInRecycleBinResult", members: &[
     Member { name: "Volumes", location_name: Some("volumeSet"), target: Target::List(&VOLUME_RECYCLE_BIN_INFO_LIST), ..Member::BASE },
     Member { name: "NextToken", location_name: Some("nextToken"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessEndpointCidrOptions {
     pub port_ranges: Option<Vec<ModifyVerifiedAccessEndpointPortRange>>,
 }
-wire::structure!(ModifyVerifiedAccessEndpointCidrOptions, MODIFY_VERIFIED_ACCESS_ENDPOINT_CIDR_OPTIONS; 0 port_ranges);
+wire::structure!(ModifyVerifiedAccessEndpointCidrOptions, MODIFY_VERIFIED_ACCESS_ENDPOINT_CIDR_OPTIONS; 0 port_ranges: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_ENDPOINT_CIDR_OPTIONS: StructShape = StructShape { name: "ModifyVerifiedAccessEndpointCidrOptions", members: &[
     Member { name: "PortRanges", location_name: Some("PortRange"), target: Target::List(&MODIFY_VERIFIED_ACCESS_ENDPOINT_PORT_RANGE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessEndpointEniOptions {
     pub protocol: Option<VerifiedAccessEndpointProtocol>,
     pub port: Option<i32>,
     pub port_ranges: Option<Vec<ModifyVerifiedAccessEndpointPortRange>>,
 }
-wire::structure!(ModifyVerifiedAccessEndpointEniOptions, MODIFY_VERIFIED_ACCESS_ENDPOINT_ENI_OPTIONS; 0 protocol, 1 port, 2 port_ranges);
+wire::structure!(ModifyVerifiedAccessEndpointEniOptions, MODIFY_VERIFIED_ACCESS_ENDPOINT_ENI_OPTIONS; 0 protocol: None, 1 port: None, 2 port_ranges: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_ENDPOINT_ENI_OPTIONS: StructShape = StructShape { name: "ModifyVerifiedAccessEndpointEniOptions", members: &[
     Member { name: "Protocol", target: Target::String(&VERIFIED_ACCESS_ENDPOINT_PROTOCOL), ..Member::BASE },
     Member { name: "Port", target: Target::Integer(&VERIFIED_ACCESS_ENDPOINT_PORT_NUMBER), ..Member::BASE },
     Member { name: "PortRanges", location_name: Some("PortRange"), target: Target::List(&MODIFY_VERIFIED_ACCESS_ENDPOINT_PORT_RANGE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessEndpointLoadBalancerOptions {
     pub subnet_ids: Option<Vec<String>>,
     pub protocol: Option<VerifiedAccessEndpointProtocol>,
     pub port: Option<i32>,
     pub port_ranges: Option<Vec<ModifyVerifiedAccessEndpointPortRange>>,
 }
-wire::structure!(ModifyVerifiedAccessEndpointLoadBalancerOptions, MODIFY_VERIFIED_ACCESS_ENDPOINT_LOAD_BALANCER_OPTIONS; 0 subnet_ids, 1 protocol, 2 port, 3 port_ranges);
+wire::structure!(ModifyVerifiedAccessEndpointLoadBalancerOptions, MODIFY_VERIFIED_ACCESS_ENDPOINT_LOAD_BALANCER_OPTIONS; 0 subnet_ids: None, 1 protocol: None, 2 port: None, 3 port_ranges: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_ENDPOINT_LOAD_BALANCER_OPTIONS: StructShape = StructShape { name: "ModifyVerifiedAccessEndpointLoadBalancerOptions", members: &[
     Member { name: "SubnetIds", location_name: Some("SubnetId"), target: Target::List(&MODIFY_VERIFIED_ACCESS_ENDPOINT_SUBNET_ID_LIST), ..Member::BASE },
     Member { name: "Protocol", target: Target::String(&VERIFIED_ACCESS_ENDPOINT_PROTOCOL), ..Member::BASE },
@@ -2421,7 +2246,6 @@ pub(crate) static MODIFY_VERIFIED_ACCESS_ENDPOINT_LOAD_BALANCER_OPTIONS: StructS
     Member { name: "PortRanges", location_name: Some("PortRange"), target: Target::List(&MODIFY_VERIFIED_ACCESS_ENDPOINT_PORT_RANGE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessEndpointPolicyRequest {
     pub verified_access_endpoint_id: String,
     pub policy_enabled: Option<bool>,
@@ -2430,7 +2254,7 @@ pub struct ModifyVerifiedAccessEndpointPolicyRequest {
     pub dry_run: Option<bool>,
     pub sse_specification: Option<VerifiedAccessSseSpecificationRequest>,
 }
-wire::structure!(ModifyVerifiedAccessEndpointPolicyRequest, MODIFY_VERIFIED_ACCESS_ENDPOINT_POLICY_REQUEST; 0 verified_access_endpoint_id, 1 policy_enabled, 2 policy_document, 3 client_token, 4 dry_run, 5 sse_specification);
+wire::structure!(ModifyVerifiedAccessEndpointPolicyRequest, MODIFY_VERIFIED_ACCESS_ENDPOINT_POLICY_REQUEST; 0 verified_access_endpoint_id: Default::default(), 1 policy_enabled: None, 2 policy_document: None, 3 client_token: None, 4 dry_run: None, 5 sse_specification: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_ENDPOINT_POLICY_REQUEST: StructShape = StructShape { name: "ModifyVerifiedAccessEndpointPolicyRequest", members: &[
     Member { name: "VerifiedAccessEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "PolicyEnabled", target: Target::Boolean, ..Member::BASE },
@@ -2440,25 +2264,23 @@ pub(crate) static MODIFY_VERIFIED_ACCESS_ENDPOINT_POLICY_REQUEST: StructShape = 
     Member { name: "SseSpecification", target: Target::Structure(&VERIFIED_ACCESS_SSE_SPECIFICATION_REQUEST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessEndpointPolicyResult {
     pub policy_enabled: Option<bool>,
     pub policy_document: Option<String>,
     pub sse_specification: Option<VerifiedAccessSseSpecificationResponse>,
 }
-wire::structure!(ModifyVerifiedAccessEndpointPolicyResult, MODIFY_VERIFIED_ACCESS_ENDPOINT_POLICY_RESULT; 0 policy_enabled, 1 policy_document, 2 sse_specification);
+wire::structure!(ModifyVerifiedAccessEndpointPolicyResult, MODIFY_VERIFIED_ACCESS_ENDPOINT_POLICY_RESULT; 0 policy_enabled: None, 1 policy_document: None, 2 sse_specification: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_ENDPOINT_POLICY_RESULT: StructShape = StructShape { name: "ModifyVerifiedAccessEndpointPolicyResult", members: &[
     Member { name: "PolicyEnabled", location_name: Some("policyEnabled"), target: Target::Boolean, ..Member::BASE },
     Member { name: "PolicyDocument", location_name: Some("policyDocument"), target: Target::STRING, ..Member::BASE },
     Member { name: "SseSpecification", location_name: Some("sseSpecification"), target: Target::Structure(&VERIFIED_ACCESS_SSE_SPECIFICATION_RESPONSE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessEndpointPortRange {
     pub from_port: Option<i32>,
     pub to_port: Option<i32>,
 }
-wire::structure!(ModifyVerifiedAccessEndpointPortRange, MODIFY_VERIFIED_ACCESS_ENDPOINT_PORT_RANGE; 0 from_port, 1 to_port);
+wire::structure!(ModifyVerifiedAccessEndpointPortRange, MODIFY_VERIFIED_ACCESS_ENDPOINT_PORT_RANGE; 0 from_port: None, 1 to_port: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_ENDPOINT_PORT_RANGE: StructShape = StructShape { name: "ModifyVerifiedAccessEndpointPortRange", members: &[
     Member { name: "FromPort", target: Target::Integer(&VERIFIED_ACCESS_ENDPOINT_PORT_NUMBER), ..Member::BASE },
     Member { name: "ToPort", target: Target::Integer(&VERIFIED_ACCESS_ENDPOINT_PORT_NUMBER), ..Member::BASE },
@@ -2466,20 +2288,18 @@ pub(crate) static MODIFY_VERIFIED_ACCESS_ENDPOINT_PORT_RANGE: StructShape = Stru
 
 pub(crate) static MODIFY_VERIFIED_ACCESS_ENDPOINT_PORT_RANGE_LIST: ListShape = ListShape { name: "ModifyVerifiedAccessEndpointPortRangeList", item: Target::Structure(&MODIFY_VERIFIED_ACCESS_ENDPOINT_PORT_RANGE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessEndpointRdsOptions {
     pub subnet_ids: Option<Vec<String>>,
     pub port: Option<i32>,
     pub rds_endpoint: Option<String>,
 }
-wire::structure!(ModifyVerifiedAccessEndpointRdsOptions, MODIFY_VERIFIED_ACCESS_ENDPOINT_RDS_OPTIONS; 0 subnet_ids, 1 port, 2 rds_endpoint);
+wire::structure!(ModifyVerifiedAccessEndpointRdsOptions, MODIFY_VERIFIED_ACCESS_ENDPOINT_RDS_OPTIONS; 0 subnet_ids: None, 1 port: None, 2 rds_endpoint: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_ENDPOINT_RDS_OPTIONS: StructShape = StructShape { name: "ModifyVerifiedAccessEndpointRdsOptions", members: &[
     Member { name: "SubnetIds", location_name: Some("SubnetId"), target: Target::List(&MODIFY_VERIFIED_ACCESS_ENDPOINT_SUBNET_ID_LIST), ..Member::BASE },
     Member { name: "Port", target: Target::Integer(&VERIFIED_ACCESS_ENDPOINT_PORT_NUMBER), ..Member::BASE },
     Member { name: "RdsEndpoint", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessEndpointRequest {
     pub verified_access_endpoint_id: String,
     pub verified_access_group_id: Option<String>,
@@ -2491,7 +2311,7 @@ pub struct ModifyVerifiedAccessEndpointRequest {
     pub rds_options: Option<ModifyVerifiedAccessEndpointRdsOptions>,
     pub cidr_options: Option<ModifyVerifiedAccessEndpointCidrOptions>,
 }
-wire::structure!(ModifyVerifiedAccessEndpointRequest, MODIFY_VERIFIED_ACCESS_ENDPOINT_REQUEST; 0 verified_access_endpoint_id, 1 verified_access_group_id, 2 load_balancer_options, 3 network_interface_options, 4 description, 5 client_token, 6 dry_run, 7 rds_options, 8 cidr_options);
+wire::structure!(ModifyVerifiedAccessEndpointRequest, MODIFY_VERIFIED_ACCESS_ENDPOINT_REQUEST; 0 verified_access_endpoint_id: Default::default(), 1 verified_access_group_id: None, 2 load_balancer_options: None, 3 network_interface_options: None, 4 description: None, 5 client_token: None, 6 dry_run: None, 7 rds_options: None, 8 cidr_options: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_ENDPOINT_REQUEST: StructShape = StructShape { name: "ModifyVerifiedAccessEndpointRequest", members: &[
     Member { name: "VerifiedAccessEndpointId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VerifiedAccessGroupId", target: Target::STRING, ..Member::BASE },
@@ -2504,18 +2324,16 @@ pub(crate) static MODIFY_VERIFIED_ACCESS_ENDPOINT_REQUEST: StructShape = StructS
     Member { name: "CidrOptions", target: Target::Structure(&MODIFY_VERIFIED_ACCESS_ENDPOINT_CIDR_OPTIONS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessEndpointResult {
     pub verified_access_endpoint: Option<VerifiedAccessEndpoint>,
 }
-wire::structure!(ModifyVerifiedAccessEndpointResult, MODIFY_VERIFIED_ACCESS_ENDPOINT_RESULT; 0 verified_access_endpoint);
+wire::structure!(ModifyVerifiedAccessEndpointResult, MODIFY_VERIFIED_ACCESS_ENDPOINT_RESULT; 0 verified_access_endpoint: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_ENDPOINT_RESULT: StructShape = StructShape { name: "ModifyVerifiedAccessEndpointResult", members: &[
     Member { name: "VerifiedAccessEndpoint", location_name: Some("verifiedAccessEndpoint"), target: Target::Structure(&VERIFIED_ACCESS_ENDPOINT), ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static MODIFY_VERIFIED_ACCESS_ENDPOINT_SUBNET_ID_LIST: ListShape = ListShape { name: "ModifyVerifiedAccessEndpointSubnetIdList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessGroupPolicyRequest {
     pub verified_access_group_id: String,
     pub policy_enabled: Option<bool>,
@@ -2524,7 +2342,7 @@ pub struct ModifyVerifiedAccessGroupPolicyRequest {
     pub dry_run: Option<bool>,
     pub sse_specification: Option<VerifiedAccessSseSpecificationRequest>,
 }
-wire::structure!(ModifyVerifiedAccessGroupPolicyRequest, MODIFY_VERIFIED_ACCESS_GROUP_POLICY_REQUEST; 0 verified_access_group_id, 1 policy_enabled, 2 policy_document, 3 client_token, 4 dry_run, 5 sse_specification);
+wire::structure!(ModifyVerifiedAccessGroupPolicyRequest, MODIFY_VERIFIED_ACCESS_GROUP_POLICY_REQUEST; 0 verified_access_group_id: Default::default(), 1 policy_enabled: None, 2 policy_document: None, 3 client_token: None, 4 dry_run: None, 5 sse_specification: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_GROUP_POLICY_REQUEST: StructShape = StructShape { name: "ModifyVerifiedAccessGroupPolicyRequest", members: &[
     Member { name: "VerifiedAccessGroupId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "PolicyEnabled", target: Target::Boolean, ..Member::BASE },
@@ -2534,20 +2352,18 @@ pub(crate) static MODIFY_VERIFIED_ACCESS_GROUP_POLICY_REQUEST: StructShape = Str
     Member { name: "SseSpecification", target: Target::Structure(&VERIFIED_ACCESS_SSE_SPECIFICATION_REQUEST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessGroupPolicyResult {
     pub policy_enabled: Option<bool>,
     pub policy_document: Option<String>,
     pub sse_specification: Option<VerifiedAccessSseSpecificationResponse>,
 }
-wire::structure!(ModifyVerifiedAccessGroupPolicyResult, MODIFY_VERIFIED_ACCESS_GROUP_POLICY_RESULT; 0 policy_enabled, 1 policy_document, 2 sse_specification);
+wire::structure!(ModifyVerifiedAccessGroupPolicyResult, MODIFY_VERIFIED_ACCESS_GROUP_POLICY_RESULT; 0 policy_enabled: None, 1 policy_document: None, 2 sse_specification: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_GROUP_POLICY_RESULT: StructShape = StructShape { name: "ModifyVerifiedAccessGroupPolicyResult", members: &[
     Member { name: "PolicyEnabled", location_name: Some("policyEnabled"), target: Target::Boolean, ..Member::BASE },
     Member { name: "PolicyDocument", location_name: Some("policyDocument"), target: Target::STRING, ..Member::BASE },
     Member { name: "SseSpecification", location_name: Some("sseSpecification"), target: Target::Structure(&VERIFIED_ACCESS_SSE_SPECIFICATION_RESPONSE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessGroupRequest {
     pub verified_access_group_id: String,
     pub verified_access_instance_id: Option<String>,
@@ -2555,7 +2371,7 @@ pub struct ModifyVerifiedAccessGroupRequest {
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyVerifiedAccessGroupRequest, MODIFY_VERIFIED_ACCESS_GROUP_REQUEST; 0 verified_access_group_id, 1 verified_access_instance_id, 2 description, 3 client_token, 4 dry_run);
+wire::structure!(ModifyVerifiedAccessGroupRequest, MODIFY_VERIFIED_ACCESS_GROUP_REQUEST; 0 verified_access_group_id: Default::default(), 1 verified_access_instance_id: None, 2 description: None, 3 client_token: None, 4 dry_run: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_GROUP_REQUEST: StructShape = StructShape { name: "ModifyVerifiedAccessGroupRequest", members: &[
     Member { name: "VerifiedAccessGroupId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VerifiedAccessInstanceId", target: Target::STRING, ..Member::BASE },
@@ -2564,23 +2380,21 @@ pub(crate) static MODIFY_VERIFIED_ACCESS_GROUP_REQUEST: StructShape = StructShap
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessGroupResult {
     pub verified_access_group: Option<VerifiedAccessGroup>,
 }
-wire::structure!(ModifyVerifiedAccessGroupResult, MODIFY_VERIFIED_ACCESS_GROUP_RESULT; 0 verified_access_group);
+wire::structure!(ModifyVerifiedAccessGroupResult, MODIFY_VERIFIED_ACCESS_GROUP_RESULT; 0 verified_access_group: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_GROUP_RESULT: StructShape = StructShape { name: "ModifyVerifiedAccessGroupResult", members: &[
     Member { name: "VerifiedAccessGroup", location_name: Some("verifiedAccessGroup"), target: Target::Structure(&VERIFIED_ACCESS_GROUP), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessInstanceLoggingConfigurationRequest {
     pub verified_access_instance_id: String,
     pub access_logs: VerifiedAccessLogOptions,
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
 }
-wire::structure!(ModifyVerifiedAccessInstanceLoggingConfigurationRequest, MODIFY_VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATION_REQUEST; 0 verified_access_instance_id, 1 access_logs, 2 dry_run, 3 client_token);
+wire::structure!(ModifyVerifiedAccessInstanceLoggingConfigurationRequest, MODIFY_VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATION_REQUEST; 0 verified_access_instance_id: Default::default(), 1 access_logs: Default::default(), 2 dry_run: None, 3 client_token: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATION_REQUEST: StructShape = StructShape { name: "ModifyVerifiedAccessInstanceLoggingConfigurationRequest", members: &[
     Member { name: "VerifiedAccessInstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "AccessLogs", target: Target::Structure(&VERIFIED_ACCESS_LOG_OPTIONS), required: true, ..Member::BASE },
@@ -2588,16 +2402,14 @@ pub(crate) static MODIFY_VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATION_REQUEST:
     Member { name: "ClientToken", target: Target::STRING, idempotency_token: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessInstanceLoggingConfigurationResult {
     pub logging_configuration: Option<VerifiedAccessInstanceLoggingConfiguration>,
 }
-wire::structure!(ModifyVerifiedAccessInstanceLoggingConfigurationResult, MODIFY_VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATION_RESULT; 0 logging_configuration);
+wire::structure!(ModifyVerifiedAccessInstanceLoggingConfigurationResult, MODIFY_VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATION_RESULT; 0 logging_configuration: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATION_RESULT: StructShape = StructShape { name: "ModifyVerifiedAccessInstanceLoggingConfigurationResult", members: &[
     Member { name: "LoggingConfiguration", location_name: Some("loggingConfiguration"), target: Target::Structure(&VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessInstanceRequest {
     pub verified_access_instance_id: String,
     pub description: Option<String>,
@@ -2605,7 +2417,7 @@ pub struct ModifyVerifiedAccessInstanceRequest {
     pub client_token: Option<String>,
     pub cidr_endpoints_custom_sub_domain: Option<String>,
 }
-wire::structure!(ModifyVerifiedAccessInstanceRequest, MODIFY_VERIFIED_ACCESS_INSTANCE_REQUEST; 0 verified_access_instance_id, 1 description, 2 dry_run, 3 client_token, 4 cidr_endpoints_custom_sub_domain);
+wire::structure!(ModifyVerifiedAccessInstanceRequest, MODIFY_VERIFIED_ACCESS_INSTANCE_REQUEST; 0 verified_access_instance_id: Default::default(), 1 description: None, 2 dry_run: None, 3 client_token: None, 4 cidr_endpoints_custom_sub_domain: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_INSTANCE_REQUEST: StructShape = StructShape { name: "ModifyVerifiedAccessInstanceRequest", members: &[
     Member { name: "VerifiedAccessInstanceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "Description", target: Target::STRING, ..Member::BASE },
@@ -2614,16 +2426,14 @@ pub(crate) static MODIFY_VERIFIED_ACCESS_INSTANCE_REQUEST: StructShape = StructS
     Member { name: "CidrEndpointsCustomSubDomain", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessInstanceResult {
     pub verified_access_instance: Option<VerifiedAccessInstance>,
 }
-wire::structure!(ModifyVerifiedAccessInstanceResult, MODIFY_VERIFIED_ACCESS_INSTANCE_RESULT; 0 verified_access_instance);
+wire::structure!(ModifyVerifiedAccessInstanceResult, MODIFY_VERIFIED_ACCESS_INSTANCE_RESULT; 0 verified_access_instance: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_INSTANCE_RESULT: StructShape = StructShape { name: "ModifyVerifiedAccessInstanceResult", members: &[
     Member { name: "VerifiedAccessInstance", location_name: Some("verifiedAccessInstance"), target: Target::Structure(&VERIFIED_ACCESS_INSTANCE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessNativeApplicationOidcOptions {
     pub public_signing_key_endpoint: Option<String>,
     pub issuer: Option<String>,
@@ -2634,7 +2444,7 @@ pub struct ModifyVerifiedAccessNativeApplicationOidcOptions {
     pub client_secret: Option<String>,
     pub scope: Option<String>,
 }
-wire::structure!(ModifyVerifiedAccessNativeApplicationOidcOptions, MODIFY_VERIFIED_ACCESS_NATIVE_APPLICATION_OIDC_OPTIONS; 0 public_signing_key_endpoint, 1 issuer, 2 authorization_endpoint, 3 token_endpoint, 4 user_info_endpoint, 5 client_id, 6 client_secret, 7 scope);
+wire::structure!(ModifyVerifiedAccessNativeApplicationOidcOptions, MODIFY_VERIFIED_ACCESS_NATIVE_APPLICATION_OIDC_OPTIONS; 0 public_signing_key_endpoint: None, 1 issuer: None, 2 authorization_endpoint: None, 3 token_endpoint: None, 4 user_info_endpoint: None, 5 client_id: None, 6 client_secret: None, 7 scope: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_NATIVE_APPLICATION_OIDC_OPTIONS: StructShape = StructShape { name: "ModifyVerifiedAccessNativeApplicationOidcOptions", members: &[
     Member { name: "PublicSigningKeyEndpoint", target: Target::STRING, ..Member::BASE },
     Member { name: "Issuer", target: Target::STRING, ..Member::BASE },
@@ -2646,16 +2456,14 @@ pub(crate) static MODIFY_VERIFIED_ACCESS_NATIVE_APPLICATION_OIDC_OPTIONS: Struct
     Member { name: "Scope", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessTrustProviderDeviceOptions {
     pub public_signing_key_url: Option<String>,
 }
-wire::structure!(ModifyVerifiedAccessTrustProviderDeviceOptions, MODIFY_VERIFIED_ACCESS_TRUST_PROVIDER_DEVICE_OPTIONS; 0 public_signing_key_url);
+wire::structure!(ModifyVerifiedAccessTrustProviderDeviceOptions, MODIFY_VERIFIED_ACCESS_TRUST_PROVIDER_DEVICE_OPTIONS; 0 public_signing_key_url: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_TRUST_PROVIDER_DEVICE_OPTIONS: StructShape = StructShape { name: "ModifyVerifiedAccessTrustProviderDeviceOptions", members: &[
     Member { name: "PublicSigningKeyUrl", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessTrustProviderOidcOptions {
     pub issuer: Option<String>,
     pub authorization_endpoint: Option<String>,
@@ -2665,7 +2473,7 @@ pub struct ModifyVerifiedAccessTrustProviderOidcOptions {
     pub client_secret: Option<String>,
     pub scope: Option<String>,
 }
-wire::structure!(ModifyVerifiedAccessTrustProviderOidcOptions, MODIFY_VERIFIED_ACCESS_TRUST_PROVIDER_OIDC_OPTIONS; 0 issuer, 1 authorization_endpoint, 2 token_endpoint, 3 user_info_endpoint, 4 client_id, 5 client_secret, 6 scope);
+wire::structure!(ModifyVerifiedAccessTrustProviderOidcOptions, MODIFY_VERIFIED_ACCESS_TRUST_PROVIDER_OIDC_OPTIONS; 0 issuer: None, 1 authorization_endpoint: None, 2 token_endpoint: None, 3 user_info_endpoint: None, 4 client_id: None, 5 client_secret: None, 6 scope: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_TRUST_PROVIDER_OIDC_OPTIONS: StructShape = StructShape { name: "ModifyVerifiedAccessTrustProviderOidcOptions", members: &[
     Member { name: "Issuer", target: Target::STRING, ..Member::BASE },
     Member { name: "AuthorizationEndpoint", target: Target::STRING, ..Member::BASE },
@@ -2676,7 +2484,6 @@ pub(crate) static MODIFY_VERIFIED_ACCESS_TRUST_PROVIDER_OIDC_OPTIONS: StructShap
     Member { name: "Scope", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessTrustProviderRequest {
     pub verified_access_trust_provider_id: String,
     pub oidc_options: Option<ModifyVerifiedAccessTrustProviderOidcOptions>,
@@ -2687,7 +2494,7 @@ pub struct ModifyVerifiedAccessTrustProviderRequest {
     pub sse_specification: Option<VerifiedAccessSseSpecificationRequest>,
     pub native_application_oidc_options: Option<ModifyVerifiedAccessNativeApplicationOidcOptions>,
 }
-wire::structure!(ModifyVerifiedAccessTrustProviderRequest, MODIFY_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST; 0 verified_access_trust_provider_id, 1 oidc_options, 2 device_options, 3 description, 4 dry_run, 5 client_token, 6 sse_specification, 7 native_application_oidc_options);
+wire::structure!(ModifyVerifiedAccessTrustProviderRequest, MODIFY_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST; 0 verified_access_trust_provider_id: Default::default(), 1 oidc_options: None, 2 device_options: None, 3 description: None, 4 dry_run: None, 5 client_token: None, 6 sse_specification: None, 7 native_application_oidc_options: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST: StructShape = StructShape { name: "ModifyVerifiedAccessTrustProviderRequest", members: &[
     Member { name: "VerifiedAccessTrustProviderId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "OidcOptions", target: Target::Structure(&MODIFY_VERIFIED_ACCESS_TRUST_PROVIDER_OIDC_OPTIONS), ..Member::BASE },
@@ -2699,29 +2506,26 @@ pub(crate) static MODIFY_VERIFIED_ACCESS_TRUST_PROVIDER_REQUEST: StructShape = S
     Member { name: "NativeApplicationOidcOptions", target: Target::Structure(&MODIFY_VERIFIED_ACCESS_NATIVE_APPLICATION_OIDC_OPTIONS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVerifiedAccessTrustProviderResult {
     pub verified_access_trust_provider: Option<VerifiedAccessTrustProvider>,
 }
-wire::structure!(ModifyVerifiedAccessTrustProviderResult, MODIFY_VERIFIED_ACCESS_TRUST_PROVIDER_RESULT; 0 verified_access_trust_provider);
+wire::structure!(ModifyVerifiedAccessTrustProviderResult, MODIFY_VERIFIED_ACCESS_TRUST_PROVIDER_RESULT; 0 verified_access_trust_provider: None);
 pub(crate) static MODIFY_VERIFIED_ACCESS_TRUST_PROVIDER_RESULT: StructShape = StructShape { name: "ModifyVerifiedAccessTrustProviderResult", members: &[
     Member { name: "VerifiedAccessTrustProvider", location_name: Some("verifiedAccessTrustProvider"), target: Target::Structure(&VERIFIED_ACCESS_TRUST_PROVIDER), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVolumeAttributeRequest {
     pub auto_enable_io: Option<AttributeBooleanValue>,
     pub volume_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyVolumeAttributeRequest, MODIFY_VOLUME_ATTRIBUTE_REQUEST; 0 auto_enable_io, 1 volume_id, 2 dry_run);
+wire::structure!(ModifyVolumeAttributeRequest, MODIFY_VOLUME_ATTRIBUTE_REQUEST; 0 auto_enable_io: None, 1 volume_id: Default::default(), 2 dry_run: None);
 pub(crate) static MODIFY_VOLUME_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "ModifyVolumeAttributeRequest", members: &[
     Member { name: "AutoEnableIO", target: Target::Structure(&ATTRIBUTE_BOOLEAN_VALUE), ..Member::BASE },
     Member { name: "VolumeId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVolumeRequest {
     pub dry_run: Option<bool>,
     pub volume_id: String,
@@ -2731,7 +2535,7 @@ pub struct ModifyVolumeRequest {
     pub throughput: Option<i32>,
     pub multi_attach_enabled: Option<bool>,
 }
-wire::structure!(ModifyVolumeRequest, MODIFY_VOLUME_REQUEST; 0 dry_run, 1 volume_id, 2 size, 3 volume_type, 4 iops, 5 throughput, 6 multi_attach_enabled);
+wire::structure!(ModifyVolumeRequest, MODIFY_VOLUME_REQUEST; 0 dry_run: None, 1 volume_id: Default::default(), 2 size: None, 3 volume_type: None, 4 iops: None, 5 throughput: None, 6 multi_attach_enabled: None);
 pub(crate) static MODIFY_VOLUME_REQUEST: StructShape = StructShape { name: "ModifyVolumeRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "VolumeId", target: Target::STRING, required: true, ..Member::BASE },
@@ -2742,23 +2546,21 @@ pub(crate) static MODIFY_VOLUME_REQUEST: StructShape = StructShape { name: "Modi
     Member { name: "MultiAttachEnabled", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVolumeResult {
     pub volume_modification: Option<VolumeModification>,
 }
-wire::structure!(ModifyVolumeResult, MODIFY_VOLUME_RESULT; 0 volume_modification);
+wire::structure!(ModifyVolumeResult, MODIFY_VOLUME_RESULT; 0 volume_modification: None);
 pub(crate) static MODIFY_VOLUME_RESULT: StructShape = StructShape { name: "ModifyVolumeResult", members: &[
     Member { name: "VolumeModification", location_name: Some("volumeModification"), target: Target::Structure(&VOLUME_MODIFICATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcAttributeRequest {
     pub enable_dns_hostnames: Option<AttributeBooleanValue>,
     pub enable_dns_support: Option<AttributeBooleanValue>,
     pub vpc_id: String,
     pub enable_network_address_usage_metrics: Option<AttributeBooleanValue>,
 }
-wire::structure!(ModifyVpcAttributeRequest, MODIFY_VPC_ATTRIBUTE_REQUEST; 0 enable_dns_hostnames, 1 enable_dns_support, 2 vpc_id, 3 enable_network_address_usage_metrics);
+wire::structure!(ModifyVpcAttributeRequest, MODIFY_VPC_ATTRIBUTE_REQUEST; 0 enable_dns_hostnames: None, 1 enable_dns_support: None, 2 vpc_id: Default::default(), 3 enable_network_address_usage_metrics: None);
 pub(crate) static MODIFY_VPC_ATTRIBUTE_REQUEST: StructShape = StructShape { name: "ModifyVpcAttributeRequest", members: &[
     Member { name: "EnableDnsHostnames", target: Target::Structure(&ATTRIBUTE_BOOLEAN_VALUE), ..Member::BASE },
     Member { name: "EnableDnsSupport", target: Target::Structure(&ATTRIBUTE_BOOLEAN_VALUE), ..Member::BASE },
@@ -2766,49 +2568,44 @@ pub(crate) static MODIFY_VPC_ATTRIBUTE_REQUEST: StructShape = StructShape { name
     Member { name: "EnableNetworkAddressUsageMetrics", target: Target::Structure(&ATTRIBUTE_BOOLEAN_VALUE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcBlockPublicAccessExclusionRequest {
     pub dry_run: Option<bool>,
     pub exclusion_id: String,
     pub internet_gateway_exclusion_mode: InternetGatewayExclusionMode,
 }
-wire::structure!(ModifyVpcBlockPublicAccessExclusionRequest, MODIFY_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_REQUEST; 0 dry_run, 1 exclusion_id, 2 internet_gateway_exclusion_mode);
+wire::structure!(ModifyVpcBlockPublicAccessExclusionRequest, MODIFY_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_REQUEST; 0 dry_run: None, 1 exclusion_id: Default::default(), 2 internet_gateway_exclusion_mode: Default::default());
 pub(crate) static MODIFY_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_REQUEST: StructShape = StructShape { name: "ModifyVpcBlockPublicAccessExclusionRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ExclusionId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "InternetGatewayExclusionMode", target: Target::String(&INTERNET_GATEWAY_EXCLUSION_MODE), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcBlockPublicAccessExclusionResult {
     pub vpc_block_public_access_exclusion: Option<VpcBlockPublicAccessExclusion>,
 }
-wire::structure!(ModifyVpcBlockPublicAccessExclusionResult, MODIFY_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_RESULT; 0 vpc_block_public_access_exclusion);
+wire::structure!(ModifyVpcBlockPublicAccessExclusionResult, MODIFY_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_RESULT; 0 vpc_block_public_access_exclusion: None);
 pub(crate) static MODIFY_VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION_RESULT: StructShape = StructShape { name: "ModifyVpcBlockPublicAccessExclusionResult", members: &[
     Member { name: "VpcBlockPublicAccessExclusion", location_name: Some("vpcBlockPublicAccessExclusion"), target: Target::Structure(&VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcBlockPublicAccessOptionsRequest {
     pub dry_run: Option<bool>,
     pub internet_gateway_block_mode: InternetGatewayBlockMode,
 }
-wire::structure!(ModifyVpcBlockPublicAccessOptionsRequest, MODIFY_VPC_BLOCK_PUBLIC_ACCESS_OPTIONS_REQUEST; 0 dry_run, 1 internet_gateway_block_mode);
+wire::structure!(ModifyVpcBlockPublicAccessOptionsRequest, MODIFY_VPC_BLOCK_PUBLIC_ACCESS_OPTIONS_REQUEST; 0 dry_run: None, 1 internet_gateway_block_mode: Default::default());
 pub(crate) static MODIFY_VPC_BLOCK_PUBLIC_ACCESS_OPTIONS_REQUEST: StructShape = StructShape { name: "ModifyVpcBlockPublicAccessOptionsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "InternetGatewayBlockMode", target: Target::String(&INTERNET_GATEWAY_BLOCK_MODE), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcBlockPublicAccessOptionsResult {
     pub vpc_block_public_access_options: Option<VpcBlockPublicAccessOptions>,
 }
-wire::structure!(ModifyVpcBlockPublicAccessOptionsResult, MODIFY_VPC_BLOCK_PUBLIC_ACCESS_OPTIONS_RESULT; 0 vpc_block_public_access_options);
+wire::structure!(ModifyVpcBlockPublicAccessOptionsResult, MODIFY_VPC_BLOCK_PUBLIC_ACCESS_OPTIONS_RESULT; 0 vpc_block_public_access_options: None);
 pub(crate) static MODIFY_VPC_BLOCK_PUBLIC_ACCESS_OPTIONS_RESULT: StructShape = StructShape { name: "ModifyVpcBlockPublicAccessOptionsResult", members: &[
     Member { name: "VpcBlockPublicAccessOptions", location_name: Some("vpcBlockPublicAccessOptions"), target: Target::Structure(&VPC_BLOCK_PUBLIC_ACCESS_OPTIONS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcEncryptionControlRequest {
     pub dry_run: Option<bool>,
     pub vpc_encryption_control_id: String,
@@ -2822,7 +2619,7 @@ pub struct ModifyVpcEncryptionControlRequest {
     pub vpc_lattice_exclusion: Option<VpcEncryptionControlExclusionStateInput>,
     pub elastic_file_system_exclusion: Option<VpcEncryptionControlExclusionStateInput>,
 }
-wire::structure!(ModifyVpcEncryptionControlRequest, MODIFY_VPC_ENCRYPTION_CONTROL_REQUEST; 0 dry_run, 1 vpc_encryption_control_id, 2 mode, 3 internet_gateway_exclusion, 4 egress_only_internet_gateway_exclusion, 5 nat_gateway_exclusion, 6 virtual_private_gateway_exclusion, 7 vpc_peering_exclusion, 8 lambda_exclusion, 9 vpc_lattice_exclusion, 10 elastic_file_system_exclusion);
+wire::structure!(ModifyVpcEncryptionControlRequest, MODIFY_VPC_ENCRYPTION_CONTROL_REQUEST; 0 dry_run: None, 1 vpc_encryption_control_id: Default::default(), 2 mode: None, 3 internet_gateway_exclusion: None, 4 egress_only_internet_gateway_exclusion: None, 5 nat_gateway_exclusion: None, 6 virtual_private_gateway_exclusion: None, 7 vpc_peering_exclusion: None, 8 lambda_exclusion: None, 9 vpc_lattice_exclusion: None, 10 elastic_file_system_exclusion: None);
 pub(crate) static MODIFY_VPC_ENCRYPTION_CONTROL_REQUEST: StructShape = StructShape { name: "ModifyVpcEncryptionControlRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "VpcEncryptionControlId", target: Target::STRING, required: true, ..Member::BASE },
@@ -2837,23 +2634,21 @@ pub(crate) static MODIFY_VPC_ENCRYPTION_CONTROL_REQUEST: StructShape = StructSha
     Member { name: "ElasticFileSystemExclusion", target: Target::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcEncryptionControlResult {
     pub vpc_encryption_control: Option<VpcEncryptionControl>,
 }
-wire::structure!(ModifyVpcEncryptionControlResult, MODIFY_VPC_ENCRYPTION_CONTROL_RESULT; 0 vpc_encryption_control);
+wire::structure!(ModifyVpcEncryptionControlResult, MODIFY_VPC_ENCRYPTION_CONTROL_RESULT; 0 vpc_encryption_control: None);
 pub(crate) static MODIFY_VPC_ENCRYPTION_CONTROL_RESULT: StructShape = StructShape { name: "ModifyVpcEncryptionControlResult", members: &[
     Member { name: "VpcEncryptionControl", location_name: Some("vpcEncryptionControl"), target: Target::Structure(&VPC_ENCRYPTION_CONTROL), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcEndpointConnectionNotificationRequest {
     pub dry_run: Option<bool>,
     pub connection_notification_id: String,
     pub connection_notification_arn: Option<String>,
     pub connection_events: Option<Vec<String>>,
 }
-wire::structure!(ModifyVpcEndpointConnectionNotificationRequest, MODIFY_VPC_ENDPOINT_CONNECTION_NOTIFICATION_REQUEST; 0 dry_run, 1 connection_notification_id, 2 connection_notification_arn, 3 connection_events);
+wire::structure!(ModifyVpcEndpointConnectionNotificationRequest, MODIFY_VPC_ENDPOINT_CONNECTION_NOTIFICATION_REQUEST; 0 dry_run: None, 1 connection_notification_id: Default::default(), 2 connection_notification_arn: None, 3 connection_events: None);
 pub(crate) static MODIFY_VPC_ENDPOINT_CONNECTION_NOTIFICATION_REQUEST: StructShape = StructShape { name: "ModifyVpcEndpointConnectionNotificationRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ConnectionNotificationId", target: Target::STRING, required: true, ..Member::BASE },
@@ -2861,16 +2656,14 @@ pub(crate) static MODIFY_VPC_ENDPOINT_CONNECTION_NOTIFICATION_REQUEST: StructSha
     Member { name: "ConnectionEvents", target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcEndpointConnectionNotificationResult {
     pub return_value: Option<bool>,
 }
-wire::structure!(ModifyVpcEndpointConnectionNotificationResult, MODIFY_VPC_ENDPOINT_CONNECTION_NOTIFICATION_RESULT; 0 return_value);
+wire::structure!(ModifyVpcEndpointConnectionNotificationResult, MODIFY_VPC_ENDPOINT_CONNECTION_NOTIFICATION_RESULT; 0 return_value: None);
 pub(crate) static MODIFY_VPC_ENDPOINT_CONNECTION_NOTIFICATION_RESULT: StructShape = StructShape { name: "ModifyVpcEndpointConnectionNotificationResult", members: &[
     Member { name: "ReturnValue", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcEndpointRequest {
     pub dry_run: Option<bool>,
     pub vpc_endpoint_id: String,
@@ -2887,7 +2680,7 @@ pub struct ModifyVpcEndpointRequest {
     pub private_dns_enabled: Option<bool>,
     pub subnet_configurations: Option<Vec<SubnetConfiguration>>,
 }
-wire::structure!(ModifyVpcEndpointRequest, MODIFY_VPC_ENDPOINT_REQUEST; 0 dry_run, 1 vpc_endpoint_id, 2 reset_policy, 3 policy_document, 4 add_route_table_ids, 5 remove_route_table_ids, 6 add_subnet_ids, 7 remove_subnet_ids, 8 add_security_group_ids, 9 remove_security_group_ids, 10 ip_address_type, 11 dns_options, 12 private_dns_enabled, 13 subnet_configurations);
+wire::structure!(ModifyVpcEndpointRequest, MODIFY_VPC_ENDPOINT_REQUEST; 0 dry_run: None, 1 vpc_endpoint_id: Default::default(), 2 reset_policy: None, 3 policy_document: None, 4 add_route_table_ids: None, 5 remove_route_table_ids: None, 6 add_subnet_ids: None, 7 remove_subnet_ids: None, 8 add_security_group_ids: None, 9 remove_security_group_ids: None, 10 ip_address_type: None, 11 dns_options: None, 12 private_dns_enabled: None, 13 subnet_configurations: None);
 pub(crate) static MODIFY_VPC_ENDPOINT_REQUEST: StructShape = StructShape { name: "ModifyVpcEndpointRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "VpcEndpointId", target: Target::STRING, required: true, ..Member::BASE },
@@ -2905,16 +2698,14 @@ pub(crate) static MODIFY_VPC_ENDPOINT_REQUEST: StructShape = StructShape { name:
     Member { name: "SubnetConfigurations", location_name: Some("SubnetConfiguration"), target: Target::List(&SUBNET_CONFIGURATIONS_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcEndpointResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(ModifyVpcEndpointResult, MODIFY_VPC_ENDPOINT_RESULT; 0 r#return);
+wire::structure!(ModifyVpcEndpointResult, MODIFY_VPC_ENDPOINT_RESULT; 0 r#return: None);
 pub(crate) static MODIFY_VPC_ENDPOINT_RESULT: StructShape = StructShape { name: "ModifyVpcEndpointResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcEndpointServiceConfigurationRequest {
     pub dry_run: Option<bool>,
     pub service_id: String,
@@ -2930,7 +2721,7 @@ pub struct ModifyVpcEndpointServiceConfigurationRequest {
     pub add_supported_regions: Option<Vec<String>>,
     pub remove_supported_regions: Option<Vec<String>>,
 }
-wire::structure!(ModifyVpcEndpointServiceConfigurationRequest, MODIFY_VPC_ENDPOINT_SERVICE_CONFIGURATION_REQUEST; 0 dry_run, 1 service_id, 2 private_dns_name, 3 remove_private_dns_name, 4 acceptance_required, 5 add_network_load_balancer_arns, 6 remove_network_load_balancer_arns, 7 add_gateway_load_balancer_arns, 8 remove_gateway_load_balancer_arns, 9 add_supported_ip_address_types, 10 remove_supported_ip_address_types, 11 add_supported_regions, 12 remove_supported_regions);
+wire::structure!(ModifyVpcEndpointServiceConfigurationRequest, MODIFY_VPC_ENDPOINT_SERVICE_CONFIGURATION_REQUEST; 0 dry_run: None, 1 service_id: Default::default(), 2 private_dns_name: None, 3 remove_private_dns_name: None, 4 acceptance_required: None, 5 add_network_load_balancer_arns: None, 6 remove_network_load_balancer_arns: None, 7 add_gateway_load_balancer_arns: None, 8 remove_gateway_load_balancer_arns: None, 9 add_supported_ip_address_types: None, 10 remove_supported_ip_address_types: None, 11 add_supported_regions: None, 12 remove_supported_regions: None);
 pub(crate) static MODIFY_VPC_ENDPOINT_SERVICE_CONFIGURATION_REQUEST: StructShape = StructShape { name: "ModifyVpcEndpointServiceConfigurationRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ServiceId", target: Target::STRING, required: true, ..Member::BASE },
@@ -2947,45 +2738,41 @@ pub(crate) static MODIFY_VPC_ENDPOINT_SERVICE_CONFIGURATION_REQUEST: StructShape
     Member { name: "RemoveSupportedRegions", location_name: Some("RemoveSupportedRegion"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcEndpointServiceConfigurationResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(ModifyVpcEndpointServiceConfigurationResult, MODIFY_VPC_ENDPOINT_SERVICE_CONFIGURATION_RESULT; 0 r#return);
+wire::structure!(ModifyVpcEndpointServiceConfigurationResult, MODIFY_VPC_ENDPOINT_SERVICE_CONFIGURATION_RESULT; 0 r#return: None);
 pub(crate) static MODIFY_VPC_ENDPOINT_SERVICE_CONFIGURATION_RESULT: StructShape = StructShape { name: "ModifyVpcEndpointServiceConfigurationResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcEndpointServicePayerResponsibilityRequest {
     pub dry_run: Option<bool>,
     pub service_id: String,
     pub payer_responsibility: PayerResponsibility,
 }
-wire::structure!(ModifyVpcEndpointServicePayerResponsibilityRequest, MODIFY_VPC_ENDPOINT_SERVICE_PAYER_RESPONSIBILITY_REQUEST; 0 dry_run, 1 service_id, 2 payer_responsibility);
+wire::structure!(ModifyVpcEndpointServicePayerResponsibilityRequest, MODIFY_VPC_ENDPOINT_SERVICE_PAYER_RESPONSIBILITY_REQUEST; 0 dry_run: None, 1 service_id: Default::default(), 2 payer_responsibility: Default::default());
 pub(crate) static MODIFY_VPC_ENDPOINT_SERVICE_PAYER_RESPONSIBILITY_REQUEST: StructShape = StructShape { name: "ModifyVpcEndpointServicePayerResponsibilityRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ServiceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "PayerResponsibility", target: Target::String(&PAYER_RESPONSIBILITY), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcEndpointServicePayerResponsibilityResult {
     pub return_value: Option<bool>,
 }
-wire::structure!(ModifyVpcEndpointServicePayerResponsibilityResult, MODIFY_VPC_ENDPOINT_SERVICE_PAYER_RESPONSIBILITY_RESULT; 0 return_value);
+wire::structure!(ModifyVpcEndpointServicePayerResponsibilityResult, MODIFY_VPC_ENDPOINT_SERVICE_PAYER_RESPONSIBILITY_RESULT; 0 return_value: None);
 pub(crate) static MODIFY_VPC_ENDPOINT_SERVICE_PAYER_RESPONSIBILITY_RESULT: StructShape = StructShape { name: "ModifyVpcEndpointServicePayerResponsibilityResult", members: &[
     Member { name: "ReturnValue", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcEndpointServicePermissionsRequest {
     pub dry_run: Option<bool>,
     pub service_id: String,
     pub add_allowed_principals: Option<Vec<String>>,
     pub remove_allowed_principals: Option<Vec<String>>,
 }
-wire::structure!(ModifyVpcEndpointServicePermissionsRequest, MODIFY_VPC_ENDPOINT_SERVICE_PERMISSIONS_REQUEST; 0 dry_run, 1 service_id, 2 add_allowed_principals, 3 remove_allowed_principals);
+wire::structure!(ModifyVpcEndpointServicePermissionsRequest, MODIFY_VPC_ENDPOINT_SERVICE_PERMISSIONS_REQUEST; 0 dry_run: None, 1 service_id: Default::default(), 2 add_allowed_principals: None, 3 remove_allowed_principals: None);
 pub(crate) static MODIFY_VPC_ENDPOINT_SERVICE_PERMISSIONS_REQUEST: StructShape = StructShape { name: "ModifyVpcEndpointServicePermissionsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ServiceId", target: Target::STRING, required: true, ..Member::BASE },
@@ -2993,25 +2780,23 @@ pub(crate) static MODIFY_VPC_ENDPOINT_SERVICE_PERMISSIONS_REQUEST: StructShape =
     Member { name: "RemoveAllowedPrincipals", target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcEndpointServicePermissionsResult {
     pub added_principals: Option<Vec<AddedPrincipal>>,
     pub return_value: Option<bool>,
 }
-wire::structure!(ModifyVpcEndpointServicePermissionsResult, MODIFY_VPC_ENDPOINT_SERVICE_PERMISSIONS_RESULT; 0 added_principals, 1 return_value);
+wire::structure!(ModifyVpcEndpointServicePermissionsResult, MODIFY_VPC_ENDPOINT_SERVICE_PERMISSIONS_RESULT; 0 added_principals: None, 1 return_value: None);
 pub(crate) static MODIFY_VPC_ENDPOINT_SERVICE_PERMISSIONS_RESULT: StructShape = StructShape { name: "ModifyVpcEndpointServicePermissionsResult", members: &[
     Member { name: "AddedPrincipals", location_name: Some("addedPrincipalSet"), target: Target::List(&ADDED_PRINCIPAL_SET), ..Member::BASE },
     Member { name: "ReturnValue", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcPeeringConnectionOptionsRequest {
     pub accepter_peering_connection_options: Option<PeeringConnectionOptionsRequest>,
     pub dry_run: Option<bool>,
     pub requester_peering_connection_options: Option<PeeringConnectionOptionsRequest>,
     pub vpc_peering_connection_id: String,
 }
-wire::structure!(ModifyVpcPeeringConnectionOptionsRequest, MODIFY_VPC_PEERING_CONNECTION_OPTIONS_REQUEST; 0 accepter_peering_connection_options, 1 dry_run, 2 requester_peering_connection_options, 3 vpc_peering_connection_id);
+wire::structure!(ModifyVpcPeeringConnectionOptionsRequest, MODIFY_VPC_PEERING_CONNECTION_OPTIONS_REQUEST; 0 accepter_peering_connection_options: None, 1 dry_run: None, 2 requester_peering_connection_options: None, 3 vpc_peering_connection_id: Default::default());
 pub(crate) static MODIFY_VPC_PEERING_CONNECTION_OPTIONS_REQUEST: StructShape = StructShape { name: "ModifyVpcPeeringConnectionOptionsRequest", members: &[
     Member { name: "AccepterPeeringConnectionOptions", target: Target::Structure(&PEERING_CONNECTION_OPTIONS_REQUEST), ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
@@ -3019,40 +2804,36 @@ pub(crate) static MODIFY_VPC_PEERING_CONNECTION_OPTIONS_REQUEST: StructShape = S
     Member { name: "VpcPeeringConnectionId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcPeeringConnectionOptionsResult {
     pub accepter_peering_connection_options: Option<PeeringConnectionOptions>,
     pub requester_peering_connection_options: Option<PeeringConnectionOptions>,
 }
-wire::structure!(ModifyVpcPeeringConnectionOptionsResult, MODIFY_VPC_PEERING_CONNECTION_OPTIONS_RESULT; 0 accepter_peering_connection_options, 1 requester_peering_connection_options);
+wire::structure!(ModifyVpcPeeringConnectionOptionsResult, MODIFY_VPC_PEERING_CONNECTION_OPTIONS_RESULT; 0 accepter_peering_connection_options: None, 1 requester_peering_connection_options: None);
 pub(crate) static MODIFY_VPC_PEERING_CONNECTION_OPTIONS_RESULT: StructShape = StructShape { name: "ModifyVpcPeeringConnectionOptionsResult", members: &[
     Member { name: "AccepterPeeringConnectionOptions", location_name: Some("accepterPeeringConnectionOptions"), target: Target::Structure(&PEERING_CONNECTION_OPTIONS), ..Member::BASE },
     Member { name: "RequesterPeeringConnectionOptions", location_name: Some("requesterPeeringConnectionOptions"), target: Target::Structure(&PEERING_CONNECTION_OPTIONS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcTenancyRequest {
     pub vpc_id: String,
     pub instance_tenancy: VpcTenancy,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyVpcTenancyRequest, MODIFY_VPC_TENANCY_REQUEST; 0 vpc_id, 1 instance_tenancy, 2 dry_run);
+wire::structure!(ModifyVpcTenancyRequest, MODIFY_VPC_TENANCY_REQUEST; 0 vpc_id: Default::default(), 1 instance_tenancy: Default::default(), 2 dry_run: None);
 pub(crate) static MODIFY_VPC_TENANCY_REQUEST: StructShape = StructShape { name: "ModifyVpcTenancyRequest", members: &[
     Member { name: "VpcId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "InstanceTenancy", target: Target::String(&VPC_TENANCY), required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcTenancyResult {
     pub return_value: Option<bool>,
 }
-wire::structure!(ModifyVpcTenancyResult, MODIFY_VPC_TENANCY_RESULT; 0 return_value);
+wire::structure!(ModifyVpcTenancyResult, MODIFY_VPC_TENANCY_RESULT; 0 return_value: None);
 pub(crate) static MODIFY_VPC_TENANCY_RESULT: StructShape = StructShape { name: "ModifyVpcTenancyResult", members: &[
     Member { name: "ReturnValue", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpnConnectionOptionsRequest {
     pub vpn_connection_id: String,
     pub local_ipv4_network_cidr: Option<String>,
@@ -3062,7 +2843,7 @@ pub struct ModifyVpnConnectionOptionsRequest {
     pub tunnel_bandwidth: Option<VpnTunnelBandwidth>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyVpnConnectionOptionsRequest, MODIFY_VPN_CONNECTION_OPTIONS_REQUEST; 0 vpn_connection_id, 1 local_ipv4_network_cidr, 2 remote_ipv4_network_cidr, 3 local_ipv6_network_cidr, 4 remote_ipv6_network_cidr, 5 tunnel_bandwidth, 6 dry_run);
+wire::structure!(ModifyVpnConnectionOptionsRequest, MODIFY_VPN_CONNECTION_OPTIONS_REQUEST; 0 vpn_connection_id: Default::default(), 1 local_ipv4_network_cidr: None, 2 remote_ipv4_network_cidr: None, 3 local_ipv6_network_cidr: None, 4 remote_ipv6_network_cidr: None, 5 tunnel_bandwidth: None, 6 dry_run: None);
 pub(crate) static MODIFY_VPN_CONNECTION_OPTIONS_REQUEST: StructShape = StructShape { name: "ModifyVpnConnectionOptionsRequest", members: &[
     Member { name: "VpnConnectionId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "LocalIpv4NetworkCidr", target: Target::STRING, ..Member::BASE },
@@ -3073,16 +2854,14 @@ pub(crate) static MODIFY_VPN_CONNECTION_OPTIONS_REQUEST: StructShape = StructSha
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpnConnectionOptionsResult {
     pub vpn_connection: Option<VpnConnection>,
 }
-wire::structure!(ModifyVpnConnectionOptionsResult, MODIFY_VPN_CONNECTION_OPTIONS_RESULT; 0 vpn_connection);
+wire::structure!(ModifyVpnConnectionOptionsResult, MODIFY_VPN_CONNECTION_OPTIONS_RESULT; 0 vpn_connection: None);
 pub(crate) static MODIFY_VPN_CONNECTION_OPTIONS_RESULT: StructShape = StructShape { name: "ModifyVpnConnectionOptionsResult", members: &[
     Member { name: "VpnConnection", location_name: Some("vpnConnection"), target: Target::Structure(&VPN_CONNECTION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpnConnectionRequest {
     pub vpn_connection_id: String,
     pub transit_gateway_id: Option<String>,
@@ -3090,7 +2869,7 @@ pub struct ModifyVpnConnectionRequest {
     pub vpn_gateway_id: Option<String>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyVpnConnectionRequest, MODIFY_VPN_CONNECTION_REQUEST; 0 vpn_connection_id, 1 transit_gateway_id, 2 customer_gateway_id, 3 vpn_gateway_id, 4 dry_run);
+wire::structure!(ModifyVpnConnectionRequest, MODIFY_VPN_CONNECTION_REQUEST; 0 vpn_connection_id: Default::default(), 1 transit_gateway_id: None, 2 customer_gateway_id: None, 3 vpn_gateway_id: None, 4 dry_run: None);
 pub(crate) static MODIFY_VPN_CONNECTION_REQUEST: StructShape = StructShape { name: "ModifyVpnConnectionRequest", members: &[
     Member { name: "VpnConnectionId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "TransitGatewayId", target: Target::STRING, ..Member::BASE },
@@ -3099,38 +2878,34 @@ pub(crate) static MODIFY_VPN_CONNECTION_REQUEST: StructShape = StructShape { nam
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpnConnectionResult {
     pub vpn_connection: Option<VpnConnection>,
 }
-wire::structure!(ModifyVpnConnectionResult, MODIFY_VPN_CONNECTION_RESULT; 0 vpn_connection);
+wire::structure!(ModifyVpnConnectionResult, MODIFY_VPN_CONNECTION_RESULT; 0 vpn_connection: None);
 pub(crate) static MODIFY_VPN_CONNECTION_RESULT: StructShape = StructShape { name: "ModifyVpnConnectionResult", members: &[
     Member { name: "VpnConnection", location_name: Some("vpnConnection"), target: Target::Structure(&VPN_CONNECTION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpnTunnelCertificateRequest {
     pub vpn_connection_id: String,
     pub vpn_tunnel_outside_ip_address: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ModifyVpnTunnelCertificateRequest, MODIFY_VPN_TUNNEL_CERTIFICATE_REQUEST; 0 vpn_connection_id, 1 vpn_tunnel_outside_ip_address, 2 dry_run);
+wire::structure!(ModifyVpnTunnelCertificateRequest, MODIFY_VPN_TUNNEL_CERTIFICATE_REQUEST; 0 vpn_connection_id: Default::default(), 1 vpn_tunnel_outside_ip_address: Default::default(), 2 dry_run: None);
 pub(crate) static MODIFY_VPN_TUNNEL_CERTIFICATE_REQUEST: StructShape = StructShape { name: "ModifyVpnTunnelCertificateRequest", members: &[
     Member { name: "VpnConnectionId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpnTunnelOutsideIpAddress", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpnTunnelCertificateResult {
     pub vpn_connection: Option<VpnConnection>,
 }
-wire::structure!(ModifyVpnTunnelCertificateResult, MODIFY_VPN_TUNNEL_CERTIFICATE_RESULT; 0 vpn_connection);
+wire::structure!(ModifyVpnTunnelCertificateResult, MODIFY_VPN_TUNNEL_CERTIFICATE_RESULT; 0 vpn_connection: None);
 pub(crate) static MODIFY_VPN_TUNNEL_CERTIFICATE_RESULT: StructShape = StructShape { name: "ModifyVpnTunnelCertificateResult", members: &[
     Member { name: "VpnConnection", location_name: Some("vpnConnection"), target: Target::Structure(&VPN_CONNECTION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpnTunnelOptionsRequest {
     pub vpn_connection_id: String,
     pub vpn_tunnel_outside_ip_address: String,
@@ -3139,7 +2914,7 @@ pub struct ModifyVpnTunnelOptionsRequest {
     pub skip_tunnel_replacement: Option<bool>,
     pub pre_shared_key_storage: Option<String>,
 }
-wire::structure!(ModifyVpnTunnelOptionsRequest, MODIFY_VPN_TUNNEL_OPTIONS_REQUEST; 0 vpn_connection_id, 1 vpn_tunnel_outside_ip_address, 2 tunnel_options, 3 dry_run, 4 skip_tunnel_replacement, 5 pre_shared_key_storage);
+wire::structure!(ModifyVpnTunnelOptionsRequest, MODIFY_VPN_TUNNEL_OPTIONS_REQUEST; 0 vpn_connection_id: Default::default(), 1 vpn_tunnel_outside_ip_address: Default::default(), 2 tunnel_options: Default::default(), 3 dry_run: None, 4 skip_tunnel_replacement: None, 5 pre_shared_key_storage: None);
 pub(crate) static MODIFY_VPN_TUNNEL_OPTIONS_REQUEST: StructShape = StructShape { name: "ModifyVpnTunnelOptionsRequest", members: &[
     Member { name: "VpnConnectionId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpnTunnelOutsideIpAddress", target: Target::STRING, required: true, ..Member::BASE },
@@ -3149,16 +2924,14 @@ pub(crate) static MODIFY_VPN_TUNNEL_OPTIONS_REQUEST: StructShape = StructShape {
     Member { name: "PreSharedKeyStorage", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpnTunnelOptionsResult {
     pub vpn_connection: Option<VpnConnection>,
 }
-wire::structure!(ModifyVpnTunnelOptionsResult, MODIFY_VPN_TUNNEL_OPTIONS_RESULT; 0 vpn_connection);
+wire::structure!(ModifyVpnTunnelOptionsResult, MODIFY_VPN_TUNNEL_OPTIONS_RESULT; 0 vpn_connection: None);
 pub(crate) static MODIFY_VPN_TUNNEL_OPTIONS_RESULT: StructShape = StructShape { name: "ModifyVpnTunnelOptionsResult", members: &[
     Member { name: "VpnConnection", location_name: Some("vpnConnection"), target: Target::Structure(&VPN_CONNECTION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpnTunnelOptionsSpecification {
     pub tunnel_inside_cidr: Option<String>,
     pub tunnel_inside_ipv6_cidr: Option<String>,
@@ -3181,7 +2954,7 @@ pub struct ModifyVpnTunnelOptionsSpecification {
     pub log_options: Option<VpnTunnelLogOptionsSpecification>,
     pub enable_tunnel_lifecycle_control: Option<bool>,
 }
-wire::structure!(ModifyVpnTunnelOptionsSpecification, MODIFY_VPN_TUNNEL_OPTIONS_SPECIFICATION; 0 tunnel_inside_cidr, 1 tunnel_inside_ipv6_cidr, 2 pre_shared_key, 3 phase1_lifetime_seconds, 4 phase2_lifetime_seconds, 5 rekey_margin_time_seconds, 6 rekey_fuzz_percentage, 7 replay_window_size, 8 dpd_timeout_seconds, 9 dpd_timeout_action, 10 phase1_encryption_algorithms, 11 phase2_encryption_algorithms, 12 phase1_integrity_algorithms, 13 phase2_integrity_algorithms, 14 phase1_dh_group_numbers, 15 phase2_dh_group_numbers, 16 ike_versions, 17 startup_action, 18 log_options, 19 enable_tunnel_lifecycle_control);
+wire::structure!(ModifyVpnTunnelOptionsSpecification, MODIFY_VPN_TUNNEL_OPTIONS_SPECIFICATION; 0 tunnel_inside_cidr: None, 1 tunnel_inside_ipv6_cidr: None, 2 pre_shared_key: None, 3 phase1_lifetime_seconds: None, 4 phase2_lifetime_seconds: None, 5 rekey_margin_time_seconds: None, 6 rekey_fuzz_percentage: None, 7 replay_window_size: None, 8 dpd_timeout_seconds: None, 9 dpd_timeout_action: None, 10 phase1_encryption_algorithms: None, 11 phase2_encryption_algorithms: None, 12 phase1_integrity_algorithms: None, 13 phase2_integrity_algorithms: None, 14 phase1_dh_group_numbers: None, 15 phase2_dh_group_numbers: None, 16 ike_versions: None, 17 startup_action: None, 18 log_options: None, 19 enable_tunnel_lifecycle_control: None);
 pub(crate) static MODIFY_VPN_TUNNEL_OPTIONS_SPECIFICATION: StructShape = StructShape { name: "ModifyVpnTunnelOptionsSpecification", members: &[
     Member { name: "TunnelInsideCidr", target: Target::STRING, ..Member::BASE },
     Member { name: "TunnelInsideIpv6Cidr", target: Target::STRING, ..Member::BASE },
@@ -3205,56 +2978,51 @@ pub(crate) static MODIFY_VPN_TUNNEL_OPTIONS_SPECIFICATION: StructShape = StructS
     Member { name: "EnableTunnelLifecycleControl", target: Target::Boolean, ..Member::BASE },
 ], sensitive: true, ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RejectVpcEndpointConnectionsRequest {
     pub dry_run: Option<bool>,
     pub service_id: String,
     pub vpc_endpoint_ids: Vec<String>,
 }
-wire::structure!(RejectVpcEndpointConnectionsRequest, REJECT_VPC_ENDPOINT_CONNECTIONS_REQUEST; 0 dry_run, 1 service_id, 2 vpc_endpoint_ids);
+wire::structure!(RejectVpcEndpointConnectionsRequest, REJECT_VPC_ENDPOINT_CONNECTIONS_REQUEST; 0 dry_run: None, 1 service_id: Default::default(), 2 vpc_endpoint_ids: Default::default());
 pub(crate) static REJECT_VPC_ENDPOINT_CONNECTIONS_REQUEST: StructShape = StructShape { name: "RejectVpcEndpointConnectionsRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ServiceId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpcEndpointIds", location_name: Some("VpcEndpointId"), target: Target::List(&VPC_ENDPOINT_ID_LIST), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RejectVpcEndpointConnectionsResult {
     pub unsuccessful: Option<Vec<UnsuccessfulItem>>,
 }
-wire::structure!(RejectVpcEndpointConnectionsResult, REJECT_VPC_ENDPOINT_CONNECTIONS_RESULT; 0 unsuccessful);
+wire::structure!(RejectVpcEndpointConnectionsResult, REJECT_VPC_ENDPOINT_CONNECTIONS_RESULT; 0 unsuccessful: None);
 pub(crate) static REJECT_VPC_ENDPOINT_CONNECTIONS_RESULT: StructShape = StructShape { name: "RejectVpcEndpointConnectionsResult", members: &[
     Member { name: "Unsuccessful", location_name: Some("unsuccessful"), target: Target::List(&UNSUCCESSFUL_ITEM_SET), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RejectVpcPeeringConnectionRequest {
     pub dry_run: Option<bool>,
     pub vpc_peering_connection_id: String,
 }
-wire::structure!(RejectVpcPeeringConnectionRequest, REJECT_VPC_PEERING_CONNECTION_REQUEST; 0 dry_run, 1 vpc_peering_connection_id);
+wire::structure!(RejectVpcPeeringConnectionRequest, REJECT_VPC_PEERING_CONNECTION_REQUEST; 0 dry_run: None, 1 vpc_peering_connection_id: Default::default());
 pub(crate) static REJECT_VPC_PEERING_CONNECTION_REQUEST: StructShape = StructShape { name: "RejectVpcPeeringConnectionRequest", members: &[
     Member { name: "DryRun", location_name: Some("dryRun"), target: Target::Boolean, ..Member::BASE },
     Member { name: "VpcPeeringConnectionId", location_name: Some("vpcPeeringConnectionId"), target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RejectVpcPeeringConnectionResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(RejectVpcPeeringConnectionResult, REJECT_VPC_PEERING_CONNECTION_RESULT; 0 r#return);
+wire::structure!(RejectVpcPeeringConnectionResult, REJECT_VPC_PEERING_CONNECTION_RESULT; 0 r#return: None);
 pub(crate) static REJECT_VPC_PEERING_CONNECTION_RESULT: StructShape = StructShape { name: "RejectVpcPeeringConnectionResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReplaceVpnTunnelRequest {
     pub vpn_connection_id: String,
     pub vpn_tunnel_outside_ip_address: String,
     pub apply_pending_maintenance: Option<bool>,
     pub dry_run: Option<bool>,
 }
-wire::structure!(ReplaceVpnTunnelRequest, REPLACE_VPN_TUNNEL_REQUEST; 0 vpn_connection_id, 1 vpn_tunnel_outside_ip_address, 2 apply_pending_maintenance, 3 dry_run);
+wire::structure!(ReplaceVpnTunnelRequest, REPLACE_VPN_TUNNEL_REQUEST; 0 vpn_connection_id: Default::default(), 1 vpn_tunnel_outside_ip_address: Default::default(), 2 apply_pending_maintenance: None, 3 dry_run: None);
 pub(crate) static REPLACE_VPN_TUNNEL_REQUEST: StructShape = StructShape { name: "ReplaceVpnTunnelRequest", members: &[
     Member { name: "VpnConnectionId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "VpnTunnelOutsideIpAddress", target: Target::STRING, required: true, ..Member::BASE },
@@ -3262,78 +3030,70 @@ pub(crate) static REPLACE_VPN_TUNNEL_REQUEST: StructShape = StructShape { name: 
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ReplaceVpnTunnelResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(ReplaceVpnTunnelResult, REPLACE_VPN_TUNNEL_RESULT; 0 r#return);
+wire::structure!(ReplaceVpnTunnelResult, REPLACE_VPN_TUNNEL_RESULT; 0 r#return: None);
 pub(crate) static REPLACE_VPN_TUNNEL_RESULT: StructShape = StructShape { name: "ReplaceVpnTunnelResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RestoreVolumeFromRecycleBinRequest {
     pub volume_id: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(RestoreVolumeFromRecycleBinRequest, RESTORE_VOLUME_FROM_RECYCLE_BIN_REQUEST; 0 volume_id, 1 dry_run);
+wire::structure!(RestoreVolumeFromRecycleBinRequest, RESTORE_VOLUME_FROM_RECYCLE_BIN_REQUEST; 0 volume_id: Default::default(), 1 dry_run: None);
 pub(crate) static RESTORE_VOLUME_FROM_RECYCLE_BIN_REQUEST: StructShape = StructShape { name: "RestoreVolumeFromRecycleBinRequest", members: &[
     Member { name: "VolumeId", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct RestoreVolumeFromRecycleBinResult {
     pub r#return: Option<bool>,
 }
-wire::structure!(RestoreVolumeFromRecycleBinResult, RESTORE_VOLUME_FROM_RECYCLE_BIN_RESULT; 0 r#return);
+wire::structure!(RestoreVolumeFromRecycleBinResult, RESTORE_VOLUME_FROM_RECYCLE_BIN_RESULT; 0 r#return: None);
 pub(crate) static RESTORE_VOLUME_FROM_RECYCLE_BIN_RESULT: StructShape = StructShape { name: "RestoreVolumeFromRecycleBinResult", members: &[
     Member { name: "Return", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct StartVpcEndpointServicePrivateDnsVerificationRequest {
     pub dry_run: Option<bool>,
     pub service_id: String,
 }
-wire::structure!(StartVpcEndpointServicePrivateDnsVerificationRequest, START_VPC_ENDPOINT_SERVICE_PRIVATE_DNS_VERIFICATION_REQUEST; 0 dry_run, 1 service_id);
+wire::structure!(StartVpcEndpointServicePrivateDnsVerificationRequest, START_VPC_ENDPOINT_SERVICE_PRIVATE_DNS_VERIFICATION_REQUEST; 0 dry_run: None, 1 service_id: Default::default());
 pub(crate) static START_VPC_ENDPOINT_SERVICE_PRIVATE_DNS_VERIFICATION_REQUEST: StructShape = StructShape { name: "StartVpcEndpointServicePrivateDnsVerificationRequest", members: &[
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
     Member { name: "ServiceId", target: Target::STRING, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct StartVpcEndpointServicePrivateDnsVerificationResult {
     pub return_value: Option<bool>,
 }
-wire::structure!(StartVpcEndpointServicePrivateDnsVerificationResult, START_VPC_ENDPOINT_SERVICE_PRIVATE_DNS_VERIFICATION_RESULT; 0 return_value);
+wire::structure!(StartVpcEndpointServicePrivateDnsVerificationResult, START_VPC_ENDPOINT_SERVICE_PRIVATE_DNS_VERIFICATION_RESULT; 0 return_value: None);
 pub(crate) static START_VPC_ENDPOINT_SERVICE_PRIVATE_DNS_VERIFICATION_RESULT: StructShape = StructShape { name: "StartVpcEndpointServicePrivateDnsVerificationResult", members: &[
     Member { name: "ReturnValue", location_name: Some("return"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VCpuCountRange {
     pub min: Option<i32>,
     pub max: Option<i32>,
 }
-wire::structure!(VCpuCountRange, VCPU_COUNT_RANGE; 0 min, 1 max);
+wire::structure!(VCpuCountRange, VCPU_COUNT_RANGE; 0 min: None, 1 max: None);
 pub(crate) static VCPU_COUNT_RANGE: StructShape = StructShape { name: "VCpuCountRange", members: &[
     Member { name: "Min", location_name: Some("min"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "Max", location_name: Some("max"), target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VCpuCountRangeRequest {
     pub min: i32,
     pub max: Option<i32>,
 }
-wire::structure!(VCpuCountRangeRequest, VCPU_COUNT_RANGE_REQUEST; 0 min, 1 max);
+wire::structure!(VCpuCountRangeRequest, VCPU_COUNT_RANGE_REQUEST; 0 min: Default::default(), 1 max: None);
 pub(crate) static VCPU_COUNT_RANGE_REQUEST: StructShape = StructShape { name: "VCpuCountRangeRequest", members: &[
     Member { name: "Min", target: Target::INTEGER, required: true, ..Member::BASE },
     Member { name: "Max", target: Target::INTEGER, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VCpuInfo {
     pub default_vcpus: Option<i32>,
     pub default_cores: Option<i32>,
@@ -3341,7 +3101,7 @@ pub struct VCpuInfo {
     pub valid_cores: Option<Vec<i32>>,
     pub valid_threads_per_core: Option<Vec<i32>>,
 }
-wire::structure!(VCpuInfo, VCPU_INFO; 0 default_vcpus, 1 default_cores, 2 default_threads_per_core, 3 valid_cores, 4 valid_threads_per_core);
+wire::structure!(VCpuInfo, VCPU_INFO; 0 default_vcpus: None, 1 default_cores: None, 2 default_threads_per_core: None, 3 valid_cores: None, 4 valid_threads_per_core: None);
 pub(crate) static VCPU_INFO: StructShape = StructShape { name: "VCpuInfo", members: &[
     Member { name: "DefaultVCpus", location_name: Some("defaultVCpus"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "DefaultCores", location_name: Some("defaultCores"), target: Target::INTEGER, ..Member::BASE },
@@ -3350,22 +3110,20 @@ pub(crate) static VCPU_INFO: StructShape = StructShape { name: "VCpuInfo", membe
     Member { name: "ValidThreadsPerCore", location_name: Some("validThreadsPerCore"), target: Target::List(&THREADS_PER_CORE_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ValidationError {
     pub code: Option<String>,
     pub message: Option<String>,
 }
-wire::structure!(ValidationError, VALIDATION_ERROR; 0 code, 1 message);
+wire::structure!(ValidationError, VALIDATION_ERROR; 0 code: None, 1 message: None);
 pub(crate) static VALIDATION_ERROR: StructShape = StructShape { name: "ValidationError", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::STRING, ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ValidationWarning {
     pub errors: Option<Vec<ValidationError>>,
 }
-wire::structure!(ValidationWarning, VALIDATION_WARNING; 0 errors);
+wire::structure!(ValidationWarning, VALIDATION_WARNING; 0 errors: None);
 pub(crate) static VALIDATION_WARNING: StructShape = StructShape { name: "ValidationWarning", members: &[
     Member { name: "Errors", location_name: Some("errorSet"), target: Target::List(&ERROR_SET), ..Member::BASE },
 ], ..StructShape::BASE };
@@ -3378,7 +3136,6 @@ wire::open_enum! { VerificationMethod;
 }
 pub(crate) static VERIFICATION_METHOD: StringShape = StringShape { name: "VerificationMethod", values: <VerificationMethod as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessEndpoint {
     pub verified_access_instance_id: Option<String>,
     pub verified_access_group_id: Option<String>,
@@ -3402,7 +3159,7 @@ pub struct VerifiedAccessEndpoint {
     pub rds_options: Option<VerifiedAccessEndpointRdsOptions>,
     pub cidr_options: Option<VerifiedAccessEndpointCidrOptions>,
 }
-wire::structure!(VerifiedAccessEndpoint, VERIFIED_ACCESS_ENDPOINT; 0 verified_access_instance_id, 1 verified_access_group_id, 2 verified_access_endpoint_id, 3 application_domain, 4 endpoint_type, 5 attachment_type, 6 domain_certificate_arn, 7 endpoint_domain, 8 device_validation_domain, 9 security_group_ids, 10 load_balancer_options, 11 network_interface_options, 12 status, 13 description, 14 creation_time, 15 last_updated_time, 16 deletion_time, 17 tags, 18 sse_specification, 19 rds_options, 20 cidr_options);
+wire::structure!(VerifiedAccessEndpoint, VERIFIED_ACCESS_ENDPOINT; 0 verified_access_instance_id: None, 1 verified_access_group_id: None, 2 verified_access_endpoint_id: None, 3 application_domain: None, 4 endpoint_type: None, 5 attachment_type: None, 6 domain_certificate_arn: None, 7 endpoint_domain: None, 8 device_validation_domain: None, 9 security_group_ids: None, 10 load_balancer_options: None, 11 network_interface_options: None, 12 status: None, 13 description: None, 14 creation_time: None, 15 last_updated_time: None, 16 deletion_time: None, 17 tags: None, 18 sse_specification: None, 19 rds_options: None, 20 cidr_options: None);
 pub(crate) static VERIFIED_ACCESS_ENDPOINT: StructShape = StructShape { name: "VerifiedAccessEndpoint", members: &[
     Member { name: "VerifiedAccessInstanceId", location_name: Some("verifiedAccessInstanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "VerifiedAccessGroupId", location_name: Some("verifiedAccessGroupId"), target: Target::STRING, ..Member::BASE },
@@ -3432,14 +3189,13 @@ wire::open_enum! { VerifiedAccessEndpointAttachmentType;
 }
 pub(crate) static VERIFIED_ACCESS_ENDPOINT_ATTACHMENT_TYPE: StringShape = StringShape { name: "VerifiedAccessEndpointAttachmentType", values: <VerifiedAccessEndpointAttachmentType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessEndpointCidrOptions {
     pub cidr: Option<String>,
     pub port_ranges: Option<Vec<VerifiedAccessEndpointPortRange>>,
     pub protocol: Option<VerifiedAccessEndpointProtocol>,
     pub subnet_ids: Option<Vec<String>>,
 }
-wire::structure!(VerifiedAccessEndpointCidrOptions, VERIFIED_ACCESS_ENDPOINT_CIDR_OPTIONS; 0 cidr, 1 port_ranges, 2 protocol, 3 subnet_ids);
+wire::structure!(VerifiedAccessEndpointCidrOptions, VERIFIED_ACCESS_ENDPOINT_CIDR_OPTIONS; 0 cidr: None, 1 port_ranges: None, 2 protocol: None, 3 subnet_ids: None);
 pub(crate) static VERIFIED_ACCESS_ENDPOINT_CIDR_OPTIONS: StructShape = StructShape { name: "VerifiedAccessEndpointCidrOptions", members: &[
     Member { name: "Cidr", location_name: Some("cidr"), target: Target::STRING, ..Member::BASE },
     Member { name: "PortRanges", location_name: Some("portRangeSet"), target: Target::List(&VERIFIED_ACCESS_ENDPOINT_PORT_RANGE_LIST), ..Member::BASE },
@@ -3447,14 +3203,13 @@ pub(crate) static VERIFIED_ACCESS_ENDPOINT_CIDR_OPTIONS: StructShape = StructSha
     Member { name: "SubnetIds", location_name: Some("subnetIdSet"), target: Target::List(&VERIFIED_ACCESS_ENDPOINT_SUBNET_ID_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessEndpointEniOptions {
     pub network_interface_id: Option<String>,
     pub protocol: Option<VerifiedAccessEndpointProtocol>,
     pub port: Option<i32>,
     pub port_ranges: Option<Vec<VerifiedAccessEndpointPortRange>>,
 }
-wire::structure!(VerifiedAccessEndpointEniOptions, VERIFIED_ACCESS_ENDPOINT_ENI_OPTIONS; 0 network_interface_id, 1 protocol, 2 port, 3 port_ranges);
+wire::structure!(VerifiedAccessEndpointEniOptions, VERIFIED_ACCESS_ENDPOINT_ENI_OPTIONS; 0 network_interface_id: None, 1 protocol: None, 2 port: None, 3 port_ranges: None);
 pub(crate) static VERIFIED_ACCESS_ENDPOINT_ENI_OPTIONS: StructShape = StructShape { name: "VerifiedAccessEndpointEniOptions", members: &[
     Member { name: "NetworkInterfaceId", location_name: Some("networkInterfaceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Protocol", location_name: Some("protocol"), target: Target::String(&VERIFIED_ACCESS_ENDPOINT_PROTOCOL), ..Member::BASE },
@@ -3466,7 +3221,6 @@ pub(crate) static VERIFIED_ACCESS_ENDPOINT_ID_LIST: ListShape = ListShape { name
 
 pub(crate) static VERIFIED_ACCESS_ENDPOINT_LIST: ListShape = ListShape { name: "VerifiedAccessEndpointList", item: Target::Structure(&VERIFIED_ACCESS_ENDPOINT), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessEndpointLoadBalancerOptions {
     pub protocol: Option<VerifiedAccessEndpointProtocol>,
     pub port: Option<i32>,
@@ -3474,7 +3228,7 @@ pub struct VerifiedAccessEndpointLoadBalancerOptions {
     pub subnet_ids: Option<Vec<String>>,
     pub port_ranges: Option<Vec<VerifiedAccessEndpointPortRange>>,
 }
-wire::structure!(VerifiedAccessEndpointLoadBalancerOptions, VERIFIED_ACCESS_ENDPOINT_LOAD_BALANCER_OPTIONS; 0 protocol, 1 port, 2 load_balancer_arn, 3 subnet_ids, 4 port_ranges);
+wire::structure!(VerifiedAccessEndpointLoadBalancerOptions, VERIFIED_ACCESS_ENDPOINT_LOAD_BALANCER_OPTIONS; 0 protocol: None, 1 port: None, 2 load_balancer_arn: None, 3 subnet_ids: None, 4 port_ranges: None);
 pub(crate) static VERIFIED_ACCESS_ENDPOINT_LOAD_BALANCER_OPTIONS: StructShape = StructShape { name: "VerifiedAccessEndpointLoadBalancerOptions", members: &[
     Member { name: "Protocol", location_name: Some("protocol"), target: Target::String(&VERIFIED_ACCESS_ENDPOINT_PROTOCOL), ..Member::BASE },
     Member { name: "Port", location_name: Some("port"), target: Target::Integer(&VERIFIED_ACCESS_ENDPOINT_PORT_NUMBER), ..Member::BASE },
@@ -3485,12 +3239,11 @@ pub(crate) static VERIFIED_ACCESS_ENDPOINT_LOAD_BALANCER_OPTIONS: StructShape = 
 
 pub(crate) static VERIFIED_ACCESS_ENDPOINT_PORT_NUMBER: NumberShape = NumberShape { name: "VerifiedAccessEndpointPortNumber", min: Some(1.0), max: Some(65535.0) };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessEndpointPortRange {
     pub from_port: Option<i32>,
     pub to_port: Option<i32>,
 }
-wire::structure!(VerifiedAccessEndpointPortRange, VERIFIED_ACCESS_ENDPOINT_PORT_RANGE; 0 from_port, 1 to_port);
+wire::structure!(VerifiedAccessEndpointPortRange, VERIFIED_ACCESS_ENDPOINT_PORT_RANGE; 0 from_port: None, 1 to_port: None);
 pub(crate) static VERIFIED_ACCESS_ENDPOINT_PORT_RANGE: StructShape = StructShape { name: "VerifiedAccessEndpointPortRange", members: &[
     Member { name: "FromPort", location_name: Some("fromPort"), target: Target::Integer(&VERIFIED_ACCESS_ENDPOINT_PORT_NUMBER), ..Member::BASE },
     Member { name: "ToPort", location_name: Some("toPort"), target: Target::Integer(&VERIFIED_ACCESS_ENDPOINT_PORT_NUMBER), ..Member::BASE },
@@ -3505,7 +3258,6 @@ wire::open_enum! { VerifiedAccessEndpointProtocol;
 }
 pub(crate) static VERIFIED_ACCESS_ENDPOINT_PROTOCOL: StringShape = StringShape { name: "VerifiedAccessEndpointProtocol", values: <VerifiedAccessEndpointProtocol as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessEndpointRdsOptions {
     pub protocol: Option<VerifiedAccessEndpointProtocol>,
     pub port: Option<i32>,
@@ -3515,7 +3267,7 @@ pub struct VerifiedAccessEndpointRdsOptions {
     pub rds_endpoint: Option<String>,
     pub subnet_ids: Option<Vec<String>>,
 }
-wire::structure!(VerifiedAccessEndpointRdsOptions, VERIFIED_ACCESS_ENDPOINT_RDS_OPTIONS; 0 protocol, 1 port, 2 rds_db_instance_arn, 3 rds_db_cluster_arn, 4 rds_db_proxy_arn, 5 rds_endpoint, 6 subnet_ids);
+wire::structure!(VerifiedAccessEndpointRdsOptions, VERIFIED_ACCESS_ENDPOINT_RDS_OPTIONS; 0 protocol: None, 1 port: None, 2 rds_db_instance_arn: None, 3 rds_db_cluster_arn: None, 4 rds_db_proxy_arn: None, 5 rds_endpoint: None, 6 subnet_ids: None);
 pub(crate) static VERIFIED_ACCESS_ENDPOINT_RDS_OPTIONS: StructShape = StructShape { name: "VerifiedAccessEndpointRdsOptions", members: &[
     Member { name: "Protocol", location_name: Some("protocol"), target: Target::String(&VERIFIED_ACCESS_ENDPOINT_PROTOCOL), ..Member::BASE },
     Member { name: "Port", location_name: Some("port"), target: Target::Integer(&VERIFIED_ACCESS_ENDPOINT_PORT_NUMBER), ..Member::BASE },
@@ -3526,12 +3278,11 @@ pub(crate) static VERIFIED_ACCESS_ENDPOINT_RDS_OPTIONS: StructShape = StructShap
     Member { name: "SubnetIds", location_name: Some("subnetIdSet"), target: Target::List(&VERIFIED_ACCESS_ENDPOINT_SUBNET_ID_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessEndpointStatus {
     pub code: Option<VerifiedAccessEndpointStatusCode>,
     pub message: Option<String>,
 }
-wire::structure!(VerifiedAccessEndpointStatus, VERIFIED_ACCESS_ENDPOINT_STATUS; 0 code, 1 message);
+wire::structure!(VerifiedAccessEndpointStatus, VERIFIED_ACCESS_ENDPOINT_STATUS; 0 code: None, 1 message: None);
 pub(crate) static VERIFIED_ACCESS_ENDPOINT_STATUS: StructShape = StructShape { name: "VerifiedAccessEndpointStatus", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::String(&VERIFIED_ACCESS_ENDPOINT_STATUS_CODE), ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -3548,13 +3299,12 @@ pub(crate) static VERIFIED_ACCESS_ENDPOINT_STATUS_CODE: StringShape = StringShap
 
 pub(crate) static VERIFIED_ACCESS_ENDPOINT_SUBNET_ID_LIST: ListShape = ListShape { name: "VerifiedAccessEndpointSubnetIdList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessEndpointTarget {
     pub verified_access_endpoint_id: Option<String>,
     pub verified_access_endpoint_target_ip_address: Option<String>,
     pub verified_access_endpoint_target_dns: Option<String>,
 }
-wire::structure!(VerifiedAccessEndpointTarget, VERIFIED_ACCESS_ENDPOINT_TARGET; 0 verified_access_endpoint_id, 1 verified_access_endpoint_target_ip_address, 2 verified_access_endpoint_target_dns);
+wire::structure!(VerifiedAccessEndpointTarget, VERIFIED_ACCESS_ENDPOINT_TARGET; 0 verified_access_endpoint_id: None, 1 verified_access_endpoint_target_ip_address: None, 2 verified_access_endpoint_target_dns: None);
 pub(crate) static VERIFIED_ACCESS_ENDPOINT_TARGET: StructShape = StructShape { name: "VerifiedAccessEndpointTarget", members: &[
     Member { name: "VerifiedAccessEndpointId", location_name: Some("verifiedAccessEndpointId"), target: Target::STRING, ..Member::BASE },
     Member { name: "VerifiedAccessEndpointTargetIpAddress", location_name: Some("verifiedAccessEndpointTargetIpAddress"), target: Target::STRING, ..Member::BASE },
@@ -3571,7 +3321,6 @@ wire::open_enum! { VerifiedAccessEndpointType;
 }
 pub(crate) static VERIFIED_ACCESS_ENDPOINT_TYPE: StringShape = StringShape { name: "VerifiedAccessEndpointType", values: <VerifiedAccessEndpointType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessGroup {
     pub verified_access_group_id: Option<String>,
     pub verified_access_instance_id: Option<String>,
@@ -3584,7 +3333,7 @@ pub struct VerifiedAccessGroup {
     pub tags: Option<Vec<Tag>>,
     pub sse_specification: Option<VerifiedAccessSseSpecificationResponse>,
 }
-wire::structure!(VerifiedAccessGroup, VERIFIED_ACCESS_GROUP; 0 verified_access_group_id, 1 verified_access_instance_id, 2 description, 3 owner, 4 verified_access_group_arn, 5 creation_time, 6 last_updated_time, 7 deletion_time, 8 tags, 9 sse_specification);
+wire::structure!(VerifiedAccessGroup, VERIFIED_ACCESS_GROUP; 0 verified_access_group_id: None, 1 verified_access_instance_id: None, 2 description: None, 3 owner: None, 4 verified_access_group_arn: None, 5 creation_time: None, 6 last_updated_time: None, 7 deletion_time: None, 8 tags: None, 9 sse_specification: None);
 pub(crate) static VERIFIED_ACCESS_GROUP: StructShape = StructShape { name: "VerifiedAccessGroup", members: &[
     Member { name: "VerifiedAccessGroupId", location_name: Some("verifiedAccessGroupId"), target: Target::STRING, ..Member::BASE },
     Member { name: "VerifiedAccessInstanceId", location_name: Some("verifiedAccessInstanceId"), target: Target::STRING, ..Member::BASE },
@@ -3602,7 +3351,6 @@ pub(crate) static VERIFIED_ACCESS_GROUP_ID_LIST: ListShape = ListShape { name: "
 
 pub(crate) static VERIFIED_ACCESS_GROUP_LIST: ListShape = ListShape { name: "VerifiedAccessGroupList", item: Target::Structure(&VERIFIED_ACCESS_GROUP), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessInstance {
     pub verified_access_instance_id: Option<String>,
     pub description: Option<String>,
@@ -3613,7 +3361,7 @@ pub struct VerifiedAccessInstance {
     pub fips_enabled: Option<bool>,
     pub cidr_endpoints_custom_sub_domain: Option<VerifiedAccessInstanceCustomSubDomain>,
 }
-wire::structure!(VerifiedAccessInstance, VERIFIED_ACCESS_INSTANCE; 0 verified_access_instance_id, 1 description, 2 verified_access_trust_providers, 3 creation_time, 4 last_updated_time, 5 tags, 6 fips_enabled, 7 cidr_endpoints_custom_sub_domain);
+wire::structure!(VerifiedAccessInstance, VERIFIED_ACCESS_INSTANCE; 0 verified_access_instance_id: None, 1 description: None, 2 verified_access_trust_providers: None, 3 creation_time: None, 4 last_updated_time: None, 5 tags: None, 6 fips_enabled: None, 7 cidr_endpoints_custom_sub_domain: None);
 pub(crate) static VERIFIED_ACCESS_INSTANCE: StructShape = StructShape { name: "VerifiedAccessInstance", members: &[
     Member { name: "VerifiedAccessInstanceId", location_name: Some("verifiedAccessInstanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
@@ -3625,12 +3373,11 @@ pub(crate) static VERIFIED_ACCESS_INSTANCE: StructShape = StructShape { name: "V
     Member { name: "CidrEndpointsCustomSubDomain", location_name: Some("cidrEndpointsCustomSubDomain"), target: Target::Structure(&VERIFIED_ACCESS_INSTANCE_CUSTOM_SUB_DOMAIN), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessInstanceCustomSubDomain {
     pub sub_domain: Option<String>,
     pub nameservers: Option<Vec<String>>,
 }
-wire::structure!(VerifiedAccessInstanceCustomSubDomain, VERIFIED_ACCESS_INSTANCE_CUSTOM_SUB_DOMAIN; 0 sub_domain, 1 nameservers);
+wire::structure!(VerifiedAccessInstanceCustomSubDomain, VERIFIED_ACCESS_INSTANCE_CUSTOM_SUB_DOMAIN; 0 sub_domain: None, 1 nameservers: None);
 pub(crate) static VERIFIED_ACCESS_INSTANCE_CUSTOM_SUB_DOMAIN: StructShape = StructShape { name: "VerifiedAccessInstanceCustomSubDomain", members: &[
     Member { name: "SubDomain", location_name: Some("subDomain"), target: Target::STRING, ..Member::BASE },
     Member { name: "Nameservers", location_name: Some("nameserverSet"), target: Target::List(&VALUE_STRING_LIST), ..Member::BASE },
@@ -3640,12 +3387,11 @@ pub(crate) static VERIFIED_ACCESS_INSTANCE_ID_LIST: ListShape = ListShape { name
 
 pub(crate) static VERIFIED_ACCESS_INSTANCE_LIST: ListShape = ListShape { name: "VerifiedAccessInstanceList", item: Target::Structure(&VERIFIED_ACCESS_INSTANCE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessInstanceLoggingConfiguration {
     pub verified_access_instance_id: Option<String>,
     pub access_logs: Option<VerifiedAccessLogs>,
 }
-wire::structure!(VerifiedAccessInstanceLoggingConfiguration, VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATION; 0 verified_access_instance_id, 1 access_logs);
+wire::structure!(VerifiedAccessInstanceLoggingConfiguration, VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATION; 0 verified_access_instance_id: None, 1 access_logs: None);
 pub(crate) static VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATION: StructShape = StructShape { name: "VerifiedAccessInstanceLoggingConfiguration", members: &[
     Member { name: "VerifiedAccessInstanceId", location_name: Some("verifiedAccessInstanceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AccessLogs", location_name: Some("accessLogs"), target: Target::Structure(&VERIFIED_ACCESS_LOGS), ..Member::BASE },
@@ -3653,12 +3399,11 @@ pub(crate) static VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATION: StructShape = 
 
 pub(crate) static VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATION_LIST: ListShape = ListShape { name: "VerifiedAccessInstanceLoggingConfigurationList", item: Target::Structure(&VERIFIED_ACCESS_INSTANCE_LOGGING_CONFIGURATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessInstanceOpenVpnClientConfiguration {
     pub config: Option<String>,
     pub routes: Option<Vec<VerifiedAccessInstanceOpenVpnClientConfigurationRoute>>,
 }
-wire::structure!(VerifiedAccessInstanceOpenVpnClientConfiguration, VERIFIED_ACCESS_INSTANCE_OPEN_VPN_CLIENT_CONFIGURATION; 0 config, 1 routes);
+wire::structure!(VerifiedAccessInstanceOpenVpnClientConfiguration, VERIFIED_ACCESS_INSTANCE_OPEN_VPN_CLIENT_CONFIGURATION; 0 config: None, 1 routes: None);
 pub(crate) static VERIFIED_ACCESS_INSTANCE_OPEN_VPN_CLIENT_CONFIGURATION: StructShape = StructShape { name: "VerifiedAccessInstanceOpenVpnClientConfiguration", members: &[
     Member { name: "Config", location_name: Some("config"), target: Target::STRING, ..Member::BASE },
     Member { name: "Routes", location_name: Some("routeSet"), target: Target::List(&VERIFIED_ACCESS_INSTANCE_OPEN_VPN_CLIENT_CONFIGURATION_ROUTE_LIST), ..Member::BASE },
@@ -3666,18 +3411,16 @@ pub(crate) static VERIFIED_ACCESS_INSTANCE_OPEN_VPN_CLIENT_CONFIGURATION: Struct
 
 pub(crate) static VERIFIED_ACCESS_INSTANCE_OPEN_VPN_CLIENT_CONFIGURATION_LIST: ListShape = ListShape { name: "VerifiedAccessInstanceOpenVpnClientConfigurationList", item: Target::Structure(&VERIFIED_ACCESS_INSTANCE_OPEN_VPN_CLIENT_CONFIGURATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessInstanceOpenVpnClientConfigurationRoute {
     pub cidr: Option<String>,
 }
-wire::structure!(VerifiedAccessInstanceOpenVpnClientConfigurationRoute, VERIFIED_ACCESS_INSTANCE_OPEN_VPN_CLIENT_CONFIGURATION_ROUTE; 0 cidr);
+wire::structure!(VerifiedAccessInstanceOpenVpnClientConfigurationRoute, VERIFIED_ACCESS_INSTANCE_OPEN_VPN_CLIENT_CONFIGURATION_ROUTE; 0 cidr: None);
 pub(crate) static VERIFIED_ACCESS_INSTANCE_OPEN_VPN_CLIENT_CONFIGURATION_ROUTE: StructShape = StructShape { name: "VerifiedAccessInstanceOpenVpnClientConfigurationRoute", members: &[
     Member { name: "Cidr", location_name: Some("cidr"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
 pub(crate) static VERIFIED_ACCESS_INSTANCE_OPEN_VPN_CLIENT_CONFIGURATION_ROUTE_LIST: ListShape = ListShape { name: "VerifiedAccessInstanceOpenVpnClientConfigurationRouteList", item: Target::Structure(&VERIFIED_ACCESS_INSTANCE_OPEN_VPN_CLIENT_CONFIGURATION_ROUTE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessInstanceUserTrustProviderClientConfiguration {
     pub r#type: Option<UserTrustProviderType>,
     pub scopes: Option<String>,
@@ -3690,7 +3433,7 @@ pub struct VerifiedAccessInstanceUserTrustProviderClientConfiguration {
     pub client_secret: Option<String>,
     pub pkce_enabled: Option<bool>,
 }
-wire::structure!(VerifiedAccessInstanceUserTrustProviderClientConfiguration, VERIFIED_ACCESS_INSTANCE_USER_TRUST_PROVIDER_CLIENT_CONFIGURATION; 0 r#type, 1 scopes, 2 issuer, 3 authorization_endpoint, 4 public_signing_key_endpoint, 5 token_endpoint, 6 user_info_endpoint, 7 client_id, 8 client_secret, 9 pkce_enabled);
+wire::structure!(VerifiedAccessInstanceUserTrustProviderClientConfiguration, VERIFIED_ACCESS_INSTANCE_USER_TRUST_PROVIDER_CLIENT_CONFIGURATION; 0 r#type: None, 1 scopes: None, 2 issuer: None, 3 authorization_endpoint: None, 4 public_signing_key_endpoint: None, 5 token_endpoint: None, 6 user_info_endpoint: None, 7 client_id: None, 8 client_secret: None, 9 pkce_enabled: None);
 pub(crate) static VERIFIED_ACCESS_INSTANCE_USER_TRUST_PROVIDER_CLIENT_CONFIGURATION: StructShape = StructShape { name: "VerifiedAccessInstanceUserTrustProviderClientConfiguration", members: &[
     Member { name: "Type", location_name: Some("type"), target: Target::String(&USER_TRUST_PROVIDER_TYPE), ..Member::BASE },
     Member { name: "Scopes", location_name: Some("scopes"), target: Target::STRING, ..Member::BASE },
@@ -3704,36 +3447,33 @@ pub(crate) static VERIFIED_ACCESS_INSTANCE_USER_TRUST_PROVIDER_CLIENT_CONFIGURAT
     Member { name: "PkceEnabled", location_name: Some("pkceEnabled"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessLogCloudWatchLogsDestination {
     pub enabled: Option<bool>,
     pub delivery_status: Option<VerifiedAccessLogDeliveryStatus>,
     pub log_group: Option<String>,
 }
-wire::structure!(VerifiedAccessLogCloudWatchLogsDestination, VERIFIED_ACCESS_LOG_CLOUD_WATCH_LOGS_DESTINATION; 0 enabled, 1 delivery_status, 2 log_group);
+wire::structure!(VerifiedAccessLogCloudWatchLogsDestination, VERIFIED_ACCESS_LOG_CLOUD_WATCH_LOGS_DESTINATION; 0 enabled: None, 1 delivery_status: None, 2 log_group: None);
 pub(crate) static VERIFIED_ACCESS_LOG_CLOUD_WATCH_LOGS_DESTINATION: StructShape = StructShape { name: "VerifiedAccessLogCloudWatchLogsDestination", members: &[
     Member { name: "Enabled", location_name: Some("enabled"), target: Target::Boolean, ..Member::BASE },
     Member { name: "DeliveryStatus", location_name: Some("deliveryStatus"), target: Target::Structure(&VERIFIED_ACCESS_LOG_DELIVERY_STATUS), ..Member::BASE },
     Member { name: "LogGroup", location_name: Some("logGroup"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessLogCloudWatchLogsDestinationOptions {
     pub enabled: bool,
     pub log_group: Option<String>,
 }
-wire::structure!(VerifiedAccessLogCloudWatchLogsDestinationOptions, VERIFIED_ACCESS_LOG_CLOUD_WATCH_LOGS_DESTINATION_OPTIONS; 0 enabled, 1 log_group);
+wire::structure!(VerifiedAccessLogCloudWatchLogsDestinationOptions, VERIFIED_ACCESS_LOG_CLOUD_WATCH_LOGS_DESTINATION_OPTIONS; 0 enabled: Default::default(), 1 log_group: None);
 pub(crate) static VERIFIED_ACCESS_LOG_CLOUD_WATCH_LOGS_DESTINATION_OPTIONS: StructShape = StructShape { name: "VerifiedAccessLogCloudWatchLogsDestinationOptions", members: &[
     Member { name: "Enabled", target: Target::Boolean, required: true, ..Member::BASE },
     Member { name: "LogGroup", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessLogDeliveryStatus {
     pub code: Option<VerifiedAccessLogDeliveryStatusCode>,
     pub message: Option<String>,
 }
-wire::structure!(VerifiedAccessLogDeliveryStatus, VERIFIED_ACCESS_LOG_DELIVERY_STATUS; 0 code, 1 message);
+wire::structure!(VerifiedAccessLogDeliveryStatus, VERIFIED_ACCESS_LOG_DELIVERY_STATUS; 0 code: None, 1 message: None);
 pub(crate) static VERIFIED_ACCESS_LOG_DELIVERY_STATUS: StructShape = StructShape { name: "VerifiedAccessLogDeliveryStatus", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::String(&VERIFIED_ACCESS_LOG_DELIVERY_STATUS_CODE), ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -3745,31 +3485,28 @@ wire::open_enum! { VerifiedAccessLogDeliveryStatusCode;
 }
 pub(crate) static VERIFIED_ACCESS_LOG_DELIVERY_STATUS_CODE: StringShape = StringShape { name: "VerifiedAccessLogDeliveryStatusCode", values: <VerifiedAccessLogDeliveryStatusCode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessLogKinesisDataFirehoseDestination {
     pub enabled: Option<bool>,
     pub delivery_status: Option<VerifiedAccessLogDeliveryStatus>,
     pub delivery_stream: Option<String>,
 }
-wire::structure!(VerifiedAccessLogKinesisDataFirehoseDestination, VERIFIED_ACCESS_LOG_KINESIS_DATA_FIREHOSE_DESTINATION; 0 enabled, 1 delivery_status, 2 delivery_stream);
+wire::structure!(VerifiedAccessLogKinesisDataFirehoseDestination, VERIFIED_ACCESS_LOG_KINESIS_DATA_FIREHOSE_DESTINATION; 0 enabled: None, 1 delivery_status: None, 2 delivery_stream: None);
 pub(crate) static VERIFIED_ACCESS_LOG_KINESIS_DATA_FIREHOSE_DESTINATION: StructShape = StructShape { name: "VerifiedAccessLogKinesisDataFirehoseDestination", members: &[
     Member { name: "Enabled", location_name: Some("enabled"), target: Target::Boolean, ..Member::BASE },
     Member { name: "DeliveryStatus", location_name: Some("deliveryStatus"), target: Target::Structure(&VERIFIED_ACCESS_LOG_DELIVERY_STATUS), ..Member::BASE },
     Member { name: "DeliveryStream", location_name: Some("deliveryStream"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessLogKinesisDataFirehoseDestinationOptions {
     pub enabled: bool,
     pub delivery_stream: Option<String>,
 }
-wire::structure!(VerifiedAccessLogKinesisDataFirehoseDestinationOptions, VERIFIED_ACCESS_LOG_KINESIS_DATA_FIREHOSE_DESTINATION_OPTIONS; 0 enabled, 1 delivery_stream);
+wire::structure!(VerifiedAccessLogKinesisDataFirehoseDestinationOptions, VERIFIED_ACCESS_LOG_KINESIS_DATA_FIREHOSE_DESTINATION_OPTIONS; 0 enabled: Default::default(), 1 delivery_stream: None);
 pub(crate) static VERIFIED_ACCESS_LOG_KINESIS_DATA_FIREHOSE_DESTINATION_OPTIONS: StructShape = StructShape { name: "VerifiedAccessLogKinesisDataFirehoseDestinationOptions", members: &[
     Member { name: "Enabled", target: Target::Boolean, required: true, ..Member::BASE },
     Member { name: "DeliveryStream", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessLogOptions {
     pub s3: Option<VerifiedAccessLogS3DestinationOptions>,
     pub cloud_watch_logs: Option<VerifiedAccessLogCloudWatchLogsDestinationOptions>,
@@ -3777,7 +3514,7 @@ pub struct VerifiedAccessLogOptions {
     pub log_version: Option<String>,
     pub include_trust_context: Option<bool>,
 }
-wire::structure!(VerifiedAccessLogOptions, VERIFIED_ACCESS_LOG_OPTIONS; 0 s3, 1 cloud_watch_logs, 2 kinesis_data_firehose, 3 log_version, 4 include_trust_context);
+wire::structure!(VerifiedAccessLogOptions, VERIFIED_ACCESS_LOG_OPTIONS; 0 s3: None, 1 cloud_watch_logs: None, 2 kinesis_data_firehose: None, 3 log_version: None, 4 include_trust_context: None);
 pub(crate) static VERIFIED_ACCESS_LOG_OPTIONS: StructShape = StructShape { name: "VerifiedAccessLogOptions", members: &[
     Member { name: "S3", target: Target::Structure(&VERIFIED_ACCESS_LOG_S3_DESTINATION_OPTIONS), ..Member::BASE },
     Member { name: "CloudWatchLogs", target: Target::Structure(&VERIFIED_ACCESS_LOG_CLOUD_WATCH_LOGS_DESTINATION_OPTIONS), ..Member::BASE },
@@ -3786,7 +3523,6 @@ pub(crate) static VERIFIED_ACCESS_LOG_OPTIONS: StructShape = StructShape { name:
     Member { name: "IncludeTrustContext", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessLogS3Destination {
     pub enabled: Option<bool>,
     pub delivery_status: Option<VerifiedAccessLogDeliveryStatus>,
@@ -3794,7 +3530,7 @@ pub struct VerifiedAccessLogS3Destination {
     pub prefix: Option<String>,
     pub bucket_owner: Option<String>,
 }
-wire::structure!(VerifiedAccessLogS3Destination, VERIFIED_ACCESS_LOG_S3_DESTINATION; 0 enabled, 1 delivery_status, 2 bucket_name, 3 prefix, 4 bucket_owner);
+wire::structure!(VerifiedAccessLogS3Destination, VERIFIED_ACCESS_LOG_S3_DESTINATION; 0 enabled: None, 1 delivery_status: None, 2 bucket_name: None, 3 prefix: None, 4 bucket_owner: None);
 pub(crate) static VERIFIED_ACCESS_LOG_S3_DESTINATION: StructShape = StructShape { name: "VerifiedAccessLogS3Destination", members: &[
     Member { name: "Enabled", location_name: Some("enabled"), target: Target::Boolean, ..Member::BASE },
     Member { name: "DeliveryStatus", location_name: Some("deliveryStatus"), target: Target::Structure(&VERIFIED_ACCESS_LOG_DELIVERY_STATUS), ..Member::BASE },
@@ -3803,14 +3539,13 @@ pub(crate) static VERIFIED_ACCESS_LOG_S3_DESTINATION: StructShape = StructShape 
     Member { name: "BucketOwner", location_name: Some("bucketOwner"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessLogS3DestinationOptions {
     pub enabled: bool,
     pub bucket_name: Option<String>,
     pub prefix: Option<String>,
     pub bucket_owner: Option<String>,
 }
-wire::structure!(VerifiedAccessLogS3DestinationOptions, VERIFIED_ACCESS_LOG_S3_DESTINATION_OPTIONS; 0 enabled, 1 bucket_name, 2 prefix, 3 bucket_owner);
+wire::structure!(VerifiedAccessLogS3DestinationOptions, VERIFIED_ACCESS_LOG_S3_DESTINATION_OPTIONS; 0 enabled: Default::default(), 1 bucket_name: None, 2 prefix: None, 3 bucket_owner: None);
 pub(crate) static VERIFIED_ACCESS_LOG_S3_DESTINATION_OPTIONS: StructShape = StructShape { name: "VerifiedAccessLogS3DestinationOptions", members: &[
     Member { name: "Enabled", target: Target::Boolean, required: true, ..Member::BASE },
     Member { name: "BucketName", target: Target::STRING, ..Member::BASE },
@@ -3818,7 +3553,6 @@ pub(crate) static VERIFIED_ACCESS_LOG_S3_DESTINATION_OPTIONS: StructShape = Stru
     Member { name: "BucketOwner", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessLogs {
     pub s3: Option<VerifiedAccessLogS3Destination>,
     pub cloud_watch_logs: Option<VerifiedAccessLogCloudWatchLogsDestination>,
@@ -3826,7 +3560,7 @@ pub struct VerifiedAccessLogs {
     pub log_version: Option<String>,
     pub include_trust_context: Option<bool>,
 }
-wire::structure!(VerifiedAccessLogs, VERIFIED_ACCESS_LOGS; 0 s3, 1 cloud_watch_logs, 2 kinesis_data_firehose, 3 log_version, 4 include_trust_context);
+wire::structure!(VerifiedAccessLogs, VERIFIED_ACCESS_LOGS; 0 s3: None, 1 cloud_watch_logs: None, 2 kinesis_data_firehose: None, 3 log_version: None, 4 include_trust_context: None);
 pub(crate) static VERIFIED_ACCESS_LOGS: StructShape = StructShape { name: "VerifiedAccessLogs", members: &[
     Member { name: "S3", location_name: Some("s3"), target: Target::Structure(&VERIFIED_ACCESS_LOG_S3_DESTINATION), ..Member::BASE },
     Member { name: "CloudWatchLogs", location_name: Some("cloudWatchLogs"), target: Target::Structure(&VERIFIED_ACCESS_LOG_CLOUD_WATCH_LOGS_DESTINATION), ..Member::BASE },
@@ -3835,29 +3569,26 @@ pub(crate) static VERIFIED_ACCESS_LOGS: StructShape = StructShape { name: "Verif
     Member { name: "IncludeTrustContext", location_name: Some("includeTrustContext"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessSseSpecificationRequest {
     pub customer_managed_key_enabled: Option<bool>,
     pub kms_key_arn: Option<String>,
 }
-wire::structure!(VerifiedAccessSseSpecificationRequest, VERIFIED_ACCESS_SSE_SPECIFICATION_REQUEST; 0 customer_managed_key_enabled, 1 kms_key_arn);
+wire::structure!(VerifiedAccessSseSpecificationRequest, VERIFIED_ACCESS_SSE_SPECIFICATION_REQUEST; 0 customer_managed_key_enabled: None, 1 kms_key_arn: None);
 pub(crate) static VERIFIED_ACCESS_SSE_SPECIFICATION_REQUEST: StructShape = StructShape { name: "VerifiedAccessSseSpecificationRequest", members: &[
     Member { name: "CustomerManagedKeyEnabled", target: Target::Boolean, ..Member::BASE },
     Member { name: "KmsKeyArn", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessSseSpecificationResponse {
     pub customer_managed_key_enabled: Option<bool>,
     pub kms_key_arn: Option<String>,
 }
-wire::structure!(VerifiedAccessSseSpecificationResponse, VERIFIED_ACCESS_SSE_SPECIFICATION_RESPONSE; 0 customer_managed_key_enabled, 1 kms_key_arn);
+wire::structure!(VerifiedAccessSseSpecificationResponse, VERIFIED_ACCESS_SSE_SPECIFICATION_RESPONSE; 0 customer_managed_key_enabled: None, 1 kms_key_arn: None);
 pub(crate) static VERIFIED_ACCESS_SSE_SPECIFICATION_RESPONSE: StructShape = StructShape { name: "VerifiedAccessSseSpecificationResponse", members: &[
     Member { name: "CustomerManagedKeyEnabled", location_name: Some("customerManagedKeyEnabled"), target: Target::Boolean, ..Member::BASE },
     Member { name: "KmsKeyArn", location_name: Some("kmsKeyArn"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessTrustProvider {
     pub verified_access_trust_provider_id: Option<String>,
     pub description: Option<String>,
@@ -3873,7 +3604,7 @@ pub struct VerifiedAccessTrustProvider {
     pub sse_specification: Option<VerifiedAccessSseSpecificationResponse>,
     pub native_application_oidc_options: Option<NativeApplicationOidcOptions>,
 }
-wire::structure!(VerifiedAccessTrustProvider, VERIFIED_ACCESS_TRUST_PROVIDER; 0 verified_access_trust_provider_id, 1 description, 2 trust_provider_type, 3 user_trust_provider_type, 4 device_trust_provider_type, 5 oidc_options, 6 device_options, 7 policy_reference_name, 8 creation_time, 9 last_updated_time, 10 tags, 11 sse_specification, 12 native_application_oidc_options);
+wire::structure!(VerifiedAccessTrustProvider, VERIFIED_ACCESS_TRUST_PROVIDER; 0 verified_access_trust_provider_id: None, 1 description: None, 2 trust_provider_type: None, 3 user_trust_provider_type: None, 4 device_trust_provider_type: None, 5 oidc_options: None, 6 device_options: None, 7 policy_reference_name: None, 8 creation_time: None, 9 last_updated_time: None, 10 tags: None, 11 sse_specification: None, 12 native_application_oidc_options: None);
 pub(crate) static VERIFIED_ACCESS_TRUST_PROVIDER: StructShape = StructShape { name: "VerifiedAccessTrustProvider", members: &[
     Member { name: "VerifiedAccessTrustProviderId", location_name: Some("verifiedAccessTrustProviderId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
@@ -3890,7 +3621,6 @@ pub(crate) static VERIFIED_ACCESS_TRUST_PROVIDER: StructShape = StructShape { na
     Member { name: "NativeApplicationOidcOptions", location_name: Some("nativeApplicationOidcOptions"), target: Target::Structure(&NATIVE_APPLICATION_OIDC_OPTIONS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VerifiedAccessTrustProviderCondensed {
     pub verified_access_trust_provider_id: Option<String>,
     pub description: Option<String>,
@@ -3898,7 +3628,7 @@ pub struct VerifiedAccessTrustProviderCondensed {
     pub user_trust_provider_type: Option<UserTrustProviderType>,
     pub device_trust_provider_type: Option<DeviceTrustProviderType>,
 }
-wire::structure!(VerifiedAccessTrustProviderCondensed, VERIFIED_ACCESS_TRUST_PROVIDER_CONDENSED; 0 verified_access_trust_provider_id, 1 description, 2 trust_provider_type, 3 user_trust_provider_type, 4 device_trust_provider_type);
+wire::structure!(VerifiedAccessTrustProviderCondensed, VERIFIED_ACCESS_TRUST_PROVIDER_CONDENSED; 0 verified_access_trust_provider_id: None, 1 description: None, 2 trust_provider_type: None, 3 user_trust_provider_type: None, 4 device_trust_provider_type: None);
 pub(crate) static VERIFIED_ACCESS_TRUST_PROVIDER_CONDENSED: StructShape = StructShape { name: "VerifiedAccessTrustProviderCondensed", members: &[
     Member { name: "VerifiedAccessTrustProviderId", location_name: Some("verifiedAccessTrustProviderId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
@@ -3917,7 +3647,6 @@ pub(crate) static VERSION_DESCRIPTION: StringShape = StringShape { name: "Versio
 
 pub(crate) static VERSION_STRING_LIST: ListShape = ListShape { name: "VersionStringList", item: Target::STRING, item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VgwTelemetry {
     pub accepted_route_count: Option<i32>,
     pub last_status_change: Option<Timestamp>,
@@ -3926,7 +3655,7 @@ pub struct VgwTelemetry {
     pub status_message: Option<String>,
     pub certificate_arn: Option<String>,
 }
-wire::structure!(VgwTelemetry, VGW_TELEMETRY; 0 accepted_route_count, 1 last_status_change, 2 outside_ip_address, 3 status, 4 status_message, 5 certificate_arn);
+wire::structure!(VgwTelemetry, VGW_TELEMETRY; 0 accepted_route_count: None, 1 last_status_change: None, 2 outside_ip_address: None, 3 status: None, 4 status_message: None, 5 certificate_arn: None);
 pub(crate) static VGW_TELEMETRY: StructShape = StructShape { name: "VgwTelemetry", members: &[
     Member { name: "AcceptedRouteCount", location_name: Some("acceptedRouteCount"), target: Target::INTEGER, ..Member::BASE },
     Member { name: "LastStatusChange", location_name: Some("lastStatusChange"), target: Target::TIMESTAMP, ..Member::BASE },
@@ -3948,7 +3677,6 @@ pub(crate) static VIRTUALIZATION_TYPE_LIST: ListShape = ListShape { name: "Virtu
 
 pub(crate) static VIRTUALIZATION_TYPE_SET: ListShape = ListShape { name: "VirtualizationTypeSet", item: Target::String(&VIRTUALIZATION_TYPE), item_name: Some("item"), length: Limits { min: Some(0), max: Some(2) }, ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Volume {
     pub availability_zone_id: Option<String>,
     pub outpost_arn: Option<String>,
@@ -3972,7 +3700,7 @@ pub struct Volume {
     pub encrypted: Option<bool>,
     pub kms_key_id: Option<String>,
 }
-wire::structure!(Volume, VOLUME; 0 availability_zone_id, 1 outpost_arn, 2 source_volume_id, 3 iops, 4 tags, 5 volume_type, 6 fast_restored, 7 multi_attach_enabled, 8 throughput, 9 sse_type, 10 operator, 11 volume_initialization_rate, 12 volume_id, 13 size, 14 snapshot_id, 15 availability_zone, 16 state, 17 create_time, 18 attachments, 19 encrypted, 20 kms_key_id);
+wire::structure!(Volume, VOLUME; 0 availability_zone_id: None, 1 outpost_arn: None, 2 source_volume_id: None, 3 iops: None, 4 tags: None, 5 volume_type: None, 6 fast_restored: None, 7 multi_attach_enabled: None, 8 throughput: None, 9 sse_type: None, 10 operator: None, 11 volume_initialization_rate: None, 12 volume_id: None, 13 size: None, 14 snapshot_id: None, 15 availability_zone: None, 16 state: None, 17 create_time: None, 18 attachments: None, 19 encrypted: None, 20 kms_key_id: None);
 pub(crate) static VOLUME: StructShape = StructShape { name: "Volume", members: &[
     Member { name: "AvailabilityZoneId", location_name: Some("availabilityZoneId"), target: Target::STRING, ..Member::BASE },
     Member { name: "OutpostArn", location_name: Some("outpostArn"), target: Target::STRING, ..Member::BASE },
@@ -3997,7 +3725,6 @@ pub(crate) static VOLUME: StructShape = StructShape { name: "Volume", members: &
     Member { name: "KmsKeyId", location_name: Some("kmsKeyId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VolumeAttachment {
     pub delete_on_termination: Option<bool>,
     pub associated_resource: Option<String>,
@@ -4009,7 +3736,7 @@ pub struct VolumeAttachment {
     pub state: Option<VolumeAttachmentState>,
     pub attach_time: Option<Timestamp>,
 }
-wire::structure!(VolumeAttachment, VOLUME_ATTACHMENT; 0 delete_on_termination, 1 associated_resource, 2 instance_owning_service, 3 ebs_card_index, 4 volume_id, 5 instance_id, 6 device, 7 state, 8 attach_time);
+wire::structure!(VolumeAttachment, VOLUME_ATTACHMENT; 0 delete_on_termination: None, 1 associated_resource: None, 2 instance_owning_service: None, 3 ebs_card_index: None, 4 volume_id: None, 5 instance_id: None, 6 device: None, 7 state: None, 8 attach_time: None);
 pub(crate) static VOLUME_ATTACHMENT: StructShape = StructShape { name: "VolumeAttachment", members: &[
     Member { name: "DeleteOnTermination", location_name: Some("deleteOnTermination"), target: Target::Boolean, ..Member::BASE },
     Member { name: "AssociatedResource", location_name: Some("associatedResource"), target: Target::STRING, ..Member::BASE },
@@ -4039,11 +3766,10 @@ wire::open_enum! { VolumeAttributeName;
 }
 pub(crate) static VOLUME_ATTRIBUTE_NAME: StringShape = StringShape { name: "VolumeAttributeName", values: <VolumeAttributeName as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VolumeDetail {
     pub size: i64,
 }
-wire::structure!(VolumeDetail, VOLUME_DETAIL; 0 size);
+wire::structure!(VolumeDetail, VOLUME_DETAIL; 0 size: Default::default());
 pub(crate) static VOLUME_DETAIL: StructShape = StructShape { name: "VolumeDetail", members: &[
     Member { name: "Size", location_name: Some("size"), target: Target::LONG, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
@@ -4052,7 +3778,6 @@ pub(crate) static VOLUME_ID_STRING_LIST: ListShape = ListShape { name: "VolumeId
 
 pub(crate) static VOLUME_LIST: ListShape = ListShape { name: "VolumeList", item: Target::Structure(&VOLUME), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VolumeModification {
     pub volume_id: Option<String>,
     pub modification_state: Option<VolumeModificationState>,
@@ -4072,7 +3797,7 @@ pub struct VolumeModification {
     pub end_time: Option<Timestamp>,
     pub operator: Option<OperatorResponse>,
 }
-wire::structure!(VolumeModification, VOLUME_MODIFICATION; 0 volume_id, 1 modification_state, 2 status_message, 3 target_size, 4 target_iops, 5 target_volume_type, 6 target_throughput, 7 target_multi_attach_enabled, 8 original_size, 9 original_iops, 10 original_volume_type, 11 original_throughput, 12 original_multi_attach_enabled, 13 progress, 14 start_time, 15 end_time, 16 operator);
+wire::structure!(VolumeModification, VOLUME_MODIFICATION; 0 volume_id: None, 1 modification_state: None, 2 status_message: None, 3 target_size: None, 4 target_iops: None, 5 target_volume_type: None, 6 target_throughput: None, 7 target_multi_attach_enabled: None, 8 original_size: None, 9 original_iops: None, 10 original_volume_type: None, 11 original_throughput: None, 12 original_multi_attach_enabled: None, 13 progress: None, 14 start_time: None, 15 end_time: None, 16 operator: None);
 pub(crate) static VOLUME_MODIFICATION: StructShape = StructShape { name: "VolumeModification", members: &[
     Member { name: "VolumeId", location_name: Some("volumeId"), target: Target::STRING, ..Member::BASE },
     Member { name: "ModificationState", location_name: Some("modificationState"), target: Target::String(&VOLUME_MODIFICATION_STATE), ..Member::BASE },
@@ -4103,7 +3828,6 @@ wire::open_enum! { VolumeModificationState;
 }
 pub(crate) static VOLUME_MODIFICATION_STATE: StringShape = StringShape { name: "VolumeModificationState", values: <VolumeModificationState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VolumeRecycleBinInfo {
     pub volume_id: Option<String>,
     pub volume_type: Option<VolumeType>,
@@ -4121,7 +3845,7 @@ pub struct VolumeRecycleBinInfo {
     pub recycle_bin_enter_time: Option<Timestamp>,
     pub recycle_bin_exit_time: Option<Timestamp>,
 }
-wire::structure!(VolumeRecycleBinInfo, VOLUME_RECYCLE_BIN_INFO; 0 volume_id, 1 volume_type, 2 state, 3 size, 4 iops, 5 throughput, 6 outpost_arn, 7 availability_zone, 8 availability_zone_id, 9 source_volume_id, 10 snapshot_id, 11 operator, 12 create_time, 13 recycle_bin_enter_time, 14 recycle_bin_exit_time);
+wire::structure!(VolumeRecycleBinInfo, VOLUME_RECYCLE_BIN_INFO; 0 volume_id: None, 1 volume_type: None, 2 state: None, 3 size: None, 4 iops: None, 5 throughput: None, 6 outpost_arn: None, 7 availability_zone: None, 8 availability_zone_id: None, 9 source_volume_id: None, 10 snapshot_id: None, 11 operator: None, 12 create_time: None, 13 recycle_bin_enter_time: None, 14 recycle_bin_exit_time: None);
 pub(crate) static VOLUME_RECYCLE_BIN_INFO: StructShape = StructShape { name: "VolumeRecycleBinInfo", members: &[
     Member { name: "VolumeId", location_name: Some("volumeId"), target: Target::STRING, ..Member::BASE },
     Member { name: "VolumeType", location_name: Some("volumeType"), target: Target::String(&VOLUME_TYPE), ..Member::BASE },
@@ -4152,14 +3876,13 @@ wire::open_enum! { VolumeState;
 }
 pub(crate) static VOLUME_STATE: StringShape = StringShape { name: "VolumeState", values: <VolumeState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VolumeStatusAction {
     pub code: Option<String>,
     pub description: Option<String>,
     pub event_id: Option<String>,
     pub event_type: Option<String>,
 }
-wire::structure!(VolumeStatusAction, VOLUME_STATUS_ACTION; 0 code, 1 description, 2 event_id, 3 event_type);
+wire::structure!(VolumeStatusAction, VOLUME_STATUS_ACTION; 0 code: None, 1 description: None, 2 event_id: None, 3 event_type: None);
 pub(crate) static VOLUME_STATUS_ACTION: StructShape = StructShape { name: "VolumeStatusAction", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::STRING, ..Member::BASE },
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
@@ -4169,12 +3892,11 @@ pub(crate) static VOLUME_STATUS_ACTION: StructShape = StructShape { name: "Volum
 
 pub(crate) static VOLUME_STATUS_ACTIONS_LIST: ListShape = ListShape { name: "VolumeStatusActionsList", item: Target::Structure(&VOLUME_STATUS_ACTION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VolumeStatusAttachmentStatus {
     pub io_performance: Option<String>,
     pub instance_id: Option<String>,
 }
-wire::structure!(VolumeStatusAttachmentStatus, VOLUME_STATUS_ATTACHMENT_STATUS; 0 io_performance, 1 instance_id);
+wire::structure!(VolumeStatusAttachmentStatus, VOLUME_STATUS_ATTACHMENT_STATUS; 0 io_performance: None, 1 instance_id: None);
 pub(crate) static VOLUME_STATUS_ATTACHMENT_STATUS: StructShape = StructShape { name: "VolumeStatusAttachmentStatus", members: &[
     Member { name: "IoPerformance", location_name: Some("ioPerformance"), target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceId", location_name: Some("instanceId"), target: Target::STRING, ..Member::BASE },
@@ -4182,12 +3904,11 @@ pub(crate) static VOLUME_STATUS_ATTACHMENT_STATUS: StructShape = StructShape { n
 
 pub(crate) static VOLUME_STATUS_ATTACHMENT_STATUS_LIST: ListShape = ListShape { name: "VolumeStatusAttachmentStatusList", item: Target::Structure(&VOLUME_STATUS_ATTACHMENT_STATUS), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VolumeStatusDetails {
     pub name: Option<VolumeStatusName>,
     pub status: Option<String>,
 }
-wire::structure!(VolumeStatusDetails, VOLUME_STATUS_DETAILS; 0 name, 1 status);
+wire::structure!(VolumeStatusDetails, VOLUME_STATUS_DETAILS; 0 name: None, 1 status: None);
 pub(crate) static VOLUME_STATUS_DETAILS: StructShape = StructShape { name: "VolumeStatusDetails", members: &[
     Member { name: "Name", location_name: Some("name"), target: Target::String(&VOLUME_STATUS_NAME), ..Member::BASE },
     Member { name: "Status", location_name: Some("status"), target: Target::STRING, ..Member::BASE },
@@ -4195,7 +3916,6 @@ pub(crate) static VOLUME_STATUS_DETAILS: StructShape = StructShape { name: "Volu
 
 pub(crate) static VOLUME_STATUS_DETAILS_LIST: ListShape = ListShape { name: "VolumeStatusDetailsList", item: Target::Structure(&VOLUME_STATUS_DETAILS), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VolumeStatusEvent {
     pub description: Option<String>,
     pub event_id: Option<String>,
@@ -4204,7 +3924,7 @@ pub struct VolumeStatusEvent {
     pub not_before: Option<Timestamp>,
     pub instance_id: Option<String>,
 }
-wire::structure!(VolumeStatusEvent, VOLUME_STATUS_EVENT; 0 description, 1 event_id, 2 event_type, 3 not_after, 4 not_before, 5 instance_id);
+wire::structure!(VolumeStatusEvent, VOLUME_STATUS_EVENT; 0 description: None, 1 event_id: None, 2 event_type: None, 3 not_after: None, 4 not_before: None, 5 instance_id: None);
 pub(crate) static VOLUME_STATUS_EVENT: StructShape = StructShape { name: "VolumeStatusEvent", members: &[
     Member { name: "Description", location_name: Some("description"), target: Target::STRING, ..Member::BASE },
     Member { name: "EventId", location_name: Some("eventId"), target: Target::STRING, ..Member::BASE },
@@ -4216,12 +3936,11 @@ pub(crate) static VOLUME_STATUS_EVENT: StructShape = StructShape { name: "Volume
 
 pub(crate) static VOLUME_STATUS_EVENTS_LIST: ListShape = ListShape { name: "VolumeStatusEventsList", item: Target::Structure(&VOLUME_STATUS_EVENT), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VolumeStatusInfo {
     pub details: Option<Vec<VolumeStatusDetails>>,
     pub status: Option<VolumeStatusInfoStatus>,
 }
-wire::structure!(VolumeStatusInfo, VOLUME_STATUS_INFO; 0 details, 1 status);
+wire::structure!(VolumeStatusInfo, VOLUME_STATUS_INFO; 0 details: None, 1 status: None);
 pub(crate) static VOLUME_STATUS_INFO: StructShape = StructShape { name: "VolumeStatusInfo", members: &[
     Member { name: "Details", location_name: Some("details"), target: Target::List(&VOLUME_STATUS_DETAILS_LIST), ..Member::BASE },
     Member { name: "Status", location_name: Some("status"), target: Target::String(&VOLUME_STATUS_INFO_STATUS), ..Member::BASE },
@@ -4235,7 +3954,6 @@ wire::open_enum! { VolumeStatusInfoStatus;
 }
 pub(crate) static VOLUME_STATUS_INFO_STATUS: StringShape = StringShape { name: "VolumeStatusInfoStatus", values: <VolumeStatusInfoStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VolumeStatusItem {
     pub actions: Option<Vec<VolumeStatusAction>>,
     pub availability_zone: Option<String>,
@@ -4248,7 +3966,7 @@ pub struct VolumeStatusItem {
     pub availability_zone_id: Option<String>,
     pub operator: Option<OperatorResponse>,
 }
-wire::structure!(VolumeStatusItem, VOLUME_STATUS_ITEM; 0 actions, 1 availability_zone, 2 outpost_arn, 3 events, 4 volume_id, 5 volume_status, 6 attachment_statuses, 7 initialization_status_details, 8 availability_zone_id, 9 operator);
+wire::structure!(VolumeStatusItem, VOLUME_STATUS_ITEM; 0 actions: None, 1 availability_zone: None, 2 outpost_arn: None, 3 events: None, 4 volume_id: None, 5 volume_status: None, 6 attachment_statuses: None, 7 initialization_status_details: None, 8 availability_zone_id: None, 9 operator: None);
 pub(crate) static VOLUME_STATUS_ITEM: StructShape = StructShape { name: "VolumeStatusItem", members: &[
     Member { name: "Actions", location_name: Some("actionsSet"), target: Target::List(&VOLUME_STATUS_ACTIONS_LIST), ..Member::BASE },
     Member { name: "AvailabilityZone", location_name: Some("availabilityZone"), target: Target::STRING, ..Member::BASE },
@@ -4282,7 +4000,6 @@ wire::open_enum! { VolumeType;
 }
 pub(crate) static VOLUME_TYPE: StringShape = StringShape { name: "VolumeType", values: <VolumeType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Vpc {
     pub owner_id: Option<String>,
     pub instance_tenancy: Option<Tenancy>,
@@ -4297,7 +4014,7 @@ pub struct Vpc {
     pub cidr_block: Option<String>,
     pub dhcp_options_id: Option<String>,
 }
-wire::structure!(Vpc, VPC; 0 owner_id, 1 instance_tenancy, 2 ipv6_cidr_block_association_set, 3 cidr_block_association_set, 4 is_default, 5 encryption_control, 6 tags, 7 block_public_access_states, 8 vpc_id, 9 state, 10 cidr_block, 11 dhcp_options_id);
+wire::structure!(Vpc, VPC; 0 owner_id: None, 1 instance_tenancy: None, 2 ipv6_cidr_block_association_set: None, 3 cidr_block_association_set: None, 4 is_default: None, 5 encryption_control: None, 6 tags: None, 7 block_public_access_states: None, 8 vpc_id: None, 9 state: None, 10 cidr_block: None, 11 dhcp_options_id: None);
 pub(crate) static VPC: StructShape = StructShape { name: "Vpc", members: &[
     Member { name: "OwnerId", location_name: Some("ownerId"), target: Target::STRING, ..Member::BASE },
     Member { name: "InstanceTenancy", location_name: Some("instanceTenancy"), target: Target::String(&TENANCY), ..Member::BASE },
@@ -4313,12 +4030,11 @@ pub(crate) static VPC: StructShape = StructShape { name: "Vpc", members: &[
     Member { name: "DhcpOptionsId", location_name: Some("dhcpOptionsId"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcAttachment {
     pub vpc_id: Option<String>,
     pub state: Option<AttachmentStatus>,
 }
-wire::structure!(VpcAttachment, VPC_ATTACHMENT; 0 vpc_id, 1 state);
+wire::structure!(VpcAttachment, VPC_ATTACHMENT; 0 vpc_id: None, 1 state: None);
 pub(crate) static VPC_ATTACHMENT: StructShape = StructShape { name: "VpcAttachment", members: &[
     Member { name: "VpcId", location_name: Some("vpcId"), target: Target::STRING, ..Member::BASE },
     Member { name: "State", location_name: Some("state"), target: Target::String(&ATTACHMENT_STATUS), ..Member::BASE },
@@ -4333,7 +4049,6 @@ wire::open_enum! { VpcAttributeName;
 }
 pub(crate) static VPC_ATTRIBUTE_NAME: StringShape = StringShape { name: "VpcAttributeName", values: <VpcAttributeName as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcBlockPublicAccessExclusion {
     pub exclusion_id: Option<String>,
     pub internet_gateway_exclusion_mode: Option<InternetGatewayExclusionMode>,
@@ -4345,7 +4060,7 @@ pub struct VpcBlockPublicAccessExclusion {
     pub deletion_timestamp: Option<Timestamp>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(VpcBlockPublicAccessExclusion, VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION; 0 exclusion_id, 1 internet_gateway_exclusion_mode, 2 resource_arn, 3 state, 4 reason, 5 creation_timestamp, 6 last_update_timestamp, 7 deletion_timestamp, 8 tags);
+wire::structure!(VpcBlockPublicAccessExclusion, VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION; 0 exclusion_id: None, 1 internet_gateway_exclusion_mode: None, 2 resource_arn: None, 3 state: None, 4 reason: None, 5 creation_timestamp: None, 6 last_update_timestamp: None, 7 deletion_timestamp: None, 8 tags: None);
 pub(crate) static VPC_BLOCK_PUBLIC_ACCESS_EXCLUSION: StructShape = StructShape { name: "VpcBlockPublicAccessExclusion", members: &[
     Member { name: "ExclusionId", location_name: Some("exclusionId"), target: Target::STRING, ..Member::BASE },
     Member { name: "InternetGatewayExclusionMode", location_name: Some("internetGatewayExclusionMode"), target: Target::String(&INTERNET_GATEWAY_EXCLUSION_MODE), ..Member::BASE },
@@ -4382,7 +4097,6 @@ wire::open_enum! { VpcBlockPublicAccessExclusionsAllowed;
 }
 pub(crate) static VPC_BLOCK_PUBLIC_ACCESS_EXCLUSIONS_ALLOWED: StringShape = StringShape { name: "VpcBlockPublicAccessExclusionsAllowed", values: <VpcBlockPublicAccessExclusionsAllowed as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcBlockPublicAccessOptions {
     pub aws_account_id: Option<String>,
     pub aws_region: Option<String>,
@@ -4393,7 +4107,7 @@ pub struct VpcBlockPublicAccessOptions {
     pub managed_by: Option<ManagedBy>,
     pub exclusions_allowed: Option<VpcBlockPublicAccessExclusionsAllowed>,
 }
-wire::structure!(VpcBlockPublicAccessOptions, VPC_BLOCK_PUBLIC_ACCESS_OPTIONS; 0 aws_account_id, 1 aws_region, 2 state, 3 internet_gateway_block_mode, 4 reason, 5 last_update_timestamp, 6 managed_by, 7 exclusions_allowed);
+wire::structure!(VpcBlockPublicAccessOptions, VPC_BLOCK_PUBLIC_ACCESS_OPTIONS; 0 aws_account_id: None, 1 aws_region: None, 2 state: None, 3 internet_gateway_block_mode: None, 4 reason: None, 5 last_update_timestamp: None, 6 managed_by: None, 7 exclusions_allowed: None);
 pub(crate) static VPC_BLOCK_PUBLIC_ACCESS_OPTIONS: StructShape = StructShape { name: "VpcBlockPublicAccessOptions", members: &[
     Member { name: "AwsAccountId", location_name: Some("awsAccountId"), target: Target::STRING, ..Member::BASE },
     Member { name: "AwsRegion", location_name: Some("awsRegion"), target: Target::STRING, ..Member::BASE },
@@ -4412,13 +4126,12 @@ wire::open_enum! { VpcBlockPublicAccessState;
 }
 pub(crate) static VPC_BLOCK_PUBLIC_ACCESS_STATE: StringShape = StringShape { name: "VpcBlockPublicAccessState", values: <VpcBlockPublicAccessState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcCidrBlockAssociation {
     pub association_id: Option<String>,
     pub cidr_block: Option<String>,
     pub cidr_block_state: Option<VpcCidrBlockState>,
 }
-wire::structure!(VpcCidrBlockAssociation, VPC_CIDR_BLOCK_ASSOCIATION; 0 association_id, 1 cidr_block, 2 cidr_block_state);
+wire::structure!(VpcCidrBlockAssociation, VPC_CIDR_BLOCK_ASSOCIATION; 0 association_id: None, 1 cidr_block: None, 2 cidr_block_state: None);
 pub(crate) static VPC_CIDR_BLOCK_ASSOCIATION: StructShape = StructShape { name: "VpcCidrBlockAssociation", members: &[
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "CidrBlock", location_name: Some("cidrBlock"), target: Target::STRING, ..Member::BASE },
@@ -4427,12 +4140,11 @@ pub(crate) static VPC_CIDR_BLOCK_ASSOCIATION: StructShape = StructShape { name: 
 
 pub(crate) static VPC_CIDR_BLOCK_ASSOCIATION_SET: ListShape = ListShape { name: "VpcCidrBlockAssociationSet", item: Target::Structure(&VPC_CIDR_BLOCK_ASSOCIATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcCidrBlockState {
     pub state: Option<VpcCidrBlockStateCode>,
     pub status_message: Option<String>,
 }
-wire::structure!(VpcCidrBlockState, VPC_CIDR_BLOCK_STATE; 0 state, 1 status_message);
+wire::structure!(VpcCidrBlockState, VPC_CIDR_BLOCK_STATE; 0 state: None, 1 status_message: None);
 pub(crate) static VPC_CIDR_BLOCK_STATE: StructShape = StructShape { name: "VpcCidrBlockState", members: &[
     Member { name: "State", location_name: Some("state"), target: Target::String(&VPC_CIDR_BLOCK_STATE_CODE), ..Member::BASE },
     Member { name: "StatusMessage", location_name: Some("statusMessage"), target: Target::STRING, ..Member::BASE },
@@ -4448,13 +4160,12 @@ wire::open_enum! { VpcCidrBlockStateCode;
 }
 pub(crate) static VPC_CIDR_BLOCK_STATE_CODE: StringShape = StringShape { name: "VpcCidrBlockStateCode", values: <VpcCidrBlockStateCode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcClassicLink {
     pub classic_link_enabled: Option<bool>,
     pub tags: Option<Vec<Tag>>,
     pub vpc_id: Option<String>,
 }
-wire::structure!(VpcClassicLink, VPC_CLASSIC_LINK; 0 classic_link_enabled, 1 tags, 2 vpc_id);
+wire::structure!(VpcClassicLink, VPC_CLASSIC_LINK; 0 classic_link_enabled: None, 1 tags: None, 2 vpc_id: None);
 pub(crate) static VPC_CLASSIC_LINK: StructShape = StructShape { name: "VpcClassicLink", members: &[
     Member { name: "ClassicLinkEnabled", location_name: Some("classicLinkEnabled"), target: Target::Boolean, ..Member::BASE },
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
@@ -4465,7 +4176,6 @@ pub(crate) static VPC_CLASSIC_LINK_ID_LIST: ListShape = ListShape { name: "VpcCl
 
 pub(crate) static VPC_CLASSIC_LINK_LIST: ListShape = ListShape { name: "VpcClassicLinkList", item: Target::Structure(&VPC_CLASSIC_LINK), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcEncryptionControl {
     pub vpc_id: Option<String>,
     pub vpc_encryption_control_id: Option<String>,
@@ -4475,7 +4185,7 @@ pub struct VpcEncryptionControl {
     pub resource_exclusions: Option<VpcEncryptionControlExclusions>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(VpcEncryptionControl, VPC_ENCRYPTION_CONTROL; 0 vpc_id, 1 vpc_encryption_control_id, 2 mode, 3 state, 4 state_message, 5 resource_exclusions, 6 tags);
+wire::structure!(VpcEncryptionControl, VPC_ENCRYPTION_CONTROL; 0 vpc_id: None, 1 vpc_encryption_control_id: None, 2 mode: None, 3 state: None, 4 state_message: None, 5 resource_exclusions: None, 6 tags: None);
 pub(crate) static VPC_ENCRYPTION_CONTROL: StructShape = StructShape { name: "VpcEncryptionControl", members: &[
     Member { name: "VpcId", location_name: Some("vpcId"), target: Target::STRING, ..Member::BASE },
     Member { name: "VpcEncryptionControlId", location_name: Some("vpcEncryptionControlId"), target: Target::STRING, ..Member::BASE },
@@ -4486,7 +4196,6 @@ pub(crate) static VPC_ENCRYPTION_CONTROL: StructShape = StructShape { name: "Vpc
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcEncryptionControlConfiguration {
     pub mode: VpcEncryptionControlMode,
     pub internet_gateway_exclusion: Option<VpcEncryptionControlExclusionStateInput>,
@@ -4498,7 +4207,7 @@ pub struct VpcEncryptionControlConfiguration {
     pub vpc_lattice_exclusion: Option<VpcEncryptionControlExclusionStateInput>,
     pub elastic_file_system_exclusion: Option<VpcEncryptionControlExclusionStateInput>,
 }
-wire::structure!(VpcEncryptionControlConfiguration, VPC_ENCRYPTION_CONTROL_CONFIGURATION; 0 mode, 1 internet_gateway_exclusion, 2 egress_only_internet_gateway_exclusion, 3 nat_gateway_exclusion, 4 virtual_private_gateway_exclusion, 5 vpc_peering_exclusion, 6 lambda_exclusion, 7 vpc_lattice_exclusion, 8 elastic_file_system_exclusion);
+wire::structure!(VpcEncryptionControlConfiguration, VPC_ENCRYPTION_CONTROL_CONFIGURATION; 0 mode: Default::default(), 1 internet_gateway_exclusion: None, 2 egress_only_internet_gateway_exclusion: None, 3 nat_gateway_exclusion: None, 4 virtual_private_gateway_exclusion: None, 5 vpc_peering_exclusion: None, 6 lambda_exclusion: None, 7 vpc_lattice_exclusion: None, 8 elastic_file_system_exclusion: None);
 pub(crate) static VPC_ENCRYPTION_CONTROL_CONFIGURATION: StructShape = StructShape { name: "VpcEncryptionControlConfiguration", members: &[
     Member { name: "Mode", target: Target::String(&VPC_ENCRYPTION_CONTROL_MODE), required: true, ..Member::BASE },
     Member { name: "InternetGatewayExclusion", target: Target::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT), ..Member::BASE },
@@ -4511,12 +4220,11 @@ pub(crate) static VPC_ENCRYPTION_CONTROL_CONFIGURATION: StructShape = StructShap
     Member { name: "ElasticFileSystemExclusion", target: Target::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcEncryptionControlExclusion {
     pub state: Option<VpcEncryptionControlExclusionState>,
     pub state_message: Option<String>,
 }
-wire::structure!(VpcEncryptionControlExclusion, VPC_ENCRYPTION_CONTROL_EXCLUSION; 0 state, 1 state_message);
+wire::structure!(VpcEncryptionControlExclusion, VPC_ENCRYPTION_CONTROL_EXCLUSION; 0 state: None, 1 state_message: None);
 pub(crate) static VPC_ENCRYPTION_CONTROL_EXCLUSION: StructShape = StructShape { name: "VpcEncryptionControlExclusion", members: &[
     Member { name: "State", location_name: Some("state"), target: Target::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE), ..Member::BASE },
     Member { name: "StateMessage", location_name: Some("stateMessage"), target: Target::STRING, ..Member::BASE },
@@ -4536,7 +4244,6 @@ wire::open_enum! { VpcEncryptionControlExclusionStateInput;
 }
 pub(crate) static VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT: StringShape = StringShape { name: "VpcEncryptionControlExclusionStateInput", values: <VpcEncryptionControlExclusionStateInput as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcEncryptionControlExclusions {
     pub internet_gateway: Option<VpcEncryptionControlExclusion>,
     pub egress_only_internet_gateway: Option<VpcEncryptionControlExclusion>,
@@ -4547,7 +4254,7 @@ pub struct VpcEncryptionControlExclusions {
     pub vpc_lattice: Option<VpcEncryptionControlExclusion>,
     pub elastic_file_system: Option<VpcEncryptionControlExclusion>,
 }
-wire::structure!(VpcEncryptionControlExclusions, VPC_ENCRYPTION_CONTROL_EXCLUSIONS; 0 internet_gateway, 1 egress_only_internet_gateway, 2 nat_gateway, 3 virtual_private_gateway, 4 vpc_peering, 5 lambda, 6 vpc_lattice, 7 elastic_file_system);
+wire::structure!(VpcEncryptionControlExclusions, VPC_ENCRYPTION_CONTROL_EXCLUSIONS; 0 internet_gateway: None, 1 egress_only_internet_gateway: None, 2 nat_gateway: None, 3 virtual_private_gateway: None, 4 vpc_peering: None, 5 lambda: None, 6 vpc_lattice: None, 7 elastic_file_system: None);
 pub(crate) static VPC_ENCRYPTION_CONTROL_EXCLUSIONS: StructShape = StructShape { name: "VpcEncryptionControlExclusions", members: &[
     Member { name: "InternetGateway", location_name: Some("internetGateway"), target: Target::Structure(&VPC_ENCRYPTION_CONTROL_EXCLUSION), ..Member::BASE },
     Member { name: "EgressOnlyInternetGateway", location_name: Some("egressOnlyInternetGateway"), target: Target::Structure(&VPC_ENCRYPTION_CONTROL_EXCLUSION), ..Member::BASE },
@@ -4582,14 +4289,13 @@ wire::open_enum! { VpcEncryptionControlState;
 }
 pub(crate) static VPC_ENCRYPTION_CONTROL_STATE: StringShape = StringShape { name: "VpcEncryptionControlState", values: <VpcEncryptionControlState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcEncryptionNonCompliantResource {
     pub id: Option<String>,
     pub r#type: Option<String>,
     pub description: Option<String>,
     pub is_excludable: Option<bool>,
 }
-wire::structure!(VpcEncryptionNonCompliantResource, VPC_ENCRYPTION_NON_COMPLIANT_RESOURCE; 0 id, 1 r#type, 2 description, 3 is_excludable);
+wire::structure!(VpcEncryptionNonCompliantResource, VPC_ENCRYPTION_NON_COMPLIANT_RESOURCE; 0 id: None, 1 r#type: None, 2 description: None, 3 is_excludable: None);
 pub(crate) static VPC_ENCRYPTION_NON_COMPLIANT_RESOURCE: StructShape = StructShape { name: "VpcEncryptionNonCompliantResource", members: &[
     Member { name: "Id", location_name: Some("id"), target: Target::STRING, ..Member::BASE },
     Member { name: "Type", location_name: Some("type"), target: Target::STRING, ..Member::BASE },
@@ -4599,7 +4305,6 @@ pub(crate) static VPC_ENCRYPTION_NON_COMPLIANT_RESOURCE: StructShape = StructSha
 
 pub(crate) static VPC_ENCRYPTION_NON_COMPLIANT_RESOURCE_LIST: ListShape = ListShape { name: "VpcEncryptionNonCompliantResourceList", item: Target::Structure(&VPC_ENCRYPTION_NON_COMPLIANT_RESOURCE), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcEndpoint {
     pub vpc_endpoint_id: Option<String>,
     pub vpc_endpoint_type: Option<VpcEndpointType>,
@@ -4627,7 +4332,7 @@ pub struct VpcEndpoint {
     pub resource_configuration_arn: Option<String>,
     pub service_region: Option<String>,
 }
-wire::structure!(VpcEndpoint, VPC_ENDPOINT; 0 vpc_endpoint_id, 1 vpc_endpoint_type, 2 vpc_id, 3 service_name, 4 state, 5 policy_document, 6 route_table_ids, 7 subnet_ids, 8 groups, 9 ip_address_type, 10 dns_options, 11 private_dns_enabled, 12 requester_managed, 13 network_interface_ids, 14 dns_entries, 15 creation_timestamp, 16 tags, 17 owner_id, 18 last_error, 19 ipv4_prefixes, 20 ipv6_prefixes, 21 failure_reason, 22 service_network_arn, 23 resource_configuration_arn, 24 service_region);
+wire::structure!(VpcEndpoint, VPC_ENDPOINT; 0 vpc_endpoint_id: None, 1 vpc_endpoint_type: None, 2 vpc_id: None, 3 service_name: None, 4 state: None, 5 policy_document: None, 6 route_table_ids: None, 7 subnet_ids: None, 8 groups: None, 9 ip_address_type: None, 10 dns_options: None, 11 private_dns_enabled: None, 12 requester_managed: None, 13 network_interface_ids: None, 14 dns_entries: None, 15 creation_timestamp: None, 16 tags: None, 17 owner_id: None, 18 last_error: None, 19 ipv4_prefixes: None, 20 ipv6_prefixes: None, 21 failure_reason: None, 22 service_network_arn: None, 23 resource_configuration_arn: None, 24 service_region: None);
 pub(crate) static VPC_ENDPOINT: StructShape = StructShape { name: "VpcEndpoint", members: &[
     Member { name: "VpcEndpointId", location_name: Some("vpcEndpointId"), target: Target::STRING, ..Member::BASE },
     Member { name: "VpcEndpointType", location_name: Some("vpcEndpointType"), target: Target::String(&VPC_ENDPOINT_TYPE), ..Member::BASE },
@@ -4656,7 +4361,6 @@ pub(crate) static VPC_ENDPOINT: StructShape = StructShape { name: "VpcEndpoint",
     Member { name: "ServiceRegion", location_name: Some("serviceRegion"), target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcEndpointAssociation {
     pub id: Option<String>,
     pub vpc_endpoint_id: Option<String>,
@@ -4671,7 +4375,7 @@ pub struct VpcEndpointAssociation {
     pub resource_configuration_group_arn: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(VpcEndpointAssociation, VPC_ENDPOINT_ASSOCIATION; 0 id, 1 vpc_endpoint_id, 2 service_network_arn, 3 service_network_name, 4 associated_resource_accessibility, 5 failure_reason, 6 failure_code, 7 dns_entry, 8 private_dns_entry, 9 associated_resource_arn, 10 resource_configuration_group_arn, 11 tags);
+wire::structure!(VpcEndpointAssociation, VPC_ENDPOINT_ASSOCIATION; 0 id: None, 1 vpc_endpoint_id: None, 2 service_network_arn: None, 3 service_network_name: None, 4 associated_resource_accessibility: None, 5 failure_reason: None, 6 failure_code: None, 7 dns_entry: None, 8 private_dns_entry: None, 9 associated_resource_arn: None, 10 resource_configuration_group_arn: None, 11 tags: None);
 pub(crate) static VPC_ENDPOINT_ASSOCIATION: StructShape = StructShape { name: "VpcEndpointAssociation", members: &[
     Member { name: "Id", location_name: Some("id"), target: Target::STRING, ..Member::BASE },
     Member { name: "VpcEndpointId", location_name: Some("vpcEndpointId"), target: Target::STRING, ..Member::BASE },
@@ -4689,7 +4393,6 @@ pub(crate) static VPC_ENDPOINT_ASSOCIATION: StructShape = StructShape { name: "V
 
 pub(crate) static VPC_ENDPOINT_ASSOCIATION_SET: ListShape = ListShape { name: "VpcEndpointAssociationSet", item: Target::Structure(&VPC_ENDPOINT_ASSOCIATION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcEndpointConnection {
     pub service_id: Option<String>,
     pub vpc_endpoint_id: Option<String>,
@@ -4704,7 +4407,7 @@ pub struct VpcEndpointConnection {
     pub tags: Option<Vec<Tag>>,
     pub vpc_endpoint_region: Option<String>,
 }
-wire::structure!(VpcEndpointConnection, VPC_ENDPOINT_CONNECTION; 0 service_id, 1 vpc_endpoint_id, 2 vpc_endpoint_owner, 3 vpc_endpoint_state, 4 creation_timestamp, 5 dns_entries, 6 network_load_balancer_arns, 7 gateway_load_balancer_arns, 8 ip_address_type, 9 vpc_endpoint_connection_id, 10 tags, 11 vpc_endpoint_region);
+wire::structure!(VpcEndpointConnection, VPC_ENDPOINT_CONNECTION; 0 service_id: None, 1 vpc_endpoint_id: None, 2 vpc_endpoint_owner: None, 3 vpc_endpoint_state: None, 4 creation_timestamp: None, 5 dns_entries: None, 6 network_load_balancer_arns: None, 7 gateway_load_balancer_arns: None, 8 ip_address_type: None, 9 vpc_endpoint_connection_id: None, 10 tags: None, 11 vpc_endpoint_region: None);
 pub(crate) static VPC_ENDPOINT_CONNECTION: StructShape = StructShape { name: "VpcEndpointConnection", members: &[
     Member { name: "ServiceId", location_name: Some("serviceId"), target: Target::STRING, ..Member::BASE },
     Member { name: "VpcEndpointId", location_name: Some("vpcEndpointId"), target: Target::STRING, ..Member::BASE },
@@ -4745,7 +4448,6 @@ pub(crate) static VPC_ENDPOINT_TYPE: StringShape = StringShape { name: "VpcEndpo
 
 pub(crate) static VPC_ID_STRING_LIST: ListShape = ListShape { name: "VpcIdStringList", item: Target::STRING, item_name: Some("VpcId"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcIpv6CidrBlockAssociation {
     pub association_id: Option<String>,
     pub ipv6_cidr_block: Option<String>,
@@ -4755,7 +4457,7 @@ pub struct VpcIpv6CidrBlockAssociation {
     pub ipv6_address_attribute: Option<Ipv6AddressAttribute>,
     pub ip_source: Option<IpSource>,
 }
-wire::structure!(VpcIpv6CidrBlockAssociation, VPC_IPV6_CIDR_BLOCK_ASSOCIATION; 0 association_id, 1 ipv6_cidr_block, 2 ipv6_cidr_block_state, 3 network_border_group, 4 ipv6_pool, 5 ipv6_address_attribute, 6 ip_source);
+wire::structure!(VpcIpv6CidrBlockAssociation, VPC_IPV6_CIDR_BLOCK_ASSOCIATION; 0 association_id: None, 1 ipv6_cidr_block: None, 2 ipv6_cidr_block_state: None, 3 network_border_group: None, 4 ipv6_pool: None, 5 ipv6_address_attribute: None, 6 ip_source: None);
 pub(crate) static VPC_IPV6_CIDR_BLOCK_ASSOCIATION: StructShape = StructShape { name: "VpcIpv6CidrBlockAssociation", members: &[
     Member { name: "AssociationId", location_name: Some("associationId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Ipv6CidrBlock", location_name: Some("ipv6CidrBlock"), target: Target::STRING, ..Member::BASE },
@@ -4770,7 +4472,6 @@ pub(crate) static VPC_IPV6_CIDR_BLOCK_ASSOCIATION_SET: ListShape = ListShape { n
 
 pub(crate) static VPC_LIST: ListShape = ListShape { name: "VpcList", item: Target::Structure(&VPC), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcPeeringConnection {
     pub accepter_vpc_info: Option<VpcPeeringConnectionVpcInfo>,
     pub expiration_time: Option<Timestamp>,
@@ -4779,7 +4480,7 @@ pub struct VpcPeeringConnection {
     pub tags: Option<Vec<Tag>>,
     pub vpc_peering_connection_id: Option<String>,
 }
-wire::structure!(VpcPeeringConnection, VPC_PEERING_CONNECTION; 0 accepter_vpc_info, 1 expiration_time, 2 requester_vpc_info, 3 status, 4 tags, 5 vpc_peering_connection_id);
+wire::structure!(VpcPeeringConnection, VPC_PEERING_CONNECTION; 0 accepter_vpc_info: None, 1 expiration_time: None, 2 requester_vpc_info: None, 3 status: None, 4 tags: None, 5 vpc_peering_connection_id: None);
 pub(crate) static VPC_PEERING_CONNECTION: StructShape = StructShape { name: "VpcPeeringConnection", members: &[
     Member { name: "AccepterVpcInfo", location_name: Some("accepterVpcInfo"), target: Target::Structure(&VPC_PEERING_CONNECTION_VPC_INFO), ..Member::BASE },
     Member { name: "ExpirationTime", location_name: Some("expirationTime"), target: Target::TIMESTAMP, ..Member::BASE },
@@ -4793,25 +4494,23 @@ pub(crate) static VPC_PEERING_CONNECTION_ID_LIST: ListShape = ListShape { name: 
 
 pub(crate) static VPC_PEERING_CONNECTION_LIST: ListShape = ListShape { name: "VpcPeeringConnectionList", item: Target::Structure(&VPC_PEERING_CONNECTION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcPeeringConnectionOptionsDescription {
     pub allow_dns_resolution_from_remote_vpc: Option<bool>,
     pub allow_egress_from_local_classic_link_to_remote_vpc: Option<bool>,
     pub allow_egress_from_local_vpc_to_remote_classic_link: Option<bool>,
 }
-wire::structure!(VpcPeeringConnectionOptionsDescription, VPC_PEERING_CONNECTION_OPTIONS_DESCRIPTION; 0 allow_dns_resolution_from_remote_vpc, 1 allow_egress_from_local_classic_link_to_remote_vpc, 2 allow_egress_from_local_vpc_to_remote_classic_link);
+wire::structure!(VpcPeeringConnectionOptionsDescription, VPC_PEERING_CONNECTION_OPTIONS_DESCRIPTION; 0 allow_dns_resolution_from_remote_vpc: None, 1 allow_egress_from_local_classic_link_to_remote_vpc: None, 2 allow_egress_from_local_vpc_to_remote_classic_link: None);
 pub(crate) static VPC_PEERING_CONNECTION_OPTIONS_DESCRIPTION: StructShape = StructShape { name: "VpcPeeringConnectionOptionsDescription", members: &[
     Member { name: "AllowDnsResolutionFromRemoteVpc", location_name: Some("allowDnsResolutionFromRemoteVpc"), target: Target::Boolean, ..Member::BASE },
     Member { name: "AllowEgressFromLocalClassicLinkToRemoteVpc", location_name: Some("allowEgressFromLocalClassicLinkToRemoteVpc"), target: Target::Boolean, ..Member::BASE },
     Member { name: "AllowEgressFromLocalVpcToRemoteClassicLink", location_name: Some("allowEgressFromLocalVpcToRemoteClassicLink"), target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcPeeringConnectionStateReason {
     pub code: Option<VpcPeeringConnectionStateReasonCode>,
     pub message: Option<String>,
 }
-wire::structure!(VpcPeeringConnectionStateReason, VPC_PEERING_CONNECTION_STATE_REASON; 0 code, 1 message);
+wire::structure!(VpcPeeringConnectionStateReason, VPC_PEERING_CONNECTION_STATE_REASON; 0 code: None, 1 message: None);
 pub(crate) static VPC_PEERING_CONNECTION_STATE_REASON: StructShape = StructShape { name: "VpcPeeringConnectionStateReason", members: &[
     Member { name: "Code", location_name: Some("code"), target: Target::String(&VPC_PEERING_CONNECTION_STATE_REASON_CODE), ..Member::BASE },
     Member { name: "Message", location_name: Some("message"), target: Target::STRING, ..Member::BASE },
@@ -4830,7 +4529,6 @@ wire::open_enum! { VpcPeeringConnectionStateReasonCode;
 }
 pub(crate) static VPC_PEERING_CONNECTION_STATE_REASON_CODE: StringShape = StringShape { name: "VpcPeeringConnectionStateReasonCode", values: <VpcPeeringConnectionStateReasonCode as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpcPeeringConnectionVpcInfo {
     pub cidr_block: Option<String>,
     pub ipv6_cidr_block_set: Option<Vec<Ipv6CidrBlock>>,
@@ -4840,7 +4538,7 @@ pub struct VpcPeeringConnectionVpcInfo {
     pub vpc_id: Option<String>,
     pub region: Option<String>,
 }
-wire::structure!(VpcPeeringConnectionVpcInfo, VPC_PEERING_CONNECTION_VPC_INFO; 0 cidr_block, 1 ipv6_cidr_block_set, 2 cidr_block_set, 3 owner_id, 4 peering_options, 5 vpc_id, 6 region);
+wire::structure!(VpcPeeringConnectionVpcInfo, VPC_PEERING_CONNECTION_VPC_INFO; 0 cidr_block: None, 1 ipv6_cidr_block_set: None, 2 cidr_block_set: None, 3 owner_id: None, 4 peering_options: None, 5 vpc_id: None, 6 region: None);
 pub(crate) static VPC_PEERING_CONNECTION_VPC_INFO: StructShape = StructShape { name: "VpcPeeringConnectionVpcInfo", members: &[
     Member { name: "CidrBlock", location_name: Some("cidrBlock"), target: Target::STRING, ..Member::BASE },
     Member { name: "Ipv6CidrBlockSet", location_name: Some("ipv6CidrBlockSet"), target: Target::List(&IPV6_CIDR_BLOCK_SET), ..Member::BASE },
@@ -4862,7 +4560,6 @@ wire::open_enum! { VpcTenancy;
 }
 pub(crate) static VPC_TENANCY: StringShape = StringShape { name: "VpcTenancy", values: <VpcTenancy as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpnConcentrator {
     pub vpn_concentrator_id: Option<String>,
     pub state: Option<String>,
@@ -4871,7 +4568,7 @@ pub struct VpnConcentrator {
     pub r#type: Option<String>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(VpnConcentrator, VPN_CONCENTRATOR; 0 vpn_concentrator_id, 1 state, 2 transit_gateway_id, 3 transit_gateway_attachment_id, 4 r#type, 5 tags);
+wire::structure!(VpnConcentrator, VPN_CONCENTRATOR; 0 vpn_concentrator_id: None, 1 state: None, 2 transit_gateway_id: None, 3 transit_gateway_attachment_id: None, 4 r#type: None, 5 tags: None);
 pub(crate) static VPN_CONCENTRATOR: StructShape = StructShape { name: "VpnConcentrator", members: &[
     Member { name: "VpnConcentratorId", location_name: Some("vpnConcentratorId"), target: Target::STRING, ..Member::BASE },
     Member { name: "State", location_name: Some("state"), target: Target::STRING, ..Member::BASE },
@@ -4890,7 +4587,6 @@ wire::open_enum! { VpnConcentratorType;
 }
 pub(crate) static VPN_CONCENTRATOR_TYPE: StringShape = StringShape { name: "VpnConcentratorType", values: <VpnConcentratorType as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpnConnection {
     pub category: Option<String>,
     pub transit_gateway_id: Option<String>,
@@ -4910,7 +4606,7 @@ pub struct VpnConnection {
     pub customer_gateway_id: Option<String>,
     pub vpn_gateway_id: Option<String>,
 }
-wire::structure!(VpnConnection, VPN_CONNECTION; 0 category, 1 transit_gateway_id, 2 vpn_concentrator_id, 3 core_network_arn, 4 core_network_attachment_arn, 5 gateway_association_state, 6 options, 7 routes, 8 tags, 9 vgw_telemetry, 10 pre_shared_key_arn, 11 vpn_connection_id, 12 state, 13 customer_gateway_configuration, 14 r#type, 15 customer_gateway_id, 16 vpn_gateway_id);
+wire::structure!(VpnConnection, VPN_CONNECTION; 0 category: None, 1 transit_gateway_id: None, 2 vpn_concentrator_id: None, 3 core_network_arn: None, 4 core_network_attachment_arn: None, 5 gateway_association_state: None, 6 options: None, 7 routes: None, 8 tags: None, 9 vgw_telemetry: None, 10 pre_shared_key_arn: None, 11 vpn_connection_id: None, 12 state: None, 13 customer_gateway_configuration: None, 14 r#type: None, 15 customer_gateway_id: None, 16 vpn_gateway_id: None);
 pub(crate) static VPN_CONNECTION: StructShape = StructShape { name: "VpnConnection", members: &[
     Member { name: "Category", location_name: Some("category"), target: Target::STRING, ..Member::BASE },
     Member { name: "TransitGatewayId", location_name: Some("transitGatewayId"), target: Target::STRING, ..Member::BASE },
@@ -4933,14 +4629,13 @@ pub(crate) static VPN_CONNECTION: StructShape = StructShape { name: "VpnConnecti
 
 pub(crate) static VPN_CONNECTION_DEVICE_SAMPLE_CONFIGURATION: StringShape = StringShape { name: "VpnConnectionDeviceSampleConfiguration", sensitive: true, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpnConnectionDeviceType {
     pub vpn_connection_device_type_id: Option<String>,
     pub vendor: Option<String>,
     pub platform: Option<String>,
     pub software: Option<String>,
 }
-wire::structure!(VpnConnectionDeviceType, VPN_CONNECTION_DEVICE_TYPE; 0 vpn_connection_device_type_id, 1 vendor, 2 platform, 3 software);
+wire::structure!(VpnConnectionDeviceType, VPN_CONNECTION_DEVICE_TYPE; 0 vpn_connection_device_type_id: None, 1 vendor: None, 2 platform: None, 3 software: None);
 pub(crate) static VPN_CONNECTION_DEVICE_TYPE: StructShape = StructShape { name: "VpnConnectionDeviceType", members: &[
     Member { name: "VpnConnectionDeviceTypeId", location_name: Some("vpnConnectionDeviceTypeId"), target: Target::STRING, ..Member::BASE },
     Member { name: "Vendor", location_name: Some("vendor"), target: Target::STRING, ..Member::BASE },
@@ -4954,7 +4649,6 @@ pub(crate) static VPN_CONNECTION_ID_STRING_LIST: ListShape = ListShape { name: "
 
 pub(crate) static VPN_CONNECTION_LIST: ListShape = ListShape { name: "VpnConnectionList", item: Target::Structure(&VPN_CONNECTION), item_name: Some("item"), ..ListShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpnConnectionOptions {
     pub enable_acceleration: Option<bool>,
     pub static_routes_only: Option<bool>,
@@ -4968,7 +4662,7 @@ pub struct VpnConnectionOptions {
     pub tunnel_options: Option<Vec<TunnelOption>>,
     pub tunnel_bandwidth: Option<VpnTunnelBandwidth>,
 }
-wire::structure!(VpnConnectionOptions, VPN_CONNECTION_OPTIONS; 0 enable_acceleration, 1 static_routes_only, 2 local_ipv4_network_cidr, 3 remote_ipv4_network_cidr, 4 local_ipv6_network_cidr, 5 remote_ipv6_network_cidr, 6 outside_ip_address_type, 7 transport_transit_gateway_attachment_id, 8 tunnel_inside_ip_version, 9 tunnel_options, 10 tunnel_bandwidth);
+wire::structure!(VpnConnectionOptions, VPN_CONNECTION_OPTIONS; 0 enable_acceleration: None, 1 static_routes_only: None, 2 local_ipv4_network_cidr: None, 3 remote_ipv4_network_cidr: None, 4 local_ipv6_network_cidr: None, 5 remote_ipv6_network_cidr: None, 6 outside_ip_address_type: None, 7 transport_transit_gateway_attachment_id: None, 8 tunnel_inside_ip_version: None, 9 tunnel_options: None, 10 tunnel_bandwidth: None);
 pub(crate) static VPN_CONNECTION_OPTIONS: StructShape = StructShape { name: "VpnConnectionOptions", members: &[
     Member { name: "EnableAcceleration", location_name: Some("enableAcceleration"), target: Target::Boolean, ..Member::BASE },
     Member { name: "StaticRoutesOnly", location_name: Some("staticRoutesOnly"), target: Target::Boolean, ..Member::BASE },
@@ -4983,7 +4677,6 @@ pub(crate) static VPN_CONNECTION_OPTIONS: StructShape = StructShape { name: "Vpn
     Member { name: "TunnelBandwidth", location_name: Some("tunnelBandwidth"), target: Target::String(&VPN_TUNNEL_BANDWIDTH), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpnConnectionOptionsSpecification {
     pub enable_acceleration: Option<bool>,
     pub tunnel_inside_ip_version: Option<TunnelInsideIpVersion>,
@@ -4997,7 +4690,7 @@ pub struct VpnConnectionOptionsSpecification {
     pub tunnel_bandwidth: Option<VpnTunnelBandwidth>,
     pub static_routes_only: Option<bool>,
 }
-wire::structure!(VpnConnectionOptionsSpecification, VPN_CONNECTION_OPTIONS_SPECIFICATION; 0 enable_acceleration, 1 tunnel_inside_ip_version, 2 tunnel_options, 3 local_ipv4_network_cidr, 4 remote_ipv4_network_cidr, 5 local_ipv6_network_cidr, 6 remote_ipv6_network_cidr, 7 outside_ip_address_type, 8 transport_transit_gateway_attachment_id, 9 tunnel_bandwidth, 10 static_routes_only);
+wire::structure!(VpnConnectionOptionsSpecification, VPN_CONNECTION_OPTIONS_SPECIFICATION; 0 enable_acceleration: None, 1 tunnel_inside_ip_version: None, 2 tunnel_options: None, 3 local_ipv4_network_cidr: None, 4 remote_ipv4_network_cidr: None, 5 local_ipv6_network_cidr: None, 6 remote_ipv6_network_cidr: None, 7 outside_ip_address_type: None, 8 transport_transit_gateway_attachment_id: None, 9 tunnel_bandwidth: None, 10 static_routes_only: None);
 pub(crate) static VPN_CONNECTION_OPTIONS_SPECIFICATION: StructShape = StructShape { name: "VpnConnectionOptionsSpecification", members: &[
     Member { name: "EnableAcceleration", target: Target::Boolean, ..Member::BASE },
     Member { name: "TunnelInsideIpVersion", target: Target::String(&TUNNEL_INSIDE_IP_VERSION), ..Member::BASE },
@@ -5018,7 +4711,6 @@ wire::open_enum! { VpnEcmpSupportValue;
 }
 pub(crate) static VPN_ECMP_SUPPORT_VALUE: StringShape = StringShape { name: "VpnEcmpSupportValue", values: <VpnEcmpSupportValue as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpnGateway {
     pub amazon_side_asn: Option<i64>,
     pub tags: Option<Vec<Tag>>,
@@ -5028,7 +4720,7 @@ pub struct VpnGateway {
     pub availability_zone: Option<String>,
     pub vpc_attachments: Option<Vec<VpcAttachment>>,
 }
-wire::structure!(VpnGateway, VPN_GATEWAY; 0 amazon_side_asn, 1 tags, 2 vpn_gateway_id, 3 state, 4 r#type, 5 availability_zone, 6 vpc_attachments);
+wire::structure!(VpnGateway, VPN_GATEWAY; 0 amazon_side_asn: None, 1 tags: None, 2 vpn_gateway_id: None, 3 state: None, 4 r#type: None, 5 availability_zone: None, 6 vpc_attachments: None);
 pub(crate) static VPN_GATEWAY: StructShape = StructShape { name: "VpnGateway", members: &[
     Member { name: "AmazonSideAsn", location_name: Some("amazonSideAsn"), target: Target::LONG, ..Member::BASE },
     Member { name: "Tags", location_name: Some("tagSet"), target: Target::List(&TAG_LIST), ..Member::BASE },
@@ -5056,13 +4748,12 @@ wire::open_enum! { VpnState;
 }
 pub(crate) static VPN_STATE: StringShape = StringShape { name: "VpnState", values: <VpnState as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpnStaticRoute {
     pub destination_cidr_block: Option<String>,
     pub source: Option<VpnStaticRouteSource>,
     pub state: Option<VpnState>,
 }
-wire::structure!(VpnStaticRoute, VPN_STATIC_ROUTE; 0 destination_cidr_block, 1 source, 2 state);
+wire::structure!(VpnStaticRoute, VPN_STATIC_ROUTE; 0 destination_cidr_block: None, 1 source: None, 2 state: None);
 pub(crate) static VPN_STATIC_ROUTE: StructShape = StructShape { name: "VpnStaticRoute", members: &[
     Member { name: "DestinationCidrBlock", location_name: Some("destinationCidrBlock"), target: Target::STRING, ..Member::BASE },
     Member { name: "Source", location_name: Some("source"), target: Target::String(&VPN_STATIC_ROUTE_SOURCE), ..Member::BASE },
@@ -5082,25 +4773,22 @@ wire::open_enum! { VpnTunnelBandwidth;
 }
 pub(crate) static VPN_TUNNEL_BANDWIDTH: StringShape = StringShape { name: "VpnTunnelBandwidth", values: <VpnTunnelBandwidth as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpnTunnelLogOptions {
     pub cloud_watch_log_options: Option<CloudWatchLogOptions>,
 }
-wire::structure!(VpnTunnelLogOptions, VPN_TUNNEL_LOG_OPTIONS; 0 cloud_watch_log_options);
+wire::structure!(VpnTunnelLogOptions, VPN_TUNNEL_LOG_OPTIONS; 0 cloud_watch_log_options: None);
 pub(crate) static VPN_TUNNEL_LOG_OPTIONS: StructShape = StructShape { name: "VpnTunnelLogOptions", members: &[
     Member { name: "CloudWatchLogOptions", location_name: Some("cloudWatchLogOptions"), target: Target::Structure(&CLOUD_WATCH_LOG_OPTIONS), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpnTunnelLogOptionsSpecification {
     pub cloud_watch_log_options: Option<CloudWatchLogOptionsSpecification>,
 }
-wire::structure!(VpnTunnelLogOptionsSpecification, VPN_TUNNEL_LOG_OPTIONS_SPECIFICATION; 0 cloud_watch_log_options);
+wire::structure!(VpnTunnelLogOptionsSpecification, VPN_TUNNEL_LOG_OPTIONS_SPECIFICATION; 0 cloud_watch_log_options: None);
 pub(crate) static VPN_TUNNEL_LOG_OPTIONS_SPECIFICATION: StructShape = StructShape { name: "VpnTunnelLogOptionsSpecification", members: &[
     Member { name: "CloudWatchLogOptions", target: Target::Structure(&CLOUD_WATCH_LOG_OPTIONS_SPECIFICATION), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct VpnTunnelOptionsSpecification {
     pub tunnel_inside_cidr: Option<String>,
     pub tunnel_inside_ipv6_cidr: Option<String>,
@@ -5123,7 +4811,7 @@ pub struct VpnTunnelOptionsSpecification {
     pub log_options: Option<VpnTunnelLogOptionsSpecification>,
     pub enable_tunnel_lifecycle_control: Option<bool>,
 }
-wire::structure!(VpnTunnelOptionsSpecification, VPN_TUNNEL_OPTIONS_SPECIFICATION; 0 tunnel_inside_cidr, 1 tunnel_inside_ipv6_cidr, 2 pre_shared_key, 3 phase1_lifetime_seconds, 4 phase2_lifetime_seconds, 5 rekey_margin_time_seconds, 6 rekey_fuzz_percentage, 7 replay_window_size, 8 dpd_timeout_seconds, 9 dpd_timeout_action, 10 phase1_encryption_algorithms, 11 phase2_encryption_algorithms, 12 phase1_integrity_algorithms, 13 phase2_integrity_algorithms, 14 phase1_dh_group_numbers, 15 phase2_dh_group_numbers, 16 ike_versions, 17 startup_action, 18 log_options, 19 enable_tunnel_lifecycle_control);
+wire::structure!(VpnTunnelOptionsSpecification, VPN_TUNNEL_OPTIONS_SPECIFICATION; 0 tunnel_inside_cidr: None, 1 tunnel_inside_ipv6_cidr: None, 2 pre_shared_key: None, 3 phase1_lifetime_seconds: None, 4 phase2_lifetime_seconds: None, 5 rekey_margin_time_seconds: None, 6 rekey_fuzz_percentage: None, 7 replay_window_size: None, 8 dpd_timeout_seconds: None, 9 dpd_timeout_action: None, 10 phase1_encryption_algorithms: None, 11 phase2_encryption_algorithms: None, 12 phase1_integrity_algorithms: None, 13 phase2_integrity_algorithms: None, 14 phase1_dh_group_numbers: None, 15 phase2_dh_group_numbers: None, 16 ike_versions: None, 17 startup_action: None, 18 log_options: None, 19 enable_tunnel_lifecycle_control: None);
 pub(crate) static VPN_TUNNEL_OPTIONS_SPECIFICATION: StructShape = StructShape { name: "VpnTunnelOptionsSpecification", members: &[
     Member { name: "TunnelInsideCidr", target: Target::STRING, ..Member::BASE },
     Member { name: "TunnelInsideIpv6Cidr", target: Target::STRING, ..Member::BASE },
@@ -5156,73 +4844,61 @@ wire::open_enum! { VpnTunnelProvisioningStatus;
 }
 pub(crate) static VPN_TUNNEL_PROVISIONING_STATUS: StringShape = StringShape { name: "VpnTunnelProvisioningStatus", values: <VpnTunnelProvisioningStatus as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct CreateVpnConnectionRouteResult {
 }
 wire::structure!(CreateVpnConnectionRouteResult, CREATE_VPN_CONNECTION_ROUTE_RESULT; );
 pub(crate) static CREATE_VPN_CONNECTION_ROUTE_RESULT: StructShape = StructShape { name: "CreateVpnConnectionRouteResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVolumeResult {
 }
 wire::structure!(DeleteVolumeResult, DELETE_VOLUME_RESULT; );
 pub(crate) static DELETE_VOLUME_RESULT: StructShape = StructShape { name: "DeleteVolumeResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpcResult {
 }
 wire::structure!(DeleteVpcResult, DELETE_VPC_RESULT; );
 pub(crate) static DELETE_VPC_RESULT: StructShape = StructShape { name: "DeleteVpcResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpnConnectionResult {
 }
 wire::structure!(DeleteVpnConnectionResult, DELETE_VPN_CONNECTION_RESULT; );
 pub(crate) static DELETE_VPN_CONNECTION_RESULT: StructShape = StructShape { name: "DeleteVpnConnectionResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpnConnectionRouteResult {
 }
 wire::structure!(DeleteVpnConnectionRouteResult, DELETE_VPN_CONNECTION_ROUTE_RESULT; );
 pub(crate) static DELETE_VPN_CONNECTION_ROUTE_RESULT: StructShape = StructShape { name: "DeleteVpnConnectionRouteResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DeleteVpnGatewayResult {
 }
 wire::structure!(DeleteVpnGatewayResult, DELETE_VPN_GATEWAY_RESULT; );
 pub(crate) static DELETE_VPN_GATEWAY_RESULT: StructShape = StructShape { name: "DeleteVpnGatewayResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DetachVpnGatewayResult {
 }
 wire::structure!(DetachVpnGatewayResult, DETACH_VPN_GATEWAY_RESULT; );
 pub(crate) static DETACH_VPN_GATEWAY_RESULT: StructShape = StructShape { name: "DetachVpnGatewayResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DisableVgwRoutePropagationResult {
 }
 wire::structure!(DisableVgwRoutePropagationResult, DISABLE_VGW_ROUTE_PROPAGATION_RESULT; );
 pub(crate) static DISABLE_VGW_ROUTE_PROPAGATION_RESULT: StructShape = StructShape { name: "DisableVgwRoutePropagationResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableVgwRoutePropagationResult {
 }
 wire::structure!(EnableVgwRoutePropagationResult, ENABLE_VGW_ROUTE_PROPAGATION_RESULT; );
 pub(crate) static ENABLE_VGW_ROUTE_PROPAGATION_RESULT: StructShape = StructShape { name: "EnableVgwRoutePropagationResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct EnableVolumeIOResult {
 }
 wire::structure!(EnableVolumeIOResult, ENABLE_VOLUME_IO_RESULT; );
 pub(crate) static ENABLE_VOLUME_IO_RESULT: StructShape = StructShape { name: "EnableVolumeIOResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVolumeAttributeResult {
 }
 wire::structure!(ModifyVolumeAttributeResult, MODIFY_VOLUME_ATTRIBUTE_RESULT; );
 pub(crate) static MODIFY_VOLUME_ATTRIBUTE_RESULT: StructShape = StructShape { name: "ModifyVolumeAttributeResult", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ModifyVpcAttributeResult {
 }
 wire::structure!(ModifyVpcAttributeResult, MODIFY_VPC_ATTRIBUTE_RESULT; );

@@ -17,22 +17,20 @@ wire::open_enum! { WeekDay;
 }
 pub(crate) static WEEK_DAY: StringShape = StringShape { name: "WeekDay", values: <WeekDay as wire::OpenEnum>::VALUES, ..StringShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct WithdrawByoipCidrRequest {
     pub cidr: String,
     pub dry_run: Option<bool>,
 }
-wire::structure!(WithdrawByoipCidrRequest, WITHDRAW_BYOIP_CIDR_REQUEST; 0 cidr, 1 dry_run);
+wire::structure!(WithdrawByoipCidrRequest, WITHDRAW_BYOIP_CIDR_REQUEST; 0 cidr: Default::default(), 1 dry_run: None);
 pub(crate) static WITHDRAW_BYOIP_CIDR_REQUEST: StructShape = StructShape { name: "WithdrawByoipCidrRequest", members: &[
     Member { name: "Cidr", target: Target::STRING, required: true, ..Member::BASE },
     Member { name: "DryRun", target: Target::Boolean, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct WithdrawByoipCidrResult {
     pub byoip_cidr: Option<ByoipCidr>,
 }
-wire::structure!(WithdrawByoipCidrResult, WITHDRAW_BYOIP_CIDR_RESULT; 0 byoip_cidr);
+wire::structure!(WithdrawByoipCidrResult, WITHDRAW_BYOIP_CIDR_RESULT; 0 byoip_cidr: None);
 pub(crate) static WITHDRAW_BYOIP_CIDR_RESULT: StructShape = StructShape { name: "WithdrawByoipCidrResult", members: &[
     Member { name: "ByoipCidr", location_name: Some("byoipCidr"), target: Target::Structure(&BYOIP_CIDR), ..Member::BASE },
 ], ..StructShape::BASE };

@@ -52,3 +52,11 @@ static OPERATIONS: &[&wire::OperationShape] = &[
     <ops::GetSessionToken as wire::Operation>::SHAPE,
     <ops::GetWebIdentityToken as wire::Operation>::SHAPE,
 ];
+
+/// Calls the macro `$visit` with the names of all operations, which are the markers in [`ops`].
+#[macro_export]
+macro_rules! each_operation {
+    ($visit:ident) => {
+        $visit! { AssumeRole AssumeRoleWithSAML AssumeRoleWithWebIdentity AssumeRoot DecodeAuthorizationMessage GetAccessKeyInfo GetCallerIdentity GetDelegatedAccessToken GetFederationToken GetSessionToken GetWebIdentityToken }
+    };
+}

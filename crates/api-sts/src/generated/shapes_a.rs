@@ -6,49 +6,44 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssumedRoleUser {
     pub assumed_role_id: Option<String>,
     pub arn: Option<String>,
 }
-wire::structure!(AssumedRoleUser, ASSUMED_ROLE_USER; 0 assumed_role_id, 1 arn);
+wire::structure!(AssumedRoleUser, ASSUMED_ROLE_USER; 0 assumed_role_id: None, 1 arn: None);
 pub(crate) static ASSUMED_ROLE_USER: StructShape = StructShape { name: "AssumedRoleUser", members: &[
     Member { name: "AssumedRoleId", target: Target::String(&ASSUMED_ROLE_ID_TYPE), required: true, ..Member::BASE },
     Member { name: "Arn", target: Target::String(&ARN_TYPE), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DecodeAuthorizationMessageRequest {
     pub encoded_message: String,
 }
-wire::structure!(DecodeAuthorizationMessageRequest, DECODE_AUTHORIZATION_MESSAGE_REQUEST; 0 encoded_message);
+wire::structure!(DecodeAuthorizationMessageRequest, DECODE_AUTHORIZATION_MESSAGE_REQUEST; 0 encoded_message: Default::default());
 pub(crate) static DECODE_AUTHORIZATION_MESSAGE_REQUEST: StructShape = StructShape { name: "DecodeAuthorizationMessageRequest", members: &[
     Member { name: "EncodedMessage", target: Target::String(&ENCODED_MESSAGE_TYPE), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct DecodeAuthorizationMessageResponse {
     pub decoded_message: Option<String>,
 }
-wire::structure!(DecodeAuthorizationMessageResponse, DECODE_AUTHORIZATION_MESSAGE_RESPONSE; 0 decoded_message);
+wire::structure!(DecodeAuthorizationMessageResponse, DECODE_AUTHORIZATION_MESSAGE_RESPONSE; 0 decoded_message: None);
 pub(crate) static DECODE_AUTHORIZATION_MESSAGE_RESPONSE: StructShape = StructShape { name: "DecodeAuthorizationMessageResponse", members: &[
     Member { name: "DecodedMessage", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetAccessKeyInfoRequest {
     pub access_key_id: String,
 }
-wire::structure!(GetAccessKeyInfoRequest, GET_ACCESS_KEY_INFO_REQUEST; 0 access_key_id);
+wire::structure!(GetAccessKeyInfoRequest, GET_ACCESS_KEY_INFO_REQUEST; 0 access_key_id: Default::default());
 pub(crate) static GET_ACCESS_KEY_INFO_REQUEST: StructShape = StructShape { name: "GetAccessKeyInfoRequest", members: &[
     Member { name: "AccessKeyId", target: Target::String(&ACCESS_KEY_ID_TYPE), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetAccessKeyInfoResponse {
     pub account: Option<String>,
 }
-wire::structure!(GetAccessKeyInfoResponse, GET_ACCESS_KEY_INFO_RESPONSE; 0 account);
+wire::structure!(GetAccessKeyInfoResponse, GET_ACCESS_KEY_INFO_RESPONSE; 0 account: None);
 pub(crate) static GET_ACCESS_KEY_INFO_RESPONSE: StructShape = StructShape { name: "GetAccessKeyInfoResponse", members: &[
     Member { name: "Account", target: Target::STRING, ..Member::BASE },
 ], ..StructShape::BASE };

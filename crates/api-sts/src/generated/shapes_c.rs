@@ -6,14 +6,13 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Credentials {
     pub access_key_id: Option<String>,
     pub secret_access_key: Option<String>,
     pub session_token: Option<String>,
     pub expiration: Option<Timestamp>,
 }
-wire::structure!(Credentials, CREDENTIALS; 0 access_key_id, 1 secret_access_key, 2 session_token, 3 expiration);
+wire::structure!(Credentials, CREDENTIALS; 0 access_key_id: None, 1 secret_access_key: None, 2 session_token: None, 3 expiration: None);
 pub(crate) static CREDENTIALS: StructShape = StructShape { name: "Credentials", members: &[
     Member { name: "AccessKeyId", target: Target::String(&ACCESS_KEY_ID_TYPE), required: true, ..Member::BASE },
     Member { name: "SecretAccessKey", target: Target::String(&ACCESS_KEY_SECRET_TYPE), required: true, ..Member::BASE },
@@ -21,19 +20,17 @@ pub(crate) static CREDENTIALS: StructShape = StructShape { name: "Credentials", 
     Member { name: "Expiration", target: Target::TIMESTAMP, required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetCallerIdentityRequest {
 }
 wire::structure!(GetCallerIdentityRequest, GET_CALLER_IDENTITY_REQUEST; );
 pub(crate) static GET_CALLER_IDENTITY_REQUEST: StructShape = StructShape { name: "GetCallerIdentityRequest", members: &[], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetCallerIdentityResponse {
     pub user_id: Option<String>,
     pub account: Option<String>,
     pub arn: Option<String>,
 }
-wire::structure!(GetCallerIdentityResponse, GET_CALLER_IDENTITY_RESPONSE; 0 user_id, 1 account, 2 arn);
+wire::structure!(GetCallerIdentityResponse, GET_CALLER_IDENTITY_RESPONSE; 0 user_id: None, 1 account: None, 2 arn: None);
 pub(crate) static GET_CALLER_IDENTITY_RESPONSE: StructShape = StructShape { name: "GetCallerIdentityResponse", members: &[
     Member { name: "UserId", target: Target::STRING, ..Member::BASE },
     Member { name: "Account", target: Target::STRING, ..Member::BASE },

@@ -6,22 +6,20 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetDelegatedAccessTokenRequest {
     pub trade_in_token: String,
 }
-wire::structure!(GetDelegatedAccessTokenRequest, GET_DELEGATED_ACCESS_TOKEN_REQUEST; 0 trade_in_token);
+wire::structure!(GetDelegatedAccessTokenRequest, GET_DELEGATED_ACCESS_TOKEN_REQUEST; 0 trade_in_token: Default::default());
 pub(crate) static GET_DELEGATED_ACCESS_TOKEN_REQUEST: StructShape = StructShape { name: "GetDelegatedAccessTokenRequest", members: &[
     Member { name: "TradeInToken", target: Target::String(&TRADE_IN_TOKEN_TYPE), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetDelegatedAccessTokenResponse {
     pub credentials: Option<Credentials>,
     pub packed_policy_size: Option<i32>,
     pub assumed_principal: Option<String>,
 }
-wire::structure!(GetDelegatedAccessTokenResponse, GET_DELEGATED_ACCESS_TOKEN_RESPONSE; 0 credentials, 1 packed_policy_size, 2 assumed_principal);
+wire::structure!(GetDelegatedAccessTokenResponse, GET_DELEGATED_ACCESS_TOKEN_RESPONSE; 0 credentials: None, 1 packed_policy_size: None, 2 assumed_principal: None);
 pub(crate) static GET_DELEGATED_ACCESS_TOKEN_RESPONSE: StructShape = StructShape { name: "GetDelegatedAccessTokenResponse", members: &[
     Member { name: "Credentials", target: Target::Structure(&CREDENTIALS), ..Member::BASE },
     Member { name: "PackedPolicySize", target: Target::Integer(&NON_NEGATIVE_INTEGER_TYPE), ..Member::BASE },

@@ -6,18 +6,16 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct FederatedUser {
     pub federated_user_id: Option<String>,
     pub arn: Option<String>,
 }
-wire::structure!(FederatedUser, FEDERATED_USER; 0 federated_user_id, 1 arn);
+wire::structure!(FederatedUser, FEDERATED_USER; 0 federated_user_id: None, 1 arn: None);
 pub(crate) static FEDERATED_USER: StructShape = StructShape { name: "FederatedUser", members: &[
     Member { name: "FederatedUserId", target: Target::String(&FEDERATED_ID_TYPE), required: true, ..Member::BASE },
     Member { name: "Arn", target: Target::String(&ARN_TYPE), required: true, ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetFederationTokenRequest {
     pub name: String,
     pub policy: Option<String>,
@@ -25,7 +23,7 @@ pub struct GetFederationTokenRequest {
     pub duration_seconds: Option<i32>,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(GetFederationTokenRequest, GET_FEDERATION_TOKEN_REQUEST; 0 name, 1 policy, 2 policy_arns, 3 duration_seconds, 4 tags);
+wire::structure!(GetFederationTokenRequest, GET_FEDERATION_TOKEN_REQUEST; 0 name: Default::default(), 1 policy: None, 2 policy_arns: None, 3 duration_seconds: None, 4 tags: None);
 pub(crate) static GET_FEDERATION_TOKEN_REQUEST: StructShape = StructShape { name: "GetFederationTokenRequest", members: &[
     Member { name: "Name", target: Target::String(&USER_NAME_TYPE), required: true, ..Member::BASE },
     Member { name: "Policy", target: Target::String(&SESSION_POLICY_DOCUMENT_TYPE), ..Member::BASE },
@@ -34,13 +32,12 @@ pub(crate) static GET_FEDERATION_TOKEN_REQUEST: StructShape = StructShape { name
     Member { name: "Tags", target: Target::List(&TAG_LIST_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetFederationTokenResponse {
     pub credentials: Option<Credentials>,
     pub federated_user: Option<FederatedUser>,
     pub packed_policy_size: Option<i32>,
 }
-wire::structure!(GetFederationTokenResponse, GET_FEDERATION_TOKEN_RESPONSE; 0 credentials, 1 federated_user, 2 packed_policy_size);
+wire::structure!(GetFederationTokenResponse, GET_FEDERATION_TOKEN_RESPONSE; 0 credentials: None, 1 federated_user: None, 2 packed_policy_size: None);
 pub(crate) static GET_FEDERATION_TOKEN_RESPONSE: StructShape = StructShape { name: "GetFederationTokenResponse", members: &[
     Member { name: "Credentials", target: Target::Structure(&CREDENTIALS), ..Member::BASE },
     Member { name: "FederatedUser", target: Target::Structure(&FEDERATED_USER), ..Member::BASE },

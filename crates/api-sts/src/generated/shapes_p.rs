@@ -6,21 +6,19 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct PolicyDescriptorType {
     pub arn: Option<String>,
 }
-wire::structure!(PolicyDescriptorType, POLICY_DESCRIPTOR_TYPE; 0 arn);
+wire::structure!(PolicyDescriptorType, POLICY_DESCRIPTOR_TYPE; 0 arn: None);
 pub(crate) static POLICY_DESCRIPTOR_TYPE: StructShape = StructShape { name: "PolicyDescriptorType", members: &[
     Member { name: "arn", target: Target::String(&ARN_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct ProvidedContext {
     pub provider_arn: Option<String>,
     pub context_assertion: Option<String>,
 }
-wire::structure!(ProvidedContext, PROVIDED_CONTEXT; 0 provider_arn, 1 context_assertion);
+wire::structure!(ProvidedContext, PROVIDED_CONTEXT; 0 provider_arn: None, 1 context_assertion: None);
 pub(crate) static PROVIDED_CONTEXT: StructShape = StructShape { name: "ProvidedContext", members: &[
     Member { name: "ProviderArn", target: Target::String(&ARN_TYPE), ..Member::BASE },
     Member { name: "ContextAssertion", target: Target::String(&CONTEXT_ASSERTION_TYPE), ..Member::BASE },

@@ -6,7 +6,6 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssumeRoleRequest {
     pub role_arn: String,
     pub role_session_name: String,
@@ -21,7 +20,7 @@ pub struct AssumeRoleRequest {
     pub source_identity: Option<String>,
     pub provided_contexts: Option<Vec<ProvidedContext>>,
 }
-wire::structure!(AssumeRoleRequest, ASSUME_ROLE_REQUEST; 0 role_arn, 1 role_session_name, 2 policy_arns, 3 policy, 4 duration_seconds, 5 tags, 6 transitive_tag_keys, 7 external_id, 8 serial_number, 9 token_code, 10 source_identity, 11 provided_contexts);
+wire::structure!(AssumeRoleRequest, ASSUME_ROLE_REQUEST; 0 role_arn: Default::default(), 1 role_session_name: Default::default(), 2 policy_arns: None, 3 policy: None, 4 duration_seconds: None, 5 tags: None, 6 transitive_tag_keys: None, 7 external_id: None, 8 serial_number: None, 9 token_code: None, 10 source_identity: None, 11 provided_contexts: None);
 pub(crate) static ASSUME_ROLE_REQUEST: StructShape = StructShape { name: "AssumeRoleRequest", members: &[
     Member { name: "RoleArn", target: Target::String(&ARN_TYPE), required: true, ..Member::BASE },
     Member { name: "RoleSessionName", target: Target::String(&ROLE_SESSION_NAME_TYPE), required: true, ..Member::BASE },
@@ -37,14 +36,13 @@ pub(crate) static ASSUME_ROLE_REQUEST: StructShape = StructShape { name: "Assume
     Member { name: "ProvidedContexts", target: Target::List(&PROVIDED_CONTEXTS_LIST_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssumeRoleResponse {
     pub credentials: Option<Credentials>,
     pub assumed_role_user: Option<AssumedRoleUser>,
     pub packed_policy_size: Option<i32>,
     pub source_identity: Option<String>,
 }
-wire::structure!(AssumeRoleResponse, ASSUME_ROLE_RESPONSE; 0 credentials, 1 assumed_role_user, 2 packed_policy_size, 3 source_identity);
+wire::structure!(AssumeRoleResponse, ASSUME_ROLE_RESPONSE; 0 credentials: None, 1 assumed_role_user: None, 2 packed_policy_size: None, 3 source_identity: None);
 pub(crate) static ASSUME_ROLE_RESPONSE: StructShape = StructShape { name: "AssumeRoleResponse", members: &[
     Member { name: "Credentials", target: Target::Structure(&CREDENTIALS), ..Member::BASE },
     Member { name: "AssumedRoleUser", target: Target::Structure(&ASSUMED_ROLE_USER), ..Member::BASE },
@@ -52,7 +50,6 @@ pub(crate) static ASSUME_ROLE_RESPONSE: StructShape = StructShape { name: "Assum
     Member { name: "SourceIdentity", target: Target::String(&SOURCE_IDENTITY_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssumeRoleWithSAMLRequest {
     pub role_arn: String,
     pub principal_arn: String,
@@ -61,7 +58,7 @@ pub struct AssumeRoleWithSAMLRequest {
     pub policy: Option<String>,
     pub duration_seconds: Option<i32>,
 }
-wire::structure!(AssumeRoleWithSAMLRequest, ASSUME_ROLE_WITH_SAML_REQUEST; 0 role_arn, 1 principal_arn, 2 saml_assertion, 3 policy_arns, 4 policy, 5 duration_seconds);
+wire::structure!(AssumeRoleWithSAMLRequest, ASSUME_ROLE_WITH_SAML_REQUEST; 0 role_arn: Default::default(), 1 principal_arn: Default::default(), 2 saml_assertion: Default::default(), 3 policy_arns: None, 4 policy: None, 5 duration_seconds: None);
 pub(crate) static ASSUME_ROLE_WITH_SAML_REQUEST: StructShape = StructShape { name: "AssumeRoleWithSAMLRequest", members: &[
     Member { name: "RoleArn", target: Target::String(&ARN_TYPE), required: true, ..Member::BASE },
     Member { name: "PrincipalArn", target: Target::String(&ARN_TYPE), required: true, ..Member::BASE },
@@ -71,7 +68,6 @@ pub(crate) static ASSUME_ROLE_WITH_SAML_REQUEST: StructShape = StructShape { nam
     Member { name: "DurationSeconds", target: Target::Integer(&ROLE_DURATION_SECONDS_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssumeRoleWithSAMLResponse {
     pub credentials: Option<Credentials>,
     pub assumed_role_user: Option<AssumedRoleUser>,
@@ -83,7 +79,7 @@ pub struct AssumeRoleWithSAMLResponse {
     pub name_qualifier: Option<String>,
     pub source_identity: Option<String>,
 }
-wire::structure!(AssumeRoleWithSAMLResponse, ASSUME_ROLE_WITH_SAML_RESPONSE; 0 credentials, 1 assumed_role_user, 2 packed_policy_size, 3 subject, 4 subject_type, 5 issuer, 6 audience, 7 name_qualifier, 8 source_identity);
+wire::structure!(AssumeRoleWithSAMLResponse, ASSUME_ROLE_WITH_SAML_RESPONSE; 0 credentials: None, 1 assumed_role_user: None, 2 packed_policy_size: None, 3 subject: None, 4 subject_type: None, 5 issuer: None, 6 audience: None, 7 name_qualifier: None, 8 source_identity: None);
 pub(crate) static ASSUME_ROLE_WITH_SAML_RESPONSE: StructShape = StructShape { name: "AssumeRoleWithSAMLResponse", members: &[
     Member { name: "Credentials", target: Target::Structure(&CREDENTIALS), ..Member::BASE },
     Member { name: "AssumedRoleUser", target: Target::Structure(&ASSUMED_ROLE_USER), ..Member::BASE },
@@ -96,7 +92,6 @@ pub(crate) static ASSUME_ROLE_WITH_SAML_RESPONSE: StructShape = StructShape { na
     Member { name: "SourceIdentity", target: Target::String(&SOURCE_IDENTITY_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssumeRoleWithWebIdentityRequest {
     pub role_arn: String,
     pub role_session_name: String,
@@ -106,7 +101,7 @@ pub struct AssumeRoleWithWebIdentityRequest {
     pub policy: Option<String>,
     pub duration_seconds: Option<i32>,
 }
-wire::structure!(AssumeRoleWithWebIdentityRequest, ASSUME_ROLE_WITH_WEB_IDENTITY_REQUEST; 0 role_arn, 1 role_session_name, 2 web_identity_token, 3 provider_id, 4 policy_arns, 5 policy, 6 duration_seconds);
+wire::structure!(AssumeRoleWithWebIdentityRequest, ASSUME_ROLE_WITH_WEB_IDENTITY_REQUEST; 0 role_arn: Default::default(), 1 role_session_name: Default::default(), 2 web_identity_token: Default::default(), 3 provider_id: None, 4 policy_arns: None, 5 policy: None, 6 duration_seconds: None);
 pub(crate) static ASSUME_ROLE_WITH_WEB_IDENTITY_REQUEST: StructShape = StructShape { name: "AssumeRoleWithWebIdentityRequest", members: &[
     Member { name: "RoleArn", target: Target::String(&ARN_TYPE), required: true, ..Member::BASE },
     Member { name: "RoleSessionName", target: Target::String(&ROLE_SESSION_NAME_TYPE), required: true, ..Member::BASE },
@@ -117,7 +112,6 @@ pub(crate) static ASSUME_ROLE_WITH_WEB_IDENTITY_REQUEST: StructShape = StructSha
     Member { name: "DurationSeconds", target: Target::Integer(&ROLE_DURATION_SECONDS_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssumeRoleWithWebIdentityResponse {
     pub credentials: Option<Credentials>,
     pub subject_from_web_identity_token: Option<String>,
@@ -127,7 +121,7 @@ pub struct AssumeRoleWithWebIdentityResponse {
     pub audience: Option<String>,
     pub source_identity: Option<String>,
 }
-wire::structure!(AssumeRoleWithWebIdentityResponse, ASSUME_ROLE_WITH_WEB_IDENTITY_RESPONSE; 0 credentials, 1 subject_from_web_identity_token, 2 assumed_role_user, 3 packed_policy_size, 4 provider, 5 audience, 6 source_identity);
+wire::structure!(AssumeRoleWithWebIdentityResponse, ASSUME_ROLE_WITH_WEB_IDENTITY_RESPONSE; 0 credentials: None, 1 subject_from_web_identity_token: None, 2 assumed_role_user: None, 3 packed_policy_size: None, 4 provider: None, 5 audience: None, 6 source_identity: None);
 pub(crate) static ASSUME_ROLE_WITH_WEB_IDENTITY_RESPONSE: StructShape = StructShape { name: "AssumeRoleWithWebIdentityResponse", members: &[
     Member { name: "Credentials", target: Target::Structure(&CREDENTIALS), ..Member::BASE },
     Member { name: "SubjectFromWebIdentityToken", target: Target::String(&WEB_IDENTITY_SUBJECT_TYPE), ..Member::BASE },
@@ -138,25 +132,23 @@ pub(crate) static ASSUME_ROLE_WITH_WEB_IDENTITY_RESPONSE: StructShape = StructSh
     Member { name: "SourceIdentity", target: Target::String(&SOURCE_IDENTITY_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssumeRootRequest {
     pub target_principal: String,
     pub task_policy_arn: PolicyDescriptorType,
     pub duration_seconds: Option<i32>,
 }
-wire::structure!(AssumeRootRequest, ASSUME_ROOT_REQUEST; 0 target_principal, 1 task_policy_arn, 2 duration_seconds);
+wire::structure!(AssumeRootRequest, ASSUME_ROOT_REQUEST; 0 target_principal: Default::default(), 1 task_policy_arn: Default::default(), 2 duration_seconds: None);
 pub(crate) static ASSUME_ROOT_REQUEST: StructShape = StructShape { name: "AssumeRootRequest", members: &[
     Member { name: "TargetPrincipal", target: Target::String(&TARGET_PRINCIPAL_TYPE), required: true, ..Member::BASE },
     Member { name: "TaskPolicyArn", target: Target::Structure(&POLICY_DESCRIPTOR_TYPE), required: true, ..Member::BASE },
     Member { name: "DurationSeconds", target: Target::Integer(&ROOT_DURATION_SECONDS_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct AssumeRootResponse {
     pub credentials: Option<Credentials>,
     pub source_identity: Option<String>,
 }
-wire::structure!(AssumeRootResponse, ASSUME_ROOT_RESPONSE; 0 credentials, 1 source_identity);
+wire::structure!(AssumeRootResponse, ASSUME_ROOT_RESPONSE; 0 credentials: None, 1 source_identity: None);
 pub(crate) static ASSUME_ROOT_RESPONSE: StructShape = StructShape { name: "AssumeRootResponse", members: &[
     Member { name: "Credentials", target: Target::Structure(&CREDENTIALS), ..Member::BASE },
     Member { name: "SourceIdentity", target: Target::String(&SOURCE_IDENTITY_TYPE), ..Member::BASE },

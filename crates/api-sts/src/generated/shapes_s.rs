@@ -6,24 +6,22 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetSessionTokenRequest {
     pub duration_seconds: Option<i32>,
     pub serial_number: Option<String>,
     pub token_code: Option<String>,
 }
-wire::structure!(GetSessionTokenRequest, GET_SESSION_TOKEN_REQUEST; 0 duration_seconds, 1 serial_number, 2 token_code);
+wire::structure!(GetSessionTokenRequest, GET_SESSION_TOKEN_REQUEST; 0 duration_seconds: None, 1 serial_number: None, 2 token_code: None);
 pub(crate) static GET_SESSION_TOKEN_REQUEST: StructShape = StructShape { name: "GetSessionTokenRequest", members: &[
     Member { name: "DurationSeconds", target: Target::Integer(&DURATION_SECONDS_TYPE), ..Member::BASE },
     Member { name: "SerialNumber", target: Target::String(&SERIAL_NUMBER_TYPE), ..Member::BASE },
     Member { name: "TokenCode", target: Target::String(&TOKEN_CODE_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetSessionTokenResponse {
     pub credentials: Option<Credentials>,
 }
-wire::structure!(GetSessionTokenResponse, GET_SESSION_TOKEN_RESPONSE; 0 credentials);
+wire::structure!(GetSessionTokenResponse, GET_SESSION_TOKEN_RESPONSE; 0 credentials: None);
 pub(crate) static GET_SESSION_TOKEN_RESPONSE: StructShape = StructShape { name: "GetSessionTokenResponse", members: &[
     Member { name: "Credentials", target: Target::Structure(&CREDENTIALS), ..Member::BASE },
 ], ..StructShape::BASE };

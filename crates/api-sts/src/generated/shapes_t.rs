@@ -6,12 +6,11 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct Tag {
     pub key: String,
     pub value: String,
 }
-wire::structure!(Tag, TAG; 0 key, 1 value);
+wire::structure!(Tag, TAG; 0 key: Default::default(), 1 value: Default::default());
 pub(crate) static TAG: StructShape = StructShape { name: "Tag", members: &[
     Member { name: "Key", target: Target::String(&TAG_KEY_TYPE), required: true, ..Member::BASE },
     Member { name: "Value", target: Target::String(&TAG_VALUE_TYPE), required: true, ..Member::BASE },

@@ -6,14 +6,13 @@ use wire::{Blob, Limits, ListShape, Location, MapShape, Member, NumberShape, Str
 
 use super::*;
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetWebIdentityTokenRequest {
     pub audience: Vec<String>,
     pub duration_seconds: Option<i32>,
     pub signing_algorithm: String,
     pub tags: Option<Vec<Tag>>,
 }
-wire::structure!(GetWebIdentityTokenRequest, GET_WEB_IDENTITY_TOKEN_REQUEST; 0 audience, 1 duration_seconds, 2 signing_algorithm, 3 tags);
+wire::structure!(GetWebIdentityTokenRequest, GET_WEB_IDENTITY_TOKEN_REQUEST; 0 audience: Default::default(), 1 duration_seconds: None, 2 signing_algorithm: Default::default(), 3 tags: None);
 pub(crate) static GET_WEB_IDENTITY_TOKEN_REQUEST: StructShape = StructShape { name: "GetWebIdentityTokenRequest", members: &[
     Member { name: "Audience", target: Target::List(&WEB_IDENTITY_TOKEN_AUDIENCE_LIST_TYPE), required: true, ..Member::BASE },
     Member { name: "DurationSeconds", target: Target::Integer(&WEB_IDENTITY_TOKEN_DURATION_SECONDS_TYPE), ..Member::BASE },
@@ -21,12 +20,11 @@ pub(crate) static GET_WEB_IDENTITY_TOKEN_REQUEST: StructShape = StructShape { na
     Member { name: "Tags", target: Target::List(&TAG_LIST_TYPE), ..Member::BASE },
 ], ..StructShape::BASE };
 
-#[derive(Clone, Default, PartialEq)]
 pub struct GetWebIdentityTokenResponse {
     pub web_identity_token: Option<String>,
     pub expiration: Option<Timestamp>,
 }
-wire::structure!(GetWebIdentityTokenResponse, GET_WEB_IDENTITY_TOKEN_RESPONSE; 0 web_identity_token, 1 expiration);
+wire::structure!(GetWebIdentityTokenResponse, GET_WEB_IDENTITY_TOKEN_RESPONSE; 0 web_identity_token: None, 1 expiration: None);
 pub(crate) static GET_WEB_IDENTITY_TOKEN_RESPONSE: StructShape = StructShape { name: "GetWebIdentityTokenResponse", members: &[
     Member { name: "WebIdentityToken", target: Target::String(&WEB_IDENTITY_TOKEN_TYPE), ..Member::BASE },
     Member { name: "Expiration", target: Target::TIMESTAMP, ..Member::BASE },

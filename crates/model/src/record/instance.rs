@@ -4,7 +4,7 @@
 //!            MachineRunning              Stop               MachineStopped
 //! Pending ───────────────────► Running ───────► Stopping ──────────────────► Stopped ──Start──► Pending
 //!    │ Unstartable (never ran)    │ MachineStopped ─────────────────────────────▲
-//!    ▼                            ▼ Terminate (from every state but the last)
+//!    └──────────────────────────► ▼ Terminate (from every state but the last)
 //! Terminated ◄──MachineRemoved── ShuttingDown
 //! ```
 //! Operations write intent (`Start`, `Stop`, `Terminate`); what the machine does is observed by the host and absorbed by
@@ -137,8 +137,8 @@ impl Phase {
             (Pending, Start) => Ok(Pending),
             (Pending, MachineRunning) => Ok(Running { since: now }),
             (Pending, MachineStopped) => Ok(Stopped),
-            (Pending, Unstartable) => Ok(Terminated { at: now }),
-            (Pending, Terminate) => Ok(ShuttingDown),
+            // What the host made of it so far has to go first.
+            (Pending, Unstartable | Terminate) => Ok(ShuttingDown),
             (Pending, Stop(_) | MachineRemoved) => illegal,
 
             (Running { since }, Start | MachineRunning) => Ok(Running { since }),
@@ -237,7 +237,8 @@ mod tests {
             Ok(Phase::Running { since: NOW })
         );
         assert_eq!(walk(&[MachineRunning, Terminate, MachineRemoved]), Ok(Phase::Terminated { at: NOW }));
-        assert_eq!(walk(&[Unstartable, Terminate]), Ok(Phase::Terminated { at: NOW }));
+        assert_eq!(walk(&[Unstartable, Terminate]), Ok(Phase::ShuttingDown));
+        assert_eq!(walk(&[Unstartable, MachineRemoved]), Ok(Phase::Terminated { at: NOW }));
     }
 
     #[test]

@@ -221,6 +221,12 @@ impl Disk {
     }
 }
 
+/// Makes an empty medium a store, durably, and lets go of it.
+pub(super) fn create(name: &Path, options: Options, medium: &Medium) -> Result<(), OpenError> {
+    let database = open_database(name, options, medium)?;
+    ensure_format(name, &database).map(|_| ())
+}
+
 /// What filling a write transaction came to.
 pub(super) enum Filled<T> {
     Changed(T),

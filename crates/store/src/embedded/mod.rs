@@ -11,11 +11,10 @@
 mod codec;
 mod cursor;
 mod disk;
+mod file;
 mod writer;
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -78,20 +77,15 @@ const QUEUE: usize = 1024;
 impl Embedded {
     /// Opens the store, making it (mode 0600) if it is not there. Only one process can have it open.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
-        let path = path.as_ref().to_owned();
-        make_private(&path).map_err(|source| OpenError::Io { path: path.clone(), source })?;
-        let file = path.clone();
-        Self::open_on(
-            &path,
-            options,
-            Box::new(move |builder| {
-                let file = fs::OpenOptions::new().read(true).write(true).open(&file).map_err(io_error)?;
-                builder.create_with_backend(redb::backends::FileBackend::new(file)?)
-            }),
-        )
+        let path = path.as_ref();
+        file::ensure(path, options)?;
+        let store = Self::open_on(path, options, file::medium(path.to_owned()))?;
+        // Only with the file's lock held: nobody else's creation can succeed now.
+        file::sweep(path);
+        Ok(store)
     }
 
-    /// As `open`, on any medium; `name` is for error messages.
+    /// As `open`, on any medium, which is made a store if it is empty; `name` is for error messages.
     pub fn open_on(name: &Path, options: Options, medium: Medium) -> Result<Self, OpenError> {
         let disk = Arc::new(Disk::open(name, options, medium)?);
         let (queue, jobs) = mpsc::channel(QUEUE);
@@ -104,21 +98,6 @@ impl Embedded {
             .map_err(|source| OpenError::Io { path: name.to_owned(), source })?;
         Ok(Self { queue: Some(queue), writer: Some(writer), disk })
     }
-}
-
-fn io_error(error: io::Error) -> redb::DatabaseError {
-    redb::DatabaseError::Storage(redb::StorageError::Io(error))
-}
-
-/// Makes the file if need be, so that no moment exists in which others can read it, and makes its name durable.
-fn make_private(path: &Path) -> io::Result<()> {
-    let file =
-        fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    if file.metadata()?.permissions().mode() & 0o777 != 0o600 {
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
-    }
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::File::open(parent)?.sync_all()
 }
 
 impl Drop for Embedded {

@@ -75,7 +75,7 @@ impl History {
         let child = Kill::start(path);
         // Either after some acknowledgements, or at an instant that may fall into the opening.
         let fresh = if dice.below(4) > 0 {
-            child.after(1 + dice.below(120), Duration::from_micros(dice.below(2000)))
+            child.after(1 + dice.below(60), Duration::from_micros(dice.below(2000)))
         } else {
             child.after(0, Duration::from_micros(dice.below(15_000)))
         };

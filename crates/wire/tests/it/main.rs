@@ -1,2 +1,5 @@
-#![allow(clippy::unwrap_used)] // tests
+//! The wire from outside: the protocols' codecs, and signatures against published vectors.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod protocols;
 mod sigv4;

@@ -3,6 +3,8 @@
 //! Programs get exactly the arguments and input they are given, an environment of a search path and the C locale, and a
 //! time limit; a program that outstays it is killed.
 
+pub mod blocking;
+
 use crate::host::{HostError, Result};
 use std::ffi::OsStr;
 use std::io;
@@ -109,7 +111,7 @@ async fn run_holding(
                 let _ = pipe.write_all(stdin).await;
             }
         };
-        let (_, output) = tokio::join!(feed, child.wait_with_output());
+        let ((), output) = tokio::join!(feed, child.wait_with_output());
         output
     };
     let output = tokio::time::timeout(patience, work)

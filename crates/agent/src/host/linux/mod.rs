@@ -4,5 +4,7 @@
 pub mod exec;
 
 pub mod block;
+pub mod net;
+pub mod netns;
 pub mod requirements;
 pub mod vmm;

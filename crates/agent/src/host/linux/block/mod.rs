@@ -1,19 +1,26 @@
 //! Volumes as qcow2 files in one directory, `<volume>.qcow2`, each an overlay on an image of the host's cache or empty.
 //!
 //! Invariants: a file under a volume's final name is whole (made under another name, flushed, then renamed), and is never
-//! made again; a size only grows; an overlay's backing file lies in the image cache. A file belongs to root unless a machine
+//! made again; a size only grows. A volume's image stays as it was when the volume was made, whatever becomes of the cache:
+//! `bases/<image>-<digest>/` holds the image's files (hard links, or copies on another file system), kernel included, and an
+//! overlay stands on the disk in there and on nothing else. A base that no volume stands on goes when the driver opens. A file belongs to root unless a machine
 //! holds it: [`super::vmm`] changes the owner. A crash leaves at most a `.tmp` file, which the next opening removes.
 //! Growing a volume that a machine holds is refused for now (QEMU's lock on the file says so): the caller tries again.
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volumes.html>
 
 use super::exec;
+use super::vmm::image;
 use crate::host::{Block, HostError, Result};
 use model::host::VolumeDesired;
 use model::{CloudTag, VolumeId};
 use plan::machine::qcow2;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+const BASES: &str = "bases";
+const DISK: &str = "disk.qcow2";
 
 #[derive(Debug, Clone)]
 pub struct LinuxBlockConfig {
@@ -43,7 +50,32 @@ impl LinuxBlock {
                 remove_if_there(&path).map_err(|e| failed("tidying", e))?;
             }
         }
-        Ok(Self { config, making: tokio::sync::Mutex::new(()) })
+        let block = Self { config, making: tokio::sync::Mutex::new(()) };
+        block
+            .drop_unused_bases()
+            .map_err(|e| HostError::transient("tidying the volumes' images").caused_by(e))?;
+        Ok(block)
+    }
+
+    fn drop_unused_bases(&self) -> io::Result<()> {
+        let bases = self.config.state_dir.join(BASES);
+        if !bases.exists() {
+            return Ok(());
+        }
+        let mut used = BTreeSet::new();
+        for entry in fs::read_dir(&self.config.state_dir)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == "qcow2") {
+                used.extend(header(&path)?.backing_file.map(PathBuf::from));
+            }
+        }
+        for entry in fs::read_dir(bases)? {
+            let base = entry?.path();
+            if !used.contains(&base.join(DISK)) {
+                fs::remove_dir_all(&base)?;
+            }
+        }
+        Ok(())
     }
 
     fn path(&self, volume: VolumeId) -> PathBuf {
@@ -55,9 +87,12 @@ impl LinuxBlock {
         for volume in self.volumes().await? {
             self.remove_volume(volume).await?;
         }
-        fs::remove_dir(&self.config.state_dir)
-            .or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
-            .map_err(|e| HostError::transient("removing the volumes' directory").caused_by(e))
+        match fs::remove_dir_all(&self.config.state_dir) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(HostError::transient("removing the volumes' directory").caused_by(e))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn create(&self, wanted: &VolumeDesired, path: &Path) -> Result<()> {
@@ -66,7 +101,7 @@ impl LinuxBlock {
         let size = wanted.size.bytes().to_string();
         let mut args: Vec<String> = ["create", "-q", "-f", "qcow2"].map(str::to_owned).into();
         if let Some(image) = &wanted.image {
-            let base = self.image(image)?;
+            let base = self.base(image)?;
             let held = header(&base).map_err(|e| {
                 HostError::permanent(format!("the image {image} cannot be read")).caused_by(e)
             })?;
@@ -80,10 +115,9 @@ impl LinuxBlock {
         }
         args.extend([tmp.to_string_lossy().into_owned(), size]);
         let made = async {
-            let output = exec::run("qemu-img", &args, b"").await?;
-            if !output.success() {
-                return Err(HostError::transient(format!("making {volume}: {}", output.complaint())));
-            }
+            qemu_img(&args)
+                .await
+                .map_err(|e| HostError::transient(format!("making {volume}")).caused_by(e))?;
             publish(&tmp, path).map_err(|e| HostError::transient(format!("making {volume}")).caused_by(e))
         }
         .await;
@@ -93,14 +127,37 @@ impl LinuxBlock {
         made
     }
 
-    fn image(&self, name: &str) -> Result<PathBuf> {
-        if !super::vmm::image::plain_name(name) {
+    /// The disk that volumes of this image stand on, kept from the cache.
+    fn base(&self, name: &str) -> Result<PathBuf> {
+        if !image::plain_name(name) {
             return Err(HostError::permanent(format!("\"{name}\" is no image's name")));
         }
-        let path = self.config.images_dir.join(name).join("disk.qcow2");
-        path.canonicalize().map_err(|e| {
+        let cached = self.config.images_dir.join(name);
+        let manifest = image::manifest(&cached).map_err(|e| {
             HostError::permanent(format!("the image {name} is not in this host's cache")).caused_by(e)
-        })
+        })?;
+        let digest: String = manifest.digest.chars().filter(char::is_ascii_alphanumeric).collect();
+        let failed = |e: io::Error| HostError::transient(format!("keeping the image {name}")).caused_by(e);
+        let bases = self.config.state_dir.join(BASES);
+        super::vmm::private_directory(&bases).map_err(failed)?;
+        let bases = bases.canonicalize().map_err(failed)?;
+        let base = bases.join(format!("{name}-{digest}"));
+        if base.exists() {
+            return Ok(base.join(DISK));
+        }
+        let tmp = bases.join(format!("{name}.tmp"));
+        let kept = keep(&cached, &tmp).and_then(|()| {
+            if image::manifest(&tmp)?.digest != image::manifest(&cached)?.digest {
+                return Err(io::Error::other("it was replaced meanwhile"));
+            }
+            fs::rename(&tmp, &base)?;
+            sync_directory(&bases)
+        });
+        if kept.is_err() {
+            let _ = fs::remove_dir_all(&tmp);
+        }
+        kept.map_err(failed)?;
+        Ok(base.join(DISK))
     }
 
     async fn grow(&self, wanted: &VolumeDesired, path: &Path) -> Result<()> {
@@ -110,14 +167,11 @@ impl LinuxBlock {
         if held.size >= wanted.size.bytes() {
             return Ok(());
         }
-        // qemu-img opens the backing files too, with root's rights: only images of the cache.
-        backing_chain(path, &self.config.images_dir)?;
+        // qemu-img opens the backing files too, with root's rights: only images of ours.
+        backing_chain(path)?;
         let size = wanted.size.bytes().to_string();
-        let args = ["resize", "-q", "-f", "qcow2", &path.to_string_lossy(), &size];
-        let output = exec::run("qemu-img", &args, b"").await?;
-        if !output.success() {
-            return Err(HostError::transient(format!("growing {volume}: {}", output.complaint())));
-        }
+        let args = ["resize", "-q", "-f", "qcow2", &path.to_string_lossy(), &size].map(str::to_owned);
+        qemu_img(&args).await.map_err(|e| HostError::transient(format!("growing {volume}")).caused_by(e))?;
         File::open(path)
             .and_then(|f| f.sync_all())
             .map_err(|e| HostError::transient(format!("growing {volume}")).caused_by(e))
@@ -157,6 +211,14 @@ impl Block for LinuxBlock {
     }
 }
 
+async fn qemu_img(args: &[String]) -> Result<()> {
+    let output = exec::run("qemu-img", args, b"").await?;
+    if output.success() {
+        return Ok(());
+    }
+    Err(HostError::transient(format!("qemu-img {}: {}", args[0], output.complaint())))
+}
+
 /// Reads the header of a qcow2 file.
 pub(super) fn header(path: &Path) -> io::Result<qcow2::Header> {
     let mut bytes = Vec::with_capacity(qcow2::HEADER_BYTES);
@@ -165,28 +227,54 @@ pub(super) fn header(path: &Path) -> io::Result<qcow2::Header> {
 }
 
 /// The files under a volume, from its image down, as its headers name them. A process that was taken over by its guest
-/// may have written the volume's header, so a name that leads out of the image cache is refused.
-pub(super) fn backing_chain(path: &Path, images: &Path) -> Result<Vec<PathBuf>> {
+/// may have written the volume's header, so a name that leads out of the volumes' bases is refused.
+pub(super) fn backing_chain(path: &Path) -> Result<Vec<PathBuf>> {
     const LONGEST: usize = 16;
     let broken = |path: &Path, e: io::Error| {
         HostError::permanent(format!("{} cannot be read", path.display())).caused_by(e)
     };
-    let images = images.canonicalize().map_err(|e| broken(images, e))?;
     let mut chain = Vec::new();
     let mut next = header(path).map_err(|e| broken(path, e))?.backing_file;
     while let Some(name) = next {
+        let bases = path.with_file_name(BASES).canonicalize().map_err(|e| broken(path, e))?;
         let below = PathBuf::from(&name);
-        let real = below.canonicalize().map_err(|e| broken(&below, e))?;
-        if !below.is_absolute() || !real.starts_with(&images) || chain.len() == LONGEST {
+        if below.canonicalize().ok().as_ref() != Some(&below)
+            || !below.starts_with(&bases)
+            || chain.len() == LONGEST
+        {
             return Err(HostError::permanent(format!(
-                "{} stands on {name}, which is no image of this host's cache",
+                "{} stands on {name}, which is no image of this host",
                 path.display()
             )));
         }
-        next = header(&real).map_err(|e| broken(&real, e))?.backing_file;
+        next = header(&below).map_err(|e| broken(&below, e))?.backing_file;
         chain.push(below);
     }
     Ok(chain)
+}
+
+/// Makes a directory with an image's files, so that they stay when the cache changes.
+fn keep(image: &Path, into: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(into) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    fs::create_dir(into)?;
+    for entry in fs::read_dir(image)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_file() {
+            continue;
+        }
+        let to = into.join(entry.file_name());
+        match fs::hard_link(entry.path(), &to) {
+            Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
+                fs::copy(entry.path(), &to)?;
+                File::open(&to)?.sync_all()?;
+            }
+            linked => linked?,
+        }
+    }
+    sync_directory(into)
 }
 
 /// Gives a finished file its name, so that a crash at any moment leaves the whole file or none.

@@ -36,10 +36,6 @@ impl Home {
         &self.0
     }
 
-    pub fn exists(&self) -> bool {
-        self.0.exists()
-    }
-
     pub fn make(&self) -> io::Result<()> {
         private_directory(&self.0)
     }

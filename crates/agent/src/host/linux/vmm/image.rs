@@ -1,9 +1,10 @@
 //! What a machine needs of an image in the host's cache: `<images>/<name>/{manifest.json, disk.qcow2, kernel, initrd}`.
 
 use crate::host::{HostError, Result};
-use plan::machine::Initrd;
+use plan::machine::{Accelerator, Initrd};
 use serde::Deserialize;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A kernel that boots machines directly.
@@ -11,20 +12,52 @@ use std::path::{Path, PathBuf};
 pub(super) struct DirectBoot {
     pub kernel: PathBuf,
     pub initrd: Option<PathBuf>,
+    /// What the kernel is told on any accelerator.
     pub command_line: String,
+    /// What is added to that under TCG.
+    pub command_line_emulated: String,
 }
 
 impl DirectBoot {
     pub fn initrd_state(&self) -> Initrd {
         if self.initrd.is_some() { Initrd::Present } else { Initrd::Absent }
     }
+
+    pub fn command_line(&self, accelerator: Accelerator) -> String {
+        match accelerator {
+            Accelerator::Tcg if !self.command_line_emulated.is_empty() => {
+                format!("{} {}", self.command_line, self.command_line_emulated)
+            }
+            Accelerator::Tcg | Accelerator::Kvm => self.command_line.clone(),
+        }
+    }
 }
 
-/// The part of an image's manifest that concerns a machine.
+/// The part of an image's manifest that concerns a host.
 #[derive(Debug, Deserialize)]
-struct Manifest {
-    #[serde(default)]
-    kernel_cmdline: Option<String>,
+pub struct Manifest {
+    pub name: String,
+    /// Tells one build of the image from another.
+    pub digest: String,
+    boot: HowToBoot,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "mode", rename_all = "kebab-case")]
+enum HowToBoot {
+    DirectKernel {
+        command_line: String,
+        #[serde(default)]
+        command_line_emulated: String,
+    },
+    #[serde(other)]
+    Firmware,
+}
+
+/// Reads the manifest of the image in this directory.
+pub fn manifest(directory: &Path) -> io::Result<Manifest> {
+    let text = fs::read(directory.join("manifest.json"))?;
+    serde_json::from_slice(&text).map_err(io::Error::from)
 }
 
 /// Whether this is a name and no path.
@@ -34,24 +67,30 @@ pub fn plain_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
-/// Reads how an image boots directly.
-pub(super) fn direct_boot(images: &Path, name: &str) -> Result<DirectBoot> {
+/// Reads how an image boots directly: from `base`, the build of it that the boot disk stands on, as its kernel and the
+/// disk's modules belong together; from the cache when the disk stands on nothing of this name.
+pub(super) fn direct_boot(images: &Path, name: &str, base: Option<&Path>) -> Result<DirectBoot> {
     if !plain_name(name) {
         return Err(HostError::permanent(format!("\"{name}\" is no image's name")));
     }
-    let directory = images.join(name);
-    let lacking =
-        |what: &str| HostError::permanent(format!("the image {name} has no {what} in this host's cache"));
-    let text = fs::read(directory.join("manifest.json")).map_err(|e| lacking("manifest").caused_by(e))?;
-    let manifest: Manifest =
-        serde_json::from_slice(&text).map_err(|e| lacking("manifest that can be read").caused_by(e))?;
+    let lacking = |what: &str| HostError::permanent(format!("the image {name} has no {what} on this host"));
+    let own = base.and_then(|base| Some((base.to_owned(), manifest(base).ok().filter(|m| m.name == name)?)));
+    let (directory, manifest) = if let Some(own) = own {
+        own
+    } else {
+        let cached = images.join(name);
+        let manifest = manifest(&cached).map_err(|e| lacking("manifest").caused_by(e))?;
+        (cached, manifest)
+    };
+    let HowToBoot::DirectKernel { command_line, command_line_emulated } = manifest.boot else {
+        return Err(lacking("kernel to boot directly"));
+    };
     let kernel = directory.join("kernel");
     if !kernel.is_file() {
         return Err(lacking("kernel"));
     }
     let initrd = Some(directory.join("initrd")).filter(|path| path.is_file());
-    let command_line = manifest.kernel_cmdline.ok_or_else(|| lacking("kernel command line"))?;
-    Ok(DirectBoot { kernel, initrd, command_line })
+    Ok(DirectBoot { kernel, initrd, command_line, command_line_emulated })
 }
 
 /// Any kernel of the cache, for trying an accelerator.

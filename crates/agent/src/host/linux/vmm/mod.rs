@@ -51,6 +51,9 @@ use tokio::sync::mpsc;
 /// How often a guest that waits for room on the host's disk is let go on.
 pub const RESUME_EVERY: Duration = Duration::from_secs(5);
 
+/// How long a process may take to end when asked, before it is killed.
+const COURTESY: Duration = Duration::from_secs(3);
+
 #[derive(Debug, Clone)]
 pub struct LinuxVmmConfig {
     pub cloud: CloudTag,
@@ -282,19 +285,26 @@ impl Inner {
 
     async fn end(self: &Arc<Self>, instance: InstanceId) -> Result<()> {
         let home = self.home(instance);
-        match self.monitor(instance).await {
-            Ok(Some(monitor)) => {
-                let process = processes::hold(monitor.pid).unwrap_or_default();
-                let asked = monitor.execute(Command::Quit).await;
-                if let Some(process) = process {
-                    let patience = if matches!(asked, Err(MonitorError::Silent)) { 0 } else { 5 };
-                    if !processes::wait(&process, Duration::from_secs(patience)).await {
-                        tracing::warn!(%instance, "the process does not end when asked; killing it");
-                    }
+        // A process that does not answer soon is not asked again: this is the power cut.
+        let asked = tokio::time::timeout(COURTESY, async {
+            let Some(monitor) = self.monitor(instance).await? else { return Ok(()) };
+            let process = processes::hold(monitor.pid)
+                .map_err(|e| HostError::transient(format!("ending {instance}")).caused_by(e))?;
+            match (monitor.execute(Command::Quit).await, process) {
+                // Without an answer too, when it was faster to end than to answer.
+                (Ok(_) | Err(MonitorError::Gone), Some(process)) => {
+                    processes::wait(&process, COURTESY).await;
+                    Ok(())
                 }
+                (Ok(_) | Err(MonitorError::Gone), None) => Ok(()),
+                (Err(e), _) => Err(HostError::transient(format!("ending {instance}")).caused_by(e)),
             }
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%instance, %error, "killing a process that does not answer"),
+        })
+        .await;
+        match asked {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%instance, %error, "killing a process that would not end"),
+            Err(_) => tracing::warn!(%instance, "killing a process that does not answer"),
         }
         // The keeper writes down the last words, unless QEMU hangs.
         let patience = tokio::time::Instant::now() + Duration::from_secs(1);

@@ -46,26 +46,31 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
                 spec.machine.architecture.as_str()
             ))
         })?;
-    let direct = match &spec.machine.direct_kernel {
-        Some(image) => Some(direct_boot(&config.images_dir, image)?),
-        None => None,
-    };
     let accelerator = {
         let _one = inner.probing.lock().await;
         accel::choose(config.accel, &program, &config.images_dir, &config.probe_cache).await?
     };
-    let binds = binds(spec, direct.as_ref(), &config.images_dir)?;
+    let chains = spec.disks.iter().map(|disk| backing_chain(&disk.path)).collect::<Result<Vec<_>>>()?;
+    let direct = match &spec.machine.direct_kernel {
+        Some(image) => {
+            let base = chains.first().and_then(|chain| chain.first()).and_then(|disk| disk.parent());
+            Some(direct_boot(&config.images_dir, image, base)?)
+        }
+        None => None,
+    };
+    let command_line = direct.as_ref().map(|direct| direct.command_line(accelerator)).unwrap_or_default();
+    let binds = binds(spec, &chains, direct.as_ref())?;
     let descriptors = taps
         .iter()
-        .map(|tap| tap.fd.as_ref().map(AsFd::as_fd))
-        .collect::<Option<Vec<_>>>()
+        .map(|tap| tap.fd.as_ref().map(AsRawFd::as_raw_fd))
+        .collect::<Option<Vec<i32>>>()
         .ok_or_else(|| HostError::permanent("an interface without a descriptor cannot be plugged in"))?;
     let layout = Layout {
         instance,
         machine: &spec.machine,
         accelerator,
         boot: direct.as_ref().map_or(Boot::Firmware, |direct| Boot::Kernel {
-            command_line: &direct.command_line,
+            command_line: &command_line,
             initrd: direct.initrd_state(),
         }),
         disks: spec
@@ -90,9 +95,9 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
     let disks: Vec<PathBuf> = spec.disks.iter().map(|disk| disk.path.clone()).collect();
     home.lend(&disks, uid).map_err(|e| failed("giving disks to", e))?;
     let limits = Limits {
-        memory: MiB(spec.machine.memory.0 + OVERHEAD.0),
+        memory: MiB(spec.machine.memory.0.saturating_add(OVERHEAD.0)),
         // QEMU's I/O threads (at most 64), a thread a processor, and its few others.
-        processes: 160 + 2 * spec.machine.vcpus,
+        processes: spec.machine.vcpus.saturating_mul(2).saturating_add(160),
         cpu: None,
     };
     let cgroups =
@@ -106,14 +111,15 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
         cgroups,
         binds,
         kvm: if accelerator == Accelerator::Kvm { Kvm::Present } else { Kvm::Absent },
-        interfaces: descriptors.iter().map(AsRawFd::as_raw_fd).collect(),
+        interfaces: descriptors,
     };
     let text = serde_json::to_vec(&launch)
         .map_err(|e| HostError::permanent(format!("describing the launch of {instance}")).caused_by(e))?;
+    let held: Vec<_> = taps.iter().filter_map(|tap| tap.fd.as_ref()).map(AsFd::as_fd).collect();
     let launched =
-        exec::spawn_detached(&config.launcher.program, &config.launcher.arguments, &text, &descriptors).await;
+        exec::spawn_detached(&config.launcher.program, &config.launcher.arguments, &text, &held).await;
     // QEMU has its own copies; its end must be the interfaces' end.
-    drop(descriptors);
+    drop(held);
     drop(taps);
     let greeted = match launched {
         Ok(output) if output.success() => greet(inner, spec).await,
@@ -163,19 +169,18 @@ async fn greet(inner: &Arc<Inner>, spec: &MachineSpec) -> Result<()> {
 }
 
 /// The files of the machine's sandbox.
-fn binds(spec: &MachineSpec, direct: Option<&DirectBoot>, images: &Path) -> Result<Vec<Bind>> {
+fn binds(spec: &MachineSpec, chains: &[Vec<PathBuf>], direct: Option<&DirectBoot>) -> Result<Vec<Bind>> {
     let mut binds: Vec<Bind> = Vec::new();
     let mut show = |from: &Path, to: PathBuf, access| {
         if !binds.iter().any(|bind| bind.to == to) {
             binds.push(Bind { from: from.to_owned(), to, access });
         }
     };
-    for disk in &spec.disks {
+    for (disk, chain) in spec.disks.iter().zip(chains) {
         show(&disk.path, disk_path(disk.volume).into(), Access::Write);
-        for image in backing_chain(&disk.path, images)? {
-            readable(&image)?;
-            let to = image.clone();
-            show(&image, to, Access::Read);
+        for image in chain {
+            readable(image)?;
+            show(image, image.clone(), Access::Read);
         }
     }
     if let Some(direct) = direct {

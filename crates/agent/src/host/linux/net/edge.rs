@@ -1,0 +1,193 @@
+//! The edge: the namespace between the host and the VPCs, and the host's own side of the link to it.
+
+use super::nft::{self, Batch, Data, Family, Nft};
+use super::router::single;
+use super::rtnl::{Hop, Rtnl};
+use super::{Config, foreign, sysctl};
+use crate::host::linux::netns::{self, Namespace};
+use ipnet::Ipv4Net;
+use model::{Mac, VpcId};
+use plan::net::names::{self, EDGE_TABLE, EDGE_UPLINK};
+use plan::net::{NEXT_HOP, pool};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::Ipv4Addr;
+
+const OWNERS: &str = "owners";
+
+#[derive(Debug)]
+pub struct Edge {
+    /// The host's namespace: the one that the driver was opened in.
+    pub root: Namespace,
+    pub namespace: Namespace,
+    pub rtnl: Rtnl,
+    nft: Nft,
+    /// Which VPC each public address leads to.
+    owners: BTreeMap<Ipv4Addr, VpcId>,
+}
+
+impl Edge {
+    pub fn open(config: &Config) -> io::Result<Self> {
+        let root = Namespace::current()?;
+        let name = names::edge_namespace(&config.cloud);
+        let namespace = match Namespace::open(&name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                netns::remove(&name)?;
+                Namespace::create(&name)?
+            }
+            namespace => namespace?,
+        };
+        let (mut rtnl, nft) = namespace.run(|| {
+            sysctl::router()?;
+            nft::load(plan::net::edge_skeleton())?;
+            Ok((Rtnl::open()?, Nft::open()?))
+        })?;
+        rtnl.set_up(1)?;
+        rtnl.add_address(1, pool::edge_address(config.public_pool))?;
+        let mut edge = Self { root, namespace, rtnl, nft, owners: BTreeMap::new() };
+        edge.connect(config)?;
+        Ok(edge)
+    }
+
+    /// The pair of links between the host and the edge, and what the host needs around it.
+    fn connect(&mut self, config: &Config) -> io::Result<()> {
+        let link_name = names::host_link(&config.cloud);
+        let edge = &self.namespace;
+        let mut host = self.root.run(Rtnl::open)?;
+        if self.rtnl.link(EDGE_UPLINK)?.is_none() {
+            if let Some(orphan) = host.link(&link_name)? {
+                host.delete_link(orphan.index)?;
+            }
+            let tag = config.cloud.as_str().as_bytes();
+            let mac = Mac([0x02, tag[1], tag[2], tag[3], tag[4], tag[5]]);
+            host.add_point_to_point(&link_name, EDGE_UPLINK, edge, mac)?;
+        }
+        let vanished = || io::Error::other("the link between host and edge has vanished");
+        let near = host.link(&link_name)?.ok_or_else(vanished)?;
+        let far = self.rtnl.link(EDGE_UPLINK)?.ok_or_else(vanished)?;
+        // The rules stand before the link is up.
+        let uplink =
+            if config.uplink_nat { plan::net::Uplink::Masquerade } else { plan::net::Uplink::Routed };
+        let table = plan::net::root_table(&config.cloud, config.public_pool, uplink);
+        self.root.run(|| {
+            nft::load(&table)?;
+            sysctl::quietly(&format!("net/ipv6/conf/{link_name}/disable_ipv6"), "1")?;
+            foreign::admit(&config.cloud)?;
+            forward_packets(config)
+        })?;
+        host.set_up_silent(near.index)?;
+        self.rtnl.set_up_silent(far.index)?;
+        let (own, next) = (pool::host_address(config.public_pool), pool::edge_address(config.public_pool));
+        host.add_address(near.index, own)?;
+        host.set_route(
+            config.public_pool.trunc(),
+            Hop { link: near.index, via: Some(next), source: Some(own) },
+        )?;
+        self.rtnl.set_route(single(own), Hop { link: far.index, via: Some(own), source: None })?;
+        self.rtnl.set_route(Ipv4Net::default(), Hop { link: far.index, via: Some(own), source: None })?;
+        self.rtnl.set_unreachable(config.public_pool.trunc())
+    }
+
+    /// Makes exactly these public addresses lead to their VPCs: after a start, when nothing else is known.
+    pub fn reconcile(&mut self, wanted: &BTreeMap<Ipv4Addr, VpcId>) -> io::Result<()> {
+        let standing = self.nft.elements(Family::Inet, EDGE_TABLE, OWNERS)?.unwrap_or_default();
+        let mut keys = BTreeSet::new();
+        for (address, vpc) in wanted {
+            keys.insert(owner_key(*vpc, *address));
+        }
+        let mut batch = Batch::default();
+        for key in standing.keys().filter(|key| !keys.contains(*key)) {
+            batch.delete_element(Family::Inet, EDGE_TABLE, OWNERS, key);
+        }
+        for key in keys.iter().filter(|key| !standing.contains_key(*key)) {
+            batch.add_element(Family::Inet, EDGE_TABLE, OWNERS, key, &Data::None);
+        }
+        self.nft.commit(batch)?;
+        let links: BTreeMap<String, u32> =
+            self.rtnl.links()?.into_iter().map(|link| (link.name, link.index)).collect();
+        let uplink = links.get(EDGE_UPLINK).copied();
+        for (address, link) in self.rtnl.host_routes()? {
+            if !wanted.contains_key(&address) && Some(link) != uplink {
+                self.rtnl.delete_route(single(address), link)?;
+            }
+        }
+        for (address, vpc) in wanted {
+            let Some(link) = links.get(&names::edge_link(*vpc)) else { continue };
+            let hop = Hop { link: *link, via: Some(NEXT_HOP), source: None };
+            self.rtnl.set_route(single(*address), hop)?;
+        }
+        self.owners.clone_from(wanted);
+        Ok(())
+    }
+
+    /// Leads a public address to a VPC, wherever it led before.
+    pub fn gain(&mut self, vpc: VpcId, link: u32, address: Ipv4Addr) -> io::Result<()> {
+        let holder = self.owners.get(&address).copied();
+        if holder == Some(vpc) {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        if let Some(holder) = holder {
+            batch.delete_element(Family::Inet, EDGE_TABLE, OWNERS, &owner_key(holder, address));
+        }
+        batch.add_element(Family::Inet, EDGE_TABLE, OWNERS, &owner_key(vpc, address), &Data::None);
+        self.nft.commit(batch)?;
+        self.rtnl.set_route(single(address), Hop { link, via: Some(NEXT_HOP), source: None })?;
+        self.owners.insert(address, vpc);
+        Ok(())
+    }
+
+    /// Stops leading a public address to this VPC. One that another VPC has got meanwhile stays there.
+    pub fn lose(&mut self, vpc: VpcId, link: u32, address: Ipv4Addr) -> io::Result<()> {
+        if self.owners.get(&address) != Some(&vpc) {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        batch.delete_element(Family::Inet, EDGE_TABLE, OWNERS, &owner_key(vpc, address));
+        self.nft.commit(batch)?;
+        self.rtnl.delete_route(single(address), link)?;
+        self.owners.remove(&address);
+        Ok(())
+    }
+
+    /// The VPC that a public address leads to.
+    pub fn owner(&self, address: Ipv4Addr) -> Option<VpcId> {
+        self.owners.get(&address).copied()
+    }
+
+    /// Everything that leads to a VPC, and its link.
+    pub fn forget(&mut self, vpc: VpcId) -> io::Result<()> {
+        let link = self.rtnl.link(&names::edge_link(vpc))?;
+        let theirs: Vec<Ipv4Addr> =
+            self.owners.iter().filter(|(_, owner)| **owner == vpc).map(|(address, _)| *address).collect();
+        for address in theirs {
+            self.lose(vpc, link.as_ref().map_or(0, |link| link.index), address)?;
+        }
+        match link {
+            Some(link) => self.rtnl.delete_link(link.index),
+            None => Ok(()),
+        }
+    }
+}
+
+fn owner_key(vpc: VpcId, address: Ipv4Addr) -> Vec<u8> {
+    let mut key = nft::link_key(&names::edge_link(vpc));
+    key.extend_from_slice(&address.octets());
+    key
+}
+
+/// Turns on forwarding of the host, and notes once what it was. It is never turned off again: something else on the host
+/// may have come to need it.
+fn forward_packets(config: &Config) -> io::Result<()> {
+    let key = "net/ipv4/ip_forward";
+    let was = sysctl::get(key)?;
+    if was == "1" {
+        return Ok(());
+    }
+    let note = config.state_dir.join("ip_forward_was");
+    if !note.exists() {
+        std::fs::write(note, &was)?;
+    }
+    tracing::info!("net.ipv4.ip_forward was {was}; instances need it on");
+    sysctl::set(key, "1")
+}

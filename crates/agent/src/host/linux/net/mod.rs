@@ -1,0 +1,345 @@
+//! Networks by the kernel: one namespace per VPC as its router, one more as the cloud's edge, nftables in each.
+//!
+//! ```text
+//! host ── nb-TAG ═══ up ─[ edge: which VPC has which public address ]─ v… ═══ igw ─[ VPC: groups, ACLs, 1:1 NAT ]─ t… ═══ guest
+//! ```
+//! Invariants:
+//! - The kernel holds the truth. A driver that starts finds what an earlier one made by names, aliases and sets.
+//! - A port's TAP lives as long as its machine holds the descriptor; its name is never used again.
+//! - What a packet may do never depends on a moment between two steps: rules stand before links are up.
+//! - Everything carries the cloud's tag and is found by it; [`purge`] needs nothing else.
+//!
+//! The host's namespace is the one of the thread that opens the driver. Calls are short (a port takes well under a
+//! millisecond of kernel time, a group's body a run of `nft`) and run one at a time, on threads that may block.
+//!
+//! Differs: a VPC spans one host so far.
+
+mod conntrack;
+mod counter;
+mod edge;
+mod foreign;
+mod netlink;
+mod nft;
+mod packet;
+mod port;
+mod purge;
+mod router;
+mod rtnl;
+mod services;
+mod sysctl;
+mod tap;
+
+pub use purge::purge;
+
+use crate::directory::Directory;
+use crate::host::{Fault, HostError, Net, Result, Standing, Tap};
+use crate::link_local::dns::Upstream;
+use counter::Counter;
+use edge::Edge;
+use ipnet::Ipv4Net;
+use model::host::{InterfaceDesired, SecurityGroupDesired, VpcDesired};
+use model::{CloudTag, NetworkInterfaceId, SecurityGroupId, VpcId};
+use parking_lot::Mutex;
+use plan::net::names;
+use port::Moved;
+use router::Router;
+use services::Services;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+/// Takes over the listener of a VPC's metadata service. When the VPC is removed the listener is shut down: `accept`
+/// fails, and the server must drop it. Called within the runtime, while the driver is busy: it must not call the driver.
+pub type OnMetadata = Arc<dyn Fn(VpcId, tokio::net::TcpListener) + Send + Sync>;
+
+/// How often somebody else's filters are looked at.
+const WATCH: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// What the driver needs to know of its cloud and host.
+#[derive(Clone)]
+pub struct LinuxNetConfig {
+    pub cloud: CloudTag,
+    /// A directory of the driver's own.
+    pub state_dir: PathBuf,
+    /// Public addresses of instances; see [`plan::net::pool`] for the few that are kept.
+    pub public_pool: Ipv4Net,
+    /// Whether instances leave the host with the host's address.
+    pub uplink_nat: bool,
+    pub directory: Arc<Directory>,
+    pub on_metadata: OnMetadata,
+    /// Where names that are not of the VPC are asked for.
+    pub upstream_dns: Vec<SocketAddr>,
+}
+
+use LinuxNetConfig as Config;
+
+impl fmt::Debug for LinuxNetConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinuxNetConfig")
+            .field("cloud", &self.cloud)
+            .field("public_pool", &self.public_pool)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The driver. Dropping it ends the link-local services and leaves every packet flowing.
+#[derive(Debug, Clone)]
+pub struct LinuxNet(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: Arc<Config>,
+    upstream: Arc<Upstream>,
+    runtime: Handle,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    edge: Edge,
+    counter: Counter,
+    vpcs: BTreeMap<VpcId, (Router, Services)>,
+}
+
+impl LinuxNet {
+    /// Opens the network of a cloud in the calling thread's namespace: makes its edge and finds what stands already.
+    /// Must run within a tokio runtime.
+    pub async fn open(config: LinuxNetConfig) -> Result<Self> {
+        if !plan::net::pool::PREFIXES.contains(&config.public_pool.prefix_len()) {
+            return Err(HostError::permanent(format!(
+                "{} is no fit size for a public pool",
+                config.public_pool
+            )));
+        }
+        let runtime = Handle::current();
+        let config = Arc::new(config);
+        let upstream = Upstream::new(config.upstream_dns.clone());
+        // Worker threads may be in another namespace than the caller; the edge remembers the caller's.
+        let root = crate::host::linux::netns::Namespace::current()
+            .map_err(|e| failed("the network namespace", e))?;
+        let inner = tokio::task::spawn_blocking(move || {
+            let state = root.run(|| State::open(&config, &upstream, &runtime))?;
+            Ok(Inner { config, upstream, runtime, state: Mutex::new(state) })
+        });
+        let inner = inner.await.map_err(|e| HostError::transient("opening the network").caused_by(e))?;
+        let inner = Arc::new(inner.map_err(|error| failed("opening the network", error))?);
+        tokio::spawn(watch_foreign_filters(Arc::downgrade(&inner)));
+        Ok(Self(inner))
+    }
+
+    async fn with<T: Send + 'static>(
+        &self,
+        what: impl fmt::Display + Send,
+        work: impl FnOnce(&Inner, &mut State) -> io::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let inner = Arc::clone(&self.0);
+        let done = tokio::task::spawn_blocking(move || work(&inner, &mut inner.state.lock()));
+        match done.await {
+            Ok(result) => result.map_err(|error| failed(what, error)),
+            Err(error) => Err(HostError::transient(what.to_string()).caused_by(error)),
+        }
+    }
+}
+
+/// Docker or a firewall may be set up, or set up again, while nothing of ours changes.
+async fn watch_foreign_filters(inner: std::sync::Weak<Inner>) {
+    loop {
+        tokio::time::sleep(WATCH).await;
+        let Some(inner) = inner.upgrade() else { return };
+        let look = move || {
+            let state = inner.state.lock();
+            state.edge.root.run(|| foreign::admit(&inner.config.cloud))
+        };
+        match tokio::task::spawn_blocking(look).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot look for foreign filters"),
+            Err(_) => return,
+        }
+    }
+}
+
+fn failed(what: impl fmt::Display, error: io::Error) -> HostError {
+    let fault = match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput => Fault::Permanent,
+        _ => Fault::Transient,
+    };
+    HostError { fault, what: what.to_string(), source: Some(error.into()) }
+}
+
+impl Net for LinuxNet {
+    async fn ensure_vpc(&self, vpc: &VpcDesired) -> Result<()> {
+        let vpc = vpc.clone();
+        self.with(vpc.vpc, move |inner, state| state.ensure_vpc(inner, &vpc)).await
+    }
+
+    async fn remove_vpc(&self, vpc: VpcId) -> Result<()> {
+        self.with(vpc, move |inner, state| state.remove_vpc(inner, vpc)).await
+    }
+
+    async fn ensure_security_group(&self, group: &SecurityGroupDesired) -> Result<()> {
+        let group = group.clone();
+        self.with(group.group, move |_, state| state.router(group.vpc)?.ensure_group(&group)).await
+    }
+
+    async fn remove_security_group(&self, group: SecurityGroupId) -> Result<()> {
+        self.with(group, move |_, state| {
+            for (router, _) in state.vpcs.values_mut() {
+                if router.groups().any(|standing| standing == group) {
+                    router.remove_group(group)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn open_port(&self, interface: &InterfaceDesired) -> Result<Tap> {
+        let wanted = interface.clone();
+        let fd = self.with(interface.interface, move |_, state| state.open_port(&wanted)).await?;
+        Ok(Tap { interface: interface.interface, mac: interface.mac, fd: Some(fd), mtu: plan::net::MTU })
+    }
+
+    async fn ensure_port(&self, interface: &InterfaceDesired) -> Result<()> {
+        let wanted = interface.clone();
+        self.with(interface.interface, move |_, state| {
+            let moved = state.router(wanted.vpc)?.place(&wanted)?;
+            state.carry(wanted.vpc, &moved)
+        })
+        .await
+    }
+
+    async fn remove_port(&self, interface: NetworkInterfaceId) -> Result<()> {
+        self.with(interface, move |_, state| {
+            let holders: Vec<VpcId> = state
+                .vpcs
+                .iter()
+                .filter(|(_, (router, _))| router.ports.contains_key(&interface))
+                .map(|(vpc, _)| *vpc)
+                .collect();
+            for vpc in holders {
+                let lost = state.router(vpc)?.remove_port(interface)?;
+                state.carry(vpc, &Moved { lost, ..Moved::default() })?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn standing(&self) -> Result<Standing> {
+        self.with("what stands", move |_, state| {
+            let mut standing = Standing::default();
+            for (vpc, (router, _)) in &state.vpcs {
+                standing.vpcs.push(*vpc);
+                standing.security_groups.extend(router.groups());
+                standing.ports.extend(router.ports.keys());
+            }
+            Ok(standing)
+        })
+        .await
+    }
+}
+
+impl State {
+    fn open(config: &Arc<Config>, upstream: &Arc<Upstream>, runtime: &Handle) -> io::Result<Self> {
+        let mut counter = Counter::open(&config.state_dir)?;
+        let mut edge = Edge::open(config)?;
+        let mut vpcs = BTreeMap::new();
+        let mut publics = BTreeMap::new();
+        for name in crate::host::linux::netns::names(&names::namespace_prefix(&config.cloud))? {
+            let Some(vpc) = names::vpc_of_namespace(&config.cloud, &name) else { continue };
+            let router = Router::open(&config.cloud, vpc, &edge.namespace, &mut edge.rtnl)?;
+            for tap in router.ports.values().filter_map(|port| u64::from_str_radix(&port.tap[1..], 16).ok()) {
+                counter.skip_past(tap);
+            }
+            publics.extend(router.publics().into_iter().map(|public| (public, vpc)));
+            let services = Services::start(vpc, &router.namespace, config, upstream, &router.links, runtime)?;
+            vpcs.insert(vpc, (router, services));
+        }
+        edge.reconcile(&publics)?;
+        Ok(Self { edge, counter, vpcs })
+    }
+
+    fn router(&mut self, vpc: VpcId) -> io::Result<&mut Router> {
+        match self.vpcs.get_mut(&vpc) {
+            Some((router, _)) => Ok(router),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, format!("{vpc} is not there yet"))),
+        }
+    }
+
+    fn ensure_vpc(&mut self, inner: &Inner, vpc: &VpcDesired) -> io::Result<()> {
+        let id = vpc.vpc;
+        if !self.vpcs.contains_key(&id) {
+            let router = Router::open(&inner.config.cloud, id, &self.edge.namespace, &mut self.edge.rtnl)?;
+            let services = Services::start(
+                id,
+                &router.namespace,
+                &inner.config,
+                &inner.upstream,
+                &router.links,
+                &inner.runtime,
+            )?;
+            self.vpcs.insert(id, (router, services));
+        }
+        // Somebody may have set up a firewall since.
+        self.edge.root.run(|| foreign::admit(&inner.config.cloud))?;
+        let router = self.router(id)?;
+        if router.desired.as_ref() == Some(vpc) {
+            return Ok(());
+        }
+        router.configure(vpc)?;
+        let interfaces: Vec<NetworkInterfaceId> = router.ports.keys().copied().collect();
+        for interface in interfaces {
+            let router = self.router(id)?;
+            let wanted = router.ports.get(&interface).and_then(|port| port.wanted.clone());
+            let Some(wanted) = wanted.or_else(|| router.derive(interface)) else { continue };
+            // A port whose subnet is gone with this change is the next thing to be removed: it keeps what it had.
+            match router.place(&wanted) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    tracing::warn!(%interface, %error, "a port does not fit into its VPC");
+                }
+                moved => self.carry(id, &moved?)?,
+            }
+        }
+        self.router(id)?.sweep_acls()
+    }
+
+    fn remove_vpc(&mut self, inner: &Inner, vpc: VpcId) -> io::Result<()> {
+        // Also when only the name stands: an earlier removal was interrupted.
+        self.edge.forget(vpc)?;
+        if let Some((mut router, services)) = self.vpcs.remove(&vpc) {
+            drop(services);
+            for port in std::mem::take(&mut router.ports).into_values() {
+                router.rtnl.delete_link(port.index)?;
+            }
+        }
+        crate::host::linux::netns::remove(&names::vpc_namespace(&inner.config.cloud, vpc))
+    }
+
+    fn open_port(&mut self, interface: &InterfaceDesired) -> io::Result<std::os::fd::OwnedFd> {
+        let name = names::tap(self.counter.take()?);
+        let (fd, moved) = self.router(interface.vpc)?.open_port(interface, name)?;
+        self.carry(interface.vpc, &moved)?;
+        Ok(fd)
+    }
+
+    /// Tells the edge what a port has gained and lost.
+    fn carry(&mut self, vpc: VpcId, moved: &Moved) -> io::Result<()> {
+        let fresh = moved.gained.iter().any(|public| self.edge.owner(*public) != Some(vpc));
+        if moved.lost.is_empty() && !fresh {
+            return Ok(());
+        }
+        let link = self.edge.rtnl.link(&names::edge_link(vpc))?;
+        let link = link.ok_or_else(|| io::Error::other("the edge has lost its link to the VPC"))?.index;
+        for public in &moved.lost {
+            self.edge.lose(vpc, link, *public)?;
+        }
+        for public in &moved.gained {
+            self.edge.gain(vpc, link, *public)?;
+        }
+        Ok(())
+    }
+}

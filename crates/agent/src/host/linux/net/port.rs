@@ -1,0 +1,219 @@
+//! One interface's port: its TAP, its place in the rule set, its routes.
+
+use super::nft::{Batch, Data, Family, link_key, port_key, sender_key};
+use super::router::{Port, Router, family, single};
+use super::rtnl::Hop;
+use super::{conntrack, sysctl, tap};
+use model::NetworkInterfaceId;
+use model::host::InterfaceDesired;
+use plan::net::names::{self, VPC_TABLE};
+use plan::net::routes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+
+/// Public addresses whose mapping a call has changed.
+#[derive(Debug, Default)]
+pub struct Moved {
+    pub gained: BTreeSet<Ipv4Addr>,
+    pub lost: BTreeSet<Ipv4Addr>,
+}
+
+impl Router {
+    /// Makes a new TAP for the interface. Whatever stood for it before is gone.
+    pub fn open_port(&mut self, interface: &InterfaceDesired, name: String) -> io::Result<(OwnedFd, Moved)> {
+        let lost = self.remove_port(interface.interface)?;
+        let fd = self.namespace.run(|| {
+            let fd = tap::create(&name)?;
+            sysctl::port(&name)?;
+            Ok(fd)
+        })?;
+        let link = self
+            .rtnl
+            .link(&name)?
+            .ok_or_else(|| io::Error::other(format!("{name} has vanished while it was made")))?;
+        let alias = interface.interface.to_string();
+        self.rtnl.dress(link.index, plan::net::GATEWAY_MAC, &alias, plan::net::MTU)?;
+        self.ports
+            .insert(interface.interface, Port { tap: name, index: link.index, wanted: None, groups: None });
+        self.links.write().insert(link.index, interface.interface);
+        let mut moved = self.place(interface)?;
+        moved.lost.extend(lost.difference(&moved.gained).copied().collect::<Vec<_>>());
+        Ok((fd, moved))
+    }
+
+    pub fn remove_port(&mut self, interface: NetworkInterfaceId) -> io::Result<BTreeSet<Ipv4Addr>> {
+        let Some(port) = self.ports.get(&interface).cloned() else { return Ok(BTreeSet::new()) };
+        // Routes and neighbours go with the link.
+        self.rtnl.delete_link(port.index)?;
+        let lost = self.clear(&port.tap)?;
+        self.links.write().remove(&port.index);
+        self.ports.remove(&interface);
+        Ok(lost)
+    }
+
+    /// Brings a standing port to the desired addresses, groups and checks.
+    pub fn place(&mut self, interface: &InterfaceDesired) -> io::Result<Moved> {
+        for group in &interface.security_groups {
+            self.ensure_group_exists(*group)?;
+        }
+        let Some(port) = self.ports.get(&interface.interface).cloned() else {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the port is not there"));
+        };
+        if self.rtnl.link(&port.tap)?.is_none_or(|link| link.index != port.index) {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the port's machine has let go of it"));
+        }
+        let before = self.addresses(&port.tap);
+        let publics_before: BTreeMap<Ipv4Addr, Ipv4Addr> =
+            before.iter().filter_map(|a| Some((*a, self.public_of(*a)?))).collect();
+        let wanted = self.wanted(interface, &port.tap)?;
+        let mut standing: BTreeSet<(String, Vec<u8>)> =
+            self.elements_of(&port.tap, &before).into_iter().collect();
+        let taken_over = self.taken_over(interface);
+        let taken_publics: Vec<Ipv4Addr> = taken_over.iter().filter_map(|(_, _, public)| *public).collect();
+        standing.extend(taken_over.into_iter().map(|(set, key, _)| (set, key)));
+
+        let (mut batch, mut changes) = (Batch::default(), Vec::new());
+        for (set, key) in standing {
+            let place = (set, key);
+            let old = self.sets.get(&place.0).and_then(|elements| elements.get(&place.1));
+            if wanted.get(&place) != old {
+                batch.delete_element(family(&place.0), VPC_TABLE, &place.0, &place.1);
+                changes.push((place.0, place.1, None));
+            }
+        }
+        let (ingress, egress) = (names::port_ingress(&port.tap), names::port_egress(&port.tap));
+        if port.groups.as_ref() != Some(&interface.security_groups) {
+            for chain in [&ingress, &egress] {
+                batch.add_chain(Family::Inet, VPC_TABLE, chain);
+                batch.flush_chain(Family::Inet, VPC_TABLE, chain);
+            }
+            for group in &interface.security_groups {
+                batch.append_jump(Family::Inet, VPC_TABLE, &ingress, &names::group_ingress(*group));
+                batch.append_jump(Family::Inet, VPC_TABLE, &egress, &names::group_egress(*group));
+            }
+            for chain in [&ingress, &egress] {
+                batch.append_drop(Family::Inet, VPC_TABLE, chain);
+            }
+        }
+        for ((set, key), data) in wanted {
+            if self.sets.get(&set).and_then(|elements| elements.get(&key)) != Some(&data) {
+                batch.add_element(family(&set), VPC_TABLE, &set, &key, &data);
+                changes.push((set, key, Some(data)));
+            }
+        }
+        self.commit(batch, changes)?;
+        self.chains.extend([ingress, egress]);
+        for address in &interface.addresses {
+            self.holders.insert(address.private, port.tap.clone());
+        }
+        self.route(interface, &port, &before)?;
+
+        let after: BTreeSet<Ipv4Addr> = interface.addresses.iter().map(|a| a.private).collect();
+        let mut ended: BTreeSet<Ipv4Addr> = before.into_iter().filter(|a| !after.contains(a)).collect();
+        let gained: BTreeSet<Ipv4Addr> =
+            after.iter().filter_map(|private| self.public_of(*private)).collect();
+        let remapped =
+            publics_before.iter().filter(|(private, public)| self.public_of(**private) != Some(**public));
+        let remapped: BTreeSet<Ipv4Addr> = remapped.map(|(_, public)| *public).collect();
+        ended.extend(&remapped);
+        ended.extend(taken_publics);
+        // An address that moved within the interface is not lost.
+        let moved = Moved { lost: remapped.difference(&gained).copied().collect(), gained };
+        conntrack::forget(&mut self.conntrack, &ended)?;
+        if let Some(port) = self.ports.get_mut(&interface.interface) {
+            port.groups = Some(interface.security_groups.clone());
+            port.wanted = Some(interface.clone());
+        }
+        Ok(moved)
+    }
+
+    /// Every element that the interface should have.
+    fn wanted(
+        &self,
+        interface: &InterfaceDesired,
+        tap: &str,
+    ) -> io::Result<BTreeMap<(String, Vec<u8>), Data>> {
+        let missing =
+            |what: &str| io::Error::new(io::ErrorKind::NotFound, format!("{what} is not there yet"));
+        let vpc = self.desired.as_ref().ok_or_else(|| missing("the VPC"))?;
+        let subnet = vpc
+            .subnets
+            .iter()
+            .find(|subnet| subnet.subnet == interface.subnet)
+            .ok_or_else(|| missing("the port's subnet"))?;
+        let mark = *routes::numbers(vpc)
+            .get(&subnet.route_table)
+            .ok_or_else(|| missing("the port's route table"))?;
+        let public_subnet = routes::is_public(vpc, subnet);
+        let mark = Data::Value(mark.to_ne_bytes().to_vec());
+        let mut wanted = BTreeMap::new();
+        let mut want = |set: &str, key: Vec<u8>, data: Data| {
+            wanted.insert((set.to_owned(), key), data);
+        };
+        want("taps", port_key(tap, interface.mac), Data::None);
+        // A guest that asks whether an address is taken has none yet.
+        want("known", sender_key(tap, interface.mac, Ipv4Addr::UNSPECIFIED), Data::None);
+        if !interface.source_dest_check {
+            want("anysrc", port_key(tap, interface.mac), mark.clone());
+        }
+        want("eni_in", link_key(tap), Data::Goto(names::port_ingress(tap)));
+        want("eni_out", link_key(tap), Data::Goto(names::port_egress(tap)));
+        want("nacl_in", link_key(tap), Data::Jump(names::subnet_ingress(subnet.subnet)));
+        want("nacl_out", link_key(tap), Data::Jump(names::subnet_egress(subnet.subnet)));
+        for address in &interface.addresses {
+            let private = address.private.octets().to_vec();
+            want("src4", sender_key(tap, interface.mac, address.private), mark.clone());
+            want("known", sender_key(tap, interface.mac, address.private), Data::None);
+            if let Some(public) = address.public.filter(|_| public_subnet) {
+                want("eip_snat", private.clone(), Data::Value(public.octets().to_vec()));
+                want("eip_dnat", public.octets().to_vec(), Data::Value(private.clone()));
+            }
+            for group in &interface.security_groups {
+                want(&names::group_members(*group), private.clone(), Data::None);
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Mappings of other interfaces that use a public address which is now this one's: the latest word counts.
+    fn taken_over(&self, interface: &InterfaceDesired) -> Vec<(String, Vec<u8>, Option<Ipv4Addr>)> {
+        let mut found = Vec::new();
+        for address in &interface.addresses {
+            let Some(public) = address.public else { continue };
+            let key = public.octets().to_vec();
+            let holder = self.sets.get("eip_dnat").and_then(|map| map.get(&key));
+            if let Some(Data::Value(holder)) = holder
+                && *holder != address.private.octets()
+            {
+                found.push(("eip_dnat".to_owned(), key, Some(public)));
+                found.push(("eip_snat".to_owned(), holder.clone(), None));
+            }
+        }
+        found
+    }
+
+    fn route(&mut self, interface: &InterfaceDesired, port: &Port, before: &[Ipv4Addr]) -> io::Result<()> {
+        let known = port.wanted.as_ref();
+        let unchanged = known.is_some_and(|old| {
+            old.mac == interface.mac
+                && old.subnet_cidr == interface.subnet_cidr
+                && old.addresses.iter().map(|a| a.private).eq(interface.addresses.iter().map(|a| a.private))
+        });
+        if unchanged {
+            return Ok(());
+        }
+        self.rtnl.add_address(port.index, plan::net::gateway(interface.subnet_cidr))?;
+        for address in &interface.addresses {
+            self.rtnl.set_neighbour(port.index, address.private, interface.mac)?;
+            let hop = Hop { link: port.index, via: None, source: None };
+            self.rtnl.set_route(single(address.private), hop)?;
+        }
+        for gone in before.iter().filter(|old| !interface.addresses.iter().any(|a| a.private == **old)) {
+            self.rtnl.delete_route(single(*gone), port.index)?;
+            self.rtnl.delete_neighbour(port.index, *gone)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,445 @@
+//! One VPC's router: its namespace, the sockets into it, and what its kernel holds.
+//!
+//! The kernel is the truth. Sets are read once, when the router is opened, and mirrored from then on; after a failed
+//! transaction they are read again. Every port can be told from the kernel alone: its link bears the interface's id, and
+//! the sets name its addresses, groups and mappings.
+
+use super::netlink::Socket;
+use super::nft::{self, Batch, Data, Elements, Family, Nft, link_key};
+use super::rtnl::Rtnl;
+use super::services::Ports;
+use super::{conntrack, sysctl};
+use crate::host::linux::netns::{self, Namespace};
+use ipnet::Ipv4Net;
+use model::host::{AddressDesired, InterfaceDesired, SecurityGroupDesired, VpcDesired};
+use model::{CloudTag, Mac, NetworkInterfaceId, SecurityGroupId, VpcId};
+use plan::net::names::{self, IGW, VPC_TABLE};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::net::Ipv4Addr;
+
+/// Sets and maps whose keys begin with a port's link.
+pub(super) const BY_LINK: [&str; 8] =
+    ["taps", "src4", "anysrc", "known", "eni_in", "eni_out", "nacl_in", "nacl_out"];
+const BY_ADDRESS: [&str; 2] = ["eip_dnat", "eip_snat"];
+/// The only set of the `arp` table.
+const ARP_SET: &str = "known";
+
+pub(super) fn family(set: &str) -> Family {
+    if set == ARP_SET { Family::Arp } else { Family::Inet }
+}
+
+/// A port that stands.
+#[derive(Debug, Clone)]
+pub struct Port {
+    pub tap: String,
+    pub index: u32,
+    /// What this process was last asked for; none: the port was found standing.
+    pub wanted: Option<InterfaceDesired>,
+    /// The groups that its chains name, if this process wrote them.
+    pub groups: Option<Vec<SecurityGroupId>>,
+}
+
+#[derive(Debug)]
+pub struct Router {
+    pub vpc: VpcId,
+    pub namespace: Namespace,
+    pub rtnl: Rtnl,
+    pub nft: Nft,
+    pub conntrack: Socket,
+    pub igw: u32,
+    pub sets: BTreeMap<String, Elements>,
+    pub chains: BTreeSet<String>,
+    pub ports: BTreeMap<NetworkInterfaceId, Port>,
+    pub links: Ports,
+    /// The port that last got an address. One that moved must not lose its memberships with its old port.
+    pub holders: HashMap<Ipv4Addr, String>,
+    pub desired: Option<VpcDesired>,
+    /// The texts that were last loaded, to load none twice.
+    body: Option<String>,
+    groups: HashMap<SecurityGroupId, String>,
+}
+
+impl Router {
+    /// Makes what is missing of the namespace and reads what stands. `edge` is the other end of its link.
+    pub fn open(cloud: &CloudTag, vpc: VpcId, edge: &Namespace, edge_rtnl: &mut Rtnl) -> io::Result<Self> {
+        let name = names::vpc_namespace(cloud, vpc);
+        let namespace = match Namespace::open(&name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                netns::remove(&name)?;
+                Namespace::create(&name)?
+            }
+            namespace => namespace?,
+        };
+        let (rtnl, nft, conntrack) = namespace.run(|| {
+            sysctl::router()?;
+            nft::load(plan::net::vpc_skeleton())?;
+            Ok((Rtnl::open()?, Nft::open()?, Socket::netfilter()?))
+        })?;
+        let mut router = Self {
+            vpc,
+            namespace,
+            rtnl,
+            nft,
+            conntrack,
+            igw: 0,
+            sets: BTreeMap::new(),
+            chains: BTreeSet::new(),
+            ports: BTreeMap::new(),
+            links: Ports::default(),
+            holders: HashMap::new(),
+            desired: None,
+            body: None,
+            groups: HashMap::new(),
+        };
+        router.rtnl.set_up(1)?;
+        for address in [plan::net::METADATA, plan::net::RESOLVER, plan::net::TIME] {
+            router.rtnl.add_address(1, address)?;
+        }
+        router.connect(edge, edge_rtnl)?;
+        router.read()?;
+        Ok(router)
+    }
+
+    /// The link to the edge.
+    fn connect(&mut self, edge: &Namespace, edge_rtnl: &mut Rtnl) -> io::Result<()> {
+        let there = names::edge_link(self.vpc);
+        if self.rtnl.link(IGW)?.is_none() {
+            if let Some(orphan) = edge_rtnl.link(&there)? {
+                edge_rtnl.delete_link(orphan.index)?;
+            }
+            let bits = self.vpc.bits().to_be_bytes();
+            let mac = Mac([0x02, 0xec, bits[12], bits[13], bits[14], bits[15]]);
+            self.rtnl.add_point_to_point(IGW, &there, edge, mac)?;
+        }
+        let igw =
+            self.rtnl.link(IGW)?.ok_or_else(|| io::Error::other("the link to the edge has vanished"))?;
+        let end =
+            edge_rtnl.link(&there)?.ok_or_else(|| io::Error::other("the edge has lost its end of a link"))?;
+        self.rtnl.set_up_silent(igw.index)?;
+        edge_rtnl.set_up_silent(end.index)?;
+        self.igw = igw.index;
+        Ok(())
+    }
+
+    /// Reads sets, chains and ports, and clears away what is left of ports whose link is gone.
+    pub fn read(&mut self) -> io::Result<()> {
+        self.sets.clear();
+        for set in self.nft.sets(Family::Inet, VPC_TABLE)? {
+            let ours = BY_LINK.contains(&set.as_str())
+                || BY_ADDRESS.contains(&set.as_str())
+                || names::group_of_members(&set).is_some();
+            if ours {
+                let elements = self.nft.elements(Family::Inet, VPC_TABLE, &set)?.unwrap_or_default();
+                self.sets.insert(set, elements);
+            }
+        }
+        let known = self.nft.elements(Family::Arp, VPC_TABLE, ARP_SET)?.unwrap_or_default();
+        self.sets.insert(ARP_SET.into(), known);
+        self.chains = self.nft.chains(Family::Inet, VPC_TABLE)?.into_iter().collect();
+
+        let mut standing = BTreeMap::new();
+        for link in self.rtnl.links()? {
+            let interface = link.alias.as_deref().and_then(|alias| NetworkInterfaceId::parse(alias).ok());
+            if let Some(interface) = interface.filter(|_| names::is_tap(&link.name)) {
+                let old = self.ports.remove(&interface).filter(|port| port.tap == link.name);
+                let port = Port {
+                    tap: link.name,
+                    index: link.index,
+                    wanted: old.as_ref().and_then(|port| port.wanted.clone()),
+                    groups: None,
+                };
+                standing.insert(interface, port);
+            }
+        }
+        self.ports = standing;
+        self.holders.clear();
+        for port in self.ports.values() {
+            let found: Vec<Ipv4Addr> = self.addresses(&port.tap);
+            self.holders.extend(found.into_iter().map(|address| (address, port.tap.clone())));
+        }
+        let taps: BTreeSet<String> = self.ports.values().map(|port| port.tap.clone()).collect();
+        *self.links.write() = self.ports.iter().map(|(interface, port)| (port.index, *interface)).collect();
+
+        let mut dead: BTreeSet<String> = self
+            .chains
+            .iter()
+            .filter_map(|c| c.strip_prefix("i_").or(c.strip_prefix("o_")))
+            .map(str::to_owned)
+            .collect();
+        for set in BY_LINK {
+            for key in self.sets.get(set).into_iter().flat_map(BTreeMap::keys) {
+                dead.insert(super::netlink::as_text(&key[..16.min(key.len())]));
+            }
+        }
+        for tap in dead.into_iter().filter(|tap| names::is_tap(tap) && !taps.contains(tap)) {
+            self.clear(&tap)?;
+        }
+        Ok(())
+    }
+
+    /// The private addresses of a port as the kernel has them.
+    pub fn addresses(&self, tap: &str) -> Vec<Ipv4Addr> {
+        self.of_link("src4", tap)
+            .filter_map(|(key, _)| <[u8; 4]>::try_from(key.get(24..28)?).ok())
+            .map(Ipv4Addr::from)
+            .collect()
+    }
+
+    fn mac(&self, tap: &str) -> Option<Mac> {
+        self.of_link("taps", tap).find_map(|(key, _)| Some(Mac(key.get(16..22)?.try_into().ok()?)))
+    }
+
+    pub fn of_link(&self, set: &str, tap: &str) -> impl Iterator<Item = (&Vec<u8>, &Data)> {
+        let start = link_key(tap);
+        self.sets.get(set).into_iter().flat_map(move |elements| {
+            let prefix = start.clone();
+            elements.range(start.clone()..).take_while(move |(key, _)| key.starts_with(&prefix))
+        })
+    }
+
+    /// The public address that stands for a private one now.
+    pub fn public_of(&self, private: Ipv4Addr) -> Option<Ipv4Addr> {
+        match self.sets.get("eip_snat")?.get(private.octets().as_slice())? {
+            Data::Value(value) => <[u8; 4]>::try_from(value.as_slice()).ok().map(Ipv4Addr::from),
+            _ => None,
+        }
+    }
+
+    /// Every mapped public address.
+    pub fn publics(&self) -> BTreeSet<Ipv4Addr> {
+        let keys = self.sets.get("eip_dnat").into_iter().flat_map(BTreeMap::keys);
+        keys.filter_map(|key| <[u8; 4]>::try_from(key.as_slice()).ok()).map(Ipv4Addr::from).collect()
+    }
+
+    /// The groups that have an address as a member.
+    pub fn groups_of(&self, address: Ipv4Addr) -> Vec<SecurityGroupId> {
+        let sets =
+            self.sets.iter().filter(|(_, elements)| elements.contains_key(address.octets().as_slice()));
+        sets.filter_map(|(name, _)| names::group_of_members(name)).collect()
+    }
+
+    /// What an interface must have been asked for, told from the kernel: of a port that an earlier agent made.
+    pub fn derive(&self, interface: NetworkInterfaceId) -> Option<InterfaceDesired> {
+        let (port, vpc) = (self.ports.get(&interface)?, self.desired.as_ref()?);
+        let addresses: Vec<AddressDesired> = self
+            .addresses(&port.tap)
+            .into_iter()
+            .map(|private| AddressDesired { private, public: self.public_of(private) })
+            .collect();
+        let first = addresses.first()?.private;
+        let subnet = plan::net::routes::subnet_of(vpc, first)?;
+        Some(InterfaceDesired {
+            interface,
+            mac: self.mac(&port.tap)?,
+            vpc: self.vpc,
+            subnet: subnet.subnet,
+            subnet_cidr: subnet.cidr,
+            security_groups: self.groups_of(first),
+            addresses,
+            source_dest_check: self.of_link("anysrc", &port.tap).next().is_none(),
+            hostname: String::new(),
+            domain: String::new(),
+        })
+    }
+
+    /// Commits, and takes the changes into the mirror; on failure the mirror is read anew.
+    pub fn commit(&mut self, batch: Batch, changes: Vec<(String, Vec<u8>, Option<Data>)>) -> io::Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.nft.commit(batch) {
+            self.read()?;
+            return Err(error);
+        }
+        for (set, key, data) in changes {
+            let elements = self.sets.entry(set).or_default();
+            match data {
+                Some(data) => elements.insert(key, data),
+                None => elements.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    /// Removes every trace of a port from the rule set, and ends its connections.
+    pub fn clear(&mut self, tap: &str) -> io::Result<BTreeSet<Ipv4Addr>> {
+        let addresses = self.addresses(tap);
+        let publics: BTreeSet<Ipv4Addr> = addresses.iter().filter_map(|a| self.public_of(*a)).collect();
+        let (mut batch, mut changes) = (Batch::default(), Vec::new());
+        for (set, key) in self.elements_of(tap, &addresses) {
+            batch.delete_element(family(&set), VPC_TABLE, &set, &key);
+            changes.push((set, key, None));
+        }
+        for chain in [names::port_ingress(tap), names::port_egress(tap)] {
+            if self.chains.remove(&chain) {
+                batch.flush_chain(Family::Inet, VPC_TABLE, &chain);
+                batch.delete_chain(Family::Inet, VPC_TABLE, &chain);
+            }
+        }
+        self.commit(batch, changes)?;
+        self.holders.retain(|_, holder| holder != tap);
+        let mut ends: BTreeSet<Ipv4Addr> = addresses.into_iter().collect();
+        ends.extend(&publics);
+        conntrack::forget(&mut self.conntrack, &ends)?;
+        Ok(publics)
+    }
+
+    /// Every element that is there because of a port.
+    pub fn elements_of(&self, tap: &str, addresses: &[Ipv4Addr]) -> Vec<(String, Vec<u8>)> {
+        let mut found = Vec::new();
+        for set in BY_LINK {
+            found.extend(self.of_link(set, tap).map(|(key, _)| (set.to_owned(), key.clone())));
+        }
+        for address in addresses.iter().filter(|a| self.holders.get(*a).is_none_or(|holder| holder == tap)) {
+            let key = address.octets().to_vec();
+            if let Some(public) = self.public_of(*address) {
+                found.push(("eip_snat".into(), key.clone()));
+                let reverse = self.sets.get("eip_dnat").and_then(|map| map.get(public.octets().as_slice()));
+                if reverse == Some(&Data::Value(key.clone())) {
+                    found.push(("eip_dnat".into(), public.octets().to_vec()));
+                }
+            }
+            for group in self.groups_of(*address) {
+                found.push((names::group_members(group), key.clone()));
+            }
+        }
+        found
+    }
+
+    /// Brings addresses, routes, ACLs and subnets to the desired state. Ports are the caller's.
+    pub fn configure(&mut self, vpc: &VpcDesired) -> io::Result<()> {
+        let body = plan::net::vpc_body(vpc);
+        if self.body.as_ref() != Some(&body) {
+            self.load(&body)?;
+            self.body = Some(body);
+        }
+        self.rtnl.reconcile_routes(&plan::net::routes::routes(vpc), self.igw)?;
+        self.rtnl.reconcile_rules(&plan::net::routes::rules(vpc))?;
+        let own = vpc.cidrs.first().map(|first| plan::net::resolver(*first));
+        let wanted: BTreeSet<Ipv4Addr> =
+            [plan::net::METADATA, plan::net::RESOLVER, plan::net::TIME].into_iter().chain(own).collect();
+        let standing: BTreeSet<Ipv4Addr> =
+            self.rtnl.addresses(1)?.into_iter().filter(|a| !a.is_loopback()).collect();
+        for address in wanted.difference(&standing) {
+            self.rtnl.add_address(1, *address)?;
+        }
+        for address in standing.difference(&wanted) {
+            self.rtnl.delete_address(1, *address)?;
+        }
+        self.desired = Some(vpc.clone());
+        Ok(())
+    }
+
+    /// Deletes the chains of ACLs and subnets that are no longer desired and that no port names.
+    pub fn sweep_acls(&mut self) -> io::Result<()> {
+        let Some(vpc) = &self.desired else { return Ok(()) };
+        let mut wanted = BTreeSet::new();
+        for subnet in &vpc.subnets {
+            wanted.extend([names::subnet_ingress(subnet.subnet), names::subnet_egress(subnet.subnet)]);
+            wanted.extend([names::acl_ingress(subnet.network_acl), names::acl_egress(subnet.network_acl)]);
+        }
+        for acl in &vpc.network_acls {
+            wanted.extend([names::acl_ingress(acl.network_acl), names::acl_egress(acl.network_acl)]);
+        }
+        self.chains = self.nft.chains(Family::Inet, VPC_TABLE)?.into_iter().collect();
+        let stale: Vec<String> =
+            self.chains.iter().filter(|c| names::is_acl_chain(c) && !wanted.contains(*c)).cloned().collect();
+        let mut batch = Batch::default();
+        for chain in &stale {
+            batch.flush_chain(Family::Inet, VPC_TABLE, chain);
+        }
+        for chain in &stale {
+            batch.delete_chain(Family::Inet, VPC_TABLE, chain);
+        }
+        // A port that still names one keeps them all; the next change of the VPC sweeps again.
+        if !batch.is_empty() && self.nft.commit(batch).is_ok() {
+            self.chains.retain(|chain| !stale.contains(chain));
+        }
+        Ok(())
+    }
+
+    fn load(&self, text: &str) -> io::Result<()> {
+        self.namespace.run(|| nft::load(text))
+    }
+
+    pub fn ensure_group(&mut self, group: &SecurityGroupDesired) -> io::Result<()> {
+        let text = plan::net::group_body(group);
+        if self.groups.get(&group.group) == Some(&text) {
+            return Ok(());
+        }
+        self.load(&text)?;
+        self.groups.insert(group.group, text);
+        self.chains.extend([names::group_ingress(group.group), names::group_egress(group.group)]);
+        for name in self.nft.sets(Family::Inet, VPC_TABLE)? {
+            if names::group_of_members(&name).is_some() {
+                self.sets.entry(name).or_default();
+            }
+        }
+        self.sweep_groups()
+    }
+
+    /// Makes sure that a port can name a group whose rules have not come yet: until then it allows nothing.
+    pub fn ensure_group_exists(&mut self, group: SecurityGroupId) -> io::Result<()> {
+        let complete = self.chains.contains(&names::group_ingress(group))
+            && self.sets.contains_key(&names::group_members(group));
+        if complete {
+            return Ok(());
+        }
+        let empty = SecurityGroupDesired { group, vpc: self.vpc, ingress: Vec::new(), egress: Vec::new() };
+        self.load(&plan::net::group_body(&empty))?;
+        self.chains.extend([names::group_ingress(group), names::group_egress(group)]);
+        self.sets.entry(names::group_members(group)).or_default();
+        Ok(())
+    }
+
+    /// Deletes a group's chains. Its set stays while another group's rules refer to it.
+    pub fn remove_group(&mut self, group: SecurityGroupId) -> io::Result<()> {
+        let (ingress, egress) = (names::group_ingress(group), names::group_egress(group));
+        let mut batch = Batch::default();
+        for chain in [&ingress, &egress] {
+            batch.flush_chain(Family::Inet, VPC_TABLE, chain);
+        }
+        for chain in [&ingress, &egress] {
+            batch.delete_chain(Family::Inet, VPC_TABLE, chain);
+        }
+        self.nft.commit(batch)?;
+        self.groups.remove(&group);
+        self.chains.remove(&ingress);
+        self.chains.remove(&egress);
+        self.sweep_groups()
+    }
+
+    /// Deletes the sets that belong to no group and that no rule refers to.
+    fn sweep_groups(&mut self) -> io::Result<()> {
+        let orphans: Vec<String> = self
+            .sets
+            .keys()
+            .filter(|set| {
+                names::group_of_members(set).is_some_and(|g| !self.chains.contains(&names::group_ingress(g)))
+            })
+            .cloned()
+            .collect();
+        for set in orphans {
+            let mut batch = Batch::default();
+            batch.delete_set(Family::Inet, VPC_TABLE, &set);
+            match self.nft.commit(batch) {
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
+                done => {
+                    done?;
+                    self.sets.remove(&set);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub fn groups(&self) -> impl Iterator<Item = SecurityGroupId> {
+        self.chains.iter().filter_map(|chain| names::group_of_ingress(chain))
+    }
+}
+
+/// An address as a net of its own.
+pub(super) fn single(address: Ipv4Addr) -> Ipv4Net {
+    Ipv4Net::from(address)
+}

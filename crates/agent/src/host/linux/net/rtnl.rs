@@ -1,0 +1,378 @@
+//! Links, addresses, routes, rules and neighbours of one namespace.
+//!
+//! `add_*` of what is there already and `delete_*` of what is not there succeed.
+
+use super::netlink::{ACK, CREATE, EXCL, Message, REPLACE, Socket, as_text, as_u32, attr, attrs};
+use ipnet::Ipv4Net;
+use model::Mac;
+use plan::net::NEXT_HOP;
+use plan::net::routes::{Kind, Route, Rule};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd};
+
+const AF_INET: u8 = 2;
+const UP: u32 = 0x1;
+const NOARP: u32 = 0x80;
+/// Marks routes and rules that this driver made.
+const PROTOCOL: u8 = 0x9e;
+
+const UNICAST: u8 = 1;
+const BLACKHOLE: u8 = 6;
+const UNREACHABLE: u8 = 7;
+const THROW: u8 = 9;
+/// The next hop needs no route of its own.
+const ONLINK: u32 = 4;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    pub index: u32,
+    pub name: String,
+    pub alias: Option<String>,
+}
+
+impl Link {
+    fn parse(payload: &[u8]) -> Option<Self> {
+        let attributes = payload.get(16..)?;
+        Some(Self {
+            index: as_u32(payload.get(4..)?),
+            name: as_text(attr(attributes, libc::IFLA_IFNAME)?),
+            alias: attr(attributes, libc::IFLA_IFALIAS).map(as_text),
+        })
+    }
+}
+
+/// Routes, links and the rest, by one socket.
+#[derive(Debug)]
+pub struct Rtnl(Socket);
+
+/// A route through a link, as far as this driver makes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hop {
+    pub link: u32,
+    pub via: Option<Ipv4Addr>,
+    pub source: Option<Ipv4Addr>,
+}
+
+fn link_header(index: u32, flags: u32, change: u32) -> [u8; 16] {
+    let mut header = [0; 16];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..12].copy_from_slice(&flags.to_ne_bytes());
+    header[12..].copy_from_slice(&change.to_ne_bytes());
+    header
+}
+
+fn route_header(destination: Ipv4Net, table: u32, kind: u8, scope: u8, flags: u32) -> [u8; 12] {
+    let small = u8::try_from(table).unwrap_or(0);
+    let mut header = [AF_INET, destination.prefix_len(), 0, 0, small, PROTOCOL, scope, kind, 0, 0, 0, 0];
+    header[8..].copy_from_slice(&flags.to_ne_bytes());
+    header
+}
+
+fn ignoring(result: io::Result<()>, codes: &[i32]) -> io::Result<()> {
+    match result {
+        Err(error) if error.raw_os_error().is_some_and(|code| codes.contains(&code)) => Ok(()),
+        other => other,
+    }
+}
+
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    ignoring(result, &[libc::ENOENT, libc::ESRCH, libc::ENODEV, libc::EADDRNOTAVAIL])
+}
+
+fn there(result: io::Result<()>) -> io::Result<()> {
+    ignoring(result, &[libc::EEXIST])
+}
+
+impl Rtnl {
+    /// For the namespace of the calling thread.
+    pub fn open() -> io::Result<Self> {
+        Socket::route().map(Self)
+    }
+
+    pub fn links(&mut self) -> io::Result<Vec<Link>> {
+        let found = self.0.dump(Message::new(libc::RTM_GETLINK, 0, &link_header(0, 0, 0)))?;
+        Ok(found.iter().filter_map(|payload| Link::parse(payload)).collect())
+    }
+
+    pub fn link(&mut self, name: &str) -> io::Result<Option<Link>> {
+        let mut message = Message::new(libc::RTM_GETLINK, 0, &link_header(0, 0, 0));
+        message.text(libc::IFLA_IFNAME, name);
+        Ok(self.0.get(message)?.and_then(|payload| Link::parse(&payload)))
+    }
+
+    /// A pair of links without addresses or neighbours: both ends have one MAC address and never ask for it.
+    pub fn add_point_to_point(
+        &mut self,
+        name: &str,
+        peer: &str,
+        peer_namespace: &impl AsFd,
+        mac: Mac,
+    ) -> io::Result<()> {
+        let mut message = Message::new(libc::RTM_NEWLINK, CREATE | EXCL, &link_header(0, NOARP, NOARP));
+        message.text(libc::IFLA_IFNAME, name).attr(libc::IFLA_ADDRESS, &mac.0);
+        message.nest(libc::IFLA_LINKINFO, |info| {
+            info.text(libc::IFLA_INFO_KIND, "veth").nest(libc::IFLA_INFO_DATA, |data| {
+                data.nest(1, |other| {
+                    other.raw(&link_header(0, NOARP, NOARP));
+                    other.text(libc::IFLA_IFNAME, peer).attr(libc::IFLA_ADDRESS, &mac.0);
+                    other.u32(libc::IFLA_NET_NS_FD, peer_namespace.as_fd().as_raw_fd() as u32);
+                });
+            });
+        });
+        self.0.request(message)
+    }
+
+    /// Up, and without ARP.
+    pub fn set_up_silent(&mut self, index: u32) -> io::Result<()> {
+        self.0.request(Message::new(libc::RTM_NEWLINK, ACK, &link_header(index, UP | NOARP, UP | NOARP)))
+    }
+
+    pub fn set_up(&mut self, index: u32) -> io::Result<()> {
+        self.0.request(Message::new(libc::RTM_NEWLINK, ACK, &link_header(index, UP, UP)))
+    }
+
+    /// Address, name for the record, packet size and up, in one request.
+    pub fn dress(&mut self, index: u32, mac: [u8; 6], alias: &str, mtu: u16) -> io::Result<()> {
+        let mut message = Message::new(libc::RTM_NEWLINK, ACK, &link_header(index, UP, UP));
+        message.attr(libc::IFLA_ADDRESS, &mac).attr(libc::IFLA_IFALIAS, alias.as_bytes());
+        message.u32(libc::IFLA_MTU, u32::from(mtu));
+        self.0.request(message)
+    }
+
+    pub fn delete_link(&mut self, index: u32) -> io::Result<()> {
+        gone(self.0.request(Message::new(libc::RTM_DELLINK, ACK, &link_header(index, 0, 0))))
+    }
+
+    /// Adds `address/32`.
+    pub fn add_address(&mut self, index: u32, address: Ipv4Addr) -> io::Result<()> {
+        there(self.0.request(address_message(libc::RTM_NEWADDR, CREATE | EXCL, index, address)))
+    }
+
+    pub fn delete_address(&mut self, index: u32, address: Ipv4Addr) -> io::Result<()> {
+        gone(self.0.request(address_message(libc::RTM_DELADDR, 0, index, address)))
+    }
+
+    /// The IPv4 addresses of a link.
+    pub fn addresses(&mut self, index: u32) -> io::Result<Vec<Ipv4Addr>> {
+        let found = self.0.dump(Message::new(libc::RTM_GETADDR, 0, &[AF_INET, 0, 0, 0, 0, 0, 0, 0]))?;
+        Ok(found
+            .iter()
+            .filter(|payload| payload.get(4..).map(as_u32) == Some(index))
+            .filter_map(|payload| as_address(attr(payload.get(8..)?, libc::IFA_LOCAL)?))
+            .collect())
+    }
+
+    /// Makes or replaces a route of the main table through a link.
+    pub fn set_route(&mut self, destination: Ipv4Net, hop: Hop) -> io::Result<()> {
+        let (scope, flags) = if hop.via.is_some() { (0, ONLINK) } else { (253, 0) };
+        let header = route_header(destination, plan::net::routes::MAIN, UNICAST, scope, flags);
+        let mut message = Message::new(libc::RTM_NEWROUTE, CREATE | REPLACE, &header);
+        message.attr(libc::RTA_DST, &destination.addr().octets()).u32(libc::RTA_OIF, hop.link);
+        if let Some(via) = hop.via {
+            message.attr(libc::RTA_GATEWAY, &via.octets());
+        }
+        if let Some(source) = hop.source {
+            message.attr(libc::RTA_PREFSRC, &source.octets());
+        }
+        self.0.request(message)
+    }
+
+    /// Deletes the route of the main table to exactly this destination through this link.
+    pub fn delete_route(&mut self, destination: Ipv4Net, link: u32) -> io::Result<()> {
+        let header = route_header(destination, plan::net::routes::MAIN, 0, 255, 0);
+        let mut message = Message::new(libc::RTM_DELROUTE, 0, &header);
+        message.attr(libc::RTA_DST, &destination.addr().octets()).u32(libc::RTA_OIF, link);
+        gone(self.0.request(message))
+    }
+
+    /// The /32 routes of the main table through links: (address, link).
+    pub fn host_routes(&mut self) -> io::Result<BTreeMap<Ipv4Addr, u32>> {
+        Ok(self
+            .routes_raw()?
+            .into_iter()
+            .filter(|r| {
+                r.table == plan::net::routes::MAIN && r.kind == UNICAST && r.destination.prefix_len() == 32
+            })
+            .filter_map(|r| Some((r.destination.addr(), r.link?)))
+            .collect())
+    }
+
+    fn routes_raw(&mut self) -> io::Result<Vec<RawRoute>> {
+        let header = [AF_INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let found = self.0.dump(Message::new(libc::RTM_GETROUTE, 0, &header))?;
+        Ok(found.iter().filter_map(|payload| RawRoute::parse(payload)).collect())
+    }
+
+    /// Brings the planned routes to exactly `wanted`. Host routes of ports are not touched.
+    pub fn reconcile_routes(
+        &mut self,
+        wanted: &std::collections::BTreeSet<Route>,
+        igw: u32,
+    ) -> io::Result<()> {
+        let mut standing: BTreeMap<(u32, Ipv4Net), Option<Kind>> = BTreeMap::new();
+        for raw in self.routes_raw()? {
+            if raw.protocol != PROTOCOL || (raw.table == plan::net::routes::MAIN && raw.kind == UNICAST) {
+                continue;
+            }
+            let kind = match raw.kind {
+                UNICAST if raw.link == Some(igw) => Some(Kind::Igw),
+                BLACKHOLE => Some(Kind::Blackhole),
+                UNREACHABLE => Some(Kind::Unreachable),
+                THROW => Some(Kind::Throw),
+                _ => None,
+            };
+            standing.insert((raw.table, raw.destination), kind);
+        }
+        for route in wanted {
+            let key = (route.table, route.destination);
+            if standing.remove(&key) != Some(Some(route.kind)) {
+                self.set_planned(*route, igw)?;
+            }
+        }
+        for (table, destination) in standing.into_keys() {
+            let mut message =
+                Message::new(libc::RTM_DELROUTE, 0, &route_header(destination, table, 0, 255, 0));
+            message.attr(libc::RTA_DST, &destination.addr().octets()).u32(libc::RTA_TABLE, table);
+            gone(self.0.request(message))?;
+        }
+        Ok(())
+    }
+
+    fn set_planned(&mut self, route: Route, igw: u32) -> io::Result<()> {
+        let (kind, flags) = match route.kind {
+            Kind::Igw => (UNICAST, ONLINK),
+            Kind::Blackhole => (BLACKHOLE, 0),
+            Kind::Unreachable => (UNREACHABLE, 0),
+            Kind::Throw => (THROW, 0),
+        };
+        let header = route_header(route.destination, route.table, kind, 0, flags);
+        let mut message = Message::new(libc::RTM_NEWROUTE, CREATE | REPLACE, &header);
+        message.attr(libc::RTA_DST, &route.destination.addr().octets()).u32(libc::RTA_TABLE, route.table);
+        if route.kind == Kind::Igw {
+            message.u32(libc::RTA_OIF, igw).attr(libc::RTA_GATEWAY, &NEXT_HOP.octets());
+        }
+        self.0.request(message)
+    }
+
+    /// A route of the main table that refuses, for what no better route knows.
+    pub fn set_unreachable(&mut self, destination: Ipv4Net) -> io::Result<()> {
+        self.set_planned(Route { table: plan::net::routes::MAIN, destination, kind: Kind::Unreachable }, 0)
+    }
+
+    /// Brings the rules that choose tables to exactly `wanted`; rules of others stay.
+    pub fn reconcile_rules(&mut self, wanted: &std::collections::BTreeSet<Rule>) -> io::Result<()> {
+        let header = [AF_INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let found = self.0.dump(Message::new(libc::RTM_GETRULE, 0, &header))?;
+        let mut standing = std::collections::BTreeSet::new();
+        for payload in &found {
+            let Some(attributes) = payload.get(12..) else { continue };
+            let net = |kind, length: u8| {
+                let address = as_address(attr(attributes, kind)?)?;
+                Ipv4Net::new(address, length).ok()
+            };
+            let rule = Rule {
+                priority: attr(attributes, FRA_PRIORITY).map_or(0, as_u32),
+                within: net(FRA_SRC, payload[2]).filter(|from| net(FRA_DST, payload[1]) == Some(*from)),
+                mark: attr(attributes, FRA_FWMARK).map(as_u32),
+                table: attr(attributes, FRA_TABLE).map_or(u32::from(payload[4]), as_u32),
+            };
+            if plan::net::routes::is_ours(rule.priority) {
+                standing.insert(rule);
+            }
+        }
+        for rule in wanted.difference(&standing) {
+            there(self.0.request(rule_message(libc::RTM_NEWRULE, CREATE | EXCL, *rule)))?;
+        }
+        for rule in standing.difference(wanted) {
+            gone(self.0.request(rule_message(libc::RTM_DELRULE, 0, *rule)))?;
+        }
+        Ok(())
+    }
+
+    /// A neighbour that nothing a guest says can change.
+    pub fn set_neighbour(&mut self, index: u32, address: Ipv4Addr, mac: Mac) -> io::Result<()> {
+        let mut header = [0; 12];
+        header[0] = AF_INET;
+        header[4..8].copy_from_slice(&index.to_ne_bytes());
+        header[8..10].copy_from_slice(&0x80u16.to_ne_bytes());
+        let mut message = Message::new(libc::RTM_NEWNEIGH, CREATE | REPLACE, &header);
+        message.attr(libc::NDA_DST, &address.octets()).attr(libc::NDA_LLADDR, &mac.0);
+        self.0.request(message)
+    }
+
+    pub fn delete_neighbour(&mut self, index: u32, address: Ipv4Addr) -> io::Result<()> {
+        let mut header = [0; 12];
+        header[0] = AF_INET;
+        header[4..8].copy_from_slice(&index.to_ne_bytes());
+        let mut message = Message::new(libc::RTM_DELNEIGH, 0, &header);
+        message.attr(libc::NDA_DST, &address.octets());
+        gone(self.0.request(message))
+    }
+}
+
+const FRA_DST: u16 = 1;
+const FRA_SRC: u16 = 2;
+const FRA_PRIORITY: u16 = 6;
+const FRA_FWMARK: u16 = 10;
+const FRA_TABLE: u16 = 15;
+const FRA_PROTOCOL: u16 = 21;
+
+fn rule_message(kind: u16, flags: u16, rule: Rule) -> Message {
+    let length = rule.within.map_or(0, |net| net.prefix_len());
+    let small = u8::try_from(rule.table).unwrap_or(0);
+    let mut message = Message::new(kind, flags, &[AF_INET, length, length, 0, small, 0, 0, 1, 0, 0, 0, 0]);
+    message.u32(FRA_PRIORITY, rule.priority).u32(FRA_TABLE, rule.table).attr(FRA_PROTOCOL, &[PROTOCOL]);
+    if let Some(net) = rule.within {
+        message.attr(FRA_SRC, &net.addr().octets()).attr(FRA_DST, &net.addr().octets());
+    }
+    if let Some(mark) = rule.mark {
+        message.u32(FRA_FWMARK, mark);
+    }
+    message
+}
+
+fn address_message(kind: u16, flags: u16, index: u32, address: Ipv4Addr) -> Message {
+    let mut header = [AF_INET, 32, 0, 0, 0, 0, 0, 0];
+    header[4..].copy_from_slice(&index.to_ne_bytes());
+    let mut message = Message::new(kind, flags, &header);
+    message.attr(libc::IFA_LOCAL, &address.octets()).attr(libc::IFA_ADDRESS, &address.octets());
+    message
+}
+
+fn as_address(value: &[u8]) -> Option<Ipv4Addr> {
+    <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from)
+}
+
+struct RawRoute {
+    table: u32,
+    destination: Ipv4Net,
+    kind: u8,
+    protocol: u8,
+    link: Option<u32>,
+}
+
+impl RawRoute {
+    fn parse(payload: &[u8]) -> Option<Self> {
+        let header = payload.get(..12)?;
+        let mut route = Self {
+            table: u32::from(header[4]),
+            destination: Ipv4Net::default(),
+            kind: header[7],
+            protocol: header[5],
+            link: None,
+        };
+        let mut address = Ipv4Addr::UNSPECIFIED;
+        for (kind, value) in attrs(&payload[12..]) {
+            match kind {
+                libc::RTA_DST => address = as_address(value)?,
+                libc::RTA_TABLE => route.table = as_u32(value),
+                libc::RTA_OIF => route.link = Some(as_u32(value)),
+                _ => {}
+            }
+        }
+        route.destination = Ipv4Net::new(address, header[1]).ok()?;
+        Some(route)
+    }
+}

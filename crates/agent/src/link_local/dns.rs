@@ -1,0 +1,445 @@
+//! The VPC's resolver: private names by rule, everything else from the host's own resolvers.
+//!
+//! `ip-10-0-0-5.ec2.internal` and its reverse are computed, so they hold for every address of the VPC and need no table.
+//! What is private and unknown is denied at once, and a silent upstream is given up quickly and left alone for a while:
+//! a guest that boots must never wait for names.
+//! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-dns.html>
+//! Differs: public names of instances resolve to their public address inside the VPC too.
+
+use ipnet::Ipv4Net;
+use model::host::VpcDesired;
+use parking_lot::Mutex;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
+use tokio::time::{Duration, Instant, timeout};
+
+const HEADER: usize = 12;
+const A: u16 = 1;
+const SOA: u16 = 6;
+const PTR: u16 = 12;
+const ANY: u16 = 255;
+const INTERNET: u16 = 1;
+
+const NO_ERROR: u8 = 0;
+const SERVER_FAILURE: u8 = 2;
+const NAME_ERROR: u8 = 3;
+const NOT_IMPLEMENTED: u8 = 4;
+
+const TTL: u32 = 60;
+/// How long one upstream may take.
+const PATIENCE: Duration = Duration::from_millis(700);
+/// How long an upstream that stayed silent twice in a row is left alone.
+const REST: Duration = Duration::from_secs(5);
+
+/// A question as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Question {
+    /// In lower case, with dots between the labels and none at the end.
+    name: String,
+    kind: u16,
+    class: u16,
+    /// Where it ends in the message.
+    end: usize,
+}
+
+/// What the resolver itself knows of a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Local {
+    /// The whole reply.
+    Reply(Vec<u8>),
+    /// Somebody else has to answer.
+    Ask,
+    /// Not a query: no answer at all.
+    Ignore,
+}
+
+/// Answers what follows from the VPC alone.
+pub fn local(query: &[u8], vpc: Option<&VpcDesired>, pool: Ipv4Net) -> Local {
+    if query.len() < HEADER || query[2] & 0x80 != 0 {
+        return Local::Ignore;
+    }
+    let questions = u16::from_be_bytes([query[4], query[5]]);
+    let opcode = (query[2] >> 3) & 15;
+    let question = match parse(query) {
+        Some(question) if questions == 1 && opcode == 0 => question,
+        _ => return Local::Reply(reply(query, None, NOT_IMPLEMENTED, None, None)),
+    };
+    if question.class != INTERNET {
+        return Local::Reply(reply(query, Some(&question), NOT_IMPLEMENTED, None, None));
+    }
+    let Some(vpc) = vpc else {
+        return Local::Reply(reply(query, Some(&question), SERVER_FAILURE, None, None));
+    };
+    let internal = vpc.region.internal_domain();
+    let inside = |address: &Ipv4Addr| vpc.cidrs.iter().any(|cidr| cidr.contains(address));
+    let found = |kind: u16, data: Vec<u8>, zone: &str| {
+        let asked = question.kind == kind || question.kind == ANY;
+        let answer = asked.then_some((kind, data));
+        Local::Reply(reply(query, Some(&question), NO_ERROR, answer, Some(zone)))
+    };
+    let denied = |zone: &str| Local::Reply(reply(query, Some(&question), NAME_ERROR, None, Some(zone)));
+
+    if let Some(address) = reverse(&question.name) {
+        if inside(&address) {
+            return found(PTR, encode(&format!("{}.{internal}", host(address))), "in-addr.arpa");
+        }
+        // Nobody outside can know a private address, and the question would tell them ours.
+        if address.is_private() || address.is_link_local() || address.is_loopback() || pool.contains(&address)
+        {
+            return denied("in-addr.arpa");
+        }
+        return Local::Ask;
+    }
+    if let Some(host) = below(&question.name, &internal) {
+        return match dashed(host, "ip-").filter(inside) {
+            Some(address) => found(A, address.octets().to_vec(), &internal),
+            None if host.is_empty() => found(SOA, Vec::new(), &internal),
+            None => denied(&internal),
+        };
+    }
+    let public = vpc.region.public_domain();
+    if let Some(address) = below(&question.name, &public).and_then(|host| dashed(host, "ec2-"))
+        && pool.contains(&address)
+    {
+        return found(A, address.octets().to_vec(), &public);
+    }
+    let last = question.name.rsplit('.').next().unwrap_or_default();
+    if ["internal", "local", "localdomain", "home", "lan"].contains(&last) {
+        return denied(last);
+    }
+    Local::Ask
+}
+
+/// The reply of a resolver that could not find out.
+pub fn failure(query: &[u8]) -> Vec<u8> {
+    reply(query, parse(query).as_ref(), SERVER_FAILURE, None, None)
+}
+
+fn host(address: Ipv4Addr) -> String {
+    format!("ip-{}", address.to_string().replace('.', "-"))
+}
+
+/// The part of `name` in front of `.domain`; empty for the domain itself.
+fn below<'a>(name: &'a str, domain: &str) -> Option<&'a str> {
+    let front = name.strip_suffix(domain)?;
+    if front.is_empty() { Some(front) } else { front.strip_suffix('.') }
+}
+
+/// `ip-10-0-0-5` as an address.
+fn dashed(host: &str, prefix: &str) -> Option<Ipv4Addr> {
+    let address: Ipv4Addr = host.strip_prefix(prefix)?.replace('-', ".").parse().ok()?;
+    (format!("{prefix}{}", address.to_string().replace('.', "-")) == host).then_some(address)
+}
+
+/// `5.0.0.10.in-addr.arpa` as an address.
+fn reverse(name: &str) -> Option<Ipv4Addr> {
+    let address: Ipv4Addr = name.strip_suffix(".in-addr.arpa")?.parse().ok()?;
+    Some(Ipv4Addr::from_bits(address.to_bits().swap_bytes()))
+}
+
+fn encode(name: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(name.len() + 2);
+    for label in name.split('.').filter(|label| !label.is_empty() && label.len() < 64) {
+        bytes.push(label.len() as u8);
+        bytes.extend_from_slice(label.as_bytes());
+    }
+    bytes.push(0);
+    bytes
+}
+
+fn parse(query: &[u8]) -> Option<Question> {
+    let (mut name, mut at) = (String::new(), HEADER);
+    loop {
+        let length = usize::from(*query.get(at)?);
+        at += 1;
+        if length == 0 {
+            break;
+        }
+        // A question has nothing before it that a pointer could name.
+        if length > 63 || name.len() > 255 {
+            return None;
+        }
+        if !name.is_empty() {
+            name.push('.');
+        }
+        for byte in query.get(at..at + length)? {
+            // Bytes that are no part of a host name keep the question from matching anything of ours.
+            name.push(if byte.is_ascii_graphic() && *byte != b'.' {
+                byte.to_ascii_lowercase() as char
+            } else {
+                '?'
+            });
+        }
+        at += length;
+    }
+    let two = |at: usize| Some(u16::from_be_bytes(query.get(at..at + 2)?.try_into().ok()?));
+    Some(Question { name, kind: two(at)?, class: two(at + 2)?, end: at + 4 })
+}
+
+/// A reply with at most one answer. With a zone and no answer it carries the zone's SOA, so that "no" is remembered.
+fn reply(
+    query: &[u8],
+    question: Option<&Question>,
+    code: u8,
+    answer: Option<(u16, Vec<u8>)>,
+    zone: Option<&str>,
+) -> Vec<u8> {
+    let mut out = vec![0; HEADER];
+    out[..2].copy_from_slice(query.get(..2).unwrap_or(&[0, 0]));
+    // Response, the opcode and "recursion desired" as asked, authoritative for our own zones.
+    let asked = query.get(2).copied().unwrap_or(0) & 0x79;
+    out[2] = 0x80 | asked | if zone.is_some() { 4 } else { 0 };
+    out[3] = 0x80 | code;
+    if let Some(question) = question {
+        out[5] = 1;
+        out.extend_from_slice(&query[HEADER..question.end]);
+    }
+    let mut record = |name: &[u8], kind: u16, data: &[u8]| {
+        out.extend_from_slice(name);
+        out.extend_from_slice(&kind.to_be_bytes());
+        out.extend_from_slice(&INTERNET.to_be_bytes());
+        out.extend_from_slice(&TTL.to_be_bytes());
+        out.extend_from_slice(&(data.len() as u16).to_be_bytes());
+        out.extend_from_slice(data);
+    };
+    match (answer, zone) {
+        (Some((kind, data)), _) if !data.is_empty() => {
+            record(&[0xc0, HEADER as u8], kind, &data);
+            out[7] = 1;
+        }
+        (_, Some(zone)) => {
+            let mut data = encode(&format!("ns.{zone}"));
+            data.extend_from_slice(&encode(&format!("hostmaster.{zone}")));
+            for number in [1, 3600, 600, 86400, TTL] {
+                data.extend_from_slice(&number.to_be_bytes());
+            }
+            record(&encode(zone), SOA, &data);
+            out[9] = 1;
+        }
+        _ => {}
+    }
+    out
+}
+
+/// The host's own resolvers, in the order of their choice.
+#[derive(Debug)]
+pub struct Upstream {
+    servers: Vec<Server>,
+    /// Questions that wait at the same time.
+    room: Semaphore,
+}
+
+#[derive(Debug)]
+struct Server {
+    address: SocketAddr,
+    silence: Mutex<Silence>,
+}
+
+#[derive(Debug, Default)]
+struct Silence {
+    in_a_row: u32,
+    until: Option<Instant>,
+}
+
+impl Upstream {
+    pub fn new(servers: Vec<SocketAddr>) -> Arc<Self> {
+        let servers =
+            servers.into_iter().map(|address| Server { address, silence: Mutex::default() }).collect();
+        Arc::new(Self { servers, room: Semaphore::new(512) })
+    }
+
+    /// Passes a UDP query on; a failure is an answer too, within a second.
+    pub async fn ask(&self, query: &[u8]) -> Vec<u8> {
+        let Ok(_room) = self.room.try_acquire() else { return failure(query) };
+        let search = async {
+            for server in self.servers.iter().filter(|server| server.is_awake()) {
+                let outcome = timeout(PATIENCE, exchange(server.address, query)).await;
+                server.heard(outcome.is_ok());
+                if let Ok(Ok(answer)) = outcome {
+                    return Some(answer);
+                }
+            }
+            None
+        };
+        timeout(Duration::from_secs(1), search).await.ok().flatten().unwrap_or_else(|| failure(query))
+    }
+
+    /// Passes a query on by TCP, for answers that do not fit into a datagram.
+    pub async fn ask_by_tcp(&self, query: &[u8]) -> Vec<u8> {
+        let Ok(_room) = self.room.try_acquire() else { return failure(query) };
+        for server in self.servers.iter().filter(|server| server.is_awake()) {
+            let outcome = timeout(PATIENCE, exchange_by_tcp(server.address, query)).await;
+            server.heard(outcome.is_ok());
+            if let Ok(Ok(answer)) = outcome {
+                return answer;
+            }
+        }
+        failure(query)
+    }
+}
+
+impl Server {
+    fn is_awake(&self) -> bool {
+        self.silence.lock().until.is_none_or(|until| Instant::now() >= until)
+    }
+
+    fn heard(&self, something: bool) {
+        let mut silence = self.silence.lock();
+        if something {
+            *silence = Silence::default();
+        } else {
+            silence.in_a_row += 1;
+            silence.until = (silence.in_a_row >= 2).then(|| Instant::now() + REST);
+        }
+    }
+}
+
+async fn exchange(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
+    let any: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0; 16], 0).into() };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(server).await?;
+    socket.send(query).await?;
+    let mut buffer = vec![0; 4096];
+    loop {
+        let length = socket.recv(&mut buffer).await?;
+        if belongs(&buffer[..length], query) {
+            buffer.truncate(length);
+            return Ok(buffer);
+        }
+    }
+}
+
+async fn exchange_by_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(server).await?;
+    write_framed(&mut stream, query).await?;
+    let answer = read_framed(&mut stream).await?;
+    if belongs(&answer, query) { Ok(answer) } else { Err(io::Error::other("an answer to another question")) }
+}
+
+/// Whether the answer has the query's id and repeats its question.
+fn belongs(answer: &[u8], query: &[u8]) -> bool {
+    let same_question = match (parse(answer), parse(query)) {
+        (Some(a), Some(q)) => (a.name, a.kind, a.class) == (q.name, q.kind, q.class),
+        _ => false,
+    };
+    answer.len() >= HEADER && answer[2] & 0x80 != 0 && answer[..2] == query[..2] && same_question
+}
+
+pub async fn read_framed(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut message = vec![0; usize::from(stream.read_u16().await?)];
+    stream.read_exact(&mut message).await?;
+    Ok(message)
+}
+
+pub async fn write_framed(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
+    let length = u16::try_from(message.len()).map_err(io::Error::other)?;
+    let mut framed = length.to_be_bytes().to_vec();
+    framed.extend_from_slice(message);
+    stream.write_all(&framed).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{AccountId, Region, VpcId};
+    use proptest::prelude::*;
+
+    fn vpc() -> VpcDesired {
+        VpcDesired {
+            vpc: VpcId::from_entropy(1),
+            account: AccountId::from_number(1),
+            region: Region::parse("us-east-1").unwrap(),
+            cidrs: vec!["172.31.0.0/16".parse().unwrap()],
+            dns_support: true,
+            subnets: vec![],
+            route_tables: vec![],
+            network_acls: vec![],
+        }
+    }
+
+    fn pool() -> Ipv4Net {
+        "198.18.0.0/22".parse().unwrap()
+    }
+
+    fn query(name: &str, kind: u16) -> Vec<u8> {
+        let mut bytes = vec![0xab, 0xcd, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        bytes.extend(encode(name));
+        bytes.extend(kind.to_be_bytes());
+        bytes.extend(INTERNET.to_be_bytes());
+        bytes
+    }
+
+    fn answered(name: &str, kind: u16) -> Vec<u8> {
+        match local(&query(name, kind), Some(&vpc()), pool()) {
+            Local::Reply(reply) => reply,
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn private_names_are_computed_both_ways() {
+        let reply = answered("IP-172-31-0-5.EC2.internal", A);
+        assert_eq!((reply[3] & 15, reply[7]), (NO_ERROR, 1));
+        assert!(reply.ends_with(&[0, 4, 172, 31, 0, 5]));
+        let reply = answered("5.0.31.172.in-addr.arpa", PTR);
+        assert!(reply.ends_with(&encode("ip-172-31-0-5.ec2.internal")));
+    }
+
+    #[test]
+    fn a_known_name_without_a_record_of_that_kind_is_no_error() {
+        let reply = answered("ip-172-31-0-5.ec2.internal", 28);
+        assert_eq!((reply[3] & 15, reply[7], reply[9]), (NO_ERROR, 0, 1));
+    }
+
+    #[test]
+    fn private_and_unknown_is_denied_at_once() {
+        for name in [
+            "nobody.ec2.internal",
+            "ip-10-0-0-1.ec2.internal",
+            "ip-172-31-0-05.ec2.internal",
+            "1.0.0.10.in-addr.arpa",
+            "metadata.google.internal",
+            "printer.local",
+        ] {
+            assert_eq!(answered(name, A)[3] & 15, NAME_ERROR, "{name}");
+        }
+    }
+
+    #[test]
+    fn public_names_are_asked_elsewhere() {
+        for name in ["debian.org", "notec2.internal.example", "8.8.8.8.in-addr.arpa"] {
+            assert_eq!(local(&query(name, A), Some(&vpc()), pool()), Local::Ask, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_instances_public_name_is_its_public_address() {
+        let reply = answered("ec2-198-18-0-9.compute-1.amazonaws.com", A);
+        assert!(reply.ends_with(&[198, 18, 0, 9]));
+    }
+
+    #[test]
+    fn a_response_is_never_answered() {
+        let mut bytes = query("debian.org", A);
+        bytes[2] |= 0x80;
+        assert_eq!(local(&bytes, Some(&vpc()), pool()), Local::Ignore);
+    }
+
+    proptest! {
+        #[test]
+        fn no_packet_makes_the_resolver_fail(bytes in prop::collection::vec(any::<u8>(), 0..600), flags in 0u8..0x80) {
+            let _ = local(&bytes, Some(&vpc()), pool());
+            let _ = failure(&bytes);
+            let mut query = query("a.b", A);
+            query[2] = flags;
+            query.truncate(HEADER);
+            query.extend_from_slice(&bytes);
+            let _ = local(&query, Some(&vpc()), pool());
+            let _ = belongs(&query, &bytes);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Security groups, network ACLs and route tables.
+
+use super::world::*;
+use agent::host::Net as _;
+use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
+use std::net::Ipv4Addr;
+
+const A: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 10);
+const B: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 11);
+const PRIVATE: Ipv4Addr = Ipv4Addr::new(172, 31, 128, 10);
+
+#[test]
+fn two_interfaces_without_a_rule_cannot_reach_each_other() {
+    on_a_host(|world| async move {
+        let vpc = world.vpc("172.31.0.0/16").await;
+        let group = world.group(&vpc, vec![]).await;
+        let (a, b) = (world.guest(&vpc, A, &[&group]).await, world.guest(&vpc, B, &[&group]).await);
+        let _server = b.serve(7);
+        assert!(a.connect(B, 7).is_err());
+        assert!(!a.pings(B));
+        assert!(!b.pings(A));
+        // The port itself works: the router answers.
+        assert!(a.pings(Ipv4Addr::new(172, 31, 0, 1)));
+    });
+}
+
+#[test]
+fn a_group_reference_lets_members_talk_and_its_removal_stops_new_flows_only() {
+    on_a_host(|world| async move {
+        let vpc = world.vpc("172.31.0.0/16").await;
+        let mut group = world.group(&vpc, vec![]).await;
+        let (a, b) = (world.guest(&vpc, A, &[&group]).await, world.guest(&vpc, B, &[&group]).await);
+        let _server = b.serve(7);
+        assert!(a.connect(B, 7).is_err());
+
+        group.ingress = vec![Allow { traffic: Traffic::All, peer: Peer::Group(group.group) }];
+        world.net().ensure_security_group(&group).await.unwrap();
+        let mut tracked = a.connect(B, 7).unwrap();
+        assert_eq!(talk(&mut tracked, "before").unwrap(), "before");
+        assert!(a.pings(B));
+
+        group.ingress.clear();
+        world.net().ensure_security_group(&group).await.unwrap();
+        assert!(a.connect(B, 7).is_err());
+        assert!(!a.pings(B));
+        assert_eq!(talk(&mut tracked, "after").unwrap(), "after");
+    });
+}
+
+#[test]
+fn a_reference_to_another_group_lets_its_members_in_and_nobody_else() {
+    on_a_host(|world| async move {
+        let vpc = world.vpc("172.31.0.0/16").await;
+        let clients = world.group(&vpc, vec![]).await;
+        let reference = Allow { traffic: Traffic::Tcp { from: 7, to: 7 }, peer: Peer::Group(clients.group) };
+        let servers = world.group(&vpc, vec![reference]).await;
+        let server = world.guest(&vpc, B, &[&servers]).await;
+        let _service = server.serve(7);
+        let mut client = world.guest(&vpc, A, &[&clients]).await;
+        let stranger = world.guest(&vpc, PRIVATE, &[&servers]).await;
+        assert!(client.connect(B, 7).is_ok());
+        assert!(client.connect(B, 8).is_err());
+        assert!(stranger.connect(B, 7).is_err());
+
+        // A member that leaves the group loses what it gave.
+        client.interface.security_groups = vec![servers.group];
+        world.update(&client).await;
+        assert!(client.connect(B, 7).is_err());
+    });
+}
+
+#[test]
+fn egress_and_ingress_are_two_independent_gates() {
+    on_a_host(|world| async move {
+        let vpc = world.vpc("172.31.0.0/16").await;
+        let open = world.group(&vpc, vec![all_from("0.0.0.0/0")]).await;
+        let mut silent = world.group(&vpc, vec![all_from("0.0.0.0/0")]).await;
+        silent.egress.clear();
+        world.net().ensure_security_group(&silent).await.unwrap();
+        let (a, b) = (world.guest(&vpc, A, &[&open]).await, world.guest(&vpc, B, &[&silent]).await);
+        let (_at_a, _at_b) = (a.serve(7), b.serve(7));
+        assert!(b.connect(A, 7).is_err());
+        // Answers are not asked again.
+        assert!(a.connect(B, 7).is_ok());
+    });
+}
+
+#[test]
+fn the_same_range_in_two_vpcs_is_two_worlds() {
+    on_a_host(|world| async move {
+        let (one, other) = (world.vpc("172.31.0.0/16").await, world.vpc("172.31.0.0/16").await);
+        let group = world.group(&one, vec![all_from("0.0.0.0/0")]).await;
+        let theirs = world.group(&other, vec![all_from("0.0.0.0/0")]).await;
+        let a = world.guest(&one, A, &[&group]).await;
+        let same_address = world.guest(&other, A, &[&theirs]).await;
+        let b = world.guest(&other, B, &[&theirs]).await;
+        let server = b.serve(7);
+        assert!(a.connect(B, 7).is_err());
+        assert!(!a.pings(B));
+        assert!(same_address.connect(B, 7).is_ok());
+        assert_eq!(server.next_peer(), A);
+        assert!(server.nobody_else());
+    });
+}
+
+#[test]
+fn a_network_acl_judges_at_the_subnets_border_without_state() {
+    on_a_host(|world| async move {
+        let mut vpc = world.vpc("172.31.0.0/16").await;
+        let group = world.group(&vpc, vec![all_from("0.0.0.0/0")]).await;
+        let (a, b) = (world.guest(&vpc, A, &[&group]).await, world.guest(&vpc, B, &[&group]).await);
+        let far = world.guest(&vpc, PRIVATE, &[&group]).await;
+        let (_near, _far) = (b.serve(7), far.serve(7));
+        assert!(a.connect(PRIVATE, 7).is_ok());
+
+        // Both subnets share one ACL: no answers from port 7 may enter again.
+        let deny = AclEntry {
+            number: 10,
+            traffic: Traffic::Tcp { from: 7, to: 7 },
+            net: "0.0.0.0/0".parse().unwrap(),
+            action: AclAction::Deny,
+        };
+        vpc.desired.network_acls[0].ingress.push(deny);
+        world.ensure_vpc(&vpc).await;
+        assert!(a.connect(PRIVATE, 7).is_err());
+        assert!(a.pings(PRIVATE));
+        // Within a subnet there is no border.
+        assert!(a.connect(B, 7).is_ok());
+    });
+}
+
+#[test]
+fn a_secondary_address_comes_and_goes_with_its_interface() {
+    on_a_host(|world| async move {
+        let vpc = world.vpc("172.31.0.0/16").await;
+        let group = world.group(&vpc, vec![all_from("0.0.0.0/0")]).await;
+        let a = world.guest(&vpc, A, &[&group]).await;
+        let mut b = world.guest(&vpc, B, &[&group]).await;
+        let second = Ipv4Addr::new(172, 31, 0, 12);
+        b.run("ip addr add 172.31.0.12/17 dev eth0");
+        assert!(!a.pings(second));
+        b.interface.addresses.push(model::host::AddressDesired { private: second, public: None });
+        world.update(&b).await;
+        // The guest may still be waiting for an answer to its first question for the address.
+        eventually("the second address answers", || a.pings(second));
+        b.interface.addresses.pop();
+        world.update(&b).await;
+        assert!(!a.pings(second));
+        assert!(a.pings(B));
+    });
+}

@@ -1,0 +1,12 @@
+//! The Linux network driver with real packets. Each test has a host of its own: a fresh network namespace in which the
+//! driver runs, with stand-in guests behind its ports and an "outside" behind its uplink.
+
+#![allow(unsafe_code, reason = "stand-in guests hold a TAP of their own, and each test a network namespace")]
+
+mod conformance;
+mod groups;
+mod hostile;
+mod life;
+mod public;
+mod services;
+mod world;

@@ -1,0 +1,574 @@
+//! A host in a namespace, guests behind its ports, and what they can say to each other.
+
+use agent::directory::Directory;
+use agent::host::linux::net::{LinuxNet, LinuxNetConfig, purge};
+use agent::host::linux::netns::{self, Namespace};
+use agent::host::{Net as _, Tap};
+use ipnet::Ipv4Net;
+use model::host::*;
+use model::metadata::{Metadata, MetadataOptions};
+use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
+use model::*;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long something that should happen may take, and how long something that should not is watched for.
+pub const SOON: Duration = Duration::from_secs(5);
+pub const A_MOMENT: Duration = Duration::from_millis(400);
+
+pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+pub const HOST: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
+
+/// A number that no other test of this run has, in this or another process.
+pub fn unique() -> u128 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    (u128::from(std::process::id()) << 20) | u128::from(NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+pub fn sh(command: &str) -> String {
+    let output = Command::new("sh").args(["-c", command]).output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs a test on a thread with a network namespace of its own, which is its host.
+pub fn on_a_host<F: Future<Output = ()>>(test: impl FnOnce(World) -> F + Send + 'static) {
+    let thread = std::thread::spawn(move || {
+        enter_new_namespace();
+        sh("ip link set lo up");
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async move { test(World::new().await).await });
+        runtime.shutdown_timeout(Duration::from_secs(2));
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn enter_new_namespace() {
+    // SAFETY: the thread is the caller's own; only its later calls see another network.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }
+        .expect("these tests need root: they make network namespaces");
+}
+
+/// A namespace that nobody else can name.
+pub fn anonymous_namespace() -> Namespace {
+    let made = std::thread::spawn(|| {
+        enter_new_namespace();
+        sh("ip link set lo up");
+        Namespace::current().unwrap()
+    });
+    made.join().unwrap()
+}
+
+/// Waits until something holds.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < SOON, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+pub struct World {
+    pub config: LinuxNetConfig,
+    net: Option<LinuxNet>,
+    pub outside: Namespace,
+    _state: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let config = LinuxNetConfig {
+            cloud: CloudTag::from_entropy(unique()),
+            state_dir: state.path().join("net"),
+            public_pool: "198.18.0.0/22".parse().unwrap(),
+            uplink_nat: true,
+            directory: Arc::new(Directory::default()),
+            on_metadata: Arc::new(|_, listener| {
+                tokio::spawn(stand_in_metadata(listener));
+            }),
+            upstream_dns: vec!["192.0.2.53:53".parse().unwrap()],
+        };
+        let outside = anonymous_namespace();
+        let path = format!("/proc/{}/fd/{}", std::process::id(), outside.as_fd().as_raw_fd());
+        sh(&format!("ip link add uplink type veth peer name eth0 netns {path}"));
+        sh(&format!(
+            "ip addr add {HOST}/24 dev uplink; ip link set uplink up; ip route add default via {OUTSIDE}"
+        ));
+        outside
+            .run(|| {
+                sh(&format!(
+                    "ip addr add {OUTSIDE}/24 dev eth0; ip link set eth0 up; ip route add default via {HOST}"
+                ));
+                Ok(())
+            })
+            .unwrap();
+        let net = LinuxNet::open(config.clone()).await.unwrap();
+        Self { config, net: Some(net), outside, _state: state }
+    }
+
+    pub fn net(&self) -> &LinuxNet {
+        self.net.as_ref().unwrap()
+    }
+
+    /// What a new agent does: the old driver is gone, another one opens.
+    pub async fn restart(&mut self) {
+        drop(self.net.take());
+        self.net = Some(LinuxNet::open(self.config.clone()).await.unwrap());
+    }
+
+    pub async fn vpc(&self, cidr: &str) -> Vpc {
+        let vpc = Vpc::new(cidr);
+        self.ensure_vpc(&vpc).await;
+        vpc
+    }
+
+    pub async fn ensure_vpc(&self, vpc: &Vpc) {
+        self.config.directory.set_vpc(Arc::new(vpc.desired.clone()));
+        self.net().ensure_vpc(&vpc.desired).await.unwrap();
+    }
+
+    pub async fn group(&self, vpc: &Vpc, ingress: Vec<Allow>) -> SecurityGroupDesired {
+        let group = SecurityGroupDesired {
+            group: SecurityGroupId::from_entropy(unique()),
+            vpc: vpc.desired.vpc,
+            ingress,
+            egress: vec![all_from("0.0.0.0/0")],
+        };
+        self.net().ensure_security_group(&group).await.unwrap();
+        group
+    }
+
+    /// A guest with these last two octets in its VPC.
+    pub async fn guest(&self, vpc: &Vpc, address: Ipv4Addr, groups: &[&SecurityGroupDesired]) -> Guest {
+        self.guest_with(vpc.interface(address, groups)).await
+    }
+
+    pub async fn guest_with(&self, interface: InterfaceDesired) -> Guest {
+        self.config.directory.set_instance(Arc::new(instance(interface.clone())));
+        let tap = self.net().open_port(&interface).await.unwrap();
+        Guest::start(interface, tap)
+    }
+
+    /// Brings a guest's port to what its interface says now.
+    pub async fn update(&self, guest: &Guest) {
+        self.config.directory.set_instance(Arc::new(instance(guest.interface.clone())));
+        self.net().ensure_port(&guest.interface).await.unwrap();
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        purge(&self.config.cloud).unwrap();
+    }
+}
+
+/// Answers every connection with the address that it came from, and ends when its VPC does.
+async fn stand_in_metadata(listener: tokio::net::TcpListener) {
+    while let Ok((mut stream, from)) = listener.accept().await {
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, format!("{}\n", from.ip()).as_bytes()).await;
+    }
+}
+
+pub fn all_from(net: &str) -> Allow {
+    Allow { traffic: Traffic::All, peer: Peer::Net(net.parse().unwrap()) }
+}
+
+pub fn tcp_from(port: u16, net: &str) -> Allow {
+    Allow { traffic: Traffic::Tcp { from: port, to: port }, peer: Peer::Net(net.parse().unwrap()) }
+}
+
+/// A VPC with two subnets: the first half of its range is public, the second private.
+pub struct Vpc {
+    pub desired: VpcDesired,
+}
+
+impl Vpc {
+    pub fn new(cidr: &str) -> Self {
+        let cidr: Ipv4Net = cidr.parse().unwrap();
+        let halves: Vec<Ipv4Net> = cidr.subnets(cidr.prefix_len() + 1).unwrap().collect();
+        let (public, private) = (RouteTableId::from_entropy(unique()), RouteTableId::from_entropy(unique()));
+        let acl = NetworkAclId::from_entropy(unique());
+        let open = vec![AclEntry {
+            number: 100,
+            traffic: Traffic::All,
+            net: "0.0.0.0/0".parse().unwrap(),
+            action: AclAction::Allow,
+        }];
+        let subnet = |cidr, route_table| SubnetDesired {
+            subnet: SubnetId::from_entropy(unique()),
+            cidr,
+            route_table,
+            network_acl: acl,
+        };
+        let everywhere =
+            RouteDesired { destination: "0.0.0.0/0".parse().unwrap(), target: RouteTarget::InternetGateway };
+        Self {
+            desired: VpcDesired {
+                vpc: VpcId::from_entropy(unique()),
+                account: AccountId::from_number(1),
+                region: Region::parse("us-east-1").unwrap(),
+                cidrs: vec![cidr],
+                dns_support: true,
+                subnets: vec![subnet(halves[0], public), subnet(halves[1], private)],
+                route_tables: vec![
+                    RouteTableDesired { route_table: public, routes: vec![everywhere] },
+                    RouteTableDesired { route_table: private, routes: vec![] },
+                ],
+                network_acls: vec![NetworkAclDesired {
+                    network_acl: acl,
+                    ingress: open.clone(),
+                    egress: open,
+                }],
+            },
+        }
+    }
+
+    pub fn interface(&self, address: Ipv4Addr, groups: &[&SecurityGroupDesired]) -> InterfaceDesired {
+        let subnet = self.desired.subnets.iter().find(|s| s.cidr.contains(&address)).unwrap();
+        InterfaceDesired {
+            interface: NetworkInterfaceId::from_entropy(unique()),
+            mac: Mac::from_entropy(unique()),
+            vpc: self.desired.vpc,
+            subnet: subnet.subnet,
+            subnet_cidr: subnet.cidr,
+            addresses: vec![AddressDesired { private: address, public: None }],
+            security_groups: groups.iter().map(|g| g.group).collect(),
+            source_dest_check: true,
+            hostname: format!("ip-{}", address.to_string().replace('.', "-")),
+            domain: "ec2.internal".into(),
+        }
+    }
+}
+
+fn instance(interface: InterfaceDesired) -> InstanceDesired {
+    InstanceDesired {
+        // One instance an interface, told apart by it.
+        instance: InstanceId::from_entropy(interface.interface.bits()),
+        account: AccountId::from_number(1),
+        zone: Zone::parse("us-east-1a").unwrap(),
+        power: Power::On,
+        run: 1,
+        reboots: 0,
+        machine: Machine {
+            instance_type: "t3.micro".into(),
+            architecture: Architecture::X86_64,
+            vcpus: 1,
+            memory: MiB(128),
+            direct_kernel: None,
+        },
+        volumes: vec![],
+        interfaces: vec![interface],
+        metadata: Metadata {
+            image: ImageId::from_entropy(1),
+            reservation: ReservationId::from_entropy(1),
+            launch_index: 0,
+            pending_time: Timestamp::default(),
+            public_key: None,
+            user_data: None,
+            group_names: BTreeMap::new(),
+            interface_owners: BTreeMap::new(),
+            options: MetadataOptions::default(),
+            tags: None,
+        },
+    }
+}
+
+/// A whole network stack behind a port: a namespace with a TAP of its own, and a thread that carries frames between both.
+pub struct Guest {
+    pub interface: InterfaceDesired,
+    pub namespace: Arc<Namespace>,
+    port: Arc<OwnedFd>,
+    /// Every frame that the port has given to the guest.
+    pub heard: Arc<Mutex<Vec<Vec<u8>>>>,
+    stop: Arc<AtomicBool>,
+    pump: Option<JoinHandle<()>>,
+}
+
+const VNET_HEADER: usize = 10;
+
+impl Guest {
+    fn start(interface: InterfaceDesired, tap: Tap) -> Self {
+        let namespace = Arc::new(anonymous_namespace());
+        let inner = namespace.run(|| Ok(own_tap())).unwrap();
+        let mut guest = Self {
+            interface,
+            namespace,
+            port: Arc::new(tap.fd.unwrap()),
+            heard: Arc::default(),
+            stop: Arc::default(),
+            pump: None,
+        };
+        guest.run(&format!("ip link set eth0 address {} mtu {} up", guest.interface.mac, tap.mtu));
+        let (port, heard, stop) =
+            (Arc::clone(&guest.port), Arc::clone(&guest.heard), Arc::clone(&guest.stop));
+        let pump = std::thread::spawn(move || pump(&port, &inner, &heard, &stop));
+        guest.pump = Some(pump);
+        guest.configure();
+        guest
+    }
+
+    /// As DHCP would.
+    fn configure(&self) {
+        let length = self.interface.subnet_cidr.prefix_len();
+        for address in &self.interface.addresses {
+            self.run(&format!("ip addr add {}/{length} dev eth0", address.private));
+        }
+        self.run(&format!("ip route add default via {}", plan::net::gateway(self.interface.subnet_cidr)));
+    }
+
+    pub fn address(&self) -> Ipv4Addr {
+        self.interface.addresses[0].private
+    }
+
+    pub fn run(&self, command: &str) -> String {
+        self.namespace.run(|| Ok(sh(command))).unwrap()
+    }
+
+    pub fn connect(&self, to: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+        connect(&self.namespace, to, port)
+    }
+
+    pub fn pings(&self, to: Ipv4Addr) -> bool {
+        pings(&self.namespace, to)
+    }
+
+    pub fn serve(&self, port: u16) -> Echo {
+        Echo::start(&self.namespace, port)
+    }
+
+    pub fn udp(&self, port: u16) -> UdpSocket {
+        udp(&self.namespace, port)
+    }
+
+    /// Puts a frame on the wire, past the guest's own stack.
+    pub fn inject(&self, frame: &[u8]) {
+        let mut bytes = vec![0; VNET_HEADER];
+        bytes.extend_from_slice(frame);
+        rustix::io::write(&self.port, &bytes).unwrap();
+    }
+
+    /// Lets go of the port, as a machine's process does when it ends.
+    pub fn end(mut self) {
+        self.finish();
+    }
+
+    fn finish(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(pump) = self.pump.take() {
+            pump.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn own_tap() -> OwnedFd {
+    let fd = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun").unwrap();
+    let mut request = [0u8; 40];
+    request[..4].copy_from_slice(b"eth0");
+    request[16..18].copy_from_slice(&(0x0002u16 | 0x1000 | 0x4000).to_ne_bytes());
+    // SAFETY: the descriptor is open; the request has the size of the kernel's `struct ifreq`.
+    let done = unsafe { libc::ioctl(fd.as_raw_fd(), 0x4004_54ca, request.as_ptr()) };
+    assert_eq!(done, 0, "TUNSETIFF: {}", io::Error::last_os_error());
+    fd.into()
+}
+
+fn pump(port: &OwnedFd, inner: &OwnedFd, heard: &Mutex<Vec<Vec<u8>>>, stop: &AtomicBool) {
+    let mut buffer = vec![0; 70_000];
+    let tick = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    while !stop.load(Ordering::SeqCst) {
+        let mut fds = [PollFd::new(port, PollFlags::IN), PollFd::new(inner, PollFlags::IN)];
+        if poll(&mut fds, Some(&tick)).is_err() {
+            continue;
+        }
+        let ready = [!fds[0].revents().is_empty(), !fds[1].revents().is_empty()];
+        if ready[0] {
+            match rustix::io::read(port, buffer.as_mut_slice()) {
+                Ok(length) => {
+                    heard.lock().unwrap().push(buffer[VNET_HEADER.min(length)..length].to_vec());
+                    let _ = rustix::io::write(inner, &buffer[..length]);
+                }
+                Err(rustix::io::Errno::AGAIN) => {}
+                // The link was deleted under us.
+                Err(_) => return,
+            }
+        }
+        if ready[1]
+            && let Ok(length) = rustix::io::read(inner, buffer.as_mut_slice())
+        {
+            let _ = rustix::io::write(port, &buffer[..length]);
+        }
+    }
+}
+
+pub fn connect(namespace: &Namespace, to: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+    namespace.run(|| {
+        let stream = TcpStream::connect_timeout(&SocketAddr::from((to, port)), A_MOMENT)?;
+        stream.set_read_timeout(Some(SOON))?;
+        Ok(stream)
+    })
+}
+
+/// Sends a line and reads it back.
+pub fn talk(stream: &mut TcpStream, line: &str) -> io::Result<String> {
+    stream.write_all(line.as_bytes())?;
+    let mut answer = vec![0; line.len()];
+    stream.read_exact(&mut answer)?;
+    Ok(String::from_utf8(answer).unwrap())
+}
+
+pub fn udp(namespace: &Namespace, port: u16) -> UdpSocket {
+    namespace
+        .run(|| {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
+            socket.set_read_timeout(Some(SOON))?;
+            Ok(socket)
+        })
+        .unwrap()
+}
+
+/// One echo request, and whether its answer comes within a moment.
+pub fn pings(namespace: &Namespace, to: Ipv4Addr) -> bool {
+    let socket = namespace
+        .run(|| {
+            let socket = rustix::net::socket_with(
+                AddressFamily::INET,
+                SocketType::RAW,
+                SocketFlags::CLOEXEC,
+                Some(ipproto::ICMP),
+            )?;
+            sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(A_MOMENT))?;
+            Ok(socket)
+        })
+        .unwrap();
+    let id = (unique() as u16).to_be_bytes();
+    let mut packet = [8, 0, 0, 0, id[0], id[1], 0, 1];
+    let sum = checksum(&packet);
+    packet[2..4].copy_from_slice(&sum.to_be_bytes());
+    if rustix::net::sendto(&socket, &packet, SendFlags::empty(), &SocketAddrV4::new(to, 0)).is_err() {
+        return false;
+    }
+    let start = Instant::now();
+    let mut buffer = [0; 512];
+    while start.elapsed() < A_MOMENT {
+        let Ok((length, _)) = rustix::net::recv(&socket, &mut buffer, RecvFlags::empty()) else {
+            return false;
+        };
+        let reply = &buffer[..length];
+        if length >= 28 && reply[20] == 0 && reply[24..26] == id && reply[12..16] == to.octets() {
+            return true;
+        }
+    }
+    false
+}
+
+pub fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u32 =
+        bytes.chunks(2).map(|c| u32::from(c[0]) << 8 | u32::from(c.get(1).copied().unwrap_or(0))).sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+/// Frames for [`Guest::inject`].
+pub fn ethernet(to: [u8; 6], from: [u8; 6], kind: u16, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    frame.extend_from_slice(&to);
+    frame.extend_from_slice(&from);
+    frame.extend_from_slice(&kind.to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+pub fn ipv4_udp(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
+    let total = (28 + payload.len()) as u16;
+    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0];
+    packet[2..4].copy_from_slice(&total.to_be_bytes());
+    packet.extend_from_slice(&from.ip().octets());
+    packet.extend_from_slice(&to.ip().octets());
+    let sum = checksum(&packet);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet.extend_from_slice(&from.port().to_be_bytes());
+    packet.extend_from_slice(&to.port().to_be_bytes());
+    packet.extend_from_slice(&(total - 20).to_be_bytes());
+    // No checksum: allowed over IPv4.
+    packet.extend_from_slice(&[0, 0]);
+    packet.extend_from_slice(payload);
+    packet
+}
+
+/// A TCP server that says everything back and remembers who came.
+pub struct Echo {
+    peers: Arc<Mutex<VecDeque<Ipv4Addr>>>,
+    listener: TcpListener,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Echo {
+    pub fn start(namespace: &Namespace, port: u16) -> Self {
+        let listener = namespace.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).unwrap();
+        let peers: Arc<Mutex<VecDeque<Ipv4Addr>>> = Arc::default();
+        let (accepting, seen) = (listener.try_clone().unwrap(), Arc::clone(&peers));
+        let thread = std::thread::spawn(move || {
+            while let Ok((mut stream, from)) = accepting.accept() {
+                if let SocketAddr::V4(from) = from {
+                    seen.lock().unwrap().push_back(*from.ip());
+                }
+                std::thread::spawn(move || {
+                    let mut buffer = [0; 1024];
+                    while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                        if stream.write_all(&buffer[..length]).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { peers, listener, thread: Some(thread) }
+    }
+
+    /// Who came next.
+    pub fn next_peer(&self) -> Ipv4Addr {
+        eventually("a connection", || !self.nobody_else());
+        self.peers.lock().unwrap().pop_front().unwrap()
+    }
+
+    pub fn nobody_else(&self) -> bool {
+        self.peers.lock().unwrap().is_empty()
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Everything of the host and of the named namespaces that a cloud could leave behind.
+pub fn inventory() -> String {
+    let namespaces: Vec<String> = netns::names("nube-").unwrap();
+    let views = ["ip -br link", "ip -4 route show table all", "ip rule", "nft list ruleset"].map(sh);
+    format!("{}\n{}", namespaces.join("\n"), views.join("\n"))
+}

@@ -1,0 +1,125 @@
+//! EC2's errors about instances, and how the refusals of `plan::instance` are spelled.
+
+use crate::errors::{
+    client, invalid_parameter_combination, invalid_parameter_value, operation_not_permitted,
+};
+use model::InstanceId;
+use model::record::instance::{Event, IllegalTransition};
+use plan::instance::Refusal;
+use wire::ApiError;
+
+/// A parameter of AWS's that is not built here: refused by name, never passed over.
+pub fn unbuilt(parameter: &str) -> ApiError {
+    client("UnsupportedOperation", format!("The parameter {parameter} is not supported by this cloud."))
+}
+
+pub fn incorrect_state(instance: InstanceId, what: &str) -> ApiError {
+    client(
+        "IncorrectInstanceState",
+        format!("The instance '{instance}' is not in a state from which it can be {what}."),
+    )
+}
+
+/// A transition that the caller asked for in vain.
+pub fn illegal(instance: InstanceId, refused: IllegalTransition) -> ApiError {
+    incorrect_state(
+        instance,
+        match refused.event {
+            Event::Start => "started",
+            Event::Stop(_) => "stopped",
+            Event::Terminate => "terminated",
+            Event::MachineRunning | Event::MachineStopped | Event::Unstartable | Event::MachineRemoved => {
+                "changed"
+            }
+        },
+    )
+}
+
+pub fn protected(instance: InstanceId, what: &str, attribute: &str) -> ApiError {
+    operation_not_permitted(format!(
+        "The instance '{instance}' may not be {what}. Modify its '{attribute}' instance attribute and try again."
+    ))
+}
+
+pub fn insufficient_capacity() -> ApiError {
+    // AWS answers 500 here and clients retry it as such.
+    ApiError::new(
+        "InsufficientInstanceCapacity",
+        500,
+        "There is not enough capacity for the instances asked for. Ask for fewer, for a smaller type, or later.",
+    )
+}
+
+/// How a refused launch is told.
+pub fn refused(refusal: Refusal) -> ApiError {
+    let mapping = |message: String| client("InvalidBlockDeviceMapping", message);
+    match refusal {
+        Refusal::ImageUnavailable => {
+            client("InvalidAMIID.Unavailable", "The image has no disk that an instance could start from.")
+        }
+        Refusal::Architecture { machine, image } => {
+            let machine: Vec<&str> = machine.iter().map(|a| a.as_str()).collect();
+            invalid_parameter_value(format!(
+                "The architecture '{}' of the specified instance type does not match the architecture '{}' of the \
+                 specified AMI.",
+                machine.join(","),
+                image.as_str()
+            ))
+        }
+        Refusal::MemoryTooSmall { least } => invalid_parameter_value(format!(
+            "The specified instance type has less than the {} MiB of memory that the specified AMI needs.",
+            least.0
+        )),
+        Refusal::CpuOptions { cores, threads } => invalid_parameter_value(format!(
+            "{cores} cores of {threads} threads are not what the instance type has; other CPU options are not \
+             supported by this cloud."
+        )),
+        Refusal::Capacity { .. } => insufficient_capacity(),
+        Refusal::SeveralWithOneAddress => invalid_parameter_combination(
+            "A private IP address may be specified only when one instance is launched.",
+        ),
+        Refusal::SeveralWithOneInterface => invalid_parameter_combination(
+            "A network interface ID may be specified only when one instance is launched.",
+        ),
+        Refusal::DeviceName(name) => {
+            let shown: String = name.chars().take(64).collect();
+            mapping(format!("'{shown}' is not a device name such as /dev/sdf or /dev/xvdf."))
+        }
+        Refusal::DeviceTwice(device) => {
+            mapping(format!("The device '{device}' is used in more than one block-device mapping"))
+        }
+        Refusal::NoRoot => mapping("The root device must be a volume.".into()),
+        Refusal::RootSnapshot => mapping("snapshotId cannot be modified on root device".into()),
+        Refusal::Snapshot(id) => {
+            client("InvalidSnapshot.NotFound", format!("The snapshot '{id}' does not exist."))
+        }
+        Refusal::SmallerThanImage { device, size, least } => mapping(format!(
+            "The volume {device} of {size} GB is smaller than the image it starts from; expect size >= {}GB",
+            least.0
+        )),
+        Refusal::NoSize(device) => client(
+            "MissingParameter",
+            format!("The mapping of {device} must contain the parameter size or snapshotId"),
+        ),
+        Refusal::TooManyDevices => client(
+            "AttachmentLimitExceeded",
+            format!("An instance can have at most {} volumes.", plan::instance::devices::MOST_DEVICES),
+        ),
+        Refusal::VolumeType(kind) => {
+            let shown: String = kind.chars().take(64).collect();
+            invalid_parameter_value(format!("Invalid value '{shown}' for VolumeType."))
+        }
+        Refusal::NotBootable(kind) => {
+            invalid_parameter_value(format!("A volume of the type {kind} cannot be the root device."))
+        }
+        Refusal::NoIops(kind) => {
+            client("MissingParameter", format!("The parameter iops must be specified for {kind} volumes."))
+        }
+        Refusal::VolumeHasNo { what, volume_type } => invalid_parameter_combination(format!(
+            "The parameter {what} is not supported for {volume_type} volumes."
+        )),
+        Refusal::VolumeBounds { what, volume_type, value, least, most } => invalid_parameter_value(format!(
+            "The {what} {value} is not valid for {volume_type} volumes: expect {least} to {most}."
+        )),
+    }
+}

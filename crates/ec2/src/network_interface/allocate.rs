@@ -1,0 +1,124 @@
+//! Addresses for network interfaces: private ones out of a subnet, public ones out of the cloud's pool.
+//!
+//! An address belongs to who holds the claim on it (`ip/SUBNET/ADDRESS` in the region, `public-ip/ADDRESS` in no region),
+//! so two launches can never get the same one, whatever the order of their commits. Instances and `CreateNetworkInterface`
+//! call this; whoever deletes an interface calls the release functions in the same transaction.
+//! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html>
+//! Differs: an automatic address is picked at random, so that one given back is not handed out again at once.
+
+use crate::errors::{client, invalid_parameter_value};
+use control::{Context, Result, Tables, Txn};
+use ipnet::Ipv4Net;
+use model::record::vpc::Subnet;
+use model::{NetworkInterfaceId, Region, SubnetId};
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+
+/// How many addresses of a subnet are nobody's: the first four and the last.
+pub const RESERVED: usize = 5;
+/// How many addresses at the start of the public pool the hosts use themselves.
+const PUBLIC_RESERVED: u32 = 8;
+
+/// The claim on a private address.
+pub fn private_claim(subnet: SubnetId, address: Ipv4Addr) -> String {
+    format!("ip/{subnet}/{address}")
+}
+
+/// The claim on a public address; it is made under [`Region::global`].
+pub fn public_claim(address: Ipv4Addr) -> String {
+    format!("public-ip/{address}")
+}
+
+/// The addresses of a block that interfaces may have, as numbers.
+fn assignable(block: Ipv4Net) -> RangeInclusive<u32> {
+    u32::from(block.network()) + 4..=u32::from(block.broadcast()) - 1
+}
+
+/// How many addresses of a subnet are free.
+pub fn available(tables: &Tables, region: &Region, subnet: &Subnet) -> usize {
+    let size = 1usize << (32 - subnet.cidr.prefix_len());
+    let used = tables.count_claims(region, &format!("ip/{}/", subnet.subnet));
+    size.saturating_sub(RESERVED + used)
+}
+
+/// Claims a private address for an interface: the wanted one, or any that is free.
+///
+/// `InvalidParameterValue` when the wanted address is not one of the subnet's, `InvalidIPAddress.InUse` when it is taken,
+/// `InsufficientFreeAddressesInSubnet` when none is left.
+pub fn allocate_private(
+    ctx: &Context,
+    txn: &mut Txn<'_>,
+    subnet: &Subnet,
+    wanted: Option<Ipv4Addr>,
+    owner: NetworkInterfaceId,
+) -> Result<Ipv4Addr> {
+    let range = assignable(subnet.cidr);
+    if let Some(address) = wanted {
+        if !subnet.cidr.contains(&address) {
+            return Err(invalid_parameter_value(format!(
+                "Address {address} does not fall within the subnet's address range"
+            )));
+        }
+        if !range.contains(&u32::from(address)) {
+            return Err(invalid_parameter_value(format!(
+                "Address {address} is in subnet's reserved address range"
+            )));
+        }
+        let claim = private_claim(subnet.subnet, address);
+        if txn.is_claimed(&ctx.region, &claim) || txn.claim(&ctx.region, &claim, &owner.to_string()).is_err()
+        {
+            return Err(client(
+                "InvalidIPAddress.InUse",
+                format!("The address {address} is already in use in {}.", subnet.subnet),
+            ));
+        }
+        return Ok(address);
+    }
+    let claim = |address| private_claim(subnet.subnet, address);
+    claim_any(ctx, txn, &ctx.region, range, claim, owner).ok_or_else(|| {
+        client(
+            "InsufficientFreeAddressesInSubnet",
+            format!("Not enough addresses are free in subnet {} for this request.", subnet.subnet),
+        )
+    })
+}
+
+/// Gives a private address back. Giving back what is free is a no-op.
+pub fn release_private(ctx: &Context, txn: &mut Txn<'_>, subnet: SubnetId, address: Ipv4Addr) {
+    txn.release(&ctx.region, &private_claim(subnet, address));
+}
+
+/// Claims any free public address of the cloud for an interface; `InsufficientAddressCapacity` when none is left.
+pub fn allocate_public(ctx: &Context, txn: &mut Txn<'_>, owner: NetworkInterfaceId) -> Result<Ipv4Addr> {
+    let pool = ctx.cloud.settings.public_pool;
+    let range = u32::from(pool.network()).saturating_add(PUBLIC_RESERVED)
+        ..=u32::from(pool.broadcast()).saturating_sub(1);
+    claim_any(ctx, txn, &Region::global(), range, public_claim, owner).ok_or_else(|| {
+        client("InsufficientAddressCapacity", "Not enough public addresses are available for this request.")
+    })
+}
+
+/// Gives a public address back.
+pub fn release_public(txn: &mut Txn<'_>, address: Ipv4Addr) {
+    txn.release(&Region::global(), &public_claim(address));
+}
+
+/// Starts anywhere in the range and takes the first address that is free.
+fn claim_any(
+    ctx: &Context,
+    txn: &mut Txn<'_>,
+    region: &Region,
+    range: RangeInclusive<u32>,
+    claim: impl Fn(Ipv4Addr) -> String,
+    owner: NetworkInterfaceId,
+) -> Option<Ipv4Addr> {
+    let (first, last) = range.into_inner();
+    let size = u64::from(last.checked_sub(first)?) + 1;
+    let start = ctx.bits() as u64 % size;
+    (0..size).find_map(|step| {
+        let address = Ipv4Addr::from(first + ((start + step) % size) as u32);
+        let name = claim(address);
+        let free = !txn.is_claimed(region, &name);
+        (free && txn.claim(region, &name, &owner.to_string()).is_ok()).then_some(address)
+    })
+}

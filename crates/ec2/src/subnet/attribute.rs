@@ -1,0 +1,55 @@
+//! `ModifySubnetAttribute`: one attribute a call.
+
+use crate::errors::invalid_parameter_combination;
+use crate::noun::{hold, touched};
+use crate::parameter::refuse;
+use api_ec2::{
+    AttributeBooleanValue, HostnameType, ModifySubnetAttributeRequest, ModifySubnetAttributeResult,
+};
+use control::{Context, Result, Tables, Touched, Txn};
+use model::record::vpc::Subnet;
+
+pub fn touches(ctx: &Context, request: &ModifySubnetAttributeRequest, tables: &Tables) -> Vec<Touched> {
+    touched::<Subnet>(ctx, tables, [&request.subnet_id])
+}
+
+pub fn modify(
+    ctx: &Context,
+    request: &ModifySubnetAttributeRequest,
+    txn: &mut Txn<'_>,
+) -> Result<ModifySubnetAttributeResult> {
+    let mut subnet = Subnet::clone(&*hold::<Subnet>(ctx, txn, &request.subnet_id)?);
+    let value = |attribute: &Option<AttributeBooleanValue>| attribute.as_ref().and_then(|a| a.value);
+    let map_public_ip = value(&request.map_public_ip_on_launch);
+    // What is not built may be switched off, which it is, but not on.
+    let others = [
+        ("AssignIpv6AddressOnCreation", value(&request.assign_ipv6_address_on_creation)),
+        ("MapCustomerOwnedIpOnLaunch", value(&request.map_customer_owned_ip_on_launch)),
+        ("CustomerOwnedIpv4Pool", request.customer_owned_ipv4_pool.as_ref().map(|_| true)),
+        ("EnableDns64", value(&request.enable_dns64)),
+        (
+            "PrivateDnsHostnameTypeOnLaunch",
+            request.private_dns_hostname_type_on_launch.as_ref().map(|t| *t != HostnameType::IpName),
+        ),
+        ("EnableResourceNameDnsARecordOnLaunch", value(&request.enable_resource_name_dns_a_record_on_launch)),
+        (
+            "EnableResourceNameDnsAAAARecordOnLaunch",
+            value(&request.enable_resource_name_dns_aaaa_record_on_launch),
+        ),
+        ("EnableLniAtDeviceIndex", request.enable_lni_at_device_index.map(|_| true)),
+        ("DisableLniAtDeviceIndex", value(&request.disable_lni_at_device_index).map(|_| false)),
+    ];
+    let given =
+        others.iter().filter(|(_, value)| value.is_some()).count() + usize::from(map_public_ip.is_some());
+    match given {
+        0 => return Err(invalid_parameter_combination("No attributes specified.")),
+        1 => {}
+        _ => return Err(invalid_parameter_combination("Fields for multiple attribute types specified")),
+    }
+    refuse(&others.map(|(name, value)| (name, value == Some(true))))?;
+    if let Some(map_public_ip) = map_public_ip {
+        subnet.map_public_ip = map_public_ip;
+        txn.put(&ctx.region, subnet);
+    }
+    Ok(ModifySubnetAttributeResult {})
+}

@@ -1,0 +1,129 @@
+//! `CreateSubnet` and `CreateDefaultSubnet`. Both run exclusively: they decide upon no other subnet holding the block.
+
+use super::{MAX_SUBNETS, render};
+use crate::defaults::{self, DEFAULT_SUBNET_PREFIX};
+use crate::errors::{client, missing_parameter};
+use crate::noun::{created, given_tags, hold, touched};
+use crate::parameter::{self, ipv4_block, refuse};
+use crate::vpc;
+use api_ec2::{
+    CreateDefaultSubnetRequest, CreateDefaultSubnetResult, CreateSubnetRequest, CreateSubnetResult,
+};
+use control::{Context, Result, Tables, Touched, Txn};
+use ipnet::Ipv4Net;
+use model::record::vpc::{NetworkAcl, NetworkAclAssociation, Subnet, Vpc};
+use model::{NetworkAclAssociationId, SubnetId, VpcId, Zone};
+
+pub fn touches(ctx: &Context, request: &CreateSubnetRequest, tables: &Tables) -> Vec<Touched> {
+    let mut all = vec![created(ctx, "subnet")];
+    all.extend(touched::<Vpc>(ctx, tables, [&request.vpc_id]));
+    all
+}
+
+pub fn create(ctx: &Context, request: &CreateSubnetRequest, txn: &mut Txn<'_>) -> Result<CreateSubnetResult> {
+    refuse(&[
+        ("Ipv6CidrBlock", request.ipv6_cidr_block.is_some()),
+        ("OutpostArn", request.outpost_arn.is_some()),
+        ("Ipv6Native", request.ipv6_native == Some(true)),
+        ("Ipv4IpamPoolId", request.ipv4_ipam_pool_id.is_some()),
+        ("Ipv4NetmaskLength", request.ipv4_netmask_length.is_some()),
+        ("Ipv6IpamPoolId", request.ipv6_ipam_pool_id.is_some()),
+        ("Ipv6NetmaskLength", request.ipv6_netmask_length.is_some()),
+    ])?;
+    let vpc = hold::<Vpc>(ctx, txn, &request.vpc_id)?;
+    let text = request.cidr_block.as_deref().ok_or_else(|| missing_parameter("cidrBlock"))?;
+    let cidr = ipv4_block("cidrBlock", text)?.trunc();
+    let zone =
+        parameter::zone(ctx, request.availability_zone.as_deref(), request.availability_zone_id.as_deref())?;
+    let tags =
+        given_tags(request.tag_specifications.as_deref(), &["subnet"])?.remove("subnet").unwrap_or_default();
+    if !(16..=28).contains(&cidr.prefix_len()) || !vpc.cidr.contains(&cidr) {
+        return Err(client("InvalidSubnet.Range", format!("The CIDR '{text}' is invalid.")));
+    }
+    let siblings: Vec<_> = txn.tables().find::<Subnet>(&ctx.region, "vpc", vpc.vpc).collect();
+    if let Some(other) = siblings.iter().find(|sibling| overlap(sibling.cidr, cidr)) {
+        return Err(client(
+            "InvalidSubnet.Conflict",
+            format!("The CIDR '{cidr}' conflicts with another subnet: {} has {}", other.subnet, other.cidr),
+        ));
+    }
+    if siblings.len() >= MAX_SUBNETS {
+        return Err(client(
+            "SubnetLimitExceeded",
+            format!("The maximum number of subnets in {} has been reached.", vpc.vpc),
+        ));
+    }
+    let zone = zone
+        .or_else(|| emptiest_zone(ctx, &siblings))
+        .ok_or_else(|| missing_parameter("availabilityZone"))?;
+    let subnet = Subnet {
+        subnet: SubnetId::from_entropy(ctx.bits()),
+        account: ctx.account(),
+        vpc: vpc.vpc,
+        zone,
+        cidr,
+        default_for_zone: false,
+        map_public_ip: false,
+        tags,
+    };
+    associate_with_default_acl(ctx, txn, vpc.vpc, subnet.subnet);
+    let shown = render::subnet(&subnet, txn.tables());
+    txn.put(&ctx.region, subnet);
+    Ok(CreateSubnetResult { subnet: Some(shown) })
+}
+
+/// Where a subnet goes when the caller leaves it open: the zone with the fewest of the VPC's subnets.
+fn emptiest_zone(ctx: &Context, siblings: &[&std::sync::Arc<Subnet>]) -> Option<Zone> {
+    let zones = &ctx.cloud.settings.region(&ctx.region)?.zones;
+    zones.iter().min_by_key(|zone| siblings.iter().filter(|s| s.zone == **zone).count()).cloned()
+}
+
+fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+    a.contains(&b) || b.contains(&a)
+}
+
+fn associate_with_default_acl(ctx: &Context, txn: &mut Txn<'_>, vpc: VpcId, subnet: SubnetId) {
+    let default = txn.tables().find::<NetworkAcl>(&ctx.region, "vpc", vpc).find(|acl| acl.is_default);
+    // Written with the VPC and deleted with it.
+    let Some(default) = default.and_then(|acl| txn.get::<NetworkAcl>(&ctx.region, &acl.acl)) else { return };
+    let mut acl = NetworkAcl::clone(&default);
+    let association = NetworkAclAssociationId::from_entropy(ctx.bits());
+    acl.associations.push(NetworkAclAssociation { association, subnet });
+    txn.put(&ctx.region, acl);
+}
+
+pub fn default_touches(ctx: &Context, _: &CreateDefaultSubnetRequest, _: &Tables) -> Vec<Touched> {
+    vec![created(ctx, "subnet")]
+}
+
+pub fn create_default(
+    ctx: &Context,
+    request: &CreateDefaultSubnetRequest,
+    txn: &mut Txn<'_>,
+) -> Result<CreateDefaultSubnetResult> {
+    refuse(&[("Ipv6Native", request.ipv6_native == Some(true))])?;
+    let zone =
+        parameter::zone(ctx, request.availability_zone.as_deref(), request.availability_zone_id.as_deref())?
+            .ok_or_else(|| missing_parameter("availabilityZone"))?;
+    let vpc = vpc::default_of(ctx, txn.tables()).ok_or_else(|| {
+        client("DefaultVpcDoesNotExist", "This account has no default VPC in this region. Create one first.")
+    })?;
+    let siblings: Vec<_> = txn.tables().find::<Subnet>(&ctx.region, "vpc", vpc.vpc).collect();
+    if let Some(existing) = siblings.iter().find(|s| s.default_for_zone && s.zone == zone) {
+        return Err(client(
+            "DefaultSubnetAlreadyExistsInAvailabilityZone",
+            format!("'{}' is already the default subnet in {zone}.", existing.subnet),
+        ));
+    }
+    let mut blocks = vpc.cidr.subnets(DEFAULT_SUBNET_PREFIX).into_iter().flatten();
+    let cidr = blocks.find(|block| siblings.iter().all(|s| !overlap(s.cidr, *block))).ok_or_else(|| {
+        client(
+            "InvalidSubnet.Conflict",
+            format!("The default VPC has no /{DEFAULT_SUBNET_PREFIX} block that is free."),
+        )
+    })?;
+    let made = defaults::make_default_subnet(ctx, txn, vpc.vpc, zone, cidr);
+    associate_with_default_acl(ctx, txn, vpc.vpc, made);
+    let subnet = txn.get::<Subnet>(&ctx.region, &made).expect("it was put into this transaction just now");
+    Ok(CreateDefaultSubnetResult { subnet: Some(render::subnet(&subnet, txn.tables())) })
+}

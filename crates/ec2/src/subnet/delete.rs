@@ -1,0 +1,37 @@
+//! `DeleteSubnet`: refused while an interface stands in it; its associations go with it.
+
+use crate::errors::dependency_violation;
+use crate::noun::{hold, touched};
+use api_ec2::{DeleteSubnetRequest, DeleteSubnetResult};
+use control::{Context, Result, Tables, Touched, Txn};
+use model::record::network_interface::NetworkInterface;
+use model::record::vpc::{NetworkAcl, RouteTable, Subnet};
+
+pub fn touches(ctx: &Context, request: &DeleteSubnetRequest, tables: &Tables) -> Vec<Touched> {
+    touched::<Subnet>(ctx, tables, [&request.subnet_id])
+}
+
+pub fn delete(ctx: &Context, request: &DeleteSubnetRequest, txn: &mut Txn<'_>) -> Result<DeleteSubnetResult> {
+    let subnet = hold::<Subnet>(ctx, txn, &request.subnet_id)?.subnet;
+    let (region, tables) = (&ctx.region, txn.tables());
+    let holders = tables.find::<NetworkInterface>(region, "subnet", subnet);
+    let holders: Vec<String> = holders.take(10).map(|i| i.interface.to_string()).collect();
+    if !holders.is_empty() {
+        return Err(dependency_violation(format!(
+            "The subnet '{subnet}' has dependencies and cannot be deleted: {}",
+            holders.join(", ")
+        )));
+    }
+    for table in tables.find::<RouteTable>(region, "subnet", subnet) {
+        let mut table = RouteTable::clone(table);
+        table.associations.retain(|a| a.subnet != Some(subnet));
+        txn.put(region, table);
+    }
+    for acl in tables.find::<NetworkAcl>(region, "subnet", subnet) {
+        let mut acl = NetworkAcl::clone(acl);
+        acl.associations.retain(|a| a.subnet != subnet);
+        txn.put(region, acl);
+    }
+    txn.delete::<Subnet>(region, &subnet);
+    Ok(DeleteSubnetResult {})
+}

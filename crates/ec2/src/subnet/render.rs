@@ -1,0 +1,40 @@
+//! A subnet as the API shows it.
+
+use super::arn;
+use crate::network_interface::allocate;
+use crate::noun::render_tags;
+use api_ec2 as api;
+use control::Tables;
+use model::record::vpc::Subnet;
+
+pub fn subnet(subnet: &Subnet, tables: &Tables) -> api::Subnet {
+    let available = allocate::available(tables, &subnet.zone.region, subnet);
+    api::Subnet {
+        availability_zone_id: Some(subnet.zone.id()),
+        map_customer_owned_ip_on_launch: Some(false),
+        owner_id: Some(subnet.account.to_string()),
+        assign_ipv6_address_on_creation: Some(false),
+        ipv6_cidr_block_association_set: Some(Vec::new()),
+        tags: render_tags(&subnet.tags),
+        subnet_arn: Some(arn(subnet).to_string()),
+        enable_dns64: Some(false),
+        ipv6_native: Some(false),
+        private_dns_name_options_on_launch: Some(api::PrivateDnsNameOptionsOnLaunch {
+            hostname_type: Some(api::HostnameType::IpName),
+            enable_resource_name_dns_a_record: Some(false),
+            enable_resource_name_dns_aaaa_record: Some(false),
+        }),
+        block_public_access_states: Some(api::BlockPublicAccessStates {
+            internet_gateway_block_mode: Some(api::BlockPublicAccessMode::Off),
+        }),
+        subnet_id: Some(subnet.subnet.to_string()),
+        state: Some(api::SubnetState::Available),
+        vpc_id: Some(subnet.vpc.to_string()),
+        cidr_block: Some(subnet.cidr.to_string()),
+        available_ip_address_count: Some(available as i32),
+        availability_zone: Some(subnet.zone.to_string()),
+        default_for_az: Some(subnet.default_for_zone),
+        map_public_ip_on_launch: Some(subnet.map_public_ip),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,141 @@
+//! What a host must know of a VPC to route, filter and translate for the interfaces that it carries.
+//!
+//! Derived from the records each time; nothing of it is stored. Pure: the same tables give the same answer, in the same
+//! order, so that a host sees a change only when there is one.
+
+use control::Tables;
+use control::view::ChangedKey;
+use model::host::{NetworkAclDesired, RouteDesired, RouteTableDesired, SubnetDesired, VpcDesired};
+use model::net::AclEntry;
+use model::record::Record as _;
+use model::record::vpc::{InternetGateway, NetworkAcl, RouteTable, RouteTarget, Subnet, Vpc};
+use model::{InternetGatewayId, NetworkAclId, Region, RouteTableId, SubnetId, VpcId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The VPC with its subnets, and the route tables and ACLs that are in force in them. `None`: there is no such VPC.
+pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Option<VpcDesired> {
+    let vpc = tables.get::<Vpc>(region, &vpc)?;
+    let mut route_tables = BTreeMap::new();
+    let mut acls = BTreeMap::new();
+    let mut subnets = Vec::new();
+    for subnet in tables.find::<Subnet>(region, "vpc", vpc.vpc) {
+        // A subnet's VPC has a main table and its ACLs associate it: both are written with it.
+        let (Some(table), Some(acl)) =
+            (route_table_of(tables, region, subnet), network_acl_of(tables, region, subnet.subnet))
+        else {
+            continue;
+        };
+        subnets.push(SubnetDesired {
+            subnet: subnet.subnet,
+            cidr: subnet.cidr,
+            route_table: table.table,
+            network_acl: acl.acl,
+        });
+        route_tables.entry(table.table).or_insert(table);
+        acls.entry(acl.acl).or_insert(acl);
+    }
+    Some(VpcDesired {
+        vpc: vpc.vpc,
+        account: vpc.account,
+        region: region.clone(),
+        cidrs: vec![vpc.cidr],
+        dns_support: vpc.dns_support,
+        subnets,
+        route_tables: route_tables.into_values().map(|table| routes(tables, region, table)).collect(),
+        network_acls: acls.into_values().map(|acl| entries(acl)).collect(),
+    })
+}
+
+/// The table in force in a subnet: its own, else its VPC's main one.
+pub fn route_table_of<'a>(
+    tables: &'a Tables,
+    region: &'a Region,
+    subnet: &Subnet,
+) -> Option<&'a Arc<RouteTable>> {
+    let own = tables.find::<RouteTable>(region, "subnet", subnet.subnet).next();
+    own.or_else(|| tables.find::<RouteTable>(region, "vpc", subnet.vpc).find(|table| table.is_main()))
+}
+
+/// The ACL in force in a subnet.
+pub fn network_acl_of<'a>(
+    tables: &'a Tables,
+    region: &'a Region,
+    subnet: SubnetId,
+) -> Option<&'a Arc<NetworkAcl>> {
+    tables.find::<NetworkAcl>(region, "subnet", subnet).next()
+}
+
+/// Whether traffic of the VPC can leave by the gateway.
+pub fn attached(tables: &Tables, region: &Region, gateway: InternetGatewayId, vpc: VpcId) -> bool {
+    tables.get::<InternetGateway>(region, &gateway).is_some_and(|gateway| gateway.vpc == Some(vpc))
+}
+
+fn routes(tables: &Tables, region: &Region, table: &RouteTable) -> RouteTableDesired {
+    let mut routes: Vec<RouteDesired> = table
+        .routes
+        .iter()
+        .map(|route| RouteDesired {
+            destination: route.destination,
+            target: match route.target {
+                RouteTarget::InternetGateway(gateway) if attached(tables, region, gateway, table.vpc) => {
+                    model::host::RouteTarget::InternetGateway
+                }
+                RouteTarget::InternetGateway(_) => model::host::RouteTarget::Blackhole,
+            },
+        })
+        .collect();
+    routes.sort_by_key(|route| route.destination);
+    RouteTableDesired { route_table: table.table, routes }
+}
+
+fn entries(acl: &NetworkAcl) -> NetworkAclDesired {
+    let ordered = |entries: &[AclEntry]| {
+        let mut entries = entries.to_vec();
+        entries.sort_by_key(|entry| entry.number);
+        entries
+    };
+    NetworkAclDesired { network_acl: acl.acl, ingress: ordered(&acl.ingress), egress: ordered(&acl.egress) }
+}
+
+/// The VPCs whose [`desired`] a changed record may have changed.
+///
+/// A record that is gone names no VPC any more, and need not: a subnet goes in one transaction with a change of its ACL, a
+/// gateway is detached before it is deleted, and tables and ACLs go only when no subnet uses them.
+pub fn concerned_by(changed: &ChangedKey, tables: &Tables) -> Vec<VpcId> {
+    let region = &changed.region;
+    match changed.noun {
+        Vpc::NOUN => VpcId::parse(&changed.id).into_iter().collect(),
+        Subnet::NOUN => {
+            let subnet = SubnetId::parse(&changed.id).ok().and_then(|id| tables.get::<Subnet>(region, &id));
+            subnet.map(|s| s.vpc).into_iter().collect()
+        }
+        RouteTable::NOUN => {
+            let table =
+                RouteTableId::parse(&changed.id).ok().and_then(|id| tables.get::<RouteTable>(region, &id));
+            table.map(|t| t.vpc).into_iter().collect()
+        }
+        NetworkAcl::NOUN => {
+            let acl =
+                NetworkAclId::parse(&changed.id).ok().and_then(|id| tables.get::<NetworkAcl>(region, &id));
+            acl.map(|a| a.vpc).into_iter().collect()
+        }
+        InternetGateway::NOUN => {
+            let id = InternetGatewayId::parse(&changed.id).ok();
+            let gateway = id.and_then(|id| tables.get::<InternetGateway>(region, &id));
+            gateway.map_or_else(Vec::new, |gateway| routed_to(tables, region, gateway))
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The VPC that a gateway is attached to, and those that still have routes to it.
+fn routed_to(tables: &Tables, region: &Region, gateway: &InternetGateway) -> Vec<VpcId> {
+    let target = RouteTarget::InternetGateway(gateway.gateway);
+    let routed = tables.find::<RouteTable>(region, "account", gateway.account);
+    let routed = routed.filter(|table| table.routes.iter().any(|route| route.target == target));
+    let mut vpcs: Vec<VpcId> = routed.map(|table| table.vpc).chain(gateway.vpc).collect();
+    vpcs.sort_unstable();
+    vpcs.dedup();
+    vpcs
+}

@@ -1,0 +1,82 @@
+//! VPCs: an address block of one account in one region, with its own router, resolver and edge.
+//!
+//! A VPC comes with a main route table, a default network ACL and a default security group, and goes with them.
+//! Called by dispatch; [`desired`] and [`concerned_by`] by the reconcilers that tell hosts what to hold.
+//! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/configure-your-vpc.html>
+//! Differs: one IPv4 block per VPC; no IPv6 blocks, IPAM pools or dedicated tenancy.
+
+mod attribute;
+mod create;
+mod delete;
+mod describe;
+mod desired;
+pub mod render;
+
+pub use desired::{concerned_by, desired};
+
+use crate::errors::{self, IdErrors};
+use crate::noun::Noun;
+use api_ec2::ops;
+use control::filter::{FilterField, one, shown};
+use control::tag::Tags;
+use control::{Context, Service, Tables};
+use model::AccountId;
+use model::record::vpc::Vpc;
+
+/// How many VPCs an account may have in a region.
+pub const MAX_VPCS: usize = 5;
+
+impl Noun for Vpc {
+    const RESOURCE_TYPE: &'static str = "vpc";
+    const ERRORS: IdErrors = errors::VPC;
+
+    fn account(&self) -> AccountId {
+        self.account
+    }
+
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+
+    fn filters() -> &'static [FilterField<Self, Tables>] {
+        &[
+            FilterField { name: "cidr", values: |vpc, _| shown(vpc.cidr) },
+            FilterField {
+                name: "cidr-block-association.association-id",
+                values: |vpc, _| shown(vpc.cidr_association),
+            },
+            FilterField { name: "cidr-block-association.cidr-block", values: |vpc, _| shown(vpc.cidr) },
+            FilterField { name: "cidr-block-association.state", values: |_, _| one("associated") },
+            FilterField { name: "dhcp-options-id", values: |vpc, _| shown(vpc.dhcp_options) },
+            FilterField { name: "ipv6-cidr-block-association.association-id", values: |_, _| Vec::new() },
+            FilterField { name: "ipv6-cidr-block-association.ipv6-cidr-block", values: |_, _| Vec::new() },
+            FilterField { name: "ipv6-cidr-block-association.ipv6-pool", values: |_, _| Vec::new() },
+            FilterField { name: "ipv6-cidr-block-association.state", values: |_, _| Vec::new() },
+            FilterField { name: "is-default", values: |vpc, _| shown(vpc.is_default) },
+            FilterField { name: "isDefault", values: |vpc, _| shown(vpc.is_default) },
+            FilterField { name: "owner-id", values: |vpc, _| shown(vpc.account) },
+            FilterField { name: "state", values: |_, _| one("available") },
+            FilterField { name: "vpc-id", values: |vpc, _| shown(vpc.vpc) },
+        ]
+    }
+}
+
+/// The account's default VPC in the region of the request, if it still has one.
+pub fn default_of(ctx: &Context, tables: &Tables) -> Option<std::sync::Arc<Vpc>> {
+    tables.find::<Vpc>(&ctx.region, "account", ctx.account()).find(|vpc| vpc.is_default).cloned()
+}
+
+pub fn register(service: &mut Service) {
+    service
+        .exclusive(ops::CreateVpc, create::touches, create::create)
+        .exclusive(ops::CreateDefaultVpc, create::default_touches, create::create_default)
+        .exclusive(ops::DeleteVpc, delete::touches, delete::delete)
+        .read(ops::DescribeVpcs, describe::touches, describe::describe)
+        .read(ops::DescribeVpcAttribute, attribute::describe_touches, attribute::describe)
+        .write(ops::ModifyVpcAttribute, attribute::modify_touches, attribute::modify)
+        .write(ops::AssociateDhcpOptions, attribute::associate_touches, attribute::associate_dhcp_options);
+}

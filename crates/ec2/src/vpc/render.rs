@@ -1,0 +1,31 @@
+//! A VPC as the API shows it.
+
+use crate::noun::render_tags;
+use api_ec2 as api;
+use model::record::vpc::Vpc;
+
+pub fn vpc(vpc: &Vpc, state: api::VpcState) -> api::Vpc {
+    let association = api::VpcCidrBlockAssociation {
+        association_id: Some(vpc.cidr_association.to_string()),
+        cidr_block: Some(vpc.cidr.to_string()),
+        cidr_block_state: Some(api::VpcCidrBlockState {
+            state: Some(api::VpcCidrBlockStateCode::Associated),
+            status_message: None,
+        }),
+    };
+    api::Vpc {
+        owner_id: Some(vpc.account.to_string()),
+        instance_tenancy: Some(api::Tenancy::Default),
+        cidr_block_association_set: Some(vec![association]),
+        is_default: Some(vpc.is_default),
+        tags: render_tags(&vpc.tags),
+        block_public_access_states: Some(api::BlockPublicAccessStates {
+            internet_gateway_block_mode: Some(api::BlockPublicAccessMode::Off),
+        }),
+        vpc_id: Some(vpc.vpc.to_string()),
+        state: Some(state),
+        cidr_block: Some(vpc.cidr.to_string()),
+        dhcp_options_id: Some(vpc.dhcp_options.to_string()),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,96 @@
+//! The operator's socket: questions about the running server, for whoever may read the cloud's directory.
+//!
+//! One line of JSON in, one line out; the socket has mode 0600.
+
+use crate::cloud_files::CloudDir;
+use anyhow::{Context as _, Result};
+use control::Cloud;
+use model::host::{ObjectStatus, Reply, Request};
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Question {
+    Status,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Status {
+    pub revision: u64,
+    pub host_connected: bool,
+    pub host: Option<String>,
+    pub host_boot: Option<String>,
+    /// Instances by state.
+    pub instances: std::collections::BTreeMap<String, usize>,
+    /// What is not at rest, in the control plane and on the host.
+    pub unsettled: Vec<ObjectStatus>,
+}
+
+/// What the server contributes beside the cloud: the state of its reconcilers.
+pub type Reconcilers = Arc<dyn Fn() -> Vec<ObjectStatus> + Send + Sync>;
+
+/// Answers questions until dropped.
+pub async fn serve(dir: CloudDir, cloud: Arc<Cloud>, reconcilers: Reconcilers) -> Result<()> {
+    let path = dir.admin_socket();
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let (cloud, reconcilers) = (Arc::clone(&cloud), Arc::clone(&reconcilers));
+        tokio::spawn(async move {
+            if let Err(error) = converse(stream, &cloud, &reconcilers).await {
+                tracing::debug!(%error, "a question on the admin socket went unanswered");
+            }
+        });
+    }
+}
+
+async fn converse(stream: UnixStream, cloud: &Cloud, reconcilers: &Reconcilers) -> Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut lines = BufReader::new(reader).lines();
+    while let Some(line) = lines.next_line().await? {
+        let Question::Status = serde_json::from_str(&line)?;
+        let mut answer = serde_json::to_vec(&status(cloud, reconcilers).await)?;
+        answer.push(b'\n');
+        writer.write_all(&answer).await?;
+    }
+    Ok(())
+}
+
+async fn status(cloud: &Cloud, reconcilers: &Reconcilers) -> Status {
+    let mut unsettled = reconcilers();
+    if let Ok(Reply::Status { objects }) = cloud.host.request(Request::Status).await {
+        unsettled.extend(objects);
+    }
+    let hello = cloud.host.hello();
+    let tables = cloud.view.read();
+    let mut instances = std::collections::BTreeMap::new();
+    for (_, instance) in tables.everywhere::<model::record::instance::Instance>() {
+        *instances.entry(instance.phase.name().to_owned()).or_default() += 1;
+    }
+    Status {
+        revision: tables.revision(),
+        host_connected: cloud.host.is_connected(),
+        host: hello.as_ref().map(|h| h.host.clone()),
+        host_boot: hello.map(|h| h.boot_id),
+        instances,
+        unsettled,
+    }
+}
+
+/// Asks the running server.
+pub fn ask(dir: &CloudDir) -> Result<Status> {
+    let mut stream = std::os::unix::net::UnixStream::connect(dir.admin_socket()).context("the server does not answer")?;
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(15)))?;
+    let mut question = serde_json::to_vec(&Question::Status)?;
+    question.push(b'\n');
+    stream.write_all(&question)?;
+    let mut line = String::new();
+    std::io::BufReader::new(stream).read_line(&mut line)?;
+    serde_json::from_str(&line).context("the server's answer cannot be read")
+}

@@ -1,0 +1,220 @@
+//! The host loop as a process: drivers, link-local services and the channel to the server.
+
+use crate::cloud_files::{CloudDir, CloudFile};
+use crate::config;
+use crate::lock::Lock;
+use crate::server_process::terminated;
+use agent::agent::{Agent, AgentConfig, AgentHandle};
+use agent::desired::Durability;
+use agent::directory::Directory;
+use agent::host::linux::block::{LinuxBlock, LinuxBlockConfig};
+use agent::host::linux::net::{LinuxNet, LinuxNetConfig};
+use agent::host::linux::vmm::{AccelPolicy, Launcher, LinuxVmm, LinuxVmmConfig, default_qemu, launcher};
+use agent::host::linux::{net, requirements};
+use agent::host::sim::{SimConfig, SimHost};
+use agent::imds::{Imds, Signer};
+use anyhow::{Context as _, Result};
+use control::host::Connection;
+use model::clock::SystemClock;
+use model::host::{Capacity, FromAgent, ToAgent};
+use model::{Clock, MiB};
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// What the host keeps for itself, beside the instances.
+const RESERVED: MiB = MiB(512);
+
+/// What this host lacks, one sentence each.
+pub fn missing() -> Vec<String> {
+    requirements::missing()
+}
+
+/// The hidden subcommand that becomes a machine's process.
+pub fn launch() -> ExitCode {
+    launcher::main()
+}
+
+/// `nube agent`.
+pub fn run(data: &Path) -> Result<ExitCode> {
+    let dir = CloudDir::existing(data)?;
+    let _lock = Lock::take(&dir.run(), "agent")?;
+    let _ = rustix::process::setsid();
+    crate::terminal::log_to_stderr();
+    let cloud = dir.read()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(&dir, &cloud))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let directory = Arc::new(Directory::default());
+    let signer = Arc::new(signer(dir, clock.as_ref())?);
+    let imds = Arc::new(Imds::new(Arc::clone(&directory), Arc::clone(&clock), token_secret(dir)?, signer));
+    let network = LinuxNet::open(LinuxNetConfig {
+        cloud: cloud.tag.clone(),
+        state_dir: dir.path().join("net"),
+        public_pool: cloud.public_pool,
+        uplink_nat: true,
+        directory: Arc::clone(&directory),
+        on_metadata: Arc::new(move |vpc, listener| {
+            tokio::spawn(Arc::clone(&imds).serve(vpc, listener));
+        }),
+        upstream_dns: upstream_dns(),
+    });
+    let network = network.await.context("the network cannot be set up")?;
+    let machines = LinuxVmm::open(vmm_config(dir, cloud)).await.context("machines cannot be run")?;
+    let volumes = LinuxBlock::open(block_config(dir, cloud)).context("volumes cannot be kept")?;
+    let config = AgentConfig::new(dir.path().to_owned(), host_name(), boot_id()?, capacity()?, clock);
+    let agent = Agent::open(config, machines, network, volumes, directory).await.context("the host loop cannot start")?;
+    let channel = agent::channel::listen(&dir.agent_socket(), agent.handle());
+    let channel = channel.with_context(|| format!("cannot listen on {}", dir.agent_socket().display()))?;
+    tokio::select! {
+        () = channel.serve() => {}
+        () = terminated() => tracing::info!("ending; machines run on"),
+    }
+    Ok(())
+}
+
+fn vmm_config(dir: &CloudDir, cloud: &CloudFile) -> LinuxVmmConfig {
+    LinuxVmmConfig {
+        cloud: cloud.tag.clone(),
+        state_dir: dir.path().join("vms"),
+        images_dir: dir.images(),
+        accel: AccelPolicy::Probe,
+        probe_cache: config::default_image_cache().join(".accelerator"),
+        qemu: default_qemu(),
+        launcher: Launcher::this_program(),
+    }
+}
+
+fn block_config(dir: &CloudDir, cloud: &CloudFile) -> LinuxBlockConfig {
+    LinuxBlockConfig { cloud: cloud.tag.clone(), state_dir: dir.path().join("volumes"), images_dir: dir.images() }
+}
+
+/// Ends every machine of the cloud and removes every namespace, link and rule of it; volumes stay.
+pub fn purge(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let machines = LinuxVmm::open(vmm_config(dir, cloud)).await.context("machines cannot be ended")?;
+        machines.purge().await.context("machines cannot be ended")
+    })?;
+    net::purge(&cloud.tag).context("the cloud's network cannot be removed")
+}
+
+/// A simulated host in this process, and the one connection to it.
+pub async fn simulate(dir: &CloudDir) -> Result<(Agent, mpsc::Receiver<Connection>)> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let host = SimHost::new(SimConfig::default(), Arc::clone(&clock));
+    // A simulated host has whatever is asked of it.
+    let capacity = Capacity { vcpus: u32::MAX, memory: MiB(u32::MAX) };
+    let mut config = AgentConfig::new(dir.path().to_owned(), "simulated".into(), host.boot_id(), capacity, clock);
+    config.durability = Durability::Cached;
+    let agent = Agent::open(config, host.clone(), host.clone(), host, Arc::new(Directory::default())).await?;
+    let (sender, receiver) = mpsc::channel(1);
+    sender.send(connect(agent.handle())).await.context("the channel was just made")?;
+    Ok((agent, receiver))
+}
+
+/// The agent of this process as a connection.
+fn connect(agent: AgentHandle) -> Connection {
+    let (to_agent, mut messages) = mpsc::unbounded_channel();
+    let (answers, from_agent) = mpsc::unbounded_channel();
+    let _ = answers.send(FromAgent::Hello(agent.hello()));
+    let (telling, told) = (agent.clone(), answers.clone());
+    tokio::spawn(async move {
+        let mut observations = telling.subscribe();
+        while let Some(observed) = observations.next().await {
+            if told.send(FromAgent::Observed(observed)).is_err() {
+                return;
+            }
+        }
+    });
+    tokio::spawn(async move {
+        while let Some(message) = messages.recv().await {
+            let outcome = match message {
+                ToAgent::Sync { objects } => agent.sync(objects).await,
+                ToAgent::Set { object } => agent.set(vec![object]).await,
+                ToAgent::Request { id, request } => {
+                    let (agent, answers) = (agent.clone(), answers.clone());
+                    tokio::spawn(async move {
+                        let reply = agent.request(request).await;
+                        let _ = answers.send(FromAgent::Reply { id, reply });
+                    });
+                    Ok(())
+                }
+            };
+            if let Err(error) = outcome {
+                tracing::error!(%error, "a wish could not be stored");
+                return;
+            }
+        }
+    });
+    Connection { to_agent, from_agent }
+}
+
+/// The key that signs identity documents: one for the cloud's life.
+fn signer(dir: &CloudDir, clock: &dyn Clock) -> Result<Signer> {
+    let path = dir.path().join("identity.pem");
+    if path.exists() {
+        return Ok(Signer::from_pem(&fs::read_to_string(&path)?)?);
+    }
+    let signer = Signer::generate(clock.now())?;
+    write_private(&path, signer.to_pem()?.as_bytes())?;
+    fs::write(dir.path().join("identity-certificate.pem"), signer.certificate_pem())?;
+    Ok(signer)
+}
+
+/// The key of metadata session tokens, which must outlive an agent's restart.
+fn token_secret(dir: &CloudDir) -> Result<[u8; 32]> {
+    let path = dir.path().join("metadata-secret");
+    if let Ok(bytes) = fs::read(&path)
+        && let Ok(secret) = <[u8; 32]>::try_from(bytes)
+    {
+        return Ok(secret);
+    }
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).context("the system gives no random numbers")?;
+    write_private(&path, &secret)?;
+    Ok(secret)
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::io::Write as _;
+    let temporary = path.with_extension("new");
+    let _ = fs::remove_file(&temporary);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn boot_id() -> Result<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the kernel's boot id")?;
+    Ok(id.trim().to_owned())
+}
+
+fn capacity() -> Result<Capacity> {
+    let meminfo = fs::read_to_string("/proc/meminfo").context("cannot read how much memory there is")?;
+    let kib = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let total: u64 = kib.context("/proc/meminfo tells no total")?;
+    let memory = u32::try_from(total >> 10).unwrap_or(u32::MAX).saturating_sub(RESERVED.0);
+    let vcpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+    Ok(Capacity { vcpus, memory: MiB(memory) })
+}
+
+/// The name servers of this host.
+fn upstream_dns() -> Vec<SocketAddr> {
+    let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let servers = text.lines().filter_map(|line| line.strip_prefix("nameserver")?.trim().parse::<IpAddr>().ok());
+    servers.map(|address| SocketAddr::new(address, 53)).collect()
+}

@@ -1,0 +1,37 @@
+//! `nube down`: the end of a cloud's machines, networks and processes; with `--purge`, of its state too.
+
+use crate::agent_process;
+use crate::cli::Down;
+use crate::cloud_files::CloudDir;
+use crate::config::HostKind;
+use crate::{lock, terminal};
+use anyhow::{Context as _, Result};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long a process may take to end by itself.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub fn run(arguments: &Down) -> Result<ExitCode> {
+    let dir = CloudDir::existing(&arguments.data.data)?;
+    let cloud = dir.read()?;
+    // The parent first, so that it starts nothing again.
+    for name in ["up", "server", "agent"] {
+        lock::end_holder(&dir.run(), name, PATIENCE)?;
+    }
+    if cloud.host == HostKind::Linux {
+        agent_process::purge(&dir, &cloud)?;
+    }
+    if arguments.purge {
+        std::fs::remove_dir_all(dir.path())
+            .with_context(|| format!("cannot delete {}", dir.path().display()))?;
+    }
+    if arguments.json {
+        terminal::json(&serde_json::json!({ "data": dir.path(), "purged": arguments.purge }));
+    } else if arguments.purge {
+        terminal::say("The cloud is down, and its state is deleted.");
+    } else {
+        terminal::say("The cloud is down. Its volumes and records are kept; nube up starts it again.");
+    }
+    Ok(ExitCode::SUCCESS)
+}

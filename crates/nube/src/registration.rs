@@ -1,0 +1,144 @@
+//! The images of a host become AMIs of a cloud.
+//!
+//! The host's cache may change under a cloud's feet: an image is built anew, another is deleted. So a cloud keeps what
+//! its AMIs stand for in its own directory, by digest, as hard links where the filesystem allows; the AMI's id follows
+//! from the digest, so a new build is a new AMI and the same build is the same AMI in every cloud.
+
+use crate::cloud_files::{CloudDir, ROOT_ACCOUNT};
+use crate::ssh::USER_TAG;
+use anyhow::{Context as _, Result};
+use control::Cloud;
+use control::cloud::Mode;
+use images::{Boot, Image as CachedImage};
+use model::host::Architecture;
+use model::record::Tags;
+use model::record::image::{Image, ImageDevice};
+use model::{GiB, ImageId, Region};
+use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Takes the images of the host's cache into the cloud's directory.
+pub fn adopt(dir: &CloudDir, cache: &Path) -> Result<()> {
+    fs::create_dir_all(dir.images())?;
+    for image in images::cache::list(cache)? {
+        let target = dir.images().join(folder_name(&image.manifest.digest));
+        if target.exists() {
+            continue;
+        }
+        let partial = dir.images().join(format!(".{}", folder_name(&image.manifest.digest)));
+        let _ = fs::remove_dir_all(&partial);
+        fs::create_dir(&partial)?;
+        for entry in fs::read_dir(&image.folder)? {
+            let entry = entry?;
+            let to = partial.join(entry.file_name());
+            // On another filesystem a link is not possible: then it is a copy.
+            if fs::hard_link(entry.path(), &to).is_err() {
+                fs::copy(entry.path(), &to).with_context(|| format!("cannot copy {}", entry.path().display()))?;
+            }
+        }
+        fs::rename(&partial, &target)?;
+    }
+    Ok(())
+}
+
+/// `sha256:…` as a folder's name.
+fn folder_name(digest: &str) -> String {
+    digest.rsplit(':').next().unwrap_or(digest).chars().take(32).collect()
+}
+
+/// Registers what the cloud's directory holds in every region, owned by the operator and public.
+pub async fn register(cloud: &Arc<Cloud>, dir: &CloudDir) -> Result<()> {
+    let images = images::cache::list(&dir.images())?;
+    for settings in &cloud.settings.regions {
+        for image in &images {
+            put(cloud, &settings.region, record(cloud, &settings.region, image)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Registers the image that simulated machines boot.
+pub async fn register_simulated(cloud: &Arc<Cloud>) -> Result<()> {
+    for settings in &cloud.settings.regions {
+        let region = &settings.region;
+        let image = Image {
+            image: image_id(region, "simulated"),
+            owner: ROOT_ACCOUNT,
+            owner_alias: Some("amazon".into()),
+            name: "nube/nano-simulated".into(),
+            description: Some("What simulated machines boot".into()),
+            architecture: Architecture::X86_64,
+            root_device: "/dev/xvda".into(),
+            devices: vec![root_device("/dev/xvda", GiB(1))],
+            host_image: Some("simulated".into()),
+            digest: None,
+            direct_kernel: false,
+            public: true,
+            min_memory_mib: 0,
+            default_user: Some("ec2-user".into()),
+            created_at: cloud.clock.now(),
+            tags: Tags::from([(USER_TAG.to_owned(), "ec2-user".to_owned())]),
+        };
+        put(cloud, region, image).await?;
+    }
+    Ok(())
+}
+
+async fn put(cloud: &Arc<Cloud>, region: &Region, image: Image) -> Result<()> {
+    let written = cloud.transact(Mode::Shared, |txn| {
+        if txn.get::<Image>(region, &image.image).is_none() {
+            txn.put(region, image.clone());
+        }
+        Ok(())
+    });
+    written.await.map_err(|error| anyhow::anyhow!("cannot register {}: {error}", image.name))
+}
+
+fn record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
+    let manifest = &cached.manifest;
+    let digest = manifest.digest.rsplit(':').next().unwrap_or_default();
+    let direct_kernel = match manifest.boot {
+        Boot::DirectKernel { .. } => true,
+    };
+    let architecture = match manifest.architecture {
+        images::Architecture::X86_64 => Architecture::X86_64,
+    };
+    Image {
+        image: image_id(region, digest),
+        owner: ROOT_ACCOUNT,
+        owner_alias: Some("amazon".into()),
+        name: format!("nube/{}-{}", manifest.name, &digest[..digest.len().min(12)]),
+        description: Some(manifest.description.clone()),
+        architecture,
+        root_device: manifest.root_device_name.clone(),
+        devices: vec![root_device(&manifest.root_device_name, GiB(manifest.min_disk_gib))],
+        host_image: Some(folder_name(&manifest.digest)),
+        digest: Some(digest.to_owned()),
+        direct_kernel,
+        public: true,
+        min_memory_mib: 64,
+        default_user: Some(manifest.default_user.clone()),
+        created_at: cloud.clock.now(),
+        tags: Tags::from([(USER_TAG.to_owned(), manifest.default_user.clone())]),
+    }
+}
+
+fn root_device(device: &str, size: GiB) -> ImageDevice {
+    ImageDevice {
+        device: device.to_owned(),
+        size,
+        snapshot: None,
+        delete_on_termination: true,
+        volume_type: "gp3".into(),
+    }
+}
+
+/// The same image has the same id in every cloud, and another one in every region, as on AWS.
+fn image_id(region: &Region, digest: &str) -> ImageId {
+    let hash = Sha256::digest(format!("{region}/{digest}"));
+    let mut bits = [0; 16];
+    bits.copy_from_slice(&hash[..16]);
+    ImageId::from_entropy(u128::from_be_bytes(bits))
+}

@@ -1,0 +1,234 @@
+//! The control plane as a process: store, view, services, reconcilers, gateway, and the connection to the host's agent.
+
+use crate::admin;
+use crate::cloud_files::{CloudDir, CloudFile, Credentials};
+use crate::config::HostKind;
+use crate::lock::Lock;
+use crate::registration;
+use anyhow::{Context as _, Result};
+use control::access::AllowAll;
+use control::cloud::Mode;
+use control::entropy::OsEntropy;
+use control::host::Connection;
+use control::{Cloud, Schema, View};
+use gateway::{Gateway, Limits};
+use model::clock::SystemClock;
+use model::host::frame;
+use model::host::{FromAgent, ToAgent};
+use model::record::access_key::{AccessKey, Secret};
+use model::{Clock as _, Region};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use store::Embedded;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UnixStream};
+use tokio::sync::mpsc;
+
+/// `nube server`.
+pub fn run(data: &Path) -> Result<ExitCode> {
+    let dir = CloudDir::existing(data)?;
+    let _lock = Lock::take(&dir.run(), "server")?;
+    // Already the leader of a session when started by hand from a shell that made it one: nothing is lost.
+    let _ = rustix::process::setsid();
+    crate::terminal::log_to_stderr();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let socket = dir.agent_socket();
+        let server = Server::open(&dir).await?;
+        let connections = connect_forever(socket);
+        server.serve(connections, terminated()).await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Resolves on SIGTERM or SIGINT.
+pub async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// A control plane that has read its store and is about to serve.
+pub struct Server {
+    dir: CloudDir,
+    file: CloudFile,
+    cloud: Arc<Cloud>,
+    listener: TcpListener,
+}
+
+impl Server {
+    pub async fn open(dir: &CloudDir) -> Result<Self> {
+        let file = dir.read()?;
+        let listener = TcpListener::bind(file.listen).await;
+        let listener = listener.with_context(|| format!("cannot listen on {}", file.listen))?;
+        let store = Embedded::open(dir.store(), store::Options::default());
+        let store = Arc::new(store.with_context(|| format!("cannot open {}", dir.store().display()))?);
+        let mut schema = Schema::default();
+        schema.add::<control::token::UsedToken>().add::<AccessKey>();
+        ec2::schema(&mut schema);
+        let view = View::open(store.clone(), schema).await.context("cannot read the store")?;
+        let (clock, entropy, policy) = (Arc::new(SystemClock), Arc::new(OsEntropy), Arc::new(AllowAll));
+        let cloud = Cloud::new(store, view, clock, entropy, policy, file.settings());
+        ensure_access_key(&cloud, dir.credentials()?).await?;
+        match file.host {
+            HostKind::Linux => registration::register(&cloud, dir).await?,
+            HostKind::Sim => registration::register_simulated(&cloud).await?,
+        }
+        Ok(Self { dir: dir.clone(), file, cloud, listener })
+    }
+
+    /// Serves until `stop` resolves.
+    pub async fn serve(self, mut connections: mpsc::Receiver<Connection>, stop: impl Future<Output = ()>) -> Result<()> {
+        let reconcilers = ec2::instance::start(Arc::clone(&self.cloud));
+        let cloud = Arc::clone(&self.cloud);
+        tokio::spawn(async move {
+            while let Some(connection) = connections.recv().await {
+                serve_host(&cloud, connection).await;
+            }
+        });
+        tokio::spawn(admin::serve(self.dir.clone(), Arc::clone(&self.cloud), Arc::new(move || reconcilers.status())));
+        tokio::spawn(follow_images(Arc::clone(&self.cloud), self.dir.clone(), self.file.host));
+        let services = vec![ec2::service(), identity::sts::service()];
+        let gateway = Arc::new(Gateway { cloud: self.cloud, services, limits: Limits::default() });
+        tracing::info!(listen = %self.file.listen, "serving");
+        gateway::serve(gateway, self.listener, stop).await;
+        Ok(())
+    }
+}
+
+/// One connection of the host: observations are absorbed in the order in which they come.
+async fn serve_host(cloud: &Arc<Cloud>, connection: Connection) {
+    let (sender, mut observed) = mpsc::unbounded_channel();
+    let absorbing = {
+        let cloud = Arc::clone(cloud);
+        tokio::spawn(async move {
+            while let Some(observation) = observed.recv().await {
+                ec2::instance::absorb(&cloud, observation).await;
+            }
+        })
+    };
+    let serving = Arc::clone(&cloud.host).serve(connection, move |observation| {
+        // The receiver lives until this sender is dropped.
+        let _ = sender.send(observation);
+    });
+    serving.await;
+    let _ = absorbing.await;
+}
+
+/// The operator's key, as the cloud's files have it.
+async fn ensure_access_key(cloud: &Arc<Cloud>, credentials: Credentials) -> Result<()> {
+    let written = cloud.transact(Mode::Shared, |txn| {
+        let known = txn.get::<AccessKey>(&Region::global(), &credentials.access_key_id);
+        if known.is_none_or(|key| key.secret.expose() != credentials.secret_access_key) {
+            txn.put(
+                &Region::global(),
+                AccessKey {
+                    access_key: credentials.access_key_id.clone(),
+                    secret: Secret::new(credentials.secret_access_key.clone()),
+                    account: credentials.account,
+                    principal: format!("arn:aws:iam::{}:root", credentials.account),
+                    user_id: credentials.account.to_string(),
+                    created_at: cloud.clock.now(),
+                    session: None,
+                },
+            );
+        }
+        Ok(())
+    });
+    written.await.map_err(|error| anyhow::anyhow!("cannot store the operator's access key: {error}"))
+}
+
+/// Registers images that are built while the cloud runs.
+async fn follow_images(cloud: Arc<Cloud>, dir: CloudDir, host: HostKind) {
+    if host == HostKind::Sim {
+        return;
+    }
+    let cache = crate::config::default_image_cache();
+    let mut seen = None;
+    loop {
+        let changed = std::fs::metadata(&cache).and_then(|m| m.modified()).ok();
+        if changed != seen {
+            seen = changed;
+            let adopted = registration::adopt(&dir, &cache).map_err(|error| error.to_string());
+            let registered = registration::register(&cloud, &dir).await.map_err(|error| error.to_string());
+            if let Err(error) = adopted.and(registered) {
+                tracing::warn!(error, "the host's images cannot be registered");
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+}
+
+/// Connections to the agent's socket, one after the other, for as long as somebody takes them.
+fn connect_forever(socket: PathBuf) -> mpsc::Receiver<Connection> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            match UnixStream::connect(&socket).await {
+                Ok(stream) => {
+                    let (connection, ended) = carry(stream);
+                    if sender.send(connection).await.is_err() {
+                        return;
+                    }
+                    ended.await;
+                }
+                Err(error) => tracing::debug!(%error, "the agent's socket does not answer yet"),
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    });
+    receiver
+}
+
+/// A stream as a connection, and the future that resolves when it has ended.
+fn carry(stream: UnixStream) -> (Connection, impl Future<Output = ()>) {
+    let (mut reader, mut writer) = stream.into_split();
+    let (to_agent, mut outgoing) = mpsc::unbounded_channel::<ToAgent>();
+    let (incoming, from_agent) = mpsc::unbounded_channel::<FromAgent>();
+    let writing = tokio::spawn(async move {
+        let mut buffer = Vec::new();
+        while let Some(message) = outgoing.recv().await {
+            buffer.clear();
+            if let Err(error) = frame::encode(&message, &mut buffer) {
+                tracing::error!(%error, "a message for the agent cannot be sent");
+                continue;
+            }
+            if writer.write_all(&buffer).await.is_err() {
+                return;
+            }
+        }
+    });
+    let reading = tokio::spawn(async move {
+        let mut buffer = Vec::new();
+        loop {
+            match frame::decode::<FromAgent>(&mut buffer) {
+                Ok(Some(message)) => {
+                    if incoming.send(message).is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => match reader.read_buf(&mut buffer).await {
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) => return,
+                },
+                Err(error) => {
+                    tracing::error!(%error, "the agent's stream is out of step");
+                    return;
+                }
+            }
+        }
+    });
+    let ended = async move {
+        let _ = reading.await;
+        writing.abort();
+    };
+    (Connection { to_agent, from_agent }, ended)
+}

@@ -1,0 +1,164 @@
+//! `nube up`: makes a cloud if there is none, runs it in the foreground, and says how to use it.
+
+use crate::cli::Up;
+use crate::cloud_files::{CloudDir, CloudFile, random_bits};
+use crate::config::{self, HostKind};
+use crate::lock::Lock;
+use crate::server_process::{Server, terminated};
+use crate::{agent_process, http, pool, registration, supervise, terminal};
+use anyhow::{Context as _, Result, bail};
+use model::{CloudTag, Region};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Where the API listens unless told otherwise.
+const LISTEN: &str = "127.0.0.1:4566";
+const REGION: &str = "us-east-1";
+/// How long the server may take until it answers.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn run(arguments: &Up) -> Result<ExitCode> {
+    let known = CloudDir::existing(&arguments.data.data).ok().and_then(|dir| dir.read().ok());
+    let host = arguments.host.or(known.as_ref().map(|cloud| cloud.host)).unwrap_or(HostKind::Linux);
+    if host == HostKind::Linux {
+        let missing = agent_process::missing();
+        if !missing.is_empty() {
+            terminal::say("This host cannot run machines yet. Missing:");
+            for line in missing {
+                terminal::say(format_args!("  - {line}"));
+            }
+            terminal::say("Without machines, as an emulator: nube up --host sim");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    let dir = CloudDir::create(&arguments.data.data)?;
+    let _lock = Lock::take(&dir.run(), "up")?;
+    let cloud = settle(&dir, arguments, host)?;
+    dir.ensure_credentials()?;
+    let runtime = match host {
+        HostKind::Linux => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+        HostKind::Sim => tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
+    };
+    runtime.block_on(async {
+        match host {
+            HostKind::Linux => run_linux(&dir, &cloud, arguments).await,
+            HostKind::Sim => run_sim(&dir, &cloud, arguments).await,
+        }
+    })
+}
+
+/// What the cloud is: as it was made, with what this start changes.
+fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
+    let known = dir.read_if_there()?;
+    if let Some(known) = &known
+        && known.host != host
+    {
+        bail!("this cloud was made with --host {:?}; choose another --data for another kind", known.host);
+    }
+    let mut cloud = match known {
+        Some(known) => known,
+        None => CloudFile {
+            tag: CloudTag::from_entropy(random_bits()?),
+            host,
+            listen: LISTEN.parse()?,
+            regions: vec![Region::parse(REGION).context("the default region")?],
+            public_pool: match (arguments.public_pool, host) {
+                (Some(pool), _) => pool,
+                (None, HostKind::Linux) => pool::free()?,
+                (None, HostKind::Sim) => pool::ALL,
+            },
+        },
+    };
+    if let Some(listen) = arguments.listen {
+        cloud.listen = listen;
+    }
+    if !arguments.regions.is_empty() {
+        let parse = |name: &String| Region::parse(name).with_context(|| format!("\"{name}\" is no region's name"));
+        cloud.regions = arguments.regions.iter().map(parse).collect::<Result<_>>()?;
+    }
+    dir.write(&cloud)?;
+    Ok(cloud)
+}
+
+async fn run_linux(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<ExitCode> {
+    registration::adopt(dir, &config::default_image_cache())?;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let agent = tokio::spawn(supervise::keep(dir.clone(), "agent", stopped.clone()));
+    let server = tokio::spawn(supervise::keep(dir.clone(), "server", stopped));
+    let ready = tokio::select! {
+        ready = answering(cloud.listen) => ready,
+        () = terminated() => false,
+    };
+    if ready {
+        greet(dir, cloud, arguments);
+        terminated().await;
+    } else {
+        terminal::say(format_args!("The server does not answer. Its log: {}", dir.logs().join("server.log").display()));
+    }
+    stop.send_replace(true);
+    server.await??;
+    agent.await??;
+    if !arguments.json {
+        terminal::say("The cloud's processes have ended. Instances keep running; nube up takes them over again,");
+        terminal::say(format_args!("nube down --data {} ends them.", dir.path().display()));
+    }
+    Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn run_sim(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<ExitCode> {
+    let _lock = Lock::take(&dir.run(), "server")?;
+    terminal::log_to_stderr();
+    let server = Server::open(dir).await?;
+    let (agent, connections) = agent_process::simulate(dir).await?;
+    greet(dir, cloud, arguments);
+    server.serve(connections, terminated()).await?;
+    drop(agent);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until the API answers.
+async fn answering(listen: SocketAddr) -> bool {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while tokio::time::Instant::now() < deadline {
+        let health = tokio::task::spawn_blocking(move || {
+            let host = [("host".to_owned(), listen.to_string())];
+            http::exchange(listen, "GET", "/_nube/health", &host, &[])
+        });
+        let connected = |body: &[u8]| {
+            serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|health| health["host_connected"] == true)
+        };
+        if let Ok(Ok((200, body))) = health.await
+            && connected(&body)
+        {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    false
+}
+
+fn greet(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) {
+    if arguments.json {
+        terminal::json(&serde_json::json!({
+            "endpoint": format!("http://{}", cloud.listen), "data": dir.path(), "regions": cloud.regions,
+        }));
+        return;
+    }
+    let data = if dir.path() == config::default_data_dir() {
+        String::new()
+    } else {
+        format!(" --data {}", dir.path().display())
+    };
+    let kind = match cloud.host {
+        HostKind::Linux => "real machines",
+        HostKind::Sim => "simulated machines",
+    };
+    terminal::say(format_args!("{} with {kind} at {}", terminal::strong("Nube is up"), terminal::good(format_args!("http://{}", cloud.listen))));
+    terminal::say("");
+    terminal::say("In another shell:");
+    terminal::say(format_args!("  {}", terminal::strong(format_args!("eval \"$(nube env{data})\""))));
+    terminal::say(format_args!("  {}", terminal::strong("aws ec2 describe-images --query 'Images[].[ImageId,Name]' --output text")));
+    terminal::say("");
+    terminal::say(terminal::faint("Ctrl-C ends the cloud's processes; instances keep running."));
+}

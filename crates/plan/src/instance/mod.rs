@@ -1,0 +1,13 @@
+//! Pure decisions about instances: what a launch asks for ([`LaunchSpec`]), whether it is admitted and as how many
+//! ([`admit`]), with which volumes ([`devices`]), and what an observation of the host means ([`observe`]).
+//!
+//! Facts are arguments, refusals small enums; the EC2 service reads the facts in its transaction and spells the errors.
+
+pub mod admit;
+pub mod devices;
+pub mod observe;
+pub mod spec;
+
+pub use admit::{Admitted, Demand, Facts, HostFacts, Refusal, TypeFacts, admit};
+pub use devices::{DeviceChange, DevicePlan, DeviceSpec, VolumeSpec};
+pub use spec::{GroupChoice, LaunchSpec, LaunchTags, NetworkSpec, PublicChoice};

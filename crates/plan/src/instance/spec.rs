@@ -1,0 +1,76 @@
+//! What a launch asks for, after the soup of optional parameters has been read.
+
+use super::DeviceSpec;
+use model::metadata::MetadataOptions;
+use model::record::Tags;
+use model::record::instance::ShutdownBehavior;
+use model::{Blob, ImageId, NetworkInterfaceId, SecurityGroupId, SubnetId, Zone};
+use std::net::Ipv4Addr;
+
+/// One call of RunInstances.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LaunchSpec {
+    pub image: ImageId,
+    /// `None`: the default type.
+    pub instance_type: Option<String>,
+    /// As many as fit between these, both at least 1 and in order.
+    pub min: u32,
+    pub max: u32,
+    pub key_name: Option<String>,
+    pub user_data: Option<Blob>,
+    pub zone: Option<Zone>,
+    pub network: NetworkSpec,
+    pub devices: Vec<DeviceSpec>,
+    pub metadata_options: MetadataOptions,
+    pub shutdown_behavior: ShutdownBehavior,
+    pub disable_api_termination: bool,
+    pub disable_api_stop: bool,
+    pub monitoring: bool,
+    pub ebs_optimized: bool,
+    pub client_token: Option<String>,
+    /// Threads and cores asked for, which must be the type's own.
+    pub cpus: Option<(u32, u32)>,
+    pub tags: LaunchTags,
+}
+
+/// Tags of what the launch creates.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LaunchTags {
+    pub instance: Tags,
+    pub volume: Tags,
+    pub network_interface: Tags,
+}
+
+/// The primary network interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkSpec {
+    New {
+        /// `None`: a default subnet.
+        subnet: Option<SubnetId>,
+        groups: GroupChoice,
+        private_address: Option<Ipv4Addr>,
+        public: PublicChoice,
+        description: String,
+        delete_on_termination: bool,
+    },
+    Existing {
+        interface: NetworkInterfaceId,
+        delete_on_termination: bool,
+    },
+}
+
+/// Security groups by id and by name; neither: the VPC's default group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupChoice {
+    pub ids: Vec<SecurityGroupId>,
+    pub names: Vec<String>,
+}
+
+/// Whether the instance gets a public address of the cloud's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublicChoice {
+    /// As the subnet says.
+    Subnet,
+    Yes,
+    No,
+}

@@ -1,0 +1,93 @@
+//! What a VPC's rule set holds beside the skeleton: its own ranges, its resolver, network ACLs and subnets.
+//!
+//! Network ACLs judge packets without state, at the border of a subnet: traffic within one subnet passes none.
+//! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html>
+
+use super::names::{VPC_TABLE, acl_egress, acl_ingress, subnet_egress, subnet_ingress};
+use super::traffic::matching;
+use super::{RESOLVER, resolver};
+use ipnet::IpNet;
+use model::host::VpcDesired;
+use model::net::{AclAction, AclEntry};
+use std::fmt::Write as _;
+
+/// Makes or replaces sets, ACL chains and subnet chains in one transaction. Chains of what is gone are left: they are
+/// deleted once no port refers to them.
+pub fn vpc_body(vpc: &VpcDesired) -> String {
+    let mut chains: Vec<(String, Vec<String>)> = Vec::new();
+    for acl in &vpc.network_acls {
+        chains.push((acl_ingress(acl.network_acl), entries(&acl.ingress, "saddr")));
+        chains.push((acl_egress(acl.network_acl), entries(&acl.egress, "daddr")));
+    }
+    for subnet in &vpc.subnets {
+        let cidr = subnet.cidr.trunc();
+        let inside = format!("ip saddr {cidr} ip daddr {cidr} return");
+        for (name, acl) in [
+            (subnet_ingress(subnet.subnet), acl_ingress(subnet.network_acl)),
+            (subnet_egress(subnet.subnet), acl_egress(subnet.network_acl)),
+        ] {
+            chains.push((name, vec![inside.clone(), format!("goto {acl}")]));
+        }
+    }
+    // A subnet may name an ACL that has not come yet: its chain is there, empty, and denies all.
+    for subnet in &vpc.subnets {
+        for name in [acl_ingress(subnet.network_acl), acl_egress(subnet.network_acl)] {
+            if !chains.iter().any(|(known, _)| *known == name) {
+                chains.push((name, vec!["drop".into()]));
+            }
+        }
+    }
+
+    let mut out = format!("table inet {VPC_TABLE} {{\n");
+    for (name, _) in &chains {
+        let _ = writeln!(out, "\tchain {name} {{\n\t}}");
+    }
+    out.push_str("}\n");
+    for set in ["local", "resolvers"] {
+        let _ = writeln!(out, "flush set inet {VPC_TABLE} {set}");
+    }
+    for cidr in &vpc.cidrs {
+        let _ = writeln!(out, "add element inet {VPC_TABLE} local {{ {} }}", cidr.trunc());
+    }
+    if vpc.dns_support {
+        let own = vpc.cidrs.first().map(|first| resolver(*first));
+        for address in [RESOLVER].into_iter().chain(own) {
+            let _ = writeln!(out, "add element inet {VPC_TABLE} resolvers {{ {address} }}");
+        }
+    }
+    for (name, _) in &chains {
+        let _ = writeln!(out, "flush chain inet {VPC_TABLE} {name}");
+    }
+    let _ = writeln!(out, "table inet {VPC_TABLE} {{");
+    for (name, rules) in &chains {
+        let _ = writeln!(out, "\tchain {name} {{");
+        for rule in rules {
+            let _ = writeln!(out, "\t\t{rule}");
+        }
+        out.push_str("\t}\n");
+    }
+    out.push_str("}\n");
+    out
+}
+
+fn entries(entries: &[AclEntry], end: &str) -> Vec<String> {
+    let mut sorted: Vec<&AclEntry> = entries.iter().collect();
+    sorted.sort_by_key(|entry| entry.number);
+    let mut rules: Vec<String> = sorted
+        .into_iter()
+        .filter_map(|entry| {
+            let net = match entry.net {
+                IpNet::V4(net) if net.prefix_len() == 0 => "meta nfproto ipv4 ".to_owned(),
+                IpNet::V4(net) => format!("ip {end} {} ", net.trunc()),
+                IpNet::V6(_) => return None,
+            };
+            let verdict = match entry.action {
+                AclAction::Allow => "return",
+                AclAction::Deny => "drop",
+            };
+            Some(format!("{net}{}{verdict}", matching(entry.traffic)?))
+        })
+        .collect();
+    rules.push("drop".into());
+    rules
+}

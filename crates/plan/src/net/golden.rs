@@ -1,0 +1,136 @@
+//! Rule sets as golden files: a change of rendering shows as a change of text. `UPDATE_GOLDEN=1` writes them anew.
+
+#![allow(clippy::disallowed_methods, reason = "a test's own switch, not configuration of the program")]
+
+use super::{Uplink, group_body, root_table, routes, vpc_body};
+use model::host::{
+    NetworkAclDesired, RouteDesired, RouteTableDesired, RouteTarget, SecurityGroupDesired, SubnetDesired,
+    VpcDesired,
+};
+use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
+use model::{AccountId, CloudTag, NetworkAclId, Region, RouteTableId, SecurityGroupId, SubnetId, VpcId};
+use std::fmt::Write as _;
+use std::path::Path;
+
+fn check(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/net/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text, golden, "{name} differs; UPDATE_GOLDEN=1 writes it anew");
+}
+
+fn vpc() -> VpcDesired {
+    let acl = NetworkAclId::from_entropy(0xa1);
+    let (public, private) = (RouteTableId::from_entropy(0xb1), RouteTableId::from_entropy(0xb2));
+    let subnet = |n: u128, cidr: &str, route_table| SubnetDesired {
+        subnet: SubnetId::from_entropy(n),
+        cidr: cidr.parse().unwrap(),
+        route_table,
+        network_acl: acl,
+    };
+    let route = |net: &str, target| RouteDesired { destination: net.parse().unwrap(), target };
+    let entry =
+        |number, traffic, net: &str, action| AclEntry { number, traffic, net: net.parse().unwrap(), action };
+    VpcDesired {
+        vpc: VpcId::from_entropy(1),
+        account: AccountId::from_number(1),
+        region: Region::parse("us-east-1").unwrap(),
+        cidrs: vec!["172.31.0.0/16".parse().unwrap(), "10.9.0.0/24".parse().unwrap()],
+        dns_support: true,
+        subnets: vec![subnet(0xc1, "172.31.0.0/20", public), subnet(0xc2, "172.31.16.0/20", private)],
+        route_tables: vec![
+            RouteTableDesired {
+                route_table: public,
+                routes: vec![
+                    route("0.0.0.0/0", RouteTarget::InternetGateway),
+                    route("203.0.113.0/24", RouteTarget::Blackhole),
+                    route("::/0", RouteTarget::InternetGateway),
+                ],
+            },
+            RouteTableDesired { route_table: private, routes: vec![] },
+        ],
+        network_acls: vec![NetworkAclDesired {
+            network_acl: acl,
+            ingress: vec![
+                entry(200, Traffic::All, "0.0.0.0/0", AclAction::Allow),
+                entry(100, Traffic::Tcp { from: 25, to: 25 }, "0.0.0.0/0", AclAction::Deny),
+                entry(101, Traffic::All, "::/0", AclAction::Allow),
+            ],
+            egress: vec![entry(100, Traffic::All, "0.0.0.0/0", AclAction::Allow)],
+        }],
+    }
+}
+
+fn group() -> SecurityGroupDesired {
+    let other = SecurityGroupId::from_entropy(0xd2);
+    let net = |net: &str| Peer::Net(net.parse().unwrap());
+    SecurityGroupDesired {
+        group: SecurityGroupId::from_entropy(0xd1),
+        vpc: VpcId::from_entropy(1),
+        ingress: vec![
+            Allow { traffic: Traffic::Tcp { from: 22, to: 22 }, peer: net("0.0.0.0/0") },
+            Allow { traffic: Traffic::Tcp { from: 0, to: 65535 }, peer: Peer::Group(other) },
+            Allow { traffic: Traffic::Udp { from: 5000, to: 5010 }, peer: net("10.1.2.3/8") },
+            Allow { traffic: Traffic::Icmp { kind: Some(8), code: None }, peer: net("10.0.0.0/8") },
+            Allow { traffic: Traffic::Icmp { kind: Some(3), code: Some(4) }, peer: net("0.0.0.0/0") },
+            Allow { traffic: Traffic::Icmp { kind: None, code: None }, peer: Peer::Group(other) },
+            Allow { traffic: Traffic::Icmpv6 { kind: None, code: None }, peer: net("0.0.0.0/0") },
+            Allow { traffic: Traffic::Protocol(47), peer: net("192.0.2.0/24") },
+            Allow { traffic: Traffic::All, peer: net("::/0") },
+        ],
+        egress: vec![Allow { traffic: Traffic::All, peer: net("0.0.0.0/0") }],
+    }
+}
+
+#[test]
+fn a_group_renders_as_ever() {
+    check("group.nft", &group_body(&group()));
+}
+
+#[test]
+fn a_vpcs_acls_and_subnets_render_as_ever() {
+    check("vpc_body.nft", &vpc_body(&vpc()));
+}
+
+#[test]
+fn the_hosts_table_renders_as_ever() {
+    let cloud = CloudTag::parse("abc234").unwrap();
+    let pool = "198.18.0.0/22".parse().unwrap();
+    check("root.nft", &root_table(&cloud, pool, Uplink::Masquerade));
+    assert!(!root_table(&cloud, pool, Uplink::Routed).contains("masquerade"));
+}
+
+#[test]
+fn routes_and_rules_render_as_ever() {
+    let mut text = String::new();
+    for rule in routes::rules(&vpc()) {
+        writeln!(text, "{rule:?}").unwrap();
+    }
+    for route in routes::routes(&vpc()) {
+        writeln!(text, "{route:?}").unwrap();
+    }
+    check("routes.txt", &text);
+}
+
+#[test]
+fn a_subnet_is_public_only_by_its_route_table() {
+    let vpc = vpc();
+    let public: Vec<bool> = vpc.subnets.iter().map(|subnet| routes::is_public(&vpc, subnet)).collect();
+    assert_eq!(public, [true, false]);
+}
+
+#[test]
+fn route_tables_never_share_a_number() {
+    let mut vpc = vpc();
+    let low = 0xb1u128;
+    for high in 1..5u128 {
+        let route_table = RouteTableId::from_entropy(low | (high << 40));
+        vpc.route_tables.push(RouteTableDesired { route_table, routes: vec![] });
+    }
+    let numbers = routes::numbers(&vpc);
+    let distinct: std::collections::BTreeSet<u32> = numbers.values().copied().collect();
+    assert_eq!(distinct.len(), vpc.route_tables.len());
+    assert!(distinct.iter().all(|number| *number > 255));
+}

@@ -1,0 +1,57 @@
+//! The body of one security group: two chains of allowances and the set of its members.
+//!
+//! Ingress ends in `accept`; egress in `goto fwd_in`, the receiver's gate. What matches nothing returns to the port's
+//! chain, which goes on with the next group and drops at its end.
+//! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html>
+
+use super::names::{VPC_TABLE, group_egress, group_ingress, group_members};
+use super::traffic::matching;
+use ipnet::IpNet;
+use model::SecurityGroupId;
+use model::host::SecurityGroupDesired;
+use model::net::{Allow, Peer};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+/// Makes or replaces the group's chains in one transaction. Sets of groups that it refers to are made empty where they
+/// are missing; no members are touched.
+pub fn group_body(group: &SecurityGroupDesired) -> String {
+    let (ingress, egress) = (group_ingress(group.group), group_egress(group.group));
+    let mut sets: BTreeSet<SecurityGroupId> = BTreeSet::from([group.group]);
+    sets.extend(group.ingress.iter().chain(&group.egress).filter_map(|allow| match allow.peer {
+        Peer::Group(peer) => Some(peer),
+        Peer::Net(_) => None,
+    }));
+    let mut out = format!("table inet {VPC_TABLE} {{\n");
+    for set in sets {
+        let _ = writeln!(out, "\tset {} {{\n\t\ttype ipv4_addr\n\t}}", group_members(set));
+    }
+    let _ = writeln!(out, "\tchain {ingress} {{\n\t}}\n\tchain {egress} {{\n\t}}\n}}");
+    let _ = writeln!(out, "flush chain inet {VPC_TABLE} {ingress}\nflush chain inet {VPC_TABLE} {egress}");
+    let _ = writeln!(out, "table inet {VPC_TABLE} {{\n\tchain {ingress} {{");
+    for line in rules(&group.ingress, "saddr", "accept") {
+        let _ = writeln!(out, "\t\t{line}");
+    }
+    let _ = writeln!(out, "\t}}\n\tchain {egress} {{");
+    for line in rules(&group.egress, "daddr", "goto fwd_in") {
+        let _ = writeln!(out, "\t\t{line}");
+    }
+    out.push_str("\t}\n}\n");
+    out
+}
+
+fn rules(allows: &[Allow], end: &str, verdict: &str) -> Vec<String> {
+    allows
+        .iter()
+        .filter_map(|allow| {
+            let peer = match allow.peer {
+                Peer::Net(IpNet::V4(net)) if net.prefix_len() == 0 => "meta nfproto ipv4 ".to_owned(),
+                Peer::Net(IpNet::V4(net)) => format!("ip {end} {} ", net.trunc()),
+                // Nothing carries IPv6 yet.
+                Peer::Net(IpNet::V6(_)) => return None,
+                Peer::Group(group) => format!("ip {end} @{} ", group_members(group)),
+            };
+            Some(format!("{peer}{}{verdict}", matching(allow.traffic)?))
+        })
+        .collect()
+}

@@ -1,0 +1,58 @@
+//! The network of a host, as text and numbers: names, reserved addresses, rule sets, routes.
+//!
+//! Pure rendering from the agent protocol's types; the agent's `linux` driver puts it into the kernel. Invariants:
+//! - Every name of a cloud carries its tag, so several clouds share a host.
+//! - A VPC's rule set has a fixed skeleton; what changes often (interfaces, members, public addresses) lives in sets and
+//!   maps, what changes rarely (bodies of groups and ACLs) in chains of their own.
+//! - Two independent gates judge each packet: the sender's egress, then the receiver's ingress. Only the second accepts.
+//!
+//! Differs: only IPv4 is carried; everything IPv6 is dropped at the port.
+
+mod acl;
+mod edge;
+mod group;
+pub mod names;
+pub mod pool;
+mod root;
+pub mod routes;
+mod skeleton;
+mod traffic;
+
+pub use acl::vpc_body;
+pub use edge::edge_skeleton;
+pub use group::group_body;
+pub use root::{Uplink, root_table};
+pub use skeleton::vpc_skeleton;
+
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+
+/// Where the metadata service answers, on port 80.
+pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+/// Where every VPC's resolver answers, beside its own address in the VPC.
+pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 253);
+/// Where the time service answers.
+pub const TIME: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 123);
+/// The next hop's name on point-to-point links, which have no addresses of their own.
+pub const NEXT_HOP: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 1);
+/// The MAC address that a guest's router shows on every port.
+pub const GATEWAY_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
+/// The largest packet of an interface, in bytes.
+pub const MTU: u16 = 1500;
+
+/// A subnet's router: its base plus one.
+pub fn gateway(subnet: Ipv4Net) -> Ipv4Addr {
+    nth(subnet, 1)
+}
+
+/// A VPC's resolver: the base of its first CIDR plus two.
+pub fn resolver(first_cidr: Ipv4Net) -> Ipv4Addr {
+    nth(first_cidr, 2)
+}
+
+fn nth(net: Ipv4Net, n: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(net.network().to_bits().saturating_add(n))
+}
+
+#[cfg(test)]
+mod golden;

@@ -1,0 +1,144 @@
+//! Names of namespaces, links, tables, chains and sets, and how to read them back.
+//!
+//! A link's name holds 15 bytes at most.
+
+use model::{CloudTag, NetworkAclId, SecurityGroupId, SubnetId, VpcId};
+use std::fmt::Display;
+
+/// The link from a VPC's namespace to the edge.
+pub const IGW: &str = "igw";
+/// The link from the edge to the host.
+pub const EDGE_UPLINK: &str = "up";
+/// The table of a VPC's rule set, in the `inet` and the `arp` family.
+pub const VPC_TABLE: &str = "vpc";
+/// The table of the edge's rule set.
+pub const EDGE_TABLE: &str = "edge";
+
+/// The digits of an id, without its prefix.
+fn digits(id: impl Display) -> String {
+    let text = id.to_string();
+    text.rsplit_once('-').map_or(text.clone(), |(_, digits)| digits.to_owned())
+}
+
+/// What the names of all of a cloud's namespaces start with.
+pub fn namespace_prefix(cloud: &CloudTag) -> String {
+    format!("nube-{cloud}-")
+}
+
+pub fn edge_namespace(cloud: &CloudTag) -> String {
+    format!("nube-{cloud}-edge")
+}
+
+pub fn vpc_namespace(cloud: &CloudTag, vpc: VpcId) -> String {
+    format!("nube-{cloud}-{}", digits(vpc))
+}
+
+/// The VPC whose namespace this is, if it is one of this cloud.
+pub fn vpc_of_namespace(cloud: &CloudTag, name: &str) -> Option<VpcId> {
+    VpcId::parse(&format!("vpc-{}", name.strip_prefix(&namespace_prefix(cloud))?)).ok()
+}
+
+/// The link from the host to the cloud's edge.
+pub fn host_link(cloud: &CloudTag) -> String {
+    format!("nb-{cloud}")
+}
+
+/// The link from the edge to a VPC: 56 of the id's bits, which are random.
+pub fn edge_link(vpc: VpcId) -> String {
+    format!("v{:014x}", vpc.bits() & ((1 << 56) - 1))
+}
+
+/// The cloud's table in the host's own namespace.
+pub fn root_table_name(cloud: &CloudTag) -> String {
+    format!("nube_{cloud}")
+}
+
+/// The comment that marks a rule which the cloud has put into a chain of somebody else.
+pub fn foreign_comment(cloud: &CloudTag) -> String {
+    format!("nube {cloud}")
+}
+
+/// A port's link. The counter never goes back, so no name is used twice.
+pub fn tap(counter: u64) -> String {
+    format!("t{counter:x}")
+}
+
+pub fn is_tap(name: &str) -> bool {
+    name.strip_prefix('t').is_some_and(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+pub fn group_ingress(group: SecurityGroupId) -> String {
+    format!("sgi_{}", digits(group))
+}
+
+pub fn group_egress(group: SecurityGroupId) -> String {
+    format!("sgo_{}", digits(group))
+}
+
+/// The set of the private addresses of a group's members.
+pub fn group_members(group: SecurityGroupId) -> String {
+    format!("sgm_{}", digits(group))
+}
+
+pub fn group_of_ingress(chain: &str) -> Option<SecurityGroupId> {
+    SecurityGroupId::parse(&format!("sg-{}", chain.strip_prefix("sgi_")?)).ok()
+}
+
+pub fn group_of_members(set: &str) -> Option<SecurityGroupId> {
+    SecurityGroupId::parse(&format!("sg-{}", set.strip_prefix("sgm_")?)).ok()
+}
+
+pub fn acl_ingress(acl: NetworkAclId) -> String {
+    format!("nai_{}", digits(acl))
+}
+
+pub fn acl_egress(acl: NetworkAclId) -> String {
+    format!("nao_{}", digits(acl))
+}
+
+/// The chain that a packet into a subnet passes.
+pub fn subnet_ingress(subnet: SubnetId) -> String {
+    format!("nsi_{}", digits(subnet))
+}
+
+/// The chain that a packet out of a subnet passes.
+pub fn subnet_egress(subnet: SubnetId) -> String {
+    format!("nso_{}", digits(subnet))
+}
+
+/// Whether the chain belongs to an ACL or a subnet.
+pub fn is_acl_chain(chain: &str) -> bool {
+    ["nai_", "nao_", "nsi_", "nso_"].iter().any(|prefix| chain.starts_with(prefix))
+}
+
+pub fn port_ingress(tap: &str) -> String {
+    format!("i_{tap}")
+}
+
+pub fn port_egress(tap: &str) -> String {
+    format!("o_{tap}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_names_its_vpc_and_no_other_clouds() {
+        let (ours, theirs) = (CloudTag::parse("abc234").unwrap(), CloudTag::parse("xyz789").unwrap());
+        for id in ["vpc-0123456789abcdef0", "vpc-1a2b3c4d"] {
+            let vpc = VpcId::parse(id).unwrap();
+            let name = vpc_namespace(&ours, vpc);
+            assert_eq!(vpc_of_namespace(&ours, &name), Some(vpc));
+            assert_eq!(vpc_of_namespace(&theirs, &name), None);
+        }
+        assert_eq!(vpc_of_namespace(&ours, &edge_namespace(&ours)), None);
+    }
+
+    #[test]
+    fn link_names_fit_into_the_kernels_fifteen_bytes() {
+        assert!(edge_link(VpcId::from_entropy(u128::MAX)).len() <= 15);
+        assert!(host_link(&CloudTag::parse("abc234").unwrap()).len() <= 15);
+        assert!(tap(u64::from(u32::MAX) << 16).len() <= 15);
+    }
+}

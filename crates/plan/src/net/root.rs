@@ -1,0 +1,49 @@
+//! The cloud's table in the host's own namespace: guests reach the outside, not the host.
+
+use super::names::{host_link, root_table_name};
+use ipnet::Ipv4Net;
+use model::CloudTag;
+
+/// Whether traffic of instances that leaves the host takes the host's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uplink {
+    Masquerade,
+    /// The pool is routed to this host by the network around it.
+    Routed,
+}
+
+/// Makes or replaces the table in one transaction.
+pub fn root_table(cloud: &CloudTag, pool: Ipv4Net, uplink: Uplink) -> String {
+    let (table, link, pool) = (root_table_name(cloud), host_link(cloud), pool.trunc());
+    let masquerade = match uplink {
+        Uplink::Masquerade => format!("\t\tip saddr {pool} oifname != {{ \"lo\", \"{link}\" }} masquerade\n"),
+        Uplink::Routed => String::new(),
+    };
+    format!(
+        "table inet {table} {{
+}}
+delete table inet {table}
+table inet {table} {{
+	chain guests {{
+		ct state established,related accept
+		icmp type echo-request limit rate 100/second accept
+		drop
+	}}
+	chain input {{
+		type filter hook input priority filter - 5; policy accept;
+		iifname \"{link}\" goto guests
+	}}
+	chain forward {{
+		type filter hook forward priority mangle; policy accept;
+		iifname \"{link}\" ip saddr != {pool} drop
+		iifname \"{link}\" meta nfproto ipv6 drop
+		iifname \"{link}\" tcp flags syn tcp option maxseg size set rt mtu
+		oifname \"{link}\" tcp flags syn tcp option maxseg size set rt mtu
+	}}
+	chain postrouting {{
+		type nat hook postrouting priority srcnat; policy accept;
+{masquerade}	}}
+}}
+"
+    )
+}

@@ -1,0 +1,117 @@
+//! Policy routing in a VPC's namespace: which table a sender's packets ask, and what stands in it.
+//!
+//! The main table holds a /32 per interface and `unreachable` for the VPC's ranges. A port marks its packets with the
+//! number of its subnet's route table; each such table holds `throw` for the VPC's ranges beside the desired routes, so
+//! the longest prefix wins and the local route leads on to the main table. What a table does not know is dropped.
+//! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/route-tables-priority.html>
+
+use ipnet::{IpNet, Ipv4Net};
+use model::RouteTableId;
+use model::host::{RouteTarget, SubnetDesired, VpcDesired};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+pub const MAIN: u32 = 254;
+const WITHIN_SUBNET: u32 = 1000;
+const BY_MARK: u32 = 2000;
+
+/// A rule that chooses a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    pub priority: u32,
+    /// Both ends lie in this net.
+    pub within: Option<Ipv4Net>,
+    pub mark: Option<u32>,
+    pub table: u32,
+}
+
+/// Whether this priority is one of ours.
+pub const fn is_ours(priority: u32) -> bool {
+    priority == WITHIN_SUBNET || priority == BY_MARK
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Out by the link to the edge.
+    Igw,
+    Blackhole,
+    Unreachable,
+    Throw,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    pub table: u32,
+    pub destination: Ipv4Net,
+    pub kind: Kind,
+}
+
+/// The number of each route table, which is also the mark of its packets: 31 bits of the id, made unique in the VPC.
+pub fn numbers(vpc: &VpcDesired) -> BTreeMap<RouteTableId, u32> {
+    let ids: BTreeSet<RouteTableId> = vpc.route_tables.iter().map(|t| t.route_table).collect();
+    let mut taken = BTreeSet::new();
+    ids.into_iter()
+        .map(|id| {
+            // 0 to 255 are the kernel's own tables and no mark.
+            let mut number = ((id.bits() as u32) & 0x7fff_ffff).max(256);
+            while !taken.insert(number) {
+                number = (number + 1).max(256);
+            }
+            (id, number)
+        })
+        .collect()
+}
+
+pub fn rules(vpc: &VpcDesired) -> BTreeSet<Rule> {
+    let within = vpc.subnets.iter().map(|subnet| Rule {
+        priority: WITHIN_SUBNET,
+        within: Some(subnet.cidr.trunc()),
+        mark: None,
+        table: MAIN,
+    });
+    let by_mark = numbers(vpc).into_values().map(|number| Rule {
+        priority: BY_MARK,
+        within: None,
+        mark: Some(number),
+        table: number,
+    });
+    within.chain(by_mark).collect()
+}
+
+pub fn routes(vpc: &VpcDesired) -> BTreeSet<Route> {
+    let numbers = numbers(vpc);
+    let mut routes: BTreeMap<(u32, Ipv4Net), Kind> = BTreeMap::new();
+    for cidr in &vpc.cidrs {
+        routes.insert((MAIN, cidr.trunc()), Kind::Unreachable);
+    }
+    for table in &vpc.route_tables {
+        let Some(number) = numbers.get(&table.route_table) else { continue };
+        routes.insert((*number, Ipv4Net::default()), Kind::Blackhole);
+        for route in &table.routes {
+            let IpNet::V4(destination) = route.destination else { continue };
+            let kind = match route.target {
+                RouteTarget::InternetGateway => Kind::Igw,
+                RouteTarget::Blackhole => Kind::Blackhole,
+            };
+            routes.insert((*number, destination.trunc()), kind);
+        }
+        for cidr in &vpc.cidrs {
+            routes.insert((*number, cidr.trunc()), Kind::Throw);
+        }
+    }
+    routes.into_iter().map(|((table, destination), kind)| Route { table, destination, kind }).collect()
+}
+
+/// The subnet that an address lies in.
+pub fn subnet_of(vpc: &VpcDesired, address: Ipv4Addr) -> Option<&SubnetDesired> {
+    vpc.subnets.iter().find(|subnet| subnet.cidr.contains(&address))
+}
+
+/// Whether the subnet is public: its route table leads to the internet gateway.
+pub fn is_public(vpc: &VpcDesired, subnet: &SubnetDesired) -> bool {
+    vpc.route_tables
+        .iter()
+        .filter(|table| table.route_table == subnet.route_table)
+        .flat_map(|table| &table.routes)
+        .any(|route| route.target == RouteTarget::InternetGateway)
+}

@@ -1,0 +1,17 @@
+//! The rule set of a VPC's router that never changes: anti-spoofing, link-local services, the two gates, 1:1 NAT.
+//!
+//! ```text
+//! port ─► pre_raw ──► forward: subnet's egress ACL, receiver's ingress ACL (stateless)
+//!         (src4:              tracked? accept
+//!          who may            eni_out ─► o_TAP ─► sgo_GROUP… ─► fwd_in ─► eni_in ─► i_TAP ─► sgi_GROUP… ─► accept
+//!          send what,         igw ─────────────────────────────► fwd_in                  └► igw: accept
+//!          and the mark  ──► input ─► services (only a sender that src4 knows)
+//!          of its routes)
+//! ```
+//! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-connection-tracking.html>
+//! Differs: an interface may hold 20,000 open connections; beyond that new ones are dropped.
+
+/// Makes the skeleton, or replaces its chains and leaves the contents of every set: running it again is harmless.
+pub fn vpc_skeleton() -> &'static str {
+    include_str!("vpc.nft")
+}

@@ -1,0 +1,161 @@
+"""A cloud for a session of tests, and the clients that talk to it.
+
+Run by `cargo xtask test`; by hand: pytest tests/system --host sim|linux --nube target/release/nube
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import boto3
+import botocore.config
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+
+def pytest_addoption(parser):
+    parser.addoption("--host", choices=["sim", "linux"], default="sim")
+    parser.addoption("--nube", default="target/release/nube")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "machines: needs real machines, so it runs only with --host linux")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--host") == "linux":
+        return
+    machines = [item for item in items if item.get_closest_marker("machines")]
+    items[:] = [item for item in items if item not in machines]
+    config.hook.pytest_deselected(items=machines)
+
+
+def wait_until(condition, what, timeout=60, interval=0.1):
+    """Polls until the condition gives something true, and returns that."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
+        time.sleep(interval)
+
+
+class Cloud:
+    """One `nube up` on a directory of its own."""
+
+    def __init__(self, nube, host, data):
+        self.nube, self.host, self.data = os.path.abspath(nube), host, str(data)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.listen = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.process = None
+
+    def run(self, *arguments, check=True):
+        command = [self.nube, *arguments, "--data", self.data]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+        assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done
+
+    def up(self):
+        command = [self.nube, "up", "--host", self.host, "--listen", self.listen, "--data", self.data, "--json"]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, stdin=subprocess.DEVNULL
+        )
+        line = self.process.stdout.readline()
+        assert line, f"nube up said nothing; logs: {self.logs()}"
+        assert json.loads(line)["endpoint"] == f"http://{self.listen}"
+        self.environment = json.loads(self.run("env", "--json").stdout)
+        return self
+
+    def interrupt(self):
+        """Ends `nube up` as Ctrl-C does."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.communicate(timeout=60)
+        self.process = None
+
+    def logs(self):
+        text = ""
+        for name in ("server.log", "agent.log"):
+            path = os.path.join(self.data, "logs", name)
+            if os.path.exists(path):
+                with open(path) as log:
+                    text += f"\n--- {name}\n" + log.read()[-4000:]
+        return text
+
+    def pid(self, name):
+        """The process that holds the lock of this name."""
+        with open(os.path.join(self.data, "run", f"{name}.lock")) as lock:
+            return int(lock.read())
+
+    def client(self, service="ec2", **overrides):
+        settings = {
+            "endpoint_url": self.environment["AWS_ENDPOINT_URL"],
+            "aws_access_key_id": self.environment["AWS_ACCESS_KEY_ID"],
+            "aws_secret_access_key": self.environment["AWS_SECRET_ACCESS_KEY"],
+            "region_name": self.environment["AWS_DEFAULT_REGION"],
+            "config": botocore.config.Config(retries={"max_attempts": 0}, parameter_validation=False),
+            **overrides,
+        }
+        return boto3.client(service, **settings)
+
+    def aws(self, *arguments, check=True):
+        """The AWS CLI, pointed at the cloud as a person would do it; JSON output is parsed."""
+        environment = {**os.environ, **self.environment, "AWS_PAGER": ""}
+        command = ["aws", *arguments, "--output", "json"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=300, stdin=subprocess.DEVNULL
+        )
+        assert not check or done.returncode == 0, f"{command}: {done.stderr}"
+        if not check:
+            return done
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+
+@pytest.fixture(scope="session")
+def cloud(request, tmp_path_factory):
+    data = tmp_path_factory.mktemp("cloud")
+    # Machines run as users of their own and must reach their disks below this directory.
+    for folder in (data, *data.parents):
+        if str(folder).startswith(str(tmp_path_factory.getbasetemp().parent)):
+            os.chmod(folder, 0o711)
+    cloud = Cloud(request.config.getoption("--nube"), request.config.getoption("--host"), data)
+    cloud.up()
+    yield cloud
+    if request.session.testsfailed:
+        print(cloud.logs())
+    cloud.run("down", "--purge")
+    if cloud.process:
+        cloud.process.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def ec2(cloud):
+    return cloud.client()
+
+
+@pytest.fixture(scope="session")
+def image(ec2):
+    images = ec2.describe_images(Owners=["amazon"])["Images"]
+    assert images, "the cloud comes with an image"
+    return images[0]["ImageId"]
+
+
+@pytest.fixture(scope="session")
+def subnet(ec2):
+    return ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"][0]["SubnetId"]
+
+
+@pytest.fixture
+def terminate(ec2):
+    """Collects instances and ends them after the test."""
+    instances = []
+    yield instances.append
+    if instances:
+        ec2.terminate_instances(InstanceIds=instances)
+        ec2.get_waiter("instance_terminated").wait(InstanceIds=instances, WaiterConfig={"Delay": 1})

@@ -1,0 +1,70 @@
+"""Talking to a guest as a person does: ssh, and the metadata service from inside."""
+
+import socket
+import subprocess
+import time
+
+USER = "ec2-user"
+
+
+def banner(address, timeout=90):
+    """Waits for an ssh server's greeting and returns how long that took."""
+    start = time.monotonic()
+    while time.monotonic() - start < timeout:
+        try:
+            with socket.create_connection((address, 22), timeout=2) as connection:
+                connection.settimeout(30)
+                if connection.recv(4) == b"SSH-":
+                    return time.monotonic() - start
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(f"no ssh at {address} within {timeout} s")
+
+
+def ssh(address, key, command, user=USER, check=True, timeout=60):
+    banner(address)
+    done = subprocess.run(
+        ["ssh", "-i", str(key), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes",
+         "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=20",
+         f"{user}@{address}", command],
+        capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL,
+    )
+    assert not check or done.returncode == 0, f"{command}: {done.returncode} {done.stdout}{done.stderr}"
+    return done.stdout.strip() if check else done
+
+
+def describe(ec2, instance):
+    return ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
+
+
+def wait_for(ec2, instance, state, timeout=90):
+    deadline = time.monotonic() + timeout
+    while True:
+        found = describe(ec2, instance)
+        if found["State"]["Name"] == state:
+            return found
+        assert time.monotonic() < deadline, f"{instance} is {found['State']['Name']}, not {state}"
+        time.sleep(0.1)
+
+
+def key_pair(ec2, name, folder, kind="ed25519"):
+    """Makes a key pair and the file of its private half."""
+    material = ec2.create_key_pair(KeyName=name, KeyType=kind)["KeyMaterial"]
+    path = folder / f"{name}.pem"
+    path.write_text(material)
+    path.chmod(0o600)
+    return path
+
+
+def open_group(ec2, name, vpc, *ports):
+    """A security group that lets TCP ports in from everywhere."""
+    group = ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc)["GroupId"]
+    if ports:
+        ec2.authorize_security_group_ingress(
+            GroupId=group,
+            IpPermissions=[
+                {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+                for port in ports
+            ],
+        )
+    return group

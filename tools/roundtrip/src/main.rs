@@ -1,0 +1,91 @@
+//! The wire crate as seen from outside: JSON lines in, JSON lines out, for `tests/clients/roundtrip.py`, which holds our
+//! codecs against botocore's.
+//!
+//! `{"service": "ec2", "op": "RunInstances", "decode": "Action=…"}` answers `{"value": …}`, the input as we read it, or
+//! `{"error": {"code", "message"}}`. `{"service", "op", "encode": true}` answers `{"value": …, "body": "<…>"}`: the output
+//! filled, and its encoding. Values are keyed by the member names of the model; times are milliseconds, bytes are base64.
+
+mod services;
+
+use std::io::{BufRead as _, Write as _};
+
+use serde_json::{Map, Value as Json, json};
+use wire::{Form, Protocol, ServiceShape, Structure, Value, ValueRef, ec2, query};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let stdin = std::io::stdin().lock();
+    let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
+    for line in stdin.lines() {
+        let request: Json = serde_json::from_str(&line?)?;
+        let answer = answer(&request).ok_or("not understood")?;
+        serde_json::to_writer(&mut stdout, &answer)?;
+        stdout.write_all(b"\n")?;
+        stdout.flush()?;
+    }
+    Ok(())
+}
+
+/// `None`: the driver and this program disagree on what there is.
+fn answer(request: &Json) -> Option<Json> {
+    let service = services::service(request["service"].as_str()?)?;
+    let operation = service.operation(request["op"].as_str()?)?;
+    let (mut input, mut output) = services::shapes(service, operation.name)?;
+    if let Some(body) = request["decode"].as_str() {
+        return Some(match decode(service, body, &mut *input) {
+            Ok(()) => json!({ "value": structure(&*input) }),
+            Err(error) => json!({ "error": { "code": error.code(), "message": error.message() } }),
+        });
+    }
+    wire::fill::fill(&mut *output);
+    let body = match service.protocol {
+        Protocol::Ec2 => ec2::encode(service, operation, &*output, "request-1"),
+        Protocol::Query => query::encode(service, operation, &*output, "request-1"),
+        _ => return None,
+    };
+    Some(json!({ "value": structure(&*output), "body": body }))
+}
+
+fn decode(service: &ServiceShape, body: &str, input: &mut dyn Structure) -> Result<(), wire::ApiError> {
+    let (decode, api_error): (fn(&Form, &mut dyn Structure) -> _, fn(&wire::DecodeError) -> _) =
+        if service.protocol == Protocol::Ec2 {
+            (ec2::decode_into, ec2::api_error)
+        } else {
+            (query::decode_into, query::api_error)
+        };
+    Form::parse(body.as_bytes()).and_then(|form| decode(&form, input)).map_err(|error| api_error(&error))
+}
+
+fn structure(value: &dyn Structure) -> Json {
+    let mut out = Map::new();
+    for (index, member) in value.shape().members.iter().enumerate() {
+        if let Some(json) = to_json(value.member(index)) {
+            out.insert(member.name.to_owned(), json);
+        }
+    }
+    Json::Object(out)
+}
+
+/// `None` where the value is absent.
+fn to_json(value: &dyn Value) -> Option<Json> {
+    Some(match value.view() {
+        ValueRef::Absent => return None,
+        ValueRef::Boolean(value) => value.into(),
+        ValueRef::Integer(value) => value.into(),
+        ValueRef::Float(value) => f64::from(value).into(),
+        ValueRef::Double(value) => value.into(),
+        ValueRef::Text(value) => value.into(),
+        ValueRef::Timestamp(value) => value.millis().into(),
+        ValueRef::Blob(value) => value.to_base64().into(),
+        ValueRef::Structure(value) => structure(value),
+        ValueRef::List(list) => (0..list.len()).filter_map(|index| to_json(list.item(index))).collect(),
+        ValueRef::Map(map) => {
+            let mut out = Map::new();
+            map.each(&mut |key, value| {
+                if let Some(json) = to_json(value) {
+                    out.insert(key.to_owned(), json);
+                }
+            });
+            Json::Object(out)
+        }
+    })
+}

@@ -1,0 +1,35 @@
+//! `cargo xtask bench`: measurements, compared within one run.
+
+use crate::{build, packages, run};
+use anyhow::{Result, bail};
+use std::process::Command;
+
+/// The measurements, in the order in which they run.
+const ALL: &[&str] = &["store", "start", "api", "launch"];
+
+pub fn run(only: &[String]) -> Result<()> {
+    if let Some(unknown) = only.iter().find(|name| !ALL.contains(&name.as_str())) {
+        bail!("there is no benchmark \"{unknown}\"; there are: {}", ALL.join(", "));
+    }
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|o| o == name);
+    if wanted("store") {
+        run::say("Store: durable commits");
+        run::cargo(&["run", "--quiet", "--release", "--package", "store", "--example", "bench"])?;
+    }
+    let rest: Vec<&str> = ALL.iter().copied().filter(|name| *name != "store" && wanted(name)).collect();
+    if rest.is_empty() {
+        return Ok(());
+    }
+    let nube = build::nube()?;
+    if rest.contains(&"launch") {
+        packages::ensure(packages::CLOUD)?;
+        build::guest()?;
+        build::nano_image(&nube)?;
+    }
+    let python = packages::python()?.join("python3");
+    for name in rest {
+        run::say(format_args!("Benchmark: {name}"));
+        run::finish(Command::new(&python).arg(format!("tests/bench/{name}.py")).arg("--nube").arg(&nube))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! Operating-system packages and the Python environment of the client tests.
+
+use crate::run;
+use anyhow::{Result, bail};
+use std::path::{Path, PathBuf};
+
+/// What a cloud with real machines needs: the machines, their disks, their networks, and the image's build.
+pub const CLOUD: &[&str] = &[
+    "qemu-system-x86",
+    "qemu-utils",
+    "nftables",
+    "iproute2",
+    "conntrack",
+    "e2fsprogs",
+    "openssh-client",
+    "xz-utils",
+    "zstd",
+];
+/// What the tests need beside that.
+pub const TESTS: &[&str] = &["python3", "python3-venv", "openssl", "tcpdump", "iputils-ping", "curl"];
+
+/// Python packages of the client tests. The service models were taken from this version of botocore.
+const PYTHON: &[&str] = &["boto3==1.43.11", "botocore==1.43.11", "awscli==1.45.11", "pytest"];
+
+/// Installs the packages that are not there yet.
+pub fn ensure(packages: &[&str]) -> Result<()> {
+    let missing: Vec<&str> = packages.iter().copied().filter(|package| !installed(package)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if run::output("id", &["-u"])?.trim() != "0" {
+        bail!("these packages are missing; as root run: apt-get install {}", missing.join(" "));
+    }
+    run::say(format_args!("Installing {}", missing.join(", ")));
+    run::program("apt-get", &["update", "-qq"])?;
+    let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    arguments.extend(missing);
+    let mut apt = std::process::Command::new("apt-get");
+    run::finish(apt.env("DEBIAN_FRONTEND", "noninteractive").args(arguments))
+}
+
+fn installed(package: &str) -> bool {
+    let asked = ["-W", "-f=${Status}", package];
+    run::output("dpkg-query", &asked).is_ok_and(|status| status.trim() == "install ok installed")
+}
+
+/// The `bin` directory of a Python environment with the clients; made on first use.
+pub fn python() -> Result<PathBuf> {
+    let environment = run::target().join("clients");
+    let bin = environment.join("bin");
+    let stamp = environment.join("packages");
+    let wanted = PYTHON.join("\n");
+    if std::fs::read_to_string(&stamp).ok().as_deref() != Some(&wanted) {
+        run::say("Making the Python environment of the client tests");
+        run::program("python3", &[Path::new("-m"), Path::new("venv"), &environment])?;
+        let mut arguments = vec!["install", "--quiet", "--disable-pip-version-check"];
+        arguments.extend(PYTHON);
+        run::program(&bin.join("pip").display().to_string(), &arguments)?;
+        std::fs::write(&stamp, wanted)?;
+    }
+    Ok(std::path::absolute(bin)?)
+}

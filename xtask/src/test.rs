@@ -1,0 +1,60 @@
+//! `cargo xtask test`: all tests, with what they need.
+
+use crate::{build, packages, run};
+use anyhow::Result;
+use clap::ValueEnum;
+use std::path::Path;
+use std::process::Command;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Rust's tests: rules, codecs, stores, the simulator, and this host's drivers.
+    Unit,
+    /// The clients' own serializers and real clients against the simulator.
+    Clients,
+    /// Real clients, real machines.
+    Host,
+}
+
+pub fn run(only: Option<Part>) -> Result<()> {
+    packages::ensure(packages::CLOUD)?;
+    packages::ensure(packages::TESTS)?;
+    let wanted = |part| only.is_none_or(|only| only == part);
+    if wanted(Part::Unit) {
+        build::guest()?;
+        run::say("Rust tests");
+        run::cargo(&["test", "--quiet", "--workspace"])?;
+    }
+    if wanted(Part::Clients) {
+        run::say("The clients' serializers");
+        run::cargo(&["build", "--quiet", "--package", "roundtrip"])?;
+        pytest("tests/clients", &[])?;
+    }
+    if wanted(Part::Clients) || wanted(Part::Host) {
+        let nube = build::nube()?;
+        if wanted(Part::Clients) {
+            run::say("Real clients against the simulator");
+            pytest("tests/system", &["--host", "sim", "--nube", &nube.display().to_string()])?;
+        }
+        if wanted(Part::Host) {
+            build::guest()?;
+            build::nano_image(&nube)?;
+            run::say("Real clients, real machines");
+            pytest("tests/system", &["--host", "linux", "--nube", &nube.display().to_string()])?;
+        }
+    }
+    Ok(())
+}
+
+fn pytest(folder: &str, arguments: &[&str]) -> Result<()> {
+    let bin = packages::python()?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut pytest = Command::new(bin.join("pytest"));
+    pytest.args(["-q", "-p", "no:cacheprovider", folder]).args(arguments);
+    pytest.env("PATH", format!("{}:{path}", bin.display())).env("PYTHONDONTWRITEBYTECODE", "1");
+    pytest.env("CARGO_TARGET_DIR", std::path::absolute(run::target())?);
+    // Nothing of the person's own AWS settings may reach a test.
+    pytest.env("AWS_CONFIG_FILE", Path::new("/dev/null")).env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
+    pytest.env("AWS_EC2_METADATA_DISABLED", "true");
+    run::finish(&mut pytest)
+}
