@@ -6,6 +6,8 @@
 
 pub mod defaults;
 pub mod errors;
+pub mod image;
+pub mod key_pair;
 pub mod noun;
 
 use control::{Schema, Service};
@@ -40,5 +42,7 @@ pub fn schema(schema: &mut Schema) {
 pub fn service() -> Service {
     let mut service = Service::new(&api_ec2::SERVICE);
     service.prelude(defaults::ensure);
+    image::register(&mut service);
+    key_pair::register(&mut service);
     service
 }

@@ -2,4 +2,5 @@
 
 pub mod host;
 pub mod imds;
+pub mod instance_type;
 pub mod machine;

@@ -4,8 +4,8 @@ use crate::{ApiError, ErrorShape, StructShape, Structure};
 
 /// One operation of a service, as a marker type (`ops::RunInstances`): several operations may share a shape.
 pub trait Operation: Send + Sync + 'static {
-    type Input: Structure + Default + Clone + PartialEq + std::fmt::Debug + 'static;
-    type Output: Structure + Default + Clone + PartialEq + std::fmt::Debug + 'static;
+    type Input: Structure + Default + Clone + PartialEq + std::fmt::Debug + Send + Sync + 'static;
+    type Output: Structure + Default + Clone + PartialEq + std::fmt::Debug + Send + Sync + 'static;
     const SHAPE: &'static OperationShape;
     /// The action, as callers name it.
     const NAME: &'static str = Self::SHAPE.name;
