@@ -8,8 +8,10 @@ pub mod availability_zone;
 pub mod defaults;
 pub mod dhcp_options;
 pub mod errors;
+pub mod image;
 pub mod instance;
 pub mod internet_gateway;
+pub mod key_pair;
 pub mod network_acl;
 pub mod network_interface;
 pub mod noun;
@@ -65,5 +67,7 @@ pub fn service() -> Service {
     subnet::register(&mut service);
     volume::register(&mut service);
     vpc::register(&mut service);
+    image::register(&mut service);
+    key_pair::register(&mut service);
     service
 }
