@@ -8,7 +8,10 @@ pub mod availability_zone;
 pub mod defaults;
 pub mod dhcp_options;
 pub mod errors;
+pub mod image;
+pub mod instance;
 pub mod internet_gateway;
+pub mod key_pair;
 pub mod network_acl;
 pub mod network_interface;
 pub mod noun;
@@ -17,6 +20,7 @@ pub mod region;
 pub mod route_table;
 pub mod security_group;
 pub mod subnet;
+pub mod volume;
 pub mod vpc;
 
 use control::{Schema, Service};
@@ -53,6 +57,7 @@ pub fn service() -> Service {
     service.prelude(defaults::ensure);
     availability_zone::register(&mut service);
     dhcp_options::register(&mut service);
+    instance::register(&mut service);
     internet_gateway::register(&mut service);
     network_acl::register(&mut service);
     network_interface::register(&mut service);
@@ -60,6 +65,9 @@ pub fn service() -> Service {
     route_table::register(&mut service);
     security_group::register(&mut service);
     subnet::register(&mut service);
+    volume::register(&mut service);
     vpc::register(&mut service);
+    image::register(&mut service);
+    key_pair::register(&mut service);
     service
 }

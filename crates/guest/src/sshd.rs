@@ -19,10 +19,11 @@ const NEW_KEY: &str = "/etc/dropbear/.new";
 
 /// Process number of the running server, if there is one; `Some(0)` while it is being started.
 static SERVER: Mutex<Option<u32>> = Mutex::new(None);
-/// Only one thread makes a key at a time.
-static KEY_MAKER: Mutex<()> = Mutex::new(());
+/// Only one thread makes a key at a time; the others then need not start a program to read it.
+static HOST_KEY: Mutex<Option<HostKey>> = Mutex::new(None);
 
 /// The public half of the host key.
+#[derive(Clone)]
 pub struct HostKey {
     /// As in `known_hosts`: type and key.
     pub public: String,
@@ -32,17 +33,24 @@ pub struct HostKey {
 
 /// Makes the host key if there is none.
 pub fn ensure_host_key() -> io::Result<HostKey> {
-    let _one = KEY_MAKER.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = HOST_KEY.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(key) = known.clone() {
+        return Ok(key);
+    }
     files::ensure_folder(FOLDER, files::Access { mode: 0o700, owner: 0 })?;
-    if !Path::new(KEY).exists() {
+    let said = if Path::new(KEY).exists() {
+        exec::output("dropbearkey", &["-y", "-f", KEY])?
+    } else {
         let _ = fs::remove_file(NEW_KEY);
         let said = exec::output("dropbearkey", &["-t", "ed25519", "-f", NEW_KEY])?;
         fs::File::open(NEW_KEY)?.sync_all()?;
         fs::rename(NEW_KEY, KEY)?;
         fs::File::open(FOLDER)?.sync_all()?;
-        return parse(&said);
-    }
-    parse(&exec::output("dropbearkey", &["-y", "-f", KEY])?)
+        said
+    };
+    let key = parse(&said)?;
+    *known = Some(key.clone());
+    Ok(key)
 }
 
 fn parse(said: &[u8]) -> io::Result<HostKey> {
@@ -58,6 +66,9 @@ fn parse(said: &[u8]) -> io::Result<HostKey> {
 
 /// Removes all host keys: the disk belongs to another instance now.
 pub fn forget_host_keys() -> io::Result<()> {
+    // Held to the end: a thread that is making a key meanwhile must not put an old one back.
+    let mut known = HOST_KEY.lock().unwrap_or_else(PoisonError::into_inner);
+    *known = None;
     for entry in fs::read_dir(FOLDER).into_iter().flatten().flatten() {
         fs::remove_file(entry.path())?;
     }

@@ -61,7 +61,7 @@ pub fn end_holder(run: &Path, name: &str, patience: Duration) -> Result<()> {
         if pidfd_send_signal(&process, signal).is_err() {
             return Ok(());
         }
-        let timeout = rustix::time::Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: 0 };
+        let timeout = rustix::event::Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: 0 };
         let mut ended = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
         if rustix::event::poll(&mut ended, Some(&timeout)).is_ok_and(|n| n > 0) {
             return Ok(());

@@ -32,7 +32,7 @@ pub async fn keep(dir: CloudDir, name: &'static str, mut stop: tokio::sync::watc
                 let status = ended.context("cannot wait for a child")?;
                 tracing::warn!(name, %status, "ended; starting it again");
             }
-            _ = stop.wait_for(|stop| *stop) => {
+            () = told(&mut stop) => {
                 end(child).await;
                 return Ok(());
             }
@@ -40,9 +40,14 @@ pub async fn keep(dir: CloudDir, name: &'static str, mut stop: tokio::sync::watc
         backoff = if started.elapsed() > SETTLED { Duration::from_millis(200) } else { (backoff * 2).min(LAST_BACKOFF) };
         tokio::select! {
             () = tokio::time::sleep(backoff) => {}
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            () = told(&mut stop) => return Ok(()),
         }
     }
+}
+
+/// Resolves when the stop was called, or nobody is left to call it.
+async fn told(stop: &mut tokio::sync::watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 fn start(dir: &CloudDir, name: &str) -> Result<Child> {

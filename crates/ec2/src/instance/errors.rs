@@ -1,6 +1,8 @@
 //! EC2's errors about instances, and how the refusals of `plan::instance` are spelled.
 
-use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, operation_not_permitted};
+use crate::errors::{
+    client, invalid_parameter_combination, invalid_parameter_value, operation_not_permitted,
+};
 use model::InstanceId;
 use model::record::instance::{Event, IllegalTransition};
 use plan::instance::Refusal;
@@ -26,10 +28,9 @@ pub fn illegal(instance: InstanceId, refused: IllegalTransition) -> ApiError {
             Event::Start => "started",
             Event::Stop(_) => "stopped",
             Event::Terminate => "terminated",
-            Event::MachineRunning
-            | Event::MachineStopped
-            | Event::Unstartable
-            | Event::MachineRemoved => "changed",
+            Event::MachineRunning | Event::MachineStopped | Event::Unstartable | Event::MachineRemoved => {
+                "changed"
+            }
         },
     )
 }
@@ -108,13 +109,12 @@ pub fn refused(refusal: Refusal) -> ApiError {
             let shown: String = kind.chars().take(64).collect();
             invalid_parameter_value(format!("Invalid value '{shown}' for VolumeType."))
         }
-        Refusal::NotBootable(kind) => invalid_parameter_value(format!(
-            "A volume of the type {kind} cannot be the root device."
-        )),
-        Refusal::NoIops(kind) => client(
-            "MissingParameter",
-            format!("The parameter iops must be specified for {kind} volumes."),
-        ),
+        Refusal::NotBootable(kind) => {
+            invalid_parameter_value(format!("A volume of the type {kind} cannot be the root device."))
+        }
+        Refusal::NoIops(kind) => {
+            client("MissingParameter", format!("The parameter iops must be specified for {kind} volumes."))
+        }
         Refusal::VolumeHasNo { what, volume_type } => invalid_parameter_combination(format!(
             "The parameter {what} is not supported for {volume_type} volumes."
         )),

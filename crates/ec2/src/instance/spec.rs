@@ -44,19 +44,15 @@ pub fn parse(ctx: &Context, request: &RunInstancesRequest) -> Result<LaunchSpec>
         given_tags(request.tag_specifications.as_deref(), &["instance", "volume", "network-interface"])?;
     Ok(LaunchSpec {
         image,
-        instance_type: text(request.instance_type.as_ref().map(|t| t.as_str())).map(str::to_owned),
+        instance_type: text(request.instance_type.as_ref().map(api_ec2::InstanceType::as_str))
+            .map(str::to_owned),
         min,
         max,
         key_name: text(request.key_name.as_deref()).map(str::to_owned),
         user_data: request.user_data.as_deref().map(user_data).transpose()?.flatten(),
         zone: zone(ctx, request)?,
         network: network(request)?,
-        devices: request
-            .block_device_mappings
-            .iter()
-            .flatten()
-            .map(device)
-            .collect::<Result<_>>()?,
+        devices: request.block_device_mappings.iter().flatten().map(device).collect::<Result<_>>()?,
         metadata_options: metadata_options(
             MetadataOptions::default(),
             &request.metadata_options.as_ref().map(MetadataChoice::from).unwrap_or_default(),
@@ -147,18 +143,21 @@ fn refuse_unbuilt(request: &RunInstancesRequest) -> Result<()> {
             "CreditSpecification.CpuCredits",
         ),
         (
-            r.maintenance_options.as_ref().is_some_and(|m| {
-                m.auto_recovery.as_ref().is_some_and(|a| *a != *"default")
-            }),
+            r.maintenance_options
+                .as_ref()
+                .is_some_and(|m| m.auto_recovery.as_ref().is_some_and(|a| a.as_str() != "default")),
             "MaintenanceOptions.AutoRecovery",
         ),
         (
-            r.network_performance_options.as_ref().is_some_and(|n| {
-                n.bandwidth_weighting.as_ref().is_some_and(|b| *b != *"default")
-            }),
+            r.network_performance_options
+                .as_ref()
+                .is_some_and(|n| n.bandwidth_weighting.as_ref().is_some_and(|b| b.as_str() != "default")),
             "NetworkPerformanceOptions.BandwidthWeighting",
         ),
-        (dns.and_then(|d| d.hostname_type.as_ref()).is_some_and(|t| *t != *"ip-name"), "PrivateDnsNameOptions.HostnameType"),
+        (
+            dns.and_then(|d| d.hostname_type.as_ref()).is_some_and(|t| t.as_str() != "ip-name"),
+            "PrivateDnsNameOptions.HostnameType",
+        ),
         (
             dns.is_some_and(|d| {
                 d.enable_resource_name_dns_a_record == Some(true)
@@ -168,7 +167,7 @@ fn refuse_unbuilt(request: &RunInstancesRequest) -> Result<()> {
         ),
         (cpu.is_some_and(|c| c.amd_sev_snp.is_some()), "CpuOptions.AmdSevSnp"),
         (
-            cpu.is_some_and(|c| c.nested_virtualization.as_ref().is_some_and(|n| *n != *"disabled")),
+            cpu.is_some_and(|c| c.nested_virtualization.as_ref().is_some_and(|n| n.as_str() != "disabled")),
             "CpuOptions.NestedVirtualization",
         ),
         (
@@ -176,7 +175,10 @@ fn refuse_unbuilt(request: &RunInstancesRequest) -> Result<()> {
             "Placement.Tenancy",
         ),
         (placement.is_some_and(|p| text(p.host_id.as_deref()).is_some()), "Placement.HostId"),
-        (placement.is_some_and(|p| text(p.affinity.as_deref()).is_some_and(|a| a != "default")), "Placement.Affinity"),
+        (
+            placement.is_some_and(|p| text(p.affinity.as_deref()).is_some_and(|a| a != "default")),
+            "Placement.Affinity",
+        ),
         (placement.is_some_and(|p| p.partition_number.is_some_and(|n| n != 0)), "Placement.PartitionNumber"),
         (placement.is_some_and(|p| text(p.spread_domain.as_deref()).is_some()), "Placement.SpreadDomain"),
         (
@@ -190,10 +192,9 @@ fn refuse_unbuilt(request: &RunInstancesRequest) -> Result<()> {
     }
     let group = placement.and_then(|p| text(p.group_name.as_deref()).or_else(|| text(p.group_id.as_deref())));
     match group {
-        Some(group) => Err(client(
-            "InvalidPlacementGroup.Unknown",
-            format!("The placement group '{group}' is unknown."),
-        )),
+        Some(group) => {
+            Err(client("InvalidPlacementGroup.Unknown", format!("The placement group '{group}' is unknown.")))
+        }
         None => Ok(()),
     }
 }
@@ -257,9 +258,7 @@ fn cpus(request: &RunInstancesRequest) -> Result<Option<(u32, u32)>> {
     let Some(options) = &request.cpu_options else { return Ok(None) };
     match (options.core_count, options.threads_per_core) {
         (None, None) => Ok(None),
-        (Some(cores), Some(threads)) if cores > 0 && threads > 0 => {
-            Ok(Some((cores as u32, threads as u32)))
-        }
+        (Some(cores), Some(threads)) if cores > 0 && threads > 0 => Ok(Some((cores as u32, threads as u32))),
         _ => Err(invalid_parameter_value(
             "CpuOptions needs both CoreCount and ThreadsPerCore, each at least 1.",
         )),
@@ -358,13 +357,11 @@ fn interface_spec(given: &InstanceNetworkInterfaceSpecification) -> Result<Netwo
         }
     }
     let listed = g.private_ip_addresses.iter().flatten().find_map(|a| a.private_ip_address.as_deref());
-    let private_address =
-        text(g.private_ip_address.as_deref()).or(text(listed)).map(address).transpose()?;
+    let private_address = text(g.private_ip_address.as_deref()).or(text(listed)).map(address).transpose()?;
     let groups = group_ids(g.groups.as_ref())?;
     let subnet = subnet_id(g.subnet_id.as_deref())?;
     if let Some(id) = text(g.network_interface_id.as_deref()) {
-        let interface =
-            NetworkInterfaceId::parse(id).map_err(|_| errors::NETWORK_INTERFACE.malformed(id))?;
+        let interface = NetworkInterfaceId::parse(id).map_err(|_| errors::NETWORK_INTERFACE.malformed(id))?;
         if subnet.is_some()
             || !groups.is_empty()
             || private_address.is_some()
@@ -415,14 +412,13 @@ fn device(given: &BlockDeviceMapping) -> Result<DeviceSpec> {
         }
         let snapshot = text(ebs.snapshot_id.as_deref())
             .map(|id| {
-                SnapshotId::parse(id).map_err(|_| {
-                    client("InvalidSnapshotID.Malformed", format!("Invalid id: \"{id}\""))
-                })
+                SnapshotId::parse(id)
+                    .map_err(|_| client("InvalidSnapshotID.Malformed", format!("Invalid id: \"{id}\"")))
             })
             .transpose()?;
         DeviceChange::Volume(VolumeSpec {
             size: ebs.volume_size,
-            volume_type: text(ebs.volume_type.as_ref().map(|t| t.as_str())).map(str::to_owned),
+            volume_type: text(ebs.volume_type.as_ref().map(api_ec2::VolumeType::as_str)).map(str::to_owned),
             iops: ebs.iops,
             throughput: ebs.throughput,
             delete_on_termination: ebs.delete_on_termination,
@@ -488,7 +484,9 @@ pub fn metadata_options(mut options: MetadataOptions, given: &MetadataChoice<'_>
     }
     match given.ipv6 {
         None | Some(InstanceMetadataProtocolState::Disabled) => {}
-        Some(InstanceMetadataProtocolState::Enabled) => return Err(unbuilt("MetadataOptions.HttpProtocolIpv6")),
+        Some(InstanceMetadataProtocolState::Enabled) => {
+            return Err(unbuilt("MetadataOptions.HttpProtocolIpv6"));
+        }
         Some(InstanceMetadataProtocolState::Other(other)) => return Err(invalid("HttpProtocolIpv6", other)),
     }
     match given.hop_limit {

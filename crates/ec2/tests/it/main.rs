@@ -1,7 +1,11 @@
-//! EC2's operations on a whole control plane in memory, a file per noun.
+//! EC2 as its callers see it: whole operations through the dispatch, on a control plane in memory; a file per noun.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod dhcp_options;
 mod host_view;
+mod instance;
+mod instance_host;
+mod instance_launch;
 mod internet_gateway;
 mod network_acl;
 mod network_interface;

@@ -55,8 +55,7 @@ impl Demand {
 impl HostFacts {
     /// How many more machines of this size the host takes.
     pub fn room(&self, vcpus: u32, memory: MiB) -> u32 {
-        let free_vcpus =
-            (u64::from(self.capacity.vcpus) * VCPU_OVERCOMMIT).saturating_sub(self.used.vcpus);
+        let free_vcpus = (u64::from(self.capacity.vcpus) * VCPU_OVERCOMMIT).saturating_sub(self.used.vcpus);
         let free_memory = u64::from(self.capacity.memory.0).saturating_sub(self.used.memory);
         let by_vcpus = free_vcpus / u64::from(vcpus.max(1));
         let by_memory = free_memory / u64::from(memory.0.max(1));
@@ -78,10 +77,20 @@ pub struct Admitted {
 pub enum Refusal {
     /// The image has no disk that a host could start from.
     ImageUnavailable,
-    Architecture { machine: Vec<Architecture>, image: Architecture },
-    MemoryTooSmall { least: MiB },
-    CpuOptions { cores: u32, threads: u32 },
-    Capacity { room: u32 },
+    Architecture {
+        machine: Vec<Architecture>,
+        image: Architecture,
+    },
+    MemoryTooSmall {
+        least: MiB,
+    },
+    CpuOptions {
+        cores: u32,
+        threads: u32,
+    },
+    Capacity {
+        room: u32,
+    },
     SeveralWithOneAddress,
     SeveralWithOneInterface,
     DeviceName(String),
@@ -89,14 +98,27 @@ pub enum Refusal {
     NoRoot,
     RootSnapshot,
     Snapshot(SnapshotId),
-    SmallerThanImage { device: String, size: i32, least: GiB },
+    SmallerThanImage {
+        device: String,
+        size: i32,
+        least: GiB,
+    },
     NoSize(String),
     TooManyDevices,
     VolumeType(String),
     NotBootable(String),
     NoIops(&'static str),
-    VolumeHasNo { what: &'static str, volume_type: &'static str },
-    VolumeBounds { what: &'static str, volume_type: &'static str, value: i64, least: i64, most: i64 },
+    VolumeHasNo {
+        what: &'static str,
+        volume_type: &'static str,
+    },
+    VolumeBounds {
+        what: &'static str,
+        volume_type: &'static str,
+        value: i64,
+        least: i64,
+        most: i64,
+    },
 }
 
 /// Decides on a launch.
@@ -201,13 +223,8 @@ pub(super) mod tests {
     }
 
     const X86: &[Architecture] = &[Architecture::X86_64];
-    const MICRO: TypeFacts<'static> = TypeFacts {
-        name: "t3.micro",
-        vcpus: 2,
-        threads_per_core: 2,
-        memory: MiB(1024),
-        architectures: X86,
-    };
+    const MICRO: TypeFacts<'static> =
+        TypeFacts { name: "t3.micro", vcpus: 2, threads_per_core: 2, memory: MiB(1024), architectures: X86 };
 
     fn host(vcpus: u32, memory: u32, used: Demand) -> Option<HostFacts> {
         Some(HostFacts { capacity: Capacity { vcpus, memory: MiB(memory) }, used })

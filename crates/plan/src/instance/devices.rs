@@ -236,8 +236,11 @@ mod tests {
     #[test]
     fn mistakes_are_told_apart() {
         let sized = |size| VolumeSpec { size: Some(size), ..VolumeSpec::default() };
-        let typed =
-            |name: &str, size| VolumeSpec { volume_type: Some(name.into()), size: Some(size), ..VolumeSpec::default() };
+        let typed = |name: &str, size| VolumeSpec {
+            volume_type: Some(name.into()),
+            size: Some(size),
+            ..VolumeSpec::default()
+        };
         let refuse = |specs: &[DeviceSpec]| devices(&image(), specs).unwrap_err();
         assert_eq!(refuse(&[change("sdf", VolumeSpec::default())]), Refusal::NoSize("sdf".into()));
         assert_eq!(refuse(&[change("disk1", sized(1))]), Refusal::DeviceName("disk1".into()));
@@ -248,12 +251,16 @@ mod tests {
         assert_eq!(refuse(&[change("sdf", typed("io2", 10))]), Refusal::NoIops("io2"));
         assert_eq!(refuse(&[change("sdf", typed("gp9", 10))]), Refusal::VolumeType("gp9".into()));
         assert_eq!(refuse(&[change("/dev/xvda", typed("st1", 500))]), Refusal::NotBootable("st1".into()));
-        assert!(matches!(refuse(&[change("sdf", typed("st1", 10))]), Refusal::VolumeBounds { what: "size", .. }));
+        assert!(matches!(
+            refuse(&[change("sdf", typed("st1", 10))]),
+            Refusal::VolumeBounds { what: "size", .. }
+        ));
         let fast = VolumeSpec { iops: Some(5000), ..typed("gp2", 10) };
         assert_eq!(refuse(&[change("sdf", fast)]), Refusal::VolumeHasNo { what: "iops", volume_type: "gp2" });
         let omit = DeviceSpec { device: "/dev/xvda".into(), change: DeviceChange::Omit };
         assert_eq!(refuse(&[omit]), Refusal::NoRoot);
-        let many: Vec<_> = (0..28).map(|i| change(&format!("xvdb{}", char::from(b'a' + i % 26)), sized(1))).collect();
+        let many: Vec<_> =
+            (0..28).map(|i| change(&format!("xvdb{}", char::from(b'a' + i % 26)), sized(1))).collect();
         assert!(matches!(refuse(&many), Refusal::DeviceTwice(_) | Refusal::TooManyDevices));
     }
 }

@@ -175,3 +175,46 @@ fn two_clouds_on_one_host_do_not_meet() {
         assert_eq!(world.net().standing().await.unwrap().vpcs, [vpc.desired.vpc]);
     });
 }
+
+#[test]
+fn a_port_whose_groups_rules_have_not_come_yet_lets_nothing_in() {
+    on_a_host(|world| async move {
+        let vpc = world.vpc("172.31.0.0/16").await;
+        let open = world.group(&vpc, vec![all_from("0.0.0.0/0")]).await;
+        let late = model::host::SecurityGroupDesired {
+            group: model::SecurityGroupId::from_entropy(unique()),
+            ..open.clone()
+        };
+        let (a, b) = (world.guest(&vpc, A, &[&open]).await, world.guest(&vpc, B, &[&late]).await);
+        assert!(!a.pings(B));
+        // A group that a port still names is not taken away under it.
+        let error = world.net().remove_security_group(late.group).await.unwrap_err();
+        assert_eq!(error.fault, agent::host::Fault::Transient);
+        world.net().ensure_security_group(&late).await.unwrap();
+        assert!(a.pings(B));
+        drop(b);
+    });
+}
+
+#[test]
+fn a_damaged_rule_set_is_whole_again_after_a_restart() {
+    on_a_host(|mut world| async move {
+        let vpc = world.vpc("172.31.0.0/16").await;
+        let group = world.group(&vpc, vec![tcp_from(22, "0.0.0.0/0")]).await;
+        let mut interface = vpc.interface(A, &[&group]);
+        interface.addresses[0].public = Some(PUBLIC_A);
+        let guest = world.guest_with(interface).await;
+        let _server = guest.serve(22);
+        let tag = &world.config.cloud;
+        let router = plan::net::names::vpc_namespace(tag, vpc.desired.vpc);
+        sh(&format!(
+            "ip netns exec {router} nft flush ruleset; nft delete table inet nube_{tag}; ip link del nb-{tag}"
+        ));
+        world.restart().await;
+        world.ensure_vpc(&vpc).await;
+        world.net().ensure_security_group(&group).await.unwrap();
+        world.update(&guest).await;
+        assert!(connect(&world.outside, PUBLIC_A, 22).is_ok());
+        assert!(connect(&world.outside, PUBLIC_A, 23).is_err());
+    });
+}

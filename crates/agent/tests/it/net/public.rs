@@ -190,3 +190,49 @@ fn a_foreign_filter_that_drops_forwarded_packets_lets_instances_pass() {
         assert!(!left.contains("nube") && left.contains("strict") && left.contains("FORWARD"), "{left}");
     });
 }
+
+#[test]
+fn the_old_iptables_lets_instances_pass_too_and_forgets_them_afterwards() {
+    on_a_host(|world| async move {
+        let vpc = world.vpc("172.31.0.0/16").await;
+        let group = world.group(&vpc, vec![tcp_from(22, "0.0.0.0/0")]).await;
+        let guest = world.guest_with(with_public(&vpc, A, PUBLIC_A, &[&group])).await;
+        let (_ssh, _web) = (guest.serve(22), Echo::start(&world.outside, 80));
+        // Of the Debian package iptables.
+        sh("iptables-legacy -P FORWARD DROP");
+        assert!(guest.connect(OUTSIDE, 80).is_err());
+        for _ in 0..2 {
+            world.net().ensure_vpc(&vpc.desired).await.unwrap();
+        }
+        assert!(guest.connect(OUTSIDE, 80).is_ok());
+        assert!(connect(&world.outside, PUBLIC_A, 22).is_ok());
+        assert_eq!(sh("iptables-legacy -S FORWARD").matches("nube").count(), 2);
+        agent::host::linux::net::purge(&world.config.cloud).unwrap();
+        assert_eq!(sh("iptables-legacy -S FORWARD"), "-P FORWARD DROP\n");
+    });
+}
+
+#[test]
+fn two_clouds_share_the_head_of_a_foreign_filter_in_peace() {
+    on_a_host(|world| async move {
+        sh(
+            "nft 'table ip filter { chain FORWARD { type filter hook forward priority filter; policy drop; counter; }; }'",
+        );
+        let other = agent::host::linux::net::LinuxNetConfig {
+            cloud: model::CloudTag::from_entropy(unique()),
+            state_dir: world.config.state_dir.join("other"),
+            public_pool: "198.19.0.0/24".parse().unwrap(),
+            ..world.config.clone()
+        };
+        let net = agent::host::linux::net::LinuxNet::open(other.clone()).await.unwrap();
+        let vpc = world.vpc("172.31.0.0/16").await;
+        let handles = || sh("nft -a list chain ip filter FORWARD | grep -o 'nube .*'");
+        let before = handles();
+        assert_eq!(before.lines().count(), 4);
+        world.net().ensure_vpc(&vpc.desired).await.unwrap();
+        net.ensure_vpc(&vpc.desired).await.unwrap();
+        assert_eq!(handles(), before);
+        agent::host::linux::net::purge(&other.cloud).unwrap();
+        assert_eq!(handles().lines().count(), 2);
+    });
+}

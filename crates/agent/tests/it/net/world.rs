@@ -569,7 +569,6 @@ impl Drop for Echo {
 /// Everything of the host and of the named namespaces that a cloud could leave behind.
 pub fn inventory() -> String {
     let namespaces: Vec<String> = netns::names("nube-").unwrap();
-    let views =
-        ["ip -br link", "ip -4 route show table all", "ip rule", "nft list ruleset"].map(|view| sh(view));
+    let views = ["ip -br link", "ip -4 route show table all", "ip rule", "nft list ruleset"].map(sh);
     format!("{}\n{}", namespaces.join("\n"), views.join("\n"))
 }

@@ -3,7 +3,7 @@
 //! The child inherits the calling thread's network namespace, so a program runs inside one when it is called there.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{PidfdFlags, Pid, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io::{self, Read, Write};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -23,6 +23,10 @@ pub fn run(program: &str, args: &[&str], stdin: &[u8], timeout: Duration) -> io:
     let mut command = Command::new(program);
     let mut child = command
         .args(args)
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LC_ALL", "C")
+        .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -43,7 +47,10 @@ pub fn run(program: &str, args: &[&str], stdin: &[u8], timeout: Duration) -> io:
         let stderr = String::from_utf8_lossy(&stderr.join().unwrap_or_default()).into_owned();
         match ended {
             Ok(true) => Ok(Output { status, stdout, stderr }),
-            Ok(false) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("{program} took longer than {timeout:?}"))),
+            Ok(false) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("{program} took longer than {timeout:?}"),
+            )),
             Err(error) => Err(error),
         }
     })
@@ -77,5 +84,31 @@ fn wait_until_ended(child: &std::process::Child, timeout: Duration) -> io::Resul
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_gets_its_input_and_its_failure_is_quoted() {
+        let output = run("cat", &[], b"hello", Duration::from_secs(5)).unwrap();
+        assert_eq!(output.stdout, b"hello");
+        let error = run_ok("sh", &["-c", "echo no >&2; exit 3"], b"", Duration::from_secs(5)).unwrap_err();
+        assert!(error.to_string().ends_with(": no"), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_outstays_its_limit_is_killed() {
+        let error = run("sleep", &["60"], b"", Duration::from_millis(50)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_an_error_that_names_it() {
+        let error = run("no-such-program", &[], b"", Duration::from_secs(1)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().contains("no-such-program"));
     }
 }

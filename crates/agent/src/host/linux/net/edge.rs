@@ -122,17 +122,14 @@ impl Edge {
 
     /// Leads a public address to a VPC, wherever it led before.
     pub fn gain(&mut self, vpc: VpcId, link: u32, address: Ipv4Addr) -> io::Result<()> {
-        let holder = self.owners.get(&address).copied();
-        if holder == Some(vpc) {
-            return Ok(());
-        }
+        // Each step may be taken again after a failure of the next.
+        self.rtnl.set_route(single(address), Hop { link, via: Some(NEXT_HOP), source: None })?;
         let mut batch = Batch::default();
-        if let Some(holder) = holder {
-            batch.delete_element(Family::Inet, EDGE_TABLE, OWNERS, &owner_key(holder, address));
+        if let Some(holder) = self.owners.get(&address).filter(|holder| **holder != vpc) {
+            batch.delete_element(Family::Inet, EDGE_TABLE, OWNERS, &owner_key(*holder, address));
         }
         batch.add_element(Family::Inet, EDGE_TABLE, OWNERS, &owner_key(vpc, address), &Data::None);
         self.nft.commit(batch)?;
-        self.rtnl.set_route(single(address), Hop { link, via: Some(NEXT_HOP), source: None })?;
         self.owners.insert(address, vpc);
         Ok(())
     }
@@ -142,10 +139,10 @@ impl Edge {
         if self.owners.get(&address) != Some(&vpc) {
             return Ok(());
         }
+        self.rtnl.delete_route(single(address), link)?;
         let mut batch = Batch::default();
         batch.delete_element(Family::Inet, EDGE_TABLE, OWNERS, &owner_key(vpc, address));
         self.nft.commit(batch)?;
-        self.rtnl.delete_route(single(address), link)?;
         self.owners.remove(&address);
         Ok(())
     }

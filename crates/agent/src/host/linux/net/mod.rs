@@ -53,8 +53,11 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 /// Takes over the listener of a VPC's metadata service. When the VPC is removed the listener is shut down: `accept`
-/// fails, and the server must drop it.
+/// fails, and the server must drop it. Called within the runtime, while the driver is busy: it must not call the driver.
 pub type OnMetadata = Arc<dyn Fn(VpcId, tokio::net::TcpListener) + Send + Sync>;
+
+/// How often somebody else's filters are looked at.
+const WATCH: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// What the driver needs to know of its cloud and host.
 #[derive(Clone)]
@@ -123,7 +126,9 @@ impl LinuxNet {
             Ok(Inner { config, upstream, runtime, state: Mutex::new(state) })
         });
         let inner = inner.await.map_err(|e| HostError::transient("opening the network").caused_by(e))?;
-        inner.map(|inner| Self(Arc::new(inner))).map_err(|error| failed("opening the network", error))
+        let inner = Arc::new(inner.map_err(|error| failed("opening the network", error))?);
+        tokio::spawn(watch_foreign_filters(Arc::downgrade(&inner)));
+        Ok(Self(inner))
     }
 
     async fn with<T: Send + 'static>(
@@ -136,6 +141,23 @@ impl LinuxNet {
         match done.await {
             Ok(result) => result.map_err(|error| failed(what, error)),
             Err(error) => Err(HostError::transient(what.to_string()).caused_by(error)),
+        }
+    }
+}
+
+/// Docker or a firewall may be set up, or set up again, while nothing of ours changes.
+async fn watch_foreign_filters(inner: std::sync::Weak<Inner>) {
+    loop {
+        tokio::time::sleep(WATCH).await;
+        let Some(inner) = inner.upgrade() else { return };
+        let look = move || {
+            let state = inner.state.lock();
+            state.edge.root.run(|| foreign::admit(&inner.config.cloud))
+        };
+        match tokio::task::spawn_blocking(look).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot look for foreign filters"),
+            Err(_) => return,
         }
     }
 }
@@ -265,9 +287,10 @@ impl State {
         // Somebody may have set up a firewall since.
         self.edge.root.run(|| foreign::admit(&inner.config.cloud))?;
         let router = self.router(id)?;
-        if router.desired.as_ref() == Some(vpc) {
+        if router.settled && router.desired.as_ref() == Some(vpc) {
             return Ok(());
         }
+        router.settled = false;
         router.configure(vpc)?;
         let interfaces: Vec<NetworkInterfaceId> = router.ports.keys().copied().collect();
         for interface in interfaces {
@@ -282,7 +305,10 @@ impl State {
                 moved => self.carry(id, &moved?)?,
             }
         }
-        self.router(id)?.sweep_acls()
+        let router = self.router(id)?;
+        router.sweep_acls()?;
+        router.settled = true;
+        Ok(())
     }
 
     fn remove_vpc(&mut self, inner: &Inner, vpc: VpcId) -> io::Result<()> {
@@ -315,7 +341,9 @@ impl State {
         for public in &moved.lost {
             self.edge.lose(vpc, link, *public)?;
         }
-        for public in &moved.gained {
+        for public in
+            moved.gained.iter().filter(|public| self.edge.owner(**public) != Some(vpc)).collect::<Vec<_>>()
+        {
             self.edge.gain(vpc, link, *public)?;
         }
         Ok(())

@@ -41,18 +41,30 @@ pub fn bind(port: u16) -> io::Result<std::net::UdpSocket> {
     let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
     socket.set_nonblocking(true)?;
     socket.set_broadcast(true)?;
+    turn_on(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO)?;
+    Ok(socket)
+}
+
+/// Sends without UDP checksums. A guest's DHCP client reads raw frames, in which a checksum that was left to the
+/// (virtual) hardware is still unfinished, and would drop them as damaged.
+pub fn without_checksums(socket: std::net::UdpSocket) -> io::Result<std::net::UdpSocket> {
+    turn_on(&socket, libc::SOL_SOCKET, libc::SO_NO_CHECK)?;
+    Ok(socket)
+}
+
+fn turn_on(socket: &std::net::UdpSocket, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the descriptor is open and the option's value is an int of the given size.
     let done = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_PKTINFO,
+            level,
+            option,
             (&raw const on).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
-    if done == 0 { Ok(socket) } else { Err(io::Error::last_os_error()) }
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 impl PacketSocket {

@@ -61,6 +61,9 @@ impl Router {
         let Some(port) = self.ports.get(&interface.interface).cloned() else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the port is not there"));
         };
+        if self.rtnl.link(&port.tap)?.is_none_or(|link| link.index != port.index) {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the port's machine has let go of it"));
+        }
         let before = self.addresses(&port.tap);
         let publics_before: BTreeMap<Ipv4Addr, Ipv4Addr> =
             before.iter().filter_map(|a| Some((*a, self.public_of(*a)?))).collect();

@@ -55,6 +55,8 @@ pub struct Router {
     /// The port that last got an address. One that moved must not lose its memberships with its old port.
     pub holders: HashMap<Ipv4Addr, String>,
     pub desired: Option<VpcDesired>,
+    /// Whether all of `desired` has taken effect.
+    pub settled: bool,
     /// The texts that were last loaded, to load none twice.
     body: Option<String>,
     groups: HashMap<SecurityGroupId, String>,
@@ -89,6 +91,7 @@ impl Router {
             links: Ports::default(),
             holders: HashMap::new(),
             desired: None,
+            settled: false,
             body: None,
             groups: HashMap::new(),
         };

@@ -98,7 +98,7 @@ impl Drop for Services {
 impl Sockets {
     fn open() -> io::Result<Self> {
         Ok(Self {
-            dhcp: patiently(|| packet::bind(67))?,
+            dhcp: packet::without_checksums(patiently(|| packet::bind(67))?)?,
             dns: patiently(|| packet::bind(53))?,
             dns_tcp: patiently(|| listen((Ipv4Addr::UNSPECIFIED, 53).into()))?,
             ntp: patiently(|| packet::bind(123))?,

@@ -95,9 +95,9 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
     let disks: Vec<PathBuf> = spec.disks.iter().map(|disk| disk.path.clone()).collect();
     home.lend(&disks, uid).map_err(|e| failed("giving disks to", e))?;
     let limits = Limits {
-        memory: MiB(spec.machine.memory.0 + OVERHEAD.0),
+        memory: MiB(spec.machine.memory.0.saturating_add(OVERHEAD.0)),
         // QEMU's I/O threads (at most 64), a thread a processor, and its few others.
-        processes: 160 + 2 * spec.machine.vcpus,
+        processes: spec.machine.vcpus.saturating_mul(2).saturating_add(160),
         cpu: None,
     };
     let cgroups =

@@ -1,0 +1,158 @@
+//! What a host should hold, derived from the records: instances and volumes here, VPCs and groups by their own nouns.
+//!
+//! Pure: nothing but the tables is read. The agent learns of an instance's end by the absence of its object's body.
+
+use super::{kind, names, render};
+use control::Tables;
+use model::host::{
+    AddressDesired, AttachmentDesired, DesiredBody, InstanceDesired, InterfaceDesired, Machine, ObjectKey,
+    Power, VolumeDesired,
+};
+use model::metadata::{Metadata, PublicKey};
+use model::record::image::Image;
+use model::record::instance::{Force, Instance, Phase};
+use model::record::network_interface::{NetworkInterface, PublicAddress};
+use model::record::volume::Volume;
+use model::record::vpc::{DhcpOptions, Subnet, Vpc};
+use model::{Region, SecurityGroupId, VpcId};
+
+/// The body of an object; `None`: the host should have nothing of it.
+pub fn object(tables: &Tables, region: &Region, key: ObjectKey) -> Option<DesiredBody> {
+    match key {
+        ObjectKey::Vpc(id) => vpc_in_use(tables, region, id)
+            .then(|| crate::vpc::desired(tables, region, id))?
+            .map(DesiredBody::Vpc),
+        ObjectKey::SecurityGroup(id) => group_in_use(tables, region, id)
+            .then(|| crate::security_group::desired(tables, region, id))?
+            .map(DesiredBody::SecurityGroup),
+        ObjectKey::Volume(id) => {
+            tables.get::<Volume>(region, &id).and_then(|v| volume(v)).map(DesiredBody::Volume)
+        }
+        ObjectKey::Instance(id) => {
+            let instance = tables.get::<Instance>(region, &id)?;
+            self::instance(tables, instance).map(|desired| DesiredBody::Instance(Box::new(desired)))
+        }
+    }
+}
+
+/// An attached interface belongs to an instance that is not terminated: its end detaches it.
+fn vpc_in_use(tables: &Tables, region: &Region, vpc: VpcId) -> bool {
+    tables.find::<NetworkInterface>(region, "vpc", vpc).any(|n| n.attachment.is_some())
+}
+
+fn group_in_use(tables: &Tables, region: &Region, group: SecurityGroupId) -> bool {
+    tables.find::<NetworkInterface>(region, "group", group).any(|n| n.attachment.is_some())
+}
+
+/// A volume.
+pub fn volume(volume: &Volume) -> Option<VolumeDesired> {
+    (!volume.deleting).then(|| VolumeDesired {
+        volume: volume.volume,
+        size: volume.size,
+        image: volume.host_image.clone(),
+    })
+}
+
+/// Whether the machine should run; `None`: there should be none, nor anything that belonged to it.
+pub const fn power(phase: Phase) -> Option<Power> {
+    match phase {
+        Phase::Pending | Phase::Running { .. } => Some(Power::On),
+        Phase::Stopping { force: Force::Graceful } | Phase::Stopped => Some(Power::Off),
+        Phase::Stopping { force: Force::Forced } => Some(Power::ForceOff),
+        Phase::ShuttingDown | Phase::Terminated { .. } => None,
+    }
+}
+
+/// An instance.
+pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired> {
+    let power = power(instance.phase)?;
+    let region = &instance.zone.region;
+    // A type that left the catalogue: its instances stay as they are, and start no more.
+    let kind = kind::facts(&instance.instance_type)?;
+    let direct_kernel = tables
+        .get::<Image>(region, &instance.image)
+        .filter(|image| image.direct_kernel)
+        .and_then(|image| image.host_image.clone());
+    let domain = domain(tables, region, instance.vpc);
+    let interfaces =
+        render::interfaces(tables, instance).filter_map(|n| interface(tables, region, n, &domain)).collect();
+    Some(InstanceDesired {
+        instance: instance.instance,
+        account: instance.account,
+        zone: instance.zone.clone(),
+        power,
+        run: instance.run,
+        reboots: instance.reboots,
+        machine: Machine {
+            instance_type: instance.instance_type.clone(),
+            architecture: instance.architecture,
+            vcpus: kind.vcpus,
+            memory: kind.memory,
+            direct_kernel,
+        },
+        volumes: instance
+            .volumes
+            .iter()
+            .map(|v| AttachmentDesired { volume: v.volume, device: v.device.clone() })
+            .collect(),
+        interfaces,
+        metadata: metadata(tables, instance),
+    })
+}
+
+/// The domain that the VPC's DHCP options hand out.
+fn domain(tables: &Tables, region: &Region, vpc: VpcId) -> String {
+    let options =
+        tables.get::<Vpc>(region, &vpc).and_then(|vpc| tables.get::<DhcpOptions>(region, &vpc.dhcp_options));
+    let named = options.and_then(|options| {
+        let (_, values) = options.configuration.iter().find(|(name, _)| name == "domain-name")?;
+        values.first().cloned()
+    });
+    named.unwrap_or_else(|| region.internal_domain())
+}
+
+fn interface(
+    tables: &Tables,
+    region: &Region,
+    interface: &NetworkInterface,
+    domain: &str,
+) -> Option<InterfaceDesired> {
+    let subnet = tables.get::<Subnet>(region, &interface.subnet)?;
+    Some(InterfaceDesired {
+        interface: interface.interface,
+        mac: interface.mac,
+        vpc: interface.vpc,
+        subnet: interface.subnet,
+        subnet_cidr: subnet.cidr,
+        addresses: interface
+            .addresses
+            .iter()
+            .map(|a| AddressDesired {
+                private: a.address,
+                public: a.public.as_ref().map(PublicAddress::address),
+            })
+            .collect(),
+        security_groups: interface.groups.clone(),
+        source_dest_check: interface.source_dest_check,
+        hostname: names::hostname(interface.primary().address),
+        domain: domain.to_owned(),
+    })
+}
+
+fn metadata(tables: &Tables, instance: &Instance) -> Metadata {
+    Metadata {
+        image: instance.image,
+        reservation: instance.reservation,
+        launch_index: instance.launch_index,
+        pending_time: instance.launched_at,
+        public_key: instance
+            .key
+            .as_ref()
+            .map(|key| PublicKey { name: key.name.clone(), openssh: key.public_key.clone() }),
+        user_data: instance.user_data.clone(),
+        group_names: render::groups(tables, instance).map(|g| (g.group, g.name.clone())).collect(),
+        interface_owners: render::interfaces(tables, instance).map(|n| (n.interface, n.account)).collect(),
+        options: instance.metadata_options,
+        tags: instance.metadata_options.instance_tags.then(|| instance.tags.clone()),
+    }
+}

@@ -1,0 +1,205 @@
+//! StartInstances, StopInstances, RebootInstances, TerminateInstances: intent, for all of the instances or for none.
+//!
+//! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
+//! Differs: a call that names instances of which one refuses changes none of them; AWS may end those in other zones.
+
+use super::{errors, kind, render};
+use crate::errors::{client, invalid_parameter_combination};
+use crate::network_interface as interfaces;
+use crate::noun::{find_all, touched};
+use api_ec2::{
+    InstanceStateChange, RebootInstancesRequest, RebootInstancesResult, StartInstancesRequest,
+    StartInstancesResult, StopInstancesRequest, StopInstancesResult, TerminateInstancesRequest,
+    TerminateInstancesResult,
+};
+use control::{Context, Result, Tables, Touched, Txn};
+use model::record::instance::{Event, Force, Instance, Phase, StateReason};
+use model::record::network_interface::{NetworkInterface, PublicAddress};
+use model::{InstanceId, Timestamp};
+use std::sync::Arc;
+
+/// The instances that a request names, each once, held until the commit.
+pub fn held(ctx: &Context, txn: &mut Txn<'_>, ids: &[String]) -> Result<Vec<Arc<Instance>>> {
+    let found = find_all::<Instance>(ctx, txn.tables(), ids)?;
+    let mut named: Vec<InstanceId> = Vec::new();
+    for instance in found {
+        if !named.contains(&instance.instance) {
+            named.push(instance.instance);
+        }
+    }
+    Ok(named.iter().filter_map(|id| txn.get::<Instance>(&ctx.region, id)).collect())
+}
+
+fn change(before: Phase, instance: &Instance) -> InstanceStateChange {
+    InstanceStateChange {
+        instance_id: Some(instance.instance.to_string()),
+        current_state: Some(render::state(instance.phase)),
+        previous_state: Some(render::state(before)),
+    }
+}
+
+fn user_initiated(at: Timestamp) -> StateReason {
+    let code = "Client.UserInitiatedShutdown";
+    StateReason { code: code.into(), message: format!("{code}: User initiated shutdown"), at }
+}
+
+pub fn touches_start(ctx: &Context, request: &StartInstancesRequest, tables: &Tables) -> Vec<Touched> {
+    touched::<Instance>(ctx, tables, &request.instance_ids)
+}
+
+/// Runs exclusively, as a launch does: starting claims room on the host.
+pub fn start(
+    ctx: &Context,
+    request: &StartInstancesRequest,
+    txn: &mut Txn<'_>,
+) -> Result<StartInstancesResult> {
+    if request.additional_info.as_deref().is_some_and(|info| !info.is_empty()) {
+        return Err(errors::unbuilt("AdditionalInfo"));
+    }
+    let mut host = kind::host(ctx, txn.tables());
+    let mut changes = Vec::new();
+    for instance in held(ctx, txn, &request.instance_ids)? {
+        let before = instance.phase;
+        let phase = before
+            .next(Event::Start, ctx.now)
+            .map_err(|refused| errors::illegal(instance.instance, refused))?;
+        if phase == before {
+            changes.push(change(before, &instance));
+            continue;
+        }
+        if let (Some(host), Some(kind)) = (&mut host, kind::facts(&instance.instance_type)) {
+            if host.room(kind.vcpus, kind.memory) == 0 {
+                return Err(errors::insufficient_capacity());
+            }
+            host.used.add(kind.vcpus, kind.memory);
+        }
+        let mut started = (*instance).clone();
+        started.phase = phase;
+        started.reason = None;
+        started.run += 1;
+        started.reboots = 0;
+        started.launched_at = ctx.now;
+        if started.automatic_public_address {
+            give_public_address(ctx, txn, &started)?;
+        }
+        changes.push(change(before, &started));
+        txn.put(&ctx.region, started);
+    }
+    Ok(StartInstancesResult { starting_instances: Some(changes) })
+}
+
+/// A fresh public address for the primary interface, unless it has one.
+fn give_public_address(ctx: &Context, txn: &mut Txn<'_>, instance: &Instance) -> Result<()> {
+    let Some(primary) = instance.interfaces.first() else { return Ok(()) };
+    let Some(interface) = txn.get::<NetworkInterface>(&ctx.region, primary) else { return Ok(()) };
+    if interface.primary().public.is_some() {
+        return Ok(());
+    }
+    let mut interface = (*interface).clone();
+    let address = interfaces::allocate_public(ctx, txn, interface.interface)?;
+    interface.addresses[0].public = Some(PublicAddress::Automatic(address));
+    txn.put(&ctx.region, interface);
+    Ok(())
+}
+
+pub fn touches_stop(ctx: &Context, request: &StopInstancesRequest, tables: &Tables) -> Vec<Touched> {
+    touched::<Instance>(ctx, tables, &request.instance_ids)
+}
+
+pub fn stop(ctx: &Context, request: &StopInstancesRequest, txn: &mut Txn<'_>) -> Result<StopInstancesResult> {
+    let hibernate = request.hibernate == Some(true);
+    let force = match (request.force, request.skip_os_shutdown) {
+        (Some(true), _) | (_, Some(true)) => Force::Forced,
+        _ => Force::Graceful,
+    };
+    if hibernate && force == Force::Forced {
+        return Err(invalid_parameter_combination("Hibernate and Force may not be specified together."));
+    }
+    let mut changes = Vec::new();
+    for instance in held(ctx, txn, &request.instance_ids)? {
+        if hibernate {
+            return Err(client(
+                "UnsupportedHibernationConfiguration",
+                format!("The instance '{}' is not configured for hibernation.", instance.instance),
+            ));
+        }
+        if instance.disable_api_stop {
+            return Err(errors::protected(instance.instance, "stopped", "disableApiStop"));
+        }
+        let before = instance.phase;
+        let phase = before
+            .next(Event::Stop(force), ctx.now)
+            .map_err(|refused| errors::illegal(instance.instance, refused))?;
+        let mut stopped = (*instance).clone();
+        stopped.phase = phase;
+        if matches!(before, Phase::Running { .. }) {
+            stopped.reason = Some(user_initiated(ctx.now));
+        }
+        changes.push(change(before, &stopped));
+        if phase != before {
+            txn.put(&ctx.region, stopped);
+        }
+    }
+    Ok(StopInstancesResult { stopping_instances: Some(changes) })
+}
+
+pub fn touches_reboot(ctx: &Context, request: &RebootInstancesRequest, tables: &Tables) -> Vec<Touched> {
+    touched::<Instance>(ctx, tables, &request.instance_ids)
+}
+
+pub fn reboot(
+    ctx: &Context,
+    request: &RebootInstancesRequest,
+    txn: &mut Txn<'_>,
+) -> Result<RebootInstancesResult> {
+    for instance in held(ctx, txn, &request.instance_ids)? {
+        match instance.phase {
+            Phase::Running { .. } => {
+                let mut rebooted = (*instance).clone();
+                rebooted.reboots += 1;
+                txn.put(&ctx.region, rebooted);
+            }
+            // It boots just now.
+            Phase::Pending => {}
+            Phase::Stopping { .. } | Phase::Stopped | Phase::ShuttingDown | Phase::Terminated { .. } => {
+                return Err(errors::incorrect_state(instance.instance, "rebooted"));
+            }
+        }
+    }
+    Ok(RebootInstancesResult::default())
+}
+
+pub fn touches_terminate(
+    ctx: &Context,
+    request: &TerminateInstancesRequest,
+    tables: &Tables,
+) -> Vec<Touched> {
+    touched::<Instance>(ctx, tables, &request.instance_ids)
+}
+
+pub fn terminate(
+    ctx: &Context,
+    request: &TerminateInstancesRequest,
+    txn: &mut Txn<'_>,
+) -> Result<TerminateInstancesResult> {
+    let mut changes = Vec::new();
+    for instance in held(ctx, txn, &request.instance_ids)? {
+        let before = instance.phase;
+        if instance.disable_api_termination && !before.is_terminated() {
+            return Err(errors::protected(instance.instance, "terminated", "disableApiTermination"));
+        }
+        let phase = before
+            .next(Event::Terminate, ctx.now)
+            .map_err(|refused| errors::illegal(instance.instance, refused))?;
+        let mut ended = (*instance).clone();
+        ended.phase = phase;
+        if phase != before {
+            ended.reason = Some(user_initiated(ctx.now));
+        }
+        changes.push(change(before, &ended));
+        if phase != before {
+            txn.put(&ctx.region, ended);
+        }
+    }
+    Ok(TerminateInstancesResult { terminating_instances: Some(changes) })
+}

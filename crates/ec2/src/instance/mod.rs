@@ -1,0 +1,101 @@
+//! Instances: launch, lifecycle, attributes, and the way from their records to the host and back.
+//!
+//! Operations write intent (`run`, `lifecycle`, `attribute`); `desired` derives what the host should hold; `reconcile`
+//! sends it; `absorb` writes back what the host observed. `sweep` lets terminated instances fade.
+
+pub mod absorb;
+mod attribute;
+mod console;
+mod describe;
+pub mod desired;
+mod errors;
+mod filters;
+mod kind;
+mod lifecycle;
+pub mod names;
+mod options;
+pub mod reconcile;
+mod render;
+mod run;
+mod spec;
+mod status;
+pub mod sweep;
+
+pub use absorb::absorb;
+pub use reconcile::{Reconcilers, start};
+
+use crate::errors::{self as ids, IdErrors};
+use crate::noun::{Noun, touched};
+use api_ec2::ops;
+use control::filter::FilterField;
+use control::tag::Tags;
+use control::{Service, Tables, Touched};
+use model::AccountId;
+use model::record::instance::Instance;
+
+impl Noun for Instance {
+    const RESOURCE_TYPE: &'static str = "instance";
+    const ERRORS: IdErrors = ids::INSTANCE;
+
+    fn account(&self) -> AccountId {
+        self.account
+    }
+
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+
+    fn filters() -> &'static [FilterField<Self, Tables>] {
+        filters::FIELDS
+    }
+}
+
+pub fn register(service: &mut Service) {
+    service
+        .exclusive(ops::RunInstances, run::touches, run::run)
+        .read(ops::DescribeInstances, |_, _, _| Touched::anything(), describe::run)
+        .read(ops::DescribeInstanceStatus, |_, _, _| Touched::anything(), status::run)
+        .exclusive(ops::StartInstances, lifecycle::touches_start, lifecycle::start)
+        .write(ops::StopInstances, lifecycle::touches_stop, lifecycle::stop)
+        .write(ops::RebootInstances, lifecycle::touches_reboot, lifecycle::reboot)
+        .write(ops::TerminateInstances, lifecycle::touches_terminate, lifecycle::terminate)
+        .call(
+            ops::GetConsoleOutput,
+            |ctx, request, tables| touched::<Instance>(ctx, tables, [&request.instance_id]),
+            console::run,
+        )
+        .read(
+            ops::DescribeInstanceAttribute,
+            |ctx, request, tables| touched::<Instance>(ctx, tables, [&request.instance_id]),
+            attribute::describe,
+        )
+        .exclusive(
+            ops::ModifyInstanceAttribute,
+            |ctx, request, tables| touched::<Instance>(ctx, tables, [&request.instance_id]),
+            attribute::modify,
+        )
+        .write(
+            ops::ResetInstanceAttribute,
+            |ctx, request, tables| touched::<Instance>(ctx, tables, [&request.instance_id]),
+            attribute::reset,
+        )
+        .write(
+            ops::ModifyInstanceMetadataOptions,
+            |ctx, request, tables| touched::<Instance>(ctx, tables, [&request.instance_id]),
+            options::metadata,
+        )
+        .write(
+            ops::MonitorInstances,
+            |ctx, request, tables| touched::<Instance>(ctx, tables, &request.instance_ids),
+            options::monitor,
+        )
+        .write(
+            ops::UnmonitorInstances,
+            |ctx, request, tables| touched::<Instance>(ctx, tables, &request.instance_ids),
+            options::unmonitor,
+        );
+}

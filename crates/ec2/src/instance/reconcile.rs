@@ -1,0 +1,232 @@
+//! Keeps the host's desired objects in step with the records, and lets old records fade.
+//!
+//! Dependencies first: before an instance is wished for, its VPC, groups and volumes are; after it needs one no longer,
+//! that one is looked at again. A VPC or group is wished for while an attached interface is in it.
+
+use super::{desired, render, sweep};
+use control::reconcile::{Driver, KeyStatus, Next, Reconciler};
+use control::view::ChangedKey;
+use control::{Cloud, Record, Tables};
+use model::host::{Desired, ObjectKey};
+use model::record::instance::{Instance, Phase};
+use model::record::network_interface::NetworkInterface;
+use model::record::security_group::SecurityGroup;
+use model::record::volume::Volume;
+use model::record::vpc::{DhcpOptions, Vpc};
+use model::{InstanceId, NetworkInterfaceId, Region, SecurityGroupId, VolumeId};
+use parking_lot::Mutex;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One object of the host, and the region of its record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Object {
+    pub region: Region,
+    pub key: ObjectKey,
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.region, self.key)
+    }
+}
+
+/// The host's objects.
+pub struct Objects {
+    cloud: Arc<Cloud>,
+    /// What each instance that the host holds stands on, so that what it leaves behind is looked at again.
+    footing: Mutex<HashMap<InstanceId, BTreeSet<ObjectKey>>>,
+}
+
+impl Objects {
+    fn new(cloud: Arc<Cloud>) -> Self {
+        Self { cloud, footing: Mutex::default() }
+    }
+
+    /// Brings the wish for one object, and for what it stands on, up to date.
+    fn apply(&self, tables: &Tables, object: &Object) {
+        let ObjectKey::Instance(id) = object.key else {
+            self.set(tables, object);
+            return;
+        };
+        let instance = tables.get::<Instance>(&object.region, &id);
+        let footing = instance.map(|i| footing(tables, i)).unwrap_or_default();
+        let at = |key| Object { region: object.region.clone(), key };
+        for key in &footing {
+            self.set(tables, &at(*key));
+        }
+        self.set(tables, object);
+        let earlier = {
+            let mut footings = self.footing.lock();
+            if footing.is_empty() { footings.remove(&id) } else { footings.insert(id, footing.clone()) }
+        };
+        for key in earlier.unwrap_or_default().difference(&footing) {
+            self.set(tables, &at(*key));
+        }
+    }
+
+    fn set(&self, tables: &Tables, object: &Object) {
+        let body = desired::object(tables, &object.region, object.key);
+        let host = &self.cloud.host;
+        // Nobody knows of it and nobody should: unless its record waits for the host to say that it is gone.
+        if body.is_none() && host.generation(object.key).is_none() && !awaits_removal(tables, object) {
+            return;
+        }
+        host.set(Desired { key: object.key, generation: tables.revision(), body });
+    }
+}
+
+/// What an instance needs on its host.
+fn footing(tables: &Tables, instance: &Instance) -> BTreeSet<ObjectKey> {
+    if instance.phase.is_terminated() {
+        return BTreeSet::new();
+    }
+    let mut keys = BTreeSet::from([ObjectKey::Vpc(instance.vpc)]);
+    let groups = render::interfaces(tables, instance).flat_map(|n| &n.groups);
+    keys.extend(groups.map(|group| ObjectKey::SecurityGroup(*group)));
+    keys.extend(instance.volumes.iter().map(|v| ObjectKey::Volume(v.volume)));
+    keys
+}
+
+fn awaits_removal(tables: &Tables, object: &Object) -> bool {
+    match object.key {
+        ObjectKey::Instance(id) => {
+            let instance = tables.get::<Instance>(&object.region, &id);
+            instance.is_some_and(|instance| instance.phase == Phase::ShuttingDown)
+        }
+        ObjectKey::Volume(id) => tables.get::<Volume>(&object.region, &id).is_some_and(|v| v.deleting),
+        ObjectKey::Vpc(_) | ObjectKey::SecurityGroup(_) => false,
+    }
+}
+
+impl Reconciler for Objects {
+    const NAME: &'static str = "host-objects";
+    type Key = Object;
+
+    fn all(&self, tables: &Tables) -> Vec<Object> {
+        let mut keys = BTreeSet::new();
+        for (region, instance) in tables.everywhere::<Instance>() {
+            let object = |key| Object { region: region.clone(), key };
+            keys.insert(object(ObjectKey::Instance(instance.instance)));
+            keys.extend(footing(tables, instance).into_iter().map(object));
+        }
+        for (region, volume) in tables.everywhere::<Volume>() {
+            keys.insert(Object { region: region.clone(), key: ObjectKey::Volume(volume.volume) });
+        }
+        keys.into_iter().collect()
+    }
+
+    fn concerns(&self, changed: &ChangedKey, tables: &Tables) -> Vec<Object> {
+        let region = &changed.region;
+        let keys: Vec<ObjectKey> = match changed.noun {
+            Instance::NOUN => {
+                InstanceId::parse(&changed.id).map(|id| vec![ObjectKey::Instance(id)]).unwrap_or_default()
+            }
+            Volume::NOUN => {
+                VolumeId::parse(&changed.id).map(|id| vec![ObjectKey::Volume(id)]).unwrap_or_default()
+            }
+            SecurityGroup::NOUN => SecurityGroupId::parse(&changed.id)
+                .map(|id| vec![ObjectKey::SecurityGroup(id)])
+                .unwrap_or_default(),
+            // An interface that is gone went with a change of its instance.
+            NetworkInterface::NOUN => NetworkInterfaceId::parse(&changed.id)
+                .ok()
+                .and_then(|id| tables.get::<NetworkInterface>(region, &id))
+                .and_then(|interface| interface.attachment.as_ref())
+                .map(|attachment| vec![ObjectKey::Instance(attachment.instance)])
+                .unwrap_or_default(),
+            _ => {
+                let mut keys: Vec<ObjectKey> =
+                    crate::vpc::concerned_by(changed, tables).into_iter().map(ObjectKey::Vpc).collect();
+                // The domain that DHCP hands out is part of each instance.
+                if matches!(changed.noun, Vpc::NOUN | DhcpOptions::NOUN) {
+                    keys.extend(tables.all::<Instance>(region).map(|i| ObjectKey::Instance(i.instance)));
+                }
+                keys
+            }
+        };
+        keys.into_iter().map(|key| Object { region: region.clone(), key }).collect()
+    }
+
+    async fn reconcile(&self, object: &Object) -> Result<Next, String> {
+        let tables = self.cloud.view.read();
+        self.apply(&tables, object);
+        Ok(Next::Idle)
+    }
+}
+
+/// What fades.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sweep {
+    TerminatedInstances,
+    ClientTokens,
+}
+
+impl fmt::Display for Sweep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TerminatedInstances => "terminated-instances",
+            Self::ClientTokens => "client-tokens",
+        })
+    }
+}
+
+/// Lets records fade by the clock.
+pub struct Sweeps(Arc<Cloud>);
+
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
+
+impl Reconciler for Sweeps {
+    const NAME: &'static str = "sweep";
+    type Key = Sweep;
+
+    fn all(&self, _: &Tables) -> Vec<Sweep> {
+        vec![Sweep::TerminatedInstances, Sweep::ClientTokens]
+    }
+
+    fn concerns(&self, _: &ChangedKey, _: &Tables) -> Vec<Sweep> {
+        Vec::new()
+    }
+
+    async fn reconcile(&self, key: &Sweep) -> Result<Next, String> {
+        let done = match key {
+            Sweep::TerminatedInstances => sweep::instances(&self.0).await,
+            Sweep::ClientTokens => sweep::tokens(&self.0).await,
+        };
+        done.map(|()| Next::After(SWEEP_EVERY)).map_err(|error| error.to_string())
+    }
+}
+
+/// EC2's running reconcilers.
+pub struct Reconcilers {
+    objects: Arc<Driver<Objects>>,
+    sweeps: Arc<Driver<Sweeps>>,
+}
+
+impl Reconcilers {
+    /// The keys that are not at rest.
+    pub fn status(&self) -> Vec<(String, KeyStatus)> {
+        let mut status = self.objects.status();
+        status.extend(self.sweeps.status());
+        status
+    }
+}
+
+/// Wishes for everything that the records speak of, tells the host that this was all, and follows the changes from then
+/// on. Must be called within a runtime, once per server.
+pub fn start(cloud: Arc<Cloud>) -> Reconcilers {
+    let objects = Objects::new(Arc::clone(&cloud));
+    {
+        let tables = cloud.view.read();
+        for object in objects.all(&tables) {
+            objects.apply(&tables, &object);
+        }
+    }
+    cloud.host.complete();
+    Reconcilers {
+        objects: Driver::start(Arc::clone(&cloud), objects),
+        sweeps: Driver::start(Arc::clone(&cloud), Sweeps(cloud)),
+    }
+}

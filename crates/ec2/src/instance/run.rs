@@ -1,0 +1,418 @@
+//! RunInstances: facts, admission, and the records of everything that the launch creates, in one transaction.
+//!
+//! It runs exclusively: what the host has left is a sum over all instances, which no version guards.
+
+use super::render::{self, Shown};
+use super::{errors, kind, spec};
+use crate::defaults::group_name_claim;
+use crate::errors as ids;
+use crate::errors::{client, invalid_parameter_value, missing_parameter};
+use crate::network_interface::{self as interfaces, allocate::available};
+use crate::noun::created;
+use api_ec2::{Reservation, RunInstancesRequest};
+use control::{Arn, Context, Result, Tables, Touched, Txn};
+use model::host::Architecture;
+use model::record::image::Image;
+use model::record::instance::{BlockDevice, Instance, LaunchKey, Phase};
+use model::record::key_pair::KeyPair;
+use model::record::network_interface::{Attachment, NetworkInterface, PrivateAddress, PublicAddress};
+use model::record::security_group::SecurityGroup;
+use model::record::volume::{Volume, VolumeAttachment};
+use model::record::vpc::{Subnet, Vpc};
+use model::{
+    ImageId, InstanceId, Mac, NetworkInterfaceAttachmentId, NetworkInterfaceId, ReservationId,
+    SecurityGroupId, SubnetId, VolumeId, VpcId,
+};
+use plan::instance::{DevicePlan, Facts, GroupChoice, LaunchSpec, NetworkSpec, PublicChoice, admit};
+use std::sync::Arc;
+
+/// The most security groups of one interface.
+const MOST_GROUPS: usize = 16;
+
+/// What a launch touches: the new instances, volumes and interfaces, and what they are made from.
+pub fn touches(ctx: &Context, request: &RunInstancesRequest, tables: &Tables) -> Vec<Touched> {
+    let kind = request.instance_type.as_ref().map_or("", |t| t.as_str());
+    let mut touched = vec![
+        created(ctx, "instance").condition("ec2:InstanceType", kind),
+        created(ctx, "volume"),
+        created(ctx, "network-interface"),
+    ];
+    let arn = |kind, id: String| Arn::new("ec2", &ctx.region, ctx.account(), kind, id);
+    if let Some(image) = request.image_id.as_deref().and_then(|id| ImageId::parse(id).ok())
+        && let Some(image) = visible_image(ctx, tables, image)
+    {
+        let arn = Arn::new("ec2", &ctx.region, image.owner, "image", image.image);
+        touched.push(Touched::new(arn).tagged(&image.tags));
+    }
+    let nested = request.network_interfaces.iter().flatten();
+    let subnets = request.subnet_id.iter().chain(nested.clone().filter_map(|n| n.subnet_id.as_ref()));
+    for subnet in subnets.filter_map(|id| SubnetId::parse(id).ok()) {
+        if let Some(subnet) = tables.get::<Subnet>(&ctx.region, &subnet) {
+            touched.push(Touched::new(arn("subnet", subnet.subnet.to_string())).tagged(&subnet.tags));
+        }
+    }
+    let groups = request.security_group_ids.iter().flatten();
+    let groups = groups.chain(nested.clone().flat_map(|n| n.groups.iter().flatten()));
+    for group in groups.filter_map(|id| SecurityGroupId::parse(id).ok()) {
+        if let Some(group) = tables.get::<SecurityGroup>(&ctx.region, &group) {
+            touched.push(Touched::new(arn("security-group", group.group.to_string())).tagged(&group.tags));
+        }
+    }
+    for interface in nested.filter_map(|n| n.network_interface_id.as_ref()) {
+        if let Ok(id) = NetworkInterfaceId::parse(interface)
+            && let Some(interface) = tables.get::<NetworkInterface>(&ctx.region, &id)
+        {
+            touched.push(Touched::new(arn("network-interface", id.to_string())).tagged(&interface.tags));
+        }
+    }
+    if let Some(name) = &request.key_name
+        && let Some(key) = key_pair(ctx, tables, name)
+    {
+        touched.push(Touched::new(arn("key-pair", key.name.clone())).tagged(&key.tags));
+    }
+    touched
+}
+
+/// Launches.
+pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> Result<Reservation> {
+    let spec = spec::parse(ctx, request)?;
+    let image = image(ctx, txn, spec.image)?;
+    let name = match &spec.instance_type {
+        Some(name) => name.as_str(),
+        None => match image.architecture {
+            Architecture::X86_64 => "t3.micro",
+            Architecture::Arm64 => "t4g.micro",
+        },
+    };
+    let machine = kind::facts(name)
+        .ok_or_else(|| invalid_parameter_value(format!("Invalid value '{name}' for InstanceType.")))?;
+    let key = spec.key_name.as_deref().map(|name| launch_key(ctx, txn, name)).transpose()?;
+    let place = place(ctx, txn, &spec)?;
+    let host = kind::host(ctx, txn.tables());
+    let admitted = admit(&Facts { image: &image, machine, host }, &spec).map_err(errors::refused)?;
+    let count = if place.existing.is_some() {
+        admitted.count
+    } else {
+        let free = available(txn.tables(), &ctx.region, &place.subnet);
+        // Fewer than the least: the allocation itself refuses.
+        admitted.count.min(u32::try_from(free).unwrap_or(u32::MAX).max(spec.min))
+    };
+    let launch = Launch {
+        reservation: ReservationId::from_entropy(ctx.bits()),
+        spec,
+        image,
+        instance_type: machine.name,
+        key,
+        place,
+        devices: admitted.devices,
+    };
+    let shown = (0..count).map(|index| launch.one(ctx, txn, index)).collect::<Result<Vec<_>>>()?;
+    Ok(render::reservation(launch.reservation, ctx.account(), shown))
+}
+
+fn visible_image<'a>(ctx: &Context, tables: &'a Tables, id: ImageId) -> Option<&'a Arc<Image>> {
+    tables.get::<Image>(&ctx.region, &id).filter(|image| image.public || image.owner == ctx.account())
+}
+
+fn image(ctx: &Context, txn: &mut Txn<'_>, id: ImageId) -> Result<Arc<Image>> {
+    txn.get::<Image>(&ctx.region, &id)
+        .filter(|image| image.public || image.owner == ctx.account())
+        .ok_or_else(|| ids::IMAGE.not_found(format_args!("[{id}]")))
+}
+
+fn key_pair<'a>(ctx: &'a Context, tables: &'a Tables, name: &str) -> Option<&'a Arc<KeyPair>> {
+    tables.find::<KeyPair>(&ctx.region, "account", ctx.account()).find(|key| key.name == name)
+}
+
+fn launch_key(ctx: &Context, txn: &mut Txn<'_>, name: &str) -> Result<LaunchKey> {
+    let id = key_pair(ctx, txn.tables(), name).map(|key| key.key_pair);
+    let key = id.and_then(|id| txn.get::<KeyPair>(&ctx.region, &id));
+    key.map(|key| LaunchKey { name: key.name.clone(), public_key: key.public_key.clone() })
+        .ok_or_else(|| ids::KEY_PAIR.not_found(name))
+}
+
+/// Where the instances go, and with which groups.
+struct Place {
+    subnet: Arc<Subnet>,
+    groups: Vec<Arc<SecurityGroup>>,
+    existing: Option<Arc<NetworkInterface>>,
+    dns_hostnames: bool,
+}
+
+fn place(ctx: &Context, txn: &mut Txn<'_>, spec: &LaunchSpec) -> Result<Place> {
+    let (subnet, groups, existing) = match &spec.network {
+        NetworkSpec::New { subnet, groups, .. } => {
+            let subnet = match subnet {
+                Some(id) => self::subnet(ctx, txn, *id)?,
+                None => default_subnet(ctx, txn, spec)?,
+            };
+            let groups = security_groups(ctx, txn, subnet.vpc, subnet.subnet, groups)?;
+            (subnet, groups, None)
+        }
+        NetworkSpec::Existing { interface, .. } => {
+            let interface = txn
+                .get::<NetworkInterface>(&ctx.region, interface)
+                .filter(|n| n.account == ctx.account())
+                .ok_or_else(|| ids::NETWORK_INTERFACE.not_found(interface))?;
+            if interface.attachment.is_some() {
+                return Err(client(
+                    "InvalidNetworkInterface.InUse",
+                    format!("Interface: [{}] in use.", interface.interface),
+                ));
+            }
+            let groups =
+                interface.groups.iter().filter_map(|id| txn.get::<SecurityGroup>(&ctx.region, id)).collect();
+            (self::subnet(ctx, txn, interface.subnet)?, groups, Some(interface))
+        }
+    };
+    if let Some(zone) = &spec.zone
+        && *zone != subnet.zone
+    {
+        return Err(invalid_parameter_value(format!(
+            "The subnet {} is in {}, not in the availability zone {zone}.",
+            subnet.subnet, subnet.zone
+        )));
+    }
+    let dns_hostnames = txn.tables().get::<Vpc>(&ctx.region, &subnet.vpc).is_some_and(|v| v.dns_hostnames);
+    Ok(Place { subnet, groups, existing, dns_hostnames })
+}
+
+fn subnet(ctx: &Context, txn: &mut Txn<'_>, id: SubnetId) -> Result<Arc<Subnet>> {
+    txn.get::<Subnet>(&ctx.region, &id)
+        .filter(|subnet| subnet.account == ctx.account())
+        .ok_or_else(|| ids::SUBNET.not_found(id))
+}
+
+/// The default subnet of the zone asked for, or of the first zone that has one.
+fn default_subnet(ctx: &Context, txn: &mut Txn<'_>, spec: &LaunchSpec) -> Result<Arc<Subnet>> {
+    let tables = txn.tables();
+    let vpc = tables
+        .find::<Vpc>(&ctx.region, "account", ctx.account())
+        .find(|vpc| vpc.is_default)
+        .ok_or_else(|| client("VPCIdNotSpecified", "No default VPC for this user"))?;
+    let subnets = tables.find::<Subnet>(&ctx.region, "vpc", vpc.vpc).filter(|s| s.default_for_zone);
+    let chosen = match &spec.zone {
+        Some(zone) => subnets.filter(|s| s.zone == *zone).map(|s| s.subnet).next(),
+        None => subnets.min_by_key(|s| s.zone.clone()).map(|s| s.subnet),
+    };
+    match (chosen, &spec.zone) {
+        (Some(id), _) => subnet(ctx, txn, id),
+        (None, Some(zone)) => {
+            Err(client("MissingInput", format!("No default subnet for availability zone: '{zone}'.")))
+        }
+        (None, None) => Err(client(
+            "MissingInput",
+            format!("No subnets found for the default VPC '{}'. Please specify a subnet.", vpc.vpc),
+        )),
+    }
+}
+
+/// The groups asked for, which must be of the subnet's VPC; none asked for: the VPC's default group.
+fn security_groups(
+    ctx: &Context,
+    txn: &mut Txn<'_>,
+    vpc: VpcId,
+    subnet: SubnetId,
+    choice: &GroupChoice,
+) -> Result<Vec<Arc<SecurityGroup>>> {
+    let mut chosen = choice.ids.clone();
+    let mut names: Vec<&str> = choice.names.iter().map(String::as_str).collect();
+    if chosen.is_empty() && names.is_empty() {
+        names.push("default");
+    }
+    for name in names {
+        let holder = txn.tables().claimed(&ctx.region, &group_name_claim(vpc, name));
+        let id = holder.and_then(|id| SecurityGroupId::parse(id).ok()).ok_or_else(|| {
+            client(
+                "InvalidGroup.NotFound",
+                format!("The security group '{name}' does not exist in default VPC '{vpc}'"),
+            )
+        })?;
+        if !chosen.contains(&id) {
+            chosen.push(id);
+        }
+    }
+    if chosen.len() > MOST_GROUPS {
+        return Err(client(
+            "SecurityGroupsPerInterfaceLimitExceeded",
+            format!("A network interface can have at most {MOST_GROUPS} security groups."),
+        ));
+    }
+    chosen
+        .into_iter()
+        .map(|id| {
+            let group = txn
+                .get::<SecurityGroup>(&ctx.region, &id)
+                .filter(|group| group.account == ctx.account())
+                .ok_or_else(|| ids::SECURITY_GROUP.not_found(id))?;
+            if group.vpc == vpc {
+                Ok(group)
+            } else {
+                Err(client(
+                    "InvalidParameter",
+                    format!("Security group {id} and subnet {subnet} belong to different networks."),
+                ))
+            }
+        })
+        .collect()
+}
+
+/// A launch that was admitted.
+struct Launch {
+    reservation: ReservationId,
+    spec: LaunchSpec,
+    image: Arc<Image>,
+    instance_type: &'static str,
+    key: Option<LaunchKey>,
+    place: Place,
+    devices: Vec<DevicePlan>,
+}
+
+impl Launch {
+    /// Writes one instance with its interface and volumes.
+    fn one(&self, ctx: &Context, txn: &mut Txn<'_>, index: u32) -> Result<Shown> {
+        let id = InstanceId::from_entropy(ctx.bits());
+        let (interface, automatic) = self.interface(ctx, txn, id)?;
+        let volumes = self.devices.iter().enumerate();
+        let volumes = volumes.map(|(at, plan)| self.volume(ctx, txn, id, at == 0, plan)).collect();
+        let spec = &self.spec;
+        let instance = txn.put(
+            &ctx.region,
+            Instance {
+                instance: id,
+                account: ctx.account(),
+                reservation: self.reservation,
+                launch_index: index,
+                image: self.image.image,
+                instance_type: self.instance_type.to_owned(),
+                architecture: self.image.architecture,
+                key: self.key.clone(),
+                zone: self.place.subnet.zone.clone(),
+                vpc: self.place.subnet.vpc,
+                subnet: self.place.subnet.subnet,
+                interfaces: vec![interface.interface],
+                volumes,
+                root_device: self.image.root_device.clone(),
+                user_data: spec.user_data.clone(),
+                automatic_public_address: automatic,
+                shutdown_behavior: spec.shutdown_behavior,
+                disable_api_termination: spec.disable_api_termination,
+                disable_api_stop: spec.disable_api_stop,
+                metadata_options: spec.metadata_options,
+                monitoring: spec.monitoring,
+                ebs_optimized: spec.ebs_optimized,
+                client_token: spec.client_token.clone(),
+                launched_at: ctx.now,
+                phase: Phase::Pending,
+                reason: None,
+                run: 1,
+                reboots: 0,
+                tags: spec.tags.instance.clone(),
+            },
+        );
+        Ok(Shown {
+            instance,
+            interfaces: vec![interface],
+            groups: self.place.groups.iter().map(|g| (g.group, g.name.clone())).collect(),
+            dns_hostnames: self.place.dns_hostnames,
+        })
+    }
+
+    /// The primary interface, and whether it gets a public address at each start.
+    fn interface(
+        &self,
+        ctx: &Context,
+        txn: &mut Txn<'_>,
+        instance: InstanceId,
+    ) -> Result<(Arc<NetworkInterface>, bool)> {
+        let attached = |delete_on_termination| {
+            Some(Attachment {
+                attachment: NetworkInterfaceAttachmentId::from_entropy(ctx.bits()),
+                instance,
+                device_index: 0,
+                delete_on_termination,
+                at: ctx.now,
+            })
+        };
+        match (&self.spec.network, &self.place.existing) {
+            (NetworkSpec::Existing { delete_on_termination, .. }, Some(existing)) => {
+                let mut interface = (**existing).clone();
+                interface.attachment = attached(*delete_on_termination);
+                Ok((txn.put(&ctx.region, interface), false))
+            }
+            (NetworkSpec::New { private_address, public, description, delete_on_termination, .. }, None) => {
+                let subnet = &self.place.subnet;
+                let automatic = match public {
+                    PublicChoice::Subnet => subnet.map_public_ip,
+                    PublicChoice::Yes => true,
+                    PublicChoice::No => false,
+                };
+                let id = NetworkInterfaceId::from_entropy(ctx.bits());
+                let address = interfaces::allocate_private(ctx, txn, subnet, *private_address, id)?;
+                let public = if automatic {
+                    Some(PublicAddress::Automatic(interfaces::allocate_public(ctx, txn, id)?))
+                } else {
+                    None
+                };
+                let interface = NetworkInterface {
+                    interface: id,
+                    account: ctx.account(),
+                    vpc: subnet.vpc,
+                    subnet: subnet.subnet,
+                    zone: subnet.zone.clone(),
+                    mac: Mac::from_entropy(ctx.bits()),
+                    addresses: vec![PrivateAddress { address, public }],
+                    groups: self.place.groups.iter().map(|g| g.group).collect(),
+                    description: description.clone(),
+                    source_dest_check: true,
+                    attachment: attached(*delete_on_termination),
+                    tags: self.spec.tags.network_interface.clone(),
+                };
+                Ok((txn.put(&ctx.region, interface), automatic))
+            }
+            (NetworkSpec::Existing { .. }, None) | (NetworkSpec::New { .. }, Some(_)) => {
+                Err(missing_parameter("NetworkInterface"))
+            }
+        }
+    }
+
+    fn volume(
+        &self,
+        ctx: &Context,
+        txn: &mut Txn<'_>,
+        instance: InstanceId,
+        root: bool,
+        plan: &DevicePlan,
+    ) -> BlockDevice {
+        let id = VolumeId::from_entropy(ctx.bits());
+        txn.put(
+            &ctx.region,
+            Volume {
+                volume: id,
+                account: ctx.account(),
+                zone: self.place.subnet.zone.clone(),
+                size: plan.size,
+                volume_type: plan.volume_type.clone(),
+                iops: plan.iops,
+                throughput: plan.throughput,
+                snapshot: plan.snapshot,
+                host_image: self.image.host_image.clone().filter(|_| root),
+                attachment: Some(VolumeAttachment {
+                    instance,
+                    device: plan.device.clone(),
+                    at: ctx.now,
+                    delete_on_termination: plan.delete_on_termination,
+                }),
+                created_at: ctx.now,
+                deleting: false,
+                tags: self.spec.tags.volume.clone(),
+            },
+        );
+        BlockDevice {
+            device: plan.device.clone(),
+            volume: id,
+            delete_on_termination: plan.delete_on_termination,
+            attached_at: ctx.now,
+        }
+    }
+}
