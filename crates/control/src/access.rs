@@ -23,6 +23,11 @@ impl Arn {
         Self(format!("arn:aws:{service}:{region}:{account}:{kind}/{id}"))
     }
 
+    /// `arn:aws:SERVICE:REGION::TYPE/ID`, for resources whose name tells no account.
+    pub fn ownerless(service: &str, region: &Region, kind: &str, id: impl fmt::Display) -> Self {
+        Self(format!("arn:aws:{service}:{region}::{kind}/{id}"))
+    }
+
     /// Every resource of a service, for operations that name none.
     pub fn any() -> Self {
         Self("*".into())

@@ -4,14 +4,20 @@
 //! and its `register`. What nouns share is here: [`noun`] (finding, listing, tagging any of them), [`errors`], [`defaults`].
 //! Records are in `model::record`, decisions that need no I/O in `plan`.
 
+pub mod availability_zone;
 pub mod defaults;
 pub mod dhcp_options;
 pub mod errors;
+pub mod image;
 pub mod instance;
 pub mod internet_gateway;
+pub mod key_pair;
+pub mod network_acl;
 pub mod network_interface;
 pub mod noun;
 pub mod parameter;
+pub mod region;
+pub mod route_table;
 pub mod security_group;
 pub mod subnet;
 pub mod volume;
@@ -49,12 +55,19 @@ pub fn schema(schema: &mut Schema) {
 pub fn service() -> Service {
     let mut service = Service::new(&api_ec2::SERVICE);
     service.prelude(defaults::ensure);
+    availability_zone::register(&mut service);
     dhcp_options::register(&mut service);
     instance::register(&mut service);
     internet_gateway::register(&mut service);
+    network_acl::register(&mut service);
+    network_interface::register(&mut service);
+    region::register(&mut service);
+    route_table::register(&mut service);
     security_group::register(&mut service);
     subnet::register(&mut service);
     volume::register(&mut service);
     vpc::register(&mut service);
+    image::register(&mut service);
+    key_pair::register(&mut service);
     service
 }

@@ -10,13 +10,14 @@ use control::access::AllowAll;
 use control::cloud::Mode;
 use control::entropy::OsEntropy;
 use control::host::Connection;
+use control::reconcile::KeyStatus;
 use control::{Cloud, Schema, View};
 use gateway::{Gateway, Limits};
 use model::clock::SystemClock;
 use model::host::frame;
-use model::host::{FromAgent, ToAgent};
+use model::host::{FromAgent, ObjectStatus, ToAgent};
 use model::record::access_key::{AccessKey, Secret};
-use model::{Clock as _, Region};
+use model::Region;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -94,13 +95,25 @@ impl Server {
                 serve_host(&cloud, connection).await;
             }
         });
-        tokio::spawn(admin::serve(self.dir.clone(), Arc::clone(&self.cloud), Arc::new(move || reconcilers.status())));
+        let unsettled: admin::Reconcilers = Arc::new(move || reconcilers.status().into_iter().map(line).collect());
+        tokio::spawn(admin::serve(self.dir.clone(), Arc::clone(&self.cloud), unsettled));
         tokio::spawn(follow_images(Arc::clone(&self.cloud), self.dir.clone(), self.file.host));
-        let services = vec![ec2::service(), identity::sts::service()];
+        let services = vec![ec2::service()];
         let gateway = Arc::new(Gateway { cloud: self.cloud, services, limits: Limits::default() });
         tracing::info!(listen = %self.file.listen, "serving");
         gateway::serve(gateway, self.listener, stop).await;
         Ok(())
+    }
+}
+
+/// A reconciler's key as a line of `nube status`.
+fn line((key, status): (String, KeyStatus)) -> ObjectStatus {
+    ObjectStatus {
+        key,
+        last_error: status.last_error,
+        failures: status.failures,
+        last_run: Some(status.last_run),
+        next_run: status.next_run,
     }
 }
 

@@ -3,5 +3,6 @@
 pub mod host;
 pub mod imds;
 pub mod instance;
+pub mod instance_type;
 pub mod machine;
 pub mod net;

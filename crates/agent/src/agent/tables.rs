@@ -93,7 +93,7 @@ pub(super) struct Tables {
     /// What runs now. Kept apart from the objects: a run may outlast its object by a moment.
     pub active: HashSet<Job>,
     /// Which instances hold an object (and so keep it from being removed).
-    holders: HashMap<ObjectKey, HashSet<InstanceId>>,
+    holders: HashMap<ObjectKey, BTreeSet<InstanceId>>,
     /// Whom to nudge when an object changes.
     waiters: HashMap<ObjectKey, HashSet<ObjectKey>>,
     by_revision: BTreeMap<u64, ObjectKey>,
@@ -228,7 +228,8 @@ impl Tables {
 
     /// An instance that keeps `key` from being removed; `key` is nudged when some instance lets go.
     pub fn holder(&mut self, key: ObjectKey) -> Option<InstanceId> {
-        let holder = *self.holders.get(&key)?.iter().next()?;
+        // The last: instances are worked on in the order of their ids, so `key` is not nudged once for each of them.
+        let holder = *self.holders.get(&key)?.last()?;
         self.waiters.entry(ObjectKey::Instance(holder)).or_default().insert(key);
         Some(holder)
     }

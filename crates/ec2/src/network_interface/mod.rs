@@ -1,5 +1,184 @@
-//! Network interfaces.
+//! Network interfaces: an instance's presence in a subnet, with its addresses and security groups.
+//!
+//! Launches make one per instance; `CreateNetworkInterface` makes one by itself, for a later launch. Both claim addresses by
+//! [`allocate`].
+//! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html>
+//! Differs: IPv4 only; no attaching to or detaching from an instance that exists.
 
 pub mod allocate;
+mod attribute;
+mod create;
+mod delete;
+mod describe;
+pub mod render;
 
 pub use allocate::{allocate_private, allocate_public, release_private, release_public};
+pub use create::member_groups;
+
+use crate::errors::{self, IdErrors};
+use crate::noun::Noun;
+use api_ec2::ops;
+use control::filter::{FilterField, Values, maybe, one, shown};
+use control::tag::Tags;
+use control::{Service, Tables};
+use model::AccountId;
+use model::record::network_interface::{Attachment, NetworkInterface, PrivateAddress, PublicAddress};
+use model::record::security_group::SecurityGroup;
+use std::borrow::Cow;
+
+/// How many security groups an interface may be a member of.
+pub const MAX_GROUPS: usize = 5;
+/// How many interfaces an account may have in a region.
+pub const MAX_INTERFACES: usize = 5000;
+
+impl Noun for NetworkInterface {
+    const RESOURCE_TYPE: &'static str = "network-interface";
+    const ERRORS: IdErrors = errors::NETWORK_INTERFACE;
+
+    fn account(&self) -> AccountId {
+        self.account
+    }
+
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+
+    fn filters() -> &'static [FilterField<Self, Tables>] {
+        &[
+            FilterField {
+                name: "addresses.association.owner-id",
+                values: |i, _| publics(i).map(|_| Cow::Borrowed("amazon")).collect(),
+            },
+            FilterField {
+                name: "addresses.association.public-ip",
+                values: |i, _| publics(i).map(|p| Cow::Owned(p.address().to_string())).collect(),
+            },
+            FilterField {
+                name: "addresses.primary",
+                values: |i, _| {
+                    let places = i.addresses.iter().enumerate();
+                    places
+                        .map(|(place, _)| Cow::Borrowed(if place == 0 { "true" } else { "false" }))
+                        .collect()
+                },
+            },
+            FilterField {
+                name: "addresses.private-ip-address",
+                values: |i, _| i.addresses.iter().map(|a| Cow::Owned(a.address.to_string())).collect(),
+            },
+            FilterField { name: "association.allocation-id", values: |_, _| Vec::new() },
+            FilterField { name: "association.association-id", values: |_, _| Vec::new() },
+            FilterField {
+                name: "association.ip-owner-id",
+                values: |i, _| maybe(primary_public(i).map(|_| "amazon")),
+            },
+            FilterField {
+                name: "association.public-dns-name",
+                values: |i, t| {
+                    maybe(
+                        primary_public(i)
+                            .filter(|_| render::has_names(t, i))
+                            .map(|public| render::public_dns_name(&i.zone.region, public.address())),
+                    )
+                },
+            },
+            FilterField {
+                name: "association.public-ip",
+                values: |i, _| maybe(primary_public(i).map(|p| p.address().to_string())),
+            },
+            FilterField {
+                name: "attachment.attach-time",
+                values: |i, _| attached(i, |a| crate::noun::wire_time(a.at).to_string()),
+            },
+            FilterField {
+                name: "attachment.attachment-id",
+                values: |i, _| attached(i, |a| a.attachment.to_string()),
+            },
+            FilterField {
+                name: "attachment.delete-on-termination",
+                values: |i, _| attached(i, |a| a.delete_on_termination.to_string()),
+            },
+            FilterField {
+                name: "attachment.device-index",
+                values: |i, _| attached(i, |a| a.device_index.to_string()),
+            },
+            FilterField {
+                name: "attachment.instance-id",
+                values: |i, _| attached(i, |a| a.instance.to_string()),
+            },
+            FilterField {
+                name: "attachment.instance-owner-id",
+                values: |i, _| maybe(i.attachment.as_ref().map(|_| i.account.to_string())),
+            },
+            FilterField { name: "attachment.nat-gateway-id", values: |_, _| Vec::new() },
+            FilterField { name: "attachment.status", values: |i, _| attached(i, |_| "attached".to_owned()) },
+            FilterField { name: "availability-zone", values: |i, _| shown(&i.zone) },
+            FilterField { name: "availability-zone-id", values: |i, _| one(i.zone.id()) },
+            FilterField { name: "description", values: |i, _| one(i.description.as_str()) },
+            FilterField {
+                name: "group-id",
+                values: |i, _| i.groups.iter().map(|g| Cow::Owned(g.to_string())).collect(),
+            },
+            FilterField {
+                name: "group-name",
+                values: |i, t| {
+                    let groups = i.groups.iter().filter_map(|g| t.get::<SecurityGroup>(&i.zone.region, g));
+                    groups.map(|group| Cow::Borrowed(group.name.as_str())).collect()
+                },
+            },
+            FilterField { name: "interface-type", values: |_, _| one("interface") },
+            FilterField { name: "ipv6-addresses.ipv6-address", values: |_, _| Vec::new() },
+            FilterField { name: "mac-address", values: |i, _| shown(i.mac) },
+            FilterField { name: "network-interface-id", values: |i, _| shown(i.interface) },
+            FilterField { name: "operator.managed", values: |_, _| one("false") },
+            FilterField { name: "operator.principal", values: |_, _| Vec::new() },
+            FilterField { name: "owner-id", values: |i, _| shown(i.account) },
+            FilterField {
+                name: "private-dns-name",
+                values: |i, t| {
+                    let named = i.addresses.first().filter(|_| render::has_names(t, i));
+                    maybe(named.map(|a| render::private_dns_name(&i.zone.region, a.address)))
+                },
+            },
+            FilterField {
+                name: "private-ip-address",
+                values: |i, _| i.addresses.iter().map(|a| Cow::Owned(a.address.to_string())).collect(),
+            },
+            FilterField { name: "requester-id", values: |_, _| Vec::new() },
+            FilterField { name: "requester-managed", values: |_, _| one("false") },
+            FilterField { name: "source-dest-check", values: |i, _| shown(i.source_dest_check) },
+            FilterField {
+                name: "status",
+                values: |i, _| one(if i.attachment.is_some() { "in-use" } else { "available" }),
+            },
+            FilterField { name: "subnet-id", values: |i, _| shown(i.subnet) },
+            FilterField { name: "vpc-id", values: |i, _| shown(i.vpc) },
+        ]
+    }
+}
+
+fn publics(interface: &NetworkInterface) -> impl Iterator<Item = &PublicAddress> {
+    interface.addresses.iter().filter_map(|address| address.public.as_ref())
+}
+
+fn primary_public(interface: &NetworkInterface) -> Option<&PublicAddress> {
+    interface.addresses.first().and_then(|address: &PrivateAddress| address.public.as_ref())
+}
+
+fn attached(interface: &NetworkInterface, fact: impl Fn(&Attachment) -> String) -> Values<'_> {
+    maybe(interface.attachment.as_ref().map(fact))
+}
+
+pub fn register(service: &mut Service) {
+    service
+        .write(ops::CreateNetworkInterface, create::touches, create::create)
+        .exclusive(ops::DeleteNetworkInterface, delete::touches, delete::delete)
+        .read(ops::DescribeNetworkInterfaces, describe::touches, describe::describe)
+        .read(ops::DescribeNetworkInterfaceAttribute, attribute::describe_touches, attribute::describe)
+        .write(ops::ModifyNetworkInterfaceAttribute, attribute::modify_touches, attribute::modify)
+        .write(ops::ResetNetworkInterfaceAttribute, attribute::reset_touches, attribute::reset);
+}

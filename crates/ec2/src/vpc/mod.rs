@@ -12,7 +12,7 @@ mod describe;
 mod desired;
 pub mod render;
 
-pub use desired::{concerned_by, desired};
+pub use desired::{attached, concerned_by, desired, network_acl_of, route_table_of};
 
 use crate::errors::{self, IdErrors};
 use crate::noun::Noun;

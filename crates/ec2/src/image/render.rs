@@ -1,0 +1,70 @@
+//! Images in the API's shapes.
+
+use crate::noun::{render_tags, wire_time};
+use api_ec2::{
+    ArchitectureValues, BlockDeviceMapping, BootModeValues, DeviceType, EbsBlockDevice, HypervisorType,
+    ImageState, ImageTypeValues, VirtualizationType, VolumeType,
+};
+use model::host::Architecture;
+use model::record::image::Image;
+
+pub(super) fn image(image: &Image) -> api_ec2::Image {
+    api_ec2::Image {
+        architecture: Some(ArchitectureValues::from(image.architecture.as_str())),
+        block_device_mappings: Some(block_devices(image)),
+        boot_mode: boot_mode(image),
+        creation_date: Some(wire_time(image.created_at).to_string()),
+        description: image.description.clone(),
+        ena_support: Some(true),
+        hypervisor: Some(HypervisorType::Xen),
+        image_id: Some(image.image.to_string()),
+        image_location: Some(location(image)),
+        image_owner_alias: image.owner_alias.clone(),
+        image_type: Some(ImageTypeValues::Machine),
+        name: Some(image.name.clone()),
+        owner_id: Some(image.owner.to_string()),
+        platform_details: Some("Linux/UNIX".into()),
+        public: Some(image.public),
+        root_device_name: Some(image.root_device.clone()),
+        root_device_type: Some(DeviceType::Ebs),
+        sriov_net_support: Some("simple".into()),
+        state: Some(ImageState::Available),
+        tags: render_tags(&image.tags),
+        usage_operation: Some("RunInstances".into()),
+        virtualization_type: Some(VirtualizationType::Hvm),
+        ..api_ec2::Image::default()
+    }
+}
+
+/// Shown only where it is not the default of old.
+pub(super) fn boot_mode(image: &Image) -> Option<BootModeValues> {
+    match image.architecture {
+        Architecture::X86_64 => None,
+        Architecture::Arm64 => Some(BootModeValues::Uefi),
+    }
+}
+
+/// `amazon/NAME` or `ACCOUNT/NAME`.
+pub fn location(image: &Image) -> String {
+    match &image.owner_alias {
+        Some(alias) => format!("{alias}/{}", image.name),
+        None => format!("{}/{}", image.owner, image.name),
+    }
+}
+
+/// The image's volumes as a launch makes them.
+pub fn block_devices(image: &Image) -> Vec<BlockDeviceMapping> {
+    let mapping = |device: &model::record::image::ImageDevice| BlockDeviceMapping {
+        device_name: Some(device.device.clone()),
+        ebs: Some(EbsBlockDevice {
+            delete_on_termination: Some(device.delete_on_termination),
+            encrypted: Some(false),
+            snapshot_id: device.snapshot.map(|s| s.to_string()),
+            volume_size: i32::try_from(device.size.0).ok(),
+            volume_type: Some(VolumeType::from(device.volume_type.as_str())),
+            ..EbsBlockDevice::default()
+        }),
+        ..BlockDeviceMapping::default()
+    };
+    image.devices.iter().map(mapping).collect()
+}

@@ -1,0 +1,179 @@
+//! `CreateNetworkInterface`: an interface by itself.
+
+use super::allocate::allocate_private;
+use super::{MAX_GROUPS, MAX_INTERFACES, render};
+use crate::defaults::group_name_claim;
+use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value};
+use crate::noun::{created, find, given_tags, hold, touched};
+use crate::parameter::{refuse, unsupported};
+use api_ec2::{CreateNetworkInterfaceRequest, CreateNetworkInterfaceResult};
+use control::{Context, Result, Tables, Touched, Txn};
+use model::net::Mac;
+use model::record::network_interface::{NetworkInterface, PrivateAddress};
+use model::record::security_group::SecurityGroup;
+use model::record::vpc::Subnet;
+use model::{NetworkInterfaceId, SecurityGroupId, VpcId};
+use std::net::Ipv4Addr;
+
+/// How many addresses an interface may have.
+const MAX_ADDRESSES: usize = 50;
+
+pub fn touches(ctx: &Context, request: &CreateNetworkInterfaceRequest, tables: &Tables) -> Vec<Touched> {
+    let mut all = vec![created(ctx, "network-interface")];
+    all.extend(touched::<Subnet>(ctx, tables, [&request.subnet_id]));
+    all.extend(touched::<SecurityGroup>(ctx, tables, request.groups.iter().flatten()));
+    all
+}
+
+pub fn create(
+    ctx: &Context,
+    request: &CreateNetworkInterfaceRequest,
+    txn: &mut Txn<'_>,
+) -> Result<CreateNetworkInterfaceResult> {
+    refuse(&[
+        ("Ipv4Prefixes", request.ipv4_prefixes.as_ref().is_some_and(|p| !p.is_empty())),
+        ("Ipv4PrefixCount", request.ipv4_prefix_count.is_some()),
+        ("Ipv6Prefixes", request.ipv6_prefixes.as_ref().is_some_and(|p| !p.is_empty())),
+        ("Ipv6PrefixCount", request.ipv6_prefix_count.is_some()),
+        ("Ipv6Addresses", request.ipv6_addresses.as_ref().is_some_and(|a| !a.is_empty())),
+        ("Ipv6AddressCount", request.ipv6_address_count.is_some_and(|count| count != 0)),
+        ("EnablePrimaryIpv6", request.enable_primary_ipv6 == Some(true)),
+        ("ConnectionTrackingSpecification", request.connection_tracking_specification.is_some()),
+        ("Operator", request.operator.is_some()),
+    ])?;
+    if let Some(kind) = &request.interface_type
+        && kind.as_str() != "interface"
+    {
+        return Err(unsupported(&format!("An interface of the type {}", kind.as_str())));
+    }
+    let subnet = hold::<Subnet>(ctx, txn, &request.subnet_id)?;
+    let groups = member_groups(ctx, txn.tables(), subnet.vpc, request.groups.as_deref().unwrap_or_default())?;
+    let description = request.description.clone().unwrap_or_default();
+    check_description(&description)?;
+    let tags = given_tags(request.tag_specifications.as_deref(), &["network-interface"])?;
+    if txn.tables().find::<NetworkInterface>(&ctx.region, "account", ctx.account()).count() >= MAX_INTERFACES
+    {
+        return Err(client(
+            "NetworkInterfaceLimitExceeded",
+            "The maximum number of network interfaces has been reached.",
+        ));
+    }
+    let interface = NetworkInterfaceId::from_entropy(ctx.bits());
+    let mut addresses = Vec::new();
+    for wanted in wanted_addresses(request)? {
+        let address = allocate_private(ctx, txn, &subnet, wanted, interface)?;
+        addresses.push(PrivateAddress { address, public: None });
+    }
+    let record = NetworkInterface {
+        interface,
+        account: ctx.account(),
+        vpc: subnet.vpc,
+        subnet: subnet.subnet,
+        zone: subnet.zone.clone(),
+        mac: Mac::from_entropy(ctx.bits()),
+        addresses,
+        groups,
+        description,
+        source_dest_check: true,
+        attachment: None,
+        tags: tags.into_values().next().unwrap_or_default(),
+    };
+    let mut shown = render::network_interface(txn.tables(), &record);
+    // As EC2 answers while it makes one; a describe says `available`.
+    shown.status = Some("pending".into());
+    txn.put(&ctx.region, record);
+    Ok(CreateNetworkInterfaceResult {
+        network_interface: Some(shown),
+        client_token: request.client_token.clone(),
+    })
+}
+
+/// The addresses that a request asks for, the primary one first; `None` is any.
+fn wanted_addresses(request: &CreateNetworkInterfaceRequest) -> Result<Vec<Option<Ipv4Addr>>> {
+    let parse = |text: &str| {
+        text.parse::<Ipv4Addr>().map_err(|_| {
+            let shown: String = text.chars().take(64).collect();
+            invalid_parameter_value(format!("invalid value for parameter address: {shown}"))
+        })
+    };
+    let mut primary = request.private_ip_address.as_deref().map(parse).transpose()?;
+    let mut secondary = Vec::new();
+    for specification in request.private_ip_addresses.iter().flatten() {
+        let text = specification.private_ip_address.as_deref().unwrap_or_default();
+        let address = parse(text)?;
+        if specification.primary == Some(true) {
+            if primary.is_some_and(|known| known != address) {
+                return Err(invalid_parameter_combination(
+                    "Only one primary private IP address can be specified.",
+                ));
+            }
+            primary = Some(address);
+        } else {
+            secondary.push(Some(address));
+        }
+    }
+    if let Some(count) = request.secondary_private_ip_address_count {
+        if !secondary.is_empty() {
+            return Err(invalid_parameter_combination(
+                "privateIpAddresses and secondaryPrivateIpAddressCount cannot be specified at the same time",
+            ));
+        }
+        let count = usize::try_from(count).ok().filter(|count| *count < MAX_ADDRESSES).ok_or_else(|| {
+            invalid_parameter_value(format!(
+                "Value ({count}) for parameter secondaryPrivateIpAddressCount is invalid."
+            ))
+        })?;
+        secondary.resize(count, None);
+    }
+    let all: Vec<_> = [primary].into_iter().chain(secondary).collect();
+    if all.len() > MAX_ADDRESSES {
+        return Err(client(
+            "PrivateIpAddressLimitExceeded",
+            format!("An interface may have up to {MAX_ADDRESSES} private addresses."),
+        ));
+    }
+    Ok(all)
+}
+
+/// The groups that an interface in a VPC becomes a member of: those named, or the VPC's default one. Each once, in order.
+///
+/// `InvalidGroup.NotFound` for a group that is not there or in another VPC, `SecurityGroupsPerInterfaceLimitExceeded`.
+pub fn member_groups(
+    ctx: &Context,
+    tables: &Tables,
+    vpc: VpcId,
+    ids: &[String],
+) -> Result<Vec<SecurityGroupId>> {
+    if ids.is_empty() {
+        let holder = tables.claimed(&ctx.region, &group_name_claim(vpc, "default"));
+        // Made with the VPC, and never deleted before it.
+        return Ok(holder.and_then(|id| SecurityGroupId::parse(id).ok()).into_iter().collect());
+    }
+    let mut groups = Vec::new();
+    for id in ids {
+        let group = find::<SecurityGroup>(ctx, tables, id)?;
+        if group.vpc != vpc {
+            return Err(client(
+                "InvalidGroup.NotFound",
+                format!("The security group '{id}' does not exist in VPC '{vpc}'"),
+            ));
+        }
+        if !groups.contains(&group.group) {
+            groups.push(group.group);
+        }
+    }
+    if groups.len() > MAX_GROUPS {
+        return Err(client(
+            "SecurityGroupsPerInterfaceLimitExceeded",
+            format!("The maximum number of security groups per interface is {MAX_GROUPS}."),
+        ));
+    }
+    Ok(groups)
+}
+
+pub fn check_description(text: &str) -> Result<()> {
+    if text.chars().count() > 255 {
+        return Err(invalid_parameter_value("The description of an interface may have up to 255 characters"));
+    }
+    Ok(())
+}

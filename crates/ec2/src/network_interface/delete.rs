@@ -1,0 +1,34 @@
+//! `DeleteNetworkInterface`: refused while it is attached; its addresses are free again with it.
+
+use super::allocate::{release_private, release_public};
+use crate::errors::invalid_parameter_value;
+use crate::noun::{hold, touched};
+use api_ec2::{DeleteNetworkInterfaceRequest, DeleteNetworkInterfaceResult};
+use control::{Context, Result, Tables, Touched, Txn};
+use model::record::network_interface::NetworkInterface;
+
+pub fn touches(ctx: &Context, request: &DeleteNetworkInterfaceRequest, tables: &Tables) -> Vec<Touched> {
+    touched::<NetworkInterface>(ctx, tables, [&request.network_interface_id])
+}
+
+pub fn delete(
+    ctx: &Context,
+    request: &DeleteNetworkInterfaceRequest,
+    txn: &mut Txn<'_>,
+) -> Result<DeleteNetworkInterfaceResult> {
+    let interface = hold::<NetworkInterface>(ctx, txn, &request.network_interface_id)?;
+    if let Some(attachment) = &interface.attachment {
+        return Err(invalid_parameter_value(format!(
+            "Network interface '{}' is currently in use by {}.",
+            interface.interface, attachment.instance
+        )));
+    }
+    for address in &interface.addresses {
+        release_private(ctx, txn, interface.subnet, address.address);
+        if let Some(public) = &address.public {
+            release_public(txn, public.address());
+        }
+    }
+    txn.delete::<NetworkInterface>(&ctx.region, &interface.interface);
+    Ok(DeleteNetworkInterfaceResult {})
+}

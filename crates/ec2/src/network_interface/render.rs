@@ -1,0 +1,113 @@
+//! A network interface as the API shows it.
+
+use crate::noun::{render_tags, wire_time};
+use api_ec2 as api;
+use control::Tables;
+use model::Region;
+use model::record::network_interface::{Attachment, NetworkInterface, PrivateAddress, PublicAddress};
+use model::record::security_group::SecurityGroup;
+use model::record::vpc::Vpc;
+use std::net::Ipv4Addr;
+
+pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::NetworkInterface {
+    let named = has_names(tables, interface);
+    let region = &interface.zone.region;
+    let primary = interface.addresses.first();
+    let addresses = interface.addresses.iter().enumerate();
+    let addresses = addresses.map(|(place, a)| address(region, a, place == 0, named)).collect();
+    let status = match interface.attachment {
+        Some(_) => api::NetworkInterfaceStatus::InUse,
+        None => api::NetworkInterfaceStatus::Available,
+    };
+    api::NetworkInterface {
+        association: primary.and_then(|a| a.public.as_ref()).map(|public| association(region, public, named)),
+        attachment: interface.attachment.as_ref().map(|a| attachment(interface, a)),
+        availability_zone: Some(interface.zone.to_string()),
+        availability_zone_id: Some(interface.zone.id()),
+        description: Some(interface.description.clone()),
+        groups: Some(groups(tables, interface)),
+        interface_type: Some(api::NetworkInterfaceType::Interface),
+        ipv6_addresses: Some(Vec::new()),
+        mac_address: Some(interface.mac.to_string()),
+        network_interface_id: Some(interface.interface.to_string()),
+        owner_id: Some(interface.account.to_string()),
+        private_dns_name: primary.filter(|_| named).map(|a| private_dns_name(region, a.address)),
+        private_ip_address: primary.map(|a| a.address.to_string()),
+        private_ip_addresses: Some(addresses),
+        requester_managed: Some(false),
+        source_dest_check: Some(interface.source_dest_check),
+        status: Some(status),
+        subnet_id: Some(interface.subnet.to_string()),
+        tag_set: render_tags(&interface.tags),
+        vpc_id: Some(interface.vpc.to_string()),
+        operator: Some(api::OperatorResponse { managed: Some(false), ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+fn address(
+    region: &Region,
+    address: &PrivateAddress,
+    primary: bool,
+    named: bool,
+) -> api::NetworkInterfacePrivateIpAddress {
+    api::NetworkInterfacePrivateIpAddress {
+        association: address.public.as_ref().map(|public| association(region, public, named)),
+        primary: Some(primary),
+        private_dns_name: named.then(|| private_dns_name(region, address.address)),
+        private_ip_address: Some(address.address.to_string()),
+    }
+}
+
+fn association(region: &Region, public: &PublicAddress, named: bool) -> api::NetworkInterfaceAssociation {
+    let PublicAddress::Automatic(address) = public;
+    api::NetworkInterfaceAssociation {
+        ip_owner_id: Some("amazon".into()),
+        public_dns_name: named.then(|| public_dns_name(region, *address)),
+        public_ip: Some(address.to_string()),
+        ..Default::default()
+    }
+}
+
+pub fn attachment(interface: &NetworkInterface, attachment: &Attachment) -> api::NetworkInterfaceAttachment {
+    api::NetworkInterfaceAttachment {
+        attach_time: Some(wire_time(attachment.at)),
+        attachment_id: Some(attachment.attachment.to_string()),
+        delete_on_termination: Some(attachment.delete_on_termination),
+        device_index: Some(attachment.device_index as i32),
+        network_card_index: Some(0),
+        instance_id: Some(attachment.instance.to_string()),
+        instance_owner_id: Some(interface.account.to_string()),
+        status: Some(api::AttachmentStatus::Attached),
+        ..Default::default()
+    }
+}
+
+/// The groups of an interface, by id and name.
+pub fn groups(tables: &Tables, interface: &NetworkInterface) -> Vec<api::GroupIdentifier> {
+    let groups = interface.groups.iter();
+    let shown = groups.map(|id| api::GroupIdentifier {
+        group_id: Some(id.to_string()),
+        group_name: tables.get::<SecurityGroup>(&interface.zone.region, id).map(|group| group.name.clone()),
+    });
+    shown.collect()
+}
+
+/// Whether the VPC gives its interfaces DNS names.
+pub fn has_names(tables: &Tables, interface: &NetworkInterface) -> bool {
+    tables.get::<Vpc>(&interface.zone.region, &interface.vpc).is_some_and(|vpc| vpc.dns_hostnames)
+}
+
+/// `ip-172-31-5-6.ec2.internal`.
+pub fn private_dns_name(region: &Region, address: Ipv4Addr) -> String {
+    format!("ip-{}.{}", dashed(address), region.internal_domain())
+}
+
+/// `ec2-198-18-0-9.compute-1.amazonaws.com`.
+pub fn public_dns_name(region: &Region, address: Ipv4Addr) -> String {
+    format!("ec2-{}.{}", dashed(address), region.public_domain())
+}
+
+fn dashed(address: Ipv4Addr) -> String {
+    address.to_string().replace('.', "-")
+}

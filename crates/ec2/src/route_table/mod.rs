@@ -1,0 +1,167 @@
+//! Route tables: where a subnet's packets go beside the VPC itself.
+//!
+//! A VPC has one main table, for subnets without one of their own. The route to the VPC's own block is in every table, shown
+//! but not stored. A route whose gateway is gone stays and drops what it matches (`blackhole`).
+//! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Route_Tables.html>
+//! Differs: routes lead to internet gateways alone; edge associations and other targets answer `UnsupportedOperation`.
+
+mod associate;
+mod create;
+mod delete;
+mod describe;
+pub mod render;
+mod route;
+
+use crate::errors::{self, IdErrors, client};
+use crate::noun::{Noun, hold};
+use api_ec2::ops;
+use control::filter::{FilterField, Values, one, shown};
+use control::tag::Tags;
+use control::{Context, Result, Service, Tables, Txn};
+use model::record::vpc::{InternetGateway, Route, RouteTable, RouteTarget, Vpc};
+use model::{AccountId, RouteTableAssociationId};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// How many route tables a VPC may have.
+pub const MAX_TABLES: usize = 200;
+/// How many routes a table may have beside the local one.
+pub const MAX_ROUTES: usize = 50;
+
+impl Noun for RouteTable {
+    const RESOURCE_TYPE: &'static str = "route-table";
+    const ERRORS: IdErrors = errors::ROUTE_TABLE;
+    const PAGE: std::ops::RangeInclusive<i32> = 5..=100;
+
+    fn account(&self) -> AccountId {
+        self.account
+    }
+
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+
+    fn filters() -> &'static [FilterField<Self, Tables>] {
+        &[
+            FilterField { name: "association.gateway-id", values: |_, _| Vec::new() },
+            FilterField { name: "association.main", values: |t, _| main_values(t) },
+            FilterField {
+                name: "association.route-table-association-id",
+                values: |t, _| t.associations.iter().map(|a| Cow::Owned(a.association.to_string())).collect(),
+            },
+            FilterField {
+                name: "association.route-table-id",
+                values: |t, _| if t.associations.is_empty() { Vec::new() } else { shown(t.table) },
+            },
+            FilterField {
+                name: "association.subnet-id",
+                values: |t, _| {
+                    let subnets = t.associations.iter().filter_map(|a| a.subnet);
+                    subnets.map(|subnet| Cow::Owned(subnet.to_string())).collect()
+                },
+            },
+            FilterField { name: "owner-id", values: |t, _| shown(t.account) },
+            FilterField { name: "route-table-id", values: |t, _| shown(t.table) },
+            FilterField { name: "route.destination-cidr-block", values: |t, all| destinations(t, all) },
+            FilterField {
+                name: "route.destination-ipv6-cidr-block",
+                values: |t, _| {
+                    let v6 = t.routes.iter().filter(|r| matches!(r.destination, ipnet::IpNet::V6(_)));
+                    v6.map(|route| Cow::Owned(route.destination.to_string())).collect()
+                },
+            },
+            FilterField { name: "route.destination-prefix-list-id", values: |_, _| Vec::new() },
+            FilterField { name: "route.egress-only-internet-gateway-id", values: |_, _| Vec::new() },
+            FilterField { name: "route.gateway-id", values: |t, _| gateways(t) },
+            FilterField { name: "route.instance-id", values: |_, _| Vec::new() },
+            FilterField { name: "route.nat-gateway-id", values: |_, _| Vec::new() },
+            FilterField {
+                name: "route.origin",
+                values: |t, _| {
+                    let created = t.routes.iter().map(|_| "CreateRoute".into());
+                    one("CreateRouteTable").into_iter().chain(created).collect()
+                },
+            },
+            FilterField {
+                name: "route.state",
+                values: |t, all| {
+                    let states =
+                        t.routes.iter().map(|r| if leads(t, r, all) { "active" } else { "blackhole" });
+                    one("active").into_iter().chain(states.map(Into::into)).collect()
+                },
+            },
+            FilterField { name: "route.transit-gateway-id", values: |_, _| Vec::new() },
+            FilterField { name: "route.vpc-peering-connection-id", values: |_, _| Vec::new() },
+            FilterField { name: "vpc-id", values: |t, _| shown(t.vpc) },
+        ]
+    }
+}
+
+/// A table without associations is not main.
+fn main_values(table: &RouteTable) -> Values<'_> {
+    if table.associations.is_empty() {
+        return one("false");
+    }
+    table
+        .associations
+        .iter()
+        .map(|a| Cow::Borrowed(if a.subnet.is_none() { "true" } else { "false" }))
+        .collect()
+}
+
+/// The IPv4 destinations, the local one first. Records do not know their region; ids are unique in all of them.
+fn destinations<'a>(table: &'a RouteTable, tables: &'a Tables) -> Values<'a> {
+    let vpc = tables.everywhere::<Vpc>().find(|(_, vpc)| vpc.vpc == table.vpc);
+    let local = vpc.map(|(_, vpc)| Cow::Owned(vpc.cidr.to_string()));
+    let v4 = table.routes.iter().filter(|route| matches!(route.destination, ipnet::IpNet::V4(_)));
+    local.into_iter().chain(v4.map(|route| Cow::Owned(route.destination.to_string()))).collect()
+}
+
+fn gateways(table: &RouteTable) -> Values<'_> {
+    let routed = table.routes.iter().map(|route| match route.target {
+        RouteTarget::InternetGateway(gateway) => Cow::Owned(gateway.to_string()),
+    });
+    one("local").into_iter().chain(routed).collect()
+}
+
+/// Whether a route's target is there.
+fn leads(table: &RouteTable, route: &Route, tables: &Tables) -> bool {
+    match route.target {
+        RouteTarget::InternetGateway(id) => tables
+            .everywhere::<InternetGateway>()
+            .any(|(_, gateway)| gateway.gateway == id && gateway.vpc == Some(table.vpc)),
+    }
+}
+
+/// The table that holds an association, held until the commit; `InvalidAssociationID.NotFound` when there is none.
+fn holding(
+    ctx: &Context,
+    txn: &mut Txn<'_>,
+    association: &str,
+) -> Result<(Arc<RouteTable>, RouteTableAssociationId)> {
+    let not_found = || {
+        client("InvalidAssociationID.NotFound", format!("The association ID '{association}' does not exist"))
+    };
+    let id = RouteTableAssociationId::parse(association).map_err(|_| not_found())?;
+    let mut mine = txn.tables().find::<RouteTable>(&ctx.region, "account", ctx.account());
+    let table =
+        mine.find(|table| table.associations.iter().any(|a| a.association == id)).ok_or_else(not_found)?;
+    Ok((hold::<RouteTable>(ctx, txn, &table.table.to_string())?, id))
+}
+
+pub fn register(service: &mut Service) {
+    service
+        .exclusive(ops::CreateRouteTable, create::touches, create::create)
+        .exclusive(ops::DeleteRouteTable, delete::touches, delete::delete)
+        .read(ops::DescribeRouteTables, describe::touches, describe::describe)
+        .exclusive(ops::AssociateRouteTable, associate::associate_touches, associate::associate)
+        .exclusive(ops::DisassociateRouteTable, associate::disassociate_touches, associate::disassociate)
+        .exclusive(ops::ReplaceRouteTableAssociation, associate::replace_touches, associate::replace)
+        .write(ops::CreateRoute, route::create_touches, route::create)
+        .write(ops::ReplaceRoute, route::replace_touches, route::replace)
+        .write(ops::DeleteRoute, route::delete_touches, route::delete);
+}

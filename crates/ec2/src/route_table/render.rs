@@ -1,0 +1,61 @@
+//! A route table as the API shows it.
+
+use crate::noun::render_tags;
+use crate::vpc::attached;
+use api_ec2 as api;
+use control::Tables;
+use ipnet::IpNet;
+use model::Region;
+use model::record::vpc::{Route, RouteTable, RouteTarget, Vpc};
+
+pub fn route_table(region: &Region, tables: &Tables, table: &RouteTable) -> api::RouteTable {
+    let local = tables.get::<Vpc>(region, &table.vpc).map(|vpc| api::Route {
+        destination_cidr_block: Some(vpc.cidr.to_string()),
+        gateway_id: Some("local".into()),
+        origin: Some(api::RouteOrigin::CreateRouteTable),
+        state: Some(api::RouteState::Active),
+        ..Default::default()
+    });
+    let routes = table.routes.iter().map(|r| route(region, tables, table, r));
+    let associations = table.associations.iter().map(|association| api::RouteTableAssociation {
+        main: Some(association.subnet.is_none()),
+        route_table_association_id: Some(association.association.to_string()),
+        route_table_id: Some(table.table.to_string()),
+        subnet_id: association.subnet.map(|subnet| subnet.to_string()),
+        association_state: Some(associated()),
+        ..Default::default()
+    });
+    api::RouteTable {
+        associations: Some(associations.collect()),
+        propagating_vgws: Some(Vec::new()),
+        route_table_id: Some(table.table.to_string()),
+        routes: Some(local.into_iter().chain(routes).collect()),
+        tags: render_tags(&table.tags),
+        vpc_id: Some(table.vpc.to_string()),
+        owner_id: Some(table.account.to_string()),
+    }
+}
+
+fn route(region: &Region, tables: &Tables, table: &RouteTable, route: &Route) -> api::Route {
+    let (destination_cidr_block, destination_ipv6_cidr_block) = match route.destination {
+        IpNet::V4(net) => (Some(net.to_string()), None),
+        IpNet::V6(net) => (None, Some(net.to_string())),
+    };
+    let RouteTarget::InternetGateway(gateway) = route.target;
+    let active = attached(tables, region, gateway, table.vpc);
+    api::Route {
+        destination_cidr_block,
+        destination_ipv6_cidr_block,
+        gateway_id: Some(gateway.to_string()),
+        origin: Some(api::RouteOrigin::CreateRoute),
+        state: Some(if active { api::RouteState::Active } else { api::RouteState::Blackhole }),
+        ..Default::default()
+    }
+}
+
+pub fn associated() -> api::RouteTableAssociationState {
+    api::RouteTableAssociationState {
+        state: Some(api::RouteTableAssociationStateCode::Associated),
+        status_message: None,
+    }
+}

@@ -1,0 +1,195 @@
+//! Single routes: `CreateRoute`, `ReplaceRoute`, `DeleteRoute`.
+
+use super::MAX_ROUTES;
+use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
+use crate::noun::{find, hold, touched};
+use crate::parameter::{one_block, unsupported};
+use api_ec2::{
+    CreateRouteRequest, CreateRouteResult, DeleteRouteRequest, DeleteRouteResult, ReplaceRouteRequest,
+    ReplaceRouteResult,
+};
+use control::{Context, Result, Tables, Touched, Txn};
+use ipnet::IpNet;
+use model::record::vpc::{InternetGateway, Route, RouteTable, RouteTarget, Vpc};
+
+/// The targets that the API knows beside gateways, by their parameters, and whether the request has them.
+type Others<'a> = [(&'static str, &'a Option<String>); 11];
+
+pub fn create_touches(ctx: &Context, request: &CreateRouteRequest, tables: &Tables) -> Vec<Touched> {
+    let mut all = touched::<RouteTable>(ctx, tables, [&request.route_table_id]);
+    all.extend(touched::<InternetGateway>(ctx, tables, &request.gateway_id));
+    all
+}
+
+pub fn create(ctx: &Context, request: &CreateRouteRequest, txn: &mut Txn<'_>) -> Result<CreateRouteResult> {
+    let mut table = RouteTable::clone(&*hold::<RouteTable>(ctx, txn, &request.route_table_id)?);
+    let destination = destination(
+        request.destination_cidr_block.as_deref(),
+        request.destination_ipv6_cidr_block.as_deref(),
+        request.destination_prefix_list_id.as_deref(),
+    )?;
+    let others: Others<'_> = [
+        ("VpcEndpointId", &request.vpc_endpoint_id),
+        ("TransitGatewayId", &request.transit_gateway_id),
+        ("LocalGatewayId", &request.local_gateway_id),
+        ("CarrierGatewayId", &request.carrier_gateway_id),
+        ("CoreNetworkArn", &request.core_network_arn),
+        ("OdbNetworkArn", &request.odb_network_arn),
+        ("EgressOnlyInternetGatewayId", &request.egress_only_internet_gateway_id),
+        ("InstanceId", &request.instance_id),
+        ("NetworkInterfaceId", &request.network_interface_id),
+        ("VpcPeeringConnectionId", &request.vpc_peering_connection_id),
+        ("NatGatewayId", &request.nat_gateway_id),
+    ];
+    let target = target(ctx, txn, &table, request.gateway_id.as_deref(), &others)?;
+    if is_local(ctx, txn.tables(), &table, destination) {
+        return Err(invalid_parameter_value(format!(
+            "The destination CIDR block {destination} is the VPC's own, whose route is local in every table"
+        )));
+    }
+    match table.routes.iter().find(|route| route.destination == destination) {
+        Some(route) if route.target == target => return Ok(CreateRouteResult { r#return: Some(true) }),
+        Some(_) => {
+            return Err(client(
+                "RouteAlreadyExists",
+                format!("The route identified by {destination} already exists."),
+            ));
+        }
+        None => {}
+    }
+    if table.routes.len() >= MAX_ROUTES {
+        return Err(client(
+            "RouteLimitExceeded",
+            format!("The maximum number of routes in {} has been reached.", table.table),
+        ));
+    }
+    table.routes.push(Route { destination, target });
+    txn.put(&ctx.region, table);
+    Ok(CreateRouteResult { r#return: Some(true) })
+}
+
+pub fn replace_touches(ctx: &Context, request: &ReplaceRouteRequest, tables: &Tables) -> Vec<Touched> {
+    let mut all = touched::<RouteTable>(ctx, tables, [&request.route_table_id]);
+    all.extend(touched::<InternetGateway>(ctx, tables, &request.gateway_id));
+    all
+}
+
+pub fn replace(
+    ctx: &Context,
+    request: &ReplaceRouteRequest,
+    txn: &mut Txn<'_>,
+) -> Result<ReplaceRouteResult> {
+    let mut table = RouteTable::clone(&*hold::<RouteTable>(ctx, txn, &request.route_table_id)?);
+    let destination = destination(
+        request.destination_cidr_block.as_deref(),
+        request.destination_ipv6_cidr_block.as_deref(),
+        request.destination_prefix_list_id.as_deref(),
+    )?;
+    if is_local(ctx, txn.tables(), &table, destination) {
+        // The local route can only be what it is already.
+        return if request.local_target == Some(true) {
+            Ok(ReplaceRouteResult {})
+        } else {
+            Err(unsupported("Another target for the local route"))
+        };
+    }
+    let others: Others<'_> = [
+        ("VpcEndpointId", &request.vpc_endpoint_id),
+        ("TransitGatewayId", &request.transit_gateway_id),
+        ("LocalGatewayId", &request.local_gateway_id),
+        ("CarrierGatewayId", &request.carrier_gateway_id),
+        ("CoreNetworkArn", &request.core_network_arn),
+        ("OdbNetworkArn", &request.odb_network_arn),
+        ("EgressOnlyInternetGatewayId", &request.egress_only_internet_gateway_id),
+        ("InstanceId", &request.instance_id),
+        ("NetworkInterfaceId", &request.network_interface_id),
+        ("VpcPeeringConnectionId", &request.vpc_peering_connection_id),
+        ("NatGatewayId", &request.nat_gateway_id),
+    ];
+    let target = target(ctx, txn, &table, request.gateway_id.as_deref(), &others)?;
+    let route = table.routes.iter_mut().find(|route| route.destination == destination);
+    route
+        .ok_or_else(|| {
+            // ReplaceRoute has a code of its own for what DeleteRoute calls InvalidRoute.NotFound.
+            invalid_parameter_value(format!(
+                "There is no route defined for '{destination}' in the route table. Use CreateRoute instead."
+            ))
+        })?
+        .target = target;
+    txn.put(&ctx.region, table);
+    Ok(ReplaceRouteResult {})
+}
+
+pub fn delete_touches(ctx: &Context, request: &DeleteRouteRequest, tables: &Tables) -> Vec<Touched> {
+    touched::<RouteTable>(ctx, tables, [&request.route_table_id])
+}
+
+pub fn delete(ctx: &Context, request: &DeleteRouteRequest, txn: &mut Txn<'_>) -> Result<DeleteRouteResult> {
+    let mut table = RouteTable::clone(&*hold::<RouteTable>(ctx, txn, &request.route_table_id)?);
+    let destination = destination(
+        request.destination_cidr_block.as_deref(),
+        request.destination_ipv6_cidr_block.as_deref(),
+        request.destination_prefix_list_id.as_deref(),
+    )?;
+    if is_local(ctx, txn.tables(), &table, destination) {
+        return Err(invalid_parameter_value(format!(
+            "cannot remove local route {destination} in route table {}",
+            table.table
+        )));
+    }
+    let before = table.routes.len();
+    table.routes.retain(|route| route.destination != destination);
+    if table.routes.len() == before {
+        return Err(client(
+            "InvalidRoute.NotFound",
+            format!("no route with destination-cidr-block {destination} in route table {}", table.table),
+        ));
+    }
+    txn.put(&ctx.region, table);
+    Ok(DeleteRouteResult {})
+}
+
+fn destination(v4: Option<&str>, v6: Option<&str>, prefix_list: Option<&str>) -> Result<IpNet> {
+    if prefix_list.is_some() {
+        return Err(unsupported("A route for a prefix list"));
+    }
+    one_block(v4, v6, ["destinationCidrBlock", "destinationIpv6CidrBlock"])?
+        .ok_or_else(|| missing_parameter("destinationCidrBlock or destinationIpv6CidrBlock"))
+}
+
+fn is_local(ctx: &Context, tables: &Tables, table: &RouteTable, destination: IpNet) -> bool {
+    tables.get::<Vpc>(&ctx.region, &table.vpc).is_some_and(|vpc| IpNet::V4(vpc.cidr) == destination)
+}
+
+/// Where a route shall lead: an internet gateway that is attached to the table's VPC.
+fn target(
+    ctx: &Context,
+    txn: &Txn<'_>,
+    table: &RouteTable,
+    gateway: Option<&str>,
+    others: &Others<'_>,
+) -> Result<RouteTarget> {
+    let mut given = others.iter().filter(|(_, value)| value.is_some());
+    match (gateway, given.next(), given.next()) {
+        (Some(_), Some(_), _) | (None, Some(_), Some(_)) => {
+            Err(invalid_parameter_combination("A route has exactly one target"))
+        }
+        (None, Some((name, _)), None) => Err(unsupported(&format!("A route to the target {name}"))),
+        (None, None, _) => Err(missing_parameter("gatewayId")),
+        (Some(id), None, _) => {
+            if let Some((kind, _)) = id.split_once('-')
+                && matches!(kind, "vgw" | "vpce" | "lgw" | "cagw" | "eigw" | "nat" | "tgw" | "pcx")
+            {
+                return Err(unsupported(&format!("A route to the target {kind} (GatewayId {id})")));
+            }
+            let gateway = find::<InternetGateway>(ctx, txn.tables(), id)?;
+            if gateway.vpc != Some(table.vpc) {
+                return Err(invalid_parameter_value(format!(
+                    "route table {} and network gateway {id} belong to different networks",
+                    table.table
+                )));
+            }
+            Ok(RouteTarget::InternetGateway(gateway.gateway))
+        }
+    }
+}
