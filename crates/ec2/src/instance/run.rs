@@ -11,7 +11,6 @@ use crate::network_interface::{self as interfaces, allocate::available};
 use crate::noun::created;
 use api_ec2::{Reservation, RunInstancesRequest};
 use control::{Arn, Context, Result, Tables, Touched, Txn};
-use model::host::Architecture;
 use model::record::image::Image;
 use model::record::instance::{BlockDevice, Instance, LaunchKey, Phase};
 use model::record::key_pair::KeyPair;
@@ -26,6 +25,8 @@ use model::{
 use plan::instance::{DevicePlan, Facts, GroupChoice, LaunchSpec, NetworkSpec, PublicChoice, admit};
 use std::sync::Arc;
 
+/// The type of a launch that names none, as on AWS.
+const DEFAULT_TYPE: &str = "m1.small";
 /// The most security groups of one interface.
 const MOST_GROUPS: usize = 16;
 
@@ -77,13 +78,7 @@ pub fn touches(ctx: &Context, request: &RunInstancesRequest, tables: &Tables) ->
 pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> Result<Reservation> {
     let spec = spec::parse(ctx, request)?;
     let image = image(ctx, txn, spec.image)?;
-    let name = match &spec.instance_type {
-        Some(name) => name.as_str(),
-        None => match image.architecture {
-            Architecture::X86_64 => "t3.micro",
-            Architecture::Arm64 => "t4g.micro",
-        },
-    };
+    let name = spec.instance_type.as_deref().unwrap_or(DEFAULT_TYPE);
     let machine = kind::facts(name)
         .ok_or_else(|| invalid_parameter_value(format!("Invalid value '{name}' for InstanceType.")))?;
     let key = spec.key_name.as_deref().map(|name| launch_key(ctx, txn, name)).transpose()?;
