@@ -8,7 +8,7 @@ use crate::defaults::group_name_claim;
 use crate::errors as ids;
 use crate::errors::{client, invalid_parameter_value, missing_parameter};
 use crate::network_interface::{self as interfaces, allocate::available};
-use crate::noun::created;
+use crate::noun::{Noun as _, created};
 use api_ec2::{Reservation, RunInstancesRequest};
 use control::{Arn, Context, Result, Tables, Touched, Txn};
 use model::record::image::Image;
@@ -42,8 +42,7 @@ pub fn touches(ctx: &Context, request: &RunInstancesRequest, tables: &Tables) ->
     if let Some(image) = request.image_id.as_deref().and_then(|id| ImageId::parse(id).ok())
         && let Some(image) = visible_image(ctx, tables, image)
     {
-        let arn = Arn::new("ec2", &ctx.region, image.owner, "image", image.image);
-        touched.push(Touched::new(arn).tagged(&image.tags));
+        touched.push(Touched::new(image.arn(ctx)).tagged(&image.tags));
     }
     let nested = request.network_interfaces.iter().flatten();
     let subnets = request.subnet_id.iter().chain(nested.clone().filter_map(|n| n.subnet_id.as_ref()));
@@ -69,7 +68,7 @@ pub fn touches(ctx: &Context, request: &RunInstancesRequest, tables: &Tables) ->
     if let Some(name) = &request.key_name
         && let Some(key) = key_pair(ctx, tables, name)
     {
-        touched.push(Touched::new(arn("key-pair", key.name.clone())).tagged(&key.tags));
+        touched.push(Touched::new(key.arn(ctx)).tagged(&key.tags));
     }
     touched
 }
