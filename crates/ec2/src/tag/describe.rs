@@ -48,7 +48,7 @@ pub(super) fn describe(
         }
     }
     lines.retain(|line| filters.accept(line, &line.alone, tables));
-    lines.sort_by_key(place);
+    lines.sort_by_cached_key(place);
     let (page, next_token) = page::cut(lines, &paging, place);
     let shown = page.into_iter().map(|line| TagDescription {
         key: Some(line.key),

@@ -42,7 +42,7 @@ impl Kind {
                 Some(Touched::new(record.arn(ctx)).tagged(record.tags()))
             },
             edit: |ctx, txn, id, edit| {
-                let mut record = R::clone(&*hold::<R>(ctx, txn, id)?);
+                let mut record = R::clone(&hold::<R>(ctx, txn, id)?);
                 if record.account() != ctx.account() {
                     return Err(not_yours(R::RESOURCE_TYPE, id));
                 }
@@ -85,7 +85,7 @@ fn edit_all(ctx: &Context, txn: &mut Txn<'_>, ids: &[String], edit: Edit<'_>) ->
     }
     let kinds = ids.iter().map(|id| Kind::by_id(id)).collect::<Result<Vec<_>>>()?;
     for (kind, id) in kinds.into_iter().zip(ids) {
-        (kind.edit)(ctx, txn, id, edit)?;
+        (kind.edit)(ctx, txn, id, &mut *edit)?;
     }
     Ok(())
 }
