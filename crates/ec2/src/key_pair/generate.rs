@@ -72,7 +72,8 @@ fn openssh_private(key: &SigningKey, public: &PublicKey, check: [u8; 4]) -> Stri
         pem.push_str(&String::from_utf8_lossy(line));
         pem.push('\n');
     }
-    pem.push_str("-----END OPENSSH PRIVATE KEY-----");
+    // OpenSSH refuses its own format without the last newline.
+    pem.push_str("-----END OPENSSH PRIVATE KEY-----\n");
     pem
 }
 
