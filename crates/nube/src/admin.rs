@@ -67,6 +67,8 @@ async fn status(cloud: &Cloud, reconcilers: &Reconcilers) -> Status {
     if let Ok(Reply::Status { objects }) = cloud.host.request(Request::Status).await {
         unsettled.extend(objects);
     }
+    // What only waits for its next turn is at rest.
+    unsettled.retain(|object| object.last_error.is_some());
     let hello = cloud.host.hello();
     let tables = cloud.view.read();
     let mut instances = std::collections::BTreeMap::new();

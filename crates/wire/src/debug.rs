@@ -7,7 +7,12 @@ use crate::{Structure, Target, Value, ValueRef};
 const MASK: &str = "***";
 
 /// What the `Debug` of generated structures calls.
-pub fn fmt_structure(value: &dyn Structure, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+#[inline]
+pub fn debug_structure<T: Structure>(value: &T, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fmt_structure(value, f)
+}
+
+fn fmt_structure(value: &dyn Structure, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let shape = value.shape();
     if shape.sensitive {
         return write!(f, "{}({MASK})", shape.name);

@@ -66,7 +66,7 @@ fn unescape(bytes: &[u8]) -> Result<String, DecodeError> {
     while let Some(byte) = rest.next() {
         out.push(match byte {
             b'+' => b' ',
-            b'%' => match (rest.next().and_then(hex), rest.next().and_then(hex)) {
+            b'%' => match (rest.next().copied().and_then(hex), rest.next().copied().and_then(hex)) {
                 (Some(high), Some(low)) => high << 4 | low,
                 _ => return Err(broken(bytes)),
             },
@@ -76,8 +76,8 @@ fn unescape(bytes: &[u8]) -> Result<String, DecodeError> {
     String::from_utf8(out).map_err(|_| broken(bytes))
 }
 
-fn hex(byte: &u8) -> Option<u8> {
-    (*byte as char).to_digit(16).map(|digit| digit as u8)
+fn hex(byte: u8) -> Option<u8> {
+    (byte as char).to_digit(16).map(|digit| digit as u8)
 }
 
 fn broken(bytes: &[u8]) -> DecodeError {

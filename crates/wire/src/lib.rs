@@ -27,12 +27,12 @@ mod value;
 mod xml;
 
 pub use blob::Blob;
-pub use debug::fmt_structure;
+pub use debug::debug_structure;
 pub use decode::{DecodeError, Fault};
 pub use error::{ApiError, ErrorShape};
 pub use form::Form;
 pub use operation::{Operation, OperationShape, Paging, Protocol, ServiceShape};
-pub use same::{copy_structure, eq_structures};
+pub use same::{clone_structure, same_structures};
 pub use shape::{
     Limits, ListShape, Location, MapShape, Member, NumberShape, StringShape, StructShape, Target,
     TimestampFormat,

@@ -4,8 +4,22 @@
 
 use crate::{Structure, Value, ValueMut, ValueRef};
 
-/// What the `Clone` of generated structures calls; `to` is a default value of the same type.
-pub fn copy_structure(from: &dyn Structure, to: &mut dyn Structure) {
+/// What the `Clone` of generated structures calls. Generic, because a coercion in every structure costs check time.
+#[inline]
+pub fn clone_structure<T: Structure + Default>(from: &T) -> T {
+    let mut out = T::default();
+    copy_structure(from, &mut out);
+    out
+}
+
+/// What the `PartialEq` of generated structures calls.
+#[inline]
+pub fn same_structures<T: Structure>(a: &T, b: &T) -> bool {
+    eq_structures(a, b)
+}
+
+/// `to` is a default value of the same type.
+fn copy_structure(from: &dyn Structure, to: &mut dyn Structure) {
     for index in 0..from.shape().members.len() {
         copy(from.member(index), to.member_mut(index));
     }
@@ -38,8 +52,8 @@ fn copy(from: &dyn Value, to: &mut dyn Value) {
     }
 }
 
-/// What the `PartialEq` of generated structures calls; both are of the same type.
-pub fn eq_structures(a: &dyn Structure, b: &dyn Structure) -> bool {
+/// Both are of the same type.
+fn eq_structures(a: &dyn Structure, b: &dyn Structure) -> bool {
     (0..a.shape().members.len()).all(|index| equal(a.member(index), b.member(index)))
 }
 

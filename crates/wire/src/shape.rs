@@ -29,6 +29,7 @@ impl StructShape {
 }
 
 /// A member of a structure.
+#[allow(clippy::struct_excessive_bools)] // facts of the model, each independent of the others
 #[derive(Debug)]
 pub struct Member {
     /// The name in the service model, as SDKs show it.

@@ -59,21 +59,19 @@ macro_rules! structure {
         impl ::core::clone::Clone for $type {
             #[inline]
             fn clone(&self) -> Self {
-                let mut out = Self::default();
-                $crate::copy_structure(self, &mut out);
-                out
+                $crate::clone_structure(self)
             }
         }
         impl ::core::cmp::PartialEq for $type {
             #[inline]
             fn eq(&self, other: &Self) -> bool {
-                $crate::eq_structures(self, other)
+                $crate::same_structures(self, other)
             }
         }
         impl ::core::fmt::Debug for $type {
             #[inline]
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                $crate::fmt_structure(self, f)
+                $crate::debug_structure(self, f)
             }
         }
     };

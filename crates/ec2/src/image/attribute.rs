@@ -42,7 +42,9 @@ pub(super) fn describe(
         Name::ImdsSupport => shown.imds_support = text(None),
         Name::DeregistrationProtection => shown.deregistration_protection = text(Some("disabled")),
         Name::Other(name) => {
-            return Err(invalid_parameter_value(format!("Value ({name}) for parameter attribute is invalid.")));
+            return Err(invalid_parameter_value(format!(
+                "Value ({name}) for parameter attribute is invalid."
+            )));
         }
     }
     Ok(shown)

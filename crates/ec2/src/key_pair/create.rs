@@ -19,7 +19,9 @@ pub(super) async fn create(ctx: Context, request: CreateKeyPairRequest) -> Resul
         None | Some(api_ec2::KeyType::Rsa) => KeyType::Rsa,
         Some(api_ec2::KeyType::Ed25519) => KeyType::Ed25519,
         Some(api_ec2::KeyType::Other(other)) => {
-            return Err(invalid_parameter_value(format!("Value ({other}) for parameter keyType is invalid.")));
+            return Err(invalid_parameter_value(format!(
+                "Value ({other}) for parameter keyType is invalid."
+            )));
         }
     };
     match request.key_format {
@@ -31,7 +33,9 @@ pub(super) async fn create(ctx: Context, request: CreateKeyPairRequest) -> Resul
             ));
         }
         Some(KeyFormat::Other(other)) => {
-            return Err(invalid_parameter_value(format!("Value ({other}) for parameter keyFormat is invalid.")));
+            return Err(invalid_parameter_value(format!(
+                "Value ({other}) for parameter keyFormat is invalid."
+            )));
         }
     }
     let mut tags = given_tags(request.tag_specifications.as_deref(), &["key-pair"])?;

@@ -30,8 +30,5 @@ pub(super) fn delete(
         txn.release(&ctx.region, &name_claim(key.account, &key.name));
         txn.delete::<KeyPair>(&ctx.region, &key.key_pair);
     }
-    Ok(DeleteKeyPairResult {
-        r#return: Some(true),
-        key_pair_id: known.map(|key| key.key_pair.to_string()),
-    })
+    Ok(DeleteKeyPairResult { r#return: Some(true), key_pair_id: known.map(|key| key.key_pair.to_string()) })
 }

@@ -85,7 +85,9 @@ fn touched_by_name<'a>(
 fn check_name(name: &str) -> Result<()> {
     let printable = name.bytes().all(|b| (b' '..=b'~').contains(&b));
     if name.trim().is_empty() {
-        Err(invalid_parameter_value(format!("Invalid value '{name}' for keyPairName. It should not be blank.")))
+        Err(invalid_parameter_value(format!(
+            "Invalid value '{name}' for keyPairName. It should not be blank."
+        )))
     } else if !printable || name.len() > 255 || name.trim() != name {
         let shown: String = name.chars().take(64).collect();
         Err(invalid_parameter_value(format!(
@@ -135,11 +137,7 @@ fn render_type(key_type: KeyType) -> api_ec2::KeyType {
 
 pub fn register(service: &mut Service) {
     service
-        .call(
-            ops::CreateKeyPair,
-            |ctx, _, _| vec![created(ctx, KeyPair::RESOURCE_TYPE)],
-            |ctx, request| create::create(ctx, request),
-        )
+        .call(ops::CreateKeyPair, |ctx, _, _| vec![created(ctx, KeyPair::RESOURCE_TYPE)], create::create)
         .write(ops::ImportKeyPair, |ctx, _, _| vec![created(ctx, KeyPair::RESOURCE_TYPE)], import::import)
         .read(
             ops::DescribeKeyPairs,

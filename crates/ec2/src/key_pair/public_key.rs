@@ -6,8 +6,8 @@
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD as ALPHABET;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use ed25519_dalek::VerifyingKey;
 use model::record::key_pair::KeyType;
 use rsa::pkcs1::DecodeRsaPublicKey as _;
@@ -71,7 +71,8 @@ impl PublicKey {
             return Self::from_blob(material);
         }
         let text = std::str::from_utf8(material).map_err(|_| InvalidKey::Format)?.trim();
-        if let Some(body) = armoured(text, "---- BEGIN SSH2 PUBLIC KEY ----", "---- END SSH2 PUBLIC KEY ----") {
+        if let Some(body) = armoured(text, "---- BEGIN SSH2 PUBLIC KEY ----", "---- END SSH2 PUBLIC KEY ----")
+        {
             return Self::from_blob(&decode(&without_headers(body))?);
         }
         for (begin, end) in [
@@ -87,7 +88,8 @@ impl PublicKey {
             return Err(InvalidKey::Format);
         }
         if let Some((name, rest)) = text.split_once(char::is_whitespace) {
-            let names_algorithm = name.starts_with("ssh-") || name.starts_with("ecdsa-") || name.starts_with("sk-");
+            let names_algorithm =
+                name.starts_with("ssh-") || name.starts_with("ecdsa-") || name.starts_with("sk-");
             if names_algorithm && !text.contains('\n') {
                 let blob = decode(rest.split_whitespace().next().unwrap_or_default())?;
                 let key = Self::from_blob(&blob)?;
@@ -121,7 +123,7 @@ impl PublicKey {
                 RsaPublicKey::new(modulus, exponent).map(Self::Rsa).map_err(|_| InvalidKey::Format)
             }
             b"ssh-ed25519" => {
-                let point = take_string(&mut rest)?.try_into().map_err(|_| InvalidKey::Format)?;
+                let point: &[u8; 32] = take_string(&mut rest)?.try_into().map_err(|_| InvalidKey::Format)?;
                 ended(rest)?;
                 VerifyingKey::from_bytes(point).map(Self::Ed25519).map_err(|_| InvalidKey::Format)
             }

@@ -315,12 +315,12 @@ mod tests {
 
     #[test]
     fn protocols_are_known_by_name_and_by_number() {
-        assert_eq!(traffic("-1", Some(1), Some(2)), Ok(Traffic::All));
-        assert_eq!(traffic("6", Some(22), Some(22)), Ok(Traffic::Tcp { from: 22, to: 22 }));
-        assert_eq!(traffic("UDP", Some(0), Some(65535)), Ok(Traffic::Udp { from: 0, to: 65535 }));
-        assert_eq!(traffic("icmp", Some(8), Some(-1)), Ok(Traffic::Icmp { kind: Some(8), code: None }));
-        assert_eq!(traffic("58", None, None), Ok(Traffic::Icmpv6 { kind: None, code: None }));
-        assert_eq!(traffic("50", None, None), Ok(Traffic::Protocol(50)));
+        assert_eq!(traffic("-1", Some(1), Some(2)).unwrap(), Traffic::All);
+        assert_eq!(traffic("6", Some(22), Some(22)).unwrap(), Traffic::Tcp { from: 22, to: 22 });
+        assert_eq!(traffic("UDP", Some(0), Some(65535)).unwrap(), Traffic::Udp { from: 0, to: 65535 });
+        assert_eq!(traffic("icmp", Some(8), Some(-1)).unwrap(), Traffic::Icmp { kind: Some(8), code: None });
+        assert_eq!(traffic("58", None, None).unwrap(), Traffic::Icmpv6 { kind: None, code: None });
+        assert_eq!(traffic("50", None, None).unwrap(), Traffic::Protocol(50));
     }
 
     #[test]

@@ -1,6 +1,59 @@
-//! EC2 as its callers see it: whole operations through the dispatch, on a control plane in memory.
+//! EC2 as its callers see it: whole operations through the dispatch, on a control plane in memory; a file per noun.
+#![allow(clippy::disallowed_methods, reason = "keys are tried with the real ssh-keygen and openssl")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod dhcp_options;
+mod host_view;
+mod image;
 mod instance;
 mod instance_host;
 mod instance_launch;
+mod instance_type;
+mod internet_gateway;
+mod key_pair;
+mod network_acl;
+mod network_interface;
+mod region;
+mod route_table;
+mod security_group;
+mod subnet;
+mod tag;
+mod vpc;
+
+use testkit::{Answer, Kit};
+
+/// The code of the error that a call must fail with.
+async fn refused(kit: &Kit, action: &str, parameters: &[(&str, &str)]) -> String {
+    match kit.call(action, parameters).await {
+        Ok(answer) => panic!("{action} {parameters:?} succeeded: {}", answer.0),
+        Err(error) => error.code().to_owned(),
+    }
+}
+
+/// A call that must succeed.
+async fn done(kit: &Kit, action: &str, parameters: &[(&str, &str)]) -> Answer {
+    match kit.call(action, parameters).await {
+        Ok(answer) => answer,
+        Err(error) => panic!("{action} {parameters:?}: {} {}", error.code(), error.message()),
+    }
+}
+
+/// A new VPC of 10.0.0.0/16.
+async fn vpc(kit: &Kit) -> String {
+    done(kit, "CreateVpc", &[("CidrBlock", "10.0.0.0/16")]).await.one("vpc/vpcId")
+}
+
+async fn subnet(kit: &Kit, vpc: &str, cidr: &str) -> String {
+    let made = done(kit, "CreateSubnet", &[("VpcId", vpc), ("CidrBlock", cidr)]).await;
+    made.one("subnet/subnetId")
+}
+
+async fn group(kit: &Kit, vpc: &str, name: &str) -> String {
+    let parameters = [("GroupName", name), ("GroupDescription", "for a test"), ("VpcId", vpc)];
+    done(kit, "CreateSecurityGroup", &parameters).await.one("groupId")
+}
+
+async fn default_vpc(kit: &Kit) -> String {
+    let filter = [("Filter.1.Name", "is-default"), ("Filter.1.Value.1", "true")];
+    done(kit, "DescribeVpcs", &filter).await.one("vpcSet/item/vpcId")
+}
