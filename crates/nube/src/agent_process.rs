@@ -70,7 +70,7 @@ async fn serve(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
     let network = network.await.context("the network cannot be set up")?;
     let machines = LinuxVmm::open(vmm_config(dir, cloud)).await.context("machines cannot be run")?;
     let volumes = LinuxBlock::open(block_config(dir, cloud)).context("volumes cannot be kept")?;
-    let config = AgentConfig::new(dir.path().to_owned(), host_name(), boot_id()?, capacity()?, clock);
+    let config = AgentConfig::new(dir.path().to_owned(), host_name(), boot_id(dir)?, capacity()?, clock);
     let agent = Agent::open(config, machines, network, volumes, directory)
         .await
         .context("the host loop cannot start")?;
@@ -103,8 +103,11 @@ fn block_config(dir: &CloudDir, cloud: &CloudFile) -> LinuxBlockConfig {
     }
 }
 
-/// Ends every machine of the cloud and removes every namespace, link and rule of it; volumes stay.
+/// Ends every machine of the cloud and removes every namespace, link and rule of it; volumes stay. The next agent starts again what
+/// was meant to run.
 pub fn purge(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
+    // Written first: machines that are ended were meant to run.
+    dir.count_down()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let machines = LinuxVmm::open(vmm_config(dir, cloud)).await.context("machines cannot be ended")?;
@@ -205,10 +208,17 @@ fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-fn boot_id() -> Result<String> {
+/// The boot in which machines are looked for: one that is gone and was started in an earlier boot starts again.
+///
+/// `nube down` ends machines as the end of the host does, so it counts as one: after it the cloud comes back as it was.
+fn boot_id(dir: &CloudDir) -> Result<String> {
     let id =
         fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the kernel's boot id")?;
-    Ok(id.trim().to_owned())
+    let id = id.trim();
+    Ok(match dir.downs() {
+        0 => id.to_owned(),
+        downs => format!("{id}/{downs}"),
+    })
 }
 
 fn capacity() -> Result<Capacity> {

@@ -3,6 +3,7 @@
 //! ```text
 //! DATA/cloud.json      tag, host kind, listen address, regions, public pool
 //! DATA/credentials     the root access key, mode 0600
+//! DATA/downs           how often the cloud was taken down
 //! DATA/store.redb      the control plane's records
 //! DATA/images/         the images that the cloud's AMIs stand for, by digest
 //! DATA/agent/ vms/ volumes/ net/   the host's state
@@ -33,6 +34,7 @@ pub struct CloudFile {
     pub public_pool: Ipv4Net,
 }
 
+/// An account's root access key.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Credentials {
     pub access_key_id: AccessKeyId,
@@ -117,6 +119,15 @@ impl CloudDir {
         write_json(&self.0.join("cloud.json"), cloud, 0o644)
     }
 
+    /// How often this cloud was taken down.
+    pub fn downs(&self) -> u64 {
+        read_json(&self.0.join("downs")).unwrap_or(0)
+    }
+
+    pub fn count_down(&self) -> Result<()> {
+        write_json(&self.0.join("downs"), &(self.downs() + 1), 0o644)
+    }
+
     pub fn credentials(&self) -> Result<Credentials> {
         read_json(&self.0.join("credentials"))
     }
@@ -158,7 +169,7 @@ pub fn random_bits() -> Result<u128> {
 }
 
 /// 40 characters, as AWS's secret keys have.
-fn random_secret() -> Result<String> {
+pub fn random_secret() -> Result<String> {
     use base64::Engine as _;
     let mut bytes = [0; 30];
     getrandom::fill(&mut bytes).context("the system gives no random numbers")?;

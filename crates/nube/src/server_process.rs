@@ -1,13 +1,11 @@
 //! The control plane as a process: store, view, services, reconcilers, gateway, and the connection to the host's agent.
 
-use crate::admin;
-use crate::cloud_files::{CloudDir, CloudFile, Credentials};
+use crate::cloud_files::{CloudDir, CloudFile};
 use crate::config::HostKind;
 use crate::lock::Lock;
-use crate::registration;
+use crate::{account, admin, registration};
 use anyhow::{Context as _, Result};
 use control::access::AllowAll;
-use control::cloud::Mode;
 use control::entropy::OsEntropy;
 use control::host::Connection;
 use control::reconcile::KeyStatus;
@@ -17,7 +15,7 @@ use model::Region;
 use model::clock::SystemClock;
 use model::host::frame;
 use model::host::{FromAgent, ObjectStatus, ToAgent};
-use model::record::access_key::{AccessKey, Secret};
+use model::record::access_key::AccessKey;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -80,7 +78,7 @@ impl Server {
         let view = View::open(store.clone(), schema).await.context("cannot read the store")?;
         let (clock, entropy, policy) = (Arc::new(SystemClock), Arc::new(OsEntropy), Arc::new(AllowAll));
         let cloud = Cloud::new(store, view, clock, entropy, policy, file.settings());
-        ensure_access_key(&cloud, dir.credentials()?).await?;
+        account::ensure_key(&cloud, &dir.credentials()?).await?;
         match file.host {
             HostKind::Linux => registration::register(&cloud, dir).await?,
             HostKind::Sim => registration::register_simulated(&cloud).await?,
@@ -141,29 +139,6 @@ async fn serve_host(cloud: &Arc<Cloud>, connection: Connection) {
     });
     serving.await;
     let _ = absorbing.await;
-}
-
-/// The operator's key, as the cloud's files have it.
-async fn ensure_access_key(cloud: &Arc<Cloud>, credentials: Credentials) -> Result<()> {
-    let written = cloud.transact(Mode::Shared, |txn| {
-        let known = txn.get::<AccessKey>(&Region::global(), &credentials.access_key_id);
-        if known.is_none_or(|key| key.secret.expose() != credentials.secret_access_key) {
-            txn.put(
-                &Region::global(),
-                AccessKey {
-                    access_key: credentials.access_key_id.clone(),
-                    secret: Secret::new(credentials.secret_access_key.clone()),
-                    account: credentials.account,
-                    principal: format!("arn:aws:iam::{}:root", credentials.account),
-                    user_id: credentials.account.to_string(),
-                    created_at: cloud.clock.now(),
-                    session: None,
-                },
-            );
-        }
-        Ok(())
-    });
-    written.await.map_err(|error| anyhow::anyhow!("cannot store the operator's access key: {error}"))
 }
 
 /// Registers images that are built while the cloud runs.

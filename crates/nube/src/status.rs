@@ -18,7 +18,7 @@ pub fn run(arguments: &Status) -> Result<ExitCode> {
         .iter()
         .map(|part| (*part, lock::holder(&dir.run(), part).map(|pid| pid.as_raw_nonzero().get())))
         .collect();
-    let answer = admin::ask(&dir);
+    let answer = admin::ask::<admin::Status>(&dir, &admin::Question::Status);
     let healthy = answer.as_ref().is_ok_and(|status| status.host_connected && status.unsettled.is_empty());
     if arguments.json {
         let processes: serde_json::Map<_, _> =
