@@ -16,7 +16,7 @@ use std::time::Duration;
 const LISTEN: &str = "127.0.0.1:4566";
 const REGION: &str = "us-east-1";
 /// How long the server may take until it answers.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub fn run(arguments: &Up) -> Result<ExitCode> {
     let known = CloudDir::existing(&arguments.data.data).ok().and_then(|dir| dir.read().ok());
