@@ -36,7 +36,7 @@ pub(super) fn describe(
         Name::Ramdisk => shown.ramdisk_id = text(None),
         Name::SriovNetSupport => shown.sriov_net_support = text(Some("simple")),
         Name::BootMode => {
-            shown.boot_mode = text(render::boot_mode(image).as_ref().map(BootModeValues::as_str))
+            shown.boot_mode = text(render::boot_mode(image).as_ref().map(BootModeValues::as_str));
         }
         Name::TpmSupport => shown.tpm_support = text(None),
         Name::UefiData => shown.uefi_data = text(None),
