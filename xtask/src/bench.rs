@@ -2,7 +2,6 @@
 
 use crate::{build, packages, run};
 use anyhow::{Result, bail};
-use std::process::Command;
 
 /// The measurements, in the order in which they run.
 const ALL: &[&str] = &["store", "start", "api", "launch"];
@@ -26,10 +25,11 @@ pub fn run(only: &[String]) -> Result<()> {
         build::guest()?;
         build::nano_image(&nube)?;
     }
-    let python = packages::python()?.join("python3");
-    for name in rest {
-        run::say(format_args!("Benchmark: {name}"));
-        run::finish(Command::new(&python).arg(format!("tests/bench/{name}.py")).arg("--nube").arg(&nube))?;
-    }
-    Ok(())
+    run::say(format_args!("Measuring: {}", rest.join(", ")));
+    let nube = nube.display().to_string();
+    let mut arguments =
+        vec!["run", "--quiet", "--release", "--package", "testkit", "--example", "bench", "--"];
+    arguments.extend(["--nube", &nube]);
+    arguments.extend(rest);
+    run::cargo(&arguments)
 }

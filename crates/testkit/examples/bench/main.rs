@@ -1,0 +1,46 @@
+//! What a cloud costs, measured from outside: start-up, the API on simulated machines, launches of real ones.
+//!
+//! `cargo xtask bench` runs this; by hand: `cargo run --release -p testkit --example bench -- --nube PATH [start] [api]
+//! [launch]`. It prints medians and ratios and asserts nothing about time: machines are shared and noisy.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "it measures real time, starts real programs and ends its own children; nothing here is simulated"
+)]
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on says where")]
+
+mod api;
+mod client;
+mod cloud;
+mod launch;
+mod load;
+mod metadata;
+mod plain;
+mod process;
+mod start;
+mod table;
+
+use std::path::PathBuf;
+
+const ALL: [&str; 3] = ["start", "api", "launch"];
+
+fn main() {
+    let mut nube = PathBuf::from("target/release/nube");
+    let mut wanted = Vec::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--nube" => nube = PathBuf::from(arguments.next().expect("--nube PATH")),
+            // What a plain machine's user-mode network runs for each connection to the metadata service.
+            "metadata" => return metadata::answer(),
+            name if ALL.contains(&name) => wanted.push(name.to_owned()),
+            other => panic!("there is no measurement {other:?}; there are: {}", ALL.join(", ")),
+        }
+    }
+    for name in ALL.into_iter().filter(|name| wanted.is_empty() || wanted.iter().any(|w| w == name)) {
+        match name {
+            "start" => start::run(&nube),
+            "api" => api::run(&nube),
+            _ => launch::run(&nube),
+        }
+    }
+}
