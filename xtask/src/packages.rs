@@ -5,8 +5,17 @@ use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
 
 /// What a cloud with real machines needs: the machines, their disks, their networks, and the image's build.
-pub const CLOUD: &[&str] =
-    &["qemu-system-x86", "qemu-utils", "nftables", "e2fsprogs", "openssh-client", "xz-utils", "zstd"];
+pub const CLOUD: &[&str] = &[
+    "gcc",
+    "libc6-dev",
+    "qemu-system-x86",
+    "qemu-utils",
+    "nftables",
+    "e2fsprogs",
+    "openssh-client",
+    "xz-utils",
+    "zstd",
+];
 /// What the tests need beside that.
 pub const TESTS: &[&str] =
     &["python3", "python3-venv", "openssl", "iproute2", "iptables", "util-linux", "gzip"];
