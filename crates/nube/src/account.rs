@@ -72,5 +72,7 @@ pub async fn ensure_key(cloud: &Arc<Cloud>, credentials: &Credentials) -> Result
         }
         Ok(())
     });
-    written.await.map_err(|error| anyhow::anyhow!("cannot store the access key of {}: {error}", credentials.account))
+    written
+        .await
+        .map_err(|error| anyhow::anyhow!("cannot store the access key of {}: {error}", credentials.account))
 }

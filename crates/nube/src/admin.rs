@@ -40,7 +40,8 @@ pub type Reconcilers = Arc<dyn Fn() -> Vec<ObjectStatus> + Send + Sync>;
 pub async fn serve(dir: CloudDir, cloud: Arc<Cloud>, reconcilers: Reconcilers) -> Result<()> {
     let path = dir.admin_socket();
     let _ = std::fs::remove_file(&path);
-    let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    let listener =
+        UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     loop {
         let (stream, _) = listener.accept().await?;
@@ -92,7 +93,8 @@ async fn status(cloud: &Cloud, reconcilers: &Reconcilers) -> Status {
 
 /// Asks the running server.
 pub fn ask<T: DeserializeOwned>(dir: &CloudDir, question: &Question) -> Result<T> {
-    let mut stream = std::os::unix::net::UnixStream::connect(dir.admin_socket()).context("the server does not answer")?;
+    let mut stream =
+        std::os::unix::net::UnixStream::connect(dir.admin_socket()).context("the server does not answer")?;
     stream.set_read_timeout(Some(std::time::Duration::from_secs(15)))?;
     let mut question = serde_json::to_vec(question)?;
     question.push(b'\n');

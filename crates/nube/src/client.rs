@@ -26,7 +26,8 @@ pub fn call(dir: &CloudDir, action: &str, parameters: &[(&str, &str)]) -> Result
     );
     let now = model::clock::SystemClock.now().as_secs();
     let added = sigv4::sign(&request, &Payload::of(body.as_bytes()), &signer, now).context("cannot sign")?;
-    let mut sent = vec![("host".to_owned(), host.clone()), ("content-type".to_owned(), content_type.to_owned())];
+    let mut sent =
+        vec![("host".to_owned(), host.clone()), ("content-type".to_owned(), content_type.to_owned())];
     sent.extend(added.into_iter().map(|(name, value)| (name.to_owned(), value)));
     let (status, answer) = http::exchange(cloud.listen, "POST", "/", &sent, body.as_bytes())?;
     let answer = String::from_utf8(answer).context("the answer is no text")?;

@@ -61,7 +61,11 @@ impl CloudDir {
     /// The directory of a cloud that was made before.
     pub fn existing(path: &Path) -> Result<Self> {
         if !path.join("cloud.json").exists() {
-            bail!("there is no cloud in {}; start one with: nube up --data {}", path.display(), path.display());
+            bail!(
+                "there is no cloud in {}; start one with: nube up --data {}",
+                path.display(),
+                path.display()
+            );
         }
         Self::at(path)
     }
@@ -149,7 +153,10 @@ impl CloudFile {
     pub fn settings(&self) -> control::Settings {
         let regions = self.regions.iter().map(|region| control::RegionSettings {
             region: region.clone(),
-            zones: ['a', 'b', 'c'].into_iter().map(|letter| Zone { region: region.clone(), letter }).collect(),
+            zones: ['a', 'b', 'c']
+                .into_iter()
+                .map(|letter| Zone { region: region.clone(), letter })
+                .collect(),
         });
         control::Settings { tag: self.tag.clone(), regions: regions.collect(), public_pool: self.public_pool }
     }

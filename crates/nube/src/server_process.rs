@@ -11,6 +11,7 @@ use control::host::Connection;
 use control::reconcile::KeyStatus;
 use control::{Cloud, Schema, View};
 use gateway::{Gateway, Limits};
+use model::Region;
 use model::clock::SystemClock;
 use model::host::frame;
 use model::host::{FromAgent, ObjectStatus, ToAgent};
@@ -45,7 +46,9 @@ pub fn run(data: &Path) -> Result<ExitCode> {
 /// Resolves on SIGTERM or SIGINT.
 pub async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {
@@ -84,7 +87,11 @@ impl Server {
     }
 
     /// Serves until `stop` resolves.
-    pub async fn serve(self, mut connections: mpsc::Receiver<Connection>, stop: impl Future<Output = ()>) -> Result<()> {
+    pub async fn serve(
+        self,
+        mut connections: mpsc::Receiver<Connection>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<()> {
         let reconcilers = ec2::instance::start(Arc::clone(&self.cloud));
         let cloud = Arc::clone(&self.cloud);
         tokio::spawn(async move {
@@ -92,7 +99,8 @@ impl Server {
                 serve_host(&cloud, connection).await;
             }
         });
-        let unsettled: admin::Reconcilers = Arc::new(move || reconcilers.status().into_iter().map(line).collect());
+        let unsettled: admin::Reconcilers =
+            Arc::new(move || reconcilers.status().into_iter().map(line).collect());
         tokio::spawn(admin::serve(self.dir.clone(), Arc::clone(&self.cloud), unsettled));
         tokio::spawn(follow_images(Arc::clone(&self.cloud), self.dir.clone(), self.file.host));
         let services = vec![ec2::service(), identity::sts::service()];
