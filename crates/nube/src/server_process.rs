@@ -11,7 +11,6 @@ use control::host::Connection;
 use control::reconcile::KeyStatus;
 use control::{Cloud, Schema, View};
 use gateway::{Gateway, Limits};
-use model::Region;
 use model::clock::SystemClock;
 use model::host::frame;
 use model::host::{FromAgent, ObjectStatus, ToAgent};
