@@ -65,7 +65,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
             regions: vec![Region::parse(REGION).context("the default region")?],
             public_pool: match (arguments.public_pool, host) {
                 (Some(pool), _) => pool,
-                (None, HostKind::Linux) => pool::free()?,
+                (None, HostKind::Linux) => pool::claim(&config::pool_claims(), dir.path())?,
                 (None, HostKind::Sim) => pool::ALL,
             },
         },
