@@ -213,7 +213,12 @@ impl Record for Instance {
     }
 
     fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
-        vec![("account", self.account.into()), ("reservation", self.reservation.into())]
+        let mut indexes = vec![("account", self.account.into()), ("reservation", self.reservation.into())];
+        if self.phase.occupies_host() {
+            // So that a launch counts what the host carries without looking at every instance.
+            indexes.push(("occupying-type", self.instance_type.as_str().into()));
+        }
+        indexes
     }
 }
 
