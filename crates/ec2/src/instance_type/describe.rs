@@ -43,15 +43,17 @@ pub(super) fn describe(
 /// may not.
 fn chosen(names: &[&str]) -> Result<Vec<&'static InstanceType>> {
     let patterns: Vec<Pattern> = names.iter().map(|name| Pattern::new(name)).collect();
-    let unknown: Vec<&str> =
-        patterns.iter().filter_map(Pattern::literal).filter(|name| instance_type::get(name).is_none()).collect();
+    let unknown: Vec<&str> = patterns
+        .iter()
+        .filter_map(Pattern::literal)
+        .filter(|name| instance_type::get(name).is_none())
+        .collect();
     if !unknown.is_empty() {
         return Err(client(
             "InvalidInstanceType",
             format!("The following supplied instance types do not exist: [{}]", unknown.join(", ")),
         ));
     }
-    let wanted =
-        |kind: &&InstanceType| patterns.is_empty() || patterns.iter().any(|p| p.matches(kind.name));
+    let wanted = |kind: &&InstanceType| patterns.is_empty() || patterns.iter().any(|p| p.matches(kind.name));
     Ok(instance_type::all().iter().filter(wanted).collect())
 }
