@@ -42,7 +42,8 @@ impl Kind {
                 Some(Touched::new(record.arn(ctx)).tagged(record.tags()))
             },
             edit: |ctx, txn, id, edit| {
-                let mut record = R::clone(&hold::<R>(ctx, txn, id)?);
+                let held = hold::<R>(ctx, txn, id)?;
+                let mut record = R::clone(&held);
                 if record.account() != ctx.account() {
                     return Err(not_yours(R::RESOURCE_TYPE, id));
                 }
