@@ -47,23 +47,23 @@ def wait_until(condition, what, timeout=60, interval=0.1):
 
 
 class Cloud:
-    """One `nube up` on a directory of its own."""
+    """One `nube up` on a directory of its own; `prefix` is a command that runs the command after it somewhere else."""
 
-    def __init__(self, nube, host, data):
-        self.nube, self.host, self.data = os.path.abspath(nube), host, str(data)
+    def __init__(self, nube, host, data, prefix=()):
+        self.nube, self.host, self.data, self.prefix = os.path.abspath(nube), host, str(data), list(prefix)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.listen = f"127.0.0.1:{probe.getsockname()[1]}"
         self.process = None
 
     def run(self, *arguments, check=True):
-        command = [self.nube, *arguments, "--data", self.data]
+        command = [*self.prefix, self.nube, *arguments, "--data", self.data]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done
 
     def up(self):
-        command = [self.nube, "up", "--host", self.host, "--listen", self.listen, "--data", self.data, "--json"]
+        command = [*self.prefix, self.nube, "up", "--host", self.host, "--listen", self.listen, "--data", self.data, "--json"]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, stdin=subprocess.DEVNULL
         )
@@ -71,7 +71,18 @@ class Cloud:
         assert line, f"nube up said nothing; logs: {self.logs()}"
         assert json.loads(line)["endpoint"] == f"http://{self.listen}"
         self.environment = json.loads(self.run("env", "--json").stdout)
+        self.tag = self.status()["tag"]
         return self
+
+    def status(self):
+        return json.loads(self.run("status", "--json", check=False).stdout)
+
+    def down(self, *arguments):
+        """Ends the cloud, its machines too."""
+        self.run("down", *arguments)
+        if self.process:
+            self.process.communicate(timeout=60)
+            self.process = None
 
     def interrupt(self):
         """Ends `nube up` as Ctrl-C does."""
@@ -118,20 +129,30 @@ class Cloud:
 
 
 @pytest.fixture(scope="session")
-def cloud(request, tmp_path_factory):
-    data = tmp_path_factory.mktemp("cloud")
-    # Machines run as users of their own and must reach their disks below this directory.
-    for folder in (data, *data.parents):
-        if str(folder).startswith(str(tmp_path_factory.getbasetemp().parent)):
-            os.chmod(folder, 0o711)
-    cloud = Cloud(request.config.getoption("--nube"), request.config.getoption("--host"), data)
-    cloud.up()
-    yield cloud
-    if request.session.testsfailed:
-        print(cloud.logs())
-    cloud.run("down", "--purge")
-    if cloud.process:
-        cloud.process.wait(timeout=60)
+def make_cloud(request, tmp_path_factory):
+    """Makes clouds that are not up yet, and removes them in the end."""
+    clouds = []
+
+    def make(name, prefix=()):
+        data = tmp_path_factory.mktemp(name)
+        # Machines run as users of their own and must reach their disks below this directory.
+        for folder in (data, *data.parents):
+            if str(folder).startswith(str(tmp_path_factory.getbasetemp().parent)):
+                os.chmod(folder, 0o711)
+        clouds.append(Cloud(request.config.getoption("--nube"), request.config.getoption("--host"), data, prefix))
+        return clouds[-1]
+
+    yield make
+    for cloud in clouds:
+        if request.session.testsfailed:
+            print(cloud.logs())
+        if os.path.exists(os.path.join(cloud.data, "cloud.json")):
+            cloud.down("--purge")
+
+
+@pytest.fixture(scope="session")
+def cloud(make_cloud):
+    return make_cloud("cloud").up()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Talking to a guest as a person does: ssh, and the metadata service from inside."""
 
+import os
 import socket
 import subprocess
 import time
@@ -21,14 +22,16 @@ def banner(address, timeout=90):
     raise AssertionError(f"no ssh at {address} within {timeout} s")
 
 
+def ssh_line(address, key, command, user=USER):
+    return ["ssh", "-i", str(key), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes",
+            "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=20",
+            f"{user}@{address}", command]
+
+
 def ssh(address, key, command, user=USER, check=True, timeout=60):
     banner(address)
     done = subprocess.run(
-        ["ssh", "-i", str(key), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes",
-         "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=20",
-         f"{user}@{address}", command],
-        capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL,
-    )
+        ssh_line(address, key, command, user), capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
     assert not check or done.returncode == 0, f"{command}: {done.returncode} {done.stdout}{done.stderr}"
     return done.stdout.strip() if check else done
 
@@ -68,3 +71,46 @@ def open_group(ec2, name, vpc, *ports):
             ],
         )
     return group
+
+
+class Guest:
+    """An instance that runs, and the key that opens it."""
+
+    def __init__(self, ec2, key, **request):
+        self.ec2, self.key = ec2, key
+        request = {"MinCount": 1, "MaxCount": 1, "InstanceType": "t3.nano", "KeyName": key.stem, **request}
+        self.id = ec2.run_instances(**request)["Instances"][0]["InstanceId"]
+
+    def running(self):
+        """Waits until it runs, and notes the addresses that it has then."""
+        found = wait_for(self.ec2, self.id, "running")
+        self.address, self.private = found.get("PublicIpAddress"), found["PrivateIpAddress"]
+        return self
+
+    def describe(self):
+        return describe(self.ec2, self.id)
+
+    def ssh(self, command, **settings):
+        return ssh(self.address, self.key, command, **settings)
+
+    def does(self, command):
+        """Whether a command succeeds inside."""
+        done = self.ssh(command, check=False)
+        assert done.returncode != 255, f"{command}: ssh itself failed: {done.stderr}"
+        return done.returncode == 0
+
+    def boot(self):
+        return self.ssh("cat /proc/sys/kernel/random/boot_id")
+
+
+def process_of(instance):
+    """The process id of an instance's QEMU, as somebody outside of the cloud finds it."""
+    for folder in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{folder}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+        except OSError:
+            continue
+        if b"qemu-system" in words[0] and any(instance.encode() in word for word in words):
+            return int(folder)
+    return None

@@ -112,7 +112,7 @@ def test_the_walk_by_aws_cli(cloud, ec2, image, tmp_path, kind):
     assert started["PublicIpAddress"] != address
     address = started["PublicIpAddress"]
     assert ssh(address, key, "cat kept") == "kept"
-    assert ssh(address, key, "sudo wc -l < /root/first-boot") == "1", "user data runs at the first boot only"
+    assert ssh(address, key, "sudo cat /root/first-boot | wc -l") == "1", "user data runs at the first boot only"
 
     # Reboot: the same machine and addresses, a new boot.
     boot = ssh(address, key, "cat /proc/sys/kernel/random/boot_id")

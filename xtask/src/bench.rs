@@ -27,7 +27,8 @@ pub fn run(only: &[String]) -> Result<()> {
     }
     run::say(format_args!("Measuring: {}", rest.join(", ")));
     let nube = nube.display().to_string();
-    let mut arguments = vec!["run", "--quiet", "--release", "--package", "testkit", "--example", "bench", "--"];
+    let mut arguments =
+        vec!["run", "--quiet", "--release", "--package", "testkit", "--example", "bench", "--"];
     arguments.extend(["--nube", &nube]);
     arguments.extend(rest);
     run::cargo(&arguments)

@@ -10,6 +10,7 @@ pub mod dhcp_options;
 pub mod errors;
 pub mod image;
 pub mod instance;
+pub mod instance_type;
 pub mod internet_gateway;
 pub mod key_pair;
 pub mod network_acl;
@@ -20,6 +21,7 @@ pub mod region;
 pub mod route_table;
 pub mod security_group;
 pub mod subnet;
+pub mod tag;
 pub mod volume;
 pub mod vpc;
 
@@ -65,9 +67,11 @@ pub fn service() -> Service {
     route_table::register(&mut service);
     security_group::register(&mut service);
     subnet::register(&mut service);
+    tag::register(&mut service);
     volume::register(&mut service);
     vpc::register(&mut service);
     image::register(&mut service);
+    instance_type::register(&mut service);
     key_pair::register(&mut service);
     service
 }

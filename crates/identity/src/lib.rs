@@ -1,1 +1,3 @@
-//! identity
+//! Who callers are: STS now, IAM when its policies come.
+
+pub mod sts;

@@ -1,11 +1,13 @@
-//! The operator's socket: questions about the running server, for whoever may read the cloud's directory.
+//! The operator's socket: questions to the running server, and what only the operator may ask of it, for whoever may read the cloud's directory.
 //!
 //! One line of JSON in, one line out; the socket has mode 0600.
 
+use crate::account;
 use crate::cloud_files::CloudDir;
 use anyhow::{Context as _, Result};
 use control::Cloud;
 use model::host::{ObjectStatus, Reply, Request};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,6 +18,7 @@ use tokio::net::{UnixListener, UnixStream};
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Question {
     Status,
+    CreateAccount,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,7 +40,8 @@ pub type Reconcilers = Arc<dyn Fn() -> Vec<ObjectStatus> + Send + Sync>;
 pub async fn serve(dir: CloudDir, cloud: Arc<Cloud>, reconcilers: Reconcilers) -> Result<()> {
     let path = dir.admin_socket();
     let _ = std::fs::remove_file(&path);
-    let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    let listener =
+        UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     loop {
         let (stream, _) = listener.accept().await?;
@@ -50,12 +54,14 @@ pub async fn serve(dir: CloudDir, cloud: Arc<Cloud>, reconcilers: Reconcilers) -
     }
 }
 
-async fn converse(stream: UnixStream, cloud: &Cloud, reconcilers: &Reconcilers) -> Result<()> {
+async fn converse(stream: UnixStream, cloud: &Arc<Cloud>, reconcilers: &Reconcilers) -> Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut lines = BufReader::new(reader).lines();
     while let Some(line) = lines.next_line().await? {
-        let Question::Status = serde_json::from_str(&line)?;
-        let mut answer = serde_json::to_vec(&status(cloud, reconcilers).await)?;
+        let mut answer = match serde_json::from_str(&line)? {
+            Question::Status => serde_json::to_vec(&status(cloud, reconcilers).await)?,
+            Question::CreateAccount => serde_json::to_vec(&account::create(cloud).await?)?,
+        };
         answer.push(b'\n');
         writer.write_all(&answer).await?;
     }
@@ -86,10 +92,11 @@ async fn status(cloud: &Cloud, reconcilers: &Reconcilers) -> Status {
 }
 
 /// Asks the running server.
-pub fn ask(dir: &CloudDir) -> Result<Status> {
-    let mut stream = std::os::unix::net::UnixStream::connect(dir.admin_socket()).context("the server does not answer")?;
+pub fn ask<T: DeserializeOwned>(dir: &CloudDir, question: &Question) -> Result<T> {
+    let mut stream =
+        std::os::unix::net::UnixStream::connect(dir.admin_socket()).context("the server does not answer")?;
     stream.set_read_timeout(Some(std::time::Duration::from_secs(15)))?;
-    let mut question = serde_json::to_vec(&Question::Status)?;
+    let mut question = serde_json::to_vec(question)?;
     question.push(b'\n');
     stream.write_all(&question)?;
     let mut line = String::new();

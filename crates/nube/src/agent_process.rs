@@ -70,8 +70,10 @@ async fn serve(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
     let network = network.await.context("the network cannot be set up")?;
     let machines = LinuxVmm::open(vmm_config(dir, cloud)).await.context("machines cannot be run")?;
     let volumes = LinuxBlock::open(block_config(dir, cloud)).context("volumes cannot be kept")?;
-    let config = AgentConfig::new(dir.path().to_owned(), host_name(), boot_id()?, capacity()?, clock);
-    let agent = Agent::open(config, machines, network, volumes, directory).await.context("the host loop cannot start")?;
+    let config = AgentConfig::new(dir.path().to_owned(), host_name(), boot_id(dir)?, capacity()?, clock);
+    let agent = Agent::open(config, machines, network, volumes, directory)
+        .await
+        .context("the host loop cannot start")?;
     let channel = agent::channel::listen(&dir.agent_socket(), agent.handle());
     let channel = channel.with_context(|| format!("cannot listen on {}", dir.agent_socket().display()))?;
     tokio::select! {
@@ -94,11 +96,18 @@ fn vmm_config(dir: &CloudDir, cloud: &CloudFile) -> LinuxVmmConfig {
 }
 
 fn block_config(dir: &CloudDir, cloud: &CloudFile) -> LinuxBlockConfig {
-    LinuxBlockConfig { cloud: cloud.tag.clone(), state_dir: dir.path().join("volumes"), images_dir: dir.images() }
+    LinuxBlockConfig {
+        cloud: cloud.tag.clone(),
+        state_dir: dir.path().join("volumes"),
+        images_dir: dir.images(),
+    }
 }
 
-/// Ends every machine of the cloud and removes every namespace, link and rule of it; volumes stay.
+/// Ends every machine of the cloud and removes every namespace, link and rule of it; volumes stay. The next agent starts again what
+/// was meant to run.
 pub fn purge(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
+    // Written first: machines that are ended were meant to run.
+    dir.count_down()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let machines = LinuxVmm::open(vmm_config(dir, cloud)).await.context("machines cannot be ended")?;
@@ -113,7 +122,8 @@ pub async fn simulate(dir: &CloudDir) -> Result<(Agent, mpsc::Receiver<Connectio
     let host = SimHost::new(SimConfig::default(), Arc::clone(&clock));
     // A simulated host has whatever is asked of it.
     let capacity = Capacity { vcpus: u32::MAX, memory: MiB(u32::MAX) };
-    let mut config = AgentConfig::new(dir.path().to_owned(), "simulated".into(), host.boot_id(), capacity, clock);
+    let mut config =
+        AgentConfig::new(dir.path().to_owned(), "simulated".into(), host.boot_id(), capacity, clock);
     config.durability = Durability::Cached;
     let agent = Agent::open(config, host.clone(), host.clone(), host, Arc::new(Directory::default())).await?;
     let (sender, receiver) = mpsc::channel(1);
@@ -198,14 +208,24 @@ fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-fn boot_id() -> Result<String> {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the kernel's boot id")?;
-    Ok(id.trim().to_owned())
+/// The boot in which machines are looked for: one that is gone and was started in an earlier boot starts again.
+///
+/// `nube down` ends machines as the end of the host does, so it counts as one: after it the cloud comes back as it was.
+fn boot_id(dir: &CloudDir) -> Result<String> {
+    let id =
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the kernel's boot id")?;
+    let id = id.trim();
+    Ok(match dir.downs() {
+        0 => id.to_owned(),
+        downs => format!("{id}/{downs}"),
+    })
 }
 
 fn capacity() -> Result<Capacity> {
     let meminfo = fs::read_to_string("/proc/meminfo").context("cannot read how much memory there is")?;
-    let kib = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let kib = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
     let total: u64 = kib.context("/proc/meminfo tells no total")?;
     let memory = u32::try_from(total >> 10).unwrap_or(u32::MAX).saturating_sub(RESERVED.0);
     let vcpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
@@ -215,6 +235,7 @@ fn capacity() -> Result<Capacity> {
 /// The name servers of this host.
 fn upstream_dns() -> Vec<SocketAddr> {
     let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let servers = text.lines().filter_map(|line| line.strip_prefix("nameserver")?.trim().parse::<IpAddr>().ok());
+    let servers =
+        text.lines().filter_map(|line| line.strip_prefix("nameserver")?.trim().parse::<IpAddr>().ok());
     servers.map(|address| SocketAddr::new(address, 53)).collect()
 }

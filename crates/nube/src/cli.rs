@@ -1,7 +1,7 @@
 //! The command line: what can be asked of `nube`.
 
 use crate::config::{self, HostKind};
-use crate::{agent_process, down, env, image, server_process, ssh, status, up};
+use crate::{account, agent_process, down, env, image, server_process, ssh, status, up};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
@@ -31,6 +31,8 @@ enum Command {
     Status(Status),
     /// List the machine images of this host, or build one.
     Image(Image),
+    /// Make an account of a running cloud.
+    Account(Account),
     /// The control plane of a cloud; started by `up`.
     #[command(hide = true)]
     Server(Data),
@@ -116,6 +118,23 @@ pub struct Status {
 }
 
 #[derive(Debug, Args)]
+pub struct Account {
+    #[command(subcommand)]
+    pub command: AccountCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AccountCommand {
+    /// Make an account and print its root access key; the secret is not shown again.
+    Create {
+        #[command(flatten)]
+        data: Data,
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
 pub struct Image {
     /// Where this host keeps images for all its clouds.
     #[arg(long, default_value_os_t = config::default_image_cache(), value_name = "DIR")]
@@ -151,6 +170,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Ssh(ssh) => ssh::run(&ssh),
         Command::Status(status) => status::run(&status),
         Command::Image(image) => image::run(&image),
+        Command::Account(account) => account::run(&account),
         Command::Server(data) => server_process::run(&data.data),
         Command::Agent(data) => agent_process::run(&data.data),
         Command::VmExec => Ok(agent_process::launch()),

@@ -3,6 +3,7 @@
 //! ```text
 //! DATA/cloud.json      tag, host kind, listen address, regions, public pool
 //! DATA/credentials     the root access key, mode 0600
+//! DATA/downs           how often the cloud was taken down
 //! DATA/store.redb      the control plane's records
 //! DATA/images/         the images that the cloud's AMIs stand for, by digest
 //! DATA/agent/ vms/ volumes/ net/   the host's state
@@ -24,7 +25,7 @@ use std::path::{Path, PathBuf};
 /// The account of the operator, unless another is made.
 pub const ROOT_ACCOUNT: AccountId = AccountId::from_number(0);
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CloudFile {
     pub tag: CloudTag,
     pub host: HostKind,
@@ -33,6 +34,7 @@ pub struct CloudFile {
     pub public_pool: Ipv4Net,
 }
 
+/// An account's root access key.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Credentials {
     pub access_key_id: AccessKeyId,
@@ -59,7 +61,11 @@ impl CloudDir {
     /// The directory of a cloud that was made before.
     pub fn existing(path: &Path) -> Result<Self> {
         if !path.join("cloud.json").exists() {
-            bail!("there is no cloud in {}; start one with: nube up --data {}", path.display(), path.display());
+            bail!(
+                "there is no cloud in {}; start one with: nube up --data {}",
+                path.display(),
+                path.display()
+            );
         }
         Self::at(path)
     }
@@ -113,6 +119,15 @@ impl CloudDir {
         write_json(&self.0.join("cloud.json"), cloud, 0o644)
     }
 
+    /// How often this cloud was taken down.
+    pub fn downs(&self) -> u64 {
+        read_json(&self.0.join("downs")).unwrap_or(0)
+    }
+
+    pub fn count_down(&self) -> Result<()> {
+        write_json(&self.0.join("downs"), &(self.downs() + 1), 0o644)
+    }
+
     pub fn credentials(&self) -> Result<Credentials> {
         read_json(&self.0.join("credentials"))
     }
@@ -138,7 +153,10 @@ impl CloudFile {
     pub fn settings(&self) -> control::Settings {
         let regions = self.regions.iter().map(|region| control::RegionSettings {
             region: region.clone(),
-            zones: ['a', 'b', 'c'].into_iter().map(|letter| Zone { region: region.clone(), letter }).collect(),
+            zones: ['a', 'b', 'c']
+                .into_iter()
+                .map(|letter| Zone { region: region.clone(), letter })
+                .collect(),
         });
         control::Settings { tag: self.tag.clone(), regions: regions.collect(), public_pool: self.public_pool }
     }
@@ -151,7 +169,7 @@ pub fn random_bits() -> Result<u128> {
 }
 
 /// 40 characters, as AWS's secret keys have.
-fn random_secret() -> Result<String> {
+pub fn random_secret() -> Result<String> {
     use base64::Engine as _;
     let mut bytes = [0; 30];
     getrandom::fill(&mut bytes).context("the system gives no random numbers")?;

@@ -34,7 +34,8 @@ pub fn default_image_cache() -> PathBuf {
     if let Some(cache) = variable("NUBE_IMAGES") {
         return cache;
     }
-    let base = if is_root() { PathBuf::from("/var/cache/nube") } else { user_dir("XDG_CACHE_HOME", ".cache") };
+    let base =
+        if is_root() { PathBuf::from("/var/cache/nube") } else { user_dir("XDG_CACHE_HOME", ".cache") };
     base.join("images")
 }
 

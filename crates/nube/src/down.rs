@@ -31,7 +31,9 @@ pub fn run(arguments: &Down) -> Result<ExitCode> {
     } else if arguments.purge {
         terminal::say("The cloud is down, and its state is deleted.");
     } else {
-        terminal::say("The cloud is down. Its volumes and records are kept; nube up starts it again.");
+        terminal::say(
+            "The cloud is down. Volumes and records are kept; nube up starts it and its instances again.",
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -17,7 +17,8 @@ pub fn run(arguments: &Env) -> Result<ExitCode> {
         ("AWS_REGION", cloud.regions[0].to_string()),
     ];
     if arguments.json {
-        let object: serde_json::Map<_, _> = variables.into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
+        let object: serde_json::Map<_, _> =
+            variables.into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
         terminal::json(&object.into());
     } else {
         // A profile or a token of another cloud would win over these.

@@ -6,11 +6,18 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Sends one request and returns the status and the body.
-pub fn exchange(to: SocketAddr, method: &str, path: &str, headers: &[(String, String)], body: &[u8]) -> Result<(u16, Vec<u8>)> {
+pub fn exchange(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(String, String)],
+    body: &[u8],
+) -> Result<(u16, Vec<u8>)> {
     let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))
         .with_context(|| format!("nothing answers at {to}; is the cloud up?"))?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    let mut request = format!("{method} {path} HTTP/1.1\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
+    stream.set_read_timeout(Some(Duration::from_mins(1)))?;
+    let mut request =
+        format!("{method} {path} HTTP/1.1\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
     for (name, value) in headers {
         request.push_str(name);
         request.push_str(": ");

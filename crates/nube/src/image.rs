@@ -30,7 +30,13 @@ fn list(cache: &Path, json: bool) -> Result<ExitCode> {
             let manifest = &image.manifest;
             let short = manifest.digest.rsplit(':').next().unwrap_or_default().chars().take(12).collect();
             let size = format!("{} MiB", std::fs::metadata(image.disk()).map_or(0, |m| m.len() >> 20));
-            vec![manifest.name.clone(), short, size, manifest.default_user.clone(), manifest.description.clone()]
+            vec![
+                manifest.name.clone(),
+                short,
+                size,
+                manifest.default_user.clone(),
+                manifest.description.clone(),
+            ]
         })
         .collect();
     terminal::table(&["NAME", "DIGEST", "SIZE", "USER", "DESCRIPTION"], &rows);

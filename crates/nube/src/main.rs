@@ -3,6 +3,7 @@
 //! `up` supervises two processes of the same program, each in its own session: `server` (the control plane) and `agent`
 //! (the host loop). Machines outlive all of them. With `--host sim` everything is one small process.
 
+mod account;
 mod admin;
 mod agent_process;
 mod cli;

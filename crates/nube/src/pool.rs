@@ -13,12 +13,15 @@ const SHARE: u8 = 22;
 /// The first share that overlaps no route of this host.
 pub fn free() -> Result<Ipv4Net> {
     let routes = std::fs::read_to_string("/proc/net/route").context("cannot read this host's routes")?;
-    choose(&parse_routes(&routes)).context("every part of 198.18.0.0/15 is in use on this host; name a --public-pool")
+    choose(&parse_routes(&routes))
+        .context("every part of 198.18.0.0/15 is in use on this host; name a --public-pool")
 }
 
 fn choose(used: &[Ipv4Net]) -> Option<Ipv4Net> {
     let overlaps = |share: &Ipv4Net, route: &Ipv4Net| share.contains(route) || route.contains(share);
-    ALL.subnets(SHARE).ok()?.find(|share| !used.iter().any(|route| route.prefix_len() > 0 && overlaps(share, route)))
+    ALL.subnets(SHARE)
+        .ok()?
+        .find(|share| !used.iter().any(|route| route.prefix_len() > 0 && overlaps(share, route)))
 }
 
 /// The destinations in the kernel's table, whose numbers are hex in network order as a little-endian word.

@@ -35,7 +35,8 @@ pub fn adopt(dir: &CloudDir, cache: &Path) -> Result<()> {
             let to = partial.join(entry.file_name());
             // On another filesystem a link is not possible: then it is a copy.
             if fs::hard_link(entry.path(), &to).is_err() {
-                fs::copy(entry.path(), &to).with_context(|| format!("cannot copy {}", entry.path().display()))?;
+                fs::copy(entry.path(), &to)
+                    .with_context(|| format!("cannot copy {}", entry.path().display()))?;
             }
         }
         fs::rename(&partial, &target)?;

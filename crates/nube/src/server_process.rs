@@ -1,13 +1,11 @@
 //! The control plane as a process: store, view, services, reconcilers, gateway, and the connection to the host's agent.
 
-use crate::admin;
-use crate::cloud_files::{CloudDir, CloudFile, Credentials};
+use crate::cloud_files::{CloudDir, CloudFile};
 use crate::config::HostKind;
 use crate::lock::Lock;
-use crate::registration;
+use crate::{account, admin, registration};
 use anyhow::{Context as _, Result};
 use control::access::AllowAll;
-use control::cloud::Mode;
 use control::entropy::OsEntropy;
 use control::host::Connection;
 use control::reconcile::KeyStatus;
@@ -16,8 +14,7 @@ use gateway::{Gateway, Limits};
 use model::clock::SystemClock;
 use model::host::frame;
 use model::host::{FromAgent, ObjectStatus, ToAgent};
-use model::record::access_key::{AccessKey, Secret};
-use model::Region;
+use model::record::access_key::AccessKey;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -48,7 +45,9 @@ pub fn run(data: &Path) -> Result<ExitCode> {
 /// Resolves on SIGTERM or SIGINT.
 pub async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {
@@ -78,7 +77,7 @@ impl Server {
         let view = View::open(store.clone(), schema).await.context("cannot read the store")?;
         let (clock, entropy, policy) = (Arc::new(SystemClock), Arc::new(OsEntropy), Arc::new(AllowAll));
         let cloud = Cloud::new(store, view, clock, entropy, policy, file.settings());
-        ensure_access_key(&cloud, dir.credentials()?).await?;
+        account::ensure_key(&cloud, &dir.credentials()?).await?;
         match file.host {
             HostKind::Linux => registration::register(&cloud, dir).await?,
             HostKind::Sim => registration::register_simulated(&cloud).await?,
@@ -87,7 +86,11 @@ impl Server {
     }
 
     /// Serves until `stop` resolves.
-    pub async fn serve(self, mut connections: mpsc::Receiver<Connection>, stop: impl Future<Output = ()>) -> Result<()> {
+    pub async fn serve(
+        self,
+        mut connections: mpsc::Receiver<Connection>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<()> {
         let reconcilers = ec2::instance::start(Arc::clone(&self.cloud));
         let cloud = Arc::clone(&self.cloud);
         tokio::spawn(async move {
@@ -95,10 +98,11 @@ impl Server {
                 serve_host(&cloud, connection).await;
             }
         });
-        let unsettled: admin::Reconcilers = Arc::new(move || reconcilers.status().into_iter().map(line).collect());
+        let unsettled: admin::Reconcilers =
+            Arc::new(move || reconcilers.status().into_iter().map(line).collect());
         tokio::spawn(admin::serve(self.dir.clone(), Arc::clone(&self.cloud), unsettled));
         tokio::spawn(follow_images(Arc::clone(&self.cloud), self.dir.clone(), self.file.host));
-        let services = vec![ec2::service()];
+        let services = vec![ec2::service(), identity::sts::service()];
         let gateway = Arc::new(Gateway { cloud: self.cloud, services, limits: Limits::default() });
         tracing::info!(listen = %self.file.listen, "serving");
         gateway::serve(gateway, self.listener, stop).await;
@@ -134,29 +138,6 @@ async fn serve_host(cloud: &Arc<Cloud>, connection: Connection) {
     });
     serving.await;
     let _ = absorbing.await;
-}
-
-/// The operator's key, as the cloud's files have it.
-async fn ensure_access_key(cloud: &Arc<Cloud>, credentials: Credentials) -> Result<()> {
-    let written = cloud.transact(Mode::Shared, |txn| {
-        let known = txn.get::<AccessKey>(&Region::global(), &credentials.access_key_id);
-        if known.is_none_or(|key| key.secret.expose() != credentials.secret_access_key) {
-            txn.put(
-                &Region::global(),
-                AccessKey {
-                    access_key: credentials.access_key_id.clone(),
-                    secret: Secret::new(credentials.secret_access_key.clone()),
-                    account: credentials.account,
-                    principal: format!("arn:aws:iam::{}:root", credentials.account),
-                    user_id: credentials.account.to_string(),
-                    created_at: cloud.clock.now(),
-                    session: None,
-                },
-            );
-        }
-        Ok(())
-    });
-    written.await.map_err(|error| anyhow::anyhow!("cannot store the operator's access key: {error}"))
 }
 
 /// Registers images that are built while the cloud runs.

@@ -17,7 +17,8 @@ pub fn run(arguments: &Ssh) -> Result<ExitCode> {
     let instance = InstanceId::parse(&arguments.instance)?;
     let xml = client::call(&dir, "DescribeInstances", &[("InstanceId.1", &instance.to_string())])?;
     let Some(address) = client::text(&xml, "ipAddress") else {
-        let state = client::text(&xml, "instanceState").and_then(|s| client::text(s, "name")).unwrap_or("gone");
+        let state =
+            client::text(&xml, "instanceState").and_then(|s| client::text(s, "name")).unwrap_or("gone");
         bail!("{instance} has no public address (it is {state})");
     };
     let user = match &arguments.login {
@@ -25,7 +26,10 @@ pub fn run(arguments: &Ssh) -> Result<ExitCode> {
         None => default_user(&dir, &xml)?,
     };
     let key = arguments.identity.clone().or_else(|| client::text(&xml, "keyName").and_then(find_key));
-    #[allow(clippy::disallowed_methods, reason = "this process becomes ssh; nothing is left of it to simulate")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this process becomes ssh; nothing is left of it to simulate"
+    )]
     let mut ssh = std::process::Command::new("ssh");
     // The instance's id, not its address, which another instance may get, is what the host key is remembered by.
     ssh.arg("-o").arg(format!("HostKeyAlias={instance}"));

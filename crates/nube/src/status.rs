@@ -18,7 +18,7 @@ pub fn run(arguments: &Status) -> Result<ExitCode> {
         .iter()
         .map(|part| (*part, lock::holder(&dir.run(), part).map(|pid| pid.as_raw_nonzero().get())))
         .collect();
-    let answer = admin::ask(&dir);
+    let answer = admin::ask::<admin::Status>(&dir, &admin::Question::Status);
     let healthy = answer.as_ref().is_ok_and(|status| status.host_connected && status.unsettled.is_empty());
     if arguments.json {
         let processes: serde_json::Map<_, _> =
@@ -47,7 +47,8 @@ pub fn run(arguments: &Status) -> Result<ExitCode> {
                 _ => terminal::bad("not connected"),
             };
             terminal::say(format_args!("Host      {host}"));
-            let instances: Vec<String> = status.instances.iter().map(|(state, n)| format!("{n} {state}")).collect();
+            let instances: Vec<String> =
+                status.instances.iter().map(|(state, n)| format!("{n} {state}")).collect();
             let instances = if instances.is_empty() { "none".into() } else { instances.join(", ") };
             terminal::say(format_args!("Instances {instances}"));
             if !status.unsettled.is_empty() {
@@ -55,7 +56,9 @@ pub fn run(arguments: &Status) -> Result<ExitCode> {
                 let rows: Vec<_> = status
                     .unsettled
                     .iter()
-                    .map(|o| vec![o.key.clone(), o.failures.to_string(), o.last_error.clone().unwrap_or_default()])
+                    .map(|o| {
+                        vec![o.key.clone(), o.failures.to_string(), o.last_error.clone().unwrap_or_default()]
+                    })
                     .collect();
                 terminal::table(&["UNSETTLED", "FAILURES", "LAST ERROR"], &rows);
             }

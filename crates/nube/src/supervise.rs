@@ -22,7 +22,11 @@ const LOG_LIMIT: u64 = 16 << 20;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Keeps `nube NAME` running until `stop` resolves, then ends it.
-pub async fn keep(dir: CloudDir, name: &'static str, mut stop: tokio::sync::watch::Receiver<bool>) -> Result<()> {
+pub async fn keep(
+    dir: CloudDir,
+    name: &'static str,
+    mut stop: tokio::sync::watch::Receiver<bool>,
+) -> Result<()> {
     let mut backoff = Duration::from_millis(200);
     loop {
         let started = Instant::now();
@@ -37,7 +41,11 @@ pub async fn keep(dir: CloudDir, name: &'static str, mut stop: tokio::sync::watc
                 return Ok(());
             }
         }
-        backoff = if started.elapsed() > SETTLED { Duration::from_millis(200) } else { (backoff * 2).min(LAST_BACKOFF) };
+        backoff = if started.elapsed() > SETTLED {
+            Duration::from_millis(200)
+        } else {
+            (backoff * 2).min(LAST_BACKOFF)
+        };
         tokio::select! {
             () = tokio::time::sleep(backoff) => {}
             () = told(&mut stop) => return Ok(()),
@@ -53,7 +61,10 @@ async fn told(stop: &mut tokio::sync::watch::Receiver<bool>) {
 fn start(dir: &CloudDir, name: &str) -> Result<Child> {
     let log = log_file(dir, name)?;
     let program: PathBuf = "/proc/self/exe".into();
-    #[allow(clippy::disallowed_methods, reason = "the supervisor starts this very program; the simulator has no processes")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the supervisor starts this very program; the simulator has no processes"
+    )]
     let mut command = Command::new(fs::read_link(&program).unwrap_or(program));
     command.arg(name).arg("--data").arg(dir.path());
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(false);

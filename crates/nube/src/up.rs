@@ -16,7 +16,7 @@ use std::time::Duration;
 const LISTEN: &str = "127.0.0.1:4566";
 const REGION: &str = "us-east-1";
 /// How long the server may take until it answers.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub fn run(arguments: &Up) -> Result<ExitCode> {
     let known = CloudDir::existing(&arguments.data.data).ok().and_then(|dir| dir.read().ok());
@@ -56,7 +56,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
     {
         bail!("this cloud was made with --host {:?}; choose another --data for another kind", known.host);
     }
-    let mut cloud = match known {
+    let mut cloud = match known.clone() {
         Some(known) => known,
         None => CloudFile {
             tag: CloudTag::from_entropy(random_bits()?),
@@ -74,10 +74,13 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
         cloud.listen = listen;
     }
     if !arguments.regions.is_empty() {
-        let parse = |name: &String| Region::parse(name).with_context(|| format!("\"{name}\" is no region's name"));
+        let parse =
+            |name: &String| Region::parse(name).with_context(|| format!("\"{name}\" is no region's name"));
         cloud.regions = arguments.regions.iter().map(parse).collect::<Result<_>>()?;
     }
-    dir.write(&cloud)?;
+    if known.as_ref() != Some(&cloud) {
+        dir.write(&cloud)?;
+    }
     Ok(cloud)
 }
 
@@ -94,13 +97,18 @@ async fn run_linux(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<
         greet(dir, cloud, arguments);
         terminated().await;
     } else {
-        terminal::say(format_args!("The server does not answer. Its log: {}", dir.logs().join("server.log").display()));
+        terminal::say(format_args!(
+            "The server does not answer. Its log: {}",
+            dir.logs().join("server.log").display()
+        ));
     }
     stop.send_replace(true);
     server.await??;
     agent.await??;
     if !arguments.json {
-        terminal::say("The cloud's processes have ended. Instances keep running; nube up takes them over again,");
+        terminal::say(
+            "The cloud's processes have ended. Instances keep running; nube up takes them over again,",
+        );
         terminal::say(format_args!("nube down --data {} ends them.", dir.path().display()));
     }
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -126,7 +134,8 @@ async fn answering(listen: SocketAddr) -> bool {
             http::exchange(listen, "GET", "/_nube/health", &host, &[])
         });
         let connected = |body: &[u8]| {
-            serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|health| health["host_connected"] == true)
+            serde_json::from_slice::<serde_json::Value>(body)
+                .is_ok_and(|health| health["host_connected"] == true)
         };
         if let Ok(Ok((200, body))) = health.await
             && connected(&body)
@@ -154,11 +163,18 @@ fn greet(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) {
         HostKind::Linux => "real machines",
         HostKind::Sim => "simulated machines",
     };
-    terminal::say(format_args!("{} with {kind} at {}", terminal::strong("Nube is up"), terminal::good(format_args!("http://{}", cloud.listen))));
+    terminal::say(format_args!(
+        "{} with {kind} at {}",
+        terminal::strong("Nube is up"),
+        terminal::good(format_args!("http://{}", cloud.listen))
+    ));
     terminal::say("");
     terminal::say("In another shell:");
     terminal::say(format_args!("  {}", terminal::strong(format_args!("eval \"$(nube env{data})\""))));
-    terminal::say(format_args!("  {}", terminal::strong("aws ec2 describe-images --query 'Images[].[ImageId,Name]' --output text")));
+    terminal::say(format_args!(
+        "  {}",
+        terminal::strong("aws ec2 describe-images --query 'Images[].[ImageId,Name]' --output text")
+    ));
     terminal::say("");
     terminal::say(terminal::faint("Ctrl-C ends the cloud's processes; instances keep running."));
 }

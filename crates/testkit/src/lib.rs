@@ -31,6 +31,7 @@ impl Kit {
     pub async fn new() -> Self {
         let mut schema = Schema::default();
         schema.add::<control::token::UsedToken>();
+        schema.add::<model::record::access_key::AccessKey>();
         ec2::schema(&mut schema);
         let store = Arc::new(store::Memory::new(store::Window::default()));
         let view = View::open(store.clone(), schema).await.expect("a new memory store can be read");
@@ -44,7 +45,7 @@ impl Kit {
         };
         let entropy = Arc::new(SeededEntropy::new(1));
         let cloud = Cloud::new(store, view, clock.clone(), entropy, Arc::new(AllowAll), settings);
-        let services = HashMap::from([("ec2", ec2::service())]);
+        let services = HashMap::from([("ec2", ec2::service()), ("sts", identity::sts::service())]);
         Self { cloud, clock, services, requests: AtomicU64::new(0) }
     }
 

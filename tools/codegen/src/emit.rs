@@ -417,8 +417,10 @@ impl<'a> Emitter<'a> {
         let mut names: Vec<&str> =
             self.model.operations.iter().map(|operation| operation.name.as_str()).collect();
         names.sort_unstable();
-        let rows: String =
-            names.iter().map(|name| format!("    <ops::{name} as wire::Operation>::SHAPE,\n")).collect();
+        let rows = names.iter().fold(String::new(), |mut rows, name| {
+            let _ = writeln!(rows, "    <ops::{name} as wire::Operation>::SHAPE,");
+            rows
+        });
         Ok(format!(
             "/// The service, with all operations of its model, built or not.\n\
              pub static SERVICE: wire::ServiceShape = wire::ServiceShape {{\n    name: {:?},\n    api_version: {:?},\n    \

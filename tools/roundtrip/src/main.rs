@@ -46,13 +46,13 @@ fn answer(request: &Json) -> Option<Json> {
 }
 
 fn decode(service: &ServiceShape, body: &str, input: &mut dyn Structure) -> Result<(), wire::ApiError> {
-    let (decode, api_error): (fn(&Form, &mut dyn Structure) -> _, fn(&wire::DecodeError) -> _) =
-        if service.protocol == Protocol::Ec2 {
-            (ec2::decode_into, ec2::api_error)
-        } else {
-            (query::decode_into, query::api_error)
-        };
-    Form::parse(body.as_bytes()).and_then(|form| decode(&form, input)).map_err(|error| api_error(&error))
+    let form = Form::parse(body.as_bytes());
+    match service.protocol {
+        Protocol::Ec2 => {
+            form.and_then(|form| ec2::decode_into(&form, input)).map_err(|error| ec2::api_error(&error))
+        }
+        _ => form.and_then(|form| query::decode_into(&form, input)).map_err(|error| query::api_error(&error)),
+    }
 }
 
 fn structure(value: &dyn Structure) -> Json {

@@ -25,6 +25,7 @@ use model::{Clock, InstanceId, VpcId};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
@@ -69,13 +70,15 @@ impl Imds {
         Self { directory, clock, secret, signer, limit: Arc::default(), signed: Mutex::default() }
     }
 
-    /// Serves the instances of one VPC until dropped.
+    /// Serves the instances of one VPC until dropped, or until the network has shut the listener down.
     pub async fn serve(self: Arc<Self>, vpc: VpcId, listener: TcpListener) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => self.admit(&mut connections, vpc, stream, peer),
+                    // What `accept` says of a socket that listens no more: the VPC has left this host.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
                     Err(error) => {
                         tracing::warn!(%vpc, "the metadata service's listener: {error}");
                         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -99,6 +99,6 @@ pub async fn until(observations: &mut Observations, wanted: impl Fn(&Observed) -
     };
     match tokio::time::timeout(Duration::from_hours(1), read).await {
         Ok(observed) => observed,
-        Err(_elapsed) => panic!("never observed; seen: {last:#?}"),
+        Err(tokio::time::error::Elapsed { .. }) => panic!("never observed; seen: {last:#?}"),
     }
 }

@@ -48,7 +48,7 @@ fn log(observed: &Observed) {
     let key = observed.key;
     match &observed.body {
         ObservedBody::Failing { reason } => {
-            tracing::warn!(%key, reason, "the host cannot apply an object yet")
+            tracing::warn!(%key, reason, "the host cannot apply an object yet");
         }
         ObservedBody::Instance(InstancePhase::Unstartable { reason, .. }) => {
             tracing::error!(%key, reason, "an instance cannot be started");

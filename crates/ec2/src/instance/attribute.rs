@@ -45,7 +45,7 @@ pub fn describe(
             answer.user_data = Some(AttributeValue { value: instance.user_data.as_ref().map(encoded) });
         }
         Name::DisableApiTermination => {
-            answer.disable_api_termination = flag(instance.disable_api_termination)
+            answer.disable_api_termination = flag(instance.disable_api_termination);
         }
         Name::DisableApiStop => answer.disable_api_stop = flag(instance.disable_api_stop),
         Name::InstanceInitiatedShutdownBehavior => {

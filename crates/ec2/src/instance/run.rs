@@ -8,10 +8,9 @@ use crate::defaults::group_name_claim;
 use crate::errors as ids;
 use crate::errors::{client, invalid_parameter_value, missing_parameter};
 use crate::network_interface::{self as interfaces, allocate::available};
-use crate::noun::created;
+use crate::noun::{Noun as _, created};
 use api_ec2::{Reservation, RunInstancesRequest};
 use control::{Arn, Context, Result, Tables, Touched, Txn};
-use model::host::Architecture;
 use model::record::image::Image;
 use model::record::instance::{BlockDevice, Instance, LaunchKey, Phase};
 use model::record::key_pair::KeyPair;
@@ -26,6 +25,8 @@ use model::{
 use plan::instance::{DevicePlan, Facts, GroupChoice, LaunchSpec, NetworkSpec, PublicChoice, admit};
 use std::sync::Arc;
 
+/// The type of a launch that names none, as on AWS.
+const DEFAULT_TYPE: &str = "m1.small";
 /// The most security groups of one interface.
 const MOST_GROUPS: usize = 16;
 
@@ -41,8 +42,7 @@ pub fn touches(ctx: &Context, request: &RunInstancesRequest, tables: &Tables) ->
     if let Some(image) = request.image_id.as_deref().and_then(|id| ImageId::parse(id).ok())
         && let Some(image) = visible_image(ctx, tables, image)
     {
-        let arn = Arn::new("ec2", &ctx.region, image.owner, "image", image.image);
-        touched.push(Touched::new(arn).tagged(&image.tags));
+        touched.push(Touched::new(image.arn(ctx)).tagged(&image.tags));
     }
     let nested = request.network_interfaces.iter().flatten();
     let subnets = request.subnet_id.iter().chain(nested.clone().filter_map(|n| n.subnet_id.as_ref()));
@@ -68,7 +68,7 @@ pub fn touches(ctx: &Context, request: &RunInstancesRequest, tables: &Tables) ->
     if let Some(name) = &request.key_name
         && let Some(key) = key_pair(ctx, tables, name)
     {
-        touched.push(Touched::new(arn("key-pair", key.name.clone())).tagged(&key.tags));
+        touched.push(Touched::new(key.arn(ctx)).tagged(&key.tags));
     }
     touched
 }
@@ -77,13 +77,7 @@ pub fn touches(ctx: &Context, request: &RunInstancesRequest, tables: &Tables) ->
 pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> Result<Reservation> {
     let spec = spec::parse(ctx, request)?;
     let image = image(ctx, txn, spec.image)?;
-    let name = match &spec.instance_type {
-        Some(name) => name.as_str(),
-        None => match image.architecture {
-            Architecture::X86_64 => "t3.micro",
-            Architecture::Arm64 => "t4g.micro",
-        },
-    };
+    let name = spec.instance_type.as_deref().unwrap_or(DEFAULT_TYPE);
     let machine = kind::facts(name)
         .ok_or_else(|| invalid_parameter_value(format!("Invalid value '{name}' for InstanceType.")))?;
     let key = spec.key_name.as_deref().map(|name| launch_key(ctx, txn, name)).transpose()?;

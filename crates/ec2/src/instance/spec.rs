@@ -2,8 +2,8 @@
 //! parameters that are not built refused by name.
 //!
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html>
-//! Differs: a launch without InstanceType gets `t3.micro` (`t4g.micro` for arm64 images); AWS's default, m1.small, is not
-//! a type of this cloud.
+//! Differs: what asks for a feature that is not built is refused by name (`UnsupportedOperation`), unless it asks for the
+//! feature's default.
 
 use super::errors::unbuilt;
 use crate::errors::{

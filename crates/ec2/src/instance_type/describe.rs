@@ -32,7 +32,7 @@ pub(super) fn describe(
     let given = request.filters.as_deref().unwrap_or_default();
     let given = given.iter().map(|f| (f.name.as_deref(), f.values.as_deref()));
     let filters = Filters::<InstanceType, Tables>::parse(given, filters::FILTERS)?;
-    let names: Vec<&str> = named.iter().map(|name| name.as_str()).collect();
+    let names: Vec<&str> = named.iter().map(api_ec2::InstanceType::as_str).collect();
     let matching = chosen(&names)?.into_iter().filter(|kind| filters.accept(kind, &Tags::new(), tables));
     let (page, next_token) = page::cut(matching, &paging, |kind| kind.name.to_owned());
     let types = page.into_iter().map(render::info).collect();
@@ -43,15 +43,17 @@ pub(super) fn describe(
 /// may not.
 fn chosen(names: &[&str]) -> Result<Vec<&'static InstanceType>> {
     let patterns: Vec<Pattern> = names.iter().map(|name| Pattern::new(name)).collect();
-    let unknown: Vec<&str> =
-        patterns.iter().filter_map(Pattern::literal).filter(|name| instance_type::get(name).is_none()).collect();
+    let unknown: Vec<&str> = patterns
+        .iter()
+        .filter_map(Pattern::literal)
+        .filter(|name| instance_type::get(name).is_none())
+        .collect();
     if !unknown.is_empty() {
         return Err(client(
             "InvalidInstanceType",
             format!("The following supplied instance types do not exist: [{}]", unknown.join(", ")),
         ));
     }
-    let wanted =
-        |kind: &&InstanceType| patterns.is_empty() || patterns.iter().any(|p| p.matches(kind.name));
+    let wanted = |kind: &&InstanceType| patterns.is_empty() || patterns.iter().any(|p| p.matches(kind.name));
     Ok(instance_type::all().iter().filter(wanted).collect())
 }

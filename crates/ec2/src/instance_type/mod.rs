@@ -12,7 +12,9 @@ use api_ec2::ops;
 use control::{Service, Touched};
 
 pub fn register(service: &mut Service) {
-    service
-        .read(ops::DescribeInstanceTypes, |_, _, _| Touched::anything(), describe::describe)
-        .read(ops::DescribeInstanceTypeOfferings, |_, _, _| Touched::anything(), offerings::describe);
+    service.read(ops::DescribeInstanceTypes, |_, _, _| Touched::anything(), describe::describe).read(
+        ops::DescribeInstanceTypeOfferings,
+        |_, _, _| Touched::anything(),
+        offerings::describe,
+    );
 }

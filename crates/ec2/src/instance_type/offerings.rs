@@ -28,12 +28,8 @@ pub(super) fn describe(
     request: &DescribeInstanceTypeOfferingsRequest,
     tables: &Tables,
 ) -> Result<DescribeInstanceTypeOfferingsResult> {
-    let paging = Paging::<String>::parse(
-        request.max_results,
-        request.next_token.as_deref(),
-        5..=1000,
-        ByIds::Absent,
-    )?;
+    let paging =
+        Paging::<String>::parse(request.max_results, request.next_token.as_deref(), 5..=1000, ByIds::Absent)?;
     let given = request.filters.as_deref().unwrap_or_default();
     let given = given.iter().map(|f| (f.name.as_deref(), f.values.as_deref()));
     let filters = Filters::<Offering, Tables>::parse(given, FILTERS)?;
@@ -50,10 +46,7 @@ pub(super) fn describe(
         location_type: Some(location_type.clone()),
         location: Some(offering.location),
     });
-    Ok(DescribeInstanceTypeOfferingsResult {
-        instance_type_offerings: Some(shown.collect()),
-        next_token,
-    })
+    Ok(DescribeInstanceTypeOfferingsResult { instance_type_offerings: Some(shown.collect()), next_token })
 }
 
 fn locations(ctx: &Context, location_type: &LocationType) -> Result<Vec<String>> {
@@ -64,7 +57,9 @@ fn locations(ctx: &Context, location_type: &LocationType) -> Result<Vec<String>>
         LocationType::AvailabilityZoneId => zones.iter().map(model::Zone::id).collect(),
         LocationType::Outpost => Vec::new(),
         LocationType::Other(other) => {
-            return Err(invalid_parameter_value(format!("Value ({other}) for parameter locationType is invalid.")));
+            return Err(invalid_parameter_value(format!(
+                "Value ({other}) for parameter locationType is invalid."
+            )));
         }
     })
 }

@@ -67,12 +67,13 @@ fn openssh_private(key: &SigningKey, public: &PublicKey, check: [u8; 4]) -> Stri
     push_string(&mut whole, &public.blob());
     push_string(&mut whole, &secret);
     let text = STANDARD.encode(whole);
+    // OpenSSH insists on the newline at the end.
     let mut pem = String::from("-----BEGIN OPENSSH PRIVATE KEY-----\n");
     for line in text.as_bytes().chunks(70) {
         pem.push_str(&String::from_utf8_lossy(line));
         pem.push('\n');
     }
-    pem.push_str("-----END OPENSSH PRIVATE KEY-----");
+    pem.push_str("-----END OPENSSH PRIVATE KEY-----\n");
     pem
 }
 

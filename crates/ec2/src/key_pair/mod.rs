@@ -137,11 +137,7 @@ fn render_type(key_type: KeyType) -> api_ec2::KeyType {
 
 pub fn register(service: &mut Service) {
     service
-        .call(
-            ops::CreateKeyPair,
-            |ctx, _, _| vec![created(ctx, KeyPair::RESOURCE_TYPE)],
-            |ctx, request| create::create(ctx, request),
-        )
+        .call(ops::CreateKeyPair, |ctx, _, _| vec![created(ctx, KeyPair::RESOURCE_TYPE)], create::create)
         .write(ops::ImportKeyPair, |ctx, _, _| vec![created(ctx, KeyPair::RESOURCE_TYPE)], import::import)
         .read(
             ops::DescribeKeyPairs,

@@ -123,7 +123,7 @@ impl PublicKey {
                 RsaPublicKey::new(modulus, exponent).map(Self::Rsa).map_err(|_| InvalidKey::Format)
             }
             b"ssh-ed25519" => {
-                let point = take_string(&mut rest)?.try_into().map_err(|_| InvalidKey::Format)?;
+                let point: &[u8; 32] = take_string(&mut rest)?.try_into().map_err(|_| InvalidKey::Format)?;
                 ended(rest)?;
                 VerifyingKey::from_bytes(point).map(Self::Ed25519).map_err(|_| InvalidKey::Format)
             }

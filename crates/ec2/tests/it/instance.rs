@@ -165,6 +165,7 @@ impl Cloud {
 pub struct FakeHost {
     told: Arc<Mutex<Told>>,
     to_server: mpsc::UnboundedSender<FromAgent>,
+    listener: tokio::task::JoinHandle<()>,
 }
 
 #[derive(Default)]
@@ -185,7 +186,7 @@ impl FakeHost {
         let hello = Hello { host: "fake".into(), boot_id: "1".into(), epoch: 1, capacity };
         to_server.send(FromAgent::Hello(hello)).unwrap();
         let (written, answers) = (told.clone(), to_server.clone());
-        tokio::spawn(async move {
+        let listener = tokio::spawn(async move {
             while let Some(message) = from_server.recv().await {
                 match message {
                     ToAgent::Sync { objects } => {
@@ -204,7 +205,7 @@ impl FakeHost {
                 }
             }
         });
-        Self { told, to_server }
+        Self { told, to_server, listener }
     }
 
     pub fn object(&self, key: ObjectKey) -> Option<Desired> {
@@ -217,6 +218,8 @@ impl FakeHost {
 
     /// Ends the connection.
     pub fn leave(self) {
+        // The listener holds the other end of the way back.
+        self.listener.abort();
         drop(self.to_server);
     }
 }

@@ -1,18 +1,23 @@
 //! EC2 as its callers see it: whole operations through the dispatch, on a control plane in memory; a file per noun.
+#![allow(clippy::disallowed_methods, reason = "keys are tried with the real ssh-keygen and openssl")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod dhcp_options;
 mod host_view;
+mod image;
 mod instance;
 mod instance_host;
 mod instance_launch;
+mod instance_type;
 mod internet_gateway;
+mod key_pair;
 mod network_acl;
 mod network_interface;
 mod region;
 mod route_table;
 mod security_group;
 mod subnet;
+mod tag;
 mod vpc;
 
 use testkit::{Answer, Kit};

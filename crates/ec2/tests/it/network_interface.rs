@@ -156,3 +156,27 @@ async fn an_interface_is_a_member_of_five_groups_at_most() {
     assert_eq!(six, "SecurityGroupsPerInterfaceLimitExceeded");
     done(&kit, "CreateNetworkInterface", &parameters[..6]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_at_once_never_share_an_address_or_a_name() {
+    let kit = std::sync::Arc::new(Kit::new().await);
+    let Place { vpc, subnet } = place(&kit, "10.0.1.0/26").await;
+    let callers = (0..32).map(|_| {
+        let (kit, subnet, vpc) = (kit.clone(), subnet.clone(), vpc.clone());
+        tokio::spawn(async move {
+            let made = done(&kit, "CreateNetworkInterface", &[("SubnetId", &subnet)]).await;
+            let named = [("GroupName", "one"), ("GroupDescription", "x"), ("VpcId", vpc.as_str())];
+            let won = kit.call("CreateSecurityGroup", &named).await.is_ok();
+            (made.one("networkInterface/privateIpAddress"), won)
+        })
+    });
+    let (mut addresses, mut winners) = (std::collections::BTreeSet::new(), 0);
+    for caller in callers.collect::<Vec<_>>() {
+        let (address, won) = caller.await.unwrap();
+        assert!(addresses.insert(address.clone()), "{address} was given twice");
+        winners += usize::from(won);
+    }
+    assert_eq!(winners, 1);
+    let shown = done(&kit, "DescribeSubnets", &[("SubnetId.1", &subnet)]).await;
+    assert_eq!(shown.one("subnetSet/item/availableIpAddressCount"), (64 - 5 - 32).to_string());
+}

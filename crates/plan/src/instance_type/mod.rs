@@ -240,7 +240,10 @@ mod tests {
         for kind in all() {
             let name = kind.name;
             assert_eq!(kind.vcpus, kind.cores * kind.threads_per_core, "{name}");
-            assert!(kind.memory.0 >= 512 && kind.max_interfaces >= 2 && kind.ipv4_per_interface >= 2, "{name}");
+            assert!(
+                kind.memory.0 >= 512 && kind.max_interfaces >= 2 && kind.ipv4_per_interface >= 2,
+                "{name}"
+            );
             assert!(!kind.architectures.is_empty(), "{name}");
             assert!(kind.valid_cores.is_empty() || kind.valid_cores.contains(&kind.cores), "{name}");
             assert!(kind.baseline_gbps > 0.0 && kind.baseline_gbps <= kind.peak_gbps, "{name}");

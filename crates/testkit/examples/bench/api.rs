@@ -19,7 +19,14 @@ const TAGGED: usize = 100;
 pub fn run(nube: &Path) {
     let mut cloud = Cloud::new(nube, "sim");
     cloud.up();
-    let mut bench = Bench { client: cloud.client(), cloud, rows: Vec::new(), ids: Vec::new(), launches: 0, image: String::new() };
+    let mut bench = Bench {
+        client: cloud.client(),
+        cloud,
+        rows: Vec::new(),
+        ids: Vec::new(),
+        launches: 0,
+        image: String::new(),
+    };
     bench.image = texts(bench.client.call("DescribeImages", ""), "imageId")[0].to_owned();
     let sync = disk_sync(&bench.cloud.data());
     for present in PRESENT {
@@ -71,7 +78,11 @@ impl Bench {
             std::thread::sleep(Duration::from_millis(20));
         }
         let (made, running) = (self.ids.len() - before, begun.elapsed());
-        eprintln!("{made} instances launched in {}, all running after {}", table::time(launched), table::time(running));
+        eprintln!(
+            "{made} instances launched in {}, all running after {}",
+            table::time(launched),
+            table::time(running)
+        );
     }
 
     fn settled(&mut self, query: &str) -> bool {

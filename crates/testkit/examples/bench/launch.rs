@@ -58,7 +58,9 @@ pub fn run(nube: &std::path::Path) {
         vec![name.to_owned(), table::time(median), table::ratio(median, plain)]
     };
     table::print(
-        &format!("Launch of a t3.nano with the nano image ({RUNS} runs, medians; each alternating with plain QEMU)"),
+        &format!(
+            "Launch of a t3.nano with the nano image ({RUNS} runs, medians; each alternating with plain QEMU)"
+        ),
         &["", "median", "to plain QEMU"],
         &[
             row("RunInstances answered", &mut calls),
@@ -77,7 +79,8 @@ struct Launched {
 
 fn launch(client: &mut Client, image: &str, meanwhile: impl FnOnce(&str)) -> Launched {
     let begun = Instant::now();
-    let made = client.call("RunInstances", &format!("&ImageId={image}&InstanceType=t3.nano&MinCount=1&MaxCount=1"));
+    let made =
+        client.call("RunInstances", &format!("&ImageId={image}&InstanceType=t3.nano&MinCount=1&MaxCount=1"));
     let call = begun.elapsed();
     let id = texts(made, "instanceId")[0].to_owned();
     let query = format!("&InstanceId.1={id}");

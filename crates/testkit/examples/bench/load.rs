@@ -23,11 +23,7 @@ pub struct Measured {
 
 impl Load {
     /// `call` makes the request of that number and gives its latency.
-    pub fn run(
-        &self,
-        cloud: &Cloud,
-        call: impl Fn(&mut Client, usize) -> Duration + Sync,
-    ) -> Measured {
+    pub fn run(&self, cloud: &Cloud, call: impl Fn(&mut Client, usize) -> Duration + Sync) -> Measured {
         let (next, latencies) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
         let (begun, before) = (Instant::now(), process::cpu(cloud.pid()));
         std::thread::scope(|scope| {
@@ -59,7 +55,8 @@ pub fn timed(client: &mut Client, action: &str, parameters: &str) -> Duration {
 }
 
 impl Measured {
-    pub const HEADINGS: [&str; 7] = ["", "clients", "requests", "p50", "p99", "requests/s", "server CPU/request"];
+    pub const HEADINGS: [&str; 7] =
+        ["", "clients", "requests", "p50", "p99", "requests/s", "server CPU/request"];
 
     pub fn row(mut self, name: &str, clients: usize) -> Vec<String> {
         let count = self.latencies.len();

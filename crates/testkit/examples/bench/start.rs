@@ -32,7 +32,10 @@ pub fn run(nube: &Path) {
         &format!("nube up --host sim ({RUNS} runs, medians)"),
         &["", ""],
         &[
-            row("exec to first answered signed request, new directory", table::time(table::median(&mut fresh))),
+            row(
+                "exec to first answered signed request, new directory",
+                table::time(table::median(&mut fresh)),
+            ),
             row("  the same, on an existing directory", table::time(table::median(&mut again))),
             row("idle memory (PSS)", mib(pss)),
             row("  of it anonymous", mib(anonymous)),

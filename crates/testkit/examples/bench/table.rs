@@ -12,7 +12,11 @@ pub fn print(title: &str, headings: &[&str], rows: &[Vec<String>]) {
     for row in &all {
         let cells = row.iter().zip(&widths).enumerate();
         let line: Vec<String> = cells
-            .map(|(at, (cell, width))| if at == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") })
+            .map(
+                |(at, (cell, width))| {
+                    if at == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+                },
+            )
             .collect();
         println!("  {}", line.join("  ").trim_end());
     }

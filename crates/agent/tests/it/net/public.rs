@@ -33,11 +33,11 @@ fn the_host_reaches_an_instance_by_its_public_address_and_not_the_other_way_roun
         let mut session = connect(&host, PUBLIC_A, 22).unwrap();
         assert_eq!(talk(&mut session, "hello").unwrap(), "hello");
         assert_eq!(server.next_peer(), Ipv4Addr::new(198, 18, 0, 1));
-        assert!(connect(&host, PUBLIC_A, 23).is_err());
+        assert!(connect_briefly(&host, PUBLIC_A, 23).is_err());
 
         let at_host = Echo::start(&host, 4566);
         for address in [HOST, Ipv4Addr::new(198, 18, 0, 1)] {
-            assert!(guest.connect(address, 4566).is_err(), "{address}");
+            assert!(guest.connect_briefly(address, 4566).is_err(), "{address}");
         }
         assert!(at_host.nobody_else());
     });
@@ -55,7 +55,7 @@ fn an_instance_with_a_public_address_reaches_the_outside_as_the_host() {
         assert_eq!(server.next_peer(), HOST);
         assert!(guest.pings(OUTSIDE));
         // Without a public address there is no way out.
-        assert!(bare.connect(OUTSIDE, 80).is_err());
+        assert!(bare.connect_briefly(OUTSIDE, 80).is_err());
     });
 }
 
@@ -68,9 +68,9 @@ fn the_outside_reaches_a_public_address_with_its_own() {
         let server = guest.serve(80);
         assert!(connect(&world.outside, PUBLIC_A, 80).is_ok());
         assert_eq!(server.next_peer(), OUTSIDE);
-        assert!(connect(&world.outside, PUBLIC_A, 81).is_err());
+        assert!(connect_briefly(&world.outside, PUBLIC_A, 81).is_err());
         // A private address is nobody's outside of its VPC.
-        assert!(connect(&world.outside, A, 80).is_err());
+        assert!(connect_briefly(&world.outside, A, 80).is_err());
     });
 }
 
@@ -90,7 +90,7 @@ fn public_addresses_meet_at_the_edge_within_a_vpc_and_across_vpcs() {
         assert_eq!(at_b.next_peer(), PUBLIC_A);
         assert!(a.connect(far_public, 7).is_ok());
         assert_eq!(at_far.next_peer(), PUBLIC_A);
-        assert!(b.connect(far_public, 7).is_err());
+        assert!(b.connect_briefly(far_public, 7).is_err());
         // By its own public address an instance meets itself.
         assert!(a.connect(PUBLIC_A, 7).is_ok());
         assert_eq!(at_a.next_peer(), PUBLIC_A);
@@ -105,8 +105,8 @@ fn a_subnet_is_public_only_while_its_route_table_leads_to_the_internet_gateway()
         let guest = world.guest_with(with_public(&vpc, PRIVATE, PUBLIC_A, &[&group])).await;
         let _server = guest.serve(7);
         let _web = Echo::start(&world.outside, 80);
-        assert!(connect(&world.outside, PUBLIC_A, 7).is_err());
-        assert!(guest.connect(OUTSIDE, 80).is_err());
+        assert!(connect_briefly(&world.outside, PUBLIC_A, 7).is_err());
+        assert!(guest.connect_briefly(OUTSIDE, 80).is_err());
 
         let destination = "0.0.0.0/0".parse().unwrap();
         let table = vpc.desired.route_tables.iter_mut().find(|t| t.routes.is_empty()).unwrap();
@@ -122,7 +122,7 @@ fn a_subnet_is_public_only_while_its_route_table_leads_to_the_internet_gateway()
             target: RouteTarget::Blackhole,
         });
         world.ensure_vpc(&vpc).await;
-        assert!(guest.connect(OUTSIDE, 80).is_err());
+        assert!(guest.connect_briefly(OUTSIDE, 80).is_err());
     });
 }
 
@@ -175,7 +175,7 @@ fn a_foreign_filter_that_drops_forwarded_packets_lets_instances_pass() {
         sh(
             "nft 'table inet strict { chain onward { type filter hook forward priority 10; policy accept; counter reject; }; }'",
         );
-        assert!(guest.connect(OUTSIDE, 80).is_err());
+        assert!(guest.connect_briefly(OUTSIDE, 80).is_err());
         // The next pass over the VPC notices, and notices only once.
         for _ in 0..2 {
             world.net().ensure_vpc(&vpc.desired).await.unwrap();
@@ -200,7 +200,7 @@ fn the_old_iptables_lets_instances_pass_too_and_forgets_them_afterwards() {
         let (_ssh, _web) = (guest.serve(22), Echo::start(&world.outside, 80));
         // Of the Debian package iptables.
         sh("iptables-legacy -P FORWARD DROP");
-        assert!(guest.connect(OUTSIDE, 80).is_err());
+        assert!(guest.connect_briefly(OUTSIDE, 80).is_err());
         for _ in 0..2 {
             world.net().ensure_vpc(&vpc.desired).await.unwrap();
         }

@@ -23,7 +23,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long something that should happen may take, and how long something that should not is watched for.
-pub const SOON: Duration = Duration::from_secs(5);
+pub const SOON: Duration = Duration::from_secs(10);
 pub const A_MOMENT: Duration = Duration::from_millis(400);
 
 pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
@@ -342,8 +342,24 @@ impl Guest {
         connect(&self.namespace, to, port)
     }
 
+    /// For what should not work.
+    pub fn connect_briefly(&self, to: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+        connect_briefly(&self.namespace, to, port)
+    }
+
+    /// Whether an echo request is answered soon; a lost one is sent again.
     pub fn pings(&self, to: Ipv4Addr) -> bool {
-        pings(&self.namespace, to)
+        let start = Instant::now();
+        while start.elapsed() < SOON {
+            if pings_briefly(&self.namespace, to) {
+                return true;
+            }
+        }
+        false
+    }
+
+    pub fn pings_briefly(&self, to: Ipv4Addr) -> bool {
+        pings_briefly(&self.namespace, to)
     }
 
     pub fn serve(&self, port: u16) -> Echo {
@@ -420,8 +436,17 @@ fn pump(port: &OwnedFd, inner: &OwnedFd, heard: &Mutex<Vec<Vec<u8>>>, stop: &Ato
 }
 
 pub fn connect(namespace: &Namespace, to: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+    connect_within(namespace, to, port, SOON)
+}
+
+/// For what should not work.
+pub fn connect_briefly(namespace: &Namespace, to: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+    connect_within(namespace, to, port, A_MOMENT)
+}
+
+fn connect_within(namespace: &Namespace, to: Ipv4Addr, port: u16, limit: Duration) -> io::Result<TcpStream> {
     namespace.run(|| {
-        let stream = TcpStream::connect_timeout(&SocketAddr::from((to, port)), A_MOMENT)?;
+        let stream = TcpStream::connect_timeout(&SocketAddr::from((to, port)), limit)?;
         stream.set_read_timeout(Some(SOON))?;
         Ok(stream)
     })
@@ -446,7 +471,7 @@ pub fn udp(namespace: &Namespace, port: u16) -> UdpSocket {
 }
 
 /// One echo request, and whether its answer comes within a moment.
-pub fn pings(namespace: &Namespace, to: Ipv4Addr) -> bool {
+pub fn pings_briefly(namespace: &Namespace, to: Ipv4Addr) -> bool {
     let socket = namespace
         .run(|| {
             let socket = rustix::net::socket_with(

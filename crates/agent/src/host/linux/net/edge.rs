@@ -39,7 +39,7 @@ impl Edge {
         };
         let (mut rtnl, nft) = namespace.run(|| {
             sysctl::router()?;
-            nft::load(plan::net::edge_skeleton())?;
+            nft::load_skeleton(plan::net::edge_skeleton(), &[(Family::Inet, EDGE_TABLE)])?;
             Ok((Rtnl::open()?, Nft::open()?))
         })?;
         rtnl.set_up(1)?;

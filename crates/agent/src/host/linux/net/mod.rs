@@ -285,7 +285,9 @@ impl State {
             self.vpcs.insert(id, (router, services));
         }
         // Somebody may have set up a firewall since.
-        self.edge.root.run(|| foreign::admit(&inner.config.cloud))?;
+        if let Err(error) = self.edge.root.run(|| foreign::admit(&inner.config.cloud)) {
+            tracing::warn!(%error, "cannot look for foreign filters");
+        }
         let router = self.router(id)?;
         if router.settled && router.desired.as_ref() == Some(vpc) {
             return Ok(());

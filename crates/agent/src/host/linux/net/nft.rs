@@ -84,6 +84,22 @@ pub fn load(text: &str) -> io::Result<()> {
     exec::blocking::run_ok("nft", &["-f", "-"], text.as_bytes(), Duration::from_secs(30)).map(drop)
 }
 
+/// Loads a skeleton, which leaves the contents of sets alone. Where something in its way does not fit (sets of another
+/// version, somebody's hand), its tables are made anew in the same transaction: the loop fills them again.
+pub fn load_skeleton(text: &str, tables: &[(Family, &str)]) -> io::Result<()> {
+    let Err(error) = load(text) else { return Ok(()) };
+    tracing::warn!(%error, "a rule set does not fit and is made anew");
+    let mut anew = String::new();
+    for (family, table) in tables {
+        let family = family.as_str();
+        anew.push_str(
+            &["table ", family, " ", table, " {\n}\ndelete table ", family, " ", table, "\n"].concat(),
+        );
+    }
+    anew.push_str(text);
+    load(&anew)
+}
+
 #[derive(Debug)]
 pub struct Nft(Socket);
 

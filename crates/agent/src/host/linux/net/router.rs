@@ -75,7 +75,10 @@ impl Router {
         };
         let (rtnl, nft, conntrack) = namespace.run(|| {
             sysctl::router()?;
-            nft::load(plan::net::vpc_skeleton())?;
+            nft::load_skeleton(
+                plan::net::vpc_skeleton(),
+                &[(Family::Inet, VPC_TABLE), (Family::Arp, VPC_TABLE)],
+            )?;
             Ok((Rtnl::open()?, Nft::open()?, Socket::netfilter()?))
         })?;
         let mut router = Self {

@@ -99,6 +99,7 @@ fn launch() -> Result<(), Failed> {
     io::stdin().read_to_string(&mut text).step("reading what to launch")?;
     let spec: LaunchSpec =
         serde_json::from_str(&text).map_err(|e| Failed(format!("understanding what to launch: {e}")))?;
+    close_strangers(&spec.interfaces);
     let (mut news, report) = pipe().step("making a pipe")?;
     // SAFETY: this process has one thread (the contract of `main`), so the child may do whatever a process may.
     match unsafe { libc::fork() } {
@@ -119,6 +120,23 @@ fn launch() -> Result<(), Failed> {
                 reason => Err(Failed(reason.to_owned())),
             }
         }
+    }
+}
+
+/// Closes what else was inherited: the keeper lives for as long as its machine, and a lock or a pipe of whoever happened
+/// to start the agent must not live that long.
+fn close_strangers(wanted: &[RawFd]) {
+    let mut first = libc::STDERR_FILENO + 1;
+    let mut wanted = wanted.to_vec();
+    wanted.sort_unstable();
+    for end in wanted.into_iter().chain([RawFd::MAX]) {
+        if first < end {
+            // SAFETY: nothing has opened a descriptor yet, so none of these belongs to a value of this process.
+            unsafe {
+                libc::syscall(libc::SYS_close_range, first as libc::c_uint, end as libc::c_uint - 1, 0)
+            };
+        }
+        first = first.max(end.saturating_add(1));
     }
 }
 

@@ -1,0 +1,72 @@
+//! Every kind of resource that has tags. A new noun is one line here.
+
+use super::Kind;
+use crate::errors::SECURITY_GROUP_RULE;
+use control::{Arn, Context, Tables, Touched};
+use model::record::image::Image;
+use model::record::instance::Instance;
+use model::record::key_pair::KeyPair;
+use model::record::network_interface::NetworkInterface;
+use model::record::security_group::{SecurityGroup, SecurityGroupRule};
+use model::record::volume::Volume;
+use model::record::vpc::{DhcpOptions, InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc};
+use model::{
+    DhcpOptionsId, ImageId, InstanceId, InternetGatewayId, KeyPairId, NetworkAclId, NetworkInterfaceId,
+    RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VolumeId, VpcId,
+};
+use std::sync::Arc;
+
+pub(super) static KINDS: [Kind; 13] = [
+    Kind::of::<DhcpOptions>(DhcpOptionsId::PREFIX),
+    Kind::of::<Image>(ImageId::PREFIX),
+    Kind::of::<Instance>(InstanceId::PREFIX),
+    Kind::of::<InternetGateway>(InternetGatewayId::PREFIX),
+    Kind::of::<KeyPair>(KeyPairId::PREFIX),
+    Kind::of::<NetworkAcl>(NetworkAclId::PREFIX),
+    Kind::of::<NetworkInterface>(NetworkInterfaceId::PREFIX),
+    Kind::of::<RouteTable>(RouteTableId::PREFIX),
+    Kind::of::<SecurityGroup>(SecurityGroupId::PREFIX),
+    SECURITY_GROUP_RULES,
+    Kind::of::<Subnet>(SubnetId::PREFIX),
+    Kind::of::<Volume>(VolumeId::PREFIX),
+    Kind::of::<Vpc>(VpcId::PREFIX),
+];
+
+/// Rules live inside their group's record.
+const SECURITY_GROUP_RULES: Kind = Kind {
+    prefix: SecurityGroupRuleId::PREFIX,
+    resource_type: "security-group-rule",
+    touched: |ctx, tables, id| {
+        let rule = SecurityGroupRuleId::parse(id).ok()?;
+        let group = group_of(ctx, tables, rule)?;
+        let arn = Arn::new("ec2", &ctx.region, group.account, "security-group-rule", rule);
+        let tags = group.rules.iter().find(|r| r.rule == rule).map(|r| &r.tags);
+        Some(tags.map_or_else(|| Touched::new(arn.clone()), |tags| Touched::new(arn.clone()).tagged(tags)))
+    },
+    edit: |ctx, txn, id, edit| {
+        let rule = SecurityGroupRuleId::parse(id).map_err(|_| SECURITY_GROUP_RULE.malformed(id))?;
+        let missing = || SECURITY_GROUP_RULE.not_found(id);
+        let group = group_of(ctx, txn.tables(), rule).map(|group| group.group).ok_or_else(missing)?;
+        let group = txn.get::<SecurityGroup>(&ctx.region, &group).ok_or_else(missing)?;
+        let mut group = SecurityGroup::clone(&group);
+        let found = group.rules.iter_mut().find(|r| r.rule == rule).ok_or_else(missing)?;
+        edit(&mut found.tags)?;
+        txn.put(&ctx.region, group);
+        Ok(())
+    },
+    list: |ctx, tables| {
+        let shown = |rule: &'_ SecurityGroupRule| rule.rule.to_string();
+        tables
+            .find::<SecurityGroup>(&ctx.region, "account", ctx.account())
+            .flat_map(move |group| group.rules.iter().map(move |rule| (shown(rule), &rule.tags)))
+            .collect()
+    },
+};
+
+fn group_of<'a>(
+    ctx: &'a Context,
+    tables: &'a Tables,
+    rule: SecurityGroupRuleId,
+) -> Option<&'a Arc<SecurityGroup>> {
+    tables.find::<SecurityGroup>(&ctx.region, "rule", rule).next().filter(|g| g.account == ctx.account())
+}
