@@ -56,7 +56,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
     {
         bail!("this cloud was made with --host {:?}; choose another --data for another kind", known.host);
     }
-    let mut cloud = match known {
+    let mut cloud = match known.clone() {
         Some(known) => known,
         None => CloudFile {
             tag: CloudTag::from_entropy(random_bits()?),
@@ -78,7 +78,9 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
             |name: &String| Region::parse(name).with_context(|| format!("\"{name}\" is no region's name"));
         cloud.regions = arguments.regions.iter().map(parse).collect::<Result<_>>()?;
     }
-    dir.write(&cloud)?;
+    if known.as_ref() != Some(&cloud) {
+        dir.write(&cloud)?;
+    }
     Ok(cloud)
 }
 
