@@ -48,7 +48,8 @@ def mortal(own):
 
 def knows_itself(guest):
     """Whether metadata service and name server answer a guest."""
-    wget = "wget -q -T 2 -O - http://169.254.169.254/latest/meta-data"
+    # Not by its own option: a static busybox, as Debian builds it, crashes on it.
+    wget = "timeout 3 wget -q -O - http://169.254.169.254/latest/meta-data"
     answer = guest.ssh(f"{wget}/instance-id; echo; {wget}/public-ipv4; echo;"
                        " nslookup $(hostname).ec2.internal 169.254.169.253", check=False).stdout
     return [guest.id, guest.address] == answer.split()[:2] and answer.count(guest.private) >= 1
@@ -151,7 +152,7 @@ def traces(cloud):
                 command = file.read().decode(errors="replace")
         except OSError:
             continue
-        if cloud.data in command and int(pid) != os.getpid() and "pytest" not in command:
+        if cloud.data in command and int(pid) != os.getpid():
             commands.append(command.replace("\0", " "))
     mine = lambda text: [line for line in text.splitlines() if tag in line]
     return {
