@@ -82,7 +82,7 @@ impl Cloud {
         }
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            let (outcome, commit) = {
+            let (outcome, (commit, written)) = {
                 let tables = self.view.read();
                 let mut txn = Txn::new(&tables);
                 let outcome = decide(&mut txn)?;
@@ -91,6 +91,7 @@ impl Cloud {
                 }
                 (outcome, txn.into_commit())
             };
+            let _expected = self.view.expect(written);
             match self.store.commit(commit).await {
                 Ok(revision) => {
                     self.view.reached(revision).await;

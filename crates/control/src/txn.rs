@@ -4,17 +4,15 @@
 //! the decision saw. Decisions upon the *absence* of something found by an index (nothing uses this group) run
 //! exclusively; see [`crate::Cloud::transact`].
 
-use crate::view::{Record, Tables, claim_key};
+use crate::view::{Record, Shared, Tables, Underway, claim_key};
+use bytes::Bytes;
 use model::Region;
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::{Commit, Key, Revision};
 
-type Shared = Arc<dyn Any + Send + Sync>;
-
 struct Pending {
-    bytes: Option<Vec<u8>>,
+    bytes: Option<Bytes>,
     record: Option<Shared>,
 }
 
@@ -63,7 +61,7 @@ impl<'a> Txn<'a> {
         self.compares.entry(key.clone()).or_insert(version);
         let bytes = serde_json::to_vec(&record).expect("records are plain data with string keys");
         let record = Arc::new(record);
-        self.writes.insert(key, Pending { bytes: Some(bytes), record: Some(Arc::clone(&record) as Shared) });
+        self.writes.insert(key, Pending { bytes: Some(bytes.into()), record: Some(Arc::clone(&record) as Shared) });
         record
     }
 
@@ -117,24 +115,30 @@ impl<'a> Txn<'a> {
             return;
         }
         self.compares.insert(key.clone(), version);
-        self.writes.insert(key, Pending { bytes: owner.map(|o| o.as_bytes().to_vec()), record: None });
+        self.writes.insert(key, Pending { bytes: owner.map(|o| Bytes::copy_from_slice(o.as_bytes())), record: None });
     }
 
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }
 
-    pub(crate) fn into_commit(self) -> Commit {
+    /// The commit, and the records that it writes.
+    pub(crate) fn into_commit(self) -> (Commit, Vec<(Key, Underway)>) {
         let mut commit = Commit::new();
+        let mut written = Vec::new();
         for (key, version) in self.compares {
             commit = commit.compare(key, version);
         }
         for (key, pending) in self.writes {
-            commit = match pending.bytes {
-                Some(bytes) => commit.put(key, bytes),
-                None => commit.delete(key),
+            let Some(bytes) = pending.bytes else {
+                commit = commit.delete(key);
+                continue;
             };
+            if let Some(record) = pending.record {
+                written.push((key.clone(), Underway { bytes: bytes.clone(), record }));
+            }
+            commit = commit.put(key, bytes);
         }
-        commit
+        (commit, written)
     }
 }

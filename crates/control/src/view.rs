@@ -5,9 +5,10 @@
 
 use model::Region;
 pub use model::record::{IndexValue, Record};
-use parking_lot::{RwLock, RwLockReadGuard};
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::any::{Any, TypeId};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr as _;
 use std::sync::Arc;
 use store::{Change, Event, Key, Revision, Store, WatchError};
@@ -40,38 +41,73 @@ struct Row<R> {
     version: Revision,
 }
 
-struct Table<R: Record> {
-    rows: BTreeMap<(Region, R::Id), Row<R>>,
-    indexes: HashMap<(Region, &'static str, IndexValue), BTreeSet<R::Id>>,
+/// The records of one region.
+struct Rows<R: Record> {
+    by_id: BTreeMap<R::Id, Row<R>>,
+    /// The records that an index files under a value, at hand, so that a listing looks nothing up.
+    indexes: HashMap<(&'static str, IndexValue), BTreeMap<R::Id, Arc<R>>>,
 }
 
-impl<R: Record> Default for Table<R> {
+impl<R: Record> Default for Rows<R> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), indexes: HashMap::new() }
+        Self { by_id: BTreeMap::new(), indexes: HashMap::new() }
     }
 }
 
-impl<R: Record> Table<R> {
-    fn remove(&mut self, region: &Region, id: &R::Id) {
-        let Some(row) = self.rows.remove(&(region.clone(), id.clone())) else { return };
-        for (name, value) in row.record.indexes() {
-            let key = (region.clone(), name, value);
-            if let Some(ids) = self.indexes.get_mut(&key) {
-                ids.remove(id);
-                if ids.is_empty() {
+impl<R: Record> Rows<R> {
+    fn remove(&mut self, id: &R::Id) {
+        let Some(row) = self.by_id.remove(id) else { return };
+        for key in row.record.indexes() {
+            if let Some(records) = self.indexes.get_mut(&key) {
+                records.remove(id);
+                if records.is_empty() {
                     self.indexes.remove(&key);
                 }
             }
         }
     }
 
-    fn insert(&mut self, region: Region, id: R::Id, record: Arc<R>, version: Revision) {
-        self.remove(&region, &id);
-        for (name, value) in record.indexes() {
-            self.indexes.entry((region.clone(), name, value)).or_default().insert(id.clone());
+    fn insert(&mut self, id: R::Id, record: Arc<R>, version: Revision) {
+        self.remove(&id);
+        for key in record.indexes() {
+            self.indexes.entry(key).or_default().insert(id.clone(), Arc::clone(&record));
         }
-        self.rows.insert((region, id), Row { record, version });
+        self.by_id.insert(id, Row { record, version });
     }
+}
+
+struct Table<R: Record> {
+    regions: BTreeMap<Region, Rows<R>>,
+}
+
+impl<R: Record> Default for Table<R> {
+    fn default() -> Self {
+        Self { regions: BTreeMap::new() }
+    }
+}
+
+impl<R: Record> Table<R> {
+    fn row(&self, region: &Region, id: &R::Id) -> Option<&Row<R>> {
+        self.regions.get(region)?.by_id.get(id)
+    }
+
+    fn filed(
+        &self,
+        region: &Region,
+        index: &'static str,
+        value: IndexValue,
+    ) -> Option<&BTreeMap<R::Id, Arc<R>>> {
+        self.regions.get(region)?.indexes.get(&(index, value))
+    }
+}
+
+/// A record whose type is known only by its noun.
+pub(crate) type Shared = Arc<dyn Any + Send + Sync>;
+
+/// A record's new content: its bytes, and the record itself when it was written in this process a moment ago.
+struct Content<'a> {
+    bytes: &'a [u8],
+    own: Option<Shared>,
 }
 
 /// A table whose record type is known only by its noun.
@@ -80,7 +116,7 @@ trait AnyTable: Send + Sync {
         &mut self,
         region: Region,
         id: &str,
-        value: Option<&[u8]>,
+        content: Option<Content<'_>>,
         version: Revision,
     ) -> Result<(), String>;
     fn as_any(&self) -> &dyn Any;
@@ -91,17 +127,20 @@ impl<R: Record> AnyTable for Table<R> {
         &mut self,
         region: Region,
         id: &str,
-        value: Option<&[u8]>,
+        content: Option<Content<'_>>,
         version: Revision,
     ) -> Result<(), String> {
         let id = R::Id::from_str(id).map_err(|_| format!("{id} is not the id of a {}", R::NOUN))?;
-        match value {
-            None => self.remove(&region, &id),
-            Some(bytes) => {
-                let record: R = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-                self.insert(region, id, Arc::new(record), version);
-            }
-        }
+        let rows = self.regions.entry(region).or_default();
+        let Some(Content { bytes, own }) = content else {
+            rows.remove(&id);
+            return Ok(());
+        };
+        let record = match own.and_then(|own| own.downcast::<R>().ok()) {
+            Some(own) => own,
+            None => Arc::new(serde_json::from_slice(bytes).map_err(|e| e.to_string())?),
+        };
+        rows.insert(id, record, version);
         Ok(())
     }
 
@@ -144,26 +183,23 @@ impl Tables {
     }
 
     pub fn get<R: Record>(&self, region: &Region, id: &R::Id) -> Option<&Arc<R>> {
-        self.table::<R>().rows.get(&(region.clone(), id.clone())).map(|row| &row.record)
+        self.table::<R>().row(region, id).map(|row| &row.record)
     }
 
     pub(crate) fn versioned<R: Record>(&self, region: &Region, id: &R::Id) -> Option<(&Arc<R>, Revision)> {
-        self.table::<R>().rows.get(&(region.clone(), id.clone())).map(|row| (&row.record, row.version))
+        self.table::<R>().row(region, id).map(|row| (&row.record, row.version))
     }
 
     /// Every record of a region, in the order of the ids.
     pub fn all<'a, R: Record>(&'a self, region: &'a Region) -> impl Iterator<Item = &'a Arc<R>> + 'a {
-        // No id sorts below the first of the region; ids have no least value to start a range from.
-        let rows = &self.table::<R>().rows;
-        rows.iter()
-            .skip_while(move |((r, _), _)| r < region)
-            .take_while(move |((r, _), _)| r == region)
-            .map(|(_, row)| &row.record)
+        let rows = self.table::<R>().regions.get(region);
+        rows.into_iter().flat_map(|rows| rows.by_id.values()).map(|row| &row.record)
     }
 
     /// Every record, whatever its region.
     pub fn everywhere<R: Record>(&self) -> impl Iterator<Item = (&Region, &Arc<R>)> {
-        self.table::<R>().rows.iter().map(|((region, _), row)| (region, &row.record))
+        let regions = self.table::<R>().regions.iter();
+        regions.flat_map(|(region, rows)| rows.by_id.values().map(move |row| (region, &row.record)))
     }
 
     /// The records that `index` files under `value`, in the order of the ids.
@@ -173,11 +209,13 @@ impl Tables {
         index: &'static str,
         value: impl Into<IndexValue>,
     ) -> impl DoubleEndedIterator<Item = &'a Arc<R>> + 'a {
-        let table = self.table::<R>();
-        let ids = table.indexes.get(&(region.clone(), index, value.into()));
-        ids.into_iter()
-            .flatten()
-            .filter_map(move |id| table.rows.get(&(region.clone(), id.clone())).map(|row| &row.record))
+        let records = self.table::<R>().filed(region, index, value.into());
+        records.into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// How many records [`Tables::find`] finds.
+    pub fn count<R: Record>(&self, region: &Region, index: &'static str, value: impl Into<IndexValue>) -> usize {
+        self.table::<R>().filed(region, index, value.into()).map_or(0, BTreeMap::len)
     }
 
     /// Like [`Tables::find`], from the first id after `after`.
@@ -189,12 +227,12 @@ impl Tables {
         after: Option<&R::Id>,
     ) -> impl Iterator<Item = &'a Arc<R>> + 'a {
         use std::ops::Bound::{Excluded, Unbounded};
-        let table = self.table::<R>();
         let start = after.map_or(Unbounded, |id| Excluded(id.clone()));
-        let ids = table.indexes.get(&(region.clone(), index, value.into()));
-        ids.into_iter()
-            .flat_map(move |ids| ids.range((start.clone(), Unbounded)))
-            .filter_map(move |id| table.rows.get(&(region.clone(), id.clone())).map(|row| &row.record))
+        let records = self.table::<R>().filed(region, index, value.into());
+        records
+            .into_iter()
+            .flat_map(move |records| records.range((start.clone(), Unbounded)))
+            .map(|(_, record)| record)
     }
 
     /// Who holds the claim on `name`.
@@ -215,13 +253,13 @@ impl Tables {
             .count()
     }
 
-    fn apply(&mut self, key: &Key, value: Option<&[u8]>, version: Revision) -> Option<ChangedKey> {
+    fn apply(&mut self, key: &Key, content: Option<Content<'_>>, version: Revision) -> Option<ChangedKey> {
         let mut parts = key.as_str().splitn(3, '/');
         let (region, noun, id) = (parts.next()?, parts.next()?, parts.next()?);
         if noun == CLAIM {
-            match value {
+            match content {
                 Some(owner) => {
-                    let owner: Arc<str> = String::from_utf8_lossy(owner).into();
+                    let owner: Arc<str> = String::from_utf8_lossy(owner.bytes).into();
                     self.claims.insert(key.clone(), (owner, version));
                 }
                 None => {
@@ -233,7 +271,7 @@ impl Tables {
         let region = Region::of_key(region)?;
         let (noun, table) =
             self.tables.iter_mut().find(|(known, _)| **known == noun).map(|(noun, table)| (*noun, table))?;
-        if let Err(reason) = table.apply(region.clone(), id, value, version) {
+        if let Err(reason) = table.apply(region.clone(), id, content, version) {
             tracing::error!(
                 key = key.as_str(),
                 reason,
@@ -262,6 +300,40 @@ pub struct View {
     tables: RwLock<Tables>,
     revision: watch::Sender<Revision>,
     changes: broadcast::Sender<ChangedKey>,
+    /// Records on their way through the store, which need not be decoded when the watch brings them back.
+    underway: Mutex<HashMap<Key, Underway>>,
+}
+
+/// A record that a transaction of this process has written, with its encoding.
+#[derive(Clone)]
+pub(crate) struct Underway {
+    pub bytes: Bytes,
+    pub record: Shared,
+}
+
+impl Underway {
+    /// Whether these bytes are the very ones that were written, not only equal to them.
+    fn is(&self, bytes: &Bytes) -> bool {
+        self.bytes.as_ptr() == bytes.as_ptr() && self.bytes.len() == bytes.len()
+    }
+}
+
+/// Holds what a commit writes for the view. What of it did not come back by its end never will.
+pub(crate) struct Expected<'a> {
+    view: &'a View,
+    written: Vec<(Key, Underway)>,
+}
+
+impl Drop for Expected<'_> {
+    fn drop(&mut self) {
+        let mut underway = self.view.underway.lock();
+        for (key, own) in &self.written {
+            // Another transaction may have written the key since.
+            if underway.get(key).is_some_and(|left| left.is(&own.bytes)) {
+                underway.remove(key);
+            }
+        }
+    }
 }
 
 impl View {
@@ -269,7 +341,12 @@ impl View {
     pub async fn open(store: Arc<dyn Store>, schema: Schema) -> Result<Arc<Self>, store::ReadError> {
         let (revision, _) = watch::channel(0);
         let (changes, _) = broadcast::channel(16 * 1024);
-        let view = Arc::new(Self { tables: RwLock::new(Tables::new(schema)), revision, changes });
+        let view = Arc::new(Self {
+            tables: RwLock::new(Tables::new(schema)),
+            revision,
+            changes,
+            underway: Mutex::default(),
+        });
         let scan = store.scan("").await?;
         view.load(&scan);
         tokio::spawn(follow(Arc::clone(&view), store, scan.revision));
@@ -293,10 +370,21 @@ impl View {
         let _ = news.wait_for(|seen| *seen >= revision).await;
     }
 
+    /// Says what is about to be committed, until the commit has come back or the guard is dropped.
+    pub(crate) fn expect(&self, written: Vec<(Key, Underway)>) -> Expected<'_> {
+        self.underway.lock().extend(written.iter().cloned());
+        Expected { view: self, written }
+    }
+
+    fn arrived(&self, key: &Key, bytes: &Bytes) -> Option<Shared> {
+        let mut underway = self.underway.lock();
+        underway.get(key).is_some_and(|own| own.is(bytes)).then(|| underway.remove(key))?.map(|own| own.record)
+    }
+
     fn load(&self, scan: &store::Scan) {
         let mut tables = self.tables.write();
         for (key, entry) in &scan.entries {
-            tables.apply(key, Some(&entry.value), entry.version);
+            tables.apply(key, Some(Content { bytes: &entry.value, own: None }), entry.version);
         }
         tables.revision = scan.revision;
         self.revision.send_replace(scan.revision);
@@ -307,7 +395,8 @@ impl View {
         {
             let mut tables = self.tables.write();
             for Change { key, value } in &*event.changes {
-                changed.extend(tables.apply(key, value.as_deref(), event.revision));
+                let content = value.as_ref().map(|bytes| Content { bytes, own: self.arrived(key, bytes) });
+                changed.extend(tables.apply(key, content, event.revision));
             }
             tables.revision = event.revision;
         }

@@ -11,7 +11,7 @@ use model::{Region, Timestamp};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use wire::sigv4::{self, SigError, Signed};
-use wire::{ApiError, Form};
+use wire::{ApiError, DecodeError, Form};
 
 /// The version of this program, for clients that ask for its health.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -24,9 +24,9 @@ impl Gateway {
         let now = self.cloud.clock.now();
         let request_id = self.request_id();
         let request = Incoming { parts: &parts, body: &body };
-        let (service, outcome) = self.run(&request, &request_id, now).await;
-        let action =
-            request.form().ok().and_then(|form| form.get("Action").map(str::to_owned)).unwrap_or_default();
+        let form = request.form();
+        let action = form.as_ref().ok().and_then(|form| form.get("Action")).unwrap_or_default();
+        let (service, outcome) = self.run(&request, &form, &request_id, now).await;
         let elapsed_ms = self.cloud.clock.now().since(now).as_millis() as u64;
         match outcome {
             Ok(xml) => {
@@ -34,7 +34,7 @@ impl Gateway {
                 respond(StatusCode::OK, &request_id, xml.into())
             }
             Err(error) => {
-                log(&error, &request_id, &action, elapsed_ms);
+                log(&error, &request_id, action, elapsed_ms);
                 let status =
                     StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 let xml = service.map_or_else(
@@ -49,23 +49,24 @@ impl Gateway {
     async fn run(
         &self,
         request: &Incoming<'_>,
+        form: &Result<Form, DecodeError>,
         request_id: &str,
         now: Timestamp,
     ) -> (Option<&Service>, Result<Vec<u8>, ApiError>) {
         let headers = request.headers();
         let signing = request.signing(&headers);
         let signed = sigv4::parse(&signing);
-        let form = match request.form() {
+        let form = match form {
             Ok(form) => form,
             Err(error) => {
                 let service = self.route(signed.as_ref().ok(), request.host(), &Form::default());
-                return (service, Err(wire::ec2::api_error(&error)));
+                return (service, Err(wire::ec2::api_error(error)));
             }
         };
-        let service = self.route(signed.as_ref().ok(), request.host(), &form);
+        let service = self.route(signed.as_ref().ok(), request.host(), form);
         let outcome = match (service, signed) {
             (Some(service), Ok(signed)) => {
-                self.run_signed(service, &signed, &signing, request, &form, request_id, now).await
+                self.run_signed(service, &signed, &signing, request, form, request_id, now).await
             }
             (None, Ok(signed)) => Err(ApiError::new(
                 "UnsupportedOperation",
@@ -175,7 +176,7 @@ impl<'a> Incoming<'a> {
     }
 
     /// The parameters: of the query and, in a POST, of the body.
-    fn form(&self) -> Result<Form, wire::DecodeError> {
+    fn form(&self) -> Result<Form, DecodeError> {
         let mut form = Form::parse(self.uri().query().unwrap_or_default().as_bytes())?;
         if self.parts.method == Method::POST {
             form.extend(self.body)?;

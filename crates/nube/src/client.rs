@@ -4,6 +4,7 @@ use crate::cloud_files::CloudDir;
 use crate::http;
 use anyhow::{Context as _, Result, anyhow};
 use model::Clock as _;
+use std::fmt::Write as _;
 use wire::sigv4::{self, Credentials, Payload, Request};
 
 /// Calls an operation in the cloud's default region and returns the XML.
@@ -12,7 +13,7 @@ pub fn call(dir: &CloudDir, action: &str, parameters: &[(&str, &str)]) -> Result
     let mut body = format!("Action={action}&Version={}", api_version());
     for (name, value) in parameters {
         // Names and ids: nothing that a form would have to escape.
-        body.push_str(&format!("&{name}={value}"));
+        let _ = write!(body, "&{name}={value}");
     }
     let host = cloud.listen.to_string();
     let content_type = "application/x-www-form-urlencoded; charset=utf-8";

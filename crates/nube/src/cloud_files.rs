@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 /// The account of the operator, unless another is made.
 pub const ROOT_ACCOUNT: AccountId = AccountId::from_number(0);
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CloudFile {
     pub tag: CloudTag,
     pub host: HostKind,

@@ -15,7 +15,7 @@ pub fn exchange(
 ) -> Result<(u16, Vec<u8>)> {
     let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))
         .with_context(|| format!("nothing answers at {to}; is the cloud up?"))?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.set_read_timeout(Some(Duration::from_mins(1)))?;
     let mut request =
         format!("{method} {path} HTTP/1.1\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
     for (name, value) in headers {

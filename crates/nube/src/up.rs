@@ -16,7 +16,7 @@ use std::time::Duration;
 const LISTEN: &str = "127.0.0.1:4566";
 const REGION: &str = "us-east-1";
 /// How long the server may take until it answers.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub fn run(arguments: &Up) -> Result<ExitCode> {
     let known = CloudDir::existing(&arguments.data.data).ok().and_then(|dir| dir.read().ok());
@@ -56,7 +56,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
     {
         bail!("this cloud was made with --host {:?}; choose another --data for another kind", known.host);
     }
-    let mut cloud = match known {
+    let mut cloud = match known.clone() {
         Some(known) => known,
         None => CloudFile {
             tag: CloudTag::from_entropy(random_bits()?),
@@ -78,7 +78,9 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
             |name: &String| Region::parse(name).with_context(|| format!("\"{name}\" is no region's name"));
         cloud.regions = arguments.regions.iter().map(parse).collect::<Result<_>>()?;
     }
-    dir.write(&cloud)?;
+    if known.as_ref() != Some(&cloud) {
+        dir.write(&cloud)?;
+    }
     Ok(cloud)
 }
 
@@ -174,5 +176,8 @@ fn greet(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) {
         terminal::strong("aws ec2 describe-images --query 'Images[].[ImageId,Name]' --output text")
     ));
     terminal::say("");
+    if cloud.host == HostKind::Linux && images::cache::list(&dir.images()).is_ok_and(|images| images.is_empty()) {
+        terminal::say("There is no machine image yet. Build one with: nube image build nano");
+    }
     terminal::say(terminal::faint("Ctrl-C ends the cloud's processes; instances keep running."));
 }

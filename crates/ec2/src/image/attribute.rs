@@ -7,8 +7,8 @@ use super::render;
 use crate::errors::{client, invalid_parameter_value};
 use crate::noun::find;
 use api_ec2::{
-    AttributeValue, DescribeImageAttributeRequest, ImageAttribute, ImageAttributeName as Name,
-    LaunchPermission, PermissionGroup,
+    AttributeValue, BootModeValues, DescribeImageAttributeRequest, ImageAttribute,
+    ImageAttributeName as Name, LaunchPermission, PermissionGroup,
 };
 use control::{Context, Result, Tables};
 use model::record::image::Image;
@@ -35,7 +35,9 @@ pub(super) fn describe(
         Name::Kernel => shown.kernel_id = text(None),
         Name::Ramdisk => shown.ramdisk_id = text(None),
         Name::SriovNetSupport => shown.sriov_net_support = text(Some("simple")),
-        Name::BootMode => shown.boot_mode = text(render::boot_mode(image).as_ref().map(|m| m.as_str())),
+        Name::BootMode => {
+            shown.boot_mode = text(render::boot_mode(image).as_ref().map(BootModeValues::as_str));
+        }
         Name::TpmSupport => shown.tpm_support = text(None),
         Name::UefiData => shown.uefi_data = text(None),
         Name::LastLaunchedTime => shown.last_launched_time = text(None),

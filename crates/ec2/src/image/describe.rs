@@ -18,8 +18,9 @@ pub(super) fn describe(
     request: &DescribeImagesRequest,
     tables: &Tables,
 ) -> Result<DescribeImagesResult> {
-    let owners = given(&request.owners).map(|o| Owner::parse(ctx, o)).collect::<Result<Vec<_>>>()?;
-    let users = given(&request.executable_users).map(|u| User::parse(u)).collect::<Result<Vec<_>>>()?;
+    let owners = request.owners.iter().flatten().map(|o| Owner::parse(ctx, o)).collect::<Result<Vec<_>>>()?;
+    let users =
+        request.executable_users.iter().flatten().map(|u| User::parse(u)).collect::<Result<Vec<_>>>()?;
     let paging = Paging::<ImageId>::parse(
         request.max_results,
         request.next_token.as_deref(),
@@ -43,10 +44,6 @@ pub(super) fn describe(
     let (page, next_token) = page::cut(matching, &paging, |image| image.image);
     let images = page.into_iter().map(|image| render::image(image)).collect();
     Ok(DescribeImagesResult { images: Some(images), next_token })
-}
-
-fn given(list: &Option<Vec<String>>) -> impl Iterator<Item = &String> {
-    list.iter().flatten()
 }
 
 enum Owner {

@@ -20,11 +20,10 @@ pub fn facts(name: &str) -> Option<TypeFacts<'static>> {
 pub fn host(ctx: &control::Context, tables: &Tables) -> Option<HostFacts> {
     let capacity = ctx.cloud.host.hello()?.capacity;
     let mut used = Demand::default();
-    for (_, instance) in tables.everywhere::<Instance>() {
-        if instance.phase.occupies_host()
-            && let Some(kind) = facts(&instance.instance_type)
-        {
-            used.add(kind.vcpus, kind.memory);
+    for region in &ctx.cloud.settings.regions {
+        for kind in plan::instance_type::all() {
+            let count = tables.count::<Instance>(&region.region, Instance::OCCUPYING_TYPE, kind.name);
+            used.add_many(count, kind.vcpus, kind.memory);
         }
     }
     Some(HostFacts { capacity, used })

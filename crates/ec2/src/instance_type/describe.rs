@@ -32,7 +32,7 @@ pub(super) fn describe(
     let given = request.filters.as_deref().unwrap_or_default();
     let given = given.iter().map(|f| (f.name.as_deref(), f.values.as_deref()));
     let filters = Filters::<InstanceType, Tables>::parse(given, filters::FILTERS)?;
-    let names: Vec<&str> = named.iter().map(|name| name.as_str()).collect();
+    let names: Vec<&str> = named.iter().map(api_ec2::InstanceType::as_str).collect();
     let matching = chosen(&names)?.into_iter().filter(|kind| filters.accept(kind, &Tags::new(), tables));
     let (page, next_token) = page::cut(matching, &paging, |kind| kind.name.to_owned());
     let types = page.into_iter().map(render::info).collect();

@@ -204,6 +204,11 @@ impl Phase {
     }
 }
 
+impl Instance {
+    /// The index of the instances that take room on the host, by the name of their type.
+    pub const OCCUPYING_TYPE: &'static str = "occupying-type";
+}
+
 impl Record for Instance {
     const NOUN: &'static str = "instance";
     type Id = InstanceId;
@@ -213,7 +218,12 @@ impl Record for Instance {
     }
 
     fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
-        vec![("account", self.account.into()), ("reservation", self.reservation.into())]
+        let mut indexes = vec![("account", self.account.into()), ("reservation", self.reservation.into())];
+        if self.phase.occupies_host() {
+            // So that a launch counts what the host carries without looking at every instance.
+            indexes.push((Self::OCCUPYING_TYPE, self.instance_type.as_str().into()));
+        }
+        indexes
     }
 }
 

@@ -47,8 +47,13 @@ pub struct Demand {
 
 impl Demand {
     pub fn add(&mut self, vcpus: u32, memory: MiB) {
-        self.vcpus += u64::from(vcpus);
-        self.memory += u64::from(memory.0);
+        self.add_many(1, vcpus, memory);
+    }
+
+    /// So many machines of one size.
+    pub fn add_many(&mut self, count: usize, vcpus: u32, memory: MiB) {
+        self.vcpus += count as u64 * u64::from(vcpus);
+        self.memory += count as u64 * u64::from(memory.0);
     }
 }
 

@@ -84,7 +84,7 @@ fn launch(client: &mut Client, image: &str, meanwhile: impl FnOnce(&str)) -> Lau
     let call = begun.elapsed();
     let id = texts(made, "instanceId")[0].to_owned();
     let query = format!("&InstanceId.1={id}");
-    let mut state = |client: &mut Client, wanted: &str| {
+    let state = |client: &mut Client, wanted: &str| {
         loop {
             let body = client.call("DescribeInstances", &query);
             // The instance's own state comes first; those of its parts have other elements.

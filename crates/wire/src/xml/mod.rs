@@ -34,11 +34,11 @@ fn element(
     match value {
         ValueRef::Absent => {}
         ValueRef::Boolean(value) => out.text_element(name, if value { "true" } else { "false" }),
-        ValueRef::Integer(value) => out.text_element(name, &value.to_string()),
+        ValueRef::Integer(value) => out.plain_element(name, &value),
         ValueRef::Float(value) => out.text_element(name, &float(value.is_infinite(), value > 0.0, &value)),
         ValueRef::Double(value) => out.text_element(name, &float(value.is_infinite(), value > 0.0, &value)),
         ValueRef::Text(value) => out.text_element(name, value),
-        ValueRef::Timestamp(value) => out.text_element(name, &value.to_string()),
+        ValueRef::Timestamp(value) => out.plain_element(name, &value),
         ValueRef::Blob(value) => out.text_element(name, &value.to_base64()),
         ValueRef::Structure(value) => {
             out.open(name);
