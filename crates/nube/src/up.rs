@@ -176,7 +176,9 @@ fn greet(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) {
         terminal::strong("aws ec2 describe-images --query 'Images[].[ImageId,Name]' --output text")
     ));
     terminal::say("");
-    if cloud.host == HostKind::Linux && images::cache::list(&dir.images()).is_ok_and(|images| images.is_empty()) {
+    if cloud.host == HostKind::Linux
+        && images::cache::list(&dir.images()).is_ok_and(|images| images.is_empty())
+    {
         terminal::say("There is no machine image yet. Build one with: nube image build nano");
     }
     terminal::say(terminal::faint("Ctrl-C ends the cloud's processes; instances keep running."));
