@@ -63,6 +63,7 @@ impl Bench {
 
     /// Launches until there are so many, and waits until all run.
     fn fill(&mut self, present: usize) {
+        self.reconnect();
         let (begun, before) = (Instant::now(), self.ids.len());
         while self.ids.len() < present {
             let count = FILL.min(present - self.ids.len());
@@ -83,6 +84,11 @@ impl Bench {
             table::time(launched),
             table::time(running)
         );
+    }
+
+    /// The server closes a connection that was idle while others measured.
+    fn reconnect(&mut self) {
+        self.client = self.cloud.client();
     }
 
     fn settled(&mut self, query: &str) -> bool {
@@ -113,7 +119,7 @@ impl Bench {
             }
             return;
         }
-        let load = Load { clients: 1, requests: 200, time: Duration::from_secs(5) };
+        let load = Load { clients: 1, requests: 100, time: Duration::from_secs(5) };
         for (what, query) in [
             ("filtered by tag", "&Filter.1.Name=tag:role&Filter.1.Value.1=web"),
             ("filtered by address", "&Filter.1.Name=private-ip-address&Filter.1.Value.1=172.31.0.9"),
@@ -140,6 +146,7 @@ impl Bench {
                 took
             });
         }
+        self.reconnect();
         let running = self.client.call("DescribeInstances", "");
         self.ids = texts(running, "instanceId").into_iter().map(str::to_owned).collect();
         // The last ones of the order of ids: spread over all launches.
