@@ -124,6 +124,11 @@ impl<'a> Txn<'a> {
         self.writes.is_empty()
     }
 
+    /// A key that this transaction looks at or writes, whose stored value cannot be read: it is neither there nor absent.
+    pub(crate) fn damaged(&self) -> Option<&Key> {
+        self.tables.damaged().find(|key| self.compares.contains_key(*key))
+    }
+
     pub(crate) fn into_commit(self) -> Commit {
         let mut commit = Commit::new();
         for (key, version) in self.compares {

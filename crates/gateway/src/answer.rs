@@ -24,9 +24,9 @@ impl Gateway {
         let now = self.cloud.clock.now();
         let request_id = self.request_id();
         let request = Incoming { parts: &parts, body: &body };
-        let (service, outcome) = self.run(&request, &request_id, now).await;
-        let action =
-            request.form().ok().and_then(|form| form.get("Action").map(str::to_owned)).unwrap_or_default();
+        let form = request.form();
+        let (service, outcome) = self.run(&request, form.as_ref(), &request_id, now).await;
+        let action = form.as_ref().ok().and_then(|form| form.get("Action")).unwrap_or_default();
         let elapsed_ms = self.cloud.clock.now().since(now).as_millis() as u64;
         match outcome {
             Ok(xml) => {
@@ -34,38 +34,44 @@ impl Gateway {
                 respond(StatusCode::OK, &request_id, xml.into())
             }
             Err(error) => {
-                log(&error, &request_id, &action, elapsed_ms);
-                let status =
-                    StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                let xml = service.map_or_else(
-                    || wire::ec2::encode_error(&error, &request_id),
-                    |service| service.encode_error(&error, &request_id),
-                );
-                respond(status, &request_id, xml.into())
+                log(&error, &request_id, action, elapsed_ms);
+                refused(service, &error, &request_id)
             }
         }
+    }
+
+    /// The answer to a request whose body could not be read, in the envelope of the service that it seems to be for.
+    pub(crate) fn refuse(&self, parts: &request::Parts, error: &ApiError) -> Response<Full<Bytes>> {
+        let request = Incoming { parts, body: &[] };
+        let headers = request.headers();
+        let signed = sigv4::parse(&request.signing(&headers)).ok();
+        let service = self.route(signed.as_ref(), request.host(), &Form::default());
+        let request_id = self.request_id();
+        log(error, &request_id, "", 0);
+        refused(service, error, &request_id)
     }
 
     async fn run(
         &self,
         request: &Incoming<'_>,
+        form: Result<&Form, &wire::DecodeError>,
         request_id: &str,
         now: Timestamp,
     ) -> (Option<&Service>, Result<Vec<u8>, ApiError>) {
         let headers = request.headers();
         let signing = request.signing(&headers);
         let signed = sigv4::parse(&signing);
-        let form = match request.form() {
+        let form = match form {
             Ok(form) => form,
             Err(error) => {
                 let service = self.route(signed.as_ref().ok(), request.host(), &Form::default());
-                return (service, Err(wire::ec2::api_error(&error)));
+                return (service, Err(wire::ec2::api_error(error)));
             }
         };
-        let service = self.route(signed.as_ref().ok(), request.host(), &form);
+        let service = self.route(signed.as_ref().ok(), request.host(), form);
         let outcome = match (service, signed) {
             (Some(service), Ok(signed)) => {
-                self.run_signed(service, &signed, &signing, request, &form, request_id, now).await
+                self.run_signed(service, &signed, &signing, request, form, request_id, now).await
             }
             (None, Ok(signed)) => Err(ApiError::new(
                 "UnsupportedOperation",
@@ -200,8 +206,17 @@ fn log(error: &ApiError, request_id: &str, action: &str, elapsed_ms: u64) {
     }
 }
 
+fn refused(service: Option<&Service>, error: &ApiError, request_id: &str) -> Response<Full<Bytes>> {
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let xml = service.map_or_else(
+        || wire::ec2::encode_error(error, request_id),
+        |service| service.encode_error(error, request_id),
+    );
+    respond(status, request_id, xml.into())
+}
+
 /// An answer in XML.
-pub(crate) fn respond(status: StatusCode, request_id: &str, body: Bytes) -> Response<Full<Bytes>> {
+fn respond(status: StatusCode, request_id: &str, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
