@@ -3,11 +3,14 @@
 use crate::entropy::Entropy;
 use crate::host::Host;
 use crate::txn::Txn;
+use crate::view::Underway;
 use crate::{Policy, Result, View, errors};
 use ipnet::Ipv4Net;
 use model::{Clock, CloudTag, Region, Zone};
 use std::sync::Arc;
-use store::{CommitError, Store};
+use std::time::Duration;
+use store::{Commit, CommitError, Key, Revision, Store};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 /// What an operator decides when the cloud is made.
 #[derive(Debug, Clone)]
@@ -40,7 +43,7 @@ pub struct Cloud {
     pub host: Arc<Host>,
     pub settings: Settings,
     /// Held shared by transactions, alone by those that decide upon an absence. One server writes to a store at a time.
-    gate: tokio::sync::RwLock<()>,
+    gate: Arc<RwLock<()>>,
 }
 
 /// Whether others may commit between a transaction's decision and its commit.
@@ -52,8 +55,18 @@ pub enum Mode {
     Exclusive,
 }
 
-/// How often a transaction is decided anew before the caller is told to come back.
-const ATTEMPTS: u32 = 256;
+/// After so many conflicts a transaction is decided alone, so that it ends however many others want the same records.
+const ATTEMPTS_AMONG_OTHERS: u32 = 16;
+/// How often a transaction is decided in all before the caller is told to come back.
+const ATTEMPTS: u32 = 32;
+/// How long the view may take to show a commit that is in the store.
+const LAG: Duration = Duration::from_secs(5);
+
+/// A transaction's place at the gate, held until its commit shows in the view.
+enum Turn {
+    Among(#[allow(dead_code, reason = "held for its lock alone")] OwnedRwLockReadGuard<()>),
+    Alone(#[allow(dead_code, reason = "held for its lock alone")] OwnedRwLockWriteGuard<()>),
+}
 
 impl Cloud {
     pub fn new(
@@ -64,50 +77,80 @@ impl Cloud {
         policy: Arc<dyn Policy>,
         settings: Settings,
     ) -> Arc<Self> {
-        let gate = tokio::sync::RwLock::new(());
+        let gate = Arc::default();
         Arc::new(Self { store, view, clock, entropy, policy, host: Arc::default(), settings, gate })
     }
 
     /// Decides on the present state and commits what was decided; on a conflict decides again. Returns when the commit is
     /// durable and the view shows it. `decide` may run several times and must have no effect but on its transaction.
+    ///
+    /// Dropping the future does not recall a commit that is under way.
     pub async fn transact<T>(
         &self,
         mode: Mode,
         mut decide: impl FnMut(&mut Txn<'_>) -> Result<T>,
     ) -> Result<T> {
-        let (_shared, _exclusive);
-        match mode {
-            Mode::Shared => _shared = self.gate.read().await,
-            Mode::Exclusive => _exclusive = self.gate.write().await,
-        }
-        let mut last = None;
-        for _ in 0..ATTEMPTS {
-            let (outcome, (commit, written)) = {
+        let mut turn = self.turn(mode).await;
+        let mut conflicts = 0;
+        loop {
+            let (outcome, (commit, written), seen) = {
                 let tables = self.view.read();
                 let mut txn = Txn::new(&tables);
                 let outcome = decide(&mut txn)?;
                 if txn.is_empty() {
                     return Ok(outcome);
                 }
-                (outcome, txn.into_commit())
+                if let Some(key) = txn.damaged() {
+                    return Err(errors::internal(format!("the stored record {key} cannot be read")));
+                }
+                (outcome, txn.into_commit(), tables.revision())
             };
-            let _expected = self.view.expect(written);
-            match self.store.commit(commit).await {
-                Ok(revision) => {
-                    self.view.reached(revision).await;
-                    return Ok(outcome);
-                }
-                Err(conflict @ CommitError::Conflict { .. }) => {
-                    last = Some(conflict);
-                    // The winner's commit is on its way into the view.
-                    tokio::task::yield_now().await;
-                }
+            let (verdict, place) = self.commit(commit, written, turn).await?;
+            turn = place;
+            let conflict = match verdict {
+                Ok(_) => return Ok(outcome),
+                Err(conflict @ CommitError::Conflict { .. }) => conflict,
                 Err(error) => return Err(errors::commit(error)),
+            };
+            conflicts += 1;
+            // Whoever won has a later revision than the one that was decided on: deciding again before the view shows
+            // it would conflict again.
+            let shown = tokio::time::timeout(LAG, self.view.reached(seen + 1)).await;
+            if shown.is_err() || conflicts == ATTEMPTS {
+                return Err(errors::commit(conflict));
+            }
+            if conflicts == ATTEMPTS_AMONG_OTHERS && matches!(turn, Turn::Among(_)) {
+                drop(turn);
+                turn = self.turn(Mode::Exclusive).await;
             }
         }
-        Err(match last {
-            Some(conflict) => errors::commit(conflict),
-            None => errors::unavailable("no attempt was made"),
-        })
+    }
+
+    async fn turn(&self, mode: Mode) -> Turn {
+        let gate = Arc::clone(&self.gate);
+        match mode {
+            Mode::Shared => Turn::Among(gate.read_owned().await),
+            Mode::Exclusive => Turn::Alone(gate.write_owned().await),
+        }
+    }
+
+    /// Commits and waits until the view shows it. In a task of its own, which keeps the place at the gate: a caller who
+    /// hangs up must not let an exclusive transaction decide before the commit shows.
+    async fn commit(
+        &self,
+        commit: Commit,
+        written: Vec<(Key, Underway)>,
+        turn: Turn,
+    ) -> Result<(Result<Revision, CommitError>, Turn)> {
+        let (store, view) = (Arc::clone(&self.store), Arc::clone(&self.view));
+        let committing = tokio::spawn(async move {
+            let _expected = view.expect(written);
+            let verdict = store.commit(commit).await;
+            if let Ok(revision) = verdict {
+                view.reached(revision).await;
+            }
+            (verdict, turn)
+        });
+        committing.await.map_err(errors::internal)
     }
 }

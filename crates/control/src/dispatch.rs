@@ -192,7 +192,10 @@ fn authorize<O: Operation>(service: &ServiceShape, ctx: &Context, touched: &[Tou
     if ctx.cloud.policy.allows(&ctx.caller, &action, touched) {
         Ok(())
     } else {
-        Err(errors::unauthorized(&action))
+        Err(match service.protocol {
+            Protocol::Ec2 => errors::unauthorized(&action),
+            _ => errors::access_denied(&ctx.caller, &action),
+        })
     }
 }
 

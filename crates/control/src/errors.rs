@@ -1,5 +1,6 @@
 //! Errors that belong to no noun.
 
+use crate::Caller;
 use store::{CommitError, Outcome};
 use wire::ApiError;
 
@@ -15,6 +16,11 @@ pub fn unauthorized(action: &str) -> ApiError {
             "You are not authorized to perform this operation: no policy allows {action} on what it touches."
         ),
     )
+}
+
+/// As the services other than EC2 say it.
+pub fn access_denied(caller: &Caller, action: &str) -> ApiError {
+    ApiError::new("AccessDenied", 403, format!("{} is not authorized to perform {action}", caller.arn))
 }
 
 /// Our own fault: the caller learns no more than that; the log has the cause.

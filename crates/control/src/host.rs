@@ -43,6 +43,7 @@ struct State {
     desired: BTreeMap<ObjectKey, Desired>,
     /// Desired objects are complete enough to sync: set once every reconciler has spoken after a start.
     complete: bool,
+    /// The way to the agent, from its hello on: a sync comes first on each connection.
     outgoing: Option<mpsc::UnboundedSender<ToAgent>>,
     waiting: HashMap<u64, oneshot::Sender<Reply>>,
     next_request: u64,
@@ -62,7 +63,8 @@ impl Default for Host {
 }
 
 impl Host {
-    /// Sets the wish for one object; sends it when it differs from the last. Returns its generation.
+    /// Sets the wish for one object, derived from the view at the revision that is its generation. Whoever calls holds
+    /// the view's guard meanwhile, so that wishes come in the order of their revisions. Sends it when it differs from the last. Returns its generation.
     pub fn set(&self, mut desired: Desired) -> u64 {
         let mut state = self.state.lock();
         if let Some(known) = state.desired.get(&desired.key) {
@@ -125,6 +127,8 @@ impl Host {
             let mut state = self.state.lock();
             let id = state.next_request;
             state.next_request += 1;
+            // Those whose caller has hung up.
+            state.waiting.retain(|_, waiting| !waiting.is_closed());
             let outgoing = state.outgoing.as_ref().ok_or(Unreachable::Away)?;
             outgoing.send(ToAgent::Request { id, request }).map_err(|_| Unreachable::Away)?;
             state.waiting.insert(id, answer);
@@ -141,7 +145,6 @@ impl Host {
 
     /// Serves one connection until it ends, passing observations to `absorb`.
     pub async fn serve(self: Arc<Self>, mut connection: Connection, absorb: impl Fn(Observed) + Send + Sync) {
-        self.state.lock().outgoing = Some(connection.to_agent);
         while let Some(message) = connection.from_agent.recv().await {
             match message {
                 FromAgent::Hello(hello) => {
@@ -153,6 +156,7 @@ impl Host {
                     );
                     let mut state = self.state.lock();
                     state.hello = Some(hello);
+                    state.outgoing = Some(connection.to_agent.clone());
                     if state.complete {
                         state.sync();
                     }
@@ -168,10 +172,13 @@ impl Host {
             }
         }
         let mut state = self.state.lock();
-        state.outgoing = None;
-        state.waiting.clear();
+        // A newer connection may have taken over.
+        if state.outgoing.as_ref().is_some_and(|present| present.same_channel(&connection.to_agent)) {
+            state.outgoing = None;
+            state.waiting.clear();
+            self.connected.send_replace(false);
+        }
         drop(state);
-        self.connected.send_replace(false);
         tracing::warn!("the agent's connection ended");
     }
 }

@@ -7,11 +7,15 @@ use crate::view::{ChangedKey, Tables};
 use crate::{Cloud, View};
 use model::Timestamp;
 use parking_lot::Mutex;
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::{Debug, Display};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, Semaphore};
@@ -44,7 +48,6 @@ pub struct KeyStatus {
     pub failures: u32,
     pub last_error: Option<String>,
     pub last_run: Timestamp,
-    /// `None`: a nudge has to come first.
     pub next_run: Option<Timestamp>,
 }
 
@@ -59,6 +62,8 @@ struct Entry {
 struct Queue<K> {
     entries: HashMap<K, Entry>,
     due: BTreeSet<(Instant, K)>,
+    /// Of the keys that are not at rest. Under the queue's lock, so that a later run's word is never overwritten.
+    status: BTreeMap<K, KeyStatus>,
 }
 
 /// A running driver: nudge it, ask it how things stand.
@@ -66,13 +71,14 @@ pub struct Driver<R: Reconciler> {
     reconciler: R,
     cloud: Arc<Cloud>,
     queue: Mutex<Queue<R::Key>>,
-    status: Mutex<BTreeMap<R::Key, KeyStatus>>,
     wake: Notify,
     slots: Arc<Semaphore>,
 }
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// The longest that a reconciler can ask to be left alone.
+const LONGEST: Duration = Duration::from_hours(24);
 const CONCURRENT: usize = 64;
 
 impl<R: Reconciler> Driver<R> {
@@ -80,8 +86,11 @@ impl<R: Reconciler> Driver<R> {
     pub fn start(cloud: Arc<Cloud>, reconciler: R) -> Arc<Self> {
         let driver = Arc::new(Self {
             reconciler,
-            queue: Mutex::new(Queue { entries: HashMap::new(), due: BTreeSet::new() }),
-            status: Mutex::new(BTreeMap::new()),
+            queue: Mutex::new(Queue {
+                entries: HashMap::new(),
+                due: BTreeSet::new(),
+                status: BTreeMap::new(),
+            }),
             wake: Notify::new(),
             slots: Arc::new(Semaphore::new(CONCURRENT)),
             cloud,
@@ -115,8 +124,9 @@ impl<R: Reconciler> Driver<R> {
 
     /// The keys that are not at rest.
     pub fn status(&self) -> Vec<(String, KeyStatus)> {
-        self.status
+        self.queue
             .lock()
+            .status
             .iter()
             .map(|(key, status)| (format!("{}/{key}", R::NAME), status.clone()))
             .collect()
@@ -138,7 +148,7 @@ impl<R: Reconciler> Driver<R> {
     }
 
     async fn run_one(&self, key: R::Key) {
-        let outcome = self.reconciler.reconcile(&key).await;
+        let outcome = unwound(self.reconciler.reconcile(&key)).await;
         let now = self.cloud.clock.now();
         let mut queue = self.queue.lock();
         let Some(entry) = queue.entries.get_mut(&key) else { return };
@@ -150,7 +160,7 @@ impl<R: Reconciler> Driver<R> {
             }
             Ok(Next::After(wait)) => {
                 entry.failures = 0;
-                (Some(wait), None)
+                (Some(wait.min(LONGEST)), None)
             }
             Err(error) => {
                 entry.failures += 1;
@@ -159,20 +169,21 @@ impl<R: Reconciler> Driver<R> {
             }
         };
         let failures = entry.failures;
-        let wait = if entry.again { Some(Duration::ZERO) } else { wait };
-        match wait {
-            Some(wait) => queue.schedule(key.clone(), Instant::now() + wait),
-            None => drop(queue.entries.remove(&key)),
+        let wait = match (entry.again, &error) {
+            (true, None) => Some(Duration::ZERO),
+            // What a failing run writes nudges its own key: that must not make it spin.
+            (true, Some(_)) => Some(FIRST_RETRY),
+            (false, _) => wait,
+        };
+        if let Some(wait) = wait {
+            queue.schedule(key.clone(), Instant::now() + wait);
+            let next_run = Some(now + wait);
+            queue.status.insert(key, KeyStatus { failures, last_error: error, last_run: now, next_run });
+        } else {
+            queue.entries.remove(&key);
+            queue.status.remove(&key);
         }
         drop(queue);
-        let mut status = self.status.lock();
-        if wait.is_none() && error.is_none() {
-            status.remove(&key);
-        } else {
-            let next_run = wait.map(|wait| now + wait);
-            status.insert(key, KeyStatus { failures, last_error: error, last_run: now, next_run });
-        }
-        drop(status);
         self.wake.notify_one();
     }
 }
@@ -198,6 +209,21 @@ impl<K: Clone + Eq + Ord + Hash> Queue<K> {
         entry.due = Some(at);
         self.due.insert((at, key));
     }
+}
+
+/// A panic is a failure of its key: it is retried and seen like any other, and takes nothing else down.
+async fn unwound(run: impl Future<Output = Result<Next, String>>) -> Result<Next, String> {
+    let mut run = pin!(run);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))) {
+        Ok(poll) => poll,
+        Err(panic) => Poll::Ready(Err(format!("panicked: {}", said(&*panic)))),
+    })
+    .await
+}
+
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word")
 }
 
 /// Doubles from 0.2 s to 30 s, up to a quarter longer at random.

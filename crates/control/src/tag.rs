@@ -3,7 +3,7 @@
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions>
 
 use crate::{Result, errors};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use wire::ApiError;
 
 pub use model::record::Tags;
@@ -25,10 +25,15 @@ pub fn check(key: &str, value: &str) -> Result<()> {
     if value.chars().count() > MAX_VALUE {
         return Err(invalid(format!("Tag value exceeds the maximum length of {MAX_VALUE} characters")));
     }
-    if key.to_ascii_lowercase().starts_with("aws:") {
+    if is_reserved(key) {
         return Err(invalid("Tag keys starting with 'aws:' are reserved for internal use".into()));
     }
     Ok(())
+}
+
+/// The system's own tags begin with `aws:`, in any case.
+fn is_reserved(key: &str) -> bool {
+    key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws:"))
 }
 
 /// Adds `more` to `tags`, overwriting values; refuses the whole when one is wrong or they become too many.
@@ -38,7 +43,7 @@ pub fn merge<'a>(tags: &mut Tags, more: impl IntoIterator<Item = (&'a str, &'a s
         check(key, value)?;
         merged.insert(key.to_owned(), value.to_owned());
     }
-    if merged.len() > MAX_TAGS {
+    if merged.keys().filter(|key| !is_reserved(key)).count() > MAX_TAGS {
         return Err(ApiError::new(
             "TagLimitExceeded",
             400,
@@ -66,6 +71,11 @@ where
             )));
         };
         let pairs: Vec<(K, K)> = pairs.into_iter().collect();
+        let mut keys = BTreeSet::new();
+        if let Some((twice, _)) = pairs.iter().find(|(key, _)| !keys.insert(key.as_ref())) {
+            let twice = twice.as_ref();
+            return Err(errors::invalid_parameter_value(format!("Duplicate tag key '{twice}' specified.")));
+        }
         let tags = out.entry(kind).or_default();
         merge(tags, pairs.iter().map(|(k, v)| (k.as_ref(), v.as_ref())))?;
     }

@@ -122,6 +122,11 @@ impl<'a> Txn<'a> {
         self.writes.is_empty()
     }
 
+    /// A key that this transaction looks at or writes, whose stored value cannot be read: it is neither there nor absent.
+    pub(crate) fn damaged(&self) -> Option<&Key> {
+        self.tables.damaged().find(|key| self.compares.contains_key(*key))
+    }
+
     /// The commit, and the records that it writes.
     pub(crate) fn into_commit(self) -> (Commit, Vec<(Key, Underway)>) {
         let mut commit = Commit::new();

@@ -8,7 +8,7 @@ pub use model::record::{IndexValue, Record};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::any::{Any, TypeId};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::str::FromStr as _;
 use std::sync::Arc;
 use store::{Change, Event, Key, Revision, Store, WatchError};
@@ -141,7 +141,14 @@ impl<R: Record> AnyTable for Table<R> {
         };
         let record = match own.and_then(|own| own.downcast::<R>().ok()) {
             Some(own) => own,
-            None => Arc::new(serde_json::from_slice(bytes).map_err(|e| e.to_string())?),
+            None => match serde_json::from_slice(bytes) {
+                Ok(record) => Arc::new(record),
+                Err(error) => {
+                    // What the row held before is no longer true.
+                    rows.remove(&id);
+                    return Err(error.to_string());
+                }
+            },
         };
         rows.insert(id, record, version);
         Ok(())
@@ -159,6 +166,8 @@ pub struct Tables {
     types: HashMap<TypeId, &'static str>,
     /// Claim keys (uniqueness) and what claimed them.
     claims: BTreeMap<Key, (Arc<str>, Revision)>,
+    /// Keys whose latest value cannot be read. They are in no table, and no transaction may touch them.
+    damaged: BTreeSet<Key>,
 }
 
 /// The noun under which claims are stored.
@@ -172,7 +181,7 @@ impl Tables {
             tables.insert(noun.name, (noun.table)());
             types.insert(noun.record, noun.name);
         }
-        Self { revision: 0, tables, types, claims: BTreeMap::new() }
+        Self { revision: 0, tables, types, claims: BTreeMap::new(), damaged: BTreeSet::new() }
     }
 
     pub fn revision(&self) -> Revision {
@@ -256,6 +265,10 @@ impl Tables {
             .count()
     }
 
+    pub(crate) fn damaged(&self) -> impl Iterator<Item = &Key> {
+        self.damaged.iter()
+    }
+
     fn apply(&mut self, key: &Key, content: Option<Content<'_>>, version: Revision) -> Option<ChangedKey> {
         let mut parts = key.as_str().splitn(3, '/');
         let (region, noun, id) = (parts.next()?, parts.next()?, parts.next()?);
@@ -274,13 +287,18 @@ impl Tables {
         let region = Region::of_key(region)?;
         let (noun, table) =
             self.tables.iter_mut().find(|(known, _)| **known == noun).map(|(noun, table)| (*noun, table))?;
-        if let Err(reason) = table.apply(region.clone(), id, content, version) {
-            tracing::error!(
-                key = key.as_str(),
-                reason,
-                "a stored record cannot be read; it is left out of the view"
-            );
-            return None;
+        match table.apply(region.clone(), id, content, version) {
+            Ok(()) => {
+                self.damaged.remove(key);
+            }
+            Err(reason) => {
+                tracing::error!(
+                    key = key.as_str(),
+                    reason,
+                    "a stored record cannot be read; it is left out of the view"
+                );
+                self.damaged.insert(key.clone());
+            }
         }
         Some(ChangedKey { region, noun, id: id.into() })
     }
@@ -417,6 +435,11 @@ async fn follow(view: Arc<View>, store: Arc<dyn Store>, from: Revision) {
         let mut watch = match store.watch(at).await {
             Ok(watch) => watch,
             Err(WatchError::Closed) => return,
+            Err(error @ WatchError::Unavailable { .. }) => {
+                tracing::warn!(%error, at, "the store cannot be watched now");
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                continue;
+            }
             Err(error) => {
                 // The view shares its process with the store's log: whoever lost the thread must start anew.
                 tracing::error!(%error, at, "the view cannot follow the store");

@@ -25,8 +25,8 @@ impl Gateway {
         let request_id = self.request_id();
         let request = Incoming { parts: &parts, body: &body };
         let form = request.form();
+        let (service, outcome) = self.run(&request, form.as_ref(), &request_id, now).await;
         let action = form.as_ref().ok().and_then(|form| form.get("Action")).unwrap_or_default();
-        let (service, outcome) = self.run(&request, &form, &request_id, now).await;
         let elapsed_ms = self.cloud.clock.now().since(now).as_millis() as u64;
         match outcome {
             Ok(xml) => {
@@ -35,21 +35,26 @@ impl Gateway {
             }
             Err(error) => {
                 log(&error, &request_id, action, elapsed_ms);
-                let status =
-                    StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                let xml = service.map_or_else(
-                    || wire::ec2::encode_error(&error, &request_id),
-                    |service| service.encode_error(&error, &request_id),
-                );
-                respond(status, &request_id, xml.into())
+                refused(service, &error, &request_id)
             }
         }
+    }
+
+    /// The answer to a request whose body could not be read, in the envelope of the service that it seems to be for.
+    pub(crate) fn refuse(&self, parts: &request::Parts, error: &ApiError) -> Response<Full<Bytes>> {
+        let request = Incoming { parts, body: &[] };
+        let headers = request.headers();
+        let signed = sigv4::parse(&request.signing(&headers)).ok();
+        let service = self.route(signed.as_ref(), request.host(), &Form::default());
+        let request_id = self.request_id();
+        log(error, &request_id, "", 0);
+        refused(service, error, &request_id)
     }
 
     async fn run(
         &self,
         request: &Incoming<'_>,
-        form: &Result<Form, DecodeError>,
+        form: Result<&Form, &wire::DecodeError>,
         request_id: &str,
         now: Timestamp,
     ) -> (Option<&Service>, Result<Vec<u8>, ApiError>) {
@@ -201,8 +206,17 @@ fn log(error: &ApiError, request_id: &str, action: &str, elapsed_ms: u64) {
     }
 }
 
+fn refused(service: Option<&Service>, error: &ApiError, request_id: &str) -> Response<Full<Bytes>> {
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let xml = service.map_or_else(
+        || wire::ec2::encode_error(error, request_id),
+        |service| service.encode_error(error, request_id),
+    );
+    respond(status, request_id, xml.into())
+}
+
 /// An answer in XML.
-pub(crate) fn respond(status: StatusCode, request_id: &str, body: Bytes) -> Response<Full<Bytes>> {
+fn respond(status: StatusCode, request_id: &str, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -1,9 +1,8 @@
 //! Connections: accept, bound, time out, shut down gracefully.
 
 use crate::Gateway;
-use crate::answer::respond;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -12,10 +11,11 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use wire::ApiError;
 
 /// How long requests under way may take to end after a shutdown began.
@@ -50,16 +50,30 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, shutdown: impl 
             }
         };
         let _ = stream.set_nodelay(true);
+        let patience = gateway.limits.header_timeout;
         let gateway = Arc::clone(&gateway);
+        let first = Arc::new(Notify::new());
+        let came = Arc::clone(&first);
         let service = service_fn(move |request| {
+            came.notify_one();
             let gateway = Arc::clone(&gateway);
             async move { Ok::<_, Infallible>(gateway.read(request).await) }
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            // A connection that breaks is the client's affair.
-            let _ = connection.await;
+            let mut connection = pin!(connection);
+            // Before its first bytes tell which HTTP it speaks, none of hyper's timeouts watches over a connection.
+            let silent = async {
+                if tokio::time::timeout(patience, first.notified()).await.is_ok() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                // A connection that breaks is the client's affair.
+                _ = &mut connection => {}
+                () = silent => tracing::debug!("a connection brought no request"),
+            }
             drop(slot);
         });
     }
@@ -74,27 +88,16 @@ impl Gateway {
         let (parts, body) = request.into_parts();
         let limits = self.limits;
         let body = Limited::new(body, limits.body).collect();
-        match tokio::time::timeout(limits.body_timeout, body).await {
-            Ok(Ok(body)) => self.answer(parts, body.to_bytes()).await,
-            Ok(Err(error)) if error.is::<LengthLimitError>() => self.refuse(ApiError::new(
+        let error = match tokio::time::timeout(limits.body_timeout, body).await {
+            Ok(Ok(body)) => return self.answer(parts, body.to_bytes()).await,
+            Ok(Err(error)) if error.is::<LengthLimitError>() => ApiError::new(
                 "RequestEntityTooLarge",
                 413,
                 format!("The request's body is larger than {} bytes.", limits.body),
-            )),
-            Ok(Err(_)) => {
-                self.refuse(ApiError::new("IncompleteBody", 400, "The request's body ended too early."))
-            }
-            Err(_) => self.refuse(ApiError::new(
-                "RequestTimeout",
-                408,
-                "The request's body did not arrive in time.",
-            )),
-        }
-    }
-
-    fn refuse(&self, error: ApiError) -> Response<Full<Bytes>> {
-        let request_id = self.request_id();
-        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
-        respond(status, &request_id, wire::ec2::encode_error(&error, &request_id).into())
+            ),
+            Ok(Err(_)) => ApiError::new("IncompleteBody", 400, "The request's body ended too early."),
+            Err(_) => ApiError::new("RequestTimeout", 408, "The request's body did not arrive in time."),
+        };
+        self.refuse(&parts, &error)
     }
 }

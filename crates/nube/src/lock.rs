@@ -5,6 +5,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, Write as _};
@@ -26,7 +27,17 @@ impl Lock {
     /// Takes the lock, or says who has it.
     pub fn take(run: &Path, name: &str) -> Result<Self> {
         let mut file = open(run, name)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        // Whoever looks for the holder has the lock for an instant: that must not pass for a running process.
+        let mut looks = 25;
+        while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            if error != Errno::WOULDBLOCK && error != Errno::INTR {
+                return Err(error).with_context(|| format!("cannot lock the {name} of this cloud"));
+            }
+            looks -= 1;
+            if looks > 0 {
+                std::thread::sleep(Duration::from_millis(10));
+                continue;
+            }
             let mut pid = String::new();
             file.read_to_string(&mut pid)?;
             bail!("the {name} of this cloud is already running (process {})", pid.trim());
@@ -41,7 +52,7 @@ impl Lock {
 /// The process that holds a lock.
 pub fn holder(run: &Path, name: &str) -> Option<Pid> {
     let mut file = File::open(run.join(format!("{name}.lock"))).ok()?;
-    if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+    if flock(&file, FlockOperation::NonBlockingLockShared) != Err(Errno::WOULDBLOCK) {
         return None;
     }
     let mut pid = String::new();
@@ -63,7 +74,9 @@ pub fn end_holder(run: &Path, name: &str, patience: Duration) -> Result<()> {
         }
         let timeout = rustix::event::Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: 0 };
         let mut ended = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
-        if rustix::event::poll(&mut ended, Some(&timeout)).is_ok_and(|n| n > 0) {
+        // Interrupted (the terminal stopped us, say): wait anew rather than kill early.
+        let ended = retry_on_intr(|| rustix::event::poll(&mut ended, Some(&timeout)));
+        if ended.is_ok_and(|n| n > 0) {
             return Ok(());
         }
     }

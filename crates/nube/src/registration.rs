@@ -35,13 +35,20 @@ pub fn adopt(dir: &CloudDir, cache: &Path) -> Result<()> {
             let to = partial.join(entry.file_name());
             // On another filesystem a link is not possible: then it is a copy.
             if fs::hard_link(entry.path(), &to).is_err() {
-                fs::copy(entry.path(), &to)
+                copy(&entry.path(), &to)
                     .with_context(|| format!("cannot copy {}", entry.path().display()))?;
             }
         }
+        fs::File::open(&partial)?.sync_all()?;
         fs::rename(&partial, &target)?;
     }
     Ok(())
+}
+
+/// On the disk before its folder gets its name: a folder that is there is taken for whole.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::copy(from, to)?;
+    fs::File::open(to)?.sync_all()
 }
 
 /// `sha256:…` as a folder's name.

@@ -128,7 +128,14 @@ async fn serve_host(cloud: &Arc<Cloud>, connection: Connection) {
         let cloud = Arc::clone(cloud);
         tokio::spawn(async move {
             while let Some(observation) = observed.recv().await {
-                ec2::instance::absorb(&cloud, observation).await;
+                // In a task of its own: one observation that trips a bug must not make the server deaf to the rest.
+                let cloud = Arc::clone(&cloud);
+                let key = observation.key;
+                let absorbed =
+                    tokio::spawn(async move { ec2::instance::absorb(&cloud, observation).await }).await;
+                if let Err(error) = absorbed {
+                    tracing::error!(%key, %error, "an observation was lost");
+                }
             }
         })
     };
@@ -150,11 +157,17 @@ async fn follow_images(cloud: Arc<Cloud>, dir: CloudDir, host: HostKind) {
     loop {
         let changed = std::fs::metadata(&cache).and_then(|m| m.modified()).ok();
         if changed != seen {
-            seen = changed;
-            let adopted = registration::adopt(&dir, &cache).map_err(|error| error.to_string());
-            let registered = registration::register(&cloud, &dir).await.map_err(|error| error.to_string());
-            if let Err(error) = adopted.and(registered) {
-                tracing::warn!(error, "the host's images cannot be registered");
+            let (to, from) = (dir.clone(), cache.clone());
+            // A copy across filesystems takes its time.
+            let adopted = tokio::task::spawn_blocking(move || registration::adopt(&to, &from)).await;
+            let adopted = adopted.map_err(anyhow::Error::from).flatten();
+            let registered = registration::register(&cloud, &dir).await;
+            match adopted.and(registered) {
+                Ok(()) => seen = changed,
+                Err(error) => tracing::warn!(
+                    error = format!("{error:#}"),
+                    "the host's images cannot be registered; trying again"
+                ),
             }
         }
         tokio::time::sleep(Duration::from_secs(3)).await;

@@ -28,18 +28,22 @@ pub async fn keep(
     mut stop: tokio::sync::watch::Receiver<bool>,
 ) -> Result<()> {
     let mut backoff = Duration::from_millis(200);
+    // What cannot be started at all is the caller's to know; later on it may be a full disk that empties again.
+    let mut next = Some(start(&dir, name)?);
     loop {
         let started = Instant::now();
-        let mut child = start(&dir, name)?;
-        tokio::select! {
-            ended = child.wait() => {
-                let status = ended.context("cannot wait for a child")?;
-                tracing::warn!(name, %status, "ended; starting it again");
-            }
-            () = told(&mut stop) => {
-                end(child).await;
-                return Ok(());
-            }
+        match next.take().map_or_else(|| start(&dir, name), Ok) {
+            Ok(mut child) => tokio::select! {
+                ended = child.wait() => {
+                    let status = ended.context("cannot wait for a child")?;
+                    tracing::warn!(name, %status, "ended; starting it again");
+                }
+                () = told(&mut stop) => {
+                    end(child).await;
+                    return Ok(());
+                }
+            },
+            Err(error) => tracing::error!(name, error = format!("{error:#}"), "cannot start it again yet"),
         }
         backoff = if started.elapsed() > SETTLED {
             Duration::from_millis(200)
@@ -60,12 +64,14 @@ async fn told(stop: &mut tokio::sync::watch::Receiver<bool>) {
 
 fn start(dir: &CloudDir, name: &str) -> Result<Child> {
     let log = log_file(dir, name)?;
+    // By its name, for whoever lists processes; when that file was replaced, the program that runs is still there.
     let program: PathBuf = "/proc/self/exe".into();
+    let named = fs::read_link(&program).ok().filter(|path| path.exists());
     #[allow(
         clippy::disallowed_methods,
         reason = "the supervisor starts this very program; the simulator has no processes"
     )]
-    let mut command = Command::new(fs::read_link(&program).unwrap_or(program));
+    let mut command = Command::new(named.unwrap_or(program));
     command.arg(name).arg("--data").arg(dir.path());
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(false);
     command.spawn().with_context(|| format!("cannot start the {name}"))
