@@ -47,7 +47,7 @@ pub struct Credentials {
 pub struct CloudDir(PathBuf);
 
 impl CloudDir {
-    /// Makes the directory (mode 0700) if it is not there.
+    /// Makes the directory (mode 0711) if it is not there.
     pub fn create(path: &Path) -> Result<Self> {
         // Machines run as users of their own and must reach their disks: they may pass through, not look around.
         fs::DirBuilder::new()

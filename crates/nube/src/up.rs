@@ -5,7 +5,7 @@ use crate::cloud_files::{CloudDir, CloudFile, random_bits};
 use crate::config::{self, HostKind};
 use crate::lock::Lock;
 use crate::server_process::{Server, terminated};
-use crate::{agent_process, http, pool, registration, supervise, terminal};
+use crate::{agent_process, http, lock, pool, registration, supervise, terminal};
 use anyhow::{Context as _, Result, bail};
 use model::{CloudTag, Region};
 use std::net::SocketAddr;
@@ -86,6 +86,10 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
 
 async fn run_linux(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<ExitCode> {
     registration::adopt(dir, &config::default_image_cache())?;
+    // A parent that was killed has left its children; they would keep their successors out.
+    for name in ["server", "agent"] {
+        lock::end_holder(&dir.run(), name, PATIENCE)?;
+    }
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let agent = tokio::spawn(supervise::keep(dir.clone(), "agent", stopped.clone()));
     let server = tokio::spawn(supervise::keep(dir.clone(), "server", stopped));

@@ -4,6 +4,7 @@ use crate::client::{Client, texts};
 use crate::cloud::Cloud;
 use crate::load::{Load, Measured, timed};
 use crate::table;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
@@ -167,7 +168,7 @@ impl Bench {
 fn await_state(client: &mut Client, ids: &[String], state: &str) {
     let mut query = format!("&Filter.1.Name=instance-state-name&Filter.1.Value.1={state}");
     for (at, id) in ids.iter().enumerate() {
-        query += &format!("&InstanceId.{}={id}", at + 1);
+        let _ = write!(query, "&InstanceId.{}={id}", at + 1);
     }
     while client.call("DescribeInstances", &query).contains("<instanceId>") {
         std::thread::sleep(Duration::from_millis(5));

@@ -29,7 +29,7 @@ impl Client {
     pub fn connect(endpoint: &Endpoint) -> io::Result<Self> {
         let stream = TcpStream::connect(endpoint.address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         let host = endpoint.address.to_string();
         Ok(Self { endpoint: endpoint.clone(), host, stream, buffer: Vec::new() })
     }
@@ -66,7 +66,7 @@ impl Client {
 
     fn answer(&mut self) -> io::Result<(u16, &str)> {
         self.buffer.clear();
-        let mut chunk = [0; 64 * 1024];
+        let mut chunk = vec![0; 64 * 1024];
         let mut whole: Option<(usize, usize)> = None;
         loop {
             if let Some((start, length)) = whole.or_else(|| head(&self.buffer)) {
@@ -92,7 +92,7 @@ fn head(bytes: &[u8]) -> Option<(usize, usize)> {
     let text = std::str::from_utf8(&bytes[..end]).ok()?;
     let field = text.lines().filter_map(|line| line.split_once(':'));
     let length = field.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    Some((end + 4, length.last()?.1.trim().parse().ok()?))
+    Some((end + 4, length.next_back()?.1.trim().parse().ok()?))
 }
 
 /// The text of every element called `name`, in an answer of our own.

@@ -42,7 +42,7 @@ impl Load {
                 });
             }
         });
-        let (elapsed, cpu) = (begun.elapsed(), process::cpu(cloud.pid()) - before);
+        let (elapsed, cpu) = (begun.elapsed(), process::cpu(cloud.pid()).saturating_sub(before));
         Measured { latencies: latencies.into_inner().unwrap(), elapsed, cpu }
     }
 }

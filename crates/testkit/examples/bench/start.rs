@@ -23,7 +23,7 @@ pub fn run(nube: &Path) {
     std::thread::sleep(SETTLE);
     let (begun, before) = (Instant::now(), process::cpu(cloud.pid()));
     std::thread::sleep(IDLE);
-    let busy = (process::cpu(cloud.pid()) - before).as_secs_f64() / begun.elapsed().as_secs_f64();
+    let busy = process::cpu(cloud.pid()).saturating_sub(before).as_secs_f64() / begun.elapsed().as_secs_f64();
     let (pss, anonymous) = (process::pss_kib(cloud.pid()), process::anonymous_kib(cloud.pid()));
     let size = std::fs::metadata(nube).unwrap().len();
     let mib = |kib: u64| format!("{:.1} MiB", kib as f64 / 1024.0);
