@@ -61,7 +61,8 @@ impl<'a> Txn<'a> {
         self.compares.entry(key.clone()).or_insert(version);
         let bytes = serde_json::to_vec(&record).expect("records are plain data with string keys");
         let record = Arc::new(record);
-        self.writes.insert(key, Pending { bytes: Some(bytes.into()), record: Some(Arc::clone(&record) as Shared) });
+        self.writes
+            .insert(key, Pending { bytes: Some(bytes.into()), record: Some(Arc::clone(&record) as Shared) });
         record
     }
 
@@ -115,7 +116,10 @@ impl<'a> Txn<'a> {
             return;
         }
         self.compares.insert(key.clone(), version);
-        self.writes.insert(key, Pending { bytes: owner.map(|o| Bytes::copy_from_slice(o.as_bytes())), record: None });
+        self.writes.insert(
+            key,
+            Pending { bytes: owner.map(|o| Bytes::copy_from_slice(o.as_bytes())), record: None },
+        );
     }
 
     pub fn is_empty(&self) -> bool {

@@ -3,9 +3,9 @@
 //! Every read is answered from here; nothing scans the disk. The view follows commits in order, and a transaction
 //! returns only once the view shows it, so a caller always sees its own writes.
 
+use bytes::Bytes;
 use model::Region;
 pub use model::record::{IndexValue, Record};
-use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap};
@@ -214,7 +214,12 @@ impl Tables {
     }
 
     /// How many records [`Tables::find`] finds.
-    pub fn count<R: Record>(&self, region: &Region, index: &'static str, value: impl Into<IndexValue>) -> usize {
+    pub fn count<R: Record>(
+        &self,
+        region: &Region,
+        index: &'static str,
+        value: impl Into<IndexValue>,
+    ) -> usize {
         self.table::<R>().filed(region, index, value.into()).map_or(0, BTreeMap::len)
     }
 
@@ -378,7 +383,11 @@ impl View {
 
     fn arrived(&self, key: &Key, bytes: &Bytes) -> Option<Shared> {
         let mut underway = self.underway.lock();
-        underway.get(key).is_some_and(|own| own.is(bytes)).then(|| underway.remove(key))?.map(|own| own.record)
+        underway
+            .get(key)
+            .is_some_and(|own| own.is(bytes))
+            .then(|| underway.remove(key))?
+            .map(|own| own.record)
     }
 
     fn load(&self, scan: &store::Scan) {
