@@ -158,7 +158,8 @@ def test_the_metadata_service_tells_an_instance_about_itself(cloud, ec2, image, 
     address = running["PublicIpAddress"]
     base = "http://169.254.169.254/latest"
     assert ssh(address, key, f"wget -q -O - {base}/meta-data/instance-id; echo $?").endswith("1"), "no token, no answer"
-    put = (f"printf 'PUT /latest/api/token HTTP/1.0\\r\\nX-aws-ec2-metadata-token-ttl-seconds: 60\\r\\n\\r\\n'"
+    # busybox hangs up as soon as it has nothing more to send, which takes the question back.
+    put = ("{ printf 'PUT /latest/api/token HTTP/1.0\\r\\nX-aws-ec2-metadata-token-ttl-seconds: 60\\r\\n\\r\\n'; sleep 1; }"
            " | nc 169.254.169.254 80 | tail -n 1")
 
     def get(path):

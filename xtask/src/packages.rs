@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 
 /// What a cloud with real machines needs: the machines, their disks, their networks, and the image's build.
 pub const CLOUD: &[&str] = &[
+    "gcc",
+    "libc6-dev",
     "qemu-system-x86",
     "qemu-utils",
     "nftables",
-    "iproute2",
-    "conntrack",
     "e2fsprogs",
     "openssh-client",
     "xz-utils",
     "zstd",
 ];
 /// What the tests need beside that.
-pub const TESTS: &[&str] = &["python3", "python3-venv", "openssl", "tcpdump", "iputils-ping", "curl"];
+pub const TESTS: &[&str] =
+    &["python3", "python3-venv", "openssl", "iproute2", "iptables", "util-linux", "gzip"];
 
 /// Python packages of the client tests. The service models were taken from this version of botocore.
 const PYTHON: &[&str] = &["boto3==1.43.11", "botocore==1.43.11", "awscli==1.45.11", "pytest"];

@@ -41,11 +41,14 @@ struct Row<R> {
     version: Revision,
 }
 
+/// Records in the order of their ids.
+type Filed<R> = BTreeMap<<R as Record>::Id, Arc<R>>;
+
 /// The records of one region.
 struct Rows<R: Record> {
     by_id: BTreeMap<R::Id, Row<R>>,
     /// The records that an index files under a value, at hand, so that a listing looks nothing up.
-    indexes: HashMap<(&'static str, IndexValue), BTreeMap<R::Id, Arc<R>>>,
+    indexes: HashMap<(&'static str, IndexValue), Filed<R>>,
 }
 
 impl<R: Record> Default for Rows<R> {

@@ -39,6 +39,11 @@ pub fn default_image_cache() -> PathBuf {
     base.join("images")
 }
 
+/// Where the clouds of this host note which public addresses are theirs.
+pub fn pool_claims() -> PathBuf {
+    PathBuf::from("/var/lib/nube-public-pools")
+}
+
 fn user_dir(xdg: &str, below_home: &str) -> PathBuf {
     let base = variable(xdg).or_else(|| Some(variable("HOME")?.join(below_home)));
     base.unwrap_or_else(|| PathBuf::from(".")).join("nube")

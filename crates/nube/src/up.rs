@@ -65,7 +65,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
             regions: vec![Region::parse(REGION).context("the default region")?],
             public_pool: match (arguments.public_pool, host) {
                 (Some(pool), _) => pool,
-                (None, HostKind::Linux) => pool::free()?,
+                (None, HostKind::Linux) => pool::claim(&config::pool_claims(), dir.path())?,
                 (None, HostKind::Sim) => pool::ALL,
             },
         },
@@ -176,5 +176,10 @@ fn greet(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) {
         terminal::strong("aws ec2 describe-images --query 'Images[].[ImageId,Name]' --output text")
     ));
     terminal::say("");
+    if cloud.host == HostKind::Linux
+        && images::cache::list(&dir.images()).is_ok_and(|images| images.is_empty())
+    {
+        terminal::say("There is no machine image yet. Build one with: nube image build nano");
+    }
     terminal::say(terminal::faint("Ctrl-C ends the cloud's processes; instances keep running."));
 }

@@ -46,6 +46,17 @@ impl Rig {
     }
 
     pub async fn start(&mut self) {
+        // The lock of the agent before may still be held for an instant: by a child that another test of this process has
+        // just forked, until it executes its program.
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while let Err(error) = self.try_start().await {
+            let busy = error.kind() == std::io::ErrorKind::WouldBlock && std::time::Instant::now() < deadline;
+            assert!(busy, "the agent does not start: {error}");
+            std::thread::yield_now();
+        }
+    }
+
+    async fn try_start(&mut self) -> std::io::Result<()> {
         self.directory = Arc::default();
         let config = AgentConfig {
             durability: Durability::Cached,
@@ -59,8 +70,8 @@ impl Rig {
             )
         };
         let (sim, directory) = (&self.sim, Arc::clone(&self.directory));
-        self.agent =
-            Some(Agent::open(config, sim.clone(), sim.clone(), sim.clone(), directory).await.unwrap());
+        self.agent = Some(Agent::open(config, sim.clone(), sim.clone(), sim.clone(), directory).await?);
+        Ok(())
     }
 
     pub async fn restart(&mut self) {

@@ -17,6 +17,10 @@ async fn session(kit: &Kit, seconds: &str) -> (String, Answer) {
     (answer.one(&format!("{CREDENTIALS}/AccessKeyId")), answer)
 }
 
+fn expiration(answer: &Answer) -> wire::Timestamp {
+    wire::Timestamp::parse(&answer.one(&format!("{CREDENTIALS}/Expiration"))).unwrap()
+}
+
 #[tokio::test]
 async fn callers_learn_who_they_are() {
     let kit = Kit::new().await;
@@ -34,7 +38,7 @@ async fn a_session_token_is_a_key_that_the_cloud_knows_and_that_ends() {
     let kit = Kit::new().await;
     let (id, answer) = session(&kit, "900").await;
     assert!(id.starts_with("ASIA"));
-    assert_eq!(answer.one(&format!("{CREDENTIALS}/Expiration")), "2026-01-01T00:15:00Z");
+    assert_eq!(expiration(&answer), wire::Timestamp::parse("2026-01-01T00:15:00Z").unwrap());
     let tables = kit.cloud.view.read();
     let key = tables.get::<AccessKey>(&Region::global(), &AccessKeyId::parse(&id).unwrap()).unwrap();
     assert_eq!(key.account, ALICE);
@@ -52,7 +56,7 @@ async fn durations_outside_of_the_bounds_are_refused_and_root_gets_an_hour_at_mo
         assert_eq!(refused.code(), "ValidationError", "{wrong}");
     }
     let (_, answer) = session(&kit, "129600").await;
-    assert_eq!(answer.one(&format!("{CREDENTIALS}/Expiration")), "2026-01-01T01:00:00Z");
+    assert_eq!(expiration(&answer), wire::Timestamp::parse("2026-01-01T01:00:00Z").unwrap());
 }
 
 #[tokio::test]

@@ -3,12 +3,10 @@
 use std::path::Path;
 
 /// Programs, what each is for, and the Debian package that holds it.
-const PROGRAMS: [(&str, &str, &str); 5] = [
+const PROGRAMS: [(&str, &str, &str); 3] = [
     ("qemu-system-x86_64", "runs the machines", "qemu-system-x86"),
     ("qemu-img", "makes and grows the volumes", "qemu-utils"),
     ("nft", "loads the packet filter", "nftables"),
-    ("ip", "makes network namespaces and links", "iproute2"),
-    ("conntrack", "ends flows whose address is gone", "conntrack"),
 ];
 
 const DIRECTORIES: [&str; 6] =
