@@ -1,6 +1,6 @@
 """A cloud for a session of tests, and the clients that talk to it.
 
-Run by `cargo xtask test`; by hand: pytest tests/system --host sim|linux --nube target/release/nube
+Run by `cargo xtask test`; by hand: pytest tests/system --host sim|linux --nube target/debug/nube
 """
 
 import json
@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 def pytest_addoption(parser):
     parser.addoption("--host", choices=["sim", "linux"], default="sim")
-    parser.addoption("--nube", default="target/release/nube")
+    parser.addoption("--nube", default="target/debug/nube")
 
 
 def pytest_configure(config):

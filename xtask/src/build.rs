@@ -8,9 +8,16 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// `nube`, optimized. Returns its path.
 pub fn nube() -> Result<PathBuf> {
-    run::say("Building nube");
+    run::say("Building nube, optimized");
     run::cargo(&["build", "--release", "--package", "nube"])?;
     Ok(std::path::absolute(run::target().join("release/nube"))?)
+}
+
+/// `nube` as the tests use it: most of it was built for them already. Returns its path.
+pub fn nube_for_tests() -> Result<PathBuf> {
+    run::say("Building nube");
+    run::cargo(&["build", "--package", "nube"])?;
+    Ok(std::path::absolute(run::target().join("debug/nube"))?)
 }
 
 /// The guest agent: static, so that it runs in any image.
@@ -30,9 +37,11 @@ pub fn guest() -> Result<PathBuf> {
     ])?;
     let built = std::path::absolute(run::target().join(TARGET).join("guest/nube-guest"))?;
     // Beside nube, where `nube image build` looks for it.
-    let beside = run::target().join("release/nube-guest");
-    std::fs::create_dir_all(run::target().join("release"))?;
-    std::fs::copy(&built, &beside)?;
+    for profile in ["debug", "release"] {
+        let folder = run::target().join(profile);
+        std::fs::create_dir_all(&folder)?;
+        std::fs::copy(&built, folder.join("nube-guest"))?;
+    }
     Ok(built)
 }
 

@@ -8,6 +8,7 @@
 use anyhow::{Context as _, Result};
 use ipnet::Ipv4Net;
 use rustix::fs::{FlockOperation, flock};
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::net::Ipv4Addr;
@@ -36,7 +37,10 @@ pub fn claim(claims: &Path, cloud: &Path) -> Result<Ipv4Net> {
     let share =
         choose(&used).context("every part of 198.18.0.0/15 is in use on this host; name a --public-pool")?;
     lines.push((share, cloud));
-    let text: String = lines.iter().map(|(share, cloud)| format!("{share} {}\n", cloud.display())).collect();
+    let mut text = String::new();
+    for (share, cloud) in lines {
+        let _ = writeln!(text, "{share} {}", cloud.display());
+    }
     file.set_len(0).with_context(unusable)?;
     file.rewind().with_context(unusable)?;
     file.write_all(text.as_bytes()).with_context(unusable)?;

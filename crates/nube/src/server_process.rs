@@ -13,7 +13,7 @@ use control::{Cloud, Schema, View};
 use gateway::{Gateway, Limits};
 use model::clock::SystemClock;
 use model::host::frame;
-use model::host::{FromAgent, ObjectStatus, ToAgent};
+use model::host::{FromAgent, ObjectStatus, Observed, ToAgent};
 use model::record::access_key::AccessKey;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -123,7 +123,7 @@ fn line((key, status): (String, KeyStatus)) -> ObjectStatus {
 
 /// One connection of the host: observations are absorbed in the order in which they come.
 async fn serve_host(cloud: &Arc<Cloud>, connection: Connection) {
-    let (sender, mut observed) = mpsc::unbounded_channel();
+    let (sender, mut observed) = mpsc::unbounded_channel::<Observed>();
     let absorbing = {
         let cloud = Arc::clone(cloud);
         tokio::spawn(async move {

@@ -91,7 +91,7 @@ fn head(bytes: &[u8]) -> Option<(usize, usize)> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let text = std::str::from_utf8(&bytes[..end]).ok()?;
     let field = text.lines().filter_map(|line| line.split_once(':'));
-    let length = field.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let mut length = field.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     Some((end + 4, length.next_back()?.1.trim().parse().ok()?))
 }
 
