@@ -13,7 +13,7 @@ use control::{Cloud, Schema, View};
 use gateway::{Gateway, Limits};
 use model::clock::SystemClock;
 use model::host::frame;
-use model::host::{FromAgent, ObjectStatus, ToAgent};
+use model::host::{FromAgent, ObjectStatus, Observed, ToAgent};
 use model::record::access_key::AccessKey;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -123,7 +123,7 @@ fn line((key, status): (String, KeyStatus)) -> ObjectStatus {
 
 /// One connection of the host: observations are absorbed in the order in which they come.
 async fn serve_host(cloud: &Arc<Cloud>, connection: Connection) {
-    let (sender, mut observed) = mpsc::unbounded_channel();
+    let (sender, mut observed) = mpsc::unbounded_channel::<Observed>();
     let absorbing = {
         let cloud = Arc::clone(cloud);
         tokio::spawn(async move {
@@ -160,7 +160,7 @@ async fn follow_images(cloud: Arc<Cloud>, dir: CloudDir, host: HostKind) {
             let (to, from) = (dir.clone(), cache.clone());
             // A copy across filesystems takes its time.
             let adopted = tokio::task::spawn_blocking(move || registration::adopt(&to, &from)).await;
-            let adopted = adopted.map_err(anyhow::Error::from).flatten();
+            let adopted = adopted.map_err(anyhow::Error::from).and_then(|done| done);
             let registered = registration::register(&cloud, &dir).await;
             match adopted.and(registered) {
                 Ok(()) => seen = changed,
