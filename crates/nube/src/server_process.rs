@@ -160,7 +160,7 @@ async fn follow_images(cloud: Arc<Cloud>, dir: CloudDir, host: HostKind) {
             let (to, from) = (dir.clone(), cache.clone());
             // A copy across filesystems takes its time.
             let adopted = tokio::task::spawn_blocking(move || registration::adopt(&to, &from)).await;
-            let adopted = adopted.map_err(anyhow::Error::from).flatten();
+            let adopted = adopted.map_err(anyhow::Error::from).and_then(|done| done);
             let registered = registration::register(&cloud, &dir).await;
             match adopted.and(registered) {
                 Ok(()) => seen = changed,

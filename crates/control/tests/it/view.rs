@@ -1,0 +1,124 @@
+//! The view of the store.
+
+use crate::rig::{Note, Rig, region};
+use control::cloud::Mode;
+use control::{Result, Txn};
+use std::sync::Arc;
+use store::{Commit, Embedded, Key, Options};
+
+async fn change(rig: &Rig, decide: impl Fn(&mut Txn<'_>)) {
+    let decide = |txn: &mut Txn<'_>| -> Result<()> {
+        decide(txn);
+        Ok(())
+    };
+    rig.cloud.transact(Mode::Shared, decide).await.unwrap();
+}
+
+fn within(rig: &Rig, folder: &str) -> Vec<String> {
+    let region = region();
+    let tables = rig.cloud.view.read();
+    tables.find::<Note>(&region, "folder", folder).map(|note| note.name.clone()).collect()
+}
+
+#[tokio::test]
+async fn indexes_follow_updates_and_deletes() {
+    let rig = Rig::new().await;
+    change(&rig, |txn| {
+        for name in ["c", "a", "b"] {
+            txn.put(&region(), Note::within(name, "x"));
+        }
+    })
+    .await;
+    assert_eq!(within(&rig, "x"), ["a", "b", "c"]);
+    change(&rig, |txn| drop(txn.put(&region(), Note::within("b", "y")))).await;
+    assert_eq!((within(&rig, "x"), within(&rig, "y")), (vec!["a".into(), "c".into()], vec!["b".into()]));
+    change(&rig, |txn| {
+        txn.delete::<Note>(&region(), &"a".to_owned());
+        txn.delete::<Note>(&region(), &"b".to_owned());
+    })
+    .await;
+    assert_eq!((within(&rig, "x"), within(&rig, "y")), (vec!["c".into()], vec![]));
+    let (region, tables) = (region(), rig.cloud.view.read());
+    let mut after = tables.find_after::<Note>(&region, "folder", "x", Some(&"b".to_owned()));
+    assert_eq!(after.next().unwrap().name, "c");
+    assert!(after.next().is_none());
+}
+
+async fn write_raw(rig: &Rig, value: &str) {
+    let key = Key::new(format!("{}/note/n", region())).unwrap();
+    let revision = rig.cloud.store.commit(Commit::new().put(key, value.as_bytes().to_vec())).await.unwrap();
+    rig.cloud.view.reached(revision).await;
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_left_out_and_nobody_writes_over_it() {
+    let rig = Rig::new().await;
+    change(&rig, |txn| drop(txn.put(&region(), Note::within("n", "x")))).await;
+    write_raw(&rig, "{ no record").await;
+    assert_eq!((rig.note("n"), within(&rig, "x").len()), (None, 0), "what it was before is no longer true");
+    let over = |txn: &mut Txn<'_>| Ok(drop(txn.put(&region(), Note::new("n", "new"))));
+    let refused = rig.cloud.transact(Mode::Shared, over).await.unwrap_err();
+    assert_eq!((refused.code(), refused.status()), ("InternalError", 500));
+    change(&rig, |txn| drop(txn.put(&region(), Note::new("other", "")))).await;
+    assert!(rig.note("other").is_some(), "all else goes on");
+    write_raw(&rig, r#"{"name":"n","text":"good","folder":"x"}"#).await;
+    assert_eq!(within(&rig, "x"), ["n"]);
+    change(&rig, |txn| drop(txn.put(&region(), Note::new("n", "new")))).await;
+    assert_eq!(rig.note("n").unwrap().text, "new");
+}
+
+#[tokio::test]
+async fn keys_of_unknown_nouns_and_regions_are_passed_over() {
+    let rig = Rig::new().await;
+    let mut commit = Commit::new();
+    for key in ["us-east-1/unknown/x", "no region/note/x", "us-east-1", "us-east-1/note"] {
+        commit = commit.put(Key::new(key).unwrap(), b"{}".to_vec());
+    }
+    let revision = rig.cloud.store.commit(commit).await.unwrap();
+    rig.cloud.view.reached(revision).await;
+    assert_eq!((rig.notes(), rig.revision()), (0, revision));
+}
+
+/// The view's task holds the store for as long as its runtime lives.
+fn in_a_life_of_its_own<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+#[test]
+fn a_store_that_is_opened_again_gives_the_same_tables() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.redb");
+    let open = || Arc::new(Embedded::open(&path, Options::default()).unwrap());
+    let revision = in_a_life_of_its_own(async {
+        let rig = Rig::over(open()).await;
+        for n in 0..5 {
+            change(&rig, |txn| drop(txn.put(&region(), Note::within(&format!("n{n}"), "x")))).await;
+        }
+        change(&rig, |txn| {
+            txn.delete::<Note>(&region(), &"n3".to_owned());
+            txn.claim(&region(), "name", "n1").unwrap();
+        })
+        .await;
+        rig.revision()
+    });
+    in_a_life_of_its_own(async {
+        let rig = Rig::over(open()).await;
+        assert_eq!(rig.revision(), revision);
+        assert_eq!(within(&rig, "x"), ["n0", "n1", "n2", "n4"]);
+        assert_eq!(rig.cloud.view.read().claimed(&region(), "name"), Some("n1"));
+        change(&rig, |txn| drop(txn.put(&region(), Note::within("n1", "y")))).await;
+        assert_eq!((within(&rig, "y"), rig.revision()), (vec!["n1".to_owned()], revision + 1));
+    });
+}
+
+#[tokio::test]
+async fn changes_name_the_records_that_have_changed() {
+    let rig = Rig::new().await;
+    let mut changes = rig.cloud.view.changes();
+    change(&rig, |txn| drop(txn.put(&region(), Note::new("n", "")))).await;
+    change(&rig, |txn| txn.delete::<Note>(&region(), &"n".to_owned())).await;
+    for _ in 0..2 {
+        let changed = changes.recv().await.unwrap();
+        assert_eq!((changed.noun, &*changed.id), ("note", "n"));
+    }
+}

@@ -1,0 +1,263 @@
+//! A gateway on a port of its own, and a client that signs and speaks plain HTTP/1.1.
+
+use control::access::AllowAll;
+use control::entropy::SeededEntropy;
+use control::{Cloud, RegionSettings, Schema, Service, Settings, Touched, View};
+use gateway::{Gateway, Limits};
+use model::clock::ManualClock;
+use model::record::access_key::{AccessKey, Secret, Session};
+use model::{AccessKeyId, AccountId, Clock as _, CloudTag, Region, Timestamp};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use store::Memory;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
+use wire::sigv4::{self, Credentials, Payload};
+use wire::{Member, Operation, OperationShape, Protocol, ServiceShape, StructShape, Target};
+
+pub const ALICE: AccountId = AccountId::from_number(111_111_111_111);
+pub const KEY: &str = "AKIAEXAMPLEEXAMPLE00";
+pub const TEMPORARY: &str = "ASIAEXAMPLEEXAMPLE00";
+pub const SECRET: &str = "a secret of forty characters, more/less+";
+pub const TOKEN: &str = "a session/token+=";
+
+pub struct EchoRequest {
+    pub text: Option<String>,
+}
+wire::structure!(EchoRequest, ECHO_REQUEST; 0 text: None);
+static ECHO_REQUEST: StructShape = StructShape {
+    name: "EchoRequest",
+    members: &[Member { name: "Text", target: Target::STRING, ..Member::BASE }],
+    ..StructShape::BASE
+};
+
+pub struct EchoResult {
+    pub text: Option<String>,
+}
+wire::structure!(EchoResult, ECHO_RESULT; 0 text: None);
+static ECHO_RESULT: StructShape = StructShape {
+    name: "EchoResult",
+    members: &[Member { name: "Text", target: Target::STRING, ..Member::BASE }],
+    ..StructShape::BASE
+};
+
+macro_rules! operations {
+    ($($name:ident)*) => {
+        $(
+            struct $name;
+            impl Operation for $name {
+                type Input = EchoRequest;
+                type Output = EchoResult;
+                const SHAPE: &'static OperationShape = &OperationShape {
+                    name: stringify!($name),
+                    input: &ECHO_REQUEST,
+                    output: &ECHO_RESULT,
+                    ..OperationShape::BASE
+                };
+            }
+        )*
+        const OPERATIONS: &[&OperationShape] = &[$($name::SHAPE),*];
+    };
+}
+operations!(Echo Panic Wait);
+
+static EC2: ServiceShape = ServiceShape {
+    name: "ec2",
+    api_version: "2016-11-15",
+    protocol: Protocol::Ec2,
+    xml_namespace: "urn:ec2",
+    operations: OPERATIONS,
+};
+static STS: ServiceShape = ServiceShape {
+    name: "sts",
+    api_version: "2011-06-15",
+    protocol: Protocol::Query,
+    xml_namespace: "urn:sts",
+    operations: OPERATIONS,
+};
+
+/// An operation that is under way says so, then waits to be let go. One test alone uses it.
+pub static UNDER_WAY: Semaphore = Semaphore::const_new(0);
+pub static LET_GO: Semaphore = Semaphore::const_new(0);
+
+fn service(shape: &'static ServiceShape) -> Service {
+    let mut service = Service::new(shape);
+    service
+        .read(
+            Echo,
+            |_, _, _| Touched::anything(),
+            |ctx, request, _| {
+                let text = format!("{} {}", ctx.account(), request.text.as_deref().unwrap_or_default());
+                Ok(EchoResult { text: Some(text) })
+            },
+        )
+        .read(Panic, |_, _, _| Touched::anything(), |_, _, _| panic!("a bug in one operation"))
+        .call(
+            Wait,
+            |_, _, _| Touched::anything(),
+            |_, _| async {
+                UNDER_WAY.add_permits(1);
+                LET_GO.acquire().await.unwrap().forget();
+                Ok(EchoResult { text: Some("waited".into()) })
+            },
+        );
+    service
+}
+
+pub struct Door {
+    pub at: SocketAddr,
+    pub clock: Arc<ManualClock>,
+    pub stop: oneshot::Sender<()>,
+    pub serving: JoinHandle<()>,
+}
+
+impl Door {
+    pub async fn open() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    pub async fn with(limits: Limits) -> Self {
+        let region = Region::parse("us-east-1").unwrap();
+        let store = Arc::new(Memory::default());
+        let mut schema = Schema::default();
+        schema.add::<AccessKey>();
+        let view = View::open(store.clone(), schema).await.unwrap();
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_767_225_600_000)));
+        let settings = Settings {
+            tag: CloudTag::parse("test00").unwrap(),
+            regions: vec![RegionSettings { region, zones: Vec::new() }],
+            public_pool: "198.18.0.0/22".parse().unwrap(),
+        };
+        let entropy = Arc::new(SeededEntropy::new(1));
+        let cloud = Cloud::new(store, view, clock.clone(), entropy, Arc::new(AllowAll), settings);
+        let expires_at = clock.now() + Duration::from_secs(600);
+        let session = Session { token: Secret::new(TOKEN.into()), expires_at };
+        for (id, session) in [(KEY, None), (TEMPORARY, Some(session))] {
+            let key = AccessKey {
+                access_key: AccessKeyId::parse(id).unwrap(),
+                secret: Secret::new(SECRET.into()),
+                account: ALICE,
+                principal: format!("arn:aws:iam::{ALICE}:root"),
+                user_id: ALICE.to_string(),
+                created_at: clock.now(),
+                session,
+            };
+            let put = |txn: &mut control::Txn<'_>| {
+                txn.put(&Region::global(), key.clone());
+                Ok(())
+            };
+            cloud.transact(control::cloud::Mode::Shared, put).await.unwrap();
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let gateway = Arc::new(Gateway { cloud, services: vec![service(&EC2), service(&STS)], limits });
+        let serving = tokio::spawn(gateway::serve(gateway, listener, async move {
+            let _ = stopped.await;
+        }));
+        Self { at, clock, stop, serving }
+    }
+
+    pub async fn connect(&self) -> Client {
+        Client(TcpStream::connect(self.at).await.unwrap())
+    }
+
+    pub fn now(&self) -> i64 {
+        self.clock.now().as_secs()
+    }
+
+    pub fn host(&self) -> String {
+        self.at.to_string()
+    }
+
+    /// A signed POST as text.
+    pub fn post(&self, credentials: &Credentials<'_>, body: &str) -> String {
+        let host = self.host();
+        let headers = [("host", host.as_bytes())];
+        let request = sigv4::Request { method: "POST", path: "/", query: "", headers: &headers };
+        let added = sigv4::sign(&request, &Payload::of(body.as_bytes()), credentials, self.now()).unwrap();
+        let mut text = format!("POST / HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n", body.len());
+        for (name, value) in added {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text + "\r\n" + body
+    }
+
+    /// A presigned GET as text.
+    pub fn get(&self, credentials: &Credentials<'_>, query: &str, expires: i64) -> String {
+        let host = self.host();
+        let headers = [("host", host.as_bytes())];
+        let request = sigv4::Request { method: "GET", path: "/", query, headers: &headers };
+        let query =
+            sigv4::presign(&request, &Payload::of(b""), credentials, self.now(), expires).unwrap();
+        format!("GET /?{query} HTTP/1.1\r\nhost: {host}\r\n\r\n")
+    }
+
+    /// One request on a connection of its own.
+    pub async fn ask(&self, request: &str) -> Answer {
+        let mut client = self.connect().await;
+        client.send(request).await;
+        client.answer().await
+    }
+}
+
+pub fn credentials(service: &'static str) -> Credentials<'static> {
+    Credentials::new(KEY, SECRET.as_bytes(), "us-east-1", service)
+}
+
+pub fn temporary(service: &'static str) -> Credentials<'static> {
+    Credentials { access_key_id: TEMPORARY, session_token: Some(TOKEN), ..credentials(service) }
+}
+
+pub struct Client(pub TcpStream);
+
+impl Client {
+    pub async fn send(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    pub async fn answer(&mut self) -> Answer {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(self.0.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers: HashMap<String, String> = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        let mut body = vec![0; headers["content-length"].parse().unwrap()];
+        self.0.read_exact(&mut body).await.unwrap();
+        Answer { status, headers, body: String::from_utf8(body).unwrap() }
+    }
+
+    /// Whether the server has closed the connection: waits until it does, or says something.
+    pub async fn is_closed(&mut self) -> bool {
+        matches!(self.0.read(&mut [0]).await, Ok(0) | Err(_))
+    }
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HashMap<String, String>,
+    pub body: String,
+}
+
+impl Answer {
+    /// The text of the first element of that name.
+    pub fn element(&self, name: &str) -> &str {
+        let (_, rest) = self.body.split_once(&format!("<{name}>")).unwrap_or_else(|| panic!("{name} in {self:?}"));
+        rest.split_once('<').unwrap().0
+    }
+
+    pub fn error(&self) -> (&str, u16) {
+        (self.element("Code"), self.status)
+    }
+}
