@@ -1,8 +1,8 @@
 //! HTTP itself: both versions, request ids, bugs, health, shutdown.
 
 use crate::door::{Door, LET_GO, UNDER_WAY, credentials};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::collections::HashSet;
 use tokio::net::TcpStream;
 use wire::sigv4::{self, Payload};
