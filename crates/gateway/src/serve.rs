@@ -66,7 +66,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, shutdown: impl 
             // Before its first bytes tell which HTTP it speaks, none of hyper's timeouts watches over a connection.
             let silent = async {
                 if tokio::time::timeout(patience, first.notified()).await.is_ok() {
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             };
             tokio::select! {

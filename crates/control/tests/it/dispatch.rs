@@ -53,7 +53,11 @@ async fn what_the_policy_refuses_changes_nothing() {
     for action in ["Append", "Purge", "Print"] {
         for parameters in ["Name=n&Text=a", "Name=n&DryRun=true", "Name=n&ClientToken=t"] {
             let error = rig.call("id", action, parameters).await.unwrap_err();
-            assert_eq!((error.code(), error.status()), ("UnauthorizedOperation", 403), "{action} {parameters}");
+            assert_eq!(
+                (error.code(), error.status()),
+                ("UnauthorizedOperation", 403),
+                "{action} {parameters}"
+            );
             assert!(error.message().contains(&format!("notes:{action}")), "{error}");
             assert_eq!(rig.revision(), 0);
         }

@@ -48,7 +48,8 @@ fn tags_are_filtered_by_key_and_by_value() {
 #[test]
 fn a_filter_that_is_none_is_the_callers_mistake() {
     let many = vec!["x"; 201];
-    for given in [("colour", &["red"][..]), ("Kind", &["web"]), ("", &["x"]), ("kind", &[]), ("kind", &many)] {
+    for given in [("colour", &["red"][..]), ("Kind", &["web"]), ("", &["x"]), ("kind", &[]), ("kind", &many)]
+    {
         let refused = parse(&[given]).err().unwrap();
         assert_eq!((refused.code(), refused.status()), ("InvalidParameterValue", 400), "{}", given.0);
     }
@@ -92,7 +93,11 @@ fn page(max: Option<i32>, token: Option<&str>, by_ids: ByIds) -> Result<Paging<u
 #[test]
 fn pages_keep_to_the_bounds_of_the_operation() {
     for outside in [i32::MIN, -1, 0, 4, 11] {
-        assert_eq!(page(Some(outside), None, ByIds::Absent).unwrap_err(), "InvalidParameterValue", "{outside}");
+        assert_eq!(
+            page(Some(outside), None, ByIds::Absent).unwrap_err(),
+            "InvalidParameterValue",
+            "{outside}"
+        );
     }
     assert_eq!(page(Some(5), None, ByIds::Given).unwrap_err(), "InvalidParameterCombination");
     assert_eq!(page(None, Some(""), ByIds::Given).unwrap(), Paging { limit: None, after: None });

@@ -2,8 +2,8 @@
 
 use control::host::{Connection, Host, Unreachable};
 use model::host::{
-    Capacity, Desired, DesiredBody, FromAgent, Hello, ObjectKey, Observed, ObservedBody, Reply, Request, ToAgent,
-    VolumeDesired,
+    Capacity, Desired, DesiredBody, FromAgent, Hello, ObjectKey, Observed, ObservedBody, Reply, Request,
+    ToAgent, VolumeDesired,
 };
 use model::{GiB, MiB, Timestamp, VolumeId};
 use std::sync::Arc;
@@ -32,7 +32,8 @@ impl Agent {
         let (to_agent, hears) = mpsc::unbounded_channel();
         let (says, from_agent) = mpsc::unbounded_channel();
         let (absorb, absorbed) = mpsc::unbounded_channel();
-        let serving = Arc::clone(host).serve(Connection { to_agent, from_agent }, move |o| drop(absorb.send(o)));
+        let serving =
+            Arc::clone(host).serve(Connection { to_agent, from_agent }, move |o| drop(absorb.send(o)));
         Self { says, hears, served: tokio::spawn(serving), absorbed }
     }
 

@@ -65,10 +65,7 @@ const LONG: Duration = Duration::from_hours(1);
 
 fn start(rig: &Rig, script: impl IntoIterator<Item = Step>) -> Arc<Driver<Probe>> {
     let script = Mutex::new(script.into_iter().collect());
-    Driver::start(
-        Arc::clone(&rig.cloud),
-        Probe { script, runs: Mutex::default(), running: Mutex::default() },
-    )
+    Driver::start(Arc::clone(&rig.cloud), Probe { script, runs: Mutex::default(), running: Mutex::default() })
 }
 
 /// When each run began, in milliseconds since the first. Virtual time passes until all is quiet.

@@ -5,7 +5,8 @@ use control::entropy::SeededEntropy;
 use control::token::UsedToken;
 use control::view::IndexValue;
 use control::{
-    Arn, Caller, Cloud, Context, Policy, Record, RegionSettings, Schema, Service, Settings, Touched, View, errors,
+    Arn, Caller, Cloud, Context, Policy, Record, RegionSettings, Schema, Service, Settings, Touched, View,
+    errors,
 };
 use model::clock::ManualClock;
 use model::{AccessKeyId, AccountId, Clock as _, CloudTag, Region, Timestamp};

@@ -6,7 +6,8 @@ use control::{Result, Txn, errors};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use store::{
-    BoxFuture, Commit, CommitError, Key, Memory, ReadError, Revision, Scan, Store, Versioned, Watch, WatchError,
+    BoxFuture, Commit, CommitError, Key, Memory, ReadError, Revision, Scan, Store, Versioned, Watch,
+    WatchError,
 };
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -50,7 +51,8 @@ async fn a_claim_is_one_callers_alone() {
         callers.spawn(async move {
             let owner = format!("owner-{n}");
             let claim = |txn: &mut Txn<'_>| {
-                txn.claim(&region(), "address/10.0.0.4", &owner).map_err(|taken| errors::unavailable(taken.by))?;
+                txn.claim(&region(), "address/10.0.0.4", &owner)
+                    .map_err(|taken| errors::unavailable(taken.by))?;
                 put(txn, Note::new(&owner, ""));
                 Ok(())
             };

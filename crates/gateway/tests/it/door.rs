@@ -192,8 +192,7 @@ impl Door {
         let host = self.host();
         let headers = [("host", host.as_bytes())];
         let request = sigv4::Request { method: "GET", path: "/", query, headers: &headers };
-        let query =
-            sigv4::presign(&request, &Payload::of(b""), credentials, self.now(), expires).unwrap();
+        let query = sigv4::presign(&request, &Payload::of(b""), credentials, self.now(), expires).unwrap();
         format!("GET /?{query} HTTP/1.1\r\nhost: {host}\r\n\r\n")
     }
 
@@ -253,7 +252,8 @@ pub struct Answer {
 impl Answer {
     /// The text of the first element of that name.
     pub fn element(&self, name: &str) -> &str {
-        let (_, rest) = self.body.split_once(&format!("<{name}>")).unwrap_or_else(|| panic!("{name} in {self:?}"));
+        let (_, rest) =
+            self.body.split_once(&format!("<{name}>")).unwrap_or_else(|| panic!("{name} in {self:?}"));
         rest.split_once('<').unwrap().0
     }
 

@@ -17,8 +17,10 @@ async fn signed_and_presigned_requests_are_answered_for_their_account() {
     ] {
         let answer = door.ask(&request).await;
         assert_eq!(answer.status, 200, "{answer:?}");
-        assert_eq!(answer.element("text").to_owned() + answer.headers["content-type"].as_str(),
-            format!("{ALICE} hellotext/xml;charset=UTF-8"));
+        assert_eq!(
+            answer.element("Text").to_owned() + answer.headers["content-type"].as_str(),
+            format!("{ALICE} hellotext/xml;charset=UTF-8")
+        );
     }
     let answer = door.ask(&door.post(&credentials("sts"), "Action=Echo&Version=2011-06-15&Text=hi")).await;
     assert_eq!((answer.status, answer.element("Text")), (200, "111111111111 hi"));
