@@ -134,7 +134,7 @@ async fn failures_are_tried_again_ever_more_slowly_and_are_seen_meanwhile() {
 #[tokio::test(start_paused = true)]
 async fn success_forgets_the_failures_before_it() {
     let rig = Rig::new().await;
-    let again = Step::Done(Next::After(Duration::from_secs(60)));
+    let again = Step::Done(Next::After(Duration::from_mins(1)));
     let driver = start(&rig, [Step::Fail(NOW), Step::Fail(NOW), again, Step::Fail(NOW)]);
     driver.nudge("a".into());
     sleep(Duration::from_secs(30)).await;

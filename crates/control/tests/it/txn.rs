@@ -90,6 +90,14 @@ async fn a_claim_that_was_released_can_be_had_again_and_by_its_owner_always() {
     assert_eq!(claim("b").await, Ok(()));
 }
 
+async fn make_folder(rig: &Rig) {
+    let make = |txn: &mut Txn<'_>| {
+        put(txn, Note::new("f", ""));
+        Ok(())
+    };
+    rig.cloud.transact(Mode::Shared, make).await.unwrap();
+}
+
 fn delete_folder(txn: &mut Txn<'_>) -> Result<()> {
     if txn.tables().find::<Note>(&region(), "folder", "f").next().is_some() {
         return Err(errors::unavailable("the folder is in use"));
@@ -110,7 +118,7 @@ fn create_within(txn: &mut Txn<'_>) -> Result<()> {
 async fn a_delete_never_races_with_the_making_of_what_depends_on_it() {
     for _ in 0..50 {
         let rig = Rig::new().await;
-        rig.cloud.transact(Mode::Shared, |txn| Ok(put(txn, Note::new("f", "")))).await.unwrap();
+        make_folder(&rig).await;
         let (a, b) = (Arc::clone(&rig.cloud), Arc::clone(&rig.cloud));
         let deleting = tokio::spawn(async move { a.transact(Mode::Exclusive, delete_folder).await.is_ok() });
         let creating = tokio::spawn(async move { b.transact(Mode::Shared, create_within).await.is_ok() });
@@ -154,7 +162,7 @@ async fn a_commit_whose_caller_hung_up_still_keeps_exclusive_ones_waiting() {
     let (arrived, let_go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(1)));
     let held = Held { memory: Memory::default(), arrived: Arc::clone(&arrived), let_go: Arc::clone(&let_go) };
     let rig = Rig::over(Arc::new(held)).await;
-    rig.cloud.transact(Mode::Shared, |txn| Ok(put(txn, Note::new("f", "")))).await.unwrap();
+    make_folder(&rig).await;
     arrived.acquire().await.unwrap().forget();
     let cloud = Arc::clone(&rig.cloud);
     let creating = tokio::spawn(async move { cloud.transact(Mode::Shared, create_within).await });

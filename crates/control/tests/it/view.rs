@@ -56,7 +56,10 @@ async fn a_damaged_record_is_left_out_and_nobody_writes_over_it() {
     change(&rig, |txn| drop(txn.put(&region(), Note::within("n", "x")))).await;
     write_raw(&rig, "{ no record").await;
     assert_eq!((rig.note("n"), within(&rig, "x").len()), (None, 0), "what it was before is no longer true");
-    let over = |txn: &mut Txn<'_>| Ok(drop(txn.put(&region(), Note::new("n", "new"))));
+    let over = |txn: &mut Txn<'_>| {
+        txn.put(&region(), Note::new("n", "new"));
+        Ok(())
+    };
     let refused = rig.cloud.transact(Mode::Shared, over).await.unwrap_err();
     assert_eq!((refused.code(), refused.status()), ("InternalError", 500));
     change(&rig, |txn| drop(txn.put(&region(), Note::new("other", "")))).await;

@@ -134,7 +134,7 @@ impl Door {
         };
         let entropy = Arc::new(SeededEntropy::new(1));
         let cloud = Cloud::new(store, view, clock.clone(), entropy, Arc::new(AllowAll), settings);
-        let expires_at = clock.now() + Duration::from_secs(600);
+        let expires_at = clock.now() + Duration::from_mins(10);
         let session = Session { token: Secret::new(TOKEN.into()), expires_at };
         for (id, session) in [(KEY, None), (TEMPORARY, Some(session))] {
             let key = AccessKey {
@@ -182,7 +182,7 @@ impl Door {
         let added = sigv4::sign(&request, &Payload::of(body.as_bytes()), credentials, self.now()).unwrap();
         let mut text = format!("POST / HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n", body.len());
         for (name, value) in added {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            text.extend([name, ": ", &value, "\r\n"]);
         }
         text + "\r\n" + body
     }

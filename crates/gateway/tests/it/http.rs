@@ -44,7 +44,8 @@ async fn http_2_is_spoken_with_prior_knowledge() {
         for (name, value) in added {
             request = request.header(name, value);
         }
-        let answer = client.send_request(request.body(Full::new(ECHO.into())).unwrap()).await.unwrap();
+        let answer =
+            client.send_request(request.body(Full::<bytes::Bytes>::new(ECHO.into())).unwrap()).await.unwrap();
         assert_eq!((answer.status().as_u16(), answer.version()), (200, http::Version::HTTP_2));
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         assert!(String::from_utf8_lossy(&body).contains("111111111111 hello"));
@@ -106,7 +107,7 @@ async fn a_shutdown_lets_requests_under_way_end_and_takes_no_new_ones() {
     TcpStream::connect(at).await.unwrap_err();
     LET_GO.add_permits(1);
     let answer = busy.answer().await;
-    assert_eq!((answer.status, answer.element("text")), (200, "waited"));
+    assert_eq!((answer.status, answer.element("Text")), (200, "waited"));
     assert!(busy.is_closed().await);
     door.serving.await.unwrap();
 }
