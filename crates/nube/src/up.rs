@@ -56,6 +56,11 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
     {
         bail!("this cloud was made with --host {:?}; choose another --data for another kind", known.host);
     }
+    if let (Some(known), Some(pool)) = (&known, arguments.public_pool)
+        && known.public_pool != pool
+    {
+        bail!("this cloud's public addresses are {}; they cannot change", known.public_pool);
+    }
     let mut cloud = match known.clone() {
         Some(known) => known,
         None => CloudFile {

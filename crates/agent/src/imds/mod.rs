@@ -116,6 +116,8 @@ impl Imds {
                 .timer(TokioTimer::new())
                 .header_read_timeout(SLOWEST_REQUEST)
                 .max_buf_size(LARGEST_HEAD)
+                // Small clients close their side as soon as they have asked.
+                .half_close(true)
                 .serve_connection(TokioIo::new(stream), service);
             // How a guest's connection ends is its own affair.
             let _ended = tokio::time::timeout(LONGEST_CONNECTION, connection).await;
