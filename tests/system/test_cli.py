@@ -6,6 +6,8 @@ import pty
 import subprocess
 
 import pytest
+from conftest import wait_until
+from guest import describe, wait_for
 
 NAMES = ["AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_REGION"]
 
@@ -93,3 +95,20 @@ def test_ssh_to_what_is_no_instance_says_so(cloud):
     assert "NotFound" in cloud.run("ssh", "i-0123456789abcdef0", check=False).stderr
     done = cloud.run("ssh", "bogus", check=False)
     assert done.returncode == 1 and "bogus" in done.stderr
+
+
+@pytest.mark.skipif("config.getoption('--host') != 'sim'", reason="real machines outlive their cloud: test_survival")
+def test_an_emulator_that_is_started_again_has_its_instances_running_again(make_cloud):
+    cloud = make_cloud("emulator").up()
+    ec2 = cloud.client()
+    image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    launched = ec2.run_instances(ImageId=image, InstanceType="t3.nano", MinCount=1, MaxCount=1)["Instances"][0]
+    before = wait_for(ec2, launched["InstanceId"], "running")
+    cloud.interrupt()
+    ec2 = cloud.up().client()
+    # The console is the new machine's: the one before has gone with its process.
+    wait_until(lambda: ec2.get_console_output(InstanceId=launched["InstanceId"]).get("Output"), "the machine boots")
+    after = describe(ec2, launched["InstanceId"])
+    assert after["State"]["Name"] == "running"
+    assert after["PrivateIpAddress"] == before["PrivateIpAddress"]
+    assert after["PublicIpAddress"] == before["PublicIpAddress"]

@@ -119,7 +119,9 @@ pub fn purge(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
 /// A simulated host in this process, and the one connection to it.
 pub async fn simulate(dir: &CloudDir) -> Result<(Agent, mpsc::Receiver<Connection>)> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let host = SimHost::new(SimConfig::default(), Arc::clone(&clock));
+    // A host that starts anew: what was meant to run starts again, as after the reboot of a real one.
+    let seed = crate::cloud_files::random_bits()? as u64;
+    let host = SimHost::new(SimConfig { seed, ..SimConfig::default() }, Arc::clone(&clock));
     // A simulated host has whatever is asked of it.
     let capacity = Capacity { vcpus: u32::MAX, memory: MiB(u32::MAX) };
     let mut config =

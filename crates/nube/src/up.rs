@@ -190,5 +190,8 @@ fn greet(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) {
     {
         terminal::say("There is no machine image yet. Build one with: nube image build nano");
     }
-    terminal::say(terminal::faint("Ctrl-C ends the cloud's processes; instances keep running."));
+    terminal::say(terminal::faint(match cloud.host {
+        HostKind::Linux => "Ctrl-C ends the cloud's processes; instances keep running.",
+        HostKind::Sim => "Ctrl-C ends it; what was running starts again with the next nube up.",
+    }));
 }
