@@ -1,6 +1,6 @@
 //! The host loop as a process: drivers, link-local services and the channel to the server.
 
-use crate::cloud_files::{CloudDir, CloudFile};
+use crate::cloud_files::{CloudDir, CloudFile, write_whole};
 use crate::config;
 use crate::lock::Lock;
 use crate::server_process::terminated;
@@ -20,7 +20,6 @@ use model::host::{Capacity, FromAgent, ToAgent};
 use model::{Clock, MiB};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -173,12 +172,18 @@ fn connect(agent: AgentHandle) -> Connection {
 /// The key that signs identity documents: one for the cloud's life.
 fn signer(dir: &CloudDir, clock: &dyn Clock) -> Result<Signer> {
     let path = dir.path().join("identity.pem");
-    if path.exists() {
-        return Ok(Signer::from_pem(&fs::read_to_string(&path)?)?);
+    let signer = if path.exists() {
+        Signer::from_pem(&fs::read_to_string(&path)?)?
+    } else {
+        let signer = Signer::generate(clock.now())?;
+        write_whole(&path, signer.to_pem()?.as_bytes(), 0o600)?;
+        signer
+    };
+    // Also when an earlier start was cut short between the two.
+    let certificate = dir.path().join("identity-certificate.pem");
+    if !certificate.exists() {
+        write_whole(&certificate, signer.certificate_pem().as_bytes(), 0o644)?;
     }
-    let signer = Signer::generate(clock.now())?;
-    write_private(&path, signer.to_pem()?.as_bytes())?;
-    fs::write(dir.path().join("identity-certificate.pem"), signer.certificate_pem())?;
     Ok(signer)
 }
 
@@ -192,18 +197,8 @@ fn token_secret(dir: &CloudDir) -> Result<[u8; 32]> {
     }
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).context("the system gives no random numbers")?;
-    write_private(&path, &secret)?;
+    write_whole(&path, &secret, 0o600)?;
     Ok(secret)
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    use std::io::Write as _;
-    let temporary = path.with_extension("new");
-    let _ = fs::remove_file(&temporary);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn host_name() -> String {

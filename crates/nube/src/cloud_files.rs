@@ -181,13 +181,17 @@ fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T> {
     serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))
 }
 
-/// Replaces a file as a whole: whoever reads it sees the old or the new one.
 fn write_json(path: &Path, value: &impl Serialize, mode: u32) -> Result<()> {
+    write_whole(path, &serde_json::to_vec_pretty(value)?, mode)
+}
+
+/// Replaces a file as a whole: whoever reads it sees the old or the new one.
+pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let temporary = path.with_extension("new");
         let _ = fs::remove_file(&temporary);
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
-        file.write_all(&serde_json::to_vec_pretty(value)?)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()

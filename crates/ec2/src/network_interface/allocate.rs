@@ -16,8 +16,6 @@ use std::ops::RangeInclusive;
 
 /// How many addresses of a subnet are nobody's: the first four and the last.
 pub const RESERVED: usize = 5;
-/// How many addresses at the start of the public pool the hosts use themselves.
-const PUBLIC_RESERVED: u32 = 8;
 
 /// The claim on a private address.
 pub fn private_claim(subnet: SubnetId, address: Ipv4Addr) -> String {
@@ -90,9 +88,7 @@ pub fn release_private(ctx: &Context, txn: &mut Txn<'_>, subnet: SubnetId, addre
 
 /// Claims any free public address of the cloud for an interface; `InsufficientAddressCapacity` when none is left.
 pub fn allocate_public(ctx: &Context, txn: &mut Txn<'_>, owner: NetworkInterfaceId) -> Result<Ipv4Addr> {
-    let pool = ctx.cloud.settings.public_pool;
-    let range = u32::from(pool.network()).saturating_add(PUBLIC_RESERVED)
-        ..=u32::from(pool.broadcast()).saturating_sub(1);
+    let range = plan::net::pool::assignable_range(ctx.cloud.settings.public_pool);
     claim_any(ctx, txn, &Region::global(), range, public_claim, owner).ok_or_else(|| {
         client("InsufficientAddressCapacity", "Not enough public addresses are available for this request.")
     })

@@ -3,6 +3,7 @@
 use super::nth;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 
 /// The smallest pool that leaves something to give away is a /28, the largest a /15.
 pub const PREFIXES: std::ops::RangeInclusive<u8> = 15..=28;
@@ -22,9 +23,14 @@ pub fn assignable(pool: Ipv4Net, address: Ipv4Addr) -> bool {
     pool.contains(&address) && address >= nth(pool, 4) && address < pool.broadcast()
 }
 
+/// The addresses that instances may have, as numbers.
+pub fn assignable_range(pool: Ipv4Net) -> RangeInclusive<u32> {
+    nth(pool, 4).to_bits()..=pool.broadcast().to_bits() - 1
+}
+
 /// Every address that instances may have, in order.
 pub fn assignable_addresses(pool: Ipv4Net) -> impl Iterator<Item = Ipv4Addr> {
-    (nth(pool, 4).to_bits()..pool.broadcast().to_bits()).map(Ipv4Addr::from_bits)
+    assignable_range(pool).map(Ipv4Addr::from_bits)
 }
 
 #[cfg(test)]
