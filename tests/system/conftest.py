@@ -81,13 +81,13 @@ class Cloud:
         """Ends the cloud, its machines too."""
         self.run("down", *arguments)
         if self.process:
-            self.process.communicate(timeout=60)
+            self.process.communicate(timeout=180)
             self.process = None
 
     def interrupt(self):
         """Ends `nube up` as Ctrl-C does."""
         self.process.send_signal(signal.SIGINT)
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=180)
         self.process = None
 
     def logs(self):

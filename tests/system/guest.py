@@ -8,7 +8,7 @@ import time
 USER = "ec2-user"
 
 
-def banner(address, timeout=90):
+def banner(address, timeout=240):
     """Waits for an ssh server's greeting and returns how long that took."""
     start = time.monotonic()
     while time.monotonic() - start < timeout:
@@ -28,7 +28,7 @@ def ssh_line(address, key, command, user=USER):
             f"{user}@{address}", command]
 
 
-def ssh(address, key, command, user=USER, check=True, timeout=60):
+def ssh(address, key, command, user=USER, check=True, timeout=180):
     banner(address)
     done = subprocess.run(
         ssh_line(address, key, command, user), capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
@@ -40,7 +40,7 @@ def describe(ec2, instance):
     return ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
 
 
-def wait_for(ec2, instance, state, timeout=90):
+def wait_for(ec2, instance, state, timeout=240):
     deadline = time.monotonic() + timeout
     while True:
         found = describe(ec2, instance)

@@ -121,7 +121,7 @@ def test_a_guest_cannot_fill_the_hosts_disk_by_its_console(cloud, ec2, pair):
     def output():
         answer = ec2.get_console_output(InstanceId=guest.id, Latest=True)
         return answer["Output"]
-    wait_until(lambda: "the last words" in output(), "the end of it is shown", timeout=60)
+    wait_until(lambda: "the last words" in output(), "the end of it is shown", timeout=180)
     assert CONSOLE_LIMIT // 4 < size() <= CONSOLE_LIMIT + (128 << 10)
     assert len(output().encode()) <= 64 << 10
 

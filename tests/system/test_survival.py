@@ -57,11 +57,11 @@ def knows_itself(guest):
 def lives_on(own, guest):
     """The same boot, reachable, and told about truly."""
     assert guest.boot() == guest.first_boot
-    wait_until(lambda: knows_itself(guest), "metadata and names are served", timeout=30)
+    wait_until(lambda: knows_itself(guest), "metadata and names are served", timeout=120)
     found = guest.describe()
     assert found["State"]["Name"] == "running"
     assert (found["PublicIpAddress"], found["PrivateIpAddress"]) == (guest.address, guest.private)
-    wait_until(lambda: own.cloud.status()["healthy"], "all is at rest", timeout=30)
+    wait_until(lambda: own.cloud.status()["healthy"], "all is at rest", timeout=120)
 
 
 def answering(own):
@@ -70,7 +70,7 @@ def answering(own):
             return own.ec2.describe_regions()
         except Exception:
             return None
-    return wait_until(answers, "the API answers", timeout=30)
+    return wait_until(answers, "the API answers", timeout=120)
 
 
 @pytest.mark.parametrize("victims", [["server"], ["agent"], ["agent", "server"]], ids="-and-".join)
@@ -80,7 +80,7 @@ def test_instances_outlive_killed_processes(own, steady, victims):
         os.kill(pid, signal.SIGKILL)
     assert steady.boot() == steady.first_boot, "nobody needs to come back for ssh"
     wait_until(lambda: all(own.cloud.status()["processes"][name] not in (None, pid) for name, pid in killed.items()),
-               "the processes are started again", timeout=30)
+               "the processes are started again", timeout=120)
     answering(own)
     lives_on(own, steady)
 
@@ -88,7 +88,7 @@ def test_instances_outlive_killed_processes(own, steady, victims):
 def test_a_machine_killed_from_outside_is_stopped_by_a_server_error_and_starts_again(own, mortal):
     mortal.ssh("echo kept > kept && sync")
     os.kill(wait_until(lambda: process_of(mortal.id), "QEMU runs"), signal.SIGKILL)
-    stopped = wait_for(own.ec2, mortal.id, "stopped", timeout=30)
+    stopped = wait_for(own.ec2, mortal.id, "stopped", timeout=120)
     assert stopped["StateReason"]["Code"] == "Server.InternalError"
     assert "PublicIpAddress" not in stopped
     own.ec2.start_instances(InstanceIds=[mortal.id])
@@ -109,18 +109,18 @@ def test_a_power_off_while_the_agent_is_away_is_not_missed(own, mortal):
     try:
         os.kill(own.cloud.pid("agent"), signal.SIGKILL)
         mortal.ssh("sudo sh -c 'sync; poweroff'", check=False)
-        wait_until(lambda: is_off(own.cloud, mortal), "the guest has gone down", timeout=60)
+        wait_until(lambda: is_off(own.cloud, mortal), "the guest has gone down", timeout=180)
         assert mortal.describe()["State"]["Name"] == "running", "nobody can know yet"
     finally:
         os.kill(supervisor, signal.SIGCONT)
-    stopped = wait_for(own.ec2, mortal.id, "stopped", timeout=60)
+    stopped = wait_for(own.ec2, mortal.id, "stopped", timeout=180)
     assert stopped["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
     assert process_of(mortal.id) is None
 
 
 def test_a_power_off_from_inside_terminates_where_that_was_asked_for(own):
     guest = own.launch(InstanceInitiatedShutdownBehavior="terminate", UserData="#!/bin/sh\npoweroff\n")
-    ended = wait_for(own.ec2, guest.id, "terminated", timeout=120)
+    ended = wait_for(own.ec2, guest.id, "terminated", timeout=240)
     assert ended["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
 
 
@@ -183,7 +183,7 @@ def test_up_after_down_starts_what_was_meant_to_run(own, steady, mortal):
     if own.cloud.process is None:
         own.cloud.up()
     private = steady.private, steady.address
-    wait_until(lambda: own.cloud.status()["healthy"], "all is at rest", timeout=60)
+    wait_until(lambda: own.cloud.status()["healthy"], "all is at rest", timeout=180)
     steady.running()
     assert (steady.private, steady.address) == private
     assert steady.ssh("cat kept") == "kept"
@@ -219,7 +219,7 @@ def end_like_a_power_cut(cloud, *instances):
         os.kill(pid, signal.SIGKILL)
     cloud.process.communicate()
     cloud.process = None
-    wait_until(lambda: not traces(cloud)["processes"], "all processes are gone", timeout=20)
+    wait_until(lambda: not traces(cloud)["processes"], "all processes are gone", timeout=90)
     inside = lambda *command: subprocess.run([*cloud.prefix, *command], capture_output=True, text=True)
     for line in inside("ip", "netns", "list").stdout.splitlines():
         if cloud.tag in line:
@@ -244,7 +244,7 @@ def test_after_the_hosts_reboot_what_was_meant_to_run_starts_again(other_host):
     end_like_a_power_cut(other_host.cloud, guest.id)
     other_host.cloud.boot.write_text("22222222-2222-4222-8222-222222222222\n")
     other_host.cloud.up()
-    wait_until(lambda: process_of(guest.id), "the machine is started again", timeout=60)
+    wait_until(lambda: process_of(guest.id), "the machine is started again", timeout=180)
     guest.running()
     assert (guest.address, guest.private) == addresses
     assert guest.ssh("cat kept") == "kept"

@@ -118,7 +118,7 @@ def test_the_walk_by_aws_cli(cloud, ec2, image, tmp_path, kind):
     boot = ssh(address, key, "cat /proc/sys/kernel/random/boot_id")
     aws("ec2", "reboot-instances", "--instance-ids", instance)
     wait_until(lambda: ssh(address, key, "cat /proc/sys/kernel/random/boot_id", check=False).stdout.strip()
-               not in ("", boot), "the machine has booted again", timeout=120)
+               not in ("", boot), "the machine has booted again", timeout=240)
     assert describe(ec2, instance)["State"]["Name"] == "running"
 
     aws("ec2", "terminate-instances", "--instance-ids", instance)

@@ -177,7 +177,7 @@ async fn a_server_that_starts_again_tells_its_host_everything() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(10), told).await.expect("the host is synced");
+    tokio::time::timeout(std::time::Duration::from_secs(60), told).await.expect("the host is synced");
     assert_eq!(wished(&host, &ids[0]).unwrap().power, Power::On);
     assert!(host.object(key(&ids[1])).unwrap().body.is_none(), "its removal is asked for");
     let objects = host.told(|told| told.objects.len());

@@ -18,6 +18,8 @@ pub const CONSOLE: [&str; 2] = ["console", "console.old"];
 pub const LOG: [&str; 2] = ["log", "log.old"];
 /// `code N` or `signal N`.
 pub const EXIT: &str = "exit";
+/// [`EXIT`] while it is being written.
+const EXIT_NEW: &str = "exit.new";
 
 pub(super) struct Keeper {
     pub child: libc::pid_t,
@@ -73,8 +75,11 @@ impl Keeper {
             } else {
                 format!("code {}", libc::WEXITSTATUS(status))
             };
-            if let Ok(mut file) = create(&self.directory, EXIT) {
-                let _ = file.write_all(word.as_bytes());
+            // Whole or not at all: a reader never finds the note half-written.
+            if let Ok(mut file) = create(&self.directory, EXIT_NEW)
+                && file.write_all(word.as_bytes()).is_ok()
+            {
+                let _ = rustix::fs::renameat(&self.directory, EXIT_NEW, &self.directory, EXIT);
             }
         }
     }
