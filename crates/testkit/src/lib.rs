@@ -42,6 +42,7 @@ impl Kit {
             tag: CloudTag::parse("test00").expect("a tag"),
             regions: vec![RegionSettings { region, zones }],
             public_pool: "198.18.0.0/22".parse().expect("a block"),
+            overcommit: model::Overcommit::default(),
         };
         let entropy = Arc::new(SeededEntropy::new(1));
         let cloud = Cloud::new(store, view, clock.clone(), entropy, Arc::new(AllowAll), settings);

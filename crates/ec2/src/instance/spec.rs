@@ -16,7 +16,7 @@ use api_ec2::{
 };
 use control::{Context, Result};
 use model::metadata::MetadataOptions;
-use model::record::instance::ShutdownBehavior;
+use model::record::instance::{CpuOptions, ShutdownBehavior};
 use model::{Blob, ImageId, NetworkInterfaceId, SecurityGroupId, SnapshotId, SubnetId, Zone};
 use plan::instance::{
     DeviceChange, DeviceSpec, GroupChoice, LaunchSpec, LaunchTags, NetworkSpec, PublicChoice, VolumeSpec,
@@ -254,11 +254,13 @@ fn zone(ctx: &Context, request: &RunInstancesRequest) -> Result<Option<Zone>> {
         .ok_or_else(|| invalid_parameter_value(format!("Invalid availability zone: [{given}]")))
 }
 
-fn cpus(request: &RunInstancesRequest) -> Result<Option<(u32, u32)>> {
+fn cpus(request: &RunInstancesRequest) -> Result<Option<CpuOptions>> {
     let Some(options) = &request.cpu_options else { return Ok(None) };
     match (options.core_count, options.threads_per_core) {
         (None, None) => Ok(None),
-        (Some(cores), Some(threads)) if cores > 0 && threads > 0 => Ok(Some((cores as u32, threads as u32))),
+        (Some(cores @ 1..), Some(threads @ 1..)) => {
+            Ok(Some(CpuOptions { cores: cores as u32, threads_per_core: threads as u32 }))
+        }
         _ => Err(invalid_parameter_value(
             "CpuOptions needs both CoreCount and ThreadsPerCore, each at least 1.",
         )),

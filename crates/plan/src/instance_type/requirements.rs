@@ -272,7 +272,8 @@ mod tests {
         let t3 = Requirements { allowed: some("t3.*"), ..Requirements::default() };
         assert!(chosen(&t3).is_empty());
         assert_eq!(chosen(&Requirements { burstable: Choice::Included, ..t3 }).len(), 7);
-        let metal = Requirements { allowed: some("m5.*"), bare_metal: Choice::Required, ..Requirements::default() };
+        let metal =
+            Requirements { allowed: some("m5.*"), bare_metal: Choice::Required, ..Requirements::default() };
         assert_eq!(chosen(&metal), ["m5.metal"]);
     }
 

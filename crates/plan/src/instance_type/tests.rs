@@ -29,7 +29,10 @@ fn the_facts_of_a_type_fit_together() {
         assert!(kind.valid_cores.iter().all(|cores| cores <= kind.cores), "{name}");
         let cards: Vec<_> = kind.network_cards().collect();
         assert_eq!(cards.iter().map(|card| card.max_interfaces).sum::<u32>(), kind.max_interfaces, "{name}");
-        assert!(cards.iter().all(|card| card.baseline_gbps > 0.0 && card.baseline_gbps <= card.peak_gbps), "{name}");
+        assert!(
+            cards.iter().all(|card| card.baseline_gbps > 0.0 && card.baseline_gbps <= card.peak_gbps),
+            "{name}"
+        );
         assert_eq!(kind.ebs.is_none(), kind.ebs_optimized == "unsupported", "{name}");
         assert_eq!(kind.has(Flag::BareMetal), kind.hypervisor.is_none(), "{name}");
         assert!(kind.usage_classes.contains("on-demand") && kind.root_devices.contains("ebs"), "{name}");
@@ -112,7 +115,9 @@ fn accelerators_are_told_with_their_memory() {
     let chip = kind("trn1.2xlarge").accelerator(AcceleratorKind::Neuron).unwrap();
     assert_eq!((chip.name, chip.neuron), ("Trainium", Some((2, 2))));
     assert_eq!(kind("vt1.24xlarge").accelerator(AcceleratorKind::Media).unwrap().name, "U30");
-    for (name, needs) in [("p5.48xlarge", true), ("mac2.metal", true), ("f2.6xlarge", true), ("m5.metal", false)] {
+    for (name, needs) in
+        [("p5.48xlarge", true), ("mac2.metal", true), ("f2.6xlarge", true), ("m5.metal", false)]
+    {
         assert_eq!(kind(name).needs_hardware(), needs, "{name}");
     }
 }
@@ -121,7 +126,10 @@ fn accelerators_are_told_with_their_memory() {
 fn graviton_types_are_arm_and_have_one_thread_a_core() {
     let arm: Vec<_> = all().iter().filter(|t| t.architectures() == [Architecture::Arm64]).collect();
     assert!(arm.len() > 400);
-    assert!(arm.iter().all(|t| t.threads_per_core == 1 && t.manufacturer == "AWS" && t.boot_modes.contains("uefi")));
+    assert!(
+        arm.iter()
+            .all(|t| t.threads_per_core == 1 && t.manufacturer == "AWS" && t.boot_modes.contains("uefi"))
+    );
 }
 
 #[test]
