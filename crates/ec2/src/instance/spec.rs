@@ -108,10 +108,11 @@ fn refuse_unbuilt(request: &RunInstancesRequest) -> Result<()> {
     let placement = r.placement.as_ref();
     let cpu = r.cpu_options.as_ref();
     let dns = r.private_dns_name_options.as_ref();
-    let credit_default = match r.instance_type.as_ref().map_or("t3", |t| t.as_str()) {
-        name if name.starts_with("t2.") => "standard",
-        _ => "unlimited",
-    };
+    let credit_default = r
+        .instance_type
+        .as_ref()
+        .and_then(|kind| plan::instance_type::get(kind.as_str())?.default_credits())
+        .unwrap_or("unlimited");
     for (asked, name) in [
         (r.launch_template.is_some(), "LaunchTemplate"),
         (r.instance_market_options.is_some(), "InstanceMarketOptions"),

@@ -373,6 +373,38 @@ async fn cpu_options_are_honoured_where_the_type_has_them() {
 }
 
 #[tokio::test]
+async fn burstable_instances_have_the_credits_of_their_type() {
+    let cloud = cloud().await;
+    let mut ids = Vec::new();
+    for kind in ["t3.micro", "t2.micro", "m5.large"] {
+        ids.push(cloud.launch(&[("InstanceType", kind)]).await.one("instancesSet/item/instanceId"));
+    }
+    let all = cloud.ok("DescribeInstanceCreditSpecifications", &[]).await;
+    let path = "instanceCreditSpecificationSet/item";
+    let mut told: Vec<_> = all
+        .all(&format!("{path}/instanceId"))
+        .into_iter()
+        .zip(all.all(&format!("{path}/cpuCredits")))
+        .collect();
+    told.sort_by_key(|(id, _)| ids.iter().position(|known| known == id));
+    let credits = |id: &String, credits: &str| (id.clone(), credits.to_owned());
+    assert_eq!(told, [credits(&ids[0], "unlimited"), credits(&ids[1], "standard")]);
+    let one = cloud.ok("DescribeInstanceCreditSpecifications", &[("InstanceId.1", &ids[1])]).await;
+    assert_eq!(one.one(&format!("{path}/cpuCredits")), "standard");
+    let none = [("InstanceId.1", ids[2].as_str())];
+    assert_eq!(
+        cloud.code("DescribeInstanceCreditSpecifications", &none).await,
+        "InvalidParameterCombination"
+    );
+    let family = cloud.ok("GetDefaultCreditSpecification", &[("InstanceFamily", "t4g")]).await;
+    assert_eq!(family.one("instanceFamilyCreditSpecification/cpuCredits"), "unlimited");
+    assert_eq!(
+        cloud.code("GetDefaultCreditSpecification", &[("InstanceFamily", "m5")]).await,
+        "InvalidParameterValue"
+    );
+}
+
+#[tokio::test]
 async fn filters_and_pages_find_what_they_should() {
     let cloud = cloud().await;
     let tagged = [

@@ -8,8 +8,6 @@ use super::{Flag, InstanceType};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Burst {
     pub credits_per_hour: f64,
-    /// Whether an instance may go on beyond its credits unless its owner says otherwise.
-    pub unlimited_by_default: bool,
 }
 
 impl Burst {
@@ -43,6 +41,12 @@ impl InstanceType {
             ("t3" | "t3a" | "t4g", "2xlarge") => 192.0,
             _ => return None,
         };
-        Some(Burst { credits_per_hour, unlimited_by_default: family != "t2" })
+        Some(Burst { credits_per_hour })
+    }
+
+    /// What an instance of a burstable type does beyond its credits unless its owner says otherwise: `unlimited`, or slow
+    /// down (`standard`).
+    pub fn default_credits(&self) -> Option<&'static str> {
+        self.has(Flag::Burstable).then(|| if self.family() == "t2" { "standard" } else { "unlimited" })
     }
 }
