@@ -89,7 +89,7 @@ pub fn start(
 }
 
 /// A fresh public address for the primary interface, unless it has one.
-fn give_public_address(ctx: &Context, txn: &mut Txn<'_>, instance: &Instance) -> Result<()> {
+pub fn give_public_address(ctx: &Context, txn: &mut Txn<'_>, instance: &Instance) -> Result<()> {
     let Some(primary) = instance.interfaces.first() else { return Ok(()) };
     let Some(interface) = txn.get::<NetworkInterface>(&ctx.region, primary) else { return Ok(()) };
     if interface.primary().public.is_some() {
