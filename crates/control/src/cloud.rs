@@ -6,7 +6,7 @@ use crate::txn::Txn;
 use crate::view::Underway;
 use crate::{Policy, Result, View, errors};
 use ipnet::Ipv4Net;
-use model::{Clock, CloudTag, Region, Zone};
+use model::{Clock, CloudTag, Overcommit, Region, Zone};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Commit, CommitError, Key, Revision, Store};
@@ -19,6 +19,8 @@ pub struct Settings {
     pub regions: Vec<RegionSettings>,
     /// Where public and elastic addresses come from.
     pub public_pool: Ipv4Net,
+    /// How often a host's processors and memory are promised.
+    pub overcommit: Overcommit,
 }
 
 #[derive(Debug, Clone)]

@@ -121,8 +121,7 @@ pub async fn simulate(dir: &CloudDir) -> Result<(Agent, mpsc::Receiver<Connectio
     // A host that starts anew: what was meant to run starts again, as after the reboot of a real one.
     let seed = crate::cloud_files::random_bits()? as u64;
     let host = SimHost::new(SimConfig { seed, ..SimConfig::default() }, Arc::clone(&clock));
-    // A simulated host has whatever is asked of it.
-    let capacity = Capacity { vcpus: u32::MAX, memory: MiB(u32::MAX) };
+    let capacity = Capacity::UNLIMITED;
     let mut config =
         AgentConfig::new(dir.path().to_owned(), "simulated".into(), host.boot_id(), capacity, clock);
     config.durability = Durability::Cached;

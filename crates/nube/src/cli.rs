@@ -5,6 +5,7 @@ use crate::{account, agent_process, down, env, image, server_process, ssh, statu
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
+use model::Ratio;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -68,6 +69,12 @@ pub struct Up {
     /// Where public addresses come from [default: a free /22 inside 198.18.0.0/15]
     #[arg(long, value_name = "CIDR")]
     pub public_pool: Option<Ipv4Net>,
+    /// How many virtual CPUs are promised for each CPU of the host [default: 8]
+    #[arg(long, value_name = "FACTOR")]
+    pub cpu_overcommit: Option<Ratio>,
+    /// How often the host's memory is promised [default: 1]
+    #[arg(long, value_name = "FACTOR")]
+    pub memory_overcommit: Option<Ratio>,
     /// Print one JSON object instead of prose.
     #[arg(long)]
     pub json: bool,

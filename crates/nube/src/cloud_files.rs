@@ -14,7 +14,7 @@
 use crate::config::HostKind;
 use anyhow::{Context as _, Result, bail};
 use ipnet::Ipv4Net;
-use model::{AccessKeyId, AccountId, CloudTag, Region, Zone};
+use model::{AccessKeyId, AccountId, CloudTag, Overcommit, Region, Zone};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write as _;
@@ -32,6 +32,9 @@ pub struct CloudFile {
     pub listen: SocketAddr,
     pub regions: Vec<Region>,
     pub public_pool: Ipv4Net,
+    /// How often the host's processors and memory are promised.
+    #[serde(default)]
+    pub overcommit: Overcommit,
 }
 
 /// An account's root access key.
@@ -158,7 +161,12 @@ impl CloudFile {
                 .map(|letter| Zone { region: region.clone(), letter })
                 .collect(),
         });
-        control::Settings { tag: self.tag.clone(), regions: regions.collect(), public_pool: self.public_pool }
+        control::Settings {
+            tag: self.tag.clone(),
+            regions: regions.collect(),
+            public_pool: self.public_pool,
+            overcommit: self.overcommit,
+        }
     }
 }
 

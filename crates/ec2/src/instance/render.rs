@@ -273,9 +273,9 @@ pub fn instance(shown: &Shown) -> api_ec2::Instance {
         state_reason: state_reason(i),
         tags: render_tags(&i.tags),
         virtualization_type: Some(VirtualizationType::Hvm),
-        cpu_options: kind::facts(&i.instance_type).map(|kind| CpuOptions {
-            core_count: Some((kind.vcpus / kind.threads_per_core.max(1)) as i32),
-            threads_per_core: Some(kind.threads_per_core as i32),
+        cpu_options: kind::cpus(i).map(|cpus| CpuOptions {
+            core_count: Some(cpus.cores as i32),
+            threads_per_core: Some(cpus.threads_per_core as i32),
             ..CpuOptions::default()
         }),
         capacity_reservation_specification: Some(CapacityReservationSpecificationResponse {
