@@ -23,6 +23,7 @@ mod status;
 pub mod sweep;
 
 pub use absorb::absorb;
+pub use lifecycle::give_public_address;
 pub use reconcile::{Reconcilers, start};
 
 use crate::errors::{self as ids, IdErrors};

@@ -4,6 +4,7 @@
 //! Differs: an instance of ours shows its volumes and its public address while it is still pending.
 
 use super::{kind, names};
+use crate::network_interface::render::ip_owner;
 use crate::noun::{render_tags, wire_time};
 use api_ec2::{
     ArchitectureValues, AttachmentStatus, CapacityReservationPreference,
@@ -179,19 +180,23 @@ pub fn block_devices(instance: &Instance) -> Vec<InstanceBlockDeviceMapping> {
 fn attachment_status(phase: Phase) -> AttachmentStatus {
     match phase {
         Phase::Pending => AttachmentStatus::Attaching,
-        Phase::Running { .. } | Phase::Stopping { .. } | Phase::Stopped | Phase::ShuttingDown => {
+        Phase::Running { .. } | Phase::Stopping { .. } | Phase::Stopped | Phase::ShuttingDown { .. } => {
             AttachmentStatus::Attached
         }
         Phase::Terminated { .. } => AttachmentStatus::Detached,
     }
 }
 
-fn association(shown: &Shown, address: &PrivateAddress) -> Option<InstanceNetworkInterfaceAssociation> {
-    let public = address.public.as_ref()?.address();
+fn association(
+    shown: &Shown,
+    interface: &NetworkInterface,
+    address: &PrivateAddress,
+) -> Option<InstanceNetworkInterfaceAssociation> {
+    let public = address.public.as_ref()?;
     Some(InstanceNetworkInterfaceAssociation {
-        ip_owner_id: Some("amazon".into()),
+        ip_owner_id: Some(ip_owner(interface, public)),
         public_dns_name: Some(public_name(shown, address)),
-        public_ip: Some(public.to_string()),
+        public_ip: Some(public.address().to_string()),
         ..InstanceNetworkInterfaceAssociation::default()
     })
 }
@@ -206,13 +211,13 @@ fn interface(shown: &Shown, interface: &NetworkInterface) -> InstanceNetworkInte
     let private_name = |address: &PrivateAddress| names::private(region, address.address);
     let primary = interface.primary();
     let addresses = interface.addresses.iter().enumerate().map(|(at, address)| InstancePrivateIpAddress {
-        association: association(shown, address),
+        association: association(shown, interface, address),
         primary: Some(at == 0),
         private_dns_name: Some(private_name(address)),
         private_ip_address: Some(address.address.to_string()),
     });
     InstanceNetworkInterface {
-        association: association(shown, primary),
+        association: association(shown, interface, primary),
         attachment: interface.attachment.as_ref().map(|attachment| InstanceNetworkInterfaceAttachment {
             attach_time: Some(wire_time(attachment.at)),
             attachment_id: Some(attachment.attachment.to_string()),
