@@ -11,6 +11,7 @@ pub mod metadata;
 pub mod net;
 pub mod place;
 pub mod record;
+pub mod region;
 pub mod time;
 pub mod units;
 

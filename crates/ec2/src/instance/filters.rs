@@ -244,8 +244,11 @@ pub static FIELDS: &[Field] = &[
     FilterField { name: "owner-id", values: |i, _| shown(i.account) },
     never("placement-group-name"),
     never("placement-partition-number"),
-    never("platform"),
-    constant("platform-details", |_, _| one("Linux/UNIX")),
+    FilterField {
+        name: "platform",
+        values: |i, _| maybe((i.platform == Platform::Windows).then_some("windows")),
+    },
+    FilterField { name: "platform-details", values: |i, _| one(i.platform.details()) },
     FilterField {
         name: "private-dns-name",
         values: |i, t| {

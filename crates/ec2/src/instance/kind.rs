@@ -20,9 +20,9 @@ pub fn facts(name: &str) -> Option<TypeFacts<'static>> {
 pub fn host(ctx: &control::Context, tables: &Tables) -> Option<HostFacts> {
     let capacity = ctx.cloud.host.hello()?.capacity;
     let mut used = Demand::default();
-    for region in &ctx.cloud.settings.regions {
+    for region in tables.regions::<Instance>() {
         for kind in plan::instance_type::all() {
-            let count = tables.count::<Instance>(&region.region, Instance::OCCUPYING_TYPE, kind.name);
+            let count = tables.count::<Instance>(region, Instance::OCCUPYING_TYPE, kind.name);
             used.add_many(count, kind.vcpus, kind.memory);
         }
     }
