@@ -188,7 +188,14 @@ impl Tables {
             tables.insert(noun.name, (noun.table)());
             types.insert(noun.record, noun.name);
         }
-        Self { revision: 0, tables, types, claims: BTreeMap::new(), damaged: BTreeSet::new(), facts: BTreeSet::new() }
+        Self {
+            revision: 0,
+            tables,
+            types,
+            claims: BTreeMap::new(),
+            damaged: BTreeSet::new(),
+            facts: BTreeSet::new(),
+        }
     }
 
     pub fn revision(&self) -> Revision {

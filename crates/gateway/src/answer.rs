@@ -1,8 +1,8 @@
 //! One request from its parts to its answer.
 
-use crate::emulation::Auth;
 use crate::Gateway;
 use crate::authenticate::authenticate;
+use crate::emulation::Auth;
 use bytes::Bytes;
 use control::{Caller, Context, Service, errors};
 use futures_util::FutureExt as _;

@@ -109,9 +109,9 @@ fn is_a_name_of_this_host(host: &str) -> bool {
     let ours = ["localhost", "internal", "local", "amazonaws.com", "localhost.localstack.cloud"];
     name.parse::<IpAddr>().is_ok()
         || !name.contains('.')
-        || ours.iter().any(|ours| {
-            name.strip_suffix(ours).is_some_and(|front| front.is_empty() || front.ends_with('.'))
-        })
+        || ours
+            .iter()
+            .any(|ours| name.strip_suffix(ours).is_some_and(|front| front.is_empty() || front.ends_with('.')))
 }
 
 /// Who a request without proof is from.
@@ -175,7 +175,10 @@ impl Gateway {
         let outcome = match self.may_reset(request, now) {
             Ok(reset) => reset().await.map_err(|error| {
                 tracing::error!(error = %error, "a reset failed");
-                (StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), error.to_string())
+                (
+                    StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+                    error.to_string(),
+                )
             }),
             Err(refused) => Err(refused),
         };
@@ -184,7 +187,9 @@ impl Gateway {
                 tracing::info!(?forgotten, "everything is forgotten");
                 (StatusCode::OK, serde_json::json!({ "status": "reset", "forgotten": forgotten }))
             }
-            Err((status, message)) => (status, serde_json::json!({ "status": "refused", "message": message })),
+            Err((status, message)) => {
+                (status, serde_json::json!({ "status": "refused", "message": message }))
+            }
         };
         let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
         *response.status_mut() = status;
@@ -195,7 +200,10 @@ impl Gateway {
     fn may_reset(&self, request: &Incoming<'_>, now: Timestamp) -> Result<&Reset, (StatusCode, String)> {
         let refused = |status, message: &str| Err((status, message.to_owned()));
         let Some(reset) = &self.emulation.reset else {
-            return refused(StatusCode::NOT_FOUND, "Only a cloud of simulated machines (nube up --host sim) forgets.");
+            return refused(
+                StatusCode::NOT_FOUND,
+                "Only a cloud of simulated machines (nube up --host sim) forgets.",
+            );
         };
         if request.parts.method != Method::POST {
             return refused(StatusCode::METHOD_NOT_ALLOWED, "A reset is a POST.");
@@ -259,12 +267,19 @@ mod tests {
 
     #[test]
     fn only_names_that_mean_this_host_pass_for_it() {
-        for host in
-            ["localhost:4566", "127.0.0.1", "[::1]:4566", "ec2.eu-west-1.amazonaws.com", "nube:80", "a.localhost"]
-        {
+        for host in [
+            "localhost:4566",
+            "127.0.0.1",
+            "[::1]:4566",
+            "ec2.eu-west-1.amazonaws.com",
+            "nube:80",
+            "a.localhost",
+        ] {
             assert!(is_a_name_of_this_host(host), "{host}");
         }
-        for host in ["evil.example:4566", "notlocalhost.com", "evilamazonaws.com", "amazonaws.com.evil.example"] {
+        for host in
+            ["evil.example:4566", "notlocalhost.com", "evilamazonaws.com", "amazonaws.com.evil.example"]
+        {
             assert!(!is_a_name_of_this_host(host), "{host}");
         }
     }

@@ -14,8 +14,8 @@
 use crate::config::HostKind;
 use crate::emulator::Emulator;
 use anyhow::{Context as _, Result, bail};
-use ipnet::Ipv4Net;
 use control::{PublicImages, RegionSettings, Settings};
+use ipnet::Ipv4Net;
 use model::{AccessKeyId, AccountId, CloudTag, Region, region};
 use serde::{Deserialize, Serialize};
 use std::fs;

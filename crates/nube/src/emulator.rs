@@ -71,7 +71,9 @@ impl Emulator {
     pub fn notice(self) -> Option<&'static str> {
         match self.auth {
             Auth::On => None,
-            Auth::Off => Some("Signatures are off: any credentials do, a 12-digit access key id names the account."),
+            Auth::Off => {
+                Some("Signatures are off: any credentials do, a 12-digit access key id names the account.")
+            }
             Auth::OffAnywhere => {
                 Some("Signatures are off: whoever reaches this address may do everything in every account.")
             }

@@ -126,12 +126,7 @@ async fn run_linux(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn run_sim(
-    dir: &CloudDir,
-    cloud: &CloudFile,
-    arguments: &Up,
-    emulator: Emulator,
-) -> Result<ExitCode> {
+async fn run_sim(dir: &CloudDir, cloud: &CloudFile, arguments: &Up, emulator: Emulator) -> Result<ExitCode> {
     let _lock = Lock::take(&dir.run(), "server")?;
     terminal::log_to_stderr();
     let server = Server::open(dir, emulator).await?;
@@ -193,7 +188,9 @@ fn greet(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) {
     terminal::say(format_args!("  {}", terminal::strong(format_args!("eval \"$(nube env{data})\""))));
     terminal::say(format_args!(
         "  {}",
-        terminal::strong("aws ec2 describe-images --owners self --query 'Images[].[ImageId,Name]' --output text")
+        terminal::strong(
+            "aws ec2 describe-images --owners self --query 'Images[].[ImageId,Name]' --output text"
+        )
     ));
     terminal::say("");
     if cloud.host == HostKind::Linux

@@ -15,8 +15,8 @@ use api_ec2::{
     InstanceMetadataTagsState, InstanceNetworkInterface, InstanceNetworkInterfaceAssociation,
     InstanceNetworkInterfaceAttachment, InstanceNetworkPerformanceOptions, InstancePrivateIpAddress,
     InstanceRebootMigrationState, InstanceState, Monitoring, MonitoringState, NetworkInterfaceStatus,
-    OperatorResponse, Placement, PlatformValues, PrivateDnsNameOptionsResponse, Reservation, StateReason, Tenancy,
-    VirtualizationType,
+    OperatorResponse, Placement, PlatformValues, PrivateDnsNameOptionsResponse, Reservation, StateReason,
+    Tenancy, VirtualizationType,
 };
 use control::Tables;
 use model::host::Architecture;

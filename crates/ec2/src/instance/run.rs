@@ -5,9 +5,9 @@
 use super::render::{self, Shown};
 use super::{errors, kind, spec};
 use crate::defaults::group_name_claim;
-use crate::image as images;
 use crate::errors as ids;
 use crate::errors::{client, invalid_parameter_value, missing_parameter};
+use crate::image as images;
 use crate::network_interface::{self as interfaces, allocate::available};
 use crate::noun::{Noun as _, created};
 use api_ec2::{Reservation, RunInstancesRequest};

@@ -104,7 +104,11 @@ pub fn run(
     request: &DescribeInstanceStatusRequest,
     tables: &Tables,
 ) -> Result<DescribeInstanceStatusResult> {
-    let now = Now { at: ctx.now, connected: ctx.cloud.host.is_connected(), checks: ctx.cloud.settings.status_checks };
+    let now = Now {
+        at: ctx.now,
+        connected: ctx.cloud.host.is_connected(),
+        checks: ctx.cloud.settings.status_checks,
+    };
     let paging = Paging::<InstanceId>::parse(
         request.max_results,
         request.next_token.as_deref(),

@@ -35,7 +35,8 @@ fn authorization(key: &str) -> String {
 }
 
 #[tokio::test]
-async fn without_signatures_an_access_key_id_of_twelve_digits_is_an_account_and_other_keys_are_the_operator() {
+async fn without_signatures_an_access_key_id_of_twelve_digits_is_an_account_and_other_keys_are_the_operator()
+{
     let door = open(Auth::OffOnLoopback).await;
     for (headers, account) in [
         (vec![authorization("123456789012")], "123456789012"),
@@ -118,9 +119,11 @@ async fn a_reset_says_what_was_forgotten_and_is_a_post_that_no_page_sent() {
         door.ask(&request).await
     };
     assert_eq!(ask("GET", "host: localhost").await.status, 405);
-    for header in
-        ["host: localhost\r\norigin: null", "host: localhost\r\nsec-fetch-site: cross-site", "host: evil.example"]
-    {
+    for header in [
+        "host: localhost\r\norigin: null",
+        "host: localhost\r\nsec-fetch-site: cross-site",
+        "host: evil.example",
+    ] {
         assert_eq!(ask("POST", header).await.status, 403, "{header}");
     }
     assert_eq!(resets.load(Ordering::Relaxed), 0);

@@ -39,8 +39,10 @@ impl Series {
     }
 }
 
-static AMAZON: Publisher = Publisher { account: 137_112_412_989, platform: Platform::Linux, user: "ec2-user" };
-static CANONICAL: Publisher = Publisher { account: 99_720_109_477, platform: Platform::Linux, user: "ubuntu" };
+static AMAZON: Publisher =
+    Publisher { account: 137_112_412_989, platform: Platform::Linux, user: "ec2-user" };
+static CANONICAL: Publisher =
+    Publisher { account: 99_720_109_477, platform: Platform::Linux, user: "ubuntu" };
 static DEBIAN: Publisher = Publisher { account: 136_693_071_363, platform: Platform::Linux, user: "admin" };
 static RED_HAT: Publisher =
     Publisher { account: 309_956_199_498, platform: Platform::RedHat, user: "ec2-user" };
@@ -171,7 +173,8 @@ const fn windows(name: &'static str, description: &'static str, boot_mode: Optio
     }
 }
 
-const AL2023: &[&str] = &["2023.12.20260930.0", "2023.9.20251110.1"];
+const NEWEST_AL2023: &[&str] = &["2023.12.20260930.0"];
+const AL2023: &[&str] = &[NEWEST_AL2023[0], "2023.9.20251110.1"];
 
 /// Of one publisher's series the usual one comes first: of images of one day it counts as the youngest.
 pub(super) static SERIES: &[Series] = &[
@@ -190,7 +193,7 @@ pub(super) static SERIES: &[Series] = &[
     al2023(
         "al2023-ami-{release}-kernel-6.18-{arch}",
         "Amazon Linux 2023 AMI {release} {arch} HVM kernel-6.18",
-        &[AL2023[0]],
+        NEWEST_AL2023,
         8,
     ),
     al2023(
@@ -208,7 +211,7 @@ pub(super) static SERIES: &[Series] = &[
     al2023(
         "al2023-ami-minimal-{release}-kernel-6.18-{arch}",
         "Amazon Linux 2023 AMI {release} {arch} Minimal HVM kernel-6.18",
-        &[AL2023[0]],
+        NEWEST_AL2023,
         2,
     ),
     amazon2(
@@ -222,7 +225,11 @@ pub(super) static SERIES: &[Series] = &[
         ARM,
     ),
     amazon2("amzn2-ami-hvm-{release}-{arch}-gp2", "Amazon Linux 2 AMI {release} {arch} HVM gp2", X86),
-    amazon2("amzn2-ami-hvm-{release}-{arch}-gp2", "Amazon Linux 2 LTS Arm64 AMI {release} {arch} HVM gp2", ARM),
+    amazon2(
+        "amzn2-ami-hvm-{release}-{arch}-gp2",
+        "Amazon Linux 2 LTS Arm64 AMI {release} {arch} HVM gp2",
+        ARM,
+    ),
     amazon2(
         "amzn2-ami-minimal-hvm-{release}-{arch}-ebs",
         "Amazon Linux 2 AMI {release} {arch} Minimal HVM ebs",
