@@ -96,7 +96,7 @@ impl Emulator {
                 start_time: Duration::from_secs(8),
                 boot_time: Duration::from_secs(20),
                 shutdown_time: Duration::from_secs(15),
-                end_time: Duration::from_secs(10),
+                end_time: Duration::from_secs(5),
                 ..instant
             },
         }
