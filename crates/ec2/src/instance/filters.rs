@@ -7,6 +7,7 @@ use crate::noun::wire_time;
 use control::Tables;
 use control::filter::{FilterField, Values, maybe, one, shown};
 use model::host::Architecture;
+use model::record::image::Platform;
 use model::record::instance::Instance;
 use model::record::network_interface::{NetworkInterface, PublicAddress};
 use std::borrow::Cow;

@@ -17,14 +17,11 @@ async fn open(auth: Auth) -> Door {
 
 /// A POST of the parameters with these headers.
 async fn post(door: &Door, headers: &[&str]) -> Answer {
-    let mut request = format!("POST / HTTP/1.1\r\ncontent-length: {}\r\n", ECHO.len());
-    if !headers.iter().any(|header| header.starts_with("host:")) {
-        request += "host: localhost\r\n";
-    }
-    for header in headers {
-        request += &format!("{header}\r\n");
-    }
-    door.ask(&(request + "\r\n" + ECHO)).await
+    let host =
+        if headers.iter().any(|header| header.starts_with("host:")) { "" } else { "host: localhost\r\n" };
+    let length = ECHO.len();
+    let lines: String = headers.iter().flat_map(|header| [*header, "\r\n"]).collect();
+    door.ask(&format!("POST / HTTP/1.1\r\ncontent-length: {length}\r\n{host}{lines}\r\n{ECHO}")).await
 }
 
 fn authorization(key: &str) -> String {

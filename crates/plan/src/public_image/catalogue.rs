@@ -29,14 +29,13 @@ pub(super) struct Series {
     pub imds_v2: bool,
 }
 
-impl Series {
-    pub fn fill(&self, text: &str, release: &str, architecture: Architecture) -> String {
-        let (arch, deb) = match architecture {
-            Architecture::X86_64 => ("x86_64", "amd64"),
-            Architecture::Arm64 => ("arm64", "arm64"),
-        };
-        text.replace("{release}", release).replace("{arch}", arch).replace("{deb}", deb)
-    }
+/// A series' name or description for one of its images.
+pub(super) fn fill(text: &str, release: &str, architecture: Architecture) -> String {
+    let (arch, deb) = match architecture {
+        Architecture::X86_64 => ("x86_64", "amd64"),
+        Architecture::Arm64 => ("arm64", "arm64"),
+    };
+    text.replace("{release}", release).replace("{arch}", arch).replace("{deb}", deb)
 }
 
 static AMAZON: Publisher =

@@ -10,7 +10,7 @@
 
 mod catalogue;
 
-use catalogue::{SERIES, Series};
+use catalogue::{SERIES, Series, fill};
 use model::host::Architecture;
 use model::record::Tags;
 use model::record::image::{BootMode, Image, ImageDevice, Traits};
@@ -81,7 +81,7 @@ fn image(
     release: &str,
     architecture: Architecture,
 ) -> Image {
-    let name = series.fill(series.name, release, architecture);
+    let name = fill(series.name, release, architecture);
     let bits = hash(region, &name);
     let (year, month, day) = date_in(release);
     // Of the images of one day the first series of the table is the youngest: what `most_recent` shall find.
@@ -93,7 +93,7 @@ fn image(
         image: public_id(bits),
         owner: AccountId::from_number(series.publisher.account),
         owner_alias: Some("amazon".into()),
-        description: Some(series.fill(series.description, release, architecture)),
+        description: Some(fill(series.description, release, architecture)),
         name,
         architecture,
         root_device: series.root_device.into(),
@@ -146,7 +146,7 @@ fn date_in(release: &str) -> (i64, i64, i64) {
         let digits = part.get(..8).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
         digits.parse::<i64>().ok()
     });
-    let date = date.unwrap_or(2026_01_01);
+    let date = date.unwrap_or(20_260_101);
     (date / 10_000, date / 100 % 100, date % 100)
 }
 
@@ -226,7 +226,7 @@ mod tests {
         let images = all(&region("eu-west-1"), None);
         for series in SERIES {
             assert!(series.releases.is_sorted_by_key(|release| std::cmp::Reverse(date_in(release))));
-            let name = series.fill(series.name, series.releases[0], series.architectures[0]);
+            let name = fill(series.name, series.releases[0], series.architectures[0]);
             let newest = images.iter().find(|image| image.name == name).unwrap();
             assert!(newest.traits.deprecated_at.unwrap().as_millis() >= at_noon(2030, 1, 1), "{name}");
         }
