@@ -70,7 +70,8 @@ pub async fn register(cloud: &Arc<Cloud>, dir: &CloudDir) -> Result<()> {
 
 async fn put(cloud: &Arc<Cloud>, region: &Region, image: Image) -> Result<()> {
     let written = cloud.transact(Mode::Shared, |txn| {
-        if txn.get::<Image>(region, &image.image).is_none() {
+        // What is listed only, as one of AWS's, has no disk yet.
+        if txn.get::<Image>(region, &image.image).is_none_or(|known| known.host_image.is_none()) {
             txn.put(region, image.clone());
         }
         Ok(())
