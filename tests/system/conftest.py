@@ -62,8 +62,9 @@ class Cloud:
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done
 
-    def up(self):
-        command = [*self.prefix, self.nube, "up", "--host", self.host, "--listen", self.listen, "--data", self.data, "--json"]
+    def up(self, *arguments):
+        command = [*self.prefix, self.nube, "up", "--host", self.host, "--listen", self.listen, "--data", self.data, "--json",
+                   *arguments]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, stdin=subprocess.DEVNULL
         )

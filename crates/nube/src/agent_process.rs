@@ -2,6 +2,7 @@
 
 use crate::cloud_files::{CloudDir, CloudFile, write_whole};
 use crate::config;
+use crate::emulator::Emulator;
 use crate::lock::Lock;
 use crate::server_process::terminated;
 use agent::agent::{Agent, AgentConfig, AgentHandle};
@@ -11,7 +12,7 @@ use agent::host::linux::block::{LinuxBlock, LinuxBlockConfig};
 use agent::host::linux::net::{LinuxNet, LinuxNetConfig};
 use agent::host::linux::vmm::{AccelPolicy, Launcher, LinuxVmm, LinuxVmmConfig, default_qemu, launcher};
 use agent::host::linux::{net, requirements};
-use agent::host::sim::{SimConfig, SimHost};
+use agent::host::sim::SimHost;
 use agent::imds::{Imds, Signer};
 use anyhow::{Context as _, Result};
 use control::host::Connection;
@@ -116,15 +117,16 @@ pub fn purge(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
 }
 
 /// A simulated host in this process, and the one connection to it.
-pub async fn simulate(dir: &CloudDir) -> Result<(Agent, mpsc::Receiver<Connection>)> {
+pub async fn simulate(dir: &CloudDir, emulator: Emulator) -> Result<(Agent, mpsc::Receiver<Connection>)> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     // A host that starts anew: what was meant to run starts again, as after the reboot of a real one.
     let seed = crate::cloud_files::random_bits()? as u64;
-    let host = SimHost::new(SimConfig { seed, ..SimConfig::default() }, Arc::clone(&clock));
+    let host = SimHost::new(emulator.machines(seed), Arc::clone(&clock));
     let capacity = Capacity::UNLIMITED;
     let mut config =
         AgentConfig::new(dir.path().to_owned(), "simulated".into(), host.boot_id(), capacity, clock);
     config.durability = Durability::Cached;
+    config.parallel = emulator.parallel(config.parallel);
     let agent = Agent::open(config, host.clone(), host.clone(), host, Arc::new(Directory::default())).await?;
     let (sender, receiver) = mpsc::channel(1);
     sender.send(connect(agent.handle())).await.context("the channel was just made")?;

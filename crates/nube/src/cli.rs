@@ -1,6 +1,7 @@
 //! The command line: what can be asked of `nube`.
 
 use crate::config::{self, HostKind};
+use crate::emulator::{Auth, Pace};
 use crate::{account, agent_process, down, env, image, server_process, ssh, status, up};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -75,6 +76,12 @@ pub struct Up {
     /// How often the host's memory is promised [default: 1]
     #[arg(long, value_name = "FACTOR")]
     pub memory_overcommit: Option<Ratio>,
+    /// Whether requests must be signed; off is for --host sim.
+    #[arg(long, value_enum, default_value_t)]
+    pub auth: Auth,
+    /// How long simulated machines take to change state.
+    #[arg(long, value_enum, default_value_t)]
+    pub pace: Pace,
     /// Print one JSON object instead of prose.
     #[arg(long)]
     pub json: bool,
@@ -167,6 +174,17 @@ pub enum ImageCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[cfg(test)]
+impl Cli {
+    /// The arguments of `up`, if it is that.
+    pub fn up(&self) -> Option<&Up> {
+        match &self.command {
+            Command::Up(up) => Some(up),
+            _ => None,
+        }
+    }
 }
 
 pub fn run(cli: Cli) -> Result<ExitCode> {

@@ -11,6 +11,7 @@ mod client;
 mod cloud_files;
 mod config;
 mod down;
+mod emulator;
 mod env;
 mod http;
 mod image;

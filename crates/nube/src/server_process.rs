@@ -2,6 +2,7 @@
 
 use crate::cloud_files::{CloudDir, CloudFile};
 use crate::config::HostKind;
+use crate::emulator::Emulator;
 use crate::lock::Lock;
 use crate::{account, admin, registration};
 use anyhow::{Context as _, Result};
@@ -10,7 +11,7 @@ use control::entropy::OsEntropy;
 use control::host::Connection;
 use control::reconcile::KeyStatus;
 use control::{Cloud, Schema, View};
-use gateway::{Gateway, Limits};
+use gateway::{Emulation, Gateway, Limits};
 use model::clock::SystemClock;
 use model::host::frame;
 use model::host::{FromAgent, ObjectStatus, Observed, ToAgent};
@@ -35,7 +36,7 @@ pub fn run(data: &Path) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let socket = dir.agent_socket();
-        let server = Server::open(&dir).await?;
+        let server = Server::open(&dir, Emulator::default()).await?;
         let connections = connect_forever(socket);
         server.serve(connections, terminated()).await
     })?;
@@ -62,10 +63,11 @@ pub struct Server {
     file: CloudFile,
     cloud: Arc<Cloud>,
     listener: TcpListener,
+    emulation: Emulation,
 }
 
 impl Server {
-    pub async fn open(dir: &CloudDir) -> Result<Self> {
+    pub async fn open(dir: &CloudDir, emulator: Emulator) -> Result<Self> {
         let file = dir.read()?;
         let listener = TcpListener::bind(file.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", file.listen))?;
@@ -76,13 +78,17 @@ impl Server {
         ec2::schema(&mut schema);
         let view = View::open(store.clone(), schema).await.context("cannot read the store")?;
         let (clock, entropy, policy) = (Arc::new(SystemClock), Arc::new(OsEntropy), Arc::new(AllowAll));
-        let cloud = Cloud::new(store, view, clock, entropy, policy, file.settings());
-        account::ensure_key(&cloud, &dir.credentials()?).await?;
-        match file.host {
-            HostKind::Linux => registration::register(&cloud, dir).await?,
-            HostKind::Sim => registration::register_simulated(&cloud).await?,
-        }
-        Ok(Self { dir: dir.clone(), file, cloud, listener })
+        let cloud = Cloud::new(store, view, clock, entropy, policy, file.settings(emulator));
+        let operator = dir.credentials()?;
+        account::ensure_key(&cloud, &operator).await?;
+        let emulation = match file.host {
+            HostKind::Linux => {
+                registration::register(&cloud, dir).await?;
+                Emulation::default()
+            }
+            HostKind::Sim => emulator.emulation(&cloud, &operator),
+        };
+        Ok(Self { dir: dir.clone(), file, cloud, listener, emulation })
     }
 
     /// Serves until `stop` resolves.
@@ -103,7 +109,12 @@ impl Server {
         tokio::spawn(admin::serve(self.dir.clone(), Arc::clone(&self.cloud), unsettled));
         tokio::spawn(follow_images(Arc::clone(&self.cloud), self.dir.clone(), self.file.host));
         let services = vec![ec2::service(), identity::sts::service()];
-        let gateway = Arc::new(Gateway { cloud: self.cloud, services, limits: Limits::default() });
+        let gateway = Arc::new(Gateway {
+            cloud: self.cloud,
+            services,
+            limits: Limits::default(),
+            emulation: self.emulation,
+        });
         tracing::info!(listen = %self.file.listen, "serving");
         gateway::serve(gateway, self.listener, stop).await;
         Ok(())

@@ -3,6 +3,7 @@
 use crate::cli::Up;
 use crate::cloud_files::{CloudDir, CloudFile, random_bits};
 use crate::config::{self, HostKind};
+use crate::emulator::Emulator;
 use crate::lock::Lock;
 use crate::server_process::{Server, terminated};
 use crate::{agent_process, http, lock, pool, registration, supervise, terminal};
@@ -32,6 +33,8 @@ pub fn run(arguments: &Up) -> Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     }
+    let listen = arguments.listen.or(known.as_ref().map(|cloud| cloud.listen));
+    let emulator = Emulator::choose(arguments, host, listen.unwrap_or(LISTEN.parse()?))?;
     let dir = CloudDir::create(&arguments.data.data)?;
     let _lock = Lock::take(&dir.run(), "up")?;
     let cloud = settle(&dir, arguments, host)?;
@@ -43,7 +46,7 @@ pub fn run(arguments: &Up) -> Result<ExitCode> {
     runtime.block_on(async {
         match host {
             HostKind::Linux => run_linux(&dir, &cloud, arguments).await,
-            HostKind::Sim => run_sim(&dir, &cloud, arguments).await,
+            HostKind::Sim => run_sim(&dir, &cloud, arguments, emulator).await,
         }
     })
 }
@@ -126,12 +129,15 @@ async fn run_linux(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn run_sim(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<ExitCode> {
+async fn run_sim(dir: &CloudDir, cloud: &CloudFile, arguments: &Up, emulator: Emulator) -> Result<ExitCode> {
     let _lock = Lock::take(&dir.run(), "server")?;
     terminal::log_to_stderr();
-    let server = Server::open(dir).await?;
-    let (agent, connections) = agent_process::simulate(dir).await?;
+    let server = Server::open(dir, emulator).await?;
+    let (agent, connections) = agent_process::simulate(dir, emulator).await?;
     greet(dir, cloud, arguments);
+    if let Some(notice) = emulator.notice().filter(|_| !arguments.json) {
+        terminal::say(terminal::strong(notice));
+    }
     server.serve(connections, terminated()).await?;
     drop(agent);
     Ok(ExitCode::SUCCESS)
@@ -185,7 +191,9 @@ fn greet(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) {
     terminal::say(format_args!("  {}", terminal::strong(format_args!("eval \"$(nube env{data})\""))));
     terminal::say(format_args!(
         "  {}",
-        terminal::strong("aws ec2 describe-images --query 'Images[].[ImageId,Name]' --output text")
+        terminal::strong(
+            "aws ec2 describe-images --owners self --query 'Images[].[ImageId,Name]' --output text"
+        )
     ));
     terminal::say("");
     if cloud.host == HostKind::Linux
