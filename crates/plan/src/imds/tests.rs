@@ -71,7 +71,7 @@ fn vpc() -> VpcDesired {
 
 fn ask_of(instance: &InstanceDesired, path: &str) -> Answer {
     let vpc = vpc();
-    answer(path, instance, |_| Some(&vpc))
+    answer(path, instance, |_| Some(&vpc), None)
 }
 
 fn ask(path: &str) -> String {
