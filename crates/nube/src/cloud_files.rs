@@ -1,7 +1,8 @@
 //! A cloud's directory: what was decided when it was made, its root credentials, and where everything else lies.
 //!
 //! ```text
-//! DATA/cloud.json      tag, host kind, listen address, regions, public pool
+//! DATA/cloud.json      tag, host kind, listen address, regions, public pool, TLS, resolver
+//! DATA/ca.key ca.pem   the certificate authority of a cloud with TLS, see the module tls
 //! DATA/credentials     the root access key, mode 0600
 //! DATA/downs           how often the cloud was taken down
 //! DATA/store.redb      the control plane's records
@@ -32,6 +33,12 @@ pub struct CloudFile {
     pub listen: SocketAddr,
     pub regions: Vec<Region>,
     pub public_pool: Ipv4Net,
+    /// Whether the API speaks TLS too.
+    #[serde(default)]
+    pub tls: bool,
+    /// Where public DNS names are answered on this host.
+    #[serde(default)]
+    pub dns: Option<SocketAddr>,
 }
 
 /// An account's root access key.
@@ -149,6 +156,20 @@ impl CloudDir {
 }
 
 impl CloudFile {
+    /// Where clients of this host find the API.
+    pub fn endpoint(&self) -> String {
+        format!("{}://{}", self.scheme(), self.listen)
+    }
+
+    /// Where instances find the API.
+    pub fn endpoint_inside(&self) -> String {
+        format!("{}://{}", self.scheme(), plan::net::API_NAME)
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+
     /// Three zones a region, as most regions of AWS have.
     pub fn settings(&self) -> control::Settings {
         let regions = self.regions.iter().map(|region| control::RegionSettings {

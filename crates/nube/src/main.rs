@@ -10,6 +10,8 @@ mod cli;
 mod client;
 mod cloud_files;
 mod config;
+mod dns;
+mod dns_setup;
 mod down;
 mod env;
 mod http;
@@ -22,6 +24,7 @@ mod ssh;
 mod status;
 mod supervise;
 mod terminal;
+mod tls;
 mod up;
 
 use clap::Parser as _;

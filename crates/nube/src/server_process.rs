@@ -3,7 +3,7 @@
 use crate::cloud_files::{CloudDir, CloudFile};
 use crate::config::HostKind;
 use crate::lock::Lock;
-use crate::{account, admin, registration};
+use crate::{account, admin, dns, registration, tls};
 use anyhow::{Context as _, Result};
 use control::access::AllowAll;
 use control::entropy::OsEntropy;
@@ -62,6 +62,7 @@ pub struct Server {
     file: CloudFile,
     cloud: Arc<Cloud>,
     listener: TcpListener,
+    tls: Option<gateway::Tls>,
 }
 
 impl Server {
@@ -69,6 +70,7 @@ impl Server {
         let file = dir.read()?;
         let listener = TcpListener::bind(file.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", file.listen))?;
+        let tls = file.tls.then(|| tls::open(dir, &file, SystemClock)).transpose()?;
         let store = Embedded::open(dir.store(), store::Options::default());
         let store = Arc::new(store.with_context(|| format!("cannot open {}", dir.store().display()))?);
         let mut schema = Schema::default();
@@ -82,7 +84,7 @@ impl Server {
             HostKind::Linux => registration::register(&cloud, dir).await?,
             HostKind::Sim => registration::register_simulated(&cloud).await?,
         }
-        Ok(Self { dir: dir.clone(), file, cloud, listener })
+        Ok(Self { dir: dir.clone(), file, cloud, listener, tls })
     }
 
     /// Serves until `stop` resolves.
@@ -102,12 +104,20 @@ impl Server {
             Arc::new(move || reconcilers.status().into_iter().map(line).collect());
         tokio::spawn(admin::serve(self.dir.clone(), Arc::clone(&self.cloud), unsettled));
         tokio::spawn(follow_images(Arc::clone(&self.cloud), self.dir.clone(), self.file.host));
-        let services = vec![ec2::service(), identity::sts::service()];
+        if let Some(at) = self.file.dns {
+            tokio::spawn(dns::serve(at, Arc::clone(&self.cloud)));
+        }
+        let services = services();
         let gateway = Arc::new(Gateway { cloud: self.cloud, services, limits: Limits::default() });
         tracing::info!(listen = %self.file.listen, "serving");
-        gateway::serve(gateway, self.listener, stop).await;
+        gateway::serve_with(gateway, self.listener, self.tls, stop).await;
         Ok(())
     }
+}
+
+/// The services that the API serves.
+pub fn services() -> Vec<control::Service> {
+    vec![ec2::service(), identity::sts::service()]
 }
 
 /// A reconciler's key as a line of `nube status`.

@@ -38,12 +38,7 @@ pub enum Local {
 }
 
 /// Answers what follows from the VPC alone, and the names of the cloud's own API.
-pub fn local(
-    query: &[u8],
-    vpc: Option<&VpcDesired>,
-    pool: Ipv4Net,
-    api_names: &BTreeSet<String>,
-) -> Local {
+pub fn local(query: &[u8], vpc: Option<&VpcDesired>, pool: Ipv4Net, api_names: &BTreeSet<String>) -> Local {
     let question = match Asked::of(query) {
         Asked::For(question) => question,
         Asked::Unknown(reply) => return Local::Reply(reply),

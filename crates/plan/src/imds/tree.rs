@@ -73,10 +73,7 @@ pub(super) fn root<'a>(
         entries.extend(api.authority.as_ref().map(|authority| text("ca.pem", authority)));
         directory("nube", entries)
     }));
-    let mut top = vec![
-        directory("dynamic", dynamic),
-        directory("meta-data", metadata(instance, vpcs)),
-    ];
+    let mut top = vec![directory("dynamic", dynamic), directory("meta-data", metadata(instance, vpcs))];
     if let Some(data) = &instance.metadata.user_data {
         top.push(entry("user-data", Node::Bytes(data.clone())));
     }

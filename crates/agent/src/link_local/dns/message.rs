@@ -50,7 +50,9 @@ impl Asked {
         let questions = u16::from_be_bytes([query[4], query[5]]);
         let opcode = (query[2] >> 3) & 15;
         match parse(query) {
-            Some(question) if questions == 1 && opcode == 0 && question.class == INTERNET => Self::For(question),
+            Some(question) if questions == 1 && opcode == 0 && question.class == INTERNET => {
+                Self::For(question)
+            }
             Some(question) if questions == 1 && opcode == 0 => {
                 Self::Unknown(reply(query, Some(&question), NOT_IMPLEMENTED, None, None))
             }

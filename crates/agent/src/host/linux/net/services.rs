@@ -1,7 +1,7 @@
 //! The sockets of a VPC's link-local services, opened in its namespace and served from the runtime.
 
-use super::{Config, OnListener};
 use super::packet::{self, PacketSocket, Way};
+use super::{Config, OnListener};
 use crate::host::linux::netns::Namespace;
 use crate::link_local::limit::Limit;
 use crate::link_local::{dhcp, dns, ntp};
