@@ -70,7 +70,7 @@ impl Server {
         let file = dir.read()?;
         let listener = TcpListener::bind(file.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", file.listen))?;
-        let tls = file.tls.then(|| tls::open(dir, &file, SystemClock)).transpose()?;
+        let tls = file.tls.then(|| tls::open(dir, &file, api_names(&file), SystemClock)).transpose()?;
         let store = Embedded::open(dir.store(), store::Options::default());
         let store = Arc::new(store.with_context(|| format!("cannot open {}", dir.store().display()))?);
         let mut schema = Schema::default();
@@ -113,6 +113,12 @@ impl Server {
         gateway::serve_with(gateway, self.listener, self.tls, stop).await;
         Ok(())
     }
+}
+
+/// By what names and addresses clients call the API.
+fn api_names(file: &CloudFile) -> tls::Names {
+    let regions = file.settings().regions.into_iter().map(|settings| settings.region);
+    tls::Names { listen: file.listen.ip(), regions: regions.collect() }
 }
 
 /// The services that the API serves.

@@ -78,12 +78,12 @@ impl Authority {
     }
 
     /// A certificate for every name of the cloud's API, with a key of its own.
-    pub fn issue(&self, cloud: &CloudFile, now: Timestamp) -> Result<Issued> {
+    pub fn issue(&self, names: &Names, now: Timestamp) -> Result<Issued> {
         let key = KeyPair::generate().context("cannot make a key")?;
         let until = now.as_secs() + DAYS * DAY;
         let mut params = CertificateParams::default();
         params.distinguished_name = name("Nube API");
-        params.subject_alt_names = alternative_names(cloud)?;
+        params.subject_alt_names = names.render()?;
         let date = |seconds: i64| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds.unsigned_abs());
         (params.not_before, params.not_after) = (date(now.as_secs() - EARLIER), date(until));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -100,18 +100,23 @@ impl Authority {
 }
 
 /// The TLS of a server that is about to serve; its certificate is renewed for as long as the process lives.
-pub fn open(dir: &CloudDir, cloud: &CloudFile, clock: impl Clock + 'static) -> Result<gateway::Tls> {
+pub fn open(
+    dir: &CloudDir,
+    cloud: &CloudFile,
+    names: Names,
+    clock: impl Clock + 'static,
+) -> Result<gateway::Tls> {
     let authority = Authority::ensure(dir, cloud, clock.now())?;
-    let first = authority.issue(cloud, clock.now())?;
+    let first = authority.issue(&names, clock.now())?;
     let tls = gateway::Tls::new(first.chain, first.key).context("the API's certificate is not usable")?;
-    let (shown, cloud, mut until) = (tls.clone(), cloud.clone(), first.until);
+    let (shown, mut until) = (tls.clone(), first.until);
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(LOOK).await;
             if !is_due(until, clock.now()) {
                 continue;
             }
-            let renewed = authority.issue(&cloud, clock.now()).and_then(|next| {
+            let renewed = authority.issue(&names, clock.now()).and_then(|next| {
                 shown.replace(next.chain, next.key)?;
                 Ok(next.until)
             });
@@ -155,23 +160,30 @@ fn name(common: &str) -> DistinguishedName {
     name
 }
 
-/// Every name and address by which a client may call the API.
-fn alternative_names(cloud: &CloudFile) -> Result<Vec<SanType>> {
-    let mut names = BTreeSet::from(["localhost", "*.nube.internal", "*.amazonaws.com"].map(str::to_owned));
-    names.extend(cloud.regions.iter().flat_map(domains_of).map(|domain| format!("*.{domain}")));
-    let mut addresses: BTreeSet<IpAddr> = BTreeSet::from([
-        Ipv4Addr::LOCALHOST.into(),
-        Ipv6Addr::LOCALHOST.into(),
-        plan::net::API.into(),
-        cloud.listen.ip(),
-    ]);
-    if cloud.listen.ip().is_unspecified() {
-        addresses.remove(&cloud.listen.ip());
-        addresses.extend(own_addresses(&fs::read_to_string("/proc/net/fib_trie").unwrap_or_default()));
-        addresses.extend(own_addresses_6(&fs::read_to_string("/proc/net/if_inet6").unwrap_or_default()));
+/// By what names and addresses clients call the API.
+#[derive(Debug, Clone)]
+pub struct Names {
+    pub listen: IpAddr,
+    pub regions: Vec<Region>,
+}
+
+impl Names {
+    fn render(&self) -> Result<Vec<SanType>> {
+        let mut names =
+            BTreeSet::from(["localhost", "*.nube.internal", "*.amazonaws.com"].map(str::to_owned));
+        names.extend(self.regions.iter().flat_map(domains_of).map(|domain| format!("*.{domain}")));
+        let mut addresses: BTreeSet<IpAddr> =
+            BTreeSet::from([Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into(), plan::net::API.into()]);
+        if self.listen.is_unspecified() {
+            let read = |path| fs::read_to_string(path).unwrap_or_default();
+            addresses.extend(own_addresses(&read("/proc/net/fib_trie")));
+            addresses.extend(own_addresses_6(&read("/proc/net/if_inet6")));
+        } else {
+            addresses.insert(self.listen);
+        }
+        let names = names.into_iter().map(|name| Ok(SanType::DnsName(name.try_into().context("a name")?)));
+        names.chain(addresses.into_iter().map(|address| Ok(SanType::IpAddress(address)))).collect()
     }
-    let names = names.into_iter().map(|name| Ok(SanType::DnsName(name.try_into().context("a name")?)));
-    names.chain(addresses.into_iter().map(|address| Ok(SanType::IpAddress(address)))).collect()
 }
 
 /// The domains in which a region's services have their names, such as `us-east-1.amazonaws.com`.
