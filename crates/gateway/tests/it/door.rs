@@ -3,7 +3,7 @@
 use control::access::AllowAll;
 use control::entropy::SeededEntropy;
 use control::{Cloud, RegionSettings, Schema, Service, Settings, Touched, View};
-use gateway::{Gateway, Limits};
+use gateway::{Gateway, Limits, Tls};
 use model::clock::ManualClock;
 use model::record::access_key::{AccessKey, Secret, Session};
 use model::{AccessKeyId, AccountId, Clock as _, CloudTag, Region, Timestamp};
@@ -121,6 +121,10 @@ impl Door {
     }
 
     pub async fn with(limits: Limits) -> Self {
+        Self::with_tls(limits, None).await
+    }
+
+    pub async fn with_tls(limits: Limits, tls: Option<Tls>) -> Self {
         let region = Region::parse("us-east-1").unwrap();
         let store = Arc::new(Memory::default());
         let mut schema = Schema::default();
@@ -156,7 +160,7 @@ impl Door {
         let at = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let gateway = Arc::new(Gateway { cloud, services: vec![service(&EC2), service(&STS)], limits });
-        let serving = tokio::spawn(gateway::serve(gateway, listener, async move {
+        let serving = tokio::spawn(gateway::serve_with(gateway, listener, tls, async move {
             let _ = stopped.await;
         }));
         Self { at, clock, stop, serving }

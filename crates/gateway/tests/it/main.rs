@@ -5,3 +5,4 @@ mod door;
 mod http;
 mod limits;
 mod signatures;
+mod tls;
