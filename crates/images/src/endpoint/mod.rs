@@ -25,16 +25,3 @@ pub const SYSTEMD_FILES: [(&str, u32, &str); 4] = [
 /// A line of a login shell's profile.
 pub const PROFILE_LINE: &str =
     "[ -r /run/nube/endpoint.env ] && set -a && . /run/nube/endpoint.env; set +a\n";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_script_is_good_shell() {
-        let script = SYSTEMD_FILES[0].2;
-        let mut shell = crate::exec::program("sh");
-        shell.args(["-n", "-c", script]).run().unwrap();
-        assert!(script.starts_with("#!/bin/sh\n"));
-    }
-}

@@ -2,6 +2,7 @@
 # Presets endpoint, region and certificate authority of the cloud that this instance runs in, so that AWS clients need
 # credentials alone. Asked of the metadata service at each boot; a disk that wakes up elsewhere forgets what was.
 set -eu
+root=${NUBE_ROOT-}
 imds=http://169.254.169.254/latest
 ask() { curl --silent --fail --noproxy '*' --max-time 10 "$@"; }
 
@@ -12,18 +13,18 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 done
 get() { ask -H "X-aws-ec2-metadata-token: $token" "$imds/$1"; }
 
-mkdir -p /run/nube
+mkdir -p "$root/run/nube"
 begin='# Written by nube-endpoint at each boot; lines below the block win.'
 end='# End of nube-endpoint.'
-settings=/run/nube/endpoint.env
+settings=$root/run/nube/endpoint.env
 : > "$settings.new"
 if endpoint=$(get dynamic/nube/endpoint) && region=$(get meta-data/placement/region); then
     printf 'AWS_ENDPOINT_URL=%s\nAWS_REGION=%s\nAWS_DEFAULT_REGION=%s\n' "$endpoint" "$region" "$region" \
         > "$settings.new"
     if authority=$(get dynamic/nube/ca.pem); then
         # Clients take this file in place of their own list, so it holds both.
-        { cat /etc/ssl/certs/ca-certificates.crt 2> /dev/null || true; printf '%s\n' "$authority"; } \
-            > /run/nube/ca-bundle.pem
+        { cat "$root/etc/ssl/certs/ca-certificates.crt" 2> /dev/null || true; printf '%s\n' "$authority"; } \
+            > "$root/run/nube/ca-bundle.pem"
         echo AWS_CA_BUNDLE=/run/nube/ca-bundle.pem >> "$settings.new"
     fi
 fi
@@ -36,7 +37,7 @@ mv "$settings.new" "$settings"
         cat "$settings"
         echo "$end"
     fi
-    sed "/^$begin\$/,/^$end\$/d" /etc/environment 2> /dev/null || true
-} > /etc/environment.new
-chmod 644 /etc/environment.new
-mv /etc/environment.new /etc/environment
+    sed "/^$begin\$/,/^$end\$/d" "$root/etc/environment" 2> /dev/null || true
+} > "$root/etc/environment.new"
+chmod 644 "$root/etc/environment.new"
+mv "$root/etc/environment.new" "$root/etc/environment"
