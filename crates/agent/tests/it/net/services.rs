@@ -162,7 +162,6 @@ fn the_api_is_there_by_name_on_both_ports_for_guests_alone_and_after_a_restart()
             }
             assert!(guest.connect_briefly(plan::net::API, 4566).is_err());
         }
-        world.net().remove_vpc(vpc.desired.vpc).await.unwrap();
     });
 }
 
