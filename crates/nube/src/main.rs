@@ -10,6 +10,8 @@ mod cli;
 mod client;
 mod cloud_files;
 mod config;
+mod dns;
+mod dns_setup;
 mod down;
 mod emulator;
 mod env;
@@ -23,6 +25,7 @@ mod ssh;
 mod status;
 mod supervise;
 mod terminal;
+mod tls;
 mod up;
 
 use clap::Parser as _;

@@ -24,14 +24,14 @@ pub fn run(arguments: &Status) -> Result<ExitCode> {
         let processes: serde_json::Map<_, _> =
             running.iter().map(|(name, pid)| ((*name).to_owned(), (*pid).into())).collect();
         terminal::json(&serde_json::json!({
-            "data": dir.path(), "endpoint": format!("http://{}", cloud.listen), "host": cloud.host,
+            "data": dir.path(), "endpoint": cloud.endpoint(), "host": cloud.host,
             "tag": cloud.tag, "public_pool": cloud.public_pool, "processes": processes,
             "healthy": healthy, "status": answer.as_ref().ok(),
         }));
         return Ok(exit(healthy));
     }
     terminal::say(format_args!("Cloud     {} in {}", terminal::strong(&cloud.tag), dir.path().display()));
-    terminal::say(format_args!("Endpoint  http://{}", cloud.listen));
+    terminal::say(format_args!("Endpoint  {}", cloud.endpoint()));
     for (name, pid) in running {
         let state = match pid {
             Some(pid) => terminal::good(format_args!("running (process {pid})")),

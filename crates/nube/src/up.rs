@@ -1,14 +1,15 @@
 //! `nube up`: makes a cloud if there is none, runs it in the foreground, and says how to use it.
 
-use crate::cli::Up;
+use crate::cli::{Switch, Up};
 use crate::cloud_files::{CloudDir, CloudFile, random_bits};
 use crate::config::{self, HostKind};
 use crate::emulator::Emulator;
 use crate::lock::Lock;
 use crate::server_process::{Server, terminated};
-use crate::{agent_process, http, lock, pool, registration, supervise, terminal};
+use crate::{agent_process, dns_setup, http, lock, pool, registration, supervise, terminal, tls};
 use anyhow::{Context as _, Result, bail};
-use model::{CloudTag, Overcommit, Region};
+use model::clock::SystemClock;
+use model::{Clock as _, CloudTag, Overcommit, Region};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -39,6 +40,10 @@ pub fn run(arguments: &Up) -> Result<ExitCode> {
     let _lock = Lock::take(&dir.run(), "up")?;
     let cloud = settle(&dir, arguments, host)?;
     dir.ensure_credentials()?;
+    if cloud.tls {
+        // Before the children start, which both read it.
+        tls::Authority::ensure(&dir, &cloud, SystemClock.now())?;
+    }
     let runtime = match host {
         HostKind::Linux => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
         HostKind::Sim => tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
@@ -77,12 +82,23 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
                 (None, HostKind::Sim) => pool::ALL,
             },
             overcommit: Overcommit::default(),
+            tls: false,
+            dns: match (arguments.dns, host) {
+                (None, HostKind::Linux) => dns_setup::free_address(),
+                _ => None,
+            },
         },
     };
     cloud.overcommit.cpu = arguments.cpu_overcommit.unwrap_or(cloud.overcommit.cpu);
     cloud.overcommit.memory = arguments.memory_overcommit.unwrap_or(cloud.overcommit.memory);
     if let Some(listen) = arguments.listen {
         cloud.listen = listen;
+    }
+    if let Some(tls) = arguments.tls {
+        cloud.tls = tls == Switch::On;
+    }
+    if let Some(dns) = arguments.dns {
+        cloud.dns = dns.address();
     }
     if !arguments.regions.is_empty() {
         let parse =
@@ -168,7 +184,7 @@ async fn answering(listen: SocketAddr) -> bool {
 fn greet(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) {
     if arguments.json {
         terminal::json(&serde_json::json!({
-            "endpoint": format!("http://{}", cloud.listen), "data": dir.path(), "regions": cloud.regions,
+            "endpoint": cloud.endpoint(), "data": dir.path(), "regions": cloud.regions, "dns": cloud.dns,
         }));
         return;
     }
@@ -184,7 +200,7 @@ fn greet(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) {
     terminal::say(format_args!(
         "{} with {kind} at {}",
         terminal::strong("Nube is up"),
-        terminal::good(format_args!("http://{}", cloud.listen))
+        terminal::good(cloud.endpoint())
     ));
     terminal::say("");
     terminal::say("In another shell:");
@@ -196,6 +212,15 @@ fn greet(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) {
         )
     ));
     terminal::say("");
+    if cloud.tls {
+        terminal::say("Clients that were set up otherwise trust this cloud with:");
+        terminal::say(format_args!("  export AWS_CA_BUNDLE={}", tls::authority_file(dir).display()));
+    }
+    if let Some(dns) = cloud.dns {
+        terminal::say(format_args!(
+            "Public DNS names of instances are answered at {dns}; to use them: nube dns{data}"
+        ));
+    }
     if cloud.host == HostKind::Linux
         && images::cache::list(&dir.images()).is_ok_and(|images| images.is_empty())
     {
