@@ -2,6 +2,7 @@
 
 use crate::Gateway;
 use crate::authenticate::authenticate;
+use crate::observe::{Answered, Seen};
 use bytes::Bytes;
 use control::{Context, Service, errors};
 use futures_util::FutureExt as _;
@@ -10,6 +11,8 @@ use http_body_util::Full;
 use model::{Region, Timestamp};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 use wire::sigv4::{self, SigError, Signed};
 use wire::{ApiError, DecodeError, Form};
 
@@ -21,22 +24,20 @@ impl Gateway {
         if parts.uri.path() == "/_nube/health" {
             return self.health();
         }
-        let now = self.cloud.clock.now();
+        let (now, started) = (self.cloud.clock.now(), Instant::now());
+        let mut seen = Seen::default();
         let request_id = self.request_id();
         let request = Incoming { parts: &parts, body: &body };
         let form = request.form();
-        let (service, outcome) = self.run(&request, form.as_ref(), &request_id, now).await;
+        let (service, outcome) = self.run(&request, form.as_ref(), &request_id, now, &mut seen).await;
         let action = form.as_ref().ok().and_then(|form| form.get("Action")).unwrap_or_default();
-        let elapsed_ms = self.cloud.clock.now().since(now).as_millis() as u64;
+        let took = started.elapsed();
+        let answered =
+            Answered { parts: &parts, service, action, request_id: &request_id, seen, start: now, took };
+        self.observe(&answered, outcome.as_ref().err());
         match outcome {
-            Ok(xml) => {
-                tracing::debug!(request_id, action, elapsed_ms, "answered");
-                respond(StatusCode::OK, &request_id, xml.into())
-            }
-            Err(error) => {
-                log(&error, &request_id, action, elapsed_ms);
-                refused(service, &error, &request_id)
-            }
+            Ok(xml) => respond(StatusCode::OK, &request_id, xml.into()),
+            Err(error) => refused(service, &error, &request_id),
         }
     }
 
@@ -47,7 +48,10 @@ impl Gateway {
         let signed = sigv4::parse(&request.signing(&headers)).ok();
         let service = self.route(signed.as_ref(), request.host(), &Form::default());
         let request_id = self.request_id();
-        log(error, &request_id, "", 0);
+        let (start, took) = (self.cloud.clock.now(), Duration::ZERO);
+        let seen = Seen::default();
+        let answered = Answered { parts, service, action: "", request_id: &request_id, seen, start, took };
+        self.observe(&answered, Some(error));
         refused(service, error, &request_id)
     }
 
@@ -57,6 +61,7 @@ impl Gateway {
         form: Result<&Form, &wire::DecodeError>,
         request_id: &str,
         now: Timestamp,
+        seen: &mut Seen,
     ) -> (Option<&Service>, Result<Vec<u8>, ApiError>) {
         let headers = request.headers();
         let signing = request.signing(&headers);
@@ -71,7 +76,7 @@ impl Gateway {
         let service = self.route(signed.as_ref().ok(), request.host(), form);
         let outcome = match (service, signed) {
             (Some(service), Ok(signed)) => {
-                self.run_signed(service, &signed, &signing, request, form, request_id, now).await
+                self.run_signed(service, &signed, &signing, request, form, request_id, now, seen).await
             }
             (None, Ok(signed)) => Err(ApiError::new(
                 "UnsupportedOperation",
@@ -93,12 +98,15 @@ impl Gateway {
         form: &Form,
         request_id: &str,
         now: Timestamp,
+        seen: &mut Seen,
     ) -> Result<Vec<u8>, ApiError> {
         let refuse = |error: SigError| refusal(Some(service), &error);
         let caller = authenticate(&self.cloud, signed, signing, request.body, now).map_err(refuse)?;
+        seen.account = Some(caller.account);
         let region = Region::parse(&signed.region)
             .filter(|region| self.cloud.settings.region(region).is_some())
             .ok_or_else(|| refuse(SigError::WrongScope))?;
+        seen.region = Some(region.clone());
         let action = form.get("Action").ok_or_else(|| {
             ApiError::new(
                 "MissingAction",
@@ -194,16 +202,6 @@ fn refusal(service: Option<&Service>, error: &SigError) -> ApiError {
     let name = service.map_or("ec2", |service| service.shape().name);
     let (code, status) = sigv4::public_error(name, error);
     ApiError::new(code, status, error.to_string())
-}
-
-fn log(error: &ApiError, request_id: &str, action: &str, elapsed_ms: u64) {
-    let (code, status) = (error.code(), error.status());
-    if error.is_sender() {
-        tracing::info!(request_id, action, code, status, elapsed_ms, message = error.message(), "refused");
-    } else {
-        let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-        tracing::error!(request_id, action, code, status, elapsed_ms, cause, "failed");
-    }
 }
 
 fn refused(service: Option<&Service>, error: &ApiError, request_id: &str) -> Response<Full<Bytes>> {

@@ -6,6 +6,7 @@
 
 mod answer;
 mod authenticate;
+mod observe;
 mod route;
 mod serve;
 
