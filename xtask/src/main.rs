@@ -8,6 +8,7 @@
 mod bench;
 mod build;
 mod check;
+mod deb;
 mod deps;
 mod docs;
 mod packages;
@@ -50,6 +51,8 @@ enum Task {
         /// Only these: api, start, launch, store.
         only: Vec<String>,
     },
+    /// Build a Debian package of the release.
+    Deb,
     /// What continuous integration runs: check, then test.
     Ci,
 }
@@ -62,6 +65,7 @@ fn main() -> Result<()> {
         Task::Check => check::run(),
         Task::Codegen => run::cargo(&["run", "--quiet", "--package", "codegen"]),
         Task::Deps => deps::run(),
+        Task::Deb => deb::run().map(drop),
         Task::Bench { only } => bench::run(&only),
         Task::Ci => check::run().and_then(|()| test::run(None)),
     }

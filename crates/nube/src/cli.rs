@@ -1,7 +1,10 @@
 //! The command line: what can be asked of `nube`.
 
 use crate::config::{self, HostKind};
-use crate::{account, agent_process, down, env, image, server_process, ssh, status, up};
+use crate::{
+    account, agent_process, completions, doctor, down, env, image, metrics, operation, ps, server_process, ssh,
+    status, up,
+};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
@@ -29,10 +32,20 @@ enum Command {
     Ssh(Ssh),
     /// Show how a cloud and its host are.
     Status(Status),
+    /// List instances, volumes or public addresses, across accounts and regions.
+    Ps(ps::Ps),
+    /// Say what on this host will not work, and what to do.
+    Doctor(doctor::Doctor),
+    /// Print the metrics of a running cloud, in Prometheus' format.
+    Metrics(Data),
     /// List the machine images of this host, or build one.
     Image(Image),
     /// Make an account of a running cloud.
     Account(Account),
+    /// Print a shell's completions: source <(nube completions bash)
+    Completions(completions::Completions),
+    /// Print the manual's page, or write all of them into a folder.
+    Man(completions::Man),
     /// The control plane of a cloud; started by `up`.
     #[command(hide = true)]
     Server(Data),
@@ -68,6 +81,8 @@ pub struct Up {
     /// Where public addresses come from [default: a free /22 inside 198.18.0.0/15]
     #[arg(long, value_name = "CIDR")]
     pub public_pool: Option<Ipv4Net>,
+    #[command(flatten)]
+    pub operation: operation::Flags,
     /// Print one JSON object instead of prose.
     #[arg(long)]
     pub json: bool,
@@ -113,6 +128,8 @@ pub struct Ssh {
 pub struct Status {
     #[command(flatten)]
     pub data: Data,
+    #[command(flatten)]
+    pub watch: ps::Watch,
     #[arg(long)]
     pub json: bool,
 }
@@ -169,8 +186,13 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Env(env) => env::run(&env),
         Command::Ssh(ssh) => ssh::run(&ssh),
         Command::Status(status) => status::run(&status),
+        Command::Ps(ps) => ps::run(&ps),
+        Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Metrics(data) => metrics::run(&data),
         Command::Image(image) => image::run(&image),
         Command::Account(account) => account::run(&account),
+        Command::Completions(shell) => Ok(completions::run(&shell)),
+        Command::Man(man) => completions::man(&man),
         Command::Server(data) => server_process::run(&data.data),
         Command::Agent(data) => agent_process::run(&data.data),
         Command::VmExec => Ok(agent_process::launch()),

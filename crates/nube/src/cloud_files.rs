@@ -12,6 +12,7 @@
 //! ```
 
 use crate::config::HostKind;
+use crate::operation::Operation;
 use anyhow::{Context as _, Result, bail};
 use ipnet::Ipv4Net;
 use model::{AccessKeyId, AccountId, CloudTag, Region, Zone};
@@ -32,6 +33,9 @@ pub struct CloudFile {
     pub listen: SocketAddr,
     pub regions: Vec<Region>,
     pub public_pool: Ipv4Net,
+    /// How it is watched.
+    #[serde(default)]
+    pub operation: Operation,
 }
 
 /// An account's root access key.

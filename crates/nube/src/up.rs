@@ -5,7 +5,7 @@ use crate::cloud_files::{CloudDir, CloudFile, random_bits};
 use crate::config::{self, HostKind};
 use crate::lock::Lock;
 use crate::server_process::{Server, terminated};
-use crate::{agent_process, http, lock, pool, registration, supervise, terminal};
+use crate::{agent_process, http, lock, notify, pool, registration, supervise, terminal};
 use anyhow::{Context as _, Result, bail};
 use model::{CloudTag, Region};
 use std::net::SocketAddr;
@@ -18,6 +18,10 @@ const REGION: &str = "us-east-1";
 /// How long the server may take until it answers.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+pub fn default_listen() -> SocketAddr {
+    LISTEN.parse().expect("an address and a port")
+}
+
 pub fn run(arguments: &Up) -> Result<ExitCode> {
     let known = CloudDir::existing(&arguments.data.data).ok().and_then(|dir| dir.read().ok());
     let host = arguments.host.or(known.as_ref().map(|cloud| cloud.host)).unwrap_or(HostKind::Linux);
@@ -28,7 +32,7 @@ pub fn run(arguments: &Up) -> Result<ExitCode> {
             for line in missing {
                 terminal::say(format_args!("  - {line}"));
             }
-            terminal::say("Without machines, as an emulator: nube up --host sim");
+            terminal::say("All of it, and more: nube doctor. Without machines, as an emulator: nube up --host sim");
             return Ok(ExitCode::FAILURE);
         }
     }
@@ -66,18 +70,20 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
         None => CloudFile {
             tag: CloudTag::from_entropy(random_bits()?),
             host,
-            listen: LISTEN.parse()?,
+            listen: default_listen(),
             regions: vec![Region::parse(REGION).context("the default region")?],
             public_pool: match (arguments.public_pool, host) {
                 (Some(pool), _) => pool,
                 (None, HostKind::Linux) => pool::claim(&config::pool_claims(), dir.path())?,
                 (None, HostKind::Sim) => pool::ALL,
             },
+            operation: arguments.operation.settle(&crate::operation::Operation::default())?,
         },
     };
     if let Some(listen) = arguments.listen {
         cloud.listen = listen;
     }
+    cloud.operation = arguments.operation.settle(&cloud.operation)?;
     if !arguments.regions.is_empty() {
         let parse =
             |name: &String| Region::parse(name).with_context(|| format!("\"{name}\" is no region's name"));
@@ -91,6 +97,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
 
 async fn run_linux(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<ExitCode> {
     registration::adopt(dir, &config::default_image_cache())?;
+    crate::log::start(None, cloud.operation.log_format);
     // A parent that was killed has left its children; they would keep their successors out.
     for name in ["server", "agent"] {
         lock::end_holder(&dir.run(), name, PATIENCE)?;
@@ -125,7 +132,7 @@ async fn run_linux(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<
 
 async fn run_sim(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<ExitCode> {
     let _lock = Lock::take(&dir.run(), "server")?;
-    terminal::log_to_stderr();
+    crate::log::start(None, cloud.operation.log_format);
     let server = Server::open(dir).await?;
     let (agent, connections) = agent_process::simulate(dir).await?;
     greet(dir, cloud, arguments);
@@ -157,6 +164,7 @@ async fn answering(listen: SocketAddr) -> bool {
 }
 
 fn greet(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) {
+    notify::ready();
     if arguments.json {
         terminal::json(&serde_json::json!({
             "endpoint": format!("http://{}", cloud.listen), "data": dir.path(), "regions": cloud.regions,
