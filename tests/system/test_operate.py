@@ -222,7 +222,7 @@ def test_requests_are_counted_by_operation_and_code(cloud, ec2, shown):
     assert found['nube_instances{region="us-east-1",state="running"}'] >= 1
     assert found["nube_host_connected"] == 1
     assert found["nube_store_commit_duration_seconds_count"] > 0
-    assert found['nube_reconcile_lag_seconds_count{reconciler="instance"}'] > 0
+    assert found['nube_reconcile_lag_seconds_count{reconciler="host-objects"}'] > 0
     assert found["process_resident_memory_bytes"] > 1 << 20
 
 
