@@ -12,6 +12,7 @@ use anyhow::Result;
 use control::Tables;
 use control::metrics::{BOUNDS_MICROS, Histogram, OperationMetrics};
 use gateway::Gateway;
+use model::Region;
 use model::record::instance::Instance;
 use model::record::volume::Volume;
 use std::collections::BTreeMap;
@@ -57,7 +58,7 @@ impl Metrics {
     /// The requests, operation by operation; those that nobody called yet are left out.
     fn requests(&self, text: &mut Exposition) {
         let of_services = self.gateway.services.iter().flat_map(|service| {
-            service.all_metrics().map(|(operation, metrics)| (service.shape().name, operation, metrics))
+            service.all_metrics().map(move |(operation, metrics)| (service.shape().name, operation, metrics))
         });
         let unrouted = ("none", "other", &self.gateway.cloud.metrics.unrouted);
         let called: Vec<(&str, &str, &OperationMetrics)> = of_services
@@ -66,12 +67,13 @@ impl Metrics {
             .collect();
         text.family("nube_requests_total", "counter", "Requests answered, by the code that the caller saw.");
         for (service, operation, metrics) in &called {
-            let labels = |code| [("service", service as &dyn Display), ("operation", operation), ("code", code)];
+            let mut counts = metrics.failed();
             if metrics.succeeded() > 0 {
-                text.sample("nube_requests_total", &labels(&"ok"), metrics.succeeded());
+                counts.insert("ok".to_owned(), metrics.succeeded());
             }
-            for (code, count) in metrics.failed() {
-                text.sample("nube_requests_total", &labels(&code), count);
+            for (code, count) in &counts {
+                let labels: &Labels<'_> = &[("service", service), ("operation", operation), ("code", code)];
+                text.sample("nube_requests_total", labels, count);
             }
         }
         let name = "nube_request_duration_seconds";
@@ -183,33 +185,22 @@ impl Metrics {
 }
 
 fn instances(tables: &Tables) -> BTreeMap<(String, &'static str), u64> {
-    let mut counts = BTreeMap::new();
-    // A region at a time: its name is made once.
-    let mut present = None;
+    let mut counts: BTreeMap<(&Region, &'static str), u64> = BTreeMap::new();
     for (region, instance) in tables.everywhere::<Instance>() {
-        let name = match &present {
-            Some((known, name)) if *known == region => name,
-            _ => &present.insert((region, region.to_string())).1,
-        };
-        let state = instance.phase.name();
-        if let Some(count) = counts.get_mut(&(name.clone(), state)) {
-            *count += 1;
-        } else {
-            counts.insert((name.clone(), state), 1);
-        }
+        *counts.entry((region, instance.phase.name())).or_default() += 1;
     }
-    counts
+    counts.into_iter().map(|((region, state), count)| ((region.to_string(), state), count)).collect()
 }
 
 fn volumes(tables: &Tables) -> BTreeMap<(String, &'static str), (u64, u64)> {
-    let mut counts: BTreeMap<_, (u64, u64)> = BTreeMap::new();
+    let mut counts: BTreeMap<(&Region, &'static str), (u64, u64)> = BTreeMap::new();
     for (region, volume) in tables.everywhere::<Volume>() {
         let state = if volume.attachment.is_some() { "in-use" } else { "available" };
-        let (count, gib) = counts.entry((region.to_string(), state)).or_default();
+        let (count, gib) = counts.entry((region, state)).or_default();
         *count += 1;
         *gib += u64::from(volume.size.0);
     }
-    counts
+    counts.into_iter().map(|((region, state), counted)| ((region.to_string(), state), counted)).collect()
 }
 
 type Labels<'a> = [(&'a str, &'a dyn Display)];
