@@ -39,7 +39,9 @@ pub fn pack(nube: &Path, guest: &Path, size: Size) -> Result<PathBuf> {
     let folder = std::path::absolute(run::target().join("debian"))?;
     let tree = folder.join("tree");
     match fs::remove_dir_all(&tree) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => bail!("cannot clear {}: {error}", tree.display()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            bail!("cannot clear {}: {error}", tree.display())
+        }
         _ => {}
     }
     let put = Tree(tree.clone());
@@ -88,7 +90,8 @@ pub fn pack(nube: &Path, guest: &Path, size: Size) -> Result<PathBuf> {
 
 fn control(nube: &Path, tree: &Path) -> Result<String> {
     let mut depends = vec![format!("libc6 (>= {})", glibc(&fs::read(nube)?)?), "libgcc-s1".to_owned()];
-    let needed = packages::CLOUD.iter().filter(|name| !BUILD_ONLY.contains(name) && !RECOMMENDED.contains(name));
+    let needed =
+        packages::CLOUD.iter().filter(|name| !BUILD_ONLY.contains(name) && !RECOMMENDED.contains(name));
     depends.extend(needed.map(|name| (*name).to_owned()));
     let kilobytes = run::output("du", &["-sk", "--apparent-size", &tree.display().to_string()])?;
     let kilobytes = kilobytes.split_whitespace().next().context("du says a number")?;
@@ -127,11 +130,15 @@ fn sums(tree: &Path) -> Result<String> {
 /// The oldest C library that a program runs with: the newest version that its symbols name.
 fn glibc(program: &[u8]) -> Result<String> {
     const NAME: &[u8] = b"GLIBC_2.";
-    let minors = program.windows(NAME.len() + 3).filter(|window| window.starts_with(NAME)).filter_map(|window| {
-        let digits: String =
-            window[NAME.len()..].iter().map(|byte| char::from(*byte)).take_while(char::is_ascii_digit).collect();
-        digits.parse::<u32>().ok()
-    });
+    let minors =
+        program.windows(NAME.len() + 3).filter(|window| window.starts_with(NAME)).filter_map(|window| {
+            let digits: String = window[NAME.len()..]
+                .iter()
+                .map(|byte| char::from(*byte))
+                .take_while(char::is_ascii_digit)
+                .collect();
+            digits.parse::<u32>().ok()
+        });
     let newest = minors.max().context("the program names no version of the C library")?;
     Ok(format!("2.{newest}"))
 }
@@ -151,7 +158,8 @@ impl Tree {
     }
 
     fn copy(&self, from: &Path, at: &str, mode: u32) -> Result<()> {
-        self.path(at, mode, |path| fs::copy(from, path).map(drop)).with_context(|| format!("from {}", from.display()))
+        self.path(at, mode, |path| fs::copy(from, path).map(drop))
+            .with_context(|| format!("from {}", from.display()))
     }
 
     fn write(&self, at: &str, text: &str, mode: u32) -> Result<()> {

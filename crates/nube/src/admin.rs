@@ -137,11 +137,16 @@ pub fn room(cloud: &Cloud, tables: &control::Tables) -> Option<Room> {
     if capacity.vcpus == u32::MAX {
         return None;
     }
-    let mut room =
-        Room { vcpus: capacity.vcpus.into(), vcpus_used: 0, memory_mib: capacity.memory.0.into(), memory_mib_used: 0 };
+    let mut room = Room {
+        vcpus: capacity.vcpus.into(),
+        vcpus_used: 0,
+        memory_mib: capacity.memory.0.into(),
+        memory_mib_used: 0,
+    };
     for settings in &cloud.settings.regions {
         for kind in plan::instance_type::all() {
-            let count = tables.count::<Instance>(&settings.region, Instance::OCCUPYING_TYPE, kind.name) as u64;
+            let count =
+                tables.count::<Instance>(&settings.region, Instance::OCCUPYING_TYPE, kind.name) as u64;
             room.vcpus_used += count * u64::from(kind.vcpus);
             room.memory_mib_used += count * u64::from(kind.memory.0);
         }

@@ -2,8 +2,8 @@
 
 use crate::config::{self, HostKind};
 use crate::{
-    account, agent_process, completions, doctor, down, env, image, metrics, operation, ps, server_process, ssh,
-    status, up,
+    account, agent_process, completions, doctor, down, env, image, metrics, operation, ps, server_process,
+    ssh, status, up,
 };
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};

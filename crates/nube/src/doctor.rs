@@ -83,8 +83,14 @@ fn verdict(problems: usize, warnings: usize, host: HostKind) -> String {
     let several = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     match (problems, warnings) {
         (0, 0) => terminal::good(format_args!("This host is ready for {kind}.")),
-        (0, _) => terminal::good(format_args!("This host is ready for {kind}, with {}.", several(warnings, "warning"))),
-        (_, _) => terminal::bad(format_args!("This host is not ready for {kind}: {}.", several(problems, "problem"))),
+        (0, _) => terminal::good(format_args!(
+            "This host is ready for {kind}, with {}.",
+            several(warnings, "warning")
+        )),
+        (_, _) => terminal::bad(format_args!(
+            "This host is not ready for {kind}: {}.",
+            several(problems, "problem")
+        )),
     }
 }
 
@@ -105,7 +111,9 @@ fn shown(finding: &Finding, width: usize) -> Vec<String> {
             _ => format!("{:INDENT$}{line}", ""),
         });
     }
-    for (at, line) in wrap(finding.remedy.as_deref().unwrap_or_default(), room.saturating_sub(2)).into_iter().enumerate() {
+    for (at, line) in
+        wrap(finding.remedy.as_deref().unwrap_or_default(), room.saturating_sub(2)).into_iter().enumerate()
+    {
         let arrow = if at == 0 { "→" } else { " " };
         lines.push(format!("{:INDENT$}{}", "", terminal::faint(format_args!("{arrow} {line}"))));
     }
@@ -131,25 +139,34 @@ fn port(arguments: &Doctor, dir: Option<&CloudDir>, cloud: Option<&CloudFile>) -
     let listen = arguments.listen.or(known).unwrap_or_else(crate::up::default_listen);
     match TcpListener::bind(listen) {
         Ok(_) => Finding::new("port", Level::Good, format!("{listen} is free")),
-        Err(_) if known == Some(listen) && dir.is_some_and(|dir| lock::holder(&dir.run(), "server").is_some()) => {
+        Err(_)
+            if known == Some(listen)
+                && dir.is_some_and(|dir| lock::holder(&dir.run(), "server").is_some()) =>
+        {
             Finding::new("port", Level::Good, format!("this cloud answers at {listen}"))
         }
-        Err(error) => Finding::new("port", Level::Problem, format!("nube cannot listen on {listen}: {error}"))
-            .remedy("name another one: nube up --listen 127.0.0.1:4567"),
+        Err(error) => {
+            Finding::new("port", Level::Problem, format!("nube cannot listen on {listen}: {error}"))
+                .remedy("name another one: nube up --listen 127.0.0.1:4567")
+        }
     }
 }
 
 fn image(cache: &Path) -> Finding {
     match images::cache::list(cache) {
-        Ok(images) if images.is_empty() => {
-            Finding::new("images", Level::Warning, format!("there is no machine image in {}", cache.display()))
-                .remedy("nube image build nano")
-        }
+        Ok(images) if images.is_empty() => Finding::new(
+            "images",
+            Level::Warning,
+            format!("there is no machine image in {}", cache.display()),
+        )
+        .remedy("nube image build nano"),
         Ok(images) => {
             let names: Vec<&str> = images.iter().map(|image| image.manifest.name.as_str()).collect();
             Finding::new("images", Level::Good, names.join(", "))
         }
-        Err(error) => Finding::new("images", Level::Problem, format!("the image cache cannot be read: {error}")),
+        Err(error) => {
+            Finding::new("images", Level::Problem, format!("the image cache cannot be read: {error}"))
+        }
     }
 }
 
@@ -162,8 +179,12 @@ fn addresses(dir: Option<&CloudDir>, cloud: Option<&CloudFile>) -> Option<Findin
             Some(free) => {
                 Finding::new("addresses", Level::Good, format!("{free} is free for public addresses"))
             }
-            None => Finding::new("addresses", Level::Problem, "every part of 198.18.0.0/15 is in use on this host")
-                .remedy("name a range that nobody uses: nube up --public-pool 203.0.113.0/24"),
+            None => Finding::new(
+                "addresses",
+                Level::Problem,
+                "every part of 198.18.0.0/15 is in use on this host",
+            )
+            .remedy("name a range that nobody uses: nube up --public-pool 203.0.113.0/24"),
         },
     })
 }
@@ -184,12 +205,15 @@ fn collision(pool: Ipv4Net, own: &str, routes: &[(String, Ipv4Net)]) -> Finding 
 fn disk(subject: &'static str, path: &Path) -> Finding {
     let there = path.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
     match rustix::fs::statvfs(there) {
-        Err(error) => Finding::new(subject, Level::Problem, format!("{} cannot be looked at: {error}", there.display())),
+        Err(error) => {
+            Finding::new(subject, Level::Problem, format!("{} cannot be looked at: {error}", there.display()))
+        }
         Ok(disk) => {
             let free = disk.f_bavail * disk.f_frsize;
             let says = format!("{} free for {}", table::bytes(free), path.display());
             if free < DISK_AT_LEAST {
-                Finding::new(subject, Level::Warning, says).remedy("make room, or name another place (--data, --cache)")
+                Finding::new(subject, Level::Warning, says)
+                    .remedy("make room, or name another place (--data, --cache)")
             } else {
                 Finding::new(subject, Level::Good, says)
             }
@@ -215,7 +239,8 @@ mod tests {
 
     #[test]
     fn long_sentences_are_wrapped_under_each_other() {
-        let finding = Finding::new("kvm", Level::Warning, "one two three four five six seven").remedy("do it");
+        let finding =
+            Finding::new("kvm", Level::Warning, "one two three four five six seven").remedy("do it");
         assert_eq!(
             shown(&finding, 48),
             [

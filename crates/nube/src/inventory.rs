@@ -167,7 +167,10 @@ pub fn take(cloud: &Cloud, unsettled: &[ObjectStatus], selection: &Selection) ->
             image: instance.image.to_string(),
             key: instance.key.as_ref().map(|key| key.name.clone()),
             state: instance.phase.name().to_owned(),
-            state_reason: instance.reason.as_ref().map(|reason| format!("{}: {}", reason.code, reason.message)),
+            state_reason: instance
+                .reason
+                .as_ref()
+                .map(|reason| format!("{}: {}", reason.code, reason.message)),
             private_address,
             public_address: public_address.flatten(),
             launched_at: instance.launched_at.as_millis(),
@@ -224,11 +227,27 @@ fn health(phase: Phase) -> Health {
 /// not move a line that somebody is looking at.
 fn instance_order(line: &InstanceLine) -> impl Ord + '_ {
     let name = line.name.as_deref();
-    (line.state == "terminated", &line.account, &line.region, name.is_none(), name, line.launched_at, &line.id)
+    (
+        line.state == "terminated",
+        &line.account,
+        &line.region,
+        name.is_none(),
+        name,
+        line.launched_at,
+        &line.id,
+    )
 }
 
 fn volume_order(line: &VolumeLine) -> impl Ord + '_ {
-    (&line.account, &line.region, line.instance.is_none(), &line.instance, &line.device, line.created_at, &line.id)
+    (
+        &line.account,
+        &line.region,
+        line.instance.is_none(),
+        &line.instance,
+        &line.device,
+        line.created_at,
+        &line.id,
+    )
 }
 
 /// How long ago something was when the inventory was made.
@@ -241,7 +260,13 @@ mod tests {
     use super::*;
 
     fn failing(key: &str) -> ObjectStatus {
-        ObjectStatus { key: key.into(), last_error: Some("no room".into()), failures: 1, last_run: None, next_run: None }
+        ObjectStatus {
+            key: key.into(),
+            last_error: Some("no room".into()),
+            failures: 1,
+            last_run: None,
+            next_run: None,
+        }
     }
 
     #[test]

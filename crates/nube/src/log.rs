@@ -30,7 +30,9 @@ pub fn start(file: Option<&Path>, format: LogFormat) {
     // Another log of this process is as good.
     let _ = match format {
         LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+        LogFormat::Json => {
+            log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        }
     };
 }
 

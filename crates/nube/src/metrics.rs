@@ -91,7 +91,11 @@ impl Metrics {
         text.histogram(name, &[], &metrics.commits);
         text.family("nube_store_conflicts_total", "counter", "Transactions that were decided again.");
         text.sample("nube_store_conflicts_total", &[], metrics.conflicts());
-        text.family("nube_store_commit_failures_total", "counter", "Transactions that the store did not take.");
+        text.family(
+            "nube_store_commit_failures_total",
+            "counter",
+            "Transactions that the store did not take.",
+        );
         text.sample("nube_store_commit_failures_total", &[], metrics.commit_failures());
         let reconcilers = metrics.reconcilers();
         let name = "nube_reconcile_duration_seconds";
@@ -173,7 +177,11 @@ impl Metrics {
             Some((name, process::usage(pid)?))
         };
         let others: Vec<_> = ["up", "agent"].into_iter().filter_map(holder).collect();
-        text.family("nube_process_cpu_seconds_total", "counter", "Processor time of the cloud's other processes.");
+        text.family(
+            "nube_process_cpu_seconds_total",
+            "counter",
+            "Processor time of the cloud's other processes.",
+        );
         for (name, usage) in &others {
             text.sample("nube_process_cpu_seconds_total", &[("process", name)], usage.cpu_seconds);
         }

@@ -89,7 +89,11 @@ impl Flags {
 }
 
 /// Starts what watches a cloud; the exporter of traces is to be told when the cloud ends.
-pub async fn watch(operation: &Operation, cloud: &Arc<Cloud>, metrics: Arc<Metrics>) -> Result<Option<Exporter>> {
+pub async fn watch(
+    operation: &Operation,
+    cloud: &Arc<Cloud>,
+    metrics: Arc<Metrics>,
+) -> Result<Option<Exporter>> {
     if let Some(address) = operation.metrics {
         let listener = TcpListener::bind(address).await;
         let listener = listener.with_context(|| format!("cannot serve metrics at {address}"))?;
@@ -113,7 +117,8 @@ mod tests {
 
     #[test]
     fn what_was_chosen_stays_until_it_is_switched_off() {
-        let chosen = flags(Some("127.0.0.1:9464"), Some("http://127.0.0.1:4318")).settle(&Operation::default());
+        let chosen =
+            flags(Some("127.0.0.1:9464"), Some("http://127.0.0.1:4318")).settle(&Operation::default());
         let chosen = chosen.unwrap();
         assert_eq!(chosen.metrics, Some("127.0.0.1:9464".parse().unwrap()));
         assert_eq!(flags(None, None).settle(&chosen).unwrap(), chosen);

@@ -210,7 +210,9 @@ mod tests {
             assert_eq!(String::from(given.parse::<Collector>().unwrap()), kept);
             assert_eq!(kept.parse::<Collector>().unwrap(), given.parse().unwrap());
         }
-        for bad in ["https://collector", "collector:4318", "http://", "http://user:secret@collector", "http://a b"] {
+        for bad in
+            ["https://collector", "collector:4318", "http://", "http://user:secret@collector", "http://a b"]
+        {
             assert!(bad.parse::<Collector>().is_err(), "{bad}");
         }
     }

@@ -94,13 +94,18 @@ fn fit(columns: &[Column], shown: &mut Vec<usize>, widths: &mut [usize], width: 
     let total = |shown: &[usize], widths: &[usize]| {
         shown.iter().map(|at| widths[*at] + GAP).sum::<usize>().saturating_sub(GAP)
     };
-    let least = |at: usize, widths: &[usize]| if columns[at].cut { widths[at].min(NARROW) } else { widths[at] };
+    let least =
+        |at: usize, widths: &[usize]| if columns[at].cut { widths[at].min(NARROW) } else { widths[at] };
     loop {
         let smallest: Vec<usize> = (0..columns.len()).map(|at| least(at, widths)).collect();
         if total(shown, &smallest) <= width {
             break;
         }
-        let Some(first) = shown.iter().copied().filter(|at| columns[*at].optional > 0).min_by_key(|at| columns[*at].optional)
+        let Some(first) = shown
+            .iter()
+            .copied()
+            .filter(|at| columns[*at].optional > 0)
+            .min_by_key(|at| columns[*at].optional)
         else {
             break;
         };
@@ -258,6 +263,9 @@ mod tests {
             ages.map(|s| age(Duration::from_secs(s))),
             ["0s", "59s", "1m", "59m", "1h", "23h", "9d", "4y"]
         );
-        assert_eq!([0, 1023, 1536, 8 << 30, 15_900 << 20].map(bytes), ["0 B", "1023 B", "1.5 KiB", "8 GiB", "15.5 GiB"]);
+        assert_eq!(
+            [0, 1023, 1536, 8 << 30, 15_900 << 20].map(bytes),
+            ["0 B", "1023 B", "1.5 KiB", "8 GiB", "15.5 GiB"]
+        );
     }
 }

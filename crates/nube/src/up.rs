@@ -32,7 +32,9 @@ pub fn run(arguments: &Up) -> Result<ExitCode> {
             for line in missing {
                 terminal::say(format_args!("  - {line}"));
             }
-            terminal::say("All of it, and more: nube doctor. Without machines, as an emulator: nube up --host sim");
+            terminal::say(
+                "All of it, and more: nube doctor. Without machines, as an emulator: nube up --host sim",
+            );
             return Ok(ExitCode::FAILURE);
         }
     }

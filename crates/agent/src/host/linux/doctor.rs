@@ -59,7 +59,11 @@ pub async fn examine(qemu: &str, images: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
     let lacks = requirements::lacks();
     if lacks.is_empty() {
-        findings.push(Finding::new("requirements", Level::Good, "rights, programs, devices and firmware are there"));
+        findings.push(Finding::new(
+            "requirements",
+            Level::Good,
+            "rights, programs, devices and firmware are there",
+        ));
     }
     findings.extend(lacks.into_iter().map(|lack| {
         let mut finding = Finding::new("requirements", Level::Problem, lack.says);
@@ -92,10 +96,12 @@ async fn version(qemu: &str) -> Finding {
     };
     let line = text.lines().next().unwrap_or_default().to_owned();
     match major(&line) {
-        Some(major) if major < QEMU_AT_LEAST => {
-            Finding::new("qemu", Level::Warning, format!("{line} is older than {QEMU_AT_LEAST}.0, which machines are tried with"))
-                .remedy("use a newer release of the distribution")
-        }
+        Some(major) if major < QEMU_AT_LEAST => Finding::new(
+            "qemu",
+            Level::Warning,
+            format!("{line} is older than {QEMU_AT_LEAST}.0, which machines are tried with"),
+        )
+        .remedy("use a newer release of the distribution"),
         _ => Finding::new("qemu", Level::Good, line),
     }
 }
@@ -158,7 +164,11 @@ fn firewalls(filters: std::io::Result<Vec<String>>, findings: &mut Vec<Finding>)
     let filters = match filters {
         Ok(filters) => filters,
         Err(error) => {
-            findings.push(Finding::new("firewall", Level::Problem, format!("nftables cannot be asked: {error}")));
+            findings.push(Finding::new(
+                "firewall",
+                Level::Problem,
+                format!("nftables cannot be asked: {error}"),
+            ));
             return;
         }
     };
@@ -178,13 +188,21 @@ fn firewalls(filters: std::io::Result<Vec<String>>, findings: &mut Vec<Finding>)
 
 fn cgroups() -> Finding {
     match Hierarchy::detect() {
-        Some(Hierarchy::V2(at)) => Finding::new("cgroups", Level::Good, format!("version 2 at {}", at.display())),
-        Some(Hierarchy::V1 { .. }) => {
-            Finding::new("cgroups", Level::Note, "version 1; machines are bounded, but version 2 does it better")
-                .remedy("boot with systemd.unified_cgroup_hierarchy=1")
+        Some(Hierarchy::V2(at)) => {
+            Finding::new("cgroups", Level::Good, format!("version 2 at {}", at.display()))
         }
-        None => Finding::new("cgroups", Level::Problem, "no control groups with the memory controller are mounted")
-            .remedy("mount -t cgroup2 none /sys/fs/cgroup; on some boards the kernel wants cgroup_enable=memory"),
+        Some(Hierarchy::V1 { .. }) => Finding::new(
+            "cgroups",
+            Level::Note,
+            "version 1; machines are bounded, but version 2 does it better",
+        )
+        .remedy("boot with systemd.unified_cgroup_hierarchy=1"),
+        None => Finding::new(
+            "cgroups",
+            Level::Problem,
+            "no control groups with the memory controller are mounted",
+        )
+        .remedy("mount -t cgroup2 none /sys/fs/cgroup; on some boards the kernel wants cgroup_enable=memory"),
     }
 }
 
@@ -199,7 +217,8 @@ fn memory() -> Finding {
     };
     let says = format!("{} of {} MiB are free", free >> 10, total >> 10);
     if free >> 10 < u64::from(MEMORY_AT_LEAST.0) {
-        Finding::new("memory", Level::Warning, says).remedy("end something: a machine needs its memory whole, and nube never promises it twice")
+        Finding::new("memory", Level::Warning, says)
+            .remedy("end something: a machine needs its memory whole, and nube never promises it twice")
     } else {
         Finding::new("memory", Level::Good, says)
     }
@@ -215,8 +234,12 @@ fn clock() -> Finding {
         libc::adjtimex(&raw mut timex)
     };
     match state {
-        UNSYNCHRONISED => Finding::new("clock", Level::Note, "nothing keeps this host's clock in step, as far as the kernel knows")
-            .remedy("apt-get install systemd-timesyncd; guests take their time from this host"),
+        UNSYNCHRONISED => Finding::new(
+            "clock",
+            Level::Note,
+            "nothing keeps this host's clock in step, as far as the kernel knows",
+        )
+        .remedy("apt-get install systemd-timesyncd; guests take their time from this host"),
         _ => Finding::new("clock", Level::Good, "kept in step"),
     }
 }
@@ -236,7 +259,10 @@ mod tests {
     fn a_feature_that_is_missing_says_what_it_is_for_and_what_helps() {
         let trial = |feature, outcome| trial::Trial { feature, purpose: "routing", outcome };
         let mut findings = Vec::new();
-        kernel(Ok(vec![trial("veth", Ok(())), trial("tun", Err(std::io::ErrorKind::NotFound.into()))]), &mut findings);
+        kernel(
+            Ok(vec![trial("veth", Ok(())), trial("tun", Err(std::io::ErrorKind::NotFound.into()))]),
+            &mut findings,
+        );
         assert_eq!(findings[0].level, Level::Problem);
         assert!(findings[0].says.contains("tun") && findings[0].says.contains("routing"), "{findings:?}");
         assert!(findings[0].remedy.as_deref().unwrap().starts_with("modprobe tun"));
@@ -246,7 +272,10 @@ mod tests {
     #[test]
     fn a_firewall_that_takes_no_rules_of_others_is_a_warning() {
         let mut findings = Vec::new();
-        firewalls(Ok(vec!["ip filter FORWARD".into(), "inet firewalld filter_FORWARD".into()]), &mut findings);
+        firewalls(
+            Ok(vec!["ip filter FORWARD".into(), "inet firewalld filter_FORWARD".into()]),
+            &mut findings,
+        );
         assert_eq!(findings.iter().map(|f| f.level).collect::<Vec<_>>(), [Level::Note, Level::Warning]);
     }
 

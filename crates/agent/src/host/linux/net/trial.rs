@@ -44,7 +44,8 @@ pub fn run() -> io::Result<Vec<Trial>> {
 const FILTER: &str = "table inet nube_try {\n set s { typeof ip saddr . tcp dport\n flags interval\n }\n \
                       chain c { type filter hook forward priority 0; policy drop; ct state established accept\n \
                       ip saddr . tcp dport @s accept\n }\n}\n";
-const NAT: &str = "table ip nube_try_nat {\n chain c { type nat hook postrouting priority 100; masquerade\n }\n}\n";
+const NAT: &str =
+    "table ip nube_try_nat {\n chain c { type nat hook postrouting priority 100; masquerade\n }\n}\n";
 
 fn veth() -> io::Result<()> {
     let here = Namespace::current()?;
