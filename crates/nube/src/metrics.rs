@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(text.0, "# HELP x Help.\n# TYPE x gauge\nx{a=\"q\\\"\\\\\\n\",b=\"1\"} 2.5\nx 3\n");
         let histogram = Histogram::default();
         histogram.record(Duration::from_micros(20));
-        histogram.record(Duration::from_secs(60));
+        histogram.record(Duration::from_mins(1));
         let mut text = Exposition::default();
         text.histogram("h", &[("s", &"ec2")], &histogram);
         let lines: Vec<&str> = text.0.lines().collect();

@@ -50,7 +50,7 @@ mod tests {
     fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4 1 0 0 0 250 50 0 0 20 0 3 0 1000 9 512 0";
         let usage = parse(stat, 100.0, 4096, Some(1_000.0)).unwrap();
-        assert_eq!(usage.cpu_seconds, 3.0);
+        assert_eq!((usage.cpu_seconds * 100.0).round() as u64, 300);
         assert_eq!((usage.resident_bytes, usage.threads), (512 * 4096, 3));
         assert_eq!(usage.started, Some(1_010.0));
     }

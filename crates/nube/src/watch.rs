@@ -23,7 +23,7 @@ pub fn run(every: Duration, mut frame: impl FnMut() -> Result<Vec<String>>) -> R
                 vec![terminal::toned(format!("nube: {error:#}"), terminal::Tone::Bad)]
             });
             match &screen {
-                Some(screen) => screen.draw(&lines),
+                Some(_) => draw(&lines),
                 None => lines.iter().for_each(terminal::say),
             }
             tokio::select! {
@@ -44,23 +44,23 @@ impl Screen {
         write("\x1b[?1049h\x1b[?25l");
         Self
     }
+}
 
-    fn draw(&self, lines: &[String]) {
-        let rows = terminal::size().map_or(24, |(_, rows)| rows);
-        // Over what is there, line by line: a screen that is wiped first flickers.
-        let mut out = String::from("\x1b[H");
-        let room = rows.saturating_sub(1).max(1);
-        let shown = if lines.len() > room { room - 1 } else { lines.len() };
-        for line in &lines[..shown] {
-            let _ = write!(out, "{line}\x1b[K\r\n");
-        }
-        if shown < lines.len() {
-            let more = terminal::faint(format_args!("… {} more lines", lines.len() - shown));
-            let _ = write!(out, "{more}\x1b[K\r\n");
-        }
-        out.push_str("\x1b[J");
-        write(&out);
+fn draw(lines: &[String]) {
+    let rows = terminal::size().map_or(24, |(_, rows)| rows);
+    // Over what is there, line by line: a screen that is wiped first flickers.
+    let mut out = String::from("\x1b[H");
+    let room = rows.saturating_sub(1).max(1);
+    let shown = if lines.len() > room { room - 1 } else { lines.len() };
+    for line in &lines[..shown] {
+        let _ = write!(out, "{line}\x1b[K\r\n");
     }
+    if shown < lines.len() {
+        let more = terminal::faint(format_args!("… {} more lines", lines.len() - shown));
+        let _ = write!(out, "{more}\x1b[K\r\n");
+    }
+    out.push_str("\x1b[J");
+    write(&out);
 }
 
 impl Drop for Screen {
