@@ -179,7 +179,7 @@ def test_the_doctor_looks_at_everything_that_real_machines_need(cloud):
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completions_are_what_the_shell_understands(cloud, shell):
     script = subprocess.run([cloud.nube, "completions", shell], capture_output=True, text=True, check=True).stdout
-    assert "doctor" in script and "--metrics" in script
+    assert "doctor" in script and "log-format" in script
     if shell == "bash":
         done = subprocess.run(["bash", "-ec", script + "\ncomplete -p nube"], capture_output=True, text=True, check=True)
         assert "nube" in done.stdout

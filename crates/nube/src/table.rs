@@ -10,6 +10,9 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 const GAP: usize = 2;
 /// A cell that may be cut is never narrower than this.
 const NARROW: usize = 10;
+/// Columns up to this rank go before any cell is cut shorter than [`FAIR`].
+const DISPENSABLE: u8 = 2;
+const FAIR: usize = 24;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
@@ -94,21 +97,16 @@ fn fit(columns: &[Column], shown: &mut Vec<usize>, widths: &mut [usize], width: 
     let total = |shown: &[usize], widths: &[usize]| {
         shown.iter().map(|at| widths[*at] + GAP).sum::<usize>().saturating_sub(GAP)
     };
-    let least =
-        |at: usize, widths: &[usize]| if columns[at].cut { widths[at].min(NARROW) } else { widths[at] };
     loop {
-        let smallest: Vec<usize> = (0..columns.len()).map(|at| least(at, widths)).collect();
-        if total(shown, &smallest) <= width {
+        let first = shown.iter().copied().filter(|at| columns[*at].optional > 0);
+        let Some(first) = first.min_by_key(|at| columns[*at].optional) else { break };
+        let floor = if columns[first].optional <= DISPENSABLE { FAIR } else { NARROW };
+        let least: Vec<usize> = (0..columns.len())
+            .map(|at| if columns[at].cut { widths[at].min(floor) } else { widths[at] })
+            .collect();
+        if total(shown, &least) <= width {
             break;
         }
-        let Some(first) = shown
-            .iter()
-            .copied()
-            .filter(|at| columns[*at].optional > 0)
-            .min_by_key(|at| columns[*at].optional)
-        else {
-            break;
-        };
         shown.retain(|at| *at != first);
     }
     // The longest gives first.
@@ -202,8 +200,8 @@ mod tests {
     const COLUMNS: [Column; 4] = [
         Column::always("NAME").cut(),
         Column::always("STATE"),
-        Column::optional("KEY", 1),
-        Column::optional("SIZE", 2).right(),
+        Column::optional("KEY", 3),
+        Column::optional("SIZE", 4).right(),
     ];
 
     fn rows() -> Vec<Vec<Cell>> {
