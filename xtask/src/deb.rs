@@ -23,12 +23,12 @@ pub enum Size {
     Quick,
 }
 
-/// Builds the release and packs it. Returns the package.
-pub fn run() -> Result<PathBuf> {
+/// Builds the release, or the development build, and packs it. Returns the package.
+pub fn run(dev: bool) -> Result<PathBuf> {
     packages::ensure(packages::CLOUD)?;
-    let nube = build::nube()?;
+    let nube = if dev { build::nube_for_tests()? } else { build::nube()? };
     let guest = build::guest()?;
-    let package = pack(&nube, &guest, Size::Small)?;
+    let package = pack(&nube, &guest, if dev { Size::Quick } else { Size::Small })?;
     run::say(format_args!("{} (install: apt install {})", package.display(), package.display()));
     Ok(package)
 }

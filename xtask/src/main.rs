@@ -52,7 +52,11 @@ enum Task {
         only: Vec<String>,
     },
     /// Build a Debian package of the release.
-    Deb,
+    Deb {
+        /// Pack the development build, at once and large: to try the package.
+        #[arg(long)]
+        dev: bool,
+    },
     /// What continuous integration runs: check, then test.
     Ci,
 }
@@ -65,7 +69,7 @@ fn main() -> Result<()> {
         Task::Check => check::run(),
         Task::Codegen => run::cargo(&["run", "--quiet", "--package", "codegen"]),
         Task::Deps => deps::run(),
-        Task::Deb => deb::run().map(drop),
+        Task::Deb { dev } => deb::run(dev).map(drop),
         Task::Bench { only } => bench::run(&only),
         Task::Ci => check::run().and_then(|()| test::run(None)),
     }

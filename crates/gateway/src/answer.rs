@@ -8,7 +8,7 @@ use control::{Context, Service, errors};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request};
 use http_body_util::Full;
-use model::{Region, Timestamp};
+use model::{AccountId, Region, Timestamp};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,15 +25,14 @@ impl Gateway {
             return self.health();
         }
         let (now, started) = (self.cloud.clock.now(), Instant::now());
-        let mut seen = Seen::default();
         let request_id = self.request_id();
-        let request = Incoming { parts: &parts, body: &body };
+        let request = Incoming { parts: &parts, body: &body, seen: Seen::new() };
         let form = request.form();
-        let (service, outcome) = self.run(&request, form.as_ref(), &request_id, now, &mut seen).await;
+        let (service, outcome) = self.run(&request, form.as_ref(), &request_id, now).await;
         let action = form.as_ref().ok().and_then(|form| form.get("Action")).unwrap_or_default();
         let took = started.elapsed();
-        let answered =
-            Answered { parts: &parts, service, action, request_id: &request_id, seen, start: now, took };
+        let (parts, seen) = (&parts, request.seen.get());
+        let answered = Answered { parts, service, action, request_id: &request_id, seen, start: now, took };
         self.observe(&answered, outcome.as_ref().err());
         match outcome {
             Ok(xml) => respond(StatusCode::OK, &request_id, xml.into()),
@@ -43,14 +42,14 @@ impl Gateway {
 
     /// The answer to a request whose body could not be read, in the envelope of the service that it seems to be for.
     pub(crate) fn refuse(&self, parts: &request::Parts, error: &ApiError) -> Response<Full<Bytes>> {
-        let request = Incoming { parts, body: &[] };
+        let request = Incoming { parts, body: &[], seen: Seen::new() };
         let headers = request.headers();
         let signed = sigv4::parse(&request.signing(&headers)).ok();
         let service = self.route(signed.as_ref(), request.host(), &Form::default());
         let request_id = self.request_id();
         let (start, took) = (self.cloud.clock.now(), Duration::ZERO);
-        let seen = Seen::default();
-        let answered = Answered { parts, service, action: "", request_id: &request_id, seen, start, took };
+        let answered =
+            Answered { parts, service, action: "", request_id: &request_id, seen: None, start, took };
         self.observe(&answered, Some(error));
         refused(service, error, &request_id)
     }
@@ -61,7 +60,6 @@ impl Gateway {
         form: Result<&Form, &wire::DecodeError>,
         request_id: &str,
         now: Timestamp,
-        seen: &mut Seen,
     ) -> (Option<&Service>, Result<Vec<u8>, ApiError>) {
         let headers = request.headers();
         let signing = request.signing(&headers);
@@ -76,7 +74,7 @@ impl Gateway {
         let service = self.route(signed.as_ref().ok(), request.host(), form);
         let outcome = match (service, signed) {
             (Some(service), Ok(signed)) => {
-                self.run_signed(service, &signed, &signing, request, form, request_id, now, seen).await
+                self.run_signed(service, &signed, &signing, request, form, request_id, now).await
             }
             (None, Ok(signed)) => Err(ApiError::new(
                 "UnsupportedOperation",
@@ -98,15 +96,13 @@ impl Gateway {
         form: &Form,
         request_id: &str,
         now: Timestamp,
-        seen: &mut Seen,
     ) -> Result<Vec<u8>, ApiError> {
         let refuse = |error: SigError| refusal(Some(service), &error);
         let caller = authenticate(&self.cloud, signed, signing, request.body, now).map_err(refuse)?;
-        seen.account = Some(caller.account);
         let region = Region::parse(&signed.region)
             .filter(|region| self.cloud.settings.region(region).is_some())
             .ok_or_else(|| refuse(SigError::WrongScope))?;
-        seen.region = Some(region.clone());
+        request.seen(caller.account, &region);
         let action = form.get("Action").ok_or_else(|| {
             ApiError::new(
                 "MissingAction",
@@ -152,9 +148,15 @@ impl Gateway {
 struct Incoming<'a> {
     parts: &'a request::Parts,
     body: &'a [u8],
+    seen: Seen,
 }
 
 impl<'a> Incoming<'a> {
+    /// Notes who asks for what region, for the log.
+    fn seen(&self, account: AccountId, region: &Region) {
+        let _ = self.seen.set((account, region.clone()));
+    }
+
     fn uri(&self) -> &'a Uri {
         &self.parts.uri
     }

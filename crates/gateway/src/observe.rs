@@ -7,15 +7,12 @@ use control::Service;
 use control::span::{Span, SpanKind, parse_traceparent};
 use http::request;
 use model::{AccountId, Region, Timestamp};
+use std::sync::OnceLock;
 use std::time::Duration;
 use wire::ApiError;
 
-/// What became known of a request on its way.
-#[derive(Default)]
-pub(crate) struct Seen {
-    pub account: Option<AccountId>,
-    pub region: Option<Region>,
-}
+/// Who asks for what region, once it is known.
+pub(crate) type Seen = OnceLock<(AccountId, Region)>;
 
 /// A request that was answered.
 pub(crate) struct Answered<'a> {
@@ -24,7 +21,7 @@ pub(crate) struct Answered<'a> {
     /// As the caller wrote it: nothing says that there is such an operation.
     pub action: &'a str,
     pub request_id: &'a str,
-    pub seen: Seen,
+    pub seen: Option<&'a (AccountId, Region)>,
     pub start: Timestamp,
     pub took: Duration,
 }
@@ -54,8 +51,10 @@ impl Gateway {
             ("http.response.status_code", status.to_string()),
             ("aws.request_id", request.request_id.to_owned()),
         ];
-        attributes.extend(request.seen.region.as_ref().map(|region| ("cloud.region", region.to_string())));
-        attributes.extend(request.seen.account.map(|account| ("cloud.account.id", account.to_string())));
+        if let Some((account, region)) = request.seen {
+            attributes.push(("cloud.account.id", account.to_string()));
+            attributes.push(("cloud.region", region.to_string()));
+        }
         attributes.extend(error.map(|error| ("error.type", error.code().to_owned())));
         Span {
             kind: SpanKind::Server,
@@ -82,10 +81,9 @@ fn shown(action: &str) -> &str {
 }
 
 fn log(request: &Answered<'_>, error: Option<&ApiError>) {
-    use tracing::field::{DisplayValue, display};
+    use tracing::field::display;
     let Answered { request_id, seen, took, .. } = request;
-    let account: Option<DisplayValue<_>> = seen.account.map(display);
-    let region = seen.region.as_ref().map(display);
+    let (account, region) = seen.map(|(account, region)| (display(account), display(region))).unzip();
     let (service, action, elapsed_us) = (name(request), shown(request.action), took.as_micros() as u64);
     match error {
         None => tracing::debug!(
