@@ -14,6 +14,7 @@
 
 use crate::config::HostKind;
 use crate::emulator::Emulator;
+use crate::operation::Operation;
 use anyhow::{Context as _, Result, bail};
 use control::{PublicImages, RegionSettings, Settings};
 use ipnet::Ipv4Net;
@@ -48,6 +49,9 @@ pub struct CloudFile {
     /// Where public DNS names are answered on this host.
     #[serde(default)]
     pub dns: Option<SocketAddr>,
+    /// How it is watched.
+    #[serde(default)]
+    pub operation: Operation,
 }
 
 /// An account's root access key.

@@ -4,7 +4,8 @@ use crate::cloud_files::{CloudDir, CloudFile};
 use crate::config::HostKind;
 use crate::emulator::Emulator;
 use crate::lock::Lock;
-use crate::{account, admin, dns, registration, tls};
+use crate::metrics::Metrics;
+use crate::{account, admin, dns, operation, registration, tls};
 use anyhow::{Context as _, Result};
 use control::access::AllowAll;
 use control::entropy::OsEntropy;
@@ -32,7 +33,8 @@ pub fn run(data: &Path) -> Result<ExitCode> {
     let _lock = Lock::take(&dir.run(), "server")?;
     // Already the leader of a session when started by hand from a shell that made it one: nothing is lost.
     let _ = rustix::process::setsid();
-    crate::terminal::log_to_stderr();
+    let format = dir.read().map(|cloud| cloud.operation.log_format).unwrap_or_default();
+    crate::log::start(Some(&dir.logs().join("server.log")), format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let socket = dir.agent_socket();
@@ -108,19 +110,25 @@ impl Server {
         });
         let unsettled: admin::Reconcilers =
             Arc::new(move || reconcilers.status().into_iter().map(line).collect());
-        tokio::spawn(admin::serve(self.dir.clone(), Arc::clone(&self.cloud), unsettled));
         tokio::spawn(follow_images(Arc::clone(&self.cloud), self.dir.clone(), self.file.host));
         if let Some(at) = self.file.dns {
             tokio::spawn(dns::serve(at, Arc::clone(&self.cloud)));
         }
+        let cloud = Arc::clone(&self.cloud);
         let gateway = Arc::new(Gateway {
             cloud: self.cloud,
             services: services(),
             limits: Limits::default(),
             emulation: self.emulation,
         });
+        let metrics = Arc::new(Metrics::new(&self.dir, Arc::clone(&gateway), Arc::clone(&unsettled)));
+        tokio::spawn(admin::serve(self.dir.clone(), Arc::clone(&cloud), unsettled, Arc::clone(&metrics)));
+        let exporter = operation::watch(&self.file.operation, &cloud, metrics).await?;
         tracing::info!(listen = %self.file.listen, "serving");
         gateway::serve_with(gateway, self.listener, self.tls, stop).await;
+        if let Some(exporter) = exporter {
+            exporter.finish().await;
+        }
         Ok(())
     }
 }
