@@ -12,6 +12,7 @@ pub mod net;
 pub mod overcommit;
 pub mod place;
 pub mod record;
+pub mod region;
 pub mod time;
 pub mod units;
 

@@ -36,13 +36,9 @@ pub fn host(ctx: &control::Context, tables: &Tables) -> Host {
         return Host::Unlimited;
     }
     let mut used = Demand::default();
-    for region in &ctx.cloud.settings.regions {
-        // Most regions are empty, and there are many types to ask for.
-        if tables.all::<Instance>(&region.region).next().is_none() {
-            continue;
-        }
+    for region in tables.regions::<Instance>() {
         for kind in plan::instance_type::all() {
-            let count = tables.count::<Instance>(&region.region, Instance::OCCUPYING_TYPE, kind.name);
+            let count = tables.count::<Instance>(region, Instance::OCCUPYING_TYPE, kind.name);
             used.add_many(count, kind.vcpus, kind.memory);
         }
     }

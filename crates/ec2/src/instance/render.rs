@@ -16,12 +16,13 @@ use api_ec2::{
     InstanceMetadataTagsState, InstanceNetworkInterface, InstanceNetworkInterfaceAssociation,
     InstanceNetworkInterfaceAttachment, InstanceNetworkPerformanceOptions, InstancePrivateIpAddress,
     InstanceRebootMigrationState, InstanceState, Monitoring, MonitoringState, NetworkInterfaceStatus,
-    OperatorResponse, Placement, PrivateDnsNameOptionsResponse, Reservation, StateReason, Tenancy,
-    VirtualizationType,
+    OperatorResponse, Placement, PlatformValues, PrivateDnsNameOptionsResponse, Reservation, StateReason,
+    Tenancy, VirtualizationType,
 };
 use control::Tables;
 use model::host::Architecture;
 use model::metadata::MetadataOptions;
+use model::record::image::Platform;
 use model::record::instance::{Instance, Phase};
 use model::record::network_interface::{NetworkInterface, PrivateAddress};
 use model::record::security_group::SecurityGroup;
@@ -285,8 +286,9 @@ pub fn instance(shown: &Shown) -> api_ec2::Instance {
         hibernation_options: Some(HibernationOptions { configured: Some(false) }),
         metadata_options: Some(metadata_options(i.metadata_options)),
         enclave_options: Some(EnclaveOptions { enabled: Some(false) }),
-        platform_details: Some("Linux/UNIX".into()),
-        usage_operation: Some("RunInstances".into()),
+        platform: (i.platform == Platform::Windows).then_some(PlatformValues::Windows),
+        platform_details: Some(i.platform.details().into()),
+        usage_operation: Some(i.platform.usage_operation().into()),
         usage_operation_update_time: Some(wire_time(i.launched_at)),
         private_dns_name_options: Some(PrivateDnsNameOptionsResponse {
             hostname_type: Some(HostnameType::IpName),

@@ -60,6 +60,7 @@ pub fn image(id: &str, architecture: Architecture) -> Image {
         min_memory_mib: 64,
         default_user: None,
         created_at: Timestamp::default(),
+        traits: model::record::image::Traits::default(),
         tags: model::record::Tags::default(),
     }
 }

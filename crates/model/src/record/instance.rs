@@ -14,6 +14,7 @@
 //! the reconciler alone.
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
 
+use super::image::Platform;
 use super::{IndexValue, Record, Tags};
 use crate::host::Architecture;
 use crate::metadata::MetadataOptions;
@@ -32,6 +33,9 @@ pub struct Instance {
     pub image: ImageId,
     pub instance_type: String,
     pub architecture: Architecture,
+    /// The image's at launch.
+    #[serde(default)]
+    pub platform: Platform,
     /// Name and OpenSSH line of the key at launch: deleting the key pair later changes nothing here.
     pub key: Option<LaunchKey>,
     pub zone: Zone,

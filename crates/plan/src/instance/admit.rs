@@ -171,6 +171,7 @@ pub(super) mod tests {
             min_memory_mib: 64,
             default_user: None,
             created_at: Timestamp::default(),
+            traits: model::record::image::Traits::default(),
             tags: std::collections::BTreeMap::new(),
         }
     }
