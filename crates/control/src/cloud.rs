@@ -6,7 +6,7 @@ use crate::txn::Txn;
 use crate::view::Underway;
 use crate::{Policy, Result, View, errors};
 use ipnet::Ipv4Net;
-use model::{Clock, CloudTag, Region, Zone};
+use model::{Clock, CloudTag, Overcommit, Region, Zone};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,8 @@ pub struct Settings {
     pub regions: Vec<RegionSettings>,
     /// Where public and elastic addresses come from.
     pub public_pool: Ipv4Net,
+    /// How often a host's processors and memory are promised.
+    pub overcommit: Overcommit,
     pub public_images: PublicImages,
     /// How long an instance's status checks take after each start.
     pub status_checks: Duration,

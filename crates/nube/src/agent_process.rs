@@ -122,8 +122,7 @@ pub async fn simulate(dir: &CloudDir, emulator: Emulator) -> Result<(Agent, mpsc
     // A host that starts anew: what was meant to run starts again, as after the reboot of a real one.
     let seed = crate::cloud_files::random_bits()? as u64;
     let host = SimHost::new(emulator.machines(seed), Arc::clone(&clock));
-    // A simulated host has whatever is asked of it.
-    let capacity = Capacity { vcpus: u32::MAX, memory: MiB(u32::MAX) };
+    let capacity = Capacity::UNLIMITED;
     let mut config =
         AgentConfig::new(dir.path().to_owned(), "simulated".into(), host.boot_id(), capacity, clock);
     config.durability = Durability::Cached;

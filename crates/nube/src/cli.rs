@@ -6,6 +6,7 @@ use crate::{account, agent_process, down, env, image, server_process, ssh, statu
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
+use model::Ratio;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,6 +70,12 @@ pub struct Up {
     /// Where public addresses come from [default: a free /22 inside 198.18.0.0/15]
     #[arg(long, value_name = "CIDR")]
     pub public_pool: Option<Ipv4Net>,
+    /// How many virtual CPUs are promised for each CPU of the host [default: 8]
+    #[arg(long, value_name = "FACTOR")]
+    pub cpu_overcommit: Option<Ratio>,
+    /// How often the host's memory is promised [default: 1]
+    #[arg(long, value_name = "FACTOR")]
+    pub memory_overcommit: Option<Ratio>,
     /// Whether requests must be signed; off is for --host sim.
     #[arg(long, value_enum, default_value_t)]
     pub auth: Auth,

@@ -16,7 +16,7 @@ use crate::emulator::Emulator;
 use anyhow::{Context as _, Result, bail};
 use control::{PublicImages, RegionSettings, Settings};
 use ipnet::Ipv4Net;
-use model::{AccessKeyId, AccountId, CloudTag, Region, region};
+use model::{AccessKeyId, AccountId, CloudTag, Overcommit, Region, region};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write as _;
@@ -38,6 +38,9 @@ pub struct CloudFile {
     pub listen: SocketAddr,
     pub regions: Vec<Region>,
     pub public_pool: Ipv4Net,
+    /// How often the host's processors and memory are promised.
+    #[serde(default)]
+    pub overcommit: Overcommit,
 }
 
 /// An account's root access key.
@@ -175,6 +178,7 @@ impl CloudFile {
             tag: self.tag.clone(),
             regions: regions.collect(),
             public_pool: self.public_pool,
+            overcommit: self.overcommit,
             public_images,
             status_checks,
         }

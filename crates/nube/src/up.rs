@@ -8,7 +8,7 @@ use crate::lock::Lock;
 use crate::server_process::{Server, terminated};
 use crate::{agent_process, http, lock, pool, registration, supervise, terminal};
 use anyhow::{Context as _, Result, bail};
-use model::{CloudTag, Region};
+use model::{CloudTag, Overcommit, Region};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -76,8 +76,11 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
                 (None, HostKind::Linux) => pool::claim(&config::pool_claims(), dir.path())?,
                 (None, HostKind::Sim) => pool::ALL,
             },
+            overcommit: Overcommit::default(),
         },
     };
+    cloud.overcommit.cpu = arguments.cpu_overcommit.unwrap_or(cloud.overcommit.cpu);
+    cloud.overcommit.memory = arguments.memory_overcommit.unwrap_or(cloud.overcommit.memory);
     if let Some(listen) = arguments.listen {
         cloud.listen = listen;
     }

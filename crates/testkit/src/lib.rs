@@ -48,13 +48,14 @@ impl Kit {
             tag: CloudTag::parse("test00").expect("a tag"),
             regions: vec![RegionSettings { region, zones }],
             public_pool: "198.18.0.0/22".parse().expect("a block"),
+            overcommit: model::Overcommit::default(),
             public_images: PublicImages::Absent,
             status_checks: Duration::from_secs(10),
         };
         change(&mut settings);
         let entropy = Arc::new(SeededEntropy::new(1));
         let cloud = Cloud::new(store, view, clock.clone(), entropy, Arc::new(AllowAll), settings);
-        let services = HashMap::from([("ec2", ec2::service()), ("sts", identity::sts::service())]);
+        let services = services().into_iter().map(|service| (service.shape().name, service)).collect();
         Self { cloud, clock, services, requests: AtomicU64::new(0) }
     }
 
@@ -121,6 +122,11 @@ impl Kit {
         let answer = self.services[service].dispatch(context, action, &form).await?;
         Ok(Answer(String::from_utf8(answer).expect("XML in UTF-8")))
     }
+}
+
+/// The services of a cloud, as the program serves them.
+pub fn services() -> Vec<Service> {
+    vec![ec2::service(), identity::sts::service()]
 }
 
 fn escape(text: &str) -> String {

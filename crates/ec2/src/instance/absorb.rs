@@ -127,12 +127,10 @@ fn release_public(txn: &mut Txn<'_>, region: &Region, instance: &Instance) {
 fn give_back_automatic(txn: &mut Txn<'_>, interface: &mut NetworkInterface) -> bool {
     let mut any = false;
     for address in &mut interface.addresses {
-        match address.public.take() {
-            Some(PublicAddress::Automatic(public)) => {
-                txn.release(&Region::global(), &public_claim(public));
-                any = true;
-            }
-            None => {}
+        if let Some(PublicAddress::Automatic(public)) = address.public {
+            txn.release(&Region::global(), &public_claim(public));
+            address.public = None;
+            any = true;
         }
     }
     any
@@ -147,6 +145,9 @@ fn part_from(txn: &mut Txn<'_>, region: &Region, instance: &mut Instance) {
         if interface.attachment.as_ref().is_some_and(|a| a.delete_on_termination) {
             for address in &interface.addresses {
                 txn.release(region, &private_claim(interface.subnet, address.address));
+                if let Some(PublicAddress::Elastic { allocation, .. }) = address.public {
+                    crate::address::part(txn, region, allocation);
+                }
             }
             txn.delete::<NetworkInterface>(region, &id);
         } else {

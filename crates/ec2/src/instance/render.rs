@@ -5,6 +5,7 @@
 
 use super::{kind, names};
 use crate::image;
+use crate::network_interface::render::ip_owner;
 use crate::noun::{render_tags, wire_time};
 use api_ec2::{
     ArchitectureValues, AttachmentStatus, CapacityReservationPreference,
@@ -187,12 +188,16 @@ fn attachment_status(phase: Phase) -> AttachmentStatus {
     }
 }
 
-fn association(shown: &Shown, address: &PrivateAddress) -> Option<InstanceNetworkInterfaceAssociation> {
-    let public = address.public.as_ref()?.address();
+fn association(
+    shown: &Shown,
+    interface: &NetworkInterface,
+    address: &PrivateAddress,
+) -> Option<InstanceNetworkInterfaceAssociation> {
+    let public = address.public.as_ref()?;
     Some(InstanceNetworkInterfaceAssociation {
-        ip_owner_id: Some("amazon".into()),
+        ip_owner_id: Some(ip_owner(interface, public)),
         public_dns_name: Some(public_name(shown, address)),
-        public_ip: Some(public.to_string()),
+        public_ip: Some(public.address().to_string()),
         ..InstanceNetworkInterfaceAssociation::default()
     })
 }
@@ -207,13 +212,13 @@ fn interface(shown: &Shown, interface: &NetworkInterface) -> InstanceNetworkInte
     let private_name = |address: &PrivateAddress| names::private(region, address.address);
     let primary = interface.primary();
     let addresses = interface.addresses.iter().enumerate().map(|(at, address)| InstancePrivateIpAddress {
-        association: association(shown, address),
+        association: association(shown, interface, address),
         primary: Some(at == 0),
         private_dns_name: Some(private_name(address)),
         private_ip_address: Some(address.address.to_string()),
     });
     InstanceNetworkInterface {
-        association: association(shown, primary),
+        association: association(shown, interface, primary),
         attachment: interface.attachment.as_ref().map(|attachment| InstanceNetworkInterfaceAttachment {
             attach_time: Some(wire_time(attachment.at)),
             attachment_id: Some(attachment.attachment.to_string()),
@@ -269,9 +274,9 @@ pub fn instance(shown: &Shown) -> api_ec2::Instance {
         state_reason: state_reason(i),
         tags: render_tags(&i.tags),
         virtualization_type: Some(VirtualizationType::Hvm),
-        cpu_options: kind::facts(&i.instance_type).map(|kind| CpuOptions {
-            core_count: Some((kind.vcpus / kind.threads_per_core.max(1)) as i32),
-            threads_per_core: Some(kind.threads_per_core as i32),
+        cpu_options: kind::cpus(i).map(|cpus| CpuOptions {
+            core_count: Some(cpus.cores as i32),
+            threads_per_core: Some(cpus.threads_per_core as i32),
             ..CpuOptions::default()
         }),
         capacity_reservation_specification: Some(CapacityReservationSpecificationResponse {

@@ -91,7 +91,8 @@ pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> R
     let key = spec.key_name.as_deref().map(|name| launch_key(ctx, txn, name)).transpose()?;
     let place = place(ctx, txn, &spec)?;
     let host = kind::host(ctx, txn.tables());
-    let admitted = admit(&Facts { image: &image, machine, host }, &spec).map_err(errors::refused)?;
+    let admitted = admit(&Facts { image: &image, machine, host }, &spec)
+        .map_err(|refusal| errors::refused(refusal, machine.name, &place.subnet.zone))?;
     let count = if place.existing.is_some() {
         admitted.count
     } else {
@@ -315,6 +316,7 @@ impl Launch {
                 metadata_options: spec.metadata_options,
                 monitoring: spec.monitoring,
                 ebs_optimized: spec.ebs_optimized,
+                cpus: spec.cpus,
                 client_token: spec.client_token.clone(),
                 launched_at: ctx.now,
                 phase: Phase::Pending,

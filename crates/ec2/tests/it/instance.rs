@@ -85,7 +85,10 @@ impl Cloud {
     }
 
     pub async fn launch(&self, more: &[(&str, &str)]) -> Answer {
-        let mut parameters = vec![("ImageId", IMAGE), ("InstanceType", "t3.micro")];
+        let mut parameters = vec![("ImageId", IMAGE)];
+        if !more.iter().any(|(name, _)| *name == "InstanceType") {
+            parameters.push(("InstanceType", "t3.micro"));
+        }
         if !more.iter().any(|(name, _)| *name == "MinCount") {
             parameters.extend([("MinCount", "1"), ("MaxCount", "1")]);
         }

@@ -135,6 +135,7 @@ impl Door {
             tag: CloudTag::parse("test00").unwrap(),
             regions: vec![RegionSettings { region, zones: Vec::new() }],
             public_pool: "198.18.0.0/22".parse().unwrap(),
+            overcommit: model::Overcommit::default(),
             public_images: control::PublicImages::Absent,
             status_checks: std::time::Duration::ZERO,
         };
