@@ -83,11 +83,7 @@ fn wanted(ctx: &Context, request: &AssociateAddressRequest, txn: &mut Txn<'_>) -
 }
 
 /// The interface that is meant: named, or the only one of the instance.
-fn target(
-    ctx: &Context,
-    request: &AssociateAddressRequest,
-    txn: &mut Txn<'_>,
-) -> Result<NetworkInterfaceId> {
+fn target(ctx: &Context, request: &AssociateAddressRequest, txn: &mut Txn<'_>) -> Result<NetworkInterfaceId> {
     let Some(id) = &request.instance_id else {
         let named = request.network_interface_id.as_ref();
         let named = named.ok_or_else(|| missing_parameter("either instanceId or networkInterfaceId"))?;

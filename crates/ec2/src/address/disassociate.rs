@@ -37,9 +37,8 @@ pub(super) fn disassociate(
             missing_parameter("AssociationId")
         });
     };
-    let missing = || {
-        client("InvalidAssociationID.NotFound", format!("The association ID '{id}' does not exist"))
-    };
+    let missing =
+        || client("InvalidAssociationID.NotFound", format!("The association ID '{id}' does not exist"));
     let allocation = associated(ctx, txn.tables(), id).ok_or_else(missing)?.allocation;
     let address = txn.get::<Address>(&ctx.region, &allocation).ok_or_else(missing)?;
     clear(ctx, txn, &address)?;

@@ -21,9 +21,9 @@ use api_ec2::ops;
 use control::filter::{FilterField, Values, maybe, one, shown};
 use control::tag::Tags;
 use control::{Service, Tables};
-use model::{AccountId, AddressAssociationId, AllocationId};
 use model::record::network_interface::{Attachment, NetworkInterface, PrivateAddress, PublicAddress};
 use model::record::security_group::SecurityGroup;
+use model::{AccountId, AddressAssociationId, AllocationId};
 use std::borrow::Cow;
 
 /// How many security groups an interface may be a member of.

@@ -20,7 +20,9 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
         None => api::NetworkInterfaceStatus::Available,
     };
     api::NetworkInterface {
-        association: primary.and_then(|a| a.public.as_ref()).map(|public| association(interface, public, named)),
+        association: primary
+            .and_then(|a| a.public.as_ref())
+            .map(|public| association(interface, public, named)),
         attachment: interface.attachment.as_ref().map(|a| attachment(interface, a)),
         availability_zone: Some(interface.zone.to_string()),
         availability_zone_id: Some(interface.zone.id()),

@@ -12,8 +12,8 @@ use model::record::security_group::{SecurityGroup, SecurityGroupRule};
 use model::record::volume::Volume;
 use model::record::vpc::{DhcpOptions, InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc};
 use model::{
-    AllocationId, DhcpOptionsId, ImageId, InstanceId, InternetGatewayId, KeyPairId, NetworkAclId, NetworkInterfaceId,
-    RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VolumeId, VpcId,
+    AllocationId, DhcpOptionsId, ImageId, InstanceId, InternetGatewayId, KeyPairId, NetworkAclId,
+    NetworkInterfaceId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VolumeId, VpcId,
 };
 use std::sync::Arc;
 

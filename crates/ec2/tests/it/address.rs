@@ -53,7 +53,10 @@ async fn an_elastic_address_takes_the_place_of_the_automatic_one_and_gives_it_ba
     assert_eq!(interfaces.one("networkInterfaceSet/item/attachment/instanceId"), id);
     assert_eq!(interfaces.one("networkInterfaceSet/item/association/associationId"), association);
 
-    assert_eq!(cloud.code("ReleaseAddress", &[("AllocationId", &allocation)]).await, "InvalidIPAddress.InUse");
+    assert_eq!(
+        cloud.code("ReleaseAddress", &[("AllocationId", &allocation)]).await,
+        "InvalidIPAddress.InUse"
+    );
     cloud.ok("DisassociateAddress", &[("AssociationId", &association)]).await;
     let fresh = cloud.shown(&id, "ipAddress").await;
     assert_ne!(fresh, public);

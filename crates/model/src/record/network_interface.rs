@@ -2,8 +2,8 @@
 
 use super::{IndexValue, Record, Tags};
 use crate::{
-    AccountId, AddressAssociationId, AllocationId, InstanceId, Mac, NetworkInterfaceAttachmentId, NetworkInterfaceId, SecurityGroupId, SubnetId,
-    Timestamp, VpcId, Zone,
+    AccountId, AddressAssociationId, AllocationId, InstanceId, Mac, NetworkInterfaceAttachmentId,
+    NetworkInterfaceId, SecurityGroupId, SubnetId, Timestamp, VpcId, Zone,
 };
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
