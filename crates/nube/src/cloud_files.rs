@@ -1,7 +1,8 @@
 //! A cloud's directory: what was decided when it was made, its root credentials, and where everything else lies.
 //!
 //! ```text
-//! DATA/cloud.json      tag, host kind, listen address, regions, public pool
+//! DATA/cloud.json      tag, host kind, listen address, regions, public pool, TLS, resolver
+//! DATA/ca.key ca.pem   the certificate authority of a cloud with TLS, see the module tls
 //! DATA/credentials     the root access key, mode 0600
 //! DATA/downs           how often the cloud was taken down
 //! DATA/store.redb      the control plane's records
@@ -13,6 +14,7 @@
 
 use crate::config::HostKind;
 use crate::emulator::Emulator;
+use crate::operation::Operation;
 use anyhow::{Context as _, Result, bail};
 use control::{PublicImages, RegionSettings, Settings};
 use ipnet::Ipv4Net;
@@ -41,6 +43,15 @@ pub struct CloudFile {
     /// How often the host's processors and memory are promised.
     #[serde(default)]
     pub overcommit: Overcommit,
+    /// Whether the API speaks TLS too.
+    #[serde(default)]
+    pub tls: bool,
+    /// Where public DNS names are answered on this host.
+    #[serde(default)]
+    pub dns: Option<SocketAddr>,
+    /// How it is watched.
+    #[serde(default)]
+    pub operation: Operation,
 }
 
 /// An account's root access key.
@@ -182,6 +193,20 @@ impl CloudFile {
             public_images,
             status_checks,
         }
+    }
+
+    /// Where clients of this host find the API.
+    pub fn endpoint(&self) -> String {
+        format!("{}://{}", self.scheme(), self.listen)
+    }
+
+    /// Where instances find the API.
+    pub fn endpoint_inside(&self) -> String {
+        format!("{}://{}", self.scheme(), plan::net::API_NAME)
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
     }
 }
 

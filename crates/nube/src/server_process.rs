@@ -4,7 +4,8 @@ use crate::cloud_files::{CloudDir, CloudFile};
 use crate::config::HostKind;
 use crate::emulator::Emulator;
 use crate::lock::Lock;
-use crate::{account, admin, registration};
+use crate::metrics::Metrics;
+use crate::{account, admin, dns, operation, registration, tls};
 use anyhow::{Context as _, Result};
 use control::access::AllowAll;
 use control::entropy::OsEntropy;
@@ -32,7 +33,8 @@ pub fn run(data: &Path) -> Result<ExitCode> {
     let _lock = Lock::take(&dir.run(), "server")?;
     // Already the leader of a session when started by hand from a shell that made it one: nothing is lost.
     let _ = rustix::process::setsid();
-    crate::terminal::log_to_stderr();
+    let format = dir.read().map(|cloud| cloud.operation.log_format).unwrap_or_default();
+    crate::log::start(Some(&dir.logs().join("server.log")), format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let socket = dir.agent_socket();
@@ -64,6 +66,7 @@ pub struct Server {
     cloud: Arc<Cloud>,
     listener: TcpListener,
     emulation: Emulation,
+    tls: Option<gateway::Tls>,
 }
 
 impl Server {
@@ -71,6 +74,7 @@ impl Server {
         let file = dir.read()?;
         let listener = TcpListener::bind(file.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", file.listen))?;
+        let tls = file.tls.then(|| tls::open(dir, &file, api_names(&file, emulator), SystemClock)).transpose()?;
         let store = Embedded::open(dir.store(), store::Options::default());
         let store = Arc::new(store.with_context(|| format!("cannot open {}", dir.store().display()))?);
         let mut schema = Schema::default();
@@ -88,7 +92,7 @@ impl Server {
             }
             HostKind::Sim => emulator.emulation(&cloud, &operator),
         };
-        Ok(Self { dir: dir.clone(), file, cloud, listener, emulation })
+        Ok(Self { dir: dir.clone(), file, cloud, listener, emulation, tls })
     }
 
     /// Serves until `stop` resolves.
@@ -106,19 +110,38 @@ impl Server {
         });
         let unsettled: admin::Reconcilers =
             Arc::new(move || reconcilers.status().into_iter().map(line).collect());
-        tokio::spawn(admin::serve(self.dir.clone(), Arc::clone(&self.cloud), unsettled));
         tokio::spawn(follow_images(Arc::clone(&self.cloud), self.dir.clone(), self.file.host));
-        let services = vec![ec2::service(), identity::sts::service()];
+        if let Some(at) = self.file.dns {
+            tokio::spawn(dns::serve(at, Arc::clone(&self.cloud)));
+        }
+        let cloud = Arc::clone(&self.cloud);
         let gateway = Arc::new(Gateway {
             cloud: self.cloud,
-            services,
+            services: services(),
             limits: Limits::default(),
             emulation: self.emulation,
         });
+        let metrics = Arc::new(Metrics::new(&self.dir, Arc::clone(&gateway), Arc::clone(&unsettled)));
+        tokio::spawn(admin::serve(self.dir.clone(), Arc::clone(&cloud), unsettled, Arc::clone(&metrics)));
+        let exporter = operation::watch(&self.file.operation, &cloud, metrics).await?;
         tracing::info!(listen = %self.file.listen, "serving");
-        gateway::serve(gateway, self.listener, stop).await;
+        gateway::serve_with(gateway, self.listener, self.tls, stop).await;
+        if let Some(exporter) = exporter {
+            exporter.finish().await;
+        }
         Ok(())
     }
+}
+
+/// By what names and addresses clients call the API.
+fn api_names(file: &CloudFile, emulator: Emulator) -> tls::Names {
+    let regions = file.settings(emulator).regions.into_iter().map(|settings| settings.region);
+    tls::Names { listen: file.listen.ip(), regions: regions.collect() }
+}
+
+/// The services that the API serves.
+pub fn services() -> Vec<control::Service> {
+    vec![ec2::service(), identity::sts::service()]
 }
 
 /// A reconciler's key as a line of `nube status`.

@@ -1,4 +1,4 @@
-//! `nube ssh i-…`: ssh with the address, the user, the key and the host identity filled in.
+//! `nube ssh i-…`, or a public DNS name: ssh with the address, the user, the key and the host identity filled in.
 
 use crate::cli::Ssh;
 use crate::cloud_files::CloudDir;
@@ -14,9 +14,7 @@ pub const USER_TAG: &str = "nube:default-user";
 
 pub fn run(arguments: &Ssh) -> Result<ExitCode> {
     let dir = CloudDir::existing(&arguments.data.data)?;
-    let instance = InstanceId::parse(&arguments.instance)?;
-    let region = region_of(&dir, instance)?;
-    let xml = client::call(&dir, &region, "DescribeInstances", &[("InstanceId.1", &instance.to_string())])?;
+    let (instance, region, xml) = find(&dir, &arguments.instance)?;
     let Some(address) = client::text(&xml, "ipAddress") else {
         let state =
             client::text(&xml, "instanceState").and_then(|s| client::text(s, "name")).unwrap_or("gone");
@@ -55,6 +53,25 @@ fn region_of(dir: &CloudDir, instance: InstanceId) -> Result<Region> {
         }
     }
     Ok(regions[0].clone())
+}
+
+/// The instance, its region and its description: by id, or by public DNS name in the name's own region.
+fn find(dir: &CloudDir, asked: &str) -> Result<(InstanceId, Region, String)> {
+    let cloud = dir.read()?;
+    let name = asked.trim_end_matches('.').to_ascii_lowercase();
+    let is_below =
+        |region: &&Region| name.strip_suffix(&region.public_domain()).is_some_and(|host| host.ends_with('.'));
+    if let Some(region) = cloud.regions.iter().find(is_below) {
+        let filter = [("Filter.1.Name", "dns-name"), ("Filter.1.Value.1", name.as_str())];
+        let xml = client::call(dir, region, "DescribeInstances", &filter)?;
+        let id = client::text(&xml, "instanceId");
+        let id = id.with_context(|| format!("no instance is called {name} now"))?;
+        return Ok((InstanceId::parse(id)?, region.clone(), xml));
+    }
+    let instance = InstanceId::parse(asked)?;
+    let region = region_of(dir, instance)?;
+    let xml = client::call(dir, &region, "DescribeInstances", &[("InstanceId.1", &instance.to_string())])?;
+    Ok((instance, region, xml))
 }
 
 fn default_user(dir: &CloudDir, region: &Region, instance: &str) -> Result<String> {

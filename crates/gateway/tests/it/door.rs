@@ -3,7 +3,7 @@
 use control::access::AllowAll;
 use control::entropy::SeededEntropy;
 use control::{Cloud, RegionSettings, Schema, Service, Settings, Touched, View};
-use gateway::{Emulation, Gateway, Limits};
+use gateway::{Emulation, Gateway, Limits, Tls};
 use model::clock::ManualClock;
 use model::record::access_key::{AccessKey, Secret, Session};
 use model::{AccessKeyId, AccountId, Clock as _, CloudTag, Region, Timestamp};
@@ -125,6 +125,18 @@ impl Door {
     }
 
     pub async fn emulating(limits: Limits, emulation: impl FnOnce(&Arc<Cloud>) -> Emulation) -> Self {
+        Self::open(limits, emulation, None).await
+    }
+
+    pub async fn with_tls(limits: Limits, tls: Option<Tls>) -> Self {
+        Self::open(limits, |_| Emulation::default(), tls).await
+    }
+
+    async fn open(
+        limits: Limits,
+        emulation: impl FnOnce(&Arc<Cloud>) -> Emulation,
+        tls: Option<Tls>,
+    ) -> Self {
         let region = Region::parse("us-east-1").unwrap();
         let store = Arc::new(Memory::default());
         let mut schema = Schema::default();
@@ -168,7 +180,7 @@ impl Door {
             services: vec![service(&EC2), service(&STS)],
             limits,
         });
-        let serving = tokio::spawn(gateway::serve(gateway, listener, async move {
+        let serving = tokio::spawn(gateway::serve_with(gateway, listener, tls, async move {
             let _ = stopped.await;
         }));
         Self { at, clock, stop, serving }

@@ -6,3 +6,4 @@ mod emulation;
 mod http;
 mod limits;
 mod signatures;
+mod tls;
