@@ -82,7 +82,7 @@ async fn put(cloud: &Arc<Cloud>, region: &Region, image: Image) -> Result<()> {
 /// An image under the name of one of AWS's public images takes that one's place, id and all.
 fn record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
     let own = own_record(cloud, region, cached);
-    let Some(public) = public_image::by_name(region, &cached.manifest.name) else { return own };
+    let Some(public) = public_image::by_short_name(region, &cached.manifest.name) else { return own };
     Image {
         host_image: own.host_image,
         digest: own.digest,
