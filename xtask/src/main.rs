@@ -8,6 +8,7 @@
 mod bench;
 mod build;
 mod check;
+mod coverage;
 mod deps;
 mod docs;
 mod packages;
@@ -43,6 +44,8 @@ enum Task {
     Check,
     /// Make the API crates anew from the models.
     Codegen,
+    /// Print which operations are built, and write docs/coverage.md.
+    Coverage,
     /// Hold the dependencies between rooms against the architecture.
     Deps,
     /// Measure, and print medians and ratios.
@@ -61,6 +64,7 @@ fn main() -> Result<()> {
         Task::Test { only } => test::run(only),
         Task::Check => check::run(),
         Task::Codegen => run::cargo(&["run", "--quiet", "--package", "codegen"]),
+        Task::Coverage => coverage::run(),
         Task::Deps => deps::run(),
         Task::Bench { only } => bench::run(&only),
         Task::Ci => check::run().and_then(|()| test::run(None)),

@@ -6,7 +6,8 @@ use crate::txn::Txn;
 use crate::view::Underway;
 use crate::{Policy, Result, View, errors};
 use ipnet::Ipv4Net;
-use model::{Clock, CloudTag, Region, Zone};
+use model::{Clock, CloudTag, Overcommit, Region, Zone};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Commit, CommitError, Key, Revision, Store};
@@ -19,6 +20,22 @@ pub struct Settings {
     pub regions: Vec<RegionSettings>,
     /// Where public and elastic addresses come from.
     pub public_pool: Ipv4Net,
+    /// How often a host's processors and memory are promised.
+    pub overcommit: Overcommit,
+    pub public_images: PublicImages,
+    /// How long an instance's status checks take after each start.
+    pub status_checks: Duration,
+}
+
+/// What becomes of AWS's well-known public images here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublicImages {
+    /// There are none.
+    Absent,
+    /// They are listed; a launch needs an imported one.
+    Listed,
+    /// The host is simulated: it starts any of them.
+    Launchable,
 }
 
 #[derive(Debug, Clone)]
@@ -59,6 +76,8 @@ pub enum Mode {
 const ATTEMPTS_AMONG_OTHERS: u32 = 16;
 /// How often a transaction is decided in all before the caller is told to come back.
 const ATTEMPTS: u32 = 32;
+/// Well inside of what a commit may hold.
+const DELETED_AT_ONCE: usize = 4000;
 /// How long the view may take to show a commit that is in the store.
 const LAG: Duration = Duration::from_secs(5);
 
@@ -124,6 +143,40 @@ impl Cloud {
                 turn = self.turn(Mode::Exclusive).await;
             }
         }
+    }
+
+    /// Deletes every record and claim whose key `keeps` does not know, alone, and takes back every wish to the host. Says
+    /// how many records of each noun there were. Facts are shown again to whoever next asks.
+    ///
+    /// More than one commit when there is much: a crash in between leaves the rest, and the next call deletes that.
+    /// Dropping the future does not stop it.
+    pub async fn forget_everything(
+        self: &Arc<Self>,
+        keeps: impl Fn(&Key) -> bool + Send + 'static,
+    ) -> Result<BTreeMap<String, usize>> {
+        let cloud = Arc::clone(self);
+        let forgetting = tokio::spawn(async move {
+            let _turn = cloud.turn(Mode::Exclusive).await;
+            let scan = cloud.store.scan("").await.map_err(errors::internal)?;
+            let mut counts = BTreeMap::new();
+            let mut doomed = Vec::new();
+            for (key, _) in scan.entries {
+                if !keeps(&key) {
+                    let noun = key.as_str().split('/').nth(1).unwrap_or_default();
+                    *counts.entry(noun.to_owned()).or_insert(0) += 1;
+                    doomed.push(key);
+                }
+            }
+            for keys in doomed.chunks(DELETED_AT_ONCE) {
+                let commit = keys.iter().cloned().fold(Commit::new(), Commit::delete);
+                let revision = cloud.store.commit(commit).await.map_err(errors::commit)?;
+                cloud.view.reached(revision).await;
+            }
+            cloud.view.forget_facts();
+            cloud.host.forget_everything();
+            Ok(counts)
+        });
+        forgetting.await.map_err(errors::internal)?
     }
 
     async fn turn(&self, mode: Mode) -> Turn {

@@ -25,7 +25,7 @@ pub mod txn;
 pub mod view;
 
 pub use access::{Arn, Caller, Policy, Touched};
-pub use cloud::{Cloud, RegionSettings, Settings};
+pub use cloud::{Cloud, PublicImages, RegionSettings, Settings};
 pub use context::Context;
 pub use dispatch::Service;
 pub use txn::Txn;

@@ -2,8 +2,9 @@
 
 use crate::Gateway;
 use crate::authenticate::authenticate;
+use crate::emulation::Auth;
 use bytes::Bytes;
-use control::{Context, Service, errors};
+use control::{Caller, Context, Service, errors};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request};
 use http_body_util::Full;
@@ -22,8 +23,11 @@ impl Gateway {
             return self.health();
         }
         let now = self.cloud.clock.now();
-        let request_id = self.request_id();
         let request = Incoming { parts: &parts, body: &body };
+        if parts.uri.path() == "/_nube/reset" {
+            return self.reset(&request, now).await;
+        }
+        let request_id = self.request_id();
         let form = request.form();
         let (service, outcome) = self.run(&request, form.as_ref(), &request_id, now).await;
         let action = form.as_ref().ok().and_then(|form| form.get("Action")).unwrap_or_default();
@@ -45,7 +49,8 @@ impl Gateway {
         let request = Incoming { parts, body: &[] };
         let headers = request.headers();
         let signed = sigv4::parse(&request.signing(&headers)).ok();
-        let service = self.route(signed.as_ref(), request.host(), &Form::default());
+        let named = signed.as_ref().map(|signed| signed.service.as_str());
+        let service = self.route(named, request.host(), &Form::default());
         let request_id = self.request_id();
         log(error, &request_id, "", 0);
         refused(service, error, &request_id)
@@ -61,23 +66,23 @@ impl Gateway {
         let headers = request.headers();
         let signing = request.signing(&headers);
         let signed = sigv4::parse(&signing);
+        let named = signed.as_ref().ok().map(|signed| signed.service.as_str());
         let form = match form {
             Ok(form) => form,
             Err(error) => {
-                let service = self.route(signed.as_ref().ok(), request.host(), &Form::default());
+                let service = self.route(named, request.host(), &Form::default());
                 return (service, Err(wire::ec2::api_error(error)));
             }
         };
-        let service = self.route(signed.as_ref().ok(), request.host(), form);
+        if self.emulation.auth != Auth::Signed {
+            return self.run_unproven(request, form, request_id, now).await;
+        }
+        let service = self.route(named, request.host(), form);
         let outcome = match (service, signed) {
             (Some(service), Ok(signed)) => {
                 self.run_signed(service, &signed, &signing, request, form, request_id, now).await
             }
-            (None, Ok(signed)) => Err(ApiError::new(
-                "UnsupportedOperation",
-                400,
-                format!("The service {} is not part of this cloud yet.", signed.service),
-            )),
+            (None, Ok(signed)) => Err(no_such_service(&signed.service)),
             (_, Err(error)) => Err(refusal(service, &error)),
         };
         (service, outcome)
@@ -96,9 +101,20 @@ impl Gateway {
     ) -> Result<Vec<u8>, ApiError> {
         let refuse = |error: SigError| refusal(Some(service), &error);
         let caller = authenticate(&self.cloud, signed, signing, request.body, now).map_err(refuse)?;
-        let region = Region::parse(&signed.region)
-            .filter(|region| self.cloud.settings.region(region).is_some())
-            .ok_or_else(|| refuse(SigError::WrongScope))?;
+        let region = self.region(service, &signed.region)?;
+        self.run_as(service, caller, region, form, request_id, now).await
+    }
+
+    /// Runs a request for a caller who is known.
+    pub(crate) async fn run_as(
+        &self,
+        service: &Service,
+        caller: Caller,
+        region: Region,
+        form: &Form,
+        request_id: &str,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, ApiError> {
         let action = form.get("Action").ok_or_else(|| {
             ApiError::new(
                 "MissingAction",
@@ -141,9 +157,9 @@ impl Gateway {
 }
 
 /// An HTTP request whose body was read.
-struct Incoming<'a> {
-    parts: &'a request::Parts,
-    body: &'a [u8],
+pub(crate) struct Incoming<'a> {
+    pub parts: &'a request::Parts,
+    pub body: &'a [u8],
 }
 
 impl<'a> Incoming<'a> {
@@ -151,13 +167,13 @@ impl<'a> Incoming<'a> {
         &self.parts.uri
     }
 
-    fn host(&self) -> Option<&'a str> {
+    pub fn host(&self) -> Option<&'a str> {
         let from_header = self.parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
         from_header.or_else(|| self.uri().authority().map(http::uri::Authority::as_str))
     }
 
     /// The headers as they came; over HTTP/2 the authority stands for Host.
-    fn headers(&self) -> Vec<(&'a str, &'a [u8])> {
+    pub fn headers(&self) -> Vec<(&'a str, &'a [u8])> {
         let map: &HeaderMap = &self.parts.headers;
         let mut headers: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         if !map.contains_key(header::HOST)
@@ -168,7 +184,7 @@ impl<'a> Incoming<'a> {
         headers
     }
 
-    fn signing<'h>(&self, headers: &'h [(&'h str, &'h [u8])]) -> sigv4::Request<'h>
+    pub fn signing<'h>(&self, headers: &'h [(&'h str, &'h [u8])]) -> sigv4::Request<'h>
     where
         'a: 'h,
     {
@@ -188,6 +204,11 @@ impl<'a> Incoming<'a> {
         }
         Ok(form)
     }
+}
+
+pub(crate) fn no_such_service(name: &str) -> ApiError {
+    let name: String = name.chars().take(64).collect();
+    ApiError::new("UnsupportedOperation", 400, format!("The service {name} is not part of this cloud yet."))
 }
 
 fn refusal(service: Option<&Service>, error: &SigError) -> ApiError {

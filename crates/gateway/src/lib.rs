@@ -6,6 +6,7 @@
 
 mod answer;
 mod authenticate;
+mod emulation;
 mod route;
 mod serve;
 mod tls;
@@ -14,6 +15,7 @@ use control::{Cloud, Service};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use emulation::{Auth, Emulation, Reset};
 pub use serve::{serve, serve_with};
 pub use tls::{Tls, TlsError};
 
@@ -45,6 +47,7 @@ pub struct Gateway {
     pub cloud: Arc<Cloud>,
     pub services: Vec<Service>,
     pub limits: Limits,
+    pub emulation: Emulation,
 }
 
 impl Gateway {

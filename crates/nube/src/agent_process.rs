@@ -1,6 +1,7 @@
 //! The host loop as a process: drivers, link-local services and the channel to the server.
 
 use crate::cloud_files::{CloudDir, CloudFile, write_whole};
+use crate::emulator::Emulator;
 use crate::lock::Lock;
 use crate::server_process::{services, terminated};
 use crate::{config, tls};
@@ -11,7 +12,7 @@ use agent::host::linux::block::{LinuxBlock, LinuxBlockConfig};
 use agent::host::linux::net::{LinuxNet, LinuxNetConfig};
 use agent::host::linux::vmm::{AccelPolicy, Launcher, LinuxVmm, LinuxVmmConfig, default_qemu, launcher};
 use agent::host::linux::{net, requirements};
-use agent::host::sim::{SimConfig, SimHost};
+use agent::host::sim::SimHost;
 use agent::imds::{Imds, Signer};
 use agent::link_local::api::{ApiDoor, Bounds};
 use anyhow::{Context as _, Result};
@@ -124,16 +125,16 @@ pub fn purge(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
 }
 
 /// A simulated host in this process, and the one connection to it.
-pub async fn simulate(dir: &CloudDir) -> Result<(Agent, mpsc::Receiver<Connection>)> {
+pub async fn simulate(dir: &CloudDir, emulator: Emulator) -> Result<(Agent, mpsc::Receiver<Connection>)> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     // A host that starts anew: what was meant to run starts again, as after the reboot of a real one.
     let seed = crate::cloud_files::random_bits()? as u64;
-    let host = SimHost::new(SimConfig { seed, ..SimConfig::default() }, Arc::clone(&clock));
-    // A simulated host has whatever is asked of it.
-    let capacity = Capacity { vcpus: u32::MAX, memory: MiB(u32::MAX) };
+    let host = SimHost::new(emulator.machines(seed), Arc::clone(&clock));
+    let capacity = Capacity::UNLIMITED;
     let mut config =
         AgentConfig::new(dir.path().to_owned(), "simulated".into(), host.boot_id(), capacity, clock);
     config.durability = Durability::Cached;
+    config.parallel = emulator.parallel(config.parallel);
     let agent = Agent::open(config, host.clone(), host.clone(), host, Arc::new(Directory::default())).await?;
     let (sender, receiver) = mpsc::channel(1);
     sender.send(connect(agent.handle())).await.context("the channel was just made")?;

@@ -1,10 +1,12 @@
 //! The command line: what can be asked of `nube`.
 
 use crate::config::{self, HostKind};
+use crate::emulator::{Auth, Pace};
 use crate::{account, agent_process, dns_setup, down, env, image, server_process, ssh, status, up};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
+use model::Ratio;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,6 +72,18 @@ pub struct Up {
     /// Where public addresses come from [default: a free /22 inside 198.18.0.0/15]
     #[arg(long, value_name = "CIDR")]
     pub public_pool: Option<Ipv4Net>,
+    /// How many virtual CPUs are promised for each CPU of the host [default: 8]
+    #[arg(long, value_name = "FACTOR")]
+    pub cpu_overcommit: Option<Ratio>,
+    /// How often the host's memory is promised [default: 1]
+    #[arg(long, value_name = "FACTOR")]
+    pub memory_overcommit: Option<Ratio>,
+    /// Whether requests must be signed; off is for --host sim.
+    #[arg(long, value_enum, default_value_t)]
+    pub auth: Auth,
+    /// How long simulated machines take to change state.
+    #[arg(long, value_enum, default_value_t)]
+    pub pace: Pace,
     /// Serve HTTPS beside HTTP, on the same port, with a certificate authority of the cloud's own; `off` ends it
     #[arg(long, value_enum, value_name = "on|off", num_args = 0..=1, default_missing_value = "on")]
     pub tls: Option<Switch>,
@@ -191,6 +205,17 @@ pub enum ImageCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[cfg(test)]
+impl Cli {
+    /// The arguments of `up`, if it is that.
+    pub fn up(&self) -> Option<&Up> {
+        match &self.command {
+            Command::Up(up) => Some(up),
+            _ => None,
+        }
+    }
 }
 
 pub fn run(cli: Cli) -> Result<ExitCode> {

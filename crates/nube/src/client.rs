@@ -7,14 +7,8 @@ use model::{Clock as _, Region};
 use std::fmt::Write as _;
 use wire::sigv4::{self, Credentials, Payload, Request};
 
-/// Calls an operation in the cloud's default region and returns the XML.
-pub fn call(dir: &CloudDir, action: &str, parameters: &[(&str, &str)]) -> Result<String> {
-    let region = dir.read()?.regions[0].clone();
-    call_in(dir, &region, action, parameters)
-}
-
-/// Calls an operation in this region and returns the XML.
-pub fn call_in(dir: &CloudDir, region: &Region, action: &str, parameters: &[(&str, &str)]) -> Result<String> {
+/// Calls an operation in one of the cloud's regions and returns the XML.
+pub fn call(dir: &CloudDir, region: &Region, action: &str, parameters: &[(&str, &str)]) -> Result<String> {
     let (cloud, credentials) = (dir.read()?, dir.credentials()?);
     let mut body = format!("Action={action}&Version={}", api_version());
     for (name, value) in parameters {

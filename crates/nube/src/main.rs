@@ -13,6 +13,7 @@ mod config;
 mod dns;
 mod dns_setup;
 mod down;
+mod emulator;
 mod env;
 mod http;
 mod image;

@@ -2,6 +2,7 @@
 
 use crate::cloud_files::{CloudDir, CloudFile};
 use crate::config::HostKind;
+use crate::emulator::Emulator;
 use crate::lock::Lock;
 use crate::{account, admin, dns, registration, tls};
 use anyhow::{Context as _, Result};
@@ -10,7 +11,7 @@ use control::entropy::OsEntropy;
 use control::host::Connection;
 use control::reconcile::KeyStatus;
 use control::{Cloud, Schema, View};
-use gateway::{Gateway, Limits};
+use gateway::{Emulation, Gateway, Limits};
 use model::clock::SystemClock;
 use model::host::frame;
 use model::host::{FromAgent, ObjectStatus, Observed, ToAgent};
@@ -35,7 +36,7 @@ pub fn run(data: &Path) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let socket = dir.agent_socket();
-        let server = Server::open(&dir).await?;
+        let server = Server::open(&dir, Emulator::default()).await?;
         let connections = connect_forever(socket);
         server.serve(connections, terminated()).await
     })?;
@@ -63,14 +64,14 @@ pub struct Server {
     cloud: Arc<Cloud>,
     listener: TcpListener,
     tls: Option<gateway::Tls>,
+    emulation: Emulation,
 }
 
 impl Server {
-    pub async fn open(dir: &CloudDir) -> Result<Self> {
+    pub async fn open(dir: &CloudDir, emulator: Emulator) -> Result<Self> {
         let file = dir.read()?;
         let listener = TcpListener::bind(file.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", file.listen))?;
-        let tls = file.tls.then(|| tls::open(dir, &file, api_names(&file), SystemClock)).transpose()?;
         let store = Embedded::open(dir.store(), store::Options::default());
         let store = Arc::new(store.with_context(|| format!("cannot open {}", dir.store().display()))?);
         let mut schema = Schema::default();
@@ -78,13 +79,23 @@ impl Server {
         ec2::schema(&mut schema);
         let view = View::open(store.clone(), schema).await.context("cannot read the store")?;
         let (clock, entropy, policy) = (Arc::new(SystemClock), Arc::new(OsEntropy), Arc::new(AllowAll));
-        let cloud = Cloud::new(store, view, clock, entropy, policy, file.settings());
-        account::ensure_key(&cloud, &dir.credentials()?).await?;
-        match file.host {
-            HostKind::Linux => registration::register(&cloud, dir).await?,
-            HostKind::Sim => registration::register_simulated(&cloud).await?,
-        }
-        Ok(Self { dir: dir.clone(), file, cloud, listener, tls })
+        let settings = file.settings(emulator);
+        let names = tls::Names {
+            listen: file.listen.ip(),
+            regions: settings.regions.iter().map(|settings| settings.region.clone()).collect(),
+        };
+        let tls = file.tls.then(|| tls::open(dir, &file, names, SystemClock)).transpose()?;
+        let cloud = Cloud::new(store, view, clock, entropy, policy, settings);
+        let operator = dir.credentials()?;
+        account::ensure_key(&cloud, &operator).await?;
+        let emulation = match file.host {
+            HostKind::Linux => {
+                registration::register(&cloud, dir).await?;
+                Emulation::default()
+            }
+            HostKind::Sim => emulator.emulation(&cloud, &operator),
+        };
+        Ok(Self { dir: dir.clone(), file, cloud, listener, tls, emulation })
     }
 
     /// Serves until `stop` resolves.
@@ -108,17 +119,16 @@ impl Server {
             tokio::spawn(dns::serve(at, Arc::clone(&self.cloud)));
         }
         let services = services();
-        let gateway = Arc::new(Gateway { cloud: self.cloud, services, limits: Limits::default() });
+        let gateway = Arc::new(Gateway {
+            cloud: self.cloud,
+            services,
+            limits: Limits::default(),
+            emulation: self.emulation,
+        });
         tracing::info!(listen = %self.file.listen, "serving");
         gateway::serve_with(gateway, self.listener, self.tls, stop).await;
         Ok(())
     }
-}
-
-/// By what names and addresses clients call the API.
-fn api_names(file: &CloudFile) -> tls::Names {
-    let regions = file.settings().regions.into_iter().map(|settings| settings.region);
-    tls::Names { listen: file.listen.ip(), regions: regions.collect() }
 }
 
 /// The services that the API serves.

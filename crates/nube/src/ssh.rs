@@ -41,7 +41,7 @@ pub fn run(arguments: &Ssh) -> Result<ExitCode> {
     Err(ssh.exec()).context("cannot start ssh (package openssh-client)")
 }
 
-/// The instance, its region and its description: by id in the cloud's first region, by public DNS name in the name's own.
+/// The instance, its region and its description: by id in whichever region has it, by public DNS name in the name's own.
 fn find(dir: &CloudDir, asked: &str) -> Result<(InstanceId, Region, String)> {
     let cloud = dir.read()?;
     let name = asked.trim_end_matches('.').to_ascii_lowercase();
@@ -49,19 +49,34 @@ fn find(dir: &CloudDir, asked: &str) -> Result<(InstanceId, Region, String)> {
         |region: &&Region| name.strip_suffix(&region.public_domain()).is_some_and(|host| host.ends_with('.'));
     if let Some(region) = cloud.regions.iter().find(is_below) {
         let filter = [("Filter.1.Name", "dns-name"), ("Filter.1.Value.1", name.as_str())];
-        let xml = client::call_in(dir, region, "DescribeInstances", &filter)?;
+        let xml = client::call(dir, region, "DescribeInstances", &filter)?;
         let id = client::text(&xml, "instanceId");
         let id = id.with_context(|| format!("no instance is called {name} now"))?;
         return Ok((InstanceId::parse(id)?, region.clone(), xml));
     }
-    let (instance, region) = (InstanceId::parse(asked)?, cloud.regions[0].clone());
-    let xml = client::call(dir, "DescribeInstances", &[("InstanceId.1", &instance.to_string())])?;
+    let instance = InstanceId::parse(asked)?;
+    let region = region_of(dir, instance)?;
+    let xml = client::call(dir, &region, "DescribeInstances", &[("InstanceId.1", &instance.to_string())])?;
     Ok((instance, region, xml))
+}
+
+/// The region that has the instance, of those that the cloud was told to serve; the first if none has.
+fn region_of(dir: &CloudDir, instance: InstanceId) -> Result<Region> {
+    let regions = dir.read()?.regions;
+    let id = instance.to_string();
+    let filter = [("Filter.1.Name", "instance-id"), ("Filter.1.Value.1", id.as_str())];
+    for region in &regions[1..] {
+        let xml = client::call(dir, region, "DescribeInstances", &filter)?;
+        if client::text(&xml, "instanceId").is_some() {
+            return Ok(region.clone());
+        }
+    }
+    Ok(regions[0].clone())
 }
 
 fn default_user(dir: &CloudDir, region: &Region, instance: &str) -> Result<String> {
     let image = client::text(instance, "imageId").context("the instance names no image")?;
-    let xml = client::call_in(dir, region, "DescribeImages", &[("ImageId.1", image)])?;
+    let xml = client::call(dir, region, "DescribeImages", &[("ImageId.1", image)])?;
     let tag = xml.split("<item>").find(|item| client::text(item, "key") == Some(USER_TAG));
     Ok(tag.and_then(|item| client::text(item, "value")).unwrap_or("ec2-user").to_owned())
 }

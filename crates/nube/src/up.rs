@@ -3,12 +3,13 @@
 use crate::cli::{Switch, Up};
 use crate::cloud_files::{CloudDir, CloudFile, random_bits};
 use crate::config::{self, HostKind};
+use crate::emulator::Emulator;
 use crate::lock::Lock;
 use crate::server_process::{Server, terminated};
 use crate::{agent_process, dns_setup, http, lock, pool, registration, supervise, terminal, tls};
 use anyhow::{Context as _, Result, bail};
 use model::clock::SystemClock;
-use model::{Clock as _, CloudTag, Region};
+use model::{Clock as _, CloudTag, Overcommit, Region};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub fn run(arguments: &Up) -> Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     }
+    let listen = arguments.listen.or(known.as_ref().map(|cloud| cloud.listen));
+    let emulator = Emulator::choose(arguments, host, listen.unwrap_or(LISTEN.parse()?))?;
     let dir = CloudDir::create(&arguments.data.data)?;
     let _lock = Lock::take(&dir.run(), "up")?;
     let cloud = settle(&dir, arguments, host)?;
@@ -48,7 +51,7 @@ pub fn run(arguments: &Up) -> Result<ExitCode> {
     runtime.block_on(async {
         match host {
             HostKind::Linux => run_linux(&dir, &cloud, arguments).await,
-            HostKind::Sim => run_sim(&dir, &cloud, arguments).await,
+            HostKind::Sim => run_sim(&dir, &cloud, arguments, emulator).await,
         }
     })
 }
@@ -78,6 +81,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
                 (None, HostKind::Linux) => pool::claim(&config::pool_claims(), dir.path())?,
                 (None, HostKind::Sim) => pool::ALL,
             },
+            overcommit: Overcommit::default(),
             tls: false,
             dns: match (arguments.dns, host) {
                 (None, HostKind::Linux) => dns_setup::free_address(),
@@ -85,6 +89,8 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
             },
         },
     };
+    cloud.overcommit.cpu = arguments.cpu_overcommit.unwrap_or(cloud.overcommit.cpu);
+    cloud.overcommit.memory = arguments.memory_overcommit.unwrap_or(cloud.overcommit.memory);
     if let Some(listen) = arguments.listen {
         cloud.listen = listen;
     }
@@ -139,12 +145,15 @@ async fn run_linux(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn run_sim(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<ExitCode> {
+async fn run_sim(dir: &CloudDir, cloud: &CloudFile, arguments: &Up, emulator: Emulator) -> Result<ExitCode> {
     let _lock = Lock::take(&dir.run(), "server")?;
     terminal::log_to_stderr();
-    let server = Server::open(dir).await?;
-    let (agent, connections) = agent_process::simulate(dir).await?;
+    let server = Server::open(dir, emulator).await?;
+    let (agent, connections) = agent_process::simulate(dir, emulator).await?;
     greet(dir, cloud, arguments);
+    if let Some(notice) = emulator.notice().filter(|_| !arguments.json) {
+        terminal::say(terminal::strong(notice));
+    }
     server.serve(connections, terminated()).await?;
     drop(agent);
     Ok(ExitCode::SUCCESS)
@@ -198,7 +207,9 @@ fn greet(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) {
     terminal::say(format_args!("  {}", terminal::strong(format_args!("eval \"$(nube env{data})\""))));
     terminal::say(format_args!(
         "  {}",
-        terminal::strong("aws ec2 describe-images --query 'Images[].[ImageId,Name]' --output text")
+        terminal::strong(
+            "aws ec2 describe-images --owners self --query 'Images[].[ImageId,Name]' --output text"
+        )
     ));
     terminal::say("");
     if cloud.tls {

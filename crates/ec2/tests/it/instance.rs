@@ -60,6 +60,7 @@ pub fn image(id: &str, architecture: Architecture) -> Image {
         min_memory_mib: 64,
         default_user: None,
         created_at: Timestamp::default(),
+        traits: model::record::image::Traits::default(),
         tags: model::record::Tags::default(),
     }
 }
@@ -84,7 +85,10 @@ impl Cloud {
     }
 
     pub async fn launch(&self, more: &[(&str, &str)]) -> Answer {
-        let mut parameters = vec![("ImageId", IMAGE), ("InstanceType", "t3.micro")];
+        let mut parameters = vec![("ImageId", IMAGE)];
+        if !more.iter().any(|(name, _)| *name == "InstanceType") {
+            parameters.push(("InstanceType", "t3.micro"));
+        }
         if !more.iter().any(|(name, _)| *name == "MinCount") {
             parameters.extend([("MinCount", "1"), ("MaxCount", "1")]);
         }
@@ -155,7 +159,7 @@ impl Cloud {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), told)
+        tokio::time::timeout(Duration::from_mins(1), told)
             .await
             .unwrap_or_else(|_| panic!("the host is never told of {key}"))
     }
@@ -412,7 +416,7 @@ async fn status_checks_begin_with_the_machine() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), away).await.expect("the agent's absence shows");
+    tokio::time::timeout(Duration::from_mins(1), away).await.expect("the agent's absence shows");
     let all = [("IncludeAllInstances", "true"), ("InstanceId.1", pending.as_str())];
     let shown = cloud.kit.call("DescribeInstanceStatus", &all).await.unwrap();
     assert_eq!(shown.one("instanceStatusSet/item/instanceStatus/status"), "not-applicable");
