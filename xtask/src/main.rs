@@ -9,6 +9,7 @@ mod bench;
 mod build;
 mod check;
 mod coverage;
+mod deb;
 mod deps;
 mod docs;
 mod packages;
@@ -53,6 +54,12 @@ enum Task {
         /// Only these: api, start, launch, store.
         only: Vec<String>,
     },
+    /// Build a Debian package of the release.
+    Deb {
+        /// Pack the development build, at once and large: to try the package.
+        #[arg(long)]
+        dev: bool,
+    },
     /// What continuous integration runs: check, then test.
     Ci,
 }
@@ -66,6 +73,7 @@ fn main() -> Result<()> {
         Task::Codegen => run::cargo(&["run", "--quiet", "--package", "codegen"]),
         Task::Coverage => coverage::run(),
         Task::Deps => deps::run(),
+        Task::Deb { dev } => deb::run(dev).map(drop),
         Task::Bench { only } => bench::run(&only),
         Task::Ci => check::run().and_then(|()| test::run(None)),
     }

@@ -2,6 +2,8 @@
 
 use crate::entropy::Entropy;
 use crate::host::Host;
+use crate::metrics::Metrics;
+use crate::span::Spans;
 use crate::txn::Txn;
 use crate::view::Underway;
 use crate::{Policy, Result, View, errors};
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{Commit, CommitError, Key, Revision, Store};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::time::Instant;
 
 /// What an operator decides when the cloud is made.
 #[derive(Debug, Clone)]
@@ -59,6 +62,8 @@ pub struct Cloud {
     /// The host that carries the instances.
     pub host: Arc<Host>,
     pub settings: Settings,
+    pub metrics: Metrics,
+    pub spans: Spans,
     /// Held shared by transactions, alone by those that decide upon an absence. One server writes to a store at a time.
     gate: Arc<RwLock<()>>,
 }
@@ -96,8 +101,18 @@ impl Cloud {
         policy: Arc<dyn Policy>,
         settings: Settings,
     ) -> Arc<Self> {
-        let gate = Arc::default();
-        Arc::new(Self { store, view, clock, entropy, policy, host: Arc::default(), settings, gate })
+        Arc::new(Self {
+            store,
+            view,
+            clock,
+            entropy,
+            policy,
+            host: Arc::default(),
+            settings,
+            metrics: Metrics::default(),
+            spans: Spans::default(),
+            gate: Arc::default(),
+        })
     }
 
     /// Decides on the present state and commits what was decided; on a conflict decides again. Returns when the commit is
@@ -124,14 +139,20 @@ impl Cloud {
                 }
                 (outcome, txn.into_commit(), tables.revision())
             };
+            let started = Instant::now();
             let (verdict, place) = self.commit(commit, written, turn).await?;
+            self.metrics.commits.record(started.elapsed());
             turn = place;
             let conflict = match verdict {
                 Ok(_) => return Ok(outcome),
                 Err(conflict @ CommitError::Conflict { .. }) => conflict,
-                Err(error) => return Err(errors::commit(error)),
+                Err(error) => {
+                    self.metrics.commit_failed();
+                    return Err(errors::commit(error));
+                }
             };
             conflicts += 1;
+            self.metrics.conflict();
             // Whoever won has a later revision than the one that was decided on: deciding again before the view shows
             // it would conflict again.
             let shown = tokio::time::timeout(LAG, self.view.reached(seen + 1)).await;

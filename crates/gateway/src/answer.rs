@@ -3,14 +3,17 @@
 use crate::Gateway;
 use crate::authenticate::authenticate;
 use crate::emulation::Auth;
+use crate::observe::{Answered, Seen};
 use bytes::Bytes;
 use control::{Caller, Context, Service, errors};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request};
 use http_body_util::Full;
-use model::{Region, Timestamp};
+use model::{AccountId, Region, Timestamp};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 use wire::sigv4::{self, SigError, Signed};
 use wire::{ApiError, DecodeError, Form};
 
@@ -22,8 +25,8 @@ impl Gateway {
         if parts.uri.path() == "/_nube/health" {
             return self.health();
         }
-        let now = self.cloud.clock.now();
-        let request = Incoming { parts: &parts, body: &body };
+        let (now, started) = (self.cloud.clock.now(), Instant::now());
+        let request = Incoming { parts: &parts, body: &body, seen: Seen::new() };
         if parts.uri.path() == "/_nube/reset" {
             return self.reset(&request, now).await;
         }
@@ -31,28 +34,28 @@ impl Gateway {
         let form = request.form();
         let (service, outcome) = self.run(&request, form.as_ref(), &request_id, now).await;
         let action = form.as_ref().ok().and_then(|form| form.get("Action")).unwrap_or_default();
-        let elapsed_ms = self.cloud.clock.now().since(now).as_millis() as u64;
+        let took = started.elapsed();
+        let (parts, seen) = (&parts, request.seen.get());
+        let answered = Answered { parts, service, action, request_id: &request_id, seen, start: now, took };
+        self.observe(&answered, outcome.as_ref().err());
         match outcome {
-            Ok(xml) => {
-                tracing::debug!(request_id, action, elapsed_ms, "answered");
-                respond(StatusCode::OK, &request_id, xml.into())
-            }
-            Err(error) => {
-                log(&error, &request_id, action, elapsed_ms);
-                refused(service, &error, &request_id)
-            }
+            Ok(xml) => respond(StatusCode::OK, &request_id, xml.into()),
+            Err(error) => refused(service, &error, &request_id),
         }
     }
 
     /// The answer to a request whose body could not be read, in the envelope of the service that it seems to be for.
     pub(crate) fn refuse(&self, parts: &request::Parts, error: &ApiError) -> Response<Full<Bytes>> {
-        let request = Incoming { parts, body: &[] };
+        let request = Incoming { parts, body: &[], seen: Seen::new() };
         let headers = request.headers();
         let signed = sigv4::parse(&request.signing(&headers)).ok();
         let named = signed.as_ref().map(|signed| signed.service.as_str());
         let service = self.route(named, request.host(), &Form::default());
         let request_id = self.request_id();
-        log(error, &request_id, "", 0);
+        let (start, took) = (self.cloud.clock.now(), Duration::ZERO);
+        let answered =
+            Answered { parts, service, action: "", request_id: &request_id, seen: None, start, took };
+        self.observe(&answered, Some(error));
         refused(service, error, &request_id)
     }
 
@@ -102,19 +105,22 @@ impl Gateway {
         let refuse = |error: SigError| refusal(Some(service), &error);
         let caller = authenticate(&self.cloud, signed, signing, request.body, now).map_err(refuse)?;
         let region = self.region(service, &signed.region)?;
-        self.run_as(service, caller, region, form, request_id, now).await
+        self.run_as(service, caller, region, request, form, request_id, now).await
     }
 
     /// Runs a request for a caller who is known.
+    #[allow(clippy::too_many_arguments, reason = "one call, with the parts of one request")]
     pub(crate) async fn run_as(
         &self,
         service: &Service,
         caller: Caller,
         region: Region,
+        request: &Incoming<'_>,
         form: &Form,
         request_id: &str,
         now: Timestamp,
     ) -> Result<Vec<u8>, ApiError> {
+        request.seen(caller.account, &region);
         let action = form.get("Action").ok_or_else(|| {
             ApiError::new(
                 "MissingAction",
@@ -160,9 +166,15 @@ impl Gateway {
 pub(crate) struct Incoming<'a> {
     pub parts: &'a request::Parts,
     pub body: &'a [u8],
+    seen: Seen,
 }
 
 impl<'a> Incoming<'a> {
+    /// Notes who asks for what region, for the log.
+    fn seen(&self, account: AccountId, region: &Region) {
+        let _ = self.seen.set((account, region.clone()));
+    }
+
     fn uri(&self) -> &'a Uri {
         &self.parts.uri
     }
@@ -215,16 +227,6 @@ fn refusal(service: Option<&Service>, error: &SigError) -> ApiError {
     let name = service.map_or("ec2", |service| service.shape().name);
     let (code, status) = sigv4::public_error(name, error);
     ApiError::new(code, status, error.to_string())
-}
-
-fn log(error: &ApiError, request_id: &str, action: &str, elapsed_ms: u64) {
-    let (code, status) = (error.code(), error.status());
-    if error.is_sender() {
-        tracing::info!(request_id, action, code, status, elapsed_ms, message = error.message(), "refused");
-    } else {
-        let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-        tracing::error!(request_id, action, code, status, elapsed_ms, cause, "failed");
-    }
 }
 
 fn refused(service: Option<&Service>, error: &ApiError, request_id: &str) -> Response<Full<Bytes>> {

@@ -167,7 +167,7 @@ impl Gateway {
             Err(error) => return (Some(service), Err(error)),
         };
         let caller = caller(&self.cloud, self.emulation.operator, claim.access_key);
-        (Some(service), self.run_as(service, caller, region, form, request_id, now).await)
+        (Some(service), self.run_as(service, caller, region, request, form, request_id, now).await)
     }
 
     /// `POST /_nube/reset`.

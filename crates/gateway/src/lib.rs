@@ -7,6 +7,7 @@
 mod answer;
 mod authenticate;
 mod emulation;
+mod observe;
 mod route;
 mod serve;
 mod tls;

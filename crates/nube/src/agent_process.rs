@@ -46,8 +46,8 @@ pub fn run(data: &Path) -> Result<ExitCode> {
     let dir = CloudDir::existing(data)?;
     let _lock = Lock::take(&dir.run(), "agent")?;
     let _ = rustix::process::setsid();
-    crate::terminal::log_to_stderr();
     let cloud = dir.read()?;
+    crate::log::start(Some(&dir.logs().join("agent.log")), cloud.operation.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(&dir, &cloud))?;
     Ok(ExitCode::SUCCESS)

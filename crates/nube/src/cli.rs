@@ -2,7 +2,10 @@
 
 use crate::config::{self, HostKind};
 use crate::emulator::{Auth, Pace};
-use crate::{account, agent_process, dns_setup, down, env, image, server_process, ssh, status, up};
+use crate::{
+    account, agent_process, completions, dns_setup, doctor, down, env, image, metrics, operation, ps, server_process,
+    ssh, status, up,
+};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
@@ -33,10 +36,20 @@ enum Command {
     Dns(Dns),
     /// Show how a cloud and its host are.
     Status(Status),
+    /// List instances, volumes or public addresses, across accounts and regions.
+    Ps(ps::Ps),
+    /// Say what on this host will not work, and what to do.
+    Doctor(doctor::Doctor),
+    /// Print the metrics of a running cloud, in Prometheus' format.
+    Metrics(Data),
     /// List the machine images of this host, or build one.
     Image(Image),
     /// Make an account of a running cloud.
     Account(Account),
+    /// Print a shell's completions: source <(nube completions bash)
+    Completions(completions::Completions),
+    /// Print the manual's page, or write all of them into a folder.
+    Man(completions::Man),
     /// The control plane of a cloud; started by `up`.
     #[command(hide = true)]
     Server(Data),
@@ -90,6 +103,8 @@ pub struct Up {
     /// Where to answer public DNS names, or `off` [default: a free port from 127.0.0.1:5354 on; off with --host sim]
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = dns_setup::parse)]
     pub dns: Option<dns_setup::Resolver>,
+    #[command(flatten)]
+    pub operation: operation::Flags,
     /// Print one JSON object instead of prose.
     #[arg(long)]
     pub json: bool,
@@ -158,6 +173,8 @@ pub struct Ssh {
 pub struct Status {
     #[command(flatten)]
     pub data: Data,
+    #[command(flatten)]
+    pub watch: ps::Watch,
     #[arg(long)]
     pub json: bool,
 }
@@ -226,8 +243,13 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Ssh(ssh) => ssh::run(&ssh),
         Command::Dns(dns) => dns_setup::run(&dns),
         Command::Status(status) => status::run(&status),
+        Command::Ps(ps) => ps::run(&ps),
+        Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Metrics(data) => metrics::run(&data),
         Command::Image(image) => image::run(&image),
         Command::Account(account) => account::run(&account),
+        Command::Completions(shell) => Ok(completions::run(&shell)),
+        Command::Man(man) => completions::man(&man),
         Command::Server(data) => server_process::run(&data.data),
         Command::Agent(data) => agent_process::run(&data.data),
         Command::VmExec => Ok(agent_process::launch()),

@@ -14,6 +14,7 @@
 
 use crate::config::HostKind;
 use crate::emulator::Emulator;
+use crate::operation::Operation;
 use anyhow::{Context as _, Result, bail};
 use control::{PublicImages, RegionSettings, Settings};
 use ipnet::Ipv4Net;
@@ -48,6 +49,9 @@ pub struct CloudFile {
     /// Where public DNS names are answered on this host.
     #[serde(default)]
     pub dns: Option<SocketAddr>,
+    /// How it is watched.
+    #[serde(default)]
+    pub operation: Operation,
 }
 
 /// An account's root access key.
@@ -165,20 +169,6 @@ impl CloudDir {
 }
 
 impl CloudFile {
-    /// Where clients of this host find the API.
-    pub fn endpoint(&self) -> String {
-        format!("{}://{}", self.scheme(), self.listen)
-    }
-
-    /// Where instances find the API.
-    pub fn endpoint_inside(&self) -> String {
-        format!("{}://{}", self.scheme(), plan::net::API_NAME)
-    }
-
-    fn scheme(&self) -> &'static str {
-        if self.tls { "https" } else { "http" }
-    }
-
     /// A real host has the regions of its file, with up to three zones each. A simulated one has every commercial region
     /// beside them, with the zones that AWS has there.
     pub fn settings(&self, emulator: Emulator) -> Settings {
@@ -203,6 +193,20 @@ impl CloudFile {
             public_images,
             status_checks,
         }
+    }
+
+    /// Where clients of this host find the API.
+    pub fn endpoint(&self) -> String {
+        format!("{}://{}", self.scheme(), self.listen)
+    }
+
+    /// Where instances find the API.
+    pub fn endpoint_inside(&self) -> String {
+        format!("{}://{}", self.scheme(), plan::net::API_NAME)
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
     }
 }
 

@@ -99,15 +99,7 @@ fn answer(cloud: &Cloud, query: &[u8]) -> Option<Vec<u8>> {
 
 /// Whether an interface in this region has the public address now.
 fn is_live(tables: &Tables, region: &Region, address: Ipv4Addr) -> bool {
-    let claim = ec2::network_interface::allocate::public_claim(address);
-    let holder = tables.claimed(&Region::global(), &claim).and_then(|id| NetworkInterfaceId::parse(id).ok());
-    let interface = holder.and_then(|id| tables.get::<NetworkInterface>(region, &id));
-    interface.is_some_and(|interface| {
-        interface
-            .addresses
-            .iter()
-            .any(|a| a.public.as_ref().is_some_and(|public| public.address() == address))
-    })
+    ec2::network_interface::allocate::public_holder(tables, region, address).is_some()
 }
 
 #[derive(Debug, PartialEq, Eq)]

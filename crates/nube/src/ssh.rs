@@ -41,7 +41,21 @@ pub fn run(arguments: &Ssh) -> Result<ExitCode> {
     Err(ssh.exec()).context("cannot start ssh (package openssh-client)")
 }
 
-/// The instance, its region and its description: by id in whichever region has it, by public DNS name in the name's own.
+/// The region that has the instance, of those that the cloud was told to serve; the first if none has.
+fn region_of(dir: &CloudDir, instance: InstanceId) -> Result<Region> {
+    let regions = dir.read()?.regions;
+    let id = instance.to_string();
+    let filter = [("Filter.1.Name", "instance-id"), ("Filter.1.Value.1", id.as_str())];
+    for region in &regions[1..] {
+        let xml = client::call(dir, region, "DescribeInstances", &filter)?;
+        if client::text(&xml, "instanceId").is_some() {
+            return Ok(region.clone());
+        }
+    }
+    Ok(regions[0].clone())
+}
+
+/// The instance, its region and its description: by id, or by public DNS name in the name's own region.
 fn find(dir: &CloudDir, asked: &str) -> Result<(InstanceId, Region, String)> {
     let cloud = dir.read()?;
     let name = asked.trim_end_matches('.').to_ascii_lowercase();
@@ -58,20 +72,6 @@ fn find(dir: &CloudDir, asked: &str) -> Result<(InstanceId, Region, String)> {
     let region = region_of(dir, instance)?;
     let xml = client::call(dir, &region, "DescribeInstances", &[("InstanceId.1", &instance.to_string())])?;
     Ok((instance, region, xml))
-}
-
-/// The region that has the instance, of those that the cloud was told to serve; the first if none has.
-fn region_of(dir: &CloudDir, instance: InstanceId) -> Result<Region> {
-    let regions = dir.read()?.regions;
-    let id = instance.to_string();
-    let filter = [("Filter.1.Name", "instance-id"), ("Filter.1.Value.1", id.as_str())];
-    for region in &regions[1..] {
-        let xml = client::call(dir, region, "DescribeInstances", &filter)?;
-        if client::text(&xml, "instanceId").is_some() {
-            return Ok(region.clone());
-        }
-    }
-    Ok(regions[0].clone())
 }
 
 fn default_user(dir: &CloudDir, region: &Region, instance: &str) -> Result<String> {

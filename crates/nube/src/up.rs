@@ -6,7 +6,7 @@ use crate::config::{self, HostKind};
 use crate::emulator::Emulator;
 use crate::lock::Lock;
 use crate::server_process::{Server, terminated};
-use crate::{agent_process, dns_setup, http, lock, pool, registration, supervise, terminal, tls};
+use crate::{agent_process, dns_setup, http, lock, notify, pool, registration, supervise, terminal, tls};
 use anyhow::{Context as _, Result, bail};
 use model::clock::SystemClock;
 use model::{Clock as _, CloudTag, Overcommit, Region};
@@ -20,6 +20,10 @@ const REGION: &str = "us-east-1";
 /// How long the server may take until it answers.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+pub fn default_listen() -> SocketAddr {
+    LISTEN.parse().expect("an address and a port")
+}
+
 pub fn run(arguments: &Up) -> Result<ExitCode> {
     let known = CloudDir::existing(&arguments.data.data).ok().and_then(|dir| dir.read().ok());
     let host = arguments.host.or(known.as_ref().map(|cloud| cloud.host)).unwrap_or(HostKind::Linux);
@@ -30,7 +34,9 @@ pub fn run(arguments: &Up) -> Result<ExitCode> {
             for line in missing {
                 terminal::say(format_args!("  - {line}"));
             }
-            terminal::say("Without machines, as an emulator: nube up --host sim");
+            terminal::say(
+                "All of it, and more: nube doctor. Without machines, as an emulator: nube up --host sim",
+            );
             return Ok(ExitCode::FAILURE);
         }
     }
@@ -74,7 +80,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
         None => CloudFile {
             tag: CloudTag::from_entropy(random_bits()?),
             host,
-            listen: LISTEN.parse()?,
+            listen: default_listen(),
             regions: vec![Region::parse(REGION).context("the default region")?],
             public_pool: match (arguments.public_pool, host) {
                 (Some(pool), _) => pool,
@@ -87,6 +93,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
                 (None, HostKind::Linux) => dns_setup::free_address(),
                 _ => None,
             },
+            operation: arguments.operation.settle(&crate::operation::Operation::default())?,
         },
     };
     cloud.overcommit.cpu = arguments.cpu_overcommit.unwrap_or(cloud.overcommit.cpu);
@@ -100,6 +107,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
     if let Some(dns) = arguments.dns {
         cloud.dns = dns.address();
     }
+    cloud.operation = arguments.operation.settle(&cloud.operation)?;
     if !arguments.regions.is_empty() {
         let parse =
             |name: &String| Region::parse(name).with_context(|| format!("\"{name}\" is no region's name"));
@@ -113,6 +121,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
 
 async fn run_linux(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<ExitCode> {
     registration::adopt(dir, &config::default_image_cache())?;
+    crate::log::start(None, cloud.operation.log_format);
     // A parent that was killed has left its children; they would keep their successors out.
     for name in ["server", "agent"] {
         lock::end_holder(&dir.run(), name, PATIENCE)?;
@@ -150,6 +159,9 @@ async fn run_sim(dir: &CloudDir, cloud: &CloudFile, arguments: &Up, emulator: Em
     terminal::log_to_stderr();
     let server = Server::open(dir, emulator).await?;
     let (agent, connections) = agent_process::simulate(dir, emulator).await?;
+    crate::log::start(None, cloud.operation.log_format);
+    let server = Server::open(dir).await?;
+    let (agent, connections) = agent_process::simulate(dir).await?;
     greet(dir, cloud, arguments);
     if let Some(notice) = emulator.notice().filter(|_| !arguments.json) {
         terminal::say(terminal::strong(notice));
@@ -182,6 +194,7 @@ async fn answering(listen: SocketAddr) -> bool {
 }
 
 fn greet(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) {
+    notify::ready();
     if arguments.json {
         terminal::json(&serde_json::json!({
             "endpoint": cloud.endpoint(), "data": dir.path(), "regions": cloud.regions, "dns": cloud.dns,

@@ -9,8 +9,10 @@
 use crate::errors::{client, invalid_parameter_value};
 use control::{Context, Result, Tables, Txn};
 use ipnet::Ipv4Net;
+use model::record::address::Address;
+use model::record::network_interface::{NetworkInterface, PublicAddress};
 use model::record::vpc::Subnet;
-use model::{NetworkInterfaceId, Region, SubnetId};
+use model::{AllocationId, NetworkInterfaceId, Region, SubnetId};
 use std::fmt::Display;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
@@ -111,6 +113,25 @@ pub fn allocate_public(ctx: &Context, txn: &mut Txn<'_>, owner: impl Display) ->
     claim_any(ctx, txn, &Region::global(), range, public_claim, owner).ok_or_else(|| {
         client("InsufficientAddressCapacity", "Not enough public addresses are available for this request.")
     })
+}
+
+/// The interface in a region that a public address leads to at present.
+pub fn public_holder<'a>(
+    tables: &'a Tables,
+    region: &Region,
+    address: Ipv4Addr,
+) -> Option<&'a NetworkInterface> {
+    let owner = tables.claimed(&Region::global(), &public_claim(address))?;
+    let id = match NetworkInterfaceId::parse(owner) {
+        Ok(interface) => interface,
+        Err(_) => {
+            let elastic = tables.get::<Address>(region, &AllocationId::parse(owner).ok()?)?;
+            elastic.association.as_ref()?.interface
+        }
+    };
+    let interface = tables.get::<NetworkInterface>(region, &id)?;
+    let publics = interface.addresses.iter().filter_map(|private| private.public.as_ref());
+    publics.map(PublicAddress::address).any(|public| public == address).then_some(&**interface)
 }
 
 /// Gives a public address back.

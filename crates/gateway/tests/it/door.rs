@@ -121,21 +121,21 @@ impl Door {
     }
 
     pub async fn with(limits: Limits) -> Self {
-        Self::with_tls(limits, None).await
-    }
-
-    pub async fn with_tls(limits: Limits, tls: Option<Tls>) -> Self {
-        Self::open_with(limits, tls, |_| Emulation::default()).await
+        Self::emulating(limits, |_| Emulation::default()).await
     }
 
     pub async fn emulating(limits: Limits, emulation: impl FnOnce(&Arc<Cloud>) -> Emulation) -> Self {
-        Self::open_with(limits, None, emulation).await
+        Self::open_with(limits, emulation, None).await
+    }
+
+    pub async fn with_tls(limits: Limits, tls: Option<Tls>) -> Self {
+        Self::open_with(limits, |_| Emulation::default(), tls).await
     }
 
     async fn open_with(
         limits: Limits,
-        tls: Option<Tls>,
         emulation: impl FnOnce(&Arc<Cloud>) -> Emulation,
+        tls: Option<Tls>,
     ) -> Self {
         let region = Region::parse("us-east-1").unwrap();
         let store = Arc::new(Memory::default());

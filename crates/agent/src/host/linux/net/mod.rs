@@ -28,6 +28,7 @@ mod rtnl;
 mod services;
 mod sysctl;
 mod tap;
+pub mod trial;
 
 pub use purge::purge;
 
