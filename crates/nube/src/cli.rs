@@ -3,8 +3,8 @@
 use crate::config::{self, HostKind};
 use crate::emulator::{Auth, Pace};
 use crate::{
-    account, agent_process, completions, dns_setup, doctor, down, env, image, metrics, operation, ps, server_process,
-    ssh, status, up,
+    account, agent_process, completions, dns_setup, doctor, down, env, image, metrics, operation, ps,
+    server_process, ssh, status, up,
 };
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};

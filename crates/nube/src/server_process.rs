@@ -74,7 +74,8 @@ impl Server {
         let file = dir.read()?;
         let listener = TcpListener::bind(file.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", file.listen))?;
-        let tls = file.tls.then(|| tls::open(dir, &file, api_names(&file, emulator), SystemClock)).transpose()?;
+        let tls =
+            file.tls.then(|| tls::open(dir, &file, api_names(&file, emulator), SystemClock)).transpose()?;
         let store = Embedded::open(dir.store(), store::Options::default());
         let store = Arc::new(store.with_context(|| format!("cannot open {}", dir.store().display()))?);
         let mut schema = Schema::default();
