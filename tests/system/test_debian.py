@@ -153,7 +153,7 @@ def test_a_debian_with_a_shell_script_and_larger_disks(ec2, launch):
     # The network is as the metadata tells.
     assert guest.ssh("cloud-init query ds.meta_data.network.interfaces.macs | grep -c subnet-id") == "1"
     assert guest.private in guest.ssh("ip -4 -br addr show eth0")
-    assert guest.ssh("networkctl --no-legend | awk '$2 == \"eth0\" {print $4}'") == "configured"
+    assert guest.ssh("networkctl --no-legend | awk '$2 == \"eth0\" {print $5}'") == "configured"
 
     # The script has run once and stays at that.
     assert guest.ssh("sudo cat /root/script") == "script as root"
