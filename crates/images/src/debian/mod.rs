@@ -1,5 +1,6 @@
 //! Debian 12 as an EC2 image: the distribution's packages as they are, its cloud-init with the Ec2 data source, user
-//! `admin`. What Nube adds are a few files of configuration ([`FILES`]) and links to volumes by EC2's device names.
+//! `admin`. What Nube adds are a few files of configuration ([`FILES`]), links to volumes by EC2's device names, and the
+//! presets of AWS clients ([`crate::endpoint`]).
 //!
 //! The disk boots by firmware (GRUB, BIOS and UEFI) and by the kernel and initial RAM disk beside it, which saves an
 //! emulated processor GRUB, an initramfs and a quarter of a minute.
@@ -15,6 +16,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::endpoint::SYSTEMD_FILES;
 use crate::error::{At, Error, Result};
 use crate::exec::program;
 use crate::finish::{
@@ -128,7 +130,10 @@ pub fn build(cache: &Path, guest: &Path, progress: &dyn Progress) -> Result<Mani
     fs::create_dir_all(cache).at(cache)?;
     let work = tempfile::Builder::new().prefix(".debian-").tempdir_in(cache).at(cache)?;
     let archive = step(progress, "ask the archive", || Archive::ask(work.path()))?;
-    let files = FILES.iter().flat_map(|(path, _, content)| [path.as_bytes(), content.as_bytes()]);
+    let files = FILES
+        .iter()
+        .chain(&SYSTEMD_FILES)
+        .flat_map(|(path, _, content)| [path.as_bytes(), content.as_bytes()]);
     let recipe = recipe(
         BUILDER
             .iter()
@@ -264,7 +269,7 @@ fn version(release: &str) -> Option<String> {
 
 /// Makes the root folder; `customize.sh` leaves the boot loader and the list of packages in `work`.
 fn install(root: &Path, work: &Path) -> Result<()> {
-    for (path, mode, content) in FILES {
+    for (path, mode, content) in FILES.into_iter().chain(SYSTEMD_FILES) {
         let target = work.join("overlay").join(path);
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent).at(parent)?;
