@@ -9,6 +9,7 @@ pub use model::record::{IndexValue, Record};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::str::FromStr as _;
 use std::sync::Arc;
 use store::{Change, Event, Key, Revision, Store, WatchError};
@@ -22,6 +23,24 @@ struct Noun {
     name: &'static str,
     record: TypeId,
     table: fn() -> Box<dyn AnyTable>,
+}
+
+/// A type's id is as good as random already, and every read looks one up.
+#[derive(Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+    fn write_u64(&mut self, number: u64) {
+        self.0 ^= number;
+    }
 }
 
 impl Schema {
@@ -162,8 +181,8 @@ impl<R: Record> AnyTable for Table<R> {
 /// Every table at one revision.
 pub struct Tables {
     revision: Revision,
-    tables: HashMap<&'static str, Box<dyn AnyTable>>,
-    types: HashMap<TypeId, &'static str>,
+    tables: HashMap<TypeId, Box<dyn AnyTable>, BuildHasherDefault<AsIs>>,
+    nouns: HashMap<&'static str, TypeId>,
     /// Claim keys (uniqueness) and what claimed them.
     claims: BTreeMap<Key, (Arc<str>, Revision)>,
     /// Keys whose latest value cannot be read. They are in no table, and no transaction may touch them.
@@ -175,13 +194,9 @@ const CLAIM: &str = "claim";
 
 impl Tables {
     fn new(schema: Schema) -> Self {
-        let mut tables: HashMap<&'static str, Box<dyn AnyTable>> = HashMap::new();
-        let mut types = HashMap::new();
-        for noun in schema.0 {
-            tables.insert(noun.name, (noun.table)());
-            types.insert(noun.record, noun.name);
-        }
-        Self { revision: 0, tables, types, claims: BTreeMap::new(), damaged: BTreeSet::new() }
+        let nouns = schema.0.iter().map(|noun| (noun.name, noun.record)).collect();
+        let tables = schema.0.iter().map(|noun| (noun.record, (noun.table)())).collect();
+        Self { revision: 0, tables, nouns, claims: BTreeMap::new(), damaged: BTreeSet::new() }
     }
 
     pub fn revision(&self) -> Revision {
@@ -189,8 +204,7 @@ impl Tables {
     }
 
     fn table<R: Record>(&self) -> &Table<R> {
-        let noun = self.types.get(&TypeId::of::<R>()).copied().unwrap_or(R::NOUN);
-        let table = self.tables.get(noun).and_then(|t| t.as_any().downcast_ref());
+        let table = self.tables.get(&TypeId::of::<R>()).and_then(|t| t.as_any().downcast_ref());
         table.unwrap_or_else(|| panic!("{} is in the schema of the service that asks for it", R::NOUN))
     }
 
@@ -254,7 +268,7 @@ impl Tables {
 
     /// Who holds the claim on `name`.
     pub fn claimed(&self, region: &Region, name: &str) -> Option<&str> {
-        self.claims.get(&claim_key(region, name)?).map(|(owner, _)| &**owner)
+        self.claims.get(claim_text(region, name).as_str()).map(|(owner, _)| &**owner)
     }
 
     pub(crate) fn claim_versioned(&self, key: &Key) -> Option<(&Arc<str>, Revision)> {
@@ -290,8 +304,8 @@ impl Tables {
             return None;
         }
         let region = Region::of_key(region)?;
-        let (noun, table) =
-            self.tables.iter_mut().find(|(known, _)| **known == noun).map(|(noun, table)| (*noun, table))?;
+        let (noun, record) = self.nouns.get_key_value(noun)?;
+        let (noun, table) = (*noun, self.tables.get_mut(record)?);
         match table.apply(region.clone(), id, content, version) {
             Ok(()) => {
                 self.damaged.remove(key);
@@ -310,7 +324,11 @@ impl Tables {
 }
 
 pub(crate) fn claim_key(region: &Region, name: &str) -> Option<Key> {
-    Key::new(format!("{region}/{CLAIM}/{name}")).ok()
+    Key::new(claim_text(region, name)).ok()
+}
+
+fn claim_text(region: &Region, name: &str) -> String {
+    [region.as_str(), CLAIM, name].join("/")
 }
 
 /// Names a record that has changed; nothing of its content, so that whoever hears of it reads the latest.

@@ -4,7 +4,8 @@
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/default-vpc-components.html>
 
 use control::cloud::Mode;
-use control::{Context, Result, Txn};
+use control::dispatch::Prelude;
+use control::{Context, Result, Tables, Txn};
 use ipnet::Ipv4Net;
 use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
 use model::record::Tags;
@@ -31,10 +32,17 @@ fn claim(ctx: &Context) -> String {
     format!("defaults/{}", ctx.account())
 }
 
+/// Runs before every operation of an account that has no defaults in the region yet.
+pub const PRELUDE: Prelude = Prelude { is_there: are_there, run: ensure };
+
+fn are_there(ctx: &Context, tables: &Tables) -> bool {
+    tables.claimed(&ctx.region, &claim(ctx)).is_some()
+}
+
 /// Makes the caller's defaults in the region of the request, unless that was done before.
 pub fn ensure(ctx: Context) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
     Box::pin(async move {
-        if ctx.cloud.view.read().claimed(&ctx.region, &claim(&ctx)).is_some() {
+        if are_there(&ctx, &ctx.cloud.view.read()) {
             return Ok(());
         }
         let cloud = Arc::clone(&ctx.cloud);

@@ -2,22 +2,22 @@
 
 use crate::Gateway;
 use crate::authenticate::authenticate;
+use crate::body::Parts;
 use bytes::Bytes;
 use control::{Context, Service, errors};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request};
-use http_body_util::Full;
 use model::{Region, Timestamp};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use wire::sigv4::{self, SigError, Signed};
-use wire::{ApiError, DecodeError, Form};
+use wire::{ApiError, Body, DecodeError, Form};
 
 /// The version of this program, for clients that ask for its health.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Gateway {
-    pub(crate) async fn answer(&self, parts: request::Parts, body: Bytes) -> Response<Full<Bytes>> {
+    pub(crate) async fn answer(&self, parts: request::Parts, body: Bytes) -> Response<Parts> {
         if parts.uri.path() == "/_nube/health" {
             return self.health();
         }
@@ -31,7 +31,7 @@ impl Gateway {
         match outcome {
             Ok(xml) => {
                 tracing::debug!(request_id, action, elapsed_ms, "answered");
-                respond(StatusCode::OK, &request_id, xml.into())
+                respond(StatusCode::OK, &request_id, xml)
             }
             Err(error) => {
                 log(&error, &request_id, action, elapsed_ms);
@@ -41,7 +41,7 @@ impl Gateway {
     }
 
     /// The answer to a request whose body could not be read, in the envelope of the service that it seems to be for.
-    pub(crate) fn refuse(&self, parts: &request::Parts, error: &ApiError) -> Response<Full<Bytes>> {
+    pub(crate) fn refuse(&self, parts: &request::Parts, error: &ApiError) -> Response<Parts> {
         let request = Incoming { parts, body: &[] };
         let headers = request.headers();
         let signed = sigv4::parse(&request.signing(&headers)).ok();
@@ -57,7 +57,7 @@ impl Gateway {
         form: Result<&Form, &wire::DecodeError>,
         request_id: &str,
         now: Timestamp,
-    ) -> (Option<&Service>, Result<Vec<u8>, ApiError>) {
+    ) -> (Option<&Service>, Result<Body, ApiError>) {
         let headers = request.headers();
         let signing = request.signing(&headers);
         let signed = sigv4::parse(&signing);
@@ -93,9 +93,10 @@ impl Gateway {
         form: &Form,
         request_id: &str,
         now: Timestamp,
-    ) -> Result<Vec<u8>, ApiError> {
+    ) -> Result<Body, ApiError> {
         let refuse = |error: SigError| refusal(Some(service), &error);
-        let caller = authenticate(&self.cloud, signed, signing, request.body, now).map_err(refuse)?;
+        let keys = &self.signing_keys;
+        let caller = authenticate(&self.cloud, keys, signed, signing, request.body, now).map_err(refuse)?;
         let region = Region::parse(&signed.region)
             .filter(|region| self.cloud.settings.region(region).is_some())
             .ok_or_else(|| refuse(SigError::WrongScope))?;
@@ -122,11 +123,11 @@ impl Gateway {
         })
     }
 
-    fn health(&self) -> Response<Full<Bytes>> {
+    fn health(&self) -> Response<Parts> {
         let host = self.cloud.host.is_connected();
         let services: Vec<&str> = self.services.iter().map(|service| service.shape().name).collect();
         let body = serde_json::json!({ "status": "running", "version": VERSION, "host_connected": host, "services": services });
-        let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+        let mut response = Response::new(Body::from(body.to_string()).into());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
@@ -134,9 +135,16 @@ impl Gateway {
     /// A random UUID, version 4.
     pub(crate) fn request_id(&self) -> String {
         let bits = self.cloud.entropy.bits();
-        let (a, b) = ((bits >> 96) as u32, (bits >> 80) as u16);
-        let (c, d) = ((bits >> 64) as u16 & 0x0fff | 0x4000, (bits >> 48) as u16 & 0x3fff | 0x8000);
-        format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{:012x}", bits & 0xffff_ffff_ffff)
+        let bits = bits & !(0xf << 76) | 0x4 << 76;
+        let bits = bits & !(0x3 << 62) | 0x2 << 62;
+        let mut id = String::with_capacity(36);
+        for digit in (0..32).rev() {
+            if matches!(digit, 23 | 19 | 15 | 11) {
+                id.push('-');
+            }
+            id.push(char::from(b"0123456789abcdef"[(bits >> (4 * digit)) as usize & 15]));
+        }
+        id
     }
 }
 
@@ -206,7 +214,7 @@ fn log(error: &ApiError, request_id: &str, action: &str, elapsed_ms: u64) {
     }
 }
 
-fn refused(service: Option<&Service>, error: &ApiError, request_id: &str) -> Response<Full<Bytes>> {
+fn refused(service: Option<&Service>, error: &ApiError, request_id: &str) -> Response<Parts> {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let xml = service.map_or_else(
         || wire::ec2::encode_error(error, request_id),
@@ -216,8 +224,8 @@ fn refused(service: Option<&Service>, error: &ApiError, request_id: &str) -> Res
 }
 
 /// An answer in XML.
-fn respond(status: StatusCode, request_id: &str, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
+fn respond(status: StatusCode, request_id: &str, body: Body) -> Response<Parts> {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/xml;charset=UTF-8"));

@@ -6,6 +6,7 @@
 
 mod answer;
 mod authenticate;
+mod body;
 mod route;
 mod serve;
 
@@ -13,6 +14,7 @@ use control::{Cloud, Service};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use authenticate::SigningKeys;
 pub use serve::serve;
 
 /// Bounds on what one client may cost.
@@ -43,6 +45,7 @@ pub struct Gateway {
     pub cloud: Arc<Cloud>,
     pub services: Vec<Service>,
     pub limits: Limits,
+    pub signing_keys: SigningKeys,
 }
 
 impl Gateway {

@@ -10,7 +10,7 @@ use control::entropy::OsEntropy;
 use control::host::Connection;
 use control::reconcile::KeyStatus;
 use control::{Cloud, Schema, View};
-use gateway::{Gateway, Limits};
+use gateway::{Gateway, Limits, SigningKeys};
 use model::clock::SystemClock;
 use model::host::frame;
 use model::host::{FromAgent, ObjectStatus, Observed, ToAgent};
@@ -103,7 +103,12 @@ impl Server {
         tokio::spawn(admin::serve(self.dir.clone(), Arc::clone(&self.cloud), unsettled));
         tokio::spawn(follow_images(Arc::clone(&self.cloud), self.dir.clone(), self.file.host));
         let services = vec![ec2::service(), identity::sts::service()];
-        let gateway = Arc::new(Gateway { cloud: self.cloud, services, limits: Limits::default() });
+        let gateway = Arc::new(Gateway {
+            cloud: self.cloud,
+            services,
+            limits: Limits::default(),
+            signing_keys: SigningKeys::default(),
+        });
         tracing::info!(listen = %self.file.listen, "serving");
         gateway::serve(gateway, self.listener, stop).await;
         Ok(())

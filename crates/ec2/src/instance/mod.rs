@@ -8,6 +8,7 @@ mod attribute;
 mod console;
 mod describe;
 pub mod desired;
+mod encodings;
 mod errors;
 mod filters;
 mod kind;
@@ -55,9 +56,14 @@ impl Noun for Instance {
 }
 
 pub fn register(service: &mut Service) {
+    let encodings = encodings::Encodings::default();
     service
         .exclusive(ops::RunInstances, run::touches, run::run)
-        .read(ops::DescribeInstances, |_, _, _| Touched::anything(), describe::run)
+        .read_encoded(
+            ops::DescribeInstances,
+            |_, _, _| Touched::anything(),
+            move |ctx, request, tables, answer| describe::run(&encodings, ctx, request, tables, answer),
+        )
         .read(ops::DescribeInstanceStatus, |_, _, _| Touched::anything(), status::run)
         .exclusive(ops::StartInstances, lifecycle::touches_start, lifecycle::start)
         .write(ops::StopInstances, lifecycle::touches_stop, lifecycle::stop)

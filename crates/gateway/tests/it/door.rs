@@ -155,7 +155,12 @@ impl Door {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let gateway = Arc::new(Gateway { cloud, services: vec![service(&EC2), service(&STS)], limits });
+        let gateway = Arc::new(Gateway {
+            cloud,
+            services: vec![service(&EC2), service(&STS)],
+            limits,
+            signing_keys: gateway::SigningKeys::default(),
+        });
         let serving = tokio::spawn(gateway::serve(gateway, listener, async move {
             let _ = stopped.await;
         }));
