@@ -66,8 +66,8 @@ type Filed<R> = BTreeMap<<R as Record>::Id, Arc<R>>;
 /// The records of one region.
 struct Rows<R: Record> {
     by_id: BTreeMap<R::Id, Row<R>>,
-    /// The records that an index files under a value, at hand, so that a listing looks nothing up.
-    indexes: HashMap<(&'static str, IndexValue), Filed<R>>,
+    /// By index and value: the records that it files there, at hand, so that a listing looks nothing up.
+    indexes: HashMap<&'static str, HashMap<IndexValue, Filed<R>>>,
 }
 
 impl<R: Record> Default for Rows<R> {
@@ -79,11 +79,12 @@ impl<R: Record> Default for Rows<R> {
 impl<R: Record> Rows<R> {
     fn remove(&mut self, id: &R::Id) {
         let Some(row) = self.by_id.remove(id) else { return };
-        for key in row.record.indexes() {
-            if let Some(records) = self.indexes.get_mut(&key) {
+        for (index, value) in row.record.indexes() {
+            let Some(values) = self.indexes.get_mut(index) else { continue };
+            if let Some(records) = values.get_mut(&value) {
                 records.remove(id);
                 if records.is_empty() {
-                    self.indexes.remove(&key);
+                    values.remove(&value);
                 }
             }
         }
@@ -91,8 +92,9 @@ impl<R: Record> Rows<R> {
 
     fn insert(&mut self, id: R::Id, record: Arc<R>, version: Revision) {
         self.remove(&id);
-        for key in record.indexes() {
-            self.indexes.entry(key).or_default().insert(id.clone(), Arc::clone(&record));
+        for (index, value) in record.indexes() {
+            let values = self.indexes.entry(index).or_default();
+            values.entry(value).or_default().insert(id.clone(), Arc::clone(&record));
         }
         self.by_id.insert(id, Row { record, version });
     }
@@ -119,7 +121,7 @@ impl<R: Record> Table<R> {
         index: &'static str,
         value: IndexValue,
     ) -> Option<&BTreeMap<R::Id, Arc<R>>> {
-        self.regions.get(region)?.indexes.get(&(index, value))
+        self.regions.get(region)?.indexes.get(index)?.get(&value)
     }
 }
 
@@ -185,6 +187,8 @@ pub struct Tables {
     nouns: HashMap<&'static str, TypeId>,
     /// Claim keys (uniqueness) and what claimed them.
     claims: BTreeMap<Key, (Arc<str>, Revision)>,
+    /// How many claims there are under each folder: whatever of a key ends with a slash.
+    folders: HashMap<Box<str>, usize>,
     /// Keys whose latest value cannot be read. They are in no table, and no transaction may touch them.
     damaged: BTreeSet<Key>,
 }
@@ -196,7 +200,14 @@ impl Tables {
     fn new(schema: Schema) -> Self {
         let nouns = schema.0.iter().map(|noun| (noun.name, noun.record)).collect();
         let tables = schema.0.iter().map(|noun| (noun.record, (noun.table)())).collect();
-        Self { revision: 0, tables, nouns, claims: BTreeMap::new(), damaged: BTreeSet::new() }
+        Self {
+            revision: 0,
+            tables,
+            nouns,
+            claims: BTreeMap::new(),
+            folders: HashMap::new(),
+            damaged: BTreeSet::new(),
+        }
     }
 
     pub fn revision(&self) -> Revision {
@@ -249,21 +260,14 @@ impl Tables {
         self.table::<R>().filed(region, index, value.into()).map_or(0, BTreeMap::len)
     }
 
-    /// Like [`Tables::find`], from the first id after `after`.
-    pub fn find_after<'a, R: Record>(
+    /// Every value under which `index` files records, in no order, with the number of them.
+    pub fn counts<'a, R: Record>(
         &'a self,
-        region: &'a Region,
+        region: &Region,
         index: &'static str,
-        value: impl Into<IndexValue>,
-        after: Option<&R::Id>,
-    ) -> impl Iterator<Item = &'a Arc<R>> + 'a {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let start = after.map_or(Unbounded, |id| Excluded(id.clone()));
-        let records = self.table::<R>().filed(region, index, value.into());
-        records
-            .into_iter()
-            .flat_map(move |records| records.range((start.clone(), Unbounded)))
-            .map(|(_, record)| record)
+    ) -> impl Iterator<Item = (&'a IndexValue, usize)> {
+        let values = self.table::<R>().regions.get(region).and_then(|rows| rows.indexes.get(index));
+        values.into_iter().flatten().map(|(value, records)| (value, records.len()))
     }
 
     /// Who holds the claim on `name`.
@@ -275,13 +279,10 @@ impl Tables {
         self.claims.get(key).map(|(owner, version)| (owner, *version))
     }
 
-    /// How many claims begin with `prefix`.
-    pub fn count_claims(&self, region: &Region, prefix: &str) -> usize {
-        let Some(start) = claim_key(region, prefix) else { return 0 };
-        self.claims
-            .range(start.clone()..)
-            .take_while(|(key, _)| key.as_str().starts_with(start.as_str()))
-            .count()
+    /// How many claims there are under `folder`, such as `ip/SUBNET/`, which must end with a slash.
+    pub fn count_claims(&self, region: &Region, folder: &str) -> usize {
+        debug_assert!(folder.ends_with('/'), "{folder} is a folder");
+        self.folders.get(claim_text(region, folder).as_str()).copied().unwrap_or_default()
     }
 
     pub(crate) fn damaged(&self) -> impl Iterator<Item = &Key> {
@@ -295,10 +296,25 @@ impl Tables {
             match content {
                 Some(owner) => {
                     let owner: Arc<str> = String::from_utf8_lossy(owner.bytes).into();
-                    self.claims.insert(key.clone(), (owner, version));
+                    if self.claims.insert(key.clone(), (owner, version)).is_none() {
+                        for folder in folders(key) {
+                            match self.folders.get_mut(folder) {
+                                Some(count) => *count += 1,
+                                None => drop(self.folders.insert(folder.into(), 1)),
+                            }
+                        }
+                    }
                 }
                 None => {
-                    self.claims.remove(key);
+                    let gone = self.claims.remove(key).is_some();
+                    for folder in folders(key).filter(|_| gone) {
+                        if let Some(count) = self.folders.get_mut(folder) {
+                            *count -= 1;
+                            if *count == 0 {
+                                self.folders.remove(folder);
+                            }
+                        }
+                    }
                 }
             }
             return None;
@@ -325,6 +341,12 @@ impl Tables {
 
 pub(crate) fn claim_key(region: &Region, name: &str) -> Option<Key> {
     Key::new(claim_text(region, name)).ok()
+}
+
+/// Whatever of a claim's key ends with a slash, from `REGION/claim/…/` on.
+fn folders(key: &Key) -> impl Iterator<Item = &str> {
+    let key = key.as_str();
+    key.match_indices('/').skip(2).map(move |(at, _)| &key[..=at])
 }
 
 fn claim_text(region: &Region, name: &str) -> String {
