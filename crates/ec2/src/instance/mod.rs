@@ -28,11 +28,13 @@ pub use reconcile::{Reconcilers, start};
 use crate::errors::{self as ids, IdErrors};
 use crate::noun::{Noun, touched};
 use api_ec2::ops;
-use control::filter::FilterField;
+use control::filter::{FilterField, Filters};
 use control::tag::Tags;
-use control::{Service, Tables, Touched};
-use model::AccountId;
+use control::{Context, Service, Tables, Touched};
 use model::record::instance::Instance;
+use model::{AccountId, InstanceId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 impl Noun for Instance {
     const RESOURCE_TYPE: &'static str = "instance";
@@ -52,6 +54,14 @@ impl Noun for Instance {
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         filters::FIELDS
+    }
+
+    fn narrowed<'a>(
+        ctx: &Context,
+        tables: &'a Tables,
+        filters: &Filters<Self, Tables>,
+    ) -> Option<BTreeMap<InstanceId, &'a Arc<Self>>> {
+        filters::narrowed(&ctx.region, tables, filters)
     }
 }
 
