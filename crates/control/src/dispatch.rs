@@ -157,26 +157,28 @@ impl Service {
             Box::pin(async move {
                 let request = request?;
                 let cloud = Arc::clone(&ctx.cloud);
-                cloud
-                    .transact(mode, |txn| {
-                        authorize(service, &action, &ctx, &touches(&ctx, &request, txn.tables()))?;
-                        let token = Token::of(&ctx, O::NAME, &request);
-                        if let Some(token) = &token
-                            && let Some(answer) = token.replay(&ctx, txn)?
-                        {
-                            refuse_dry_run(&request)?;
-                            return Ok(answer.into());
-                        }
-                        let output = run(&ctx, &request, txn)?;
-                        // The transaction is dropped: a dry run has decided everything and changed nothing.
+                let decide = |txn: &mut Txn<'_>| {
+                    authorize(service, &action, &ctx, &touches(&ctx, &request, txn.tables()))?;
+                    let token = Token::of(&ctx, O::NAME, &request);
+                    if let Some(token) = &token
+                        && let Some(answer) = token.replay(&ctx, txn)?
+                    {
                         refuse_dry_run(&request)?;
-                        let body = encode(service, O::SHAPE, &output, &ctx.request_id);
-                        if let Some(token) = token {
-                            token.remember(&ctx, txn, &body.clone().into_bytes());
-                        }
-                        Ok(body)
-                    })
-                    .await
+                        return Ok(Decided::Encoded(answer.into()));
+                    }
+                    let output = run(&ctx, &request, txn)?;
+                    // The transaction is dropped: a dry run has decided everything and changed nothing.
+                    refuse_dry_run(&request)?;
+                    let Some(token) = token else { return Ok(Decided::Output(output)) };
+                    let body = encode(service, O::SHAPE, &output, &ctx.request_id);
+                    token.remember(&ctx, txn, &body.clone().into_bytes());
+                    Ok(Decided::Encoded(body))
+                };
+                let encoded = |decided| match decided {
+                    Decided::Encoded(body) => body,
+                    Decided::Output(output) => encode(service, O::SHAPE, &output, &ctx.request_id),
+                };
+                cloud.transact_while(mode, decide, encoded).await
             })
         }))
     }
@@ -211,6 +213,12 @@ impl Service {
             _ => wire::ec2::encode_error(error, request_id),
         }
     }
+}
+
+/// What a transaction came to.
+enum Decided<T> {
+    Output(T),
+    Encoded(Body),
 }
 
 fn decode<O: Operation>(service: &ServiceShape, form: &Form) -> Result<O::Input> {
