@@ -6,6 +6,7 @@
 pub mod absorb;
 mod attribute;
 mod console;
+mod credit;
 mod describe;
 pub mod desired;
 mod encodings;
@@ -23,6 +24,7 @@ mod status;
 pub mod sweep;
 
 pub use absorb::absorb;
+pub use lifecycle::give_public_address;
 pub use reconcile::{Reconcilers, start};
 
 use crate::errors::{self as ids, IdErrors};
@@ -75,6 +77,8 @@ pub fn register(service: &mut Service) {
             move |ctx, request, tables, answer| describe::run(&encodings, ctx, request, tables, answer),
         )
         .read(ops::DescribeInstanceStatus, |_, _, _| Touched::anything(), status::run)
+        .read(ops::DescribeInstanceCreditSpecifications, |_, _, _| Touched::anything(), credit::describe)
+        .read(ops::GetDefaultCreditSpecification, |_, _, _| Touched::anything(), credit::default)
         .exclusive(ops::StartInstances, lifecycle::touches_start, lifecycle::start)
         .write(ops::StopInstances, lifecycle::touches_stop, lifecycle::stop)
         .write(ops::RebootInstances, lifecycle::touches_reboot, lifecycle::reboot)
