@@ -322,34 +322,34 @@ impl Tables {
         self.damaged.iter()
     }
 
+    fn apply_claim(&mut self, key: &Key, owner: Option<Arc<str>>, version: Revision) {
+        if let Some(owner) = owner {
+            if self.claims.insert(key.clone(), (owner, version)).is_some() {
+                return;
+            }
+            for folder in folders(key) {
+                match self.folders.get_mut(folder) {
+                    Some(count) => *count += 1,
+                    None => drop(self.folders.insert(folder.into(), 1)),
+                }
+            }
+        } else if self.claims.remove(key).is_some() {
+            for folder in folders(key) {
+                if let Some(count) = self.folders.get_mut(folder) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.folders.remove(folder);
+                    }
+                }
+            }
+        }
+    }
+
     fn apply(&mut self, key: &Key, content: Option<Content<'_>>, version: Revision) -> Option<ChangedKey> {
         let mut parts = key.as_str().splitn(3, '/');
         let (region, noun, id) = (parts.next()?, parts.next()?, parts.next()?);
         if noun == CLAIM {
-            match content {
-                Some(owner) => {
-                    let owner: Arc<str> = String::from_utf8_lossy(owner.bytes).into();
-                    if self.claims.insert(key.clone(), (owner, version)).is_none() {
-                        for folder in folders(key) {
-                            match self.folders.get_mut(folder) {
-                                Some(count) => *count += 1,
-                                None => drop(self.folders.insert(folder.into(), 1)),
-                            }
-                        }
-                    }
-                }
-                None => {
-                    let gone = self.claims.remove(key).is_some();
-                    for folder in folders(key).filter(|_| gone) {
-                        if let Some(count) = self.folders.get_mut(folder) {
-                            *count -= 1;
-                            if *count == 0 {
-                                self.folders.remove(folder);
-                            }
-                        }
-                    }
-                }
-            }
+            self.apply_claim(key, content.map(|owner| String::from_utf8_lossy(owner.bytes).into()), version);
             return None;
         }
         let region = Region::of_key(region)?;

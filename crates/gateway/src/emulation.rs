@@ -215,8 +215,9 @@ impl Gateway {
         }
         let headers = request.headers();
         let signing = request.signing(&headers);
-        let caller = sigv4::parse(&signing)
-            .and_then(|signed| authenticate(&self.cloud, &self.signing_keys, &signed, &signing, request.body, now));
+        let caller = sigv4::parse(&signing).and_then(|signed| {
+            authenticate(&self.cloud, &self.signing_keys, &signed, &signing, request.body, now)
+        });
         match caller {
             Ok(caller) if caller.account == self.emulation.operator => Ok(reset),
             Ok(_) => refused(StatusCode::FORBIDDEN, "Only the operator's account may reset."),
