@@ -1,5 +1,5 @@
 //! Instances as they were last encoded, kept because clients ask for the same ones again and again: rendering and encoding
-//! one takes some 30 µs, finding its text less than one.
+//! one takes up to 30 µs, finding its text a few.
 //!
 //! Invariant: a text is used only while every record that it was rendered from is still the present one. The records
 //! are held with the text, so no other can take the place of one in memory, and [`render::instance`] sees nothing but
