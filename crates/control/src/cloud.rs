@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{Commit, CommitError, Key, Revision, Store};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// What an operator decides when the cloud is made.
@@ -119,11 +120,18 @@ impl Cloud {
     /// durable and the view shows it. `decide` may run several times and must have no effect but on its transaction.
     ///
     /// Dropping the future does not recall a commit that is under way.
-    pub async fn transact<T>(
+    pub async fn transact<T>(&self, mode: Mode, decide: impl FnMut(&mut Txn<'_>) -> Result<T>) -> Result<T> {
+        self.transact_while(mode, decide, |decided| decided).await
+    }
+
+    /// [`Cloud::transact`], with something to do with what was decided while it is being made durable. That comes to
+    /// nothing if the commit does.
+    pub async fn transact_while<T, U>(
         &self,
         mode: Mode,
         mut decide: impl FnMut(&mut Txn<'_>) -> Result<T>,
-    ) -> Result<T> {
+        meanwhile: impl Fn(T) -> U,
+    ) -> Result<U> {
         let mut turn = self.turn(mode).await;
         let mut conflicts = 0;
         loop {
@@ -132,7 +140,9 @@ impl Cloud {
                 let mut txn = Txn::new(&tables);
                 let outcome = decide(&mut txn)?;
                 if txn.is_empty() {
-                    return Ok(outcome);
+                    drop(txn);
+                    drop(tables);
+                    return Ok(meanwhile(outcome));
                 }
                 if let Some(key) = txn.damaged() {
                     return Err(errors::internal(format!("the stored record {key} cannot be read")));
@@ -140,7 +150,11 @@ impl Cloud {
                 (outcome, txn.into_commit(), tables.revision())
             };
             let started = Instant::now();
-            let (verdict, place) = self.commit(commit, written, turn).await?;
+            let committing = self.commit(commit, written, turn);
+            // Lets the commit be on its way first.
+            tokio::task::yield_now().await;
+            let outcome = meanwhile(outcome);
+            let (verdict, place) = committing.await.map_err(errors::internal)?;
             self.metrics.commits.record(started.elapsed());
             turn = place;
             let conflict = match verdict {
@@ -210,21 +224,20 @@ impl Cloud {
 
     /// Commits and waits until the view shows it. In a task of its own, which keeps the place at the gate: a caller who
     /// hangs up must not let an exclusive transaction decide before the commit shows.
-    async fn commit(
+    fn commit(
         &self,
         commit: Commit,
         written: Vec<(Key, Underway)>,
         turn: Turn,
-    ) -> Result<(Result<Revision, CommitError>, Turn)> {
+    ) -> JoinHandle<(Result<Revision, CommitError>, Turn)> {
         let (store, view) = (Arc::clone(&self.store), Arc::clone(&self.view));
-        let committing = tokio::spawn(async move {
+        tokio::spawn(async move {
             let _expected = view.expect(written);
             let verdict = store.commit(commit).await;
             if let Ok(revision) = verdict {
                 view.reached(revision).await;
             }
             (verdict, turn)
-        });
-        committing.await.map_err(errors::internal)
+        })
     }
 }

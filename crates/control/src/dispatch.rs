@@ -12,12 +12,22 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use wire::{ApiError, Form, Operation, OperationShape, Protocol, ServiceShape, Structure, ValueRef};
+use wire::ec2::Answer;
+use wire::{ApiError, Body, Form, Operation, OperationShape, Protocol, ServiceShape, Structure, ValueRef};
 
-type Reply = Pin<Box<dyn Future<Output = Result<Vec<u8>>> + Send>>;
+type Reply = Pin<Box<dyn Future<Output = Result<Body>> + Send>>;
 type Built = Box<dyn Fn(Context, &Form) -> Reply + Send + Sync>;
+/// A prelude under way.
+pub type Preparing = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
 /// What must be there before any operation of a service runs for an account.
-pub type Prelude = fn(Context) -> Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+#[derive(Clone, Copy)]
+pub struct Prelude {
+    /// Asked before every operation.
+    pub is_there: fn(&Context, &Tables) -> bool,
+    /// Makes it.
+    pub run: fn(Context) -> Preparing,
+}
 
 /// What an operation touches, by its request and the present state.
 pub type Touches<O> = fn(&Context, &<O as Operation>::Input, &Tables) -> Vec<Touched>;
@@ -77,17 +87,48 @@ impl Service {
     /// Registers an operation that only reads.
     pub fn read<O: Operation>(&mut self, _: O, touches: Touches<O>, run: Read<O>) -> &mut Self {
         let service = self.shape;
+        self.reads::<O>(touches, move |ctx, request, tables| {
+            let output = run(ctx, request, tables)?;
+            let request_id = ctx.request_id.clone();
+            // Encoding needs the tables no more, and may take long.
+            Ok(Box::new(move || encode(service, O::SHAPE, &output, &request_id)))
+        })
+    }
+
+    /// Registers an operation that only reads, and writes its answer itself: for answers that are mostly encoded already.
+    /// The service must speak the ec2 protocol.
+    pub fn read_encoded<O, F>(&mut self, _: O, touches: Touches<O>, run: F) -> &mut Self
+    where
+        O: Operation,
+        F: Fn(&Context, &O::Input, &Tables, &mut Answer) -> Result<()> + Send + Sync + 'static,
+    {
+        let service = self.shape;
+        debug_assert_eq!(service.protocol, Protocol::Ec2);
+        self.reads::<O>(touches, move |ctx, request, tables| {
+            let mut answer = Answer::begin(service, O::SHAPE, &ctx.request_id);
+            run(ctx, request, tables, &mut answer)?;
+            Ok(Box::new(|| answer.finish()))
+        })
+    }
+
+    fn reads<O: Operation>(
+        &mut self,
+        touches: Touches<O>,
+        run: impl Fn(&Context, &O::Input, &Tables) -> Result<Box<dyn FnOnce() -> Body>> + Send + Sync + 'static,
+    ) -> &mut Self {
+        let service = self.shape;
+        let action = action::<O>(service);
         self.add::<O>(Box::new(move |ctx, form| {
             let done = (|| {
                 let request = decode::<O>(service, form)?;
-                let output = {
+                let encode = {
                     let tables = ctx.cloud.view.read();
-                    authorize::<O>(service, &ctx, &touches(&ctx, &request, &tables))?;
-                    let output = run(&ctx, &request, &tables)?;
+                    authorize(service, &action, &ctx, &touches(&ctx, &request, &tables))?;
+                    let encode = run(&ctx, &request, &tables)?;
                     refuse_dry_run(&request)?;
-                    output
+                    encode
                 };
-                Ok(encode(service, O::SHAPE, &output, &ctx.request_id))
+                Ok(encode())
             })();
             Box::pin(std::future::ready(done))
         }))
@@ -111,13 +152,15 @@ impl Service {
         F: Future<Output = Result<O::Output>> + Send + 'static,
     {
         let service = self.shape;
+        let action: Arc<str> = action::<O>(service).into();
         self.add::<O>(Box::new(move |ctx, form| {
             let request = decode::<O>(service, form);
+            let action = Arc::clone(&action);
             Box::pin(async move {
                 let request = request?;
                 {
                     let tables = ctx.cloud.view.read();
-                    authorize::<O>(service, &ctx, &touches(&ctx, &request, &tables))?;
+                    authorize(service, &action, &ctx, &touches(&ctx, &request, &tables))?;
                 }
                 refuse_dry_run(&request)?;
                 let request_id = ctx.request_id.clone();
@@ -129,31 +172,35 @@ impl Service {
 
     fn transaction<O: Operation>(&mut self, mode: Mode, touches: Touches<O>, run: Write<O>) -> &mut Self {
         let service = self.shape;
+        let action: Arc<str> = action::<O>(service).into();
         self.add::<O>(Box::new(move |ctx, form| {
             let request = decode::<O>(service, form);
+            let action = Arc::clone(&action);
             Box::pin(async move {
                 let request = request?;
                 let cloud = Arc::clone(&ctx.cloud);
-                cloud
-                    .transact(mode, |txn| {
-                        authorize::<O>(service, &ctx, &touches(&ctx, &request, txn.tables()))?;
-                        let token = Token::of(&ctx, O::NAME, &request);
-                        if let Some(token) = &token
-                            && let Some(answer) = token.replay(&ctx, txn)?
-                        {
-                            refuse_dry_run(&request)?;
-                            return Ok(answer);
-                        }
-                        let output = run(&ctx, &request, txn)?;
-                        // The transaction is dropped: a dry run has decided everything and changed nothing.
+                let decide = |txn: &mut Txn<'_>| {
+                    authorize(service, &action, &ctx, &touches(&ctx, &request, txn.tables()))?;
+                    let token = Token::of(&ctx, O::NAME, &request);
+                    if let Some(token) = &token
+                        && let Some(answer) = token.replay(&ctx, txn)?
+                    {
                         refuse_dry_run(&request)?;
-                        let body = encode(service, O::SHAPE, &output, &ctx.request_id);
-                        if let Some(token) = token {
-                            token.remember(&ctx, txn, &body);
-                        }
-                        Ok(body)
-                    })
-                    .await
+                        return Ok(Decided::Encoded(answer.into()));
+                    }
+                    let output = run(&ctx, &request, txn)?;
+                    // The transaction is dropped: a dry run has decided everything and changed nothing.
+                    refuse_dry_run(&request)?;
+                    let Some(token) = token else { return Ok(Decided::Output(output)) };
+                    let body = encode(service, O::SHAPE, &output, &ctx.request_id);
+                    token.remember(&ctx, txn, &body.clone().into_bytes());
+                    Ok(Decided::Encoded(body))
+                };
+                let encoded = |decided| match decided {
+                    Decided::Encoded(body) => body,
+                    Decided::Output(output) => encode(service, O::SHAPE, &output, &ctx.request_id),
+                };
+                cloud.transact_while(mode, decide, encoded).await
             })
         }))
     }
@@ -166,14 +213,15 @@ impl Service {
     }
 
     /// Runs the operation called `action` and answers with the encoded body, or the error for the caller.
-    pub async fn dispatch(&self, ctx: Context, action: &str, form: &Form) -> Result<Vec<u8>> {
+    pub async fn dispatch(&self, ctx: Context, action: &str, form: &Form) -> Result<Body> {
         let Some(operation) = self.shape.operation(action) else {
             return Err(self.shape.unknown_action(action));
         };
         match self.built.get(operation.name) {
             Some(built) => {
-                if let Some(prelude) = self.prelude {
-                    prelude(ctx.clone()).await?;
+                let due = self.prelude.filter(|prelude| !(prelude.is_there)(&ctx, &ctx.cloud.view.read()));
+                if let Some(prelude) = due {
+                    (prelude.run)(ctx.clone()).await?;
                 }
                 built(ctx, form).await
             }
@@ -190,6 +238,12 @@ impl Service {
     }
 }
 
+/// What a transaction came to.
+enum Decided<T> {
+    Output(T),
+    Encoded(Body),
+}
+
 fn decode<O: Operation>(service: &ServiceShape, form: &Form) -> Result<O::Input> {
     match service.protocol {
         Protocol::Query => wire::query::decode(form).map_err(|error| wire::query::api_error(&error)),
@@ -202,22 +256,26 @@ fn encode(
     operation: &OperationShape,
     output: &dyn Structure,
     request_id: &str,
-) -> Vec<u8> {
+) -> Body {
     match service.protocol {
         Protocol::Query => wire::query::encode(service, operation, output, request_id),
         _ => wire::ec2::encode(service, operation, output, request_id),
     }
-    .into_bytes()
+    .into()
 }
 
-fn authorize<O: Operation>(service: &ServiceShape, ctx: &Context, touched: &[Touched]) -> Result<()> {
-    let action = format!("{}:{}", service.name, O::NAME);
-    if ctx.cloud.policy.allows(&ctx.caller, &action, touched) {
+/// As policies name it.
+fn action<O: Operation>(service: &ServiceShape) -> String {
+    format!("{}:{}", service.name, O::NAME)
+}
+
+fn authorize(service: &ServiceShape, action: &str, ctx: &Context, touched: &[Touched]) -> Result<()> {
+    if ctx.cloud.policy.allows(&ctx.caller, action, touched) {
         Ok(())
     } else {
         Err(match service.protocol {
-            Protocol::Ec2 => errors::unauthorized(&action),
-            _ => errors::access_denied(&ctx.caller, &action),
+            Protocol::Ec2 => errors::unauthorized(action),
+            _ => errors::access_denied(&ctx.caller, action),
         })
     }
 }

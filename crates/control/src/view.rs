@@ -9,6 +9,7 @@ pub use model::record::{IndexValue, Record};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::str::FromStr as _;
 use std::sync::Arc;
 use store::{Change, Event, Key, Revision, Store, WatchError};
@@ -22,6 +23,24 @@ struct Noun {
     name: &'static str,
     record: TypeId,
     table: fn() -> Box<dyn AnyTable>,
+}
+
+/// A type's id is as good as random already, and every read looks one up.
+#[derive(Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+    fn write_u64(&mut self, number: u64) {
+        self.0 ^= number;
+    }
 }
 
 impl Schema {
@@ -47,8 +66,8 @@ type Filed<R> = BTreeMap<<R as Record>::Id, Arc<R>>;
 /// The records of one region.
 struct Rows<R: Record> {
     by_id: BTreeMap<R::Id, Row<R>>,
-    /// The records that an index files under a value, at hand, so that a listing looks nothing up.
-    indexes: HashMap<(&'static str, IndexValue), Filed<R>>,
+    /// By index and value: the records that it files there, at hand, so that a listing looks nothing up.
+    indexes: HashMap<&'static str, HashMap<IndexValue, Filed<R>>>,
 }
 
 impl<R: Record> Default for Rows<R> {
@@ -60,11 +79,12 @@ impl<R: Record> Default for Rows<R> {
 impl<R: Record> Rows<R> {
     fn remove(&mut self, id: &R::Id) {
         let Some(row) = self.by_id.remove(id) else { return };
-        for key in row.record.indexes() {
-            if let Some(records) = self.indexes.get_mut(&key) {
+        for (index, value) in row.record.indexes() {
+            let Some(values) = self.indexes.get_mut(index) else { continue };
+            if let Some(records) = values.get_mut(&value) {
                 records.remove(id);
                 if records.is_empty() {
-                    self.indexes.remove(&key);
+                    values.remove(&value);
                 }
             }
         }
@@ -72,8 +92,9 @@ impl<R: Record> Rows<R> {
 
     fn insert(&mut self, id: R::Id, record: Arc<R>, version: Revision) {
         self.remove(&id);
-        for key in record.indexes() {
-            self.indexes.entry(key).or_default().insert(id.clone(), Arc::clone(&record));
+        for (index, value) in record.indexes() {
+            let values = self.indexes.entry(index).or_default();
+            values.entry(value).or_default().insert(id.clone(), Arc::clone(&record));
         }
         self.by_id.insert(id, Row { record, version });
     }
@@ -100,7 +121,7 @@ impl<R: Record> Table<R> {
         index: &'static str,
         value: IndexValue,
     ) -> Option<&BTreeMap<R::Id, Arc<R>>> {
-        self.regions.get(region)?.indexes.get(&(index, value))
+        self.regions.get(region)?.indexes.get(index)?.get(&value)
     }
 }
 
@@ -167,10 +188,12 @@ impl<R: Record> AnyTable for Table<R> {
 /// Every table at one revision.
 pub struct Tables {
     revision: Revision,
-    tables: HashMap<&'static str, Box<dyn AnyTable>>,
-    types: HashMap<TypeId, &'static str>,
+    tables: HashMap<TypeId, Box<dyn AnyTable>, BuildHasherDefault<AsIs>>,
+    nouns: HashMap<&'static str, TypeId>,
     /// Claim keys (uniqueness) and what claimed them.
     claims: BTreeMap<Key, (Arc<str>, Revision)>,
+    /// How many claims there are under each folder: whatever of a key ends with a slash.
+    folders: HashMap<Box<str>, usize>,
     /// Keys whose latest value cannot be read. They are in no table, and no transaction may touch them.
     damaged: BTreeSet<Key>,
     /// Where facts are shown.
@@ -182,17 +205,14 @@ const CLAIM: &str = "claim";
 
 impl Tables {
     fn new(schema: Schema) -> Self {
-        let mut tables: HashMap<&'static str, Box<dyn AnyTable>> = HashMap::new();
-        let mut types = HashMap::new();
-        for noun in schema.0 {
-            tables.insert(noun.name, (noun.table)());
-            types.insert(noun.record, noun.name);
-        }
+        let nouns = schema.0.iter().map(|noun| (noun.name, noun.record)).collect();
+        let tables = schema.0.iter().map(|noun| (noun.record, (noun.table)())).collect();
         Self {
             revision: 0,
             tables,
-            types,
+            nouns,
             claims: BTreeMap::new(),
+            folders: HashMap::new(),
             damaged: BTreeSet::new(),
             facts: BTreeSet::new(),
         }
@@ -203,8 +223,7 @@ impl Tables {
     }
 
     fn table<R: Record>(&self) -> &Table<R> {
-        let noun = self.types.get(&TypeId::of::<R>()).copied().unwrap_or(R::NOUN);
-        let table = self.tables.get(noun).and_then(|t| t.as_any().downcast_ref());
+        let table = self.tables.get(&TypeId::of::<R>()).and_then(|t| t.as_any().downcast_ref());
         table.unwrap_or_else(|| panic!("{} is in the schema of the service that asks for it", R::NOUN))
     }
 
@@ -234,8 +253,8 @@ impl Tables {
     }
 
     fn show_facts<R: Record>(&mut self, region: &Region, facts: Vec<R>) {
-        let Some(noun) = self.types.get(&TypeId::of::<R>()) else { return };
-        let table = self.tables.get_mut(noun).and_then(|t| t.as_any_mut().downcast_mut::<Table<R>>());
+        let table = self.tables.get_mut(&TypeId::of::<R>());
+        let table = table.and_then(|t| t.as_any_mut().downcast_mut::<Table<R>>());
         let Some(table) = table else { return };
         let rows = table.regions.entry(region.clone()).or_default();
         for fact in facts {
@@ -274,63 +293,68 @@ impl Tables {
         self.table::<R>().filed(region, index, value.into()).map_or(0, BTreeMap::len)
     }
 
-    /// Like [`Tables::find`], from the first id after `after`.
-    pub fn find_after<'a, R: Record>(
+    /// Every value under which `index` files records, in no order, with the number of them.
+    pub fn counts<'a, R: Record>(
         &'a self,
-        region: &'a Region,
+        region: &Region,
         index: &'static str,
-        value: impl Into<IndexValue>,
-        after: Option<&R::Id>,
-    ) -> impl Iterator<Item = &'a Arc<R>> + 'a {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let start = after.map_or(Unbounded, |id| Excluded(id.clone()));
-        let records = self.table::<R>().filed(region, index, value.into());
-        records
-            .into_iter()
-            .flat_map(move |records| records.range((start.clone(), Unbounded)))
-            .map(|(_, record)| record)
+    ) -> impl Iterator<Item = (&'a IndexValue, usize)> {
+        let values = self.table::<R>().regions.get(region).and_then(|rows| rows.indexes.get(index));
+        values.into_iter().flatten().map(|(value, records)| (value, records.len()))
     }
 
     /// Who holds the claim on `name`.
     pub fn claimed(&self, region: &Region, name: &str) -> Option<&str> {
-        self.claims.get(&claim_key(region, name)?).map(|(owner, _)| &**owner)
+        self.claims.get(claim_text(region, name).as_str()).map(|(owner, _)| &**owner)
     }
 
     pub(crate) fn claim_versioned(&self, key: &Key) -> Option<(&Arc<str>, Revision)> {
         self.claims.get(key).map(|(owner, version)| (owner, *version))
     }
 
-    /// How many claims begin with `prefix`.
-    pub fn count_claims(&self, region: &Region, prefix: &str) -> usize {
-        let Some(start) = claim_key(region, prefix) else { return 0 };
-        self.claims
-            .range(start.clone()..)
-            .take_while(|(key, _)| key.as_str().starts_with(start.as_str()))
-            .count()
+    /// How many claims there are under `folder`, such as `ip/SUBNET/`, which must end with a slash.
+    pub fn count_claims(&self, region: &Region, folder: &str) -> usize {
+        debug_assert!(folder.ends_with('/'), "{folder} is a folder");
+        self.folders.get(claim_text(region, folder).as_str()).copied().unwrap_or_default()
     }
 
     pub(crate) fn damaged(&self) -> impl Iterator<Item = &Key> {
         self.damaged.iter()
     }
 
+    fn apply_claim(&mut self, key: &Key, owner: Option<Arc<str>>, version: Revision) {
+        if let Some(owner) = owner {
+            if self.claims.insert(key.clone(), (owner, version)).is_some() {
+                return;
+            }
+            for folder in folders(key) {
+                match self.folders.get_mut(folder) {
+                    Some(count) => *count += 1,
+                    None => drop(self.folders.insert(folder.into(), 1)),
+                }
+            }
+        } else if self.claims.remove(key).is_some() {
+            for folder in folders(key) {
+                if let Some(count) = self.folders.get_mut(folder) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.folders.remove(folder);
+                    }
+                }
+            }
+        }
+    }
+
     fn apply(&mut self, key: &Key, content: Option<Content<'_>>, version: Revision) -> Option<ChangedKey> {
         let mut parts = key.as_str().splitn(3, '/');
         let (region, noun, id) = (parts.next()?, parts.next()?, parts.next()?);
         if noun == CLAIM {
-            match content {
-                Some(owner) => {
-                    let owner: Arc<str> = String::from_utf8_lossy(owner.bytes).into();
-                    self.claims.insert(key.clone(), (owner, version));
-                }
-                None => {
-                    self.claims.remove(key);
-                }
-            }
+            self.apply_claim(key, content.map(|owner| String::from_utf8_lossy(owner.bytes).into()), version);
             return None;
         }
         let region = Region::of_key(region)?;
-        let (noun, table) =
-            self.tables.iter_mut().find(|(known, _)| **known == noun).map(|(noun, table)| (*noun, table))?;
+        let (noun, record) = self.nouns.get_key_value(noun)?;
+        let (noun, table) = (*noun, self.tables.get_mut(record)?);
         match table.apply(region.clone(), id, content, version) {
             Ok(()) => {
                 self.damaged.remove(key);
@@ -349,7 +373,17 @@ impl Tables {
 }
 
 pub(crate) fn claim_key(region: &Region, name: &str) -> Option<Key> {
-    Key::new(format!("{region}/{CLAIM}/{name}")).ok()
+    Key::new(claim_text(region, name)).ok()
+}
+
+/// Whatever of a claim's key ends with a slash, from `REGION/claim/…/` on.
+fn folders(key: &Key) -> impl Iterator<Item = &str> {
+    let key = key.as_str();
+    key.match_indices('/').skip(2).map(move |(at, _)| &key[..=at])
+}
+
+fn claim_text(region: &Region, name: &str) -> String {
+    [region.as_str(), CLAIM, name].join("/")
 }
 
 /// Names a record that has changed; nothing of its content, so that whoever hears of it reads the latest.

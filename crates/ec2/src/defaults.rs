@@ -5,7 +5,8 @@
 
 use crate::image;
 use control::cloud::Mode;
-use control::{Context, Result, Txn};
+use control::dispatch::Prelude;
+use control::{Context, Result, Tables, Txn};
 use ipnet::Ipv4Net;
 use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
 use model::record::Tags;
@@ -32,12 +33,23 @@ fn claim(ctx: &Context) -> String {
     format!("defaults/{}", ctx.account())
 }
 
+/// Runs before every operation of an account that has no defaults in the region yet.
+pub const PRELUDE: Prelude = Prelude { is_there: are_there, run: ensure };
+
+fn are_there(ctx: &Context, tables: &Tables) -> bool {
+    image::public::are_shown(ctx, tables) && are_made(ctx, tables)
+}
+
+fn are_made(ctx: &Context, tables: &Tables) -> bool {
+    tables.claimed(&ctx.region, &claim(ctx)).is_some()
+}
+
 /// Makes the caller's defaults in the region of the request, unless that was done before.
 pub fn ensure(ctx: Context) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
     Box::pin(async move {
         let (images_shown, made) = {
             let tables = ctx.cloud.view.read();
-            (image::public::are_shown(&ctx, &tables), tables.claimed(&ctx.region, &claim(&ctx)).is_some())
+            (image::public::are_shown(&ctx, &tables), are_made(&ctx, &tables))
         };
         if !images_shown {
             image::public::show(&ctx);

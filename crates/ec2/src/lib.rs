@@ -59,7 +59,7 @@ pub fn schema(schema: &mut Schema) {
 /// The service with every operation that is built.
 pub fn service() -> Service {
     let mut service = Service::new(&api_ec2::SERVICE);
-    service.prelude(defaults::ensure);
+    service.prelude(defaults::PRELUDE);
     address::register(&mut service);
     availability_zone::register(&mut service);
     dhcp_options::register(&mut service);

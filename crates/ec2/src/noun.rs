@@ -38,6 +38,16 @@ pub trait Noun: Record + Clone {
         tables.find::<Self>(&ctx.region, "account", ctx.account()).collect()
     }
 
+    /// Every record that can pass these filters, in the order of the ids, when they can be had without looking at all
+    /// that are [`Self::listed`]. More than can pass does no harm.
+    fn narrowed<'a>(
+        _: &Context,
+        _: &'a Tables,
+        _: &Filters<Self, Tables>,
+    ) -> Option<std::collections::BTreeMap<Self::Id, &'a Arc<Self>>> {
+        None
+    }
+
     fn parse_id(text: &str) -> Result<Self::Id> {
         Self::Id::from_str(text).map_err(|_| Self::ERRORS.malformed(text))
     }
@@ -100,7 +110,10 @@ where
             let ids: BTreeSet<R::Id> = found.iter().map(|r| r.id()).collect();
             ids.into_iter().filter_map(|id| tables.get::<R>(&ctx.region, &id)).collect()
         }
-        _ => R::listed(ctx, tables),
+        _ => match R::narrowed(ctx, tables, &filters) {
+            Some(found) => found.into_values().filter(|r| r.visible_to(ctx)).collect(),
+            None => R::listed(ctx, tables),
+        },
     };
     let matching = candidates.into_iter().filter(|r| filters.accept(r, r.tags(), tables));
     Ok(page::cut(matching, &paging, |r| r.id()))

@@ -2,26 +2,26 @@
 
 use crate::Gateway;
 use crate::authenticate::authenticate;
+use crate::body::Parts;
 use crate::emulation::Auth;
 use crate::observe::{Answered, Seen};
 use bytes::Bytes;
 use control::{Caller, Context, Service, errors};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request};
-use http_body_util::Full;
 use model::{AccountId, Region, Timestamp};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use wire::sigv4::{self, SigError, Signed};
-use wire::{ApiError, DecodeError, Form};
+use wire::{ApiError, Body, DecodeError, Form};
 
 /// The version of this program, for clients that ask for its health.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Gateway {
-    pub(crate) async fn answer(&self, parts: request::Parts, body: Bytes) -> Response<Full<Bytes>> {
+    pub(crate) async fn answer(&self, parts: request::Parts, body: Bytes) -> Response<Parts> {
         if parts.uri.path() == "/_nube/health" {
             return self.health();
         }
@@ -39,13 +39,13 @@ impl Gateway {
         let answered = Answered { parts, service, action, request_id: &request_id, seen, start: now, took };
         self.observe(&answered, outcome.as_ref().err());
         match outcome {
-            Ok(xml) => respond(StatusCode::OK, &request_id, xml.into()),
+            Ok(xml) => respond(StatusCode::OK, &request_id, xml),
             Err(error) => refused(service, &error, &request_id),
         }
     }
 
     /// The answer to a request whose body could not be read, in the envelope of the service that it seems to be for.
-    pub(crate) fn refuse(&self, parts: &request::Parts, error: &ApiError) -> Response<Full<Bytes>> {
+    pub(crate) fn refuse(&self, parts: &request::Parts, error: &ApiError) -> Response<Parts> {
         let request = Incoming { parts, body: &[], seen: Seen::new() };
         let headers = request.headers();
         let signed = sigv4::parse(&request.signing(&headers)).ok();
@@ -65,7 +65,7 @@ impl Gateway {
         form: Result<&Form, &wire::DecodeError>,
         request_id: &str,
         now: Timestamp,
-    ) -> (Option<&Service>, Result<Vec<u8>, ApiError>) {
+    ) -> (Option<&Service>, Result<Body, ApiError>) {
         let headers = request.headers();
         let signing = request.signing(&headers);
         let signed = sigv4::parse(&signing);
@@ -101,9 +101,10 @@ impl Gateway {
         form: &Form,
         request_id: &str,
         now: Timestamp,
-    ) -> Result<Vec<u8>, ApiError> {
+    ) -> Result<Body, ApiError> {
         let refuse = |error: SigError| refusal(Some(service), &error);
-        let caller = authenticate(&self.cloud, signed, signing, request.body, now).map_err(refuse)?;
+        let keys = &self.signing_keys;
+        let caller = authenticate(&self.cloud, keys, signed, signing, request.body, now).map_err(refuse)?;
         let region = self.region(service, &signed.region)?;
         self.run_as(service, caller, region, request, form, request_id, now).await
     }
@@ -119,7 +120,7 @@ impl Gateway {
         form: &Form,
         request_id: &str,
         now: Timestamp,
-    ) -> Result<Vec<u8>, ApiError> {
+    ) -> Result<Body, ApiError> {
         request.seen(caller.account, &region);
         let action = form.get("Action").ok_or_else(|| {
             ApiError::new(
@@ -144,11 +145,11 @@ impl Gateway {
         })
     }
 
-    fn health(&self) -> Response<Full<Bytes>> {
+    fn health(&self) -> Response<Parts> {
         let host = self.cloud.host.is_connected();
         let services: Vec<&str> = self.services.iter().map(|service| service.shape().name).collect();
         let body = serde_json::json!({ "status": "running", "version": VERSION, "host_connected": host, "services": services });
-        let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+        let mut response = Response::new(Body::from(body.to_string()).into());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
@@ -156,9 +157,16 @@ impl Gateway {
     /// A random UUID, version 4.
     pub(crate) fn request_id(&self) -> String {
         let bits = self.cloud.entropy.bits();
-        let (a, b) = ((bits >> 96) as u32, (bits >> 80) as u16);
-        let (c, d) = ((bits >> 64) as u16 & 0x0fff | 0x4000, (bits >> 48) as u16 & 0x3fff | 0x8000);
-        format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{:012x}", bits & 0xffff_ffff_ffff)
+        let bits = bits & !(0xf << 76) | 0x4 << 76;
+        let bits = bits & !(0x3 << 62) | 0x2 << 62;
+        let mut id = String::with_capacity(36);
+        for digit in (0..32).rev() {
+            if matches!(digit, 23 | 19 | 15 | 11) {
+                id.push('-');
+            }
+            id.push(char::from(b"0123456789abcdef"[(bits >> (4 * digit)) as usize & 15]));
+        }
+        id
     }
 }
 
@@ -229,7 +237,7 @@ fn refusal(service: Option<&Service>, error: &SigError) -> ApiError {
     ApiError::new(code, status, error.to_string())
 }
 
-fn refused(service: Option<&Service>, error: &ApiError, request_id: &str) -> Response<Full<Bytes>> {
+fn refused(service: Option<&Service>, error: &ApiError, request_id: &str) -> Response<Parts> {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let xml = service.map_or_else(
         || wire::ec2::encode_error(error, request_id),
@@ -239,8 +247,8 @@ fn refused(service: Option<&Service>, error: &ApiError, request_id: &str) -> Res
 }
 
 /// An answer in XML.
-fn respond(status: StatusCode, request_id: &str, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
+fn respond(status: StatusCode, request_id: &str, body: Body) -> Response<Parts> {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/xml;charset=UTF-8"));

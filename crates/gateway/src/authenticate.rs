@@ -3,12 +3,59 @@
 use control::{Caller, Cloud};
 use model::record::access_key::{AccessKey, Secret};
 use model::{AccessKeyId, Region, Timestamp};
+use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::sync::Arc;
-use wire::sigv4::{self, Payload, Request, SigError, Signed};
+use wire::sigv4::{self, Payload, Request, SigError, Signed, SigningKey};
+
+/// The signing keys that callers used last: one for each access key, as clients keep to a region and a service.
+#[derive(Default)]
+pub struct SigningKeys(Mutex<HashMap<AccessKeyId, Derived>>);
+
+/// Access keys whose signing keys are kept.
+const KEPT: usize = 1024;
+
+struct Derived {
+    /// The very record whose secret it came from.
+    from: Arc<AccessKey>,
+    day: String,
+    region: String,
+    service: String,
+    key: SigningKey,
+}
+
+impl SigningKeys {
+    fn of(&self, id: &AccessKeyId, record: &Arc<AccessKey>, signed: &Signed) -> SigningKey {
+        if let Some(derived) = self.0.lock().get(id)
+            && Arc::ptr_eq(&derived.from, record)
+            && (&derived.day, &derived.region, &derived.service)
+                == (&signed.day, &signed.region, &signed.service)
+        {
+            return derived.key.clone();
+        }
+        let key = SigningKey::derive(record.secret.expose().as_bytes(), signed);
+        let mut kept = self.0.lock();
+        if kept.len() == KEPT {
+            kept.clear();
+        }
+        kept.insert(
+            id.clone(),
+            Derived {
+                from: Arc::clone(record),
+                day: signed.day.clone(),
+                region: signed.region.clone(),
+                service: signed.service.clone(),
+                key: key.clone(),
+            },
+        );
+        key
+    }
+}
 
 /// The principal who signed, if key, token, time and signature are all good.
 pub(crate) fn authenticate(
     cloud: &Cloud,
+    keys: &SigningKeys,
     signed: &Signed,
     request: &Request<'_>,
     body: &[u8],
@@ -16,7 +63,8 @@ pub(crate) fn authenticate(
 ) -> Result<Caller, SigError> {
     let id = AccessKeyId::parse(&signed.access_key_id).ok_or(SigError::UnknownKey)?;
     let key = find(cloud, &id).ok_or(SigError::UnknownKey)?;
-    sigv4::verify(signed, request, &Payload::of(body), key.secret.expose().as_bytes(), now.as_secs())?;
+    let signing_key = keys.of(&id, &key, signed);
+    sigv4::verify_with(&signing_key, signed, request, &Payload::of(body), now.as_secs())?;
     match (&key.session, signed.session_token.as_deref()) {
         (None, None) => {}
         (Some(session), Some(token)) if same(&session.token, token) => {

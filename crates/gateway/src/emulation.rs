@@ -12,18 +12,17 @@
 use crate::Gateway;
 use crate::answer::{Incoming, no_such_service};
 use crate::authenticate::authenticate;
-use bytes::Bytes;
+use crate::body::Parts;
 use control::{Caller, Cloud, Service};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
-use http_body_util::Full;
 use model::record::access_key::AccessKey;
 use model::{AccessKeyId, AccountId, Region, Timestamp};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use wire::sigv4::{self, SigError};
-use wire::{ApiError, Form};
+use wire::{ApiError, Body, Form};
 
 /// Whether signatures count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -145,7 +144,7 @@ impl Gateway {
         form: &Form,
         request_id: &str,
         now: Timestamp,
-    ) -> (Option<&Service>, Result<Vec<u8>, ApiError>) {
+    ) -> (Option<&Service>, Result<Body, ApiError>) {
         let headers = &request.parts.headers;
         let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let claim = Claim::of(authorization, form);
@@ -171,7 +170,7 @@ impl Gateway {
     }
 
     /// `POST /_nube/reset`.
-    pub(crate) async fn reset(&self, request: &Incoming<'_>, now: Timestamp) -> Response<Full<Bytes>> {
+    pub(crate) async fn reset(&self, request: &Incoming<'_>, now: Timestamp) -> Response<Parts> {
         let outcome = match self.may_reset(request, now) {
             Ok(reset) => reset().await.map_err(|error| {
                 tracing::error!(error = %error, "a reset failed");
@@ -191,7 +190,7 @@ impl Gateway {
                 (status, serde_json::json!({ "status": "refused", "message": message }))
             }
         };
-        let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+        let mut response = Response::new(Body::from(body.to_string()).into());
         *response.status_mut() = status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
@@ -216,8 +215,9 @@ impl Gateway {
         }
         let headers = request.headers();
         let signing = request.signing(&headers);
-        let caller = sigv4::parse(&signing)
-            .and_then(|signed| authenticate(&self.cloud, &signed, &signing, request.body, now));
+        let caller = sigv4::parse(&signing).and_then(|signed| {
+            authenticate(&self.cloud, &self.signing_keys, &signed, &signing, request.body, now)
+        });
         match caller {
             Ok(caller) if caller.account == self.emulation.operator => Ok(reset),
             Ok(_) => refused(StatusCode::FORBIDDEN, "Only the operator's account may reset."),

@@ -6,6 +6,7 @@
 
 mod answer;
 mod authenticate;
+mod body;
 mod emulation;
 mod observe;
 mod route;
@@ -16,6 +17,7 @@ use control::{Cloud, Service};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use authenticate::SigningKeys;
 pub use emulation::{Auth, Emulation, Reset};
 pub use serve::{serve, serve_with};
 pub use tls::{Tls, TlsError};
@@ -48,6 +50,7 @@ pub struct Gateway {
     pub cloud: Arc<Cloud>,
     pub services: Vec<Service>,
     pub limits: Limits,
+    pub signing_keys: SigningKeys,
     pub emulation: Emulation,
 }
 

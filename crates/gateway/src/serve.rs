@@ -1,10 +1,10 @@
 //! Connections: accept, bound, time out, shut down gracefully.
 
 use crate::Gateway;
+use crate::body::Parts;
 use crate::tls::{Stream, Tls};
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -110,7 +110,7 @@ pub async fn serve_with(
 }
 
 impl Gateway {
-    async fn read(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn read(&self, request: Request<Incoming>) -> Response<Parts> {
         let (parts, body) = request.into_parts();
         let limits = self.limits;
         let body = Limited::new(body, limits.body).collect();

@@ -40,11 +40,14 @@ fn parse_hex(prefix: &'static str, text: &str) -> Result<u128, MalformedId> {
 }
 
 fn write_hex(prefix: &str, value: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    if value & SHORT == 0 {
-        write!(f, "{prefix}-{value:017x}")
-    } else {
-        write!(f, "{prefix}-{:08x}", value & !SHORT)
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let count = if value & SHORT == 0 { 17 } else { 8 };
+    let mut text = [b'-'; 1 + 17];
+    for (at, digit) in text[1..=count].iter_mut().rev().enumerate() {
+        *digit = DIGITS[(value >> (4 * at)) as usize & 15];
     }
+    f.write_str(prefix)?;
+    f.write_str(std::str::from_utf8(&text[..=count]).expect("digits are ASCII"))
 }
 
 macro_rules! ids {

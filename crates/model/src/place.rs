@@ -1,7 +1,7 @@
 //! Whose and where: accounts, regions, zones.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 /// A 12-digit AWS account number.
@@ -64,7 +64,8 @@ impl Region {
 
     /// Where records live that belong to no region (accounts, access keys).
     pub fn global() -> Self {
-        Self("global".into())
+        static GLOBAL: std::sync::LazyLock<Region> = std::sync::LazyLock::new(|| Region("global".into()));
+        GLOBAL.clone()
     }
 
     /// The region in a store key: a region's name, or `global`.
@@ -158,7 +159,8 @@ impl Zone {
 
 impl fmt::Display for Zone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.region, self.letter)
+        f.write_str(self.region.as_str())?;
+        f.write_char(self.letter)
     }
 }
 

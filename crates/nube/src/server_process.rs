@@ -12,11 +12,12 @@ use control::entropy::OsEntropy;
 use control::host::Connection;
 use control::reconcile::KeyStatus;
 use control::{Cloud, Schema, View};
-use gateway::{Emulation, Gateway, Limits};
+use gateway::{Emulation, Gateway, Limits, SigningKeys};
 use model::clock::SystemClock;
 use model::host::frame;
 use model::host::{FromAgent, ObjectStatus, Observed, ToAgent};
 use model::record::access_key::AccessKey;
+use std::collections::HashSet;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -121,6 +122,7 @@ impl Server {
             services: services(),
             limits: Limits::default(),
             emulation: self.emulation,
+            signing_keys: SigningKeys::default(),
         });
         let metrics = Arc::new(Metrics::new(&self.dir, Arc::clone(&gateway), Arc::clone(&unsettled)));
         tokio::spawn(admin::serve(self.dir.clone(), Arc::clone(&cloud), unsettled, Arc::clone(&metrics)));
@@ -156,21 +158,18 @@ fn line((key, status): (String, KeyStatus)) -> ObjectStatus {
     }
 }
 
-/// One connection of the host: observations are absorbed in the order in which they come.
+/// How many observations are absorbed together: they share the store's commits.
+const TOGETHER: usize = 256;
+
+/// One connection of the host: the observations of each object are absorbed in the order in which they come.
 async fn serve_host(cloud: &Arc<Cloud>, connection: Connection) {
     let (sender, mut observed) = mpsc::unbounded_channel::<Observed>();
     let absorbing = {
         let cloud = Arc::clone(cloud);
         tokio::spawn(async move {
-            while let Some(observation) = observed.recv().await {
-                // In a task of its own: one observation that trips a bug must not make the server deaf to the rest.
-                let cloud = Arc::clone(&cloud);
-                let key = observation.key;
-                let absorbed =
-                    tokio::spawn(async move { ec2::instance::absorb(&cloud, observation).await }).await;
-                if let Err(error) = absorbed {
-                    tracing::error!(%key, %error, "an observation was lost");
-                }
+            let mut came = Vec::with_capacity(TOGETHER);
+            while observed.recv_many(&mut came, TOGETHER).await > 0 {
+                absorb_all(&cloud, &mut came).await;
             }
         })
     };
@@ -180,6 +179,27 @@ async fn serve_host(cloud: &Arc<Cloud>, connection: Connection) {
     });
     serving.await;
     let _ = absorbing.await;
+}
+
+/// Absorbs what came, together but for a later observation of the same object, which waits for the earlier one.
+async fn absorb_all(cloud: &Arc<Cloud>, came: &mut Vec<Observed>) {
+    while !came.is_empty() {
+        let mut keys = HashSet::with_capacity(came.len());
+        let until = came.iter().position(|observation| !keys.insert(observation.key)).unwrap_or(came.len());
+        let absorbing: Vec<_> = came
+            .drain(..until)
+            .map(|observation| {
+                // In a task of its own: one observation that trips a bug must not make the server deaf to the rest.
+                let (key, cloud) = (observation.key, Arc::clone(cloud));
+                (key, tokio::spawn(async move { ec2::instance::absorb(&cloud, observation).await }))
+            })
+            .collect();
+        for (key, absorbed) in absorbing {
+            if let Err(error) = absorbed.await {
+                tracing::error!(%key, %error, "an observation was lost");
+            }
+        }
+    }
 }
 
 /// Registers images that are built while the cloud runs.

@@ -120,7 +120,7 @@ impl Kit {
         }
         let form = Form::parse(&body.as_bytes()[1..]).expect("an escaped form is well formed");
         let answer = self.services[service].dispatch(context, action, &form).await?;
-        Ok(Answer(String::from_utf8(answer).expect("XML in UTF-8")))
+        Ok(Answer(String::from_utf8(answer.into_bytes().into()).expect("XML in UTF-8")))
     }
 }
 

@@ -4,12 +4,17 @@
 //! name, else its capitalised name. Out: `<item>` lists under their own names, an absent list left out, an empty one empty.
 //! AWS: <https://smithy.io/2.0/aws/protocols/aws-ec2-query-protocol.html>
 
+use bytes::Bytes;
+
 use crate::decode::{self, Dialect};
 use crate::xml::{self, Writer};
-use crate::{ApiError, DecodeError, Fault, Form, Member, OperationShape, ServiceShape, Structure};
+use crate::{ApiError, Body, DecodeError, Fault, Form, Member, OperationShape, ServiceShape, Structure};
 
 /// The `Content-Type` of every answer.
 pub const CONTENT_TYPE: &str = "text/xml;charset=UTF-8";
+
+/// The element of list items whose shape names none.
+pub const ITEM: &str = "item";
 
 const DIALECT: Dialect = Dialect { names, spells, item: None, empty_lists: false };
 
@@ -63,18 +68,79 @@ pub fn encode(
     output: &dyn Structure,
     request_id: &str,
 ) -> String {
-    let name = format!("{}Response", operation.name);
-    let mut out = Writer::document();
-    out.open(&name);
-    out.attribute("xmlns", service.xml_namespace);
-    out.text_element("requestId", request_id);
-    if operation.void {
-        // The model leaves it out; AWS sends it, and old clients look at it.
-        out.text_element("return", "true");
+    let mut answer = Answer::begin(service, operation, request_id);
+    answer.members(output);
+    answer.out.close(&answer.name);
+    answer.out.finish()
+}
+
+/// One element that was encoded ahead, to be put into answers by [`Answer::encoded`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded(Bytes);
+
+impl Encoded {
+    /// A list's `<item>`.
+    pub fn item(value: &dyn Structure) -> Self {
+        let mut out = Writer::fragment();
+        out.open(ITEM);
+        xml::members(&mut out, value, ITEM);
+        out.close(ITEM);
+        let mut text = out.finish().into_bytes();
+        // It is made to be kept.
+        text.shrink_to_fit();
+        Self(text.into())
     }
-    xml::members(&mut out, output, "item");
-    out.close(&name);
-    out.finish()
+
+    /// Its size in bytes.
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// A successful answer in the making, for operations much of whose answer was encoded before: the rest of it is written
+/// member by member, in the order in which [`encode`] would write it.
+pub struct Answer {
+    name: String,
+    out: Writer,
+    body: Body,
+}
+
+impl Answer {
+    pub fn begin(service: &ServiceShape, operation: &OperationShape, request_id: &str) -> Self {
+        let name = format!("{}Response", operation.name);
+        let mut out = Writer::document();
+        out.open(&name);
+        out.attribute("xmlns", service.xml_namespace);
+        out.text_element("requestId", request_id);
+        if operation.void {
+            // The model leaves it out; AWS sends it, and old clients look at it.
+            out.text_element("return", "true");
+        }
+        Self { name, out, body: Body::default() }
+    }
+
+    /// The members of a structure that are present.
+    pub fn members(&mut self, value: &dyn Structure) {
+        xml::members(&mut self.out, value, ITEM);
+    }
+
+    /// An element around what `inside` writes: a list, or an item of one.
+    pub fn element(&mut self, name: &'static str, inside: impl FnOnce(&mut Self)) {
+        self.out.open(name);
+        inside(self);
+        self.out.close(name);
+    }
+
+    pub fn encoded(&mut self, element: &Encoded) {
+        self.body.push(self.out.take());
+        self.body.push(element.0.clone());
+    }
+
+    pub fn finish(mut self) -> Body {
+        self.out.close(&self.name);
+        self.body.push(self.out.finish());
+        self.body
+    }
 }
 
 /// The body of an error; its status is the error's own.

@@ -10,8 +10,10 @@
 //! Callers: `gateway` (decode, encode, envelopes), `control` (shapes, `DryRun` and tokens by name), the services (structs).
 
 mod blob;
+mod body;
 mod debug;
 mod decode;
+mod digits;
 pub mod ec2;
 mod error;
 pub mod fill;
@@ -27,6 +29,7 @@ mod value;
 mod xml;
 
 pub use blob::Blob;
+pub use body::Body;
 pub use debug::debug_structure;
 pub use decode::{DecodeError, Fault};
 pub use error::{ApiError, ErrorShape};

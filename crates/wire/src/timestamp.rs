@@ -1,5 +1,6 @@
 //! Points in time, to the millisecond, in the proleptic Gregorian calendar and UTC.
 
+use crate::digits::fill;
 use std::fmt;
 
 /// Milliseconds since 1970-01-01T00:00:00Z. Shown as AWS writes it: `2026-11-21T09:00:00.000Z`.
@@ -69,7 +70,16 @@ impl fmt::Display for Timestamp {
         let (year, month, day) = civil_from_days(days);
         let (secs, millis) = (time / 1000, time % 1000);
         let (hour, minute, second) = (secs / 3600, secs / 60 % 60, secs % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+        if !(0..=9999).contains(&year) {
+            return write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z");
+        }
+        let mut out = *b"0000-00-00T00:00:00.000Z";
+        let parts =
+            [(0..4, year), (5..7, month), (8..10, day), (11..13, hour), (14..16, minute), (17..19, second)];
+        for (range, number) in parts.into_iter().chain([(20..23, millis)]) {
+            fill(&mut out[range], number.unsigned_abs());
+        }
+        f.write_str(std::str::from_utf8(&out).expect("digits are ASCII"))
     }
 }
 

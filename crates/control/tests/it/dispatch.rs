@@ -1,6 +1,7 @@
 //! What surrounds every operation.
 
 use crate::rig::{ALICE, Rig};
+use control::dispatch::Prelude;
 use control::{Caller, Context, Policy, Touched};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -99,11 +100,18 @@ static PRELUDES: AtomicU32 = AtomicU32::new(0);
 #[tokio::test]
 async fn the_prelude_runs_before_operations_that_are_built_and_its_error_is_theirs() {
     let mut rig = Rig::new().await;
-    rig.service.prelude(|ctx: Context| {
-        Box::pin(async move {
-            PRELUDES.fetch_add(1, Ordering::Relaxed);
-            if ctx.account() == ALICE { Ok(()) } else { Err(control::errors::unavailable("not for others")) }
-        })
+    rig.service.prelude(Prelude {
+        is_there: |_, _| false,
+        run: |ctx: Context| {
+            Box::pin(async move {
+                PRELUDES.fetch_add(1, Ordering::Relaxed);
+                if ctx.account() == ALICE {
+                    Ok(())
+                } else {
+                    Err(control::errors::unavailable("not for others"))
+                }
+            })
+        },
     });
     rig.call("id", "Append", "Name=n").await.unwrap();
     assert_eq!(PRELUDES.load(Ordering::Relaxed), 1);

@@ -118,7 +118,7 @@ impl Rig {
     ) -> Result<String, ApiError> {
         let form = Form::parse(parameters.as_bytes()).unwrap();
         let body = self.service.dispatch(self.context(account, request_id), action, &form).await?;
-        Ok(String::from_utf8(body).unwrap())
+        Ok(String::from_utf8(body.into_bytes().into()).unwrap())
     }
 
     pub fn note(&self, name: &str) -> Option<Note> {

@@ -3,6 +3,7 @@
 use crate::rig::{Note, Rig, region};
 use control::cloud::Mode;
 use control::{Result, Txn};
+use model::record::IndexValue;
 use std::sync::Arc;
 use store::{Commit, Embedded, Key, Options};
 
@@ -39,9 +40,28 @@ async fn indexes_follow_updates_and_deletes() {
     .await;
     assert_eq!((within(&rig, "x"), within(&rig, "y")), (vec!["c".into()], vec![]));
     let (region, tables) = (region(), rig.cloud.view.read());
-    let mut after = tables.find_after::<Note>(&region, "folder", "x", Some(&"b".to_owned()));
-    assert_eq!(after.next().unwrap().name, "c");
-    assert!(after.next().is_none());
+    let counts: Vec<_> = tables.counts::<Note>(&region, "folder").collect();
+    assert_eq!(counts, [(&IndexValue::from("x"), 1)], "a value without records is gone");
+}
+
+#[tokio::test]
+async fn claims_are_counted_by_folder() {
+    let rig = Rig::new().await;
+    let count = |folder| rig.cloud.view.read().count_claims(&region(), folder);
+    change(&rig, |txn| {
+        for name in ["ip/a/1", "ip/a/2", "ip/b/1", "ipx/a/1"] {
+            txn.claim(&region(), name, "owner").unwrap();
+        }
+    })
+    .await;
+    assert_eq!((count("ip/"), count("ip/a/"), count("ip/b/"), count("ip/c/")), (3, 2, 1, 0));
+    change(&rig, |txn| {
+        txn.claim(&region(), "ip/a/1", "owner").unwrap();
+        txn.release(&region(), "ip/a/2");
+        txn.release(&region(), "ip/b/1");
+    })
+    .await;
+    assert_eq!((count("ip/"), count("ip/a/"), count("ip/b/")), (1, 1, 0));
 }
 
 async fn write_raw(rig: &Rig, value: &str) {

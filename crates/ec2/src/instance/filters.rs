@@ -3,17 +3,54 @@
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html>
 
 use super::{names, render};
+use crate::network_interface::allocate::{private_claim, public_claim};
 use crate::noun::wire_time;
 use control::Tables;
-use control::filter::{FilterField, Values, maybe, one, shown};
+use control::filter::{FilterField, Filters, Values, maybe, one, shown};
 use model::host::Architecture;
 use model::record::image::Platform;
 use model::record::instance::Instance;
 use model::record::network_interface::{NetworkInterface, PublicAddress};
+use model::record::vpc::Subnet;
+use model::{InstanceId, NetworkInterfaceId, Region};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 type Field = FilterField<Instance, Tables>;
+
+/// The instances that filters by id or by address without wildcards leave to be looked at; `None`: there is no such filter.
+pub fn narrowed<'a>(
+    region: &Region,
+    tables: &'a Tables,
+    filters: &Filters<Instance, Tables>,
+) -> Option<BTreeMap<InstanceId, &'a Arc<Instance>>> {
+    let ids: Vec<InstanceId> = if let Some(ids) = filters.exact("instance-id") {
+        ids.into_iter().filter_map(|id| InstanceId::parse(id).ok()).collect()
+    } else if let Some(addresses) = filters.exact("private-ip-address") {
+        let subnets: Vec<_> = tables.all::<Subnet>(region).collect();
+        let addresses = addresses.into_iter().filter_map(|a| a.parse::<Ipv4Addr>().ok());
+        let claims = addresses.flat_map(|address| {
+            let subnets = subnets.iter().filter(move |subnet| subnet.cidr.contains(&address));
+            subnets.map(move |subnet| private_claim(subnet.subnet, address))
+        });
+        claims.filter_map(|claim| holder(region, tables, region, &claim)).collect()
+    } else if let Some(addresses) = filters.exact("ip-address") {
+        let claims = addresses.into_iter().filter_map(|a| a.parse().ok()).map(public_claim);
+        claims.filter_map(|claim| holder(region, tables, &Region::global(), &claim)).collect()
+    } else {
+        return None;
+    };
+    Some(ids.into_iter().filter_map(|id| Some((id, tables.get::<Instance>(region, &id)?))).collect())
+}
+
+/// The instance of the interface that holds an address.
+fn holder(region: &Region, tables: &Tables, claimed_in: &Region, claim: &str) -> Option<InstanceId> {
+    let interface = NetworkInterfaceId::parse(tables.claimed(claimed_in, claim)?).ok()?;
+    let interface = tables.get::<NetworkInterface>(region, &interface)?;
+    Some(interface.attachment.as_ref()?.instance)
+}
 
 /// A filter on the interfaces: one value of each, or several.
 fn on_interfaces<'a, V: Into<Cow<'a, str>>>(

@@ -9,6 +9,7 @@ mod console;
 mod credit;
 mod describe;
 pub mod desired;
+mod encodings;
 mod errors;
 mod filters;
 mod kind;
@@ -29,11 +30,13 @@ pub use reconcile::{Reconcilers, start};
 use crate::errors::{self as ids, IdErrors};
 use crate::noun::{Noun, touched};
 use api_ec2::ops;
-use control::filter::FilterField;
+use control::filter::{FilterField, Filters};
 use control::tag::Tags;
-use control::{Service, Tables, Touched};
-use model::AccountId;
+use control::{Context, Service, Tables, Touched};
 use model::record::instance::Instance;
+use model::{AccountId, InstanceId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 impl Noun for Instance {
     const RESOURCE_TYPE: &'static str = "instance";
@@ -54,12 +57,25 @@ impl Noun for Instance {
     fn filters() -> &'static [FilterField<Self, Tables>] {
         filters::FIELDS
     }
+
+    fn narrowed<'a>(
+        ctx: &Context,
+        tables: &'a Tables,
+        filters: &Filters<Self, Tables>,
+    ) -> Option<BTreeMap<InstanceId, &'a Arc<Self>>> {
+        filters::narrowed(&ctx.region, tables, filters)
+    }
 }
 
 pub fn register(service: &mut Service) {
+    let encodings = encodings::Encodings::default();
     service
         .exclusive(ops::RunInstances, run::touches, run::run)
-        .read(ops::DescribeInstances, |_, _, _| Touched::anything(), describe::run)
+        .read_encoded(
+            ops::DescribeInstances,
+            |_, _, _| Touched::anything(),
+            move |ctx, request, tables, answer| describe::run(&encodings, ctx, request, tables, answer),
+        )
         .read(ops::DescribeInstanceStatus, |_, _, _| Touched::anything(), status::run)
         .read(ops::DescribeInstanceCreditSpecifications, |_, _, _| Touched::anything(), credit::describe)
         .read(ops::GetDefaultCreditSpecification, |_, _, _| Touched::anything(), credit::default)

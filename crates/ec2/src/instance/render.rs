@@ -30,28 +30,43 @@ use model::record::vpc::Vpc;
 use model::{AccountId, Region, ReservationId, SecurityGroupId};
 use std::sync::Arc;
 
-/// An instance with the records that its rendering looks at.
+/// An instance with the records that its rendering looks at: all that it looks at, so that the same records always
+/// render the same.
 pub struct Shown {
     pub instance: Arc<Instance>,
     /// In the order of their device indexes.
     pub interfaces: Vec<Arc<NetworkInterface>>,
-    /// Every group of its interfaces, with its name.
-    pub groups: Vec<(SecurityGroupId, String)>,
-    /// Whether public addresses have DNS names in its VPC.
-    pub dns_hostnames: bool,
+    /// The groups of its interfaces.
+    pub groups: Vec<Arc<SecurityGroup>>,
+    pub vpc: Option<Arc<Vpc>>,
 }
 
 impl Shown {
     pub fn of(tables: &Tables, instance: &Arc<Instance>) -> Self {
         let interfaces = interfaces(tables, instance).cloned().collect::<Vec<_>>();
-        let groups = groups(tables, instance).map(|group| (group.group, group.name.clone())).collect();
-        let vpc = tables.get::<Vpc>(&instance.zone.region, &instance.vpc);
-        Self {
-            instance: Arc::clone(instance),
-            interfaces,
-            groups,
-            dns_hostnames: vpc.is_some_and(|vpc| vpc.dns_hostnames),
-        }
+        let groups = groups(tables, instance).cloned().collect();
+        let vpc = tables.get::<Vpc>(&instance.zone.region, &instance.vpc).cloned();
+        Self { instance: Arc::clone(instance), interfaces, groups, vpc }
+    }
+
+    /// Whether these are the very same records (each change of a record makes a new one) that `instance` has now.
+    pub fn is_still(&self, tables: &Tables, instance: &Arc<Instance>) -> bool {
+        let Self { instance: shown, interfaces, groups, vpc } = self;
+        let region = &instance.zone.region;
+        let same_vpc = || match (vpc, tables.get::<Vpc>(region, &instance.vpc)) {
+            (Some(shown), Some(now)) => Arc::ptr_eq(shown, now),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        Arc::ptr_eq(shown, instance)
+            && are(interfaces, self::interfaces(tables, instance))
+            && are(groups, self::groups(tables, instance))
+            && same_vpc()
+    }
+
+    /// Whether public addresses have DNS names in its VPC.
+    fn dns_hostnames(&self) -> bool {
+        self.vpc.as_ref().is_some_and(|vpc| vpc.dns_hostnames)
     }
 
     fn region(&self) -> &Region {
@@ -62,9 +77,22 @@ impl Shown {
         ids.iter()
             .map(|id| GroupIdentifier {
                 group_id: Some(id.to_string()),
-                group_name: self.groups.iter().find(|(g, _)| g == id).map(|(_, name)| name.clone()),
+                group_name: self.groups.iter().find(|g| g.group == *id).map(|g| g.name.clone()),
             })
             .collect()
+    }
+}
+
+/// Whether these are the very same records in the same order.
+fn are<'a, R: 'a>(shown: &[Arc<R>], now: impl Iterator<Item = &'a Arc<R>>) -> bool {
+    let mut shown = shown.iter();
+    let mut now = now;
+    loop {
+        match (shown.next(), now.next()) {
+            (None, None) => return true,
+            (Some(shown), Some(now)) if Arc::ptr_eq(shown, now) => {}
+            (_, _) => return false,
+        }
     }
 }
 
@@ -89,11 +117,15 @@ pub fn groups<'a>(
 /// Instances of one launch.
 pub fn reservation(id: ReservationId, owner: AccountId, mut shown: Vec<Shown>) -> Reservation {
     shown.sort_by_key(|s| s.instance.launch_index);
+    Reservation { instances: Some(shown.iter().map(instance).collect()), ..launch(id, owner) }
+}
+
+/// A launch, but for its instances.
+pub fn launch(id: ReservationId, owner: AccountId) -> Reservation {
     Reservation {
         reservation_id: Some(id.to_string()),
         owner_id: Some(owner.to_string()),
         groups: Some(Vec::new()),
-        instances: Some(shown.iter().map(instance).collect()),
         ..Reservation::default()
     }
 }
@@ -203,7 +235,7 @@ fn association(
 }
 
 fn public_name(shown: &Shown, address: &PrivateAddress) -> String {
-    let public = address.public.as_ref().filter(|_| shown.dns_hostnames);
+    let public = address.public.as_ref().filter(|_| shown.dns_hostnames());
     public.map(|p| names::public(shown.region(), p.address())).unwrap_or_default()
 }
 

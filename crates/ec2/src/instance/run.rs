@@ -150,7 +150,7 @@ struct Place {
     subnet: Arc<Subnet>,
     groups: Vec<Arc<SecurityGroup>>,
     existing: Option<Arc<NetworkInterface>>,
-    dns_hostnames: bool,
+    vpc: Option<Arc<Vpc>>,
 }
 
 fn place(ctx: &Context, txn: &mut Txn<'_>, spec: &LaunchSpec) -> Result<Place> {
@@ -187,8 +187,8 @@ fn place(ctx: &Context, txn: &mut Txn<'_>, spec: &LaunchSpec) -> Result<Place> {
             subnet.subnet, subnet.zone
         )));
     }
-    let dns_hostnames = txn.tables().get::<Vpc>(&ctx.region, &subnet.vpc).is_some_and(|v| v.dns_hostnames);
-    Ok(Place { subnet, groups, existing, dns_hostnames })
+    let vpc = txn.tables().get::<Vpc>(&ctx.region, &subnet.vpc).cloned();
+    Ok(Place { subnet, groups, existing, vpc })
 }
 
 fn subnet(ctx: &Context, txn: &mut Txn<'_>, id: SubnetId) -> Result<Arc<Subnet>> {
@@ -329,8 +329,8 @@ impl Launch {
         Ok(Shown {
             instance,
             interfaces: vec![interface],
-            groups: self.place.groups.iter().map(|g| (g.group, g.name.clone())).collect(),
-            dns_hostnames: self.place.dns_hostnames,
+            groups: self.place.groups.clone(),
+            vpc: self.place.vpc.clone(),
         })
     }
 

@@ -7,6 +7,7 @@ mod dhcp_options;
 mod host_view;
 mod image;
 mod instance;
+mod instance_encoded;
 mod instance_host;
 mod instance_launch;
 mod instance_type;

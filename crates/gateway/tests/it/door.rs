@@ -179,6 +179,7 @@ impl Door {
             cloud,
             services: vec![service(&EC2), service(&STS)],
             limits,
+            signing_keys: gateway::SigningKeys::default(),
         });
         let serving = tokio::spawn(gateway::serve_with(gateway, listener, tls, async move {
             let _ = stopped.await;

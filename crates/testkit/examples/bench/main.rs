@@ -1,7 +1,7 @@
 //! What a cloud costs, measured from outside: start-up, the API on simulated machines, launches of real ones.
 //!
 //! `cargo xtask bench` runs this; by hand: `cargo run --release -p testkit --example bench -- --nube PATH [start] [api]
-//! [launch]`. It prints medians and ratios and asserts nothing about time: machines are shared and noisy.
+//! [many] [launch]`. It prints medians and ratios and asserts nothing about time: machines are shared and noisy.
 #![allow(
     clippy::disallowed_methods,
     reason = "it measures real time, starts real programs and ends its own children; nothing here is simulated"
@@ -13,6 +13,7 @@ mod client;
 mod cloud;
 mod launch;
 mod load;
+mod many;
 mod metadata;
 mod plain;
 mod process;
@@ -21,7 +22,7 @@ mod table;
 
 use std::path::PathBuf;
 
-const ALL: [&str; 3] = ["start", "api", "launch"];
+const ALL: [&str; 4] = ["start", "api", "many", "launch"];
 
 fn main() {
     let mut nube = PathBuf::from("target/release/nube");
@@ -40,6 +41,7 @@ fn main() {
         match name {
             "start" => start::run(&nube),
             "api" => api::run(&nube),
+            "many" => many::run(&nube),
             _ => launch::run(&nube),
         }
     }

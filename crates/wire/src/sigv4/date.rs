@@ -1,11 +1,21 @@
 //! The dates that a signed request carries, as Unix seconds.
 
+use crate::digits::fill;
+
 /// `YYYYMMDDTHHMMSSZ`.
 pub fn amz_date(unix: i64) -> String {
     let (days, second) = (unix.div_euclid(86_400), unix.rem_euclid(86_400));
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+    if !(0..=9999).contains(&year) {
+        return format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z");
+    }
+    let mut out = *b"00000000T000000Z";
+    let parts = [(0..4, year), (4..6, month), (6..8, day), (9..11, hour), (11..13, minute), (13..15, second)];
+    for (range, number) in parts {
+        fill(&mut out[range], number.unsigned_abs());
+    }
+    std::str::from_utf8(&out).expect("digits are ASCII").to_owned()
 }
 
 /// Reads `YYYYMMDDTHHMMSSZ`.

@@ -15,6 +15,7 @@ mod error;
 mod parse;
 mod sign;
 
+use crate::digits::hex;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
@@ -163,13 +164,36 @@ pub fn verify(
     secret: &[u8],
     now: i64,
 ) -> Result<(), SigError> {
+    verify_with(&SigningKey::derive(secret, signed), signed, request, payload, now)
+}
+
+/// The key that signs for one day, region and service; deriving it takes longer than the rest of [`verify`].
+#[derive(Clone)]
+pub struct SigningKey(Hmac<Sha256>);
+
+impl SigningKey {
+    /// The one that a holder of `secret` must have used.
+    pub fn derive(secret: &[u8], signed: &Signed) -> Self {
+        Self(keyed(&signing_key(secret, &signed.day, &signed.region, &signed.service)))
+    }
+}
+
+/// [`verify`], with a key that was derived for this very secret, day, region and service.
+pub fn verify_with(
+    key: &SigningKey,
+    signed: &Signed,
+    request: &Request<'_>,
+    payload: &Payload,
+    now: i64,
+) -> Result<(), SigError> {
     signed.check_time(now)?;
     let hash = signed.payload_hash(payload)?;
-    let key = signing_key(secret, &signed.day, &signed.region, &signed.service);
     let matches = |covers_token| {
         let canonical = canonical::of_signed(signed, request, hash, covers_token)?;
         let text = string_to_sign(signed.date, &signed.day, &signed.region, &signed.service, &canonical);
-        Ok(mac(&key, text.as_bytes()).verify_slice(&signed.signature).is_ok())
+        let mut mac = key.0.clone();
+        mac.update(text.as_bytes());
+        Ok(mac.verify_slice(&signed.signature).is_ok())
     };
     // Some services have clients add the session token to a presigned query after signing. It proves itself: it is
     // looked up and must belong to this key.
@@ -177,14 +201,14 @@ pub fn verify(
     if matches(true)? || (late_token && matches(false)?) { Ok(()) } else { Err(SigError::Mismatch) }
 }
 
-fn mac(key: &[u8], data: &[u8]) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-    mac.update(data);
-    mac
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length")
 }
 
 fn hmac(key: &[u8], data: &[u8]) -> [u8; 32] {
-    mac(key, data).finalize().into_bytes().into()
+    let mut mac = keyed(key);
+    mac.update(data);
+    mac.finalize().into_bytes().into()
 }
 
 fn signing_key(secret: &[u8], day: &str, region: &str, service: &str) -> [u8; 32] {
@@ -197,9 +221,4 @@ fn signing_key(secret: &[u8], day: &str, region: &str, service: &str) -> [u8; 32
 fn string_to_sign(date: i64, day: &str, region: &str, service: &str, canonical: &[u8]) -> String {
     let hash = hex(&Sha256::digest(canonical));
     format!("{ALGORITHM}\n{}\n{day}/{region}/{service}/aws4_request\n{hash}", amz_date(date))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[digit as usize] as char).collect()
 }

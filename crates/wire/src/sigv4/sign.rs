@@ -2,9 +2,10 @@
 
 use super::canonical::{canonical_request, encode};
 use super::{
-    ALGORITHM, PathRule, Payload, Request, SigError, UNSIGNED_PAYLOAD, amz_date, hex, hmac, is_s3,
-    signing_key, string_to_sign,
+    ALGORITHM, PathRule, Payload, Request, SigError, UNSIGNED_PAYLOAD, amz_date, hmac, is_s3, signing_key,
+    string_to_sign,
 };
+use crate::digits::hex;
 
 /// Who signs, and for what.
 #[derive(Clone, Copy)]

@@ -11,9 +11,17 @@ pub(crate) struct Writer {
     pending: bool,
 }
 
+/// Of a document's beginning; most answers need no more.
+const CAPACITY: usize = 8 * 1024;
+
 impl Writer {
+    /// One element and what is inside it, without a document around it.
+    pub(crate) fn fragment() -> Self {
+        Self { out: String::with_capacity(CAPACITY), pending: false }
+    }
+
     pub(crate) fn document() -> Self {
-        let mut out = String::with_capacity(1024);
+        let mut out = String::with_capacity(CAPACITY);
         out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
         Self { out, pending: false }
     }
@@ -53,9 +61,22 @@ impl Writer {
     }
 
     pub(crate) fn text_element(&mut self, name: &str, text: &str) {
-        self.open(name);
-        self.text(text);
-        self.close(name);
+        if text.is_empty() || text.bytes().any(may_be_special) {
+            self.open(name);
+            self.text(text);
+            self.close(name);
+            return;
+        }
+        // What most elements are, in one step.
+        self.settle();
+        self.out.reserve(2 * name.len() + text.len() + "<></>".len());
+        self.out.push('<');
+        self.out.push_str(name);
+        self.out.push('>');
+        self.out.push_str(text);
+        self.out.push_str("</");
+        self.out.push_str(name);
+        self.out.push('>');
     }
 
     /// An element whose text can hold nothing that needs an escape: a number, a time.
@@ -68,6 +89,12 @@ impl Writer {
 
     pub(crate) fn finish(self) -> String {
         self.out
+    }
+
+    /// What was written since the beginning, or since this was last called.
+    pub(crate) fn take(&mut self) -> String {
+        self.settle();
+        std::mem::take(&mut self.out)
     }
 
     fn settle(&mut self) {
@@ -105,8 +132,18 @@ impl Writer {
 
 /// Whether a byte is the first of a character that [`is_special`].
 fn may_be_special(byte: u8) -> bool {
-    matches!(byte, b'&' | b'<' | b'>' | b'"' | 0..=0x8 | 0xB..=0x1F | 0xEF)
+    SPECIAL[byte as usize]
 }
+
+static SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = matches!(byte as u8, b'&' | b'<' | b'>' | b'"' | 0..=0x8 | 0xB..=0x1F | 0xEF);
+        byte += 1;
+    }
+    table
+};
 
 /// What needs an escape, or is no character of XML 1.0.
 fn is_special(c: char) -> bool {

@@ -1,0 +1,72 @@
+//! DescribeInstances keeps what it has encoded: every answer must be, byte for byte, that of a service that keeps nothing.
+
+use crate::instance::{Cloud, cloud};
+use model::host::{InstancePhase, StopCause};
+use testkit::ALICE;
+use wire::Form;
+
+/// From the first launch on: what comes before names the request.
+fn launches(answer: &str) -> &str {
+    &answer[answer.find("<reservationSet").unwrap()..]
+}
+
+fn instances(answer: &str) -> &str {
+    let (start, end) = (answer.find("<instancesSet>").unwrap(), answer.find("</instancesSet>").unwrap());
+    &answer[start..end]
+}
+
+/// Described by the cloud's service, which has described it before, and by one that has not.
+async fn described_as_afresh(cloud: &Cloud, after: &str) {
+    let kept = cloud.ok("DescribeInstances", &[]).await.0;
+    let form = Form::parse(b"Action=DescribeInstances").unwrap();
+    let fresh = ec2::service().dispatch(cloud.kit.context(ALICE), "DescribeInstances", &form).await.unwrap();
+    let fresh = String::from_utf8(fresh.into_bytes().to_vec()).unwrap();
+    assert_eq!(launches(&kept), launches(&fresh), "after {after}");
+}
+
+#[tokio::test]
+async fn a_describe_shows_an_instance_as_the_answer_to_its_launch_does() {
+    let cloud = cloud().await;
+    let launched = cloud.launch(&[("MinCount", "3"), ("MaxCount", "3")]).await.0;
+    for _ in 0..2 {
+        let described = cloud.ok("DescribeInstances", &[]).await.0;
+        assert_eq!(instances(&described), instances(&launched));
+    }
+}
+
+#[tokio::test]
+async fn whatever_changes_what_an_instance_shows_is_shown() {
+    let cloud = cloud().await;
+    let id = cloud.running(&[]).await;
+    let other = cloud.running(&[]).await;
+    described_as_afresh(&cloud, "the launches").await;
+    let vpc = cloud.shown(&id, "vpcId").await;
+    let interface = cloud.shown(&id, "networkInterfaceSet/item/networkInterfaceId").await;
+    let group = crate::group(&cloud.kit, &vpc, "web").await;
+    let changes: [(&str, &[(&str, &str)]); 7] = [
+        ("CreateTags", &[("ResourceId.1", &id), ("Tag.1.Key", "Name"), ("Tag.1.Value", "a<b")]),
+        ("ModifyVpcAttribute", &[("VpcId", &vpc), ("EnableDnsHostnames.Value", "false")]),
+        ("ModifyInstanceAttribute", &[("InstanceId", &id), ("GroupId.1", &group)]),
+        (
+            "ModifyNetworkInterfaceAttribute",
+            &[("NetworkInterfaceId", &interface), ("Description.Value", "changed")],
+        ),
+        ("ModifyVpcAttribute", &[("VpcId", &vpc), ("EnableDnsHostnames.Value", "true")]),
+        ("MonitorInstances", &[("InstanceId.1", &other)]),
+        ("StopInstances", &[("InstanceId.1", &id)]),
+    ];
+    let mut before = cloud.describe(&id).await.0 + &cloud.describe(&other).await.0;
+    for (action, parameters) in changes {
+        cloud.ok(action, parameters).await;
+        described_as_afresh(&cloud, action).await;
+        let now = cloud.describe(&id).await.0 + &cloud.describe(&other).await.0;
+        assert_ne!(launches(&now), launches(&before), "{action} shows");
+        before = now;
+    }
+    cloud.observe(&id, InstancePhase::Stopped { run: 1, cause: StopCause::Requested }).await;
+    described_as_afresh(&cloud, "the stop").await;
+    cloud.ok("TerminateInstances", &[("InstanceId.1", &id)]).await;
+    cloud.gone(&id).await;
+    described_as_afresh(&cloud, "the end").await;
+    assert_eq!(cloud.state(&id).await, "terminated");
+}
