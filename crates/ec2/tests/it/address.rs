@@ -40,6 +40,9 @@ async fn an_elastic_address_takes_the_place_of_the_automatic_one_and_gives_it_ba
     assert_eq!(cloud.shown(&id, "ipAddress").await, public);
     assert_eq!(cloud.shown(&id, "networkInterfaceSet/item/association/ipOwnerId").await, "111111111111");
     assert_eq!(translated(&cloud, &id).await, Some(public.clone()));
+    let by_address = [("Filter.1.Name", "ip-address"), ("Filter.1.Value.1", public.as_str())];
+    let found = cloud.ok("DescribeInstances", &by_address).await;
+    assert_eq!(found.one("reservationSet/item/instancesSet/item/instanceId"), id);
 
     let shown = cloud.ok("DescribeAddresses", &[("PublicIp.1", &public)]).await;
     assert_eq!(shown.one("addressesSet/item/instanceId"), id);
