@@ -3,7 +3,7 @@
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html>
 
 use super::{names, render};
-use crate::network_interface::allocate::{private_claim, public_claim};
+use crate::network_interface::allocate::{private_claim, public_holder};
 use crate::noun::wire_time;
 use control::Tables;
 use control::filter::{FilterField, Filters, Values, maybe, one, shown};
@@ -35,21 +35,19 @@ pub fn narrowed<'a>(
             let subnets = subnets.iter().filter(move |subnet| subnet.cidr.contains(&address));
             subnets.map(move |subnet| private_claim(subnet.subnet, address))
         });
-        claims.filter_map(|claim| holder(region, tables, region, &claim)).collect()
+        let held = claims.filter_map(|claim| {
+            let interface = NetworkInterfaceId::parse(tables.claimed(region, &claim)?).ok()?;
+            tables.get::<NetworkInterface>(region, &interface)
+        });
+        held.filter_map(|interface| Some(interface.attachment.as_ref()?.instance)).collect()
     } else if let Some(addresses) = filters.exact("ip-address") {
-        let claims = addresses.into_iter().filter_map(|a| a.parse().ok()).map(public_claim);
-        claims.filter_map(|claim| holder(region, tables, &Region::global(), &claim)).collect()
+        let addresses = addresses.into_iter().filter_map(|a| a.parse().ok());
+        let held = addresses.filter_map(|address| public_holder(tables, region, address));
+        held.filter_map(|interface| Some(interface.attachment.as_ref()?.instance)).collect()
     } else {
         return None;
     };
     Some(ids.into_iter().filter_map(|id| Some((id, tables.get::<Instance>(region, &id)?))).collect())
-}
-
-/// The instance of the interface that holds an address.
-fn holder(region: &Region, tables: &Tables, claimed_in: &Region, claim: &str) -> Option<InstanceId> {
-    let interface = NetworkInterfaceId::parse(tables.claimed(claimed_in, claim)?).ok()?;
-    let interface = tables.get::<NetworkInterface>(region, &interface)?;
-    Some(interface.attachment.as_ref()?.instance)
 }
 
 /// A filter on the interfaces: one value of each, or several.
