@@ -242,7 +242,7 @@ fn volume_line(region: String, account: String, volume: &Volume, failures: &Fail
 fn health(phase: Phase) -> Health {
     match phase {
         Phase::Running { .. } => Health::Ok,
-        Phase::Pending | Phase::Stopping { .. } | Phase::ShuttingDown => Health::Changing,
+        Phase::Pending | Phase::Stopping { .. } | Phase::ShuttingDown { .. } => Health::Changing,
         Phase::Stopped | Phase::Terminated { .. } => Health::None,
     }
 }

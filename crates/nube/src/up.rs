@@ -156,12 +156,9 @@ async fn run_linux(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<
 
 async fn run_sim(dir: &CloudDir, cloud: &CloudFile, arguments: &Up, emulator: Emulator) -> Result<ExitCode> {
     let _lock = Lock::take(&dir.run(), "server")?;
-    terminal::log_to_stderr();
+    crate::log::start(None, cloud.operation.log_format);
     let server = Server::open(dir, emulator).await?;
     let (agent, connections) = agent_process::simulate(dir, emulator).await?;
-    crate::log::start(None, cloud.operation.log_format);
-    let server = Server::open(dir).await?;
-    let (agent, connections) = agent_process::simulate(dir).await?;
     greet(dir, cloud, arguments);
     if let Some(notice) = emulator.notice().filter(|_| !arguments.json) {
         terminal::say(terminal::strong(notice));
