@@ -35,22 +35,19 @@ pub fn narrowed<'a>(
             let subnets = subnets.iter().filter(move |subnet| subnet.cidr.contains(&address));
             subnets.map(move |subnet| private_claim(subnet.subnet, address))
         });
-        claims.filter_map(|claim| holder(region, tables, &claim)).collect()
+        let held = claims.filter_map(|claim| {
+            let interface = NetworkInterfaceId::parse(tables.claimed(region, &claim)?).ok()?;
+            tables.get::<NetworkInterface>(region, &interface)
+        });
+        held.filter_map(|interface| Some(interface.attachment.as_ref()?.instance)).collect()
     } else if let Some(addresses) = filters.exact("ip-address") {
         let addresses = addresses.into_iter().filter_map(|a| a.parse().ok());
-        let holders = addresses.filter_map(|address| public_holder(tables, region, address));
-        holders.filter_map(|interface| Some(interface.attachment.as_ref()?.instance)).collect()
+        let held = addresses.filter_map(|address| public_holder(tables, region, address));
+        held.filter_map(|interface| Some(interface.attachment.as_ref()?.instance)).collect()
     } else {
         return None;
     };
     Some(ids.into_iter().filter_map(|id| Some((id, tables.get::<Instance>(region, &id)?))).collect())
-}
-
-/// The instance of the interface that holds a private address.
-fn holder(region: &Region, tables: &Tables, claim: &str) -> Option<InstanceId> {
-    let interface = NetworkInterfaceId::parse(tables.claimed(region, claim)?).ok()?;
-    let interface = tables.get::<NetworkInterface>(region, &interface)?;
-    Some(interface.attachment.as_ref()?.instance)
 }
 
 /// A filter on the interfaces: one value of each, or several.
