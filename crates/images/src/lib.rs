@@ -25,5 +25,5 @@ mod progress;
 mod tree;
 
 pub use error::{Error, Result};
-pub use manifest::{Architecture, Boot, Image, Manifest, Package};
+pub use manifest::{Architecture, Boot, Firmware, Image, Manifest, Package};
 pub use progress::{Progress, Silent};

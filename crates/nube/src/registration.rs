@@ -83,6 +83,7 @@ pub async fn register_simulated(cloud: &Arc<Cloud>) -> Result<()> {
             host_image: Some("simulated".into()),
             digest: None,
             direct_kernel: false,
+            boot_mode: None,
             public: true,
             min_memory_mib: 0,
             default_user: Some("ec2-user".into()),
@@ -107,11 +108,9 @@ async fn put(cloud: &Arc<Cloud>, region: &Region, image: Image) -> Result<()> {
 fn record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
     let manifest = &cached.manifest;
     let digest = manifest.digest.rsplit(':').next().unwrap_or_default();
-    let direct_kernel = match manifest.boot {
-        Boot::DirectKernel { .. } => true,
-    };
-    let architecture = match manifest.architecture {
-        images::Architecture::X86_64 => Architecture::X86_64,
+    let (direct_kernel, boot_mode) = match manifest.boot {
+        Boot::DirectKernel { .. } => (true, None),
+        Boot::Firmware { firmware } => (false, Some(firmware)),
     };
     Image {
         image: image_id(region, digest),
@@ -119,12 +118,13 @@ fn record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
         owner_alias: Some("amazon".into()),
         name: format!("nube/{}-{}", manifest.name, &digest[..digest.len().min(12)]),
         description: Some(manifest.description.clone()),
-        architecture,
+        architecture: manifest.architecture,
         root_device: manifest.root_device_name.clone(),
         devices: vec![root_device(&manifest.root_device_name, GiB(manifest.min_disk_gib))],
         host_image: Some(folder_name(&manifest.digest)),
         digest: Some(digest.to_owned()),
         direct_kernel,
+        boot_mode,
         public: true,
         min_memory_mib: 64,
         default_user: Some(manifest.default_user.clone()),

@@ -5,7 +5,7 @@ use api_ec2::{
     ArchitectureValues, BlockDeviceMapping, BootModeValues, DeviceType, EbsBlockDevice, HypervisorType,
     ImageState, ImageTypeValues, VirtualizationType, VolumeType,
 };
-use model::host::Architecture;
+use model::host::Firmware;
 use model::record::image::Image;
 
 pub(super) fn image(image: &Image) -> api_ec2::Image {
@@ -38,9 +38,9 @@ pub(super) fn image(image: &Image) -> api_ec2::Image {
 
 /// Shown only where it is not the default of old.
 pub(super) fn boot_mode(image: &Image) -> Option<BootModeValues> {
-    match image.architecture {
-        Architecture::X86_64 => None,
-        Architecture::Arm64 => Some(BootModeValues::Uefi),
+    match image.firmware() {
+        Firmware::Uefi => Some(BootModeValues::Uefi),
+        Firmware::LegacyBios => image.boot_mode.map(|_| BootModeValues::LegacyBios),
     }
 }
 

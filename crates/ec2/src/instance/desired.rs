@@ -89,6 +89,7 @@ pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired>
             vcpus: kind.vcpus,
             memory: kind.memory,
             direct_kernel,
+            firmware: instance.firmware,
         },
         volumes: instance
             .volumes

@@ -6,7 +6,6 @@ use super::{names, render};
 use crate::noun::wire_time;
 use control::Tables;
 use control::filter::{FilterField, Values, maybe, one, shown};
-use model::host::Architecture;
 use model::record::instance::Instance;
 use model::record::network_interface::{NetworkInterface, PublicAddress};
 use std::borrow::Cow;
@@ -86,10 +85,7 @@ pub static FIELDS: &[Field] = &[
     FilterField { name: "client-token", values: |i, _| maybe(i.client_token.as_deref()) },
     FilterField {
         name: "current-instance-boot-mode",
-        values: |i, _| match i.architecture {
-            Architecture::X86_64 => one("legacy-bios"),
-            Architecture::Arm64 => one("uefi"),
-        },
+        values: |i, _| one(i.firmware.as_str()),
     },
     FilterField { name: "dns-name", values: |i, t| on_interfaces(i, t, public_names) },
     FilterField { name: "ebs-optimized", values: |i, _| flag(i.ebs_optimized) },

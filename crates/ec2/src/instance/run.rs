@@ -280,6 +280,7 @@ impl Launch {
                 image: self.image.image,
                 instance_type: self.instance_type.to_owned(),
                 architecture: self.image.architecture,
+                firmware: self.image.firmware(),
                 key: self.key.clone(),
                 zone: self.place.subnet.zone.clone(),
                 vpc: self.place.subnet.vpc,

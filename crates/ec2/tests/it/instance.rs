@@ -56,6 +56,7 @@ pub fn image(id: &str, architecture: Architecture) -> Image {
         host_image: Some("nano".into()),
         digest: None,
         direct_kernel: true,
+        boot_mode: None,
         public: true,
         min_memory_mib: 64,
         default_user: None,

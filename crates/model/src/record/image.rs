@@ -1,7 +1,7 @@
 //! Machine images.
 
 use super::{IndexValue, Record, Tags};
-use crate::host::Architecture;
+use crate::host::{Architecture, Firmware};
 use crate::{AccountId, GiB, ImageId, SnapshotId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,9 @@ pub struct Image {
     pub digest: Option<String>,
     /// Boots by its own kernel rather than by firmware.
     pub direct_kernel: bool,
+    /// What it boots by; none: what its architecture boots by.
+    #[serde(default)]
+    pub boot_mode: Option<Firmware>,
     pub public: bool,
     /// Least memory that it boots in, in MiB.
     pub min_memory_mib: u32,
@@ -39,6 +42,12 @@ pub struct ImageDevice {
     pub snapshot: Option<SnapshotId>,
     pub delete_on_termination: bool,
     pub volume_type: String,
+}
+
+impl Image {
+    pub fn firmware(&self) -> Firmware {
+        self.boot_mode.unwrap_or(self.architecture.default_firmware())
+    }
 }
 
 impl Record for Image {

@@ -12,7 +12,7 @@
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
 
 use super::{IndexValue, Record, Tags};
-use crate::host::Architecture;
+use crate::host::{Architecture, Firmware};
 use crate::metadata::MetadataOptions;
 use crate::{
     AccountId, Blob, ImageId, InstanceId, NetworkInterfaceId, ReservationId, SubnetId, Timestamp, VolumeId,
@@ -29,6 +29,8 @@ pub struct Instance {
     pub image: ImageId,
     pub instance_type: String,
     pub architecture: Architecture,
+    #[serde(default)]
+    pub firmware: Firmware,
     /// Name and OpenSSH line of the key at launch: deleting the key pair later changes nothing here.
     pub key: Option<LaunchKey>,
     pub zone: Zone,

@@ -189,6 +189,7 @@ pub(super) mod tests {
             host_image: Some("nano".into()),
             digest: None,
             direct_kernel: true,
+            boot_mode: None,
             public: true,
             min_memory_mib: 64,
             default_user: None,
