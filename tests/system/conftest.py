@@ -179,4 +179,4 @@ def terminate(ec2):
     yield instances.append
     if instances:
         ec2.terminate_instances(InstanceIds=instances)
-        ec2.get_waiter("instance_terminated").wait(InstanceIds=instances, WaiterConfig={"Delay": 1})
+        ec2.get_waiter("instance_terminated").wait(InstanceIds=instances, WaiterConfig={"Delay": 1, "MaxAttempts": 240})

@@ -62,7 +62,7 @@ def pair(ec2, image, key):
     guests = [Guest(ec2, key, ImageId=image, SecurityGroupIds=[group]) for _ in range(2)]
     yield [guest.running() for guest in guests]
     ec2.terminate_instances(InstanceIds=[guest.id for guest in guests])
-    ec2.get_waiter("instance_terminated").wait(InstanceIds=[g.id for g in guests], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=[g.id for g in guests], WaiterConfig={"Delay": 1, "MaxAttempts": 240})
 
 
 def status(pid):

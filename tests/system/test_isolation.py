@@ -63,7 +63,7 @@ def hood(cloud, ec2, image, subnet, tmp_path_factory):
     yield hood
     for client, guests in ((ec2, launched), (theirs, [stranger])):
         client.terminate_instances(InstanceIds=[guest.id for guest in guests])
-    ec2.get_waiter("instance_terminated").wait(InstanceIds=[g.id for g in launched], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=[g.id for g in launched], WaiterConfig={"Delay": 1, "MaxAttempts": 240})
 
 
 def says(guest, address, port=8080):

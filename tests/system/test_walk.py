@@ -19,7 +19,7 @@ def test_the_users_program_runs_verbatim(cloud, ec2, image, subnet, tmp_path):
         SecurityGroupIds=[group], KeyName="my-ssh-keypair",
         TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "example"}]}])
     instance_id = resp["Instances"][0]["InstanceId"]
-    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig={"Delay": 1, "MaxAttempts": 240})
     desc = ec2.describe_instances(InstanceIds=[instance_id])
 
     instance = desc["Reservations"][0]["Instances"][0]
@@ -32,7 +32,7 @@ def test_the_users_program_runs_verbatim(cloud, ec2, image, subnet, tmp_path):
     assert instance["PublicIpAddress"].startswith("198.1")
 
     ec2.terminate_instances(InstanceIds=[instance_id])
-    ec2.get_waiter("instance_terminated").wait(InstanceIds=[instance_id], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=[instance_id], WaiterConfig={"Delay": 1, "MaxAttempts": 240})
     wait_until(lambda: not ec2.describe_volumes(Filters=[
         {"Name": "attachment.instance-id", "Values": [instance_id]}])["Volumes"], "the root volume goes too")
     ec2.delete_security_group(GroupId=group)

@@ -48,7 +48,7 @@ impl Rig {
     pub async fn start(&mut self) {
         // The lock of the agent before may still be held for an instant: by a child that another test of this process has
         // just forked, until it executes its program.
-        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        let deadline = std::time::Instant::now() + Duration::from_mins(1);
         while let Err(error) = self.try_start().await {
             let busy = error.kind() == std::io::ErrorKind::WouldBlock && std::time::Instant::now() < deadline;
             assert!(busy, "the agent does not start: {error}");

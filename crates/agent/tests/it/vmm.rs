@@ -240,7 +240,7 @@ async fn a_killed_process_is_noticed_and_can_be_started_again() {
     until_says(&vmm, spec.instance, READY).await;
     let pid = rustix::process::Pid::from_raw(qemu_of(&scratch, spec.instance)).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    let named = tokio::time::timeout(Duration::from_secs(60), vmm.changed()).await.unwrap();
+    let named = tokio::time::timeout(Duration::from_mins(1), vmm.changed()).await.unwrap();
     assert_eq!(named, spec.instance);
     until_state(&vmm, spec.instance, MachineState::Absent).await;
     until("the keeper has noted the end", || async { vmm.last_exit(spec.instance).is_some() }).await;
@@ -265,7 +265,7 @@ async fn the_power_button_asks_and_the_guest_goes() {
     })
     .await;
     assert!(text(&vmm, spec.instance).await.contains("GUEST-BUTTON"));
-    let named = tokio::time::timeout(Duration::from_secs(60), vmm.changed()).await.unwrap();
+    let named = tokio::time::timeout(Duration::from_mins(1), vmm.changed()).await.unwrap();
     assert_eq!(named, spec.instance);
 }
 

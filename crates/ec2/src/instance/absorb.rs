@@ -113,7 +113,7 @@ fn instance(
     match change.phase {
         Phase::Stopped => release_public(txn, region, &after),
         Phase::Terminated { .. } => part_from(txn, region, &mut after),
-        Phase::Pending | Phase::Running { .. } | Phase::Stopping { .. } | Phase::ShuttingDown => {}
+        Phase::Pending | Phase::Running { .. } | Phase::Stopping { .. } | Phase::ShuttingDown { .. } => {}
     }
     txn.put(region, after);
     Ok(())

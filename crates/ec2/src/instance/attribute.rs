@@ -280,7 +280,7 @@ fn stopped(instance: &Instance, attribute: &str) -> Result<()> {
         Phase::Pending
         | Phase::Running { .. }
         | Phase::Stopping { .. }
-        | Phase::ShuttingDown
+        | Phase::ShuttingDown { .. }
         | Phase::Terminated { .. } => Err(client(
             "IncorrectInstanceState",
             format!(

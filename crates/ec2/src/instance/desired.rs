@@ -57,9 +57,11 @@ pub fn volume(volume: &Volume) -> Option<VolumeDesired> {
 pub const fn power(phase: Phase) -> Option<Power> {
     match phase {
         Phase::Pending | Phase::Running { .. } => Some(Power::On),
-        Phase::Stopping { force: Force::Graceful } | Phase::Stopped => Some(Power::Off),
+        Phase::Stopping { force: Force::Graceful }
+        | Phase::Stopped
+        | Phase::ShuttingDown { force: Force::Graceful } => Some(Power::Off),
         Phase::Stopping { force: Force::Forced } => Some(Power::ForceOff),
-        Phase::ShuttingDown | Phase::Terminated { .. } => None,
+        Phase::ShuttingDown { force: Force::Forced } | Phase::Terminated { .. } => None,
     }
 }
 

@@ -27,7 +27,7 @@ pub fn illegal(instance: InstanceId, refused: IllegalTransition) -> ApiError {
         match refused.event {
             Event::Start => "started",
             Event::Stop(_) => "stopped",
-            Event::Terminate => "terminated",
+            Event::Terminate(_) => "terminated",
             Event::MachineRunning | Event::MachineStopped | Event::Unstartable | Event::MachineRemoved => {
                 "changed"
             }

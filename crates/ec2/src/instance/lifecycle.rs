@@ -161,7 +161,7 @@ pub fn reboot(
             }
             // It boots just now.
             Phase::Pending => {}
-            Phase::Stopping { .. } | Phase::Stopped | Phase::ShuttingDown | Phase::Terminated { .. } => {
+            Phase::Stopping { .. } | Phase::Stopped | Phase::ShuttingDown { .. } | Phase::Terminated { .. } => {
                 return Err(errors::incorrect_state(instance.instance, "rebooted"));
             }
         }
@@ -182,6 +182,8 @@ pub fn terminate(
     request: &TerminateInstancesRequest,
     txn: &mut Txn<'_>,
 ) -> Result<TerminateInstancesResult> {
+    // `Force` asks for what happens anyway: a guest that does not shut down in time is ended.
+    let force = if request.skip_os_shutdown == Some(true) { Force::Forced } else { Force::Graceful };
     let mut changes = Vec::new();
     for instance in held(ctx, txn, &request.instance_ids)? {
         let before = instance.phase;
@@ -189,7 +191,7 @@ pub fn terminate(
             return Err(errors::protected(instance.instance, "terminated", "disableApiTermination"));
         }
         let phase = before
-            .next(Event::Terminate, ctx.now)
+            .next(Event::Terminate(force), ctx.now)
             .map_err(|refused| errors::illegal(instance.instance, refused))?;
         let mut ended = (*instance).clone();
         ended.phase = phase;

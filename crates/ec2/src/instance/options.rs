@@ -19,7 +19,7 @@ pub fn metadata(
     let instance = hold::<Instance>(ctx, txn, &request.instance_id)?;
     match instance.phase {
         Phase::Pending | Phase::Running { .. } | Phase::Stopping { .. } | Phase::Stopped => {}
-        Phase::ShuttingDown | Phase::Terminated { .. } => {
+        Phase::ShuttingDown { .. } | Phase::Terminated { .. } => {
             return Err(errors::incorrect_state(instance.instance, "modified"));
         }
     }

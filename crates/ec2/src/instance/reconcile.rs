@@ -37,7 +37,7 @@ impl fmt::Display for Object {
 pub struct Objects {
     cloud: Arc<Cloud>,
     /// What each instance that the host holds stands on, so that what it leaves behind is looked at again.
-    footing: Mutex<HashMap<InstanceId, BTreeSet<ObjectKey>>>,
+    footing: Mutex<HashMap<(Region, InstanceId), BTreeSet<ObjectKey>>>,
 }
 
 impl Objects {
@@ -60,7 +60,8 @@ impl Objects {
         self.set(tables, object);
         let earlier = {
             let mut footings = self.footing.lock();
-            if footing.is_empty() { footings.remove(&id) } else { footings.insert(id, footing.clone()) }
+            let of = (object.region.clone(), id);
+            if footing.is_empty() { footings.remove(&of) } else { footings.insert(of, footing.clone()) }
         };
         for key in earlier.unwrap_or_default().difference(&footing) {
             self.set(tables, &at(*key));
@@ -94,7 +95,7 @@ fn awaits_removal(tables: &Tables, object: &Object) -> bool {
     match object.key {
         ObjectKey::Instance(id) => {
             let instance = tables.get::<Instance>(&object.region, &id);
-            instance.is_some_and(|instance| instance.phase == Phase::ShuttingDown)
+            instance.is_some_and(|instance| matches!(instance.phase, Phase::ShuttingDown { .. }))
         }
         ObjectKey::Volume(id) => tables.get::<Volume>(&object.region, &id).is_some_and(|v| v.deleting),
         ObjectKey::Vpc(_) | ObjectKey::SecurityGroup(_) => false,
@@ -114,6 +115,12 @@ impl Reconciler for Objects {
         }
         for (region, volume) in tables.everywhere::<Volume>() {
             keys.insert(Object { region: region.clone(), key: ObjectKey::Volume(volume.volume) });
+        }
+        // What was wished for earlier and has no record any more.
+        for ((region, instance), footing) in self.footing.lock().iter() {
+            let object = |key| Object { region: region.clone(), key };
+            keys.insert(object(ObjectKey::Instance(*instance)));
+            keys.extend(footing.iter().copied().map(object));
         }
         keys.into_iter().collect()
     }

@@ -179,7 +179,7 @@ pub fn block_devices(instance: &Instance) -> Vec<InstanceBlockDeviceMapping> {
 fn attachment_status(phase: Phase) -> AttachmentStatus {
     match phase {
         Phase::Pending => AttachmentStatus::Attaching,
-        Phase::Running { .. } | Phase::Stopping { .. } | Phase::Stopped | Phase::ShuttingDown => {
+        Phase::Running { .. } | Phase::Stopping { .. } | Phase::Stopped | Phase::ShuttingDown { .. } => {
             AttachmentStatus::Attached
         }
         Phase::Terminated { .. } => AttachmentStatus::Detached,

@@ -34,7 +34,7 @@ fn system(instance: &Instance, now: &Now) -> SummaryStatus {
         Phase::Pending
         | Phase::Stopping { .. }
         | Phase::Stopped
-        | Phase::ShuttingDown
+        | Phase::ShuttingDown { .. }
         | Phase::Terminated { .. } => SummaryStatus::NotApplicable,
     }
 }
@@ -46,7 +46,7 @@ fn reachability(instance: &Instance, now: &Now) -> SummaryStatus {
         Phase::Pending
         | Phase::Stopping { .. }
         | Phase::Stopped
-        | Phase::ShuttingDown
+        | Phase::ShuttingDown { .. }
         | Phase::Terminated { .. } => SummaryStatus::NotApplicable,
     }
 }

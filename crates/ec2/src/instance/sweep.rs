@@ -20,7 +20,7 @@ fn instance_faded(instance: &Instance, now: Timestamp) -> bool {
         | Phase::Running { .. }
         | Phase::Stopping { .. }
         | Phase::Stopped
-        | Phase::ShuttingDown => false,
+        | Phase::ShuttingDown { .. } => false,
     }
 }
 

@@ -156,7 +156,7 @@ impl Cloud {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), told)
+        tokio::time::timeout(Duration::from_mins(1), told)
             .await
             .unwrap_or_else(|_| panic!("the host is never told of {key}"))
     }
@@ -413,7 +413,7 @@ async fn status_checks_begin_with_the_machine() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), away).await.expect("the agent's absence shows");
+    tokio::time::timeout(Duration::from_mins(1), away).await.expect("the agent's absence shows");
     let all = [("IncludeAllInstances", "true"), ("InstanceId.1", pending.as_str())];
     let shown = cloud.kit.call("DescribeInstanceStatus", &all).await.unwrap();
     assert_eq!(shown.one("instanceStatusSet/item/instanceStatus/status"), "not-applicable");

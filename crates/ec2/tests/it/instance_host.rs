@@ -59,8 +59,14 @@ async fn what_no_instance_needs_is_taken_away_once_it_is_gone() {
     let vpc = ObjectKey::Vpc(instance.interfaces[0].vpc);
     let group = ObjectKey::SecurityGroup(instance.interfaces[0].security_groups[0]);
     let volume = ObjectKey::Volume(instance.volumes[0].volume);
+    // The guest is asked first, unless the caller wants that skipped.
+    cloud.ok("TerminateInstances", &[("InstanceId.1", &first)]).await;
+    cloud.settled(key(&first)).await;
+    assert_eq!(wished(&cloud.host, &first).unwrap().power, Power::Off);
+    cloud.observe(&first, InstancePhase::Stopped { run: 1, cause: StopCause::Requested }).await;
+    assert_eq!(cloud.shown(&first, "instanceState/name").await, "shutting-down");
+    cloud.ok("TerminateInstances", &[("InstanceId.1", &second), ("SkipOsShutdown", "true")]).await;
     for id in [&first, &second] {
-        cloud.ok("TerminateInstances", &[("InstanceId.1", id)]).await;
         cloud.settled(key(id)).await;
         assert!(wished(&cloud.host, id).is_none());
     }
@@ -177,7 +183,7 @@ async fn a_server_that_starts_again_tells_its_host_everything() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), told).await.expect("the host is synced");
+    tokio::time::timeout(std::time::Duration::from_mins(1), told).await.expect("the host is synced");
     assert_eq!(wished(&host, &ids[0]).unwrap().power, Power::On);
     assert!(host.object(key(&ids[1])).unwrap().body.is_none(), "its removal is asked for");
     let objects = host.told(|told| told.objects.len());

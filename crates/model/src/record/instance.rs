@@ -7,6 +7,9 @@
 //!    └──────────────────────────► ▼ Terminate (from every state but the last)
 //! Terminated ◄──MachineRemoved── ShuttingDown
 //! ```
+//! A running guest is asked to shut down before its machine is taken away: `ShuttingDown` is `Graceful` until the machine
+//! is off, `Forced` from then on, and from the start when there is no guest to ask or the caller wants it skipped.
+//!
 //! Operations write intent (`Start`, `Stop`, `Terminate`); what the machine does is observed by the host and absorbed by
 //! the reconciler alone.
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
@@ -97,7 +100,7 @@ pub enum Phase {
     Running { since: Timestamp },
     Stopping { force: Force },
     Stopped,
-    ShuttingDown,
+    ShuttingDown { force: Force },
     Terminated { at: Timestamp },
 }
 
@@ -113,7 +116,7 @@ pub enum Force {
 pub enum Event {
     Start,
     Stop(Force),
-    Terminate,
+    Terminate(Force),
     MachineRunning,
     /// The machine is off: as asked, by the guest, or by accident.
     MachineStopped,
@@ -140,31 +143,37 @@ impl Phase {
             (Pending, MachineRunning) => Ok(Running { since: now }),
             (Pending, MachineStopped) => Ok(Stopped),
             // What the host made of it so far has to go first.
-            (Pending, Unstartable | Terminate) => Ok(ShuttingDown),
+            (Pending, Unstartable | Terminate(_)) => Ok(ShuttingDown { force: Force::Forced }),
             (Pending, Stop(_) | MachineRemoved) => illegal,
 
             (Running { since }, Start | MachineRunning) => Ok(Running { since }),
             (Running { .. }, Stop(force)) => Ok(Stopping { force }),
             (Running { .. }, MachineStopped) => Ok(Stopped),
-            (Running { .. }, Terminate) => Ok(ShuttingDown),
+            (Running { .. }, Terminate(force)) => Ok(ShuttingDown { force }),
             (Running { .. }, Unstartable | MachineRemoved) => illegal,
 
             (Stopping { .. }, Stop(Force::Forced)) => Ok(Stopping { force: Force::Forced }),
             (Stopping { force }, Stop(Force::Graceful) | MachineRunning) => Ok(Stopping { force }),
             (Stopping { .. }, MachineStopped) => Ok(Stopped),
-            (Stopping { .. }, Terminate) => Ok(ShuttingDown),
+            (Stopping { force: Force::Graceful }, Terminate(force)) => Ok(ShuttingDown { force }),
+            (Stopping { force: Force::Forced }, Terminate(_)) => Ok(ShuttingDown { force: Force::Forced }),
             (Stopping { .. }, Start | Unstartable | MachineRemoved) => illegal,
 
             (Stopped, Start) => Ok(Pending),
             (Stopped, Stop(_) | MachineStopped) => Ok(Stopped),
-            (Stopped, Terminate) => Ok(ShuttingDown),
+            (Stopped, Terminate(_)) => Ok(ShuttingDown { force: Force::Forced }),
             (Stopped, MachineRunning | Unstartable | MachineRemoved) => illegal,
 
-            (ShuttingDown, Terminate | MachineRunning | MachineStopped | Unstartable) => Ok(ShuttingDown),
-            (ShuttingDown, MachineRemoved) => Ok(Terminated { at: now }),
-            (ShuttingDown, Start | Stop(_)) => illegal,
+            (ShuttingDown { .. }, Terminate(Force::Forced) | MachineStopped | Unstartable) => {
+                Ok(ShuttingDown { force: Force::Forced })
+            }
+            (ShuttingDown { force }, Terminate(Force::Graceful) | MachineRunning) => {
+                Ok(ShuttingDown { force })
+            }
+            (ShuttingDown { .. }, MachineRemoved) => Ok(Terminated { at: now }),
+            (ShuttingDown { .. }, Start | Stop(_)) => illegal,
 
-            (Terminated { at }, Terminate | MachineStopped | MachineRemoved) => Ok(Terminated { at }),
+            (Terminated { at }, Terminate(_) | MachineStopped | MachineRemoved) => Ok(Terminated { at }),
             (Terminated { .. }, Start | Stop(_) | MachineRunning | Unstartable) => illegal,
         }
     }
@@ -176,7 +185,7 @@ impl Phase {
             Self::Running { .. } => "running",
             Self::Stopping { .. } => "stopping",
             Self::Stopped => "stopped",
-            Self::ShuttingDown => "shutting-down",
+            Self::ShuttingDown { .. } => "shutting-down",
             Self::Terminated { .. } => "terminated",
         }
     }
@@ -186,7 +195,7 @@ impl Phase {
         match self {
             Self::Pending => 0,
             Self::Running { .. } => 16,
-            Self::ShuttingDown => 32,
+            Self::ShuttingDown { .. } => 32,
             Self::Terminated { .. } => 48,
             Self::Stopping { .. } => 64,
             Self::Stopped => 80,
@@ -196,7 +205,7 @@ impl Phase {
     /// Whether a machine of it runs or may still run on a host.
     pub const fn occupies_host(self) -> bool {
         match self {
-            Self::Pending | Self::Running { .. } | Self::Stopping { .. } | Self::ShuttingDown => true,
+            Self::Pending | Self::Running { .. } | Self::Stopping { .. } | Self::ShuttingDown { .. } => true,
             Self::Stopped | Self::Terminated { .. } => false,
         }
     }
@@ -248,8 +257,8 @@ mod tests {
             walk(&[MachineRunning, MachineStopped, Start, MachineRunning]),
             Ok(Phase::Running { since: NOW })
         );
-        assert_eq!(walk(&[MachineRunning, Terminate, MachineRemoved]), Ok(Phase::Terminated { at: NOW }));
-        assert_eq!(walk(&[Unstartable, Terminate]), Ok(Phase::ShuttingDown));
+        let ended = [MachineRunning, Terminate(Force::Graceful), MachineStopped, MachineRemoved];
+        assert_eq!(walk(&ended), Ok(Phase::Terminated { at: NOW }));
         assert_eq!(walk(&[Unstartable, MachineRemoved]), Ok(Phase::Terminated { at: NOW }));
     }
 
@@ -260,6 +269,22 @@ mod tests {
         for event in [Start, Stop(Force::Graceful), MachineRunning] {
             assert!(dead.next(event, NOW).is_err(), "{event:?}");
         }
+    }
+
+    #[test]
+    fn only_a_guest_that_may_run_is_asked_to_shut_down_before_the_end() {
+        use Event::*;
+        let asked = Ok(Phase::ShuttingDown { force: Force::Graceful });
+        let unasked = Ok(Phase::ShuttingDown { force: Force::Forced });
+        let end = Terminate(Force::Graceful);
+        assert_eq!(walk(&[MachineRunning, end]), asked);
+        assert_eq!(walk(&[MachineRunning, Stop(Force::Graceful), end, end]), asked);
+        assert_eq!(walk(&[MachineRunning, end, MachineStopped]), unasked);
+        assert_eq!(walk(&[MachineRunning, end, Terminate(Force::Forced), end]), unasked);
+        assert_eq!(walk(&[MachineRunning, Stop(Force::Forced), end]), unasked);
+        assert_eq!(walk(&[MachineRunning, MachineStopped, end]), unasked);
+        assert_eq!(walk(&[end]), unasked);
+        assert_eq!(walk(&[Unstartable, end]), unasked);
     }
 
     #[test]

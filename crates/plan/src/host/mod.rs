@@ -87,13 +87,14 @@ pub enum RunState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Asked {
     Nothing,
+    /// `pressed`: when the power button was last pressed.
     Stop {
         at: Timestamp,
-        pressed: bool,
+        pressed: Option<Timestamp>,
     },
     Reboot {
         at: Timestamp,
-        pressed: bool,
+        pressed: Option<Timestamp>,
     },
     /// The guest powered off for its reboot; a reset brings it back. Done once the machine runs.
     ResetFromOff {
@@ -137,8 +138,8 @@ impl InstanceRecord {
             Act::PressPowerButton => {
                 if let RunState::Started { asked, .. } = &mut next.state {
                     *asked = match *asked {
-                        Asked::Stop { at, .. } => Asked::Stop { at, pressed: true },
-                        Asked::Reboot { at, .. } => Asked::Reboot { at, pressed: true },
+                        Asked::Stop { at, .. } => Asked::Stop { at, pressed: Some(now) },
+                        Asked::Reboot { at, .. } => Asked::Reboot { at, pressed: Some(now) },
                         other => other,
                     };
                 }

@@ -20,6 +20,9 @@ impl Default for Graces {
     }
 }
 
+/// How long after a press of the power button the next one comes.
+const PRESS_AGAIN: Duration = Duration::from_secs(2);
+
 /// What the agent knows at the moment of the decision.
 #[derive(Debug, Clone)]
 pub struct Facts<'a> {
@@ -165,7 +168,7 @@ impl Case<'_> {
                 Asked::Reboot { .. } if to <= reboots => self.on(with(reboots, Asked::Nothing)),
                 Asked::Nothing if to <= reboots => Step { act: self.tend(), state, phase: running },
                 Asked::Nothing => Step {
-                    state: with(reboots, Asked::Reboot { at: self.facts.now, pressed: false }),
+                    state: with(reboots, Asked::Reboot { at: self.facts.now, pressed: None }),
                     act: Act::PressPowerButton,
                     phase: running,
                 },
@@ -174,8 +177,7 @@ impl Case<'_> {
                     if self.facts.now >= until {
                         return reset(Asked::HardReset { to });
                     }
-                    let act = if pressed { Act::WaitUntil(until) } else { Act::PressPowerButton };
-                    Step { state, act, phase: running }
+                    Step { state, act: self.press(pressed, until), phase: running }
                 }
             },
         }
@@ -196,18 +198,25 @@ impl Case<'_> {
                 if self.facts.now >= until {
                     return ended();
                 }
-                let act = if pressed { Act::WaitUntil(until) } else { Act::PressPowerButton };
-                Step { state, act, phase }
+                Step { state, act: self.press(pressed, until), phase }
             }
             (
                 MachineState::Running,
                 Power::On | Power::Off,
                 Asked::Nothing | Asked::Reboot { .. } | Asked::ResetFromOff { .. } | Asked::HardReset { .. },
             ) => {
-                let asked = Asked::Stop { at: self.facts.now, pressed: false };
+                let asked = Asked::Stop { at: self.facts.now, pressed: None };
                 let state = RunState::Started { run, boot_id, since, reboots, asked };
                 Step { state, act: Act::PressPowerButton, phase }
             }
+        }
+    }
+
+    /// A guest that still boots does not feel its power button: it is pressed again until the guest reacts.
+    fn press(&self, pressed: Option<Timestamp>, until: Timestamp) -> Act {
+        match pressed.map(|at| at + PRESS_AGAIN) {
+            Some(again) if self.facts.now < again => Act::WaitUntil(again.min(until)),
+            _ => Act::PressPowerButton,
         }
     }
 

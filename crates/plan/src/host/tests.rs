@@ -125,7 +125,7 @@ impl World {
     }
 
     fn settle(&mut self, wish: Option<&InstanceDesired>) -> Option<InstancePhase> {
-        for _ in 0..30 {
+        for _ in 0..300 {
             let step = self.step(wish, None);
             if matches!(step.act, Act::Rest | Act::Forget | Act::Await) {
                 return step.phase;
@@ -240,6 +240,19 @@ fn a_stop_presses_the_button_and_then_cuts_the_power() {
         assert_eq!(world.now.since(before).as_secs(), if obeys { 0 } else { 60 });
         assert_eq!(world.machine, MachineState::Absent);
     }
+}
+
+#[test]
+fn a_guest_that_still_boots_feels_a_later_press() {
+    let mut world = World { obeys: false, ..World::new() };
+    world.settle(Some(&wish(Power::On, 1, 0)));
+    let before = world.now;
+    let off = wish(Power::Off, 1, 0);
+    assert_eq!(world.step(Some(&off), None).act, Act::PressPowerButton);
+    assert!(matches!(world.step(Some(&off), None).act, Act::WaitUntil(_)));
+    world.obeys = true;
+    assert_eq!(world.settle(Some(&off)), stopped(1, StopCause::Requested));
+    assert_eq!(world.now.since(before).as_secs(), 2);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use model::Timestamp;
 use model::host::{InstancePhase, ObservedBody, StopCause};
-use model::record::instance::{Event, Instance, Phase, ShutdownBehavior, StateReason};
+use model::record::instance::{Event, Force, Instance, Phase, ShutdownBehavior, StateReason};
 
 /// What becomes of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +72,7 @@ fn read(instance: &Instance, seen: &InstancePhase) -> Option<(Event, Option<Reas
         InstancePhase::Stopped { cause: StopCause::GuestShutdown, .. } => Some((
             match instance.shutdown_behavior {
                 ShutdownBehavior::Stop => Event::MachineStopped,
-                ShutdownBehavior::Terminate => Event::Terminate,
+                ShutdownBehavior::Terminate => Event::Terminate(Force::Forced),
             },
             Some(Reason::GuestShutdown),
         )),
@@ -98,7 +98,6 @@ mod tests {
     use model::host::Architecture;
     use model::metadata::MetadataOptions;
     use model::record::Tags;
-    use model::record::instance::Force;
     use model::{AccountId, ImageId, InstanceId, ReservationId, SubnetId, VpcId, Zone};
 
     const NOW: Timestamp = Timestamp::from_millis(5_000);
@@ -147,6 +146,7 @@ mod tests {
     }
 
     const RUNNING: Phase = Phase::Running { since: NOW };
+    const GONE: Phase = Phase::ShuttingDown { force: Force::Forced };
 
     #[test]
     fn a_machine_that_runs_makes_a_pending_instance_run_once() {
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(change, Change { phase: Phase::Stopped, reason: Some(Reason::GuestShutdown) });
         let mut fleeting = instance(RUNNING, 1);
         fleeting.shutdown_behavior = ShutdownBehavior::Terminate;
-        assert_eq!(observe(&fleeting, &off, NOW).unwrap().phase, Phase::ShuttingDown);
+        assert_eq!(observe(&fleeting, &off, NOW).unwrap().phase, GONE);
     }
 
     #[test]
@@ -195,15 +195,25 @@ mod tests {
         let hopeless =
             |run| ObservedBody::Instance(InstancePhase::Unstartable { run, reason: "no image".into() });
         let first = observe(&instance(Phase::Pending, 1), &hopeless(1), NOW).unwrap();
-        assert_eq!(first, Change { phase: Phase::ShuttingDown, reason: Some(Reason::LaunchFailed) });
+        assert_eq!(first, Change { phase: GONE, reason: Some(Reason::LaunchFailed) });
         let later = observe(&instance(Phase::Pending, 2), &hopeless(2), NOW).unwrap();
         assert_eq!(later, Change { phase: Phase::Stopped, reason: Some(Reason::LaunchFailed) });
     }
 
     #[test]
+    fn a_guest_that_has_shut_down_for_its_termination_lets_the_machine_go() {
+        let asked = Phase::ShuttingDown { force: Force::Graceful };
+        for cause in [StopCause::Requested, StopCause::GuestShutdown] {
+            let change = observe(&instance(asked, 1), &stopped(1, cause), NOW).unwrap();
+            assert_eq!(change, Change { phase: GONE, reason: None });
+        }
+        assert_eq!(observe(&instance(asked, 1), &running(1), NOW), None);
+    }
+
+    #[test]
     fn what_is_gone_is_terminated_only_if_that_was_meant() {
         let gone = ObservedBody::Removed;
-        let change = observe(&instance(Phase::ShuttingDown, 1), &gone, NOW).unwrap();
+        let change = observe(&instance(GONE, 1), &gone, NOW).unwrap();
         assert_eq!(change.phase, Phase::Terminated { at: NOW });
         assert_eq!(observe(&instance(RUNNING, 1), &gone, NOW), None);
     }
