@@ -20,6 +20,9 @@ pub const CLOUD: &[&str] = &[
 pub const TESTS: &[&str] =
     &["python3", "python3-venv", "openssl", "iproute2", "iptables", "util-linux", "gzip"];
 
+/// What the tests of `--full` need beside those: the build of the Debian image.
+pub const FULL: &[&str] = &["mmdebstrap", "fdisk", "dosfstools", "mtools", "debian-archive-keyring"];
+
 /// Python packages of the client tests. The service models were taken from this version of botocore.
 const PYTHON: &[&str] = &["boto3==1.43.11", "botocore==1.43.11", "awscli==1.45.11", "pytest"];
 

@@ -16,9 +16,21 @@ pub enum Part {
     Host,
 }
 
-pub fn run(only: Option<Part>) -> Result<()> {
+/// How much of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// What is run all the time.
+    Usual,
+    /// Also what takes long or needs more: whole distributions as guests.
+    Full,
+}
+
+pub fn run(only: Option<Part>, extent: Extent) -> Result<()> {
     packages::ensure(packages::CLOUD)?;
     packages::ensure(packages::TESTS)?;
+    if extent == Extent::Full {
+        packages::ensure(packages::FULL)?;
+    }
     let wanted = |part| only.is_none_or(|only| only == part);
     if wanted(Part::Unit) {
         build::guest()?;
@@ -39,8 +51,14 @@ pub fn run(only: Option<Part>) -> Result<()> {
         if wanted(Part::Host) {
             build::guest()?;
             build::nano_image(&nube)?;
+            let nube_path = nube.display().to_string();
+            let mut arguments = vec!["--host", "linux", "--nube", &nube_path];
+            if extent == Extent::Full {
+                build::debian_image(&nube)?;
+                arguments.push("--full");
+            }
             run::say("Real clients, real machines");
-            pytest("tests/system", &["--host", "linux", "--nube", &nube.display().to_string()])?;
+            pytest("tests/system", &arguments)?;
         }
     }
     Ok(())

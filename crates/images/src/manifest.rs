@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 pub use model::host::{Architecture, Firmware};
-pub use model::manifest::{Boot, Manifest, Package};
+pub use model::manifest::{Boot, Manifest, Package, Published};
 pub(crate) use model::manifest::{DISK, INITRD, KERNEL, MANIFEST};
 
 /// An image with its place in the cache.

@@ -37,6 +37,9 @@ pub struct Manifest {
     /// The smallest volume that an instance may have, in GiB.
     #[serde(default)]
     pub min_disk_gib: u32,
+    /// The least memory that an instance may have, in MiB.
+    #[serde(default = "least_memory")]
+    pub min_memory_mib: u32,
     /// The root device as EC2 names it.
     #[serde(default)]
     pub root_device_name: String,
@@ -44,9 +47,25 @@ pub struct Manifest {
     #[serde(default)]
     pub default_user: String,
     pub boot: Boot,
+    /// As whose AMI it is registered, and under which name. None: the operator's own, `nube/NAME-DIGEST`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Published>,
     /// Where the image's files came from.
     #[serde(default)]
     pub packages: Vec<Package>,
+}
+
+/// How clients know an image that others publish on AWS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// The AMI's name.
+    pub name: String,
+    /// The publisher's account, 12 digits.
+    pub owner: String,
+}
+
+fn least_memory() -> u32 {
+    64
 }
 
 /// How a machine starts from this image.

@@ -13,7 +13,7 @@ use images::{Boot, Image as CachedImage};
 use model::host::Architecture;
 use model::record::Tags;
 use model::record::image::{Image, ImageDevice};
-use model::{GiB, ImageId, Region};
+use model::{AccountId, GiB, ImageId, Region};
 use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::path::Path;
@@ -112,11 +112,19 @@ fn record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
         Boot::DirectKernel { .. } => (true, None),
         Boot::Firmware { firmware } => (false, Some(firmware)),
     };
+    let published = manifest.published.as_ref().and_then(|published| {
+        // What bears another publisher's name is found by filters upon that publisher, not among the operator's.
+        Some((AccountId::parse(&published.owner)?, None, published.name.clone()))
+    });
+    let (owner, owner_alias, name) = published.unwrap_or_else(|| {
+        let name = format!("nube/{}-{}", manifest.name, &digest[..digest.len().min(12)]);
+        (ROOT_ACCOUNT, Some("amazon".into()), name)
+    });
     Image {
         image: image_id(region, digest),
-        owner: ROOT_ACCOUNT,
-        owner_alias: Some("amazon".into()),
-        name: format!("nube/{}-{}", manifest.name, &digest[..digest.len().min(12)]),
+        owner,
+        owner_alias,
+        name,
         description: Some(manifest.description.clone()),
         architecture: manifest.architecture,
         root_device: manifest.root_device_name.clone(),
@@ -126,7 +134,7 @@ fn record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
         direct_kernel,
         boot_mode,
         public: true,
-        min_memory_mib: 64,
+        min_memory_mib: manifest.min_memory_mib,
         default_user: Some(manifest.default_user.clone()),
         created_at: cloud.clock.now(),
         tags: Tags::from([(USER_TAG.to_owned(), manifest.default_user.clone())]),

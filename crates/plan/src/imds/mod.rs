@@ -4,7 +4,8 @@
 //! listing can never disagree with what it lists. Tokens, methods and connections are the agent's business.
 //!
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-metadata.html>
-//! Differs: every version shows the same tree; `public-hostname` and `public-ipv4` are absent without a public address.
+//! Differs: every version shows the same tree; `public-hostname` and `public-ipv4` are absent without a public address;
+//! `dynamic/volumes` is ours.
 
 mod document;
 mod tree;

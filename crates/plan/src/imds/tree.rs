@@ -1,8 +1,9 @@
 //! The tree of one instance's metadata.
 
 use super::{Answer, Signature};
+use crate::machine::disk_serial;
 use model::Blob;
-use model::host::{InstanceDesired, InterfaceDesired, VpcDesired};
+use model::host::{AttachmentDesired, InstanceDesired, InterfaceDesired, VpcDesired};
 use model::{Region, VpcId};
 use std::net::Ipv4Addr;
 
@@ -64,7 +65,10 @@ pub(super) fn root<'a>(instance: &InstanceDesired, vpcs: &impl Fn(VpcId) -> Opti
         entry("signature", Node::Signed(Signature::Bare)),
     ];
     let mut top = vec![
-        directory("dynamic", vec![directory("instance-identity", identity)]),
+        directory(
+            "dynamic",
+            vec![directory("instance-identity", identity), directory("volumes", volumes(instance))],
+        ),
         directory("meta-data", metadata(instance, vpcs)),
     ];
     if let Some(data) = &instance.metadata.user_data {
@@ -157,6 +161,13 @@ fn devices(instance: &InstanceDesired) -> Vec<Entry> {
     entries.extend(volumes.zip(1..).map(|(volume, n)| text(format!("ebs{n}"), short(&volume.device))));
     entries.push(text("root", &root.device));
     entries
+}
+
+/// Of our own: each volume's device name by the serial number that the guest reads from its disk. On EC2 the disk itself
+/// tells its name, in a way that virtio has no place for.
+fn volumes(instance: &InstanceDesired) -> Vec<Entry> {
+    let name = |attached: &AttachmentDesired| text(disk_serial(attached.volume), &attached.device);
+    instance.volumes.iter().map(name).collect()
 }
 
 fn interface_entries<'a>(
