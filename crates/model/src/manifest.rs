@@ -98,7 +98,8 @@ mod tests {
 
     #[test]
     fn a_manifest_that_says_no_more_than_a_host_needs_is_read() {
-        let text = r#"{"name":"x","digest":"sha256:ab","boot":{"mode":"direct-kernel","command_line":"quiet"}}"#;
+        let text =
+            r#"{"name":"x","digest":"sha256:ab","boot":{"mode":"direct-kernel","command_line":"quiet"}}"#;
         let manifest: Manifest = serde_json::from_str(text).unwrap();
         assert_eq!(manifest.architecture, Architecture::X86_64);
         assert_eq!(

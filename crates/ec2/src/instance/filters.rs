@@ -83,10 +83,7 @@ pub static FIELDS: &[Field] = &[
     never("capacity-reservation-id"),
     constant("capacity-reservation-specification.capacity-reservation-preference", |_, _| one("open")),
     FilterField { name: "client-token", values: |i, _| maybe(i.client_token.as_deref()) },
-    FilterField {
-        name: "current-instance-boot-mode",
-        values: |i, _| one(i.firmware.as_str()),
-    },
+    FilterField { name: "current-instance-boot-mode", values: |i, _| one(i.firmware.as_str()) },
     FilterField { name: "dns-name", values: |i, t| on_interfaces(i, t, public_names) },
     FilterField { name: "ebs-optimized", values: |i, _| flag(i.ebs_optimized) },
     constant("ena-support", |_, _| flag(true)),

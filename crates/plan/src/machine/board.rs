@@ -25,10 +25,9 @@ pub const fn qemu(architecture: Architecture) -> (&'static str, &'static str) {
 /// Where distributions keep UEFI firmware without Secure Boot, and the Debian package that holds it.
 pub const fn uefi(architecture: Architecture) -> (&'static [&'static str], &'static str) {
     match architecture {
-        Architecture::X86_64 => (
-            &["/usr/share/ovmf/OVMF.fd", "/usr/share/qemu/OVMF.fd", "/usr/share/edk2/ovmf/OVMF.fd"],
-            "ovmf",
-        ),
+        Architecture::X86_64 => {
+            (&["/usr/share/ovmf/OVMF.fd", "/usr/share/qemu/OVMF.fd", "/usr/share/edk2/ovmf/OVMF.fd"], "ovmf")
+        }
         Architecture::Arm64 => (
             &[
                 "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd",

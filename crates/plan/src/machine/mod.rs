@@ -168,11 +168,8 @@ pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
     line.option("-chardev", "stdio,id=console,signal=off");
     line.option("-serial", "chardev:console");
 
-    let firmware = if takes_firmware_file(machine, &layout.boot) {
-        Firmware::Uefi
-    } else {
-        Firmware::LegacyBios
-    };
+    let firmware =
+        if takes_firmware_file(machine, &layout.boot) { Firmware::Uefi } else { Firmware::LegacyBios };
     for port in 0..ROOT_PORTS {
         line.option(
             "-device",

@@ -10,8 +10,8 @@ use crate::host::{HostError, MachineSpec, Result, Tap};
 use model::MiB;
 use plan::machine::qmp::Command;
 use plan::machine::{
-    Accelerator, Boot, Cache, Disk, FIRMWARE, INITRD, Interface, KERNEL, Layout, arguments, disk_path, smbios,
-    takes_firmware_file,
+    Accelerator, Boot, Cache, Disk, FIRMWARE, INITRD, Interface, KERNEL, Layout, arguments, disk_path,
+    smbios, takes_firmware_file,
 };
 use std::fs;
 use std::io;
