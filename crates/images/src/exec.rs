@@ -5,6 +5,7 @@
 )]
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -43,6 +44,12 @@ impl Program {
 
     pub fn folder(mut self, folder: &Path) -> Program {
         self.command.current_dir(folder);
+        self
+    }
+
+    /// What it reads on its standard input.
+    pub fn input(mut self, file: File) -> Program {
+        self.command.stdin(Stdio::from(file));
         self
     }
 

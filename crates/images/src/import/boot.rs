@@ -45,7 +45,7 @@ struct Table {
 /// Looks at a qcow2 disk of this size; `scratch` is a folder for parts of it.
 pub fn inspect(disk: &Path, size: u64, scratch: &Path) -> Result<Found> {
     let part = scratch.join("part");
-    let mut copy = |offset, size| {
+    let copy = |offset: u64, size: u64| {
         let _ = fs::remove_file(&part);
         convert::part(disk, offset, size, &part)
     };

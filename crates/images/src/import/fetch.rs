@@ -87,7 +87,7 @@ pub fn unpack(packing: Packing, from: &Path, to: &Path, progress: &dyn Progress)
     let mut sink = Sink::create(to)?;
     // How far it is in the packed file nobody says; so the bar shows what came out.
     progress.begin("unpack", None);
-    let unpacked = program(packing.program()).arg("-dc").arg(from).watch(|piece| {
+    let unpacked = program(packing.program()).arg("-dc").input(File::open(from).at(from)?).watch(|piece| {
         sink.put(piece)?;
         progress.advance(sink.at);
         Ok(())

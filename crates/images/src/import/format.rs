@@ -261,15 +261,16 @@ mod tests {
 
     #[test]
     fn what_is_no_disk_is_called_by_its_name() {
-        for (head, word) in [
-            (&b""[..], "empty"),
+        let cases: [(&[u8], &str); 7] = [
+            (b"", "empty"),
             (b"# Disk DescriptorFile\nversion=1\nRW 1 FLAT \"/etc/shadow\" 0", "other files"),
             (b"vhdxfile", "VHDX"),
             (b"  <!DOCTYPE html><title>404", "web page"),
             (b"PK\x03\x04", "unpack"),
             (b"hello, world", "partition table"),
             (&[0; 4096], "partition table"),
-        ] {
+        ];
+        for (head, word) in cases {
             let why = why(head);
             assert!(why.contains(word), "{why}");
         }
