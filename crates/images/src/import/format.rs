@@ -177,7 +177,7 @@ fn has_partitions(head: &[u8]) -> bool {
     }
     // A file system's boot sector ends so, too, but has code where a partition table has its entries.
     let entries: Vec<&[u8]> = head[446..510].chunks(16).collect();
-    entries.iter().all(|entry| entry[0] & 0x7f == 0) && entries.iter().any(|entry| entry[4] != 0)
+    entries.iter().all(|entry| [0, 0x80].contains(&entry[0])) && entries.iter().any(|entry| entry[4] != 0)
 }
 
 #[cfg(test)]
