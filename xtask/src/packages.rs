@@ -45,7 +45,7 @@ pub const FULL: &[&str] = &[
 ];
 
 /// Python packages of the client tests. The service models were taken from this version of botocore.
-const PYTHON: &[&str] = &["boto3==1.43.11", "botocore==1.43.11", "awscli==1.45.11", "pytest"];
+const PYTHON: &[&str] = &["boto3==1.43.11", "botocore==1.43.11", "awscli==1.45.11", "dnspython", "pytest"];
 
 /// Installs the packages that are not there yet.
 pub fn ensure(packages: &[&str]) -> Result<()> {

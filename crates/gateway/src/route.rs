@@ -5,12 +5,12 @@
 use crate::Gateway;
 use control::Service;
 use wire::Form;
-use wire::sigv4::Signed;
 
 impl Gateway {
-    pub(crate) fn route(&self, signed: Option<&Signed>, host: Option<&str>, form: &Form) -> Option<&Service> {
+    /// `signed` is the service that the signature names.
+    pub(crate) fn route(&self, signed: Option<&str>, host: Option<&str>, form: &Form) -> Option<&Service> {
         if let Some(signed) = signed {
-            return self.service(&signed.service);
+            return self.service(signed);
         }
         let by_host = host.and_then(|host| self.service(host.split('.').next()?));
         let by_version = || {

@@ -85,7 +85,11 @@ pub fn import(cache: &Path, order: &Order, progress: &dyn Progress) -> Result<Ma
     };
     check_name(&name)?;
     let wanted = order.sha256.as_deref().map(parse_sha256).transpose()?;
-    let present = cache::open(cache, &name).ok();
+    let place = folder_of(&name);
+    let present = cache::open(cache, &place).ok().filter(|present| {
+        // Two names may share a folder; the later one takes it.
+        present.manifest.name == name || !present.manifest.recipe.starts_with(IMPORTED)
+    });
     if present.as_ref().is_some_and(|present| !present.manifest.recipe.starts_with(IMPORTED)) {
         return Err(Error::NameTaken { name });
     }
@@ -152,7 +156,7 @@ pub fn import(cache: &Path, order: &Order, progress: &dyn Progress) -> Result<Ma
     };
     write_manifest(&manifest, &result)?;
     File::open(&converted).and_then(|disk| disk.sync_all()).at(&converted)?;
-    replace(cache, &manifest.name, &result, work.path())?;
+    replace(cache, &place, &result, work.path())?;
     Ok(manifest)
 }
 
@@ -164,17 +168,24 @@ fn head(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn check_name(name: &str) -> Result<()> {
-    let plain = (1..=64).contains(&name.len())
+    // As AMIs may be called: the public ones have slashes in their names.
+    let plain = (1..=128).contains(&name.len())
         && name.starts_with(|char: char| char.is_ascii_alphanumeric())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./ ()".contains(&byte));
     if !plain {
         return Err(Error::BadName { name: name.to_owned() });
     }
     let ours = [nano::name(Architecture::X86_64), nano::name(Architecture::Arm64), debian::NAME];
-    if ours.contains(&name) {
+    if ours.contains(&folder_of(name).as_str()) {
         return Err(Error::NameTaken { name: name.to_owned() });
     }
     Ok(())
+}
+
+/// The cache's folder of an image.
+fn folder_of(name: &str) -> String {
+    let plain = |char: char| if char.is_ascii_alphanumeric() || "-_.".contains(char) { char } else { '-' };
+    name.chars().map(plain).collect()
 }
 
 /// A file's name without the endings that say how it is packed.
@@ -187,8 +198,7 @@ fn name_of(file: &str) -> String {
         }
         name = rest;
     }
-    let plain = |char: char| if char.is_ascii_alphanumeric() || "-_.".contains(char) { char } else { '-' };
-    name.chars().map(plain).take(64).collect()
+    folder_of(name).chars().take(64).collect()
 }
 
 /// The user that the distributions' own cloud images have.
@@ -256,13 +266,15 @@ mod tests {
 
     #[test]
     fn names_cannot_leave_the_cache_or_take_what_is_built_here() {
-        for bad in ["", ".x", "-x", "a/b", "a b", "..", &"x".repeat(65)] {
+        for bad in ["", ".x", "-x", "/b", "a\nb", "..", &"x".repeat(129)] {
             assert!(matches!(check_name(bad), Err(Error::BadName { .. })), "{bad:?}");
         }
         for ours in ["nano", "nano-arm64", "debian-12"] {
             assert!(matches!(check_name(ours), Err(Error::NameTaken { .. })), "{ours}");
         }
-        assert!(check_name("debian-12-genericcloud_amd64.2").is_ok());
+        let public = "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-20250610";
+        assert!(check_name("debian-12-genericcloud_amd64.2").is_ok() && check_name(public).is_ok());
+        assert!(!folder_of(public).contains('/'));
     }
 
     #[test]

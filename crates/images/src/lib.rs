@@ -18,6 +18,7 @@ pub mod cache;
 mod cpio;
 pub mod debian;
 mod elf;
+pub mod endpoint;
 mod error;
 mod exec;
 mod ext4;

@@ -128,7 +128,10 @@ fn guest_beside_this_program(architecture: Architecture) -> Result<PathBuf> {
         Architecture::Arm64 => "nube-guest-arm64",
     };
     let program = std::fs::read_link("/proc/self/exe").context("cannot tell where this program lies")?;
-    let guest = program.with_file_name(name);
+    let beside = program.with_file_name(name);
+    // A package has it in ../lib, among programs that are not for people.
+    let packaged = program.parent().and_then(Path::parent).map(|up| up.join("lib/nube").join(name));
+    let guest = packaged.filter(|packaged| !beside.is_file() && packaged.is_file()).unwrap_or(beside);
     if !guest.is_file() {
         bail!("the guest agent is not at {}; name it with --guest", guest.display());
     }

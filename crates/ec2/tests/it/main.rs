@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "keys are tried with the real ssh-keygen and openssl")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod address;
 mod dhcp_options;
 mod host_view;
 mod image;
@@ -13,6 +14,7 @@ mod internet_gateway;
 mod key_pair;
 mod network_acl;
 mod network_interface;
+mod public_image;
 mod region;
 mod route_table;
 mod security_group;
