@@ -82,7 +82,7 @@ async fn put(cloud: &Arc<Cloud>, region: &Region, image: Image) -> Result<()> {
 /// An image under the name of one of AWS's public images takes that one's place, id and all.
 fn record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
     let own = own_record(cloud, region, cached);
-    let public = public_image::by_name(region, &cached.manifest.name);
+    let public = public_image::by_short_name(region, &cached.manifest.name);
     let Some(public) = public.filter(|public| public.architecture == own.architecture) else { return own };
     // What the disk at hand boots by counts; a disk that boots by BIOS may well be one that could do both.
     let boot_mode = match (own.traits.boot_mode, public.traits.boot_mode) {

@@ -130,6 +130,16 @@ fn listings_show_directories_with_a_slash_and_keys_by_name() {
 }
 
 #[test]
+fn a_disk_learns_its_device_name_by_its_serial_number() {
+    let instance = sample();
+    let serials = ask("/latest/dynamic/volumes/");
+    let names: Vec<String> =
+        serials.lines().map(|serial| ask(&format!("/latest/dynamic/volumes/{serial}"))).collect();
+    assert_eq!(names, instance.volumes.iter().map(|volume| volume.device.clone()).collect::<Vec<_>>());
+    assert_eq!(ask_of(&instance, "/latest/dynamic/volumes/vol0"), Answer::NotFound);
+}
+
+#[test]
 fn a_listing_is_sorted_and_lists_only_what_answers() {
     fn walk(path: &str) {
         for label in ask(path).lines() {

@@ -68,12 +68,13 @@ pub(super) fn root<'a>(
         entry("rsa2048", Node::Signed(Signature::Pkcs7)),
         entry("signature", Node::Signed(Signature::Bare)),
     ];
-    let mut dynamic = vec![directory("instance-identity", identity), directory("volumes", volumes(instance))];
+    let mut dynamic = vec![directory("instance-identity", identity)];
     dynamic.extend(api.map(|api| {
         let mut entries = vec![text("endpoint", &api.endpoint)];
         entries.extend(api.authority.as_ref().map(|authority| text("ca.pem", authority)));
         directory("nube", entries)
     }));
+    dynamic.push(directory("volumes", volumes(instance)));
     let mut top = vec![directory("dynamic", dynamic), directory("meta-data", metadata(instance, vpcs))];
     if let Some(data) = &instance.metadata.user_data {
         top.push(entry("user-data", Node::Bytes(data.clone())));

@@ -17,6 +17,9 @@ run systemctl -q disable e2scrub_reap.service e2scrub_all.timer getty@tty1.servi
 for unit in grub-common.service grub-initrd-fallback.service; do
     if [ -e "$root/lib/systemd/system/$unit" ]; then run systemctl -q disable "$unit"; fi
 done
+run systemctl -q mask modprobe@drm.service modprobe@efi_pstore.service
+# Compiled Python runs by its name without the kernel's help, too; registering formats at each boot costs more than that.
+rm -f "$root"/usr/lib/binfmt.d/python3.*.conf
 
 # The boot loader in both forms, and its modules for the menu that `update-grub` writes.
 mkdir -p "$root/boot/grub"
