@@ -36,7 +36,7 @@ pub enum Error {
     #[error("cannot download {url}: {why}")]
     Download { url: String, why: String },
     #[error(
-        "{name:?} is no name for an image: up to 128 letters, digits and \"-_./ ()\", the first a letter or digit; choose one with --name"
+        "{name:?} is no name for an image: up to 128 letters, digits and \"-_.\", the first a letter or digit; choose one with --name"
     )]
     BadName { name: String },
     #[error("{name} is the name of an image that Nube builds; choose another with --name")]
