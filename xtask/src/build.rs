@@ -45,6 +45,25 @@ pub fn guest() -> Result<PathBuf> {
     Ok(built)
 }
 
+/// The guest agent for Arm, linked by Rust's own linker against Rust's own C library: no cross compiler is needed. Where
+/// Rust is installed by other means than rustup, its target must be there already.
+pub fn guest_arm64() -> Result<()> {
+    const TARGET: &str = "aarch64-unknown-linux-musl";
+    run::say("Building the guest agent for arm64");
+    run::program("rustup", &["target", "add", TARGET])?;
+    let rustflags = format!(
+        "target.{TARGET}.rustflags=['-Clinker=rust-lld','-Clinker-flavor=ld.lld','-Ctarget-feature=+crt-static']"
+    );
+    let what = ["build", "--profile", "guest", "--package", "guest", "--target", TARGET];
+    run::cargo(&[&what[..], &["--config", &rustflags]].concat())?;
+    for profile in ["debug", "release"] {
+        let folder = run::target().join(profile);
+        std::fs::create_dir_all(&folder)?;
+        std::fs::copy(run::target().join(TARGET).join("guest/nube-guest"), folder.join("nube-guest-arm64"))?;
+    }
+    Ok(())
+}
+
 /// The nano image in the host's cache.
 pub fn nano_image(nube: &std::path::Path) -> Result<()> {
     run::say("Building the nano image");

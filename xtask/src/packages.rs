@@ -17,11 +17,32 @@ pub const CLOUD: &[&str] = &[
     "zstd",
 ];
 /// What the tests need beside that.
-pub const TESTS: &[&str] =
-    &["python3", "python3-venv", "openssl", "iproute2", "iptables", "util-linux", "gzip"];
+pub const TESTS: &[&str] = &[
+    "python3",
+    "python3-venv",
+    "openssl",
+    "iproute2",
+    "iptables",
+    "util-linux",
+    "gzip",
+    // disks that boot by GRUB and by UEFI
+    "grub-common",
+    "grub-pc-bin",
+    "grub-efi-amd64-bin",
+    "mtools",
+    "ovmf",
+];
 
-/// What the tests of `--full` need beside those: the build of the Debian image.
-pub const FULL: &[&str] = &["mmdebstrap", "fdisk", "dosfstools", "mtools", "debian-archive-keyring"];
+/// What the tests of `--full` need beside those: the build of the Debian image, and Arm machines.
+pub const FULL: &[&str] = &[
+    "mmdebstrap",
+    "fdisk",
+    "dosfstools",
+    "mtools",
+    "debian-archive-keyring",
+    "qemu-system-arm",
+    "qemu-efi-aarch64",
+];
 
 /// Python packages of the client tests. The service models were taken from this version of botocore.
 const PYTHON: &[&str] = &["boto3==1.43.11", "botocore==1.43.11", "awscli==1.45.11", "dnspython", "pytest"];

@@ -55,6 +55,7 @@ pub fn run(only: Option<Part>, extent: Extent) -> Result<()> {
             let nube_path = nube.display().to_string();
             let mut arguments = vec!["--host", "linux", "--nube", &nube_path];
             if extent == Extent::Full {
+                build::guest_arm64()?;
                 build::debian_image(&nube)?;
                 arguments.push("--full");
             }

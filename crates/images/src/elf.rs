@@ -1,6 +1,7 @@
 //! As much of ELF as the builder asks: which libraries a program needs, its loader, and whether a kernel starts by PVH.
 
 use crate::error::{Error, Result};
+use crate::manifest::Architecture;
 
 const LOAD: u32 = 1;
 const DYNAMIC: u32 = 2;
@@ -56,6 +57,15 @@ impl<'a> Elf<'a> {
 
     fn of_kind(&self, kind: u32) -> impl Iterator<Item = &'a [u8]> {
         self.segments.iter().filter(move |segment| segment.kind == kind).map(|segment| self.content(segment))
+    }
+
+    /// What it runs on, of the architectures that images have.
+    pub fn architecture(&self) -> Option<Architecture> {
+        match half(self.bytes, 18)? {
+            62 => Some(Architecture::X86_64),
+            183 => Some(Architecture::Arm64),
+            _ => None,
+        }
     }
 
     /// The path of the dynamic loader; `None` for a static program.

@@ -29,6 +29,20 @@ pub enum Error {
     NoImage { name: String },
     #[error("the guest agent {path} is not there: {hint}")]
     NoGuest { path: PathBuf, hint: &'static str },
+    #[error("this is no image that can be imported: {why}")]
+    NotAnImage { why: String },
+    #[error("the file is not the one that was meant: its SHA-256 is {found}, not {wanted}")]
+    WrongDigest { wanted: String, found: String },
+    #[error("cannot download {url}: {why}")]
+    Download { url: String, why: String },
+    #[error(
+        "{name:?} is no name for an image: up to 128 letters, digits and \"-_.\", the first a letter or digit; choose one with --name"
+    )]
+    BadName { name: String },
+    #[error("{name} is the name of an image that Nube builds; choose another with --name")]
+    NameTaken { name: String },
+    #[error("{folder} has less than 1 GiB left; free some room or choose another cache")]
+    NoRoom { folder: PathBuf },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
 }

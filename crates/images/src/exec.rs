@@ -5,7 +5,8 @@
 )]
 
 use std::ffi::OsStr;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read as _, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -23,15 +24,6 @@ pub fn program(name: &'static str) -> Program {
     let mut command = Command::new(name);
     command.env("LC_ALL", "C").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
     Program { name, command }
-}
-
-/// What a program from a package says.
-pub fn output_of(path: &Path, arguments: &[&str]) -> Result<String> {
-    let output = judge(
-        "a program of a package",
-        Command::new(path).args(arguments).env_clear().stdin(Stdio::null()).output(),
-    )?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 impl Program {
@@ -55,6 +47,12 @@ impl Program {
         self
     }
 
+    /// What it reads on its standard input.
+    pub fn input(mut self, file: File) -> Program {
+        self.command.stdin(Stdio::from(file));
+        self
+    }
+
     /// Runs to the end; a bad end is an error with what the program said.
     pub fn run(mut self) -> Result<Output> {
         let output = self.command.output();
@@ -74,6 +72,36 @@ impl Program {
             output
         });
         judge(self.name, output).map(|output| output.stdout)
+    }
+
+    /// Runs to the end and shows each piece of its standard output as it comes; where `watch` fails, the program is ended.
+    pub fn watch(mut self, mut watch: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let started = self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = started.map_err(|error| cannot_start(self.name, &error))?;
+        let mut stderr = child.stderr.take();
+        let complaints = thread::spawn(move || {
+            let mut said = Vec::new();
+            // What it says is for a message: some of it is enough, and it may not fill memory.
+            if let Some(pipe) = stderr.as_mut() {
+                let _ = io::Read::take(&mut *pipe, 4096).read_to_end(&mut said);
+                let _ = io::copy(pipe, &mut io::sink());
+            }
+            said
+        });
+        let mut seen = Ok(());
+        if let Some(mut stdout) = child.stdout.take() {
+            let mut piece = vec![0; 64 << 10];
+            while let Ok(length @ 1..) = stdout.read(&mut piece) {
+                seen = watch(&piece[..length]);
+                if seen.is_err() {
+                    let _ = child.kill();
+                    break;
+                }
+            }
+        }
+        let status = child.wait().map_err(|error| cannot_start(self.name, &error))?;
+        let stderr = complaints.join().unwrap_or_default();
+        seen.and(judge(self.name, Ok(Output { status, stdout: Vec::new(), stderr })).map(drop))
     }
 
     /// Starts it, to be waited for with [`Running::poll`].
@@ -131,6 +159,8 @@ fn cannot_start(name: &str, error: &io::Error) -> Error {
         "sfdisk" => "fdisk",
         "mkfs.vfat" => "dosfstools",
         "mmd" | "mcopy" => "mtools",
+        "prlimit" => "util-linux",
+        "gzip" => "gzip",
         "xz" => "xz-utils",
         "zstd" => "zstd",
         "dpkg-deb" | "dpkg" => "dpkg",

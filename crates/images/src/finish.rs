@@ -15,7 +15,9 @@ use crate::packages::hex;
 use crate::progress::Progress;
 use crate::tree::Tree;
 
-const MODULES: [&str; 6] = ["virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "button", "evdev"];
+const MODULES: [&str; 5] = ["virtio_pci", "virtio_blk", "virtio_net", "button", "evdev"];
+/// Debian's cloud kernel for Arm is built without it; the firmware seeds that one.
+const ENTROPY: &str = "virtio_rng";
 
 /// Reads the program `nube-guest` and judges whether it runs in an initial RAM disk.
 pub fn read_guest(path: &Path) -> Result<Vec<u8>> {
@@ -37,7 +39,11 @@ pub fn initrd(kernel: &Kernel, guest: &[u8]) -> Result<Tree> {
     }
     tree.file("init", 0o755, guest);
     let mut order = String::new();
-    for (name, content) in kernel.modules(&MODULES)? {
+    let mut modules = MODULES.to_vec();
+    if kernel.provides(ENTROPY)? {
+        modules.push(ENTROPY);
+    }
+    for (name, content) in kernel.modules(&modules)? {
         order.extend([&name, ".ko\n"]);
         tree.file(&format!("modules/{name}.ko"), 0o644, content);
     }
@@ -114,7 +120,8 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-fn is_zero(block: &[u8]) -> bool {
+/// Nothing but zeros?
+pub fn is_zero(block: &[u8]) -> bool {
     // Whole slices compare as memory, which a loop over bytes does not in an unoptimized build.
     const ZEROS: [u8; 4096] = [0; 4096];
     block.chunks(ZEROS.len()).all(|chunk| chunk == &ZEROS[..chunk.len()])

@@ -1,7 +1,8 @@
 //! The kernel of a package, in the form that starts fastest, and the order of its modules.
 //!
 //! A packed kernel (bzImage) unpacks itself in the guest, which costs most of a second on an emulated processor. The
-//! image keeps it unpacked where the kernel can be entered by PVH, which QEMU does by itself for an ELF file.
+//! image keeps it unpacked where the kernel can be entered by PVH, which QEMU does by itself for an ELF file. An Arm
+//! kernel is started by UEFI firmware, which takes it as it is packed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,6 +30,16 @@ impl Kernel {
             .filter(|image| Elf::parse(image).is_ok_and(|elf| elf.starts_by_pvh()))
             .unwrap_or(packed);
         Ok(Kernel { image, modules })
+    }
+
+    /// Whether this kernel was built with a module, into itself or beside.
+    pub fn provides(&self, name: &str) -> Result<bool> {
+        let mut files = BTreeMap::new();
+        collect(&self.modules.join("kernel"), &mut files)?;
+        let list = self.modules.join("modules.builtin");
+        let builtin = fs::read_to_string(&list).at(&list)?;
+        let named = |path: &str| module_name(Path::new(path)).as_deref() == Some(name);
+        Ok(files.contains_key(name) || builtin.lines().any(named))
     }
 
     /// The files of these modules and of all that they need, each after what it needs. What is built into the kernel is

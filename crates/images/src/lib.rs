@@ -3,6 +3,7 @@
 //! [`nano::build`] makes the nano image from packages of the host's own distribution: nothing is installed on the host,
 //! nothing is mounted, no loop device is needed and neither is root. [`debian::build`] makes a real Debian by
 //! `mmdebstrap`, as root. [`cache`] lists and opens what was built.
+//! [`import::import`] brings in disks that others built.
 //!
 //! Invariants: a file of the cache is never changed in place, only replaced as a whole. Who bases volumes on one keeps a
 //! hard link or a copy of it, and may then forget about later builds. The same inputs give the same nano, bit for bit.
@@ -22,6 +23,7 @@ mod error;
 mod exec;
 mod ext4;
 mod finish;
+pub mod import;
 mod kernel;
 mod manifest;
 pub mod nano;
@@ -30,5 +32,5 @@ mod progress;
 mod tree;
 
 pub use error::{Error, Result};
-pub use manifest::{Architecture, Boot, Image, Manifest, Package, Published};
+pub use manifest::{Architecture, Boot, Firmware, Image, Manifest, Package, Published};
 pub use progress::{Progress, Silent};

@@ -17,23 +17,45 @@ use crate::finish::{
 };
 use crate::kernel::Kernel;
 use crate::manifest::{Architecture, Boot, DISK, INITRD, Image, KERNEL, Manifest, Package};
-use crate::packages::{self, Distribution};
+use crate::packages::{self, Distribution, Lists};
 use crate::progress::{Progress, step};
 use crate::tree::Tree;
-use crate::{cache, cpio, exec, ext4};
+use crate::{cache, cpio, ext4};
 
-const NAME: &str = "nano";
+/// The image's name in the cache.
+pub const fn name(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::X86_64 => "nano",
+        Architecture::Arm64 => "nano-arm64",
+    }
+}
+
 const DISK_BYTES: u64 = 128 << 20;
 const MIN_DISK_GIB: u32 = 1;
 const MIN_MEMORY_MIB: u32 = 64;
 const USER: &str = "ec2-user";
 const USER_ID: u32 = 1000;
 
-const COMMAND_LINE: &str = "root=/dev/vda console=ttyS0 quiet panic=-1 net.ifnames=0";
+const fn command_line(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::X86_64 => "root=/dev/vda console=ttyS0 quiet panic=-1 net.ifnames=0",
+        Architecture::Arm64 => "root=/dev/vda console=ttyAMA0 quiet panic=-1 net.ifnames=0",
+    }
+}
+
 /// Besides what speeds up any boot: no self tests of ciphers, no security modules, no probes for a keyboard, a mouse and
 /// more serial ports; together a quarter of the processor time of a boot.
-const COMMAND_LINE_EMULATED: &str = "mitigations=off nokaslr tsc=reliable no_timer_check audit=0 lsm= nowatchdog \
-    cryptomgr.notests rcupdate.rcu_expedited=1 i8042.noaux i8042.nokbd 8250.nr_uarts=1";
+const fn command_line_emulated(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::X86_64 => {
+            "mitigations=off nokaslr tsc=reliable no_timer_check audit=0 lsm= nowatchdog cryptomgr.notests \
+             rcupdate.rcu_expedited=1 i8042.noaux i8042.nokbd 8250.nr_uarts=1"
+        }
+        Architecture::Arm64 => {
+            "mitigations=off nokaslr audit=0 lsm= nowatchdog cryptomgr.notests rcupdate.rcu_expedited=1"
+        }
+    }
+}
 
 /// Programs that must be there, each with the name of its package.
 const PROGRAMS: [&str; 6] = ["bash", "dropbear", "dropbearkey", "dbclient", "scp", "sftp-server"];
@@ -55,12 +77,33 @@ const BUILDER: [&str; 8] = [
     include_str!("elf.rs"),
 ];
 
-/// Builds the image into `cache/nano` with this static `nube-guest` (see the crate `guest` for how to build one), unless
-/// the image there was built of the very same things. Packages are kept in `cache/.packages`.
-pub fn build(cache: &Path, guest: &Path, progress: &dyn Progress) -> Result<Manifest> {
+/// Builds the image into the cache with this static `nube-guest` (see the crate `guest` for how to build one), unless
+/// the image there was built of the very same things. Packages are kept in `cache/.packages`, package lists of another
+/// architecture than the host's in `cache/.lists-…`.
+pub fn build(
+    cache: &Path,
+    architecture: Architecture,
+    guest: &Path,
+    progress: &dyn Progress,
+) -> Result<Manifest> {
     let distribution = Distribution::of_host()?;
-    let guest = read_guest(guest)?;
-    let sources = step(progress, "find packages", || packages::find(&wanted(distribution)?))?;
+    let path = guest;
+    let guest = read_guest(path)?;
+    if Elf::parse(&guest)?.architecture() != Some(architecture) {
+        return Err(Error::NoGuest {
+            path: path.to_owned(),
+            hint: "it is of another architecture than the image",
+        });
+    }
+    let lists = match architecture {
+        Architecture::X86_64 => Lists::of_host(),
+        Architecture::Arm64 => step(progress, "update package lists", || {
+            Lists::of_architecture(architecture, &cache.join(".lists-arm64"))
+        })?,
+    };
+    let sources = step(progress, "find packages", || {
+        packages::find(&lists, &wanted(&lists, distribution, architecture)?)
+    })?;
     let packages: Vec<Package> = sources.iter().map(packages::Source::package).collect();
     let recipe = recipe(
         BUILDER
@@ -69,12 +112,13 @@ pub fn build(cache: &Path, guest: &Path, progress: &dyn Progress) -> Result<Mani
             .chain([&*guest])
             .chain(packages.iter().map(|package| package.sha256.as_bytes())),
     );
-    if let Ok(present) = cache::open(cache, NAME)
+    let name = name(architecture);
+    if let Ok(present) = cache::open(cache, name)
         && present.manifest.recipe == recipe
     {
         return Ok(present.manifest);
     }
-    let files = packages::fetch(&sources, &cache.join(".packages"), progress)?;
+    let files = packages::fetch(&lists, &sources, &cache.join(".packages"), progress)?;
     let work = tempfile::Builder::new().prefix(".nano-").tempdir_in(cache).at(cache)?;
     let root = folder(work.path(), "packages")?;
     packages::unpack(&files, &root, progress)?;
@@ -87,7 +131,12 @@ pub fn build(cache: &Path, guest: &Path, progress: &dyn Progress) -> Result<Mani
     })?;
     let raw = work.path().join("disk.raw");
     step(progress, "make the root filesystem", || {
-        ext4::write(&root_tree(&root, &guest)?, &raw, DISK_BYTES, &folder(work.path(), "scratch")?)
+        ext4::write(
+            &root_tree(&root, architecture, &guest)?,
+            &raw,
+            DISK_BYTES,
+            &folder(work.path(), "scratch")?,
+        )
     })?;
     let (kernel, initrd) = (result.join(KERNEL), result.join(INITRD));
     let digest = digest(&[Content::Whole(&raw), Content::Whole(&kernel), Content::Whole(&initrd)], progress)?;
@@ -100,9 +149,9 @@ pub fn build(cache: &Path, guest: &Path, progress: &dyn Progress) -> Result<Mani
     })?;
 
     let manifest = Manifest {
-        name: NAME.to_owned(),
+        name: name.to_owned(),
         description: "Nube nano: BusyBox, Bash and Dropbear on the distribution's cloud kernel".to_owned(),
-        architecture: Architecture::X86_64,
+        architecture,
         digest,
         recipe,
         disk_bytes: DISK_BYTES,
@@ -110,8 +159,8 @@ pub fn build(cache: &Path, guest: &Path, progress: &dyn Progress) -> Result<Mani
         root_device_name: "/dev/xvda".to_owned(),
         default_user: USER.to_owned(),
         boot: Boot::DirectKernel {
-            command_line: COMMAND_LINE.to_owned(),
-            command_line_emulated: COMMAND_LINE_EMULATED.to_owned(),
+            command_line: command_line(architecture).to_owned(),
+            command_line_emulated: command_line_emulated(architecture).to_owned(),
         },
         min_memory_mib: MIN_MEMORY_MIB,
         published: None,
@@ -119,19 +168,19 @@ pub fn build(cache: &Path, guest: &Path, progress: &dyn Progress) -> Result<Mani
     };
     write_manifest(&manifest, &result)?;
     File::open(result.join(DISK)).and_then(|disk| disk.sync_all()).at(&result)?;
-    replace(cache, NAME, &result, work.path())?;
+    replace(cache, name, &result, work.path())?;
     Ok(manifest)
 }
 
 /// The image in the cache.
-pub fn open(cache: &Path) -> Result<Image> {
-    cache::open(cache, NAME)
+pub fn open(cache: &Path, architecture: Architecture) -> Result<Image> {
+    cache::open(cache, name(architecture))
 }
 
-fn wanted(distribution: Distribution) -> Result<BTreeSet<String>> {
+fn wanted(lists: &Lists, distribution: Distribution, architecture: Architecture) -> Result<BTreeSet<String>> {
     let mut names: BTreeSet<String> = USERLAND.map(str::to_owned).into();
     // Libraries only: what else they depend on is for an installed system.
-    let libraries = packages::with_dependencies(&["bash", "dropbear-bin", "libc6"])?;
+    let libraries = packages::with_dependencies(lists, &["bash", "dropbear-bin", "libc6"])?;
     names.extend(libraries.into_iter().filter(|name| name.starts_with("lib") || name.starts_with("zlib")));
     let is_kernel = |name: &String| {
         ["linux-image-", "linux-modules-"].iter().any(|kind| {
@@ -140,14 +189,15 @@ fn wanted(distribution: Distribution) -> Result<BTreeSet<String>> {
         })
     };
     let before = names.len();
-    names.extend(packages::with_dependencies(&[distribution.kernel()])?.into_iter().filter(is_kernel));
+    let kernel = distribution.kernel(architecture);
+    names.extend(packages::with_dependencies(lists, &[kernel])?.into_iter().filter(is_kernel));
     if names.len() == before {
-        return Err(Error::NoPackage { wanted: distribution.kernel().to_owned() });
+        return Err(Error::NoPackage { wanted: kernel.to_owned() });
     }
     Ok(names)
 }
 
-fn root_tree(packages: &Path, guest: &[u8]) -> Result<Tree> {
+fn root_tree(packages: &Path, architecture: Architecture, guest: &[u8]) -> Result<Tree> {
     let mut tree = Tree::default();
     for (path, mode, owner) in [
         ("boot", 0o755, 0),
@@ -186,46 +236,55 @@ fn root_tree(packages: &Path, guest: &[u8]) -> Result<Tree> {
     }
     tree.file("usr/bin/nube-guest", 0o755, guest);
     tree.file("usr/bin/sudo", 0o4755, guest);
-    add_programs(&mut tree, packages)?;
-    add_busybox(&mut tree, packages)?;
+    add_programs(&mut tree, packages, triplet(architecture))?;
+    add_busybox(&mut tree, packages, triplet(architecture))?;
     add_configuration(&mut tree);
     Ok(tree)
 }
 
-fn add_busybox(tree: &mut Tree, packages: &Path) -> Result<()> {
-    let path = find(packages, "busybox")?;
-    tree.file("usr/bin/busybox", 0o755, fs::read(&path).at(&path)?);
-    // It is static and of the host's own architecture, so it can be asked.
-    let list = exec::output_of(&path, &["--list"])?;
-    for name in list.lines().filter(|name| !OURS.contains(name)) {
+fn add_busybox(tree: &mut Tree, packages: &Path, triplet: &str) -> Result<()> {
+    let path = find(packages, triplet, "busybox")?;
+    let program = fs::read(&path).at(&path)?;
+    for name in applets(&program)?.into_iter().filter(|name| !OURS.contains(name)) {
         let link = format!("usr/bin/{name}");
         if !tree.contains(&link) {
             tree.link(&link, "busybox");
         }
     }
+    tree.file("usr/bin/busybox", 0o755, program);
     Ok(())
 }
 
-fn add_programs(tree: &mut Tree, packages: &Path) -> Result<()> {
+/// The commands of a BusyBox: a table of names in the program, which may be of an architecture that cannot be asked here.
+fn applets(busybox: &[u8]) -> Result<Vec<&str>> {
+    // The table is sorted, and no other text has these two first.
+    const BEGINNING: &[u8] = b"\0[\0[[\0";
+    let lacking = || Error::Missing { wanted: "the list of BusyBox's commands".to_owned() };
+    let at = busybox.windows(BEGINNING.len()).position(|window| window == BEGINNING).ok_or_else(lacking)?;
+    let names = busybox[at + 1..].split(|byte| *byte == 0).take_while(|name| !name.is_empty());
+    names.map(|name| std::str::from_utf8(name).map_err(|_| lacking())).collect()
+}
+
+fn add_programs(tree: &mut Tree, packages: &Path, triplet: &str) -> Result<()> {
     let mut libraries: VecDeque<String> = VecDeque::new();
     for name in PROGRAMS {
-        let path = find(packages, name)?;
+        let path = find(packages, triplet, name)?;
         let bytes = fs::read(&path).at(&path)?;
         let elf = Elf::parse(&bytes)?;
         libraries.extend(elf.needed().into_iter().map(str::to_owned));
         if let Some(loader) = elf.interpreter() {
             let file = loader.rsplit('/').next().unwrap_or(loader);
-            let library = find(packages, file)?;
+            let library = find(packages, triplet, file)?;
             tree.file(&format!("usr{loader}"), 0o755, fs::read(&library).at(&library)?);
         }
         tree.file(&format!("usr/bin/{name}"), 0o755, bytes);
     }
     while let Some(name) = libraries.pop_front() {
-        let target = format!("usr/lib/{TRIPLET}/{name}");
+        let target = format!("usr/lib/{triplet}/{name}");
         if tree.contains(&target) || name.starts_with("ld-linux") {
             continue;
         }
-        let path = find(packages, &name)?;
+        let path = find(packages, triplet, &name)?;
         let bytes = fs::read(&path).at(&path)?;
         libraries.extend(Elf::parse(&bytes)?.needed().into_iter().map(str::to_owned));
         tree.file(&target, 0o644, bytes);
@@ -236,11 +295,18 @@ fn add_programs(tree: &mut Tree, packages: &Path) -> Result<()> {
     Ok(())
 }
 
-const TRIPLET: &str = "x86_64-linux-gnu";
+/// Where the distribution keeps the libraries of an architecture.
+const fn triplet(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::X86_64 => "x86_64-linux-gnu",
+        Architecture::Arm64 => "aarch64-linux-gnu",
+    }
+}
 
 /// A program or library wherever this release of the distribution puts it.
-fn find(packages: &Path, name: &str) -> Result<PathBuf> {
-    let folders = ["bin", "sbin", "lib/x86_64-linux-gnu", "lib/openssh", "lib"];
+fn find(packages: &Path, triplet: &str, name: &str) -> Result<PathBuf> {
+    let libraries = format!("lib/{triplet}");
+    let folders = ["bin", "sbin", &libraries, "lib/openssh", "lib"];
     let mut candidates = folders
         .iter()
         .flat_map(|folder| [packages.join("usr").join(folder).join(name), packages.join(folder).join(name)]);
@@ -283,4 +349,16 @@ fn add_configuration(tree: &mut Tree) {
         tree.file(path, mode, content);
     }
     tree.file("etc/profile.d/nube-endpoint.sh", 0o644, crate::endpoint::PROFILE_LINE);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_of_a_busybox_are_read_from_its_table() {
+        let program = b"\x7fELF\0BusyBox v1\0[\0[[\0acpid\0zcat\0\0rest";
+        assert_eq!(applets(program).unwrap(), ["[", "[[", "acpid", "zcat"]);
+        assert!(applets(b"\x7fELF").is_err());
+    }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::error::{At, Error, Result};
-use crate::exec::program;
-use crate::manifest::Package;
+use crate::exec::{Program, program};
+use crate::manifest::{Architecture, Package};
 use crate::progress::Progress;
 
 /// Which distribution the packages come from.
@@ -48,10 +48,11 @@ impl Distribution {
     }
 
     /// The package that depends on the current kernel for virtual machines.
-    pub fn kernel(self) -> &'static str {
-        match self {
-            Distribution::Debian => "linux-image-cloud-amd64",
-            Distribution::Ubuntu => "linux-image-virtual",
+    pub fn kernel(self, architecture: Architecture) -> &'static str {
+        match (self, architecture) {
+            (Distribution::Debian, Architecture::X86_64) => "linux-image-cloud-amd64",
+            (Distribution::Debian, Architecture::Arm64) => "linux-image-cloud-arm64",
+            (Distribution::Ubuntu, _) => "linux-image-virtual",
         }
     }
 }
@@ -75,9 +76,55 @@ impl Source {
     }
 }
 
+/// The package lists that packages are found in.
+pub struct Lists {
+    /// What apt is told of them.
+    options: Vec<String>,
+}
+
+impl Lists {
+    /// The host's own.
+    pub fn of_host() -> Lists {
+        Lists { options: Vec::new() }
+    }
+
+    /// Those of another architecture, from the host's own sources, kept below `folder` and brought up to date. The host's
+    /// package lists and its dpkg know nothing of it.
+    pub fn of_architecture(architecture: Architecture, folder: &Path) -> Result<Lists> {
+        let name = match architecture {
+            Architecture::X86_64 => "amd64",
+            Architecture::Arm64 => "arm64",
+        };
+        for part in ["lists/partial", "cache/archives/partial"] {
+            let part = folder.join(part);
+            fs::create_dir_all(&part).at(&part)?;
+        }
+        let status = folder.join("status");
+        File::create(&status).at(&status)?;
+        let settings = [
+            format!("APT::Architecture={name}"),
+            format!("APT::Architectures::={name}"),
+            format!("Dir::State::lists={}", folder.join("lists").display()),
+            format!("Dir::State::status={}", status.display()),
+            format!("Dir::Cache={}", folder.join("cache").display()),
+            "APT::Sandbox::User=root".to_owned(),
+            "Acquire::Languages=none".to_owned(),
+        ];
+        let options = settings.into_iter().flat_map(|setting| ["-o".to_owned(), setting]).collect();
+        let lists = Lists { options };
+        // A source without this architecture is no failure, and what is wanted may be in another: `find` tells.
+        let _ = lists.apt("apt-get").args(["-q", "update"]).run();
+        Ok(lists)
+    }
+
+    fn apt(&self, name: &'static str) -> Program {
+        program(name).args(&self.options)
+    }
+}
+
 /// The packages with these names, without what they depend on.
-pub fn find(names: &BTreeSet<String>) -> Result<Vec<Source>> {
-    let output = program("apt-get").args(["download", "--print-uris"]).args(names).run().map_err(
+pub fn find(lists: &Lists, names: &BTreeSet<String>) -> Result<Vec<Source>> {
+    let output = lists.apt("apt-get").args(["download", "--print-uris"]).args(names).run().map_err(
         |error| match error {
             Error::Failed { said, .. } => Error::NoPackage { wanted: said },
             other => other,
@@ -102,8 +149,9 @@ fn parse_uri(line: &str) -> Option<Source> {
 }
 
 /// Names of what these packages depend on, themselves included.
-pub fn with_dependencies(names: &[&str]) -> Result<BTreeSet<String>> {
-    let output = program("apt-cache")
+pub fn with_dependencies(lists: &Lists, names: &[&str]) -> Result<BTreeSet<String>> {
+    let output = lists
+        .apt("apt-cache")
         .args([
             "depends",
             "--recurse",
@@ -123,7 +171,12 @@ pub fn with_dependencies(names: &[&str]) -> Result<BTreeSet<String>> {
 }
 
 /// Brings the packages into `folder`; those that are there already are only checked.
-pub fn fetch(sources: &[Source], folder: &Path, progress: &dyn Progress) -> Result<Vec<PathBuf>> {
+pub fn fetch(
+    lists: &Lists,
+    sources: &[Source],
+    folder: &Path,
+    progress: &dyn Progress,
+) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(folder).at(folder)?;
     let wanted: Vec<&Source> = sources.iter().filter(|source| !is_good(source, folder)).collect();
     let total = wanted.iter().map(|source| source.bytes).sum();
@@ -134,7 +187,8 @@ pub fn fetch(sources: &[Source], folder: &Path, progress: &dyn Progress) -> Resu
         }
         let names = wanted.iter().map(|source| &source.name);
         // As the user who runs us: apt's own sandbox user could not write here.
-        let mut download = program("apt-get")
+        let mut download = lists
+            .apt("apt-get")
             .args(["-q", "-o", "APT::Sandbox::User=root", "download"])
             .args(names)
             .folder(folder)

@@ -158,12 +158,39 @@ pub struct Machine {
     pub memory: MiB,
     /// The name of the image in the host's cache whose kernel and command line boot this machine, or none: firmware.
     pub direct_kernel: Option<String>,
+    /// What boots the first disk when no kernel is given.
+    #[serde(default)]
+    pub firmware: Firmware,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Spelled as EC2 does; earlier versions wrote the names of the variants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Architecture {
+    #[default]
+    #[serde(rename = "x86_64", alias = "X86_64")]
     X86_64,
+    #[serde(rename = "arm64", alias = "Arm64")]
     Arm64,
+}
+
+/// What a machine runs before its operating system. Arm machines know UEFI only.
+/// AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ami-boot.html>
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Firmware {
+    #[default]
+    LegacyBios,
+    Uefi,
+}
+
+impl Firmware {
+    /// As EC2 spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LegacyBios => "legacy-bios",
+            Self::Uefi => "uefi",
+        }
+    }
 }
 
 impl Architecture {
@@ -172,6 +199,14 @@ impl Architecture {
         match self {
             Self::X86_64 => "x86_64",
             Self::Arm64 => "arm64",
+        }
+    }
+
+    /// What an image boots by when it does not say.
+    pub const fn default_firmware(self) -> Firmware {
+        match self {
+            Self::X86_64 => Firmware::LegacyBios,
+            Self::Arm64 => Firmware::Uefi,
         }
     }
 

@@ -7,6 +7,7 @@ pub mod blob;
 pub mod clock;
 pub mod host;
 pub mod id;
+pub mod manifest;
 pub mod metadata;
 pub mod net;
 pub mod overcommit;

@@ -212,9 +212,11 @@ pub enum ImageCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Import a cloud image: a qcow2, raw or vmdk disk that boots by firmware.
+    Import(Import),
     /// Build an image.
     Build {
-        /// `nano`: a kernel, busybox and ssh; boots in seconds. `debian-12`: the distribution with cloud-init.
+        /// `nano`: a kernel, busybox and ssh; boots in seconds. `nano-arm64`: the same for Arm. `debian-12`: the distribution with cloud-init.
         name: String,
         /// The guest agent's program [default: beside nube]
         #[arg(long, value_name = "FILE")]
@@ -222,6 +224,27 @@ pub enum ImageCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// A file, or an address that begins with http:// or https://. May be packed by xz, gzip or zstd.
+    #[arg(value_name = "FILE|URL")]
+    pub source: String,
+    /// The SHA-256 of the file as it is published; another file is refused.
+    #[arg(long, value_name = "HEX")]
+    pub sha256: Option<String>,
+    /// The image's name on this host [default: the file's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// `x86_64` or `arm64` [default: what the disk boots on]
+    #[arg(long)]
+    pub arch: Option<String>,
+    /// Whom to log in as [default: by the name, else ec2-user]
+    #[arg(long)]
+    pub user: Option<String>,
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[cfg(test)]

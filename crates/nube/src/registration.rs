@@ -10,9 +10,9 @@ use anyhow::{Context as _, Result};
 use control::Cloud;
 use control::cloud::Mode;
 use images::{Boot, Image as CachedImage};
-use model::host::Architecture;
+use model::host::Firmware;
 use model::record::Tags;
-use model::record::image::{Image, ImageDevice, Traits};
+use model::record::image::{BootMode, Image, ImageDevice, Traits};
 use model::{AccountId, GiB, ImageId, Region};
 use plan::public_image;
 use sha2::{Digest as _, Sha256};
@@ -82,8 +82,15 @@ async fn put(cloud: &Arc<Cloud>, region: &Region, image: Image) -> Result<()> {
 /// An image under the name of one of AWS's public images takes that one's place, id and all.
 fn record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
     let own = own_record(cloud, region, cached);
-    let Some(public) = public_image::by_short_name(region, &cached.manifest.name) else { return own };
+    let public = public_image::by_short_name(region, &cached.manifest.name);
+    let Some(public) = public.filter(|public| public.architecture == own.architecture) else { return own };
+    // What the disk at hand boots by counts; a disk that boots by BIOS may well be one that could do both.
+    let boot_mode = match (own.traits.boot_mode, public.traits.boot_mode) {
+        (None | Some(BootMode::LegacyBios), Some(BootMode::UefiPreferred)) => Some(BootMode::UefiPreferred),
+        (own, _) => own,
+    };
     Image {
+        traits: Traits { boot_mode, ..public.traits },
         host_image: own.host_image,
         digest: own.digest,
         direct_kernel: own.direct_kernel,
@@ -99,11 +106,10 @@ fn record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
 fn own_record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
     let manifest = &cached.manifest;
     let digest = manifest.digest.rsplit(':').next().unwrap_or_default();
-    let direct_kernel = match manifest.boot {
-        Boot::DirectKernel { .. } => true,
-    };
-    let architecture = match manifest.architecture {
-        images::Architecture::X86_64 => Architecture::X86_64,
+    let (direct_kernel, boot_mode) = match manifest.boot {
+        Boot::DirectKernel { .. } => (true, None),
+        Boot::Firmware { firmware: Firmware::LegacyBios } => (false, Some(BootMode::LegacyBios)),
+        Boot::Firmware { firmware: Firmware::Uefi } => (false, Some(BootMode::Uefi)),
     };
     let published = manifest.published.as_ref().and_then(|published| {
         // What bears another publisher's name is found by filters upon that publisher, not among the operator's.
@@ -119,7 +125,7 @@ fn own_record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
         owner_alias,
         name,
         description: Some(manifest.description.clone()),
-        architecture,
+        architecture: manifest.architecture,
         root_device: manifest.root_device_name.clone(),
         devices: vec![root_device(&manifest.root_device_name, GiB(manifest.min_disk_gib))],
         host_image: Some(folder_name(&manifest.digest)),
@@ -129,7 +135,7 @@ fn own_record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
         min_memory_mib: manifest.min_memory_mib,
         default_user: Some(manifest.default_user.clone()),
         created_at: cloud.clock.now(),
-        traits: Traits::default(),
+        traits: Traits { boot_mode, ..Traits::default() },
         tags: Tags::from([(USER_TAG.to_owned(), manifest.default_user.clone())]),
     }
 }

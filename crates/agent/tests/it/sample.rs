@@ -83,6 +83,7 @@ pub fn instance(n: u32) -> InstanceDesired {
             vcpus: 2,
             memory: MiB(1024),
             direct_kernel: None,
+            firmware: model::host::Firmware::LegacyBios,
         },
         volumes: vec![AttachmentDesired { volume: volume_id(n), device: "/dev/xvda".into() }],
         interfaces: vec![InterfaceDesired {

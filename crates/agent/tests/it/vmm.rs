@@ -109,6 +109,7 @@ fn spec(number: u32, order: &str) -> MachineSpec {
             vcpus: 1,
             memory: MiB(192),
             direct_kernel: Some(order.into()),
+            firmware: model::host::Firmware::LegacyBios,
         },
         disks: vec![],
     }

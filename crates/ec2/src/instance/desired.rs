@@ -91,6 +91,7 @@ pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired>
             vcpus: instance.cpus.map_or(kind.vcpus, CpuOptions::vcpus),
             memory: kind.memory,
             direct_kernel,
+            firmware: instance.firmware,
         },
         volumes: instance
             .volumes

@@ -7,7 +7,6 @@ use crate::network_interface::allocate::{private_claim, public_holder};
 use crate::noun::wire_time;
 use control::Tables;
 use control::filter::{FilterField, Filters, Values, maybe, one, shown};
-use model::host::Architecture;
 use model::record::image::Platform;
 use model::record::instance::Instance;
 use model::record::network_interface::{NetworkInterface, PublicAddress};
@@ -120,13 +119,7 @@ pub static FIELDS: &[Field] = &[
     never("capacity-reservation-id"),
     constant("capacity-reservation-specification.capacity-reservation-preference", |_, _| one("open")),
     FilterField { name: "client-token", values: |i, _| maybe(i.client_token.as_deref()) },
-    FilterField {
-        name: "current-instance-boot-mode",
-        values: |i, _| match i.architecture {
-            Architecture::X86_64 => one("legacy-bios"),
-            Architecture::Arm64 => one("uefi"),
-        },
-    },
+    FilterField { name: "current-instance-boot-mode", values: |i, _| one(i.firmware.as_str()) },
     FilterField { name: "dns-name", values: |i, t| on_interfaces(i, t, public_names) },
     FilterField { name: "ebs-optimized", values: |i, _| flag(i.ebs_optimized) },
     constant("ena-support", |_, _| flag(true)),

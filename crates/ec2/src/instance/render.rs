@@ -21,7 +21,7 @@ use api_ec2::{
     VirtualizationType,
 };
 use control::Tables;
-use model::host::Architecture;
+use model::host::{Architecture, Firmware};
 use model::metadata::MetadataOptions;
 use model::record::instance::{Instance, Phase};
 use model::record::network_interface::{NetworkInterface, PrivateAddress};
@@ -331,9 +331,9 @@ pub fn instance(shown: &Shown) -> api_ec2::Instance {
             auto_recovery: Some(InstanceAutoRecoveryState::Default),
             reboot_migration: Some(InstanceRebootMigrationState::Default),
         }),
-        current_instance_boot_mode: Some(match i.architecture {
-            Architecture::X86_64 => InstanceBootModeValues::LegacyBios,
-            Architecture::Arm64 => InstanceBootModeValues::Uefi,
+        current_instance_boot_mode: Some(match i.firmware {
+            Firmware::LegacyBios => InstanceBootModeValues::LegacyBios,
+            Firmware::Uefi => InstanceBootModeValues::Uefi,
         }),
         network_performance_options: Some(InstanceNetworkPerformanceOptions {
             bandwidth_weighting: Some(InstanceBandwidthWeighting::Default),

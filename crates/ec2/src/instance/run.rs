@@ -300,6 +300,7 @@ impl Launch {
                 image: self.image.image,
                 instance_type: self.instance_type.to_owned(),
                 architecture: self.image.architecture,
+                firmware: self.image.firmware(),
                 platform: self.image.traits.platform,
                 key: self.key.clone(),
                 zone: self.place.subnet.zone.clone(),

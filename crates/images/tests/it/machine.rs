@@ -50,7 +50,9 @@ impl Machine {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (console, monitor) = (folder.join("console"), folder.join("qmp"));
         let _ = fs::remove_file(&monitor);
-        let Boot::DirectKernel { command_line, command_line_emulated } = &image.manifest.boot;
+        let Boot::DirectKernel { command_line, command_line_emulated } = &image.manifest.boot else {
+            panic!("nano has a kernel of its own");
+        };
         let network = format!(
             "user,id=n,net=169.254.0.0/16,host=169.254.0.2,dhcpstart=169.254.5.5,hostfwd=tcp:127.0.0.1:{port}-:22,\
              guestfwd=tcp:169.254.169.254:80-cmd:{} nc 127.0.0.1 {imds}",

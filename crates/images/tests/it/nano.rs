@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use images::{Silent, cache, nano};
+use images::{Architecture, Silent, cache, nano};
 
 use crate::scene::{Scene, guest, image, said};
 
@@ -106,7 +106,7 @@ fn the_same_inputs_give_the_same_digest_and_the_cache_knows_the_image() {
     for entry in fs::read_dir(first.folder.join("../.packages")).unwrap().flatten() {
         fs::copy(entry.path(), again.path().join(".packages").join(entry.file_name())).unwrap();
     }
-    let manifest = nano::build(again.path(), &guest(), &Silent).unwrap();
+    let manifest = nano::build(again.path(), Architecture::X86_64, &guest(), &Silent).unwrap();
     assert_eq!(manifest, first.manifest);
     let listed = cache::list(again.path()).unwrap();
     assert_eq!(listed.iter().map(|image| &image.manifest).collect::<Vec<_>>(), [&manifest]);
@@ -122,6 +122,6 @@ fn the_same_inputs_give_the_same_digest_and_the_cache_knows_the_image() {
 #[test]
 fn a_guest_agent_that_is_not_static_is_refused() {
     let cache = tempfile::tempdir().unwrap();
-    let error = nano::build(cache.path(), "/bin/sh".as_ref(), &Silent).unwrap_err();
+    let error = nano::build(cache.path(), Architecture::X86_64, "/bin/sh".as_ref(), &Silent).unwrap_err();
     assert!(error.to_string().contains("not static"), "{error}");
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use images::{Image, Silent};
+use images::{Architecture, Image, Silent};
 use tempfile::TempDir;
 
 use crate::imds::Imds;
@@ -18,7 +18,7 @@ pub fn image() -> &'static Image {
     static IMAGE: OnceLock<Image> = OnceLock::new();
     IMAGE.get_or_init(|| {
         let cache = target().join("test-images");
-        images::nano::build(&cache, &guest(), &Silent).expect("the image is built");
+        images::nano::build(&cache, Architecture::X86_64, &guest(), &Silent).expect("the image is built");
         images::cache::open(&cache, "nano").unwrap()
     })
 }

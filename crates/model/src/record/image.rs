@@ -1,7 +1,7 @@
 //! Machine images.
 
 use super::{IndexValue, Record, Tags};
-use crate::host::Architecture;
+use crate::host::{Architecture, Firmware};
 use crate::{AccountId, GiB, ImageId, SnapshotId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,17 @@ pub struct ImageDevice {
     pub snapshot: Option<SnapshotId>,
     pub delete_on_termination: bool,
     pub volume_type: String,
+}
+
+impl Image {
+    /// What its machines start with. Where it boots by both, an x86-64 machine starts by BIOS, which is quicker.
+    pub fn firmware(&self) -> Firmware {
+        match self.traits.boot_mode {
+            Some(BootMode::LegacyBios) => Firmware::LegacyBios,
+            Some(BootMode::Uefi) => Firmware::Uefi,
+            Some(BootMode::UefiPreferred) | None => self.architecture.default_firmware(),
+        }
+    }
 }
 
 impl Record for Image {

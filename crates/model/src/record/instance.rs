@@ -16,7 +16,7 @@
 
 use super::image::Platform;
 use super::{IndexValue, Record, Tags};
-use crate::host::Architecture;
+use crate::host::{Architecture, Firmware};
 use crate::metadata::MetadataOptions;
 use crate::{
     AccountId, Blob, ImageId, InstanceId, NetworkInterfaceId, ReservationId, SubnetId, Timestamp, VolumeId,
@@ -33,6 +33,8 @@ pub struct Instance {
     pub image: ImageId,
     pub instance_type: String,
     pub architecture: Architecture,
+    #[serde(default)]
+    pub firmware: Firmware,
     /// The image's at launch.
     #[serde(default)]
     pub platform: Platform,

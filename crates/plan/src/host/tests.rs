@@ -19,6 +19,7 @@ fn wish(power: Power, run: u64, reboots: u64) -> InstanceDesired {
             vcpus: 2,
             memory: MiB(1024),
             direct_kernel: None,
+            firmware: model::host::Firmware::LegacyBios,
         },
         volumes: Vec::new(),
         interfaces: Vec::new(),

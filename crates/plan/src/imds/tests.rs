@@ -34,6 +34,7 @@ fn sample() -> InstanceDesired {
             vcpus: 2,
             memory: MiB(1024),
             direct_kernel: None,
+            firmware: model::host::Firmware::LegacyBios,
         },
         volumes: vec![volume(1, "/dev/xvda"), volume(2, "/dev/sdf")],
         interfaces: vec![interface(1, Some("198.18.0.5")), interface(2, None)],

@@ -1,8 +1,8 @@
 //! A machine as QEMU is told of it: the whole command line, a pure function of the spec.
 //!
 //! The process that gets this command line sees only what its sandbox holds (the agent's launcher builds it), at the
-//! fixed places named here: descriptors [`MONITOR_FD`], [`LOCK_FD`] and [`TAP_FD`] upwards, disks under `/disks`, kernel and
-//! initrd under `/boot`. Standard output is the serial console, standard error the log; both are pipes.
+//! fixed places named here: descriptors [`MONITOR_FD`], [`LOCK_FD`] and [`TAP_FD`] upwards, disks under `/disks`, kernel,
+//! initrd and UEFI firmware under `/boot`. Standard output is the serial console, standard error the log; both are pipes.
 //!
 //! Choices that the command line fixes:
 //! - A guest that powers off leaves a paused process behind (`shutdown=pause`), so that nobody misses it. A guest that
@@ -14,12 +14,14 @@
 //!   agent lets it go on once there is room. Other errors are the guest's to see. Flushes always reach the disk.
 //! - The firmware tables say what EC2's say, so stock cloud-init chooses its Ec2 data source; see [`smbios`].
 
+mod board;
 pub mod probe;
 pub mod qcow2;
 pub mod qmp;
 pub mod smbios;
 
-use model::host::{Architecture, Machine};
+pub use board::{FIRMWARE, firmware, qemu, takes_firmware_file, uefi};
+use model::host::{Firmware, Machine};
 use model::{InstanceId, Mac, NetworkInterfaceId, VolumeId};
 
 /// Where the process finds the listening socket of its monitor.
@@ -56,7 +58,7 @@ pub struct Layout<'a> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Boot<'a> {
-    /// The first disk's boot sector.
+    /// What the firmware finds on the first disk: a boot sector, or an EFI system partition.
     Firmware,
     /// The kernel at [`KERNEL`], with the initrd at [`INITRD`] if the image has one.
     Kernel { command_line: &'a str, initrd: Initrd },
@@ -97,8 +99,6 @@ pub enum Unbuildable {
     TooManyDevices {
         wanted: usize,
     },
-    /// No command line is known for this architecture.
-    Architecture(Architecture),
     NoVcpus,
     NoMemory,
 }
@@ -109,7 +109,6 @@ impl std::fmt::Display for Unbuildable {
             Self::TooManyDevices { wanted } => {
                 write!(f, "{wanted} disks and interfaces do not fit into {ROOT_PORTS} slots")
             }
-            Self::Architecture(a) => write!(f, "machines of architecture {} do not run here", a.as_str()),
             Self::NoVcpus => f.write_str("a machine needs a processor"),
             Self::NoMemory => f.write_str("a machine needs memory"),
         }
@@ -131,9 +130,6 @@ pub fn disk_serial(volume: VolumeId) -> String {
 /// The arguments after the program's name.
 pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
     let machine = layout.machine;
-    if machine.architecture != Architecture::X86_64 {
-        return Err(Unbuildable::Architecture(machine.architecture));
-    }
     if machine.vcpus == 0 {
         return Err(Unbuildable::NoVcpus);
     }
@@ -152,8 +148,12 @@ pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
     line.option("-display", "none");
     line.option("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
     line.option("-action", "reboot=reset,shutdown=pause,panic=none,watchdog=reset");
-    line.option("-machine", "q35,usb=off,vmport=off,smbus=off,dump-guest-core=off");
-    accelerator(&mut line, layout.accelerator);
+    line.option("-machine", board::machine(machine.architecture, layout.accelerator));
+    line.option("-accel", accelerator(layout.accelerator));
+    line.option("-cpu", board::cpu(machine.architecture, layout.accelerator));
+    if takes_firmware_file(machine, &layout.boot) {
+        line.option("-bios", FIRMWARE);
+    }
     line.option("-smp", format!("{0},sockets=1,cores={0},threads=1", machine.vcpus));
     line.option("-m", format!("{}M", machine.memory.0));
     line.option("-uuid", smbios::uuid(layout.instance));
@@ -168,13 +168,16 @@ pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
     line.option("-chardev", "stdio,id=console,signal=off");
     line.option("-serial", "chardev:console");
 
+    let firmware =
+        if takes_firmware_file(machine, &layout.boot) { Firmware::Uefi } else { Firmware::LegacyBios };
     for port in 0..ROOT_PORTS {
         line.option(
             "-device",
             format!(
-                "pcie-root-port,id=port{port},bus=pcie.0,chassis={0},slot={0},addr=0x{1:x}",
+                "pcie-root-port,id=port{port},bus=pcie.0,chassis={0},slot={0},addr=0x{1:x}{2}",
                 port + 1,
-                port + 2
+                port + 2,
+                board::port_options(firmware)
             ),
         );
     }
@@ -220,17 +223,11 @@ pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
     Ok(line.0)
 }
 
-fn accelerator(line: &mut Line, accelerator: Accelerator) {
+fn accelerator(accelerator: Accelerator) -> &'static str {
     match accelerator {
-        Accelerator::Kvm => {
-            line.option("-accel", "kvm");
-            line.option("-cpu", "host");
-        }
-        Accelerator::Tcg => {
-            // 128 MiB hold the translations of a booted distribution. Five-level paging costs a walk more on every miss.
-            line.option("-accel", "tcg,thread=multi,tb-size=128");
-            line.option("-cpu", "max,la57=off");
-        }
+        Accelerator::Kvm => "kvm",
+        // 128 MiB hold the translations of a booted distribution.
+        Accelerator::Tcg => "tcg,thread=multi,tb-size=128",
     }
 }
 

@@ -1,7 +1,7 @@
 //! QEMU's command lines.
 
 use crate::golden;
-use model::host::{Architecture, Machine};
+use model::host::{Architecture, Firmware, Machine};
 use model::{InstanceId, Mac, MiB, NetworkInterfaceId, VolumeId};
 use plan::machine::{
     Accelerator, Boot, Cache, Disk, Initrd, Interface, Layout, ROOT_PORTS, Unbuildable, arguments,
@@ -14,6 +14,7 @@ fn machine() -> Machine {
         vcpus: 2,
         memory: MiB(1024),
         direct_kernel: None,
+        firmware: Firmware::LegacyBios,
     }
 }
 
@@ -67,10 +68,31 @@ fn what_cannot_be_built_says_why() {
     assert_eq!(arguments(&crowded), Err(Unbuildable::TooManyDevices { wanted: ROOT_PORTS + 1 }));
     machine.vcpus = 0;
     assert_eq!(arguments(&layout(&machine, Accelerator::Tcg, Boot::Firmware)), Err(Unbuildable::NoVcpus));
-    machine.vcpus = 1;
+}
+
+#[test]
+fn an_arm_machine_boots_a_kernel_through_uefi_under_tcg() {
+    let mut machine = machine();
     machine.architecture = Architecture::Arm64;
-    assert_eq!(
-        arguments(&layout(&machine, Accelerator::Tcg, Boot::Firmware)),
-        Err(Unbuildable::Architecture(Architecture::Arm64))
-    );
+    machine.instance_type = "t4g.nano".into();
+    let boot = Boot::Kernel { command_line: "console=ttyAMA0 root=/dev/vda", initrd: Initrd::Present };
+    golden("machine-arm64-tcg-kernel.txt", &rendered(&layout(&machine, Accelerator::Tcg, boot)));
+}
+
+#[test]
+fn an_arm_machine_that_boots_its_disk_under_kvm() {
+    let mut machine = machine();
+    machine.architecture = Architecture::Arm64;
+    machine.instance_type = "t4g.nano".into();
+    golden("machine-arm64-kvm-firmware.txt", &rendered(&layout(&machine, Accelerator::Kvm, Boot::Firmware)));
+}
+
+#[test]
+fn an_x86_machine_that_boots_its_disk_by_uefi() {
+    let mut machine = machine();
+    machine.firmware = Firmware::Uefi;
+    golden("machine-kvm-uefi.txt", &rendered(&layout(&machine, Accelerator::Kvm, Boot::Firmware)));
+    // A kernel of its own needs no firmware to find it.
+    let boot = Boot::Kernel { command_line: "quiet", initrd: Initrd::Absent };
+    assert!(!rendered(&layout(&machine, Accelerator::Kvm, boot)).contains("-bios"));
 }

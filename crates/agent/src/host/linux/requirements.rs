@@ -1,5 +1,6 @@
 //! What a host must have before it can run machines, and what to install when it is missing.
 
+use model::host::Architecture;
 use std::path::Path;
 
 /// Programs, what each is for, and the Debian package that holds it.
@@ -75,11 +76,45 @@ pub fn lacks() -> Vec<Lack> {
     lacks
 }
 
+/// One sentence for each thing without which this host runs no machines of an architecture, or not those that boot by
+/// UEFI; empty when it has everything. Nothing else suffers from it.
+pub fn missing_for(architecture: Architecture) -> Vec<String> {
+    let program = plan::machine::qemu(architecture).0;
+    let mut lacks = Vec::new();
+    if !DIRECTORIES.iter().any(|dir| Path::new(dir).join(program).exists()) {
+        lacks.push(lacks_qemu(architecture));
+    }
+    if uefi(architecture).is_none() {
+        lacks.push(lacks_uefi(architecture));
+    }
+    lacks
+}
+
+/// The UEFI firmware of this host for machines of an architecture.
+pub(super) fn uefi(architecture: Architecture) -> Option<&'static Path> {
+    plan::machine::uefi(architecture).0.iter().map(Path::new).find(|file| file.is_file())
+}
+
+pub(super) fn lacks_qemu(architecture: Architecture) -> String {
+    let (program, package) = plan::machine::qemu(architecture);
+    let name = architecture.as_str();
+    format!("`{program}`, which runs {name} machines, is not installed (Debian package `{package}`)")
+}
+
+pub(super) fn lacks_uefi(architecture: Architecture) -> String {
+    let name = architecture.as_str();
+    let package = plan::machine::uefi(architecture).1;
+    format!("the UEFI firmware of {name} machines is not installed (Debian package `{package}`)")
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn every_sentence_names_something() {
-        for sentence in super::missing() {
+        let optional = [Architecture::X86_64, Architecture::Arm64].into_iter().flat_map(missing_for);
+        for sentence in missing().into_iter().chain(optional) {
             assert!(sentence.len() > 20, "{sentence}");
         }
     }

@@ -273,6 +273,7 @@ fn instance(interface: InterfaceDesired) -> InstanceDesired {
             vcpus: 1,
             memory: MiB(128),
             direct_kernel: None,
+            firmware: model::host::Firmware::LegacyBios,
         },
         volumes: vec![],
         interfaces: vec![interface],

@@ -7,6 +7,7 @@ use super::home::replace;
 use super::image::any_kernel;
 use crate::host::Result;
 use crate::host::linux::exec;
+use model::host::Architecture;
 use plan::machine::{Accelerator, probe};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -32,14 +33,20 @@ struct Verdict {
     kvm: bool,
 }
 
-/// The accelerator for this host.
+/// The accelerator for machines of this architecture. Another one's than the host's own is emulated; and the probe's guest
+/// is an x86-64 program, so hosts of other architectures emulate unless told otherwise.
 pub(super) async fn choose(
     policy: AccelPolicy,
+    architecture: Architecture,
     qemu: &str,
     images: &Path,
     cache: &Path,
 ) -> Result<Accelerator> {
+    if std::env::consts::ARCH != machine_name(architecture) {
+        return Ok(Accelerator::Tcg);
+    }
     match policy {
+        AccelPolicy::Probe if architecture != Architecture::X86_64 => return Ok(Accelerator::Tcg),
         AccelPolicy::Kvm => return Ok(Accelerator::Kvm),
         AccelPolicy::Tcg => return Ok(Accelerator::Tcg),
         AccelPolicy::Probe => {}
@@ -52,7 +59,7 @@ pub(super) async fn choose(
     if let Some(verdict) = known.filter(|verdict| verdict.of == of) {
         return Ok(if verdict.kvm { Accelerator::Kvm } else { Accelerator::Tcg });
     }
-    let Some(kernel) = any_kernel(images) else {
+    let Some(kernel) = any_kernel(images, Architecture::X86_64) else {
         tracing::warn!("no cached image has a kernel to try KVM with; machines run under TCG");
         return Ok(Accelerator::Tcg);
     };
@@ -79,6 +86,14 @@ pub async fn runs_a_guest(accelerator: Accelerator, qemu: &str, kernel: &Path, c
     output.is_ok_and(|o| o.stdout.windows(probe::TOKEN.len()).any(|w| w == probe::TOKEN))
 }
 
+/// As `uname -m` has it.
+const fn machine_name(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::X86_64 => "x86_64",
+        Architecture::Arm64 => "aarch64",
+    }
+}
+
 /// What came of trying KVM on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kvm {
@@ -102,7 +117,7 @@ pub async fn try_kvm(qemu: &str, images: &Path) -> Kvm {
             _ => Kvm::Forbidden(error.to_string()),
         };
     }
-    let Some(kernel) = any_kernel(images) else { return Kvm::Untried };
+    let Some(kernel) = any_kernel(images, Architecture::X86_64) else { return Kvm::Untried };
     let scratch = images.join(format!(".doctor-{}", std::process::id()));
     if runs_a_guest(Accelerator::Kvm, qemu, &kernel, &scratch).await { Kvm::Works } else { Kvm::Broken }
 }

@@ -1,8 +1,10 @@
 //! What a machine needs of an image in the host's cache: `<images>/<name>/{manifest.json, disk.qcow2, kernel, initrd}`.
 
 use crate::host::{HostError, Result};
+use model::host::Architecture;
+pub use model::manifest::Manifest;
+use model::manifest::{Boot, INITRD, KERNEL, MANIFEST};
 use plan::machine::{Accelerator, Initrd};
-use serde::Deserialize;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,30 +35,9 @@ impl DirectBoot {
     }
 }
 
-/// The part of an image's manifest that concerns a host.
-#[derive(Debug, Deserialize)]
-pub struct Manifest {
-    pub name: String,
-    /// Tells one build of the image from another.
-    pub digest: String,
-    boot: HowToBoot,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(tag = "mode", rename_all = "kebab-case")]
-enum HowToBoot {
-    DirectKernel {
-        command_line: String,
-        #[serde(default)]
-        command_line_emulated: String,
-    },
-    #[serde(other)]
-    Firmware,
-}
-
 /// Reads the manifest of the image in this directory.
 pub fn manifest(directory: &Path) -> io::Result<Manifest> {
-    let text = fs::read(directory.join("manifest.json"))?;
+    let text = fs::read(directory.join(MANIFEST))?;
     serde_json::from_slice(&text).map_err(io::Error::from)
 }
 
@@ -82,22 +63,26 @@ pub(super) fn direct_boot(images: &Path, name: &str, base: Option<&Path>) -> Res
         let manifest = manifest(&cached).map_err(|e| lacking("manifest").caused_by(e))?;
         (cached, manifest)
     };
-    let HowToBoot::DirectKernel { command_line, command_line_emulated } = manifest.boot else {
+    let Boot::DirectKernel { command_line, command_line_emulated } = manifest.boot else {
         return Err(lacking("kernel to boot directly"));
     };
-    let kernel = directory.join("kernel");
+    let kernel = directory.join(KERNEL);
     if !kernel.is_file() {
         return Err(lacking("kernel"));
     }
-    let initrd = Some(directory.join("initrd")).filter(|path| path.is_file());
+    let initrd = Some(directory.join(INITRD)).filter(|path| path.is_file());
     Ok(DirectBoot { kernel, initrd, command_line, command_line_emulated })
 }
 
-/// Any kernel of the cache, for trying an accelerator.
-pub(super) fn any_kernel(images: &Path) -> Option<PathBuf> {
+/// Any kernel of the cache for this architecture, for trying an accelerator.
+pub(super) fn any_kernel(images: &Path, architecture: Architecture) -> Option<PathBuf> {
     let mut kernels: Vec<_> = fs::read_dir(images)
         .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path().join("kernel")))
+        .filter_map(|entry| {
+            let image = entry.ok()?.path();
+            manifest(&image).ok().filter(|manifest| manifest.architecture == architecture)?;
+            Some(image.join(KERNEL))
+        })
         .filter(|kernel| kernel.is_file())
         .collect();
     kernels.sort();

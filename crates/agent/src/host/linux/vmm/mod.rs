@@ -83,9 +83,11 @@ impl Launcher {
     }
 }
 
-/// The QEMU programs as Debian installs them.
+/// The QEMU programs as Debian installs them; one that is not there is missed when a machine wants it.
 pub fn default_qemu() -> Vec<(Architecture, String)> {
-    vec![(Architecture::X86_64, "/usr/bin/qemu-system-x86_64".into())]
+    [Architecture::X86_64, Architecture::Arm64]
+        .map(|architecture| (architecture, format!("/usr/bin/{}", plan::machine::qemu(architecture).0)))
+        .into()
 }
 
 /// The driver. Cheap to clone; all clones are one.

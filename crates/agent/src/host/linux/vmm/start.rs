@@ -3,14 +3,15 @@
 use super::cgroup::Limits;
 use super::image::{DirectBoot, direct_boot};
 use super::launcher::{Access, Bind, Kvm, LaunchSpec};
-use super::{Inner, accel, uids};
+use super::{Inner, LinuxVmmConfig as Config, accel, uids};
 use crate::host::linux::block::backing_chain;
-use crate::host::linux::exec;
+use crate::host::linux::{exec, requirements};
 use crate::host::{HostError, MachineSpec, Result, Tap};
 use model::MiB;
 use plan::machine::qmp::Command;
 use plan::machine::{
-    Accelerator, Boot, Cache, Disk, INITRD, Interface, KERNEL, Layout, arguments, disk_path, smbios,
+    Accelerator, Boot, Cache, Disk, FIRMWARE, INITRD, Interface, KERNEL, Layout, arguments, disk_path,
+    smbios, takes_firmware_file,
 };
 use std::fs;
 use std::io;
@@ -35,20 +36,17 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
     }
     inner.sweep(instance).await?;
 
+    let architecture = spec.machine.architecture;
     let program = config
         .qemu
         .iter()
-        .find(|(architecture, _)| *architecture == spec.machine.architecture)
+        .find(|(known, program)| *known == architecture && Path::new(program).exists())
         .map(|(_, program)| program.clone())
-        .ok_or_else(|| {
-            HostError::permanent(format!(
-                "machines of architecture {} do not run on this host",
-                spec.machine.architecture.as_str()
-            ))
-        })?;
+        .ok_or_else(|| HostError::permanent(requirements::lacks_qemu(architecture)))?;
     let accelerator = {
         let _one = inner.probing.lock().await;
-        accel::choose(config.accel, &program, &config.images_dir, &config.probe_cache).await?
+        let Config { accel, images_dir, probe_cache, .. } = config;
+        accel::choose(*accel, architecture, &program, images_dir, probe_cache).await?
     };
     let chains = spec.disks.iter().map(|disk| backing_chain(&disk.path)).collect::<Result<Vec<_>>>()?;
     let direct = match &spec.machine.direct_kernel {
@@ -59,7 +57,17 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
         None => None,
     };
     let command_line = direct.as_ref().map(|direct| direct.command_line(accelerator)).unwrap_or_default();
-    let binds = binds(spec, &chains, direct.as_ref())?;
+    let boot = direct.as_ref().map_or(Boot::Firmware, |direct| Boot::Kernel {
+        command_line: &command_line,
+        initrd: direct.initrd_state(),
+    });
+    let firmware = if takes_firmware_file(&spec.machine, &boot) {
+        let lacking = || HostError::permanent(requirements::lacks_uefi(architecture));
+        Some(requirements::uefi(architecture).ok_or_else(lacking)?)
+    } else {
+        None
+    };
+    let binds = binds(spec, &chains, direct.as_ref(), firmware)?;
     let descriptors = taps
         .iter()
         .map(|tap| tap.fd.as_ref().map(AsRawFd::as_raw_fd))
@@ -69,10 +77,7 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
         instance,
         machine: &spec.machine,
         accelerator,
-        boot: direct.as_ref().map_or(Boot::Firmware, |direct| Boot::Kernel {
-            command_line: &command_line,
-            initrd: direct.initrd_state(),
-        }),
+        boot,
         disks: spec
             .disks
             .iter()
@@ -169,7 +174,12 @@ async fn greet(inner: &Arc<Inner>, spec: &MachineSpec) -> Result<()> {
 }
 
 /// The files of the machine's sandbox.
-fn binds(spec: &MachineSpec, chains: &[Vec<PathBuf>], direct: Option<&DirectBoot>) -> Result<Vec<Bind>> {
+fn binds(
+    spec: &MachineSpec,
+    chains: &[Vec<PathBuf>],
+    direct: Option<&DirectBoot>,
+    firmware: Option<&Path>,
+) -> Result<Vec<Bind>> {
     let mut binds: Vec<Bind> = Vec::new();
     let mut show = |from: &Path, to: PathBuf, access| {
         if !binds.iter().any(|bind| bind.to == to) {
@@ -182,6 +192,9 @@ fn binds(spec: &MachineSpec, chains: &[Vec<PathBuf>], direct: Option<&DirectBoot
             readable(image)?;
             show(image, image.clone(), Access::Read);
         }
+    }
+    if let Some(firmware) = firmware {
+        show(firmware, FIRMWARE.into(), Access::Read);
     }
     if let Some(direct) = direct {
         readable(&direct.kernel)?;
