@@ -1,7 +1,7 @@
 //! One request from its parts to its answer.
 
 use crate::Gateway;
-use crate::authenticate::authenticate;
+use crate::authenticate::{Signature, authenticate};
 use bytes::Bytes;
 use control::{Context, Service, errors};
 use futures_util::FutureExt as _;
@@ -10,7 +10,7 @@ use http_body_util::Full;
 use model::{Region, Timestamp};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use wire::sigv4::{self, SigError, Signed};
+use wire::sigv4::{self, SigError};
 use wire::{ApiError, DecodeError, Form};
 
 /// The version of this program, for clients that ask for its health.
@@ -45,7 +45,7 @@ impl Gateway {
         let request = Incoming { parts, body: &[] };
         let headers = request.headers();
         let signed = sigv4::parse(&request.signing(&headers)).ok();
-        let service = self.route(signed.as_ref(), request.host(), &Form::default());
+        let service = self.route(signed.as_ref().map(|signed| signed.service.as_str()), request.host(), &Form::default());
         let request_id = self.request_id();
         log(error, &request_id, "", 0);
         refused(service, error, &request_id)
@@ -60,23 +60,25 @@ impl Gateway {
     ) -> (Option<&Service>, Result<Vec<u8>, ApiError>) {
         let headers = request.headers();
         let signing = request.signing(&headers);
-        let signed = sigv4::parse(&signing);
         let form = match form {
             Ok(form) => form,
             Err(error) => {
-                let service = self.route(signed.as_ref().ok(), request.host(), &Form::default());
+                let signed = sigv4::parse(&signing).ok();
+                let signed_for = signed.as_ref().map(|signed| signed.service.as_str());
+                let service = self.route(signed_for, request.host(), &Form::default());
                 return (service, Err(wire::ec2::api_error(error)));
             }
         };
-        let service = self.route(signed.as_ref().ok(), request.host(), form);
-        let outcome = match (service, signed) {
-            (Some(service), Ok(signed)) => {
-                self.run_signed(service, &signed, &signing, request, form, request_id, now).await
+        let signature = Signature::of(&signing, form);
+        let service = self.route(signature.as_ref().ok().map(Signature::service), request.host(), form);
+        let outcome = match (service, signature) {
+            (Some(service), Ok(signature)) => {
+                self.run_signed(service, &signature, &signing, request, form, request_id, now).await
             }
-            (None, Ok(signed)) => Err(ApiError::new(
+            (None, Ok(signature)) => Err(ApiError::new(
                 "UnsupportedOperation",
                 400,
-                format!("The service {} is not part of this cloud yet.", signed.service),
+                format!("The service {} is not part of this cloud yet.", signature.service()),
             )),
             (_, Err(error)) => Err(refusal(service, &error)),
         };
@@ -87,7 +89,7 @@ impl Gateway {
     async fn run_signed(
         &self,
         service: &Service,
-        signed: &Signed,
+        signature: &Signature,
         signing: &sigv4::Request<'_>,
         request: &Incoming<'_>,
         form: &Form,
@@ -95,10 +97,8 @@ impl Gateway {
         now: Timestamp,
     ) -> Result<Vec<u8>, ApiError> {
         let refuse = |error: SigError| refusal(Some(service), &error);
-        let caller = authenticate(&self.cloud, signed, signing, request.body, now).map_err(refuse)?;
-        let region = Region::parse(&signed.region)
-            .filter(|region| self.cloud.settings.region(region).is_some())
-            .ok_or_else(|| refuse(SigError::WrongScope))?;
+        let caller = authenticate(&self.cloud, signature, signing, request.body, now).map_err(refuse)?;
+        let region = self.region(signature, request.host()).ok_or_else(|| refuse(SigError::WrongScope))?;
         let action = form.get("Action").ok_or_else(|| {
             ApiError::new(
                 "MissingAction",
@@ -120,6 +120,17 @@ impl Gateway {
             let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
             Err(errors::internal(said.to_owned()))
         })
+    }
+
+    /// The region that a request is for: its signature's, else its host's (`ec2.REGION.…`), else the first.
+    fn region(&self, signature: &Signature, host: Option<&str>) -> Option<Region> {
+        let settings = &self.cloud.settings;
+        let served = |name: &str| Region::parse(name).filter(|region| settings.region(region).is_some());
+        if let Some(named) = signature.region() {
+            return served(named);
+        }
+        let by_host = host.and_then(|host| served(host.split('.').nth(1)?));
+        by_host.or_else(|| settings.regions.first().map(|first| first.region.clone()))
     }
 
     fn health(&self) -> Response<Full<Bytes>> {

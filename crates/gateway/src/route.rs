@@ -5,12 +5,11 @@
 use crate::Gateway;
 use control::Service;
 use wire::Form;
-use wire::sigv4::Signed;
 
 impl Gateway {
-    pub(crate) fn route(&self, signed: Option<&Signed>, host: Option<&str>, form: &Form) -> Option<&Service> {
-        if let Some(signed) = signed {
-            return self.service(&signed.service);
+    pub(crate) fn route(&self, signed_for: Option<&str>, host: Option<&str>, form: &Form) -> Option<&Service> {
+        if let Some(name) = signed_for {
+            return self.service(name);
         }
         let by_host = host.and_then(|host| self.service(host.split('.').next()?));
         let by_version = || {
