@@ -21,18 +21,23 @@ sys.path.insert(0, os.path.dirname(__file__))
 def pytest_addoption(parser):
     parser.addoption("--host", choices=["sim", "linux"], default="sim")
     parser.addoption("--nube", default="target/debug/nube")
+    parser.addoption("--full", action="store_true", help="also what takes long: whole distributions as guests")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "machines: needs real machines, so it runs only with --host linux")
+    config.addinivalue_line("markers", "full: takes long, so it runs only with --full")
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--host") == "linux":
-        return
-    machines = [item for item in items if item.get_closest_marker("machines")]
-    items[:] = [item for item in items if item not in machines]
-    config.hook.pytest_deselected(items=machines)
+    left_out = set()
+    if config.getoption("--host") != "linux":
+        left_out.add("machines")
+    if not config.getoption("--full"):
+        left_out.add("full")
+    deselected = [item for item in items if any(item.get_closest_marker(marker) for marker in left_out)]
+    items[:] = [item for item in items if item not in deselected]
+    config.hook.pytest_deselected(items=deselected)
 
 
 def wait_until(condition, what, timeout=60, interval=0.1):

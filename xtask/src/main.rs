@@ -17,6 +17,7 @@ mod up;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use test::Extent;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Builds, runs, tests and checks Nube")]
@@ -38,6 +39,9 @@ enum Task {
         /// Only this part: unit, clients or host.
         #[arg(long)]
         only: Option<test::Part>,
+        /// Also what takes long: whole distributions as guests.
+        #[arg(long)]
+        full: bool,
     },
     /// Formatting, lints, dependencies between rooms, generated code, documentation.
     Check,
@@ -58,11 +62,11 @@ fn main() -> Result<()> {
     std::env::set_current_dir(run::root()?)?;
     match Cli::parse().task {
         Task::Up { arguments } => up::run(&arguments),
-        Task::Test { only } => test::run(only),
+        Task::Test { only, full } => test::run(only, if full { Extent::Full } else { Extent::Usual }),
         Task::Check => check::run(),
         Task::Codegen => run::cargo(&["run", "--quiet", "--package", "codegen"]),
         Task::Deps => deps::run(),
         Task::Bench { only } => bench::run(&only),
-        Task::Ci => check::run().and_then(|()| test::run(None)),
+        Task::Ci => check::run().and_then(|()| test::run(None, Extent::Usual)),
     }
 }

@@ -16,7 +16,16 @@ pub enum Part {
     Host,
 }
 
-pub fn run(only: Option<Part>) -> Result<()> {
+/// How much of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// What is run all the time.
+    Usual,
+    /// Also what takes long or needs more: whole distributions as guests.
+    Full,
+}
+
+pub fn run(only: Option<Part>, extent: Extent) -> Result<()> {
     packages::ensure(packages::CLOUD)?;
     packages::ensure(packages::TESTS)?;
     let wanted = |part| only.is_none_or(|only| only == part);
@@ -33,6 +42,7 @@ pub fn run(only: Option<Part>) -> Result<()> {
     if wanted(Part::Clients) || wanted(Part::Host) {
         let nube = build::nube_for_tests()?;
         if wanted(Part::Clients) {
+            clients(&nube, extent)?;
             run::say("Real clients against the simulator");
             pytest("tests/system", &["--host", "sim", "--nube", &nube.display().to_string()])?;
         }
@@ -44,6 +54,19 @@ pub fn run(only: Option<Part>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The programs of `tests/clients`, each as its client's users write it.
+fn clients(nube: &Path, extent: Extent) -> Result<()> {
+    packages::ensure(packages::CLIENTS)?;
+    packages::javascript()?;
+    run::say("The walks of the clients");
+    let nube = nube.display().to_string();
+    let mut arguments = vec!["--host", "sim", "--nube", &nube];
+    if extent == Extent::Full {
+        arguments.push("--full");
+    }
+    pytest("tests/clients", &arguments)
 }
 
 fn pytest(folder: &str, arguments: &[&str]) -> Result<()> {

@@ -4,6 +4,7 @@
 //! and its `register`. What nouns share is here: [`noun`] (finding, listing, tagging any of them), [`errors`], [`defaults`].
 //! Records are in `model::record`, decisions that need no I/O in `plan`.
 
+pub mod address;
 pub mod availability_zone;
 pub mod defaults;
 pub mod dhcp_options;
@@ -57,6 +58,7 @@ pub fn schema(schema: &mut Schema) {
 pub fn service() -> Service {
     let mut service = Service::new(&api_ec2::SERVICE);
     service.prelude(defaults::ensure);
+    address::register(&mut service);
     availability_zone::register(&mut service);
     dhcp_options::register(&mut service);
     instance::register(&mut service);

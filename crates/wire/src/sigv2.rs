@@ -61,6 +61,11 @@ pub fn parse(method: &str, host: &str, path: &str, form: &Form) -> Result<Signed
     })
 }
 
+/// The other side, for tests: the value of `Signature` for a request whose `form` has everything else.
+pub fn signature(method: &str, host: &str, path: &str, form: &Form, secret: &[u8]) -> String {
+    Blob(mac(secret, &string_to_sign(method, host, path, form)).finalize().into_bytes().to_vec()).to_base64()
+}
+
 /// Was it signed with `secret`, and is it good at `now` (Unix seconds)?
 pub fn verify(signed: &Signed, secret: &[u8], now: i64) -> Result<(), SigError> {
     match signed.when {
@@ -68,9 +73,13 @@ pub fn verify(signed: &Signed, secret: &[u8], now: i64) -> Result<(), SigError> 
         When::Expires(end) if now > end => return Err(SigError::Expired),
         When::SentAt(_) | When::Expires(_) => {}
     }
+    mac(secret, &signed.text).verify_slice(&signed.signature).map_err(|_| SigError::Mismatch)
+}
+
+fn mac(secret: &[u8], text: &str) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
-    mac.update(signed.text.as_bytes());
-    mac.verify_slice(&signed.signature).map_err(|_| SigError::Mismatch)
+    mac.update(text.as_bytes());
+    mac
 }
 
 /// Four lines: the method, the host in lower case, the path, and all parameters but the signature, sorted by name.

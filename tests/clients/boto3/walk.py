@@ -81,6 +81,7 @@ def main():
     assert volume.tags == [{"Key": "Name", "Value": NAME}]
     [interface] = instance.network_interfaces
     assert interface.private_ip_address == instance.private_ip_address
+    interface.reload()
     assert interface.attachment["InstanceId"] == instance.id and interface.owner_id == account
     assert instance.vpc.id == vpc.id and instance.subnet.id == subnet.id and instance.image.id == image.id
     said = instance.describe_attribute(Attribute="userData")["UserData"]["Value"]

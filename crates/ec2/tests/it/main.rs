@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "keys are tried with the real ssh-keygen and openssl")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod address;
 mod dhcp_options;
 mod host_view;
 mod image;
