@@ -45,7 +45,11 @@ impl Gateway {
         let request = Incoming { parts, body: &[] };
         let headers = request.headers();
         let signed = sigv4::parse(&request.signing(&headers)).ok();
-        let service = self.route(signed.as_ref().map(|signed| signed.service.as_str()), request.host(), &Form::default());
+        let service = self.route(
+            signed.as_ref().map(|signed| signed.service.as_str()),
+            request.host(),
+            &Form::default(),
+        );
         let request_id = self.request_id();
         log(error, &request_id, "", 0);
         refused(service, error, &request_id)

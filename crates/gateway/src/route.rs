@@ -7,7 +7,12 @@ use control::Service;
 use wire::Form;
 
 impl Gateway {
-    pub(crate) fn route(&self, signed_for: Option<&str>, host: Option<&str>, form: &Form) -> Option<&Service> {
+    pub(crate) fn route(
+        &self,
+        signed_for: Option<&str>,
+        host: Option<&str>,
+        form: &Form,
+    ) -> Option<&Service> {
         if let Some(name) = signed_for {
             return self.service(name);
         }

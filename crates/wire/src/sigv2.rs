@@ -144,7 +144,10 @@ mod tests {
             let form: Form = pairs.collect();
             parse("GET", "elasticmapreduce.amazonaws.com", "/", &form)
         };
-        assert_eq!(verify(&changed("Action", "TerminateJobFlows").unwrap(), SECRET, SENT), Err(SigError::Mismatch));
+        assert_eq!(
+            verify(&changed("Action", "TerminateJobFlows").unwrap(), SECRET, SENT),
+            Err(SigError::Mismatch)
+        );
         assert_eq!(verify(&signed(), b"another", SENT), Err(SigError::Mismatch));
         let elsewhere = parse("GET", "ec2.amazonaws.com", "/", &example()).unwrap();
         assert_eq!(verify(&elsewhere, SECRET, SENT), Err(SigError::Mismatch));

@@ -161,7 +161,10 @@ pub fn reboot(
             }
             // It boots just now.
             Phase::Pending => {}
-            Phase::Stopping { .. } | Phase::Stopped | Phase::ShuttingDown { .. } | Phase::Terminated { .. } => {
+            Phase::Stopping { .. }
+            | Phase::Stopped
+            | Phase::ShuttingDown { .. }
+            | Phase::Terminated { .. } => {
                 return Err(errors::incorrect_state(instance.instance, "rebooted"));
             }
         }

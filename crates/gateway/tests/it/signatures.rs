@@ -1,6 +1,6 @@
 //! Who may pass: signatures, sessions, scopes, and what each service answers to those who may not.
 
-use crate::door::{ALICE, Door, KEY, SECRET, TOKEN, TEMPORARY, credentials, temporary};
+use crate::door::{ALICE, Door, KEY, SECRET, TEMPORARY, TOKEN, credentials, temporary};
 use std::time::Duration;
 use wire::sigv4::Credentials;
 
@@ -32,7 +32,10 @@ async fn ec2_takes_version_2_too() {
     for method in ["GET", "POST"] {
         let answer = door.ask(&door.version_2(method, KEY, SECRET, ECHO)).await;
         assert_eq!((answer.status, answer.element("Text")), (200, "111111111111 hello"), "{method}");
-        let session = format!("{ECHO}&SecurityToken={}", TOKEN.replace('+', "%2B").replace('=', "%3D"));
+        let session = format!(
+            "{ECHO}&SecurityToken={}",
+            TOKEN.replace('+', "%2B").replace(' ', "%20").replace('=', "%3D")
+        );
         assert_eq!(door.ask(&door.version_2(method, TEMPORARY, SECRET, &session)).await.status, 200);
         for refused in [
             door.version_2(method, KEY, SECRET, ECHO).replace("hello", "jello"),

@@ -164,7 +164,8 @@ fn value(
         }
         (Target::List(shape), ValueMut::List(items)) => {
             if group.is_bare() {
-                let is_scalar = !matches!(shape.item, Target::Structure(_) | Target::List(_) | Target::Map(_));
+                let is_scalar =
+                    !matches!(shape.item, Target::Structure(_) | Target::List(_) | Target::Map(_));
                 return match group.leaf() {
                     Some("") if dialect.empty_lists => Ok(()),
                     // One value, without its index: `KeyName=mine`, as libcloud sends it.
