@@ -67,14 +67,15 @@ class Cloud:
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done
 
-    def up(self):
-        command = [*self.prefix, self.nube, "up", "--host", self.host, "--listen", self.listen, "--data", self.data, "--json"]
+    def up(self, *arguments):
+        command = [*self.prefix, self.nube, "up", "--host", self.host, "--listen", self.listen, "--data", self.data, "--json",
+                   *arguments]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, stdin=subprocess.DEVNULL
         )
         line = self.process.stdout.readline()
         assert line, f"nube up said nothing; logs: {self.logs()}"
-        assert json.loads(line)["endpoint"] == f"http://{self.listen}"
+        assert json.loads(line)["endpoint"].endswith(f"://{self.listen}")
         self.environment = json.loads(self.run("env", "--json").stdout)
         self.tag = self.status()["tag"]
         return self
@@ -116,6 +117,7 @@ class Cloud:
             "aws_secret_access_key": self.environment["AWS_SECRET_ACCESS_KEY"],
             "region_name": self.environment["AWS_DEFAULT_REGION"],
             "config": botocore.config.Config(retries={"max_attempts": 0}, parameter_validation=False),
+            "verify": self.environment.get("AWS_CA_BUNDLE"),
             **overrides,
         }
         return boto3.client(service, **settings)

@@ -22,6 +22,15 @@ def banner(address, timeout=240):
     raise AssertionError(f"no ssh at {address} within {timeout} s")
 
 
+def is_silent(address):
+    """Whether nobody takes a connection for ssh there."""
+    try:
+        socket.create_connection((address, 22), timeout=3).close()
+    except OSError:
+        return True
+    return False
+
+
 def ssh_line(address, key, command, user=USER):
     return ["ssh", "-i", str(key), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes",
             "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=20",

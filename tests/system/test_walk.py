@@ -6,7 +6,7 @@ import os
 
 import pytest
 from conftest import wait_until
-from guest import banner, describe, key_pair, open_group, ssh, wait_for
+from guest import banner, describe, is_silent, key_pair, open_group, ssh, wait_for
 
 
 def test_the_users_program_runs_verbatim(cloud, ec2, image, subnet, tmp_path):
@@ -143,6 +143,27 @@ def test_an_imported_key_opens_the_instance_and_nube_ssh_finds_the_way(cloud, ec
         [cloud.nube, "ssh", "--data", cloud.data, "-i", str(key), instance, "id", "-un"],
         capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
     assert done.stdout.strip() == "ec2-user", done.stderr
+
+
+@pytest.mark.machines
+def test_an_elastic_address_leads_to_the_instance_it_is_associated_with(cloud, ec2, image, tmp_path, terminate):
+    key = key_pair(ec2, "elastic", tmp_path)
+    vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    group = open_group(ec2, "elastic", vpc, 22)
+    instance = ec2.run_instances(ImageId=image, InstanceType="t3.nano", MinCount=1, MaxCount=1, KeyName="elastic",
+                                 SecurityGroupIds=[group])["Instances"][0]["InstanceId"]
+    terminate(instance)
+    automatic = wait_for(ec2, instance, "running")["PublicIpAddress"]
+    elastic = ec2.allocate_address(Domain="vpc")
+    ec2.associate_address(AllocationId=elastic["AllocationId"], InstanceId=instance)
+    assert describe(ec2, instance)["PublicIpAddress"] == elastic["PublicIp"] != automatic
+    assert ssh(elastic["PublicIp"], key, "id -un") == "ec2-user"
+    wait_until(lambda: is_silent(automatic), "the automatic address leads nowhere")
+    association = ec2.describe_addresses(AllocationIds=[elastic["AllocationId"]])["Addresses"][0]["AssociationId"]
+    ec2.disassociate_address(AssociationId=association)
+    ec2.release_address(AllocationId=elastic["AllocationId"])
+    assert ssh(describe(ec2, instance)["PublicIpAddress"], key, "id -un") == "ec2-user"
+    wait_until(lambda: is_silent(elastic["PublicIp"]), "the released address leads nowhere")
 
 
 @pytest.mark.machines

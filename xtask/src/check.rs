@@ -1,6 +1,6 @@
 //! `cargo xtask check`: what must hold before anything lands.
 
-use crate::{deps, docs, run};
+use crate::{coverage, deps, docs, run};
 use anyhow::{Result, bail};
 
 /// Files longer than this want splitting; longer than the second they fail.
@@ -19,7 +19,9 @@ pub fn run() -> Result<()> {
     run::say("File lengths");
     lengths()?;
     run::say("Lints");
-    run::cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"])
+    run::cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
+    run::say("Coverage");
+    coverage::check()
 }
 
 fn lengths() -> Result<()> {

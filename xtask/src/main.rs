@@ -8,6 +8,8 @@
 mod bench;
 mod build;
 mod check;
+mod coverage;
+mod deb;
 mod deps;
 mod docs;
 mod packages;
@@ -47,12 +49,20 @@ enum Task {
     Check,
     /// Make the API crates anew from the models.
     Codegen,
+    /// Print which operations are built, and write docs/coverage.md.
+    Coverage,
     /// Hold the dependencies between rooms against the architecture.
     Deps,
     /// Measure, and print medians and ratios.
     Bench {
         /// Only these: api, start, launch, store.
         only: Vec<String>,
+    },
+    /// Build a Debian package of the release.
+    Deb {
+        /// Pack the development build, at once and large: to try the package.
+        #[arg(long)]
+        dev: bool,
     },
     /// What continuous integration runs: check, then test.
     Ci,
@@ -65,7 +75,9 @@ fn main() -> Result<()> {
         Task::Test { only, full } => test::run(only, if full { Extent::Full } else { Extent::Usual }),
         Task::Check => check::run(),
         Task::Codegen => run::cargo(&["run", "--quiet", "--package", "codegen"]),
+        Task::Coverage => coverage::run(),
         Task::Deps => deps::run(),
+        Task::Deb { dev } => deb::run(dev).map(drop),
         Task::Bench { only } => bench::run(&only),
         Task::Ci => check::run().and_then(|()| test::run(None, Extent::Usual)),
     }

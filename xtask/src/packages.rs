@@ -31,6 +31,7 @@ const PYTHON: &[&str] = &[
     "awscli-local==0.23.0",
     "localstack-client==2.12",
     "apache-libcloud==3.9.1",
+    "dnspython",
     "pytest",
 ];
 

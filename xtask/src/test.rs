@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all tests, with what they need.
 
-use crate::{build, packages, run};
+use crate::{build, deb, packages, run};
 use anyhow::Result;
 use clap::ValueEnum;
 use std::path::Path;
@@ -47,7 +47,8 @@ pub fn run(only: Option<Part>, extent: Extent) -> Result<()> {
             pytest("tests/system", &["--host", "sim", "--nube", &nube.display().to_string()])?;
         }
         if wanted(Part::Host) {
-            build::guest()?;
+            let guest = build::guest()?;
+            deb::pack(&nube, &guest, deb::Size::Quick)?;
             build::nano_image(&nube)?;
             run::say("Real clients, real machines");
             pytest("tests/system", &["--host", "linux", "--nube", &nube.display().to_string()])?;

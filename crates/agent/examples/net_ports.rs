@@ -38,6 +38,8 @@ async fn measure() {
         state_dir: directory.clone(),
         public_pool: "198.18.0.0/20".parse().unwrap(),
         uplink_nat: true,
+        on_api: Arc::new(|_, _| {}),
+        api_names: std::collections::BTreeSet::new(),
         directory: Arc::new(Directory::default()),
         on_metadata: Arc::new(|_, listener| drop(listener)),
         upstream_dns: Vec::new(),

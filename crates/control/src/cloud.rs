@@ -2,15 +2,19 @@
 
 use crate::entropy::Entropy;
 use crate::host::Host;
+use crate::metrics::Metrics;
+use crate::span::Spans;
 use crate::txn::Txn;
 use crate::view::Underway;
 use crate::{Policy, Result, View, errors};
 use ipnet::Ipv4Net;
-use model::{Clock, CloudTag, Region, Zone};
+use model::{Clock, CloudTag, Overcommit, Region, Zone};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Commit, CommitError, Key, Revision, Store};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::time::Instant;
 
 /// What an operator decides when the cloud is made.
 #[derive(Debug, Clone)]
@@ -19,6 +23,22 @@ pub struct Settings {
     pub regions: Vec<RegionSettings>,
     /// Where public and elastic addresses come from.
     pub public_pool: Ipv4Net,
+    /// How often a host's processors and memory are promised.
+    pub overcommit: Overcommit,
+    pub public_images: PublicImages,
+    /// How long an instance's status checks take after each start.
+    pub status_checks: Duration,
+}
+
+/// What becomes of AWS's well-known public images here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublicImages {
+    /// There are none.
+    Absent,
+    /// They are listed; a launch needs an imported one.
+    Listed,
+    /// The host is simulated: it starts any of them.
+    Launchable,
 }
 
 #[derive(Debug, Clone)]
@@ -42,6 +62,8 @@ pub struct Cloud {
     /// The host that carries the instances.
     pub host: Arc<Host>,
     pub settings: Settings,
+    pub metrics: Metrics,
+    pub spans: Spans,
     /// Held shared by transactions, alone by those that decide upon an absence. One server writes to a store at a time.
     gate: Arc<RwLock<()>>,
 }
@@ -59,6 +81,8 @@ pub enum Mode {
 const ATTEMPTS_AMONG_OTHERS: u32 = 16;
 /// How often a transaction is decided in all before the caller is told to come back.
 const ATTEMPTS: u32 = 32;
+/// Well inside of what a commit may hold.
+const DELETED_AT_ONCE: usize = 4000;
 /// How long the view may take to show a commit that is in the store.
 const LAG: Duration = Duration::from_secs(5);
 
@@ -77,8 +101,18 @@ impl Cloud {
         policy: Arc<dyn Policy>,
         settings: Settings,
     ) -> Arc<Self> {
-        let gate = Arc::default();
-        Arc::new(Self { store, view, clock, entropy, policy, host: Arc::default(), settings, gate })
+        Arc::new(Self {
+            store,
+            view,
+            clock,
+            entropy,
+            policy,
+            host: Arc::default(),
+            settings,
+            metrics: Metrics::default(),
+            spans: Spans::default(),
+            gate: Arc::default(),
+        })
     }
 
     /// Decides on the present state and commits what was decided; on a conflict decides again. Returns when the commit is
@@ -105,14 +139,20 @@ impl Cloud {
                 }
                 (outcome, txn.into_commit(), tables.revision())
             };
+            let started = Instant::now();
             let (verdict, place) = self.commit(commit, written, turn).await?;
+            self.metrics.commits.record(started.elapsed());
             turn = place;
             let conflict = match verdict {
                 Ok(_) => return Ok(outcome),
                 Err(conflict @ CommitError::Conflict { .. }) => conflict,
-                Err(error) => return Err(errors::commit(error)),
+                Err(error) => {
+                    self.metrics.commit_failed();
+                    return Err(errors::commit(error));
+                }
             };
             conflicts += 1;
+            self.metrics.conflict();
             // Whoever won has a later revision than the one that was decided on: deciding again before the view shows
             // it would conflict again.
             let shown = tokio::time::timeout(LAG, self.view.reached(seen + 1)).await;
@@ -124,6 +164,40 @@ impl Cloud {
                 turn = self.turn(Mode::Exclusive).await;
             }
         }
+    }
+
+    /// Deletes every record and claim whose key `keeps` does not know, alone, and takes back every wish to the host. Says
+    /// how many records of each noun there were. Facts are shown again to whoever next asks.
+    ///
+    /// More than one commit when there is much: a crash in between leaves the rest, and the next call deletes that.
+    /// Dropping the future does not stop it.
+    pub async fn forget_everything(
+        self: &Arc<Self>,
+        keeps: impl Fn(&Key) -> bool + Send + 'static,
+    ) -> Result<BTreeMap<String, usize>> {
+        let cloud = Arc::clone(self);
+        let forgetting = tokio::spawn(async move {
+            let _turn = cloud.turn(Mode::Exclusive).await;
+            let scan = cloud.store.scan("").await.map_err(errors::internal)?;
+            let mut counts = BTreeMap::new();
+            let mut doomed = Vec::new();
+            for (key, _) in scan.entries {
+                if !keeps(&key) {
+                    let noun = key.as_str().split('/').nth(1).unwrap_or_default();
+                    *counts.entry(noun.to_owned()).or_insert(0) += 1;
+                    doomed.push(key);
+                }
+            }
+            for keys in doomed.chunks(DELETED_AT_ONCE) {
+                let commit = keys.iter().cloned().fold(Commit::new(), Commit::delete);
+                let revision = cloud.store.commit(commit).await.map_err(errors::commit)?;
+                cloud.view.reached(revision).await;
+            }
+            cloud.view.forget_facts();
+            cloud.host.forget_everything();
+            Ok(counts)
+        });
+        forgetting.await.map_err(errors::internal)?
     }
 
     async fn turn(&self, mode: Mode) -> Turn {

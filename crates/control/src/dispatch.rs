@@ -5,6 +5,7 @@
 //! forget a step.
 
 use crate::cloud::Mode;
+use crate::metrics::OperationMetrics;
 use crate::token::Token;
 use crate::{Context, Result, Tables, Touched, Txn, errors};
 use std::collections::HashMap;
@@ -30,11 +31,20 @@ pub struct Service {
     shape: &'static ServiceShape,
     built: HashMap<&'static str, Built>,
     prelude: Option<Prelude>,
+    metrics: HashMap<&'static str, OperationMetrics>,
+    /// Of what is asked for and not built.
+    unbuilt: OperationMetrics,
 }
 
 impl Service {
     pub fn new(shape: &'static ServiceShape) -> Self {
-        Self { shape, built: HashMap::new(), prelude: None }
+        Self {
+            shape,
+            built: HashMap::new(),
+            prelude: None,
+            metrics: HashMap::new(),
+            unbuilt: OperationMetrics::default(),
+        }
     }
 
     pub fn shape(&self) -> &'static ServiceShape {
@@ -44,6 +54,18 @@ impl Service {
     /// The operations that are built, in the order of the model.
     pub fn built(&self) -> impl Iterator<Item = &'static OperationShape> {
         self.shape.operations.iter().copied().filter(|op| self.built.contains_key(op.name))
+    }
+
+    /// The counters of an operation's requests; one for all that are not built, so that nobody makes names up.
+    pub fn metrics(&self, action: &str) -> &OperationMetrics {
+        self.metrics.get(action).unwrap_or(&self.unbuilt)
+    }
+
+    /// The operations that are built with their counters, in the order of the model, then what is not built as "other".
+    pub fn all_metrics(&self) -> impl Iterator<Item = (&'static str, &OperationMetrics)> {
+        let built =
+            self.built().filter_map(|operation| Some((operation.name, self.metrics.get(operation.name)?)));
+        built.chain([("other", &self.unbuilt)])
     }
 
     /// Runs before every operation: an account's defaults are made here, on first use.
@@ -139,6 +161,7 @@ impl Service {
     fn add<O: Operation>(&mut self, built: Built) -> &mut Self {
         let earlier = self.built.insert(O::NAME, built);
         debug_assert!(earlier.is_none(), "{} is registered twice", O::NAME);
+        self.metrics.insert(O::NAME, OperationMetrics::default());
         self
     }
 

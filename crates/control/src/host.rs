@@ -106,6 +106,15 @@ impl Host {
         }
     }
 
+    /// Wishes for nothing any more: whatever the host holds is removed, and nobody waits to hear of it.
+    pub fn forget_everything(&self) {
+        let mut state = self.state.lock();
+        state.desired.clear();
+        if state.complete {
+            state.sync();
+        }
+    }
+
     pub fn hello(&self) -> Option<Hello> {
         self.state.lock().hello.clone()
     }

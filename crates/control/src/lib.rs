@@ -17,15 +17,17 @@ pub mod entropy;
 pub mod errors;
 pub mod filter;
 pub mod host;
+pub mod metrics;
 pub mod page;
 pub mod reconcile;
+pub mod span;
 pub mod tag;
 pub mod token;
 pub mod txn;
 pub mod view;
 
 pub use access::{Arn, Caller, Policy, Touched};
-pub use cloud::{Cloud, RegionSettings, Settings};
+pub use cloud::{Cloud, PublicImages, RegionSettings, Settings};
 pub use context::Context;
 pub use dispatch::Service;
 pub use txn::Txn;

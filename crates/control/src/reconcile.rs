@@ -3,6 +3,8 @@
 //! Level-triggered: a nudge carries only a key; whoever reconciles reads everything anew. One key never runs twice at
 //! once. Failures are retried with backoff and jitter per key, and every key that is not at rest has a visible status.
 
+use crate::metrics::ReconcileMetrics;
+use crate::span::{Span, SpanKind};
 use crate::view::{ChangedKey, Tables};
 use crate::{Cloud, View};
 use model::Timestamp;
@@ -73,6 +75,7 @@ pub struct Driver<R: Reconciler> {
     queue: Mutex<Queue<R::Key>>,
     wake: Notify,
     slots: Arc<Semaphore>,
+    metrics: Arc<ReconcileMetrics>,
 }
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
@@ -93,6 +96,7 @@ impl<R: Reconciler> Driver<R> {
             }),
             wake: Notify::new(),
             slots: Arc::new(Semaphore::new(CONCURRENT)),
+            metrics: cloud.metrics.reconciler(R::NAME),
             cloud,
         });
         let changes = driver.cloud.view.changes();
@@ -139,6 +143,7 @@ impl<R: Reconciler> Driver<R> {
             return Err(Some(due));
         }
         queue.due.pop_first();
+        self.metrics.lag.record(now.duration_since(due));
         if let Some(entry) = queue.entries.get_mut(&key) {
             entry.due = None;
             entry.running = true;
@@ -147,9 +152,30 @@ impl<R: Reconciler> Driver<R> {
         Ok(key)
     }
 
+    /// Counts a run and shows it to whoever follows the cloud's traces.
+    fn note(&self, key: &R::Key, start: Timestamp, duration: Duration, error: Option<&String>) {
+        self.metrics.duration.record(duration);
+        if error.is_some() {
+            self.metrics.fail();
+        }
+        self.cloud.spans.record(|| Span {
+            kind: SpanKind::Internal,
+            name: format!("reconcile {}", R::NAME),
+            trace: self.cloud.entropy.bits() | 1,
+            id: self.cloud.entropy.bits() as u64 | 1,
+            parent: None,
+            start,
+            duration,
+            attributes: vec![("nube.reconciler", R::NAME.to_owned()), ("nube.key", key.to_string())],
+            error: error.cloned(),
+        });
+    }
+
     async fn run_one(&self, key: R::Key) {
+        let (began, started) = (self.cloud.clock.now(), Instant::now());
         let outcome = unwound(self.reconciler.reconcile(&key)).await;
         let now = self.cloud.clock.now();
+        self.note(&key, began, started.elapsed(), outcome.as_ref().err());
         let mut queue = self.queue.lock();
         let Some(entry) = queue.entries.get_mut(&key) else { return };
         entry.running = false;

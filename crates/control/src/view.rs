@@ -123,6 +123,7 @@ trait AnyTable: Send + Sync {
         version: Revision,
     ) -> Result<(), String>;
     fn as_any(&self) -> &dyn Any;
+    fn as_any_mut(&mut self) -> &mut dyn Any;
 }
 
 impl<R: Record> AnyTable for Table<R> {
@@ -157,6 +158,10 @@ impl<R: Record> AnyTable for Table<R> {
     fn as_any(&self) -> &dyn Any {
         self
     }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
 }
 
 /// Every table at one revision.
@@ -168,6 +173,8 @@ pub struct Tables {
     claims: BTreeMap<Key, (Arc<str>, Revision)>,
     /// Keys whose latest value cannot be read. They are in no table, and no transaction may touch them.
     damaged: BTreeSet<Key>,
+    /// Where facts are shown.
+    facts: BTreeSet<(&'static str, Region)>,
 }
 
 /// The noun under which claims are stored.
@@ -181,7 +188,14 @@ impl Tables {
             tables.insert(noun.name, (noun.table)());
             types.insert(noun.record, noun.name);
         }
-        Self { revision: 0, tables, types, claims: BTreeMap::new(), damaged: BTreeSet::new() }
+        Self {
+            revision: 0,
+            tables,
+            types,
+            claims: BTreeMap::new(),
+            damaged: BTreeSet::new(),
+            facts: BTreeSet::new(),
+        }
     }
 
     pub fn revision(&self) -> Revision {
@@ -206,6 +220,31 @@ impl Tables {
     pub fn all<'a, R: Record>(&'a self, region: &'a Region) -> impl Iterator<Item = &'a Arc<R>> + 'a {
         let rows = self.table::<R>().regions.get(region);
         rows.into_iter().flat_map(|rows| rows.by_id.values()).map(|row| &row.record)
+    }
+
+    /// The regions that have, or once had, records of this noun.
+    pub fn regions<R: Record>(&self) -> impl Iterator<Item = &Region> {
+        self.table::<R>().regions.keys()
+    }
+
+    /// Whether [`View::show_facts`] was called for this noun in this region.
+    pub fn shows_facts<R: Record>(&self, region: &Region) -> bool {
+        // Nothing is shown in most clouds: then nothing is copied for the question.
+        !self.facts.is_empty() && self.facts.contains(&(R::NOUN, region.clone()))
+    }
+
+    fn show_facts<R: Record>(&mut self, region: &Region, facts: Vec<R>) {
+        let Some(noun) = self.types.get(&TypeId::of::<R>()) else { return };
+        let table = self.tables.get_mut(noun).and_then(|t| t.as_any_mut().downcast_mut::<Table<R>>());
+        let Some(table) = table else { return };
+        let rows = table.regions.entry(region.clone()).or_default();
+        for fact in facts {
+            let id = fact.id();
+            if !rows.by_id.contains_key(&id) {
+                rows.insert(id, Arc::new(fact), 0);
+            }
+        }
+        self.facts.insert((R::NOUN, region.clone()));
     }
 
     /// Every record, whatever its region.
@@ -382,6 +421,17 @@ impl View {
     /// The tables as they are now. Hold the guard for one computation, never across an await.
     pub fn read(&self) -> RwLockReadGuard<'_, Tables> {
         self.tables.read()
+    }
+
+    /// Shows records that are in no store because they are the same everywhere. They stand at version 0, so a
+    /// transaction that reads one commits only while nothing is stored under its id; what is stored stands in its place.
+    pub fn show_facts<R: Record>(&self, region: &Region, facts: Vec<R>) {
+        self.tables.write().show_facts(region, facts);
+    }
+
+    /// Facts that were covered by a record stand again once they are shown anew; this lets whoever shows them know.
+    pub(crate) fn forget_facts(&self) {
+        self.tables.write().facts.clear();
     }
 
     /// Keys of records as they change, from now on. A receiver that lags must look at everything.

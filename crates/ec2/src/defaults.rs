@@ -1,8 +1,9 @@
-//! What every account has in every region from its first call on: a default VPC of 172.31.0.0/16 with a default subnet
+//! What a region and every account in it have from the first call on: the public images, and for the account a default VPC of 172.31.0.0/16 with a default subnet
 //! in each zone, an internet gateway, a main route table, a default network ACL, security group and DHCP options.
 //!
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/default-vpc-components.html>
 
+use crate::image;
 use control::cloud::Mode;
 use control::{Context, Result, Txn};
 use ipnet::Ipv4Net;
@@ -34,7 +35,14 @@ fn claim(ctx: &Context) -> String {
 /// Makes the caller's defaults in the region of the request, unless that was done before.
 pub fn ensure(ctx: Context) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
     Box::pin(async move {
-        if ctx.cloud.view.read().claimed(&ctx.region, &claim(&ctx)).is_some() {
+        let (images_shown, made) = {
+            let tables = ctx.cloud.view.read();
+            (image::public::are_shown(&ctx, &tables), tables.claimed(&ctx.region, &claim(&ctx)).is_some())
+        };
+        if !images_shown {
+            image::public::show(&ctx);
+        }
+        if made {
             return Ok(());
         }
         let cloud = Arc::clone(&ctx.cloud);

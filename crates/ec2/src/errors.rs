@@ -95,6 +95,11 @@ pub const ROUTE_TABLE: IdErrors = IdErrors {
     not_found: "InvalidRouteTableID.NotFound",
     malformed: "InvalidRouteTableId.Malformed",
 };
+pub const ALLOCATION: IdErrors = IdErrors {
+    called: "allocation ID",
+    not_found: "InvalidAllocationID.NotFound",
+    malformed: "InvalidAllocationID.Malformed",
+};
 pub const NETWORK_ACL: IdErrors = IdErrors {
     called: "networkAcl ID",
     not_found: "InvalidNetworkAclID.NotFound",

@@ -31,6 +31,7 @@ use control::{Schema, Service};
 /// The records that EC2 keeps.
 pub fn schema(schema: &mut Schema) {
     use model::record::{
+        address::Address,
         image::Image,
         instance::Instance,
         key_pair::KeyPair,
@@ -40,6 +41,7 @@ pub fn schema(schema: &mut Schema) {
         vpc::{DhcpOptions, InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc},
     };
     schema
+        .add::<Address>()
         .add::<Image>()
         .add::<Instance>()
         .add::<KeyPair>()

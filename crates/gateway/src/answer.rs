@@ -2,14 +2,18 @@
 
 use crate::Gateway;
 use crate::authenticate::{Signature, authenticate};
+use crate::emulation::{Auth, region_in_host};
+use crate::observe::{Answered, Seen};
 use bytes::Bytes;
-use control::{Context, Service, errors};
+use control::{Caller, Context, Service, errors};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request};
 use http_body_util::Full;
-use model::{Region, Timestamp};
+use model::{AccountId, Region, Timestamp};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 use wire::sigv4::{self, SigError};
 use wire::{ApiError, DecodeError, Form};
 
@@ -21,37 +25,37 @@ impl Gateway {
         if parts.uri.path() == "/_nube/health" {
             return self.health();
         }
-        let now = self.cloud.clock.now();
+        let (now, started) = (self.cloud.clock.now(), Instant::now());
+        let request = Incoming { parts: &parts, body: &body, seen: Seen::new() };
+        if parts.uri.path() == "/_nube/reset" {
+            return self.reset(&request, now).await;
+        }
         let request_id = self.request_id();
-        let request = Incoming { parts: &parts, body: &body };
         let form = request.form();
         let (service, outcome) = self.run(&request, form.as_ref(), &request_id, now).await;
         let action = form.as_ref().ok().and_then(|form| form.get("Action")).unwrap_or_default();
-        let elapsed_ms = self.cloud.clock.now().since(now).as_millis() as u64;
+        let took = started.elapsed();
+        let (parts, seen) = (&parts, request.seen.get());
+        let answered = Answered { parts, service, action, request_id: &request_id, seen, start: now, took };
+        self.observe(&answered, outcome.as_ref().err());
         match outcome {
-            Ok(xml) => {
-                tracing::debug!(request_id, action, elapsed_ms, "answered");
-                respond(StatusCode::OK, &request_id, xml.into())
-            }
-            Err(error) => {
-                log(&error, &request_id, action, elapsed_ms);
-                refused(service, &error, &request_id)
-            }
+            Ok(xml) => respond(StatusCode::OK, &request_id, xml.into()),
+            Err(error) => refused(service, &error, &request_id),
         }
     }
 
     /// The answer to a request whose body could not be read, in the envelope of the service that it seems to be for.
     pub(crate) fn refuse(&self, parts: &request::Parts, error: &ApiError) -> Response<Full<Bytes>> {
-        let request = Incoming { parts, body: &[] };
+        let request = Incoming { parts, body: &[], seen: Seen::new() };
         let headers = request.headers();
         let signed = sigv4::parse(&request.signing(&headers)).ok();
-        let service = self.route(
-            signed.as_ref().map(|signed| signed.service.as_str()),
-            request.host(),
-            &Form::default(),
-        );
+        let named = signed.as_ref().map(|signed| signed.service.as_str());
+        let service = self.route(named, request.host(), &Form::default());
         let request_id = self.request_id();
-        log(error, &request_id, "", 0);
+        let (start, took) = (self.cloud.clock.now(), Duration::ZERO);
+        let answered =
+            Answered { parts, service, action: "", request_id: &request_id, seen: None, start, took };
+        self.observe(&answered, Some(error));
         refused(service, error, &request_id)
     }
 
@@ -68,22 +72,21 @@ impl Gateway {
             Ok(form) => form,
             Err(error) => {
                 let signed = sigv4::parse(&signing).ok();
-                let signed_for = signed.as_ref().map(|signed| signed.service.as_str());
-                let service = self.route(signed_for, request.host(), &Form::default());
+                let named = signed.as_ref().map(|signed| signed.service.as_str());
+                let service = self.route(named, request.host(), &Form::default());
                 return (service, Err(wire::ec2::api_error(error)));
             }
         };
+        if self.emulation.auth != Auth::Signed {
+            return self.run_unproven(request, form, request_id, now).await;
+        }
         let signature = Signature::of(&signing, form);
         let service = self.route(signature.as_ref().ok().map(Signature::service), request.host(), form);
         let outcome = match (service, signature) {
             (Some(service), Ok(signature)) => {
                 self.run_signed(service, &signature, &signing, request, form, request_id, now).await
             }
-            (None, Ok(signature)) => Err(ApiError::new(
-                "UnsupportedOperation",
-                400,
-                format!("The service {} is not part of this cloud yet.", signature.service()),
-            )),
+            (None, Ok(signature)) => Err(no_such_service(signature.service())),
             (_, Err(error)) => Err(refusal(service, &error)),
         };
         (service, outcome)
@@ -102,7 +105,34 @@ impl Gateway {
     ) -> Result<Vec<u8>, ApiError> {
         let refuse = |error: SigError| refusal(Some(service), &error);
         let caller = authenticate(&self.cloud, signature, signing, request.body, now).map_err(refuse)?;
-        let region = self.region(signature, request.host()).ok_or_else(|| refuse(SigError::WrongScope))?;
+        let region = match signature.region() {
+            Some(named) => self.region(service, named)?,
+            None => self.region_without_scope(request.host()).ok_or_else(|| refuse(SigError::WrongScope))?,
+        };
+        self.run_as(service, caller, region, request, form, request_id, now).await
+    }
+
+    /// Of a signature that names none: the host's (`ec2.REGION.…`), else the cloud's first.
+    fn region_without_scope(&self, host: Option<&str>) -> Option<Region> {
+        let settings = &self.cloud.settings;
+        let served = |name: &str| Region::parse(name).filter(|region| settings.region(region).is_some());
+        let by_host = host.and_then(region_in_host).and_then(served);
+        by_host.or_else(|| settings.regions.first().map(|first| first.region.clone()))
+    }
+
+    /// Runs a request for a caller who is known.
+    #[allow(clippy::too_many_arguments, reason = "one call, with the parts of one request")]
+    pub(crate) async fn run_as(
+        &self,
+        service: &Service,
+        caller: Caller,
+        region: Region,
+        request: &Incoming<'_>,
+        form: &Form,
+        request_id: &str,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, ApiError> {
+        request.seen(caller.account, &region);
         let action = form.get("Action").ok_or_else(|| {
             ApiError::new(
                 "MissingAction",
@@ -126,17 +156,6 @@ impl Gateway {
         })
     }
 
-    /// The region that a request is for: its signature's, else its host's (`ec2.REGION.…`), else the first.
-    fn region(&self, signature: &Signature, host: Option<&str>) -> Option<Region> {
-        let settings = &self.cloud.settings;
-        let served = |name: &str| Region::parse(name).filter(|region| settings.region(region).is_some());
-        if let Some(named) = signature.region() {
-            return served(named);
-        }
-        let by_host = host.and_then(|host| served(host.split('.').nth(1)?));
-        by_host.or_else(|| settings.regions.first().map(|first| first.region.clone()))
-    }
-
     fn health(&self) -> Response<Full<Bytes>> {
         let host = self.cloud.host.is_connected();
         let services: Vec<&str> = self.services.iter().map(|service| service.shape().name).collect();
@@ -156,23 +175,29 @@ impl Gateway {
 }
 
 /// An HTTP request whose body was read.
-struct Incoming<'a> {
-    parts: &'a request::Parts,
-    body: &'a [u8],
+pub(crate) struct Incoming<'a> {
+    pub parts: &'a request::Parts,
+    pub body: &'a [u8],
+    seen: Seen,
 }
 
 impl<'a> Incoming<'a> {
+    /// Notes who asks for what region, for the log.
+    fn seen(&self, account: AccountId, region: &Region) {
+        let _ = self.seen.set((account, region.clone()));
+    }
+
     fn uri(&self) -> &'a Uri {
         &self.parts.uri
     }
 
-    fn host(&self) -> Option<&'a str> {
+    pub fn host(&self) -> Option<&'a str> {
         let from_header = self.parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
         from_header.or_else(|| self.uri().authority().map(http::uri::Authority::as_str))
     }
 
     /// The headers as they came; over HTTP/2 the authority stands for Host.
-    fn headers(&self) -> Vec<(&'a str, &'a [u8])> {
+    pub fn headers(&self) -> Vec<(&'a str, &'a [u8])> {
         let map: &HeaderMap = &self.parts.headers;
         let mut headers: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         if !map.contains_key(header::HOST)
@@ -183,7 +208,7 @@ impl<'a> Incoming<'a> {
         headers
     }
 
-    fn signing<'h>(&self, headers: &'h [(&'h str, &'h [u8])]) -> sigv4::Request<'h>
+    pub fn signing<'h>(&self, headers: &'h [(&'h str, &'h [u8])]) -> sigv4::Request<'h>
     where
         'a: 'h,
     {
@@ -205,20 +230,15 @@ impl<'a> Incoming<'a> {
     }
 }
 
+pub(crate) fn no_such_service(name: &str) -> ApiError {
+    let name: String = name.chars().take(64).collect();
+    ApiError::new("UnsupportedOperation", 400, format!("The service {name} is not part of this cloud yet."))
+}
+
 fn refusal(service: Option<&Service>, error: &SigError) -> ApiError {
     let name = service.map_or("ec2", |service| service.shape().name);
     let (code, status) = sigv4::public_error(name, error);
     ApiError::new(code, status, error.to_string())
-}
-
-fn log(error: &ApiError, request_id: &str, action: &str, elapsed_ms: u64) {
-    let (code, status) = (error.code(), error.status());
-    if error.is_sender() {
-        tracing::info!(request_id, action, code, status, elapsed_ms, message = error.message(), "refused");
-    } else {
-        let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-        tracing::error!(request_id, action, code, status, elapsed_ms, cause, "failed");
-    }
 }
 
 fn refused(service: Option<&Service>, error: &ApiError, request_id: &str) -> Response<Full<Bytes>> {

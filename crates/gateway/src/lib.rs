@@ -1,4 +1,4 @@
-//! The front door: HTTP/1.1 and 2 on one port, for every service.
+//! The front door: HTTP/1.1 and 2 on one port, for every service, with [`Tls`] and without.
 //!
 //! limits → request id → which service (signature scope, then Host, then API version) → signature → dispatch → answer.
 //! Nothing of a request reaches a service before its signature is verified; every answer carries a request id, and
@@ -6,14 +6,19 @@
 
 mod answer;
 mod authenticate;
+mod emulation;
+mod observe;
 mod route;
 mod serve;
+mod tls;
 
 use control::{Cloud, Service};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use serve::serve;
+pub use emulation::{Auth, Emulation, Reset};
+pub use serve::{serve, serve_with};
+pub use tls::{Tls, TlsError};
 
 /// Bounds on what one client may cost.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +26,7 @@ pub struct Limits {
     /// Of a request's body, in bytes.
     pub body: usize,
     pub connections: usize,
-    /// For a request's headers to arrive.
+    /// For a request's headers to arrive, and for a TLS handshake.
     pub header_timeout: Duration,
     /// For a request's body to arrive.
     pub body_timeout: Duration,
@@ -43,6 +48,7 @@ pub struct Gateway {
     pub cloud: Arc<Cloud>,
     pub services: Vec<Service>,
     pub limits: Limits,
+    pub emulation: Emulation,
 }
 
 impl Gateway {

@@ -7,14 +7,10 @@ use control::Service;
 use wire::Form;
 
 impl Gateway {
-    pub(crate) fn route(
-        &self,
-        signed_for: Option<&str>,
-        host: Option<&str>,
-        form: &Form,
-    ) -> Option<&Service> {
-        if let Some(name) = signed_for {
-            return self.service(name);
+    /// `signed` is the service that the signature names.
+    pub(crate) fn route(&self, signed: Option<&str>, host: Option<&str>, form: &Form) -> Option<&Service> {
+        if let Some(signed) = signed {
+            return self.service(signed);
         }
         let by_host = host.and_then(|host| self.service(host.split('.').next()?));
         let by_version = || {

@@ -1,6 +1,7 @@
 //! Connections: accept, bound, time out, shut down gracefully.
 
 use crate::Gateway;
+use crate::tls::{Stream, Tls};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -21,14 +22,25 @@ use wire::ApiError;
 /// How long requests under way may take to end after a shutdown began.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Serves until `shutdown` resolves, then lets requests under way end.
+/// Serves plain HTTP until `shutdown` resolves, then lets requests under way end.
 pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+    serve_with(gateway, listener, None, shutdown).await;
+}
+
+/// The same, and TLS beside it on the same port if there is a certificate to show.
+pub async fn serve_with(
+    gateway: Arc<Gateway>,
+    listener: TcpListener,
+    tls: Option<Tls>,
+    shutdown: impl Future<Output = ()>,
+) {
     let slots = Arc::new(Semaphore::new(gateway.limits.connections));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(gateway.limits.header_timeout);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
     let builder = Arc::new(builder);
     let graceful = GracefulShutdown::new();
+    let (closing, closed) = tokio::sync::watch::channel(());
     tokio::pin!(shutdown);
     loop {
         // A full house waits in the kernel's queue rather than being turned away.
@@ -59,10 +71,23 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, shutdown: impl 
             let gateway = Arc::clone(&gateway);
             async move { Ok::<_, Infallible>(gateway.read(request).await) }
         });
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
+        let (builder, watcher) = (Arc::clone(&builder), graceful.watcher());
+        let (tls, mut closed) = (tls.clone(), closed.clone());
         tokio::spawn(async move {
-            let mut connection = pin!(connection);
+            // Neither hyper's timeouts nor its shutdown know of a connection that still shakes hands.
+            let stream = match tls {
+                None => Stream::Plain(stream),
+                Some(tls) => tokio::select! {
+                    stream = tokio::time::timeout(patience, tls.accept(stream)) => match stream {
+                        Ok(Ok(stream)) => stream,
+                        Ok(Err(error)) => return tracing::debug!(%error, "a handshake failed"),
+                        Err(_) => return tracing::debug!("a connection did not shake hands in time"),
+                    },
+                    _ = closed.changed() => return,
+                },
+            };
+            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            let mut connection = pin!(watcher.watch(connection));
             // Before its first bytes tell which HTTP it speaks, none of hyper's timeouts watches over a connection.
             let silent = async {
                 if tokio::time::timeout(patience, first.notified()).await.is_ok() {
@@ -77,6 +102,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, shutdown: impl 
             drop(slot);
         });
     }
+    drop(closing);
     drop(listener);
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not end in time");

@@ -13,7 +13,7 @@ use crate::console::{report, say};
 use crate::imds::Imds;
 use crate::netlink::Routing;
 use crate::nic::Nic;
-use crate::{clock, disk, identity, lease, nic, power, random, sshd, sys, user_data};
+use crate::{clock, disk, endpoint, identity, lease, nic, power, random, sshd, sys, user_data};
 
 /// How long a login may wait for the metadata service before ssh starts with the keys that the disk has.
 const SSH_PATIENCE: Duration = Duration::from_secs(15);
@@ -35,6 +35,7 @@ pub fn main() -> ExitCode {
     if let Some(grown) = grown {
         let _ = grown.join();
     }
+    endpoint::preset(&mut imds);
     user_data::run_once(&mut imds, &instance);
     say(&format!("finished. Instance {instance}, up {:.2} seconds", sys::uptime().as_secs_f64()));
     lease::keep(&nic, lease)

@@ -21,6 +21,7 @@ mod clock;
 mod console;
 mod dhcp;
 mod disk;
+mod endpoint;
 mod exec;
 mod files;
 mod http;

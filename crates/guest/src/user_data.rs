@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::console::{raw, report, say};
 use crate::files::{self, Access};
-use crate::{exec, imds::Imds};
+use crate::{endpoint, exec, imds::Imds};
 
 const FOLDER: &str = "/var/lib/nube/instances";
 const LOG: &str = "/var/log/user-data.log";
@@ -114,7 +114,11 @@ fn run(script: &[u8], instance: &str) -> io::Result<()> {
 fn start(path: &str, output: &io::PipeWriter) -> io::Result<std::process::Child> {
     let mut tries = 0;
     loop {
-        let started = exec::command(path).stdout(output.try_clone()?).stderr(output.try_clone()?).spawn();
+        let started = exec::command(path)
+            .envs(endpoint::variables().iter().map(|(name, value)| (name, value)))
+            .stdout(output.try_clone()?)
+            .stderr(output.try_clone()?)
+            .spawn();
         match started {
             // A child that another thread is just starting may still hold our descriptor of the file.
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && tries < 50 => {

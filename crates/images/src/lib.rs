@@ -14,6 +14,7 @@
 pub mod cache;
 mod cpio;
 mod elf;
+pub mod endpoint;
 mod error;
 mod exec;
 mod ext4;

@@ -44,7 +44,8 @@ const MODULES: [&str; 6] = ["virtio_pci", "virtio_blk", "virtio_net", "virtio_rn
 const OURS: [&str; 7] = ["init", "linuxrc", "poweroff", "reboot", "halt", "shutdown", "sudo"];
 
 /// A change of the builder is a change of the image.
-const BUILDER: [&str; 6] = [
+const BUILDER: [&str; 7] = [
+    include_str!("endpoint/mod.rs"),
     include_str!("nano.rs"),
     include_str!("ext4.rs"),
     include_str!("cpio.rs"),
@@ -297,7 +298,7 @@ fn add_configuration(tree: &mut Tree) {
         (
             "etc/profile",
             0o644,
-            "export PATH=/usr/local/bin:/usr/bin\n[ \"$(id -u)\" = 0 ] && mark='#' || mark='$'\nexport PS1=\"\\u@\\h:\\w$mark \"\nunset mark\n",
+            "export PATH=/usr/local/bin:/usr/bin\n[ \"$(id -u)\" = 0 ] && mark='#' || mark='$'\nexport PS1=\"\\u@\\h:\\w$mark \"\nunset mark\nfor file in /etc/profile.d/*.sh; do . $file; done\nunset file\n",
         ),
         (
             "etc/os-release",
@@ -314,6 +315,7 @@ fn add_configuration(tree: &mut Tree) {
     ] {
         tree.file(path, mode, content);
     }
+    tree.file("etc/profile.d/nube-endpoint.sh", 0o644, crate::endpoint::PROFILE_LINE);
 }
 
 fn digest(files: &[&Path], progress: &dyn Progress) -> Result<String> {

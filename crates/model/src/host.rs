@@ -298,6 +298,11 @@ pub struct Capacity {
     pub memory: MiB,
 }
 
+impl Capacity {
+    /// Of a simulated host, which has whatever is asked of it.
+    pub const UNLIMITED: Self = Self { vcpus: u32::MAX, memory: MiB(u32::MAX) };
+}
+
 /// What is no state: asked once, answered once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {

@@ -9,8 +9,10 @@ pub mod host;
 pub mod id;
 pub mod metadata;
 pub mod net;
+pub mod overcommit;
 pub mod place;
 pub mod record;
+pub mod region;
 pub mod time;
 pub mod units;
 
@@ -18,6 +20,7 @@ pub use blob::Blob;
 pub use clock::Clock;
 pub use id::*;
 pub use net::Mac;
+pub use overcommit::{Overcommit, Ratio};
 pub use place::{AccountId, CloudTag, Region, Zone};
 pub use time::Timestamp;
 pub use units::{GiB, MiB};

@@ -120,6 +120,17 @@ impl Zone {
         Some(Self { region: Region::parse(&text[..text.len() - 1])?, letter })
     }
 
+    /// The number in the zone's id: the letter's place, except in Tokyo, whose zone 3 takes no new accounts.
+    fn ordinal(&self) -> u32 {
+        match (self.region.as_str(), self.letter) {
+            ("ap-northeast-1", 'a') => 4,
+            ("ap-northeast-1", 'b') => 3,
+            ("ap-northeast-1", 'c') => 1,
+            ("ap-northeast-1", 'd') => 2,
+            (_, letter) => u32::from(letter) - u32::from('a') + 1,
+        }
+    }
+
     /// The zone's id (`use1-az1`): the region's short form, then the zone's ordinal. Unlike on AWS the letter maps to
     /// the same ordinal in every account.
     pub fn id(&self) -> String {
@@ -141,7 +152,7 @@ impl Zone {
                 other => other,
             });
         }
-        format!("{short}-az{}", u32::from(self.letter) - u32::from('a') + 1)
+        format!("{short}-az{}", self.ordinal())
     }
 }
 

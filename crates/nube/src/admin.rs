@@ -4,9 +4,12 @@
 
 use crate::account;
 use crate::cloud_files::CloudDir;
+use crate::inventory::{self, Selection};
+use crate::metrics::Metrics;
 use anyhow::{Context as _, Result};
 use control::Cloud;
 use model::host::{ObjectStatus, Reply, Request};
+use model::record::instance::Instance;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead as _, Write as _};
@@ -19,6 +22,10 @@ use tokio::net::{UnixListener, UnixStream};
 pub enum Question {
     Status,
     CreateAccount,
+    /// What the cloud carries, for `nube ps`.
+    Inventory(Selection),
+    /// The metrics, as text.
+    Metrics,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,15 +36,30 @@ pub struct Status {
     pub host_boot: Option<String>,
     /// Instances by state.
     pub instances: std::collections::BTreeMap<String, usize>,
+    /// What the host can give and has given.
+    pub room: Option<Room>,
     /// What is not at rest, in the control plane and on the host.
     pub unsettled: Vec<ObjectStatus>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Room {
+    pub vcpus: u64,
+    pub vcpus_used: u64,
+    pub memory_mib: u64,
+    pub memory_mib_used: u64,
 }
 
 /// What the server contributes beside the cloud: the state of its reconcilers.
 pub type Reconcilers = Arc<dyn Fn() -> Vec<ObjectStatus> + Send + Sync>;
 
 /// Answers questions until dropped.
-pub async fn serve(dir: CloudDir, cloud: Arc<Cloud>, reconcilers: Reconcilers) -> Result<()> {
+pub async fn serve(
+    dir: CloudDir,
+    cloud: Arc<Cloud>,
+    reconcilers: Reconcilers,
+    metrics: Arc<Metrics>,
+) -> Result<()> {
     let path = dir.admin_socket();
     let _ = std::fs::remove_file(&path);
     let listener =
@@ -46,21 +68,32 @@ pub async fn serve(dir: CloudDir, cloud: Arc<Cloud>, reconcilers: Reconcilers) -
     loop {
         let (stream, _) = listener.accept().await?;
         let (cloud, reconcilers) = (Arc::clone(&cloud), Arc::clone(&reconcilers));
+        let metrics = Arc::clone(&metrics);
         tokio::spawn(async move {
-            if let Err(error) = converse(stream, &cloud, &reconcilers).await {
+            if let Err(error) = converse(stream, &cloud, &reconcilers, &metrics).await {
                 tracing::debug!(%error, "a question on the admin socket went unanswered");
             }
         });
     }
 }
 
-async fn converse(stream: UnixStream, cloud: &Arc<Cloud>, reconcilers: &Reconcilers) -> Result<()> {
+async fn converse(
+    stream: UnixStream,
+    cloud: &Arc<Cloud>,
+    reconcilers: &Reconcilers,
+    metrics: &Metrics,
+) -> Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut lines = BufReader::new(reader).lines();
     while let Some(line) = lines.next_line().await? {
         let mut answer = match serde_json::from_str(&line)? {
             Question::Status => serde_json::to_vec(&status(cloud, reconcilers).await)?,
             Question::CreateAccount => serde_json::to_vec(&account::create(cloud).await?)?,
+            Question::Inventory(selection) => {
+                let unsettled = unsettled(cloud, reconcilers).await;
+                serde_json::to_vec(&inventory::take(cloud, &unsettled, &selection))?
+            }
+            Question::Metrics => serde_json::to_vec(&metrics.render())?,
         };
         answer.push(b'\n');
         writer.write_all(&answer).await?;
@@ -68,17 +101,23 @@ async fn converse(stream: UnixStream, cloud: &Arc<Cloud>, reconcilers: &Reconcil
     Ok(())
 }
 
-async fn status(cloud: &Cloud, reconcilers: &Reconcilers) -> Status {
+/// What is not at rest, in the control plane and on the host.
+async fn unsettled(cloud: &Cloud, reconcilers: &Reconcilers) -> Vec<ObjectStatus> {
     let mut unsettled = reconcilers();
     if let Ok(Reply::Status { objects }) = cloud.host.request(Request::Status).await {
         unsettled.extend(objects);
     }
     // What only waits for its next turn is at rest.
     unsettled.retain(|object| object.last_error.is_some());
+    unsettled
+}
+
+async fn status(cloud: &Cloud, reconcilers: &Reconcilers) -> Status {
+    let unsettled = unsettled(cloud, reconcilers).await;
     let hello = cloud.host.hello();
     let tables = cloud.view.read();
     let mut instances = std::collections::BTreeMap::new();
-    for (_, instance) in tables.everywhere::<model::record::instance::Instance>() {
+    for (_, instance) in tables.everywhere::<Instance>() {
         *instances.entry(instance.phase.name().to_owned()).or_default() += 1;
     }
     Status {
@@ -87,8 +126,32 @@ async fn status(cloud: &Cloud, reconcilers: &Reconcilers) -> Status {
         host: hello.as_ref().map(|h| h.host.clone()),
         host_boot: hello.map(|h| h.boot_id),
         instances,
+        room: room(cloud, &tables),
         unsettled,
     }
+}
+
+/// What the host can give and has given; none before it has told, and of a host that has whatever is asked of it.
+pub fn room(cloud: &Cloud, tables: &control::Tables) -> Option<Room> {
+    let capacity = cloud.host.hello()?.capacity;
+    if capacity.vcpus == u32::MAX {
+        return None;
+    }
+    let mut room = Room {
+        vcpus: capacity.vcpus.into(),
+        vcpus_used: 0,
+        memory_mib: capacity.memory.0.into(),
+        memory_mib_used: 0,
+    };
+    for settings in &cloud.settings.regions {
+        for kind in plan::instance_type::all() {
+            let count =
+                tables.count::<Instance>(&settings.region, Instance::OCCUPYING_TYPE, kind.name) as u64;
+            room.vcpus_used += count * u64::from(kind.vcpus);
+            room.memory_mib_used += count * u64::from(kind.memory.0);
+        }
+    }
+    Some(room)
 }
 
 /// Asks the running server.

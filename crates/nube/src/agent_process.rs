@@ -1,9 +1,10 @@
 //! The host loop as a process: drivers, link-local services and the channel to the server.
 
 use crate::cloud_files::{CloudDir, CloudFile, write_whole};
-use crate::config;
+use crate::emulator::Emulator;
 use crate::lock::Lock;
-use crate::server_process::terminated;
+use crate::server_process::{services, terminated};
+use crate::{config, tls};
 use agent::agent::{Agent, AgentConfig, AgentHandle};
 use agent::desired::Durability;
 use agent::directory::Directory;
@@ -11,15 +12,17 @@ use agent::host::linux::block::{LinuxBlock, LinuxBlockConfig};
 use agent::host::linux::net::{LinuxNet, LinuxNetConfig};
 use agent::host::linux::vmm::{AccelPolicy, Launcher, LinuxVmm, LinuxVmmConfig, default_qemu, launcher};
 use agent::host::linux::{net, requirements};
-use agent::host::sim::{SimConfig, SimHost};
+use agent::host::sim::SimHost;
 use agent::imds::{Imds, Signer};
+use agent::link_local::api::{ApiDoor, Bounds};
 use anyhow::{Context as _, Result};
 use control::host::Connection;
 use model::clock::SystemClock;
 use model::host::{Capacity, FromAgent, ToAgent};
 use model::{Clock, MiB};
+use std::collections::BTreeSet;
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -43,8 +46,8 @@ pub fn run(data: &Path) -> Result<ExitCode> {
     let dir = CloudDir::existing(data)?;
     let _lock = Lock::take(&dir.run(), "agent")?;
     let _ = rustix::process::setsid();
-    crate::terminal::log_to_stderr();
     let cloud = dir.read()?;
+    crate::log::start(Some(&dir.logs().join("agent.log")), cloud.operation.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(&dir, &cloud))?;
     Ok(ExitCode::SUCCESS)
@@ -54,7 +57,9 @@ async fn serve(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let directory = Arc::new(Directory::default());
     let signer = Arc::new(signer(dir, clock.as_ref())?);
-    let imds = Arc::new(Imds::new(Arc::clone(&directory), Arc::clone(&clock), token_secret(dir)?, signer));
+    let imds = Imds::new(Arc::clone(&directory), Arc::clone(&clock), token_secret(dir)?, signer);
+    let imds = Arc::new(imds.with_api(api(dir, cloud)?));
+    let door = Arc::new(ApiDoor::new(Arc::clone(&directory), server(cloud), Bounds::default()));
     let network = LinuxNet::open(LinuxNetConfig {
         cloud: cloud.tag.clone(),
         state_dir: dir.path().join("net"),
@@ -64,6 +69,10 @@ async fn serve(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
         on_metadata: Arc::new(move |vpc, listener| {
             tokio::spawn(Arc::clone(&imds).serve(vpc, listener));
         }),
+        on_api: Arc::new(move |vpc, listener| {
+            tokio::spawn(Arc::clone(&door).serve(vpc, listener));
+        }),
+        api_names: api_names(cloud),
         upstream_dns: upstream_dns(),
     });
     let network = network.await.context("the network cannot be set up")?;
@@ -116,16 +125,16 @@ pub fn purge(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
 }
 
 /// A simulated host in this process, and the one connection to it.
-pub async fn simulate(dir: &CloudDir) -> Result<(Agent, mpsc::Receiver<Connection>)> {
+pub async fn simulate(dir: &CloudDir, emulator: Emulator) -> Result<(Agent, mpsc::Receiver<Connection>)> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     // A host that starts anew: what was meant to run starts again, as after the reboot of a real one.
     let seed = crate::cloud_files::random_bits()? as u64;
-    let host = SimHost::new(SimConfig { seed, ..SimConfig::default() }, Arc::clone(&clock));
-    // A simulated host has whatever is asked of it.
-    let capacity = Capacity { vcpus: u32::MAX, memory: MiB(u32::MAX) };
+    let host = SimHost::new(emulator.machines(seed), Arc::clone(&clock));
+    let capacity = Capacity::UNLIMITED;
     let mut config =
         AgentConfig::new(dir.path().to_owned(), "simulated".into(), host.boot_id(), capacity, clock);
     config.durability = Durability::Cached;
+    config.parallel = emulator.parallel(config.parallel);
     let agent = Agent::open(config, host.clone(), host.clone(), host, Arc::new(Directory::default())).await?;
     let (sender, receiver) = mpsc::channel(1);
     sender.send(connect(agent.handle())).await.context("the channel was just made")?;
@@ -167,6 +176,39 @@ fn connect(agent: AgentHandle) -> Connection {
         }
     });
     Connection { to_agent, from_agent }
+}
+
+/// What instances are told of the API.
+fn api(dir: &CloudDir, cloud: &CloudFile) -> Result<plan::imds::Api> {
+    let authority = if cloud.tls {
+        // `up` has made it before the agent started.
+        let path = tls::authority_file(dir);
+        Some(fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?)
+    } else {
+        None
+    };
+    Ok(plan::imds::Api { endpoint: cloud.endpoint_inside(), authority })
+}
+
+/// The names of the API inside VPCs. AWS's own names are among them where clients, which use them with TLS alone, get it.
+fn api_names(cloud: &CloudFile) -> BTreeSet<String> {
+    let mut names = BTreeSet::from([plan::net::API_NAME.to_owned()]);
+    if cloud.tls {
+        let services = services();
+        let services: Vec<&str> = services.iter().map(|service| service.shape().name).collect();
+        names.extend(tls::service_names(cloud, &services));
+    }
+    names
+}
+
+/// The server's listener as this host reaches it.
+fn server(cloud: &CloudFile) -> SocketAddr {
+    let ip = match cloud.listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, cloud.listen.port())
 }
 
 /// The key that signs identity documents: one for the cloud's life.

@@ -1,10 +1,15 @@
 //! The command line: what can be asked of `nube`.
 
 use crate::config::{self, HostKind};
-use crate::{account, agent_process, down, env, image, server_process, ssh, status, up};
+use crate::emulator::{Auth, Pace};
+use crate::{
+    account, agent_process, completions, dns_setup, doctor, down, env, image, metrics, operation, ps,
+    server_process, ssh, status, up,
+};
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
+use model::Ratio;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,12 +32,24 @@ enum Command {
     Env(Env),
     /// Log in to an instance with ssh.
     Ssh(Ssh),
+    /// Say how this host's resolver learns the public DNS names of instances, or teach it.
+    Dns(Dns),
     /// Show how a cloud and its host are.
     Status(Status),
+    /// List instances, volumes or public addresses, across accounts and regions.
+    Ps(ps::Ps),
+    /// Say what on this host will not work, and what to do.
+    Doctor(doctor::Doctor),
+    /// Print the metrics of a running cloud, in Prometheus' format.
+    Metrics(Data),
     /// List the machine images of this host, or build one.
     Image(Image),
     /// Make an account of a running cloud.
     Account(Account),
+    /// Print a shell's completions: source <(nube completions bash)
+    Completions(completions::Completions),
+    /// Print the manual's page, or write all of them into a folder.
+    Man(completions::Man),
     /// The control plane of a cloud; started by `up`.
     #[command(hide = true)]
     Server(Data),
@@ -68,7 +85,50 @@ pub struct Up {
     /// Where public addresses come from [default: a free /22 inside 198.18.0.0/15]
     #[arg(long, value_name = "CIDR")]
     pub public_pool: Option<Ipv4Net>,
+    /// How many virtual CPUs are promised for each CPU of the host [default: 8]
+    #[arg(long, value_name = "FACTOR")]
+    pub cpu_overcommit: Option<Ratio>,
+    /// How often the host's memory is promised [default: 1]
+    #[arg(long, value_name = "FACTOR")]
+    pub memory_overcommit: Option<Ratio>,
+    /// Whether requests must be signed; off is for --host sim.
+    #[arg(long, value_enum, default_value_t)]
+    pub auth: Auth,
+    /// How long simulated machines take to change state.
+    #[arg(long, value_enum, default_value_t)]
+    pub pace: Pace,
+    /// Serve HTTPS beside HTTP, on the same port, with a certificate authority of the cloud's own; `off` ends it
+    #[arg(long, value_enum, value_name = "on|off", num_args = 0..=1, default_missing_value = "on")]
+    pub tls: Option<Switch>,
+    /// Where to answer public DNS names, or `off` [default: a free port from 127.0.0.1:5354 on; off with --host sim]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = dns_setup::parse)]
+    pub dns: Option<dns_setup::Resolver>,
+    #[command(flatten)]
+    pub operation: operation::Flags,
     /// Print one JSON object instead of prose.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Debug, Args)]
+pub struct Dns {
+    #[command(flatten)]
+    pub data: Data,
+    /// Write the drop-in for systemd-resolved and have it read.
+    #[arg(long, conflicts_with = "remove")]
+    pub install: bool,
+    /// Remove the drop-in again; `nube down` does so too.
+    #[arg(long)]
+    pub remove: bool,
+    /// Where systemd-resolved's drop-ins are.
+    #[arg(long, default_value = dns_setup::DROP_INS, value_name = "DIR", hide = true)]
+    pub drop_ins: PathBuf,
     #[arg(long)]
     pub json: bool,
 }
@@ -96,7 +156,7 @@ pub struct Env {
 pub struct Ssh {
     #[command(flatten)]
     pub data: Data,
-    /// The instance's id.
+    /// The instance's id, or its public DNS name.
     pub instance: String,
     /// The private key [default: KEYNAME.pem here or in ~/.ssh, else what ssh finds itself]
     #[arg(short = 'i', long, value_name = "FILE")]
@@ -113,6 +173,8 @@ pub struct Ssh {
 pub struct Status {
     #[command(flatten)]
     pub data: Data,
+    #[command(flatten)]
+    pub watch: ps::Watch,
     #[arg(long)]
     pub json: bool,
 }
@@ -162,15 +224,32 @@ pub enum ImageCommand {
     },
 }
 
+#[cfg(test)]
+impl Cli {
+    /// The arguments of `up`, if it is that.
+    pub fn up(&self) -> Option<&Up> {
+        match &self.command {
+            Command::Up(up) => Some(up),
+            _ => None,
+        }
+    }
+}
+
 pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Up(up) => up::run(&up),
         Command::Down(down) => down::run(&down),
         Command::Env(env) => env::run(&env),
         Command::Ssh(ssh) => ssh::run(&ssh),
+        Command::Dns(dns) => dns_setup::run(&dns),
         Command::Status(status) => status::run(&status),
+        Command::Ps(ps) => ps::run(&ps),
+        Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Metrics(data) => metrics::run(&data),
         Command::Image(image) => image::run(&image),
         Command::Account(account) => account::run(&account),
+        Command::Completions(shell) => Ok(completions::run(&shell)),
+        Command::Man(man) => completions::man(&man),
         Command::Server(data) => server_process::run(&data.data),
         Command::Agent(data) => agent_process::run(&data.data),
         Command::VmExec => Ok(agent_process::launch()),

@@ -3,12 +3,12 @@
 use crate::cloud_files::CloudDir;
 use crate::http;
 use anyhow::{Context as _, Result, anyhow};
-use model::Clock as _;
+use model::{Clock as _, Region};
 use std::fmt::Write as _;
 use wire::sigv4::{self, Credentials, Payload, Request};
 
-/// Calls an operation in the cloud's default region and returns the XML.
-pub fn call(dir: &CloudDir, action: &str, parameters: &[(&str, &str)]) -> Result<String> {
+/// Calls an operation in one of the cloud's regions and returns the XML.
+pub fn call(dir: &CloudDir, region: &Region, action: &str, parameters: &[(&str, &str)]) -> Result<String> {
     let (cloud, credentials) = (dir.read()?, dir.credentials()?);
     let mut body = format!("Action={action}&Version={}", api_version());
     for (name, value) in parameters {
@@ -22,7 +22,7 @@ pub fn call(dir: &CloudDir, action: &str, parameters: &[(&str, &str)]) -> Result
     let signer = Credentials::new(
         credentials.access_key_id.as_str(),
         credentials.secret_access_key.as_bytes(),
-        cloud.regions[0].as_str(),
+        region.as_str(),
         "ec2",
     );
     let now = model::clock::SystemClock.now().as_secs();

@@ -1,7 +1,8 @@
 //! A cloud's directory: what was decided when it was made, its root credentials, and where everything else lies.
 //!
 //! ```text
-//! DATA/cloud.json      tag, host kind, listen address, regions, public pool
+//! DATA/cloud.json      tag, host kind, listen address, regions, public pool, TLS, resolver
+//! DATA/ca.key ca.pem   the certificate authority of a cloud with TLS, see the module tls
 //! DATA/credentials     the root access key, mode 0600
 //! DATA/downs           how often the cloud was taken down
 //! DATA/store.redb      the control plane's records
@@ -12,18 +13,25 @@
 //! ```
 
 use crate::config::HostKind;
+use crate::emulator::Emulator;
+use crate::operation::Operation;
 use anyhow::{Context as _, Result, bail};
+use control::{PublicImages, RegionSettings, Settings};
 use ipnet::Ipv4Net;
-use model::{AccessKeyId, AccountId, CloudTag, Region, Zone};
+use model::{AccessKeyId, AccountId, CloudTag, Overcommit, Region, region};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The account of the operator, unless another is made.
 pub const ROOT_ACCOUNT: AccountId = AccountId::from_number(0);
+
+/// How long the status checks of real machines take.
+const STATUS_CHECKS: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CloudFile {
@@ -32,6 +40,18 @@ pub struct CloudFile {
     pub listen: SocketAddr,
     pub regions: Vec<Region>,
     pub public_pool: Ipv4Net,
+    /// How often the host's processors and memory are promised.
+    #[serde(default)]
+    pub overcommit: Overcommit,
+    /// Whether the API speaks TLS too.
+    #[serde(default)]
+    pub tls: bool,
+    /// Where public DNS names are answered on this host.
+    #[serde(default)]
+    pub dns: Option<SocketAddr>,
+    /// How it is watched.
+    #[serde(default)]
+    pub operation: Operation,
 }
 
 /// An account's root access key.
@@ -149,16 +169,44 @@ impl CloudDir {
 }
 
 impl CloudFile {
-    /// Three zones a region, as most regions of AWS have.
-    pub fn settings(&self) -> control::Settings {
-        let regions = self.regions.iter().map(|region| control::RegionSettings {
-            region: region.clone(),
-            zones: ['a', 'b', 'c']
-                .into_iter()
-                .map(|letter| Zone { region: region.clone(), letter })
-                .collect(),
+    /// A real host has the regions of its file, with up to three zones each. A simulated one has every commercial region
+    /// beside them, with the zones that AWS has there.
+    pub fn settings(&self, emulator: Emulator) -> Settings {
+        let mut regions = self.regions.clone();
+        let (zones, public_images, status_checks) = match self.host {
+            HostKind::Linux => (3, PublicImages::Listed, STATUS_CHECKS),
+            HostKind::Sim => {
+                let others = region::COMMERCIAL.iter().filter_map(|facts| Region::parse(facts.name));
+                regions.extend(others.filter(|other| !self.regions.contains(other)));
+                (usize::MAX, PublicImages::Launchable, emulator.status_checks())
+            }
+        };
+        let regions = regions.into_iter().map(|region| RegionSettings {
+            zones: region::zones(&region).into_iter().take(zones).collect(),
+            region,
         });
-        control::Settings { tag: self.tag.clone(), regions: regions.collect(), public_pool: self.public_pool }
+        Settings {
+            tag: self.tag.clone(),
+            regions: regions.collect(),
+            public_pool: self.public_pool,
+            overcommit: self.overcommit,
+            public_images,
+            status_checks,
+        }
+    }
+
+    /// Where clients of this host find the API.
+    pub fn endpoint(&self) -> String {
+        format!("{}://{}", self.scheme(), self.listen)
+    }
+
+    /// Where instances find the API.
+    pub fn endpoint_inside(&self) -> String {
+        format!("{}://{}", self.scheme(), plan::net::API_NAME)
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
     }
 }
 

@@ -58,6 +58,11 @@ pub fn log_filter() -> String {
     variable("NUBE_LOG").and_then(|v| v.into_os_string().into_string().ok()).unwrap_or_else(|| "info".into())
 }
 
+/// Where the service manager wants to hear that we are ready, as sd_notify(3) has it.
+pub fn notify_socket() -> Option<PathBuf> {
+    variable("NOTIFY_SOCKET")
+}
+
 /// Colours are for people: on a terminal, unless `NO_COLOR` is set.
 pub fn colours() -> bool {
     use std::io::IsTerminal as _;

@@ -4,7 +4,7 @@ use crate::agent_process;
 use crate::cli::Down;
 use crate::cloud_files::CloudDir;
 use crate::config::HostKind;
-use crate::{lock, terminal};
+use crate::{dns_setup, lock, terminal};
 use anyhow::{Context as _, Result};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,6 +22,7 @@ pub fn run(arguments: &Down) -> Result<ExitCode> {
     if cloud.host == HostKind::Linux {
         agent_process::purge(&dir, &cloud)?;
     }
+    dns_setup::remove(dns_setup::DROP_INS.as_ref(), &cloud)?;
     if arguments.purge {
         std::fs::remove_dir_all(dir.path())
             .with_context(|| format!("cannot delete {}", dir.path().display()))?;

@@ -62,7 +62,10 @@ fn build(cache: &Path, name: &str, guest: Option<&Path>, json: bool) -> Result<E
 
 fn guest_beside_this_program() -> Result<PathBuf> {
     let program = std::fs::read_link("/proc/self/exe").context("cannot tell where this program lies")?;
-    let guest = program.with_file_name("nube-guest");
+    let beside = program.with_file_name("nube-guest");
+    // A package has it in ../lib, among programs that are not for people.
+    let packaged = program.parent().and_then(Path::parent).map(|up| up.join("lib/nube/nube-guest"));
+    let guest = packaged.filter(|packaged| !beside.is_file() && packaged.is_file()).unwrap_or(beside);
     if !guest.is_file() {
         bail!("the guest agent is not at {}; name it with --guest", guest.display());
     }

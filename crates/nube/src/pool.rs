@@ -31,8 +31,7 @@ pub fn claim(claims: &Path, cloud: &Path) -> Result<Ipv4Net> {
     let mut text = String::new();
     file.read_to_string(&mut text).with_context(unusable)?;
     let mut lines = live_claims(&text, cloud, Path::is_dir);
-    let routes = fs::read_to_string("/proc/net/route").context("cannot read this host's routes")?;
-    let mut used = parse_routes(&routes);
+    let mut used: Vec<Ipv4Net> = routes()?.into_iter().map(|(_, route)| route).collect();
     used.extend(lines.iter().map(|(share, _)| *share));
     let share =
         choose(&used).context("every part of 198.18.0.0/15 is in use on this host; name a --public-pool")?;
@@ -45,6 +44,19 @@ pub fn claim(claims: &Path, cloud: &Path) -> Result<Ipv4Net> {
     file.rewind().with_context(unusable)?;
     file.write_all(text.as_bytes()).with_context(unusable)?;
     Ok(share)
+}
+
+/// The share that the next cloud would get.
+pub fn free(claims: &Path, routes: &[(String, Ipv4Net)]) -> Option<Ipv4Net> {
+    let text = fs::read_to_string(claims).unwrap_or_default();
+    let claimed = live_claims(&text, Path::new(""), Path::is_dir).into_iter().map(|(share, _)| share);
+    choose(&routes.iter().map(|(_, route)| *route).chain(claimed).collect::<Vec<_>>())
+}
+
+/// Where this host's packets go: links and destinations.
+pub fn routes() -> Result<Vec<(String, Ipv4Net)>> {
+    let table = fs::read_to_string("/proc/net/route").context("cannot read this host's routes")?;
+    Ok(parse_routes(&table))
 }
 
 /// The claims of other clouds that are still there.
@@ -68,14 +80,15 @@ fn choose(used: &[Ipv4Net]) -> Option<Ipv4Net> {
 }
 
 /// The destinations in the kernel's table, whose numbers are hex in network order as a little-endian word.
-fn parse_routes(text: &str) -> Vec<Ipv4Net> {
+fn parse_routes(text: &str) -> Vec<(String, Ipv4Net)> {
     let word = |field: &str| u32::from_str_radix(field, 16).ok().map(u32::swap_bytes);
     text.lines()
         .skip(1)
         .filter_map(|line| {
             let fields: Vec<&str> = line.split_whitespace().collect();
             let (destination, mask) = (word(fields.get(1)?)?, word(fields.get(7)?)?);
-            Ipv4Net::new(destination.into(), mask.leading_ones() as u8).ok()
+            let route = Ipv4Net::new(destination.into(), mask.leading_ones() as u8).ok()?;
+            Some(((*fields.first()?).to_owned(), route))
         })
         .collect()
 }
@@ -89,7 +102,9 @@ mod tests {
         let table = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n\
                      eth0 00000000 0100000A 0003 0 0 0 00000000 0 0 0\n\
                      nb-abc 000012C6 00000000 0001 0 0 0 00FCFFFF 0 0 0\n";
-        let used = parse_routes(table);
+        let routes = parse_routes(table);
+        assert_eq!(routes[1].0, "nb-abc");
+        let used: Vec<Ipv4Net> = routes.into_iter().map(|(_, route)| route).collect();
         assert_eq!(used[1], "198.18.0.0/22".parse().unwrap());
         assert_eq!(choose(&used), Some("198.18.4.0/22".parse().unwrap()));
     }

@@ -12,8 +12,9 @@ use control::cloud::Mode;
 use images::{Boot, Image as CachedImage};
 use model::host::Architecture;
 use model::record::Tags;
-use model::record::image::{Image, ImageDevice};
+use model::record::image::{Image, ImageDevice, Traits};
 use model::{GiB, ImageId, Region};
+use plan::public_image;
 use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::path::Path;
@@ -67,36 +68,10 @@ pub async fn register(cloud: &Arc<Cloud>, dir: &CloudDir) -> Result<()> {
     Ok(())
 }
 
-/// Registers the image that simulated machines boot.
-pub async fn register_simulated(cloud: &Arc<Cloud>) -> Result<()> {
-    for settings in &cloud.settings.regions {
-        let region = &settings.region;
-        let image = Image {
-            image: image_id(region, "simulated"),
-            owner: ROOT_ACCOUNT,
-            owner_alias: Some("amazon".into()),
-            name: "nube/nano-simulated".into(),
-            description: Some("What simulated machines boot".into()),
-            architecture: Architecture::X86_64,
-            root_device: "/dev/xvda".into(),
-            devices: vec![root_device("/dev/xvda", GiB(1))],
-            host_image: Some("simulated".into()),
-            digest: None,
-            direct_kernel: false,
-            public: true,
-            min_memory_mib: 0,
-            default_user: Some("ec2-user".into()),
-            created_at: cloud.clock.now(),
-            tags: Tags::from([(USER_TAG.to_owned(), "ec2-user".to_owned())]),
-        };
-        put(cloud, region, image).await?;
-    }
-    Ok(())
-}
-
 async fn put(cloud: &Arc<Cloud>, region: &Region, image: Image) -> Result<()> {
     let written = cloud.transact(Mode::Shared, |txn| {
-        if txn.get::<Image>(region, &image.image).is_none() {
+        // What is listed only, as one of AWS's, has no disk yet.
+        if txn.get::<Image>(region, &image.image).is_none_or(|known| known.host_image.is_none()) {
             txn.put(region, image.clone());
         }
         Ok(())
@@ -104,7 +79,24 @@ async fn put(cloud: &Arc<Cloud>, region: &Region, image: Image) -> Result<()> {
     written.await.map_err(|error| anyhow::anyhow!("cannot register {}: {error}", image.name))
 }
 
+/// An image under the name of one of AWS's public images takes that one's place, id and all.
 fn record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
+    let own = own_record(cloud, region, cached);
+    let Some(public) = public_image::by_name(region, &cached.manifest.name) else { return own };
+    Image {
+        host_image: own.host_image,
+        digest: own.digest,
+        direct_kernel: own.direct_kernel,
+        min_memory_mib: own.min_memory_mib,
+        devices: own.devices,
+        root_device: own.root_device,
+        default_user: own.default_user,
+        tags: own.tags,
+        ..public
+    }
+}
+
+fn own_record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
     let manifest = &cached.manifest;
     let digest = manifest.digest.rsplit(':').next().unwrap_or_default();
     let direct_kernel = match manifest.boot {
@@ -129,6 +121,7 @@ fn record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
         min_memory_mib: 64,
         default_user: Some(manifest.default_user.clone()),
         created_at: cloud.clock.now(),
+        traits: Traits::default(),
         tags: Tags::from([(USER_TAG.to_owned(), manifest.default_user.clone())]),
     }
 }
@@ -148,5 +141,5 @@ fn image_id(region: &Region, digest: &str) -> ImageId {
     let hash = Sha256::digest(format!("{region}/{digest}"));
     let mut bits = [0; 16];
     bits.copy_from_slice(&hash[..16]);
-    ImageId::from_entropy(u128::from_be_bytes(bits))
+    public_image::own_id(u128::from_be_bytes(bits))
 }

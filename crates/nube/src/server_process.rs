@@ -2,15 +2,17 @@
 
 use crate::cloud_files::{CloudDir, CloudFile};
 use crate::config::HostKind;
+use crate::emulator::Emulator;
 use crate::lock::Lock;
-use crate::{account, admin, registration};
+use crate::metrics::Metrics;
+use crate::{account, admin, dns, operation, registration, tls};
 use anyhow::{Context as _, Result};
 use control::access::AllowAll;
 use control::entropy::OsEntropy;
 use control::host::Connection;
 use control::reconcile::KeyStatus;
 use control::{Cloud, Schema, View};
-use gateway::{Gateway, Limits};
+use gateway::{Emulation, Gateway, Limits};
 use model::clock::SystemClock;
 use model::host::frame;
 use model::host::{FromAgent, ObjectStatus, Observed, ToAgent};
@@ -31,11 +33,12 @@ pub fn run(data: &Path) -> Result<ExitCode> {
     let _lock = Lock::take(&dir.run(), "server")?;
     // Already the leader of a session when started by hand from a shell that made it one: nothing is lost.
     let _ = rustix::process::setsid();
-    crate::terminal::log_to_stderr();
+    let format = dir.read().map(|cloud| cloud.operation.log_format).unwrap_or_default();
+    crate::log::start(Some(&dir.logs().join("server.log")), format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let socket = dir.agent_socket();
-        let server = Server::open(&dir).await?;
+        let server = Server::open(&dir, Emulator::default()).await?;
         let connections = connect_forever(socket);
         server.serve(connections, terminated()).await
     })?;
@@ -62,13 +65,17 @@ pub struct Server {
     file: CloudFile,
     cloud: Arc<Cloud>,
     listener: TcpListener,
+    emulation: Emulation,
+    tls: Option<gateway::Tls>,
 }
 
 impl Server {
-    pub async fn open(dir: &CloudDir) -> Result<Self> {
+    pub async fn open(dir: &CloudDir, emulator: Emulator) -> Result<Self> {
         let file = dir.read()?;
         let listener = TcpListener::bind(file.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", file.listen))?;
+        let tls =
+            file.tls.then(|| tls::open(dir, &file, api_names(&file, emulator), SystemClock)).transpose()?;
         let store = Embedded::open(dir.store(), store::Options::default());
         let store = Arc::new(store.with_context(|| format!("cannot open {}", dir.store().display()))?);
         let mut schema = Schema::default();
@@ -76,13 +83,17 @@ impl Server {
         ec2::schema(&mut schema);
         let view = View::open(store.clone(), schema).await.context("cannot read the store")?;
         let (clock, entropy, policy) = (Arc::new(SystemClock), Arc::new(OsEntropy), Arc::new(AllowAll));
-        let cloud = Cloud::new(store, view, clock, entropy, policy, file.settings());
-        account::ensure_key(&cloud, &dir.credentials()?).await?;
-        match file.host {
-            HostKind::Linux => registration::register(&cloud, dir).await?,
-            HostKind::Sim => registration::register_simulated(&cloud).await?,
-        }
-        Ok(Self { dir: dir.clone(), file, cloud, listener })
+        let cloud = Cloud::new(store, view, clock, entropy, policy, file.settings(emulator));
+        let operator = dir.credentials()?;
+        account::ensure_key(&cloud, &operator).await?;
+        let emulation = match file.host {
+            HostKind::Linux => {
+                registration::register(&cloud, dir).await?;
+                Emulation::default()
+            }
+            HostKind::Sim => emulator.emulation(&cloud, &operator),
+        };
+        Ok(Self { dir: dir.clone(), file, cloud, listener, emulation, tls })
     }
 
     /// Serves until `stop` resolves.
@@ -100,14 +111,38 @@ impl Server {
         });
         let unsettled: admin::Reconcilers =
             Arc::new(move || reconcilers.status().into_iter().map(line).collect());
-        tokio::spawn(admin::serve(self.dir.clone(), Arc::clone(&self.cloud), unsettled));
         tokio::spawn(follow_images(Arc::clone(&self.cloud), self.dir.clone(), self.file.host));
-        let services = vec![ec2::service(), identity::sts::service()];
-        let gateway = Arc::new(Gateway { cloud: self.cloud, services, limits: Limits::default() });
+        if let Some(at) = self.file.dns {
+            tokio::spawn(dns::serve(at, Arc::clone(&self.cloud)));
+        }
+        let cloud = Arc::clone(&self.cloud);
+        let gateway = Arc::new(Gateway {
+            cloud: self.cloud,
+            services: services(),
+            limits: Limits::default(),
+            emulation: self.emulation,
+        });
+        let metrics = Arc::new(Metrics::new(&self.dir, Arc::clone(&gateway), Arc::clone(&unsettled)));
+        tokio::spawn(admin::serve(self.dir.clone(), Arc::clone(&cloud), unsettled, Arc::clone(&metrics)));
+        let exporter = operation::watch(&self.file.operation, &cloud, metrics).await?;
         tracing::info!(listen = %self.file.listen, "serving");
-        gateway::serve(gateway, self.listener, stop).await;
+        gateway::serve_with(gateway, self.listener, self.tls, stop).await;
+        if let Some(exporter) = exporter {
+            exporter.finish().await;
+        }
         Ok(())
     }
+}
+
+/// By what names and addresses clients call the API.
+fn api_names(file: &CloudFile, emulator: Emulator) -> tls::Names {
+    let regions = file.settings(emulator).regions.into_iter().map(|settings| settings.region);
+    tls::Names { listen: file.listen.ip(), regions: regions.collect() }
+}
+
+/// The services that the API serves.
+pub fn services() -> Vec<control::Service> {
+    vec![ec2::service(), identity::sts::service()]
 }
 
 /// A reconciler's key as a line of `nube status`.

@@ -1,10 +1,10 @@
-//! `nube ssh i-…`: ssh with the address, the user, the key and the host identity filled in.
+//! `nube ssh i-…`, or a public DNS name: ssh with the address, the user, the key and the host identity filled in.
 
 use crate::cli::Ssh;
 use crate::cloud_files::CloudDir;
 use crate::{client, config};
 use anyhow::{Context as _, Result, bail};
-use model::InstanceId;
+use model::{InstanceId, Region};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,8 +14,7 @@ pub const USER_TAG: &str = "nube:default-user";
 
 pub fn run(arguments: &Ssh) -> Result<ExitCode> {
     let dir = CloudDir::existing(&arguments.data.data)?;
-    let instance = InstanceId::parse(&arguments.instance)?;
-    let xml = client::call(&dir, "DescribeInstances", &[("InstanceId.1", &instance.to_string())])?;
+    let (instance, region, xml) = find(&dir, &arguments.instance)?;
     let Some(address) = client::text(&xml, "ipAddress") else {
         let state =
             client::text(&xml, "instanceState").and_then(|s| client::text(s, "name")).unwrap_or("gone");
@@ -23,7 +22,7 @@ pub fn run(arguments: &Ssh) -> Result<ExitCode> {
     };
     let user = match &arguments.login {
         Some(login) => login.clone(),
-        None => default_user(&dir, &xml)?,
+        None => default_user(&dir, &region, &xml)?,
     };
     let key = arguments.identity.clone().or_else(|| client::text(&xml, "keyName").and_then(find_key));
     #[allow(
@@ -42,9 +41,42 @@ pub fn run(arguments: &Ssh) -> Result<ExitCode> {
     Err(ssh.exec()).context("cannot start ssh (package openssh-client)")
 }
 
-fn default_user(dir: &CloudDir, instance: &str) -> Result<String> {
+/// The region that has the instance, of those that the cloud was told to serve; the first if none has.
+fn region_of(dir: &CloudDir, instance: InstanceId) -> Result<Region> {
+    let regions = dir.read()?.regions;
+    let id = instance.to_string();
+    let filter = [("Filter.1.Name", "instance-id"), ("Filter.1.Value.1", id.as_str())];
+    for region in &regions[1..] {
+        let xml = client::call(dir, region, "DescribeInstances", &filter)?;
+        if client::text(&xml, "instanceId").is_some() {
+            return Ok(region.clone());
+        }
+    }
+    Ok(regions[0].clone())
+}
+
+/// The instance, its region and its description: by id, or by public DNS name in the name's own region.
+fn find(dir: &CloudDir, asked: &str) -> Result<(InstanceId, Region, String)> {
+    let cloud = dir.read()?;
+    let name = asked.trim_end_matches('.').to_ascii_lowercase();
+    let is_below =
+        |region: &&Region| name.strip_suffix(&region.public_domain()).is_some_and(|host| host.ends_with('.'));
+    if let Some(region) = cloud.regions.iter().find(is_below) {
+        let filter = [("Filter.1.Name", "dns-name"), ("Filter.1.Value.1", name.as_str())];
+        let xml = client::call(dir, region, "DescribeInstances", &filter)?;
+        let id = client::text(&xml, "instanceId");
+        let id = id.with_context(|| format!("no instance is called {name} now"))?;
+        return Ok((InstanceId::parse(id)?, region.clone(), xml));
+    }
+    let instance = InstanceId::parse(asked)?;
+    let region = region_of(dir, instance)?;
+    let xml = client::call(dir, &region, "DescribeInstances", &[("InstanceId.1", &instance.to_string())])?;
+    Ok((instance, region, xml))
+}
+
+fn default_user(dir: &CloudDir, region: &Region, instance: &str) -> Result<String> {
     let image = client::text(instance, "imageId").context("the instance names no image")?;
-    let xml = client::call(dir, "DescribeImages", &[("ImageId.1", image)])?;
+    let xml = client::call(dir, region, "DescribeImages", &[("ImageId.1", image)])?;
     let tag = xml.split("<item>").find(|item| client::text(item, "key") == Some(USER_TAG));
     Ok(tag.and_then(|item| client::text(item, "value")).unwrap_or("ec2-user").to_owned())
 }

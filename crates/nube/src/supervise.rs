@@ -3,10 +3,10 @@
 //! Each runs in a session of its own and logs to a file; killing the parent ends neither.
 
 use crate::cloud_files::CloudDir;
+use crate::log;
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -16,8 +16,6 @@ use tokio::time::Instant;
 /// A process that runs shorter than this has failed to start.
 const SETTLED: Duration = Duration::from_secs(10);
 const LAST_BACKOFF: Duration = Duration::from_secs(10);
-/// A log that has grown past this starts anew; one older log is kept.
-const LOG_LIMIT: u64 = 16 << 20;
 /// How long a process may take to end.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -80,11 +78,10 @@ fn start(dir: &CloudDir, name: &str) -> Result<Child> {
 fn log_file(dir: &CloudDir, name: &str) -> Result<fs::File> {
     fs::create_dir_all(dir.logs())?;
     let path = dir.logs().join(format!("{name}.log"));
-    if fs::metadata(&path).is_ok_and(|m| m.len() > LOG_LIMIT) {
-        fs::rename(&path, path.with_extension("log.1"))?;
+    if fs::metadata(&path).is_ok_and(|m| m.len() > log::LIMIT) {
+        log::shift(&path)?;
     }
-    let file = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
-    file.with_context(|| format!("cannot write {}", path.display()))
+    log::open(&path).with_context(|| format!("cannot write {}", path.display()))
 }
 
 async fn end(mut child: Child) {

@@ -4,9 +4,37 @@ use crate::config;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use owo_colors::{OwoColorize as _, Style};
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::time::Duration;
+
+/// What a piece of text means, which on a terminal is its colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    Plain,
+    Good,
+    Warn,
+    Bad,
+    Faint,
+}
+
+pub fn toned(text: impl Display, tone: Tone) -> String {
+    match tone {
+        Tone::Plain => text.to_string(),
+        Tone::Good => good(text),
+        Tone::Warn => warn(text),
+        Tone::Bad => bad(text),
+        Tone::Faint => faint(text),
+    }
+}
+
+/// The columns and rows of the terminal on standard output; none when it is no terminal.
+pub fn size() -> Option<(usize, usize)> {
+    let out = std::io::stdout();
+    let size = out.is_terminal().then(|| rustix::termios::tcgetwinsize(&out).ok())??;
+    // A terminal that does not know its size says 0.
+    (size.ws_col > 0 && size.ws_row > 0).then(|| (size.ws_col.into(), size.ws_row.into()))
+}
 
 fn styled(text: impl Display, style: Style) -> String {
     if config::colours() { text.style(style).to_string() } else { text.to_string() }
@@ -18,6 +46,10 @@ pub fn strong(text: impl Display) -> String {
 
 pub fn good(text: impl Display) -> String {
     styled(text, Style::new().green())
+}
+
+pub fn warn(text: impl Display) -> String {
+    styled(text, Style::new().yellow())
 }
 
 pub fn bad(text: impl Display) -> String {
@@ -115,13 +147,4 @@ impl images::Progress for Steps {
             let _ = writeln!(std::io::stderr(), "  {} {step} {}", good("✓"), faint(format!("{took:.1} s")));
         }
     }
-}
-
-/// Structured logs on standard error.
-pub fn log_to_stderr() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_new(config::log_filter()).unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    // Another log of this process is as good.
-    let _ = log.try_init();
 }

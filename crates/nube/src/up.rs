@@ -1,13 +1,15 @@
 //! `nube up`: makes a cloud if there is none, runs it in the foreground, and says how to use it.
 
-use crate::cli::Up;
+use crate::cli::{Switch, Up};
 use crate::cloud_files::{CloudDir, CloudFile, random_bits};
 use crate::config::{self, HostKind};
+use crate::emulator::Emulator;
 use crate::lock::Lock;
 use crate::server_process::{Server, terminated};
-use crate::{agent_process, http, lock, pool, registration, supervise, terminal};
+use crate::{agent_process, dns_setup, http, lock, notify, pool, registration, supervise, terminal, tls};
 use anyhow::{Context as _, Result, bail};
-use model::{CloudTag, Region};
+use model::clock::SystemClock;
+use model::{Clock as _, CloudTag, Overcommit, Region};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,6 +19,10 @@ const LISTEN: &str = "127.0.0.1:4566";
 const REGION: &str = "us-east-1";
 /// How long the server may take until it answers.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+pub fn default_listen() -> SocketAddr {
+    LISTEN.parse().expect("an address and a port")
+}
 
 pub fn run(arguments: &Up) -> Result<ExitCode> {
     let known = CloudDir::existing(&arguments.data.data).ok().and_then(|dir| dir.read().ok());
@@ -28,14 +34,22 @@ pub fn run(arguments: &Up) -> Result<ExitCode> {
             for line in missing {
                 terminal::say(format_args!("  - {line}"));
             }
-            terminal::say("Without machines, as an emulator: nube up --host sim");
+            terminal::say(
+                "All of it, and more: nube doctor. Without machines, as an emulator: nube up --host sim",
+            );
             return Ok(ExitCode::FAILURE);
         }
     }
+    let listen = arguments.listen.or(known.as_ref().map(|cloud| cloud.listen));
+    let emulator = Emulator::choose(arguments, host, listen.unwrap_or(LISTEN.parse()?))?;
     let dir = CloudDir::create(&arguments.data.data)?;
     let _lock = Lock::take(&dir.run(), "up")?;
     let cloud = settle(&dir, arguments, host)?;
     dir.ensure_credentials()?;
+    if cloud.tls {
+        // Before the children start, which both read it.
+        tls::Authority::ensure(&dir, &cloud, SystemClock.now())?;
+    }
     let runtime = match host {
         HostKind::Linux => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
         HostKind::Sim => tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
@@ -43,7 +57,7 @@ pub fn run(arguments: &Up) -> Result<ExitCode> {
     runtime.block_on(async {
         match host {
             HostKind::Linux => run_linux(&dir, &cloud, arguments).await,
-            HostKind::Sim => run_sim(&dir, &cloud, arguments).await,
+            HostKind::Sim => run_sim(&dir, &cloud, arguments, emulator).await,
         }
     })
 }
@@ -66,18 +80,34 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
         None => CloudFile {
             tag: CloudTag::from_entropy(random_bits()?),
             host,
-            listen: LISTEN.parse()?,
+            listen: default_listen(),
             regions: vec![Region::parse(REGION).context("the default region")?],
             public_pool: match (arguments.public_pool, host) {
                 (Some(pool), _) => pool,
                 (None, HostKind::Linux) => pool::claim(&config::pool_claims(), dir.path())?,
                 (None, HostKind::Sim) => pool::ALL,
             },
+            overcommit: Overcommit::default(),
+            tls: false,
+            dns: match (arguments.dns, host) {
+                (None, HostKind::Linux) => dns_setup::free_address(),
+                _ => None,
+            },
+            operation: arguments.operation.settle(&crate::operation::Operation::default())?,
         },
     };
+    cloud.overcommit.cpu = arguments.cpu_overcommit.unwrap_or(cloud.overcommit.cpu);
+    cloud.overcommit.memory = arguments.memory_overcommit.unwrap_or(cloud.overcommit.memory);
     if let Some(listen) = arguments.listen {
         cloud.listen = listen;
     }
+    if let Some(tls) = arguments.tls {
+        cloud.tls = tls == Switch::On;
+    }
+    if let Some(dns) = arguments.dns {
+        cloud.dns = dns.address();
+    }
+    cloud.operation = arguments.operation.settle(&cloud.operation)?;
     if !arguments.regions.is_empty() {
         let parse =
             |name: &String| Region::parse(name).with_context(|| format!("\"{name}\" is no region's name"));
@@ -91,6 +121,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
 
 async fn run_linux(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<ExitCode> {
     registration::adopt(dir, &config::default_image_cache())?;
+    crate::log::start(None, cloud.operation.log_format);
     // A parent that was killed has left its children; they would keep their successors out.
     for name in ["server", "agent"] {
         lock::end_holder(&dir.run(), name, PATIENCE)?;
@@ -123,12 +154,18 @@ async fn run_linux(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn run_sim(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<ExitCode> {
+async fn run_sim(dir: &CloudDir, cloud: &CloudFile, arguments: &Up, emulator: Emulator) -> Result<ExitCode> {
     let _lock = Lock::take(&dir.run(), "server")?;
     terminal::log_to_stderr();
+    let server = Server::open(dir, emulator).await?;
+    let (agent, connections) = agent_process::simulate(dir, emulator).await?;
+    crate::log::start(None, cloud.operation.log_format);
     let server = Server::open(dir).await?;
     let (agent, connections) = agent_process::simulate(dir).await?;
     greet(dir, cloud, arguments);
+    if let Some(notice) = emulator.notice().filter(|_| !arguments.json) {
+        terminal::say(terminal::strong(notice));
+    }
     server.serve(connections, terminated()).await?;
     drop(agent);
     Ok(ExitCode::SUCCESS)
@@ -157,9 +194,10 @@ async fn answering(listen: SocketAddr) -> bool {
 }
 
 fn greet(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) {
+    notify::ready();
     if arguments.json {
         terminal::json(&serde_json::json!({
-            "endpoint": format!("http://{}", cloud.listen), "data": dir.path(), "regions": cloud.regions,
+            "endpoint": cloud.endpoint(), "data": dir.path(), "regions": cloud.regions, "dns": cloud.dns,
         }));
         return;
     }
@@ -175,16 +213,27 @@ fn greet(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) {
     terminal::say(format_args!(
         "{} with {kind} at {}",
         terminal::strong("Nube is up"),
-        terminal::good(format_args!("http://{}", cloud.listen))
+        terminal::good(cloud.endpoint())
     ));
     terminal::say("");
     terminal::say("In another shell:");
     terminal::say(format_args!("  {}", terminal::strong(format_args!("eval \"$(nube env{data})\""))));
     terminal::say(format_args!(
         "  {}",
-        terminal::strong("aws ec2 describe-images --query 'Images[].[ImageId,Name]' --output text")
+        terminal::strong(
+            "aws ec2 describe-images --owners self --query 'Images[].[ImageId,Name]' --output text"
+        )
     ));
     terminal::say("");
+    if cloud.tls {
+        terminal::say("Clients that were set up otherwise trust this cloud with:");
+        terminal::say(format_args!("  export AWS_CA_BUNDLE={}", tls::authority_file(dir).display()));
+    }
+    if let Some(dns) = cloud.dns {
+        terminal::say(format_args!(
+            "Public DNS names of instances are answered at {dns}; to use them: nube dns{data}"
+        ));
+    }
     if cloud.host == HostKind::Linux
         && images::cache::list(&dir.images()).is_ok_and(|images| images.is_empty())
     {

@@ -6,3 +6,4 @@ pub mod instance;
 pub mod instance_type;
 pub mod machine;
 pub mod net;
+pub mod public_image;

@@ -4,12 +4,13 @@
 
 use control::access::AllowAll;
 use control::entropy::SeededEntropy;
-use control::{Caller, Cloud, Context, RegionSettings, Schema, Service, Settings, View};
+use control::{Caller, Cloud, Context, PublicImages, RegionSettings, Schema, Service, Settings, View};
 use model::clock::ManualClock;
 use model::{AccessKeyId, AccountId, Clock as _, CloudTag, Region, Timestamp, Zone};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use wire::{ApiError, Form};
 
 /// 2026-01-01T00:00:00Z: where every kit's clock starts.
@@ -29,6 +30,11 @@ pub const BOB: AccountId = AccountId::from_number(222_222_222_222);
 
 impl Kit {
     pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A kit whose cloud is set up otherwise.
+    pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut schema = Schema::default();
         schema.add::<control::token::UsedToken>();
         schema.add::<model::record::access_key::AccessKey>();
@@ -38,14 +44,18 @@ impl Kit {
         let clock = Arc::new(ManualClock::at(START));
         let region = Region::parse("us-east-1").expect("a region");
         let zones = "abc".chars().map(|letter| Zone { region: region.clone(), letter }).collect();
-        let settings = Settings {
+        let mut settings = Settings {
             tag: CloudTag::parse("test00").expect("a tag"),
             regions: vec![RegionSettings { region, zones }],
             public_pool: "198.18.0.0/22".parse().expect("a block"),
+            overcommit: model::Overcommit::default(),
+            public_images: PublicImages::Absent,
+            status_checks: Duration::from_secs(10),
         };
+        change(&mut settings);
         let entropy = Arc::new(SeededEntropy::new(1));
         let cloud = Cloud::new(store, view, clock.clone(), entropy, Arc::new(AllowAll), settings);
-        let services = HashMap::from([("ec2", ec2::service()), ("sts", identity::sts::service())]);
+        let services = services().into_iter().map(|service| (service.shape().name, service)).collect();
         Self { cloud, clock, services, requests: AtomicU64::new(0) }
     }
 
@@ -74,9 +84,30 @@ impl Kit {
         self.call_as(ALICE, "ec2", action, parameters).await
     }
 
+    /// Alice calls EC2 in another region than the first.
+    pub async fn call_in(
+        &self,
+        region: &str,
+        action: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<Answer, ApiError> {
+        let region = Region::parse(region).expect("a region");
+        self.send(Context { region, ..self.context(ALICE) }, "ec2", action, parameters).await
+    }
+
     pub async fn call_as(
         &self,
         account: AccountId,
+        service: &str,
+        action: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<Answer, ApiError> {
+        self.send(self.context(account), service, action, parameters).await
+    }
+
+    async fn send(
+        &self,
+        context: Context,
         service: &str,
         action: &str,
         parameters: &[(&str, &str)],
@@ -88,9 +119,14 @@ impl Kit {
             }
         }
         let form = Form::parse(&body.as_bytes()[1..]).expect("an escaped form is well formed");
-        let answer = self.services[service].dispatch(self.context(account), action, &form).await?;
+        let answer = self.services[service].dispatch(context, action, &form).await?;
         Ok(Answer(String::from_utf8(answer).expect("XML in UTF-8")))
     }
+}
+
+/// The services of a cloud, as the program serves them.
+pub fn services() -> Vec<Service> {
+    vec![ec2::service(), identity::sts::service()]
 }
 
 fn escape(text: &str) -> String {

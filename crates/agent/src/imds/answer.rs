@@ -89,7 +89,7 @@ impl Imds {
             .iter()
             .filter_map(|interface| Some((interface.vpc, self.directory.vpc(interface.vpc)?)))
             .collect();
-        match plan::imds::answer(path, instance, |vpc| vpcs.get(&vpc).map(|vpc| &**vpc)) {
+        match plan::imds::answer(path, instance, |vpc| vpcs.get(&vpc).map(|vpc| &**vpc), self.api.as_ref()) {
             Answer::Text(text) => found("text/plain", text.into()),
             Answer::Bytes(bytes) => {
                 found("application/octet-stream", Bytes::copy_from_slice(bytes.as_slice()))

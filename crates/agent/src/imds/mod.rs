@@ -10,17 +10,16 @@
 
 mod answer;
 mod der;
-mod limit;
 mod sign;
 mod token;
 
 pub use sign::{Signer, SignerError};
 
 use crate::directory::Directory;
+use crate::link_local::places::Places;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use limit::Limit;
 use model::{Clock, InstanceId, VpcId};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -39,6 +38,9 @@ const SLOWEST_REQUEST: Duration = Duration::from_secs(10);
 const LONGEST_CONNECTION: Duration = Duration::from_mins(5);
 /// The most that is buffered of a request's head.
 const LARGEST_HEAD: usize = 16 << 10;
+/// Connections of an instance, and of all instances.
+const PER_INSTANCE: u32 = 32;
+const TOGETHER: u32 = 8192;
 /// Signed documents that are remembered.
 const REMEMBERED: usize = 1024;
 
@@ -49,7 +51,9 @@ pub struct Imds {
     /// Keys the session tokens.
     secret: [u8; 32],
     signer: Arc<Signer>,
-    limit: Arc<Limit>,
+    places: Arc<Places>,
+    /// What instances are told of the cloud's own API.
+    api: Option<plan::imds::Api>,
     /// Signing costs a millisecond of CPU, which a guest could ask for without end.
     signed: Mutex<HashMap<InstanceId, Arc<SignedDocument>>>,
 }
@@ -67,7 +71,15 @@ impl Imds {
         secret: [u8; 32],
         signer: Arc<Signer>,
     ) -> Self {
-        Self { directory, clock, secret, signer, limit: Arc::default(), signed: Mutex::default() }
+        let places = Places::new(PER_INSTANCE, TOGETHER);
+        Self { directory, clock, secret, signer, places, api: None, signed: Mutex::default() }
+    }
+
+    /// Tells instances of the cloud's own API.
+    #[must_use]
+    pub fn with_api(mut self, api: plan::imds::Api) -> Self {
+        self.api = Some(api);
+        self
     }
 
     /// Serves the instances of one VPC until dropped, or until the network has shut the listener down.
@@ -102,7 +114,7 @@ impl Imds {
             return;
         };
         // Over the limit: the connection is closed unanswered.
-        let Some(place) = self.limit.enter(occupant.instance.instance) else { return };
+        let Some(place) = self.places.take(occupant.instance.instance) else { return };
         let Ok(descriptor) = stream.as_fd().try_clone_to_owned() else { return };
         let descriptor = Arc::new(descriptor);
         let imds = Arc::clone(self);

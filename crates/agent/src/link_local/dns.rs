@@ -6,9 +6,13 @@
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-dns.html>
 //! Differs: public names of instances resolve to their public address inside the VPC too.
 
+pub mod message;
+
 use ipnet::Ipv4Net;
+use message::*;
 use model::host::VpcDesired;
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,34 +21,10 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::{Duration, Instant, timeout};
 
-const HEADER: usize = 12;
-const A: u16 = 1;
-const SOA: u16 = 6;
-const PTR: u16 = 12;
-const ANY: u16 = 255;
-const INTERNET: u16 = 1;
-
-const NO_ERROR: u8 = 0;
-const SERVER_FAILURE: u8 = 2;
-const NAME_ERROR: u8 = 3;
-const NOT_IMPLEMENTED: u8 = 4;
-
-const TTL: u32 = 60;
 /// How long one upstream may take.
 const PATIENCE: Duration = Duration::from_millis(700);
 /// How long an upstream that stayed silent twice in a row is left alone.
 const REST: Duration = Duration::from_secs(5);
-
-/// A question as it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Question {
-    /// In lower case, with dots between the labels and none at the end.
-    name: String,
-    kind: u16,
-    class: u16,
-    /// Where it ends in the message.
-    end: usize,
-}
 
 /// What the resolver itself knows of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,20 +37,13 @@ pub enum Local {
     Ignore,
 }
 
-/// Answers what follows from the VPC alone.
-pub fn local(query: &[u8], vpc: Option<&VpcDesired>, pool: Ipv4Net) -> Local {
-    if query.len() < HEADER || query[2] & 0x80 != 0 {
-        return Local::Ignore;
-    }
-    let questions = u16::from_be_bytes([query[4], query[5]]);
-    let opcode = (query[2] >> 3) & 15;
-    let question = match parse(query) {
-        Some(question) if questions == 1 && opcode == 0 => question,
-        _ => return Local::Reply(reply(query, None, NOT_IMPLEMENTED, None, None)),
+/// Answers what follows from the VPC alone, and the names of the cloud's own API.
+pub fn local(query: &[u8], vpc: Option<&VpcDesired>, pool: Ipv4Net, api_names: &BTreeSet<String>) -> Local {
+    let question = match Asked::of(query) {
+        Asked::For(question) => question,
+        Asked::Unknown(reply) => return Local::Reply(reply),
+        Asked::Nothing => return Local::Ignore,
     };
-    if question.class != INTERNET {
-        return Local::Reply(reply(query, Some(&question), NOT_IMPLEMENTED, None, None));
-    }
     let Some(vpc) = vpc else {
         return Local::Reply(reply(query, Some(&question), SERVER_FAILURE, None, None));
     };
@@ -93,6 +66,9 @@ pub fn local(query: &[u8], vpc: Option<&VpcDesired>, pool: Ipv4Net) -> Local {
             return denied("in-addr.arpa");
         }
         return Local::Ask;
+    }
+    if api_names.contains(&question.name) {
+        return found(A, plan::net::API.octets().to_vec(), &question.name);
     }
     if let Some(host) = below(&question.name, &internal) {
         return match dashed(host, "ip-").filter(inside) {
@@ -121,108 +97,6 @@ pub fn failure(query: &[u8]) -> Vec<u8> {
 
 fn host(address: Ipv4Addr) -> String {
     format!("ip-{}", address.to_string().replace('.', "-"))
-}
-
-/// The part of `name` in front of `.domain`; empty for the domain itself.
-fn below<'a>(name: &'a str, domain: &str) -> Option<&'a str> {
-    let front = name.strip_suffix(domain)?;
-    if front.is_empty() { Some(front) } else { front.strip_suffix('.') }
-}
-
-/// `ip-10-0-0-5` as an address.
-fn dashed(host: &str, prefix: &str) -> Option<Ipv4Addr> {
-    let address: Ipv4Addr = host.strip_prefix(prefix)?.replace('-', ".").parse().ok()?;
-    (format!("{prefix}{}", address.to_string().replace('.', "-")) == host).then_some(address)
-}
-
-/// `5.0.0.10.in-addr.arpa` as an address.
-fn reverse(name: &str) -> Option<Ipv4Addr> {
-    let address: Ipv4Addr = name.strip_suffix(".in-addr.arpa")?.parse().ok()?;
-    Some(Ipv4Addr::from_bits(address.to_bits().swap_bytes()))
-}
-
-fn encode(name: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(name.len() + 2);
-    for label in name.split('.').filter(|label| !label.is_empty() && label.len() < 64) {
-        bytes.push(label.len() as u8);
-        bytes.extend_from_slice(label.as_bytes());
-    }
-    bytes.push(0);
-    bytes
-}
-
-fn parse(query: &[u8]) -> Option<Question> {
-    let (mut name, mut at) = (String::new(), HEADER);
-    loop {
-        let length = usize::from(*query.get(at)?);
-        at += 1;
-        if length == 0 {
-            break;
-        }
-        // A question has nothing before it that a pointer could name.
-        if length > 63 || name.len() > 255 {
-            return None;
-        }
-        if !name.is_empty() {
-            name.push('.');
-        }
-        for byte in query.get(at..at + length)? {
-            // Bytes that are no part of a host name keep the question from matching anything of ours.
-            name.push(if byte.is_ascii_graphic() && *byte != b'.' {
-                byte.to_ascii_lowercase() as char
-            } else {
-                '?'
-            });
-        }
-        at += length;
-    }
-    let two = |at: usize| Some(u16::from_be_bytes(query.get(at..at + 2)?.try_into().ok()?));
-    Some(Question { name, kind: two(at)?, class: two(at + 2)?, end: at + 4 })
-}
-
-/// A reply with at most one answer. With a zone and no answer it carries the zone's SOA, so that "no" is remembered.
-fn reply(
-    query: &[u8],
-    question: Option<&Question>,
-    code: u8,
-    answer: Option<(u16, Vec<u8>)>,
-    zone: Option<&str>,
-) -> Vec<u8> {
-    let mut out = vec![0; HEADER];
-    out[..2].copy_from_slice(query.get(..2).unwrap_or(&[0, 0]));
-    // Response, the opcode and "recursion desired" as asked, authoritative for our own zones.
-    let asked = query.get(2).copied().unwrap_or(0) & 0x79;
-    out[2] = 0x80 | asked | if zone.is_some() { 4 } else { 0 };
-    out[3] = 0x80 | code;
-    if let Some(question) = question {
-        out[5] = 1;
-        out.extend_from_slice(&query[HEADER..question.end]);
-    }
-    let mut record = |name: &[u8], kind: u16, data: &[u8]| {
-        out.extend_from_slice(name);
-        out.extend_from_slice(&kind.to_be_bytes());
-        out.extend_from_slice(&INTERNET.to_be_bytes());
-        out.extend_from_slice(&TTL.to_be_bytes());
-        out.extend_from_slice(&(data.len() as u16).to_be_bytes());
-        out.extend_from_slice(data);
-    };
-    match (answer, zone) {
-        (Some((kind, data)), _) if !data.is_empty() => {
-            record(&[0xc0, HEADER as u8], kind, &data);
-            out[7] = 1;
-        }
-        (_, Some(zone)) => {
-            let mut data = encode(&format!("ns.{zone}"));
-            data.extend_from_slice(&encode(&format!("hostmaster.{zone}")));
-            for number in [1, 3600, 600, 86400, TTL] {
-                data.extend_from_slice(&number.to_be_bytes());
-            }
-            record(&encode(zone), SOA, &data);
-            out[9] = 1;
-        }
-        _ => {}
-    }
-    out
 }
 
 /// The host's own resolvers, in the order of their choice.
@@ -365,6 +239,10 @@ mod tests {
         "198.18.0.0/22".parse().unwrap()
     }
 
+    fn api() -> BTreeSet<String> {
+        [plan::net::API_NAME, "ec2.us-east-1.amazonaws.com"].map(str::to_owned).into()
+    }
+
     fn query(name: &str, kind: u16) -> Vec<u8> {
         let mut bytes = vec![0xab, 0xcd, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
         bytes.extend(encode(name));
@@ -374,7 +252,7 @@ mod tests {
     }
 
     fn answered(name: &str, kind: u16) -> Vec<u8> {
-        match local(&query(name, kind), Some(&vpc()), pool()) {
+        match local(&query(name, kind), Some(&vpc()), pool(), &api()) {
             Local::Reply(reply) => reply,
             other => panic!("{name}: {other:?}"),
         }
@@ -412,7 +290,7 @@ mod tests {
     #[test]
     fn public_names_are_asked_elsewhere() {
         for name in ["debian.org", "notec2.internal.example", "8.8.8.8.in-addr.arpa"] {
-            assert_eq!(local(&query(name, A), Some(&vpc()), pool()), Local::Ask, "{name}");
+            assert_eq!(local(&query(name, A), Some(&vpc()), pool(), &api()), Local::Ask, "{name}");
         }
     }
 
@@ -423,22 +301,35 @@ mod tests {
     }
 
     #[test]
+    fn the_api_has_its_names_and_other_services_are_not_ours() {
+        for name in ["api.nube.internal", "EC2.us-east-1.amazonaws.com"] {
+            assert!(answered(name, A).ends_with(&[169, 254, 169, 252]), "{name}");
+            // No IPv6, said at once: clients ask for both.
+            let reply = answered(name, 28);
+            assert_eq!((reply[3] & 15, reply[7], reply[9]), (NO_ERROR, 0, 1));
+        }
+        assert_eq!(answered("other.nube.internal", A)[3] & 15, NAME_ERROR);
+        let elsewhere = query("ec2.eu-west-1.amazonaws.com", A);
+        assert_eq!(local(&elsewhere, Some(&vpc()), pool(), &api()), Local::Ask);
+    }
+
+    #[test]
     fn a_response_is_never_answered() {
         let mut bytes = query("debian.org", A);
         bytes[2] |= 0x80;
-        assert_eq!(local(&bytes, Some(&vpc()), pool()), Local::Ignore);
+        assert_eq!(local(&bytes, Some(&vpc()), pool(), &api()), Local::Ignore);
     }
 
     proptest! {
         #[test]
         fn no_packet_makes_the_resolver_fail(bytes in prop::collection::vec(any::<u8>(), 0..600), flags in 0u8..0x80) {
-            let _ = local(&bytes, Some(&vpc()), pool());
+            let _ = local(&bytes, Some(&vpc()), pool(), &api());
             let _ = failure(&bytes);
             let mut query = query("a.b", A);
             query[2] = flags;
             query.truncate(HEADER);
             query.extend_from_slice(&bytes);
-            let _ = local(&query, Some(&vpc()), pool());
+            let _ = local(&query, Some(&vpc()), pool(), &api());
             let _ = belongs(&query, &bytes);
         }
     }

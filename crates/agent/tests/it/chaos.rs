@@ -81,6 +81,7 @@ async fn story(seed: u64) {
         boot_time: Duration::from_secs(2),
         shutdown_time: Duration::from_secs(dice.below(4)),
         faults: Faults::HEAVY,
+        ..SimConfig::default()
     };
     let mut rig = Rig::new(config).await;
     let mut server = Server::default();

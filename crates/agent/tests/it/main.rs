@@ -7,6 +7,7 @@
 )]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod api;
 mod block;
 mod channel;
 mod chaos;

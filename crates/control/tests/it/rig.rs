@@ -80,6 +80,9 @@ impl Rig {
             tag: CloudTag::parse("test00").unwrap(),
             regions: vec![RegionSettings { region: region(), zones: Vec::new() }],
             public_pool: "198.18.0.0/22".parse().unwrap(),
+            overcommit: model::Overcommit::default(),
+            public_images: control::PublicImages::Absent,
+            status_checks: std::time::Duration::ZERO,
         };
         let entropy = Arc::new(SeededEntropy::new(1));
         let cloud = Cloud::new(store, view, clock.clone(), entropy, policy, settings);

@@ -8,7 +8,7 @@ use api_ec2::{
 use control::filter::{FilterField, Filters, one, shown};
 use control::tag::Tags;
 use control::{Context, Result, Tables, Touched};
-use model::{Region, Zone};
+use model::{Region, Zone, region};
 
 static FILTERS: &[FilterField<Zone, ()>] = &[
     FilterField { name: "group-long-name", values: |zone, ()| one(group_long_name(&zone.region)) },
@@ -29,7 +29,8 @@ fn group_name(region: &Region) -> String {
 }
 
 fn group_long_name(region: &Region) -> String {
-    format!("{region} 1")
+    let name = region::facts(region.as_str()).map_or(region.as_str(), |facts| facts.long_name);
+    format!("{name} 1")
 }
 
 pub fn touches(_: &Context, _: &DescribeAvailabilityZonesRequest, _: &Tables) -> Vec<Touched> {

@@ -41,7 +41,7 @@ pub(super) fn describe(
         Name::TpmSupport => shown.tpm_support = text(None),
         Name::UefiData => shown.uefi_data = text(None),
         Name::LastLaunchedTime => shown.last_launched_time = text(None),
-        Name::ImdsSupport => shown.imds_support = text(None),
+        Name::ImdsSupport => shown.imds_support = text(image.traits.imds_v2.then_some("v2.0")),
         Name::DeregistrationProtection => shown.deregistration_protection = text(Some("disabled")),
         Name::Other(name) => {
             return Err(invalid_parameter_value(format!(

@@ -1,7 +1,7 @@
 //! `DescribeImages`: by id, owner, who may launch them, and filters.
 //!
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeImages.html>
-//! Nothing is ever deprecated or disabled here, so the switches that include such images change nothing.
+//! Deprecated images show to their owner, by their id, and to whoever asks for them. Nothing is ever disabled here.
 
 use super::render;
 use crate::errors::client;
@@ -36,7 +36,13 @@ pub(super) fn describe(
         }
         _ => Image::listed(ctx, tables),
     };
+    let by_id = request.image_ids.as_ref().is_some_and(|ids| !ids.is_empty());
+    let deprecated_too = by_id || request.include_deprecated == Some(true);
     let matching = candidates.into_iter().filter(|image| {
+        let current = image.traits.deprecated_at.is_none_or(|at| ctx.now < at);
+        if !(current || deprecated_too || image.owner == ctx.account()) {
+            return false;
+        }
         (owners.is_empty() || owners.iter().any(|owner| owner.owns(image)))
             && (users.is_empty() || users.iter().any(|user| user.may_launch(image)))
             && filters.accept(image, &image.tags, tables)

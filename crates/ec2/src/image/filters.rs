@@ -4,7 +4,7 @@ use super::location;
 use crate::noun::wire_time;
 use control::Tables;
 use control::filter::{FilterField, Values, maybe, one, shown};
-use model::record::image::{Image, ImageDevice};
+use model::record::image::{Image, ImageDevice, Platform};
 use std::borrow::Cow;
 
 pub(super) const FILTERS: &[FilterField<Image, Tables>] = &[
@@ -44,7 +44,10 @@ pub(super) const FILTERS: &[FilterField<Image, Tables>] = &[
     FilterField { name: "name", values: |i, _| one(i.name.as_str()) },
     FilterField { name: "owner-alias", values: |i, _| maybe(i.owner_alias.as_deref()) },
     FilterField { name: "owner-id", values: |i, _| shown(i.owner) },
-    FilterField { name: "platform", values: |_, _| Values::new() },
+    FilterField {
+        name: "platform",
+        values: |i, _| maybe((i.traits.platform == Platform::Windows).then_some("windows")),
+    },
     FilterField { name: "product-code", values: |_, _| Values::new() },
     FilterField { name: "product-code.type", values: |_, _| Values::new() },
     FilterField { name: "ramdisk-id", values: |_, _| Values::new() },

@@ -1,6 +1,7 @@
 //! Machine images: those that come with the cloud, public, and those that an account owns.
 //!
-//! Images are registered by the cloud itself (crate `nube`), as records; here they are shown. Launches find them by
+//! Images are registered by the cloud itself (crate `nube`), as records, beside which AWS's public images stand as facts
+//! ([`public`]); here they are shown. Launches find them by
 //! [`crate::noun::find`].
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/AMIs.html>
 //! Differs: an image is its owner's or everybody's; launch permissions for single accounts are not built. The tags of a
@@ -9,6 +10,7 @@
 mod attribute;
 mod describe;
 mod filters;
+pub(crate) mod public;
 mod render;
 
 pub use render::{block_devices, location};

@@ -3,10 +3,10 @@
 use crate::noun::{render_tags, wire_time};
 use api_ec2::{
     ArchitectureValues, BlockDeviceMapping, BootModeValues, DeviceType, EbsBlockDevice, HypervisorType,
-    ImageState, ImageTypeValues, VirtualizationType, VolumeType,
+    ImageState, ImageTypeValues, ImdsSupportValues, PlatformValues, VirtualizationType, VolumeType,
 };
 use model::host::Architecture;
-use model::record::image::Image;
+use model::record::image::{BootMode, Image, Platform};
 
 pub(super) fn image(image: &Image) -> api_ec2::Image {
     api_ec2::Image {
@@ -14,6 +14,7 @@ pub(super) fn image(image: &Image) -> api_ec2::Image {
         block_device_mappings: Some(block_devices(image)),
         boot_mode: boot_mode(image),
         creation_date: Some(wire_time(image.created_at).to_string()),
+        deprecation_time: image.traits.deprecated_at.map(|at| wire_time(at).to_string()),
         description: image.description.clone(),
         ena_support: Some(true),
         hypervisor: Some(HypervisorType::Xen),
@@ -21,16 +22,18 @@ pub(super) fn image(image: &Image) -> api_ec2::Image {
         image_location: Some(location(image)),
         image_owner_alias: image.owner_alias.clone(),
         image_type: Some(ImageTypeValues::Machine),
+        imds_support: image.traits.imds_v2.then_some(ImdsSupportValues::V20),
         name: Some(image.name.clone()),
         owner_id: Some(image.owner.to_string()),
-        platform_details: Some("Linux/UNIX".into()),
+        platform: (image.traits.platform == Platform::Windows).then_some(PlatformValues::Windows),
+        platform_details: Some(image.traits.platform.details().into()),
         public: Some(image.public),
         root_device_name: Some(image.root_device.clone()),
         root_device_type: Some(DeviceType::Ebs),
         sriov_net_support: Some("simple".into()),
         state: Some(ImageState::Available),
         tags: render_tags(&image.tags),
-        usage_operation: Some("RunInstances".into()),
+        usage_operation: Some(image.traits.platform.usage_operation().into()),
         virtualization_type: Some(VirtualizationType::Hvm),
         ..api_ec2::Image::default()
     }
@@ -38,9 +41,11 @@ pub(super) fn image(image: &Image) -> api_ec2::Image {
 
 /// Shown only where it is not the default of old.
 pub(super) fn boot_mode(image: &Image) -> Option<BootModeValues> {
-    match image.architecture {
-        Architecture::X86_64 => None,
-        Architecture::Arm64 => Some(BootModeValues::Uefi),
+    match (image.traits.boot_mode, image.architecture) {
+        (Some(BootMode::LegacyBios), _) => Some(BootModeValues::LegacyBios),
+        (Some(BootMode::Uefi), _) | (None, Architecture::Arm64) => Some(BootModeValues::Uefi),
+        (Some(BootMode::UefiPreferred), _) => Some(BootModeValues::UefiPreferred),
+        (None, Architecture::X86_64) => None,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::network_interface::allocate::{private_claim, public_claim};
 use control::cloud::Mode;
-use control::{Cloud, Result, Txn};
+use control::{Cloud, Record, Result, Txn};
 use model::host::{InstancePhase, ObjectKey, Observed, ObservedBody, StopCause};
 use model::record::instance::{Instance, Phase};
 use model::record::network_interface::{NetworkInterface, PublicAddress};
@@ -64,19 +64,12 @@ async fn take(cloud: &Arc<Cloud>, observed: &Observed) -> Result<()> {
     match observed.key {
         ObjectKey::Vpc(_) | ObjectKey::SecurityGroup(_) => Ok(()),
         ObjectKey::Instance(id) => {
-            let Some(region) =
-                region_of(cloud, |tables, region| tables.get::<Instance>(region, &id).is_some())
-            else {
-                return Ok(());
-            };
+            let Some(region) = region_of::<Instance>(cloud, &id) else { return Ok(()) };
             let now = cloud.clock.now();
             cloud.transact(Mode::Shared, |txn| instance(txn, &region, id, &observed.body, now)).await
         }
         ObjectKey::Volume(id) if observed.body == ObservedBody::Removed => {
-            let Some(region) = region_of(cloud, |tables, region| tables.get::<Volume>(region, &id).is_some())
-            else {
-                return Ok(());
-            };
+            let Some(region) = region_of::<Volume>(cloud, &id) else { return Ok(()) };
             cloud.transact(Mode::Shared, |txn| volume_gone(txn, &region, id)).await
         }
         ObjectKey::Volume(_) => Ok(()),
@@ -84,9 +77,9 @@ async fn take(cloud: &Arc<Cloud>, observed: &Observed) -> Result<()> {
 }
 
 /// Objects are named without their region: ids are unique across them.
-fn region_of(cloud: &Cloud, has: impl Fn(&control::Tables, &Region) -> bool) -> Option<Region> {
+fn region_of<R: Record>(cloud: &Cloud, id: &R::Id) -> Option<Region> {
     let tables = cloud.view.read();
-    cloud.settings.regions.iter().map(|r| &r.region).find(|region| has(&tables, region)).cloned()
+    tables.regions::<R>().find(|region| tables.get::<R>(region, id).is_some()).cloned()
 }
 
 fn volume_gone(txn: &mut Txn<'_>, region: &Region, id: VolumeId) -> Result<()> {
@@ -134,12 +127,10 @@ fn release_public(txn: &mut Txn<'_>, region: &Region, instance: &Instance) {
 fn give_back_automatic(txn: &mut Txn<'_>, interface: &mut NetworkInterface) -> bool {
     let mut any = false;
     for address in &mut interface.addresses {
-        match address.public.take() {
-            Some(PublicAddress::Automatic(public)) => {
-                txn.release(&Region::global(), &public_claim(public));
-                any = true;
-            }
-            None => {}
+        if let Some(PublicAddress::Automatic(public)) = address.public {
+            txn.release(&Region::global(), &public_claim(public));
+            address.public = None;
+            any = true;
         }
     }
     any
@@ -154,6 +145,9 @@ fn part_from(txn: &mut Txn<'_>, region: &Region, instance: &mut Instance) {
         if interface.attachment.as_ref().is_some_and(|a| a.delete_on_termination) {
             for address in &interface.addresses {
                 txn.release(region, &private_claim(interface.subnet, address.address));
+                if let Some(PublicAddress::Elastic { allocation, .. }) = address.public {
+                    crate::address::part(txn, region, allocation);
+                }
             }
             txn.delete::<NetworkInterface>(region, &id);
         } else {

@@ -245,7 +245,10 @@ pub fn modify(
                     instance.architecture.as_str()
                 )));
             }
+            fits(&instance, &name)?;
             instance.instance_type = name;
+            // They were of the old type.
+            instance.cpus = None;
         }
         Change::UserData(value) => {
             stopped(&instance, "userData")?;
@@ -272,6 +275,22 @@ pub fn modify(
     }
     txn.put(&ctx.region, instance);
     Ok(ModifyInstanceAttributeResult::default())
+}
+
+/// What the instance has must not be more than its new type takes. Whether the host has room is seen at the start.
+fn fits(instance: &Instance, name: &str) -> Result<()> {
+    let Some(kind) = plan::instance_type::get(name) else { return Ok(()) };
+    for (has, most, what) in [
+        (instance.interfaces.len(), kind.max_interfaces, "network interfaces"),
+        (instance.volumes.len(), kind.max_volumes, "volumes"),
+    ] {
+        if has > most as usize {
+            return Err(invalid_parameter_value(format!(
+                "The instance has {has} {what}; the type {name} takes {most}."
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn stopped(instance: &Instance, attribute: &str) -> Result<()> {

@@ -10,7 +10,7 @@ use model::host::{
 };
 use model::metadata::{Metadata, PublicKey};
 use model::record::image::Image;
-use model::record::instance::{Force, Instance, Phase};
+use model::record::instance::{CpuOptions, Force, Instance, Phase};
 use model::record::network_interface::{NetworkInterface, PublicAddress};
 use model::record::volume::Volume;
 use model::record::vpc::{DhcpOptions, Subnet, Vpc};
@@ -88,7 +88,7 @@ pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired>
         machine: Machine {
             instance_type: instance.instance_type.clone(),
             architecture: instance.architecture,
-            vcpus: kind.vcpus,
+            vcpus: instance.cpus.map_or(kind.vcpus, CpuOptions::vcpus),
             memory: kind.memory,
             direct_kernel,
         },

@@ -3,8 +3,8 @@
 use crate::errors::{
     client, invalid_parameter_combination, invalid_parameter_value, operation_not_permitted,
 };
-use model::InstanceId;
-use model::record::instance::{Event, IllegalTransition};
+use model::record::instance::{CpuOptions, Event, IllegalTransition};
+use model::{InstanceId, Zone};
 use plan::instance::Refusal;
 use wire::ApiError;
 
@@ -41,17 +41,21 @@ pub fn protected(instance: InstanceId, what: &str, attribute: &str) -> ApiError 
     ))
 }
 
-pub fn insufficient_capacity() -> ApiError {
+/// The host has no room for more instances of a type.
+pub fn insufficient_capacity(kind: &str, zone: &Zone) -> ApiError {
     // AWS answers 500 here and clients retry it as such.
     ApiError::new(
         "InsufficientInstanceCapacity",
         500,
-        "There is not enough capacity for the instances asked for. Ask for fewer, for a smaller type, or later.",
+        format!(
+            "There is not enough {kind} capacity in the Availability Zone {zone} for this request. Ask for fewer \
+             instances, for another type, or later."
+        ),
     )
 }
 
 /// How a refused launch is told.
-pub fn refused(refusal: Refusal) -> ApiError {
+pub fn refused(refusal: Refusal, kind: &str, zone: &Zone) -> ApiError {
     let mapping = |message: String| client("InvalidBlockDeviceMapping", message);
     match refusal {
         Refusal::ImageUnavailable => {
@@ -70,11 +74,11 @@ pub fn refused(refusal: Refusal) -> ApiError {
             "The specified instance type has less than the {} MiB of memory that the specified AMI needs.",
             least.0
         )),
-        Refusal::CpuOptions { cores, threads } => invalid_parameter_value(format!(
-            "{cores} cores of {threads} threads are not what the instance type has; other CPU options are not \
-             supported by this cloud."
+        Refusal::CpuOptions(CpuOptions { cores, threads_per_core }) => invalid_parameter_value(format!(
+            "CpuOptions of {cores} cores with {threads_per_core} threads each are not valid for the instance type \
+             {kind}."
         )),
-        Refusal::Capacity { .. } => insufficient_capacity(),
+        Refusal::Capacity { .. } => insufficient_capacity(kind, zone),
         Refusal::SeveralWithOneAddress => invalid_parameter_combination(
             "A private IP address may be specified only when one instance is launched.",
         ),
@@ -105,8 +109,8 @@ pub fn refused(refusal: Refusal) -> ApiError {
             "AttachmentLimitExceeded",
             format!("An instance can have at most {} volumes.", plan::instance::devices::MOST_DEVICES),
         ),
-        Refusal::VolumeType(kind) => {
-            let shown: String = kind.chars().take(64).collect();
+        Refusal::VolumeType(given) => {
+            let shown: String = given.chars().take(64).collect();
             invalid_parameter_value(format!("Invalid value '{shown}' for VolumeType."))
         }
         Refusal::NotBootable(kind) => {

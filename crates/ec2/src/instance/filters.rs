@@ -7,6 +7,7 @@ use crate::noun::wire_time;
 use control::Tables;
 use control::filter::{FilterField, Values, maybe, one, shown};
 use model::host::Architecture;
+use model::record::image::Platform;
 use model::record::instance::Instance;
 use model::record::network_interface::{NetworkInterface, PublicAddress};
 use std::borrow::Cow;
@@ -244,8 +245,11 @@ pub static FIELDS: &[Field] = &[
     FilterField { name: "owner-id", values: |i, _| shown(i.account) },
     never("placement-group-name"),
     never("placement-partition-number"),
-    never("platform"),
-    constant("platform-details", |_, _| one("Linux/UNIX")),
+    FilterField {
+        name: "platform",
+        values: |i, _| maybe((i.platform == Platform::Windows).then_some("windows")),
+    },
+    FilterField { name: "platform-details", values: |i, _| one(i.platform.details()) },
     FilterField {
         name: "private-dns-name",
         values: |i, t| {

@@ -1,8 +1,9 @@
 //! Instance types as launches see them, and what the running instances take of the host.
 
 use control::Tables;
-use model::record::instance::Instance;
-use plan::instance::{Demand, HostFacts, TypeFacts};
+use model::host::Capacity;
+use model::record::instance::{CpuOptions, Instance};
+use plan::instance::{Demand, Host, HostFacts, TypeFacts};
 
 /// A type of the catalogue.
 pub fn facts(name: &str) -> Option<TypeFacts<'static>> {
@@ -11,20 +12,35 @@ pub fn facts(name: &str) -> Option<TypeFacts<'static>> {
         name: kind.name,
         vcpus: kind.vcpus,
         threads_per_core: kind.threads_per_core,
+        valid_cores: kind.valid_cores,
+        valid_threads_per_core: kind.valid_threads_per_core,
         memory: kind.memory,
-        architectures: kind.architectures,
+        architectures: kind.architectures(),
+        needs_hardware: kind.needs_hardware(),
     })
 }
 
-/// What the host has left, once it has told its capacity.
-pub fn host(ctx: &control::Context, tables: &Tables) -> Option<HostFacts> {
-    let capacity = ctx.cloud.host.hello()?.capacity;
+/// The processors of an instance.
+pub fn cpus(instance: &Instance) -> Option<CpuOptions> {
+    instance.cpus.or_else(|| {
+        let kind = plan::instance_type::get(&instance.instance_type)?;
+        Some(CpuOptions { cores: kind.cores, threads_per_core: kind.threads_per_core })
+    })
+}
+
+/// What the host has left.
+pub fn host(ctx: &control::Context, tables: &Tables) -> Host {
+    let Some(hello) = ctx.cloud.host.hello() else { return Host::Unknown };
+    let capacity = hello.capacity;
+    if capacity == Capacity::UNLIMITED {
+        return Host::Unlimited;
+    }
     let mut used = Demand::default();
-    for region in &ctx.cloud.settings.regions {
+    for region in tables.regions::<Instance>() {
         for kind in plan::instance_type::all() {
-            let count = tables.count::<Instance>(&region.region, Instance::OCCUPYING_TYPE, kind.name);
+            let count = tables.count::<Instance>(region, Instance::OCCUPYING_TYPE, kind.name);
             used.add_many(count, kind.vcpus, kind.memory);
         }
     }
-    Some(HostFacts { capacity, used })
+    Host::Real(HostFacts { capacity, overcommit: ctx.cloud.settings.overcommit, used })
 }

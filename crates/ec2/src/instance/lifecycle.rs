@@ -67,11 +67,11 @@ pub fn start(
             changes.push(change(before, &instance));
             continue;
         }
-        if let (Some(host), Some(kind)) = (&mut host, kind::facts(&instance.instance_type)) {
-            if host.room(kind.vcpus, kind.memory) == 0 {
-                return Err(errors::insufficient_capacity());
+        if let Some(kind) = kind::facts(&instance.instance_type) {
+            if host.room(&kind) == 0 {
+                return Err(errors::insufficient_capacity(kind.name, &instance.zone));
             }
-            host.used.add(kind.vcpus, kind.memory);
+            host.take(&kind);
         }
         let mut started = (*instance).clone();
         started.phase = phase;
@@ -89,7 +89,7 @@ pub fn start(
 }
 
 /// A fresh public address for the primary interface, unless it has one.
-fn give_public_address(ctx: &Context, txn: &mut Txn<'_>, instance: &Instance) -> Result<()> {
+pub fn give_public_address(ctx: &Context, txn: &mut Txn<'_>, instance: &Instance) -> Result<()> {
     let Some(primary) = instance.interfaces.first() else { return Ok(()) };
     let Some(interface) = txn.get::<NetworkInterface>(&ctx.region, primary) else { return Ok(()) };
     if interface.primary().public.is_some() {

@@ -6,6 +6,7 @@
 pub mod absorb;
 mod attribute;
 mod console;
+mod credit;
 mod describe;
 pub mod desired;
 mod errors;
@@ -22,6 +23,7 @@ mod status;
 pub mod sweep;
 
 pub use absorb::absorb;
+pub use lifecycle::give_public_address;
 pub use reconcile::{Reconcilers, start};
 
 use crate::errors::{self as ids, IdErrors};
@@ -59,6 +61,8 @@ pub fn register(service: &mut Service) {
         .exclusive(ops::RunInstances, run::touches, run::run)
         .read(ops::DescribeInstances, |_, _, _| Touched::anything(), describe::run)
         .read(ops::DescribeInstanceStatus, |_, _, _| Touched::anything(), status::run)
+        .read(ops::DescribeInstanceCreditSpecifications, |_, _, _| Touched::anything(), credit::describe)
+        .read(ops::GetDefaultCreditSpecification, |_, _, _| Touched::anything(), credit::default)
         .exclusive(ops::StartInstances, lifecycle::touches_start, lifecycle::start)
         .write(ops::StopInstances, lifecycle::touches_stop, lifecycle::stop)
         .write(ops::RebootInstances, lifecycle::touches_reboot, lifecycle::reboot)

@@ -4,6 +4,7 @@
 //! Differs: an instance of ours shows its volumes and its public address while it is still pending.
 
 use super::{kind, names};
+use crate::network_interface::render::ip_owner;
 use crate::noun::{render_tags, wire_time};
 use api_ec2::{
     ArchitectureValues, AttachmentStatus, CapacityReservationPreference,
@@ -15,12 +16,13 @@ use api_ec2::{
     InstanceMetadataTagsState, InstanceNetworkInterface, InstanceNetworkInterfaceAssociation,
     InstanceNetworkInterfaceAttachment, InstanceNetworkPerformanceOptions, InstancePrivateIpAddress,
     InstanceRebootMigrationState, InstanceState, Monitoring, MonitoringState, NetworkInterfaceStatus,
-    OperatorResponse, Placement, PrivateDnsNameOptionsResponse, Reservation, StateReason, Tenancy,
-    VirtualizationType,
+    OperatorResponse, Placement, PlatformValues, PrivateDnsNameOptionsResponse, Reservation, StateReason,
+    Tenancy, VirtualizationType,
 };
 use control::Tables;
 use model::host::Architecture;
 use model::metadata::MetadataOptions;
+use model::record::image::Platform;
 use model::record::instance::{Instance, Phase};
 use model::record::network_interface::{NetworkInterface, PrivateAddress};
 use model::record::security_group::SecurityGroup;
@@ -186,12 +188,16 @@ fn attachment_status(phase: Phase) -> AttachmentStatus {
     }
 }
 
-fn association(shown: &Shown, address: &PrivateAddress) -> Option<InstanceNetworkInterfaceAssociation> {
-    let public = address.public.as_ref()?.address();
+fn association(
+    shown: &Shown,
+    interface: &NetworkInterface,
+    address: &PrivateAddress,
+) -> Option<InstanceNetworkInterfaceAssociation> {
+    let public = address.public.as_ref()?;
     Some(InstanceNetworkInterfaceAssociation {
-        ip_owner_id: Some("amazon".into()),
+        ip_owner_id: Some(ip_owner(interface, public)),
         public_dns_name: Some(public_name(shown, address)),
-        public_ip: Some(public.to_string()),
+        public_ip: Some(public.address().to_string()),
         ..InstanceNetworkInterfaceAssociation::default()
     })
 }
@@ -206,13 +212,13 @@ fn interface(shown: &Shown, interface: &NetworkInterface) -> InstanceNetworkInte
     let private_name = |address: &PrivateAddress| names::private(region, address.address);
     let primary = interface.primary();
     let addresses = interface.addresses.iter().enumerate().map(|(at, address)| InstancePrivateIpAddress {
-        association: association(shown, address),
+        association: association(shown, interface, address),
         primary: Some(at == 0),
         private_dns_name: Some(private_name(address)),
         private_ip_address: Some(address.address.to_string()),
     });
     InstanceNetworkInterface {
-        association: association(shown, primary),
+        association: association(shown, interface, primary),
         attachment: interface.attachment.as_ref().map(|attachment| InstanceNetworkInterfaceAttachment {
             attach_time: Some(wire_time(attachment.at)),
             attachment_id: Some(attachment.attachment.to_string()),
@@ -268,9 +274,9 @@ pub fn instance(shown: &Shown) -> api_ec2::Instance {
         state_reason: state_reason(i),
         tags: render_tags(&i.tags),
         virtualization_type: Some(VirtualizationType::Hvm),
-        cpu_options: kind::facts(&i.instance_type).map(|kind| CpuOptions {
-            core_count: Some((kind.vcpus / kind.threads_per_core.max(1)) as i32),
-            threads_per_core: Some(kind.threads_per_core as i32),
+        cpu_options: kind::cpus(i).map(|cpus| CpuOptions {
+            core_count: Some(cpus.cores as i32),
+            threads_per_core: Some(cpus.threads_per_core as i32),
             ..CpuOptions::default()
         }),
         capacity_reservation_specification: Some(CapacityReservationSpecificationResponse {
@@ -280,8 +286,9 @@ pub fn instance(shown: &Shown) -> api_ec2::Instance {
         hibernation_options: Some(HibernationOptions { configured: Some(false) }),
         metadata_options: Some(metadata_options(i.metadata_options)),
         enclave_options: Some(EnclaveOptions { enabled: Some(false) }),
-        platform_details: Some("Linux/UNIX".into()),
-        usage_operation: Some("RunInstances".into()),
+        platform: (i.platform == Platform::Windows).then_some(PlatformValues::Windows),
+        platform_details: Some(i.platform.details().into()),
+        usage_operation: Some(i.platform.usage_operation().into()),
         usage_operation_update_time: Some(wire_time(i.launched_at)),
         private_dns_name_options: Some(PrivateDnsNameOptionsResponse {
             hostname_type: Some(HostnameType::IpName),

@@ -7,10 +7,12 @@ use super::{errors, kind, spec};
 use crate::defaults::group_name_claim;
 use crate::errors as ids;
 use crate::errors::{client, invalid_parameter_value, missing_parameter};
+use crate::image as images;
 use crate::network_interface::{self as interfaces, allocate::available};
 use crate::noun::{Noun as _, created};
 use api_ec2::{Reservation, RunInstancesRequest};
 use control::{Arn, Context, Result, Tables, Touched, Txn};
+use model::metadata::MetadataOptions;
 use model::record::image::Image;
 use model::record::instance::{BlockDevice, Instance, LaunchKey, Phase};
 use model::record::key_pair::KeyPair;
@@ -75,15 +77,22 @@ pub fn touches(ctx: &Context, request: &RunInstancesRequest, tables: &Tables) ->
 
 /// Launches.
 pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> Result<Reservation> {
-    let spec = spec::parse(ctx, request)?;
+    let mut spec = spec::parse(ctx, request)?;
     let image = image(ctx, txn, spec.image)?;
+    if image.host_image.is_none() {
+        return Err(images::public::not_imported(&image));
+    }
+    if image.traits.imds_v2 {
+        ask_for_tokens(&mut spec.metadata_options, request);
+    }
     let name = spec.instance_type.as_deref().unwrap_or(DEFAULT_TYPE);
     let machine = kind::facts(name)
         .ok_or_else(|| invalid_parameter_value(format!("Invalid value '{name}' for InstanceType.")))?;
     let key = spec.key_name.as_deref().map(|name| launch_key(ctx, txn, name)).transpose()?;
     let place = place(ctx, txn, &spec)?;
     let host = kind::host(ctx, txn.tables());
-    let admitted = admit(&Facts { image: &image, machine, host }, &spec).map_err(errors::refused)?;
+    let admitted = admit(&Facts { image: &image, machine, host }, &spec)
+        .map_err(|refusal| errors::refused(refusal, machine.name, &place.subnet.zone))?;
     let count = if place.existing.is_some() {
         admitted.count
     } else {
@@ -102,6 +111,17 @@ pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> R
     };
     let shown = (0..count).map(|index| launch.one(ctx, txn, index)).collect::<Result<Vec<_>>>()?;
     Ok(render::reservation(launch.reservation, ctx.account(), shown))
+}
+
+/// What an image that wants version 2 of the metadata service changes in a launch that says nothing of it.
+fn ask_for_tokens(options: &mut MetadataOptions, request: &RunInstancesRequest) {
+    let given = request.metadata_options.as_ref();
+    if given.is_none_or(|given| given.http_tokens.is_none()) {
+        options.tokens_required = true;
+    }
+    if given.is_none_or(|given| given.http_put_response_hop_limit.is_none()) {
+        options.hop_limit = 2;
+    }
 }
 
 fn visible_image<'a>(ctx: &Context, tables: &'a Tables, id: ImageId) -> Option<&'a Arc<Image>> {
@@ -280,6 +300,7 @@ impl Launch {
                 image: self.image.image,
                 instance_type: self.instance_type.to_owned(),
                 architecture: self.image.architecture,
+                platform: self.image.traits.platform,
                 key: self.key.clone(),
                 zone: self.place.subnet.zone.clone(),
                 vpc: self.place.subnet.vpc,
@@ -295,6 +316,7 @@ impl Launch {
                 metadata_options: spec.metadata_options,
                 monitoring: spec.monitoring,
                 ebs_optimized: spec.ebs_optimized,
+                cpus: spec.cpus,
                 client_token: spec.client_token.clone(),
                 launched_at: ctx.now,
                 phase: Phase::Pending,

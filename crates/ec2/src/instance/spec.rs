@@ -16,7 +16,7 @@ use api_ec2::{
 };
 use control::{Context, Result};
 use model::metadata::MetadataOptions;
-use model::record::instance::ShutdownBehavior;
+use model::record::instance::{CpuOptions, ShutdownBehavior};
 use model::{Blob, ImageId, NetworkInterfaceId, SecurityGroupId, SnapshotId, SubnetId, Zone};
 use plan::instance::{
     DeviceChange, DeviceSpec, GroupChoice, LaunchSpec, LaunchTags, NetworkSpec, PublicChoice, VolumeSpec,
@@ -108,10 +108,11 @@ fn refuse_unbuilt(request: &RunInstancesRequest) -> Result<()> {
     let placement = r.placement.as_ref();
     let cpu = r.cpu_options.as_ref();
     let dns = r.private_dns_name_options.as_ref();
-    let credit_default = match r.instance_type.as_ref().map_or("t3", |t| t.as_str()) {
-        name if name.starts_with("t2.") => "standard",
-        _ => "unlimited",
-    };
+    let credit_default = r
+        .instance_type
+        .as_ref()
+        .and_then(|kind| plan::instance_type::get(kind.as_str())?.default_credits())
+        .unwrap_or("unlimited");
     for (asked, name) in [
         (r.launch_template.is_some(), "LaunchTemplate"),
         (r.instance_market_options.is_some(), "InstanceMarketOptions"),
@@ -254,11 +255,13 @@ fn zone(ctx: &Context, request: &RunInstancesRequest) -> Result<Option<Zone>> {
         .ok_or_else(|| invalid_parameter_value(format!("Invalid availability zone: [{given}]")))
 }
 
-fn cpus(request: &RunInstancesRequest) -> Result<Option<(u32, u32)>> {
+fn cpus(request: &RunInstancesRequest) -> Result<Option<CpuOptions>> {
     let Some(options) = &request.cpu_options else { return Ok(None) };
     match (options.core_count, options.threads_per_core) {
         (None, None) => Ok(None),
-        (Some(cores), Some(threads)) if cores > 0 && threads > 0 => Ok(Some((cores as u32, threads as u32))),
+        (Some(cores @ 1..), Some(threads @ 1..)) => {
+            Ok(Some(CpuOptions { cores: cores as u32, threads_per_core: threads as u32 }))
+        }
         _ => Err(invalid_parameter_value(
             "CpuOptions needs both CoreCount and ThreadsPerCore, each at least 1.",
         )),

@@ -1,7 +1,7 @@
 //! DescribeInstanceStatus: what the status checks say of running instances.
 //!
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html>
-//! Differs: an instance counts as initializing for its first ten seconds, not minutes. The system's status is
+//! Differs: an instance counts as initializing for its first ten seconds (at once simulated), not minutes. The system's status is
 //! `insufficient-data` while its host's agent is not connected.
 
 use super::render;
@@ -19,12 +19,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-const INITIALIZING: Duration = Duration::from_secs(10);
-
 /// What a status depends on beside the instance.
 struct Now {
     at: Timestamp,
     connected: bool,
+    /// How long checks take.
+    checks: Duration,
 }
 
 fn system(instance: &Instance, now: &Now) -> SummaryStatus {
@@ -41,7 +41,7 @@ fn system(instance: &Instance, now: &Now) -> SummaryStatus {
 
 fn reachability(instance: &Instance, now: &Now) -> SummaryStatus {
     match instance.phase {
-        Phase::Running { since } if now.at.since(since) < INITIALIZING => SummaryStatus::Initializing,
+        Phase::Running { since } if now.at.since(since) < now.checks => SummaryStatus::Initializing,
         Phase::Running { .. } => SummaryStatus::Ok,
         Phase::Pending
         | Phase::Stopping { .. }
@@ -104,7 +104,11 @@ pub fn run(
     request: &DescribeInstanceStatusRequest,
     tables: &Tables,
 ) -> Result<DescribeInstanceStatusResult> {
-    let now = Now { at: ctx.now, connected: ctx.cloud.host.is_connected() };
+    let now = Now {
+        at: ctx.now,
+        connected: ctx.cloud.host.is_connected(),
+        checks: ctx.cloud.settings.status_checks,
+    };
     let paging = Paging::<InstanceId>::parse(
         request.max_results,
         request.next_token.as_deref(),

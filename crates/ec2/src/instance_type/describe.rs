@@ -1,4 +1,4 @@
-//! `DescribeInstanceTypes`: by name, by filters.
+//! `DescribeInstanceTypes`: by name, by filters, 100 at once.
 
 use super::{filters, render};
 use crate::errors::{client, invalid_parameter_combination};
@@ -9,6 +9,8 @@ use control::tag::Tags;
 use control::{Context, Result, Tables};
 use plan::instance_type::{self, InstanceType};
 
+/// As many come at once when nobody says how many.
+const PAGE: usize = 100;
 /// How many types one call may name.
 const MAX_NAMED: usize = 100;
 
@@ -23,12 +25,13 @@ pub(super) fn describe(
             "A request may name up to {MAX_NAMED} instance types."
         )));
     }
-    let paging = Paging::<String>::parse(
+    let mut paging = Paging::<String>::parse(
         request.max_results,
         request.next_token.as_deref(),
         5..=100,
         ByIds::from(&request.instance_types),
     )?;
+    paging.limit = paging.limit.or(Some(PAGE));
     let given = request.filters.as_deref().unwrap_or_default();
     let given = given.iter().map(|f| (f.name.as_deref(), f.values.as_deref()));
     let filters = Filters::<InstanceType, Tables>::parse(given, filters::FILTERS)?;

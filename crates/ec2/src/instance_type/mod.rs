@@ -7,14 +7,18 @@ mod describe;
 mod filters;
 mod offerings;
 mod render;
+mod requirements;
 
 use api_ec2::ops;
 use control::{Service, Touched};
 
 pub fn register(service: &mut Service) {
-    service.read(ops::DescribeInstanceTypes, |_, _, _| Touched::anything(), describe::describe).read(
-        ops::DescribeInstanceTypeOfferings,
-        |_, _, _| Touched::anything(),
-        offerings::describe,
-    );
+    service
+        .read(ops::DescribeInstanceTypes, |_, _, _| Touched::anything(), describe::describe)
+        .read(ops::DescribeInstanceTypeOfferings, |_, _, _| Touched::anything(), offerings::describe)
+        .read(
+            ops::GetInstanceTypesFromInstanceRequirements,
+            |_, _, _| Touched::anything(),
+            requirements::run,
+        );
 }

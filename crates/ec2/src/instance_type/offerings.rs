@@ -28,8 +28,9 @@ pub(super) fn describe(
     request: &DescribeInstanceTypeOfferingsRequest,
     tables: &Tables,
 ) -> Result<DescribeInstanceTypeOfferingsResult> {
-    let paging =
+    let mut paging =
         Paging::<String>::parse(request.max_results, request.next_token.as_deref(), 5..=1000, ByIds::Absent)?;
+    paging.limit = paging.limit.or(Some(1000));
     let given = request.filters.as_deref().unwrap_or_default();
     let given = given.iter().map(|f| (f.name.as_deref(), f.values.as_deref()));
     let filters = Filters::<Offering, Tables>::parse(given, FILTERS)?;

@@ -9,8 +9,11 @@
 use crate::errors::{client, invalid_parameter_value};
 use control::{Context, Result, Tables, Txn};
 use ipnet::Ipv4Net;
+use model::record::address::Address;
+use model::record::network_interface::{NetworkInterface, PublicAddress};
 use model::record::vpc::Subnet;
-use model::{NetworkInterfaceId, Region, SubnetId};
+use model::{AllocationId, NetworkInterfaceId, Region, SubnetId};
+use std::fmt::Display;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
@@ -86,12 +89,49 @@ pub fn release_private(ctx: &Context, txn: &mut Txn<'_>, subnet: SubnetId, addre
     txn.release(&ctx.region, &private_claim(subnet, address));
 }
 
-/// Claims any free public address of the cloud for an interface; `InsufficientAddressCapacity` when none is left.
-pub fn allocate_public(ctx: &Context, txn: &mut Txn<'_>, owner: NetworkInterfaceId) -> Result<Ipv4Addr> {
+/// Claims a certain public address of the cloud; `InvalidAddress.NotFound` when it has none such, or it is taken.
+pub fn claim_public(
+    ctx: &Context,
+    txn: &mut Txn<'_>,
+    wanted: Ipv4Addr,
+    owner: impl Display,
+) -> Result<Ipv4Addr> {
+    let range = plan::net::pool::assignable_range(ctx.cloud.settings.public_pool);
+    let (region, claim) = (Region::global(), public_claim(wanted));
+    let free = range.contains(&u32::from(wanted)) && !txn.is_claimed(&region, &claim);
+    if free && txn.claim(&region, &claim, &owner.to_string()).is_ok() {
+        Ok(wanted)
+    } else {
+        Err(client("InvalidAddress.NotFound", format!("Address '{wanted}' not found.")))
+    }
+}
+
+/// Claims any free public address of the cloud, for an interface or an allocation; `InsufficientAddressCapacity` when none
+/// is left.
+pub fn allocate_public(ctx: &Context, txn: &mut Txn<'_>, owner: impl Display) -> Result<Ipv4Addr> {
     let range = plan::net::pool::assignable_range(ctx.cloud.settings.public_pool);
     claim_any(ctx, txn, &Region::global(), range, public_claim, owner).ok_or_else(|| {
         client("InsufficientAddressCapacity", "Not enough public addresses are available for this request.")
     })
+}
+
+/// The interface in a region that a public address leads to at present.
+pub fn public_holder<'a>(
+    tables: &'a Tables,
+    region: &Region,
+    address: Ipv4Addr,
+) -> Option<&'a NetworkInterface> {
+    let owner = tables.claimed(&Region::global(), &public_claim(address))?;
+    let id = match NetworkInterfaceId::parse(owner) {
+        Ok(interface) => interface,
+        Err(_) => {
+            let elastic = tables.get::<Address>(region, &AllocationId::parse(owner).ok()?)?;
+            elastic.association.as_ref()?.interface
+        }
+    };
+    let interface = tables.get::<NetworkInterface>(region, &id)?;
+    let publics = interface.addresses.iter().filter_map(|private| private.public.as_ref());
+    publics.map(PublicAddress::address).any(|public| public == address).then_some(&**interface)
 }
 
 /// Gives a public address back.
@@ -106,7 +146,7 @@ fn claim_any(
     region: &Region,
     range: RangeInclusive<u32>,
     claim: impl Fn(Ipv4Addr) -> String,
-    owner: NetworkInterfaceId,
+    owner: impl Display,
 ) -> Option<Ipv4Addr> {
     let (first, last) = range.into_inner();
     let size = u64::from(last.checked_sub(first)?) + 1;

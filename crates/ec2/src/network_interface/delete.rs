@@ -1,11 +1,12 @@
 //! `DeleteNetworkInterface`: refused while it is attached; its addresses are free again with it.
 
 use super::allocate::{release_private, release_public};
+use crate::address;
 use crate::errors::invalid_parameter_value;
 use crate::noun::{hold, touched};
 use api_ec2::{DeleteNetworkInterfaceRequest, DeleteNetworkInterfaceResult};
 use control::{Context, Result, Tables, Touched, Txn};
-use model::record::network_interface::NetworkInterface;
+use model::record::network_interface::{NetworkInterface, PublicAddress};
 
 pub fn touches(ctx: &Context, request: &DeleteNetworkInterfaceRequest, tables: &Tables) -> Vec<Touched> {
     touched::<NetworkInterface>(ctx, tables, [&request.network_interface_id])
@@ -23,10 +24,12 @@ pub fn delete(
             interface.interface, attachment.instance
         )));
     }
-    for address in &interface.addresses {
-        release_private(ctx, txn, interface.subnet, address.address);
-        if let Some(public) = &address.public {
-            release_public(txn, public.address());
+    for held in &interface.addresses {
+        release_private(ctx, txn, interface.subnet, held.address);
+        match &held.public {
+            Some(PublicAddress::Automatic(public)) => release_public(txn, *public),
+            Some(PublicAddress::Elastic { allocation, .. }) => address::part(txn, &ctx.region, *allocation),
+            None => {}
         }
     }
     txn.delete::<NetworkInterface>(&ctx.region, &interface.interface);

@@ -21,9 +21,9 @@ use api_ec2::ops;
 use control::filter::{FilterField, Values, maybe, one, shown};
 use control::tag::Tags;
 use control::{Service, Tables};
-use model::AccountId;
 use model::record::network_interface::{Attachment, NetworkInterface, PrivateAddress, PublicAddress};
 use model::record::security_group::SecurityGroup;
+use model::{AccountId, AddressAssociationId, AllocationId};
 use std::borrow::Cow;
 
 /// How many security groups an interface may be a member of.
@@ -51,7 +51,7 @@ impl Noun for NetworkInterface {
         &[
             FilterField {
                 name: "addresses.association.owner-id",
-                values: |i, _| publics(i).map(|_| Cow::Borrowed("amazon")).collect(),
+                values: |i, _| publics(i).map(|p| Cow::Owned(render::ip_owner(i, p))).collect(),
             },
             FilterField {
                 name: "addresses.association.public-ip",
@@ -70,11 +70,17 @@ impl Noun for NetworkInterface {
                 name: "addresses.private-ip-address",
                 values: |i, _| i.addresses.iter().map(|a| Cow::Owned(a.address.to_string())).collect(),
             },
-            FilterField { name: "association.allocation-id", values: |_, _| Vec::new() },
-            FilterField { name: "association.association-id", values: |_, _| Vec::new() },
+            FilterField {
+                name: "association.allocation-id",
+                values: |i, _| maybe(elastic(i).map(|(allocation, _)| allocation.to_string())),
+            },
+            FilterField {
+                name: "association.association-id",
+                values: |i, _| maybe(elastic(i).map(|(_, association)| association.to_string())),
+            },
             FilterField {
                 name: "association.ip-owner-id",
-                values: |i, _| maybe(primary_public(i).map(|_| "amazon")),
+                values: |i, _| maybe(primary_public(i).map(|public| render::ip_owner(i, public))),
             },
             FilterField {
                 name: "association.public-dns-name",
@@ -167,6 +173,10 @@ fn publics(interface: &NetworkInterface) -> impl Iterator<Item = &PublicAddress>
 
 fn primary_public(interface: &NetworkInterface) -> Option<&PublicAddress> {
     interface.addresses.first().and_then(|address: &PrivateAddress| address.public.as_ref())
+}
+
+fn elastic(interface: &NetworkInterface) -> Option<(AllocationId, AddressAssociationId)> {
+    primary_public(interface).and_then(PublicAddress::elastic)
 }
 
 fn attached(interface: &NetworkInterface, fact: impl Fn(&Attachment) -> String) -> Values<'_> {

@@ -14,13 +14,15 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
     let region = &interface.zone.region;
     let primary = interface.addresses.first();
     let addresses = interface.addresses.iter().enumerate();
-    let addresses = addresses.map(|(place, a)| address(region, a, place == 0, named)).collect();
+    let addresses = addresses.map(|(place, a)| address(interface, a, place == 0, named)).collect();
     let status = match interface.attachment {
         Some(_) => api::NetworkInterfaceStatus::InUse,
         None => api::NetworkInterfaceStatus::Available,
     };
     api::NetworkInterface {
-        association: primary.and_then(|a| a.public.as_ref()).map(|public| association(region, public, named)),
+        association: primary
+            .and_then(|a| a.public.as_ref())
+            .map(|public| association(interface, public, named)),
         attachment: interface.attachment.as_ref().map(|a| attachment(interface, a)),
         availability_zone: Some(interface.zone.to_string()),
         availability_zone_id: Some(interface.zone.id()),
@@ -46,24 +48,40 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
 }
 
 fn address(
-    region: &Region,
+    interface: &NetworkInterface,
     address: &PrivateAddress,
     primary: bool,
     named: bool,
 ) -> api::NetworkInterfacePrivateIpAddress {
     api::NetworkInterfacePrivateIpAddress {
-        association: address.public.as_ref().map(|public| association(region, public, named)),
+        association: address.public.as_ref().map(|public| association(interface, public, named)),
         primary: Some(primary),
-        private_dns_name: named.then(|| private_dns_name(region, address.address)),
+        private_dns_name: named.then(|| private_dns_name(&interface.zone.region, address.address)),
         private_ip_address: Some(address.address.to_string()),
     }
 }
 
-fn association(region: &Region, public: &PublicAddress, named: bool) -> api::NetworkInterfaceAssociation {
-    let PublicAddress::Automatic(address) = public;
+/// Whose the public address is: an elastic one is the account's.
+pub fn ip_owner(interface: &NetworkInterface, public: &PublicAddress) -> String {
+    match public {
+        PublicAddress::Automatic(_) => "amazon".into(),
+        PublicAddress::Elastic { .. } => interface.account.to_string(),
+    }
+}
+
+fn association(
+    interface: &NetworkInterface,
+    public: &PublicAddress,
+    named: bool,
+) -> api::NetworkInterfaceAssociation {
+    let region = &interface.zone.region;
+    let address = public.address();
+    let (allocation, association) = public.elastic().unzip();
     api::NetworkInterfaceAssociation {
-        ip_owner_id: Some("amazon".into()),
-        public_dns_name: named.then(|| public_dns_name(region, *address)),
+        allocation_id: allocation.map(|id| id.to_string()),
+        association_id: association.map(|id| id.to_string()),
+        ip_owner_id: Some(ip_owner(interface, public)),
+        public_dns_name: named.then(|| public_dns_name(region, address)),
         public_ip: Some(address.to_string()),
         ..Default::default()
     }

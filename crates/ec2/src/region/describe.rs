@@ -6,19 +6,25 @@ use api_ec2::{DescribeRegionsRequest, DescribeRegionsResult};
 use control::filter::{FilterField, Filters, one, shown};
 use control::tag::Tags;
 use control::{Context, Result, Tables, Touched};
-use model::Region;
+use model::{Region, region};
 
-/// No region has to be asked for.
-const OPT_IN: &str = "opt-in-not-required";
+/// Regions that AWS opens on request are open here: whoever runs the cloud asked.
+fn opt_in_status(region: &Region) -> &'static str {
+    match region::facts(region.as_str()) {
+        Some(facts) if facts.opt_in => "opted-in",
+        Some(_) | None => "opt-in-not-required",
+    }
+}
 
 static FILTERS: &[FilterField<Region, ()>] = &[
     FilterField { name: "endpoint", values: |region, ()| shown(endpoint(region)) },
-    FilterField { name: "opt-in-status", values: |_, ()| one(OPT_IN) },
+    FilterField { name: "opt-in-status", values: |region, ()| one(opt_in_status(region)) },
     FilterField { name: "region-name", values: |region, ()| one(region.as_str()) },
 ];
 
 fn endpoint(region: &Region) -> String {
-    format!("ec2.{region}.amazonaws.com")
+    let domain = if region.as_str().starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    format!("ec2.{region}.{domain}")
 }
 
 pub fn touches(_: &Context, _: &DescribeRegionsRequest, _: &Tables) -> Vec<Touched> {
@@ -45,7 +51,7 @@ pub fn describe(
         .filter(|region| names.is_empty() || names.iter().any(|name| name == region.as_str()))
         .filter(|region| filters.accept(region, &Tags::default(), &()))
         .map(|region| api::Region {
-            opt_in_status: Some(OPT_IN.into()),
+            opt_in_status: Some(opt_in_status(region).into()),
             region_name: Some(region.to_string()),
             endpoint: Some(endpoint(region)),
             ..Default::default()

@@ -3,6 +3,7 @@
 use super::Kind;
 use crate::errors::SECURITY_GROUP_RULE;
 use control::{Arn, Context, Tables, Touched};
+use model::record::address::Address;
 use model::record::image::Image;
 use model::record::instance::Instance;
 use model::record::key_pair::KeyPair;
@@ -11,12 +12,13 @@ use model::record::security_group::{SecurityGroup, SecurityGroupRule};
 use model::record::volume::Volume;
 use model::record::vpc::{DhcpOptions, InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc};
 use model::{
-    DhcpOptionsId, ImageId, InstanceId, InternetGatewayId, KeyPairId, NetworkAclId, NetworkInterfaceId,
-    RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VolumeId, VpcId,
+    AllocationId, DhcpOptionsId, ImageId, InstanceId, InternetGatewayId, KeyPairId, NetworkAclId,
+    NetworkInterfaceId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VolumeId, VpcId,
 };
 use std::sync::Arc;
 
-pub(super) static KINDS: [Kind; 13] = [
+pub(super) static KINDS: [Kind; 14] = [
+    Kind::of::<Address>(AllocationId::PREFIX),
     Kind::of::<DhcpOptions>(DhcpOptionsId::PREFIX),
     Kind::of::<Image>(ImageId::PREFIX),
     Kind::of::<Instance>(InstanceId::PREFIX),

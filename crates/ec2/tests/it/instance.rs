@@ -60,6 +60,7 @@ pub fn image(id: &str, architecture: Architecture) -> Image {
         min_memory_mib: 64,
         default_user: None,
         created_at: Timestamp::default(),
+        traits: model::record::image::Traits::default(),
         tags: model::record::Tags::default(),
     }
 }
@@ -84,7 +85,10 @@ impl Cloud {
     }
 
     pub async fn launch(&self, more: &[(&str, &str)]) -> Answer {
-        let mut parameters = vec![("ImageId", IMAGE), ("InstanceType", "t3.micro")];
+        let mut parameters = vec![("ImageId", IMAGE)];
+        if !more.iter().any(|(name, _)| *name == "InstanceType") {
+            parameters.push(("InstanceType", "t3.micro"));
+        }
         if !more.iter().any(|(name, _)| *name == "MinCount") {
             parameters.extend([("MinCount", "1"), ("MaxCount", "1")]);
         }

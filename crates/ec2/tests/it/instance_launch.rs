@@ -2,11 +2,11 @@
 
 use crate::instance::{Cloud, IMAGE, cloud, cloud_with, image};
 use control::cloud::Mode;
-use model::host::{Architecture, Capacity};
+use model::host::{Architecture, Capacity, DesiredBody, InstancePhase, ObjectKey, StopCause};
 use model::record::key_pair::{KeyPair, KeyType};
 use model::record::network_interface::NetworkInterface;
 use model::record::volume::Volume;
-use model::{KeyPairId, MiB, Timestamp};
+use model::{InstanceId, KeyPairId, MiB, Timestamp};
 use testkit::{ALICE, BOB};
 
 /// How many instances, interfaces, volumes and claims there are.
@@ -255,6 +255,153 @@ async fn a_full_host_gives_what_it_has_and_then_refuses() {
     );
     cloud.gone(&ids[0]).await;
     cloud.ok("RunInstances", &one).await;
+}
+
+#[tokio::test]
+async fn a_refusal_for_want_of_room_names_type_and_zone() {
+    let cloud = cloud_with(Capacity { vcpus: 4, memory: MiB(3 * 1024) }).await;
+    for kind in ["m5.24xlarge", "g4dn.xlarge", "p5.48xlarge", "mac2.metal"] {
+        let asked = [
+            ("ImageId", IMAGE),
+            ("InstanceType", kind),
+            ("MinCount", "1"),
+            ("MaxCount", "1"),
+            ("Placement.AvailabilityZone", "us-east-1b"),
+        ];
+        let refused = cloud.kit.call("RunInstances", &asked).await.unwrap_err();
+        assert_eq!((refused.code(), refused.status()), ("InsufficientInstanceCapacity", 500), "{kind}");
+        assert!(refused.message().contains(kind) && refused.message().contains("us-east-1b"), "{kind}");
+        let dry: Vec<_> = asked.iter().copied().chain([("DryRun", "true")]).collect();
+        assert_eq!(cloud.code("RunInstances", &dry).await, "InsufficientInstanceCapacity");
+    }
+    assert_eq!(everything(&cloud), (0, 0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_simulated_host_has_whatever_is_asked_of_it() {
+    let cloud = cloud_with(Capacity::UNLIMITED).await;
+    for kind in ["p5.48xlarge", "u7in-32tb.224xlarge"] {
+        cloud.launch(&[("InstanceType", kind), ("MinCount", "50"), ("MaxCount", "50")]).await;
+    }
+    let mac = [("ImageId", IMAGE), ("InstanceType", "mac2.metal"), ("MinCount", "1"), ("MaxCount", "1")];
+    assert_eq!(cloud.code("RunInstances", &mac).await, "InvalidParameterValue", "no image is a mac's");
+}
+
+#[tokio::test]
+async fn a_stopped_instance_starts_only_where_there_is_room() {
+    let cloud = cloud_with(Capacity { vcpus: 4, memory: MiB(2 * 1024) }).await;
+    let id = cloud.launch(&[]).await.one("instancesSet/item/instanceId");
+    cloud.observe(&id, InstancePhase::Running { run: 1, since: testkit::START }).await;
+    cloud.ok("StopInstances", &[("InstanceId.1", &id)]).await;
+    cloud.observe(&id, InstancePhase::Stopped { run: 1, cause: StopCause::Requested }).await;
+    // Its room is given away.
+    let others = cloud.launch(&[("MinCount", "2"), ("MaxCount", "2")]).await;
+    let start = [("InstanceId.1", id.as_str())];
+    assert_eq!(cloud.code("StartInstances", &start).await, "InsufficientInstanceCapacity");
+    assert_eq!(cloud.state(&id).await, "stopped");
+    let other = others.all("instancesSet/item/instanceId").remove(0);
+    cloud.ok("TerminateInstances", &[("InstanceId.1", &other)]).await;
+    cloud.gone(&other).await;
+    // A larger type does not fit, the old one does.
+    let large = [("InstanceId", id.as_str()), ("InstanceType.Value", "t3.small")];
+    cloud.ok("ModifyInstanceAttribute", &large).await;
+    assert_eq!(cloud.code("StartInstances", &start).await, "InsufficientInstanceCapacity");
+    let small = [("InstanceId", id.as_str()), ("InstanceType.Value", "t3.micro")];
+    cloud.ok("ModifyInstanceAttribute", &small).await;
+    cloud.ok("StartInstances", &start).await;
+    assert_eq!(cloud.state(&id).await, "pending");
+}
+
+#[tokio::test]
+async fn a_type_that_does_not_suit_the_instance_is_refused() {
+    let cloud = cloud().await;
+    let id = cloud.launch(&[]).await.one("instancesSet/item/instanceId");
+    let change = async |kind: &str| {
+        let asked = [("InstanceId", id.as_str()), ("InstanceType.Value", kind)];
+        cloud.kit.call("ModifyInstanceAttribute", &asked).await.map_err(|error| error.code().to_owned())
+    };
+    assert_eq!(change("t3.large").await.unwrap_err(), "IncorrectInstanceState", "it runs");
+    cloud.observe(&id, InstancePhase::Running { run: 1, since: testkit::START }).await;
+    cloud.ok("StopInstances", &[("InstanceId.1", &id)]).await;
+    cloud.observe(&id, InstancePhase::Stopped { run: 1, cause: StopCause::Requested }).await;
+    for (kind, code) in [
+        ("t3.gigantic", "InvalidParameterValue"),
+        ("t4g.micro", "InvalidParameterValue"),
+        ("mac1.metal", "InvalidParameterValue"),
+    ] {
+        assert_eq!(change(kind).await.unwrap_err(), code, "{kind}");
+    }
+    change("m5.large").await.unwrap();
+    assert_eq!(cloud.shown(&id, "instanceType").await, "m5.large");
+}
+
+#[tokio::test]
+async fn cpu_options_are_honoured_where_the_type_has_them() {
+    let cloud = cloud().await;
+    let asked =
+        [("InstanceType", "m5.4xlarge"), ("CpuOptions.CoreCount", "2"), ("CpuOptions.ThreadsPerCore", "1")];
+    let id = cloud.launch(&asked).await.one("instancesSet/item/instanceId");
+    assert_eq!(cloud.shown(&id, "cpuOptions/coreCount").await, "2");
+    assert_eq!(cloud.shown(&id, "cpuOptions/threadsPerCore").await, "1");
+    let key = ObjectKey::Instance(InstanceId::parse(&id).unwrap());
+    cloud.settled(key).await;
+    let Some(DesiredBody::Instance(desired)) = cloud.host.object(key).and_then(|told| told.body) else {
+        panic!("the host was told of no instance");
+    };
+    assert_eq!(desired.machine.vcpus, 2);
+    let launch = |kind, cores, threads| {
+        vec![
+            ("ImageId", IMAGE),
+            ("InstanceType", kind),
+            ("MinCount", "1"),
+            ("MaxCount", "1"),
+            ("CpuOptions.CoreCount", cores),
+            ("CpuOptions.ThreadsPerCore", threads),
+        ]
+    };
+    for (kind, cores, threads) in [("m5.4xlarge", "3", "2"), ("m5.4xlarge", "2", "3"), ("t2.micro", "1", "2")]
+    {
+        assert_eq!(cloud.code("RunInstances", &launch(kind, cores, threads)).await, "InvalidParameterValue");
+    }
+    // A new type has its own processors.
+    cloud.observe(&id, InstancePhase::Running { run: 1, since: testkit::START }).await;
+    cloud.ok("StopInstances", &[("InstanceId.1", &id)]).await;
+    cloud.observe(&id, InstancePhase::Stopped { run: 1, cause: StopCause::Requested }).await;
+    cloud.ok("ModifyInstanceAttribute", &[("InstanceId", &id), ("InstanceType.Value", "m5.large")]).await;
+    assert_eq!(cloud.shown(&id, "cpuOptions/coreCount").await, "1");
+    assert_eq!(cloud.shown(&id, "cpuOptions/threadsPerCore").await, "2");
+}
+
+#[tokio::test]
+async fn burstable_instances_have_the_credits_of_their_type() {
+    let cloud = cloud().await;
+    let mut ids = Vec::new();
+    for kind in ["t3.micro", "t2.micro", "m5.large"] {
+        ids.push(cloud.launch(&[("InstanceType", kind)]).await.one("instancesSet/item/instanceId"));
+    }
+    let all = cloud.ok("DescribeInstanceCreditSpecifications", &[]).await;
+    let path = "instanceCreditSpecificationSet/item";
+    let mut told: Vec<_> = all
+        .all(&format!("{path}/instanceId"))
+        .into_iter()
+        .zip(all.all(&format!("{path}/cpuCredits")))
+        .collect();
+    told.sort_by_key(|(id, _)| ids.iter().position(|known| known == id));
+    let credits = |id: &String, credits: &str| (id.clone(), credits.to_owned());
+    assert_eq!(told, [credits(&ids[0], "unlimited"), credits(&ids[1], "standard")]);
+    let one = cloud.ok("DescribeInstanceCreditSpecifications", &[("InstanceId.1", &ids[1])]).await;
+    assert_eq!(one.one(&format!("{path}/cpuCredits")), "standard");
+    let none = [("InstanceId.1", ids[2].as_str())];
+    assert_eq!(
+        cloud.code("DescribeInstanceCreditSpecifications", &none).await,
+        "InvalidParameterCombination"
+    );
+    let family = cloud.ok("GetDefaultCreditSpecification", &[("InstanceFamily", "t4g")]).await;
+    assert_eq!(family.one("instanceFamilyCreditSpecification/cpuCredits"), "unlimited");
+    assert_eq!(
+        cloud.code("GetDefaultCreditSpecification", &[("InstanceFamily", "m5")]).await,
+        "InvalidParameterValue"
+    );
 }
 
 #[tokio::test]

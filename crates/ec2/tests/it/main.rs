@@ -14,6 +14,7 @@ mod internet_gateway;
 mod key_pair;
 mod network_acl;
 mod network_interface;
+mod public_image;
 mod region;
 mod route_table;
 mod security_group;

@@ -3,7 +3,7 @@
 use control::access::AllowAll;
 use control::entropy::SeededEntropy;
 use control::{Cloud, RegionSettings, Schema, Service, Settings, Touched, View};
-use gateway::{Gateway, Limits};
+use gateway::{Emulation, Gateway, Limits, Tls};
 use model::clock::ManualClock;
 use model::record::access_key::{AccessKey, Secret, Session};
 use model::{AccessKeyId, AccountId, Clock as _, CloudTag, Region, Timestamp};
@@ -122,6 +122,22 @@ impl Door {
     }
 
     pub async fn with(limits: Limits) -> Self {
+        Self::emulating(limits, |_| Emulation::default()).await
+    }
+
+    pub async fn emulating(limits: Limits, emulation: impl FnOnce(&Arc<Cloud>) -> Emulation) -> Self {
+        Self::open(limits, emulation, None).await
+    }
+
+    pub async fn with_tls(limits: Limits, tls: Option<Tls>) -> Self {
+        Self::open(limits, |_| Emulation::default(), tls).await
+    }
+
+    async fn open(
+        limits: Limits,
+        emulation: impl FnOnce(&Arc<Cloud>) -> Emulation,
+        tls: Option<Tls>,
+    ) -> Self {
         let region = Region::parse("us-east-1").unwrap();
         let store = Arc::new(Memory::default());
         let mut schema = Schema::default();
@@ -132,6 +148,9 @@ impl Door {
             tag: CloudTag::parse("test00").unwrap(),
             regions: vec![RegionSettings { region, zones: Vec::new() }],
             public_pool: "198.18.0.0/22".parse().unwrap(),
+            overcommit: model::Overcommit::default(),
+            public_images: control::PublicImages::Absent,
+            status_checks: std::time::Duration::ZERO,
         };
         let entropy = Arc::new(SeededEntropy::new(1));
         let cloud = Cloud::new(store, view, clock.clone(), entropy, Arc::new(AllowAll), settings);
@@ -156,8 +175,13 @@ impl Door {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let gateway = Arc::new(Gateway { cloud, services: vec![service(&EC2), service(&STS)], limits });
-        let serving = tokio::spawn(gateway::serve(gateway, listener, async move {
+        let gateway = Arc::new(Gateway {
+            emulation: emulation(&cloud),
+            cloud,
+            services: vec![service(&EC2), service(&STS)],
+            limits,
+        });
+        let serving = tokio::spawn(gateway::serve_with(gateway, listener, tls, async move {
             let _ = stopped.await;
         }));
         Self { at, clock, stop, serving }
@@ -177,11 +201,15 @@ impl Door {
 
     /// A signed POST as text.
     pub fn post(&self, credentials: &Credentials<'_>, body: &str) -> String {
+        self.post_to("/", credentials, body)
+    }
+
+    pub fn post_to(&self, path: &str, credentials: &Credentials<'_>, body: &str) -> String {
         let host = self.host();
         let headers = [("host", host.as_bytes())];
-        let request = sigv4::Request { method: "POST", path: "/", query: "", headers: &headers };
+        let request = sigv4::Request { method: "POST", path, query: "", headers: &headers };
         let added = sigv4::sign(&request, &Payload::of(body.as_bytes()), credentials, self.now()).unwrap();
-        let mut text = format!("POST / HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n", body.len());
+        let mut text = format!("POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n", body.len());
         for (name, value) in added {
             text.extend([name, ": ", &value, "\r\n"]);
         }

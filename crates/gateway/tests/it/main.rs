@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets what it did not expect fails right there")]
 
 mod door;
+mod emulation;
 mod http;
 mod limits;
 mod signatures;
+mod tls;

@@ -113,10 +113,16 @@ async fn a_session_token_comes_with_its_key_and_no_other_and_ends() {
 #[tokio::test]
 async fn regions_that_are_not_served_and_services_that_are_not_built_are_refused() {
     let door = Door::open().await;
-    for region in ["eu-west-1", "nonsense"] {
+    for region in ["us-lab-9", "nonsense"] {
         let elsewhere = |s| door.post(&Credentials { region, ..credentials(s) }, ECHO);
         refused(&door, elsewhere, ("AuthFailure", 401), ("SignatureDoesNotMatch", 403)).await;
     }
+    let answer = door.ask(&door.post(&Credentials { region: "eu-west-1", ..credentials("ec2") }, ECHO)).await;
+    assert_eq!(answer.error(), ("AuthFailure", 401));
+    assert!(answer.element("Message").contains("'eu-west-1'"));
+    // One STS answers for every region that there is.
+    let answer = door.ask(&door.post(&Credentials { region: "eu-west-1", ..credentials("sts") }, ECHO)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
     let lambda = Credentials::new(KEY, SECRET.as_bytes(), "us-east-1", "lambda");
     let answer = door.ask(&door.post(&lambda, ECHO)).await;
     assert_eq!(answer.error(), ("UnsupportedOperation", 400));

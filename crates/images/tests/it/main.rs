@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs and measure time")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod endpoint;
 mod imds;
 mod machine;
 mod nano;

@@ -29,7 +29,62 @@ pub struct Image {
     /// The user that the image's ssh expects.
     pub default_user: Option<String>,
     pub created_at: Timestamp,
+    #[serde(default)]
+    pub traits: Traits,
     pub tags: Tags,
+}
+
+/// What an image says of itself beyond what every image has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Traits {
+    pub platform: Platform,
+    pub boot_mode: Option<BootMode>,
+    /// Instances of it ask for session tokens at the metadata service unless the launch says otherwise.
+    pub imds_v2: bool,
+    /// From then on others find it only by its id, or when they ask for deprecated images.
+    pub deprecated_at: Option<Timestamp>,
+}
+
+/// The operating system as AWS names and bills it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Platform {
+    #[default]
+    Linux,
+    RedHat,
+    Suse,
+    Windows,
+}
+
+impl Platform {
+    /// `PlatformDetails` of images and instances.
+    pub fn details(self) -> &'static str {
+        match self {
+            Self::Linux => "Linux/UNIX",
+            Self::RedHat => "Red Hat Enterprise Linux",
+            Self::Suse => "SUSE Linux",
+            Self::Windows => "Windows",
+        }
+    }
+
+    /// `UsageOperation` of images and instances: what a launch is billed as.
+    pub fn usage_operation(self) -> &'static str {
+        match self {
+            Self::Linux => "RunInstances",
+            Self::RedHat => "RunInstances:0010",
+            Self::Suse => "RunInstances:000g",
+            Self::Windows => "RunInstances:0002",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootMode {
+    LegacyBios,
+    Uefi,
+    UefiPreferred,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -14,6 +14,7 @@
 //! the reconciler alone.
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
 
+use super::image::Platform;
 use super::{IndexValue, Record, Tags};
 use crate::host::Architecture;
 use crate::metadata::MetadataOptions;
@@ -32,6 +33,9 @@ pub struct Instance {
     pub image: ImageId,
     pub instance_type: String,
     pub architecture: Architecture,
+    /// The image's at launch.
+    #[serde(default)]
+    pub platform: Platform,
     /// Name and OpenSSH line of the key at launch: deleting the key pair later changes nothing here.
     pub key: Option<LaunchKey>,
     pub zone: Zone,
@@ -51,6 +55,9 @@ pub struct Instance {
     pub metadata_options: MetadataOptions,
     pub monitoring: bool,
     pub ebs_optimized: bool,
+    /// Cores and threads as the launch asked for them; none: as the type has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<CpuOptions>,
     pub client_token: Option<String>,
     /// The latest start.
     pub launched_at: Timestamp,
@@ -61,6 +68,19 @@ pub struct Instance {
     /// Counts the reboots asked for in this run.
     pub reboots: u64,
     pub tags: Tags,
+}
+
+/// Fewer processors than the type has, or one thread on each core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuOptions {
+    pub cores: u32,
+    pub threads_per_core: u32,
+}
+
+impl CpuOptions {
+    pub const fn vcpus(self) -> u32 {
+        self.cores * self.threads_per_core
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

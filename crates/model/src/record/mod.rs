@@ -79,6 +79,7 @@ impl From<std::net::Ipv4Addr> for IndexValue {
 }
 
 pub mod access_key;
+pub mod address;
 pub mod image;
 pub mod instance;
 pub mod key_pair;

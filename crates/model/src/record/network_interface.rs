@@ -2,8 +2,8 @@
 
 use super::{IndexValue, Record, Tags};
 use crate::{
-    AccountId, InstanceId, Mac, NetworkInterfaceAttachmentId, NetworkInterfaceId, SecurityGroupId, SubnetId,
-    Timestamp, VpcId, Zone,
+    AccountId, AddressAssociationId, AllocationId, InstanceId, Mac, NetworkInterfaceAttachmentId,
+    NetworkInterfaceId, SecurityGroupId, SubnetId, Timestamp, VpcId, Zone,
 };
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -36,12 +36,22 @@ pub struct PrivateAddress {
 pub enum PublicAddress {
     /// The cloud's own, given back when the instance stops.
     Automatic(Ipv4Addr),
+    /// An account's, which stays with the private address until it is disassociated.
+    Elastic { address: Ipv4Addr, allocation: AllocationId, association: AddressAssociationId },
 }
 
 impl PublicAddress {
     pub fn address(&self) -> Ipv4Addr {
         match self {
-            Self::Automatic(address) => *address,
+            Self::Automatic(address) | Self::Elastic { address, .. } => *address,
+        }
+    }
+
+    /// Of an elastic address: its allocation and this association of it.
+    pub fn elastic(&self) -> Option<(AllocationId, AddressAssociationId)> {
+        match self {
+            Self::Automatic(_) => None,
+            Self::Elastic { allocation, association, .. } => Some((*allocation, *association)),
         }
     }
 }

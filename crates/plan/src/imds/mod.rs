@@ -4,7 +4,7 @@
 //! listing can never disagree with what it lists. Tokens, methods and connections are the agent's business.
 //!
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-metadata.html>
-//! Differs: every version shows the same tree; `public-hostname` and `public-ipv4` are absent without a public address.
+//! Differs: `dynamic/nube` names the cloud's own API; every version shows the same tree; `public-hostname` and `public-ipv4` are absent without a public address.
 
 mod document;
 mod tree;
@@ -67,19 +67,29 @@ pub enum Signature {
     Pkcs7,
 }
 
+/// The cloud's own API as an instance finds it, below `dynamic/nube`. Not of AWS: there, clients know their endpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Api {
+    /// A URL whose name the VPC's resolver knows.
+    pub endpoint: String,
+    /// The certificate (PEM) that the endpoint's TLS can be verified by; none: it speaks no TLS.
+    pub authority: Option<String>,
+}
+
 /// Answers a request for `path` (as on the request line, without its query). `vpcs` finds the VPCs of the instance's
 /// interfaces.
 pub fn answer<'a>(
     path: &str,
     instance: &InstanceDesired,
     vpcs: impl Fn(model::VpcId) -> Option<&'a VpcDesired>,
+    api: Option<&Api>,
 ) -> Answer {
     let Some(segments) = segments(path) else { return Answer::NotFound };
     let Some((version, rest)) = segments.split_first() else { return Answer::Text(VERSIONS.join("\n")) };
     if !VERSIONS.contains(&version.as_str()) {
         return Answer::NotFound;
     }
-    tree::root(instance, &vpcs).find(rest)
+    tree::root(instance, &vpcs, api).find(rest)
 }
 
 /// The path's parts, percent-decoded; `None` when they are no text.

@@ -71,7 +71,7 @@ fn vpc() -> VpcDesired {
 
 fn ask_of(instance: &InstanceDesired, path: &str) -> Answer {
     let vpc = vpc();
-    answer(path, instance, |_| Some(&vpc))
+    answer(path, instance, |_| Some(&vpc), None)
 }
 
 fn ask(path: &str) -> String {
@@ -202,4 +202,18 @@ fn the_identity_document_has_the_keys_and_order_of_ec2s() {
   "version" : "2017-09-30"
 }"#
     );
+}
+
+#[test]
+fn a_cloud_that_tells_of_its_api_lists_it_and_one_without_tls_has_no_authority() {
+    let vpc = vpc();
+    let ask = |api: Option<&super::Api>, path: &str| answer(path, &sample(), |_| Some(&vpc), api);
+    let text = |text: &str| Answer::Text(text.to_owned());
+    let plain = super::Api { endpoint: "http://api.nube.internal".into(), authority: None };
+    assert_eq!(ask(Some(&plain), "/latest/dynamic/nube/endpoint"), text("http://api.nube.internal"));
+    assert_eq!(ask(Some(&plain), "/latest/dynamic/nube/ca.pem"), Answer::NotFound);
+    let tls = super::Api { endpoint: "https://api.nube.internal".into(), authority: Some("PEM".into()) };
+    assert_eq!(ask(Some(&tls), "/latest/dynamic/nube/"), text("endpoint\nca.pem"));
+    assert_eq!(ask(Some(&tls), "/latest/dynamic"), text("instance-identity/\nnube/"));
+    assert_eq!(ask(None, "/latest/dynamic"), text("instance-identity/"));
 }

@@ -1,6 +1,6 @@
 //! The tree of one instance's metadata.
 
-use super::{Answer, Signature};
+use super::{Answer, Api, Signature};
 use model::Blob;
 use model::host::{InstanceDesired, InterfaceDesired, VpcDesired};
 use model::{Region, VpcId};
@@ -56,17 +56,24 @@ fn directory(name: impl Into<String>, entries: Vec<Entry>) -> Entry {
 }
 
 /// The tree below a version.
-pub(super) fn root<'a>(instance: &InstanceDesired, vpcs: &impl Fn(VpcId) -> Option<&'a VpcDesired>) -> Node {
+pub(super) fn root<'a>(
+    instance: &InstanceDesired,
+    vpcs: &impl Fn(VpcId) -> Option<&'a VpcDesired>,
+    api: Option<&Api>,
+) -> Node {
     let identity = vec![
         text("document", super::document(instance)),
         entry("pkcs7", Node::Signed(Signature::Pkcs7)),
         entry("rsa2048", Node::Signed(Signature::Pkcs7)),
         entry("signature", Node::Signed(Signature::Bare)),
     ];
-    let mut top = vec![
-        directory("dynamic", vec![directory("instance-identity", identity)]),
-        directory("meta-data", metadata(instance, vpcs)),
-    ];
+    let mut dynamic = vec![directory("instance-identity", identity)];
+    dynamic.extend(api.map(|api| {
+        let mut entries = vec![text("endpoint", &api.endpoint)];
+        entries.extend(api.authority.as_ref().map(|authority| text("ca.pem", authority)));
+        directory("nube", entries)
+    }));
+    let mut top = vec![directory("dynamic", dynamic), directory("meta-data", metadata(instance, vpcs))];
     if let Some(data) = &instance.metadata.user_data {
         top.push(entry("user-data", Node::Bytes(data.clone())));
     }

@@ -1,24 +1,22 @@
 //! Admission: may this launch happen, and as how many instances?
 //!
-//! Memory is never promised twice; virtual CPUs are, up to [`VCPU_OVERCOMMIT`] times. A host that has not yet told its
-//! capacity refuses nothing: its instances wait pending.
+//! What the host has room for decides in the end; see [`super::capacity`].
 
+use super::capacity::Host;
 use super::devices::{DevicePlan, devices};
 use super::spec::LaunchSpec;
-use model::host::{Architecture, Capacity};
+use crate::instance_type::Numbers;
+use model::host::Architecture;
 use model::record::image::Image;
+use model::record::instance::CpuOptions;
 use model::{GiB, MiB, SnapshotId};
-
-/// How many virtual CPUs are given out for each CPU of the host.
-pub const VCPU_OVERCOMMIT: u64 = 8;
 
 /// What admission looks at.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     pub image: &'a Image,
     pub machine: TypeFacts<'a>,
-    /// `None`: no host has told its capacity yet.
-    pub host: Option<HostFacts>,
+    pub host: Host,
 }
 
 /// What a launch needs to know of its instance type.
@@ -27,45 +25,22 @@ pub struct TypeFacts<'a> {
     pub name: &'a str,
     pub vcpus: u32,
     pub threads_per_core: u32,
+    /// What `CpuOptions` may ask for; empty: nothing but the default.
+    pub valid_cores: Numbers,
+    pub valid_threads_per_core: Numbers,
     pub memory: MiB,
     pub architectures: &'a [Architecture],
+    /// It has an accelerator, or is an Apple.
+    pub needs_hardware: bool,
 }
 
-/// What the host has, and what of it is promised.
-#[derive(Debug, Clone, Copy)]
-pub struct HostFacts {
-    pub capacity: Capacity,
-    pub used: Demand,
-}
-
-/// Virtual CPUs and memory, in MiB, of some instances.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Demand {
-    pub vcpus: u64,
-    pub memory: u64,
-}
-
-impl Demand {
-    pub fn add(&mut self, vcpus: u32, memory: MiB) {
-        self.add_many(1, vcpus, memory);
-    }
-
-    /// So many machines of one size.
-    pub fn add_many(&mut self, count: usize, vcpus: u32, memory: MiB) {
-        self.vcpus += count as u64 * u64::from(vcpus);
-        self.memory += count as u64 * u64::from(memory.0);
-    }
-}
-
-impl HostFacts {
-    /// How many more machines of this size the host takes.
-    pub fn room(&self, vcpus: u32, memory: MiB) -> u32 {
-        let free_vcpus = (u64::from(self.capacity.vcpus) * VCPU_OVERCOMMIT).saturating_sub(self.used.vcpus);
-        let free_memory = u64::from(self.capacity.memory.0).saturating_sub(self.used.memory);
-        let by_vcpus = free_vcpus / u64::from(vcpus.max(1));
-        let by_memory = free_memory / u64::from(memory.0.max(1));
-        // A machine's guest sees at most the CPUs that are there.
-        u32::try_from(by_vcpus.min(by_memory)).unwrap_or(u32::MAX)
+impl TypeFacts<'_> {
+    /// Whether instances may have these cores and threads a core.
+    pub fn takes(&self, cpus: CpuOptions) -> bool {
+        let CpuOptions { cores, threads_per_core } = cpus;
+        let default = threads_per_core == self.threads_per_core && cores * threads_per_core == self.vcpus;
+        default
+            || (self.valid_cores.contains(cores) && self.valid_threads_per_core.contains(threads_per_core))
     }
 }
 
@@ -89,10 +64,7 @@ pub enum Refusal {
     MemoryTooSmall {
         least: MiB,
     },
-    CpuOptions {
-        cores: u32,
-        threads: u32,
-    },
+    CpuOptions(CpuOptions),
     Capacity {
         room: u32,
     },
@@ -132,6 +104,11 @@ pub fn admit(facts: &Facts<'_>, spec: &LaunchSpec) -> Result<Admitted, Refusal> 
     if image.host_image.is_none() || image.devices.is_empty() {
         return Err(Refusal::ImageUnavailable);
     }
+    let room = host.room(&machine);
+    // Nobody has an image for a machine that there is nowhere: tell the reason that a caller can do something about.
+    if machine.architectures.is_empty() && room == 0 {
+        return Err(Refusal::Capacity { room });
+    }
     if !machine.architectures.contains(&image.architecture) {
         return Err(Refusal::Architecture {
             machine: machine.architectures.to_vec(),
@@ -141,10 +118,10 @@ pub fn admit(facts: &Facts<'_>, spec: &LaunchSpec) -> Result<Admitted, Refusal> 
     if machine.memory.0 < image.min_memory_mib {
         return Err(Refusal::MemoryTooSmall { least: MiB(image.min_memory_mib) });
     }
-    if let Some((cores, threads)) = spec.cpus
-        && (threads != machine.threads_per_core || cores * threads != machine.vcpus)
+    if let Some(cpus) = spec.cpus
+        && !machine.takes(cpus)
     {
-        return Err(Refusal::CpuOptions { cores, threads });
+        return Err(Refusal::CpuOptions(cpus));
     }
     match spec.network {
         super::NetworkSpec::New { private_address: Some(_), .. } if spec.max > 1 => {
@@ -154,7 +131,6 @@ pub fn admit(facts: &Facts<'_>, spec: &LaunchSpec) -> Result<Admitted, Refusal> 
         super::NetworkSpec::New { .. } | super::NetworkSpec::Existing { .. } => {}
     }
     let devices = devices(image, &spec.devices)?;
-    let room = host.map_or(u32::MAX, |host| host.room(machine.vcpus, machine.memory));
     if room < spec.min {
         return Err(Refusal::Capacity { room });
     }
@@ -163,12 +139,14 @@ pub fn admit(facts: &Facts<'_>, spec: &LaunchSpec) -> Result<Admitted, Refusal> 
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::capacity::{Demand, HostFacts};
     use super::super::{GroupChoice, LaunchTags, NetworkSpec, PublicChoice};
     use super::*;
+    use model::host::Capacity;
     use model::metadata::MetadataOptions;
     use model::record::image::ImageDevice;
     use model::record::instance::ShutdownBehavior;
-    use model::{AccountId, ImageId, Timestamp};
+    use model::{AccountId, ImageId, Overcommit, Timestamp};
 
     pub fn image() -> Image {
         Image {
@@ -193,6 +171,7 @@ pub(super) mod tests {
             min_memory_mib: 64,
             default_user: None,
             created_at: Timestamp::default(),
+            traits: model::record::image::Traits::default(),
             tags: std::collections::BTreeMap::new(),
         }
     }
@@ -228,11 +207,20 @@ pub(super) mod tests {
     }
 
     const X86: &[Architecture] = &[Architecture::X86_64];
-    const MICRO: TypeFacts<'static> =
-        TypeFacts { name: "t3.micro", vcpus: 2, threads_per_core: 2, memory: MiB(1024), architectures: X86 };
+    pub const MICRO: TypeFacts<'static> = TypeFacts {
+        name: "t3.micro",
+        vcpus: 2,
+        threads_per_core: 2,
+        valid_cores: Numbers::new("1"),
+        valid_threads_per_core: Numbers::new("1,2"),
+        memory: MiB(1024),
+        architectures: X86,
+        needs_hardware: false,
+    };
 
-    fn host(vcpus: u32, memory: u32, used: Demand) -> Option<HostFacts> {
-        Some(HostFacts { capacity: Capacity { vcpus, memory: MiB(memory) }, used })
+    pub fn host(vcpus: u32, memory: u32, used: Demand) -> Host {
+        let capacity = Capacity { vcpus, memory: MiB(memory) };
+        Host::Real(HostFacts { capacity, overcommit: Overcommit::default(), used })
     }
 
     #[test]
@@ -257,7 +245,7 @@ pub(super) mod tests {
     #[test]
     fn a_host_that_said_nothing_refuses_nothing() {
         let image = image();
-        let facts = Facts { image: &image, machine: MICRO, host: None };
+        let facts = Facts { image: &image, machine: MICRO, host: Host::Unknown };
         assert_eq!(admit(&facts, &spec(100, 100)).unwrap().count, 100);
     }
 
@@ -265,24 +253,51 @@ pub(super) mod tests {
     fn an_image_must_suit_its_machine() {
         let mut arm = image();
         arm.architecture = Architecture::Arm64;
-        let facts = Facts { image: &arm, machine: MICRO, host: None };
+        let facts = Facts { image: &arm, machine: MICRO, host: Host::Unknown };
         assert!(matches!(admit(&facts, &spec(1, 1)), Err(Refusal::Architecture { .. })));
         let mut large = image();
         large.min_memory_mib = 2048;
-        let facts = Facts { image: &large, machine: MICRO, host: None };
+        let facts = Facts { image: &large, machine: MICRO, host: Host::Unknown };
         assert_eq!(admit(&facts, &spec(1, 1)), Err(Refusal::MemoryTooSmall { least: MiB(2048) }));
         let mut bodiless = image();
         bodiless.host_image = None;
-        let facts = Facts { image: &bodiless, machine: MICRO, host: None };
+        let facts = Facts { image: &bodiless, machine: MICRO, host: Host::Unknown };
         assert_eq!(admit(&facts, &spec(1, 1)), Err(Refusal::ImageUnavailable));
     }
 
     #[test]
-    fn cpu_options_other_than_the_types_own_are_refused() {
+    fn cpu_options_are_those_that_the_type_has() {
         let image = image();
-        let facts = Facts { image: &image, machine: MICRO, host: None };
-        let asking = |cores, threads| LaunchSpec { cpus: Some((cores, threads)), ..spec(1, 1) };
+        let facts = Facts { image: &image, machine: MICRO, host: Host::Unknown };
+        let asking = |cores, threads_per_core| LaunchSpec {
+            cpus: Some(CpuOptions { cores, threads_per_core }),
+            ..spec(1, 1)
+        };
         assert!(admit(&facts, &asking(1, 2)).is_ok());
-        assert_eq!(admit(&facts, &asking(2, 1)), Err(Refusal::CpuOptions { cores: 2, threads: 1 }));
+        assert!(admit(&facts, &asking(1, 1)).is_ok(), "one thread a core");
+        for (cores, threads_per_core) in [(2, 1), (2, 2), (1, 3)] {
+            let refused = Refusal::CpuOptions(CpuOptions { cores, threads_per_core });
+            assert_eq!(admit(&facts, &asking(cores, threads_per_core)), Err(refused));
+        }
+        let fixed = TypeFacts { valid_cores: Numbers::NONE, valid_threads_per_core: Numbers::NONE, ..MICRO };
+        let facts = Facts { machine: fixed, ..facts };
+        assert!(admit(&facts, &asking(1, 2)).is_ok(), "its own");
+        assert!(admit(&facts, &asking(1, 1)).is_err());
+    }
+
+    #[test]
+    fn rare_hardware_is_a_matter_of_capacity() {
+        let image = image();
+        let gpu = TypeFacts { needs_hardware: true, ..MICRO };
+        let mac = TypeFacts { architectures: &[], ..gpu };
+        let full = Err(Refusal::Capacity { room: 0 });
+        for machine in [gpu, mac] {
+            let facts = Facts { image: &image, machine, host: host(64, 1 << 20, Demand::default()) };
+            assert_eq!(admit(&facts, &spec(1, 1)), full);
+        }
+        let facts = Facts { image: &image, machine: gpu, host: Host::Unlimited };
+        assert_eq!(admit(&facts, &spec(1, 1)).unwrap().count, 1);
+        let facts = Facts { machine: mac, ..facts };
+        assert!(matches!(admit(&facts, &spec(1, 1)), Err(Refusal::Architecture { .. })));
     }
 }

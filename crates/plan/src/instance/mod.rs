@@ -4,10 +4,12 @@
 //! Facts are arguments, refusals small enums; the EC2 service reads the facts in its transaction and spells the errors.
 
 pub mod admit;
+pub mod capacity;
 pub mod devices;
 pub mod observe;
 pub mod spec;
 
-pub use admit::{Admitted, Demand, Facts, HostFacts, Refusal, TypeFacts, admit};
+pub use admit::{Admitted, Facts, Refusal, TypeFacts, admit};
+pub use capacity::{Demand, Host, HostFacts};
 pub use devices::{DeviceChange, DevicePlan, DeviceSpec, VolumeSpec};
 pub use spec::{GroupChoice, LaunchSpec, LaunchTags, NetworkSpec, PublicChoice};

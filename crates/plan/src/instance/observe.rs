@@ -111,6 +111,7 @@ mod tests {
             image: ImageId::from_entropy(1),
             instance_type: "t3.micro".into(),
             architecture: Architecture::X86_64,
+            platform: model::record::image::Platform::Linux,
             key: None,
             zone: Zone::parse("us-east-1a").unwrap(),
             vpc: VpcId::from_entropy(1),

@@ -3,7 +3,7 @@
 use super::DeviceSpec;
 use model::metadata::MetadataOptions;
 use model::record::Tags;
-use model::record::instance::ShutdownBehavior;
+use model::record::instance::{CpuOptions, ShutdownBehavior};
 use model::{Blob, ImageId, NetworkInterfaceId, SecurityGroupId, SubnetId, Zone};
 use std::net::Ipv4Addr;
 
@@ -28,8 +28,8 @@ pub struct LaunchSpec {
     pub monitoring: bool,
     pub ebs_optimized: bool,
     pub client_token: Option<String>,
-    /// Threads and cores asked for, which must be the type's own.
-    pub cpus: Option<(u32, u32)>,
+    /// Cores and threads; none: as the type has them.
+    pub cpus: Option<CpuOptions>,
     pub tags: LaunchTags,
 }
 

@@ -31,8 +31,14 @@ use std::net::Ipv4Addr;
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 /// Where every VPC's resolver answers, beside its own address in the VPC.
 pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 253);
+/// Where the cloud's own API answers, on ports 80 and 443.
+pub const API: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 252);
+/// The API's name in every VPC.
+pub const API_NAME: &str = "api.nube.internal";
 /// Where the time service answers.
 pub const TIME: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 123);
+/// Every link-local address that a VPC's router has.
+pub const SERVICES: [Ipv4Addr; 4] = [METADATA, RESOLVER, API, TIME];
 /// The next hop's name on point-to-point links, which have no addresses of their own.
 pub const NEXT_HOP: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 1);
 /// The MAC address that a guest's router shows on every port.

@@ -4,6 +4,7 @@
 pub mod exec;
 
 pub mod block;
+pub mod doctor;
 pub mod net;
 pub mod netns;
 pub mod requirements;

@@ -27,16 +27,27 @@ use world::World;
 #[derive(Debug, Clone, Copy)]
 pub struct SimConfig {
     pub seed: u64,
+    /// From the call to the machine's process running.
+    pub start_time: Duration,
     /// From the start of a machine to its login prompt.
     pub boot_time: Duration,
     /// From the power button to powered off.
     pub shutdown_time: Duration,
+    /// Ending a machine's process.
+    pub end_time: Duration,
     pub faults: Faults,
 }
 
 impl Default for SimConfig {
     fn default() -> Self {
-        Self { seed: 0, boot_time: Duration::ZERO, shutdown_time: Duration::ZERO, faults: Faults::NONE }
+        Self {
+            seed: 0,
+            start_time: Duration::ZERO,
+            boot_time: Duration::ZERO,
+            shutdown_time: Duration::ZERO,
+            end_time: Duration::ZERO,
+            faults: Faults::NONE,
+        }
     }
 }
 
@@ -175,8 +186,16 @@ pub struct Inventory {
     pub consoles: Vec<InstanceId>,
 }
 
+/// No time is not even a turn of the scheduler.
+async fn take(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}
+
 impl Vmm for SimHost {
     async fn start(&self, spec: &MachineSpec, taps: Vec<Tap>) -> Result<()> {
+        take(self.0.config.start_time).await;
         let now = self.0.clock.now();
         let ports = taps.iter().map(|tap| tap.interface).collect();
         let disks = spec.disks.iter().map(|disk: &DiskSpec| disk.volume).collect();
@@ -206,6 +225,10 @@ impl Vmm for SimHost {
     }
 
     async fn end(&self, instance: InstanceId) -> Result<()> {
+        let there = self.0.state.lock().world.machines.contains_key(&instance);
+        if there {
+            take(self.0.config.end_time).await;
+        }
         self.act("end", |world, _| {
             world.kill(instance);
             Ok(())

@@ -143,6 +143,29 @@ fn metadata_is_served_to_the_address_that_the_port_has() {
 }
 
 #[test]
+fn the_api_is_there_by_name_on_both_ports_for_guests_alone_and_after_a_restart() {
+    on_a_host(|mut world| async move {
+        let vpc = world.vpc("172.31.0.0/16").await;
+        let group = world.group(&vpc, vec![]).await;
+        let guest = world.guest(&vpc, A, &[&group]).await;
+        let named = ask(&guest, Ipv4Addr::new(169, 254, 169, 253), "api.nube.internal");
+        assert!(named.ends_with(&plan::net::API.octets()), "{named:?}");
+        for restarted in [false, true] {
+            if restarted {
+                world.restart().await;
+            }
+            for port in [80, 443] {
+                let mut said = String::new();
+                guest.connect(plan::net::API, port).unwrap().read_to_string(&mut said).unwrap();
+                assert_eq!(said, "172.31.0.10\n");
+                assert!(connect_briefly(&world.outside, plan::net::API, port).is_err());
+            }
+            assert!(guest.connect_briefly(plan::net::API, 4566).is_err());
+        }
+    });
+}
+
+#[test]
 fn an_interface_without_its_source_check_still_cannot_speak_for_a_peer_to_the_services() {
     on_a_host(|world| async move {
         let vpc = world.vpc("172.31.0.0/16").await;

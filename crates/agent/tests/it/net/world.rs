@@ -11,7 +11,7 @@ use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
 use model::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
@@ -100,6 +100,10 @@ impl World {
             on_metadata: Arc::new(|_, listener| {
                 tokio::spawn(stand_in_metadata(listener));
             }),
+            on_api: Arc::new(|_, listener| {
+                tokio::spawn(stand_in_metadata(listener));
+            }),
+            api_names: BTreeSet::from([plan::net::API_NAME.to_owned()]),
             upstream_dns: vec!["192.0.2.53:53".parse().unwrap()],
         };
         let outside = anonymous_namespace();

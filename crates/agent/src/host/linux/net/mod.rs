@@ -28,6 +28,7 @@ mod rtnl;
 mod services;
 mod sysctl;
 mod tap;
+pub mod trial;
 
 pub use purge::purge;
 
@@ -44,7 +45,7 @@ use plan::net::names;
 use port::Moved;
 use router::Router;
 use services::Services;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -52,9 +53,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
-/// Takes over the listener of a VPC's metadata service. When the VPC is removed the listener is shut down: `accept`
-/// fails, and the server must drop it. Called within the runtime, while the driver is busy: it must not call the driver.
-pub type OnMetadata = Arc<dyn Fn(VpcId, tokio::net::TcpListener) + Send + Sync>;
+/// Takes over a listener inside a VPC. When the VPC is removed the listener is shut down: `accept` fails, and the server
+/// must drop it. Called within the runtime, while the driver is busy: it must not call the driver.
+pub type OnListener = Arc<dyn Fn(VpcId, tokio::net::TcpListener) + Send + Sync>;
 
 /// How often somebody else's filters are looked at.
 const WATCH: std::time::Duration = std::time::Duration::from_secs(20);
@@ -70,7 +71,12 @@ pub struct LinuxNetConfig {
     /// Whether instances leave the host with the host's address.
     pub uplink_nat: bool,
     pub directory: Arc<Directory>,
-    pub on_metadata: OnMetadata,
+    /// Serves the metadata service's listener.
+    pub on_metadata: OnListener,
+    /// Serves the two listeners of the cloud's API, on ports 80 and 443.
+    pub on_api: OnListener,
+    /// The names that lead to the API, in lower case.
+    pub api_names: BTreeSet<String>,
     /// Where names that are not of the VPC are asked for.
     pub upstream_dns: Vec<SocketAddr>,
 }

@@ -99,7 +99,7 @@ impl Router {
             groups: HashMap::new(),
         };
         router.rtnl.set_up(1)?;
-        for address in [plan::net::METADATA, plan::net::RESOLVER, plan::net::TIME] {
+        for address in plan::net::SERVICES {
             router.rtnl.add_address(1, address)?;
         }
         router.connect(edge, edge_rtnl)?;
@@ -323,8 +323,7 @@ impl Router {
         self.rtnl.reconcile_routes(&plan::net::routes::routes(vpc), self.igw)?;
         self.rtnl.reconcile_rules(&plan::net::routes::rules(vpc))?;
         let own = vpc.cidrs.first().map(|first| plan::net::resolver(*first));
-        let wanted: BTreeSet<Ipv4Addr> =
-            [plan::net::METADATA, plan::net::RESOLVER, plan::net::TIME].into_iter().chain(own).collect();
+        let wanted: BTreeSet<Ipv4Addr> = plan::net::SERVICES.into_iter().chain(own).collect();
         let standing: BTreeSet<Ipv4Addr> =
             self.rtnl.addresses(1)?.into_iter().filter(|a| !a.is_loopback()).collect();
         for address in wanted.difference(&standing) {

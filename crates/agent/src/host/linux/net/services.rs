@@ -1,7 +1,7 @@
 //! The sockets of a VPC's link-local services, opened in its namespace and served from the runtime.
 
-use super::Config;
 use super::packet::{self, PacketSocket, Way};
+use super::{Config, OnListener};
 use crate::host::linux::netns::Namespace;
 use crate::link_local::limit::Limit;
 use crate::link_local::{dhcp, dns, ntp};
@@ -38,7 +38,8 @@ struct Context {
 #[derive(Debug)]
 pub struct Services {
     tasks: Vec<JoinHandle<()>>,
-    metadata: TcpListener,
+    /// What others serve.
+    lent: Vec<TcpListener>,
 }
 
 struct Sockets {
@@ -47,6 +48,7 @@ struct Sockets {
     dns_tcp: TcpListener,
     ntp: std::net::UdpSocket,
     metadata: TcpListener,
+    api: [TcpListener; 2],
 }
 
 impl Services {
@@ -68,9 +70,16 @@ impl Services {
             limit: Limit::per_second(QUESTIONS),
             asking: Semaphore::new(128),
         });
-        let metadata = sockets.metadata.try_clone()?;
-        let listener = tokio::net::TcpListener::from_std(sockets.metadata)?;
-        (config.on_metadata)(vpc, listener);
+        let mut lent = Vec::new();
+        let mut lend = |listener: TcpListener, to: &OnListener| -> io::Result<()> {
+            lent.push(listener.try_clone()?);
+            to(vpc, tokio::net::TcpListener::from_std(listener)?);
+            Ok(())
+        };
+        lend(sockets.metadata, &config.on_metadata)?;
+        for listener in sockets.api {
+            lend(listener, &config.on_api)?;
+        }
         let dhcp = PacketSocket::new(sockets.dhcp)?;
         let dns = Arc::new(PacketSocket::new(sockets.dns)?);
         let dns_tcp = tokio::net::TcpListener::from_std(sockets.dns_tcp)?;
@@ -81,7 +90,7 @@ impl Services {
             tokio::spawn(serve_dns_by_tcp(context, dns_tcp)),
             tokio::spawn(serve_ntp(ntp)),
         ];
-        Ok(Self { tasks, metadata })
+        Ok(Self { tasks, lent })
     }
 }
 
@@ -90,8 +99,10 @@ impl Drop for Services {
         for task in &self.tasks {
             task.abort();
         }
-        // Whoever serves metadata sees `accept` fail and lets go of the listener, and with it of the namespace.
-        let _ = rustix::net::shutdown(&self.metadata, rustix::net::Shutdown::Both);
+        // Whoever serves them sees `accept` fail and lets go of the listener, and with it of the namespace.
+        for listener in &self.lent {
+            let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
+        }
     }
 }
 
@@ -103,6 +114,10 @@ impl Sockets {
             dns_tcp: patiently(|| listen((Ipv4Addr::UNSPECIFIED, 53).into()))?,
             ntp: patiently(|| packet::bind(123))?,
             metadata: patiently(|| listen((plan::net::METADATA, 80).into()))?,
+            api: [
+                patiently(|| listen((plan::net::API, 80).into()))?,
+                patiently(|| listen((plan::net::API, 443).into()))?,
+            ],
         })
     }
 }
@@ -209,6 +224,6 @@ async fn serve_ntp(socket: PacketSocket) {
 impl Context {
     fn local(&self, query: &[u8]) -> dns::Local {
         let vpc = self.config.directory.vpc(self.vpc);
-        dns::local(query, vpc.as_deref(), self.config.public_pool)
+        dns::local(query, vpc.as_deref(), self.config.public_pool, &self.config.api_names)
     }
 }

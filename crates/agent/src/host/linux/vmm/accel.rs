@@ -79,6 +79,34 @@ pub async fn runs_a_guest(accelerator: Accelerator, qemu: &str, kernel: &Path, c
     output.is_ok_and(|o| o.stdout.windows(probe::TOKEN.len()).any(|w| w == probe::TOKEN))
 }
 
+/// What came of trying KVM on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kvm {
+    /// A guest spoke.
+    Works,
+    /// There is no /dev/kvm.
+    Absent,
+    /// It does not open.
+    Forbidden(String),
+    /// It opens, but no guest speaks.
+    Broken,
+    /// It opens; there is no kernel to try it with.
+    Untried,
+}
+
+/// Tries KVM with any kernel of these images, whatever was found out before.
+pub async fn try_kvm(qemu: &str, images: &Path) -> Kvm {
+    if let Err(error) = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {
+        return match error.kind() {
+            std::io::ErrorKind::NotFound => Kvm::Absent,
+            _ => Kvm::Forbidden(error.to_string()),
+        };
+    }
+    let Some(kernel) = any_kernel(images) else { return Kvm::Untried };
+    let scratch = images.join(format!(".doctor-{}", std::process::id()));
+    if runs_a_guest(Accelerator::Kvm, qemu, &kernel, &scratch).await { Kvm::Works } else { Kvm::Broken }
+}
+
 async fn versions(qemu: &str) -> Result<String> {
     let kernel = fs::read_to_string("/proc/version").unwrap_or_default();
     let output = exec::run(qemu, &["--version"], b"").await?;

@@ -5,11 +5,12 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub(super) const PER_INSTANCE: u32 = 32;
-pub(super) const TOGETHER: u32 = 8192;
-
-#[derive(Debug, Default)]
-pub(super) struct Limit(Mutex<Counts>);
+#[derive(Debug)]
+pub struct Places {
+    per_instance: u32,
+    together: u32,
+    taken: Mutex<Counts>,
+}
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -18,30 +19,36 @@ struct Counts {
 }
 
 /// One connection's place; dropping it gives it back.
-pub(super) struct Place {
-    limit: Arc<Limit>,
+#[derive(Debug)]
+pub struct Place {
+    places: Arc<Places>,
     instance: InstanceId,
 }
 
-impl Limit {
-    pub fn enter(self: &Arc<Self>, instance: InstanceId) -> Option<Place> {
-        let mut counts = self.0.lock();
-        if counts.together >= TOGETHER {
+impl Places {
+    pub fn new(per_instance: u32, together: u32) -> Arc<Self> {
+        Arc::new(Self { per_instance, together, taken: Mutex::default() })
+    }
+
+    /// `None`: the instance, or all of them, hold as many as they may.
+    pub fn take(self: &Arc<Self>, instance: InstanceId) -> Option<Place> {
+        let mut counts = self.taken.lock();
+        if counts.together >= self.together {
             return None;
         }
         let count = counts.by_instance.entry(instance).or_default();
-        if *count >= PER_INSTANCE {
+        if *count >= self.per_instance {
             return None;
         }
         *count += 1;
         counts.together += 1;
-        Some(Place { limit: Arc::clone(self), instance })
+        Some(Place { places: Arc::clone(self), instance })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.limit.0.lock();
+        let mut counts = self.places.taken.lock();
         counts.together -= 1;
         if let Some(count) = counts.by_instance.get_mut(&self.instance) {
             *count -= 1;

@@ -1,0 +1,39 @@
+//! Elastic IP addresses: public addresses that an account keeps until it releases them.
+
+use super::{IndexValue, Record, Tags};
+use crate::{AccountId, AddressAssociationId, AllocationId, NetworkInterfaceId, Region};
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+/// One address, and what it stands for at present. The interface's record says the same of its side; both are written in
+/// one transaction.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Address {
+    pub allocation: AllocationId,
+    pub account: AccountId,
+    pub region: Region,
+    pub address: Ipv4Addr,
+    pub association: Option<Association>,
+    pub tags: Tags,
+}
+
+/// The private address that it is translated to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Association {
+    pub association: AddressAssociationId,
+    pub interface: NetworkInterfaceId,
+    pub private: Ipv4Addr,
+}
+
+impl Record for Address {
+    const NOUN: &'static str = "address";
+    type Id = AllocationId;
+
+    fn id(&self) -> AllocationId {
+        self.allocation
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
+        vec![("account", self.account.into()), ("address", IndexValue::Address(self.address))]
+    }
+}
