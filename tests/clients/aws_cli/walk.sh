@@ -29,7 +29,7 @@ refused() { # CODE COMMAND...
 ACCOUNT=$(cat "$WORK/account")
 [[ $ACCOUNT =~ ^[0-9]{12}$ ]] || { echo "no account: $ACCOUNT" >&2; exit 1; }
 
-IMAGE=$(ec2 describe-images --owners amazon --filters Name=architecture,Values=x86_64 Name=state,Values=available \
+IMAGE=$(ec2 describe-images --owners amazon --filters "Name=name,Values=nube/*" Name=architecture,Values=x86_64 Name=state,Values=available \
     --query 'sort_by(Images, &CreationDate)[-1].ImageId')
 VPC=$(ec2 describe-vpcs --filters Name=is-default,Values=true --query 'Vpcs[0].VpcId')
 SUBNET=$(ec2 describe-subnets --filters "Name=vpc-id,Values=$VPC" --query 'Subnets[0].SubnetId')

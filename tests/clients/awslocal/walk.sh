@@ -4,7 +4,7 @@ set -euo pipefail
 export AWS_PAGER= DISABLE_DEPRECATION_NOTICE=1
 NAME=walk-awslocal-$$
 
-IMAGE=$(awslocal ec2 describe-images --owners amazon --filters Name=architecture,Values=x86_64 \
+IMAGE=$(awslocal ec2 describe-images --owners amazon --filters "Name=name,Values=nube/*" \
     --query 'Images[0].ImageId' --output text)
 GROUP=$(awslocal ec2 create-security-group --group-name "$NAME" --description "the walk" --query GroupId --output text)
 INSTANCE=$(awslocal ec2 run-instances --image-id "$IMAGE" --instance-type t3.nano --security-group-ids "$GROUP" \

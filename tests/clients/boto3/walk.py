@@ -35,7 +35,7 @@ def main():
         attribute["AttributeName"] for attribute in client.describe_account_attributes()["AccountAttributes"]}
 
     # Where to: collections with filters, and what hangs on them.
-    image = max(ec2.images.filter(Owners=["amazon"], Filters=[{"Name": "architecture", "Values": ["x86_64"]}]),
+    image = max(ec2.images.filter(Owners=["amazon"], Filters=[{"Name": "name", "Values": ["nube/*"]}]),
                 key=lambda image: image.creation_date)
     assert image.state == "available" and image.root_device_type == "ebs"
     vpc = next(iter(ec2.vpcs.filter(Filters=[{"Name": "is-default", "Values": ["true"]}])))

@@ -36,7 +36,7 @@ const { Account } = await new STSClient().send(new GetCallerIdentityCommand({}))
 assert.match(Account, /^\d{12}$/);
 
 const { Images } = await ec2.send(new DescribeImagesCommand({
-  Owners: ["amazon"], Filters: [{ Name: "architecture", Values: ["x86_64"] }] }));
+  Owners: ["amazon"], Filters: [{ Name: "name", Values: ["nube/*"] }] }));
 const [vpc] = (await ec2.send(new DescribeVpcsCommand({ Filters: [{ Name: "is-default", Values: ["true"] }] }))).Vpcs;
 const { Subnets } = await ec2.send(new DescribeSubnetsCommand({ Filters: [{ Name: "vpc-id", Values: [vpc.VpcId] }] }));
 

@@ -38,7 +38,7 @@ def refused(code, call, *arguments, **request):
 def main():
     driver = connect(sys.argv[1] if len(sys.argv) > 1 else None)
 
-    image = driver.list_images(ex_owner="amazon", ex_filters={"architecture": "x86_64"})[0]
+    image = driver.list_images(ex_owner="amazon", ex_filters={"name": "nube/*"})[0]
     assert driver.get_image(image.id).extra["root_device_type"] == "ebs"
     size = next(size for size in driver.list_sizes() if size.id == "t3.nano")
     zones = driver.list_locations()

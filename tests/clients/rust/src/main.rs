@@ -49,7 +49,7 @@ async fn main() -> Result<()> {
 
     let identity = sts.get_caller_identity().send().await?;
     assert_eq!(identity.account().map(str::len), Some(12));
-    let images = ec2.describe_images().owners("amazon").filters(filter("architecture", "x86_64")).send().await?;
+    let images = ec2.describe_images().owners("amazon").filters(filter("name", "nube/*")).send().await?;
     let image = images.images()[0].image_id().ok_or("an image has an id")?;
     let vpcs = ec2.describe_vpcs().filters(filter("is-default", "true")).send().await?;
     let vpc = vpcs.vpcs()[0].vpc_id().ok_or("a VPC has an id")?;
