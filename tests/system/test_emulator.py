@@ -121,7 +121,7 @@ def test_the_images_that_people_look_for_are_there_and_start(ec2, terminate, own
     shown = wait_for(ec2, instance, "running")
     assert shown["ImageId"] == image["ImageId"]
     assert shown["PlatformDetails"] == image["PlatformDetails"]
-    assert shown.get("Platform") == image.get("Platform")
+    assert shown.get("Platform") == image.get("Platform") == more.get("platform")
     assert shown["RootDeviceName"] == image["RootDeviceName"]
 
 

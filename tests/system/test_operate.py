@@ -373,3 +373,14 @@ def test_a_full_log_is_turned_over_by_the_process_that_writes_it(cloud, ec2):
     wait_until(lambda: request in open(log).read(), "lines go to the new log")
     assert cloud.pid("server") == server
     assert os.stat(log).st_mode & 0o777 == 0o600
+
+
+def test_an_elastic_address_that_stands_for_nothing_is_listed_too(cloud, ec2):
+    allocated = ec2.allocate_address(Domain="vpc")
+    try:
+        addresses = json.loads(cloud.run("ps", "addresses", "--json").stdout)["addresses"]
+        mine = next(address for address in addresses if address["public_address"] == allocated["PublicIp"])
+        assert mine["allocation"] == allocated["AllocationId"] and mine["instance"] is None
+        assert allocated["PublicIp"] in cloud.run("ps", "addresses").stdout
+    finally:
+        ec2.release_address(AllocationId=allocated["AllocationId"])

@@ -50,3 +50,9 @@ pub fn nano_image(nube: &std::path::Path) -> Result<()> {
     run::say("Building the nano image");
     run::program(&nube.display().to_string(), &["image", "build", "nano"])
 }
+
+/// The Debian image in the host's cache.
+pub fn debian_image(nube: &std::path::Path) -> Result<()> {
+    run::say("Building the Debian image");
+    run::program(&nube.display().to_string(), &["image", "build", "debian-12"])
+}

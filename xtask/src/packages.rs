@@ -23,6 +23,9 @@ pub const TESTS: &[&str] =
 /// What the clients need beside that: Ansible with its collections, and what its AWS modules import.
 pub const CLIENTS: &[&str] = &["ansible", "python3-boto3"];
 
+/// What the tests of `--full` need beside those: the build of the Debian image.
+pub const FULL: &[&str] = &["mmdebstrap", "fdisk", "dosfstools", "mtools", "debian-archive-keyring"];
+
 /// Python packages of the client tests. The service models were taken from this version of botocore.
 const PYTHON: &[&str] = &[
     "boto3==1.43.11",

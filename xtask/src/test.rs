@@ -28,6 +28,9 @@ pub enum Extent {
 pub fn run(only: Option<Part>, extent: Extent) -> Result<()> {
     packages::ensure(packages::CLOUD)?;
     packages::ensure(packages::TESTS)?;
+    if extent == Extent::Full {
+        packages::ensure(packages::FULL)?;
+    }
     let wanted = |part| only.is_none_or(|only| only == part);
     if wanted(Part::Unit) {
         build::guest()?;
@@ -50,8 +53,14 @@ pub fn run(only: Option<Part>, extent: Extent) -> Result<()> {
             let guest = build::guest()?;
             deb::pack(&nube, &guest, deb::Size::Quick)?;
             build::nano_image(&nube)?;
+            let nube_path = nube.display().to_string();
+            let mut arguments = vec!["--host", "linux", "--nube", &nube_path];
+            if extent == Extent::Full {
+                build::debian_image(&nube)?;
+                arguments.push("--full");
+            }
             run::say("Real clients, real machines");
-            pytest("tests/system", &["--host", "linux", "--nube", &nube.display().to_string()])?;
+            pytest("tests/system", &arguments)?;
         }
     }
     Ok(())

@@ -13,6 +13,10 @@ pub enum Error {
     Failed { program: String, status: String, said: String },
     #[error("images are built from packages of Debian or Ubuntu on x86_64; this is {found}")]
     UnsupportedHost { found: String },
+    #[error("packages are missing; install them: apt-get install {packages}")]
+    MissingPackages { packages: String },
+    #[error("this image is built as root: its files keep their owners")]
+    NeedsRoot,
     #[error("the package lists lack {wanted}: run `apt-get update` and try again")]
     NoPackage { wanted: String },
     #[error("the package file {file} does not have the digest that the package lists state")]

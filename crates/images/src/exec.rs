@@ -127,6 +127,10 @@ fn cannot_start(name: &str, error: &io::Error) -> Error {
     let package = match name {
         "mke2fs" | "debugfs" | "e2fsck" => "e2fsprogs",
         "qemu-img" => "qemu-utils",
+        "mmdebstrap" => "mmdebstrap",
+        "sfdisk" => "fdisk",
+        "mkfs.vfat" => "dosfstools",
+        "mmd" | "mcopy" => "mtools",
         "xz" => "xz-utils",
         "zstd" => "zstd",
         "dpkg-deb" | "dpkg" => "dpkg",

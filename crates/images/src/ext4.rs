@@ -71,6 +71,49 @@ pub fn write(tree: &Tree, disk: &Path, bytes: u64, scratch: &Path) -> Result<()>
         .map(drop)
 }
 
+/// Where in a disk a filesystem is made of a folder, and its names.
+pub struct Place<'a> {
+    /// First byte on the disk.
+    pub offset: u64,
+    pub bytes: u64,
+    pub label: &'a str,
+    pub uuid: &'a str,
+}
+
+/// Makes a filesystem of a folder of the host, owners and times included, within the file `disk`.
+pub fn write_folder(folder: &Path, disk: &Path, place: &Place<'_>, scratch: &Path) -> Result<()> {
+    let config = scratch.join("mke2fs.conf");
+    fs::write(&config, CONFIG).at(&config)?;
+    let extended = format!(
+        "offset={},lazy_itable_init=0,lazy_journal_init=0,nodiscard,root_owner=0:0,hash_seed={HASH_SEED}",
+        place.offset
+    );
+    program("mke2fs")
+        .env("MKE2FS_CONFIG", &config)
+        .args([
+            "-q",
+            "-F",
+            "-t",
+            "ext4",
+            "-m",
+            "1",
+            "-I",
+            "256",
+            "-i",
+            "16384",
+            "-L",
+            place.label,
+            "-U",
+            place.uuid,
+        ])
+        .args(["-b", &BLOCK.to_string(), "-E", &extended, "-d"])
+        .arg(folder)
+        .arg(disk)
+        .arg((place.bytes / BLOCK).to_string())
+        .run()
+        .map(drop)
+}
+
 /// Puts the files' contents into `scratch` under plain names and gives the commands that make the tree of them.
 fn stage(tree: &Tree, scratch: &Path) -> Result<String> {
     let mut script = String::new();

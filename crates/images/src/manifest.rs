@@ -21,13 +21,32 @@ pub struct Manifest {
     pub disk_bytes: u64,
     /// The smallest volume that an instance may have, in GiB.
     pub min_disk_gib: u32,
+    /// The least memory that an instance may have, in MiB.
+    #[serde(default = "least_memory")]
+    pub min_memory_mib: u32,
     /// The root device as EC2 names it.
     pub root_device_name: String,
     /// Whom to log in as.
     pub default_user: String,
     pub boot: Boot,
+    /// As whose AMI it is registered, and under which name. None: the operator's own, `nube/NAME-DIGEST`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Published>,
     /// Where the image's files came from.
     pub packages: Vec<Package>,
+}
+
+/// How clients know an image that others publish on AWS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// The AMI's name.
+    pub name: String,
+    /// The publisher's account, 12 digits.
+    pub owner: String,
+}
+
+fn least_memory() -> u32 {
+    64
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

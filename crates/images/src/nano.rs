@@ -7,17 +7,17 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-
-use sha2::{Digest, Sha256};
 
 use crate::elf::Elf;
 use crate::error::{At, Error, Result};
 use crate::exec::program;
+use crate::finish::{
+    Content, digest, folder, initrd, read_guest, recipe, replace, write_file, write_manifest,
+};
 use crate::kernel::Kernel;
-use crate::manifest::{Architecture, Boot, DISK, INITRD, Image, KERNEL, MANIFEST, Manifest};
-use crate::packages::{self, Distribution, hex};
+use crate::manifest::{Architecture, Boot, DISK, INITRD, Image, KERNEL, Manifest, Package};
+use crate::packages::{self, Distribution};
 use crate::progress::{Progress, step};
 use crate::tree::Tree;
 use crate::{cache, cpio, exec, ext4};
@@ -25,6 +25,7 @@ use crate::{cache, cpio, exec, ext4};
 const NAME: &str = "nano";
 const DISK_BYTES: u64 = 128 << 20;
 const MIN_DISK_GIB: u32 = 1;
+const MIN_MEMORY_MIB: u32 = 64;
 const USER: &str = "ec2-user";
 const USER_ID: u32 = 1000;
 
@@ -38,15 +39,15 @@ const COMMAND_LINE_EMULATED: &str = "mitigations=off nokaslr tsc=reliable no_tim
 const PROGRAMS: [&str; 6] = ["bash", "dropbear", "dropbearkey", "dbclient", "scp", "sftp-server"];
 const USERLAND: [&str; 5] =
     ["bash", "busybox-static", "dropbear-bin", "openssh-client", "openssh-sftp-server"];
-const MODULES: [&str; 6] = ["virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "button", "evdev"];
 
 /// Commands of BusyBox that the guest agent does instead.
 const OURS: [&str; 7] = ["init", "linuxrc", "poweroff", "reboot", "halt", "shutdown", "sudo"];
 
 /// A change of the builder is a change of the image.
-const BUILDER: [&str; 7] = [
+const BUILDER: [&str; 8] = [
     include_str!("endpoint/mod.rs"),
     include_str!("nano.rs"),
+    include_str!("finish.rs"),
     include_str!("ext4.rs"),
     include_str!("cpio.rs"),
     include_str!("kernel.rs"),
@@ -60,7 +61,14 @@ pub fn build(cache: &Path, guest: &Path, progress: &dyn Progress) -> Result<Mani
     let distribution = Distribution::of_host()?;
     let guest = read_guest(guest)?;
     let sources = step(progress, "find packages", || packages::find(&wanted(distribution)?))?;
-    let recipe = recipe(&guest, sources.iter().map(|source| source.package().sha256));
+    let packages: Vec<Package> = sources.iter().map(packages::Source::package).collect();
+    let recipe = recipe(
+        BUILDER
+            .iter()
+            .map(|source| source.as_bytes())
+            .chain([&*guest])
+            .chain(packages.iter().map(|package| package.sha256.as_bytes())),
+    );
     if let Ok(present) = cache::open(cache, NAME)
         && present.manifest.recipe == recipe
     {
@@ -81,7 +89,8 @@ pub fn build(cache: &Path, guest: &Path, progress: &dyn Progress) -> Result<Mani
     step(progress, "make the root filesystem", || {
         ext4::write(&root_tree(&root, &guest)?, &raw, DISK_BYTES, &folder(work.path(), "scratch")?)
     })?;
-    let digest = digest(&[&raw, &result.join(KERNEL), &result.join(INITRD)], progress)?;
+    let (kernel, initrd) = (result.join(KERNEL), result.join(INITRD));
+    let digest = digest(&[Content::Whole(&raw), Content::Whole(&kernel), Content::Whole(&initrd)], progress)?;
     step(progress, "convert the disk", || {
         program("qemu-img")
             .args(["convert", "-q", "-f", "raw", "-O", "qcow2"])
@@ -104,30 +113,19 @@ pub fn build(cache: &Path, guest: &Path, progress: &dyn Progress) -> Result<Mani
             command_line: COMMAND_LINE.to_owned(),
             command_line_emulated: COMMAND_LINE_EMULATED.to_owned(),
         },
-        packages: sources.iter().map(packages::Source::package).collect(),
+        min_memory_mib: MIN_MEMORY_MIB,
+        published: None,
+        packages,
     };
-    let text = serde_json::to_vec_pretty(&manifest)
-        .map_err(|error| Error::Malformed { what: MANIFEST.to_owned(), why: error.to_string() })?;
-    write_file(&result.join(MANIFEST), &text)?;
+    write_manifest(&manifest, &result)?;
     File::open(result.join(DISK)).and_then(|disk| disk.sync_all()).at(&result)?;
-    replace(cache, &result, work.path())?;
+    replace(cache, NAME, &result, work.path())?;
     Ok(manifest)
 }
 
 /// The image in the cache.
 pub fn open(cache: &Path) -> Result<Image> {
     cache::open(cache, NAME)
-}
-
-fn read_guest(path: &Path) -> Result<Vec<u8>> {
-    let bad = |hint| Error::NoGuest { path: path.to_owned(), hint };
-    let bytes = fs::read(path)
-        .map_err(|_| bad("build the package guest with the profile guest, as its documentation says"))?;
-    // It runs where there are no libraries yet.
-    if Elf::parse(&bytes)?.interpreter().is_some() {
-        return Err(bad("it is not static: build it with -Ctarget-feature=+crt-static"));
-    }
-    Ok(bytes)
 }
 
 fn wanted(distribution: Distribution) -> Result<BTreeSet<String>> {
@@ -147,37 +145,6 @@ fn wanted(distribution: Distribution) -> Result<BTreeSet<String>> {
         return Err(Error::NoPackage { wanted: distribution.kernel().to_owned() });
     }
     Ok(names)
-}
-
-fn recipe(guest: &[u8], packages: impl Iterator<Item = String>) -> String {
-    let mut hash = Sha256::new();
-    let mut add = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
-    for source in BUILDER {
-        add(source.as_bytes());
-    }
-    add(guest);
-    for package in packages {
-        add(package.as_bytes());
-    }
-    format!("sha256:{}", hex(&hash.finalize()))
-}
-
-fn initrd(kernel: &Kernel, guest: &[u8]) -> Result<Tree> {
-    let mut tree = Tree::default();
-    for folder in ["dev", "proc", "sys", "root"] {
-        tree.folder(folder, 0o755, 0);
-    }
-    tree.file("init", 0o755, guest);
-    let mut order = String::new();
-    for (name, content) in kernel.modules(&MODULES)? {
-        order.extend([&name, ".ko\n"]);
-        tree.file(&format!("modules/{name}.ko"), 0o644, content);
-    }
-    tree.file("modules/order", 0o644, order);
-    Ok(tree)
 }
 
 fn root_tree(packages: &Path, guest: &[u8]) -> Result<Tree> {
@@ -316,51 +283,4 @@ fn add_configuration(tree: &mut Tree) {
         tree.file(path, mode, content);
     }
     tree.file("etc/profile.d/nube-endpoint.sh", 0o644, crate::endpoint::PROFILE_LINE);
-}
-
-fn digest(files: &[&Path], progress: &dyn Progress) -> Result<String> {
-    let mut total = 0;
-    for file in files {
-        total += fs::metadata(file).at(file)?.len();
-    }
-    progress.begin("compute the digest", Some(total));
-    let (mut hash, mut done, mut buffer) = (Sha256::new(), 0, vec![0u8; 1 << 20]);
-    for path in files {
-        let mut file = File::open(path).at(path)?;
-        loop {
-            let length = match file.read(&mut buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                length => length.at(path)?,
-            };
-            if length == 0 {
-                break;
-            }
-            hash.update(&buffer[..length]);
-            done += length as u64;
-            progress.advance(done);
-        }
-    }
-    progress.end();
-    Ok(format!("sha256:{}", hex(&hash.finalize())))
-}
-
-/// Puts the finished image in the place of the last one, which is moved away first: a folder cannot be replaced at once.
-/// A build that is killed in between leaves no image, and the next build makes one.
-fn replace(cache: &Path, result: &Path, work: &Path) -> Result<()> {
-    let target = cache.join(NAME);
-    match fs::rename(&target, work.join("last")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).at(&target),
-        _ => {}
-    }
-    fs::rename(result, &target).at(&target)
-}
-
-fn folder(parent: &Path, name: &str) -> Result<PathBuf> {
-    let path = parent.join(name);
-    fs::create_dir_all(&path).at(&path)?;
-    Ok(path)
-}
-
-fn write_file(path: &Path, content: &[u8]) -> Result<()> {
-    fs::write(path, content).at(path)
 }

@@ -214,7 +214,7 @@ pub enum ImageCommand {
     },
     /// Build an image.
     Build {
-        /// `nano`: a kernel, busybox and ssh; boots in seconds.
+        /// `nano`: a kernel, busybox and ssh; boots in seconds. `debian-12`: the distribution with cloud-init.
         name: String,
         /// The guest agent's program [default: beside nube]
         #[arg(long, value_name = "FILE")]

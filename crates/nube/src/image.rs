@@ -44,14 +44,22 @@ fn list(cache: &Path, json: bool) -> Result<ExitCode> {
 }
 
 fn build(cache: &Path, name: &str, guest: Option<&Path>, json: bool) -> Result<ExitCode> {
-    if name != "nano" {
-        bail!("there is no recipe for \"{name}\"; the images that can be built are: nano");
+    if !["nano", images::debian::NAME].contains(&name) {
+        bail!(
+            "there is no recipe for \"{name}\"; the images that can be built are: nano, {}",
+            images::debian::NAME
+        );
     }
     let guest = match guest {
         Some(guest) => guest.to_owned(),
         None => guest_beside_this_program()?,
     };
-    let manifest = images::nano::build(cache, &guest, &Steps::new(json))?;
+    let steps = Steps::new(json);
+    let manifest = if name == images::debian::NAME {
+        images::debian::build(cache, &guest, &steps)?
+    } else {
+        images::nano::build(cache, &guest, &steps)?
+    };
     if json {
         terminal::json(&serde_json::to_value(&manifest)?);
     } else {

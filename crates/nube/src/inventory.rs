@@ -3,8 +3,9 @@
 
 use control::Cloud;
 use model::host::ObjectStatus;
+use model::record::address::Address;
 use model::record::instance::{Instance, Phase};
-use model::record::network_interface::NetworkInterface;
+use model::record::network_interface::{NetworkInterface, PublicAddress};
 use model::record::volume::Volume;
 use model::{GiB, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -81,10 +82,13 @@ pub struct VolumeLine {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct AddressLine {
     pub public_address: String,
-    pub private_address: String,
+    /// Elastic addresses have one.
+    pub allocation: Option<String>,
+    /// An elastic address may stand for none.
+    pub private_address: Option<String>,
     pub account: String,
     pub region: String,
-    pub interface: String,
+    pub interface: Option<String>,
     pub instance: Option<String>,
     pub health: Health,
 }
@@ -140,12 +144,32 @@ pub fn take(cloud: &Cloud, unsettled: &[ObjectStatus], selection: &Selection) ->
             let at_rest = if instance.is_some() { Health::Ok } else { Health::None };
             addresses.push(AddressLine {
                 public_address: public.address().to_string(),
-                private_address: private.address.to_string(),
+                allocation: match public {
+                    PublicAddress::Automatic(_) => None,
+                    PublicAddress::Elastic { allocation, .. } => Some(allocation.to_string()),
+                },
+                private_address: Some(private.address.to_string()),
                 account: account.clone(),
                 region: region.to_string(),
-                interface: interface.interface.to_string(),
+                interface: Some(interface.interface.to_string()),
                 health: failures.health(instance.as_deref().unwrap_or_default(), at_rest),
                 instance,
+            });
+        }
+    }
+    for (region, address) in tables.everywhere::<Address>() {
+        let account = address.account.to_string();
+        // The others were shown with their interfaces.
+        if address.association.is_none() && wanted(region.as_str(), &account) {
+            addresses.push(AddressLine {
+                public_address: address.address.to_string(),
+                allocation: Some(address.allocation.to_string()),
+                private_address: None,
+                account,
+                region: region.to_string(),
+                interface: None,
+                instance: None,
+                health: Health::None,
             });
         }
     }

@@ -206,10 +206,11 @@ fn volume(line: &VolumeLine, at: i64, mixed: Mixed) -> Vec<Cell> {
 
 const ADDRESSES: &[Column] = &[
     Column::always("ADDRESS"),
-    Column::always("PRIVATE"),
+    Column::optional("PRIVATE", 7),
     Column::optional("HEALTH", 5).cut(),
     Column::optional("INSTANCE", 6),
-    Column::optional("INTERFACE", 2),
+    Column::optional("INTERFACE", 1),
+    Column::optional("ALLOCATION", 2),
     Column::optional("REGION", 3),
     Column::optional("ACCOUNT", 4),
 ];
@@ -217,10 +218,11 @@ const ADDRESSES: &[Column] = &[
 fn address(line: &AddressLine, mixed: Mixed) -> Vec<Cell> {
     vec![
         Cell::plain(&*line.public_address),
-        Cell::plain(&*line.private_address),
+        Cell::maybe(line.private_address.as_deref()),
         shown(&line.health),
         Cell::maybe(line.instance.as_deref()),
-        Cell::plain(&*line.interface),
+        Cell::maybe(line.interface.as_deref()),
+        Cell::maybe(line.allocation.as_deref()),
         mixed.region(&line.region),
         mixed.account(&line.account),
     ]

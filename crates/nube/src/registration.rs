@@ -13,7 +13,7 @@ use images::{Boot, Image as CachedImage};
 use model::host::Architecture;
 use model::record::Tags;
 use model::record::image::{Image, ImageDevice, Traits};
-use model::{GiB, ImageId, Region};
+use model::{AccountId, GiB, ImageId, Region};
 use plan::public_image;
 use sha2::{Digest as _, Sha256};
 use std::fs;
@@ -82,7 +82,7 @@ async fn put(cloud: &Arc<Cloud>, region: &Region, image: Image) -> Result<()> {
 /// An image under the name of one of AWS's public images takes that one's place, id and all.
 fn record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
     let own = own_record(cloud, region, cached);
-    let Some(public) = public_image::by_name(region, &cached.manifest.name) else { return own };
+    let Some(public) = public_image::by_short_name(region, &cached.manifest.name) else { return own };
     Image {
         host_image: own.host_image,
         digest: own.digest,
@@ -105,11 +105,19 @@ fn own_record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
     let architecture = match manifest.architecture {
         images::Architecture::X86_64 => Architecture::X86_64,
     };
+    let published = manifest.published.as_ref().and_then(|published| {
+        // What bears another publisher's name is found by filters upon that publisher, not among the operator's.
+        Some((AccountId::parse(&published.owner)?, None, published.name.clone()))
+    });
+    let (owner, owner_alias, name) = published.unwrap_or_else(|| {
+        let name = format!("nube/{}-{}", manifest.name, &digest[..digest.len().min(12)]);
+        (ROOT_ACCOUNT, Some("amazon".into()), name)
+    });
     Image {
         image: image_id(region, digest),
-        owner: ROOT_ACCOUNT,
-        owner_alias: Some("amazon".into()),
-        name: format!("nube/{}-{}", manifest.name, &digest[..digest.len().min(12)]),
+        owner,
+        owner_alias,
+        name,
         description: Some(manifest.description.clone()),
         architecture,
         root_device: manifest.root_device_name.clone(),
@@ -118,7 +126,7 @@ fn own_record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
         digest: Some(digest.to_owned()),
         direct_kernel,
         public: true,
-        min_memory_mib: 64,
+        min_memory_mib: manifest.min_memory_mib,
         default_user: Some(manifest.default_user.clone()),
         created_at: cloud.clock.now(),
         traits: Traits::default(),

@@ -274,3 +274,17 @@ fn carry(stream: UnixStream) -> (Connection, impl Future<Output = ()>) {
     };
     (Connection { to_agent, from_agent }, ended)
 }
+
+#[cfg(test)]
+mod tests {
+    /// The page on coverage is made from the kit's services, which is quicker to build.
+    #[test]
+    fn the_program_serves_what_the_kit_tests() {
+        let built = |services: Vec<control::Service>| {
+            let services = services.iter();
+            let named = services.map(|s| (s.shape().name, s.built().map(|o| o.name).collect::<Vec<_>>()));
+            named.collect::<Vec<_>>()
+        };
+        assert_eq!(built(super::services()), built(testkit::services()));
+    }
+}

@@ -2,13 +2,11 @@
 //! `cargo xtask coverage` reads it.
 
 fn main() {
-    let mut out = String::new();
     for service in testkit::services() {
         let built: Vec<&str> = service.built().map(|operation| operation.name).collect();
         for operation in service.shape().operations {
             let state = if built.contains(&operation.name) { "built" } else { "-" };
-            out.push_str(&format!("{}\t{}\t{state}\n", service.shape().name, operation.name));
+            println!("{}\t{}\t{state}", service.shape().name, operation.name);
         }
     }
-    print!("{out}");
 }

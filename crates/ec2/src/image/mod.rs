@@ -13,7 +13,7 @@ mod filters;
 pub(crate) mod public;
 mod render;
 
-pub use render::{block_devices, location};
+pub use render::{block_devices, location, platform};
 
 use crate::errors::{self, IdErrors};
 use crate::noun::{Noun, touched};

@@ -43,7 +43,9 @@ pub(crate) fn not_imported(image: &Image) -> ApiError {
         format!(
             "The image '{}' ({}) is listed, but this host has no copy of it. Get one with: nube image import FILE|URL \
              --name {}",
-            image.image, image.name, image.name
+            image.image,
+            image.name,
+            public_image::short_name(&image.name)
         ),
     )
 }

@@ -25,7 +25,7 @@ pub(super) fn image(image: &Image) -> api_ec2::Image {
         imds_support: image.traits.imds_v2.then_some(ImdsSupportValues::V20),
         name: Some(image.name.clone()),
         owner_id: Some(image.owner.to_string()),
-        platform: (image.traits.platform == Platform::Windows).then_some(PlatformValues::Windows),
+        platform: platform(image.traits.platform),
         platform_details: Some(image.traits.platform.details().into()),
         public: Some(image.public),
         root_device_name: Some(image.root_device.clone()),
@@ -36,6 +36,14 @@ pub(super) fn image(image: &Image) -> api_ec2::Image {
         usage_operation: Some(image.traits.platform.usage_operation().into()),
         virtualization_type: Some(VirtualizationType::Hvm),
         ..api_ec2::Image::default()
+    }
+}
+
+/// Shown for Windows alone, and in lower case, whatever AWS's own model says: clients compare it with that.
+pub fn platform(platform: Platform) -> Option<PlatformValues> {
+    match platform {
+        Platform::Windows => Some(PlatformValues::from("windows")),
+        Platform::Linux | Platform::RedHat | Platform::Suse => None,
     }
 }
 

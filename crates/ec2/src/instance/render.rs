@@ -4,6 +4,7 @@
 //! Differs: an instance of ours shows its volumes and its public address while it is still pending.
 
 use super::{kind, names};
+use crate::image;
 use crate::network_interface::render::ip_owner;
 use crate::noun::{render_tags, wire_time};
 use api_ec2::{
@@ -16,13 +17,12 @@ use api_ec2::{
     InstanceMetadataTagsState, InstanceNetworkInterface, InstanceNetworkInterfaceAssociation,
     InstanceNetworkInterfaceAttachment, InstanceNetworkPerformanceOptions, InstancePrivateIpAddress,
     InstanceRebootMigrationState, InstanceState, Monitoring, MonitoringState, NetworkInterfaceStatus,
-    OperatorResponse, Placement, PlatformValues, PrivateDnsNameOptionsResponse, Reservation, StateReason,
-    Tenancy, VirtualizationType,
+    OperatorResponse, Placement, PrivateDnsNameOptionsResponse, Reservation, StateReason, Tenancy,
+    VirtualizationType,
 };
 use control::Tables;
 use model::host::Architecture;
 use model::metadata::MetadataOptions;
-use model::record::image::Platform;
 use model::record::instance::{Instance, Phase};
 use model::record::network_interface::{NetworkInterface, PrivateAddress};
 use model::record::security_group::SecurityGroup;
@@ -286,7 +286,7 @@ pub fn instance(shown: &Shown) -> api_ec2::Instance {
         hibernation_options: Some(HibernationOptions { configured: Some(false) }),
         metadata_options: Some(metadata_options(i.metadata_options)),
         enclave_options: Some(EnclaveOptions { enabled: Some(false) }),
-        platform: (i.platform == Platform::Windows).then_some(PlatformValues::Windows),
+        platform: image::platform(i.platform),
         platform_details: Some(i.platform.details().into()),
         usage_operation: Some(i.platform.usage_operation().into()),
         usage_operation_update_time: Some(wire_time(i.launched_at)),

@@ -8,7 +8,7 @@ use std::fmt::Display;
 
 pub(super) const FILTERS: &[FilterField<InstanceType, Tables>] = &[
     FilterField { name: "auto-recovery-supported", values: |t, _| shown(t.has(Flag::AutoRecovery)) },
-    FilterField { name: "bare-metal", values: |_, _| shown(t.has(Flag::BareMetal)) },
+    FilterField { name: "bare-metal", values: |t, _| shown(t.has(Flag::BareMetal)) },
     FilterField { name: "burstable-performance-supported", values: |t, _| shown(t.has(Flag::Burstable)) },
     FilterField { name: "current-generation", values: |t, _| shown(t.has(Flag::CurrentGeneration)) },
     FilterField { name: "dedicated-hosts-supported", values: |t, _| shown(t.has(Flag::DedicatedHosts)) },

@@ -6,9 +6,10 @@
 
 use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
 use api_ec2::{
-    BareMetal, BurstablePerformance, GetInstanceTypesFromInstanceRequirementsRequest,
-    GetInstanceTypesFromInstanceRequirementsResult, InstanceRequirementsRequest,
-    InstanceTypeInfoFromInstanceRequirements, LocalStorage,
+    AcceleratorManufacturer, AcceleratorType, ArchitectureType, BareMetal, BurstablePerformance,
+    CpuManufacturer, GetInstanceTypesFromInstanceRequirementsRequest,
+    GetInstanceTypesFromInstanceRequirementsResult, InstanceGeneration, InstanceRequirementsRequest,
+    InstanceTypeInfoFromInstanceRequirements, LocalStorage, LocalStorageType, VirtualizationType,
 };
 use control::page::{self, ByIds, Paging};
 use control::{Context, Result, Tables};
@@ -25,8 +26,9 @@ pub(super) fn run(
     let mut paging =
         Paging::<String>::parse(request.max_results, request.next_token.as_deref(), 1..=1000, ByIds::Absent)?;
     paging.limit = paging.limit.or(Some(1000));
-    let architectures = request.architecture_types.iter().map(|a| a.as_str()).collect::<Vec<_>>();
-    let virtualization = request.virtualization_types.iter().map(|v| v.as_str()).collect::<Vec<_>>();
+    let architectures = request.architecture_types.iter().map(ArchitectureType::as_str).collect::<Vec<_>>();
+    let virtualization =
+        request.virtualization_types.iter().map(VirtualizationType::as_str).collect::<Vec<_>>();
     if architectures.is_empty() {
         return Err(missing_parameter("ArchitectureType"));
     }
@@ -91,14 +93,14 @@ fn parse(given: &InstanceRequirementsRequest) -> Result<Requirements> {
         memory_gib_per_vcpu: range("MemoryGiBPerVCpu", ratio.map(|r| (r.min, r.max)))?,
         cpu_manufacturers: known(
             "CpuManufacturer",
-            g.cpu_manufacturers.iter().flatten().map(|m| m.as_str()).collect(),
+            g.cpu_manufacturers.iter().flatten().map(CpuManufacturer::as_str).collect(),
             &["intel", "amd", "amazon-web-services", "apple"],
         )?,
         allowed,
         excluded,
         generations: known(
             "InstanceGeneration",
-            g.instance_generations.iter().flatten().map(|i| i.as_str()).collect(),
+            g.instance_generations.iter().flatten().map(InstanceGeneration::as_str).collect(),
             &["current", "previous"],
         )?,
         bare_metal,
@@ -112,7 +114,7 @@ fn parse(given: &InstanceRequirementsRequest) -> Result<Requirements> {
         local_storage: choice("LocalStorage", local_storage, Choice::Included)?,
         local_storage_types: known(
             "LocalStorageType",
-            g.local_storage_types.iter().flatten().map(|t| t.as_str()).collect(),
+            g.local_storage_types.iter().flatten().map(LocalStorageType::as_str).collect(),
             &["hdd", "ssd"],
         )?,
         local_storage_gb: range("TotalLocalStorageGB", storage.map(|r| (r.min, r.max)))?,
@@ -129,13 +131,13 @@ fn accelerators(g: &InstanceRequirementsRequest) -> Result<Accelerators> {
     Ok(Accelerators {
         types: known(
             "AcceleratorType",
-            g.accelerator_types.iter().flatten().map(|t| t.as_str()).collect(),
+            g.accelerator_types.iter().flatten().map(AcceleratorType::as_str).collect(),
             &["gpu", "fpga", "inference", "media"],
         )?,
         count: whole("AcceleratorCount", g.accelerator_count.as_ref().map(|r| (r.min, r.max)))?,
         manufacturers: known(
             "AcceleratorManufacturer",
-            g.accelerator_manufacturers.iter().flatten().map(|m| m.as_str()).collect(),
+            g.accelerator_manufacturers.iter().flatten().map(AcceleratorManufacturer::as_str).collect(),
             &["amazon-web-services", "amd", "nvidia", "xilinx", "habana"],
         )?,
         // A name that no type has matches none.

@@ -130,10 +130,16 @@ async fn every_filter_tells_types_apart() {
         ("vcpu-info.valid-cores", "6", "m5.4xlarge", "m5.xlarge"),
         ("vcpu-info.valid-threads-per-core", "2", "m5.large", "t4g.micro"),
     ] {
-        let filter = [("Filter.1.Name", name), ("Filter.1.Value.1", value)];
-        let found = names(&kit, &filter).await;
-        assert!(found.iter().any(|found| found == with), "{name}={value} finds no {with}");
-        assert!(!found.iter().any(|found| found == without), "{name}={value} finds {without}");
+        let mut filters = vec![
+            ("Filter.1.Name", name),
+            ("Filter.1.Value.1", value),
+            ("Filter.2.Name", "instance-type"),
+            ("Filter.2.Value.1", with),
+        ];
+        if !without.is_empty() {
+            filters.push(("Filter.2.Value.2", without));
+        }
+        assert_eq!(names(&kit, &filters).await, [with], "{name}={value}");
     }
 }
 
@@ -222,10 +228,7 @@ async fn types_are_chosen_by_requirements() {
             "InvalidParameterValue",
         ),
         (
-            vec![(
-                "InstanceRequirements.BaselinePerformanceFactors.Cpu.ReferenceSet.1.InstanceFamily",
-                "c6i",
-            )],
+            vec![("InstanceRequirements.BaselinePerformanceFactors.Cpu.Reference.1.InstanceFamily", "c6i")],
             "UnsupportedOperation",
         ),
     ] {

@@ -218,7 +218,7 @@ async fn a_real_host_names_the_command_that_imports_one_and_starts_it_then() {
     assert!(refused.message().contains("nube image import"), "{}", refused.message());
     assert!(refused.message().contains(name), "{}", refused.message());
     let region = kit.region();
-    let mut image = Image::clone(&plan::public_image::by_name(&region, name).map(Arc::new).unwrap());
+    let mut image = Image::clone(&plan::public_image::by_short_name(&region, name).map(Arc::new).unwrap());
     image.host_image = Some("imported".into());
     let put = |txn: &mut control::Txn<'_>| {
         txn.put(&region, image.clone());

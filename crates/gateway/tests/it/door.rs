@@ -126,14 +126,14 @@ impl Door {
     }
 
     pub async fn emulating(limits: Limits, emulation: impl FnOnce(&Arc<Cloud>) -> Emulation) -> Self {
-        Self::open(limits, emulation, None).await
+        Self::open_with(limits, emulation, None).await
     }
 
     pub async fn with_tls(limits: Limits, tls: Option<Tls>) -> Self {
-        Self::open(limits, |_| Emulation::default(), tls).await
+        Self::open_with(limits, |_| Emulation::default(), tls).await
     }
 
-    async fn open(
+    async fn open_with(
         limits: Limits,
         emulation: impl FnOnce(&Arc<Cloud>) -> Emulation,
         tls: Option<Tls>,

@@ -4,7 +4,8 @@
 //! listing can never disagree with what it lists. Tokens, methods and connections are the agent's business.
 //!
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-metadata.html>
-//! Differs: `dynamic/nube` names the cloud's own API; every version shows the same tree; `public-hostname` and `public-ipv4` are absent without a public address.
+//! Differs: `dynamic/nube` names the cloud's own API and `dynamic/volumes` the devices of disks; every version shows the
+//! same tree; `public-hostname` and `public-ipv4` are absent without a public address.
 
 mod document;
 mod tree;

@@ -123,9 +123,19 @@ fn listings_show_directories_with_a_slash_and_keys_by_name() {
     assert_eq!(ask("/latest/meta-data/public-keys/"), "0=my-key");
     assert_eq!(ask("/latest/meta-data/public-keys/0/"), "openssh-key");
     assert_eq!(ask("/latest/meta-data/network/interfaces/macs/"), "0a:00:00:00:00:01/\n0a:00:00:00:00:02/");
-    assert_eq!(ask("/latest/dynamic/"), "instance-identity/");
+    assert_eq!(ask("/latest/dynamic/"), "instance-identity/\nvolumes/");
     assert_eq!(ask("/latest/dynamic/instance-identity/"), "document\npkcs7\nrsa2048\nsignature");
     assert!(ask("/latest/meta-data/").contains("\nplacement/\nprofile\n"));
+}
+
+#[test]
+fn a_disk_learns_its_device_name_by_its_serial_number() {
+    let instance = sample();
+    let serials = ask("/latest/dynamic/volumes/");
+    let names: Vec<String> =
+        serials.lines().map(|serial| ask(&format!("/latest/dynamic/volumes/{serial}"))).collect();
+    assert_eq!(names, instance.volumes.iter().map(|volume| volume.device.clone()).collect::<Vec<_>>());
+    assert_eq!(ask_of(&instance, "/latest/dynamic/volumes/vol0"), Answer::NotFound);
 }
 
 #[test]

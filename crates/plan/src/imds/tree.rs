@@ -1,8 +1,9 @@
 //! The tree of one instance's metadata.
 
 use super::{Answer, Api, Signature};
+use crate::machine::disk_serial;
 use model::Blob;
-use model::host::{InstanceDesired, InterfaceDesired, VpcDesired};
+use model::host::{AttachmentDesired, InstanceDesired, InterfaceDesired, VpcDesired};
 use model::{Region, VpcId};
 use std::net::Ipv4Addr;
 
@@ -73,6 +74,7 @@ pub(super) fn root<'a>(
         entries.extend(api.authority.as_ref().map(|authority| text("ca.pem", authority)));
         directory("nube", entries)
     }));
+    dynamic.push(directory("volumes", volumes(instance)));
     let mut top = vec![directory("dynamic", dynamic), directory("meta-data", metadata(instance, vpcs))];
     if let Some(data) = &instance.metadata.user_data {
         top.push(entry("user-data", Node::Bytes(data.clone())));
@@ -164,6 +166,13 @@ fn devices(instance: &InstanceDesired) -> Vec<Entry> {
     entries.extend(volumes.zip(1..).map(|(volume, n)| text(format!("ebs{n}"), short(&volume.device))));
     entries.push(text("root", &root.device));
     entries
+}
+
+/// Of our own: each volume's device name by the serial number that the guest reads from its disk. On EC2 the disk itself
+/// tells its name, in a way that virtio has no place for.
+fn volumes(instance: &InstanceDesired) -> Vec<Entry> {
+    let name = |attached: &AttachmentDesired| text(disk_serial(attached.volume), &attached.device);
+    instance.volumes.iter().map(name).collect()
 }
 
 fn interface_entries<'a>(

@@ -127,6 +127,7 @@ mod tests {
             metadata_options: MetadataOptions::default(),
             monitoring: false,
             ebs_optimized: false,
+            cpus: None,
             client_token: None,
             launched_at: NOW,
             phase,

@@ -171,7 +171,7 @@ impl Accelerators {
         any(&self.types, |wanted| wanted == *of)
             && self.count.holds(count)
             && any(&self.manufacturers, |wanted| wanted == manufacturer)
-            && any(&self.names, |wanted| wanted == name)
+            && any(&self.names, |wanted| *wanted == name)
             && self.total_memory_mib.holds(device.total_memory().0)
     }
 }

@@ -80,7 +80,7 @@ fn well_known_types_have_their_published_sizes() {
 #[test]
 fn lists_are_read_as_they_were_written() {
     let numbers = |text| Numbers::new(text).iter().collect::<Vec<_>>();
-    assert_eq!(numbers("-"), []);
+    assert!(numbers("-").is_empty());
     assert_eq!(numbers("7"), [7]);
     assert_eq!(numbers("1-4,6-12/3,48"), [1, 2, 3, 4, 6, 9, 12, 48]);
     assert_eq!(kind("m5.4xlarge").valid_cores.iter().collect::<Vec<_>>(), [2, 4, 6, 8]);

@@ -32,9 +32,14 @@ pub fn all(region: &Region, disk: Option<&str>) -> Vec<Image> {
     images
 }
 
-/// The public image of this name.
-pub fn by_name(region: &Region, name: &str) -> Option<Image> {
-    all(region, None).into_iter().find(|image| image.name == name)
+/// The name under which a host keeps a copy of a public image: the last part of its own, which no folder needs.
+pub fn short_name(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+/// The public image that a host keeps under this name.
+pub fn by_short_name(region: &Region, name: &str) -> Option<Image> {
+    all(region, None).into_iter().find(|image| short_name(&image.name) == name)
 }
 
 /// The image that comes with a simulated host, owned by `owner`.
@@ -189,6 +194,9 @@ mod tests {
         let images = all(&region("us-east-1"), None);
         let names: BTreeSet<&str> = images.iter().map(|image| image.name.as_str()).collect();
         assert_eq!(names.len(), images.len());
+        let short: BTreeSet<&str> = names.iter().map(|name| short_name(name)).collect();
+        assert_eq!(short.len(), names.len());
+        assert!(short.iter().all(|name| name.len() <= 64));
         for image in &images {
             let description = image.description.as_deref().unwrap();
             assert!(!image.name.contains('{') && !description.contains('{'), "{} {description}", image.name);
