@@ -33,6 +33,9 @@ pub const TESTS: &[&str] = &[
     "ovmf",
 ];
 
+/// What the clients need beside that: Ansible with its collections, and what its AWS modules import.
+pub const CLIENTS: &[&str] = &["ansible", "python3-boto3"];
+
 /// What the tests of `--full` need beside those: the build of the Debian image, and Arm machines.
 pub const FULL: &[&str] = &[
     "mmdebstrap",
@@ -45,7 +48,16 @@ pub const FULL: &[&str] = &[
 ];
 
 /// Python packages of the client tests. The service models were taken from this version of botocore.
-const PYTHON: &[&str] = &["boto3==1.43.11", "botocore==1.43.11", "awscli==1.45.11", "dnspython", "pytest"];
+const PYTHON: &[&str] = &[
+    "boto3==1.43.11",
+    "botocore==1.43.11",
+    "awscli==1.45.11",
+    "awscli-local==0.23.0",
+    "localstack-client==2.12",
+    "apache-libcloud==3.9.1",
+    "dnspython",
+    "pytest",
+];
 
 /// Installs the packages that are not there yet.
 pub fn ensure(packages: &[&str]) -> Result<()> {
@@ -84,4 +96,27 @@ pub fn python() -> Result<PathBuf> {
         std::fs::write(&stamp, wanted)?;
     }
     Ok(std::path::absolute(bin)?)
+}
+
+/// The AWS SDK for JavaScript beside its walk, as the lock file has it.
+pub fn javascript() -> Result<()> {
+    if run::output("npm", &["--version"]).is_err() {
+        ensure(&["nodejs", "npm"])?;
+    }
+    let folder = run::target().join("clients-javascript");
+    let stamp = folder.join("node_modules/.packages");
+    let sources = Path::new("tests/clients/javascript");
+    let wanted = std::fs::read_to_string(sources.join("package-lock.json"))?;
+    std::fs::create_dir_all(&folder)?;
+    for file in ["package.json", "package-lock.json", "walk.mjs"] {
+        std::fs::copy(sources.join(file), folder.join(file))?;
+    }
+    if std::fs::read_to_string(&stamp).ok().as_deref() != Some(&wanted) {
+        run::say("Fetching the AWS SDK for JavaScript");
+        let mut npm = std::process::Command::new("npm");
+        npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"]).current_dir(&folder);
+        run::finish(&mut npm)?;
+        std::fs::write(&stamp, wanted)?;
+    }
+    Ok(())
 }

@@ -45,6 +45,7 @@ pub fn run(only: Option<Part>, extent: Extent) -> Result<()> {
     if wanted(Part::Clients) || wanted(Part::Host) {
         let nube = build::nube_for_tests()?;
         if wanted(Part::Clients) {
+            clients(&nube, extent)?;
             run::say("Real clients against the simulator");
             pytest("tests/system", &["--host", "sim", "--nube", &nube.display().to_string()])?;
         }
@@ -64,6 +65,19 @@ pub fn run(only: Option<Part>, extent: Extent) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The programs of `tests/clients`, each as its client's users write it.
+fn clients(nube: &Path, extent: Extent) -> Result<()> {
+    packages::ensure(packages::CLIENTS)?;
+    packages::javascript()?;
+    run::say("The walks of the clients");
+    let nube = nube.display().to_string();
+    let mut arguments = vec!["--host", "sim", "--nube", &nube];
+    if extent == Extent::Full {
+        arguments.push("--full");
+    }
+    pytest("tests/clients", &arguments)
 }
 
 fn pytest(folder: &str, arguments: &[&str]) -> Result<()> {

@@ -1,9 +1,9 @@
 //! One request from its parts to its answer.
 
 use crate::Gateway;
-use crate::authenticate::authenticate;
+use crate::authenticate::{Signature, authenticate};
 use crate::body::Parts;
-use crate::emulation::Auth;
+use crate::emulation::{Auth, region_in_host};
 use crate::observe::{Answered, Seen};
 use bytes::Bytes;
 use control::{Caller, Context, Service, errors};
@@ -14,7 +14,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use wire::sigv4::{self, SigError, Signed};
+use wire::sigv4::{self, SigError};
 use wire::{ApiError, Body, DecodeError, Form};
 
 /// The version of this program, for clients that ask for its health.
@@ -68,11 +68,11 @@ impl Gateway {
     ) -> (Option<&Service>, Result<Body, ApiError>) {
         let headers = request.headers();
         let signing = request.signing(&headers);
-        let signed = sigv4::parse(&signing);
-        let named = signed.as_ref().ok().map(|signed| signed.service.as_str());
         let form = match form {
             Ok(form) => form,
             Err(error) => {
+                let signed = sigv4::parse(&signing).ok();
+                let named = signed.as_ref().map(|signed| signed.service.as_str());
                 let service = self.route(named, request.host(), &Form::default());
                 return (service, Err(wire::ec2::api_error(error)));
             }
@@ -80,12 +80,13 @@ impl Gateway {
         if self.emulation.auth != Auth::Signed {
             return self.run_unproven(request, form, request_id, now).await;
         }
-        let service = self.route(named, request.host(), form);
-        let outcome = match (service, signed) {
-            (Some(service), Ok(signed)) => {
-                self.run_signed(service, &signed, &signing, request, form, request_id, now).await
+        let signature = Signature::of(&signing, form);
+        let service = self.route(signature.as_ref().ok().map(Signature::service), request.host(), form);
+        let outcome = match (service, signature) {
+            (Some(service), Ok(signature)) => {
+                self.run_signed(service, &signature, &signing, request, form, request_id, now).await
             }
-            (None, Ok(signed)) => Err(no_such_service(&signed.service)),
+            (None, Ok(signature)) => Err(no_such_service(signature.service())),
             (_, Err(error)) => Err(refusal(service, &error)),
         };
         (service, outcome)
@@ -95,7 +96,7 @@ impl Gateway {
     async fn run_signed(
         &self,
         service: &Service,
-        signed: &Signed,
+        signature: &Signature,
         signing: &sigv4::Request<'_>,
         request: &Incoming<'_>,
         form: &Form,
@@ -104,9 +105,21 @@ impl Gateway {
     ) -> Result<Body, ApiError> {
         let refuse = |error: SigError| refusal(Some(service), &error);
         let keys = &self.signing_keys;
-        let caller = authenticate(&self.cloud, keys, signed, signing, request.body, now).map_err(refuse)?;
-        let region = self.region(service, &signed.region)?;
+        let caller =
+            authenticate(&self.cloud, keys, signature, signing, request.body, now).map_err(refuse)?;
+        let region = match signature.region() {
+            Some(named) => self.region(service, named)?,
+            None => self.region_without_scope(request.host()).ok_or_else(|| refuse(SigError::WrongScope))?,
+        };
         self.run_as(service, caller, region, request, form, request_id, now).await
+    }
+
+    /// Of a signature that names none: the host's (`ec2.REGION.…`), else the cloud's first.
+    fn region_without_scope(&self, host: Option<&str>) -> Option<Region> {
+        let settings = &self.cloud.settings;
+        let served = |name: &str| Region::parse(name).filter(|region| settings.region(region).is_some());
+        let by_host = host.and_then(region_in_host).and_then(served);
+        by_host.or_else(|| settings.regions.first().map(|first| first.region.clone()))
     }
 
     /// Runs a request for a caller who is known.

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use wire::sigv4::{self, Payload, Request, SigError, Signed, SigningKey};
+use wire::{Form, sigv2};
 
 /// The signing keys that callers used last: one for each access key, as clients keep to a region and a service.
 #[derive(Default)]
@@ -52,20 +53,88 @@ impl SigningKeys {
     }
 }
 
+/// What a request says about who signed it, in either way of signing. Nothing here is proven before [`authenticate`].
+pub(crate) enum Signature {
+    V4(sigv4::Signed),
+    /// EC2's alone.
+    V2(sigv2::Signed),
+}
+
+impl Signature {
+    /// Version 2 is looked for where there is no other.
+    pub(crate) fn of(request: &Request<'_>, form: &Form) -> Result<Self, SigError> {
+        match sigv4::parse(request) {
+            Err(SigError::Missing) if sigv2::is_meant(form) => {
+                let host = request.header("host").and_then(|host| std::str::from_utf8(host).ok());
+                let host = host.ok_or_else(|| SigError::AbsentHeader("host".to_owned()))?;
+                sigv2::parse(request.method, host, request.path, form).map(Self::V2)
+            }
+            parsed => parsed.map(Self::V4),
+        }
+    }
+
+    /// The name of the service that it is for.
+    pub(crate) fn service(&self) -> &str {
+        match self {
+            Self::V4(signed) => &signed.service,
+            Self::V2(_) => "ec2",
+        }
+    }
+
+    /// The region that it is for; version 2 names none.
+    pub(crate) fn region(&self) -> Option<&str> {
+        match self {
+            Self::V4(signed) => Some(&signed.region),
+            Self::V2(_) => None,
+        }
+    }
+
+    fn access_key_id(&self) -> &str {
+        match self {
+            Self::V4(signed) => &signed.access_key_id,
+            Self::V2(signed) => &signed.access_key_id,
+        }
+    }
+
+    fn session_token(&self) -> Option<&str> {
+        match self {
+            Self::V4(signed) => signed.session_token.as_deref(),
+            Self::V2(signed) => signed.session_token.as_deref(),
+        }
+    }
+
+    fn verify(
+        &self,
+        request: &Request<'_>,
+        body: &[u8],
+        keys: &SigningKeys,
+        (id, key): (&AccessKeyId, &Arc<AccessKey>),
+        now: Timestamp,
+    ) -> Result<(), SigError> {
+        let now = now.as_secs();
+        match self {
+            Self::V4(signed) => {
+                let signing_key = keys.of(id, key, signed);
+                sigv4::verify_with(&signing_key, signed, request, &Payload::of(body), now)
+            }
+            Self::V2(signed) => sigv2::verify(signed, key.secret.expose().as_bytes(), now),
+        }
+    }
+}
+
 /// The principal who signed, if key, token, time and signature are all good.
 pub(crate) fn authenticate(
     cloud: &Cloud,
     keys: &SigningKeys,
-    signed: &Signed,
+    signature: &Signature,
     request: &Request<'_>,
     body: &[u8],
     now: Timestamp,
 ) -> Result<Caller, SigError> {
-    let id = AccessKeyId::parse(&signed.access_key_id).ok_or(SigError::UnknownKey)?;
+    let id = AccessKeyId::parse(signature.access_key_id()).ok_or(SigError::UnknownKey)?;
     let key = find(cloud, &id).ok_or(SigError::UnknownKey)?;
-    let signing_key = keys.of(&id, &key, signed);
-    sigv4::verify_with(&signing_key, signed, request, &Payload::of(body), now.as_secs())?;
-    match (&key.session, signed.session_token.as_deref()) {
+    signature.verify(request, body, keys, (&id, &key), now)?;
+    match (&key.session, signature.session_token()) {
         (None, None) => {}
         (Some(session), Some(token)) if same(&session.token, token) => {
             if now >= session.expires_at {

@@ -11,7 +11,7 @@
 
 use crate::Gateway;
 use crate::answer::{Incoming, no_such_service};
-use crate::authenticate::authenticate;
+use crate::authenticate::{Signature, authenticate};
 use crate::body::Parts;
 use control::{Caller, Cloud, Service};
 use futures_util::future::BoxFuture;
@@ -81,7 +81,7 @@ impl<'a> Claim<'a> {
 }
 
 /// `eu-west-1` in `ec2.eu-west-1.amazonaws.com`.
-fn region_in_host(host: &str) -> Option<&str> {
+pub(crate) fn region_in_host(host: &str) -> Option<&str> {
     host.split('.').nth(1)
 }
 
@@ -216,7 +216,8 @@ impl Gateway {
         let headers = request.headers();
         let signing = request.signing(&headers);
         let caller = sigv4::parse(&signing).and_then(|signed| {
-            authenticate(&self.cloud, &self.signing_keys, &signed, &signing, request.body, now)
+            let signature = Signature::V4(signed);
+            authenticate(&self.cloud, &self.signing_keys, &signature, &signing, request.body, now)
         });
         match caller {
             Ok(caller) if caller.account == self.emulation.operator => Ok(reset),

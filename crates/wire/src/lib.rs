@@ -22,6 +22,7 @@ mod operation;
 pub mod query;
 mod same;
 mod shape;
+pub mod sigv2;
 pub mod sigv4;
 mod text;
 mod timestamp;

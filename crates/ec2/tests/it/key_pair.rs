@@ -242,3 +242,13 @@ async fn a_deleted_key_pair_frees_its_name_and_deleting_it_again_succeeds() {
     assert!(kit.call("DescribeKeyPairs", &[]).await.unwrap().all("keySet/item").is_empty());
     assert_eq!(kit.call("DeleteKeyPair", &[]).await.unwrap_err().code(), "MissingParameter");
 }
+
+#[tokio::test]
+async fn one_name_needs_no_index() {
+    let kit = Kit::new().await;
+    for name in ["one", "two"] {
+        kit.call("CreateKeyPair", &[("KeyName", name), ("KeyType", "ed25519")]).await.unwrap();
+    }
+    let asked = kit.call("DescribeKeyPairs", &[("KeyName", "two")]).await.unwrap();
+    assert_eq!(asked.all("keySet/item/keyName"), ["two"]);
+}

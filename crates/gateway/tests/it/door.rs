@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
+use wire::sigv2;
 use wire::sigv4::{self, Credentials, Payload};
 use wire::{Member, Operation, OperationShape, Protocol, ServiceShape, StructShape, Target};
 
@@ -223,6 +224,23 @@ impl Door {
         let request = sigv4::Request { method: "GET", path: "/", query, headers: &headers };
         let query = sigv4::presign(&request, &Payload::of(b""), credentials, self.now(), expires).unwrap();
         format!("GET /?{query} HTTP/1.1\r\nhost: {host}\r\n\r\n")
+    }
+
+    /// A request signed in version 2, all parameters in its query (GET) or in its body (POST).
+    pub fn version_2(&self, method: &str, key: &str, secret: &str, parameters: &str) -> String {
+        let host = self.host();
+        let query = format!(
+            "{parameters}&AWSAccessKeyId={key}&SignatureVersion=2&SignatureMethod=HmacSHA256&Timestamp=2026-01-01T00%3A00%3A00Z"
+        );
+        let form = wire::Form::parse(query.as_bytes()).unwrap();
+        let signature = sigv2::signature(method, &host, "/", &form, secret.as_bytes());
+        let signature = signature.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+        let (query, body) = match method {
+            "GET" => (format!("?{query}&Signature={signature}"), String::new()),
+            _ => (String::new(), format!("{query}&Signature={signature}")),
+        };
+        let length = body.len();
+        format!("{method} /{query} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n\r\n{body}")
     }
 
     /// One request on a connection of its own.

@@ -1,6 +1,6 @@
 //! Who may pass: signatures, sessions, scopes, and what each service answers to those who may not.
 
-use crate::door::{ALICE, Door, KEY, SECRET, TOKEN, credentials, temporary};
+use crate::door::{ALICE, Door, KEY, SECRET, TEMPORARY, TOKEN, credentials, temporary};
 use std::time::Duration;
 use wire::sigv4::Credentials;
 
@@ -24,6 +24,31 @@ async fn signed_and_presigned_requests_are_answered_for_their_account() {
     }
     let answer = door.ask(&door.post(&credentials("sts"), "Action=Echo&Version=2011-06-15&Text=hi")).await;
     assert_eq!((answer.status, answer.element("Text")), (200, "111111111111 hi"));
+}
+
+#[tokio::test]
+async fn ec2_takes_version_2_too() {
+    let door = Door::open().await;
+    for method in ["GET", "POST"] {
+        let answer = door.ask(&door.version_2(method, KEY, SECRET, ECHO)).await;
+        assert_eq!((answer.status, answer.element("Text")), (200, "111111111111 hello"), "{method}");
+        let session = format!(
+            "{ECHO}&SecurityToken={}",
+            TOKEN.replace('+', "%2B").replace(' ', "%20").replace('=', "%3D")
+        );
+        assert_eq!(door.ask(&door.version_2(method, TEMPORARY, SECRET, &session)).await.status, 200);
+        for refused in [
+            door.version_2(method, KEY, SECRET, ECHO).replace("hello", "jello"),
+            door.version_2(method, KEY, "wrong", ECHO),
+            door.version_2(method, "AKIANOBODYNOBODY0000", SECRET, ECHO),
+            door.version_2(method, TEMPORARY, SECRET, ECHO),
+        ] {
+            assert_eq!(door.ask(&refused).await.error(), ("AuthFailure", 401));
+        }
+    }
+    door.clock.advance(Duration::from_mins(16));
+    let late = door.version_2("GET", KEY, SECRET, ECHO);
+    assert_eq!(door.ask(&late).await.error(), ("RequestExpired", 400));
 }
 
 /// What EC2 and STS answer to the same mistake.

@@ -34,6 +34,7 @@ fn is_envelope(name: &str) -> bool {
         "Action"
             | "Version"
             | "AWSAccessKeyId"
+            | "Expires"
             | "Signature"
             | "SignatureMethod"
             | "SignatureVersion"
@@ -163,8 +164,16 @@ fn value(
         }
         (Target::List(shape), ValueMut::List(items)) => {
             if group.is_bare() {
-                let empty = group.leaf() == Some("") && dialect.empty_lists;
-                return if empty { Ok(()) } else { Err(DecodeError::new(Fault::Unknown, group.path())) };
+                let is_scalar =
+                    !matches!(shape.item, Target::Structure(_) | Target::List(_) | Target::Map(_));
+                return match group.leaf() {
+                    Some("") if dialect.empty_lists => Ok(()),
+                    // One value, without its index: `KeyName=mine`, as libcloud sends it.
+                    Some(_) if is_scalar && dialect.item.is_none() => {
+                        value(group, dialect, shape.item, false, items.push_item().slot(), depth + 1)
+                    }
+                    _ => Err(DecodeError::new(Fault::Unknown, group.path())),
+                };
             }
             let item = dialect.item.filter(|_| !flattened && !shape.flattened);
             let group = below(group, item.map(|default| shape.item_name.unwrap_or(default)))?;

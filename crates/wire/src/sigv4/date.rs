@@ -29,7 +29,7 @@ pub fn parse_amz_date(text: &str) -> Option<i64> {
 }
 
 /// A `Date` header: `Sun, 30 Aug 2015 12:36:00 GMT`, or ISO 8601 in either form.
-pub(super) fn parse_http_date(text: &str) -> Option<i64> {
+pub(crate) fn parse_http_date(text: &str) -> Option<i64> {
     if let Some(unix) = parse_amz_date(text) {
         return Some(unix);
     }

@@ -20,6 +20,8 @@ use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
 pub use canonical::canonical_request;
+pub(crate) use canonical::encode;
+pub(crate) use date::parse_http_date;
 pub use date::{amz_date, parse_amz_date};
 pub use error::{SigError, public_error};
 pub use parse::parse;
