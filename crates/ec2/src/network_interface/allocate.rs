@@ -122,12 +122,11 @@ pub fn public_holder<'a>(
     address: Ipv4Addr,
 ) -> Option<&'a NetworkInterface> {
     let owner = tables.claimed(&Region::global(), &public_claim(address))?;
-    let id = match NetworkInterfaceId::parse(owner) {
-        Ok(interface) => interface,
-        Err(_) => {
-            let elastic = tables.get::<Address>(region, &AllocationId::parse(owner).ok()?)?;
-            elastic.association.as_ref()?.interface
-        }
+    let id = if let Ok(interface) = NetworkInterfaceId::parse(owner) {
+        interface
+    } else {
+        let elastic = tables.get::<Address>(region, &AllocationId::parse(owner).ok()?)?;
+        elastic.association.as_ref()?.interface
     };
     let interface = tables.get::<NetworkInterface>(region, &id)?;
     let publics = interface.addresses.iter().filter_map(|private| private.public.as_ref());
