@@ -29,8 +29,8 @@ pub fn preset(imds: &mut Imds) {
         report("certificate authority", files::write(AUTHORITY, text.as_bytes(), PUBLIC)).is_some()
     });
     let variables = render(endpoint, region, authority.is_some());
-    let lines: String = variables.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
-    report("presets of clients", files::write(SETTINGS, lines.as_bytes(), PUBLIC));
+    let lines: Vec<String> = variables.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
+    report("presets of clients", files::write(SETTINGS, lines.concat().as_bytes(), PUBLIC));
     let _ = VARIABLES.set(variables);
 }
 
