@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(verify(&posted, SECRET, SENT), Err(SigError::Mismatch));
         assert_eq!(changed("SignatureMethod", "HmacSHA1"), Err(SigError::UnsupportedAlgorithm));
         assert_eq!(changed("SignatureVersion", "1"), Err(SigError::UnsupportedAlgorithm));
-        assert_eq!(changed("Signature", "no base64"), Err(SigError::Malformed("Signature")));
+        assert_eq!(changed("Signature", "no base64!"), Err(SigError::Malformed("Signature")));
         assert_eq!(changed("Timestamp", "yesterday"), Err(SigError::Malformed("Timestamp")));
     }
 

@@ -51,7 +51,7 @@ async fn a_volume_outlives_its_image_in_the_cache() {
     std::fs::create_dir_all(&image).unwrap();
     std::fs::write(
         image.join("manifest.json"),
-        r#"{"name":"passing","digest":"sha256:1","boot":{"mode":"firmware"}}"#,
+        r#"{"name":"passing","digest":"sha256:1","boot":{"mode":"firmware","firmware":"legacy-bios"}}"#,
     )
     .unwrap();
     guest::run("qemu-img", &["create", "-q", "-f", "qcow2", "disk.qcow2", "1M"], &image);

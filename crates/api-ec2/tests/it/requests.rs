@@ -44,11 +44,17 @@ fn list_items_come_in_the_order_of_their_indices() {
 }
 
 #[test]
+fn a_list_of_one_text_needs_no_index() {
+    let request: DescribeInstancesRequest = read("InstanceId=i-1").expect("readable");
+    assert_eq!(request.instance_ids, Some(vec!["i-1".to_owned()]));
+}
+
+#[test]
 fn what_is_unknown_is_refused_by_name() {
     for (body, path) in [
         ("Nonsense=1", "Nonsense"),
         ("instanceId.1=i-1", "instanceId.1"),
-        ("InstanceId=i-1", "InstanceId"),
+        ("Filter=x", "Filter"),
         ("InstanceId.one=i-1", "InstanceId.one"),
         ("InstanceId.1.2=i-1", "InstanceId.1.2"),
         ("InstanceId.-1=i-1", "InstanceId.-1"),

@@ -225,6 +225,6 @@ fn a_cloud_that_tells_of_its_api_lists_it_and_one_without_tls_has_no_authority()
     assert_eq!(ask(Some(&plain), "/latest/dynamic/nube/ca.pem"), Answer::NotFound);
     let tls = super::Api { endpoint: "https://api.nube.internal".into(), authority: Some("PEM".into()) };
     assert_eq!(ask(Some(&tls), "/latest/dynamic/nube/"), text("endpoint\nca.pem"));
-    assert_eq!(ask(Some(&tls), "/latest/dynamic"), text("instance-identity/\nnube/"));
-    assert_eq!(ask(None, "/latest/dynamic"), text("instance-identity/"));
+    assert_eq!(ask(Some(&tls), "/latest/dynamic"), text("instance-identity/\nnube/\nvolumes/"));
+    assert_eq!(ask(None, "/latest/dynamic"), text("instance-identity/\nvolumes/"));
 }

@@ -109,7 +109,7 @@ fn a_purge_leaves_nothing_even_of_a_cloud_that_is_half_gone() {
         let ours = |inventory: String| -> Vec<String> {
             inventory
                 .lines()
-                .filter(|line| line.contains(&tag) || !line.starts_with("nube-"))
+                .filter(|line| !line.is_empty() && (line.contains(&tag) || !line.starts_with("nube-")))
                 .map(str::to_owned)
                 .collect()
         };
