@@ -231,9 +231,10 @@ def test_a_guest_that_hoards_connections_leaves_the_api_to_the_host(secure, insi
 def test_ssh_by_the_public_name(secure, inside, tmp_path):
     found = describe(inside.ec2, inside.id)
     name = found["PublicDnsName"]
-    said = secure.run("ssh", "-i", str(inside.key), name, "hostname").stdout.strip()
-    assert said == inside.ssh("hostname")
-    gone = secure.run("ssh", "ec2-198-18-255-254.compute-1.amazonaws.com", check=False)
+    nube_ssh = [secure.nube, "ssh", "--data", secure.data, "-i", str(inside.key)]
+    said = subprocess.run([*nube_ssh, name, "hostname"], capture_output=True, text=True, timeout=180, check=True)
+    assert said.stdout.strip() == inside.ssh("hostname")
+    gone = subprocess.run([*nube_ssh, "ec2-198-18-255-254.compute-1.amazonaws.com"], capture_output=True, text=True)
     assert gone.returncode == 1 and "no instance is called" in gone.stderr
 
 
