@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use control::Cloud;
 use model::host::{ObjectStatus, Reply, Request};
 use model::record::instance::Instance;
+use plan::instance::Host;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead as _, Write as _};
@@ -36,12 +37,13 @@ pub struct Status {
     pub host_boot: Option<String>,
     /// Instances by state.
     pub instances: std::collections::BTreeMap<String, usize>,
-    /// What the host can give and has given.
+    /// What of the host may be promised, and is.
     pub room: Option<Room>,
     /// What is not at rest, in the control plane and on the host.
     pub unsettled: Vec<ObjectStatus>,
 }
 
+/// What may be promised, overcommit included, and what is.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Room {
     pub vcpus: u64,
@@ -131,27 +133,16 @@ async fn status(cloud: &Cloud, reconcilers: &Reconcilers) -> Status {
     }
 }
 
-/// What the host can give and has given; none before it has told, and of a host that has whatever is asked of it.
+/// What of the host may be promised and is; none before it has told, and of a host that has whatever is asked of it.
 pub fn room(cloud: &Cloud, tables: &control::Tables) -> Option<Room> {
-    let capacity = cloud.host.hello()?.capacity;
-    if capacity.vcpus == u32::MAX {
-        return None;
-    }
-    let mut room = Room {
-        vcpus: capacity.vcpus.into(),
-        vcpus_used: 0,
-        memory_mib: capacity.memory.0.into(),
-        memory_mib_used: 0,
-    };
-    for settings in &cloud.settings.regions {
-        for kind in plan::instance_type::all() {
-            let count =
-                tables.count::<Instance>(&settings.region, Instance::OCCUPYING_TYPE, kind.name) as u64;
-            room.vcpus_used += count * u64::from(kind.vcpus);
-            room.memory_mib_used += count * u64::from(kind.memory.0);
-        }
-    }
-    Some(room)
+    let Host::Real(facts) = ec2::instance::host(cloud, tables) else { return None };
+    let (most, used) = (facts.most(), facts.used);
+    Some(Room {
+        vcpus: most.vcpus,
+        vcpus_used: used.vcpus,
+        memory_mib: most.memory,
+        memory_mib_used: used.memory,
+    })
 }
 
 /// Asks the running server.

@@ -144,9 +144,9 @@ impl Metrics {
         text.sample("nube_host_connected", &[], u8::from(cloud.host.is_connected()));
         let Some(room) = room else { return };
         for (name, help, value) in [
-            ("nube_host_vcpus", "Processors of the host.", room.vcpus),
-            ("nube_host_vcpus_promised", "Processors promised to instances.", room.vcpus_used),
-            ("nube_host_memory_bytes", "Memory that the host can give.", room.memory_mib << 20),
+            ("nube_host_vcpus", "Virtual CPUs that the host may promise.", room.vcpus),
+            ("nube_host_vcpus_promised", "Virtual CPUs promised to instances.", room.vcpus_used),
+            ("nube_host_memory_bytes", "Memory that the host may promise.", room.memory_mib << 20),
             ("nube_host_memory_promised_bytes", "Memory promised to instances.", room.memory_mib_used << 20),
         ] {
             text.family(name, "gauge", help);

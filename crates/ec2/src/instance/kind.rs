@@ -1,6 +1,6 @@
 //! Instance types as launches see them, and what the running instances take of the host.
 
-use control::Tables;
+use control::{Cloud, Tables};
 use model::host::Capacity;
 use model::record::IndexValue;
 use model::record::instance::{CpuOptions, Instance};
@@ -29,9 +29,9 @@ pub fn cpus(instance: &Instance) -> Option<CpuOptions> {
     })
 }
 
-/// What the host has left.
-pub fn host(ctx: &control::Context, tables: &Tables) -> Host {
-    let Some(hello) = ctx.cloud.host.hello() else { return Host::Unknown };
+/// What the host has, and what of it is promised.
+pub fn host(cloud: &Cloud, tables: &Tables) -> Host {
+    let Some(hello) = cloud.host.hello() else { return Host::Unknown };
     let capacity = hello.capacity;
     if capacity == Capacity::UNLIMITED {
         return Host::Unlimited;
@@ -47,5 +47,5 @@ pub fn host(ctx: &control::Context, tables: &Tables) -> Host {
             }
         }
     }
-    Host::Real(HostFacts { capacity, overcommit: ctx.cloud.settings.overcommit, used })
+    Host::Real(HostFacts { capacity, overcommit: cloud.settings.overcommit, used })
 }

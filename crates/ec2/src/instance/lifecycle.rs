@@ -56,7 +56,7 @@ pub fn start(
     if request.additional_info.as_deref().is_some_and(|info| !info.is_empty()) {
         return Err(errors::unbuilt("AdditionalInfo"));
     }
-    let mut host = kind::host(ctx, txn.tables());
+    let mut host = kind::host(&ctx.cloud, txn.tables());
     let mut changes = Vec::new();
     for instance in held(ctx, txn, &request.instance_ids)? {
         let before = instance.phase;

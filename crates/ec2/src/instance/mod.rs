@@ -24,6 +24,7 @@ mod status;
 pub mod sweep;
 
 pub use absorb::absorb;
+pub use kind::host;
 pub use lifecycle::give_public_address;
 pub use reconcile::{Reconcilers, start};
 

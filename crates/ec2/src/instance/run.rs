@@ -90,7 +90,7 @@ pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> R
         .ok_or_else(|| invalid_parameter_value(format!("Invalid value '{name}' for InstanceType.")))?;
     let key = spec.key_name.as_deref().map(|name| launch_key(ctx, txn, name)).transpose()?;
     let place = place(ctx, txn, &spec)?;
-    let host = kind::host(ctx, txn.tables());
+    let host = kind::host(&ctx.cloud, txn.tables());
     let admitted = admit(&Facts { image: &image, machine, host }, &spec)
         .map_err(|refusal| errors::refused(refusal, machine.name, &place.subnet.zone))?;
     let count = if place.existing.is_some() {

@@ -62,10 +62,16 @@ impl Host {
 }
 
 impl HostFacts {
+    /// All that may be promised.
+    pub fn most(&self) -> Demand {
+        let Overcommit { cpu, memory } = self.overcommit;
+        Demand { vcpus: cpu.of(self.capacity.vcpus), memory: memory.of(self.capacity.memory.0) }
+    }
+
     fn room(&self, vcpus: u32, memory: MiB) -> u32 {
-        let Overcommit { cpu, memory: memory_ratio } = self.overcommit;
-        let free_vcpus = cpu.of(self.capacity.vcpus).saturating_sub(self.used.vcpus);
-        let free_memory = memory_ratio.of(self.capacity.memory.0).saturating_sub(self.used.memory);
+        let most = self.most();
+        let free_vcpus = most.vcpus.saturating_sub(self.used.vcpus);
+        let free_memory = most.memory.saturating_sub(self.used.memory);
         let by_vcpus = free_vcpus / u64::from(vcpus.max(1));
         let by_memory = free_memory / u64::from(memory.0.max(1));
         u32::try_from(by_vcpus.min(by_memory)).unwrap_or(u32::MAX)
