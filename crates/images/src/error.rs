@@ -17,6 +17,8 @@ pub enum Error {
     MissingPackages { packages: String },
     #[error("this image is built as root: its files keep their owners")]
     NeedsRoot,
+    #[error("this host's apt knows no mirror of Debian: name one with --mirror")]
+    NoMirror,
     #[error("the package lists lack {wanted}: run `apt-get update` and try again")]
     NoPackage { wanted: String },
     #[error("the package file {file} does not have the digest that the package lists state")]

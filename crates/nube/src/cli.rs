@@ -218,6 +218,9 @@ pub enum ImageCommand {
     Build {
         /// `nano`: a kernel, busybox and ssh; boots in seconds. `nano-arm64`: the same for Arm. `debian-12`: the distribution with cloud-init.
         name: String,
+        /// Where `debian-12` gets its packages [default: the mirror of Debian that this host's apt uses]
+        #[arg(long, value_name = "URL")]
+        mirror: Option<String>,
         /// The guest agent's program [default: beside nube]
         #[arg(long, value_name = "FILE")]
         guest: Option<PathBuf>,

@@ -3,6 +3,7 @@
 use crate::cli::{Image, ImageCommand, Import};
 use crate::terminal::{self, Steps};
 use anyhow::{Context as _, Result, bail};
+use images::debian::Mirror;
 use model::host::Architecture;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +12,9 @@ pub fn run(arguments: &Image) -> Result<ExitCode> {
     match &arguments.command {
         ImageCommand::List { json } => list(&arguments.cache, *json),
         ImageCommand::Import(import) => self::import(&arguments.cache, import),
-        ImageCommand::Build { name, guest, json } => build(&arguments.cache, name, guest.as_deref(), *json),
+        ImageCommand::Build { name, mirror, guest, json } => {
+            build(&arguments.cache, name, mirror.as_deref(), guest.as_deref(), *json)
+        }
     }
 }
 
@@ -53,7 +56,13 @@ const RECIPES: [(&str, Architecture); 3] = [
     (images::debian::NAME, Architecture::X86_64),
 ];
 
-fn build(cache: &Path, name: &str, guest: Option<&Path>, json: bool) -> Result<ExitCode> {
+fn build(
+    cache: &Path,
+    name: &str,
+    mirror: Option<&str>,
+    guest: Option<&Path>,
+    json: bool,
+) -> Result<ExitCode> {
     let Some((_, architecture)) = RECIPES.iter().find(|(known, _)| *known == name) else {
         let known = RECIPES.map(|(known, _)| known).join(", ");
         bail!("there is no recipe for \"{name}\"; the images that can be built are: {known}");
@@ -64,8 +73,15 @@ fn build(cache: &Path, name: &str, guest: Option<&Path>, json: bool) -> Result<E
     };
     let steps = Steps::new(json);
     let manifest = if name == images::debian::NAME {
-        images::debian::build(cache, &guest, &steps)?
+        let mirror = mirror.map_or_else(Mirror::of_host, |uri| Ok(Mirror::at(uri)))?;
+        images::debian::build(cache, &mirror, &guest, &steps)?
     } else {
+        if mirror.is_some() {
+            bail!(
+                "{name} is built from the packages that this host's apt finds; --mirror is for {}",
+                images::debian::NAME
+            );
+        }
         images::nano::build(cache, *architecture, &guest, &steps)?
     };
     if json {

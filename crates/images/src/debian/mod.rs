@@ -11,6 +11,9 @@
 //! that stays the same, so does the image. Unlike nano's, a rebuild of the same packages has another digest.
 
 mod disk;
+mod mirror;
+
+pub use mirror::Mirror;
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -29,7 +32,7 @@ use crate::{cache, cpio};
 
 /// The image's name in the cache.
 pub const NAME: &str = "debian-12";
-const SUITE: &str = "bookworm";
+const RELEASE: &str = "bookworm";
 /// Debian's own account on AWS, which owns its AMIs.
 const OWNER: &str = "136693071363";
 const MIN_MEMORY_MIB: u32 = 256;
@@ -103,13 +106,6 @@ const GRUB_EARLY: &str = include_str!("files/grub-early.cfg");
 /// A change of the builder is a change of the image.
 const BUILDER: [&str; 3] = [include_str!("mod.rs"), include_str!("disk.rs"), include_str!("../finish.rs")];
 
-/// Where the packages come from.
-const ARCHIVES: [(&str, &str); 3] = [
-    ("http://deb.debian.org/debian", SUITE),
-    ("http://deb.debian.org/debian", "bookworm-updates"),
-    ("http://deb.debian.org/debian-security", "bookworm-security"),
-];
-
 /// Programs and the packages that they come from.
 const PROGRAMS: [(&str, &str); 7] = [
     ("mmdebstrap", "mmdebstrap"),
@@ -122,14 +118,14 @@ const PROGRAMS: [(&str, &str); 7] = [
 ];
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Builds the image into `cache/debian-12` with this static `nube-guest` in its initial RAM disk, unless the image there
-/// was built of the archive as it is now.
-pub fn build(cache: &Path, guest: &Path, progress: &dyn Progress) -> Result<Manifest> {
+/// Builds the image from this mirror into `cache/debian-12`, with this static `nube-guest` in its initial RAM disk, unless
+/// the image there was built of the archive as it is now.
+pub fn build(cache: &Path, mirror: &Mirror, guest: &Path, progress: &dyn Progress) -> Result<Manifest> {
     ready()?;
     let guest = read_guest(guest)?;
     fs::create_dir_all(cache).at(cache)?;
     let work = tempfile::Builder::new().prefix(".debian-").tempdir_in(cache).at(cache)?;
-    let archive = step(progress, "ask the archive", || Archive::ask(work.path()))?;
+    let archive = step(progress, "ask the archive", || Archive::ask(mirror, work.path()))?;
     let files = FILES
         .iter()
         .chain(&SYSTEMD_FILES)
@@ -152,7 +148,7 @@ pub fn build(cache: &Path, guest: &Path, progress: &dyn Progress) -> Result<Mani
     // mmdebstrap's children, which are not root, walk through it.
     fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755)).at(work.path())?;
     let root = work.path().join("root");
-    step(progress, "install Debian's packages", || install(&root, work.path()))?;
+    step(progress, "install Debian's packages", || install(mirror, &root, work.path()))?;
     let packages = packages(&work.path().join("packages"))?;
 
     let result = folder(work.path(), "image")?;
@@ -232,9 +228,9 @@ struct Archive {
 }
 
 impl Archive {
-    fn ask(scratch: &Path) -> Result<Archive> {
+    fn ask(mirror: &Mirror, scratch: &Path) -> Result<Archive> {
         let mut releases = Vec::new();
-        for (site, suite) in ARCHIVES {
+        for (site, suite) in mirror.archives(RELEASE) {
             let file = scratch.join(format!("{suite}.release"));
             program("/usr/lib/apt/apt-helper")
                 .args(["-o", "APT::Sandbox::User=root", "download-file"])
@@ -268,7 +264,7 @@ fn version(release: &str) -> Option<String> {
 }
 
 /// Makes the root folder; `customize.sh` leaves the boot loader and the list of packages in `work`.
-fn install(root: &Path, work: &Path) -> Result<()> {
+fn install(mirror: &Mirror, root: &Path, work: &Path) -> Result<()> {
     for (path, mode, content) in FILES.into_iter().chain(SYSTEMD_FILES) {
         let target = work.join("overlay").join(path);
         if let Some(parent) = target.parent() {
@@ -293,9 +289,13 @@ fn install(root: &Path, work: &Path) -> Result<()> {
         .arg("--dpkgopt=path-include=/usr/share/locale/locale.alias")
         .arg(format!("--include={}", PACKAGES.join(",")))
         .arg(format!("--customize-hook={}", script.display()))
-        .arg(SUITE)
+        .arg(RELEASE)
         .arg(root)
-        .args(ARCHIVES.map(|(site, suite)| format!("deb [signed-by={KEYRING}] {site} {suite} main")))
+        .args(
+            mirror
+                .archives(RELEASE)
+                .map(|(site, suite)| format!("deb [signed-by={KEYRING}] {site} {suite} main")),
+        )
         .run()
         .map(drop)
 }
