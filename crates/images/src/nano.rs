@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 
 use crate::elf::Elf;
 use crate::error::{At, Error, Result};
-use crate::exec::program;
 use crate::finish::{
-    Content, digest, folder, initrd, read_guest, recipe, replace, write_file, write_manifest,
+    Content, convert, digest, folder, initrd, read_guest, recipe, replace, write_file, write_manifest,
 };
 use crate::kernel::Kernel;
 use crate::manifest::{Architecture, Boot, DISK, INITRD, Image, KERNEL, Manifest, Package};
@@ -140,13 +139,7 @@ pub fn build(
     })?;
     let (kernel, initrd) = (result.join(KERNEL), result.join(INITRD));
     let digest = digest(&[Content::Whole(&raw), Content::Whole(&kernel), Content::Whole(&initrd)], progress)?;
-    step(progress, "convert the disk", || {
-        program("qemu-img")
-            .args(["convert", "-q", "-f", "raw", "-O", "qcow2"])
-            .arg(&raw)
-            .arg(result.join(DISK))
-            .run()
-    })?;
+    step(progress, "convert the disk", || convert(&raw, &result.join(DISK)))?;
 
     let manifest = Manifest {
         name: name.to_owned(),

@@ -16,6 +16,7 @@ pub use allocate::{allocate_private, allocate_public, release_private, release_p
 pub use create::member_groups;
 
 use crate::errors::{self, IdErrors};
+use crate::instance::names;
 use crate::noun::Noun;
 use api_ec2::ops;
 use control::filter::{FilterField, Values, maybe, one, shown};
@@ -88,7 +89,7 @@ impl Noun for NetworkInterface {
                     maybe(
                         primary_public(i)
                             .filter(|_| render::has_names(t, i))
-                            .map(|public| render::public_dns_name(&i.zone.region, public.address())),
+                            .map(|public| names::public(&i.zone.region, public.address())),
                     )
                 },
             },
@@ -147,7 +148,7 @@ impl Noun for NetworkInterface {
                 name: "private-dns-name",
                 values: |i, t| {
                     let named = i.addresses.first().filter(|_| render::has_names(t, i));
-                    maybe(named.map(|a| render::private_dns_name(&i.zone.region, a.address)))
+                    maybe(named.map(|a| names::private(&i.zone.region, a.address)))
                 },
             },
             FilterField {

@@ -1,13 +1,12 @@
 //! A network interface as the API shows it.
 
+use crate::instance::names;
 use crate::noun::{render_tags, wire_time};
 use api_ec2 as api;
 use control::Tables;
-use model::Region;
 use model::record::network_interface::{Attachment, NetworkInterface, PrivateAddress, PublicAddress};
 use model::record::security_group::SecurityGroup;
 use model::record::vpc::Vpc;
-use std::net::Ipv4Addr;
 
 pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::NetworkInterface {
     let named = has_names(tables, interface);
@@ -33,7 +32,7 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
         mac_address: Some(interface.mac.to_string()),
         network_interface_id: Some(interface.interface.to_string()),
         owner_id: Some(interface.account.to_string()),
-        private_dns_name: primary.filter(|_| named).map(|a| private_dns_name(region, a.address)),
+        private_dns_name: primary.filter(|_| named).map(|a| names::private(region, a.address)),
         private_ip_address: primary.map(|a| a.address.to_string()),
         private_ip_addresses: Some(addresses),
         requester_managed: Some(false),
@@ -56,7 +55,7 @@ fn address(
     api::NetworkInterfacePrivateIpAddress {
         association: address.public.as_ref().map(|public| association(interface, public, named)),
         primary: Some(primary),
-        private_dns_name: named.then(|| private_dns_name(&interface.zone.region, address.address)),
+        private_dns_name: named.then(|| names::private(&interface.zone.region, address.address)),
         private_ip_address: Some(address.address.to_string()),
     }
 }
@@ -81,7 +80,7 @@ fn association(
         allocation_id: allocation.map(|id| id.to_string()),
         association_id: association.map(|id| id.to_string()),
         ip_owner_id: Some(ip_owner(interface, public)),
-        public_dns_name: named.then(|| public_dns_name(region, address)),
+        public_dns_name: named.then(|| names::public(region, address)),
         public_ip: Some(address.to_string()),
         ..Default::default()
     }
@@ -114,18 +113,4 @@ pub fn groups(tables: &Tables, interface: &NetworkInterface) -> Vec<api::GroupId
 /// Whether the VPC gives its interfaces DNS names.
 pub fn has_names(tables: &Tables, interface: &NetworkInterface) -> bool {
     tables.get::<Vpc>(&interface.zone.region, &interface.vpc).is_some_and(|vpc| vpc.dns_hostnames)
-}
-
-/// `ip-172-31-5-6.ec2.internal`.
-pub fn private_dns_name(region: &Region, address: Ipv4Addr) -> String {
-    format!("ip-{}.{}", dashed(address), region.internal_domain())
-}
-
-/// `ec2-198-18-0-9.compute-1.amazonaws.com`.
-pub fn public_dns_name(region: &Region, address: Ipv4Addr) -> String {
-    format!("ec2-{}.{}", dashed(address), region.public_domain())
-}
-
-fn dashed(address: Ipv4Addr) -> String {
-    address.to_string().replace('.', "-")
 }
