@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use redb::{ReadableDatabase, ReadableTable};
+use redb::ReadableDatabase;
 use store::{Commit, Embedded, FORMAT, OpenError, Options, Store, WatchError, Window};
 
 use crate::key;
