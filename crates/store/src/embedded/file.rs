@@ -3,9 +3,9 @@
 //! redb fills a new file in several steps, and cannot open one whose filling was killed. So a store is made under
 //! another name and linked to its own once it is complete and synced.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use redb::StorageBackend;
@@ -62,6 +62,12 @@ fn create(path: &Path, options: Options) -> Result<(), OpenError> {
         // Another process was faster, and may have swept ours away: its store is opened, and says that it is in use.
         Err(_) if path.exists() => {}
         Err(error) => return Err(error),
+    }
+    // Here, so that one sync is for both names.
+    if let Err(error) = DirBuilder::new().mode(0o700).create(journal(path))
+        && error.kind() != io::ErrorKind::AlreadyExists
+    {
+        return Err(OpenError::Io { path: journal(path), source: error });
     }
     sync_folder(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })
 }

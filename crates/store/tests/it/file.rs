@@ -92,7 +92,7 @@ fn what_a_killed_creation_left_is_removed_and_an_empty_file_is_not_taken_for_a_s
     let mut names: Vec<_> =
         fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["store", "store.other"]);
+    assert_eq!(names, ["store", "store.journal", "store.other"]);
     fs::write(dir.path().join("empty"), "").unwrap();
     let error = open(&dir.path().join("empty")).err().unwrap();
     assert!(matches!(error, OpenError::Foreign { .. }), "{error:?}");

@@ -36,7 +36,7 @@ pub trait SegmentFile: Send {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// The file system's; made (mode 0700) with its first file.
+/// The file system's; made (mode 0700) with the store, or with its first file.
 pub(in crate::embedded) struct OsFolder(pub(in crate::embedded) PathBuf);
 
 /// Zeros are written in pieces of this size.
@@ -51,7 +51,8 @@ impl OsFolder {
 
     fn fill(&self, name: &str, bytes: u64) -> io::Result<Box<dyn SegmentFile>> {
         let path = self.0.join(name);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
         let zeros = vec![0; PIECE.min(bytes as usize)];
         let mut at = 0;
         while at < bytes {
