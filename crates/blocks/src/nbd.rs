@@ -1,0 +1,1 @@
+pub use client::ClientError; mod client;
