@@ -21,6 +21,7 @@ mod domain;
 mod error;
 mod frame;
 pub mod fsck;
+pub mod ingest;
 
 mod layout;
 mod manifest;
@@ -35,9 +36,9 @@ pub use domain::{Domain, DomainId};
 pub use error::{Damage, Error, ObjectError, Result};
 
 pub use manifest::{BLOCK_SIZE, BlockRef, Hash, LEAF_BLOCKS, Manifest};
+pub use objects::{Directory, Head, Memory, Objects, Put};
 #[cfg(any(test, feature = "faults"))]
 pub use objects::{Fault, Faulty};
-pub use objects::{Directory, Head, Memory, Objects, Put};
 pub use session::{Begin, Progress, Session, SessionInfo, Stored};
-pub use snapshot::{Changed, Extent, Snapshot};
+pub use snapshot::{Changed, Extent, Piece, Snapshot};
 pub use store::BlockStore;

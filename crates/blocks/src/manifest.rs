@@ -120,8 +120,10 @@ impl Leaf {
 
     pub fn parse(bytes: &[u8]) -> Result<Self, Damage> {
         let (rows, rest) = bytes.as_chunks::<ENTRY>();
-        let leaf: Vec<_> =
-            rows.iter().map(|row| (u16::from_le_bytes([row[0], row[1]]), BlockRef::parse(&row[2..]))).collect();
+        let leaf: Vec<_> = rows
+            .iter()
+            .map(|row| (u16::from_le_bytes([row[0], row[1]]), BlockRef::parse(&row[2..])))
+            .collect();
         let sorted = leaf.is_sorted_by(|a, b| a.0 < b.0);
         let within = leaf.last().is_none_or(|(slot, _)| u64::from(*slot) < LEAF_BLOCKS);
         if !rest.is_empty() || !sorted || !within {
@@ -168,9 +170,7 @@ impl Root {
         let (rows, rest) = table.as_chunks::<ROW>();
         let leaves: Vec<_> = rows
             .iter()
-            .map(|row| {
-                (u32::from_le_bytes([row[0], row[1], row[2], row[3]]), BlockRef::parse(&row[4..]))
-            })
+            .map(|row| (u32::from_le_bytes([row[0], row[1], row[2], row[3]]), BlockRef::parse(&row[4..])))
             .collect();
         let sorted = leaves.is_sorted_by(|a, b| a.0 < b.0);
         let within = leaves.last().is_none_or(|(leaf, _)| first_of(*leaf) < manifest.total_blocks());

@@ -18,6 +18,7 @@
 
 mod state;
 
+use crate::cache::Cache;
 use crate::domain::Domain;
 use crate::error::{Damage, Error, Result};
 use crate::frame::{self, Kind};
@@ -42,6 +43,7 @@ const PART: &str = "part-";
 
 /// After so many blocks a session notes what it has.
 const CHECKPOINT: usize = 256;
+const PARENT_LEAVES: usize = 64;
 
 /// What is to be written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +108,8 @@ pub struct Session {
     record: Record,
     parent: Option<Root>,
     state: Mutex<State>,
+    /// Leaves of the parent that were looked at.
+    parent_leaves: Mutex<Cache<BlockRef, Arc<Leaf>>>,
     /// One checkpoint at a time.
     noting: Mutex<()>,
 }
@@ -120,7 +124,11 @@ fn control<T: Serialize>(value: &T) -> Vec<u8> {
     frame::wrap(Kind::Session, &serde_json::to_vec(value).expect("plain data"))
 }
 
-fn read<T: for<'a> Deserialize<'a>>(store: &BlockStore, snapshot: SnapshotId, part: &str) -> Result<Option<T>> {
+fn read<T: for<'a> Deserialize<'a>>(
+    store: &BlockStore,
+    snapshot: SnapshotId,
+    part: &str,
+) -> Result<Option<T>> {
     let key = layout::session(snapshot, part);
     let Some(bytes) = store.objects.get(&key)? else { return Ok(None) };
     let damaged = |damage| Error::damaged(&key, damage).within(snapshot, None);
@@ -343,7 +351,15 @@ pub fn look(store: &BlockStore) -> Result<Vec<Seen>> {
 
 impl Session {
     fn new(store: BlockStore, domain: Arc<Domain>, record: Record, parent: Option<Root>) -> Self {
-        Self { store, domain, record, parent, state: Mutex::default(), noting: Mutex::default() }
+        Self {
+            store,
+            domain,
+            record,
+            parent,
+            state: Mutex::default(),
+            parent_leaves: Mutex::new(Cache::new(PARENT_LEAVES)),
+            noting: Mutex::default(),
+        }
     }
 
     pub fn begun(&self) -> &Begin {
@@ -442,13 +458,15 @@ impl Session {
     }
 
     fn parent_leaf(&self, leaf: u32) -> Result<Option<Arc<Leaf>>> {
-        let Some(at) = self.parent.as_ref().and_then(|parent| parent.leaf(leaf)).copied() else { return Ok(None) };
-        if let Some(leaf) = self.state.lock().parent_leaf(&at) {
+        let Some(at) = self.parent.as_ref().and_then(|parent| parent.leaf(leaf)).copied() else {
+            return Ok(None);
+        };
+        if let Some(leaf) = self.parent_leaves.lock().get(&at) {
             return Ok(Some(leaf));
         }
         let leaf = self.store.leaf_verified(&self.domain, &at);
         let leaf = Arc::new(leaf.map_err(|e| e.within(self.parent_id(), None))?);
-        self.state.lock().keep_parent_leaf(at, Arc::clone(&leaf));
+        self.parent_leaves.lock().put(at, Arc::clone(&leaf), 1);
         Ok(Some(leaf))
     }
 
@@ -474,7 +492,7 @@ impl Session {
         if state.changed.get(&leaf).is_some_and(|changed| changed.len() == usize::from(slots)) {
             let whole = Leaf(state.whole(leaf));
             // The change stands whether or not its leaf can be written now.
-            if let Ok(at) = self.put_leaf_unless_empty(&whole) {
+            if let Ok(at) = self.put_leaf(leaf, &whole) {
                 state.seal(leaf, Sealed { at, blocks: whole.0.len() });
             }
         }
@@ -487,9 +505,13 @@ impl Session {
         (self.total_blocks() - first).min(crate::LEAF_BLOCKS) as u16
     }
 
-    fn put_leaf_unless_empty(&self, leaf: &Leaf) -> Result<Option<BlockRef>> {
+    /// Writes a leaf, unless it is empty or the parent's.
+    fn put_leaf(&self, number: u32, leaf: &Leaf) -> Result<Option<BlockRef>> {
         if leaf.0.is_empty() {
             return Ok(None);
+        }
+        if self.parent_leaf(number)?.as_deref() == Some(leaf) {
+            return Ok(self.parent.as_ref().and_then(|parent| parent.leaf(number)).copied());
         }
         self.store.put_leaf(&self.domain, self.record.epoch, leaf).map(Some)
     }
@@ -543,11 +565,8 @@ impl Session {
         };
         let mut written = Vec::with_capacity(changed.len() + sealed.len());
         for (number, changes) in changed {
-            let parent = self.parent_leaf(number)?;
-            let merged = state::merge(parent.as_deref(), &changes);
-            if parent.as_deref() != Some(&merged) {
-                written.push((number, self.put_leaf_unless_empty(&merged)?, merged.0.len()));
-            }
+            let merged = state::merge(self.parent_leaf(number)?.as_deref(), &changes);
+            written.push((number, self.put_leaf(number, &merged)?, merged.0.len()));
         }
         written.extend(sealed.into_iter().map(|(number, sealed)| (number, sealed.at, sealed.blocks)));
         for (number, at, count) in written {

@@ -4,12 +4,12 @@
 //! control plane: the objects, and the domain's keys, are all.
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-accessing-snapshot.html>
 
+use crate::BlockRef;
 use crate::cache::Cache;
 use crate::domain::Domain;
 use crate::error::{Error, Result};
 use crate::manifest::{BLOCK_SIZE, Leaf, Manifest, Root, first_of, leaf_of};
 use crate::store::BlockStore;
-use crate::BlockRef;
 use bytes::Bytes;
 use model::SnapshotId;
 use parking_lot::Mutex;
@@ -35,6 +35,13 @@ pub struct Changed {
     pub index: u64,
     pub first: Option<BlockRef>,
     pub second: Option<BlockRef>,
+}
+
+/// Bytes of a volume, all stored or all zero.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    Data(Bytes),
+    Zero(u64),
 }
 
 pub struct Snapshot {
@@ -104,6 +111,18 @@ impl Snapshot {
         Ok(Some(bytes))
     }
 
+    /// The bytes from `offset` on, up to the end of their block or of a hole, `most` at most. `offset` lies within the volume.
+    pub fn piece(&self, offset: u64, most: u64) -> Result<Piece> {
+        let most = most.min(self.size().saturating_sub(offset));
+        let (index, within) = (offset / BLOCK_SIZE as u64, offset as usize % BLOCK_SIZE);
+        if let Some(block) = self.block(index)? {
+            let to = BLOCK_SIZE.min(within + most as usize);
+            return Ok(Piece::Data(block.slice(within..to)));
+        }
+        let hole = self.extents(offset..offset + most, 1)?;
+        Ok(Piece::Zero(hole.first().map_or(most, |hole| hole.length)))
+    }
+
     /// Fills `into` with the bytes from `offset` on. What lies behind the volume's end is zero.
     pub fn read_at(&self, mut offset: u64, mut into: &mut [u8]) -> Result<()> {
         let end = self.root.manifest.total_blocks();
@@ -131,15 +150,17 @@ impl Snapshot {
             let (data, to) = match self.leaf(number)? {
                 None => {
                     let next = self.root.leaves.partition_point(|(leaf, _)| *leaf <= number);
-                    let next = self.root.leaves.get(next).map(|(leaf, _)| first_of(*leaf) * BLOCK_SIZE as u64);
+                    let next =
+                        self.root.leaves.get(next).map(|(leaf, _)| first_of(*leaf) * BLOCK_SIZE as u64);
                     (false, next.unwrap_or(end))
                 }
                 Some(leaf) => (leaf.get(slot).is_some(), (at / BLOCK_SIZE as u64 + 1) * BLOCK_SIZE as u64),
             };
             let length = to.min(end) - at;
+            let full = extents.len() == most;
             match extents.last_mut() {
                 Some(last) if last.data == data => last.length += length,
-                _ if extents.len() == most => break,
+                _ if full => break,
                 _ => extents.push(Extent { offset: at, length, data }),
             }
             at += length;
@@ -176,16 +197,25 @@ impl Snapshot {
             return Err(Error::OtherDomain { snapshot: second.id(), is, asked });
         }
         let (leaf, _) = leaf_of(from);
-        let numbers: BTreeSet<u32> =
-            self.root.leaves.iter().chain(&second.root.leaves).map(|(n, _)| *n).filter(|n| *n >= leaf).collect();
+        let numbers: BTreeSet<u32> = self
+            .root
+            .leaves
+            .iter()
+            .chain(&second.root.leaves)
+            .map(|(n, _)| *n)
+            .filter(|n| *n >= leaf)
+            .collect();
         let mut found = Vec::new();
         for number in numbers {
             if self.root.leaf(number) == second.root.leaf(number) {
                 continue;
             }
             let (one, two) = (self.leaf(number)?, second.leaf(number)?);
-            let slots: BTreeSet<u16> =
-                [&one, &two].into_iter().flatten().flat_map(|leaf| leaf.0.iter().map(|(slot, _)| *slot)).collect();
+            let slots: BTreeSet<u16> = [&one, &two]
+                .into_iter()
+                .flatten()
+                .flat_map(|leaf| leaf.0.iter().map(|(slot, _)| *slot))
+                .collect();
             for slot in slots {
                 let index = first_of(number) + u64::from(slot);
                 let of = |leaf: &Option<Arc<Leaf>>| leaf.as_ref().and_then(|leaf| leaf.get(slot).copied());

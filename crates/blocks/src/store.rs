@@ -164,7 +164,8 @@ impl BlockStore {
     /// The current epoch; a store begins in the first.
     pub(crate) fn epoch(&self) -> Result<u32> {
         let mut epoch = 1;
-        self.objects.list(layout::EPOCHS, &mut |key| epoch = epoch.max(layout::parse_epoch(key).unwrap_or(0)))?;
+        self.objects
+            .list(layout::EPOCHS, &mut |key| epoch = epoch.max(layout::parse_epoch(key).unwrap_or(0)))?;
         Ok(epoch)
     }
 

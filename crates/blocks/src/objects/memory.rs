@@ -38,10 +38,8 @@ impl Objects for Memory {
 
     fn head(&self, key: &str, length: usize) -> Result<Option<Head>> {
         let found = self.0.lock().get(key).cloned();
-        Ok(found.map(|bytes| Head {
-            bytes: bytes[..length.min(bytes.len())].to_vec(),
-            size: bytes.len() as u64,
-        }))
+        Ok(found
+            .map(|bytes| Head { bytes: bytes[..length.min(bytes.len())].to_vec(), size: bytes.len() as u64 }))
     }
 
     fn list(&self, prefix: &str, each: &mut dyn FnMut(&str)) -> Result<()> {

@@ -1,18 +1,15 @@
 //! What a session knows of its blocks, in memory, and how it is noted down.
 
 use super::Progress;
-use crate::cache::Cache;
 use crate::error::Damage;
-use crate::manifest::{Leaf, first_of};
+use crate::manifest::Leaf;
 use crate::{BlockRef, Hash};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
 
 /// Index, whether there is a block, epoch, hash.
 const ENTRY: usize = 8 + 1 + 4 + 32;
 /// Hashes that are known to be stored: 32 MiB of them.
 const KNOWN: usize = 1 << 20;
-const PARENT_LEAVES: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
@@ -32,6 +29,7 @@ pub struct Sealed {
     pub blocks: usize,
 }
 
+#[derive(Default)]
 pub struct State {
     /// Leaves of which some blocks were put.
     pub changed: BTreeMap<u32, Changes>,
@@ -46,23 +44,6 @@ pub struct State {
     pub parts: u32,
     unnoted: Vec<(u64, Option<BlockRef>)>,
     known: HashSet<Hash>,
-    parent_leaves: Cache<BlockRef, Arc<Leaf>>,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            changed: BTreeMap::new(),
-            sealed: BTreeMap::new(),
-            in_sealed: 0,
-            progress: Progress::default(),
-            ended: false,
-            parts: 0,
-            unnoted: Vec::new(),
-            known: HashSet::new(),
-            parent_leaves: Cache::new(PARENT_LEAVES),
-        }
-    }
 }
 
 impl State {
@@ -129,14 +110,6 @@ impl State {
         }
         self.known.insert(hash);
     }
-
-    pub fn parent_leaf(&mut self, at: &BlockRef) -> Option<Arc<Leaf>> {
-        self.parent_leaves.get(at)
-    }
-
-    pub fn keep_parent_leaf(&mut self, at: BlockRef, leaf: Arc<Leaf>) {
-        self.parent_leaves.put(at, leaf, 1);
-    }
 }
 
 pub fn parse(bytes: &[u8]) -> Result<Vec<(u64, Option<BlockRef>)>, Damage> {
@@ -174,7 +147,7 @@ mod tests {
     fn what_is_noted_reads_back() {
         let mut state = State::default();
         let at = BlockRef { epoch: 7, hash: Hash([3; 32]) };
-        state.put(first_of(5) + 3, 5, 3, Some(at), Change::New);
+        state.put(5 * 1024 + 3, 5, 3, Some(at), Change::New);
         state.put(9, 0, 9, None, Change::New);
         assert_eq!(parse(&state.render_unnoted()).unwrap(), [(5 * 1024 + 3, Some(at)), (9, None)]);
         assert_eq!(parse(&[0; 44]), Err(Damage::Malformed));
