@@ -94,6 +94,9 @@ impl Domain {
 
 impl fmt::Debug for Domain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Domain").field("id", &self.id).field("encrypted", &self.is_encrypted()).finish()
+        f.debug_struct("Domain")
+            .field("id", &self.id)
+            .field("encrypted", &self.is_encrypted())
+            .finish_non_exhaustive()
     }
 }

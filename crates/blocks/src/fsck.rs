@@ -172,7 +172,9 @@ fn examine_snapshot(
     }
     // A snapshot that was deleted meanwhile misses nothing.
     if !found.is_empty() && store.objects.head(&layout::root(snapshot), 0)?.is_some() {
-        found.into_iter().for_each(|problem| report.tell(problem));
+        for problem in found {
+            report.tell(problem);
+        }
     }
     Ok(())
 }

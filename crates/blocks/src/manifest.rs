@@ -6,7 +6,7 @@
 //! The root ends in a keyed checksum; a leaf's address is the keyed hash of its bytes.
 
 use crate::error::Damage;
-use crate::{Domain, DomainId, layout};
+use crate::{Domain, DomainId};
 use model::{AccountId, SnapshotId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -189,10 +189,5 @@ impl Root {
             return Err(Damage::Content);
         }
         Ok(root)
-    }
-
-    /// The object of a leaf.
-    pub fn leaf_key(&self, at: &BlockRef) -> String {
-        layout::leaf(&self.manifest.domain, at)
     }
 }

@@ -136,6 +136,10 @@ fn read<T: for<'a> Deserialize<'a>>(
     serde_json::from_slice(bytes).map(Some).map_err(|_| damaged(Damage::Malformed))
 }
 
+fn session_keys(snapshot: SnapshotId, parts: &[&str]) -> Vec<String> {
+    parts.iter().map(|part| layout::session(snapshot, part)).collect()
+}
+
 fn exists(store: &BlockStore, key: &str) -> Result<bool> {
     Ok(store.objects.head(key, 0)?.is_some())
 }
@@ -165,8 +169,9 @@ pub fn begin(store: &BlockStore, begin: Begin, domain: Arc<Domain>) -> Result<Se
     match register(store, &mut record, &domain) {
         Ok(parent) => Ok(Session::new(store.clone(), domain, record, parent)),
         Err(error) => {
-            // If that fails too, it is a session that nobody resumes, and its owner may abort it.
-            let _ = abort(store, snapshot);
+            // As if it had never begun. If that fails too, `resume` goes on with it.
+            let steps = [session_keys(snapshot, &[PARENT, READY]), session_keys(snapshot, &[BEGIN])];
+            let _ = steps.iter().try_for_each(|keys| store.objects.delete(keys));
             Err(error)
         }
     }
@@ -286,8 +291,8 @@ pub fn clear(store: &BlockStore, snapshot: SnapshotId) -> Result<()> {
         }
     })?;
     store.objects.delete(&first)?;
-    store.objects.delete(&[layout::session(snapshot, BEGIN)])?;
-    Ok(store.objects.delete(&[layout::session(snapshot, END), layout::session(snapshot, DONE)])?)
+    store.objects.delete(&session_keys(snapshot, &[BEGIN]))?;
+    Ok(store.objects.delete(&session_keys(snapshot, &[END, DONE]))?)
 }
 
 pub fn open_sessions(store: &BlockStore) -> Result<Vec<SessionInfo>> {
@@ -600,6 +605,6 @@ impl Session {
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<16>();
-    words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && rest.iter().all(|b| *b == 0)
+    const ZEROS: [u8; 4096] = [0; 4096];
+    bytes.chunks(ZEROS.len()).all(|chunk| *chunk == ZEROS[..chunk.len()])
 }

@@ -38,7 +38,8 @@ impl BlockStore {
         Self { objects, cache }
     }
 
-    /// Begins to write a snapshot. `begin.snapshot` must never have been used before.
+    /// Begins to write a snapshot. `begin.snapshot` must never have been used before, but for a call of this that failed; if
+    /// it fails with `Exists` after such a one, [`Self::resume`] goes on with it.
     pub fn begin(&self, begin: Begin, domain: Arc<Domain>) -> Result<Session> {
         session::begin(self, begin, domain)
     }

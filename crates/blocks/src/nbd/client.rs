@@ -13,7 +13,7 @@ use std::time::Duration;
 type Result<T> = std::result::Result<T, ClientError>;
 
 /// The server may be slow, not silent.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Requests in flight.
 const DEPTH: usize = 4;
 /// The most that one message may hold beside data: extents of a block status.
@@ -70,7 +70,9 @@ impl Client {
         if !contexts.is_empty() {
             let mut data = text(export);
             data.extend_from_slice(&(contexts.len() as u32).to_be_bytes());
-            contexts.iter().for_each(|context| data.extend_from_slice(&text(context)));
+            for context in contexts {
+                data.extend_from_slice(&text(context));
+            }
             client.option(OPT_SET_META_CONTEXT, &data)?;
             client.replies(OPT_SET_META_CONTEXT, export, |client, kind, data| {
                 if kind == REP_META_CONTEXT {

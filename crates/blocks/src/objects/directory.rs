@@ -158,7 +158,12 @@ impl Directory {
         for entry in entries {
             let entry = entry?;
             let path = entry.path();
-            if entry.file_type()?.is_dir() {
+            let is_directory = match entry.file_type() {
+                // It is deleted at this moment.
+                Err(e) if absent(&e) => continue,
+                kind => kind?.is_dir(),
+            };
+            if is_directory {
                 self.walk(&path, each)?;
             } else if let Some(key) = path.strip_prefix(&self.objects).ok().and_then(Path::to_str) {
                 each(key);

@@ -48,7 +48,9 @@ impl Objects for Memory {
             let from = objects.range(prefix.to_owned()..);
             from.map(|(key, _)| key.clone()).take_while(|key| key.starts_with(prefix)).collect()
         };
-        keys.iter().for_each(|key| each(key));
+        for key in &keys {
+            each(key);
+        }
         Ok(())
     }
 

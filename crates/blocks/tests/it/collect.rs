@@ -1,7 +1,7 @@
 //! Collecting while others write, reuse and delete.
 
-use crate::world::*;
 use crate::Dice;
+use crate::world::*;
 use blocks::fsck::Depth;
 use blocks::{BlockStore, Directory, Error, Memory, Objects};
 use std::collections::BTreeMap;

@@ -50,11 +50,6 @@ fn calls_that_failed_may_be_made_again_until_they_work() {
                         begun = false;
                         store.begin(begin(id, parent, 4), Arc::clone(&domain))
                     }
-                    Err(Error::Aborted(_)) => {
-                        begun = false;
-                        store.abort(snap(id))?;
-                        store.begin(begin(id, parent, 4), Arc::clone(&domain))
-                    }
                     other => other,
                 }
             });

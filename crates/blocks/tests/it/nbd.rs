@@ -85,7 +85,10 @@ fn a_client_reads_what_the_snapshot_holds_and_is_told_of_holes() {
         })
         .unwrap();
     assert_eq!(seen.len(), 683);
-    assert!(matches!(client.read(2048 * BLOCK_SIZE as u64, &mut [0; 1]), Err(ClientError::Read { code: 22, .. })));
+    assert!(matches!(
+        client.read(2048 * BLOCK_SIZE as u64, &mut [0; 1]),
+        Err(ClientError::Read { code: 22, .. })
+    ));
     assert!(matches!(Client::connect(&stand.socket, "snap-nothing", &[]), Err(ClientError::Refused { .. })));
 }
 
@@ -192,7 +195,9 @@ fn simple_clients_are_served_too() {
     // A write is taken off the wire and refused; trim, flush and cache answer.
     raw.request(1, 0, 3);
     raw.send(&[b"abc"]);
-    for (command, error) in [(1, Some(1)), (3, None), (4, Some(1)), (5, None), (6, Some(1)), (7, Some(22)), (99, Some(22))] {
+    for (command, error) in
+        [(1, Some(1)), (3, None), (4, Some(1)), (5, None), (6, Some(1)), (7, Some(22)), (99, Some(22))]
+    {
         if command != 1 {
             raw.request(command, 0, 4096);
         }
@@ -208,7 +213,8 @@ fn clients_that_make_no_sense_are_refused_and_harm_nobody() {
     let limits = Limits { connections: 4, ..Limits::default() };
     let stand = stand(limits);
     let name = snap(1).to_string();
-    let go = |name: &[u8], infos: u16| [&(name.len() as u32).to_be_bytes(), name, &infos.to_be_bytes()].concat();
+    let go =
+        |name: &[u8], infos: u16| [&(name.len() as u32).to_be_bytes(), name, &infos.to_be_bytes()].concat();
     for round in 0..30 {
         let mut raw = Raw::greet(&stand.socket);
         match round % 10 {

@@ -214,7 +214,8 @@ fn a_qcow2_file_becomes_a_snapshot() {
     ingest::file(&session, &File::open(&raw).unwrap(), 4).unwrap();
     session.complete().unwrap();
     assert_eq!(session.progress().written, 0);
-    let (one, three) = (open(&stand.store, &domain(1), 1).unwrap(), open(&stand.store, &domain(1), 3).unwrap());
+    let (one, three) =
+        (open(&stand.store, &domain(1), 1).unwrap(), open(&stand.store, &domain(1), 3).unwrap());
     assert_eq!(one.changed(&three, 0, 10).unwrap(), []);
 }
 
@@ -223,12 +224,14 @@ fn the_next_snapshot_reads_what_the_dirty_bitmap_names_and_no_more() {
     let stand = Stand::new();
     let source = stand.name("volume.qcow2");
     qemu_img(&["create", "-q", "-f", "qcow2", &source, "1G"]);
-    let mut qsd = Daemon::start("qemu-storage-daemon", &["--chardev", "stdio,id=m", "--monitor", "chardev=m"]);
+    let mut qsd =
+        Daemon::start("qemu-storage-daemon", &["--chardev", "stdio,id=m", "--monitor", "chardev=m"]);
     qsd.hear("QMP");
     qsd.qmp(r#"{"execute":"qmp_capabilities"}"#);
     let blockdev = r#"{"execute":"blockdev-add","arguments":{"driver":"qcow2","node-name":"v","file":{"driver":"file","filename":"FILE"}}}"#;
     qsd.qmp(&blockdev.replace("FILE", &source));
-    let listen = r#"{"execute":"nbd-server-start","arguments":{"addr":{"type":"unix","data":{"path":"PATH"}}}}"#;
+    let listen =
+        r#"{"execute":"nbd-server-start","arguments":{"addr":{"type":"unix","data":{"path":"PATH"}}}}"#;
     qsd.qmp(&listen.replace("PATH", &stand.name("qsd")));
     qsd.qmp(r#"{"execute":"block-export-add","arguments":{"type":"nbd","id":"w","node-name":"v","name":"w","writable":true}}"#);
     let socket = stand.path("qsd");
@@ -242,7 +245,9 @@ fn the_next_snapshot_reads_what_the_dirty_bitmap_names_and_no_more() {
     };
     write(&["write -P 1 0 8M", "write -P 2 512M 1M", "flush"]);
     // From here on the bitmap tells what changes; the first snapshot is all there is.
-    qsd.qmp(r#"{"execute":"block-dirty-bitmap-add","arguments":{"node":"v","name":"b0","granularity":65536}}"#);
+    qsd.qmp(
+        r#"{"execute":"block-dirty-bitmap-add","arguments":{"node":"v","name":"b0","granularity":65536}}"#,
+    );
     let session = stand.store.begin(begin(1, None, 2048), domain(1)).unwrap();
     let what = What::Everything;
     let mut client = Client::connect(&socket, "w", &[&what.context()]).unwrap();
