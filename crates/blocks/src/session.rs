@@ -547,9 +547,11 @@ impl Session {
         if decide(&self.store, snapshot, Ending::Complete)? == Ending::Abort {
             return Err(Error::Aborted(snapshot));
         }
-        // Aborted and cleared away: what it wrote may be gone.
         if !exists(&self.store, &layout::session(snapshot, BEGIN))? {
-            return Err(Error::Aborted(snapshot));
+            // It was cleared away: after a call of this that did more than it could say, or after it was aborted, and then what it
+            // wrote may be gone.
+            let made = self.store.root(snapshot)?;
+            return made.map(|root| root.manifest).ok_or(Error::Aborted(snapshot));
         }
         // Whoever completed it, and saw it deleted since, must not see it again.
         if !exists(&self.store, &layout::session(snapshot, DONE))? {

@@ -153,3 +153,18 @@ fn an_aborted_session_never_completes() {
     memory.list("blocks/", &mut |_| blocks += 1).unwrap();
     assert_eq!(blocks, 0);
 }
+
+#[test]
+fn completing_twice_is_completing_once_even_when_the_session_was_cleared_away() {
+    let store = store(Memory::default());
+    let session = store.begin(begin(1, None, 4), domain(0)).unwrap();
+    session.put_block(0, &block(1)).unwrap();
+    let manifest = session.complete().unwrap();
+    assert_eq!(session.complete().unwrap(), manifest);
+    assert_eq!(store.collect().unwrap().sessions, 1);
+    assert_eq!(session.complete().unwrap(), manifest);
+    store.delete(snap(1)).unwrap();
+    assert!(session.complete().is_err(), "what was deleted does not come back");
+    store.collect().unwrap();
+    assert!(store.snapshots().unwrap().is_empty() && store.sessions().unwrap().is_empty());
+}
