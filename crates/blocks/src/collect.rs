@@ -5,11 +5,13 @@
 //!
 //! A run: (1) raise the epoch to E; (2) list and read all roots; (3) list and read all sessions; (4) give up if the epoch is
 //! not E any more; (5) mark what the roots, and the sessions' copies of their parents' roots, refer to; (6) sweep what is
-//! not marked and was written before M, the lowest epoch of E and of the sessions seen; (7) clear away sessions that had ended
+//! not marked and was written before M, the lowest epoch of E and of the sessions seen, but for those that are done and whose
+//! roots were read; (7) clear away sessions that had ended
 //! when they were seen in (3).
 //!
 //! Why nothing is lost that a snapshot S needs, or will. S refers to *own* blocks, of its session's epoch e, and to *inherited*
 //! ones, which its parent P referred to.
+//! - Its root was read in (2): all is marked.
 //! - Its session was seen in (3): M ≤ e spares its own blocks; the copy of P's root marks those inherited.
 //! - Its session was cleared by an earlier run: then S was complete before this run began and is marked by its root, unless it
 //!   is deleted, and who inherits from it has a session of its own. By a later run: then (4) gives up, because a run raises
@@ -26,6 +28,7 @@ use crate::manifest::Root;
 use crate::session::{self, Seen};
 use crate::store::BlockStore;
 use crate::{BlockRef, DomainId, layout};
+use model::SnapshotId;
 use std::collections::{BTreeSet, HashSet};
 
 /// Names that are held in memory at once.
@@ -113,33 +116,29 @@ pub(crate) fn survey(store: &BlockStore, epoch: u32, still: u32) -> Result<Optio
     if store.epoch()? != still {
         return Ok(None);
     }
-    let counted = sessions.iter().filter(|seen| !seen.aborted).filter_map(Seen::epoch);
+    // The root of one that is done marks all that it needs, if it was read.
+    let read: HashSet<SnapshotId> = roots.iter().map(|root| root.manifest.snapshot).collect();
+    let relies = |seen: &&Seen| !seen.aborted && !(seen.done && read.contains(&seen.snapshot));
+    let counted = sessions.iter().filter(relies).filter_map(Seen::epoch);
     let before = counted.min().unwrap_or(epoch).min(epoch);
-    let mut survey = Survey {
-        roots,
-        sessions,
-        marks: Marks::default(),
-        before,
-        unsure: BTreeSet::new(),
-        damaged: Vec::new(),
-    };
-    let copies = survey.sessions.iter().filter(|seen| !seen.aborted).filter_map(|seen| seen.parent.as_ref());
-    for root in survey.roots.iter().chain(copies) {
-        match survey.marks.add(store, root) {
+    let (mut marks, mut unsure, mut damaged) = (Marks::default(), BTreeSet::new(), Vec::new());
+    let copies = sessions.iter().filter(relies).filter_map(|seen| seen.parent.as_ref());
+    for root in roots.iter().chain(copies) {
+        match marks.add(store, root) {
             Ok(()) => {}
             Err(error @ Error::Damaged { damage, .. }) => {
                 // A later run may have swept a snapshot that was deleted since it was listed.
                 if damage == Damage::Missing && store.epoch()? != still {
                     return Ok(None);
                 }
-                survey.unsure.insert(root.manifest.domain.clone());
-                survey.damaged.push(error.within(root.manifest.snapshot, None));
+                unsure.insert(root.manifest.domain.clone());
+                damaged.push(error.within(root.manifest.snapshot, None));
             }
             Err(error) => return Err(error),
         }
     }
-    survey.marks.sort();
-    Ok(Some(survey))
+    marks.sort();
+    Ok(Some(Survey { roots, sessions, marks, before, unsure, damaged }))
 }
 
 pub fn run(store: &BlockStore) -> Result<Collected> {

@@ -170,8 +170,9 @@ pub fn begin(store: &BlockStore, begin: Begin, domain: Arc<Domain>) -> Result<Se
         Ok(parent) => Ok(Session::new(store.clone(), domain, record, parent)),
         Err(error) => {
             // As if it had never begun. If that fails too, `resume` goes on with it.
-            let steps = [session_keys(snapshot, &[PARENT, READY]), session_keys(snapshot, &[BEGIN])];
-            let _ = steps.iter().try_for_each(|keys| store.objects.delete(keys));
+            let _ = [READY, PARENT, BEGIN]
+                .iter()
+                .try_for_each(|part| store.objects.delete(&session_keys(snapshot, &[part])));
             Err(error)
         }
     }

@@ -102,7 +102,9 @@ fn a_death_at_any_step_loses_nothing_and_leaves_nothing_behind() {
 
 #[test]
 fn a_failed_call_at_any_step_loses_nothing_and_leaves_nothing_behind() {
-    for fault in [Fault::Error, Fault::ErrorAfterWork, Fault::Torn, Fault::Full] {
-        lives(1, fault);
-    }
+    std::thread::scope(|scope| {
+        for fault in [Fault::Error, Fault::ErrorAfterWork, Fault::Torn, Fault::Full] {
+            scope.spawn(move || lives(1, fault));
+        }
+    });
 }

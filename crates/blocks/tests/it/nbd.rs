@@ -130,7 +130,7 @@ struct Raw(UnixStream);
 impl Raw {
     fn greet(socket: &Path) -> Self {
         let mut raw = Self(UnixStream::connect(socket).unwrap());
-        raw.0.set_read_timeout(Some(Duration::from_secs(300))).unwrap();
+        raw.0.set_read_timeout(Some(Duration::from_mins(5))).unwrap();
         assert_eq!(&raw.take(18)[..8], b"NBDMAGIC");
         raw.send(&[&[0, 0, 0, 3]]);
         raw
@@ -219,7 +219,7 @@ fn clients_that_make_no_sense_are_refused_and_harm_nobody() {
         let mut raw = Raw::greet(&stand.socket);
         match round % 10 {
             0 => raw.send(&[&[0xff; 64]]),
-            1 => raw.option(1, &[b'x'; 17 << 10]),
+            1 => raw.option(1, &vec![b'x'; 17 << 10]),
             2 => raw.option(1, b"\xff\xfe"),
             3 => {
                 // An option that is long beyond reason, most of which never comes.
