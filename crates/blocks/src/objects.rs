@@ -1,0 +1,57 @@
+//! Where objects lie: names to bytes, whole or not at all.
+//!
+//! Promises that every backend keeps, and on which the store's proofs stand:
+//! - a put is durable when it has returned, and nobody ever sees a part of one;
+//! - an object that was there before a listing began, and is not deleted meanwhile, is listed;
+//! - an error leaves open whether the call worked; calling again is right.
+//!
+//! Backends: [`Directory`] and [`Memory`]. S3 fits behind the same trait (put with `If-None-Match: *`, ranged get, strongly
+//! consistent lists). The `object_store` crate with `aws` brings reqwest, quick-xml and chrono, 70 crates beside what the program
+//! has; a client over `ureq` and `wire`'s SigV4 would bring none and is the seam left open here.
+
+mod directory;
+#[cfg(any(test, feature = "faults"))]
+mod faulty;
+mod memory;
+
+use crate::error::ObjectError;
+pub use directory::Directory;
+#[cfg(any(test, feature = "faults"))]
+pub use faulty::{Fault, Faulty};
+pub use memory::Memory;
+
+type Result<T> = std::result::Result<T, ObjectError>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    Written,
+    /// An object of this name is there; it may hold something else.
+    Exists,
+}
+
+/// The beginning of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    pub bytes: Vec<u8>,
+    /// Bytes of the whole object.
+    pub size: u64,
+}
+
+/// Names are `a/b/c`: parts of lower-case letters, digits, dashes, dots not in front.
+pub trait Objects: Send + Sync + 'static {
+    fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<Put>;
+
+    /// Puts it whatever was there.
+    fn replace(&self, key: &str, bytes: &[u8]) -> Result<()>;
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>>;
+
+    /// At most the first `length` bytes.
+    fn head(&self, key: &str, length: usize) -> Result<Option<Head>>;
+
+    /// Tells the names under `prefix` (which ends with `/`, or is empty for all), in no order. `each` must not call back.
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(&str)) -> Result<()>;
+
+    /// Removes those that are there; gone for good when it returns.
+    fn delete(&self, keys: &[String]) -> Result<()>;
+}
