@@ -24,6 +24,10 @@ pub enum Command {
         node: String,
         size: u64,
     },
+    /// Keeps the descriptor that came with this message under a name, for a later command to take.
+    GetFd {
+        name: String,
+    },
 }
 
 impl Command {
@@ -38,6 +42,7 @@ impl Command {
             Self::Stop => "stop",
             Self::Quit => "quit",
             Self::Resize { .. } => "block_resize",
+            Self::GetFd { .. } => "getfd",
         }
     }
 
@@ -46,6 +51,9 @@ impl Command {
         let message = match self {
             Self::Resize { node, size } => {
                 json!({"execute": self.name(), "arguments": {"node-name": node, "size": size}, "id": id})
+            }
+            Self::GetFd { name } => {
+                json!({"execute": self.name(), "arguments": {"fdname": name}, "id": id})
             }
             _ => json!({"execute": self.name(), "id": id}),
         };
