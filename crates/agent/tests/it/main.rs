@@ -20,3 +20,4 @@ mod rig;
 mod sample;
 mod sim_conformance;
 mod vmm;
+mod vmm_devices;
