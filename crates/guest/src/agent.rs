@@ -13,7 +13,7 @@ use crate::console::{report, say};
 use crate::imds::Imds;
 use crate::netlink::Routing;
 use crate::nic::Nic;
-use crate::{clock, disk, endpoint, identity, lease, nic, power, random, sshd, sys, template, user_data};
+use crate::{clock, disk, endpoint, identity, lease, nic, power, random, secondary, sshd, sys, template, user_data};
 
 /// How long a login may wait for the metadata service before ssh starts with the keys that the disk has.
 const SSH_PATIENCE: Duration = Duration::from_secs(15);
@@ -83,6 +83,10 @@ fn become_instance(nic: &Nic) -> (Imds, String, crate::dhcp::Lease) {
     lease::apply(nic, &lease);
     say(&format!("{}: {}/{}", nic.name, lease.address, lease.prefix));
     spawn(|| clock::keep());
+    let primary = nic.clone();
+    spawn(move || {
+        report("further interfaces", secondary::configure(&primary));
+    });
     let mut imds = Imds::connect();
     let instance = identity::assume(&mut imds, lease.address);
     (imds, instance, lease)

@@ -12,6 +12,7 @@ mod block;
 mod channel;
 mod chaos;
 mod conformance;
+mod devices;
 mod guest;
 mod imds;
 mod lifecycle;
