@@ -13,7 +13,9 @@ use crate::console::{report, say};
 use crate::imds::Imds;
 use crate::netlink::Routing;
 use crate::nic::Nic;
-use crate::{clock, disk, endpoint, identity, lease, nic, power, random, secondary, sshd, sys, template, user_data};
+use crate::{
+    clock, disk, endpoint, identity, lease, nic, power, random, secondary, sshd, sys, template, user_data,
+};
 
 /// How long a login may wait for the metadata service before ssh starts with the keys that the disk has.
 const SSH_PATIENCE: Duration = Duration::from_secs(15);

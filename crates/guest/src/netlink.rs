@@ -73,13 +73,7 @@ impl Routing {
     }
 
     /// Sets a route of this table, `onlink` so that a gateway outside the subnet works too.
-    pub fn set_route_of(
-        &self,
-        table: u8,
-        interface: u32,
-        route: &Route,
-        source: Ipv4Addr,
-    ) -> io::Result<()> {
+    pub fn set_route_of(&self, table: u8, interface: u32, route: &Route, source: Ipv4Addr) -> io::Result<()> {
         let direct = route.gateway.is_unspecified();
         let scope = if direct { libc::RT_SCOPE_LINK } else { libc::RT_SCOPE_UNIVERSE };
         let mut message = Message::new(libc::RTM_NEWROUTE, ENSURE);

@@ -136,7 +136,8 @@ async fn step<V: Vmm, N: Net, B: Block>(
             return Ok(Some(Next::Blocked(format!("waits for {what}"))));
         }
         (Act::Start, Some(desired)) => match start(core, drivers, desired).await {
-            Ok(()) => ports_are_at(core, key, generation),
+            Ok(given) if given.iter().any(|disk| is_outdated(core, disk)) => {}
+            Ok(_) => ports_are_at(core, key, generation),
             Err(error) if error.fault == Fault::Permanent => {
                 let refused = noted.unstartable(desired.run, error.to_string());
                 core.write_record(instance, refused).await?;
@@ -146,7 +147,7 @@ async fn step<V: Vmm, N: Net, B: Block>(
         },
         (Act::EnsureDevices(changes), Some(desired)) => {
             let all = devices::Round { core, drivers, desired, generation, plugged: &plugged, is_ready };
-            return all.run(changes, noted).await.map(|()| None);
+            return all.run(changes, noted).await;
         }
         (Act::Start | Act::EnsureDevices(_), None) => {}
         (Act::PressPowerButton, _) => drivers.vmm.press_power_button(instance).await?,
@@ -214,11 +215,12 @@ fn ports_are_at(core: &Core, key: ObjectKey, generation: u64) {
     }
 }
 
+/// Starts the machine, and says with which disks.
 async fn start<V: Vmm, N: Net, B: Block>(
     core: &Core,
     drivers: &Drivers<V, N, B>,
     desired: &InstanceDesired,
-) -> Result<(), HostError> {
+) -> Result<Vec<DiskSpec>, HostError> {
     let disks = desired.volumes.iter().map(|attachment| disk(core, attachment));
     let disks = disks.collect::<Option<Vec<_>>>();
     let disks = disks.ok_or_else(|| HostError::transient("a volume has no path yet"))?;
@@ -233,10 +235,7 @@ async fn start<V: Vmm, N: Net, B: Block>(
         taps.push(drivers.net.open_port(interface).await?);
     }
     drivers.vmm.start(&spec, taps).await?;
-    for given in &spec.disks {
-        catch_up(core, drivers, desired.instance, given).await?;
-    }
-    Ok(())
+    Ok(spec.disks)
 }
 
 /// A desired disk as a machine takes it; none while its volume is not there.
@@ -247,18 +246,10 @@ fn disk(core: &Core, attachment: &AttachmentDesired) -> Option<DiskSpec> {
     Some(DiskSpec { volume, path, device: attachment.device.clone(), limits })
 }
 
-/// A volume that changed while it was on its way into the machine was not seen there: what is desired by now is brought to it.
-async fn catch_up<V: Vmm, N: Net, B: Block>(
-    core: &Core,
-    drivers: &Drivers<V, N, B>,
-    instance: InstanceId,
-    given: &DiskSpec,
-) -> Result<(), HostError> {
+/// Whether a volume changed while it was on its way into the machine, where its change was not seen.
+fn is_outdated(core: &Core, given: &DiskSpec) -> bool {
     let latest = core.tables.lock().volume(given.volume);
-    match latest {
-        Some(latest) => drivers.vmm.tune_disk(instance, &latest).await,
-        None => Ok(()),
-    }
+    latest.is_some_and(|latest| latest.limits != given.limits)
 }
 
 async fn forget<V: Vmm, N: Net, B: Block>(

@@ -9,9 +9,7 @@ pub mod sim;
 
 pub use plan::host::{Device, MachineState, Plugged};
 
-use model::host::{
-    InterfaceDesired, Machine, SecurityGroupDesired, VolumeDesired, VolumeLimits, VpcDesired,
-};
+use model::host::{InterfaceDesired, Machine, SecurityGroupDesired, VolumeDesired, VolumeLimits, VpcDesired};
 use model::{AccountId, InstanceId, NetworkInterfaceId, SecurityGroupId, Timestamp, VolumeId, VpcId};
 use std::fmt;
 use std::future::Future;
@@ -147,11 +145,7 @@ pub trait Vmm: Send + Sync + 'static {
 
     /// Asks the guest for a device, or takes it away for good once the guest has let go. A guest that hears nothing (it
     /// still boots, it hangs) needs to be asked again.
-    fn unplug(
-        &self,
-        instance: InstanceId,
-        device: Device,
-    ) -> impl Future<Output = Result<Release>> + Send;
+    fn unplug(&self, instance: InstanceId, device: Device) -> impl Future<Output = Result<Release>> + Send;
 
     /// Takes a volume's file from the machine at once. The guest keeps a device that fails every operation, until it lets
     /// go of it.

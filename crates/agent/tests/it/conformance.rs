@@ -42,7 +42,12 @@ pub async fn start<H: TestHost>(host: &H, n: u32) -> Started {
         instance: desired.instance,
         account: desired.account,
         machine: desired.machine.clone(),
-        disks: vec![DiskSpec { volume: sample::volume_id(n), path, device: "/dev/xvda".into(), limits: None }],
+        disks: vec![DiskSpec {
+            volume: sample::volume_id(n),
+            path,
+            device: "/dev/xvda".into(),
+            limits: None,
+        }],
     };
     host.vmm().start(&spec, taps(host, &desired).await).await.unwrap();
     Started { desired, spec }

@@ -136,14 +136,12 @@ fn an_instance_whose_slots_are_taken_says_so_and_keeps_what_it_has() {
         let news = all[1..].iter().map(|n| wish(1, DesiredBody::Volume(volume(*n)))).collect();
         rig.handle().set(news).await.unwrap();
         set(&rig, 2, with(&all, &[1])).await;
-        let key = ObjectKey::Instance(instance_id(1));
-        let failing = until(&mut rig.handle().subscribe(), |seen| {
-            seen.key == key && matches!(seen.body, ObservedBody::Failing { .. })
-        })
-        .await;
-        let ObservedBody::Failing { reason } = failing.body else { panic!("{failing:?}") };
-        assert!(reason.contains("slots are taken"), "{reason}");
         plugged(&rig, &all[..23], &[1]).await;
+        let Reply::Status { objects } = rig.handle().request(Request::Status).await else {
+            panic!("no status")
+        };
+        let reason = objects.iter().find_map(|object| object.last_error.clone()).unwrap();
+        assert!(reason.contains("slots are taken"), "{reason}");
         set(&rig, 3, with(&all[1..], &[1])).await;
         plugged(&rig, &all[1..], &[1]).await;
     });

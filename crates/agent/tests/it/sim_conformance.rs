@@ -28,8 +28,7 @@ impl TestHost for Sim {
 fn on_the_simulator(test: impl AsyncFn(&Sim)) {
     for shutdown_time in [Duration::ZERO, Duration::from_secs(5)] {
         in_virtual_time(async {
-            let config =
-                SimConfig {
+            let config = SimConfig {
                 boot_time: Duration::from_secs(3),
                 shutdown_time,
                 release_time: shutdown_time,

@@ -1,17 +1,15 @@
 //! Disks and interfaces that come and go while real machines run.
 
 use crate::conformance::{self, TestHost};
-use crate::vmm::{BOOT, Scratch, processes, qemu_of, spec, text, until_says, volume};
 use crate::guest;
+use crate::vmm::{BOOT, Scratch, processes, qemu_of, spec, text, until_says, volume};
 use agent::host::linux::block::LinuxBlock;
 use agent::host::linux::vmm::LinuxVmm;
 use agent::host::sim::{SimConfig, SimHost};
-use agent::host::{
-    Block, Device, DiskSpec, MachineSpec, Net, Plugged, Release, Result, Standing, Tap, Vmm,
-};
+use agent::host::{Block, Device, DiskSpec, MachineSpec, Net, Plugged, Release, Result, Standing, Tap, Vmm};
 use model::clock::SystemClock;
 use model::host::*;
-use model::{GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, VolumeId, VpcId};
+use model::{GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, VpcId};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -156,11 +154,9 @@ async fn a_plug_that_was_interrupted_anywhere_is_finished_or_undone() {
     drop(vmm);
     for round in 0..10_u64 {
         let vmm = scratch.vmm().await;
-        let _cut = tokio::time::timeout(
-            Duration::from_micros(600 * round),
-            vmm.plug_disk(machine.instance, &disk),
-        )
-        .await;
+        let _cut =
+            tokio::time::timeout(Duration::from_micros(600 * round), vmm.plug_disk(machine.instance, &disk))
+                .await;
         drop(vmm);
         let vmm = scratch.vmm().await;
         if round % 2 == 0 {
@@ -205,12 +201,8 @@ async fn a_disk_does_as_many_operations_in_a_second_as_its_limits_say() {
     // From the start, then changed while the guest reads.
     vmm.start(&MachineSpec { disks: vec![disk.clone()], ..machine.clone() }, vec![]).await.unwrap();
     for iops in [100, 250] {
-        let desired = VolumeDesired {
-            volume: disk.volume,
-            size: GiB(1),
-            image: None,
-            limits: Some(limits(iops)),
-        };
+        let desired =
+            VolumeDesired { volume: disk.volume, size: GiB(1), image: None, limits: Some(limits(iops)) };
         vmm.tune_disk(machine.instance, &desired).await.unwrap();
         // The measurement under way saw both limits. A busy host can make a guest slower, never faster.
         let skip = rates(&text(&vmm, machine.instance).await, 3).len() + 1;

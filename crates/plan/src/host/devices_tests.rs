@@ -98,10 +98,8 @@ fn what_is_new_is_plugged_and_what_is_gone_from_the_wish_is_unplugged() {
 
 #[test]
 fn a_guest_is_asked_again_after_a_while_and_not_before() {
-    let plugged = Plugged {
-        whole: Devices { volumes: vec![volume(1)], interfaces: vec![] },
-        ..Plugged::default()
-    };
+    let plugged =
+        Plugged { whole: Devices { volumes: vec![volume(1)], interfaces: vec![] }, ..Plugged::default() };
     let asked = AskedAt::from([(Device::Volume(volume(1)), NOW)]);
     let (due, again) = changes(&with(&[], &[]), &[], &plugged, &asked, NOW + Duration::from_secs(1));
     assert!(due.is_empty());
@@ -117,7 +115,8 @@ fn a_guest_is_asked_again_after_a_while_and_not_before() {
 
 #[test]
 fn a_volume_is_reported_until_nothing_of_it_is_left_and_not_before_it_is_whole() {
-    let plugged = Plugged { partial: vec![volume(1), volume(2)], dead: vec![volume(3)], ..Plugged::default() };
+    let plugged =
+        Plugged { partial: vec![volume(1), volume(2)], dead: vec![volume(3)], ..Plugged::default() };
     assert_eq!(reported(&with(&[1], &[]), &plugged).volumes, [volume(2)]);
 }
 
@@ -141,10 +140,8 @@ fn a_volume_that_was_torn_out_comes_back_only_after_its_dead_device_is_gone() {
 
 #[test]
 fn a_release_does_not_wait_for_a_part_that_is_missing() {
-    let plugged = Plugged {
-        whole: Devices { volumes: vec![volume(1)], interfaces: vec![] },
-        ..Plugged::default()
-    };
+    let plugged =
+        Plugged { whole: Devices { volumes: vec![volume(1)], interfaces: vec![] }, ..Plugged::default() };
     let boot_id: Arc<str> = "boot".into();
     let record = InstanceRecord {
         state: RunState::Started {

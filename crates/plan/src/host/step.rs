@@ -149,11 +149,8 @@ impl Case<'_> {
         let RunState::Started { run, boot_id, since, reboots, asked } = state.clone() else {
             return Step { state, act: Act::Rest, phase: None };
         };
-        let running = Some(InstancePhase::Running {
-            run,
-            since,
-            devices: reported(self.desired, self.facts.plugged),
-        });
+        let running =
+            Some(InstancePhase::Running { run, since, devices: reported(self.desired, self.facts.plugged) });
         let with =
             |reboots, asked| RunState::Started { run, boot_id: boot_id.clone(), since, reboots, asked };
         let reset = |asked| Step { state: with(reboots, asked), act: Act::Reset, phase: running.clone() };
@@ -278,8 +275,7 @@ impl Case<'_> {
 
     fn tend(&self) -> Act {
         let facts = self.facts;
-        let (due, again) =
-            changes(self.desired, &self.record.ports, facts.plugged, facts.asked, facts.now);
+        let (due, again) = changes(self.desired, &self.record.ports, facts.plugged, facts.asked, facts.now);
         let settled = facts.ports_current && due.plug.is_empty();
         let due = if facts.ready { due } else { due.releases() };
         if !due.is_empty() || (facts.ready && !settled) {

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! virtio-blk vol-… ─► vol-…-throttle (limits of vol-…-limits) ─► vol-…-image (qcow2) ─► vol-…-file
-//!                                                                  └ backing ─► vol-…-base0 ─► vol-…-base0-file
+//!                                                                  └ backing ─► vol-…-b0 ─► vol-…-b0-file
 //! virtio-net eni-… ─► eni-…-tap
 //! ```
+//! Names have 31 characters at most, which is QEMU's limit for nodes.
 //! Invariants: everything of a volume has a name that begins with its id, so what an interrupted step left is found by name.
 //! The limits' object is made first and removed last. A disk that is plugged in while the machine runs comes as
 //! descriptors, its images' with it, for the process sees no new file; one that was there from the start is opened by name.
@@ -71,11 +72,11 @@ pub fn limits_object(volume: VolumeId) -> String {
 
 /// The node of the image that lies `depth` images under a volume's own.
 pub fn base_node(volume: VolumeId, depth: usize) -> String {
-    format!("{volume}-base{depth}")
+    format!("{volume}-b{depth}")
 }
 
 pub fn base_file_node(volume: VolumeId, depth: usize) -> String {
-    format!("{volume}-base{depth}-file")
+    format!("{volume}-b{depth}-file")
 }
 
 pub fn netdev(interface: NetworkInterfaceId) -> String {
@@ -283,15 +284,20 @@ mod tests {
     #[test]
     fn the_lowest_port_without_a_device_is_free() {
         assert_eq!(free_port([]), Some(0));
-        assert_eq!(free_port(["/machine/peripheral/port0/port0", "/machine/peripheral/port2/port2"]), Some(1));
-        let all: Vec<String> = (0..ROOT_PORTS).map(|p| format!("/machine/peripheral/port{p}/port{p}")).collect();
+        assert_eq!(
+            free_port(["/machine/peripheral/port0/port0", "/machine/peripheral/port2/port2"]),
+            Some(1)
+        );
+        let all: Vec<String> =
+            (0..ROOT_PORTS).map(|p| format!("/machine/peripheral/port{p}/port{p}")).collect();
         assert_eq!(free_port(all.iter().map(String::as_str)), None);
     }
 
     #[test]
     fn a_device_without_its_file_is_dead_and_a_file_without_its_device_is_partial() {
         let list = |names: &[String]| json!(names.iter().map(|n| json!({"name": n})).collect::<Vec<_>>());
-        let peripherals = list(&["type".into(), "port0".into(), volume(1).to_string(), volume(2).to_string()]);
+        let peripherals =
+            list(&["type".into(), "port0".into(), volume(1).to_string(), volume(2).to_string()]);
         let objects = list(&["entropy".into(), limits_object(volume(1)), limits_object(volume(4))]);
         let found = plugged(&peripherals, &objects, &[volume(1), volume(3)]);
         assert_eq!(found.whole.volumes, [volume(1)]);
@@ -306,13 +312,17 @@ mod tests {
         let names: Vec<&str> = made.iter().map(|node| node["node-name"].as_str().unwrap()).collect();
         let mut order = removable(volume(1), names.iter().copied().chain(["vol-00000000000000002-file"]));
         assert_eq!(order.len(), names.len());
+        assert!(names.iter().all(|name| name.len() <= 31) && base_file_node(volume(1), 15).len() <= 31);
         order.reverse();
         // Whatever a node stands on is there before it and goes after it.
         for order in [order, names.iter().map(|n| (*n).to_owned()).collect()] {
             for node in &made {
                 for under in ["file", "backing"].iter().filter_map(|key| node[*key].as_str()) {
                     let place = |name: &str| order.iter().position(|n| n == name).unwrap();
-                    assert!(place(under) < place(node["node-name"].as_str().unwrap()), "{under} in {order:?}");
+                    assert!(
+                        place(under) < place(node["node-name"].as_str().unwrap()),
+                        "{under} in {order:?}"
+                    );
                 }
             }
         }

@@ -37,7 +37,9 @@ pub fn are_in_force(wanted: &Value, answer: &Value) -> bool {
 
 /// The bucket's fill rate and size, in seconds at that rate; no burst when a full credit is less than a second of it.
 fn burst(rate: Rate) -> (u64, u64) {
-    let Some(burst) = rate.burst.filter(|burst| burst.rate > rate.base && rate.base > 0) else { return (0, 1) };
+    let Some(burst) = rate.burst.filter(|burst| burst.rate > rate.base && rate.base > 0) else {
+        return (0, 1);
+    };
     let credit = u128::from(burst.rate - rate.base) * u128::from(burst.seconds);
     let seconds = (credit + u128::from(burst.rate) / 2) / u128::from(burst.rate);
     match u64::try_from(seconds) {
@@ -110,12 +112,12 @@ mod tests {
 
     #[test]
     fn a_burst_that_is_no_burst_is_left_out() {
-        for burst in [
-            Burst { rate: 100, seconds: 1800 },
-            Burst { rate: 3000, seconds: 0 },
-        ] {
+        for burst in [Burst { rate: 100, seconds: 1800 }, Burst { rate: 3000, seconds: 0 }] {
             let rendered = render(Some(&limits(100, Some(burst))));
-            assert_eq!((&rendered["iops-total-max"], &rendered["iops-total-max-length"]), (&json!(0), &json!(1)));
+            assert_eq!(
+                (&rendered["iops-total-max"], &rendered["iops-total-max-length"]),
+                (&json!(0), &json!(1))
+            );
         }
     }
 }

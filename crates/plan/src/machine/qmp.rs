@@ -135,9 +135,10 @@ impl Command {
             }
             Self::ListNodes => json!({"flat": true}),
             Self::ReopenNode(node) => json!({"options": [node]}),
-            Self::AddNode(value) | Self::AddObject(value) | Self::AddNetdev(value) | Self::AddDevice(value) => {
-                value.clone()
-            }
+            Self::AddNode(value)
+            | Self::AddObject(value)
+            | Self::AddNetdev(value)
+            | Self::AddDevice(value) => value.clone(),
             Self::RemoveNode { node } => json!({"node-name": node}),
             Self::QueryLimits { object } => {
                 json!({"path": format!("{OBJECTS}/{object}"), "property": "limits"})
@@ -232,7 +233,8 @@ pub fn nodes(answer: &Value) -> impl Iterator<Item = &str> {
 
 /// The size of a node as the guest sees it, in the answer to [`Command::ListNodes`].
 pub fn node_size(answer: &Value, name: &str) -> Option<u64> {
-    let node = answer.as_array()?.iter().find(|n| n.get("node-name").and_then(Value::as_str) == Some(name))?;
+    let node =
+        answer.as_array()?.iter().find(|n| n.get("node-name").and_then(Value::as_str) == Some(name))?;
     node.get("image")?.get("virtual-size")?.as_u64()
 }
 

@@ -3,11 +3,11 @@
 //! A device that fails does not keep the others waiting; the first failure is the round's. What has left is let go of in
 //! the record only after nothing of it is in the machine, so an agent that dies in between finds it again.
 
-use super::{Core, Drivers, Failure, catch_up, disk, parts, ports_are_at};
+use super::{Core, Drivers, Failure, Next, disk, parts, ports_are_at};
 use crate::host::{Block, Device, HostError, Net, Plugged, Release, Vmm};
 use model::NetworkInterfaceId;
-use model::host::{InstanceDesired, ObjectKey};
-use plan::host::{Changes, InstanceRecord};
+use model::host::{InstanceDesired, InstancePhase, ObjectKey, ObservedBody};
+use plan::host::{Changes, InstanceRecord, RunState, reported};
 use std::collections::BTreeSet;
 
 pub(super) struct Round<'a, V, N, B> {
@@ -21,7 +21,9 @@ pub(super) struct Round<'a, V, N, B> {
 }
 
 impl<V: Vmm, N: Net, B: Block> Round<'_, V, N, B> {
-    pub async fn run(&self, changes: &Changes, record: InstanceRecord) -> Result<(), Failure> {
+    /// `None` asks for another look. What fails here is tried again without being reported as the instance's state: which
+    /// devices it has is the news, and stays visible.
+    pub async fn run(&self, changes: &Changes, record: InstanceRecord) -> Result<Option<Next>, Failure> {
         let (instance, key) = (self.desired.instance, ObjectKey::Instance(self.desired.instance));
         let mut failed = None;
         let mut note = |result: Result<(), HostError>| {
@@ -50,10 +52,12 @@ impl<V: Vmm, N: Net, B: Block> Round<'_, V, N, B> {
         }
         if self.is_ready {
             let ensured = self.ensure_ports(&record, changes).await;
-            if ensured.is_ok() {
+            let tuned = self.tune_disks().await;
+            if ensured.is_ok() && tuned.is_ok() {
                 ports_are_at(self.core, key, self.generation);
             }
             note(ensured);
+            note(tuned);
         }
         let after = self.let_go(record.without(&gone));
         if after != record {
@@ -61,7 +65,15 @@ impl<V: Vmm, N: Net, B: Block> Round<'_, V, N, B> {
         }
         self.core.tables.lock().nudge_waiters(key);
         self.core.pending.notify_one();
-        failed.map_or(Ok(()), |error| Err(error.into()))
+        let Some(error) = failed else { return Ok(None) };
+        if let Ok(plugged) = self.drivers.vmm.plugged(instance).await
+            && let RunState::Started { run, since, .. } = record.state
+        {
+            let devices = reported(self.desired, &plugged);
+            let phase = InstancePhase::Running { run, since, devices };
+            self.core.report(key, self.generation, ObservedBody::Instance(phase));
+        }
+        Ok(Some(Next::Retry(error.to_string())))
     }
 
     fn asked(&self, device: Device) {
@@ -89,8 +101,7 @@ impl<V: Vmm, N: Net, B: Block> Round<'_, V, N, B> {
                 };
                 let disk = disk(self.core, attachment)
                     .ok_or_else(|| HostError::transient(format!("{volume} has no path yet")))?;
-                self.drivers.vmm.plug_disk(instance, &disk).await?;
-                catch_up(self.core, self.drivers, instance, &disk).await
+                self.drivers.vmm.plug_disk(instance, &disk).await
             }
             Device::Interface(port) => {
                 let Some(interface) = self.desired.interfaces.iter().find(|i| i.interface == port) else {
@@ -108,6 +119,17 @@ impl<V: Vmm, N: Net, B: Block> Round<'_, V, N, B> {
         for interface in self.desired.interfaces.iter().filter(|i| !came(&i.interface)) {
             if record.ports.contains(&interface.interface) {
                 self.drivers.net.ensure_port(interface).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings to its disks what changed of their volumes on their way into the machine.
+    async fn tune_disks(&self) -> Result<(), HostError> {
+        for attachment in &self.desired.volumes {
+            let latest = self.core.tables.lock().volume(attachment.volume);
+            if let Some(latest) = latest {
+                self.drivers.vmm.tune_disk(self.desired.instance, &latest).await?;
             }
         }
         Ok(())

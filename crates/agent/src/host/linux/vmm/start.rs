@@ -81,9 +81,7 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
         disks: spec
             .disks
             .iter()
-            .map(|disk| {
-                Ok(Disk { volume: disk.volume, cache: cache_for(&disk.path)?, limits: disk.limits })
-            })
+            .map(|disk| Ok(Disk { volume: disk.volume, cache: cache_for(&disk.path)?, limits: disk.limits }))
             .collect::<Result<_>>()?,
         interfaces: taps
             .iter()
