@@ -102,11 +102,8 @@ async fn step<V: Vmm, N: Net, B: Block>(
 
     let mut noted = InstanceRecord { state: decided.state, ..InstanceRecord::clone(&record) };
     // Nothing is used before it is held; a release uses nothing new.
-    let uses = desired.as_deref().filter(|_| match decided.act {
-        Act::Start => true,
-        Act::EnsureDevices(_) => is_ready,
-        _ => false,
-    });
+    let gains = decided.act == Act::Start || (is_ready && matches!(decided.act, Act::EnsureDevices(_)));
+    let uses = desired.as_deref().filter(|_| gains);
     if let Some(desired) = uses {
         hold(&mut noted, desired, &decided.act);
     }
@@ -198,14 +195,12 @@ fn hold(record: &mut InstanceRecord, desired: &InstanceDesired, act: &Act) {
     let kept = if *act == Act::Start { Vec::new() } else { std::mem::take(&mut record.holds) };
     let held: BTreeSet<ObjectKey> = kept.into_iter().chain(parts(desired)).collect();
     record.holds = held.into_iter().collect();
-    match act {
-        Act::Start => {
-            let opened = desired.interfaces.iter().map(|interface| interface.interface);
-            let ports: BTreeSet<_> = record.ports.iter().copied().chain(opened).collect();
-            record.ports = ports.into_iter().collect();
-        }
-        Act::EnsureDevices(changes) => *record = record.gaining(changes),
-        _ => {}
+    if *act == Act::Start {
+        let opened = desired.interfaces.iter().map(|interface| interface.interface);
+        let ports: BTreeSet<_> = record.ports.iter().copied().chain(opened).collect();
+        record.ports = ports.into_iter().collect();
+    } else if let Act::EnsureDevices(changes) = act {
+        *record = record.gaining(changes);
     }
 }
 

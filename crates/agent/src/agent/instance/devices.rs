@@ -63,7 +63,13 @@ impl<V: Vmm, N: Net, B: Block> Round<'_, V, N, B> {
         if after != record {
             self.core.write_record(instance, after).await?;
         }
-        self.core.tables.lock().nudge_waiters(key);
+        {
+            let mut tables = self.core.tables.lock();
+            if let Some(object) = tables.objects.get_mut(&key) {
+                object.asked.retain(|device, _| !gone.contains(device));
+            }
+            tables.nudge_waiters(key);
+        }
         self.core.pending.notify_one();
         let Some(error) = failed else { return Ok(None) };
         if let Ok(plugged) = self.drivers.vmm.plugged(instance).await
