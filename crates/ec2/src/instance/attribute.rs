@@ -19,6 +19,7 @@ use model::record::network_interface::NetworkInterface;
 use model::record::security_group::SecurityGroup;
 use model::record::volume::Volume;
 use model::{Blob, SecurityGroupId};
+use plan::instance::devices::same_device;
 
 fn said(value: impl Into<String>) -> Option<AttributeValue> {
     Some(AttributeValue { value: Some(value.into()) })
@@ -256,7 +257,7 @@ pub fn modify(
         }
         Change::DeleteOnTermination(flags) => {
             for (device, value) in flags {
-                let mapping = instance.volumes.iter_mut().find(|v| v.device == device).ok_or_else(|| {
+                let mapping = instance.volumes.iter_mut().find(|v| same_device(&v.device, &device)).ok_or_else(|| {
                     client(
                         "InvalidInstanceAttributeValue",
                         format!("No device is currently mapped at {device}"),
