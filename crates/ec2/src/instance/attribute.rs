@@ -257,12 +257,15 @@ pub fn modify(
         }
         Change::DeleteOnTermination(flags) => {
             for (device, value) in flags {
-                let mapping = instance.volumes.iter_mut().find(|v| same_device(&v.device, &device)).ok_or_else(|| {
-                    client(
-                        "InvalidInstanceAttributeValue",
-                        format!("No device is currently mapped at {device}"),
-                    )
-                })?;
+                let mapping =
+                    instance.volumes.iter_mut().find(|v| same_device(&v.device, &device)).ok_or_else(
+                        || {
+                            client(
+                                "InvalidInstanceAttributeValue",
+                                format!("No device is currently mapped at {device}"),
+                            )
+                        },
+                    )?;
                 mapping.delete_on_termination = value;
                 if let Some(volume) = txn.get::<Volume>(&ctx.region, &mapping.volume) {
                     let mut volume = (*volume).clone();

@@ -44,7 +44,9 @@ pub fn protected(instance: InstanceId, what: &str, attribute: &str) -> ApiError 
 pub fn too_many_volumes(kind: &str, most: usize) -> ApiError {
     client(
         "AttachmentLimitExceeded",
-        format!("An instance of the type {kind} with its network interfaces can have at most {most} volumes."),
+        format!(
+            "An instance of the type {kind} with its network interfaces can have at most {most} volumes."
+        ),
     )
 }
 

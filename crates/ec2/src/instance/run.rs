@@ -25,7 +25,9 @@ use model::{
     ImageId, InstanceId, Mac, NetworkInterfaceAttachmentId, NetworkInterfaceId, ReservationId,
     SecurityGroupId, SubnetId, VolumeId, VpcId,
 };
-use plan::instance::{DeviceChange, DevicePlan, Facts, GroupChoice, LaunchSpec, NetworkSpec, PublicChoice, admit};
+use plan::instance::{
+    DeviceChange, DevicePlan, Facts, GroupChoice, LaunchSpec, NetworkSpec, PublicChoice, admit,
+};
 use std::sync::Arc;
 
 /// The type of a launch that names none, as on AWS.

@@ -105,10 +105,7 @@ fn is_free(volume: &Volume, instance: &Instance) -> Result<()> {
         if volume.provision.multi_attach && attachment.instance != instance.instance {
             return Err(unsupported("Attaching a Multi-Attach volume to a second instance"));
         }
-        return Err(client(
-            "VolumeInUse",
-            format!("{} is already attached to an instance", volume.volume),
-        ));
+        return Err(client("VolumeInUse", format!("{} is already attached to an instance", volume.volume)));
     }
     match volume.life {
         Life::Ready => Ok(()),

@@ -29,9 +29,7 @@ pub fn describe(
             auto_enable_io: Some(AttributeBooleanValue { value: Some(volume.auto_enable_io) }),
             ..answer
         }),
-        Name::ProductCodes => {
-            Ok(DescribeVolumeAttributeResult { product_codes: Some(Vec::new()), ..answer })
-        }
+        Name::ProductCodes => Ok(DescribeVolumeAttributeResult { product_codes: Some(Vec::new()), ..answer }),
         Name::Other(name) => {
             let shown: String = name.chars().take(64).collect();
             Err(invalid_parameter_value(format!("Value ({shown}) for parameter attribute is invalid.")))

@@ -39,11 +39,7 @@ pub fn touches(ctx: &Context, request: &CreateVolumeRequest, _: &Tables) -> Vec<
     std::iter::once(volume).chain(snapshot).collect()
 }
 
-pub fn create(
-    ctx: &Context,
-    request: &CreateVolumeRequest,
-    txn: &mut Txn<'_>,
-) -> Result<api_ec2::Volume> {
+pub fn create(ctx: &Context, request: &CreateVolumeRequest, txn: &mut Txn<'_>) -> Result<api_ec2::Volume> {
     if text(request.kms_key_id.as_deref()).is_some() && request.encrypted != Some(true) {
         return Err(client(
             "InvalidParameterDependency",

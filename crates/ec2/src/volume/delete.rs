@@ -9,11 +9,7 @@ use api_ec2::{DeleteVolumeRequest, DeleteVolumeResult};
 use control::{Context, Result, Txn};
 use model::record::volume::{Life, Volume};
 
-pub fn delete(
-    ctx: &Context,
-    request: &DeleteVolumeRequest,
-    txn: &mut Txn<'_>,
-) -> Result<DeleteVolumeResult> {
+pub fn delete(ctx: &Context, request: &DeleteVolumeRequest, txn: &mut Txn<'_>) -> Result<DeleteVolumeResult> {
     let volume = hold::<Volume>(ctx, txn, &request.volume_id)?;
     if let Some(attachment) = &volume.attachment {
         return Err(client(

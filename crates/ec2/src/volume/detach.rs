@@ -81,8 +81,5 @@ fn shown(volume: &Volume, attachment: &VolumeAttachment) -> api_ec2::VolumeAttac
 }
 
 fn elsewhere(volume: &Volume, what: &str) -> wire::ApiError {
-    client(
-        "InvalidAttachment.NotFound",
-        format!("The volume '{}' is not attached to {what}.", volume.volume),
-    )
+    client("InvalidAttachment.NotFound", format!("The volume '{}' is not attached to {what}.", volume.volume))
 }

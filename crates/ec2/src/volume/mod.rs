@@ -59,9 +59,12 @@ impl Noun for Volume {
         filters: &Filters<Self, Tables>,
     ) -> Option<BTreeMap<VolumeId, &'a Arc<Self>>> {
         let instances = filters.exact("attachment.instance-id")?;
-        let instances = instances.into_iter().filter_map(|id| InstanceId::parse(id).ok());
-        let found = instances.flat_map(|id| tables.find::<Volume>(&ctx.region, "instance", id));
-        Some(found.map(|volume| (volume.volume, volume)).collect())
+        let mut found = BTreeMap::new();
+        for id in instances.into_iter().filter_map(|id| InstanceId::parse(id).ok()) {
+            let of = tables.find::<Volume>(&ctx.region, "instance", id).map(|volume| volume.volume);
+            found.extend(of.filter_map(|id| Some((id, tables.get::<Volume>(&ctx.region, &id)?))));
+        }
+        Some(found)
     }
 }
 
@@ -94,11 +97,7 @@ pub fn register(service: &mut Service) {
         .write(ops::AttachVolume, attach::touches, attach::attach)
         .write(ops::DetachVolume, detach::touches, detach::detach)
         .write(ops::ModifyVolume, |ctx, request, tables| one(ctx, tables, &request.volume_id), modify::modify)
-        .read(
-            ops::DescribeVolumesModifications,
-            |_, _, _| Touched::anything(),
-            modifications::describe,
-        )
+        .read(ops::DescribeVolumesModifications, |_, _, _| Touched::anything(), modifications::describe)
         .read(ops::DescribeVolumeStatus, |_, _, _| Touched::anything(), status::describe)
         .read(
             ops::DescribeVolumeAttribute,

@@ -39,11 +39,7 @@ fn change(request: &ModifyVolumeRequest) -> Result<Change> {
     Ok(change)
 }
 
-pub fn modify(
-    ctx: &Context,
-    request: &ModifyVolumeRequest,
-    txn: &mut Txn<'_>,
-) -> Result<ModifyVolumeResult> {
+pub fn modify(ctx: &Context, request: &ModifyVolumeRequest, txn: &mut Txn<'_>) -> Result<ModifyVolumeResult> {
     let change = change(request)?;
     let before = hold::<Volume>(ctx, txn, &request.volume_id)?;
     match before.life {

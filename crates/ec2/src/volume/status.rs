@@ -12,8 +12,8 @@ use api_ec2::{
 use control::filter::{FilterField, Filters, one};
 use control::page::{self, ByIds, Paging};
 use control::{Context, Result, Tables};
-use model::record::volume::{Life, Volume, VolumeType};
 use model::VolumeId;
+use model::record::volume::{Life, Volume, VolumeType};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -60,10 +60,7 @@ static FIELDS: &[FilterField<Volume, ()>] = &[
             vec![enabled.into(), performance.into()]
         },
     },
-    FilterField {
-        name: "volume-status.status",
-        values: |v, ()| one(verdict(v).0.as_str().to_owned()),
-    },
+    FilterField { name: "volume-status.status", values: |v, ()| one(verdict(v).0.as_str().to_owned()) },
 ];
 
 fn render(volume: &Volume) -> VolumeStatusItem {

@@ -5,9 +5,9 @@
 
 use super::Refusal;
 use crate::volume::{Asked, bootable, provision};
+use model::SnapshotId;
 use model::record::image::Image;
 use model::record::volume::{Provision, VolumeType};
-use model::SnapshotId;
 
 /// One `BlockDeviceMapping` of a launch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,7 +205,10 @@ mod tests {
             refuse(&[change("sdf", sized(1)), change("sdf", sized(2))]),
             Refusal::DeviceTwice("sdf".into())
         );
-        assert_eq!(refuse(&[change("sdf", typed("io2", 10))]), Refusal::Volume(volume::Refusal::NoIops(VolumeType::Io2)));
+        assert_eq!(
+            refuse(&[change("sdf", typed("io2", 10))]),
+            Refusal::Volume(volume::Refusal::NoIops(VolumeType::Io2))
+        );
         assert_eq!(refuse(&[change("sdf", typed("gp9", 10))]), Refusal::VolumeType("gp9".into()));
         assert_eq!(refuse(&[change("/dev/xvda", typed("st1", 500))]), Refusal::NotBootable(VolumeType::St1));
         assert!(matches!(

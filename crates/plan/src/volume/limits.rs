@@ -24,8 +24,7 @@ const GP2_SMALL: u32 = 170;
 pub fn limits(volume: &Provision) -> VolumeLimits {
     let gib = u64::from(volume.size.0);
     let iops = u64::from(volume.iops.unwrap_or_default());
-    let ssd =
-        |iops: Rate, bytes: u64| VolumeLimits { iops, bytes: steady(bytes), operation: SSD_OPERATION };
+    let ssd = |iops: Rate, bytes: u64| VolumeLimits { iops, bytes: steady(bytes), operation: SSD_OPERATION };
     match volume.volume_type {
         VolumeType::Gp2 => {
             let throughput = if volume.size.0 <= GP2_SMALL { 128 } else { 250 };

@@ -128,13 +128,9 @@ const fn rules(volume_type: VolumeType) -> Rules {
             throughput: Some(125..=2000),
             ..SSD
         },
-        VolumeType::Io1 => Rules {
-            size: 4..=16_384,
-            iops: Some(100..=64_000),
-            iops_per_gib: 50,
-            multi_attach: true,
-            ..SSD
-        },
+        VolumeType::Io1 => {
+            Rules { size: 4..=16_384, iops: Some(100..=64_000), iops_per_gib: 50, multi_attach: true, ..SSD }
+        }
         VolumeType::Io2 => Rules {
             size: 4..=65_536,
             iops: Some(100..=256_000),
