@@ -53,7 +53,9 @@ pub fn host(cloud: &Cloud, tables: &Tables) -> Host {
 /// How many volumes an instance may have: what its type says, and no more than a real host's machines take.
 pub fn most_volumes(cloud: &Cloud, instance_type: &str, interfaces: usize) -> usize {
     let slots = match cloud.host.hello() {
-        Some(hello) if hello.capacity != Capacity::UNLIMITED => plan::machine::ROOT_PORTS - interfaces,
+        Some(hello) if hello.capacity != Capacity::UNLIMITED => {
+            plan::machine::ROOT_PORTS.saturating_sub(interfaces)
+        }
         Some(_) | None => usize::MAX,
     };
     plan::instance_type::get(instance_type)

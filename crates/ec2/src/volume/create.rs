@@ -90,8 +90,7 @@ pub fn create(ctx: &Context, request: &CreateVolumeRequest, txn: &mut Txn<'_>) -
             tags: tags.into_values().next().unwrap_or_default(),
         },
     );
-    // A new volume has no attachments, not even an empty list of them, in this answer alone.
-    Ok(api_ec2::Volume { attachments: None, ..render::volume(txn.tables(), &volume) })
+    Ok(render::volume(txn.tables(), &volume))
 }
 
 /// Spelled unlike elsewhere: an unknown zone is `InvalidZone.NotFound`.
