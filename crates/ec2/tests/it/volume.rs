@@ -234,7 +234,7 @@ async fn status_and_attributes_are_told() {
     assert_eq!(status.all(&format!("{item}/volumeStatus/details/item/status")), ["passed", "not-applicable"]);
     let bad = [("Filter.1.Name", "volume-status.status"), ("Filter.1.Value.1", "insufficient-data")];
     let bad = cloud.ok("DescribeVolumeStatus", &bad).await;
-    assert_eq!(bad.all(&format!("{item}/volumeId")), [new.clone()]);
+    assert_eq!(bad.all(&format!("{item}/volumeId")), [new.as_str()]);
 
     let auto = [("VolumeId", id.as_str()), ("Attribute", "autoEnableIO")];
     let path = "autoEnableIO/value";

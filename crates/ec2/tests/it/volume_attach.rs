@@ -118,7 +118,7 @@ async fn a_guest_that_keeps_a_volume_makes_it_busy_until_it_is_torn_out() {
     cloud.ok("DetachVolume", &[("VolumeId", &volume), ("Force", "true")]).await;
     let torn: Vec<String> =
         settled(&cloud, &instance).await.torn_out.iter().map(ToString::to_string).collect();
-    assert_eq!(torn, [volume.clone()]);
+    assert_eq!(torn, [volume.as_str()]);
     plugged(&cloud, &instance, 1, &[&root]).await;
     assert_eq!(state(&cloud, &volume).await, ("available".into(), vec![]));
     assert!(settled(&cloud, &instance).await.torn_out.is_empty());
@@ -185,7 +185,7 @@ async fn the_end_of_an_instance_takes_what_was_to_go_and_frees_the_rest() {
         ("TagSpecification.1.Tag.1.Key", "Name"),
         ("TagSpecification.1.Tag.1.Value", "launched"),
     ];
-    let small: Vec<_> = mapping.iter().copied().collect();
+    let small = mapping.to_vec();
     let mut launch = vec![("ImageId", crate::instance::IMAGE), ("InstanceType", "t3.micro")];
     launch.extend([("MinCount", "1"), ("MaxCount", "1")]);
     launch.extend(&small);

@@ -142,7 +142,7 @@ async fn a_volume_in_use_is_modified_like_any_other() {
     assert_eq!(shown(&cloud, &root, "status").await, "in-use");
     let filter = [("Filter.1.Name", "modification-state"), ("Filter.1.Value.1", "completed")];
     let found = cloud.ok("DescribeVolumesModifications", &filter).await;
-    assert_eq!(found.all("volumeModificationSet/item/volumeId"), [root.clone()]);
+    assert_eq!(found.all("volumeModificationSet/item/volumeId"), [root.as_str()]);
     let small = [("Filter.1.Name", "target-size"), ("Filter.1.Value.1", "7")];
     let found = cloud.ok("DescribeVolumesModifications", &small).await;
     assert!(found.all("volumeModificationSet/item").is_empty());
