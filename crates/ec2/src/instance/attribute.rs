@@ -286,7 +286,7 @@ fn fits(instance: &Instance, name: &str) -> Result<()> {
     let Some(kind) = plan::instance_type::get(name) else { return Ok(()) };
     for (has, most, what) in [
         (instance.interfaces.len(), kind.max_interfaces, "network interfaces"),
-        (instance.volumes.len(), kind.max_volumes, "volumes"),
+        (instance.volumes.len(), kind.volumes_beside(instance.interfaces.len() as u32), "volumes"),
     ] {
         if has > most as usize {
             return Err(invalid_parameter_value(format!(

@@ -228,6 +228,23 @@ async fn the_end_of_an_instance_takes_what_was_to_go_and_frees_the_rest() {
 }
 
 #[tokio::test]
+async fn a_volume_on_its_way_out_outlives_its_instance() {
+    let cloud = cloud().await;
+    let mapping = [
+        ("BlockDeviceMapping.1.DeviceName", "/dev/sdf"),
+        ("BlockDeviceMapping.1.Ebs.VolumeSize", "4"),
+        ("BlockDeviceMapping.1.Ebs.DeleteOnTermination", "true"),
+    ];
+    let instance = cloud.running(&mapping).await;
+    let volume = cloud.shown_all(&instance, "blockDeviceMapping/item/ebs/volumeId").await.remove(1);
+    cloud.ok("DetachVolume", &[("VolumeId", &volume)]).await;
+    cloud.ok("TerminateInstances", &[("InstanceId.1", &instance), ("SkipOsShutdown", "true")]).await;
+    assert_eq!(state(&cloud, &volume).await, ("in-use".into(), vec!["detaching".into()]));
+    cloud.gone(&instance).await;
+    assert_eq!(state(&cloud, &volume).await, ("available".into(), vec![]));
+}
+
+#[tokio::test]
 async fn an_instance_store_is_refused_where_there_would_be_one() {
     let cloud = cloud().await;
     let asked = |kind| {
