@@ -118,7 +118,7 @@ pub(crate) fn survey(store: &BlockStore, epoch: u32, still: u32) -> Result<Optio
     }
     // The root of one that is done marks all that it needs, if it was read.
     let read: HashSet<SnapshotId> = roots.iter().map(|root| root.manifest.snapshot).collect();
-    let relies = |seen: &&Seen| !seen.aborted && !(seen.done && read.contains(&seen.snapshot));
+    let relies = |seen: &&Seen| !(seen.aborted || seen.done && read.contains(&seen.snapshot));
     let counted = sessions.iter().filter(relies).filter_map(Seen::epoch);
     let before = counted.min().unwrap_or(epoch).min(epoch);
     let (mut marks, mut unsure, mut damaged) = (Marks::default(), BTreeSet::new(), Vec::new());

@@ -1,7 +1,7 @@
 //! Who shares blocks with whom, and the keys that go with it.
 //!
 //! A domain is an account's unencrypted data, or all that one data key encrypts. Blocks are addressed by a keyed hash (BLAKE3's
-//! keyed mode: on the processors measured four times as fast as HMAC-SHA256, and of the same strength), so equal content of two
+//! keyed mode: of the strength of HMAC-SHA256, and five times as fast where it was measured), so equal content of two
 //! domains has different names: nobody learns from the store, or from how long a write takes, what others hold.
 //!
 //! One 32-byte secret per domain, from which the keys for addresses, leaves, roots, nonces and the cipher are derived. The store

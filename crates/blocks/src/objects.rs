@@ -6,8 +6,8 @@
 //! - an error leaves open whether the call worked; calling again is right.
 //!
 //! Backends: [`Directory`] and [`Memory`]. S3 fits behind the same trait (put with `If-None-Match: *`, ranged get, strongly
-//! consistent lists). The `object_store` crate with `aws` brings reqwest, quick-xml and chrono, 70 crates beside what the program
-//! has; a client over `ureq` and `wire`'s SigV4 would bring none and is the seam left open here.
+//! consistent lists). The `object_store` crate with `aws` brings 47 crates beside what the program has (reqwest, tower, chrono,
+//! a second XML reader, ICU's tables). A client over `ureq` would bring none; this trait is where it goes.
 
 mod directory;
 #[cfg(any(test, feature = "faults"))]
@@ -40,6 +40,17 @@ pub struct Head {
 /// Names are `a/b/c`: parts of lower-case letters, digits, dashes, dots not in front.
 pub trait Objects: Send + Sync + 'static {
     fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<Put>;
+
+    /// As [`Self::put_if_absent`], but durable only once [`Self::flush`] has returned. A power cut before may leave anything
+    /// under the name: so it is for content that its name tells, and that nothing refers to before the flush.
+    fn put_soon(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+        self.put_if_absent(key, bytes)
+    }
+
+    /// Makes durable all that was put soon, by whomever.
+    fn flush(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Puts it whatever was there.
     fn replace(&self, key: &str, bytes: &[u8]) -> Result<()>;

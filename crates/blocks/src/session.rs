@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `begin` | first | what is written, and the session's epoch |
 //! | `parent` | then | a copy of the parent's root: what it refers to is kept though the parent be deleted |
-//! | `ready` | when both are known to count ([`begin`] says how) | blocks may be put |
+//! | `ready` | when both are known to count ([`begin()`] says how) | blocks may be put |
 //! | `part-N` | by and by | which blocks were put: what resuming starts from |
 //! | `end` | first thing of completing, or of aborting | which of the two: whoever puts it first decides |
 //! | `done` | when the root is there | the collector may clear it away |
@@ -16,18 +16,21 @@
 //! Memory: 60 bytes or so for each block that was put, until all blocks of its leaf were; then 40 bytes a leaf.
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebsapi-create-snapshot.html>
 
+mod record;
 mod state;
 
 use crate::cache::Cache;
 use crate::domain::Domain;
-use crate::error::{Damage, Error, Result};
+use crate::error::{Error, Result};
 use crate::frame::{self, Kind};
-use crate::manifest::{BLOCK_SIZE, LARGEST, Leaf, Manifest, Root, leaf_of};
+use crate::manifest::{BLOCK_SIZE, Leaf, Manifest, Root, leaf_of};
 use crate::objects::Put;
 use crate::store::BlockStore;
 use crate::{BlockRef, DomainId, Hash, layout};
 use model::{AccountId, SnapshotId, Timestamp};
 use parking_lot::Mutex;
+pub use record::{Seen, abort, begin, clear, look, mark_done, open_sessions, resume};
+use record::{decide, exists, part_name};
 use serde::{Deserialize, Serialize};
 use state::{Change, Sealed, State};
 use std::borrow::Cow;
@@ -120,241 +123,6 @@ impl std::fmt::Debug for Session {
     }
 }
 
-fn control<T: Serialize>(value: &T) -> Vec<u8> {
-    frame::wrap(Kind::Session, &serde_json::to_vec(value).expect("plain data"))
-}
-
-fn read<T: for<'a> Deserialize<'a>>(
-    store: &BlockStore,
-    snapshot: SnapshotId,
-    part: &str,
-) -> Result<Option<T>> {
-    let key = layout::session(snapshot, part);
-    let Some(bytes) = store.objects.get(&key)? else { return Ok(None) };
-    let damaged = |damage| Error::damaged(&key, damage).within(snapshot, None);
-    let bytes = frame::unwrap(Kind::Session, &bytes).map_err(damaged)?;
-    serde_json::from_slice(bytes).map(Some).map_err(|_| damaged(Damage::Malformed))
-}
-
-fn session_keys(snapshot: SnapshotId, parts: &[&str]) -> Vec<String> {
-    parts.iter().map(|part| layout::session(snapshot, part)).collect()
-}
-
-fn exists(store: &BlockStore, key: &str) -> Result<bool> {
-    Ok(store.objects.head(key, 0)?.is_some())
-}
-
-/// Begins a session.
-///
-/// What the session will reuse must not be swept by a collection that does not know of it. A block of its own epoch: so the
-/// epoch is read again once `begin` can be seen, and if a collection has raised it meanwhile, the session begins anew in the
-/// new one. A block of the parent's: so the parent must still be there once the copy of its root can be seen.
-pub fn begin(store: &BlockStore, begin: Begin, domain: Arc<Domain>) -> Result<Session> {
-    let snapshot = begin.snapshot;
-    if begin.size > LARGEST {
-        return Err(Error::TooLarge { size: begin.size });
-    }
-    let parent = begin.parent.map(|parent| store.snapshot(parent, Arc::clone(&domain))).transpose()?;
-    if parent.as_ref().is_some_and(|parent| parent.manifest().size > begin.size) {
-        return Err(Error::Smaller { snapshot });
-    }
-    if exists(store, &layout::root(snapshot))? {
-        return Err(Error::Exists(snapshot));
-    }
-    let mut record = Record { begin, domain: domain.id().clone(), epoch: store.epoch()? };
-    let key = layout::session(snapshot, BEGIN);
-    if store.objects.put_if_absent(&key, &control(&record))? == Put::Exists {
-        return Err(Error::Exists(snapshot));
-    }
-    match register(store, &mut record, &domain) {
-        Ok(parent) => Ok(Session::new(store.clone(), domain, record, parent)),
-        Err(error) => {
-            // As if it had never begun. If that fails too, `resume` goes on with it.
-            let _ = [READY, PARENT, BEGIN]
-                .iter()
-                .try_for_each(|part| store.objects.delete(&session_keys(snapshot, &[part])));
-            Err(error)
-        }
-    }
-}
-
-/// From `begin` to `ready`; each step may have been taken before.
-fn register(store: &BlockStore, record: &mut Record, domain: &Arc<Domain>) -> Result<Option<Root>> {
-    let snapshot = record.begin.snapshot;
-    loop {
-        let epoch = store.epoch()?;
-        if epoch == record.epoch {
-            break;
-        }
-        record.epoch = epoch;
-        store.objects.replace(&layout::session(snapshot, BEGIN), &control(record))?;
-    }
-    let mut parent = None;
-    if let Some(id) = record.begin.parent {
-        let root = store.snapshot(id, Arc::clone(domain))?.into_root();
-        let copy = frame::wrap(Kind::Root, &root.render(domain));
-        store.objects.replace(&layout::session(snapshot, PARENT), &copy)?;
-        if !exists(store, &layout::root(id))? {
-            return Err(Error::NoSnapshot(id));
-        }
-        parent = Some(root);
-    }
-    store.objects.replace(&layout::session(snapshot, READY), &control(&()))?;
-    Ok(parent)
-}
-
-pub fn resume(store: &BlockStore, snapshot: SnapshotId, domain: Arc<Domain>) -> Result<Session> {
-    let mut record: Record = read(store, snapshot, BEGIN)?.ok_or(Error::NoSession(snapshot))?;
-    if record.domain != *domain.id() {
-        let (is, asked) = (record.domain, domain.id().clone());
-        return Err(Error::OtherDomain { snapshot, is, asked });
-    }
-    match read::<Ending>(store, snapshot, END)? {
-        Some(Ending::Abort) => return Err(Error::Aborted(snapshot)),
-        _ if exists(store, &layout::session(snapshot, DONE))? => return Err(Error::Exists(snapshot)),
-        _ => {}
-    }
-    if !exists(store, &layout::session(snapshot, READY))? {
-        // No block was put yet.
-        let parent = register(store, &mut record, &domain)?;
-        return Ok(Session::new(store.clone(), domain, record, parent));
-    }
-    let key = layout::session(snapshot, PARENT);
-    let parent = if record.begin.parent.is_some() {
-        let bytes = store.objects.get(&key)?.ok_or_else(|| Error::damaged(&key, Damage::Missing))?;
-        let root = frame::unwrap(Kind::Root, &bytes).and_then(|bytes| Root::verify(bytes, &domain));
-        Some(root.map_err(|damage| Error::damaged(&key, damage).within(snapshot, None))?)
-    } else {
-        None
-    };
-    let mut parts = Vec::new();
-    store.objects.list(&layout::session_prefix(snapshot), &mut |key| {
-        let part = layout::parse_session(key).and_then(|(_, part)| part.strip_prefix(PART));
-        parts.extend(part.and_then(|number| u32::from_str_radix(number, 16).ok()));
-    })?;
-    parts.sort_unstable();
-    let session = Session::new(store.clone(), domain, record, parent);
-    for part in parts {
-        let key = layout::session(snapshot, &part_name(part));
-        let bytes = store.objects.get(&key)?.ok_or_else(|| Error::damaged(&key, Damage::Missing))?;
-        let changes = frame::unwrap(Kind::Session, &bytes).and_then(state::parse);
-        match changes {
-            Ok(changes) => {
-                for (index, at) in changes {
-                    session.change(index, at, Change::Noted)?;
-                }
-            }
-            // A backend that breaks its promise may leave half of the last one, which nobody was told of.
-            Err(damage) => return Err(Error::damaged(&key, damage).within(snapshot, None)),
-        }
-        session.state.lock().parts = part + 1;
-    }
-    Ok(session)
-}
-
-fn part_name(number: u32) -> String {
-    format!("{PART}{number:08x}")
-}
-
-pub fn mark_done(store: &BlockStore, snapshot: SnapshotId) -> Result<()> {
-    Ok(store.objects.replace(&layout::session(snapshot, DONE), &control(&()))?)
-}
-
-/// Decides how the session ends, or learns how it was decided.
-fn decide(store: &BlockStore, snapshot: SnapshotId, wanted: Ending) -> Result<Ending> {
-    let key = layout::session(snapshot, END);
-    if store.objects.put_if_absent(&key, &control(&wanted))? == Put::Written {
-        return Ok(wanted);
-    }
-    Ok(read(store, snapshot, END)?.unwrap_or(wanted))
-}
-
-pub fn abort(store: &BlockStore, snapshot: SnapshotId) -> Result<()> {
-    if !exists(store, &layout::session(snapshot, BEGIN))? {
-        return if exists(store, &layout::root(snapshot))? {
-            Err(Error::Exists(snapshot))
-        } else {
-            Err(Error::NoSession(snapshot))
-        };
-    }
-    match decide(store, snapshot, Ending::Abort)? {
-        Ending::Complete => Err(Error::Exists(snapshot)),
-        Ending::Abort => clear(store, snapshot),
-    }
-}
-
-/// Removes a session's objects. `end` and `done` outlive `begin`, so that half of it is never taken for a session in progress.
-pub fn clear(store: &BlockStore, snapshot: SnapshotId) -> Result<()> {
-    let mut first = Vec::new();
-    store.objects.list(&layout::session_prefix(snapshot), &mut |key| {
-        if !matches!(layout::parse_session(key), Some((_, BEGIN | END | DONE))) {
-            first.push(key.to_owned());
-        }
-    })?;
-    store.objects.delete(&first)?;
-    store.objects.delete(&session_keys(snapshot, &[BEGIN]))?;
-    Ok(store.objects.delete(&session_keys(snapshot, &[END, DONE]))?)
-}
-
-pub fn open_sessions(store: &BlockStore) -> Result<Vec<SessionInfo>> {
-    let seen = look(store)?.into_iter().filter(|seen| !seen.done && !seen.aborted);
-    Ok(seen
-        .filter_map(|seen| {
-            let record = seen.record?;
-            Some(SessionInfo { begin: record.begin, domain: record.domain, completing: seen.completing })
-        })
-        .collect())
-}
-
-/// A session as the collector sees it.
-pub struct Seen {
-    pub snapshot: SnapshotId,
-    record: Option<Record>,
-    pub parent: Option<Root>,
-    pub completing: bool,
-    pub aborted: bool,
-    pub done: bool,
-}
-
-impl Seen {
-    /// `None`: it was cleared away, or was being so.
-    pub fn epoch(&self) -> Option<u32> {
-        self.record.as_ref().map(|record| record.epoch)
-    }
-}
-
-/// All sessions, with what they rely on.
-pub fn look(store: &BlockStore) -> Result<Vec<Seen>> {
-    let mut snapshots = Vec::new();
-    store.objects.list(layout::SESSIONS, &mut |key| {
-        snapshots.extend(layout::parse_session(key).map(|(snapshot, _)| snapshot));
-    })?;
-    snapshots.sort_unstable();
-    snapshots.dedup();
-    let mut seen = Vec::with_capacity(snapshots.len());
-    for snapshot in snapshots {
-        let record: Option<Record> = read(store, snapshot, BEGIN)?;
-        let key = layout::session(snapshot, PARENT);
-        let parent = match store.objects.get(&key)? {
-            None => None,
-            Some(bytes) => {
-                let root = frame::unwrap(Kind::Root, &bytes).and_then(Root::parse);
-                Some(root.map_err(|damage| Error::damaged(&key, damage).within(snapshot, None))?)
-            }
-        };
-        let end = read::<Ending>(store, snapshot, END)?;
-        seen.push(Seen {
-            snapshot,
-            record,
-            parent,
-            completing: end == Some(Ending::Complete),
-            aborted: end == Some(Ending::Abort),
-            done: exists(store, &layout::session(snapshot, DONE))?,
-        });
-    }
-    Ok(seen)
-}
-
 impl Session {
     fn new(store: BlockStore, domain: Arc<Domain>, record: Record, parent: Option<Root>) -> Self {
         Self {
@@ -385,8 +153,8 @@ impl Session {
         self.state.lock().progress
     }
 
-    /// Puts a block of [`BLOCK_SIZE`] bytes, or what the volume has of its last one. When it returns, the block is durable; that
-    /// it belongs to this session is so after the next [`Self::checkpoint`]. The last put of an index counts.
+    /// Puts a block of [`BLOCK_SIZE`] bytes, or what the volume has of its last one. It is durable after
+    /// the next [`Self::checkpoint`]. The last put of an index counts.
     pub fn put_block(&self, index: u64, bytes: &[u8]) -> Result<Stored> {
         self.bound(index)?;
         let bytes = self.whole(index, bytes)?;
@@ -424,7 +192,7 @@ impl Session {
             return Ok((at, Stored::Known, 0));
         }
         let frame = frame::seal_block(&self.domain, &hash.0, bytes);
-        let put = self.store.put_same(&layout::block(self.domain.id(), &at), &frame)?;
+        let put = self.store.put_soon(&layout::block(self.domain.id(), &at), &frame)?;
         self.state.lock().learn(hash);
         Ok(match put {
             Put::Written => (at, Stored::Written, frame.len() as u64),
@@ -532,6 +300,8 @@ impl Session {
             }
             (state.parts, state.unnoted(), state.render_unnoted())
         };
+        // Nothing may be noted that a power cut could take away.
+        self.store.objects.flush()?;
         let key = layout::session(self.snapshot(), &part_name(part));
         self.store.objects.replace(&key, &frame::wrap(Kind::Session, &bytes))?;
         self.state.lock().noted(count);
@@ -545,6 +315,7 @@ impl Session {
         self.checkpoint()?;
         let snapshot = self.snapshot();
         let root = self.root()?;
+        self.store.objects.flush()?;
         if decide(&self.store, snapshot, Ending::Complete)? == Ending::Abort {
             return Err(Error::Aborted(snapshot));
         }

@@ -141,7 +141,7 @@ impl BlockStore {
     pub(crate) fn put_leaf(&self, domain: &Domain, epoch: u32, leaf: &Leaf) -> Result<BlockRef> {
         let bytes = leaf.render();
         let at = BlockRef { epoch, hash: leaf_hash(domain, &bytes) };
-        self.put_same(&layout::leaf(domain.id(), &at), &frame::wrap(Kind::Leaf, &bytes))?;
+        self.put_soon(&layout::leaf(domain.id(), &at), &frame::wrap(Kind::Leaf, &bytes))?;
         Ok(at)
     }
 
@@ -156,6 +156,16 @@ impl BlockStore {
     /// Puts an object whose name says all that it can hold. One that is there and holds something else is rot, and is mended.
     pub(crate) fn put_same(&self, key: &str, bytes: &[u8]) -> Result<Put> {
         let put = self.objects.put_if_absent(key, bytes)?;
+        self.mend(put, key, bytes)
+    }
+
+    /// Likewise, durable when the objects are flushed.
+    pub(crate) fn put_soon(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+        let put = self.objects.put_soon(key, bytes)?;
+        self.mend(put, key, bytes)
+    }
+
+    fn mend(&self, put: Put, key: &str, bytes: &[u8]) -> Result<Put> {
         if put == Put::Exists && self.objects.get(key)?.as_deref() != Some(bytes) {
             self.objects.replace(key, bytes)?;
         }

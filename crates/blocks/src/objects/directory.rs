@@ -1,14 +1,16 @@
 //! Objects as files of a directory.
 //!
 //! An object is written to `tmp/`, flushed, and linked under its name; the name's directory is flushed before the put returns.
-//! So a name leads to the whole object or to nothing, whatever happens meanwhile: a full disk, a kill, a power cut. A writer
+//! What is put soon is not flushed by itself: `syncfs` flushes the file system once for many. (Two flushes for each block are
+//! 10 to 100 ms on a disk that others use, too.)
+//! So, but for those, a name leads to the whole object or to nothing, whatever happens meanwhile: a full disk, a kill, a power cut. A writer
 //! holds a lock on its file in `tmp/`; opening the directory removes those that nobody holds. Several processes may use one
 //! directory. The store makes directories and never removes one.
 
 use super::{Head, Objects, Put, Result};
 use crate::error::ObjectError;
 use parking_lot::Mutex;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, syncfs};
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -17,6 +19,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const FORMAT: &str = "nube blocks 1\n";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durable {
+    Now,
+    /// When the file system is flushed.
+    Soon,
+}
 
 #[derive(Debug)]
 pub struct Directory {
@@ -43,7 +52,7 @@ impl Directory {
             Ok(text) if text == FORMAT => {}
             Ok(_) => return Err(ObjectError::Format(path.display().to_string())),
             Err(e) if e.kind() == ErrorKind::NotFound => {
-                let made = directory.write_new(FORMAT.as_bytes()).and_then(|(tmp, file)| {
+                let made = directory.write_new(FORMAT.as_bytes(), Durable::Now).and_then(|(tmp, file)| {
                     fs::rename(&tmp, &format)?;
                     drop(file);
                     make(&directory.objects)?;
@@ -80,7 +89,7 @@ impl Directory {
     }
 
     /// A flushed file without its final name. It is locked as long as the file is open.
-    fn write_new(&self, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
+    fn write_new(&self, bytes: &[u8], when: Durable) -> io::Result<(PathBuf, File)> {
         let mut options = OpenOptions::new();
         // Never one that is there: it may be the second name of an object.
         options.write(true).create_new(true).mode(0o600);
@@ -95,7 +104,7 @@ impl Directory {
         let written = (|| {
             flock(&file, FlockOperation::NonBlockingLockExclusive)?;
             file.write_all(bytes)?;
-            file.sync_all()
+            if when == Durable::Now { file.sync_all() } else { Ok(()) }
         })();
         match written {
             Ok(()) => Ok((path, file)),
@@ -111,13 +120,14 @@ impl Directory {
         &self,
         path: &Path,
         bytes: &[u8],
+        when: Durable,
         publish: fn(&Path, &Path) -> io::Result<Put>,
     ) -> io::Result<Put> {
         let parent = path.parent().unwrap_or(&self.objects);
-        self.ensure(parent)?;
+        self.ensure(parent, when)?;
         let mut tries = 0;
         let put = loop {
-            let (tmp, file) = self.write_new(bytes)?;
+            let (tmp, file) = self.write_new(bytes, when)?;
             let published = publish(&tmp, path);
             let _ = fs::remove_file(&tmp);
             drop(file);
@@ -127,26 +137,50 @@ impl Directory {
                 published => break published?,
             }
         };
-        sync(parent)?;
+        if when == Durable::Now {
+            sync(parent)?;
+        }
         Ok(put)
     }
 
+    fn put(&self, key: &str, bytes: &[u8], when: Durable) -> Result<Put> {
+        let path = self.path(key)?;
+        let link = |tmp: &Path, path: &Path| match fs::hard_link(tmp, path) {
+            Ok(()) => Ok(Put::Written),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(Put::Exists),
+            Err(e) => Err(e),
+        };
+        let put = match (path.exists(), when) {
+            (false, _) => self.publish(&path, bytes, when, link),
+            (true, Durable::Soon) => Ok(Put::Exists),
+            (true, Durable::Now) => {
+                // Its writer may not have flushed the name yet, and the caller is about to rely on it.
+                let parent = path.parent().unwrap_or(&self.objects);
+                self.ensure(parent, when).and_then(|()| sync(parent)).map(|()| Put::Exists)
+            }
+        };
+        put.map_err(|e| ObjectError::of("write", key, e))
+    }
+
     /// Makes a directory of objects that survives a power cut, as do those above it.
-    fn ensure(&self, directory: &Path) -> io::Result<()> {
+    fn ensure(&self, directory: &Path, when: Durable) -> io::Result<()> {
         if self.durable.lock().contains(directory) {
             return Ok(());
         }
         make(directory)?;
+        if when == Durable::Soon {
+            return Ok(());
+        }
         let mut above = directory;
         while above != self.objects {
             let Some(parent) = above.parent() else { break };
             sync(parent)?;
+            self.durable.lock().insert(above.to_owned());
             above = parent;
             if self.durable.lock().contains(above) {
                 break;
             }
         }
-        self.durable.lock().insert(directory.to_owned());
         Ok(())
     }
 
@@ -175,25 +209,22 @@ impl Directory {
 
 impl Objects for Directory {
     fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<Put> {
-        let path = self.path(key)?;
-        let link = |tmp: &Path, path: &Path| match fs::hard_link(tmp, path) {
-            Ok(()) => Ok(Put::Written),
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(Put::Exists),
-            Err(e) => Err(e),
-        };
-        let put = if path.exists() {
-            // Its writer may not have flushed the name yet, and the caller is about to rely on it.
-            let parent = path.parent().unwrap_or(&self.objects);
-            self.ensure(parent).and_then(|()| sync(parent)).map(|()| Put::Exists)
-        } else {
-            self.publish(&path, bytes, link)
-        };
-        put.map_err(|e| ObjectError::of("write", key, e))
+        self.put(key, bytes, Durable::Now)
+    }
+
+    fn put_soon(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+        self.put(key, bytes, Durable::Soon)
+    }
+
+    fn flush(&self) -> Result<()> {
+        let flushed = File::open(&self.objects).and_then(|file| Ok(syncfs(file)?));
+        flushed.map_err(|e| ObjectError::of("flush", "all", e))
     }
 
     fn replace(&self, key: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path(key)?;
-        let put = self.publish(&path, bytes, |tmp, path| fs::rename(tmp, path).map(|()| Put::Written));
+        let rename = |tmp: &Path, path: &Path| fs::rename(tmp, path).map(|()| Put::Written);
+        let put = self.publish(&path, bytes, Durable::Now, rename);
         put.map(|_| ()).map_err(|e| ObjectError::of("write", key, e))
     }
 

@@ -40,11 +40,13 @@ struct Plan {
 pub struct Faulty<O> {
     inner: Arc<O>,
     plan: Arc<Mutex<Plan>>,
+    /// What a power cut may spoil.
+    unflushed: Arc<Mutex<Vec<String>>>,
 }
 
 impl<O: Objects> Faulty<O> {
     pub fn new(inner: O) -> Self {
-        Self { inner: Arc::new(inner), plan: Arc::default() }
+        Self { inner: Arc::new(inner), plan: Arc::default(), unflushed: Arc::default() }
     }
 
     /// The `number`-th call from now on meets this fault.
@@ -62,6 +64,19 @@ impl<O: Objects> Faulty<O> {
     pub fn heal(&self) {
         let mut plan = self.plan.lock();
         *plan = Plan { calls: plan.calls, ..Plan::default() };
+    }
+
+    /// Of what was put soon and not flushed, some is gone, some torn, some there.
+    pub fn cut_power(&self, seed: u64) {
+        let mut state = seed;
+        for key in self.unflushed.lock().drain(..) {
+            let bytes = self.inner.get(&key).ok().flatten().unwrap_or_default();
+            let _ = match roll(&mut state) % 3 {
+                0 => self.inner.delete(&[key]),
+                1 => self.inner.replace(&key, &bytes[..bytes.len() / 2]),
+                _ => Ok(()),
+            };
+        }
     }
 
     pub fn calls(&self) -> u64 {
@@ -140,6 +155,24 @@ fn roll(state: &mut u64) -> u64 {
 impl<O: Objects> Objects for Faulty<O> {
     fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<Put> {
         self.write(key, bytes, || self.inner.put_if_absent(key, bytes))
+    }
+
+    fn put_soon(&self, key: &str, bytes: &[u8]) -> Result<Put> {
+        self.write(key, bytes, || {
+            let put = self.inner.put_soon(key, bytes)?;
+            if put == Put::Written {
+                self.unflushed.lock().push(key.to_owned());
+            }
+            Ok(put)
+        })
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.other("all", || {
+            self.inner.flush()?;
+            self.unflushed.lock().clear();
+            Ok(())
+        })
     }
 
     fn replace(&self, key: &str, bytes: &[u8]) -> Result<()> {

@@ -51,6 +51,7 @@ fn lives(of: u8, crash: Fault) {
         objects.fail_at(at, crash);
         let survived = story(&store, &domain).is_ok();
         objects.heal();
+        objects.cut_power(at);
         // Another process.
         let store = crate::world::store(objects.clone());
         let visible = store.snapshots().unwrap().contains(&snap(2));
