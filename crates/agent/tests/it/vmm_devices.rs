@@ -285,7 +285,7 @@ async fn on_real_machines(test: impl AsyncFn(&Real)) {
     let scratch = Scratch::new();
     let (vmm, block) = (scratch.vmm().await, scratch.block());
     let net = Taps(SimHost::new(SimConfig::default(), Arc::new(SystemClock)));
-    let host = Real { vmm, block, net, scratch };
+    let host = Real { scratch, vmm, block, net };
     test(&host).await;
     for left in host.vmm.machines().await.unwrap() {
         assert!(processes(&host.scratch, left).is_empty());
