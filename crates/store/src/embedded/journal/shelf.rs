@@ -26,6 +26,8 @@ struct State {
     spare: Option<Spare>,
     /// For names that are never used twice.
     named: u64,
+    /// A spare could not be made: it is not tried again before the next segment is needed.
+    refused: bool,
 }
 
 struct Closed {
@@ -78,7 +80,11 @@ impl Shelf {
 
     /// A file of at least so many bytes, its present name and its size; made now if there is no spare.
     pub(super) fn take(&self, least: u64, first: bool) -> io::Result<(String, Box<dyn SegmentFile>, u64)> {
-        let spare = self.state.lock().spare.take_if(|spare| spare.bytes >= least);
+        let spare = {
+            let mut state = self.state.lock();
+            state.refused = false;
+            state.spare.take_if(|spare| spare.bytes >= least)
+        };
         if let Some(Spare { name, bytes }) = spare {
             match self.folder.open(&name) {
                 Ok(file) => return Ok((name, file, bytes)),
@@ -103,7 +109,8 @@ impl Shelf {
 
     /// The current segment is half full: the next one may be got ready.
     pub(super) fn want_spare(&self) {
-        if self.state.lock().spare.is_none() {
+        let state = self.state.lock();
+        if state.spare.is_none() && !state.refused {
             self.wanted.store(true, Ordering::Relaxed);
         }
     }
@@ -127,6 +134,7 @@ impl Shelf {
             Err(error) => {
                 // The writer makes one itself, or says that it cannot.
                 tracing::warn!(%error, "a spare segment of the store's journal cannot be made");
+                self.state.lock().refused = true;
                 drop(self.folder.remove(&new));
             }
         }
