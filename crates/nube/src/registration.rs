@@ -7,8 +7,8 @@
 use crate::cloud_files::{CloudDir, ROOT_ACCOUNT};
 use crate::ssh::USER_TAG;
 use anyhow::{Context as _, Result};
-use control::{Cloud, Txn};
 use control::cloud::Mode;
+use control::{Cloud, Txn};
 use images::{Boot, Image as CachedImage};
 use model::host::Firmware;
 use model::record::Tags;
@@ -71,9 +71,8 @@ pub async fn register(cloud: &Arc<Cloud>, dir: &CloudDir) -> Result<()> {
 pub fn records(cloud: &Cloud, dir: &CloudDir) -> Result<Vec<(Region, Image)>> {
     let images = images::cache::list(&dir.images())?;
     let regions = cloud.settings.regions.iter().map(|settings| &settings.region);
-    let records = regions.flat_map(|region| {
-        images.iter().map(move |image| (region.clone(), record(cloud, region, image)))
-    });
+    let records = regions
+        .flat_map(|region| images.iter().map(move |image| (region.clone(), record(cloud, region, image))));
     Ok(records.collect())
 }
 

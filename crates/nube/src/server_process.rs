@@ -97,7 +97,9 @@ impl Server {
             registration::put(txn, &images);
             Ok(())
         });
-        begun.await.map_err(|error| anyhow::anyhow!("cannot store the operator's key and images: {error}"))?;
+        begun
+            .await
+            .map_err(|error| anyhow::anyhow!("cannot store the operator's key and images: {error}"))?;
         let emulation = match file.host {
             HostKind::Linux => Emulation::default(),
             HostKind::Sim => emulator.emulation(&cloud, &operator),

@@ -29,7 +29,12 @@ impl Cursor {
                 }
             }
         }
-        Ok(Self { ledger: Arc::clone(ledger), news: ledger.tail.news(), cursor: after, ahead: VecDeque::new() })
+        Ok(Self {
+            ledger: Arc::clone(ledger),
+            news: ledger.tail.news(),
+            cursor: after,
+            ahead: VecDeque::new(),
+        })
     }
 
     async fn read_ahead(&mut self, tail: Revision) -> Result<(), WatchError> {

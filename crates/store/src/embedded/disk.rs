@@ -102,7 +102,10 @@ impl Disk {
 
     /// A read that fails while a write is failing waits for its recovery and tries once more, so that a full disk does
     /// not disturb readers.
-    pub(super) fn read<T>(&self, read: impl Fn(&redb::Database) -> Result<T, DiskError>) -> Result<T, Source> {
+    pub(super) fn read<T>(
+        &self,
+        read: impl Fn(&redb::Database) -> Result<T, DiskError>,
+    ) -> Result<T, Source> {
         let once = || {
             let database = self.database.read();
             read(database.as_ref().ok_or(DiskError::NotOpen)?)

@@ -32,10 +32,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::cursor::Cursor;
 use self::disk::Disk;
-pub use self::journal::folder::{Folder, SegmentFile};
 use self::journal::folder::OsFolder;
-use self::journal::replay::{self, ReplayError};
+pub use self::journal::folder::{Folder, SegmentFile};
 pub use self::journal::replay::Damage;
+use self::journal::replay::{self, ReplayError};
 use self::journal::{Journal, Shelf};
 use self::ledger::{Ledger, TAIL};
 use self::recent::Recent;
@@ -97,8 +97,7 @@ pub enum OpenError {
 }
 
 /// Opens the database on what holds its bytes; called again after a failed write.
-pub type Database =
-    Box<dyn Fn(&redb::Builder) -> Result<redb::Database, redb::DatabaseError> + Send + Sync>;
+pub type Database = Box<dyn Fn(&redb::Builder) -> Result<redb::Database, redb::DatabaseError> + Send + Sync>;
 
 /// What a store is on: files in production; tests inject faults here.
 pub struct Medium {
@@ -163,8 +162,12 @@ impl Embedded {
             })
             .map_err(failed)?;
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let mut store =
-            Self { queue: Some(queue), writer: None, checkpointer: Some(checkpointer), ledger: Arc::clone(&ledger) };
+        let mut store = Self {
+            queue: Some(queue),
+            writer: None,
+            checkpointer: Some(checkpointer),
+            ledger: Arc::clone(&ledger),
+        };
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || writer::run(jobs, &ledger, journal, &shelf))

@@ -57,7 +57,10 @@ pub(super) struct Failure {
 /// What the checkpointer is to do.
 pub(super) enum Work {
     /// `last`: nothing is added any more, and it is tried once.
-    Apply { events: Vec<Event>, last: bool },
+    Apply {
+        events: Vec<Event>,
+        last: bool,
+    },
     /// Nothing to apply; a spare segment is wanted.
     Prepare,
     End,
@@ -128,11 +131,7 @@ impl Recent {
         Ok(())
     }
 
-    fn await_checkpoint(
-        &self,
-        state: &mut MutexGuard<'_, State>,
-        asked_after: u64,
-    ) -> Result<(), Failure> {
+    fn await_checkpoint(&self, state: &mut MutexGuard<'_, State>, asked_after: u64) -> Result<(), Failure> {
         if let Some((attempt, failure)) = &state.failed
             && *attempt > asked_after
         {

@@ -49,9 +49,7 @@ fn settle(ledger: &Ledger, journal: &mut Journal, shelf: &Shelf, batch: Vec<Job>
         Ok(()) => judge(ledger, &batch),
         Err(failure) => Err(failure.into()),
     };
-    let appended = judged.and_then(|judged| {
-        append(ledger, journal, &judged.events).map(|()| judged)
-    });
+    let appended = judged.and_then(|judged| append(ledger, journal, &judged.events).map(|()| judged));
     let judged = match appended {
         Ok(judged) => judged,
         Err(refusal) => {
@@ -175,7 +173,8 @@ impl<'a> Batch<'a> {
         }
         // For those behind it.
         if more {
-            let written = |change: &Change| (change.key.clone(), change.value.as_ref().map_or(0, |_| revision));
+            let written =
+                |change: &Change| (change.key.clone(), change.value.as_ref().map_or(0, |_| revision));
             self.written.extend(changes.iter().map(written));
         }
         self.head = revision;

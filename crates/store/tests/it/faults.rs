@@ -178,7 +178,8 @@ async fn wherever_a_checkpoint_fails_the_journal_still_has_everything() {
             let reached = disk.ops() - ops > at;
             disk.heal();
             for found in [disk.after_power_cut(&mut dice), disk.after_kill()] {
-                let store = found.store(journal_alone()).unwrap_or_else(|error| panic!("{context}: {error:?}"));
+                let store =
+                    found.store(journal_alone()).unwrap_or_else(|error| panic!("{context}: {error:?}"));
                 assert_eq!(shown(&store, &context).await, 3, "{context}");
                 assert_eq!(store.commit(change(4)).await.unwrap(), 4, "{context}");
                 let mut watch = store.watch(0).await.unwrap();

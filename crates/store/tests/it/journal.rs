@@ -80,7 +80,8 @@ async fn any_sequence_of_commits_checkpoints_and_kills_keeps_every_commit() {
         let mut head = 0;
         for round in 0..10 {
             let context = format!("seed {seed}, life {life}, round {round}");
-            let linger = [std::time::Duration::ZERO, std::time::Duration::from_hours(1)][dice.below(2) as usize];
+            let linger =
+                [std::time::Duration::ZERO, std::time::Duration::from_hours(1)][dice.below(2) as usize];
             let store = disk.store(Options { linger, ..journal_alone() });
             let store = store.unwrap_or_else(|error| panic!("{context}: {error:?}"));
             check(&state(&store).await, head, &context);
@@ -107,7 +108,9 @@ async fn a_torn_last_frame_was_never_acknowledged_and_is_written_over() {
     let name = disk.segments().pop().unwrap();
     let whole = disk.segment(&name);
     let last = 5 * PAGE;
-    assert!(whole[last..].iter().any(|byte| *byte != 0) && whole[last + PAGE..].iter().all(|byte| *byte == 0));
+    assert!(
+        whole[last..].iter().any(|byte| *byte != 0) && whole[last + PAGE..].iter().all(|byte| *byte == 0)
+    );
     for kept in (0..PAGE).step_by(128) {
         let context = format!("{kept} bytes of the last frame");
         let torn = disk.after_kill();

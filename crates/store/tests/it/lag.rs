@@ -42,7 +42,9 @@ async fn reads_and_watches_are_right_however_far_the_file_is_behind() {
                 let commit = match dice.below(4) {
                     0 => Commit::new().compare(name.clone(), version).delete(name.clone()),
                     1 => Commit::new().compare(name.clone(), version + 1).put(name.clone(), "never"),
-                    _ => Commit::new().compare(name.clone(), version).put(name.clone(), format!("{round}.{step}")),
+                    _ => Commit::new()
+                        .compare(name.clone(), version)
+                        .put(name.clone(), format!("{round}.{step}")),
                 };
                 let stale = commit.compares[0].version != version;
                 let put = matches!(commit.writes[0], store::Write::Put(..));
@@ -62,7 +64,8 @@ async fn reads_and_watches_are_right_however_far_the_file_is_behind() {
                 if changed {
                     history.insert(head, (name.clone(), put));
                 }
-                let found = store.get(&name).await.unwrap().map(|entry| (entry.value.to_vec(), entry.version));
+                let found =
+                    store.get(&name).await.unwrap().map(|entry| (entry.value.to_vec(), entry.version));
                 assert_eq!(found.as_ref(), model.get(&name), "{context}");
                 if step % 10 == 0 {
                     compare(&store, &model, head, &context).await;
@@ -100,10 +103,7 @@ async fn a_writer_waits_for_a_database_that_is_too_far_behind_and_is_refused_if_
         }
         assert!(head <= 95 + 10, "the lag is not bounded");
     };
-    assert!(
-        matches!(refused, CommitError::Unavailable { outcome: Outcome::NotApplied, .. }),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, CommitError::Unavailable { outcome: Outcome::NotApplied, .. }), "{refused:?}");
     let again = store.commit(change(0)).await;
     assert!(matches!(again, Err(CommitError::Unavailable { outcome: Outcome::NotApplied, .. })), "{again:?}");
     disk.fail_the_database(false);

@@ -51,7 +51,8 @@ impl OsFolder {
 
     fn fill(&self, name: &str, bytes: u64) -> io::Result<Box<dyn SegmentFile>> {
         let path = self.0.join(name);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
         let zeros = vec![0; PIECE.min(bytes as usize)];
         let mut at = 0;
         while at < bytes {

@@ -49,7 +49,8 @@ impl Header {
             first: u64_at(block, 24)?,
             salt: u64_at(block, 32)?,
         };
-        (block.starts_with(SEGMENT_MAGIC) && crc32fast::hash(&block[..HEADER_BYTES]) == told).then_some(header)
+        (block.starts_with(SEGMENT_MAGIC) && crc32fast::hash(&block[..HEADER_BYTES]) == told)
+            .then_some(header)
     }
 }
 
