@@ -101,7 +101,7 @@ pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> R
     let host = kind::host(&ctx.cloud, txn.tables());
     let admitted = admit(&Facts { image: &image, machine, host }, &spec)
         .map_err(|refusal| errors::refused(refusal, machine.name, &place.subnet.zone))?;
-    let most = kind::most_volumes(&ctx.cloud, machine.name, 1);
+    let most = kind::most_volumes(machine.name, 1);
     if admitted.devices.len() > most {
         return Err(errors::too_many_volumes(machine.name, most));
     }

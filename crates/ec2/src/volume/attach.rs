@@ -72,7 +72,7 @@ pub fn attach(
             volume.provision.volume_type
         )));
     }
-    let most = kind::most_volumes(&ctx.cloud, &instance.instance_type, instance.interfaces.len());
+    let most = kind::most_volumes(&instance.instance_type, instance.interfaces.len());
     if instance.volumes.len() >= most {
         return Err(instances::too_many_volumes(&instance.instance_type, most));
     }

@@ -309,20 +309,20 @@ async fn an_attachment_that_cannot_be_is_refused_with_awss_codes() {
 }
 
 #[tokio::test]
-async fn an_instance_takes_as_many_volumes_as_its_type_says() {
-    // A simulated host: no machine's slots are counted.
+async fn an_instance_takes_as_many_volumes_as_its_type_says_and_its_machine_has_slots_for() {
     let cloud = cloud_with(Capacity::UNLIMITED).await;
-    let instance = cloud.running(&[]).await;
-    let names =
-        ["b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"];
-    let names = names.iter().map(|n| format!("/dev/sd{n}"));
-    let names: Vec<String> = names.chain((0..20).map(|n| format!("/dev/sdz{n}"))).collect();
-    // The root is one, and the network interface takes the place of another.
-    let most = 28 - 1 - 1;
-    for name in &names[..most] {
+    // The root volume is one of them, and the network interface takes a slot.
+    for (kind, most) in [("d3.8xlarge", 3), ("t3.micro", plan::machine::ROOT_PORTS - 1)] {
+        let instance = cloud.running(&[("InstanceType", kind)]).await;
+        for number in 1..most {
+            let volume = available(&cloud, &[]).await;
+            attach(&cloud, &volume, &instance, &format!("/dev/sdf{number}")).await;
+        }
         let volume = available(&cloud, &[]).await;
-        attach(&cloud, &volume, &instance, name).await;
+        assert_eq!(
+            refused(&cloud, &volume, &instance, "/dev/sdz").await,
+            "AttachmentLimitExceeded",
+            "{kind}"
+        );
     }
-    let volume = available(&cloud, &[]).await;
-    assert_eq!(refused(&cloud, &volume, &instance, "/dev/sdzz").await, "AttachmentLimitExceeded");
 }
