@@ -11,7 +11,7 @@ pub(crate) struct Writer {
     pending: bool,
 }
 
-/// Of a document's beginning; most answers need no more.
+/// Of a fragment's beginning.
 const CAPACITY: usize = 8 * 1024;
 
 impl Writer {
@@ -20,8 +20,9 @@ impl Writer {
         Self { out: String::with_capacity(CAPACITY), pending: false }
     }
 
-    pub(crate) fn document() -> Self {
-        let mut out = String::with_capacity(CAPACITY);
+    /// A document for which so many bytes are expected.
+    pub(crate) fn document(capacity: usize) -> Self {
+        let mut out = String::with_capacity(capacity);
         out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
         Self { out, pending: false }
     }
