@@ -4,7 +4,7 @@
 //! the decision saw. Decisions upon the *absence* of something found by an index (nothing uses this group) run
 //! exclusively; see [`crate::Cloud::transact`].
 
-use crate::view::{Record, Shared, Tables, Underway, claim_key};
+use crate::view::{Record, Shared, Tables, Underway, claim_key, claim_text};
 use bytes::Bytes;
 use model::Region;
 use std::collections::BTreeMap;
@@ -92,7 +92,12 @@ impl<'a> Txn<'a> {
 
     /// Whether a claim on `name` would succeed now.
     pub fn is_claimed(&self, region: &Region, name: &str) -> bool {
-        claim_key(region, name).is_none_or(|key| self.claim_holder(&key).is_some())
+        let text = claim_text(region, name);
+        match self.writes.get(text.as_str()) {
+            Some(pending) => pending.bytes.is_some(),
+            // A name that no claim can have is not free.
+            None => self.tables.is_claimed(&text) || claim_key(region, name).is_none(),
+        }
     }
 
     /// Gives `name` back.

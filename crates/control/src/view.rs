@@ -318,6 +318,11 @@ impl Tables {
         self.claims.get(claim_text(region, name).as_str()).map(|(owner, _)| &**owner)
     }
 
+    /// Whether there is a claim of this whole text.
+    pub(crate) fn is_claimed(&self, text: &str) -> bool {
+        self.claims.contains_key(text)
+    }
+
     pub(crate) fn claim_versioned(&self, key: &Key) -> Option<(&Arc<str>, Revision)> {
         self.claims.get(key).map(|(owner, version)| (owner, *version))
     }
@@ -392,7 +397,7 @@ fn folders(key: &Key) -> impl Iterator<Item = &str> {
     key.match_indices('/').skip(2).map(move |(at, _)| &key[..=at])
 }
 
-fn claim_text(region: &Region, name: &str) -> String {
+pub(crate) fn claim_text(region: &Region, name: &str) -> String {
     [region.as_str(), CLAIM, name].join("/")
 }
 

@@ -68,7 +68,8 @@ impl Gateway {
         let service = self.route(named, head.host(), &Form::default());
         let request_id = self.request_id();
         let (start, took) = (self.cloud.clock.now(), Duration::ZERO);
-        let answered = Answered { head, service, action: "", request_id: &request_id, seen: None, start, took };
+        let answered =
+            Answered { head, service, action: "", request_id: &request_id, seen: None, start, took };
         self.observe(&answered, Some(error));
         refused(service, error, request_id)
     }

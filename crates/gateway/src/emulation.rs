@@ -87,8 +87,7 @@ pub(crate) fn region_in_host(host: &str) -> Option<&str> {
 
 /// Why a request that carries no proof is refused for where it comes from.
 fn from_a_page(head: &Head<'_>, auth: Auth) -> Option<&'static str> {
-    let foreign =
-        head.header("sec-fetch-site").is_some_and(|site| !matches!(site, b"none" | b"same-origin"));
+    let foreign = head.header("sec-fetch-site").is_some_and(|site| !matches!(site, b"none" | b"same-origin"));
     if (foreign || head.header("origin").is_some()) && head.header("authorization").is_none() {
         return Some("Requests from web pages need credentials, though any will do.");
     }

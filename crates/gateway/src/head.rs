@@ -23,7 +23,12 @@ impl<'a> Head<'a> {
         {
             headers.push(("host", authority.as_str().as_bytes()));
         }
-        Self { method: parts.method.as_str(), path: uri.path(), query: uri.query().unwrap_or_default(), headers }
+        Self {
+            method: parts.method.as_str(),
+            path: uri.path(),
+            query: uri.query().unwrap_or_default(),
+            headers,
+        }
     }
 
     /// The first header of this (lower-case) name.

@@ -309,8 +309,10 @@ where
     /// An answer to what is no request at all.
     async fn answer_plainly(&mut self, status: StatusCode) -> io::Result<()> {
         let reason = status.canonical_reason().unwrap_or_default();
-        let head =
-            format!("HTTP/1.1 {} {reason}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", status.as_str());
+        let head = format!(
+            "HTTP/1.1 {} {reason}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            status.as_str()
+        );
         self.stream.write_all(head.as_bytes()).await?;
         self.stream.flush().await
     }

@@ -10,8 +10,8 @@
 
 use super::render::{self, Shown, Stamp};
 use control::Tables;
-use model::{InstanceId, Region};
 use model::record::instance::Instance;
+use model::{InstanceId, Region};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -88,7 +88,9 @@ impl Encodings {
         let rendered: Vec<Kept> = rendered.collect();
         if !rendered.is_empty() {
             let mut halves = self.0.lock();
-            rendered.into_iter().for_each(|kept| halves.keep(kept));
+            for kept in rendered {
+                halves.keep(kept);
+            }
         }
         texts.into_iter().flatten().collect()
     }

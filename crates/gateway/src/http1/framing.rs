@@ -66,7 +66,7 @@ impl Chunks {
             match self.state {
                 State::Size => {
                     let Some(line) = line(input)? else { return Ok(None) };
-                    let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+                    let digits = line[..].split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
                     let size = size(digits).ok_or(BadChunk::Malformed)?;
                     if size > self.most - self.body.len() {
                         return Err(BadChunk::TooLarge);
@@ -170,7 +170,8 @@ mod tests {
     fn chunks_that_are_none_or_too_many_are_refused() {
         assert_eq!(whole(text(&["a", "b"]).as_str(), 1), Err(BadChunk::TooLarge));
         assert_eq!(whole("fffffffffffffff\r\n", 9), Err(BadChunk::TooLarge));
-        for text in ["x\r\n", "\r\n", "-1\r\n", "ffffffffffffffff\r\n", "1\r\nab\r\n", "1\na\r\n", "0\r\n\n"] {
+        for text in ["x\r\n", "\r\n", "-1\r\n", "ffffffffffffffff\r\n", "1\r\nab\r\n", "1\na\r\n", "0\r\n\n"]
+        {
             assert_eq!(whole(text, 9), Err(BadChunk::Malformed), "{text:?}");
         }
         assert_eq!(whole(&"0".repeat(LINE), 9), Err(BadChunk::Malformed));
@@ -178,6 +179,7 @@ mod tests {
     }
 
     fn text(chunks: &[&str]) -> String {
-        chunks.iter().map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())).collect::<String>() + "0\r\n\r\n"
+        chunks.iter().map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())).collect::<String>()
+            + "0\r\n\r\n"
     }
 }

@@ -50,7 +50,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Request<'_>, Malformed> {
     let head = Head { method, path, query, headers };
     let (length, keep_alive) = (length(&head, minor)?, keep_alive(&head, minor));
     let awaits_continue = minor > 0
-        && head.header("expect").is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"100-continue"));
+        && head
+            .header("expect")
+            .is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"100-continue"));
     let mut request = Request { head, length, keep_alive, awaits_continue };
     if let Some(authority) = authority
         && request.head.header("host").is_none()
@@ -134,7 +136,12 @@ mod tests {
             ("GET /?x=1?2 HTTP/1.1\r\nHost: a\r\n\r\n", "GET / x=1?2 a", Length::Bytes(0), true),
             ("GET /a%2Fb#c HTTP/1.0\nhost: a\n\n", "GET /a%2Fb  a", Length::Bytes(0), false),
             ("POST http://b?q HTTP/1.1\r\ncontent-length: 7\r\n\r\n", "POST / q b", Length::Bytes(7), true),
-            ("POST http://b/c HTTP/1.1\r\nhost: a\r\nconnection: x, Close\r\n\r\n", "POST /c  a", Length::Bytes(0), false),
+            (
+                "POST http://b/c HTTP/1.1\r\nhost: a\r\nconnection: x, Close\r\n\r\n",
+                "POST /c  a",
+                Length::Bytes(0),
+                false,
+            ),
             ("POST / HTTP/1.1\r\ncontent-length: 7, 7\r\n\r\n", "POST /  ", Length::Bytes(7), true),
             ("POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n", "POST /  ", Length::Chunks, true),
             ("OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n", "OPTIONS *  a", Length::Bytes(0), true),
@@ -163,7 +170,9 @@ mod tests {
             let text = format!("POST / HTTP/1.1\r\n{headers}\r\n");
             assert_eq!(parsed(&text).unwrap_err().0.as_u16(), status, "{headers:?}");
         }
-        for line in ["GET / HTTP/1.1 x", "GET b HTTP/1.1", "GET ftp://b/ HTTP/1.1", "GET /", "CONNECT b:80 HTTP/1.1"] {
+        for line in
+            ["GET / HTTP/1.1 x", "GET b HTTP/1.1", "GET ftp://b/ HTTP/1.1", "GET /", "CONNECT b:80 HTTP/1.1"]
+        {
             assert_eq!(parsed(&format!("{line}\r\n\r\n")).unwrap_err().0.as_u16(), 400, "{line:?}");
         }
         assert_eq!(parsed("GET / HTTP/3.0\r\n\r\n").unwrap_err().0.as_u16(), 505);
