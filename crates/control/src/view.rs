@@ -83,20 +83,29 @@ impl<R: Record> Rows<R> {
         let Some(row) = self.by_id.remove(id) else { return };
         self.changes += 1;
         for (index, value) in row.record.indexes() {
-            let Some(values) = self.indexes.get_mut(index) else { continue };
-            if let Some(records) = values.get_mut(&value) {
-                records.remove(id);
-                if records.is_empty() {
-                    values.remove(&value);
-                }
+            self.unfile(index, &value, id);
+        }
+    }
+
+    fn unfile(&mut self, index: &'static str, value: &IndexValue, id: &R::Id) {
+        let Some(values) = self.indexes.get_mut(index) else { return };
+        if let Some(records) = values.get_mut(value) {
+            records.remove(id);
+            if records.is_empty() {
+                values.remove(value);
             }
         }
     }
 
     fn insert(&mut self, id: R::Id, record: Arc<R>, version: Revision) {
-        self.remove(&id);
         self.changes += 1;
-        for (index, value) in record.indexes() {
+        let filed = record.indexes();
+        // Most changes of a record leave it where it was filed: there it is replaced.
+        let earlier = self.by_id.get(&id).map(|row| row.record.indexes()).unwrap_or_default();
+        for (index, value) in earlier.into_iter().filter(|earlier| !filed.contains(earlier)) {
+            self.unfile(index, &value, &id);
+        }
+        for (index, value) in filed {
             let values = self.indexes.entry(index).or_default();
             values.entry(value).or_default().insert(id.clone(), Arc::clone(&record));
         }
