@@ -223,11 +223,14 @@ impl Gateway {
 
     /// The region that a request is for.
     pub(crate) fn region(&self, service: &Service, name: &str) -> Result<Region, ApiError> {
-        let served = |region: &Region| self.cloud.settings.region(region).is_some();
+        let served = self.cloud.settings.regions.iter().map(|settings| &settings.region);
+        if let Some(region) = served.into_iter().find(|region| region.as_str() == name) {
+            return Ok(region.clone());
+        }
         // One STS answers for the world: clients sign for its own region, or for whichever they are set to.
         let global = matches!(service.shape().name, "sts" | "iam");
         Region::parse(name)
-            .filter(|region| served(region) || (global && model::region::facts(name).is_some()))
+            .filter(|_| global && model::region::facts(name).is_some())
             .ok_or_else(|| {
                 let (code, status) = sigv4::public_error(service.shape().name, &SigError::WrongScope);
                 let shown: String = name.chars().take(32).collect();

@@ -109,10 +109,8 @@ async fn instances_named_twice_or_in_any_order_are_shown_once_and_in_order() {
     let mut ids = vec![cloud.running(&[]).await, cloud.running(&[]).await, cloud.running(&[]).await];
     ids.sort();
     let (a, b, c) = (&ids[0], &ids[1], &ids[2]);
-    let named = cloud.ok(
-        "DescribeInstances",
-        &[("InstanceId.1", c), ("InstanceId.2", a), ("InstanceId.3", b), ("InstanceId.4", c)],
-    );
+    let named = [("InstanceId.1", &**c), ("InstanceId.2", a), ("InstanceId.3", b), ("InstanceId.4", c)];
+    let named = cloud.ok("DescribeInstances", &named).await.0;
     let all = cloud.ok("DescribeInstances", &[]).await.0;
-    assert_eq!(launches(&named.await.0), launches(&all));
+    assert_eq!(launches(&named), launches(&all));
 }

@@ -11,6 +11,9 @@ pub(crate) struct Writer {
     pending: bool,
 }
 
+/// Of what follows a part that was taken.
+const CLOSING: usize = 256;
+
 /// Of a fragment's beginning.
 const CAPACITY: usize = 8 * 1024;
 
@@ -95,7 +98,11 @@ impl Writer {
     /// What was written since the beginning, or since this was last called.
     pub(crate) fn take(&mut self) -> String {
         self.settle();
-        std::mem::take(&mut self.out)
+        if self.out.is_empty() {
+            return String::new();
+        }
+        // Mostly little is left to be written.
+        std::mem::replace(&mut self.out, String::with_capacity(CLOSING))
     }
 
     fn settle(&mut self) {
