@@ -216,7 +216,9 @@ impl Service {
     pub async fn dispatch(&self, ctx: Context, action: &str, form: &Form) -> Result<Body> {
         let Some(built) = self.built.get(action) else {
             let known = self.shape.operation(action);
-            return Err(known.map_or_else(|| self.shape.unknown_action(action), |op| self.shape.not_built(op)));
+            return Err(
+                known.map_or_else(|| self.shape.unknown_action(action), |op| self.shape.not_built(op))
+            );
         };
         let due = self.prelude.filter(|prelude| !(prelude.is_there)(&ctx, &ctx.cloud.view.read()));
         if let Some(prelude) = due {

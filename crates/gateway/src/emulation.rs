@@ -229,14 +229,12 @@ impl Gateway {
         }
         // One STS answers for the world: clients sign for its own region, or for whichever they are set to.
         let global = matches!(service.shape().name, "sts" | "iam");
-        Region::parse(name)
-            .filter(|_| global && model::region::facts(name).is_some())
-            .ok_or_else(|| {
-                let (code, status) = sigv4::public_error(service.shape().name, &SigError::WrongScope);
-                let shown: String = name.chars().take(32).collect();
-                let message = format!("The credential's region '{shown}' is not one that this cloud serves.");
-                ApiError::new(code, status, message)
-            })
+        Region::parse(name).filter(|_| global && model::region::facts(name).is_some()).ok_or_else(|| {
+            let (code, status) = sigv4::public_error(service.shape().name, &SigError::WrongScope);
+            let shown: String = name.chars().take(32).collect();
+            let message = format!("The credential's region '{shown}' is not one that this cloud serves.");
+            ApiError::new(code, status, message)
+        })
     }
 }
 
