@@ -132,7 +132,8 @@ where
 
     /// Reads until a whole head is there. `None`: there is none to come.
     async fn head(&mut self, is_first: bool) -> io::Result<Option<End>> {
-        let deadline = Instant::now() + self.limits.header_timeout;
+        let mut deadline = Instant::now() + self.limits.header_timeout;
+        let mut is_begun = false;
         self.searched = 0;
         loop {
             if is_first && PREFACE.starts_with(&self.input[..self.input.len().min(PREFACE.len())]) {
@@ -152,6 +153,11 @@ where
                     self.linger().await?;
                     return Ok(None);
                 }
+            }
+            if !is_begun && !self.input.is_empty() {
+                // A connection that was at rest for long has its time as well.
+                is_begun = true;
+                deadline = Instant::now() + self.limits.header_timeout;
             }
             match self.read(deadline).await? {
                 Came::Bytes => {}
