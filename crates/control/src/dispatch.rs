@@ -214,19 +214,17 @@ impl Service {
 
     /// Runs the operation called `action` and answers with the encoded body, or the error for the caller.
     pub async fn dispatch(&self, ctx: Context, action: &str, form: &Form) -> Result<Body> {
-        let Some(operation) = self.shape.operation(action) else {
-            return Err(self.shape.unknown_action(action));
+        let Some(built) = self.built.get(action) else {
+            let known = self.shape.operation(action);
+            return Err(
+                known.map_or_else(|| self.shape.unknown_action(action), |op| self.shape.not_built(op))
+            );
         };
-        match self.built.get(operation.name) {
-            Some(built) => {
-                let due = self.prelude.filter(|prelude| !(prelude.is_there)(&ctx, &ctx.cloud.view.read()));
-                if let Some(prelude) = due {
-                    (prelude.run)(ctx.clone()).await?;
-                }
-                built(ctx, form).await
-            }
-            None => Err(self.shape.not_built(operation)),
+        let due = self.prelude.filter(|prelude| !(prelude.is_there)(&ctx, &ctx.cloud.view.read()));
+        if let Some(prelude) = due {
+            (prelude.run)(ctx.clone()).await?;
         }
+        built(ctx, form).await
     }
 
     /// The error in the service's own envelope.

@@ -40,6 +40,11 @@ impl<K: FromStr> Paging<K> {
         let after = next_token.filter(|t| !t.is_empty()).map(parse_token).transpose()?;
         Ok(Self { limit: max_results.map(|m| m as usize), after })
     }
+
+    /// Whether nothing is to be cut.
+    pub fn is_everything(&self) -> bool {
+        self.limit.is_none() && self.after.is_none()
+    }
 }
 
 /// Whether a request lists ids.

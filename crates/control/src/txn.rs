@@ -4,7 +4,7 @@
 //! the decision saw. Decisions upon the *absence* of something found by an index (nothing uses this group) run
 //! exclusively; see [`crate::Cloud::transact`].
 
-use crate::view::{Record, Shared, Tables, Underway, claim_key};
+use crate::view::{Record, Shared, Tables, Underway, claim_key, claim_text};
 use bytes::Bytes;
 use model::Region;
 use std::collections::BTreeMap;
@@ -26,6 +26,8 @@ pub struct Txn<'a> {
     tables: &'a Tables,
     compares: BTreeMap<Key, Revision>,
     writes: BTreeMap<Key, Pending>,
+    /// Where records are encoded: what is kept of them is as large as they are.
+    scratch: Vec<u8>,
 }
 
 fn record_key<R: Record>(region: &Region, id: &R::Id) -> Key {
@@ -34,7 +36,7 @@ fn record_key<R: Record>(region: &Region, id: &R::Id) -> Key {
 
 impl<'a> Txn<'a> {
     pub fn new(tables: &'a Tables) -> Self {
-        Self { tables, compares: BTreeMap::new(), writes: BTreeMap::new() }
+        Self { tables, compares: BTreeMap::new(), writes: BTreeMap::new(), scratch: Vec::new() }
     }
 
     /// The state before this transaction, for reads that need not hold until the commit.
@@ -59,10 +61,11 @@ impl<'a> Txn<'a> {
         let key = record_key::<R>(region, &id);
         let version = self.tables.versioned::<R>(region, &id).map_or(0, |(_, version)| version);
         self.compares.entry(key.clone()).or_insert(version);
-        let bytes = serde_json::to_vec(&record).expect("records are plain data with string keys");
+        self.scratch.clear();
+        serde_json::to_writer(&mut self.scratch, &record).expect("records are plain data with string keys");
+        let bytes = Some(Bytes::copy_from_slice(&self.scratch));
         let record = Arc::new(record);
-        self.writes
-            .insert(key, Pending { bytes: Some(bytes.into()), record: Some(Arc::clone(&record) as Shared) });
+        self.writes.insert(key, Pending { bytes, record: Some(Arc::clone(&record) as Shared) });
         record
     }
 
@@ -92,7 +95,12 @@ impl<'a> Txn<'a> {
 
     /// Whether a claim on `name` would succeed now.
     pub fn is_claimed(&self, region: &Region, name: &str) -> bool {
-        claim_key(region, name).is_none_or(|key| self.claim_holder(&key).is_some())
+        let text = claim_text(region, name);
+        match self.writes.get(text.as_str()) {
+            Some(pending) => pending.bytes.is_some(),
+            // A name that no claim can have is not free.
+            None => self.tables.is_claimed(&text) || claim_key(region, name).is_none(),
+        }
     }
 
     /// Gives `name` back.

@@ -68,31 +68,44 @@ struct Rows<R: Record> {
     by_id: BTreeMap<R::Id, Row<R>>,
     /// By index and value: the records that it files there, at hand, so that a listing looks nothing up.
     indexes: HashMap<&'static str, HashMap<IndexValue, Filed<R>>>,
+    /// How often a record came, went or was replaced.
+    changes: u64,
 }
 
 impl<R: Record> Default for Rows<R> {
     fn default() -> Self {
-        Self { by_id: BTreeMap::new(), indexes: HashMap::new() }
+        Self { by_id: BTreeMap::new(), indexes: HashMap::new(), changes: 0 }
     }
 }
 
 impl<R: Record> Rows<R> {
     fn remove(&mut self, id: &R::Id) {
         let Some(row) = self.by_id.remove(id) else { return };
+        self.changes += 1;
         for (index, value) in row.record.indexes() {
-            let Some(values) = self.indexes.get_mut(index) else { continue };
-            if let Some(records) = values.get_mut(&value) {
-                records.remove(id);
-                if records.is_empty() {
-                    values.remove(&value);
-                }
+            self.unfile(index, &value, id);
+        }
+    }
+
+    fn unfile(&mut self, index: &'static str, value: &IndexValue, id: &R::Id) {
+        let Some(values) = self.indexes.get_mut(index) else { return };
+        if let Some(records) = values.get_mut(value) {
+            records.remove(id);
+            if records.is_empty() {
+                values.remove(value);
             }
         }
     }
 
     fn insert(&mut self, id: R::Id, record: Arc<R>, version: Revision) {
-        self.remove(&id);
-        for (index, value) in record.indexes() {
+        self.changes += 1;
+        let filed = record.indexes();
+        // Most changes of a record leave it where it was filed: there it is replaced.
+        let earlier = self.by_id.get(&id).map(|row| row.record.indexes()).unwrap_or_default();
+        for (index, value) in earlier.into_iter().filter(|earlier| !filed.contains(earlier)) {
+            self.unfile(index, &value, &id);
+        }
+        for (index, value) in filed {
             let values = self.indexes.entry(index).or_default();
             values.entry(value).or_default().insert(id.clone(), Arc::clone(&record));
         }
@@ -191,7 +204,7 @@ pub struct Tables {
     tables: HashMap<TypeId, Box<dyn AnyTable>, BuildHasherDefault<AsIs>>,
     nouns: HashMap<&'static str, TypeId>,
     /// Claim keys (uniqueness) and what claimed them.
-    claims: BTreeMap<Key, (Arc<str>, Revision)>,
+    claims: HashMap<Key, (Arc<str>, Revision)>,
     /// How many claims there are under each folder: whatever of a key ends with a slash.
     folders: HashMap<Box<str>, usize>,
     /// Keys whose latest value cannot be read. They are in no table, and no transaction may touch them.
@@ -211,7 +224,7 @@ impl Tables {
             revision: 0,
             tables,
             nouns,
-            claims: BTreeMap::new(),
+            claims: HashMap::new(),
             folders: HashMap::new(),
             damaged: BTreeSet::new(),
             facts: BTreeSet::new(),
@@ -229,6 +242,12 @@ impl Tables {
 
     pub fn get<R: Record>(&self, region: &Region, id: &R::Id) -> Option<&Arc<R>> {
         self.table::<R>().row(region, id).map(|row| &row.record)
+    }
+
+    /// A number that grows whenever a record of this noun comes, goes or is replaced in this region: while it is the same,
+    /// so are the records. Means something within this process alone.
+    pub fn changes<R: Record>(&self, region: &Region) -> u64 {
+        self.table::<R>().regions.get(region).map_or(0, |rows| rows.changes)
     }
 
     pub(crate) fn versioned<R: Record>(&self, region: &Region, id: &R::Id) -> Option<(&Arc<R>, Revision)> {
@@ -308,6 +327,11 @@ impl Tables {
         self.claims.get(claim_text(region, name).as_str()).map(|(owner, _)| &**owner)
     }
 
+    /// Whether there is a claim of this whole text.
+    pub(crate) fn is_claimed(&self, text: &str) -> bool {
+        self.claims.contains_key(text)
+    }
+
     pub(crate) fn claim_versioned(&self, key: &Key) -> Option<(&Arc<str>, Revision)> {
         self.claims.get(key).map(|(owner, version)| (owner, *version))
     }
@@ -382,7 +406,7 @@ fn folders(key: &Key) -> impl Iterator<Item = &str> {
     key.match_indices('/').skip(2).map(move |(at, _)| &key[..=at])
 }
 
-fn claim_text(region: &Region, name: &str) -> String {
+pub(crate) fn claim_text(region: &Region, name: &str) -> String {
     [region.as_str(), CLAIM, name].join("/")
 }
 

@@ -9,7 +9,6 @@ use control::page::{self, ByIds, Paging};
 use control::tag::Tags;
 use control::{Arn, Context, Record, Result, Tables, Touched, Txn};
 use model::AccountId;
-use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -105,16 +104,20 @@ where
     let filters = parse_filters::<R>(query.filters.as_deref())?;
     let candidates = match query.ids.as_deref() {
         Some(ids) if !ids.is_empty() => {
-            let found = find_all::<R>(ctx, tables, ids)?;
+            let mut found = find_all::<R>(ctx, tables, ids)?;
             // Each once and in order, however often it was named.
-            let ids: BTreeSet<R::Id> = found.iter().map(|r| r.id()).collect();
-            ids.into_iter().filter_map(|id| tables.get::<R>(&ctx.region, &id)).collect()
+            found.sort_unstable_by_key(|record| record.id());
+            found.dedup_by_key(|record| record.id());
+            found
         }
         _ => match R::narrowed(ctx, tables, &filters) {
             Some(found) => found.into_values().filter(|r| r.visible_to(ctx)).collect(),
             None => R::listed(ctx, tables),
         },
     };
+    if filters.is_empty() && paging.is_everything() {
+        return Ok((candidates, None));
+    }
     let matching = candidates.into_iter().filter(|r| filters.accept(r, r.tags(), tables));
     Ok(page::cut(matching, &paging, |r| r.id()))
 }

@@ -2,13 +2,11 @@
 
 use crate::Gateway;
 use crate::authenticate::{Signature, authenticate};
-use crate::body::Parts;
 use crate::emulation::{Auth, region_in_host};
+use crate::head::Head;
 use crate::observe::{Answered, Seen};
-use bytes::Bytes;
 use control::{Caller, Context, Service, errors};
 use futures_util::FutureExt as _;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request};
 use model::{AccountId, Region, Timestamp};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,14 +18,33 @@ use wire::{ApiError, Body, DecodeError, Form};
 /// The version of this program, for clients that ask for its health.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// An answer, whatever HTTP carries it.
+pub(crate) struct Answer {
+    pub status: u16,
+    pub content_type: &'static str,
+    pub request_id: Option<String>,
+    pub body: Body,
+}
+
+impl Answer {
+    pub fn json(status: u16, body: &serde_json::Value) -> Self {
+        let body = body.to_string().into();
+        Self { status, content_type: "application/json", request_id: None, body }
+    }
+
+    fn xml(status: u16, request_id: String, body: Body) -> Self {
+        Self { status, content_type: wire::ec2::CONTENT_TYPE, request_id: Some(request_id), body }
+    }
+}
+
 impl Gateway {
-    pub(crate) async fn answer(&self, parts: request::Parts, body: Bytes) -> Response<Parts> {
-        if parts.uri.path() == "/_nube/health" {
+    pub(crate) async fn answer(&self, head: &Head<'_>, body: &[u8]) -> Answer {
+        if head.path == "/_nube/health" {
             return self.health();
         }
         let (now, started) = (self.cloud.clock.now(), Instant::now());
-        let request = Incoming { parts: &parts, body: &body, seen: Seen::new() };
-        if parts.uri.path() == "/_nube/reset" {
+        let request = Incoming { head, body, seen: Seen::new() };
+        if head.path == "/_nube/reset" {
             return self.reset(&request, now).await;
         }
         let request_id = self.request_id();
@@ -35,28 +52,26 @@ impl Gateway {
         let (service, outcome) = self.run(&request, form.as_ref(), &request_id, now).await;
         let action = form.as_ref().ok().and_then(|form| form.get("Action")).unwrap_or_default();
         let took = started.elapsed();
-        let (parts, seen) = (&parts, request.seen.get());
-        let answered = Answered { parts, service, action, request_id: &request_id, seen, start: now, took };
+        let seen = request.seen.get();
+        let answered = Answered { head, service, action, request_id: &request_id, seen, start: now, took };
         self.observe(&answered, outcome.as_ref().err());
         match outcome {
-            Ok(xml) => respond(StatusCode::OK, &request_id, xml),
-            Err(error) => refused(service, &error, &request_id),
+            Ok(xml) => Answer::xml(200, request_id, xml),
+            Err(error) => refused(service, &error, request_id),
         }
     }
 
     /// The answer to a request whose body could not be read, in the envelope of the service that it seems to be for.
-    pub(crate) fn refuse(&self, parts: &request::Parts, error: &ApiError) -> Response<Parts> {
-        let request = Incoming { parts, body: &[], seen: Seen::new() };
-        let headers = request.headers();
-        let signed = sigv4::parse(&request.signing(&headers)).ok();
+    pub(crate) fn refuse(&self, head: &Head<'_>, error: &ApiError) -> Answer {
+        let signed = sigv4::parse(&signing(head)).ok();
         let named = signed.as_ref().map(|signed| signed.service.as_str());
-        let service = self.route(named, request.host(), &Form::default());
+        let service = self.route(named, head.host(), &Form::default());
         let request_id = self.request_id();
         let (start, took) = (self.cloud.clock.now(), Duration::ZERO);
         let answered =
-            Answered { parts, service, action: "", request_id: &request_id, seen: None, start, took };
+            Answered { head, service, action: "", request_id: &request_id, seen: None, start, took };
         self.observe(&answered, Some(error));
-        refused(service, error, &request_id)
+        refused(service, error, request_id)
     }
 
     async fn run(
@@ -66,8 +81,7 @@ impl Gateway {
         request_id: &str,
         now: Timestamp,
     ) -> (Option<&Service>, Result<Body, ApiError>) {
-        let headers = request.headers();
-        let signing = request.signing(&headers);
+        let signing = request.signing();
         let form = match form {
             Ok(form) => form,
             Err(error) => {
@@ -158,13 +172,13 @@ impl Gateway {
         })
     }
 
-    fn health(&self) -> Response<Parts> {
+    fn health(&self) -> Answer {
         let host = self.cloud.host.is_connected();
         let services: Vec<&str> = self.services.iter().map(|service| service.shape().name).collect();
-        let body = serde_json::json!({ "status": "running", "version": VERSION, "host_connected": host, "services": services });
-        let mut response = Response::new(Body::from(body.to_string()).into());
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
+        Answer::json(
+            200,
+            &serde_json::json!({ "status": "running", "version": VERSION, "host_connected": host, "services": services }),
+        )
     }
 
     /// A random UUID, version 4.
@@ -185,7 +199,7 @@ impl Gateway {
 
 /// An HTTP request whose body was read.
 pub(crate) struct Incoming<'a> {
-    pub parts: &'a request::Parts,
+    pub head: &'a Head<'a>,
     pub body: &'a [u8],
     seen: Seen,
 }
@@ -196,47 +210,27 @@ impl<'a> Incoming<'a> {
         let _ = self.seen.set((account, region.clone()));
     }
 
-    fn uri(&self) -> &'a Uri {
-        &self.parts.uri
-    }
-
     pub fn host(&self) -> Option<&'a str> {
-        let from_header = self.parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
-        from_header.or_else(|| self.uri().authority().map(http::uri::Authority::as_str))
+        self.head.host()
     }
 
-    /// The headers as they came; over HTTP/2 the authority stands for Host.
-    pub fn headers(&self) -> Vec<(&'a str, &'a [u8])> {
-        let map: &HeaderMap = &self.parts.headers;
-        let mut headers: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        if !map.contains_key(header::HOST)
-            && let Some(authority) = self.uri().authority()
-        {
-            headers.push(("host", authority.as_str().as_bytes()));
-        }
-        headers
-    }
-
-    pub fn signing<'h>(&self, headers: &'h [(&'h str, &'h [u8])]) -> sigv4::Request<'h>
-    where
-        'a: 'h,
-    {
-        sigv4::Request {
-            method: self.parts.method.as_str(),
-            path: self.uri().path(),
-            query: self.uri().query().unwrap_or_default(),
-            headers,
-        }
+    pub fn signing(&self) -> sigv4::Request<'a> {
+        signing(self.head)
     }
 
     /// The parameters: of the query and, in a POST, of the body.
     fn form(&self) -> Result<Form, DecodeError> {
-        let mut form = Form::parse(self.uri().query().unwrap_or_default().as_bytes())?;
-        if self.parts.method == Method::POST {
+        let mut form = Form::parse(self.head.query.as_bytes())?;
+        if self.head.method == "POST" {
             form.extend(self.body)?;
         }
         Ok(form)
     }
+}
+
+/// A request as a signature sees it.
+fn signing<'a>(head: &'a Head<'_>) -> sigv4::Request<'a> {
+    sigv4::Request { method: head.method, path: head.path, query: head.query, headers: &head.headers }
 }
 
 pub(crate) fn no_such_service(name: &str) -> ApiError {
@@ -250,24 +244,10 @@ fn refusal(service: Option<&Service>, error: &SigError) -> ApiError {
     ApiError::new(code, status, error.to_string())
 }
 
-fn refused(service: Option<&Service>, error: &ApiError, request_id: &str) -> Response<Parts> {
-    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+fn refused(service: Option<&Service>, error: &ApiError, request_id: String) -> Answer {
     let xml = service.map_or_else(
-        || wire::ec2::encode_error(error, request_id),
-        |service| service.encode_error(error, request_id),
+        || wire::ec2::encode_error(error, &request_id),
+        |service| service.encode_error(error, &request_id),
     );
-    respond(status, request_id, xml.into())
-}
-
-/// An answer in XML.
-fn respond(status: StatusCode, request_id: &str, body: Body) -> Response<Parts> {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/xml;charset=UTF-8"));
-    if let Ok(id) = HeaderValue::from_str(request_id) {
-        headers.insert("x-amzn-requestid", id.clone());
-        headers.insert("x-amz-request-id", id);
-    }
-    response
+    Answer::xml(error.status(), request_id, xml.into())
 }

@@ -10,12 +10,12 @@
 //! 127.0.0.1).
 
 use crate::Gateway;
-use crate::answer::{Incoming, no_such_service};
+use crate::answer::{Answer, Incoming, no_such_service};
 use crate::authenticate::{Signature, authenticate};
-use crate::body::Parts;
+use crate::head::Head;
 use control::{Caller, Cloud, Service};
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::StatusCode;
 use model::record::access_key::AccessKey;
 use model::{AccessKeyId, AccountId, Region, Timestamp};
 use std::collections::BTreeMap;
@@ -86,14 +86,12 @@ pub(crate) fn region_in_host(host: &str) -> Option<&str> {
 }
 
 /// Why a request that carries no proof is refused for where it comes from.
-fn from_a_page(headers: &HeaderMap, auth: Auth) -> Option<&'static str> {
-    let foreign = headers
-        .get("sec-fetch-site")
-        .is_some_and(|site| !matches!(site.as_bytes(), b"none" | b"same-origin"));
-    if (foreign || headers.contains_key(header::ORIGIN)) && !headers.contains_key(header::AUTHORIZATION) {
+fn from_a_page(head: &Head<'_>, auth: Auth) -> Option<&'static str> {
+    let foreign = head.header("sec-fetch-site").is_some_and(|site| !matches!(site, b"none" | b"same-origin"));
+    if (foreign || head.header("origin").is_some()) && head.header("authorization").is_none() {
         return Some("Requests from web pages need credentials, though any will do.");
     }
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = head.host().unwrap_or_default();
     let known = auth != Auth::OffOnLoopback || is_a_name_of_this_host(host);
     (!known).then_some("Without signatures, requests must name this host as localhost or by its address.")
 }
@@ -145,11 +143,9 @@ impl Gateway {
         request_id: &str,
         now: Timestamp,
     ) -> (Option<&Service>, Result<Body, ApiError>) {
-        let headers = &request.parts.headers;
-        let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let claim = Claim::of(authorization, form);
+        let claim = Claim::of(request.head.text("authorization"), form);
         let service = self.route(claim.service, request.host(), form);
-        if let Some(reason) = from_a_page(headers, self.emulation.auth) {
+        if let Some(reason) = from_a_page(request.head, self.emulation.auth) {
             return (service, Err(ApiError::new("AuthFailure", 403, reason)));
         }
         let Some(service) = service else {
@@ -170,7 +166,7 @@ impl Gateway {
     }
 
     /// `POST /_nube/reset`.
-    pub(crate) async fn reset(&self, request: &Incoming<'_>, now: Timestamp) -> Response<Parts> {
+    pub(crate) async fn reset(&self, request: &Incoming<'_>, now: Timestamp) -> Answer {
         let outcome = match self.may_reset(request, now) {
             Ok(reset) => reset().await.map_err(|error| {
                 tracing::error!(error = %error, "a reset failed");
@@ -190,10 +186,7 @@ impl Gateway {
                 (status, serde_json::json!({ "status": "refused", "message": message }))
             }
         };
-        let mut response = Response::new(Body::from(body.to_string()).into());
-        *response.status_mut() = status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
+        Answer::json(status.as_u16(), &body)
     }
 
     fn may_reset(&self, request: &Incoming<'_>, now: Timestamp) -> Result<&Reset, (StatusCode, String)> {
@@ -204,17 +197,16 @@ impl Gateway {
                 "Only a cloud of simulated machines (nube up --host sim) forgets.",
             );
         };
-        if request.parts.method != Method::POST {
+        if request.head.method != "POST" {
             return refused(StatusCode::METHOD_NOT_ALLOWED, "A reset is a POST.");
         }
         if self.emulation.auth != Auth::Signed {
-            return match from_a_page(&request.parts.headers, self.emulation.auth) {
+            return match from_a_page(request.head, self.emulation.auth) {
                 Some(reason) => refused(StatusCode::FORBIDDEN, reason),
                 None => Ok(reset),
             };
         }
-        let headers = request.headers();
-        let signing = request.signing(&headers);
+        let signing = request.signing();
         let caller = sigv4::parse(&signing).and_then(|signed| {
             let signature = Signature::V4(signed);
             authenticate(&self.cloud, &self.signing_keys, &signature, &signing, request.body, now)
@@ -231,17 +223,18 @@ impl Gateway {
 
     /// The region that a request is for.
     pub(crate) fn region(&self, service: &Service, name: &str) -> Result<Region, ApiError> {
-        let served = |region: &Region| self.cloud.settings.region(region).is_some();
+        let served = self.cloud.settings.regions.iter().map(|settings| &settings.region);
+        if let Some(region) = served.into_iter().find(|region| region.as_str() == name) {
+            return Ok(region.clone());
+        }
         // One STS answers for the world: clients sign for its own region, or for whichever they are set to.
         let global = matches!(service.shape().name, "sts" | "iam");
-        Region::parse(name)
-            .filter(|region| served(region) || (global && model::region::facts(name).is_some()))
-            .ok_or_else(|| {
-                let (code, status) = sigv4::public_error(service.shape().name, &SigError::WrongScope);
-                let shown: String = name.chars().take(32).collect();
-                let message = format!("The credential's region '{shown}' is not one that this cloud serves.");
-                ApiError::new(code, status, message)
-            })
+        Region::parse(name).filter(|_| global && model::region::facts(name).is_some()).ok_or_else(|| {
+            let (code, status) = sigv4::public_error(service.shape().name, &SigError::WrongScope);
+            let shown: String = name.chars().take(32).collect();
+            let message = format!("The credential's region '{shown}' is not one that this cloud serves.");
+            ApiError::new(code, status, message)
+        })
     }
 }
 

@@ -3,9 +3,9 @@
 //! Never its parameters and never its answer: they hold user data, private keys and secrets.
 
 use crate::Gateway;
+use crate::head::Head;
 use control::Service;
 use control::span::{Span, SpanKind, parse_traceparent};
-use http::request;
 use model::{AccountId, Region, Timestamp};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(crate) type Seen = OnceLock<(AccountId, Region)>;
 
 /// A request that was answered.
 pub(crate) struct Answered<'a> {
-    pub parts: &'a request::Parts,
+    pub head: &'a Head<'a>,
     pub service: Option<&'a Service>,
     /// As the caller wrote it: nothing says that there is such an operation.
     pub action: &'a str,
@@ -38,8 +38,7 @@ impl Gateway {
     }
 
     fn span(&self, request: &Answered<'_>, error: Option<&ApiError>) -> Span {
-        let traceparent = request.parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
-        let caller = traceparent.and_then(parse_traceparent);
+        let caller = request.head.text("traceparent").and_then(parse_traceparent);
         let service = name(request);
         let action = shown(request.action);
         let status = error.map_or(200, ApiError::status);
@@ -47,7 +46,7 @@ impl Gateway {
             ("rpc.system", "aws-api".to_owned()),
             ("rpc.service", service.to_owned()),
             ("rpc.method", action.to_owned()),
-            ("http.request.method", request.parts.method.to_string()),
+            ("http.request.method", request.head.method.to_owned()),
             ("http.response.status_code", status.to_string()),
             ("aws.request_id", request.request_id.to_owned()),
         ];

@@ -16,6 +16,9 @@ pub const CONTENT_TYPE: &str = "text/xml;charset=UTF-8";
 /// The element of list items whose shape names none.
 pub const ITEM: &str = "item";
 
+/// Of an answer's beginning in bytes: one that grows past it is large enough for growing to be the least of its costs.
+const CAPACITY: usize = 1000;
+
 const DIALECT: Dialect = Dialect { names, spells, item: None, empty_lists: false };
 
 fn names(member: &Member, segment: &str) -> bool {
@@ -108,7 +111,7 @@ pub struct Answer {
 impl Answer {
     pub fn begin(service: &ServiceShape, operation: &OperationShape, request_id: &str) -> Self {
         let name = format!("{}Response", operation.name);
-        let mut out = Writer::document();
+        let mut out = Writer::document(CAPACITY);
         out.open(&name);
         out.attribute("xmlns", service.xml_namespace);
         out.text_element("requestId", request_id);
@@ -145,7 +148,7 @@ impl Answer {
 
 /// The body of an error; its status is the error's own.
 pub fn encode_error(error: &ApiError, request_id: &str) -> String {
-    let mut out = Writer::document();
+    let mut out = Writer::document(CAPACITY);
     out.open("Response");
     out.open("Errors");
     out.open("Error");

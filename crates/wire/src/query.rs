@@ -51,7 +51,7 @@ pub fn encode(
     request_id: &str,
 ) -> String {
     let name = format!("{}Response", operation.name);
-    let mut out = Writer::document();
+    let mut out = Writer::document(1000);
     out.open(&name);
     out.attribute("xmlns", service.xml_namespace);
     match operation.result_wrapper {
@@ -71,7 +71,7 @@ pub fn encode(
 
 /// The body of an error; its status is the error's own.
 pub fn encode_error(service: &ServiceShape, error: &ApiError, request_id: &str) -> String {
-    let mut out = Writer::document();
+    let mut out = Writer::document(1000);
     out.open("ErrorResponse");
     out.attribute("xmlns", service.xml_namespace);
     out.open("Error");

@@ -3,6 +3,7 @@
 use crate::rig::{Note, Rig, region};
 use control::cloud::Mode;
 use control::{Result, Txn};
+use model::Region;
 use model::record::IndexValue;
 use std::sync::Arc;
 use store::{Commit, Embedded, Key, Options};
@@ -42,6 +43,36 @@ async fn indexes_follow_updates_and_deletes() {
     let (region, tables) = (region(), rig.cloud.view.read());
     let counts: Vec<_> = tables.counts::<Note>(&region, "folder").collect();
     assert_eq!(counts, [(&IndexValue::from("x"), 1)], "a value without records is gone");
+}
+
+#[tokio::test]
+async fn every_change_of_a_record_is_counted_in_its_region() {
+    let rig = Rig::new().await;
+    let elsewhere = Region::parse("elsewhere-1").unwrap();
+    let count = |region: &Region| rig.cloud.view.read().changes::<Note>(region);
+    let mut last = count(&region());
+    let mut grown = |what: &str| {
+        let now = count(&region());
+        assert!(now > last, "{what}");
+        last = now;
+    };
+    change(&rig, |txn| drop(txn.put(&region(), Note::within("a", "x")))).await;
+    grown("a new record");
+    change(&rig, |txn| drop(txn.put(&region(), Note::within("a", "x")))).await;
+    grown("the same once more");
+    change(&rig, |txn| txn.delete::<Note>(&region(), &"a".to_owned())).await;
+    grown("a deletion");
+    rig.cloud.view.show_facts(&region(), vec![Note::within("fact", "x")]);
+    grown("a fact");
+    write_raw(&rig, "{ no record").await;
+    let before = count(&region());
+    change(&rig, |txn| {
+        txn.put(&elsewhere, Note::within("a", "x"));
+        txn.claim(&region(), "name", "owner").unwrap();
+    })
+    .await;
+    assert_eq!(count(&region()), before, "nothing of this noun changed here");
+    assert!(count(&elsewhere) > 0);
 }
 
 #[tokio::test]

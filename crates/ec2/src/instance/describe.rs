@@ -28,14 +28,15 @@ pub fn run(
     };
     let (instances, next_token) = select::<Instance>(ctx, tables, &query)?;
     answer.members(&DescribeInstancesResult { next_token, ..DescribeInstancesResult::default() });
+    let launches = by_launch(instances);
+    let texts = encodings.of(tables, &ctx.region, &launches);
     answer.element("reservationSet", |answer| {
-        for launch in by_launch(instances) {
+        let mut texts = texts.iter();
+        for launch in launches.chunk_by(|a, b| a.reservation == b.reservation) {
             answer.element(ITEM, |answer| {
                 answer.members(&render::launch(launch[0].reservation, launch[0].account));
                 answer.element("instancesSet", |answer| {
-                    for instance in launch {
-                        answer.encoded(&encodings.of(tables, instance));
-                    }
+                    texts.by_ref().take(launch.len()).for_each(|text| answer.encoded(text));
                 });
             });
         }
@@ -44,18 +45,19 @@ pub fn run(
 }
 
 /// Launches in the order of their first instances here, each with its instances in the order of the launch.
-fn by_launch(instances: Vec<&Arc<Instance>>) -> Vec<Vec<&Arc<Instance>>> {
-    let mut launches: Vec<Vec<&Arc<Instance>>> = Vec::new();
+fn by_launch(instances: Vec<&Arc<Instance>>) -> Vec<&Arc<Instance>> {
+    if instances.len() < 2 {
+        return instances;
+    }
     let mut places = HashMap::new();
-    for instance in instances {
-        let at = *places.entry(instance.reservation).or_insert_with(|| {
-            launches.push(Vec::new());
-            launches.len() - 1
-        });
-        launches[at].push(instance);
-    }
-    for launch in &mut launches {
-        launch.sort_by_key(|instance| instance.launch_index);
-    }
-    launches
+    let mut placed: Vec<_> = instances
+        .into_iter()
+        .map(|instance| {
+            let next = places.len();
+            (*places.entry(instance.reservation).or_insert(next), instance.launch_index, instance)
+        })
+        .collect();
+    // Stable, as an instance of another launch may have the same index.
+    placed.sort_by_key(|(place, index, _)| (*place, *index));
+    placed.into_iter().map(|(_, _, instance)| instance).collect()
 }

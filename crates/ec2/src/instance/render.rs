@@ -41,6 +41,25 @@ pub struct Shown {
     pub vpc: Option<Arc<Vpc>>,
 }
 
+/// A moment of a region, by the kinds of record that a rendering looks at beside the instance: as long as it is the same,
+/// each of those records is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    interfaces: u64,
+    groups: u64,
+    vpcs: u64,
+}
+
+impl Stamp {
+    pub fn of(tables: &Tables, region: &Region) -> Self {
+        Self {
+            interfaces: tables.changes::<NetworkInterface>(region),
+            groups: tables.changes::<SecurityGroup>(region),
+            vpcs: tables.changes::<Vpc>(region),
+        }
+    }
+}
+
 impl Shown {
     pub fn of(tables: &Tables, instance: &Arc<Instance>) -> Self {
         let interfaces = interfaces(tables, instance).cloned().collect::<Vec<_>>();

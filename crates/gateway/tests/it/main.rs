@@ -4,6 +4,7 @@
 mod door;
 mod emulation;
 mod http;
+mod http1;
 mod limits;
 mod signatures;
 mod tls;

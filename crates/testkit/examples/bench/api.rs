@@ -105,13 +105,20 @@ impl Bench {
 
     fn describes(&mut self, present: usize) {
         let ids = self.ids.clone();
+        let by_id = |client: &mut Client, n: usize| {
+            // A step that meets all of them, far apart.
+            let id = &ids[n.wrapping_mul(7919) % ids.len()];
+            timed(client, "DescribeInstances", &format!("&InstanceId.1={id}"))
+        };
+        if present > 1 {
+            // What was launched since it was last asked for is rendered now, and kept.
+            let load = Load { clients: 1, requests: ids.len(), time: Duration::from_secs(10) };
+            let name = format!("DescribeInstances by id, {present} present, each once");
+            self.measure(&name, &load, by_id);
+        }
         for clients in [1, 8] {
             let load = Load { clients, requests: 20_000, time: Duration::from_secs(5) };
-            self.measure(&format!("DescribeInstances by id, {present} present"), &load, |client, n| {
-                // A step that meets all of them, far apart.
-                let id = &ids[n.wrapping_mul(7919) % ids.len()];
-                timed(client, "DescribeInstances", &format!("&InstanceId.1={id}"))
-            });
+            self.measure(&format!("DescribeInstances by id, {present} present"), &load, by_id);
         }
         if present == 1 {
             for clients in [1, 8] {

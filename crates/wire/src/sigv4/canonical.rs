@@ -1,6 +1,7 @@
 //! The canonical request: one text for all spellings of the same request.
 
 use super::{Form, PathRule, Request, SigError, Signed};
+use std::borrow::Cow;
 
 /// As both sides of a signature write it. `query` holds decoded pairs; `signed_headers` lower-case names.
 fn write(
@@ -26,7 +27,12 @@ fn write(
         out.push(b'\n');
     }
     out.push(b'\n');
-    out.extend_from_slice(names.join(";").as_bytes());
+    for (n, name) in names.iter().enumerate() {
+        if n > 0 {
+            out.push(b';');
+        }
+        out.extend_from_slice(name.as_bytes());
+    }
     out.push(b'\n');
     out.extend_from_slice(payload_hash.as_bytes());
     Ok(out)
@@ -80,13 +86,17 @@ fn header_values(request: &Request<'_>, name: &str, out: &mut Vec<u8>) -> Result
     Ok(())
 }
 
-fn path(raw: &str, rule: PathRule) -> String {
-    let raw = if raw.is_empty() { "/" } else { raw };
+fn path(raw: &str, rule: PathRule) -> Cow<'static, str> {
+    // By far the most, and the same by every rule.
+    if matches!(raw, "" | "/") {
+        return "/".into();
+    }
     match rule {
         PathRule::Normalized => encode_path(normalized(raw).as_bytes()),
         PathRule::AsSent => encode_path(raw.as_bytes()),
         PathRule::Once => encode_path(&decode(raw, Plus::Itself)),
     }
+    .into()
 }
 
 fn normalized(raw: &str) -> String {

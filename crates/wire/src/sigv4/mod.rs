@@ -192,9 +192,9 @@ pub fn verify_with(
     let hash = signed.payload_hash(payload)?;
     let matches = |covers_token| {
         let canonical = canonical::of_signed(signed, request, hash, covers_token)?;
-        let text = string_to_sign(signed.date, &signed.day, &signed.region, &signed.service, &canonical);
         let mut mac = key.0.clone();
-        mac.update(text.as_bytes());
+        let scope = (&*signed.day, &*signed.region, &*signed.service);
+        string_to_sign(signed.date, scope, &canonical, |piece| mac.update(piece));
         Ok(mac.verify_slice(&signed.signature).is_ok())
     };
     // Some services have clients add the session token to a presigned query after signing. It proves itself: it is
@@ -220,7 +220,12 @@ fn signing_key(secret: &[u8], day: &str, region: &str, service: &str) -> [u8; 32
     hmac(&key, b"aws4_request")
 }
 
-fn string_to_sign(date: i64, day: &str, region: &str, service: &str, canonical: &[u8]) -> String {
-    let hash = hex(&Sha256::digest(canonical));
-    format!("{ALGORITHM}\n{}\n{day}/{region}/{service}/aws4_request\n{hash}", amz_date(date))
+/// Piece by piece. `scope` is day, region and service.
+fn string_to_sign(date: i64, scope: (&str, &str, &str), canonical: &[u8], mut take: impl FnMut(&[u8])) {
+    let ((day, region, service), hash) = (scope, hex(&Sha256::digest(canonical)));
+    let pieces =
+        [ALGORITHM, "\n", &amz_date(date), "\n", day, "/", region, "/", service, "/aws4_request\n", &hash];
+    for piece in pieces {
+        take(piece.as_bytes());
+    }
 }

@@ -24,8 +24,11 @@ impl<'a> Credentials<'a> {
     }
 
     fn signature(&self, canonical: &[u8], date: i64, day: &str) -> String {
-        let text = string_to_sign(date, day, self.region, self.service, canonical);
-        hex(&hmac(&signing_key(self.secret, day, self.region, self.service), text.as_bytes()))
+        let mut text = Vec::with_capacity(256);
+        string_to_sign(date, (day, self.region, self.service), canonical, |piece| {
+            text.extend_from_slice(piece);
+        });
+        hex(&hmac(&signing_key(self.secret, day, self.region, self.service), &text))
     }
 
     fn scope(&self, day: &str) -> String {

@@ -11,7 +11,10 @@ pub(crate) struct Writer {
     pending: bool,
 }
 
-/// Of a document's beginning; most answers need no more.
+/// Of what follows a part that was taken.
+const CLOSING: usize = 256;
+
+/// Of a fragment's beginning.
 const CAPACITY: usize = 8 * 1024;
 
 impl Writer {
@@ -20,8 +23,9 @@ impl Writer {
         Self { out: String::with_capacity(CAPACITY), pending: false }
     }
 
-    pub(crate) fn document() -> Self {
-        let mut out = String::with_capacity(CAPACITY);
+    /// A document for which so many bytes are expected.
+    pub(crate) fn document(capacity: usize) -> Self {
+        let mut out = String::with_capacity(capacity);
         out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
         Self { out, pending: false }
     }
@@ -94,7 +98,11 @@ impl Writer {
     /// What was written since the beginning, or since this was last called.
     pub(crate) fn take(&mut self) -> String {
         self.settle();
-        std::mem::take(&mut self.out)
+        if self.out.is_empty() {
+            return String::new();
+        }
+        // Mostly little is left to be written.
+        std::mem::replace(&mut self.out, String::with_capacity(CLOSING))
     }
 
     fn settle(&mut self) {
