@@ -1,7 +1,7 @@
 //! The agent: one boot of an instance, in phases.
 //!
 //! 1. [`prepare`] needs neither network nor identity. An instance that is made from a memory template has this behind it.
-//! 2. [`nic::wait`] is the point where a template is taken: nothing before it knows who the instance is.
+//! 2. [`nic::wait`] is the point where a template is taken ([`template`]): nothing before it knows who the instance is.
 //! 3. [`become_instance`]: network, clock, identity, ssh.
 //! 4. User data, once for each instance; then the lease is kept for ever.
 
@@ -13,7 +13,9 @@ use crate::console::{report, say};
 use crate::imds::Imds;
 use crate::netlink::Routing;
 use crate::nic::Nic;
-use crate::{clock, disk, endpoint, identity, lease, nic, power, random, sshd, sys, user_data};
+use crate::{
+    clock, disk, endpoint, identity, lease, nic, power, random, secondary, sshd, sys, template, user_data,
+};
 
 /// How long a login may wait for the metadata service before ssh starts with the keys that the disk has.
 const SSH_PATIENCE: Duration = Duration::from_secs(15);
@@ -22,7 +24,14 @@ const LOOPBACK: u32 = 1;
 pub fn main() -> ExitCode {
     // Process 1 blocks signals to wait for them; that must not reach the agent's children.
     sys::Signals::unblock_all();
-    let grown = prepare();
+    let asked = template::asked();
+    let mut grown = prepare();
+    if let Some(nonce) = &asked {
+        if let Some(grown) = grown.take() {
+            let _ = grown.join();
+        }
+        template::settle(nonce);
+    }
     let nic = match nic::wait() {
         Ok(nic) => nic,
         Err(error) => {
@@ -30,6 +39,9 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if asked.is_some() {
+        template::wake();
+    }
     let (mut imds, instance, lease) = become_instance(&nic);
     // Scripts may count on the whole disk.
     if let Some(grown) = grown {
@@ -73,6 +85,10 @@ fn become_instance(nic: &Nic) -> (Imds, String, crate::dhcp::Lease) {
     lease::apply(nic, &lease);
     say(&format!("{}: {}/{}", nic.name, lease.address, lease.prefix));
     spawn(|| clock::keep());
+    let primary = nic.clone();
+    spawn(move || {
+        report("further interfaces", secondary::configure(&primary));
+    });
     let mut imds = Imds::connect();
     let instance = identity::assume(&mut imds, lease.address);
     (imds, instance, lease)

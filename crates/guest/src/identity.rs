@@ -14,7 +14,7 @@ use crate::console::{raw, report, say};
 use crate::files::{self, Access};
 use crate::imds::Imds;
 use crate::sshd::{self, HostKey};
-use crate::sys;
+use crate::{sys, template};
 
 const RECORD: &str = "/var/lib/nube/instance-id";
 const MACHINE_ID: &str = "/etc/machine-id";
@@ -43,6 +43,7 @@ pub fn assume(imds: &mut Imds, address: Ipv4Addr) -> String {
     if host_key.is_some() {
         report("instance id", files::write(RECORD, instance.as_bytes(), files::PUBLIC));
     }
+    template::name_firmware(&instance);
     sshd::start();
     if let Some(key) = host_key {
         announce(&key, short(&name));

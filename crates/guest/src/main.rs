@@ -15,6 +15,7 @@
 //!
 //! Invariants: a kill at any instant leaves a state from which the next boot goes on ([`files`]); what belongs to
 //! an instance (host keys, machine id, user data) is done once for each instance id, the rest at each boot.
+//! How a guest is made a memory template and wakes up as an instance: [`template`], the protocol for any guest.
 
 mod agent;
 mod clock;
@@ -34,9 +35,11 @@ mod netlink;
 mod nic;
 mod power;
 mod random;
+mod secondary;
 mod sshd;
 mod sudo;
 mod sys;
+mod template;
 mod user_data;
 
 use std::process::ExitCode;

@@ -7,12 +7,12 @@ use crate::{files, sys};
 
 const SEED: &str = "/var/lib/nube/random-seed";
 /// The virtio generator; absent when the machine has none.
-const HOST: &str = "/dev/hwrng";
+pub const HOST: &str = "/dev/hwrng";
 
 /// Credits bytes of the host's generator; the last boot's seed is mixed in uncredited, since a copied disk carries it
 /// twice. Then leaves a new seed.
 pub fn seed() -> io::Result<()> {
-    let device = File::options().write(true).open("/dev/urandom")?;
+    let device = generator()?;
     if let Ok(last) = std::fs::read(SEED) {
         io::Write::write_all(&mut &device, &last)?;
     }
@@ -21,4 +21,18 @@ pub fn seed() -> io::Result<()> {
         sys::seed_random(&device, bytes)?;
     }
     files::write(SEED, &sys::random::<64>(), files::PRIVATE)
+}
+
+/// Mixes in bytes of the host's generator, credited as 256 bits, and reseeds.
+pub fn mix(bytes: &[u8; 512]) -> io::Result<()> {
+    let device = generator()?;
+    let (rest, last) = bytes.split_at(480);
+    io::Write::write_all(&mut &device, rest)?;
+    let mut seed = [0; 32];
+    seed.copy_from_slice(last);
+    sys::seed_random(&device, seed)
+}
+
+fn generator() -> io::Result<File> {
+    File::options().write(true).open("/dev/urandom")
 }

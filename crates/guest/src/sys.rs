@@ -164,6 +164,18 @@ pub fn wall_clock() -> Duration {
     read_clock(libc::CLOCK_REALTIME)
 }
 
+/// What a real-time clock shows, as the time since 1970; it counts in UTC.
+pub fn hardware_clock(device: &File) -> io::Result<Duration> {
+    const RTC_RD_TIME: libc::c_ulong = 0x8024_7009;
+    // SAFETY: `struct rtc_time` is the first nine fields of `tm`, which all-zero is valid and larger.
+    let mut time: libc::tm = unsafe { mem::zeroed() };
+    // SAFETY: the request writes a `struct rtc_time` into the place above.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), RTC_RD_TIME as _, &raw mut time) })?;
+    // SAFETY: the pointer is to the value above.
+    let seconds = unsafe { libc::timegm(&raw mut time) };
+    u64::try_from(seconds).map(Duration::from_secs).map_err(io::Error::other)
+}
+
 /// Steps the wall clock.
 pub fn set_wall_clock(time: Duration) -> io::Result<()> {
     // SAFETY: an all-zero timespec is valid.

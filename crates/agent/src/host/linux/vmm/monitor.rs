@@ -8,11 +8,12 @@ use plan::machine::qmp::{self, Command, Incoming};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{mpsc, oneshot};
 
 /// How long a monitor may take to greet and to answer: long, since emulated machines share few cores.
@@ -44,7 +45,7 @@ impl std::error::Error for MonitorError {}
 /// What a connection tells of its own accord.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Notice {
-    /// The guest's power or run state changed.
+    /// The guest's power or run state changed, or it has let go of a device.
     Changed,
     /// A disk had no room; the guest is paused.
     OutOfSpace,
@@ -56,11 +57,14 @@ pub(super) enum Notice {
 pub(super) struct Monitor {
     pub pid: i32,
     requests: mpsc::UnboundedSender<Request>,
+    /// QEMU keeps the descriptors of one message until the next that has some, so these go one after the other.
+    passing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
 struct Request {
     command: Command,
+    descriptors: Vec<OwnedFd>,
     answer: oneshot::Sender<Result<Value, MonitorError>>,
 }
 
@@ -91,7 +95,7 @@ impl Monitor {
             Ok(Err(_)) => return Err(MonitorError::Gone),
             Ok(Ok(())) => {}
         }
-        let monitor = Self { pid, requests };
+        let monitor = Self { pid, requests, passing: tokio::sync::Mutex::default() };
         monitor.execute(Command::Capabilities).await?;
         Ok(Some(monitor))
     }
@@ -101,8 +105,22 @@ impl Monitor {
     }
 
     pub async fn execute(&self, command: Command) -> Result<Value, MonitorError> {
+        self.ask(command, Vec::new()).await
+    }
+
+    /// The same for a command that takes descriptors ([`Command::GetFd`], [`Command::AddFd`]); the process gets its own copies.
+    pub async fn execute_with(
+        &self,
+        command: Command,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Value, MonitorError> {
+        let _one = self.passing.lock().await;
+        self.ask(command, descriptors).await
+    }
+
+    async fn ask(&self, command: Command, descriptors: Vec<OwnedFd>) -> Result<Value, MonitorError> {
         let (answer, answered) = oneshot::channel();
-        self.requests.send(Request { command, answer }).map_err(|_| MonitorError::Gone)?;
+        self.requests.send(Request { command, descriptors, answer }).map_err(|_| MonitorError::Gone)?;
         match tokio::time::timeout(PATIENCE, answered).await {
             Err(_) => Err(MonitorError::Silent),
             Ok(Err(_)) => Err(MonitorError::Gone),
@@ -155,7 +173,9 @@ async fn converse(
                             let full = data.get("nospace").and_then(Value::as_bool) == Some(true);
                             if full { notice(Notice::OutOfSpace) }
                         }
-                        "SHUTDOWN" | "RESET" | "STOP" | "RESUME" | "GUEST_PANICKED" => notice(Notice::Changed),
+                        "SHUTDOWN" | "RESET" | "STOP" | "RESUME" | "GUEST_PANICKED" | "DEVICE_DELETED" => {
+                            notice(Notice::Changed);
+                        }
                         _ => {}
                     },
                     Some(Incoming::Greeting) => {}
@@ -163,15 +183,37 @@ async fn converse(
                 }
             }
             request = inbox.recv() => {
-                let Some(Request { command, answer }) = request else { return };
+                let Some(Request { command, descriptors, answer }) = request else { return };
                 next_id += 1;
-                if write.write_all(command.render(next_id).as_bytes()).await.is_err() {
+                if write_with(&mut write, command.render(next_id).as_bytes(), &descriptors).await.is_err() {
                     return;
                 }
                 waiting.push_back((next_id, answer));
             }
         }
     }
+}
+
+/// Writes a message; its descriptors travel with its first byte.
+async fn write_with(write: &mut OwnedWriteHalf, message: &[u8], descriptors: &[OwnedFd]) -> io::Result<()> {
+    if descriptors.is_empty() {
+        return write.write_all(message).await;
+    }
+    let sent =
+        write.as_ref().async_io(Interest::WRITABLE, || pass(write.as_ref(), message, descriptors)).await?;
+    write.write_all(&message[sent..]).await
+}
+
+fn pass(socket: &UnixStream, message: &[u8], descriptors: &[OwnedFd]) -> io::Result<usize> {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
+    let rights = SendAncillaryMessage::ScmRights(&descriptors);
+    let mut space = vec![std::mem::MaybeUninit::uninit(); rights.size()];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !ancillary.push(rights) {
+        return Err(io::Error::other("too many descriptors for one message"));
+    }
+    Ok(sendmsg(socket, &[io::IoSlice::new(message)], &mut ancillary, SendFlags::NOSIGNAL)?)
 }
 
 fn answer(
@@ -184,5 +226,44 @@ fn answer(
     {
         // Whoever asked may have stopped waiting.
         let _ = sender.send(result);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    use std::io::Read;
+
+    #[tokio::test]
+    async fn a_descriptor_arrives_with_the_command_that_it_belongs_to() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
+        let (_read, mut write) = ours.into_split();
+        write_with(&mut write, b"first\n", &[]).await.unwrap();
+        write_with(&mut write, b"second\n", &[writer.into()]).await.unwrap();
+
+        let theirs = theirs.into_std().unwrap();
+        theirs.set_nonblocking(false).unwrap();
+        let (mut text, mut got) = (Vec::new(), Vec::new());
+        while text != b"first\nsecond\n" {
+            let mut bytes = [0; 64];
+            let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+            let received =
+                recvmsg(&theirs, &mut [io::IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::empty());
+            text.extend_from_slice(&bytes[..received.unwrap().bytes]);
+            for message in ancillary.drain() {
+                if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                    got.extend(descriptors);
+                }
+            }
+        }
+        let mut passed = std::fs::File::from(got.pop().unwrap());
+        std::io::Write::write_all(&mut passed, b"here").unwrap();
+        drop(passed);
+        let mut said = String::new();
+        reader.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "here");
     }
 }

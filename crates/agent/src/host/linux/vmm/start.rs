@@ -81,7 +81,7 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
         disks: spec
             .disks
             .iter()
-            .map(|disk| Ok(Disk { volume: disk.volume, cache: cache_for(&disk.path)? }))
+            .map(|disk| Ok(Disk { volume: disk.volume, cache: cache_for(&disk.path)?, limits: disk.limits }))
             .collect::<Result<_>>()?,
         interfaces: taps
             .iter()
@@ -220,7 +220,7 @@ fn readable(path: &Path) -> Result<()> {
 }
 
 /// Whether the disk's file system knows direct I/O (some of memory and some networked ones do not).
-fn cache_for(path: &Path) -> Result<Cache> {
+pub(super) fn cache_for(path: &Path) -> Result<Cache> {
     match fs::OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path) {
         Ok(_) => Ok(Cache::Direct),
         Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(Cache::Buffered),
