@@ -95,9 +95,11 @@ pub fn name_firmware(instance: &str) {
         say(&format!("{instance} makes no firmware id"));
         return;
     };
-    for (name, value, mode) in
-        [("product_uuid", &*uuid, 0o400), ("product_serial", &*uuid, 0o400), ("board_asset_tag", instance, 0o444)]
-    {
+    for (name, value, mode) in [
+        ("product_uuid", &*uuid, 0o400),
+        ("product_serial", &*uuid, 0o400),
+        ("board_asset_tag", instance, 0o444),
+    ] {
         report(name, cover(&format!("{FIRMWARE_IDS}/{name}"), value, mode));
     }
 }
