@@ -104,8 +104,8 @@ fn vmm_config(dir: &CloudDir, cloud: &CloudFile) -> LinuxVmmConfig {
         launcher: Launcher::this_program(),
         templates: TemplateConfig {
             volumes_dir: dir.path().join("volumes"),
-            most_bytes: cloud.templates_size.bytes(),
-            mode: if cloud.templates { TemplateMode::On } else { TemplateMode::Off },
+            most_bytes: cloud.templates.size.bytes(),
+            mode: if cloud.templates.on { TemplateMode::On } else { TemplateMode::Off },
         },
     }
 }

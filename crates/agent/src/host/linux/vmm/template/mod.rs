@@ -320,8 +320,9 @@ impl Templates {
 
 /// Whether the image and the program are still those that a template was made of.
 fn is_current(ingredients: &Ingredients, images: &Path) -> bool {
-    let image = image::manifest(&images.join(&ingredients.image));
-    image.is_ok_and(|image| image.digest == ingredients.digest)
+    let folders = fs::read_dir(images).into_iter().flatten().flatten();
+    let mut held = folders.filter_map(|entry| image::manifest(&entry.path()).ok());
+    held.any(|image| image.digest == ingredients.digest)
         && program(&ingredients.program.path).is_ok_and(|program| program == ingredients.program)
 }
 
