@@ -393,6 +393,7 @@ pub struct TemplateStatus {
     pub instance_type: String,
     pub vcpus: u32,
     pub memory: MiB,
+    #[serde(flatten)]
     pub state: TemplateState,
 }
 

@@ -269,12 +269,12 @@ impl Templates {
     }
 
     fn bound(&self) -> io::Result<()> {
-        let kept = self.shelf.lock().kept.values().map(|template| Kept {
+        let of = |template: &Template| Kept {
             key: template.key.clone(),
             bytes: template.manifest.bytes,
             used: template.used.as_millis(),
-        });
-        let kept: Vec<Kept> = kept.collect();
+        };
+        let kept: Vec<Kept> = self.shelf.lock().kept.values().map(of).collect();
         surplus(kept, self.config.most_bytes).iter().try_for_each(|key| self.remove(key))
     }
 
