@@ -118,7 +118,6 @@ struct Order {
     machine: Machine,
     /// The image's disk and what it stands on.
     below: Vec<PathBuf>,
-    cache: Cache,
     /// Asked for by name, so it does not wait for a quiet time.
     urgent: bool,
 }
@@ -379,14 +378,7 @@ pub(super) async fn order(inner: &Arc<Inner>, name: &str, machine: &Machine) -> 
     let (ingredients, _) = ingredients(machine, &ground, cache)?
         .ok_or_else(|| HostError::permanent(format!("the image {name} has no manifest")))?;
     let key = ingredients.key();
-    templates.want(Order {
-        key: key.clone(),
-        ingredients,
-        machine: machine.clone(),
-        below,
-        cache,
-        urgent: true,
-    });
+    templates.want(Order { key: key.clone(), ingredients, machine: machine.clone(), below, urgent: true });
     Ok(key)
 }
 

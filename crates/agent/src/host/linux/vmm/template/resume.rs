@@ -83,7 +83,6 @@ pub async fn resume(
             ingredients,
             machine: spec.machine.clone(),
             below: ground.below.last().cloned().into_iter().collect(),
-            cache,
             urgent: false,
         });
         return no("there was no template yet");
