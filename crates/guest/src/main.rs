@@ -35,6 +35,7 @@ mod netlink;
 mod nic;
 mod power;
 mod random;
+mod secondary;
 mod sshd;
 mod sudo;
 mod sys;

@@ -13,6 +13,12 @@ const ENSURE: u16 = REQUEST | (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
 
 /// From linux/rtnetlink.h; the crate lacks it.
 const RTNH_F_ONLINK: u32 = 4;
+/// From linux/fib_rules.h.
+const FR_ACT_TO_TBL: u8 = 1;
+const FRA_SRC: u16 = 2;
+const FRA_PRIORITY: u16 = 6;
+/// Before the main table's 32766.
+const RULE_PRIORITY: u32 = 10_000;
 
 /// A connection to the kernel's routing tables.
 pub struct Routing(OwnedFd);
@@ -61,8 +67,13 @@ impl Routing {
         self.ask(message)
     }
 
-    /// Sets a route of the main table, `onlink` so that a gateway outside the subnet works too.
+    /// Sets a route of the main table.
     pub fn set_route(&self, interface: u32, route: &Route, source: Ipv4Addr) -> io::Result<()> {
+        self.set_route_of(libc::RT_TABLE_MAIN, interface, route, source)
+    }
+
+    /// Sets a route of this table, `onlink` so that a gateway outside the subnet works too.
+    pub fn set_route_of(&self, table: u8, interface: u32, route: &Route, source: Ipv4Addr) -> io::Result<()> {
         let direct = route.gateway.is_unspecified();
         let scope = if direct { libc::RT_SCOPE_LINK } else { libc::RT_SCOPE_UNIVERSE };
         let mut message = Message::new(libc::RTM_NEWROUTE, ENSURE);
@@ -72,7 +83,7 @@ impl Routing {
             route.prefix,
             0,
             0,
-            libc::RT_TABLE_MAIN,
+            table,
             libc::RTPROT_BOOT,
             scope,
             libc::RTN_UNICAST,
@@ -88,6 +99,27 @@ impl Routing {
         message
             .attribute(libc::RTA_PREFSRC, &source.octets())
             .attribute(libc::RTA_OIF, &interface.to_ne_bytes());
+        self.ask(message)
+    }
+
+    /// What is sent from this address looks into this table before the main one.
+    pub fn add_rule(&self, source: Ipv4Addr, table: u8) -> io::Result<()> {
+        match self.rule(libc::RTM_NEWRULE, ENSURE | libc::NLM_F_EXCL as u16, source, table) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            added => added,
+        }
+    }
+
+    pub fn remove_rule(&self, source: Ipv4Addr, table: u8) -> io::Result<()> {
+        self.rule(libc::RTM_DELRULE, REQUEST, source, table)
+    }
+
+    fn rule(&self, kind: u16, flags: u16, source: Ipv4Addr, table: u8) -> io::Result<()> {
+        let mut message = Message::new(kind, flags);
+        // struct fib_rule_hdr: family, prefix lengths, tos, table, two reserved, action, flags.
+        message.body(&[libc::AF_INET as u8, 0, 32, 0, table, 0, 0, FR_ACT_TO_TBL, 0, 0, 0, 0]);
+        message.attribute(FRA_SRC, &source.octets());
+        message.attribute(FRA_PRIORITY, &RULE_PRIORITY.to_ne_bytes());
         self.ask(message)
     }
 
