@@ -14,7 +14,8 @@ use crate::imds::Imds;
 use crate::netlink::Routing;
 use crate::nic::Nic;
 use crate::{
-    clock, disk, endpoint, identity, lease, nic, power, random, secondary, sshd, sys, template, user_data,
+    clock, disk, endpoint, identity, lease, nic, power, random, secondary, sshd, sys, template, timeline,
+    user_data,
 };
 
 /// How long a login may wait for the metadata service before ssh starts with the keys that the disk has.
@@ -39,10 +40,18 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    timeline::mark("link");
     if asked.is_some() {
         template::wake();
+        timeline::mark("woken");
     }
     let (mut imds, instance, lease) = become_instance(&nic);
+    if asked.is_some() {
+        // The volume is larger than the template's disk.
+        grown = spawn(|| {
+            report("cannot grow the root filesystem", disk::grow_root());
+        });
+    }
     // Scripts may count on the whole disk.
     if let Some(grown) = grown {
         let _ = grown.join();
@@ -50,6 +59,7 @@ pub fn main() -> ExitCode {
     endpoint::preset(&mut imds);
     user_data::run_once(&mut imds, &instance);
     say(&format!("finished. Instance {instance}, up {:.2} seconds", sys::uptime().as_secs_f64()));
+    timeline::tell();
     lease::keep(&nic, lease)
 }
 
@@ -82,7 +92,9 @@ fn become_instance(nic: &Nic) -> (Imds, String, crate::dhcp::Lease) {
     });
     report(&nic.name, Routing::open().and_then(|routing| routing.up(nic.index, None)));
     let lease = lease::obtain(nic);
+    timeline::mark("lease");
     lease::apply(nic, &lease);
+    timeline::mark("address");
     say(&format!("{}: {}/{}", nic.name, lease.address, lease.prefix));
     spawn(|| clock::keep());
     let primary = nic.clone();
@@ -90,6 +102,7 @@ fn become_instance(nic: &Nic) -> (Imds, String, crate::dhcp::Lease) {
         report("further interfaces", secondary::configure(&primary));
     });
     let mut imds = Imds::connect();
+    timeline::mark("token");
     let instance = identity::assume(&mut imds, lease.address);
     (imds, instance, lease)
 }

@@ -384,13 +384,56 @@ impl Capacity {
     pub const UNLIMITED: Self = Self { vcpus: u32::MAX, memory: MiB(u32::MAX) };
 }
 
-/// What is no state: asked once, answered once.
+/// A memory template of a host, or one that is to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateStatus {
+    pub key: String,
+    /// The image's name on the host.
+    pub image: String,
+    pub instance_type: String,
+    pub vcpus: u32,
+    pub memory: MiB,
+    #[serde(flatten)]
+    pub state: TemplateState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum TemplateState {
+    /// It is built when nothing is being launched.
+    Wanted,
+    Building,
+    Ready {
+        /// What it takes of the disk.
+        bytes: u64,
+        last_used: Timestamp,
+    },
+    /// The last attempt to build it failed.
+    Failed {
+        reason: String,
+    },
+}
+
+/// What is no state: asked once, answered once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Request {
     /// The last `limit` bytes that the instance wrote to its serial console.
-    ConsoleOutput { instance: InstanceId, limit: usize },
+    ConsoleOutput {
+        instance: InstanceId,
+        limit: usize,
+    },
     /// A few lines on every object that is not as desired.
     Status,
+    /// The memory templates of the host, and which instances were started from one.
+    Templates,
+    /// Has a template made of an image in the host's cache and a shape, soon. The answer is [`Reply::Template`].
+    BuildTemplate {
+        image: String,
+        machine: Machine,
+    },
+    RemoveTemplate {
+        key: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -402,6 +445,16 @@ pub enum Reply {
     Status {
         objects: Vec<ObjectStatus>,
     },
+    Templates {
+        templates: Vec<TemplateStatus>,
+        /// How the machines of this host were last started, in a few words: `clone tpl-…`, `cold: …`.
+        origins: Vec<(InstanceId, String)>,
+    },
+    /// The key by which the template will be listed.
+    Template {
+        key: String,
+    },
+    Done,
     /// The host knows no such object.
     NotFound,
     Failed {

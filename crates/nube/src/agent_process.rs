@@ -10,7 +10,9 @@ use agent::desired::Durability;
 use agent::directory::Directory;
 use agent::host::linux::block::{LinuxBlock, LinuxBlockConfig};
 use agent::host::linux::net::{LinuxNet, LinuxNetConfig};
-use agent::host::linux::vmm::{AccelPolicy, Launcher, LinuxVmm, LinuxVmmConfig, default_qemu, launcher};
+use agent::host::linux::vmm::{
+    AccelPolicy, Launcher, LinuxVmm, LinuxVmmConfig, TemplateConfig, TemplateMode, default_qemu, launcher,
+};
 use agent::host::linux::{net, requirements};
 use agent::host::sim::SimHost;
 use agent::imds::{Imds, Signer};
@@ -79,7 +81,7 @@ async fn serve(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
     let machines = LinuxVmm::open(vmm_config(dir, cloud)).await.context("machines cannot be run")?;
     let volumes = LinuxBlock::open(block_config(dir, cloud)).context("volumes cannot be kept")?;
     let config = AgentConfig::new(dir.path().to_owned(), host_name(), boot_id(dir)?, capacity()?, clock);
-    let agent = Agent::open(config, machines, network, volumes, directory)
+    let agent = Agent::open(config, machines.clone(), network, volumes, directory)
         .await
         .context("the host loop cannot start")?;
     let channel = agent::channel::listen(&dir.agent_socket(), agent.handle());
@@ -87,6 +89,9 @@ async fn serve(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
     tokio::select! {
         () = channel.serve() => {}
         () = terminated() => tracing::info!("ending; machines run on"),
+    }
+    if let Err(error) = machines.abandon_templates().await {
+        tracing::warn!(%error, "what was to become a template runs on; the next agent ends it");
     }
     Ok(())
 }
@@ -100,6 +105,11 @@ fn vmm_config(dir: &CloudDir, cloud: &CloudFile) -> LinuxVmmConfig {
         probe_cache: config::default_image_cache().join(".accelerator"),
         qemu: default_qemu(),
         launcher: Launcher::this_program(),
+        templates: TemplateConfig {
+            volumes_dir: dir.path().join("volumes"),
+            most_bytes: cloud.templates.size.bytes(),
+            mode: if cloud.templates.on { TemplateMode::On } else { TemplateMode::Off },
+        },
     }
 }
 

@@ -5,7 +5,7 @@ mod devices;
 use super::core::Core;
 use super::schedule::{Drivers, Failure, Next, Outcome};
 use super::tables::{Body, Tables};
-use crate::host::{Block, DiskSpec, Fault, HostError, MachineSpec, MachineState, Net, Plugged, Vmm};
+use crate::host::{Block, DiskSpec, Fault, HostError, Life, MachineSpec, MachineState, Net, Plugged, Vmm};
 use model::InstanceId;
 use model::host::{AttachmentDesired, InstanceDesired, ObjectKey, ObservedBody};
 use plan::host::{Act, Facts, InstanceRecord, RunState, next_step};
@@ -224,6 +224,7 @@ async fn start<V: Vmm, N: Net, B: Block>(
         account: desired.account,
         machine: desired.machine.clone(),
         disks,
+        life: if desired.run == 1 { Life::First } else { Life::Later },
     };
     let mut taps = Vec::with_capacity(desired.interfaces.len());
     for interface in &desired.interfaces {

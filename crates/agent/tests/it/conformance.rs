@@ -1,7 +1,9 @@
 //! What every host must do, whatever it is made of. Each function is one test; a driver's tests call them all.
 
 use super::sample;
-use agent::host::{Block, Device, DiskSpec, MachineSpec, MachineState, Net, Plugged, Release, Tap, Vmm};
+use agent::host::{
+    Block, Device, DiskSpec, Life, MachineSpec, MachineState, Net, Plugged, Release, Tap, Vmm,
+};
 use model::host::{InstanceDesired, Rate, VolumeDesired, VolumeLimits};
 use model::{GiB, InstanceId};
 use std::future::Future;
@@ -48,6 +50,7 @@ pub async fn start<H: TestHost>(host: &H, n: u32) -> Started {
             device: "/dev/xvda".into(),
             limits: None,
         }],
+        life: Life::First,
     };
     host.vmm().start(&spec, taps(host, &desired).await).await.unwrap();
     Started { desired, spec }

@@ -2,8 +2,10 @@
 
 use crate::guest::{self, READY};
 use agent::host::linux::block::{LinuxBlock, LinuxBlockConfig};
-use agent::host::linux::vmm::{AccelPolicy, Launcher, LinuxVmm, LinuxVmmConfig, default_qemu};
-use agent::host::{Block, DiskSpec, Fault, MachineSpec, MachineState, Tap, Vmm};
+use agent::host::linux::vmm::{
+    AccelPolicy, Launcher, LinuxVmm, LinuxVmmConfig, TemplateConfig, TemplateMode, default_qemu,
+};
+use agent::host::{Block, DiskSpec, Fault, Life, MachineSpec, MachineState, Tap, Vmm};
 use model::host::{Architecture, Machine, VolumeDesired};
 use model::{AccountId, CloudTag, GiB, InstanceId, Mac, MiB, NetworkInterfaceId, VolumeId};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -48,6 +50,11 @@ impl Scratch {
             probe_cache: self.path.join("accel"),
             qemu: default_qemu(),
             launcher: Launcher { program: env!("CARGO_BIN_EXE_vm-exec").into(), arguments: vec![] },
+            templates: TemplateConfig {
+                volumes_dir: self.path.join("volumes"),
+                most_bytes: 4 << 30,
+                mode: TemplateMode::Off,
+            },
         }
     }
 
@@ -112,6 +119,7 @@ pub fn spec(number: u32, order: &str) -> MachineSpec {
             firmware: model::host::Firmware::LegacyBios,
         },
         disks: vec![],
+        life: Life::First,
     }
 }
 

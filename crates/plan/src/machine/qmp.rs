@@ -78,6 +78,11 @@ pub enum Command {
     RemoveDevice {
         id: String,
     },
+    /// Any other, by its name and arguments.
+    With {
+        execute: &'static str,
+        arguments: Value,
+    },
 }
 
 impl Command {
@@ -110,6 +115,7 @@ impl Command {
             Self::RemoveNetdev { .. } => "netdev_del",
             Self::AddDevice(_) => "device_add",
             Self::RemoveDevice { .. } => "device_del",
+            Self::With { execute, .. } => execute,
         }
     }
 
@@ -124,6 +130,7 @@ impl Command {
             | Self::Stop
             | Self::Quit
             | Self::QueryFdSets => return None,
+            Self::With { arguments, .. } => arguments.clone(),
             Self::Resize { node, size } => json!({"node-name": node, "size": size}),
             Self::GetFd { name } | Self::CloseFd { name } => json!({"fdname": name}),
             Self::AddFd { note } => json!({"opaque": note}),
@@ -193,8 +200,9 @@ pub fn parse(line: &str) -> Option<Incoming> {
 /// A machine's state as `query-status` names it, in the agent's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// The guest runs, or would if nobody had paused it.
     On,
+    /// The guest stands still because its process was told so, or waits for its first instruction.
+    Paused,
     /// A disk had no room; the guest goes on when told to.
     OutOfSpace,
     /// The guest is over until it is reset.
@@ -207,6 +215,7 @@ pub fn status(answer: &Value) -> Option<Status> {
     match answer.get("status")?.as_str()? {
         "shutdown" | "guest-panicked" | "internal-error" => Some(Status::Off),
         "io-error" => Some(Status::OutOfSpace),
+        "paused" | "inmigrate" | "prelaunch" | "postmigrate" | "finish-migrate" => Some(Status::Paused),
         _ => Some(Status::On),
     }
 }
@@ -287,10 +296,11 @@ mod tests {
     }
 
     #[test]
-    fn a_paused_guest_is_on_and_a_powered_off_one_is_not() {
+    fn a_paused_guest_is_told_from_a_running_and_a_powered_off_one() {
         for (word, want) in [
             ("running", Status::On),
-            ("paused", Status::On),
+            ("paused", Status::Paused),
+            ("inmigrate", Status::Paused),
             ("io-error", Status::OutOfSpace),
             ("shutdown", Status::Off),
             ("internal-error", Status::Off),

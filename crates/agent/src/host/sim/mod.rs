@@ -14,11 +14,11 @@ pub use faults::Faults;
 
 use super::{
     Block, Device, DiskSpec, HostError, MachineSpec, MachineState, Net, Plugged, Release, Result, Standing,
-    Tap, Vmm,
+    Tap, Templates, Vmm,
 };
 use faults::{Outcome, Random};
 use model::host::{
-    InterfaceDesired, ObjectKey, SecurityGroupDesired, VolumeDesired, VolumeLimits, VpcDesired,
+    InterfaceDesired, Machine, ObjectKey, SecurityGroupDesired, VolumeDesired, VolumeLimits, VpcDesired,
 };
 use model::{Clock, GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, Timestamp, VolumeId, VpcId};
 use parking_lot::Mutex;
@@ -291,6 +291,18 @@ impl Vmm for SimHost {
             Ok(())
         })
         .await
+    }
+
+    async fn templates(&self) -> Result<Templates> {
+        Ok(Templates::default())
+    }
+
+    async fn build_template(&self, _: &str, _: &Machine) -> Result<String> {
+        Err(HostError::permanent("simulated machines are not resumed from templates"))
+    }
+
+    async fn remove_template(&self, key: &str) -> Result<()> {
+        Err(HostError::permanent(format!("there is no template {key}")))
     }
 
     async fn changed(&self) -> InstanceId {

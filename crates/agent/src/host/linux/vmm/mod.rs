@@ -27,16 +27,20 @@ pub(super) mod image;
 mod keeper;
 #[allow(unsafe_code, reason = "forks and changes what this process is")]
 pub mod launcher;
+#[allow(unsafe_code, reason = "installs a system-call filter and answers it")]
+mod memory;
 mod monitor;
 mod processes;
 mod start;
+mod template;
 mod uids;
 
 pub use accel::AccelPolicy;
 pub use home::private_directory;
+pub use template::{Mode as TemplateMode, TemplateConfig};
 
 use crate::host::{
-    Device, DiskSpec, HostError, MachineSpec, MachineState, Plugged, Release, Result, Tap, Vmm,
+    Device, DiskSpec, HostError, MachineSpec, MachineState, Plugged, Release, Result, Tap, Templates, Vmm,
 };
 use home::Home;
 use model::host::{Architecture, VolumeDesired};
@@ -71,6 +75,7 @@ pub struct LinuxVmmConfig {
     /// The QEMU program of each architecture that this host runs, as an absolute path.
     pub qemu: Vec<(Architecture, String)>,
     pub launcher: Launcher,
+    pub templates: TemplateConfig,
 }
 
 /// The program whose main is [`launcher::main`], with the arguments that make it so.
@@ -107,6 +112,7 @@ struct Inner {
     monitors: tokio::sync::Mutex<HashMap<InstanceId, Arc<Monitor>>>,
     assigning: Mutex<()>,
     probing: tokio::sync::Mutex<()>,
+    templates: Arc<template::Templates>,
     changes: mpsc::UnboundedSender<InstanceId>,
     changed: tokio::sync::Mutex<mpsc::UnboundedReceiver<InstanceId>>,
 }
@@ -122,8 +128,10 @@ impl LinuxVmm {
         })?;
         let cgroups = cgroup::Cgroups::of(&config.cloud, hierarchy);
         let (changes, changed) = mpsc::unbounded_channel();
+        let templates = Arc::new(template::Templates::new(config.templates.clone()));
         let vmm = Self(Arc::new(Inner {
             config,
+            templates,
             cgroups,
             gates: Mutex::default(),
             monitors: tokio::sync::Mutex::default(),
@@ -138,12 +146,19 @@ impl LinuxVmm {
                 tracing::warn!(%instance, %error, "a running machine does not answer yet");
             }
         }
+        vmm.0.open_templates().await?;
+        tokio::spawn(template::work(Arc::downgrade(&vmm.0)));
         Ok(vmm)
     }
 
     /// How the machine's last process ended (`code N`, `signal N`), for a log line or a crash's detail.
     pub fn last_exit(&self, instance: InstanceId) -> Option<String> {
         self.0.home(instance).exit()
+    }
+
+    /// Ends the machine that is being made a template, if there is one: nobody would wait for it any more.
+    pub async fn abandon_templates(&self) -> Result<()> {
+        self.0.end_templates().await
     }
 
     /// Ends every machine of this cloud on this host, those included that only their control group still knows, and
@@ -168,7 +183,31 @@ impl LinuxVmm {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Whoever waits for wishes finds that there will be none.
+        self.templates.nudge.notify_one();
+    }
+}
+
 impl Inner {
+    /// Ends what an agent before this one was making templates of, and takes up those that are whole.
+    async fn open_templates(&self) -> Result<()> {
+        self.end_templates().await?;
+        let opened = self.templates.open(&self.config.images_dir);
+        opened.map_err(|e| HostError::transient("taking up the templates").caused_by(e))
+    }
+
+    async fn end_templates(&self) -> Result<()> {
+        for (instance, path) in self.templates.left_over() {
+            let home = Home::at(path);
+            self.sweep_home(instance, &home).await?;
+            let removed = home.remove();
+            removed.map_err(|e| HostError::transient("removing half a template").caused_by(e))?;
+        }
+        Ok(())
+    }
+
     fn home(&self, instance: InstanceId) -> Home {
         Home::of(&self.config.state_dir, instance)
     }
@@ -246,8 +285,12 @@ impl Inner {
 
     /// Kills whatever is left of the machine and undoes what was made for its process. Its own files stay.
     async fn sweep(&self, instance: InstanceId) -> Result<()> {
+        self.monitors.lock().await.remove(&instance);
+        self.sweep_home(instance, &self.home(instance)).await
+    }
+
+    async fn sweep_home(&self, instance: InstanceId, home: &Home) -> Result<()> {
         let failed = |e: io::Error| HostError::transient(format!("tidying up after {instance}")).caused_by(e);
-        let home = self.home(instance);
         let uid = home.uid().map_err(failed)?;
         // Again and again: a process may have forked, or joined the group, while it was looked at.
         for round in 0.. {
@@ -274,7 +317,6 @@ impl Inner {
                 processes::wait(process, Duration::from_secs(1)).await;
             }
         }
-        self.monitors.lock().await.remove(&instance);
         home.take_back().map_err(failed)?;
         // The kernel empties the group a moment after its last process is gone.
         let mut removed = self.cgroups.remove(instance);
@@ -342,6 +384,7 @@ impl Vmm for LinuxVmm {
     async fn start(&self, spec: &MachineSpec, taps: Vec<Tap>) -> Result<()> {
         let gate = self.0.gate(spec.instance);
         let _alone = gate.lock().await;
+        let _counted = self.0.templates.starting();
         start::start(&self.0, spec, taps).await
     }
 
@@ -349,7 +392,13 @@ impl Vmm for LinuxVmm {
         for _ in 0..2 {
             let Some(monitor) = self.0.monitor(instance).await? else { return Ok(MachineState::Absent) };
             return match monitor.status().await {
-                Ok(Status::On | Status::OutOfSpace) => Ok(MachineState::Running),
+                // Its guest has not run yet, and only the start that made it could let it: start anew.
+                Ok(Status::Paused) if self.0.home(instance).is_unborn() => Ok(MachineState::Absent),
+                Ok(Status::On | Status::Paused | Status::OutOfSpace) => {
+                    // An agent that was killed just after it let the guest go had no time to say so.
+                    self.0.home(instance).is_born();
+                    Ok(MachineState::Running)
+                }
                 Ok(Status::Off) => Ok(MachineState::PoweredOff),
                 // It ended meanwhile; a second look says so.
                 Err(MonitorError::Gone) => continue,
@@ -459,6 +508,26 @@ impl Vmm for LinuxVmm {
         let gate = self.0.gate(instance);
         let _alone = gate.lock().await;
         self.0.tune_disk(instance, volume).await
+    }
+
+    async fn templates(&self) -> Result<Templates> {
+        let origin = |instance| Some((instance, self.0.home(instance).origin()?));
+        let origins = self.0.known()?.into_iter().filter_map(origin).collect();
+        Ok(Templates { templates: self.0.templates.status(), origins })
+    }
+
+    async fn build_template(&self, image: &str, machine: &model::host::Machine) -> Result<String> {
+        template::order(&self.0, image, machine).await
+    }
+
+    async fn remove_template(&self, key: &str) -> Result<()> {
+        if !self.0.templates.dismiss(key) {
+            return Err(HostError::permanent(format!("there is no template {key}")));
+        }
+        self.0
+            .templates
+            .remove(key)
+            .map_err(|e| HostError::transient(format!("removing the template {key}")).caused_by(e))
     }
 
     async fn changed(&self) -> InstanceId {
