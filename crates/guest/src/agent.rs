@@ -28,7 +28,7 @@ pub fn main() -> ExitCode {
         if let Some(grown) = grown.take() {
             let _ = grown.join();
         }
-        template::settle(nonce);
+        template::settle(nonce, template::warm);
     }
     let nic = match nic::wait() {
         Ok(nic) => nic,

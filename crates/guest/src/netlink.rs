@@ -13,6 +13,27 @@ const ENSURE: u16 = REQUEST | (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
 
 /// From linux/rtnetlink.h; the crate lacks it.
 const RTNH_F_ONLINK: u32 = 4;
+/// From linux/rtnetlink.h likewise.
+const RTPROT_DHCP: u8 = 16;
+
+/// Who looks after a route that we set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeper {
+    /// This program.
+    Agent,
+    /// systemd-networkd, which takes over what looks like its own.
+    Networkd,
+}
+
+impl Keeper {
+    /// Protocol and metric.
+    fn marks(self) -> (u8, u32) {
+        match self {
+            Keeper::Agent => (libc::RTPROT_BOOT, 0),
+            Keeper::Networkd => (RTPROT_DHCP, 1024),
+        }
+    }
+}
 
 /// A connection to the kernel's routing tables.
 pub struct Routing(OwnedFd);
@@ -62,7 +83,14 @@ impl Routing {
     }
 
     /// Sets a route of the main table, `onlink` so that a gateway outside the subnet works too.
-    pub fn set_route(&self, interface: u32, route: &Route, source: Ipv4Addr) -> io::Result<()> {
+    pub fn set_route(
+        &self,
+        interface: u32,
+        route: &Route,
+        source: Ipv4Addr,
+        keeper: Keeper,
+    ) -> io::Result<()> {
+        let (protocol, metric) = keeper.marks();
         let direct = route.gateway.is_unspecified();
         let scope = if direct { libc::RT_SCOPE_LINK } else { libc::RT_SCOPE_UNIVERSE };
         let mut message = Message::new(libc::RTM_NEWROUTE, ENSURE);
@@ -73,7 +101,7 @@ impl Routing {
             0,
             0,
             libc::RT_TABLE_MAIN,
-            libc::RTPROT_BOOT,
+            protocol,
             scope,
             libc::RTN_UNICAST,
         ]);
@@ -81,6 +109,9 @@ impl Routing {
         message.body(&onlink.to_ne_bytes());
         if route.prefix > 0 {
             message.attribute(libc::RTA_DST, &route.destination.octets());
+        }
+        if metric > 0 {
+            message.attribute(libc::RTA_PRIORITY, &metric.to_ne_bytes());
         }
         if !direct {
             message.attribute(libc::RTA_GATEWAY, &route.gateway.octets());

@@ -53,17 +53,18 @@ fn nonce(tables: &[u8]) -> Option<String> {
 }
 
 /// Brings the guest to rest and says so. What comes after this happens in a clone.
-pub fn settle(nonce: &str) {
+pub fn settle(nonce: &str, warm: impl FnOnce()) {
     sys::sync();
     // What the boot read once needs no place in each clone's memory; what comes next does.
     report("page cache", fs::write("/proc/sys/vm/drop_caches", "3"));
     warm();
     sys::sync();
-    raw(&format!("nube.template: ready {nonce}\r\n"));
+    // Whatever stands on the console's last line, ours begins a new one.
+    raw(&format!("\r\nnube.template: ready {nonce}\r\n"));
 }
 
 /// Runs what a start runs, so that it is in memory. Its results are thrown away.
-fn warm() {
+pub fn warm() {
     const KEY: &str = "/run/warm";
     let _ = exec::output("dropbearkey", &["-t", "ed25519", "-f", KEY]);
     let _ = fs::remove_file(KEY);

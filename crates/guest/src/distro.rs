@@ -1,0 +1,233 @@
+//! A distribution with systemd and cloud-init as a memory template, and as the instance that wakes up from one.
+//!
+//! A machine that boots by itself has nothing of this: [`generator`] adds units only where a template is asked for
+//! ([`crate::template`]). There it holds back what needs a network or makes an identity (its list says what), so all
+//! else of the boot, up to `multi-user.target`, is behind the template. This agent runs as `nube-guest.service`:
+//!
+//! 1. It waits until the boot has nothing left to do, runs the image's [`WARM`] and says that it is ready.
+//! 2. Woken, it takes the identity: entropy, clock, boot id, address, machine id, host name, host keys, login key.
+//! 3. It tells systemd that it is ready, which starts the ssh server, whose start waited for nothing else.
+//! 4. It starts what was held back: network daemon, console, and the whole of cloud-init, which finds a new instance and
+//!    does all that it does at a first boot. Its settings for this boot let the host keys be.
+//!
+//! Where the user data may have a say in who logs in how ([`user_data::ssh_may_come_first`]), step 4 comes before 3:
+//! then ssh starts when cloud-init has been through its network stage, as at any boot.
+//!
+//! The address goes over to systemd-networkd without being taken off: address and routes look as if that had set them,
+//! and it finds the configuration that cloud-init is about to write there already.
+
+pub mod generator;
+mod user_data;
+
+use std::fs;
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread::{self, JoinHandle, sleep};
+use std::time::Duration;
+
+use crate::console::{report, say};
+use crate::dhcp::Lease;
+use crate::files::{self, Access, PUBLIC};
+use crate::imds::Imds;
+use crate::netlink::{Keeper, Routing};
+use crate::nic::{self, Nic};
+use crate::{exec, identity, lease, sys, template};
+
+/// Makes the first login's user as cloud-init would, whom it is told, and reads into memory what a start needs.
+const WARM: &str = "/usr/lib/nube/template-warm";
+/// While it exists, what the generator lists is held back.
+pub const HELD: &str = "/run/nube/template";
+/// Once it exists, this machine is an instance.
+pub const WOKEN: &str = "/run/nube/woken";
+const MACHINE_ID: &str = "/etc/machine-id";
+const JOURNALS: &str = "/var/log/journal";
+/// What of the template's disk is a secret or names it.
+const FORGOTTEN: [&str; 2] = ["/var/lib/systemd/random-seed", "/var/lib/nube/random-seed"];
+/// Stands for the rule that cloud-init will write; taken away when it has.
+const SUDOERS: &str = "/etc/sudoers.d/nube-early";
+/// Written by cloud-init's generator; what is said here goes for this boot alone.
+const SETTINGS: &str = "/run/cloud-init/cloud.cfg";
+
+pub fn main() -> ExitCode {
+    let user = std::env::args().nth(1).unwrap_or_default();
+    let Some(nonce) = template::asked() else {
+        report("systemd", notify_ready());
+        return ExitCode::SUCCESS;
+    };
+    if !Path::new(WOKEN).exists() {
+        settle(&nonce, &user);
+    }
+    let nic = match nic::wait() {
+        Ok(nic) => nic,
+        Err(error) => {
+            say(&format!("cannot watch for a network interface: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    template::wake();
+    report("mark", files::write(WOKEN, b"", PUBLIC));
+    become_instance(&nic, &user);
+    ExitCode::SUCCESS
+}
+
+fn settle(nonce: &str, user: &str) {
+    while !boot_is_over() {
+        sleep(Duration::from_millis(300));
+    }
+    report("udev", exec::output("udevadm", &["settle"]));
+    // Twice: the first run does what stays (the user), the second leaves in memory what a start needs and no more.
+    report(WARM, exec::output(WARM, &[user]));
+    template::settle(nonce, || {
+        report(WARM, exec::output(WARM, &[user]));
+    });
+}
+
+/// Is this agent's own start the only thing that systemd works on?
+fn boot_is_over() -> bool {
+    let jobs = exec::output("systemctl", &["list-jobs", "--no-legend", "--plain"]).unwrap_or_default();
+    let jobs = String::from_utf8_lossy(&jobs);
+    jobs.lines().filter(|line| line.trim_end().ends_with("running")).count() == 1
+}
+
+fn become_instance(nic: &Nic, user: &str) {
+    let host_keys: Vec<_> = ["ed25519", "ecdsa"].into_iter().filter_map(make_host_key).collect();
+    report("machine id", name_machine());
+    report(&nic.name, Routing::open().and_then(|routing| routing.up(nic.index, None)));
+    let lease = lease::obtain(nic);
+    lease::configure(nic, &lease, Keeper::Networkd);
+    say(&format!("{}: {}/{}", nic.name, lease.address, lease.prefix));
+    report("network configuration", configure_networkd(nic));
+    let mut imds = Imds::connect();
+    let instance = identity::instance_id(&mut imds);
+    let name = host_name(&mut imds, &lease);
+    report("host name", identity::set_name(&name));
+    template::name_firmware(&instance);
+    let data = imds.get("user-data").unwrap_or_default();
+    let early = user_data::ssh_may_come_first(&data) && report("login", admit(&mut imds, user)).is_some();
+    for key in host_keys {
+        let _ = key.join();
+    }
+    report("what was held back", fs::remove_file(HELD));
+    if early {
+        report("settings of cloud-init", keep_host_keys());
+        report("systemd", notify_ready());
+        say(&format!("{instance} takes logins, up {:.2} seconds", sys::uptime().as_secs_f64()));
+        start_the_rest();
+    } else {
+        report(user, remove_user(user));
+        start_the_rest();
+        report("systemd", notify_ready());
+        say(&format!("{instance} takes logins when cloud-init has read its user data"));
+    }
+}
+
+fn host_name(imds: &mut Imds, lease: &Lease) -> String {
+    imds.text("meta-data/local-hostname").unwrap_or_else(|| identity::default_name(lease.address))
+}
+
+/// A new machine id; the journal of the template goes with the old one.
+fn name_machine() -> io::Result<()> {
+    let last = fs::read_to_string(MACHINE_ID).unwrap_or_default();
+    for path in FORGOTTEN {
+        let _ = fs::remove_file(path);
+    }
+    identity::write_machine_id()?;
+    let last = last.trim();
+    // The journal daemon has its files open until it is started again.
+    match (last.len() == 32).then(|| fs::remove_dir_all(Path::new(JOURNALS).join(last))) {
+        Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn make_host_key(kind: &'static str) -> Option<JoinHandle<()>> {
+    let make = move || {
+        let path = format!("/etc/ssh/ssh_host_{kind}_key");
+        let _ = fs::remove_file(&path);
+        report("host key", exec::output("ssh-keygen", &["-q", "-t", kind, "-N", "", "-f", &path]));
+    };
+    report("cannot start a thread", thread::Builder::new().stack_size(128 * 1024).spawn(make))
+}
+
+/// The file that cloud-init writes for one interface that gets its address by DHCP, where its own will win.
+fn configure_networkd(nic: &Nic) -> io::Result<()> {
+    let mac = nic.mac.map(|byte| format!("{byte:02x}")).join(":");
+    let path = format!("/run/systemd/network/10-cloud-init-{}.network", nic.name);
+    let content = format!("[Match]\nMACAddress={mac}\nName={}\n\n[Network]\nDHCP=ipv4\n\n", nic.name);
+    files::write(&path, content.as_bytes(), PUBLIC)?;
+    files::write(format!("{path}.d/nube.conf"), b"[Network]\nKeepConfiguration=dhcp\n", PUBLIC)
+}
+
+/// Lets the key of the launch in.
+fn admit(imds: &mut Imds, user: &str) -> io::Result<()> {
+    let account = account(user)?;
+    if let Some(key) = imds.text("meta-data/public-keys/0/openssh-key") {
+        let folder = format!("{}/.ssh", account.home);
+        files::ensure_folder(&folder, Access { mode: 0o700, owner: account.uid })?;
+        files::ensure_line(
+            format!("{folder}/authorized_keys"),
+            &key,
+            Access { mode: 0o600, owner: account.uid },
+        )?;
+    }
+    let rule = format!("{user} ALL=(ALL) NOPASSWD:ALL\n");
+    files::write(SUDOERS, rule.as_bytes(), Access { mode: 0o440, owner: 0 })
+}
+
+struct Account {
+    uid: u32,
+    home: String,
+}
+
+fn account(user: &str) -> io::Result<Account> {
+    find_account(&fs::read_to_string("/etc/passwd")?, user)
+        .ok_or_else(|| io::Error::other(format!("there is no user {user}")))
+}
+
+fn find_account(passwd: &str, user: &str) -> Option<Account> {
+    let fields: Vec<&str> =
+        passwd.lines().map(|line| line.split(':').collect()).find(|line: &Vec<_>| line[0] == user)?;
+    Some(Account { uid: fields.get(2)?.parse().ok()?, home: (*fields.get(5)?).to_owned() })
+}
+
+/// cloud-init makes whom the user data names, with the first free number.
+fn remove_user(user: &str) -> io::Result<()> {
+    exec::output("/usr/sbin/userdel", &["--force", "--remove", user]).map(drop)
+}
+
+/// Without this cloud-init would make new ones, after a client has seen these.
+fn keep_host_keys() -> io::Result<()> {
+    let mut settings = fs::read_to_string(SETTINGS).unwrap_or_default();
+    settings.push_str("\nssh_deletekeys: false\n");
+    files::write(SETTINGS, settings.as_bytes(), PUBLIC)
+}
+
+fn start_the_rest() {
+    let mut start = vec!["start", "--no-block"];
+    start.extend(generator::STARTED);
+    report("systemd", exec::output("systemctl", &start));
+    // What has cached the template's machine id, and links to disks by the template's serial numbers.
+    report("journal", exec::output("systemctl", &["restart", "--no-block", "systemd-journald.service"]));
+    report("udev", exec::output("udevadm", &["trigger", "--action=change", "--subsystem-match=block"]));
+}
+
+fn notify_ready() -> io::Result<()> {
+    UnixDatagram::unbound()?.send_to(b"READY=1", "/run/systemd/notify").map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_found_by_its_whole_name() {
+        let passwd = "root:x:0:0:root:/root:/bin/bash\nadministrator:x:5:5::/a:/bin/sh\n\
+                      admin:x:1000:1000:Debian:/home/admin:/bin/bash\n";
+        let account = find_account(passwd, "admin").unwrap();
+        assert_eq!((account.uid, &*account.home), (1000, "/home/admin"));
+        assert!(find_account(passwd, "adm").is_none());
+        assert!(find_account("admin\n", "admin").is_none());
+    }
+}
