@@ -21,6 +21,7 @@ mod user_data;
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::chown;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::ExitCode;
@@ -93,7 +94,7 @@ fn boot_is_over() -> bool {
 
 fn become_instance(nic: &Nic, user: &str) {
     let host_keys: Vec<_> = ["ed25519", "ecdsa"].into_iter().filter_map(make_host_key).collect();
-    report("machine id", name_machine());
+    let last = report("machine id", name_machine()).unwrap_or_default();
     report(&nic.name, Routing::open().and_then(|routing| routing.up(nic.index, None)));
     let lease = lease::obtain(nic);
     lease::configure(nic, &lease, Keeper::Networkd);
@@ -106,6 +107,7 @@ fn become_instance(nic: &Nic, user: &str) {
     template::name_firmware(&instance);
     let data = imds.get("user-data").unwrap_or_default();
     let early = user_data::ssh_may_come_first(&data) && report("login", admit(&mut imds, user)).is_some();
+    say("identity taken");
     for key in host_keys {
         let _ = key.join();
     }
@@ -114,10 +116,10 @@ fn become_instance(nic: &Nic, user: &str) {
         report("settings of cloud-init", keep_host_keys());
         report("systemd", notify_ready());
         say(&format!("{instance} takes logins, up {:.2} seconds", sys::uptime().as_secs_f64()));
-        start_the_rest();
+        start_the_rest(&last);
     } else {
         report(user, remove_user(user));
-        start_the_rest();
+        start_the_rest(&last);
         report("systemd", notify_ready());
         say(&format!("{instance} takes logins when cloud-init has read its user data"));
     }
@@ -127,19 +129,14 @@ fn host_name(imds: &mut Imds, lease: &Lease) -> String {
     imds.text("meta-data/local-hostname").unwrap_or_else(|| identity::default_name(lease.address))
 }
 
-/// A new machine id; the journal of the template goes with the old one.
-fn name_machine() -> io::Result<()> {
+/// A new machine id; returns the template's.
+fn name_machine() -> io::Result<String> {
     let last = fs::read_to_string(MACHINE_ID).unwrap_or_default();
     for path in FORGOTTEN {
         let _ = fs::remove_file(path);
     }
     identity::write_machine_id()?;
-    let last = last.trim();
-    // The journal daemon has its files open until it is started again.
-    match (last.len() == 32).then(|| fs::remove_dir_all(Path::new(JOURNALS).join(last))) {
-        Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    Ok(last.trim().to_owned())
 }
 
 fn make_host_key(kind: &'static str) -> Option<JoinHandle<()>> {
@@ -166,11 +163,11 @@ fn admit(imds: &mut Imds, user: &str) -> io::Result<()> {
     if let Some(key) = imds.text("meta-data/public-keys/0/openssh-key") {
         let folder = format!("{}/.ssh", account.home);
         files::ensure_folder(&folder, Access { mode: 0o700, owner: account.uid })?;
-        files::ensure_line(
-            format!("{folder}/authorized_keys"),
-            &key,
-            Access { mode: 0o600, owner: account.uid },
-        )?;
+        let keys = format!("{folder}/authorized_keys");
+        files::ensure_line(&keys, &key, Access { mode: 0o600, owner: account.uid })?;
+        for path in [folder, keys] {
+            chown(path, None, Some(account.gid))?;
+        }
     }
     let rule = format!("{user} ALL=(ALL) NOPASSWD:ALL\n");
     files::write(SUDOERS, rule.as_bytes(), Access { mode: 0o440, owner: 0 })
@@ -178,6 +175,7 @@ fn admit(imds: &mut Imds, user: &str) -> io::Result<()> {
 
 struct Account {
     uid: u32,
+    gid: u32,
     home: String,
 }
 
@@ -189,7 +187,8 @@ fn account(user: &str) -> io::Result<Account> {
 fn find_account(passwd: &str, user: &str) -> Option<Account> {
     let fields: Vec<&str> =
         passwd.lines().map(|line| line.split(':').collect()).find(|line: &Vec<_>| line[0] == user)?;
-    Some(Account { uid: fields.get(2)?.parse().ok()?, home: (*fields.get(5)?).to_owned() })
+    let number = |at: usize| fields.get(at)?.parse().ok();
+    Some(Account { uid: number(2)?, gid: number(3)?, home: (*fields.get(5)?).to_owned() })
 }
 
 /// cloud-init makes whom the user data names, with the first free number.
@@ -204,12 +203,16 @@ fn keep_host_keys() -> io::Result<()> {
     files::write(SETTINGS, settings.as_bytes(), PUBLIC)
 }
 
-fn start_the_rest() {
+/// `last` is the machine id of the template, whose journal goes with it.
+fn start_the_rest(last: &str) {
     let mut start = vec!["start", "--no-block"];
     start.extend(generator::STARTED);
     report("systemd", exec::output("systemctl", &start));
-    // What has cached the template's machine id, and links to disks by the template's serial numbers.
-    report("journal", exec::output("systemctl", &["restart", "--no-block", "systemd-journald.service"]));
+    // What has the template's machine id in mind, and links to disks by the template's serial numbers.
+    report("journal", exec::output("systemctl", &["restart", "systemd-journald.service"]));
+    if last.len() == 32 {
+        let _ = fs::remove_dir_all(Path::new(JOURNALS).join(last));
+    }
     report("udev", exec::output("udevadm", &["trigger", "--action=change", "--subsystem-match=block"]));
 }
 
@@ -224,9 +227,9 @@ mod tests {
     #[test]
     fn an_account_is_found_by_its_whole_name() {
         let passwd = "root:x:0:0:root:/root:/bin/bash\nadministrator:x:5:5::/a:/bin/sh\n\
-                      admin:x:1000:1000:Debian:/home/admin:/bin/bash\n";
+                      admin:x:1000:1001:Debian:/home/admin:/bin/bash\n";
         let account = find_account(passwd, "admin").unwrap();
-        assert_eq!((account.uid, &*account.home), (1000, "/home/admin"));
+        assert_eq!((account.uid, account.gid, &*account.home), (1000, 1001, "/home/admin"));
         assert!(find_account(passwd, "adm").is_none());
         assert!(find_account("admin\n", "admin").is_none());
     }

@@ -35,6 +35,8 @@ const SSH: &str = "[Unit]\nAfter=nube-guest.service\n[Service]\nExecStartPre=\n"
 /// A network of more than one interface is not what the agent wrote.
 const LOCAL: &str = "[Service]\nExecStartPost=-/usr/lib/nube/adopt-network\n";
 const NETWORK: &str = "[Service]\nExecStartPost=-/bin/rm -f /etc/sudoers.d/nube-early\n";
+/// At a boot the order of these two follows from targets, which a clone has behind it.
+const CONFIG: &str = "[Unit]\nAfter=cloud-init.service\n";
 
 pub fn main() -> ExitCode {
     let folder = std::env::args().nth(1).unwrap_or_default();
@@ -56,6 +58,7 @@ fn write(folder: &Path, held: &Path, woken: &Path) -> io::Result<()> {
     put("ssh.service", "nube-guest", SSH)?;
     put("cloud-init-local.service", "nube-guest", LOCAL)?;
     put("cloud-init.service", "nube-guest", NETWORK)?;
+    put("cloud-config.service", "nube-guest", CONFIG)?;
     // Again in a clone, at a daemon-reload: nothing may be held back there.
     if !woken.exists() {
         files::write(held, SERVICE.as_bytes(), PUBLIC)?;
