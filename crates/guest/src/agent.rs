@@ -41,6 +41,12 @@ pub fn main() -> ExitCode {
         template::wake();
     }
     let (mut imds, instance, lease) = become_instance(&nic);
+    if asked.is_some() {
+        // The volume is larger than the template's disk.
+        grown = spawn(|| {
+            report("cannot grow the root filesystem", disk::grow_root());
+        });
+    }
     // Scripts may count on the whole disk.
     if let Some(grown) = grown {
         let _ = grown.join();

@@ -37,10 +37,7 @@ pub fn watch() -> io::Result<()> {
     for name in ["xvda", "sda1"] {
         link(&format!("/dev/{name}"), &root);
     }
-    fs::create_dir_all(BY_ID)?;
-    for disk in fs::read_dir("/sys/block")?.flatten() {
-        name_disk(&disk.file_name().to_string_lossy());
-    }
+    name_disks()?;
     let mut buffer = vec![0u8; 16 * 1024];
     loop {
         let message = sys::receive(&events, &mut buffer, None)?.unwrap_or_default();
@@ -55,6 +52,16 @@ pub fn watch() -> io::Result<()> {
             _ => {}
         }
     }
+}
+
+/// Names the disks that there are, and no others.
+pub fn name_disks() -> io::Result<()> {
+    let _ = fs::remove_dir_all(BY_ID);
+    fs::create_dir_all(BY_ID)?;
+    for disk in fs::read_dir("/sys/block")?.flatten() {
+        name_disk(&disk.file_name().to_string_lossy());
+    }
+    Ok(())
 }
 
 #[derive(Debug, PartialEq)]

@@ -1,9 +1,14 @@
 //! Files that survive a kill at any instant: written beside, flushed, then renamed.
+//!
+//! While a clone takes its identity the flushes wait for one at the end ([`flush_later`], [`flush`]): each costs a turn of the
+//! journal and of the host's disk. A kill before that may leave a file empty or as it was; nothing says yet that the
+//! identity is there, so all of it is done again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Who may read a file, and whose it is.
 #[derive(Clone, Copy)]
@@ -16,6 +21,27 @@ pub struct Access {
 pub const PUBLIC: Access = Access { mode: 0o644, owner: 0 };
 /// Root's alone.
 pub const PRIVATE: Access = Access { mode: 0o600, owner: 0 };
+
+static LATER: AtomicBool = AtomicBool::new(false);
+
+/// From here on nothing is flushed until [`flush`].
+pub fn flush_later() {
+    LATER.store(true, Ordering::Relaxed);
+}
+
+/// Flushes all that was written, if that was put off.
+pub fn flush() -> io::Result<()> {
+    if LATER.swap(false, Ordering::Relaxed) {
+        crate::sys::flush_filesystem(&File::open("/etc")?)
+    } else {
+        Ok(())
+    }
+}
+
+/// Flushes this file or folder, now or with the others.
+pub fn settle(file: &File) -> io::Result<()> {
+    if LATER.load(Ordering::Relaxed) { Ok(()) } else { file.sync_all() }
+}
 
 /// Makes `path` hold `content`, durably and all at once. Does nothing when it already does.
 pub fn write(path: impl AsRef<Path>, content: &[u8], access: Access) -> io::Result<()> {
@@ -31,9 +57,9 @@ pub fn write(path: impl AsRef<Path>, content: &[u8], access: Access) -> io::Resu
     file.write_all(content)?;
     file.set_permissions(fs::Permissions::from_mode(access.mode))?;
     chown(&beside, Some(access.owner), Some(access.owner)).or_else(ignore_if_unprivileged)?;
-    file.sync_all()?;
+    settle(&file)?;
     fs::rename(&beside, path)?;
-    File::open(folder)?.sync_all()
+    settle(&File::open(folder)?)
 }
 
 /// Adds `line` to the file when no line of it is the same.

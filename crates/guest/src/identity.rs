@@ -40,6 +40,7 @@ pub fn assume(imds: &mut Imds, address: Ipv4Addr) -> String {
     }
     report("machine id", ensure_machine_id());
     let host_key = report("host key", sshd::ensure_host_key());
+    report("flushing the identity", files::flush());
     if host_key.is_some() {
         report("instance id", files::write(RECORD, instance.as_bytes(), files::PUBLIC));
     }

@@ -16,6 +16,8 @@ use crate::{exec, files, sys};
 const FOLDER: &str = "/etc/dropbear";
 const KEY: &str = "/etc/dropbear/dropbear_ed25519_host_key";
 const NEW_KEY: &str = "/etc/dropbear/.new";
+/// Where a key is made: the program flushes what it writes, and here that costs nothing.
+const DRAFT: &str = "/run/host-key";
 
 /// Process number of the running server, if there is one; `Some(0)` while it is being started.
 static SERVER: Mutex<Option<u32>> = Mutex::new(None);
@@ -38,19 +40,28 @@ pub fn ensure_host_key() -> io::Result<HostKey> {
         return Ok(key);
     }
     files::ensure_folder(FOLDER, files::Access { mode: 0o700, owner: 0 })?;
-    let said = if Path::new(KEY).exists() {
-        exec::output("dropbearkey", &["-y", "-f", KEY])?
-    } else {
-        let _ = fs::remove_file(NEW_KEY);
-        let said = exec::output("dropbearkey", &["-t", "ed25519", "-f", NEW_KEY])?;
-        fs::File::open(NEW_KEY)?.sync_all()?;
-        fs::rename(NEW_KEY, KEY)?;
-        fs::File::open(FOLDER)?.sync_all()?;
-        said
+    // One that cannot be read was cut short by a kill, and nobody has seen it.
+    let there = Path::new(KEY).exists().then(|| exec::output("dropbearkey", &["-y", "-f", KEY]).ok());
+    let said = match there.flatten() {
+        Some(said) => said,
+        None => make_host_key()?,
     };
     let key = parse(&said)?;
     *known = Some(key.clone());
     Ok(key)
+}
+
+fn make_host_key() -> io::Result<Vec<u8>> {
+    for leftover in [DRAFT, NEW_KEY, KEY] {
+        let _ = fs::remove_file(leftover);
+    }
+    let said = exec::output("dropbearkey", &["-t", "ed25519", "-f", DRAFT])?;
+    let key = fs::read(DRAFT)?;
+    fs::remove_file(DRAFT)?;
+    files::write(NEW_KEY, &key, files::PRIVATE)?;
+    fs::rename(NEW_KEY, KEY)?;
+    files::settle(&fs::File::open(FOLDER)?)?;
+    Ok(said)
 }
 
 fn parse(said: &[u8]) -> io::Result<HostKey> {

@@ -95,6 +95,12 @@ pub fn insert_module(file: &File) -> io::Result<()> {
     }
 }
 
+/// Flushes the filesystem that this file is on.
+pub fn flush_filesystem(file: &File) -> io::Result<()> {
+    // SAFETY: an open descriptor.
+    check(unsafe { libc::syncfs(file.as_raw_fd()) }).map(drop)
+}
+
 /// Flushes every filesystem.
 pub fn sync() {
     // SAFETY: takes nothing, cannot fail.

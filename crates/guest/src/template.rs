@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::console::{raw, report, say};
 use crate::files::{self, Access};
-use crate::{clock, exec, random, sys};
+use crate::{clock, disk, exec, random, sys};
 
 const TABLES: &str = "/sys/firmware/dmi/tables/DMI";
 const MARK: &[u8] = b"nube.template=";
@@ -78,6 +78,9 @@ pub fn wake() {
     report("clock", clock::from_hardware());
     let id = uuid(sys::random());
     report("boot id", cover(BOOT_ID, &id, 0o444));
+    files::flush_later();
+    // Serial numbers are asked of the device each time, and this is another one.
+    report("disk names", disk::name_disks());
 }
 
 /// 512 bytes of the host's: more than the drivers have in hand.
@@ -96,9 +99,11 @@ pub fn name_firmware(instance: &str) {
         say(&format!("{instance} makes no firmware id"));
         return;
     };
-    for (name, value, mode) in
-        [("product_uuid", &*uuid, 0o400), ("product_serial", &*uuid, 0o400), ("board_asset_tag", instance, 0o444)]
-    {
+    for (name, value, mode) in [
+        ("product_uuid", &*uuid, 0o400),
+        ("product_serial", &*uuid, 0o400),
+        ("board_asset_tag", instance, 0o444),
+    ] {
         report(name, cover(&format!("{FIRMWARE_IDS}/{name}"), value, mode));
     }
 }

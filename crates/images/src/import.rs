@@ -146,6 +146,7 @@ pub fn import(cache: &Path, order: &Order, progress: &dyn Progress) -> Result<Ma
         root_device_name: "/dev/xvda".to_owned(),
         default_user: order.user.clone().unwrap_or_else(|| user_of(&name).to_owned()),
         boot: Boot::Firmware { firmware },
+        resumable: false,
         published: None,
         packages: Vec::new(),
         name,

@@ -156,6 +156,7 @@ pub fn build(
             command_line_emulated: command_line_emulated(architecture).to_owned(),
         },
         min_memory_mib: MIN_MEMORY_MIB,
+        resumable: true,
         published: None,
         packages,
     };

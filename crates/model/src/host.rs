@@ -132,8 +132,12 @@ pub struct InstanceDesired {
     /// Counts the reboots asked for in this run; the agent resets the machine when it grows.
     pub reboots: u64,
     pub machine: Machine,
-    /// The first is the root volume. Each is an object of its own, which outlives the instance unless removed too.
+    /// The first is the root volume. Each is an object of its own, which outlives the instance unless removed too. What is
+    /// not among them is unplugged, with the guest's consent.
     pub volumes: Vec<AttachmentDesired>,
+    /// Volumes that are unplugged whether the guest lets go of them or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub torn_out: Vec<VolumeId>,
     /// In the order of their device indexes.
     pub interfaces: Vec<InterfaceDesired>,
     pub metadata: Metadata,
@@ -221,6 +225,38 @@ pub struct VolumeDesired {
     pub size: GiB,
     /// The image in the host's cache that the volume starts from; none: empty.
     pub image: Option<String>,
+    /// What it may do in a second; none: what the host can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<VolumeLimits>,
+}
+
+/// What a volume may do in a second, reads and writes together.
+/// AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-io-characteristics.html>
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeLimits {
+    /// Operations.
+    pub iops: Rate,
+    /// Bytes.
+    pub bytes: Rate,
+    /// A larger operation counts as several of this size, in bytes.
+    pub operation: u32,
+}
+
+/// A rate that always holds, and a higher one for as long as saved credit lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Per second.
+    pub base: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<Burst>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Burst {
+    /// Per second.
+    pub rate: u64,
+    /// How long a full credit lasts at the burst's rate, in seconds.
+    pub seconds: u32,
 }
 
 /// A volume of this host, plugged into an instance.
@@ -288,6 +324,9 @@ pub enum InstancePhase {
     Running {
         run: u64,
         since: Timestamp,
+        /// What is plugged into it now, which lags behind what is desired.
+        #[serde(default)]
+        devices: Devices,
     },
     Stopping {
         run: u64,
@@ -302,6 +341,13 @@ pub enum InstancePhase {
         run: u64,
         reason: String,
     },
+}
+
+/// The disks and interfaces that a running machine holds, each in the order of their ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Devices {
+    pub volumes: Vec<VolumeId>,
+    pub interfaces: Vec<NetworkInterfaceId>,
 }
 
 /// Why a machine is not running.
@@ -338,13 +384,56 @@ impl Capacity {
     pub const UNLIMITED: Self = Self { vcpus: u32::MAX, memory: MiB(u32::MAX) };
 }
 
-/// What is no state: asked once, answered once.
+/// A memory template of a host, or one that is to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateStatus {
+    pub key: String,
+    /// The image's name on the host.
+    pub image: String,
+    pub instance_type: String,
+    pub vcpus: u32,
+    pub memory: MiB,
+    #[serde(flatten)]
+    pub state: TemplateState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum TemplateState {
+    /// It is built when nothing is being launched.
+    Wanted,
+    Building,
+    Ready {
+        /// What it takes of the disk.
+        bytes: u64,
+        last_used: Timestamp,
+    },
+    /// The last attempt to build it failed.
+    Failed {
+        reason: String,
+    },
+}
+
+/// What is no state: asked once, answered once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Request {
     /// The last `limit` bytes that the instance wrote to its serial console.
-    ConsoleOutput { instance: InstanceId, limit: usize },
+    ConsoleOutput {
+        instance: InstanceId,
+        limit: usize,
+    },
     /// A few lines on every object that is not as desired.
     Status,
+    /// The memory templates of the host, and which instances were started from one.
+    Templates,
+    /// Has a template made of an image in the host's cache and a shape, soon. The answer is [`Reply::Template`].
+    BuildTemplate {
+        image: String,
+        machine: Machine,
+    },
+    RemoveTemplate {
+        key: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -356,6 +445,16 @@ pub enum Reply {
     Status {
         objects: Vec<ObjectStatus>,
     },
+    Templates {
+        templates: Vec<TemplateStatus>,
+        /// How the machines of this host were last started, in a few words: `clone tpl-…`, `cold: …`.
+        origins: Vec<(InstanceId, String)>,
+    },
+    /// The key by which the template will be listed.
+    Template {
+        key: String,
+    },
+    Done,
     /// The host knows no such object.
     NotFound,
     Failed {

@@ -47,6 +47,9 @@ pub struct Manifest {
     #[serde(default)]
     pub default_user: String,
     pub boot: Boot,
+    /// Whether its guest knows how to become a memory template and to wake up as another instance.
+    #[serde(default)]
+    pub resumable: bool,
     /// As whose AMI it is registered, and under which name. None: the operator's own, `nube/NAME-DIGEST`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<Published>,

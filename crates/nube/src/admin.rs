@@ -6,6 +6,7 @@ use crate::account;
 use crate::cloud_files::CloudDir;
 use crate::inventory::{self, Selection};
 use crate::metrics::Metrics;
+use crate::template;
 use anyhow::{Context as _, Result};
 use control::Cloud;
 use model::host::{ObjectStatus, Reply, Request};
@@ -27,6 +28,15 @@ pub enum Question {
     Inventory(Selection),
     /// The metrics, as text.
     Metrics,
+    /// These three are answered by the host, with a [`Reply`].
+    Templates,
+    BuildTemplate {
+        image: String,
+        instance_type: String,
+    },
+    RemoveTemplate {
+        key: String,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -93,9 +103,18 @@ async fn converse(
             Question::CreateAccount => serde_json::to_vec(&account::create(cloud).await?)?,
             Question::Inventory(selection) => {
                 let unsettled = unsettled(cloud, reconcilers).await;
-                serde_json::to_vec(&inventory::take(cloud, &unsettled, &selection))?
+                let mut inventory = inventory::take(cloud, &unsettled, &selection);
+                inventory.set_origins(&template::origins(cloud).await);
+                serde_json::to_vec(&inventory)?
             }
             Question::Metrics => serde_json::to_vec(&metrics.render())?,
+            Question::Templates => serde_json::to_vec(&template::ask(cloud, Request::Templates).await)?,
+            Question::BuildTemplate { image, instance_type } => {
+                serde_json::to_vec(&template::build(cloud, &image, &instance_type).await)?
+            }
+            Question::RemoveTemplate { key } => {
+                serde_json::to_vec(&template::ask(cloud, Request::RemoveTemplate { key }).await)?
+            }
         };
         answer.push(b'\n');
         writer.write_all(&answer).await?;

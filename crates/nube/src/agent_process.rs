@@ -10,7 +10,9 @@ use agent::desired::Durability;
 use agent::directory::Directory;
 use agent::host::linux::block::{LinuxBlock, LinuxBlockConfig};
 use agent::host::linux::net::{LinuxNet, LinuxNetConfig};
-use agent::host::linux::vmm::{AccelPolicy, Launcher, LinuxVmm, LinuxVmmConfig, default_qemu, launcher};
+use agent::host::linux::vmm::{
+    AccelPolicy, Launcher, LinuxVmm, LinuxVmmConfig, TemplateConfig, TemplateMode, default_qemu, launcher,
+};
 use agent::host::linux::{net, requirements};
 use agent::host::sim::SimHost;
 use agent::imds::{Imds, Signer};
@@ -100,6 +102,11 @@ fn vmm_config(dir: &CloudDir, cloud: &CloudFile) -> LinuxVmmConfig {
         probe_cache: config::default_image_cache().join(".accelerator"),
         qemu: default_qemu(),
         launcher: Launcher::this_program(),
+        templates: TemplateConfig {
+            volumes_dir: dir.path().join("volumes"),
+            most_bytes: cloud.templates.size.bytes(),
+            mode: if cloud.templates.on { TemplateMode::On } else { TemplateMode::Off },
+        },
     }
 }
 

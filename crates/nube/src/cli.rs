@@ -4,7 +4,7 @@ use crate::config::{self, HostKind};
 use crate::emulator::{Auth, Pace};
 use crate::{
     account, agent_process, completions, dns_setup, doctor, down, env, image, metrics, operation, ps,
-    server_process, ssh, status, up,
+    server_process, ssh, status, template, up,
 };
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -44,6 +44,8 @@ enum Command {
     Metrics(Data),
     /// List the machine images of this host, or build one.
     Image(Image),
+    /// List, make or remove the memory templates that launches are resumed from.
+    Template(template::Template),
     /// Make an account of a running cloud.
     Account(Account),
     /// Print a shell's completions: source <(nube completions bash)
@@ -105,6 +107,8 @@ pub struct Up {
     pub dns: Option<dns_setup::Resolver>,
     #[command(flatten)]
     pub operation: operation::Flags,
+    #[command(flatten)]
+    pub templates: template::Flags,
     /// Print one JSON object instead of prose.
     #[arg(long)]
     pub json: bool,
@@ -273,6 +277,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Metrics(data) => metrics::run(&data),
         Command::Image(image) => image::run(&image),
+        Command::Template(template) => template::run(&template),
         Command::Account(account) => account::run(&account),
         Command::Completions(shell) => Ok(completions::run(&shell)),
         Command::Man(man) => completions::man(&man),

@@ -15,6 +15,7 @@
 use crate::config::HostKind;
 use crate::emulator::Emulator;
 use crate::operation::Operation;
+use crate::template;
 use anyhow::{Context as _, Result, bail};
 use control::{PublicImages, RegionSettings, Settings};
 use ipnet::Ipv4Net;
@@ -49,6 +50,9 @@ pub struct CloudFile {
     /// Where public DNS names are answered on this host.
     #[serde(default)]
     pub dns: Option<SocketAddr>,
+    /// Whether and how launches are resumed from memory templates.
+    #[serde(default)]
+    pub templates: template::Settings,
     /// How it is watched.
     #[serde(default)]
     pub operation: Operation,

@@ -29,6 +29,15 @@ pub struct Inventory {
     pub addresses: Vec<AddressLine>,
 }
 
+impl Inventory {
+    /// Fills in what only the host knows, by instance id.
+    pub fn set_origins(&mut self, origins: &HashMap<String, String>) {
+        for line in self.instances.iter_mut().filter(|line| line.state == "running") {
+            line.origin = origins.get(&line.id).cloned();
+        }
+    }
+}
+
 /// How an object fares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "status", content = "reason")]
@@ -59,6 +68,9 @@ pub struct InstanceLine {
     pub health: Health,
     pub private_address: Option<String>,
     pub public_address: Option<String>,
+    /// How its machine was last started: `clone tpl-…`, or `cold:` and why it had to boot.
+    #[serde(default)]
+    pub origin: Option<String>,
     /// The latest start, in milliseconds since 1970.
     pub launched_at: i64,
 }
@@ -197,6 +209,7 @@ pub fn take(cloud: &Cloud, unsettled: &[ObjectStatus], selection: &Selection) ->
                 .map(|reason| format!("{}: {}", reason.code, reason.message)),
             private_address,
             public_address: public_address.flatten(),
+            origin: None,
             launched_at: instance.launched_at.as_millis(),
             id,
         });

@@ -35,6 +35,7 @@ mod ssh;
 mod status;
 mod supervise;
 mod table;
+mod template;
 mod terminal;
 mod tls;
 mod up;

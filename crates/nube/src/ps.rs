@@ -148,6 +148,7 @@ const INSTANCES: &[Column] = &[
     Column::optional("ACCOUNT", 5),
     Column::optional("KEY", 2).cut(),
     Column::optional("IMAGE", 1),
+    Column::optional("START", 2),
     Column::optional("AGE", 6).right(),
 ];
 
@@ -170,8 +171,14 @@ fn instance(line: &InstanceLine, at: i64, mixed: Mixed) -> Vec<Cell> {
         mixed.account(&line.account),
         Cell::maybe(line.key.as_deref()),
         Cell::plain(&*line.image),
+        Cell::plain(line.origin.as_deref().map(first_word).unwrap_or_default()),
         Cell::plain(table::age(age(at, line.launched_at))),
     ]
+}
+
+/// `clone` or `cold`; the rest is in the JSON.
+fn first_word(origin: &str) -> &str {
+    origin.split([' ', ':']).next().unwrap_or_default()
 }
 
 const VOLUMES: &[Column] = &[

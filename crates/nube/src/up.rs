@@ -93,6 +93,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
                 (None, HostKind::Linux) => dns_setup::free_address(),
                 _ => None,
             },
+            templates: crate::template::Settings::default(),
             operation: arguments.operation.settle(&crate::operation::Operation::default())?,
         },
     };
@@ -107,6 +108,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
     if let Some(dns) = arguments.dns {
         cloud.dns = dns.address();
     }
+    cloud.templates = arguments.templates.settle(cloud.templates);
     cloud.operation = arguments.operation.settle(&cloud.operation)?;
     if !arguments.regions.is_empty() {
         let parse =

@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::schedule::{Drivers, Failure, Next, Outcome};
 use super::tables::Body;
-use crate::host::{Block, DiskSpec, Fault, HostError, MachineSpec, Net, Vmm};
+use crate::host::{Block, DiskSpec, Fault, HostError, Life, MachineSpec, Net, Vmm};
 use model::InstanceId;
 use model::host::{InstanceDesired, ObjectKey, ObservedBody};
 use plan::host::{Act, Facts, InstanceRecord, RunState, next_step};
@@ -212,6 +212,7 @@ async fn start<V: Vmm, N: Net, B: Block>(
         account: desired.account,
         machine: desired.machine.clone(),
         disks,
+        life: if desired.run == 1 { Life::First } else { Life::Later },
     };
     let mut taps = Vec::with_capacity(desired.interfaces.len());
     for interface in &desired.interfaces {

@@ -3,7 +3,7 @@
 use super::core::{Core, Question};
 use super::tables::Job;
 use super::{instance, part, sweep};
-use crate::host::{Block, HostError, Net, Vmm};
+use crate::host::{self, Block, HostError, Net, Vmm};
 use model::Timestamp;
 use model::host::{ObjectKey, ObservedBody, Reply, Request};
 use plan::host::backoff;
@@ -204,6 +204,20 @@ async fn answer<V: Vmm, N: Net, B: Block>(
                 Reply::NotFound
             }
         }
+        Request::Templates => match drivers.vmm.templates().await {
+            Ok(host::Templates { templates, origins }) => Reply::Templates { templates, origins },
+            Err(error) => Reply::Failed { reason: error.to_string() },
+        },
+        Request::BuildTemplate { image, machine } => {
+            match drivers.vmm.build_template(&image, &machine).await {
+                Ok(key) => Reply::Template { key },
+                Err(error) => Reply::Failed { reason: error.to_string() },
+            }
+        }
+        Request::RemoveTemplate { key } => match drivers.vmm.remove_template(&key).await {
+            Ok(()) => Reply::Done,
+            Err(error) => Reply::Failed { reason: error.to_string() },
+        },
     };
     // Whoever asked may have gone.
     let _gone = reply.send(answer);

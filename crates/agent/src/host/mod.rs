@@ -9,7 +9,9 @@ pub mod sim;
 
 pub use plan::host::MachineState;
 
-use model::host::{InterfaceDesired, Machine, SecurityGroupDesired, VolumeDesired, VpcDesired};
+use model::host::{
+    InterfaceDesired, Machine, SecurityGroupDesired, TemplateStatus, VolumeDesired, VpcDesired,
+};
 use model::{AccountId, InstanceId, NetworkInterfaceId, SecurityGroupId, Timestamp, VolumeId, VpcId};
 use std::fmt;
 use std::future::Future;
@@ -74,6 +76,23 @@ pub struct MachineSpec {
     pub machine: Machine,
     /// In device order; the first is the boot disk.
     pub disks: Vec<DiskSpec>,
+    pub life: Life,
+}
+
+/// Whether a machine's guest has been there before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// The instance's first run: a host may resume the machine from a template rather than boot it.
+    First,
+    Later,
+}
+
+/// What a host has of templates, as `nube template list` and `nube ps` show it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Templates {
+    pub templates: Vec<TemplateStatus>,
+    /// How machines were last started.
+    pub origins: Vec<(InstanceId, String)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +141,14 @@ pub trait Vmm: Send + Sync + 'static {
         instance: InstanceId,
         limit: usize,
     ) -> impl Future<Output = Result<(Vec<u8>, Option<Timestamp>)>> + Send;
+
+    fn templates(&self) -> impl Future<Output = Result<Templates>> + Send;
+
+    /// Has a template made of an image and a shape when nothing else is to be done; says by which key it will be known.
+    fn build_template(&self, image: &str, machine: &Machine) -> impl Future<Output = Result<String>> + Send;
+
+    /// Removes a template; machines that were resumed from it run on.
+    fn remove_template(&self, key: &str) -> impl Future<Output = Result<()>> + Send;
 
     /// Waits until some machine may have changed its state (powered off, ended), and names it. A nudge, not a fact:
     /// the loop asks for the state.

@@ -1,7 +1,7 @@
 //! What every host must do, whatever it is made of. Each function is one test; a driver's tests call them all.
 
 use super::sample;
-use agent::host::{Block, DiskSpec, MachineSpec, MachineState, Net, Tap, Vmm};
+use agent::host::{Block, DiskSpec, Life, MachineSpec, MachineState, Net, Tap, Vmm};
 use model::host::InstanceDesired;
 use std::future::Future;
 use std::time::Duration;
@@ -38,6 +38,7 @@ pub async fn start<H: TestHost>(host: &H, n: u32) -> Started {
         account: desired.account,
         machine: desired.machine.clone(),
         disks: vec![DiskSpec { volume: sample::volume_id(n), path, device: "/dev/xvda".into() }],
+        life: Life::First,
     };
     host.vmm().start(&spec, taps(host, &desired).await).await.unwrap();
     Started { desired, spec }

@@ -61,7 +61,7 @@ pub fn group(n: u32, vpc: u32) -> SecurityGroupDesired {
 }
 
 pub fn volume(n: u32) -> VolumeDesired {
-    VolumeDesired { volume: volume_id(n), size: GiB(1), image: None }
+    VolumeDesired { volume: volume_id(n), size: GiB(1), image: None, limits: None }
 }
 
 pub fn address(n: u32) -> Ipv4Addr {
@@ -86,6 +86,7 @@ pub fn instance(n: u32) -> InstanceDesired {
             firmware: model::host::Firmware::LegacyBios,
         },
         volumes: vec![AttachmentDesired { volume: volume_id(n), device: "/dev/xvda".into() }],
+        torn_out: Vec::new(),
         interfaces: vec![InterfaceDesired {
             interface: interface_id(n),
             mac: Mac::from_entropy(n.into()),

@@ -2,8 +2,10 @@
 
 use crate::guest::{self, READY};
 use agent::host::linux::block::{LinuxBlock, LinuxBlockConfig};
-use agent::host::linux::vmm::{AccelPolicy, Launcher, LinuxVmm, LinuxVmmConfig, default_qemu};
-use agent::host::{Block, DiskSpec, Fault, MachineSpec, MachineState, Tap, Vmm};
+use agent::host::linux::vmm::{
+    AccelPolicy, Launcher, LinuxVmm, LinuxVmmConfig, TemplateConfig, TemplateMode, default_qemu,
+};
+use agent::host::{Block, DiskSpec, Fault, Life, MachineSpec, MachineState, Tap, Vmm};
 use model::host::{Architecture, Machine, VolumeDesired};
 use model::{AccountId, CloudTag, GiB, InstanceId, Mac, MiB, NetworkInterfaceId, VolumeId};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -48,6 +50,11 @@ impl Scratch {
             probe_cache: self.path.join("accel"),
             qemu: default_qemu(),
             launcher: Launcher { program: env!("CARGO_BIN_EXE_vm-exec").into(), arguments: vec![] },
+            templates: TemplateConfig {
+                volumes_dir: self.path.join("volumes"),
+                most_bytes: 4 << 30,
+                mode: TemplateMode::Off,
+            },
         }
     }
 
@@ -112,11 +119,13 @@ fn spec(number: u32, order: &str) -> MachineSpec {
             firmware: model::host::Firmware::LegacyBios,
         },
         disks: vec![],
+        life: Life::First,
     }
 }
 
 async fn with_disk(block: &LinuxBlock, number: u32, order: &str, size: u32) -> MachineSpec {
-    let desired = VolumeDesired { volume: volume(number), size: GiB(size), image: Some(order.into()) };
+    let desired =
+        VolumeDesired { volume: volume(number), size: GiB(size), image: Some(order.into()), limits: None };
     let path = block.ensure_volume(&desired).await.unwrap();
     let disks = vec![DiskSpec { volume: volume(number), path, device: "/dev/xvda".into() }];
     MachineSpec { disks, ..spec(number, order) }
@@ -420,7 +429,7 @@ async fn a_guest_waits_for_room_on_a_full_host_and_then_goes_on() {
     let state = scratch.path.join("volumes");
     let _mount = Scratch::memory(&state, 6 << 20);
     let (vmm, block) = (scratch.vmm().await, scratch.block());
-    let desired = VolumeDesired { volume: volume(1), size: GiB(1), image: None };
+    let desired = VolumeDesired { volume: volume(1), size: GiB(1), image: None, limits: None };
     let path = block.ensure_volume(&desired).await.unwrap();
     let disks = vec![DiskSpec { volume: volume(1), path, device: "/dev/xvda".into() }];
     let spec = MachineSpec { disks, ..spec(1, "fill") };
@@ -574,7 +583,7 @@ async fn a_machine_survives_the_loss_of_its_keeper() {
 async fn a_machine_without_a_kernel_of_its_own_boots_its_first_disk() {
     let scratch = Scratch::new();
     let (vmm, block) = (scratch.vmm().await, scratch.block());
-    let desired = VolumeDesired { volume: volume(1), size: GiB(1), image: None };
+    let desired = VolumeDesired { volume: volume(1), size: GiB(1), image: None, limits: None };
     let path = block.ensure_volume(&desired).await.unwrap();
     // Sixteen-bit code that writes a text to the first serial port and halts.
     let mut sector =

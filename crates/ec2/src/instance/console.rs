@@ -25,7 +25,9 @@ pub async fn run(ctx: Context, request: GetConsoleOutputRequest) -> Result<GetCo
         // It has not written anything, or its host has forgotten it.
         Reply::NotFound => (None, None),
         Reply::Failed { reason } => return Err(errors::unavailable(reason)),
-        Reply::Status { .. } => return Err(errors::internal("the host answered another question")),
+        Reply::Status { .. } | Reply::Templates { .. } | Reply::Template { .. } | Reply::Done => {
+            return Err(errors::internal("the host answered another question"));
+        }
     };
     Ok(GetConsoleOutputResult {
         instance_id: Some(instance.to_string()),

@@ -50,6 +50,7 @@ pub fn volume(volume: &Volume) -> Option<VolumeDesired> {
         volume: volume.volume,
         size: volume.size,
         image: volume.host_image.clone(),
+        limits: None,
     })
 }
 
@@ -98,6 +99,7 @@ pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired>
             .iter()
             .map(|v| AttachmentDesired { volume: v.volume, device: v.device.clone() })
             .collect(),
+        torn_out: Vec::new(),
         interfaces,
         metadata: metadata(tables, instance),
     })

@@ -2,8 +2,8 @@
 
 use control::host::Connection;
 use model::host::{
-    Architecture, Capacity, Desired, FromAgent, Hello, InstancePhase, ObjectKey, Observed, ObservedBody,
-    Reply, StopCause, ToAgent,
+    Architecture, Capacity, Desired, Devices, FromAgent, Hello, InstancePhase, ObjectKey, Observed,
+    ObservedBody, Reply, StopCause, ToAgent,
 };
 use model::record::image::{Image, ImageDevice};
 use model::{GiB, ImageId, InstanceId, MiB, Timestamp, VolumeId};
@@ -99,7 +99,11 @@ impl Cloud {
     /// Launches one and sees it run.
     pub async fn running(&self, more: &[(&str, &str)]) -> String {
         let id = self.launch(more).await.one("instancesSet/item/instanceId");
-        self.observe(&id, InstancePhase::Running { run: 1, since: testkit::START }).await;
+        self.observe(
+            &id,
+            InstancePhase::Running { run: 1, since: testkit::START, devices: Devices::default() },
+        )
+        .await;
         assert_eq!(self.state(&id).await, "running");
         id
     }
@@ -234,7 +238,9 @@ async fn an_instance_is_launched_runs_stops_starts_and_ends() {
     let id = cloud.launch(&[]).await.one("instancesSet/item/instanceId");
     assert_eq!(cloud.state(&id).await, "pending");
     assert_eq!(cloud.shown(&id, "stateReason/code").await, "pending");
-    cloud.observe(&id, InstancePhase::Running { run: 1, since: testkit::START }).await;
+    cloud
+        .observe(&id, InstancePhase::Running { run: 1, since: testkit::START, devices: Devices::default() })
+        .await;
     assert_eq!(cloud.state(&id).await, "running");
     assert!(cloud.shown_all(&id, "stateReason/code").await.is_empty());
     let private = cloud.shown(&id, "privateIpAddress").await;
@@ -258,9 +264,13 @@ async fn an_instance_is_launched_runs_stops_starts_and_ends() {
     let starting = cloud.ok("StartInstances", &[("InstanceId.1", &id)]).await;
     assert_eq!(starting.one("instancesSet/item/currentState/name"), "pending");
     // A late word of the first run.
-    cloud.observe(&id, InstancePhase::Running { run: 1, since: testkit::START }).await;
+    cloud
+        .observe(&id, InstancePhase::Running { run: 1, since: testkit::START, devices: Devices::default() })
+        .await;
     assert_eq!(cloud.state(&id).await, "pending");
-    cloud.observe(&id, InstancePhase::Running { run: 2, since: testkit::START }).await;
+    cloud
+        .observe(&id, InstancePhase::Running { run: 2, since: testkit::START, devices: Devices::default() })
+        .await;
     assert_eq!(cloud.state(&id).await, "running");
     assert_eq!(cloud.shown(&id, "privateIpAddress").await, private);
     assert_eq!(cloud.shown_all(&id, "ipAddress").await.len(), 1);

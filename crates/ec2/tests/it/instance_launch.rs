@@ -2,7 +2,7 @@
 
 use crate::instance::{Cloud, IMAGE, cloud, cloud_with, image};
 use control::cloud::Mode;
-use model::host::{Architecture, Capacity, DesiredBody, InstancePhase, ObjectKey, StopCause};
+use model::host::{Architecture, Capacity, DesiredBody, Devices, InstancePhase, ObjectKey, StopCause};
 use model::record::key_pair::{KeyPair, KeyType};
 use model::record::network_interface::NetworkInterface;
 use model::record::volume::Volume;
@@ -291,7 +291,9 @@ async fn a_simulated_host_has_whatever_is_asked_of_it() {
 async fn a_stopped_instance_starts_only_where_there_is_room() {
     let cloud = cloud_with(Capacity { vcpus: 4, memory: MiB(2 * 1024) }).await;
     let id = cloud.launch(&[]).await.one("instancesSet/item/instanceId");
-    cloud.observe(&id, InstancePhase::Running { run: 1, since: testkit::START }).await;
+    cloud
+        .observe(&id, InstancePhase::Running { run: 1, since: testkit::START, devices: Devices::default() })
+        .await;
     cloud.ok("StopInstances", &[("InstanceId.1", &id)]).await;
     cloud.observe(&id, InstancePhase::Stopped { run: 1, cause: StopCause::Requested }).await;
     // Its room is given away.
@@ -321,7 +323,9 @@ async fn a_type_that_does_not_suit_the_instance_is_refused() {
         cloud.kit.call("ModifyInstanceAttribute", &asked).await.map_err(|error| error.code().to_owned())
     };
     assert_eq!(change("t3.large").await.unwrap_err(), "IncorrectInstanceState", "it runs");
-    cloud.observe(&id, InstancePhase::Running { run: 1, since: testkit::START }).await;
+    cloud
+        .observe(&id, InstancePhase::Running { run: 1, since: testkit::START, devices: Devices::default() })
+        .await;
     cloud.ok("StopInstances", &[("InstanceId.1", &id)]).await;
     cloud.observe(&id, InstancePhase::Stopped { run: 1, cause: StopCause::Requested }).await;
     for (kind, code) in [
@@ -364,7 +368,9 @@ async fn cpu_options_are_honoured_where_the_type_has_them() {
         assert_eq!(cloud.code("RunInstances", &launch(kind, cores, threads)).await, "InvalidParameterValue");
     }
     // A new type has its own processors.
-    cloud.observe(&id, InstancePhase::Running { run: 1, since: testkit::START }).await;
+    cloud
+        .observe(&id, InstancePhase::Running { run: 1, since: testkit::START, devices: Devices::default() })
+        .await;
     cloud.ok("StopInstances", &[("InstanceId.1", &id)]).await;
     cloud.observe(&id, InstancePhase::Stopped { run: 1, cause: StopCause::Requested }).await;
     cloud.ok("ModifyInstanceAttribute", &[("InstanceId", &id), ("InstanceType.Value", "m5.large")]).await;

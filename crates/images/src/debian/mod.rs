@@ -184,6 +184,7 @@ pub fn build(cache: &Path, mirror: &Mirror, guest: &Path, progress: &dyn Progres
             command_line: COMMAND_LINE.to_owned(),
             command_line_emulated: COMMAND_LINE_EMULATED.to_owned(),
         },
+        resumable: false,
         published: Some(Published {
             name: format!("debian-12-amd64-{}", archive.version),
             owner: OWNER.to_owned(),

@@ -2,7 +2,7 @@
 
 use super::{Asked, InstanceRecord, MachineState, RunState};
 use model::Timestamp;
-use model::host::{InstanceDesired, InstancePhase, Power, StopCause};
+use model::host::{Devices, InstanceDesired, InstancePhase, Power, StopCause};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,7 +144,7 @@ impl Case<'_> {
         let RunState::Started { run, boot_id, since, reboots, asked } = state.clone() else {
             return Step { state, act: Act::Rest, phase: None };
         };
-        let running = Some(InstancePhase::Running { run, since });
+        let running = Some(InstancePhase::Running { run, since, devices: Devices::default() });
         let with =
             |reboots, asked| RunState::Started { run, boot_id: boot_id.clone(), since, reboots, asked };
         let reset = |asked| Step { state: with(reboots, asked), act: Act::Reset, phase: running.clone() };

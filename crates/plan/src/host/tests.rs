@@ -22,6 +22,7 @@ fn wish(power: Power, run: u64, reboots: u64) -> InstanceDesired {
             firmware: model::host::Firmware::LegacyBios,
         },
         volumes: Vec::new(),
+        torn_out: Vec::new(),
         interfaces: Vec::new(),
         metadata: Metadata {
             image: ImageId::from_entropy(1),

@@ -37,6 +37,7 @@ fn sample() -> InstanceDesired {
             firmware: model::host::Firmware::LegacyBios,
         },
         volumes: vec![volume(1, "/dev/xvda"), volume(2, "/dev/sdf")],
+        torn_out: Vec::new(),
         interfaces: vec![interface(1, Some("198.18.0.5")), interface(2, None)],
         metadata: Metadata {
             image: ImageId::from_entropy(7),

@@ -95,7 +95,7 @@ fn read(instance: &Instance, seen: &InstancePhase) -> Option<(Event, Option<Reas
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::host::Architecture;
+    use model::host::{Architecture, Devices};
     use model::metadata::MetadataOptions;
     use model::record::Tags;
     use model::{AccountId, ImageId, InstanceId, ReservationId, SubnetId, VpcId, Zone};
@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn running(run: u64) -> ObservedBody {
-        ObservedBody::Instance(InstancePhase::Running { run, since: NOW })
+        ObservedBody::Instance(InstancePhase::Running { run, since: NOW, devices: Devices::default() })
     }
 
     const RUNNING: Phase = Phase::Running { since: NOW };

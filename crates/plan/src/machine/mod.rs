@@ -19,9 +19,10 @@ pub mod probe;
 pub mod qcow2;
 pub mod qmp;
 pub mod smbios;
+pub mod template;
 
 pub use board::{FIRMWARE, firmware, qemu, takes_firmware_file, uefi};
-use model::host::{Firmware, Machine};
+use model::host::{Architecture, Firmware, Machine};
 use model::{InstanceId, Mac, NetworkInterfaceId, VolumeId};
 
 /// Where the process finds the listening socket of its monitor.
@@ -35,6 +36,8 @@ pub const ROOT_PORTS: usize = 24;
 /// Where the process finds a kernel that is booted directly, and its initrd.
 pub const KERNEL: &str = "/boot/kernel";
 pub const INITRD: &str = "/boot/initrd";
+/// Where the process finds a template's memory.
+pub const MEMORY: &str = "/memory";
 
 /// What executes the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,19 @@ pub struct Layout<'a> {
     pub disks: Vec<Disk>,
     /// In device order.
     pub interfaces: Vec<Interface>,
+    pub stage: Stage<'a>,
+}
+
+/// What the machine is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage<'a> {
+    /// To boot, with memory of its own.
+    Boot,
+    /// To boot and become a template: its memory is the file at [`MEMORY`]. The nonce is how guest and host know each other's
+    /// words.
+    Template { nonce: &'a str },
+    /// To be resumed from a template, whose memory at [`MEMORY`] it maps for itself, so that what it writes stays its own.
+    Clone,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +164,21 @@ pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
     line.option("-display", "none");
     line.option("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
     line.option("-action", "reboot=reset,shutdown=pause,panic=none,watchdog=reset");
-    line.option("-machine", board::machine(machine.architecture, layout.accelerator));
+    let board = board::machine(machine.architecture, layout.accelerator);
+    match layout.stage {
+        Stage::Boot => line.option("-machine", board),
+        Stage::Template { .. } | Stage::Clone => {
+            let share = if layout.stage == Stage::Clone { "off" } else { "on" };
+            line.option("-machine", format!("{board},memory-backend=ram"));
+            line.option(
+                "-object",
+                format!(
+                    "memory-backend-file,id=ram,size={}M,mem-path={MEMORY},share={share}",
+                    machine.memory.0
+                ),
+            );
+        }
+    }
     line.option("-accel", accelerator(layout.accelerator));
     line.option("-cpu", board::cpu(machine.architecture, layout.accelerator));
     if takes_firmware_file(machine, &layout.boot) {
@@ -159,6 +189,13 @@ pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
     line.option("-uuid", smbios::uuid(layout.instance));
     for table in smbios::tables(layout.instance, &machine.instance_type) {
         line.option("-smbios", table);
+    }
+    match layout.stage {
+        Stage::Boot => {}
+        Stage::Template { nonce } => {
+            line.option("-smbios", format!("type=11,value={}{nonce}", template::MARK))
+        }
+        Stage::Clone => line.option("-incoming", "defer"),
     }
     line.option("-rtc", "base=utc,clock=host");
     line.option("-boot", "strict=on");
@@ -183,6 +220,10 @@ pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
     }
     line.option("-object", "rng-random,id=entropy,filename=/dev/urandom");
     line.option("-device", "virtio-rng-pci,rng=entropy,bus=pcie.0,addr=0x1");
+    if machine.architecture == Architecture::X86_64 {
+        // Changes when the machine is resumed from a template: a kernel that knows it then draws fresh random numbers.
+        line.option("-device", "vmgenid,guid=auto");
+    }
 
     let mut port = 0;
     for (index, disk) in layout.disks.iter().enumerate() {

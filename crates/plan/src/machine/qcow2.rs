@@ -1,4 +1,5 @@
-//! The few fields of a qcow2 header that decide what a sandbox must hold: the size and the backing file.
+//! The few fields of a qcow2 header that decide what a sandbox must hold: the size and the backing file; and whole files that
+//! hold nothing yet.
 //!
 //! Format: <https://www.qemu.org/docs/master/interop/qcow2.html>
 
@@ -46,6 +47,72 @@ pub fn parse(bytes: &[u8]) -> Result<Header, NotQcow2> {
         Some(String::from_utf8(name.to_vec()).map_err(|_| NotQcow2)?)
     };
     Ok(Header { size: be64(bytes, 24)?, backing_file })
+}
+
+/// Why there is no file of this kind: its size is zero or beyond what one refcount block can count, or its backing file's
+/// name does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unwritable;
+
+impl std::fmt::Display for Unwritable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no empty qcow2 file has this size and backing file")
+    }
+}
+
+impl std::error::Error for Unwritable {}
+
+const CLUSTER_BITS: u32 = 16;
+const CLUSTER: u64 = 1 << CLUSTER_BITS;
+/// What one entry of the first table maps: a cluster full of entries, each a cluster.
+const L1_SPAN: u64 = CLUSTER * (CLUSTER / 8);
+const LONGEST_NAME: usize = 1023;
+const HEADER_LENGTH: usize = 104;
+
+/// A whole file without any data of its own: reads come from the backing file (also qcow2), or are zeros. `size` is what
+/// the guest sees, in bytes, a multiple of 512.
+pub fn empty(size: u64, backing_file: Option<&str>) -> Result<Vec<u8>, Unwritable> {
+    let entries = size.div_ceil(L1_SPAN);
+    let l1_clusters = (entries * 8).div_ceil(CLUSTER);
+    // Header, refcount table, refcount block, then the first table.
+    let clusters = 3 + l1_clusters;
+    let name = backing_file.unwrap_or_default().as_bytes();
+    if size == 0 || !size.is_multiple_of(512) || clusters > CLUSTER / 2 || name.len() > LONGEST_NAME {
+        return Err(Unwritable);
+    }
+    let mut file = vec![0; usize::try_from(clusters * CLUSTER).map_err(|_| Unwritable)?];
+    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"QFI\xfb");
+    put(4, &3u32.to_be_bytes());
+    put(20, &CLUSTER_BITS.to_be_bytes());
+    put(24, &size.to_be_bytes());
+    put(36, &(entries as u32).to_be_bytes());
+    put(40, &(3 * CLUSTER).to_be_bytes());
+    put(48, &CLUSTER.to_be_bytes());
+    put(56, &1u32.to_be_bytes());
+    // Refcounts of 16 bits.
+    put(96, &4u32.to_be_bytes());
+    put(100, &(HEADER_LENGTH as u32).to_be_bytes());
+    let mut at = HEADER_LENGTH;
+    if backing_file.is_some() {
+        const FORMAT: u32 = 0xe279_2aca;
+        put(at, &FORMAT.to_be_bytes());
+        put(at + 4, &5u32.to_be_bytes());
+        put(at + 8, b"qcow2");
+        at += 16;
+    }
+    // The list of extensions ends with eight zeros.
+    at += 8;
+    if backing_file.is_some() {
+        put(8, &(at as u64).to_be_bytes());
+        put(16, &(name.len() as u32).to_be_bytes());
+        put(at, name);
+    }
+    put(CLUSTER as usize, &(2 * CLUSTER).to_be_bytes());
+    for cluster in 0..clusters as usize {
+        put(2 * CLUSTER as usize + cluster * 2, &1u16.to_be_bytes());
+    }
+    Ok(file)
 }
 
 fn be32(bytes: &[u8], at: usize) -> Result<u32, NotQcow2> {
@@ -98,6 +165,16 @@ mod tests {
         let mut bytes = header("");
         bytes[79] = 4;
         assert_eq!(parse(&bytes), Err(NotQcow2));
+    }
+
+    #[test]
+    fn an_empty_file_says_what_it_was_made_with() {
+        for (size, backing) in [(1 << 30, Some("/a/disk.qcow2")), (512, None), (16 << 40, Some("/b"))] {
+            let file = empty(size, backing).unwrap();
+            assert_eq!(parse(&file), Ok(Header { size, backing_file: backing.map(str::to_owned) }));
+        }
+        assert_eq!(empty(0, None), Err(Unwritable));
+        assert_eq!(empty(512, Some(&"x".repeat(2000))), Err(Unwritable));
     }
 
     #[test]

@@ -28,6 +28,11 @@ pub enum Command {
     GetFd {
         name: String,
     },
+    /// Any other, by its name and arguments.
+    With {
+        execute: &'static str,
+        arguments: Value,
+    },
 }
 
 impl Command {
@@ -43,6 +48,7 @@ impl Command {
             Self::Quit => "quit",
             Self::Resize { .. } => "block_resize",
             Self::GetFd { .. } => "getfd",
+            Self::With { execute, .. } => execute,
         }
     }
 
@@ -54,6 +60,9 @@ impl Command {
             }
             Self::GetFd { name } => {
                 json!({"execute": self.name(), "arguments": {"fdname": name}, "id": id})
+            }
+            Self::With { execute, arguments } => {
+                json!({"execute": execute, "arguments": arguments, "id": id})
             }
             _ => json!({"execute": self.name(), "id": id}),
         };
@@ -92,8 +101,9 @@ pub fn parse(line: &str) -> Option<Incoming> {
 /// A machine's state as `query-status` names it, in the agent's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// The guest runs, or would if nobody had paused it.
     On,
+    /// The guest stands still because its process was told so, or waits for its first instruction.
+    Paused,
     /// A disk had no room; the guest goes on when told to.
     OutOfSpace,
     /// The guest is over until it is reset.
@@ -106,6 +116,7 @@ pub fn status(answer: &Value) -> Option<Status> {
     match answer.get("status")?.as_str()? {
         "shutdown" | "guest-panicked" | "internal-error" => Some(Status::Off),
         "io-error" => Some(Status::OutOfSpace),
+        "paused" | "inmigrate" | "prelaunch" | "postmigrate" | "finish-migrate" => Some(Status::Paused),
         _ => Some(Status::On),
     }
 }
@@ -141,10 +152,11 @@ mod tests {
     }
 
     #[test]
-    fn a_paused_guest_is_on_and_a_powered_off_one_is_not() {
+    fn a_paused_guest_is_told_from_a_running_and_a_powered_off_one() {
         for (word, want) in [
             ("running", Status::On),
-            ("paused", Status::On),
+            ("paused", Status::Paused),
+            ("inmigrate", Status::Paused),
             ("io-error", Status::OutOfSpace),
             ("shutdown", Status::Off),
             ("internal-error", Status::Off),

@@ -4,7 +4,7 @@ use crate::golden;
 use model::host::{Architecture, Firmware, Machine};
 use model::{InstanceId, Mac, MiB, NetworkInterfaceId, VolumeId};
 use plan::machine::{
-    Accelerator, Boot, Cache, Disk, Initrd, Interface, Layout, ROOT_PORTS, Unbuildable, arguments,
+    Accelerator, Boot, Cache, Disk, Initrd, Interface, Layout, ROOT_PORTS, Stage, Unbuildable, arguments,
 };
 
 fn machine() -> Machine {
@@ -33,6 +33,7 @@ fn layout<'a>(machine: &'a Machine, accelerator: Accelerator, boot: Boot<'a>) ->
             mac: Mac([0x02, 0, 0, 0, 0, 0x0a]),
             mtu: 1450,
         }],
+        stage: Stage::Boot,
     }
 }
 
@@ -95,4 +96,17 @@ fn an_x86_machine_that_boots_its_disk_by_uefi() {
     // A kernel of its own needs no firmware to find it.
     let boot = Boot::Kernel { command_line: "quiet", initrd: Initrd::Absent };
     assert!(!rendered(&layout(&machine, Accelerator::Kvm, boot)).contains("-bios"));
+}
+
+#[test]
+fn a_machine_that_becomes_a_template_and_one_that_is_resumed_from_it() {
+    let machine = machine();
+    let boot = Boot::Kernel { command_line: "console=ttyS0", initrd: Initrd::Present };
+    let mut layout = layout(&machine, Accelerator::Tcg, boot);
+    layout.interfaces.clear();
+    layout.disks.truncate(1);
+    layout.stage = Stage::Template { nonce: "00112233445566778899aabbccddeeff" };
+    golden("machine-tcg-template.txt", &rendered(&layout));
+    layout.stage = Stage::Clone;
+    golden("machine-tcg-clone.txt", &rendered(&layout));
 }

@@ -11,9 +11,11 @@ mod world;
 
 pub use faults::Faults;
 
-use super::{Block, DiskSpec, HostError, MachineSpec, MachineState, Net, Result, Standing, Tap, Vmm};
+use super::{
+    Block, DiskSpec, HostError, MachineSpec, MachineState, Net, Result, Standing, Tap, Templates, Vmm,
+};
 use faults::{Outcome, Random};
-use model::host::{InterfaceDesired, ObjectKey, SecurityGroupDesired, VolumeDesired, VpcDesired};
+use model::host::{InterfaceDesired, Machine, ObjectKey, SecurityGroupDesired, VolumeDesired, VpcDesired};
 use model::{Clock, InstanceId, NetworkInterfaceId, SecurityGroupId, Timestamp, VolumeId, VpcId};
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -243,6 +245,18 @@ impl Vmm for SimHost {
     async fn console(&self, instance: InstanceId, limit: usize) -> Result<(Vec<u8>, Option<Timestamp>)> {
         let (now, boot_time) = (self.0.clock.now(), self.0.config.boot_time);
         self.act("console", |world, _| Ok(world.console(instance, limit, now, boot_time))).await
+    }
+
+    async fn templates(&self) -> Result<Templates> {
+        Ok(Templates::default())
+    }
+
+    async fn build_template(&self, _: &str, _: &Machine) -> Result<String> {
+        Err(HostError::permanent("simulated machines are not resumed from templates"))
+    }
+
+    async fn remove_template(&self, key: &str) -> Result<()> {
+        Err(HostError::permanent(format!("there is no template {key}")))
     }
 
     async fn changed(&self) -> InstanceId {

@@ -276,6 +276,7 @@ fn instance(interface: InterfaceDesired) -> InstanceDesired {
             firmware: model::host::Firmware::LegacyBios,
         },
         volumes: vec![],
+        torn_out: Vec::new(),
         interfaces: vec![interface],
         metadata: Metadata {
             image: ImageId::from_entropy(1),

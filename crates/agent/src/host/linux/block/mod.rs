@@ -3,7 +3,9 @@
 //! Invariants: a file under a volume's final name is whole (made under another name, flushed, then renamed), and is never
 //! made again; a size only grows. A volume's image stays as it was when the volume was made, whatever becomes of the cache:
 //! `bases/<image>-<digest>/` holds the image's files (hard links, or copies on another file system), kernel included, and an
-//! overlay stands on the disk in there and on nothing else. A base that no volume stands on goes when the driver opens. A file belongs to root unless a machine
+//! overlay stands on the disk in there and on nothing else, unless its machine was resumed from a memory template: then it stands on
+//! that template's disk, kept the same way in `bases/<template>/`, which stands on the image's. `templates/` is
+//! [`super::vmm`]'s. A base that no volume and no template stands on goes when the driver opens. A file belongs to root unless a machine
 //! holds it: [`super::vmm`] changes the owner. A crash leaves at most a `.tmp` file, which the next opening removes.
 //! Growing a volume that a machine holds is refused for now (QEMU's lock on the file says so): the caller tries again.
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volumes.html>
@@ -20,6 +22,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 const BASES: &str = "bases";
+/// Where the templates of this cloud lie, below the volumes.
+pub(super) const TEMPLATES: &str = "templates";
 const DISK: &str = "disk.qcow2";
 
 #[derive(Debug, Clone)]
@@ -62,11 +66,22 @@ impl LinuxBlock {
         if !bases.exists() {
             return Ok(());
         }
-        let mut used = BTreeSet::new();
+        let mut disks = Vec::new();
         for entry in fs::read_dir(&self.config.state_dir)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|e| e == "qcow2") {
-                used.extend(header(&path)?.backing_file.map(PathBuf::from));
+            disks.push(entry?.path());
+        }
+        for entry in fs::read_dir(self.config.state_dir.join(TEMPLATES)).into_iter().flatten() {
+            disks.extend(Some(entry?.path().join(DISK)).filter(|disk| disk.exists()));
+        }
+        let mut used = BTreeSet::new();
+        while let Some(path) = disks.pop() {
+            if path.extension().is_some_and(|e| e == "qcow2")
+                && let Some(below) = header(&path)?.backing_file.map(PathBuf::from)
+                && used.insert(below.clone())
+                && below.starts_with(&bases.canonicalize()?)
+                && below.exists()
+            {
+                disks.push(below);
             }
         }
         for entry in fs::read_dir(bases)? {
@@ -95,69 +110,30 @@ impl LinuxBlock {
         }
     }
 
-    async fn create(&self, wanted: &VolumeDesired, path: &Path) -> Result<()> {
+    fn create(&self, wanted: &VolumeDesired, path: &Path) -> Result<()> {
         let volume = wanted.volume;
         let tmp = self.config.state_dir.join(format!("{volume}.tmp"));
-        let size = wanted.size.bytes().to_string();
-        let mut args: Vec<String> = ["create", "-q", "-f", "qcow2"].map(str::to_owned).into();
+        let size = wanted.size.bytes();
+        let mut below = None;
         if let Some(image) = &wanted.image {
-            let base = self.base(image)?;
+            let base = base(&self.config, image)?;
             let held = header(&base).map_err(|e| {
                 HostError::permanent(format!("the image {image} cannot be read")).caused_by(e)
             })?;
-            if held.size > wanted.size.bytes() {
+            if held.size > size {
                 return Err(HostError::permanent(format!(
                     "{volume} is to be {} GiB, but its image {image} holds {} bytes",
                     wanted.size.0, held.size
                 )));
             }
-            args.extend(["-F".into(), "qcow2".into(), "-b".into(), base.to_string_lossy().into_owned()]);
+            below = Some(base);
         }
-        args.extend([tmp.to_string_lossy().into_owned(), size]);
-        let made = async {
-            qemu_img(&args)
-                .await
-                .map_err(|e| HostError::transient(format!("making {volume}")).caused_by(e))?;
-            publish(&tmp, path).map_err(|e| HostError::transient(format!("making {volume}")).caused_by(e))
-        }
-        .await;
+        let made = write_overlay(&tmp, path, size, below.as_deref())
+            .map_err(|e| HostError::transient(format!("making {volume}")).caused_by(e));
         if made.is_err() {
             let _ = fs::remove_file(&tmp);
         }
         made
-    }
-
-    /// The disk that volumes of this image stand on, kept from the cache.
-    fn base(&self, name: &str) -> Result<PathBuf> {
-        if !image::plain_name(name) {
-            return Err(HostError::permanent(format!("\"{name}\" is no image's name")));
-        }
-        let cached = self.config.images_dir.join(name);
-        let manifest = image::manifest(&cached).map_err(|e| {
-            HostError::permanent(format!("the image {name} is not in this host's cache")).caused_by(e)
-        })?;
-        let digest: String = manifest.digest.chars().filter(char::is_ascii_alphanumeric).collect();
-        let failed = |e: io::Error| HostError::transient(format!("keeping the image {name}")).caused_by(e);
-        let bases = self.config.state_dir.join(BASES);
-        super::vmm::private_directory(&bases).map_err(failed)?;
-        let bases = bases.canonicalize().map_err(failed)?;
-        let base = bases.join(format!("{name}-{digest}"));
-        if base.exists() {
-            return Ok(base.join(DISK));
-        }
-        let tmp = bases.join(format!("{name}.tmp"));
-        let kept = keep(&cached, &tmp).and_then(|()| {
-            if image::manifest(&tmp)?.digest != image::manifest(&cached)?.digest {
-                return Err(io::Error::other("it was replaced meanwhile"));
-            }
-            fs::rename(&tmp, &base)?;
-            sync_directory(&bases)
-        });
-        if kept.is_err() {
-            let _ = fs::remove_dir_all(&tmp);
-        }
-        kept.map_err(failed)?;
-        Ok(base.join(DISK))
     }
 
     async fn grow(&self, wanted: &VolumeDesired, path: &Path) -> Result<()> {
@@ -178,6 +154,85 @@ impl LinuxBlock {
     }
 }
 
+/// The disk that volumes of this image stand on, kept from the cache.
+pub(super) fn base(config: &LinuxBlockConfig, name: &str) -> Result<PathBuf> {
+    if !image::plain_name(name) {
+        return Err(HostError::permanent(format!("\"{name}\" is no image's name")));
+    }
+    let cached = config.images_dir.join(name);
+    let manifest = image::manifest(&cached).map_err(|e| {
+        HostError::permanent(format!("the image {name} is not in this host's cache")).caused_by(e)
+    })?;
+    let digest: String = manifest.digest.chars().filter(char::is_ascii_alphanumeric).collect();
+    let failed = |e: io::Error| HostError::transient(format!("keeping the image {name}")).caused_by(e);
+    let bases = config.state_dir.join(BASES);
+    super::vmm::private_directory(&bases).map_err(failed)?;
+    let bases = bases.canonicalize().map_err(failed)?;
+    let base = bases.join(format!("{name}-{digest}"));
+    if base.exists() {
+        return Ok(base.join(DISK));
+    }
+    let tmp = bases.join(format!("{name}.tmp"));
+    let kept = keep(&cached, &tmp).and_then(|()| {
+        if image::manifest(&tmp)?.digest != image::manifest(&cached)?.digest {
+            return Err(io::Error::other("it was replaced meanwhile"));
+        }
+        fs::rename(&tmp, &base)?;
+        sync_directory(&bases)
+    });
+    if kept.is_err() {
+        let _ = fs::remove_dir_all(&tmp);
+    }
+    kept.map_err(failed)?;
+    Ok(base.join(DISK))
+}
+
+/// Makes an empty qcow2 file, by way of `tmp`.
+fn write_overlay(tmp: &Path, path: &Path, size: u64, below: Option<&Path>) -> io::Result<()> {
+    let below = below.map(|below| below.to_str().ok_or(io::ErrorKind::InvalidFilename)).transpose()?;
+    let file = qcow2::empty(size, below).map_err(io::Error::other)?;
+    fs::write(tmp, file)?;
+    publish(tmp, path)
+}
+
+/// Puts an empty overlay in the place of a disk that nobody has written to.
+pub(super) fn stand_on(disk: &Path, size: u64, below: &Path) -> io::Result<()> {
+    let tmp = disk.with_extension("tmp");
+    write_overlay(&tmp, disk, size, Some(below)).inspect_err(|_| {
+        let _ = fs::remove_file(&tmp);
+    })
+}
+
+/// The size of a disk that still is as it was made, in bytes; none when somebody has written to it, or may have.
+pub(super) fn untouched(disk: &Path) -> io::Result<Option<u64>> {
+    let held = header(disk)?;
+    let Ok(made) = qcow2::empty(held.size, held.backing_file.as_deref()) else { return Ok(None) };
+    if File::open(disk)?.metadata()?.len() != made.len() as u64 {
+        return Ok(None);
+    }
+    Ok((fs::read(disk)? == made).then_some(held.size))
+}
+
+/// The disk of a template as volumes stand on it: it stays for as long as they do.
+pub(super) fn base_of_template(volumes: &Path, key: &str, disk: &Path) -> io::Result<PathBuf> {
+    let bases = volumes.join(BASES).canonicalize()?;
+    let base = bases.join(key);
+    let kept = base.join(DISK);
+    if !kept.exists() {
+        match fs::create_dir(&base) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            _ => {}
+        }
+        match fs::hard_link(disk, &kept) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            _ => {}
+        }
+        sync_directory(&base)?;
+        sync_directory(&bases)?;
+    }
+    Ok(kept)
+}
+
 impl Block for LinuxBlock {
     async fn ensure_volume(&self, volume: &VolumeDesired) -> Result<PathBuf> {
         let path = self.path(volume.volume);
@@ -185,7 +240,7 @@ impl Block for LinuxBlock {
         if path.exists() {
             self.grow(volume, &path).await?;
         } else {
-            self.create(volume, &path).await?;
+            self.create(volume, &path)?;
         }
         Ok(path)
     }

@@ -3,6 +3,7 @@
 //! `nube-<cloud>/<instance>` under the mount of each controller (version 1) or of all (version 2, and then at the mount's root:
 //! machines outlive the services that started them). The groups also are the kernel's own list of a machine's processes.
 
+use super::launcher::Priority;
 use model::{CloudTag, InstanceId, MiB};
 use std::fs;
 use std::io;
@@ -16,6 +17,7 @@ pub struct Limits {
     pub processes: u32,
     /// Processor time in each [`PERIOD`]; none: no cap.
     pub cpu: Option<Duration>,
+    pub priority: Priority,
 }
 
 /// The period of the processor cap.
@@ -107,7 +109,9 @@ impl Cgroups {
                 let group = top.join(instance.to_string());
                 fs::create_dir_all(&group)?;
                 let quota = limits.cpu.map_or("max".to_owned(), |q| q.as_micros().to_string());
+                let weight = if limits.priority == Priority::Background { "1" } else { "100" };
                 let values = [
+                    ("cpu.weight", weight.to_owned()),
                     ("memory.max", bytes),
                     ("pids.max", processes),
                     ("cpu.max", format!("{quota} {period}")),
@@ -130,6 +134,8 @@ impl Cgroups {
                 }
                 if let Some(cpu) = cpu {
                     let group = make(cpu)?;
+                    let shares = if limits.priority == Priority::Background { "10" } else { "1024" };
+                    fs::write(group.join("cpu.shares"), shares)?;
                     fs::write(group.join("cpu.cfs_period_us"), period.to_string())?;
                     let quota = limits.cpu.map_or("-1".to_owned(), |q| q.as_micros().to_string());
                     fs::write(group.join("cpu.cfs_quota_us"), quota)?;

@@ -5,6 +5,8 @@
 //! lock         locked by keeper and QEMU for as long as they live
 //! monitor.sock QEMU's monitor
 //! disks        the disks that were given to the machine's user, one path a line
+//! unborn       there while the process waits to be resumed from a template
+//! origin       how the machine was last started, for whoever asks
 //! console/     the keeper's files, owned by the machine's user
 //! root/        where the sandbox mounts its root; empty as the host sees it
 //! ```
@@ -22,6 +24,8 @@ pub(super) const CONSOLE: &str = "console";
 pub(super) const ROOT: &str = "root";
 pub(super) const UID: &str = "uid";
 const DISKS: &str = "disks";
+const UNBORN: &str = "unborn";
+const ORIGIN: &str = "origin";
 
 /// A machine's directory, there or not.
 #[derive(Debug, Clone)]
@@ -52,6 +56,34 @@ impl Home {
 
     pub fn set_uid(&self, uid: u32) -> io::Result<()> {
         replace(&self.0.join(UID), uid.to_string().as_bytes())
+    }
+
+    /// A directory of this path, for a machine that is no instance's.
+    pub fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// Notes that the process to come is nobody's yet: it is resumed later, or was made in vain. A process never
+    /// outlives the host, so this need not reach the disk.
+    pub fn expect_birth(&self) -> io::Result<()> {
+        fs::write(self.0.join(UNBORN), b"")
+    }
+
+    pub fn is_born(&self) {
+        let _ = fs::remove_file(self.0.join(UNBORN));
+    }
+
+    pub fn is_unborn(&self) -> bool {
+        self.0.join(UNBORN).exists()
+    }
+
+    /// Notes how the machine was started, in a few words.
+    pub fn set_origin(&self, origin: &str) {
+        let _ = fs::write(self.0.join(ORIGIN), origin);
+    }
+
+    pub fn origin(&self) -> Option<String> {
+        fs::read_to_string(self.0.join(ORIGIN)).ok()
     }
 
     /// Whether some process of the machine lives: it holds the lock.

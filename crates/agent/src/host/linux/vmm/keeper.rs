@@ -24,6 +24,8 @@ const EXIT_NEW: &str = "exit.new";
 pub(super) struct Keeper {
     pub child: libc::pid_t,
     pub console: File,
+    /// What the console shows first.
+    pub spoken: Option<Vec<u8>>,
     pub log: File,
     pub directory: OwnedFd,
     /// Held until the keeper ends.
@@ -37,6 +39,9 @@ impl Keeper {
             (Some(self.console), Pair::new(&self.directory, CONSOLE, CONSOLE_LIMIT)),
             (Some(self.log), Pair::new(&self.directory, LOG, LOG_LIMIT)),
         ];
+        if let Some(spoken) = &self.spoken {
+            sources[0].1.append(spoken);
+        }
         let mut buffer = vec![0; 64 << 10];
         while sources.iter().any(|(pipe, _)| pipe.is_some()) {
             let mut ready = [false; 2];

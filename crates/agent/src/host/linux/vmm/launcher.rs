@@ -18,7 +18,7 @@
 //! agent runs and however QEMU ended. It writes down how QEMU ended, then ends itself. Should the keeper die, the
 //! machine runs on without a console.
 
-use super::keeper;
+use super::{keeper, memory};
 use serde::{Deserialize, Serialize};
 use std::ffi::CString;
 use std::fs;
@@ -45,6 +45,23 @@ pub struct LaunchSpec {
     pub kvm: Kvm,
     /// The interfaces' descriptors as the launcher inherits them, in device order.
     pub interfaces: Vec<RawFd>,
+    /// A template's memory, which the process gets to read where it asks for its memory's file. See [`super::memory`].
+    #[serde(default)]
+    pub memory: Option<PathBuf>,
+    /// What the console shows before the machine's own words.
+    #[serde(default)]
+    pub console: Option<PathBuf>,
+    #[serde(default)]
+    pub priority: Priority,
+}
+
+/// How the process stands to others that want the processor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Priority {
+    #[default]
+    Usual,
+    /// Nobody waits for it.
+    Background,
 }
 
 /// A file that the sandbox holds.
@@ -179,6 +196,16 @@ fn start(spec: &LaunchSpec) -> Result<keeper::Keeper, Failed> {
         // SAFETY: these numbers were inherited for this purpose and nothing in this process owns them.
         unsafe { libc::close(*fd) };
     }
+    // Opened while the host's files are in sight.
+    let memory = spec.memory.as_ref().map(|path| open_above(path)).transpose().step("opening the memory")?;
+    let spoken = spec.console.as_ref().map(fs::read).transpose().step("reading the template's console")?;
+    let (take, give) = memory::hand_over().step("making a socket")?;
+    let (take, give) = (above(take.as_raw_fd()), above(give.as_raw_fd()));
+    let (take, give) = (take.step("keeping a socket")?, give.step("keeping a socket")?);
+    if spec.priority == Priority::Background {
+        // SAFETY: plain numbers; the answer may be -1 for success, and a failure does no harm.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
+    }
     let monitor = monitor_socket(&spec.home).step("making the monitor's socket")?;
     let console_dir = console_directory(&spec.home, spec.uid).step("making the console's directory")?;
 
@@ -195,7 +222,7 @@ fn start(spec: &LaunchSpec) -> Result<keeper::Keeper, Failed> {
             let mut descriptors: Vec<RawFd> = vec![0, console_end.as_raw_fd(), log_end.as_raw_fd()];
             descriptors.extend([monitor.as_raw_fd(), lock.as_raw_fd()]);
             descriptors.extend(interfaces.iter().map(AsRawFd::as_raw_fd));
-            let reason = match become_qemu(spec, &descriptors, report) {
+            let reason = match become_qemu(spec, &descriptors, memory.as_ref().map(|_| &give), report) {
                 Ok(never) => match never {},
                 Err((mut report, Failed(reason))) => {
                     let _ = report.write_all(reason.as_bytes());
@@ -207,16 +234,19 @@ fn start(spec: &LaunchSpec) -> Result<keeper::Keeper, Failed> {
         }
         pid => pid,
     };
-    drop((report, console_end, log_end, monitor, interfaces));
+    drop((report, console_end, log_end, monitor, interfaces, give));
     let mut reason = String::new();
     news.read_to_string(&mut reason).step("waiting for QEMU's program")?;
     if !reason.is_empty() {
         return Err(Failed(reason));
     }
+    if let Some(memory) = &memory {
+        memory::answer_opening(&take, memory).step("giving QEMU its memory")?;
+    }
     drop_rights(spec.uid)?;
     // The same user runs QEMU, and must not reach into this process, which has no system-call filter.
     control(libc::PR_SET_DUMPABLE, 0).step("hiding the keeper's memory")?;
-    Ok(keeper::Keeper { child, console, log, directory: console_dir, _lock: lock })
+    Ok(keeper::Keeper { child, console, spoken, log, directory: console_dir, _lock: lock })
 }
 
 /// Waits a little for an earlier launch of the same machine to end.
@@ -374,6 +404,7 @@ enum Never {}
 fn become_qemu(
     spec: &LaunchSpec,
     descriptors: &[RawFd],
+    suspended: Option<&OwnedFd>,
     report: fs::File,
 ) -> Result<Never, (fs::File, Failed)> {
     let prepare = || -> Result<(CString, Vec<CString>), Failed> {
@@ -396,6 +427,9 @@ fn become_qemu(
             .map(|a| c_string(a.as_bytes()))
             .collect::<io::Result<Vec<_>>>()
             .step("naming QEMU's arguments")?;
+        if let Some(give) = suspended {
+            memory::suspend_opening(give).step("watching for the memory")?;
+        }
         Ok((program, arguments))
     };
     let (program, arguments) = match prepare() {
@@ -474,6 +508,11 @@ fn above(fd: RawFd) -> io::Result<OwnedFd> {
         result(copy)?;
         Ok(OwnedFd::from_raw_fd(copy))
     }
+}
+
+/// Opens a file for reading, out of the way as well.
+fn open_above(path: &Path) -> io::Result<fs::File> {
+    Ok(above(fs::File::open(path)?.as_raw_fd())?.into())
 }
 
 /// Makes `to` mean the same as `from`, and survive exec.

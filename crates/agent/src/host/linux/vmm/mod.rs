@@ -25,15 +25,19 @@ pub(super) mod image;
 mod keeper;
 #[allow(unsafe_code, reason = "forks and changes what this process is")]
 pub mod launcher;
+#[allow(unsafe_code, reason = "installs a system-call filter and answers it")]
+mod memory;
 mod monitor;
 mod processes;
 mod start;
+mod template;
 mod uids;
 
 pub use accel::AccelPolicy;
 pub use home::private_directory;
+pub use template::{Mode as TemplateMode, TemplateConfig};
 
-use crate::host::{HostError, MachineSpec, MachineState, Result, Tap, Vmm};
+use crate::host::{HostError, MachineSpec, MachineState, Result, Tap, Templates, Vmm};
 use home::Home;
 use model::host::Architecture;
 use model::{CloudTag, InstanceId, Timestamp};
@@ -67,6 +71,7 @@ pub struct LinuxVmmConfig {
     /// The QEMU program of each architecture that this host runs, as an absolute path.
     pub qemu: Vec<(Architecture, String)>,
     pub launcher: Launcher,
+    pub templates: TemplateConfig,
 }
 
 /// The program whose main is [`launcher::main`], with the arguments that make it so.
@@ -103,6 +108,7 @@ struct Inner {
     monitors: tokio::sync::Mutex<HashMap<InstanceId, Arc<Monitor>>>,
     assigning: Mutex<()>,
     probing: tokio::sync::Mutex<()>,
+    templates: Arc<template::Templates>,
     changes: mpsc::UnboundedSender<InstanceId>,
     changed: tokio::sync::Mutex<mpsc::UnboundedReceiver<InstanceId>>,
 }
@@ -118,8 +124,10 @@ impl LinuxVmm {
         })?;
         let cgroups = cgroup::Cgroups::of(&config.cloud, hierarchy);
         let (changes, changed) = mpsc::unbounded_channel();
+        let templates = Arc::new(template::Templates::new(config.templates.clone()));
         let vmm = Self(Arc::new(Inner {
             config,
+            templates,
             cgroups,
             gates: Mutex::default(),
             monitors: tokio::sync::Mutex::default(),
@@ -134,6 +142,8 @@ impl LinuxVmm {
                 tracing::warn!(%instance, %error, "a running machine does not answer yet");
             }
         }
+        vmm.0.open_templates().await?;
+        tokio::spawn(template::work(Arc::downgrade(&vmm.0)));
         Ok(vmm)
     }
 
@@ -164,7 +174,25 @@ impl LinuxVmm {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Whoever waits for wishes finds that there will be none.
+        self.templates.nudge.notify_one();
+    }
+}
+
 impl Inner {
+    /// Ends what an agent before this one was making templates of, and takes up those that are whole.
+    async fn open_templates(&self) -> Result<()> {
+        let failed = |e: io::Error| HostError::transient("tidying the templates").caused_by(e);
+        for (instance, path) in self.templates.left_over() {
+            let home = Home::at(path);
+            self.sweep_home(instance, &home).await?;
+            home.remove().map_err(failed)?;
+        }
+        self.templates.open(&self.config.images_dir).map_err(failed)
+    }
+
     fn home(&self, instance: InstanceId) -> Home {
         Home::of(&self.config.state_dir, instance)
     }
@@ -242,8 +270,12 @@ impl Inner {
 
     /// Kills whatever is left of the machine and undoes what was made for its process. Its own files stay.
     async fn sweep(&self, instance: InstanceId) -> Result<()> {
+        self.monitors.lock().await.remove(&instance);
+        self.sweep_home(instance, &self.home(instance)).await
+    }
+
+    async fn sweep_home(&self, instance: InstanceId, home: &Home) -> Result<()> {
         let failed = |e: io::Error| HostError::transient(format!("tidying up after {instance}")).caused_by(e);
-        let home = self.home(instance);
         let uid = home.uid().map_err(failed)?;
         // Again and again: a process may have forked, or joined the group, while it was looked at.
         for round in 0.. {
@@ -270,7 +302,6 @@ impl Inner {
                 processes::wait(process, Duration::from_secs(1)).await;
             }
         }
-        self.monitors.lock().await.remove(&instance);
         home.take_back().map_err(failed)?;
         // The kernel empties the group a moment after its last process is gone.
         let mut removed = self.cgroups.remove(instance);
@@ -338,6 +369,7 @@ impl Vmm for LinuxVmm {
     async fn start(&self, spec: &MachineSpec, taps: Vec<Tap>) -> Result<()> {
         let gate = self.0.gate(spec.instance);
         let _alone = gate.lock().await;
+        let _counted = self.0.templates.starting();
         start::start(&self.0, spec, taps).await
     }
 
@@ -345,7 +377,13 @@ impl Vmm for LinuxVmm {
         for _ in 0..2 {
             let Some(monitor) = self.0.monitor(instance).await? else { return Ok(MachineState::Absent) };
             return match monitor.status().await {
-                Ok(Status::On | Status::OutOfSpace) => Ok(MachineState::Running),
+                // Its guest has not run yet, and only the start that made it could let it: start anew.
+                Ok(Status::Paused) if self.0.home(instance).is_unborn() => Ok(MachineState::Absent),
+                Ok(Status::On | Status::Paused | Status::OutOfSpace) => {
+                    // An agent that was killed just after it let the guest go had no time to say so.
+                    self.0.home(instance).is_born();
+                    Ok(MachineState::Running)
+                }
                 Ok(Status::Off) => Ok(MachineState::PoweredOff),
                 // It ended meanwhile; a second look says so.
                 Err(MonitorError::Gone) => continue,
@@ -418,6 +456,26 @@ impl Vmm for LinuxVmm {
             .home(instance)
             .console(limit)
             .map_err(|e| HostError::transient(format!("reading the console of {instance}")).caused_by(e))
+    }
+
+    async fn templates(&self) -> Result<Templates> {
+        let origin = |instance| Some((instance, self.0.home(instance).origin()?));
+        let origins = self.0.known()?.into_iter().filter_map(origin).collect();
+        Ok(Templates { templates: self.0.templates.status(), origins })
+    }
+
+    async fn build_template(&self, image: &str, machine: &model::host::Machine) -> Result<String> {
+        template::order(&self.0, image, machine).await
+    }
+
+    async fn remove_template(&self, key: &str) -> Result<()> {
+        if !self.0.templates.dismiss(key) {
+            return Err(HostError::permanent(format!("there is no template {key}")));
+        }
+        self.0
+            .templates
+            .remove(key)
+            .map_err(|e| HostError::transient(format!("removing the template {key}")).caused_by(e))
     }
 
     async fn changed(&self) -> InstanceId {

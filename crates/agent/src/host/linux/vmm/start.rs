@@ -1,21 +1,24 @@
 //! Starting a machine: the one sequence that makes things, each step safe to repeat.
 
 use super::cgroup::Limits;
+use super::home::Home;
 use super::image::{DirectBoot, direct_boot};
-use super::launcher::{Access, Bind, Kvm, LaunchSpec};
-use super::{Inner, LinuxVmmConfig as Config, accel, uids};
+use super::launcher::{Access, Bind, Kvm, LaunchSpec, Priority};
+use super::template::{self, Resumed};
+use super::{Inner, Launcher, LinuxVmmConfig as Config, accel, uids};
 use crate::host::linux::block::backing_chain;
 use crate::host::linux::{exec, requirements};
 use crate::host::{HostError, MachineSpec, Result, Tap};
 use model::MiB;
+use model::host::Machine;
 use plan::machine::qmp::Command;
 use plan::machine::{
-    Accelerator, Boot, Cache, Disk, FIRMWARE, INITRD, Interface, KERNEL, Layout, arguments, disk_path,
-    smbios, takes_firmware_file,
+    Accelerator, Boot, Cache, Disk, FIRMWARE, INITRD, Interface, KERNEL, Layout, MEMORY, Stage, arguments,
+    disk_path, smbios, takes_firmware_file,
 };
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,17 +29,30 @@ const OVERHEAD: MiB = MiB(512);
 /// How long a new process may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>) -> Result<()> {
-    let instance = spec.instance;
-    let config = &inner.config;
-    let failed = |what: &str, e: io::Error| HostError::transient(format!("{what} {instance}")).caused_by(e);
+/// What a machine is made from, whichever way it starts.
+pub(super) struct Ground {
+    pub program: String,
+    pub accelerator: Accelerator,
+    /// The files under the boot disk, from the nearest down.
+    pub below: Vec<PathBuf>,
+    direct: Option<DirectBoot>,
+    command_line: String,
+    firmware: Option<&'static Path>,
+}
 
-    if inner.monitor(instance).await?.is_some() {
-        return Err(HostError::transient(format!("{instance} has a process already")));
+impl Ground {
+    pub fn boot(&self) -> Boot<'_> {
+        self.direct.as_ref().map_or(Boot::Firmware, |direct| Boot::Kernel {
+            command_line: &self.command_line,
+            initrd: direct.initrd_state(),
+        })
     }
-    inner.sweep(instance).await?;
+}
 
-    let architecture = spec.machine.architecture;
+/// Finds what a machine needs of the host. `below` is what its boot disk stands on.
+pub(super) async fn ground(inner: &Inner, machine: &Machine, below: Vec<PathBuf>) -> Result<Ground> {
+    let config = &inner.config;
+    let architecture = machine.architecture;
     let program = config
         .qemu
         .iter()
@@ -48,87 +64,64 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
         let Config { accel, images_dir, probe_cache, .. } = config;
         accel::choose(*accel, architecture, &program, images_dir, probe_cache).await?
     };
-    let chains = spec.disks.iter().map(|disk| backing_chain(&disk.path)).collect::<Result<Vec<_>>>()?;
-    let direct = match &spec.machine.direct_kernel {
+    let direct = match &machine.direct_kernel {
+        // The image's own files lie beside its disk, which is the lowest.
         Some(image) => {
-            let base = chains.first().and_then(|chain| chain.first()).and_then(|disk| disk.parent());
-            Some(direct_boot(&config.images_dir, image, base)?)
+            Some(direct_boot(&config.images_dir, image, below.last().and_then(|disk| disk.parent()))?)
         }
         None => None,
     };
     let command_line = direct.as_ref().map(|direct| direct.command_line(accelerator)).unwrap_or_default();
-    let boot = direct.as_ref().map_or(Boot::Firmware, |direct| Boot::Kernel {
-        command_line: &command_line,
-        initrd: direct.initrd_state(),
-    });
-    let firmware = if takes_firmware_file(&spec.machine, &boot) {
+    let mut ground = Ground { program, accelerator, below, direct, command_line, firmware: None };
+    if takes_firmware_file(machine, &ground.boot()) {
         let lacking = || HostError::permanent(requirements::lacks_uefi(architecture));
-        Some(requirements::uefi(architecture).ok_or_else(lacking)?)
-    } else {
-        None
-    };
-    let binds = binds(spec, &chains, direct.as_ref(), firmware)?;
-    let descriptors = taps
-        .iter()
-        .map(|tap| tap.fd.as_ref().map(AsRawFd::as_raw_fd))
-        .collect::<Option<Vec<i32>>>()
-        .ok_or_else(|| HostError::permanent("an interface without a descriptor cannot be plugged in"))?;
-    let layout = Layout {
-        instance,
-        machine: &spec.machine,
-        accelerator,
-        boot,
-        disks: spec
-            .disks
-            .iter()
-            .map(|disk| Ok(Disk { volume: disk.volume, cache: cache_for(&disk.path)? }))
-            .collect::<Result<_>>()?,
-        interfaces: taps
-            .iter()
-            .map(|tap| Interface { interface: tap.interface, mac: tap.mac, mtu: tap.mtu })
-            .collect(),
-    };
-    let arguments =
-        arguments(&layout).map_err(|e| HostError::permanent(format!("{instance}")).caused_by(e))?;
+        ground.firmware = Some(requirements::uefi(architecture).ok_or_else(lacking)?);
+    }
+    Ok(ground)
+}
 
-    let home = inner.home(instance);
-    home.make().map_err(|e| failed("making the directory of", e))?;
-    let uid = {
-        let _one = inner.assigning.lock();
-        uids::assign(&config.cloud, &config.state_dir, &home).map_err(|e| failed("finding a user for", e))?
-    };
-    let disks: Vec<PathBuf> = spec.disks.iter().map(|disk| disk.path.clone()).collect();
-    home.lend(&disks, uid).map_err(|e| failed("giving disks to", e))?;
-    let limits = Limits {
-        memory: MiB(spec.machine.memory.0.saturating_add(OVERHEAD.0)),
-        // QEMU's I/O threads (at most 64), a thread a processor, and its few others.
-        processes: spec.machine.vcpus.saturating_mul(2).saturating_add(160),
-        cpu: None,
-    };
-    let cgroups =
-        inner.cgroups.ensure(instance, limits).map_err(|e| failed("making the control group of", e))?;
+pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>) -> Result<()> {
+    let instance = spec.instance;
+    if inner.monitor(instance).await?.is_some() && !inner.home(instance).is_unborn() {
+        return Err(HostError::transient(format!("{instance} has a process already")));
+    }
+    inner.sweep(instance).await?;
+    inner.home(instance).is_born();
 
-    let launch = LaunchSpec {
-        program,
-        arguments,
-        home: home.path().to_owned(),
-        uid,
-        cgroups,
-        binds,
-        kvm: if accelerator == Accelerator::Kvm { Kvm::Present } else { Kvm::Absent },
-        interfaces: descriptors,
+    let chains = spec.disks.iter().map(|disk| backing_chain(&disk.path)).collect::<Result<Vec<_>>>()?;
+    let below = chains.first().cloned().unwrap_or_default();
+    let ground = ground(inner, &spec.machine, below).await?;
+    let cold = match template::resume(inner, spec, &ground, &taps).await? {
+        Resumed::Yes(key) => {
+            inner.home(instance).set_origin(&format!("clone {key}"));
+            return Ok(());
+        }
+        Resumed::No(reason) => reason,
     };
-    let text = serde_json::to_vec(&launch)
-        .map_err(|e| HostError::permanent(format!("describing the launch of {instance}")).caused_by(e))?;
+    // An attempt to resume may have moved the boot disk.
+    let chains = spec.disks.iter().map(|disk| backing_chain(&disk.path)).collect::<Result<Vec<_>>>()?;
     let held: Vec<_> = taps.iter().filter_map(|tap| tap.fd.as_ref()).map(AsFd::as_fd).collect();
-    let launched =
-        exec::spawn_detached(&config.launcher.program, &config.launcher.arguments, &text, &held).await;
+    if held.len() < taps.len() {
+        return Err(HostError::permanent("an interface without a descriptor cannot be plugged in"));
+    }
+    let plan = Plan {
+        home: &inner.home(instance),
+        spec,
+        chains: &chains,
+        ground: &ground,
+        stage: Stage::Boot,
+        interfaces: taps.iter().map(interface).collect(),
+        descriptors: &held,
+        memory: None,
+        console: None,
+        priority: Priority::Usual,
+    };
+    let launched = launch(inner, plan).await;
     // QEMU has its own copies; its end must be the interfaces' end.
     drop(held);
     drop(taps);
     let greeted = match launched {
-        Ok(output) if output.success() => greet(inner, spec).await,
-        Ok(output) => Err(HostError::transient(format!("launching {instance}: {}", output.complaint()))),
+        Ok(()) => greet(inner, spec).await,
         Err(e) => Err(e),
     };
     if let Err(error) = greeted {
@@ -137,11 +130,102 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
         }
         return Err(error);
     }
+    inner.home(instance).set_origin(&format!("cold: {cold}"));
     Ok(())
 }
 
+pub(super) fn interface(tap: &Tap) -> Interface {
+    Interface { interface: tap.interface, mac: tap.mac, mtu: tap.mtu }
+}
+
+/// One process to be.
+pub(super) struct Plan<'a> {
+    pub home: &'a Home,
+    pub spec: &'a MachineSpec,
+    /// What each disk stands on.
+    pub chains: &'a [Vec<PathBuf>],
+    pub ground: &'a Ground,
+    pub stage: Stage<'a>,
+    /// Those that it starts with, and their descriptors.
+    pub interfaces: Vec<Interface>,
+    pub descriptors: &'a [BorrowedFd<'a>],
+    /// The template's memory: to be written by a template, to be read by a clone.
+    pub memory: Option<&'a Path>,
+    pub console: Option<&'a Path>,
+    pub priority: Priority,
+}
+
+/// Makes the sandbox and starts QEMU in it.
+pub(super) async fn launch(inner: &Inner, plan: Plan<'_>) -> Result<()> {
+    let Plan { home, spec, ground, .. } = plan;
+    let (instance, config) = (spec.instance, &inner.config);
+    let failed = |what: &str, e: io::Error| HostError::transient(format!("{what} {instance}")).caused_by(e);
+    let layout = Layout {
+        instance,
+        machine: &spec.machine,
+        accelerator: ground.accelerator,
+        boot: ground.boot(),
+        disks: spec
+            .disks
+            .iter()
+            .map(|disk| Ok(Disk { volume: disk.volume, cache: cache_for(&disk.path)? }))
+            .collect::<Result<_>>()?,
+        interfaces: plan.interfaces,
+        stage: plan.stage,
+    };
+    let arguments =
+        arguments(&layout).map_err(|e| HostError::permanent(format!("{instance}")).caused_by(e))?;
+    let mut binds = binds(spec, plan.chains, ground)?;
+
+    home.make().map_err(|e| failed("making the directory of", e))?;
+    let uid = {
+        let _one = inner.assigning.lock();
+        let others = inner.templates.nurseries();
+        uids::assign(&config.cloud, &config.state_dir, &others, home)
+            .map_err(|e| failed("finding a user for", e))?
+    };
+    let mut lent: Vec<PathBuf> = spec.disks.iter().map(|disk| disk.path.clone()).collect();
+    let is_template = matches!(plan.stage, Stage::Template { .. });
+    if let Some(memory) = plan.memory.filter(|_| is_template) {
+        lent.push(memory.to_owned());
+        binds.push(Bind { from: memory.to_owned(), to: MEMORY.into(), access: Access::Write });
+    }
+    home.lend(&lent, uid).map_err(|e| failed("giving disks to", e))?;
+    let limits = Limits {
+        memory: MiB(spec.machine.memory.0.saturating_add(OVERHEAD.0)),
+        // QEMU's I/O threads (at most 64), a thread a processor, and its few others.
+        processes: spec.machine.vcpus.saturating_mul(2).saturating_add(160),
+        cpu: None,
+        priority: plan.priority,
+    };
+    let cgroups =
+        inner.cgroups.ensure(instance, limits).map_err(|e| failed("making the control group of", e))?;
+
+    let launch = LaunchSpec {
+        program: ground.program.clone(),
+        arguments,
+        home: home.path().to_owned(),
+        uid,
+        cgroups,
+        binds,
+        kvm: if ground.accelerator == Accelerator::Kvm { Kvm::Present } else { Kvm::Absent },
+        interfaces: plan.descriptors.iter().map(AsRawFd::as_raw_fd).collect(),
+        memory: plan.memory.filter(|_| !is_template).map(Path::to_owned),
+        console: plan.console.map(Path::to_owned),
+        priority: plan.priority,
+    };
+    let text = serde_json::to_vec(&launch)
+        .map_err(|e| HostError::permanent(format!("describing the launch of {instance}")).caused_by(e))?;
+    let Launcher { program, arguments } = &config.launcher;
+    let output = exec::spawn_detached(program, arguments, &text, plan.descriptors).await?;
+    if output.success() {
+        return Ok(());
+    }
+    Err(HostError::transient(format!("launching {instance}: {}", output.complaint())))
+}
+
 /// Waits until the process answers, and is who it should be.
-async fn greet(inner: &Arc<Inner>, spec: &MachineSpec) -> Result<()> {
+pub(super) async fn greet(inner: &Arc<Inner>, spec: &MachineSpec) -> Result<()> {
     let instance = spec.instance;
     let home = inner.home(instance);
     let end = tokio::time::Instant::now() + PATIENCE;
@@ -169,17 +253,12 @@ async fn greet(inner: &Arc<Inner>, spec: &MachineSpec) -> Result<()> {
         if tokio::time::Instant::now() > end {
             return Err(HostError::transient(format!("{instance} does not answer after its start")));
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
 /// The files of the machine's sandbox.
-fn binds(
-    spec: &MachineSpec,
-    chains: &[Vec<PathBuf>],
-    direct: Option<&DirectBoot>,
-    firmware: Option<&Path>,
-) -> Result<Vec<Bind>> {
+fn binds(spec: &MachineSpec, chains: &[Vec<PathBuf>], ground: &Ground) -> Result<Vec<Bind>> {
     let mut binds: Vec<Bind> = Vec::new();
     let mut show = |from: &Path, to: PathBuf, access| {
         if !binds.iter().any(|bind| bind.to == to) {
@@ -193,10 +272,10 @@ fn binds(
             show(image, image.clone(), Access::Read);
         }
     }
-    if let Some(firmware) = firmware {
+    if let Some(firmware) = ground.firmware {
         show(firmware, FIRMWARE.into(), Access::Read);
     }
-    if let Some(direct) = direct {
+    if let Some(direct) = &ground.direct {
         readable(&direct.kernel)?;
         show(&direct.kernel, KERNEL.into(), Access::Read);
         if let Some(initrd) = &direct.initrd {
@@ -220,7 +299,7 @@ fn readable(path: &Path) -> Result<()> {
 }
 
 /// Whether the disk's file system knows direct I/O (some of memory and some networked ones do not).
-fn cache_for(path: &Path) -> Result<Cache> {
+pub(super) fn cache_for(path: &Path) -> Result<Cache> {
     match fs::OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path) {
         Ok(_) => Ok(Cache::Direct),
         Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(Cache::Buffered),

@@ -23,13 +23,14 @@ pub fn first(cloud: &CloudTag) -> u32 {
     0x4000_0000 + block * 65_536
 }
 
-/// The machine's id, a new one if it has none. Not to be called from two threads at once.
-pub(super) fn assign(cloud: &CloudTag, state_dir: &Path, home: &Home) -> io::Result<u32> {
+/// The machine's id, a new one if it has none. `others` is a second directory of machines, which may not be there. Not to be
+/// called from two threads at once.
+pub(super) fn assign(cloud: &CloudTag, state_dir: &Path, others: &Path, home: &Home) -> io::Result<u32> {
     if let Some(uid) = home.uid()? {
         return Ok(uid);
     }
     let mut taken = BTreeSet::new();
-    for entry in fs::read_dir(state_dir)? {
+    for entry in fs::read_dir(state_dir)?.chain(fs::read_dir(others).into_iter().flatten()) {
         let entry = entry?;
         if entry.file_name().to_str().is_some_and(|n| InstanceId::parse(n).is_ok()) {
             let text = fs::read_to_string(entry.path().join(UID)).unwrap_or_default();

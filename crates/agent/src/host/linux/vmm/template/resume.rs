@@ -1,0 +1,209 @@
+//! A launch from a template: its disk under the volume, its memory mapped, its state loaded, then the interfaces, then go.
+//!
+//! Until `cont` the guest has run no instruction, so whatever fails before it is undone and the machine boots instead. What kills
+//! agent or machine in between leaves an unborn one (see [`super::super::home`]), which counts as none.
+
+use super::super::Inner;
+use super::super::home::Home;
+use super::super::launcher::Priority;
+use super::super::monitor::{Monitor, MonitorError};
+use super::super::start::{Ground, Plan, cache_for, greet, interface, launch};
+use super::{CONSOLE, DISK, Guest, MEMORY, Mode, Order, STATE, Template, ingredients, only_disk};
+use crate::host::linux::block;
+use crate::host::{DiskSpec, HostError, Life, MachineSpec, Result, Tap};
+use plan::machine::Stage;
+use plan::machine::qmp::Command;
+use plan::machine::template::{Progress, leave_memory_in_place, load, plug, progress, query};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a template's state may take to load.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether a machine runs now that was resumed from a template.
+pub enum Resumed {
+    /// From the one of this key.
+    Yes(String),
+    /// Why not; it has to boot.
+    No(String),
+}
+
+/// Why a clone did not come to be.
+struct Failed {
+    why: HostError,
+    blame: Blame,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    /// It would happen again.
+    Template,
+    Circumstances,
+}
+
+impl From<HostError> for Failed {
+    fn from(why: HostError) -> Self {
+        Self { why, blame: Blame::Circumstances }
+    }
+}
+
+/// Resumes the machine from a template if one fits. Where none does but one could, it is built for the next.
+pub async fn resume(
+    inner: &Arc<Inner>,
+    spec: &MachineSpec,
+    ground: &Ground,
+    taps: &[Tap],
+) -> Result<Resumed> {
+    let no = |reason: &str| Ok(Resumed::No(reason.to_owned()));
+    let templates = &inner.templates;
+    if templates.config.mode == Mode::Off {
+        return no("templates are off");
+    }
+    if spec.life == Life::Later {
+        return no("it has run before");
+    }
+    let Some(disk) = only_disk(spec) else { return no("it has more than one volume") };
+    let failed = |e: io::Error| HostError::transient(format!("reading {}", disk.path.display())).caused_by(e);
+    let Some(size) = block::untouched(&disk.path).map_err(failed)? else {
+        return no("its disk was written to");
+    };
+    let cache = cache_for(&disk.path)?;
+    let Some((ingredients, guest)) = ingredients(&spec.machine, ground, cache)? else {
+        return no("it stands on no image");
+    };
+    let Some(template) = templates.fitting(&ingredients) else {
+        if guest == Guest::Unknown {
+            return no("its image's guest knows no templates");
+        }
+        templates.want(Order {
+            key: ingredients.key(),
+            ingredients,
+            machine: spec.machine.clone(),
+            below: ground.below.last().cloned().into_iter().collect(),
+            urgent: false,
+        });
+        return no("there was no template yet");
+    };
+    let Err(Failed { why, blame }) = clone(inner, spec, disk, size, ground, &template, taps).await else {
+        return Ok(Resumed::Yes(template.key));
+    };
+    let instance = spec.instance;
+    tracing::warn!(%instance, template = template.key, error = %why, "not resumed; it boots instead");
+    inner.sweep(instance).await?;
+    inner.home(instance).is_born();
+    if let Some(image) = ground.below.last()
+        && block::untouched(&disk.path).map_err(failed)?.is_some()
+    {
+        block::stand_on(&disk.path, size, image).map_err(failed)?;
+    }
+    if blame == Blame::Template
+        && let Err(error) = templates.remove(&template.key)
+    {
+        tracing::warn!(template = template.key, %error, "a template that cannot be used stays on the disk");
+    }
+    Ok(Resumed::No(format!("resuming failed: {why}")))
+}
+
+async fn clone(
+    inner: &Arc<Inner>,
+    spec: &MachineSpec,
+    disk: &DiskSpec,
+    size: u64,
+    ground: &Ground,
+    template: &Template,
+    taps: &[Tap],
+) -> Result<(), Failed> {
+    let instance = spec.instance;
+    let blame = |what: &str, e: io::Error| Failed {
+        why: HostError::transient(format!("{what} of {}", template.key)).caused_by(e),
+        blame: Blame::Template,
+    };
+    let state = File::open(template.file(STATE)).map_err(|e| blame("the state", e))?;
+    let chain = under(disk, size, ground, template).map_err(|e| blame("the disk", e))?;
+    let home = inner.home(instance);
+    prepare(&home).map_err(|e| HostError::transient(format!("preparing {instance}")).caused_by(e))?;
+    let (memory, console) = (template.file(MEMORY), template.file(CONSOLE));
+    launch(
+        inner,
+        Plan {
+            home: &home,
+            spec,
+            chains: &[chain],
+            ground,
+            stage: Stage::Clone,
+            interfaces: Vec::new(),
+            descriptors: &[],
+            memory: Some(&memory),
+            console: Some(&console),
+            priority: Priority::Usual,
+        },
+    )
+    .await?;
+    greet(inner, spec).await?;
+    let monitor = inner.require(instance).await?;
+    // Refused by a process that lives: that is about the template. A process that is gone was killed, or its log says more.
+    let judge = |e: MonitorError| {
+        let blame =
+            if matches!(e, MonitorError::Refused(_)) { Blame::Template } else { Blame::Circumstances };
+        Failed { why: HostError::transient(format!("resuming {instance}")).caused_by(e), blame }
+    };
+    monitor.execute(leave_memory_in_place()).await.map_err(judge)?;
+    pass(&monitor, "state", state.into()).await.map_err(judge)?;
+    monitor.execute(load("state")).await.map_err(judge)?;
+    loaded(&monitor).await.map_err(judge)?;
+    // The guest knows the template's size; this tells it to look.
+    let node = format!("{}-image", disk.volume);
+    monitor.execute(Command::Resize { node, size }).await.map_err(judge)?;
+    for (index, tap) in taps.iter().enumerate() {
+        let fd = tap
+            .fd
+            .as_ref()
+            .ok_or_else(|| HostError::permanent("an interface without a descriptor cannot be plugged in"))?;
+        let fd = fd.try_clone().map_err(|e| HostError::transient("copying a descriptor").caused_by(e))?;
+        let name = format!("tap{index}");
+        pass(&monitor, &name, fd).await.map_err(judge)?;
+        for command in plug(&interface(tap), spec.disks.len() + index, &name) {
+            monitor.execute(command).await.map_err(judge)?;
+        }
+    }
+    monitor.execute(Command::Continue).await.map_err(judge)?;
+    home.is_born();
+    Ok(())
+}
+
+/// Puts the template's disk under the volume; gives what it stands on then.
+fn under(disk: &DiskSpec, size: u64, ground: &Ground, template: &Template) -> io::Result<Vec<PathBuf>> {
+    let volumes = disk.path.parent().unwrap_or(Path::new("/"));
+    let below = block::base_of_template(volumes, &template.base_name(), &template.file(DISK))?;
+    block::stand_on(&disk.path, size, &below)?;
+    Ok(std::iter::once(below).chain(ground.below.last().cloned()).collect())
+}
+
+fn prepare(home: &Home) -> io::Result<()> {
+    home.make()?;
+    home.expect_birth()
+}
+
+pub(super) async fn pass(
+    monitor: &Monitor,
+    name: &str,
+    descriptor: std::os::fd::OwnedFd,
+) -> Result<(), MonitorError> {
+    monitor.execute_with(Command::GetFd { name: name.to_owned() }, vec![descriptor]).await.map(drop)
+}
+
+/// Waits until the state has been read, or written.
+pub(super) async fn loaded(monitor: &Monitor) -> Result<(), MonitorError> {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match progress(&monitor.execute(query()).await?) {
+            Progress::Done => return Ok(()),
+            Progress::Failed(why) => return Err(MonitorError::Refused(why)),
+            Progress::Moving if tokio::time::Instant::now() > end => return Err(MonitorError::Silent),
+            Progress::Moving => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
+    }
+}
