@@ -39,6 +39,8 @@ pub fn main() -> ExitCode {
     };
     if asked.is_some() {
         template::wake();
+        // Serial numbers are asked of the device each time, and this is another one.
+        report("disk names", disk::name_disks());
     }
     let (mut imds, instance, lease) = become_instance(&nic);
     if asked.is_some() {

@@ -7,7 +7,7 @@
 //! 1. It waits until the boot has nothing left to do, runs the image's [`WARM`] and says that it is ready.
 //! 2. Woken, it takes the identity: entropy, clock, boot id, address, machine id, host name, host keys, login key.
 //! 3. It tells systemd that it is ready, which starts the ssh server, whose start waited for nothing else.
-//! 4. It starts what was held back: network daemon, console, and the whole of cloud-init, which finds a new instance and
+//! 4. When the first login is through ([`first_login`]), it starts what was held back: network daemon, console, and the whole of cloud-init, which finds a new instance and
 //!    does all that it does at a first boot. Its settings for this boot let the host keys be.
 //!
 //! Where the user data may have a say in who logs in how ([`user_data::ssh_may_come_first`]), step 4 comes before 3:
@@ -16,6 +16,7 @@
 //! The address goes over to systemd-networkd without being taken off: address and routes look as if that had set them,
 //! and it finds the configuration that cloud-init is about to write there already.
 
+mod first_login;
 pub mod generator;
 mod user_data;
 
@@ -34,7 +35,7 @@ use crate::files::{self, Access, PUBLIC};
 use crate::imds::Imds;
 use crate::netlink::{Keeper, Routing};
 use crate::nic::{self, Nic};
-use crate::{exec, identity, lease, sys, template};
+use crate::{exec, identity, lease, template};
 
 /// Makes the first login's user as cloud-init would, whom it is told, and reads into memory what a start needs.
 const WARM: &str = "/usr/lib/nube/template-warm";
@@ -67,6 +68,7 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    say("awake");
     template::wake();
     report("mark", files::write(WOKEN, b"", PUBLIC));
     become_instance(&nic, &user);
@@ -115,7 +117,8 @@ fn become_instance(nic: &Nic, user: &str) {
     if early {
         report("settings of cloud-init", keep_host_keys());
         report("systemd", notify_ready());
-        say(&format!("{instance} takes logins, up {:.2} seconds", sys::uptime().as_secs_f64()));
+        say(&format!("{instance} takes logins"));
+        first_login::wait();
         start_the_rest(&last);
     } else {
         report(user, remove_user(user));
@@ -210,6 +213,7 @@ fn start_the_rest(last: &str) {
     report("systemd", exec::output("systemctl", &start));
     // What has the template's machine id in mind, and links to disks by the template's serial numbers.
     report("journal", exec::output("systemctl", &["restart", "systemd-journald.service"]));
+    report("flushing the identity", files::flush());
     if last.len() == 32 {
         let _ = fs::remove_dir_all(Path::new(JOURNALS).join(last));
     }

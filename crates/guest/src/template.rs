@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::console::{raw, report, say};
 use crate::files::{self, Access};
-use crate::{clock, disk, exec, random, sys};
+use crate::{clock, exec, random, sys};
 
 const TABLES: &str = "/sys/firmware/dmi/tables/DMI";
 const MARK: &[u8] = b"nube.template=";
@@ -79,8 +79,6 @@ pub fn wake() {
     let id = uuid(sys::random());
     report("boot id", cover(BOOT_ID, &id, 0o444));
     files::flush_later();
-    // Serial numbers are asked of the device each time, and this is another one.
-    report("disk names", disk::name_disks());
 }
 
 /// 512 bytes of the host's: more than the drivers have in hand.

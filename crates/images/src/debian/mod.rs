@@ -88,13 +88,18 @@ const PACKAGES: [&str; 38] = [
 ];
 
 /// What Nube puts into it. `@ROOT@` and its like stand for the disk's identities.
-const FILES: [(&str, u32, &str); 13] = [
+const FILES: [(&str, u32, &str); 14] = [
     ("boot/grub/grub.cfg", 0o644, include_str!("files/grub.cfg")),
     ("etc/cloud/cloud.cfg.d/10_ec2.cfg", 0o644, include_str!("files/cloud.cfg")),
     ("etc/cloud/ds-identify.cfg", 0o644, "datasource: Ec2\n"),
     ("etc/default/grub.d/10-nube.cfg", 0o644, include_str!("files/grub-default.cfg")),
     ("etc/default/locale", 0o644, "LANG=C.UTF-8\n"),
     ("etc/fstab", 0o644, include_str!("files/fstab")),
+    (
+        "etc/systemd/network/10-cloud-init-eth0.network.d/10-ec2.conf",
+        0o644,
+        include_str!("files/network.conf"),
+    ),
     ("etc/systemd/timesyncd.conf.d/10-ec2.conf", 0o644, include_str!("files/timesyncd.conf")),
     ("usr/lib/nube/adopt-network", 0o755, include_str!("files/adopt-network")),
     ("usr/lib/nube/name-volume", 0o755, include_str!("files/name-volume")),
@@ -184,7 +189,7 @@ pub fn build(cache: &Path, mirror: &Mirror, guest: &Path, progress: &dyn Progres
             command_line: COMMAND_LINE.to_owned(),
             command_line_emulated: COMMAND_LINE_EMULATED.to_owned(),
         },
-        resumable: false,
+        resumable: true,
         published: Some(Published {
             name: format!("debian-12-amd64-{}", archive.version),
             owner: OWNER.to_owned(),

@@ -1,0 +1,91 @@
+//! Leaves the processors to who logs in first.
+//!
+//! A tool that launches an instance knocks until it is let in. A first login costs an emulated processor a second or two, and
+//! all of cloud-init many: the login goes first, within bounds, and only if somebody is there.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::sys;
+
+/// So long for somebody to come, so long for a login.
+const COMES: Duration = Duration::from_secs(1);
+const TAKES: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(100);
+/// A login waits for its client now and then, too.
+const LOOKS: u32 = 3;
+/// So much of all processors' time is idle when a login is through.
+const IDLE_PERCENT: u64 = 80;
+
+/// Returns when nobody has come, when the login is through, or when it takes too long.
+pub fn wait() {
+    let begin = sys::uptime();
+    let elapsed = || sys::uptime().saturating_sub(begin);
+    while !somebody_is_here() {
+        if elapsed() > COMES {
+            return;
+        }
+        sleep(LOOK);
+    }
+    let (mut last, mut idle) = (times(), 0);
+    while elapsed() < TAKES && idle < LOOKS {
+        sleep(LOOK);
+        let now = times();
+        idle = if is_idle(last, now) { idle + 1 } else { 0 };
+        last = now;
+    }
+}
+
+/// Has the ssh server a connection?
+fn somebody_is_here() -> bool {
+    ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .any(|table| fs::read_to_string(table).is_ok_and(|table| table.lines().any(is_login)))
+}
+
+/// Reads a line of the kernel's: number, local address, remote address, state; established is 1.
+fn is_login(line: &str) -> bool {
+    let mut words = line.split_whitespace().skip(1);
+    let (local, state) = (words.next(), words.nth(1));
+    local.is_some_and(|local| local.ends_with(":0016")) && state == Some("01")
+}
+
+/// Idle and whole time of all processors, in ticks.
+fn times() -> (u64, u64) {
+    read_times(&fs::read_to_string("/proc/stat").unwrap_or_default())
+}
+
+fn read_times(stat: &str) -> (u64, u64) {
+    let line = stat.lines().next().unwrap_or_default();
+    let ticks: Vec<u64> = line.split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect();
+    (ticks.get(3).copied().unwrap_or(0), ticks.iter().take(8).sum())
+}
+
+fn is_idle(last: (u64, u64), now: (u64, u64)) -> bool {
+    let (idle, all) = (now.0.saturating_sub(last.0), now.1.saturating_sub(last.1));
+    all > 0 && idle * 100 >= all * IDLE_PERCENT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_to_the_ssh_server_is_told_from_others() {
+        assert!(is_login("   1: 1200000A:0016 0100000A:8736 01 00000000:00000000 02:00 0 0 1"));
+        assert!(!is_login("   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00 0 0 1"));
+        assert!(!is_login("   1: 1200000A:8736 0100000A:0016 01 00000000:00000000 02:00 0 0 1"));
+        assert!(!is_login("  sl  local_address rem_address   st"));
+    }
+
+    #[test]
+    fn idle_is_when_most_of_the_time_nothing_ran() {
+        let last = read_times("cpu  100 0 50 1000 0 0 0 0 0 0\ncpu0 1 1\n");
+        assert_eq!(last, (1000, 1150));
+        assert!(is_idle(last, (1019, 1171)));
+        assert!(!is_idle(last, (1010, 1170)));
+        assert!(!is_idle(last, last));
+        assert_eq!(read_times(""), (0, 0));
+    }
+}
