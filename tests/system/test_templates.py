@@ -167,7 +167,7 @@ def test_kills_while_clones_start_never_show_half_an_instance(place):
         restart(cloud)
         guest.running()
         # Whoever answers knows who it is.
-        assert guest.ssh("cat /var/lib/nube/instance-id; hostname").split() == [
+        assert guest.ssh("cat /var/lib/nube/instance-id; echo; hostname").split() == [
             guest.id, f"ip-{guest.private.replace('.', '-')}"]
         end(ec2, [guest])
 

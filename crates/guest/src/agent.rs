@@ -13,7 +13,9 @@ use crate::console::{report, say};
 use crate::imds::Imds;
 use crate::netlink::Routing;
 use crate::nic::Nic;
-use crate::{clock, disk, endpoint, identity, lease, nic, power, random, sshd, sys, template, user_data};
+use crate::{
+    clock, disk, endpoint, identity, lease, nic, power, random, sshd, sys, template, timeline, user_data,
+};
 
 /// How long a login may wait for the metadata service before ssh starts with the keys that the disk has.
 const SSH_PATIENCE: Duration = Duration::from_secs(15);
@@ -37,10 +39,12 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    timeline::mark("link");
     if asked.is_some() {
         template::wake();
         // Serial numbers are asked of the device each time, and this is another one.
         report("disk names", disk::name_disks());
+        timeline::mark("woken");
     }
     let (mut imds, instance, lease) = become_instance(&nic);
     if asked.is_some() {
@@ -56,6 +60,7 @@ pub fn main() -> ExitCode {
     endpoint::preset(&mut imds);
     user_data::run_once(&mut imds, &instance);
     say(&format!("finished. Instance {instance}, up {:.2} seconds", sys::uptime().as_secs_f64()));
+    timeline::tell();
     lease::keep(&nic, lease)
 }
 
@@ -88,10 +93,13 @@ fn become_instance(nic: &Nic) -> (Imds, String, crate::dhcp::Lease) {
     });
     report(&nic.name, Routing::open().and_then(|routing| routing.up(nic.index, None)));
     let lease = lease::obtain(nic);
+    timeline::mark("lease");
     lease::apply(nic, &lease);
+    timeline::mark("address");
     say(&format!("{}: {}/{}", nic.name, lease.address, lease.prefix));
     spawn(|| clock::keep());
     let mut imds = Imds::connect();
+    timeline::mark("token");
     let instance = identity::assume(&mut imds, lease.address);
     (imds, instance, lease)
 }

@@ -99,6 +99,10 @@ impl Query {
             option(50, &address.octets());
             option(54, &server.octets());
         }
+        if self.kind == Kind::Discover {
+            // Rapid Commit (RFC 4039): a server that can answers with the lease at once.
+            option(80, &[]);
+        }
         option(57, &1400u16.to_be_bytes());
         option(55, &[1, 3, 121, 6, 12, 15, 26, 51, 54, 58, 59]);
         bytes.push(255);

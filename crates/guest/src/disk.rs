@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::console::{report, say};
 use crate::sys;
@@ -16,8 +17,17 @@ const BY_ID: &str = "/dev/disk/by-id";
 const FS_BLOCK: u64 = 4096;
 const SECTOR: u64 = 512;
 
+/// Set while something more urgent is done, after which [`grow_root`] is called.
+static HELD_BACK: AtomicBool = AtomicBool::new(false);
+
+/// Leaves the root filesystem as it is until the next [`grow_root`].
+pub fn grow_later() {
+    HELD_BACK.store(true, Ordering::Relaxed);
+}
+
 /// Grows the root filesystem to the size of its device.
 pub fn grow_root() -> io::Result<()> {
+    HELD_BACK.store(false, Ordering::Relaxed);
     let device = root_device()?;
     let sectors: u64 = fs::read_to_string(device.join("size"))?.trim().parse().map_err(io::Error::other)?;
     sys::grow_ext4(&File::open("/")?, sectors * SECTOR / FS_BLOCK)
@@ -45,7 +55,7 @@ pub fn watch() -> io::Result<()> {
         match event.action {
             "add" => name_disk(event.disk),
             "remove" => forget_disk(event.disk),
-            "change" if event.resized && event.disk == root => {
+            "change" if event.resized && event.disk == root && !HELD_BACK.load(Ordering::Relaxed) => {
                 let grown = grow_root().map(|()| say("the root filesystem grew with its volume"));
                 report("cannot grow the root filesystem", grown);
             }

@@ -1,6 +1,7 @@
-//! As much of an HTTP/1.1 client as the metadata service needs: one request a connection, bodies of known bound.
+//! As much of an HTTP/1.1 client as the metadata service needs: one request a connection, or several on one, bodies of
+//! known bound.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -13,6 +14,55 @@ const LARGEST: u64 = 256 * 1024;
 pub struct Response {
     pub status: u16,
     pub body: Vec<u8>,
+}
+
+/// A connection that carries several requests; an answer that has no length is an error.
+pub struct Session {
+    stream: BufReader<TcpStream>,
+    host: SocketAddr,
+}
+
+impl Session {
+    pub fn open(server: SocketAddr) -> io::Result<Session> {
+        let stream = TcpStream::connect_timeout(&server, CONNECT)?;
+        stream.set_read_timeout(Some(ANSWER))?;
+        stream.set_nodelay(true)?;
+        Ok(Session { stream: BufReader::new(stream), host: server })
+    }
+
+    /// Sends requests without bodies, all at once; each is to be [received](Self::receive).
+    pub fn send(&mut self, method: &str, paths: &[&str], header: (&str, &str)) -> io::Result<()> {
+        let (host, (name, value)) = (self.host.ip(), header);
+        let one = |path: &&str| {
+            format!(
+                "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n{name}: {value}\r\n\r\n"
+            )
+        };
+        let text: String = paths.iter().map(one).collect();
+        self.stream.get_mut().write_all(text.as_bytes())
+    }
+
+    /// The answer to the oldest request that has none yet.
+    pub fn receive(&mut self) -> io::Result<Response> {
+        receive(&mut self.stream)
+    }
+}
+
+fn receive(stream: &mut impl BufRead) -> io::Result<Response> {
+    let bad = || io::Error::new(io::ErrorKind::InvalidData, "not an HTTP answer");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.take(LARGEST).read_until(b'\n', &mut head)? == 0 || head.len() as u64 > LARGEST {
+            return Err(bad());
+        }
+    }
+    let length = std::str::from_utf8(&head).map_err(|_| bad())?.split("\r\n").find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<u64>().ok())?
+    });
+    let length = length.filter(|length| *length <= LARGEST).ok_or_else(bad)?;
+    stream.take(length).read_to_end(&mut head)?;
+    parse(&head).ok_or_else(bad)
 }
 
 /// Sends a request without a body.
@@ -98,6 +148,16 @@ mod tests {
                 "{answer}"
             );
         }
+    }
+
+    #[test]
+    fn answers_that_follow_each_other_are_told_apart() {
+        let mut stream: &[u8] =
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
+        assert_eq!(receive(&mut stream).unwrap(), Response { status: 200, body: b"hello".to_vec() });
+        assert_eq!(receive(&mut stream).unwrap(), Response { status: 404, body: vec![] });
+        assert!(receive(&mut stream).is_err());
+        assert!(receive(&mut stream).is_err());
     }
 
     #[test]

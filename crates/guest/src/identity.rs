@@ -14,7 +14,7 @@ use crate::console::{raw, report, say};
 use crate::files::{self, Access};
 use crate::imds::Imds;
 use crate::sshd::{self, HostKey};
-use crate::{sys, template};
+use crate::{sys, template, timeline};
 
 const RECORD: &str = "/var/lib/nube/instance-id";
 const MACHINE_ID: &str = "/etc/machine-id";
@@ -26,6 +26,7 @@ const LOGINS: [(&str, u32); 2] = [("/home/ec2-user", USER), ("/root", 0)];
 /// Takes the identity that the service gives and returns the instance id.
 pub fn assume(imds: &mut Imds, address: Ipv4Addr) -> String {
     let instance = instance_id(imds);
+    timeline::mark("instance");
     let recorded = fs::read_to_string(RECORD).unwrap_or_default();
     let is_copy = !recorded.is_empty() && recorded.trim() != instance;
     if is_copy {
@@ -38,14 +39,18 @@ pub fn assume(imds: &mut Imds, address: Ipv4Addr) -> String {
     if let Some(key) = imds.text("meta-data/public-keys/0/openssh-key") {
         report("login key", authorize(&key));
     }
+    timeline::mark("login key");
     report("machine id", ensure_machine_id());
     let host_key = report("host key", sshd::ensure_host_key());
+    timeline::mark("host key");
     report("flushing the identity", files::flush());
+    timeline::mark("flushed");
     if host_key.is_some() {
         report("instance id", files::write(RECORD, instance.as_bytes(), files::PUBLIC));
     }
     template::name_firmware(&instance);
     sshd::start();
+    timeline::mark("ssh");
     if let Some(key) = host_key {
         announce(&key, short(&name));
     }

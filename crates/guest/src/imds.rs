@@ -1,20 +1,27 @@
 //! The instance metadata service, version 2.
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html>
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::thread::sleep;
 use std::time::Duration;
 
 use crate::console::say;
-use crate::http::{self, Response};
+use crate::http::{self, Response, Session};
 
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), 80);
 
 /// A session with the service.
 pub struct Imds {
     token: String,
+    /// What was asked before it was wanted.
+    known: HashMap<&'static str, Option<Vec<u8>>>,
 }
+
+/// What every start wants before anybody can log in: asked for in one go.
+const FIRST: [&str; 3] =
+    ["meta-data/instance-id", "meta-data/local-hostname", "meta-data/public-keys/0/openssh-key"];
 
 impl Imds {
     /// Asks for a token until the service gives one.
@@ -22,8 +29,8 @@ impl Imds {
         let mut pause = Duration::from_millis(100);
         let mut told = false;
         loop {
-            match token() {
-                Ok(token) => return Imds { token },
+            match begin() {
+                Ok(imds) => return imds,
                 Err(error) if pause >= Duration::from_secs(3) && !told => {
                     say(&format!("the metadata service is silent ({error}); asking on"));
                     told = true;
@@ -37,6 +44,9 @@ impl Imds {
 
     /// The value at a path below `/latest/`, `None` when there is none; asks until the service answers.
     pub fn get(&mut self, path: &str) -> Option<Vec<u8>> {
+        if let Some(known) = self.known.remove(path) {
+            return known;
+        }
         loop {
             match self.ask(path) {
                 Ok(Response { status: 200, body }) => return Some(body),
@@ -62,15 +72,30 @@ impl Imds {
     }
 }
 
-fn token() -> io::Result<String> {
-    let answer = http::request(
-        SERVER,
-        "PUT",
-        "/latest/api/token",
-        &[("X-aws-ec2-metadata-token-ttl-seconds", "21600")],
-    )?;
+fn begin() -> io::Result<Imds> {
+    let mut session = Session::open(SERVER)?;
+    let lifetime = ("X-aws-ec2-metadata-token-ttl-seconds", "21600");
+    session.send("PUT", &["/latest/api/token"], lifetime)?;
+    let answer = session.receive()?;
     if answer.status != 200 {
         return Err(io::Error::other(format!("status {}", answer.status)));
     }
-    String::from_utf8(answer.body).map_err(io::Error::other)
+    let token = String::from_utf8(answer.body).map_err(io::Error::other)?;
+    // What this does not bring is asked for again when it is wanted.
+    let known = ahead(&mut session, &token).unwrap_or_default();
+    Ok(Imds { token, known })
+}
+
+fn ahead(session: &mut Session, token: &str) -> io::Result<HashMap<&'static str, Option<Vec<u8>>>> {
+    let paths = FIRST.map(|path| format!("/latest/{path}"));
+    session.send("GET", &paths.each_ref().map(String::as_str), ("X-aws-ec2-metadata-token", token))?;
+    let mut known = HashMap::new();
+    for path in FIRST {
+        match session.receive()? {
+            Response { status: 200, body } => drop(known.insert(path, Some(body))),
+            Response { status: 404, .. } => drop(known.insert(path, None)),
+            _ => break,
+        }
+    }
+    Ok(known)
 }

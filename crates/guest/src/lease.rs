@@ -38,7 +38,7 @@ pub fn obtain(nic: &Nic) -> Lease {
     }
 }
 
-/// Discover, offer, request, acknowledgement; `None` when a server was silent for `patience` or took its offer back.
+/// Discover, offer, request, acknowledgement, or no more than the first and the last; `None` when a server was silent for `patience` or took its offer back.
 fn exchange(nic: &Nic, patience: Duration) -> io::Result<Option<Lease>> {
     let socket = sys::packet_socket(nic.index)?;
     let transaction = u32::from_ne_bytes(sys::random());
@@ -50,13 +50,19 @@ fn exchange(nic: &Nic, patience: Duration) -> io::Result<Option<Lease>> {
         while let Some(left) = end.checked_sub(sys::uptime()).filter(|left| !left.is_zero()) {
             let packet = sys::receive(&socket, &mut buffer, Some(left))?.unwrap_or_default();
             let reply = dhcp::unwrap(packet).and_then(|message| Reply::parse(message, transaction, nic.mac));
-            if let Some(reply) = reply.filter(|reply| reply.kind == wanted || reply.kind == Kind::Nak) {
+            let is_answer = |kind: Kind| kind == wanted || matches!(kind, Kind::Ack | Kind::Nak);
+            if let Some(reply) = reply.filter(|reply| is_answer(reply.kind)) {
                 return Ok(Some(reply));
             }
         }
         Ok(None)
     };
     let Some(offer) = ask(&query, Kind::Offer)? else { return Ok(None) };
+    match offer.kind {
+        Kind::Ack => return Ok(Some(offer.lease)),
+        Kind::Nak => return Ok(None),
+        Kind::Discover | Kind::Offer | Kind::Request => {}
+    }
     query.kind = Kind::Request;
     query.taken = Some((offer.lease.address, offer.lease.server));
     let answer = ask(&query, Kind::Ack)?;

@@ -41,6 +41,7 @@ mod sshd;
 mod sudo;
 mod sys;
 mod template;
+mod timeline;
 mod user_data;
 
 use std::process::ExitCode;

@@ -26,6 +26,8 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use crate::console::{raw, report, say};
 use crate::files::{self, Access};
@@ -39,6 +41,8 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const COVERS: &str = "/run/nube/identity";
 
 static WOKEN: AtomicBool = AtomicBool::new(false);
+/// What is done meanwhile, and must be before anybody logs in.
+static BESIDE: Mutex<Option<JoinHandle<()>>> = Mutex::new(None);
 
 /// The nonce, if this machine is to become a template.
 pub fn asked() -> Option<String> {
@@ -75,7 +79,13 @@ pub fn warm() {
 pub fn wake() {
     WOKEN.store(true, Ordering::Relaxed);
     report("random generator", freshen());
-    report("clock", clock::from_hardware());
+    disk::grow_later();
+    let beside = thread::spawn(|| {
+        report("clock", clock::from_hardware());
+        // Serial numbers are asked of the device each time, and this is another one.
+        report("disk names", disk::name_disks());
+    });
+    *BESIDE.lock().unwrap_or_else(PoisonError::into_inner) = Some(beside);
     let id = uuid(sys::random());
     report("boot id", cover(BOOT_ID, &id, 0o444));
     files::flush_later();
@@ -92,6 +102,9 @@ fn freshen() -> io::Result<()> {
 pub fn name_firmware(instance: &str) {
     if !WOKEN.load(Ordering::Relaxed) {
         return;
+    }
+    if let Some(beside) = BESIDE.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let _ = beside.join();
     }
     let Some(uuid) = firmware_uuid(instance) else {
         say(&format!("{instance} makes no firmware id"));

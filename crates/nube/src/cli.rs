@@ -108,7 +108,7 @@ pub struct Up {
     #[command(flatten)]
     pub operation: operation::Flags,
     #[command(flatten)]
-    pub templates: template::Flags,
+    pub templates: template::TemplateFlags,
     /// Print one JSON object instead of prose.
     #[arg(long)]
     pub json: bool,

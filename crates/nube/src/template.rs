@@ -24,7 +24,7 @@ use std::time::Duration;
 const SIZE: GiB = GiB(8);
 
 #[derive(Debug, Args)]
-pub struct Flags {
+pub struct TemplateFlags {
     /// Resume launches from memory templates, made in the background, or boot every machine; remembered [default: on]
     #[arg(long, value_enum, value_name = "on|off")]
     templates: Option<Switch>,
@@ -47,7 +47,7 @@ impl Default for Settings {
     }
 }
 
-impl Flags {
+impl TemplateFlags {
     /// What was known, with what this start changes.
     pub fn settle(&self, known: Settings) -> Settings {
         Settings {
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_was_chosen_stays_until_something_else_is() {
-        let flags = |templates, templates_size| Flags { templates, templates_size };
+        let flags = |templates, templates_size| TemplateFlags { templates, templates_size };
         let off = flags(Some(Switch::Off), Some(2)).settle(Settings::default());
         assert_eq!(off, Settings { on: false, size: GiB(2) });
         assert_eq!(flags(None, None).settle(off), off);

@@ -1,7 +1,8 @@
 //! DHCP: every interface always gets the address that the control plane gave it.
 //!
 //! There is no pool and no state. An answer goes only to the interface that the packet came in by, and only when its
-//! hardware address is that interface's own.
+//! hardware address is that interface's own. A client that asks for it gets its address in one exchange rather than two (Rapid
+//! Commit, RFC 4039).
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/VPC_DHCP_Options.html>
 
 use crate::directory::Directory;
@@ -27,6 +28,7 @@ const SERVER: u8 = 54;
 const RENEW: u8 = 58;
 const REBIND: u8 = 59;
 const CLIENT: u8 = 61;
+const RAPID: u8 = 80;
 
 const DISCOVER: u8 = 1;
 const OFFER: u8 = 2;
@@ -93,6 +95,7 @@ pub fn answer(packet: &[u8], lease: &Lease) -> Option<Answer> {
         return None;
     }
     let kind = match request.kind {
+        DISCOVER if request.is_rapid => ACK,
         DISCOVER => OFFER,
         INFORM if request.client_address == lease.address => ACK,
         REQUEST => {
@@ -152,6 +155,9 @@ fn reply(packet: &[u8], request: &Request, kind: u8, lease: &Lease) -> Vec<u8> {
         option(MTU, &lease.mtu.to_be_bytes());
         option(NTP, &plan::net::TIME.octets());
     }
+    if kind == ACK && request.kind == DISCOVER {
+        out.extend([RAPID, 0]);
+    }
     out.push(255);
     // Old clients drop what is shorter than a BOOTP packet.
     out.resize(out.len().max(300), 0);
@@ -167,6 +173,7 @@ struct Request<'a> {
     requested: Option<Ipv4Addr>,
     server: Option<Ipv4Addr>,
     client: Option<&'a [u8]>,
+    is_rapid: bool,
 }
 
 impl<'a> Request<'a> {
@@ -183,6 +190,7 @@ impl<'a> Request<'a> {
             requested: None,
             server: None,
             client: None,
+            is_rapid: false,
         };
         let mut rest = &packet[OPTIONS..];
         while let [code, tail @ ..] = rest {
@@ -200,6 +208,7 @@ impl<'a> Request<'a> {
                 REQUESTED => request.requested = Some(address(value)?),
                 SERVER => request.server = Some(address(value)?),
                 CLIENT => request.client = Some(value),
+                RAPID => request.is_rapid = true,
                 _ => {}
             }
             rest = &tail[value.len()..];
@@ -276,6 +285,15 @@ mod tests {
         ] {
             assert_eq!(option(&answer.bytes, code).as_deref(), Some(value), "option {code}");
         }
+    }
+
+    #[test]
+    fn a_client_that_asks_for_it_gets_its_lease_in_one_exchange() {
+        let lease = a_lease();
+        let answer = answer(&packet(DISCOVER, &[(RAPID, &[])]), &lease).unwrap();
+        assert_eq!(option(&answer.bytes, KIND), Some(vec![ACK]));
+        assert_eq!(option(&answer.bytes, RAPID), Some(vec![]));
+        assert_eq!(answer.bytes[16..20], lease.address.octets());
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! that descriptor. A machine that broke out of QEMU could then write into the memory that all later clones start from. So the
 //! file is not in the sandbox at all: the one system call that wants it is suspended by a filter (seccomp user notification), and the keeper
 //! answers it with a descriptor that can only be read. A private mapping needs no more.
-//! The keeper answers once; then the listener is closed, and the kernel refuses such calls (`ENOSYS`).
+//! Other files that QEMU opens so before are let through. After the answer the listener is closed, and the kernel refuses
+//! such calls (`ENOSYS`).
 
 use std::fs::File;
 use std::io;
@@ -73,32 +74,58 @@ pub(super) fn answer_opening(take: &OwnedFd, memory: &File) -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let listener = receive(take)?;
     let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
-    let mut fds = [PollFd::new(&listener, PollFlags::IN)];
-    if poll(&mut fds, Some(&patience))? == 0 {
-        return Err(io::Error::new(io::ErrorKind::TimedOut, "QEMU did not ask for its memory"));
+    loop {
+        let mut fds = [PollFd::new(&listener, PollFlags::IN)];
+        if poll(&mut fds, Some(&patience))? == 0 {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "QEMU did not ask for its memory"));
+        }
+        if !fds[0].revents().contains(PollFlags::IN) {
+            return Ok(());
+        }
+        // SAFETY: all-zero is what the kernel wants to find there.
+        let mut asked: libc::seccomp_notif = unsafe { mem::zeroed() };
+        // SAFETY: the request fills the place that it is given.
+        if unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut asked) } < 0 {
+            // The process was killed in between.
+            return Ok(());
+        }
+        if is_memory(&asked) {
+            let answer = libc::seccomp_notif_addfd {
+                id: asked.id,
+                flags: libc::SECCOMP_ADDFD_FLAG_SEND as u32,
+                srcfd: memory.as_raw_fd() as u32,
+                newfd: 0,
+                newfd_flags: 0,
+            };
+            // SAFETY: the request reads the value that it is given.
+            let done = unsafe {
+                libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw const answer)
+            };
+            return if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+        }
+        // What it may open in its sandbox, it may.
+        let mut go_on = libc::seccomp_notif_resp {
+            id: asked.id,
+            val: 0,
+            error: 0,
+            flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
+        };
+        // SAFETY: the request reads the value that it is given.
+        unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut go_on) };
     }
-    if !fds[0].revents().contains(PollFlags::IN) {
-        return Ok(());
-    }
-    // SAFETY: all-zero is what the kernel wants to find there.
-    let mut asked: libc::seccomp_notif = unsafe { mem::zeroed() };
-    // SAFETY: the request fills the place that it is given.
-    if unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut asked) } < 0 {
-        // The process was killed in between.
-        return Ok(());
-    }
-    let answer = libc::seccomp_notif_addfd {
-        id: asked.id,
-        flags: libc::SECCOMP_ADDFD_FLAG_SEND as u32,
-        srcfd: memory.as_raw_fd() as u32,
-        newfd: 0,
-        newfd_flags: 0,
+}
+
+/// Whether the name in the suspended call, in the other process's memory, is the memory's.
+fn is_memory(asked: &libc::seccomp_notif) -> bool {
+    const NAME: &str = plan::machine::MEMORY;
+    let mut name = [0u8; NAME.len() + 1];
+    let here = libc::iovec { iov_base: name.as_mut_ptr().cast(), iov_len: name.len() };
+    let there = libc::iovec { iov_base: asked.data.args[1] as *mut libc::c_void, iov_len: name.len() };
+    // SAFETY: the kernel writes at most as much as `here` says, and checks that the other process has `there`.
+    let read = unsafe {
+        libc::process_vm_readv(asked.pid as libc::pid_t, &raw const here, 1, &raw const there, 1, 0)
     };
-    // SAFETY: the request reads the value that it is given.
-    if unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw const answer) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+    read == name.len() as isize && name.strip_suffix(b"\0") == Some(NAME.as_bytes())
 }
 
 fn receive(take: &OwnedFd) -> io::Result<OwnedFd> {
