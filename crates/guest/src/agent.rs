@@ -41,9 +41,11 @@ pub fn main() -> ExitCode {
     };
     timeline::mark("link");
     if asked.is_some() {
-        template::wake();
-        // Serial numbers are asked of the device each time, and this is another one.
-        report("disk names", disk::name_disks());
+        disk::grow_later();
+        template::wake(|| {
+            // Serial numbers are asked of the device each time, and this is another one.
+            report("disk names", disk::name_disks());
+        });
         timeline::mark("woken");
     }
     let (mut imds, instance, lease) = become_instance(&nic);

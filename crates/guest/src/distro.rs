@@ -35,7 +35,7 @@ use crate::files::{self, Access, PUBLIC};
 use crate::imds::Imds;
 use crate::netlink::{Keeper, Routing};
 use crate::nic::{self, Nic};
-use crate::{exec, identity, lease, template};
+use crate::{exec, identity, lease, template, timeline};
 
 /// Makes the first login's user as cloud-init would, whom it is told, and reads into memory what a start needs.
 const WARM: &str = "/usr/lib/nube/template-warm";
@@ -68,8 +68,9 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    say("awake");
-    template::wake();
+    timeline::mark("link");
+    template::wake(|| {});
+    timeline::mark("woken");
     report("mark", files::write(WOKEN, b"", PUBLIC));
     become_instance(&nic, &user);
     ExitCode::SUCCESS
@@ -99,26 +100,32 @@ fn become_instance(nic: &Nic, user: &str) {
     let last = report("machine id", name_machine()).unwrap_or_default();
     report(&nic.name, Routing::open().and_then(|routing| routing.up(nic.index, None)));
     let lease = lease::obtain(nic);
+    timeline::mark("lease");
     lease::configure(nic, &lease, Keeper::Networkd);
     say(&format!("{}: {}/{}", nic.name, lease.address, lease.prefix));
     report("network configuration", configure_networkd(nic));
     let mut imds = Imds::connect();
+    timeline::mark("token");
     let instance = identity::instance_id(&mut imds);
     let name = host_name(&mut imds, &lease);
     report("host name", identity::set_name(&name));
     template::name_firmware(&instance);
     let data = imds.get("user-data").unwrap_or_default();
     let early = user_data::ssh_may_come_first(&data) && report("login", admit(&mut imds, user)).is_some();
-    say("identity taken");
+    timeline::mark("identity");
     for key in host_keys {
         let _ = key.join();
     }
+    timeline::mark("host keys");
     report("what was held back", fs::remove_file(HELD));
     if early {
         report("settings of cloud-init", keep_host_keys());
         report("systemd", notify_ready());
+        timeline::mark("ssh");
         say(&format!("{instance} takes logins"));
         first_login::wait();
+        timeline::mark("rest");
+        timeline::tell();
         start_the_rest(&last);
     } else {
         report(user, remove_user(user));

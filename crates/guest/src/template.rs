@@ -75,15 +75,13 @@ pub fn warm() {
     let _ = exec::output("dropbear", &["-V"]);
 }
 
-/// The first thing that a clone does.
-pub fn wake() {
+/// The first thing that a clone does; `also` goes on beside it, until the firmware's ids are shown.
+pub fn wake(also: impl FnOnce() + Send + 'static) {
     WOKEN.store(true, Ordering::Relaxed);
     report("random generator", freshen());
-    disk::grow_later();
     let beside = thread::spawn(|| {
         report("clock", clock::from_hardware());
-        // Serial numbers are asked of the device each time, and this is another one.
-        report("disk names", disk::name_disks());
+        also();
     });
     *BESIDE.lock().unwrap_or_else(PoisonError::into_inner) = Some(beside);
     let id = uuid(sys::random());

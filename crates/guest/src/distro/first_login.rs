@@ -4,14 +4,16 @@
 //! all of cloud-init many: the login goes first, within bounds, and only if somebody is there.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::thread::sleep;
 use std::time::Duration;
 
 use crate::sys;
 
-/// So long for somebody to come, so long for a login.
+/// So long for somebody to come, so long for a login, so long for what it is for.
 const COMES: Duration = Duration::from_secs(1);
-const TAKES: Duration = Duration::from_secs(5);
+const TAKES: Duration = Duration::from_secs(20);
+const COMMAND: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(100);
 /// A login waits for its client now and then, too.
 const LOOKS: u32 = 3;
@@ -28,13 +30,25 @@ pub fn wait() {
         }
         sleep(LOOK);
     }
-    let (mut last, mut idle) = (times(), 0);
-    while elapsed() < TAKES && idle < LOOKS {
+    let (mut last, mut idle, mut end) = (times(), 0, TAKES);
+    while elapsed() < end && idle < LOOKS {
         sleep(LOOK);
+        if end == TAKES && a_user_is_in() {
+            end = elapsed() + COMMAND;
+        }
         let now = times();
         idle = if is_idle(last, now) { idle + 1 } else { 0 };
         last = now;
     }
+}
+
+/// Has somebody's own process been started?
+fn a_user_is_in() -> bool {
+    const FIRST_USER: u32 = 1000;
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()))
+        .any(|entry| entry.metadata().is_ok_and(|process| (FIRST_USER..60_000).contains(&process.uid())))
 }
 
 /// Has the ssh server a connection?
