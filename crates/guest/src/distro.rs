@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use std::thread::{self, JoinHandle, sleep};
 use std::time::Duration;
 
-use crate::console::{report, say};
+use crate::console::{raw, report, say};
 use crate::dhcp::Lease;
 use crate::files::{self, Access, PUBLIC};
 use crate::imds::Imds;
@@ -45,7 +45,7 @@ pub const HELD: &str = "/run/nube/template";
 pub const WOKEN: &str = "/run/nube/woken";
 const MACHINE_ID: &str = "/etc/machine-id";
 const JOURNALS: &str = "/var/log/journal";
-/// What of the template's disk is a secret or names it.
+/// What of the template's disk is a secret.
 const FORGOTTEN: [&str; 2] = ["/var/lib/systemd/random-seed", "/var/lib/nube/random-seed"];
 /// Stands for the rule that cloud-init will write; taken away when it has.
 const SUDOERS: &str = "/etc/sudoers.d/nube-early";
@@ -83,9 +83,22 @@ fn settle(nonce: &str, user: &str) {
     report("udev", exec::output("udevadm", &["settle"]));
     // Twice: the first run does what stays (the user), the second leaves in memory what a start needs and no more.
     report(WARM, exec::output(WARM, &[user]));
+    if let Err(error) = account(user) {
+        raw(&format!("\r\nnube.template: unfit {nonce} {error}\r\n"));
+        return;
+    }
     template::settle(nonce, || {
         report(WARM, exec::output(WARM, &[user]));
+        report("machine id", forget());
     });
+}
+
+/// A clone that is killed before it knows who it is boots like a new disk, not as the template.
+fn forget() -> io::Result<()> {
+    for path in FORGOTTEN {
+        let _ = fs::remove_file(path);
+    }
+    files::write(MACHINE_ID, b"", Access { mode: 0o444, owner: 0 })
 }
 
 /// Is this agent's own start the only thing that systemd works on?
@@ -97,7 +110,7 @@ fn boot_is_over() -> bool {
 
 fn become_instance(nic: &Nic, user: &str) {
     let host_keys: Vec<_> = ["ed25519", "ecdsa"].into_iter().filter_map(make_host_key).collect();
-    let last = report("machine id", name_machine()).unwrap_or_default();
+    report("machine id", identity::write_machine_id());
     report(&nic.name, Routing::open().and_then(|routing| routing.up(nic.index, None)));
     let lease = lease::obtain(nic);
     timeline::mark("lease");
@@ -126,10 +139,10 @@ fn become_instance(nic: &Nic, user: &str) {
         first_login::wait();
         timeline::mark("rest");
         timeline::tell();
-        start_the_rest(&last);
+        start_the_rest();
     } else {
         report(user, remove_user(user));
-        start_the_rest(&last);
+        start_the_rest();
         report("systemd", notify_ready());
         say(&format!("{instance} takes logins when cloud-init has read its user data"));
     }
@@ -137,16 +150,6 @@ fn become_instance(nic: &Nic, user: &str) {
 
 fn host_name(imds: &mut Imds, lease: &Lease) -> String {
     imds.text("meta-data/local-hostname").unwrap_or_else(|| identity::default_name(lease.address))
-}
-
-/// A new machine id; returns the template's.
-fn name_machine() -> io::Result<String> {
-    let last = fs::read_to_string(MACHINE_ID).unwrap_or_default();
-    for path in FORGOTTEN {
-        let _ = fs::remove_file(path);
-    }
-    identity::write_machine_id()?;
-    Ok(last.trim().to_owned())
 }
 
 fn make_host_key(kind: &'static str) -> Option<JoinHandle<()>> {
@@ -213,18 +216,28 @@ fn keep_host_keys() -> io::Result<()> {
     files::write(SETTINGS, settings.as_bytes(), PUBLIC)
 }
 
-/// `last` is the machine id of the template, whose journal goes with it.
-fn start_the_rest(last: &str) {
+fn start_the_rest() {
     let mut start = vec!["start", "--no-block"];
     start.extend(generator::STARTED);
     report("systemd", exec::output("systemctl", &start));
     // What has the template's machine id in mind, and links to disks by the template's serial numbers.
     report("journal", exec::output("systemctl", &["restart", "systemd-journald.service"]));
     report("flushing the identity", files::flush());
-    if last.len() == 32 {
-        let _ = fs::remove_dir_all(Path::new(JOURNALS).join(last));
-    }
+    report("journal of the template", drop_journals());
     report("udev", exec::output("udevadm", &["trigger", "--action=change", "--subsystem-match=block"]));
+}
+
+/// Removes the journals of other machine ids than this machine's.
+fn drop_journals() -> io::Result<()> {
+    let own = fs::read_to_string(MACHINE_ID)?;
+    for entry in fs::read_dir(JOURNALS)?.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.len() == own.trim().len() && name != own.trim() {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn notify_ready() -> io::Result<()> {
