@@ -44,7 +44,8 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let written = write(Path::new(&folder), Path::new(HELD), Path::new(WOKEN));
-    report("cannot hold back what is an instance's", written).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+    report("cannot hold back what is an instance's", written)
+        .map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
 fn write(folder: &Path, held: &Path, woken: &Path) -> io::Result<()> {

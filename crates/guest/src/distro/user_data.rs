@@ -44,7 +44,12 @@ mod tests {
 
     #[test]
     fn scripts_and_later_settings_do_not_hold_ssh_up() {
-        for data in ["", " \n", "#!/bin/sh\nssh-keygen -A\n", "#cloud-config\n# x\nruncmd:\n  - [ls]\n- echo\npackages: [nginx]\n"] {
+        for data in [
+            "",
+            " \n",
+            "#!/bin/sh\nssh-keygen -A\n",
+            "#cloud-config\n# x\nruncmd:\n  - [ls]\n- echo\npackages: [nginx]\n",
+        ] {
             assert!(ssh_may_come_first(data.as_bytes()), "{data:?}");
         }
     }
