@@ -4,7 +4,7 @@ use crate::{build, packages, run};
 use anyhow::{Result, bail};
 
 /// The measurements, in the order in which they run.
-const ALL: &[&str] = &["store", "start", "api", "many", "launch"];
+const ALL: &[&str] = &["store", "start", "api", "many", "launch", "clone"];
 
 pub fn run(only: &[String]) -> Result<()> {
     if let Some(unknown) = only.iter().find(|name| !ALL.contains(&name.as_str())) {
@@ -20,7 +20,7 @@ pub fn run(only: &[String]) -> Result<()> {
         return Ok(());
     }
     let nube = build::nube()?;
-    if rest.contains(&"launch") {
+    if rest.iter().any(|name| ["launch", "clone"].contains(name)) {
         packages::ensure(packages::CLOUD)?;
         build::guest()?;
         build::nano_image(&nube)?;

@@ -81,7 +81,7 @@ async fn serve(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
     let machines = LinuxVmm::open(vmm_config(dir, cloud)).await.context("machines cannot be run")?;
     let volumes = LinuxBlock::open(block_config(dir, cloud)).context("volumes cannot be kept")?;
     let config = AgentConfig::new(dir.path().to_owned(), host_name(), boot_id(dir)?, capacity()?, clock);
-    let agent = Agent::open(config, machines, network, volumes, directory)
+    let agent = Agent::open(config, machines.clone(), network, volumes, directory)
         .await
         .context("the host loop cannot start")?;
     let channel = agent::channel::listen(&dir.agent_socket(), agent.handle());
@@ -89,6 +89,9 @@ async fn serve(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
     tokio::select! {
         () = channel.serve() => {}
         () = terminated() => tracing::info!("ending; machines run on"),
+    }
+    if let Err(error) = machines.abandon_templates().await {
+        tracing::warn!(%error, "what was to become a template runs on; the next agent ends it");
     }
     Ok(())
 }

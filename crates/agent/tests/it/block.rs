@@ -31,6 +31,8 @@ async fn a_volume_is_made_once_and_only_grows() {
         |size| VolumeDesired { volume: volume(1), size: GiB(size), image: Some("idle".into()), limits: None };
     let path = block.ensure_volume(&wanted(1)).await.unwrap();
     assert_eq!(size_of(&path), 1 << 30);
+    // Nothing leaked, nothing miscounted: the file is what qemu-img itself would make.
+    guest::run("qemu-img", &["check", path.to_str().unwrap()], Path::new("/"));
     guest::run("qemu-io", &["-c", "write -P 7 0 4k", path.to_str().unwrap()], Path::new("/"));
     assert_eq!(block.ensure_volume(&wanted(2)).await.unwrap(), path);
     assert_eq!(size_of(&path), 2 << 30);

@@ -37,11 +37,17 @@ impl Cloud {
 
     /// Starts it; how long from the start of the program to the first answer to a signed request.
     pub fn up(&mut self) -> Duration {
+        self.up_with(&[])
+    }
+
+    /// The same with more arguments.
+    pub fn up_with(&mut self, arguments: &[&str]) -> Duration {
         let log = fs::File::create(self.folder.path().join("log")).unwrap();
         let begun = Instant::now();
         let process = Command::new(&self.nube)
             .args(["up", "--json", "--host", self.host, "--listen", &self.listen.to_string(), "--data"])
             .arg(self.data())
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

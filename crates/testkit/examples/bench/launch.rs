@@ -15,16 +15,10 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 pub fn run(nube: &std::path::Path) {
     let mut cloud = Cloud::new(nube, "linux");
-    cloud.up();
+    // What a boot takes; `clone` measures the rest.
+    cloud.up_with(&["--templates", "off"]);
     let mut client = cloud.client();
-    let images = client.call("DescribeImages", "&Owner.1=amazon");
-    let image = texts(images, "imageId").first().expect("the nano image is built").to_string();
-    let groups = client.call("DescribeSecurityGroups", "&Filter.1.Name=group-name&Filter.1.Value.1=default");
-    let group = texts(groups, "groupId")[0].to_owned();
-    client.call(
-        "AuthorizeSecurityGroupIngress",
-        &format!("&GroupId={group}&IpPermissions.1.IpProtocol=tcp&IpPermissions.1.FromPort=22&IpPermissions.1.ToPort=22&IpPermissions.1.IpRanges.1.CidrIp=0.0.0.0/0"),
-    );
+    let image = open_ssh(&mut client);
     let folder = image_folder(&cloud);
     // The first launch probes the accelerator and warms the page cache; it counts for nothing.
     let mut recipe = None;
@@ -71,42 +65,57 @@ pub fn run(nube: &std::path::Path) {
     );
 }
 
-struct Launched {
-    call: Duration,
-    running: Duration,
-    banner: Duration,
+/// The nano image; ssh is let in from everywhere.
+pub fn open_ssh(client: &mut Client) -> String {
+    let images = client.call("DescribeImages", "&Owner.1=amazon");
+    let image = texts(images, "imageId").first().expect("the nano image is built").to_string();
+    let groups = client.call("DescribeSecurityGroups", "&Filter.1.Name=group-name&Filter.1.Value.1=default");
+    let group = texts(groups, "groupId")[0].to_owned();
+    client.call(
+        "AuthorizeSecurityGroupIngress",
+        &format!("&GroupId={group}&IpPermissions.1.IpProtocol=tcp&IpPermissions.1.FromPort=22&IpPermissions.1.ToPort=22&IpPermissions.1.IpRanges.1.CidrIp=0.0.0.0/0"),
+    );
+    image
 }
 
-fn launch(client: &mut Client, image: &str, meanwhile: impl FnOnce(&str)) -> Launched {
+pub struct Launched {
+    pub call: Duration,
+    pub running: Duration,
+    pub banner: Duration,
+}
+
+pub fn launch(client: &mut Client, image: &str, meanwhile: impl FnOnce(&str)) -> Launched {
     let begun = Instant::now();
     let made =
         client.call("RunInstances", &format!("&ImageId={image}&InstanceType=t3.nano&MinCount=1&MaxCount=1"));
     let call = begun.elapsed();
     let id = texts(made, "instanceId")[0].to_owned();
-    let query = format!("&InstanceId.1={id}");
-    let state = |client: &mut Client, wanted: &str| {
-        loop {
-            let body = client.call("DescribeInstances", &query);
-            // The instance's own state comes first; those of its parts have other elements.
-            if body.contains(&format!("<name>{wanted}</name>")) {
-                return texts(body, "ipAddress").first().map(ToString::to_string);
-            }
-            assert!(begun.elapsed() < PATIENCE, "{id} is not {wanted}: {body}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    };
-    let address = state(client, "running").expect("default subnets give public addresses");
+    let address = await_state(client, &id, "running", begun).expect("default subnets give public addresses");
     let running = begun.elapsed();
     banner(SocketAddr::new(address.parse().unwrap(), 22));
     let banner = begun.elapsed();
     meanwhile(&id);
-    client.call("TerminateInstances", &query);
-    state(client, "terminated");
+    client.call("TerminateInstances", &format!("&InstanceId.1={id}"));
+    await_state(client, &id, "terminated", Instant::now());
     Launched { call, running, banner }
 }
 
+/// Waits until the instance is in this state; its public address.
+pub fn await_state(client: &mut Client, id: &str, wanted: &str, begun: Instant) -> Option<String> {
+    let query = format!("&InstanceId.1={id}");
+    loop {
+        let body = client.call("DescribeInstances", &query);
+        // The instance's own state comes first; those of its parts have other elements.
+        if body.contains(&format!("<name>{wanted}</name>")) {
+            return texts(body, "ipAddress").first().map(ToString::to_string);
+        }
+        assert!(begun.elapsed() < PATIENCE, "{id} is not {wanted}: {body}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Waits until an ssh server says its name.
-fn banner(server: SocketAddr) {
+pub fn banner(server: SocketAddr) {
     let begun = Instant::now();
     loop {
         let said = TcpStream::connect_timeout(&server, Duration::from_millis(200)).and_then(|mut stream| {
@@ -124,7 +133,7 @@ fn banner(server: SocketAddr) {
 }
 
 /// Of the one image that the cloud has taken in.
-fn image_folder(cloud: &Cloud) -> PathBuf {
+pub fn image_folder(cloud: &Cloud) -> PathBuf {
     let folders = fs::read_dir(cloud.data().join("images")).unwrap().flatten().map(|entry| entry.path());
     folders.into_iter().find(|folder| folder.join("disk.qcow2").exists()).expect("an image")
 }

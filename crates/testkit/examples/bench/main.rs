@@ -1,7 +1,7 @@
 //! What a cloud costs, measured from outside: start-up, the API on simulated machines, launches of real ones.
 //!
 //! `cargo xtask bench` runs this; by hand: `cargo run --release -p testkit --example bench -- --nube PATH [start] [api]
-//! [many] [launch]`. It prints medians and ratios and asserts nothing about time: machines are shared and noisy.
+//! [many] [launch] [clone]`. It prints medians and ratios and asserts nothing about time: machines are shared and noisy.
 #![allow(
     clippy::disallowed_methods,
     reason = "it measures real time, starts real programs and ends its own children; nothing here is simulated"
@@ -10,6 +10,7 @@
 
 mod api;
 mod client;
+mod clone;
 mod cloud;
 mod launch;
 mod load;
@@ -22,7 +23,7 @@ mod table;
 
 use std::path::PathBuf;
 
-const ALL: [&str; 4] = ["start", "api", "many", "launch"];
+const ALL: [&str; 5] = ["start", "api", "many", "launch", "clone"];
 
 fn main() {
     let mut nube = PathBuf::from("target/release/nube");
@@ -42,6 +43,7 @@ fn main() {
             "start" => start::run(&nube),
             "api" => api::run(&nube),
             "many" => many::run(&nube),
+            "clone" => clone::run(&nube),
             _ => launch::run(&nube),
         }
     }

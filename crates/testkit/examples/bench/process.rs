@@ -31,6 +31,17 @@ fn sum(pid: u32, field: &str) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// The process that was given this argument right after `flag`.
+pub fn of(flag: &str, starts: &str) -> Option<u32> {
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.into_iter().find(|pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        words.windows(2).any(|two| two[0] == flag.as_bytes() && two[1].starts_with(starts.as_bytes()))
+    })
+}
+
 /// The command line of the process that was given this argument right after `flag`.
 pub fn command_line(flag: &str, starts: &str) -> Option<Vec<String>> {
     let entries = fs::read_dir("/proc").unwrap().flatten();

@@ -192,13 +192,17 @@ fn write_overlay(tmp: &Path, path: &Path, size: u64, below: Option<&Path>) -> io
     let below = below.map(|below| below.to_str().ok_or(io::ErrorKind::InvalidFilename)).transpose()?;
     let file = qcow2::empty(size, below).map_err(io::Error::other)?;
     fs::write(tmp, file)?;
-    publish(tmp, path)
+    publish(tmp, path)?;
+    sync_directory(path.parent().unwrap_or(Path::new("/")))
 }
 
 /// Puts an empty overlay in the place of a disk that nobody has written to.
 pub(super) fn stand_on(disk: &Path, size: u64, below: &Path) -> io::Result<()> {
     let tmp = disk.with_extension("tmp");
-    write_overlay(&tmp, disk, size, Some(below)).inspect_err(|_| {
+    let below = below.to_str().ok_or(io::ErrorKind::InvalidFilename)?;
+    let file = qcow2::empty(size, Some(below)).map_err(io::Error::other)?;
+    // Whichever of the two a crash leaves is as good as the other.
+    fs::write(&tmp, file).and_then(|()| publish(&tmp, disk)).inspect_err(|_| {
         let _ = fs::remove_file(&tmp);
     })
 }
@@ -332,13 +336,12 @@ fn keep(image: &Path, into: &Path) -> io::Result<()> {
     sync_directory(into)
 }
 
-/// Gives a finished file its name, so that a crash at any moment leaves the whole file or none.
+/// Gives a finished file its name, so that a crash at any moment leaves the whole file or what was there before.
 fn publish(tmp: &Path, path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(tmp, fs::Permissions::from_mode(0o600))?;
     File::open(tmp)?.sync_all()?;
-    fs::rename(tmp, path)?;
-    sync_directory(path.parent().unwrap_or(Path::new("/")))
+    fs::rename(tmp, path)
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {

@@ -152,6 +152,11 @@ impl LinuxVmm {
         self.0.home(instance).exit()
     }
 
+    /// Ends the machine that is being made a template, if there is one: nobody would wait for it any more.
+    pub async fn abandon_templates(&self) -> Result<()> {
+        self.0.end_templates().await
+    }
+
     /// Ends every machine of this cloud on this host, those included that only their control group still knows, and
     /// removes all that they had.
     pub async fn purge(&self) -> Result<()> {
@@ -184,13 +189,19 @@ impl Drop for Inner {
 impl Inner {
     /// Ends what an agent before this one was making templates of, and takes up those that are whole.
     async fn open_templates(&self) -> Result<()> {
-        let failed = |e: io::Error| HostError::transient("tidying the templates").caused_by(e);
+        self.end_templates().await?;
+        let opened = self.templates.open(&self.config.images_dir);
+        opened.map_err(|e| HostError::transient("taking up the templates").caused_by(e))
+    }
+
+    async fn end_templates(&self) -> Result<()> {
         for (instance, path) in self.templates.left_over() {
             let home = Home::at(path);
             self.sweep_home(instance, &home).await?;
-            home.remove().map_err(failed)?;
+            let removed = home.remove();
+            removed.map_err(|e| HostError::transient("removing half a template").caused_by(e))?;
         }
-        self.templates.open(&self.config.images_dir).map_err(failed)
+        Ok(())
     }
 
     fn home(&self, instance: InstanceId) -> Home {

@@ -117,6 +117,7 @@ async fn clone(
     taps: &[Tap],
 ) -> Result<(), Failed> {
     let instance = spec.instance;
+    let mut timeline = Timeline::new();
     let blame = |what: &str, e: io::Error| Failed {
         why: HostError::transient(format!("{what} of {}", template.key)).caused_by(e),
         blame: Blame::Template,
@@ -126,6 +127,7 @@ async fn clone(
     let home = inner.home(instance);
     prepare(&home).map_err(|e| HostError::transient(format!("preparing {instance}")).caused_by(e))?;
     let (memory, console) = (template.file(MEMORY), template.file(CONSOLE));
+    timeline.mark("prepared");
     launch(
         inner,
         Plan {
@@ -142,7 +144,9 @@ async fn clone(
         },
     )
     .await?;
+    timeline.mark("launched");
     greet(inner, spec).await?;
+    timeline.mark("greeted");
     let monitor = inner.require(instance).await?;
     // Refused by a process that lives: that is about the template. A process that is gone was killed, or its log says more.
     let judge = |e: MonitorError| {
@@ -154,6 +158,7 @@ async fn clone(
     pass(&monitor, "state", state.into()).await.map_err(judge)?;
     monitor.execute(load("state")).await.map_err(judge)?;
     loaded(&monitor).await.map_err(judge)?;
+    timeline.mark("loaded");
     // The guest knows the template's size; this tells it to look.
     let node = format!("{}-image", disk.volume);
     monitor.execute(Command::Resize { node, size }).await.map_err(judge)?;
@@ -169,9 +174,38 @@ async fn clone(
             monitor.execute(command).await.map_err(judge)?;
         }
     }
+    timeline.mark("plugged");
     monitor.execute(Command::Continue).await.map_err(judge)?;
     home.is_born();
+    timeline.mark("resumed");
+    tracing::info!(%instance, template = template.key, milliseconds = %timeline, "resumed from a template");
     Ok(())
+}
+
+/// When each step was done, in milliseconds after the beginning: for the log.
+struct Timeline {
+    begun: tokio::time::Instant,
+    steps: Vec<(&'static str, Duration)>,
+}
+
+impl Timeline {
+    fn new() -> Self {
+        Self { begun: tokio::time::Instant::now(), steps: Vec::new() }
+    }
+
+    fn mark(&mut self, step: &'static str) {
+        self.steps.push((step, self.begun.elapsed()));
+    }
+}
+
+impl std::fmt::Display for Timeline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, (step, after)) in self.steps.iter().enumerate() {
+            let comma = if at > 0 { ", " } else { "" };
+            write!(f, "{comma}{step} {}", after.as_millis())?;
+        }
+        Ok(())
+    }
 }
 
 /// Puts the template's disk under the volume; gives what it stands on then.
