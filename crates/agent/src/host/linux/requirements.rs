@@ -1,6 +1,7 @@
 //! What a host must have before it can run machines, and what to install when it is missing.
 
 use model::host::Architecture;
+use std::fs;
 use std::path::Path;
 
 /// Programs, what each is for, and the Debian package that holds it.
@@ -73,7 +74,16 @@ pub fn lacks() -> Vec<Lack> {
             None,
         ));
     }
+    if fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| !is_mount_point(&mounts, "/")) {
+        let says = "this is a change-root environment, where machines cannot be shut in (enter it by pivot_root, or as a container)";
+        lacks.push(Lack::new(says, None));
+    }
     lacks
+}
+
+/// Whether something is mounted at `path`, by the text of `/proc/self/mountinfo`: the fifth word of each line.
+fn is_mount_point(mounts: &str, path: &str) -> bool {
+    mounts.lines().any(|line| line.split(' ').nth(4) == Some(path))
 }
 
 /// One sentence for each thing without which this host runs no machines of an architecture, or not those that boot by
@@ -110,6 +120,13 @@ pub(super) fn lacks_uefi(architecture: Architecture) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_changed_root_is_no_mount_point() {
+        let host = "25 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n26 25 0:5 / /dev rw - devtmpfs none rw\n";
+        assert!(is_mount_point(host, "/"));
+        assert!(!is_mount_point("26 25 0:5 / /dev rw - devtmpfs none rw\n", "/"));
+    }
 
     #[test]
     fn every_sentence_names_something() {
