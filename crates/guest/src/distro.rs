@@ -80,6 +80,7 @@ fn settle(nonce: &str, user: &str) {
     while !boot_is_over() {
         sleep(Duration::from_millis(300));
     }
+    report("what waits", cancel_waiting());
     report("udev", exec::output("udevadm", &["settle"]));
     // Twice: the first run does what stays (the user), the second leaves in memory what a start needs and no more.
     report(WARM, exec::output(WARM, &[user]));
@@ -103,9 +104,23 @@ fn forget() -> io::Result<()> {
 
 /// Is this agent's own start the only thing that systemd works on?
 fn boot_is_over() -> bool {
+    jobs().lines().filter(|line| line.trim_end().ends_with("running")).count() == 1
+}
+
+/// One line each: number, unit, what is to be done, whether it runs or waits.
+fn jobs() -> String {
     let jobs = exec::output("systemctl", &["list-jobs", "--no-legend", "--plain"]).unwrap_or_default();
-    let jobs = String::from_utf8_lossy(&jobs);
-    jobs.lines().filter(|line| line.trim_end().ends_with("running")).count() == 1
+    String::from_utf8_lossy(&jobs).into_owned()
+}
+
+/// cloud-init's last stage waits for `multi-user.target`, which waits for ssh: in a clone it would run before the others.
+fn cancel_waiting() -> io::Result<()> {
+    let jobs = jobs();
+    let waiting = generator::held_jobs(&jobs);
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    exec::output("systemctl", &[&["cancel"], &*waiting].concat()).map(drop)
 }
 
 fn become_instance(nic: &Nic, user: &str) {

@@ -24,8 +24,12 @@ const IDLE_PERCENT: u64 = 80;
 pub fn wait() {
     let begin = sys::uptime();
     let elapsed = || sys::uptime().saturating_sub(begin);
-    while !somebody_is_here() {
-        if elapsed() > COMES {
+    while !is_any(LISTENING) && elapsed() < TAKES {
+        sleep(LOOK);
+    }
+    let open = elapsed();
+    while !is_any(ESTABLISHED) {
+        if elapsed() > open + COMES {
             return;
         }
         sleep(LOOK);
@@ -51,18 +55,22 @@ fn a_user_is_in() -> bool {
         .any(|entry| entry.metadata().is_ok_and(|process| (FIRST_USER..60_000).contains(&process.uid())))
 }
 
-/// Has the ssh server a connection?
-fn somebody_is_here() -> bool {
-    ["/proc/net/tcp", "/proc/net/tcp6"]
-        .iter()
-        .any(|table| fs::read_to_string(table).is_ok_and(|table| table.lines().any(is_login)))
+/// States of TCP as the kernel prints them.
+const ESTABLISHED: &str = "01";
+const LISTENING: &str = "0A";
+
+/// Has the ssh server a socket in this state?
+fn is_any(state: &str) -> bool {
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
+        fs::read_to_string(table).is_ok_and(|table| table.lines().any(|line| is_ssh(line, state)))
+    })
 }
 
-/// Reads a line of the kernel's: number, local address, remote address, state; established is 1.
-fn is_login(line: &str) -> bool {
+/// Reads a line of the kernel's: number, local address, remote address, state.
+fn is_ssh(line: &str, wanted: &str) -> bool {
     let mut words = line.split_whitespace().skip(1);
     let (local, state) = (words.next(), words.nth(1));
-    local.is_some_and(|local| local.ends_with(":0016")) && state == Some("01")
+    local.is_some_and(|local| local.ends_with(":0016")) && state == Some(wanted)
 }
 
 /// Idle and whole time of all processors, in ticks.
@@ -87,10 +95,12 @@ mod tests {
 
     #[test]
     fn a_connection_to_the_ssh_server_is_told_from_others() {
-        assert!(is_login("   1: 1200000A:0016 0100000A:8736 01 00000000:00000000 02:00 0 0 1"));
-        assert!(!is_login("   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00 0 0 1"));
-        assert!(!is_login("   1: 1200000A:8736 0100000A:0016 01 00000000:00000000 02:00 0 0 1"));
-        assert!(!is_login("  sl  local_address rem_address   st"));
+        let login = |line| is_ssh(line, ESTABLISHED);
+        assert!(login("   1: 1200000A:0016 0100000A:8736 01 00000000:00000000 02:00 0 0 1"));
+        assert!(!login("   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00 0 0 1"));
+        assert!(!login("   1: 1200000A:8736 0100000A:0016 01 00000000:00000000 02:00 0 0 1"));
+        assert!(!login("  sl  local_address rem_address   st"));
+        assert!(is_ssh("   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00 0 0 1", LISTENING));
     }
 
     #[test]

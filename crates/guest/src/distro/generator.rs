@@ -48,6 +48,16 @@ pub fn main() -> ExitCode {
         .map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
+/// The numbers of those jobs that are about what is held back.
+pub fn held_jobs(jobs: &str) -> Vec<&str> {
+    let fields = jobs.lines().map(|line| line.split_whitespace());
+    fields
+        .filter_map(|mut line| Some((line.next()?, line.next()?)))
+        .filter(|(_, unit)| STARTED.contains(unit))
+        .map(|(number, _)| number)
+        .collect()
+}
+
 fn write(folder: &Path, held: &Path, woken: &Path) -> io::Result<()> {
     let put = |unit: &str, name: &str, text: &str| {
         files::write(folder.join(format!("{unit}.d/{name}.conf")), text.as_bytes(), PUBLIC)
@@ -70,6 +80,13 @@ fn write(folder: &Path, held: &Path, woken: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_for_ssh_is_known_by_its_number() {
+        let jobs = "100 ssh.service start waiting\n 7 cloud-final.service start waiting\n2 multi-user.target start waiting\n";
+        assert_eq!(held_jobs(jobs), ["7"]);
+        assert!(held_jobs("").is_empty());
+    }
 
     #[test]
     fn a_clone_that_reloads_its_units_holds_nothing_back() {
