@@ -120,7 +120,9 @@ fn cancel_waiting() -> io::Result<()> {
     if waiting.is_empty() {
         return Ok(());
     }
-    exec::output("systemctl", &[&["cancel"], &*waiting].concat()).map(drop)
+    let mut cancel = vec!["cancel"];
+    cancel.extend(waiting);
+    exec::output("systemctl", &cancel).map(drop)
 }
 
 fn become_instance(nic: &Nic, user: &str) {
