@@ -50,7 +50,7 @@ pub fn main() -> ExitCode {
 
 /// The numbers of those jobs that are about what is held back.
 pub fn held_jobs(jobs: &str) -> Vec<&str> {
-    let fields = jobs.lines().map(|line| line.split_whitespace());
+    let fields = jobs.lines().map(str::split_whitespace);
     fields
         .filter_map(|mut line| Some((line.next()?, line.next()?)))
         .filter(|(_, unit)| STARTED.contains(unit))
