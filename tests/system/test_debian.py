@@ -1,6 +1,7 @@
 """Debian 12 as a guest: what its own cloud-init makes of the metadata. Needs `nube image build debian-12`."""
 
 import json
+import subprocess
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from guest import Guest, key_pair, open_group, wait_for
 pytestmark = [pytest.mark.machines, pytest.mark.full]
 
 USER = "admin"
+TYPE = "t3.small"
 # An emulated processor on a loaded host boots a distribution in minutes.
 PATIENCE = 1500
 
@@ -70,6 +72,11 @@ class Debian(Guest):
     def console(self):
         return self.ec2.get_console_output(InstanceId=self.id).get("Output", "")[-2000:]
 
+    def host_keys(self):
+        """As a stranger sees them."""
+        said = subprocess.run(["ssh-keyscan", "-T", "60", self.address], capture_output=True, text=True, timeout=600)
+        return {tuple(line.split()[1:]) for line in said.stdout.splitlines() if not line.startswith("#")}
+
     def is_well(self):
         """cloud-init is through, without an error and without a warning."""
         said = self.ssh("cloud-init status --wait --long", check=False)
@@ -95,6 +102,19 @@ def debian(ec2):
 
 
 @pytest.fixture(scope="module")
+def template(cloud, debian):
+    """The key of a template of the image: what is launched from now on is resumed."""
+    key = cloud.run("template", "build", debian["ImageId"], TYPE).stdout.strip()
+
+    def state():
+        known = {one["key"]: one for one in json.loads(cloud.run("template", "list", "--json").stdout)["templates"]}
+        assert known[key]["state"] != "failed", known[key]
+        return known[key]["state"] == "ready"
+    wait_until(state, f"the template {key} is there", PATIENCE, interval=1)
+    return key
+
+
+@pytest.fixture(scope="module")
 def launch(ec2, debian, tmp_path_factory):
     """Launches one Debian at a time."""
     key = key_pair(ec2, "debian", tmp_path_factory.mktemp("debian"))
@@ -103,7 +123,7 @@ def launch(ec2, debian, tmp_path_factory):
 
     def one(**request):
         end()
-        guests.append(Debian(ec2, key, ImageId=debian["ImageId"], InstanceType="t3.small", SecurityGroupIds=[group],
+        guests.append(Debian(ec2, key, ImageId=debian["ImageId"], InstanceType=TYPE, SecurityGroupIds=[group],
                              **request))
         return guests[-1].running()
 
@@ -199,3 +219,65 @@ def test_a_debian_with_cloud_config_that_is_packed(launch):
     guest.answers()
     guest.is_well()
     assert guest.ssh("sudo cat /root/runcmd") == "run"
+
+
+# What two instances of one template may never have in common.
+SECRETS = (
+    "cat /etc/machine-id", "cat /proc/sys/kernel/random/boot_id", "sudo cat /sys/class/dmi/id/product_uuid",
+    "sudo cat /sys/class/dmi/id/product_serial", "cat /sys/class/dmi/id/board_asset_tag", "ls /var/log/journal",
+    "sudo sha256sum /etc/ssh/ssh_host_ed25519_key", "sudo sha256sum /etc/ssh/ssh_host_ecdsa_key",
+    "python3 -c 'import random; print(random.random())'", "sudo cat /root/drawn", "ls /dev/disk/by-id",
+)
+DRAWS = "#!/bin/sh\necho run >> /root/ran\ncat /proc/sys/kernel/random/uuid > /root/drawn\n"
+
+
+def origin(cloud, guest):
+    instances = json.loads(cloud.run("ps", "--json").stdout)["instances"]
+    return next(instance["origin"] for instance in instances if instance["id"] == guest.id)
+
+
+def test_debians_of_one_template_are_instances_of_their_own(cloud, ec2, template, launch):
+    seen = {secret: set() for secret in SECRETS}
+    early = {"UserData": DRAWS, "BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 12}}]}
+    # Its user data has a say in who logs in, so ssh waits for cloud-init.
+    late = {"UserData": multipart(("cloud-config", CONFIG), ("x-shellscript", DRAWS), ("cloud-boothook", BOOTHOOK))}
+    for request in (early, late):
+        guest = launch(**request)
+        login = guest.answers()
+        assert origin(cloud, guest) == f"clone {template}"
+        assert guest.ssh("sudo id -un") == "root"
+        keys = guest.host_keys()
+        assert {kind for kind, _ in keys} == {"ssh-ed25519", "ecdsa-sha2-nistp256"}
+        guest.is_well()
+        print(f"login after {login:.1f} s")
+        assert guest.host_keys() == keys
+        assert guest.ssh("hostname") == f"ip-{guest.private.replace('.', '-')}"
+        assert guest.ssh("cloud-init query v1.instance_id") == guest.id
+        assert guest.ssh("cat /sys/class/dmi/id/board_asset_tag") == guest.id
+        assert guest.ssh("sudo ls /etc/sudoers.d") == "90-cloud-init-users\nREADME"
+        assert guest.ssh("sudo cat /root/ran") == "run"
+        assert guest.ssh("networkctl --no-legend | awk '$2 == \"eth0\" {print $5}'") == "configured"
+        assert guest.ssh("ip -4 -o addr show eth0 | grep -c inet") == "1"
+        assert guest.private in guest.ssh("ip -4 -br addr show eth0")
+        assert guest.does("getent hosts amazonaws.com || resolvectl dns eth0 | grep -F 169.254.169.253")
+        assert abs(int(guest.ssh("date +%s")) - time.time()) < 60
+        stages = guest.ssh("sudo grep -oE \"running '[a-z:-]+'\" /var/log/cloud-init.log | awk '!seen[$0]++'")
+        assert stages.split("running ")[1:] == [
+            "'init-local'\n", "'init'\n", "'modules:config'\n", "'modules:final'"]
+        for secret in SECRETS:
+            seen[secret].add(guest.ssh(secret))
+        if request is early:
+            assert int(guest.ssh("df --output=size -BM / | tail -1").strip(" M")) > 11_500
+            # At its next boot it is an instance like any other.
+            boot = guest.boot()
+            ec2.reboot_instances(InstanceIds=[guest.id])
+            wait_until(lambda g=guest: g.logs_in() and g.boot() != boot, "it has booted again", PATIENCE, interval=2)
+            guest.is_well()
+            assert guest.host_keys() == keys
+            assert guest.ssh("sudo cat /root/ran") == "run"
+        else:
+            assert guest.ssh("sudo cat /root/boothook") == "boot"
+            assert guest.ssh("sudo cat /root/runcmd") == "run"
+            assert guest.ssh("getent passwd deploy | cut -d: -f7") == "/bin/bash"
+    for secret, values in seen.items():
+        assert len(values) == 2, f"{secret}: {values}"

@@ -31,7 +31,7 @@ pub fn main() -> ExitCode {
         if let Some(grown) = grown.take() {
             let _ = grown.join();
         }
-        template::settle(nonce);
+        template::settle(nonce, template::warm);
     }
     let nic = match nic::wait() {
         Ok(nic) => nic,
@@ -42,7 +42,11 @@ pub fn main() -> ExitCode {
     };
     timeline::mark("link");
     if asked.is_some() {
-        template::wake();
+        disk::grow_later();
+        template::wake(|| {
+            // Serial numbers are asked of the device each time, and this is another one.
+            report("disk names", disk::name_disks());
+        });
         timeline::mark("woken");
     }
     let (mut imds, instance, lease) = become_instance(&nic);

@@ -57,7 +57,8 @@ pub fn assume(imds: &mut Imds, address: Ipv4Addr) -> String {
     instance
 }
 
-fn instance_id(imds: &mut Imds) -> String {
+/// The instance's id; asks until the service tells it.
+pub fn instance_id(imds: &mut Imds) -> String {
     loop {
         let id = imds.text("meta-data/instance-id");
         // It becomes a file name.
@@ -68,7 +69,8 @@ fn instance_id(imds: &mut Imds) -> String {
     }
 }
 
-fn default_name(address: Ipv4Addr) -> String {
+/// What an instance is called that nobody gave a name.
+pub fn default_name(address: Ipv4Addr) -> String {
     format!("ip-{}", address.to_string().replace('.', "-"))
 }
 
@@ -105,6 +107,11 @@ fn ensure_machine_id() -> io::Result<()> {
     if fs::read_to_string(MACHINE_ID).is_ok_and(|id| id.trim().len() == 32) {
         return Ok(());
     }
+    write_machine_id()
+}
+
+/// Makes a new machine id, whatever there was.
+pub fn write_machine_id() -> io::Result<()> {
     let id = format!("{:032x}", u128::from_ne_bytes(sys::random()));
     files::write(MACHINE_ID, format!("{id}\n").as_bytes(), Access { mode: 0o444, owner: 0 })
 }

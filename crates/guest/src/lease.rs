@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::console::{report, say};
 use crate::dhcp::{self, Kind, Lease, Query, Reply};
-use crate::netlink::Routing;
+use crate::netlink::{Keeper, Routing};
 use crate::nic::Nic;
 use crate::{files, sys};
 
@@ -72,15 +72,20 @@ pub fn exchange(nic: &Nic, patience: Duration) -> io::Result<Option<Lease>> {
 
 /// Configures the interface and the resolver.
 pub fn apply(nic: &Nic, lease: &Lease) {
+    configure(nic, lease, Keeper::Agent);
+    report("/etc/resolv.conf", files::write("/etc/resolv.conf", resolver(lease).as_bytes(), files::PUBLIC));
+}
+
+/// Configures the interface alone.
+pub fn configure(nic: &Nic, lease: &Lease, keeper: Keeper) {
     let configured = Routing::open().and_then(|routing| {
         if lease.mtu.is_some() {
             routing.up(nic.index, lease.mtu)?;
         }
         routing.add_address(nic.index, lease.address, lease.prefix)?;
-        lease.routes.iter().try_for_each(|route| routing.set_route(nic.index, route, lease.address))
+        lease.routes.iter().try_for_each(|route| routing.set_route(nic.index, route, lease.address, keeper))
     });
     report(&format!("cannot configure {}", nic.name), configured);
-    report("/etc/resolv.conf", files::write("/etc/resolv.conf", resolver(lease).as_bytes(), files::PUBLIC));
 }
 
 fn resolver(lease: &Lease) -> String {

@@ -1,9 +1,10 @@
-//! `nube-guest`: everything of ours that runs inside a nano instance, in one static binary.
+//! `nube-guest`: what of ours runs inside an instance, in one static binary: all of nano's, a little in other images.
 //!
 //! The name it is called by picks the role:
 //! - `/init` in the initial RAM disk: insert modules, mount the root filesystem, hand over ([`initramfs`]);
 //! - `init`, process 1 of the instance: reap, keep the agent alive, shut down cleanly ([`init`]);
 //! - `agent`, started by process 1: network, identity, user data ([`agent`]);
+//! - `nube-template` and `nube-distro` in an image with systemd: what makes it a memory template ([`distro`]);
 //! - `poweroff`, `reboot`, `halt`, `shutdown` ([`power`]) and a setuid copy named `sudo` ([`sudo`]).
 //!
 //! Built static, so that the same file works in the initial RAM disk and on any root filesystem:
@@ -22,6 +23,7 @@ mod clock;
 mod console;
 mod dhcp;
 mod disk;
+mod distro;
 mod endpoint;
 mod exec;
 mod files;
@@ -56,11 +58,13 @@ fn main() -> ExitCode {
         "init" if initramfs::is_here() => initramfs::main(),
         "init" => init::main(),
         "nube-agent" => agent::main(),
+        "nube-distro" => distro::main(),
+        "nube-template" => distro::generator::main(),
         "sudo" => sudo::main(),
         "poweroff" | "reboot" | "halt" | "shutdown" => power::main(role),
         _ => {
             eprintln!(
-                "nube-guest: called as {name:?}; known names: init, nube-agent, poweroff, reboot, halt, shutdown, sudo"
+                "nube-guest: called as {name:?}; known names: init, nube-agent, nube-distro, nube-template, poweroff, reboot, halt, shutdown, sudo"
             );
             ExitCode::from(2)
         }

@@ -19,6 +19,27 @@ const FRA_SRC: u16 = 2;
 const FRA_PRIORITY: u16 = 6;
 /// Before the main table's 32766.
 const RULE_PRIORITY: u32 = 10_000;
+/// From linux/rtnetlink.h likewise.
+const RTPROT_DHCP: u8 = 16;
+
+/// Who looks after a route that we set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeper {
+    /// This program.
+    Agent,
+    /// systemd-networkd, which takes over what looks like its own.
+    Networkd,
+}
+
+impl Keeper {
+    /// Protocol and metric.
+    fn marks(self) -> (u8, u32) {
+        match self {
+            Keeper::Agent => (libc::RTPROT_BOOT, 0),
+            Keeper::Networkd => (RTPROT_DHCP, 1024),
+        }
+    }
+}
 
 /// A connection to the kernel's routing tables.
 pub struct Routing(OwnedFd);
@@ -68,30 +89,38 @@ impl Routing {
     }
 
     /// Sets a route of the main table.
-    pub fn set_route(&self, interface: u32, route: &Route, source: Ipv4Addr) -> io::Result<()> {
-        self.set_route_of(libc::RT_TABLE_MAIN, interface, route, source)
+    pub fn set_route(
+        &self,
+        interface: u32,
+        route: &Route,
+        source: Ipv4Addr,
+        keeper: Keeper,
+    ) -> io::Result<()> {
+        self.set_route_of(libc::RT_TABLE_MAIN, interface, route, source, keeper)
     }
 
     /// Sets a route of this table, `onlink` so that a gateway outside the subnet works too.
-    pub fn set_route_of(&self, table: u8, interface: u32, route: &Route, source: Ipv4Addr) -> io::Result<()> {
+    pub fn set_route_of(
+        &self,
+        table: u8,
+        interface: u32,
+        route: &Route,
+        source: Ipv4Addr,
+        keeper: Keeper,
+    ) -> io::Result<()> {
+        let (protocol, metric) = keeper.marks();
         let direct = route.gateway.is_unspecified();
         let scope = if direct { libc::RT_SCOPE_LINK } else { libc::RT_SCOPE_UNIVERSE };
         let mut message = Message::new(libc::RTM_NEWROUTE, ENSURE);
         // struct rtmsg: family, prefix lengths, tos, table, protocol, scope, type, flags.
-        message.body(&[
-            libc::AF_INET as u8,
-            route.prefix,
-            0,
-            0,
-            table,
-            libc::RTPROT_BOOT,
-            scope,
-            libc::RTN_UNICAST,
-        ]);
+        message.body(&[libc::AF_INET as u8, route.prefix, 0, 0, table, protocol, scope, libc::RTN_UNICAST]);
         let onlink = if direct { 0 } else { RTNH_F_ONLINK };
         message.body(&onlink.to_ne_bytes());
         if route.prefix > 0 {
             message.attribute(libc::RTA_DST, &route.destination.octets());
+        }
+        if metric > 0 {
+            message.attribute(libc::RTA_PRIORITY, &metric.to_ne_bytes());
         }
         if !direct {
             message.attribute(libc::RTA_GATEWAY, &route.gateway.octets());

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::console::{report, say};
 use crate::dhcp::Lease;
 use crate::lease;
-use crate::netlink::Routing;
+use crate::netlink::{Keeper, Routing};
 use crate::nic::{self, Nic};
 
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -76,7 +76,7 @@ fn apply(nic: &Nic, lease: &Lease, before: Option<&Lease>) -> io::Result<()> {
     }
     routing.add_address(nic.index, lease.address, lease.prefix)?;
     for route in &lease.routes {
-        routing.set_route_of(table(nic), nic.index, route, lease.address)?;
+        routing.set_route_of(table(nic), nic.index, route, lease.address, Keeper::Agent)?;
     }
     routing.add_rule(lease.address, table(nic))
 }

@@ -31,7 +31,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::console::{raw, report, say};
 use crate::files::{self, Access};
-use crate::{clock, disk, exec, random, sys};
+use crate::{clock, exec, random, sys};
 
 const TABLES: &str = "/sys/firmware/dmi/tables/DMI";
 const MARK: &[u8] = b"nube.template=";
@@ -57,32 +57,31 @@ fn nonce(tables: &[u8]) -> Option<String> {
 }
 
 /// Brings the guest to rest and says so. What comes after this happens in a clone.
-pub fn settle(nonce: &str) {
+pub fn settle(nonce: &str, warm: impl FnOnce()) {
     sys::sync();
     // What the boot read once needs no place in each clone's memory; what comes next does.
     report("page cache", fs::write("/proc/sys/vm/drop_caches", "3"));
     warm();
     sys::sync();
-    raw(&format!("nube.template: ready {nonce}\r\n"));
+    // Whatever stands on the console's last line, ours begins a new one.
+    raw(&format!("\r\nnube.template: ready {nonce}\r\n"));
 }
 
 /// Runs what a start runs, so that it is in memory. Its results are thrown away.
-fn warm() {
+pub fn warm() {
     const KEY: &str = "/run/warm";
     let _ = exec::output("dropbearkey", &["-t", "ed25519", "-f", KEY]);
     let _ = fs::remove_file(KEY);
     let _ = exec::output("dropbear", &["-V"]);
 }
 
-/// The first thing that a clone does.
-pub fn wake() {
+/// The first thing that a clone does; `also` goes on beside it, until the firmware's ids are shown.
+pub fn wake(also: impl FnOnce() + Send + 'static) {
     WOKEN.store(true, Ordering::Relaxed);
     report("random generator", freshen());
-    disk::grow_later();
     let beside = thread::spawn(|| {
         report("clock", clock::from_hardware());
-        // Serial numbers are asked of the device each time, and this is another one.
-        report("disk names", disk::name_disks());
+        also();
     });
     *BESIDE.lock().unwrap_or_else(PoisonError::into_inner) = Some(beside);
     let id = uuid(sys::random());

@@ -88,18 +88,28 @@ const PACKAGES: [&str; 38] = [
 ];
 
 /// What Nube puts into it. `@ROOT@` and its like stand for the disk's identities.
-const FILES: [(&str, u32, &str); 10] = [
+const FILES: [(&str, u32, &str); 14] = [
     ("boot/grub/grub.cfg", 0o644, include_str!("files/grub.cfg")),
     ("etc/cloud/cloud.cfg.d/10_ec2.cfg", 0o644, include_str!("files/cloud.cfg")),
     ("etc/cloud/ds-identify.cfg", 0o644, "datasource: Ec2\n"),
     ("etc/default/grub.d/10-nube.cfg", 0o644, include_str!("files/grub-default.cfg")),
     ("etc/default/locale", 0o644, "LANG=C.UTF-8\n"),
     ("etc/fstab", 0o644, include_str!("files/fstab")),
+    (
+        "etc/systemd/network/10-cloud-init-eth0.network.d/10-ec2.conf",
+        0o644,
+        include_str!("files/network.conf"),
+    ),
     ("etc/systemd/timesyncd.conf.d/10-ec2.conf", 0o644, include_str!("files/timesyncd.conf")),
+    ("usr/lib/nube/adopt-network", 0o755, include_str!("files/adopt-network")),
     ("usr/lib/nube/name-volume", 0o755, include_str!("files/name-volume")),
+    ("usr/lib/nube/template-warm", 0o755, include_str!("files/template-warm")),
+    ("usr/lib/systemd/system/nube-guest.service", 0o644, include_str!("files/nube-guest.service")),
     ("usr/lib/systemd/system/nube-volume@.service", 0o644, include_str!("files/volume@.service")),
     ("usr/lib/udev/rules.d/90-nube-volumes.rules", 0o644, include_str!("files/volumes.rules")),
 ];
+/// The agent that makes a template of a boot and an instance of a template; one of systemd's generators by another name.
+const GUEST: &str = "usr/lib/nube/nube-guest";
 const CUSTOMIZE: &str = include_str!("files/customize.sh");
 const GRUB_EARLY: &str = include_str!("files/grub-early.cfg");
 
@@ -148,7 +158,7 @@ pub fn build(cache: &Path, mirror: &Mirror, guest: &Path, progress: &dyn Progres
     // mmdebstrap's children, which are not root, walk through it.
     fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755)).at(work.path())?;
     let root = work.path().join("root");
-    step(progress, "install Debian's packages", || install(mirror, &root, work.path()))?;
+    step(progress, "install Debian's packages", || install(mirror, &guest, &root, work.path()))?;
     let packages = packages(&work.path().join("packages"))?;
 
     let result = folder(work.path(), "image")?;
@@ -179,7 +189,7 @@ pub fn build(cache: &Path, mirror: &Mirror, guest: &Path, progress: &dyn Progres
             command_line: COMMAND_LINE.to_owned(),
             command_line_emulated: COMMAND_LINE_EMULATED.to_owned(),
         },
-        resumable: false,
+        resumable: true,
         published: Some(Published {
             name: format!("debian-12-amd64-{}", archive.version),
             owner: OWNER.to_owned(),
@@ -258,15 +268,19 @@ fn version(release: &str) -> Option<String> {
 }
 
 /// Makes the root folder; `customize.sh` leaves the boot loader and the list of packages in `work`.
-fn install(mirror: &Mirror, root: &Path, work: &Path) -> Result<()> {
-    for (path, mode, content) in FILES.into_iter().chain(SYSTEMD_FILES) {
+fn install(mirror: &Mirror, guest: &[u8], root: &Path, work: &Path) -> Result<()> {
+    let overlay = |path: &str, mode: u32, content: &[u8]| {
         let target = work.join("overlay").join(path);
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent).at(parent)?;
         }
-        write_file(&target, disk::identify(content).as_bytes())?;
-        fs::set_permissions(&target, fs::Permissions::from_mode(mode)).at(&target)?;
+        write_file(&target, content)?;
+        fs::set_permissions(&target, fs::Permissions::from_mode(mode)).at(&target)
+    };
+    for (path, mode, content) in FILES.into_iter().chain(SYSTEMD_FILES) {
+        overlay(path, mode, disk::identify(content).as_bytes())?;
     }
+    overlay(GUEST, 0o755, guest)?;
     write_file(&work.join("grub-early.cfg"), disk::identify(GRUB_EARLY).as_bytes())?;
     let script = work.join("customize.sh");
     write_file(&script, CUSTOMIZE.as_bytes())?;

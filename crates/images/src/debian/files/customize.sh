@@ -11,6 +11,8 @@ run dpkg-query -W -f '${Package}=${Version}\n' >"$here/installed"
 run sh -c 'xargs apt-cache show' <"$here/installed" >"$here/packages"
 
 cp -R "$here/overlay/." "$root/"
+mkdir -p "$root/usr/lib/systemd/system-generators"
+ln -s ../../nube/nube-guest "$root/usr/lib/systemd/system-generators/nube-template"
 run systemctl -q enable systemd-networkd systemd-networkd-wait-online systemd-resolved systemd-timesyncd ssh
 # What finds nothing to do on an instance: no LVM, no screen, a boot loader that counts no boots.
 run systemctl -q disable e2scrub_reap.service e2scrub_all.timer getty@tty1.service
