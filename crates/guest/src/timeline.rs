@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn steps_are_told_in_milliseconds_after_the_first() {
-        let steps = [("link", Duration::from_millis(9000)), ("lease", Duration::from_millis(9042))];
+        let steps = [("link", Duration::from_secs(9)), ("lease", Duration::from_millis(9042))];
         assert_eq!(render(&steps), "link 0, lease 42");
         assert_eq!(render(&[]), "");
     }
