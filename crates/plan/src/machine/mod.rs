@@ -176,7 +176,7 @@ pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
     match layout.stage {
         Stage::Boot => {}
         Stage::Template { nonce } => {
-            line.option("-smbios", format!("type=11,value={}{nonce}", template::MARK))
+            line.option("-smbios", format!("type=11,value={}{nonce}", template::MARK));
         }
         Stage::Clone => line.option("-incoming", "defer"),
     }
