@@ -12,6 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("plan", &["model"]),
     ("store", &["model"]),
     ("images", &["model"]),
+    ("blocks", &["model"]),
     ("control", &["wire", "model", "plan", "store"]),
     ("gateway", &["control", "wire", "model"]),
     ("ec2", &["control", "wire", "model", "plan", "store", "api-ec2"]),

@@ -97,6 +97,11 @@ impl Host {
         self.state.lock().desired.get(&key).map(|d| d.generation)
     }
 
+    /// Looks at the present wish for an object.
+    pub fn wish<T>(&self, key: ObjectKey, look: impl FnOnce(&Desired) -> T) -> Option<T> {
+        self.state.lock().desired.get(&key).map(look)
+    }
+
     /// Says that `set` was called for everything there is: from now on what is missing may be removed from the host.
     pub fn complete(&self) {
         let mut state = self.state.lock();

@@ -14,7 +14,8 @@ use crate::imds::Imds;
 use crate::netlink::Routing;
 use crate::nic::Nic;
 use crate::{
-    clock, disk, endpoint, identity, lease, nic, power, random, sshd, sys, template, timeline, user_data,
+    clock, disk, endpoint, identity, lease, nic, power, random, secondary, sshd, sys, template, timeline,
+    user_data,
 };
 
 /// How long a login may wait for the metadata service before ssh starts with the keys that the disk has.
@@ -100,6 +101,10 @@ fn become_instance(nic: &Nic) -> (Imds, String, crate::dhcp::Lease) {
     timeline::mark("address");
     say(&format!("{}: {}/{}", nic.name, lease.address, lease.prefix));
     spawn(|| clock::keep());
+    let primary = nic.clone();
+    spawn(move || {
+        report("further interfaces", secondary::configure(&primary));
+    });
     let mut imds = Imds::connect();
     timeline::mark("token");
     let instance = identity::assume(&mut imds, lease.address);

@@ -38,8 +38,9 @@ pub fn obtain(nic: &Nic) -> Lease {
     }
 }
 
-/// Discover, offer, request, acknowledgement, or no more than the first and the last; `None` when a server was silent for `patience` or took its offer back.
-fn exchange(nic: &Nic, patience: Duration) -> io::Result<Option<Lease>> {
+/// Discover, offer, request, acknowledgement, or no more than the first and the last; `None` when a server was silent for
+/// `patience` or took its offer back.
+pub fn exchange(nic: &Nic, patience: Duration) -> io::Result<Option<Lease>> {
     let socket = sys::packet_socket(nic.index)?;
     let transaction = u32::from_ne_bytes(sys::random());
     let mut query = Query { kind: Kind::Discover, transaction, mac: nic.mac, current: None, taken: None };

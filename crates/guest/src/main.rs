@@ -37,6 +37,7 @@ mod netlink;
 mod nic;
 mod power;
 mod random;
+mod secondary;
 mod sshd;
 mod sudo;
 mod sys;

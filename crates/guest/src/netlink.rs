@@ -15,6 +15,12 @@ const ENSURE: u16 = REQUEST | (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
 const RTNH_F_ONLINK: u32 = 4;
 /// From linux/rtnetlink.h likewise.
 const RTPROT_DHCP: u8 = 16;
+/// From linux/fib_rules.h.
+const FR_ACT_TO_TBL: u8 = 1;
+const FRA_SRC: u16 = 2;
+const FRA_PRIORITY: u16 = 6;
+/// Before the main table's 32766.
+const RULE_PRIORITY: u32 = 10_000;
 
 /// Who looks after a route that we set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,13 +88,30 @@ impl Routing {
         self.ask(message)
     }
 
-    /// Sets a route of the main table, `onlink` so that a gateway outside the subnet works too.
+    /// Sets a route of the main table.
     pub fn set_route(
         &self,
         interface: u32,
         route: &Route,
         source: Ipv4Addr,
         keeper: Keeper,
+    ) -> io::Result<()> {
+        self.set_route_for(keeper, libc::RT_TABLE_MAIN, interface, route, source)
+    }
+
+    /// Sets a route of this table.
+    pub fn set_route_of(&self, table: u8, interface: u32, route: &Route, source: Ipv4Addr) -> io::Result<()> {
+        self.set_route_for(Keeper::Agent, table, interface, route, source)
+    }
+
+    /// `onlink`, so that a gateway outside the subnet works too.
+    fn set_route_for(
+        &self,
+        keeper: Keeper,
+        table: u8,
+        interface: u32,
+        route: &Route,
+        source: Ipv4Addr,
     ) -> io::Result<()> {
         let (protocol, metric) = keeper.marks();
         let direct = route.gateway.is_unspecified();
@@ -100,7 +123,7 @@ impl Routing {
             route.prefix,
             0,
             0,
-            libc::RT_TABLE_MAIN,
+            table,
             protocol,
             scope,
             libc::RTN_UNICAST,
@@ -119,6 +142,27 @@ impl Routing {
         message
             .attribute(libc::RTA_PREFSRC, &source.octets())
             .attribute(libc::RTA_OIF, &interface.to_ne_bytes());
+        self.ask(message)
+    }
+
+    /// What is sent from this address looks into this table before the main one.
+    pub fn add_rule(&self, source: Ipv4Addr, table: u8) -> io::Result<()> {
+        match self.rule(libc::RTM_NEWRULE, ENSURE | libc::NLM_F_EXCL as u16, source, table) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            added => added,
+        }
+    }
+
+    pub fn remove_rule(&self, source: Ipv4Addr, table: u8) -> io::Result<()> {
+        self.rule(libc::RTM_DELRULE, REQUEST, source, table)
+    }
+
+    fn rule(&self, kind: u16, flags: u16, source: Ipv4Addr, table: u8) -> io::Result<()> {
+        let mut message = Message::new(kind, flags);
+        // struct fib_rule_hdr: family, prefix lengths, tos, table, two reserved, action, flags.
+        message.body(&[libc::AF_INET as u8, 0, 32, 0, table, 0, 0, FR_ACT_TO_TBL, 0, 0, 0, 0]);
+        message.attribute(FRA_SRC, &source.octets());
+        message.attribute(FRA_PRIORITY, &RULE_PRIORITY.to_ne_bytes());
         self.ask(message)
     }
 

@@ -1,4 +1,4 @@
-//! The primary network interface: finding it, or waiting until it is plugged in.
+//! Network interfaces: finding the primary one, or waiting until it is plugged in, and following those that come later.
 
 use std::fs;
 use std::io;
@@ -31,8 +31,36 @@ pub fn wait() -> io::Result<Nic> {
 }
 
 fn first(folder: &Path) -> Option<Nic> {
-    let entries = fs::read_dir(folder).ok()?.flatten();
-    entries.filter_map(|entry| read(&entry.path())).min_by_key(|nic| nic.index)
+    all(folder).into_iter().min_by_key(|nic| nic.index)
+}
+
+fn all(folder: &Path) -> Vec<Nic> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| read(&entry.path())).collect()
+}
+
+/// Calls `found` with every interface beside `primary`, now and whenever one is plugged in, for ever.
+pub fn watch_others(primary: &Nic, mut found: impl FnMut(Nic)) -> io::Result<()> {
+    const LINK_EVENTS: u32 = libc::RTMGRP_LINK as u32;
+    let events = sys::netlink_socket(libc::NETLINK_ROUTE, LINK_EVENTS)?;
+    let mut buffer = [0u8; 8192];
+    let mut known: Vec<Nic> = vec![primary.clone()];
+    loop {
+        let present = all(Path::new("/sys/class/net"));
+        known.retain(|nic| present.contains(nic));
+        for nic in present {
+            if !known.contains(&nic) {
+                known.push(nic.clone());
+                found(nic);
+            }
+        }
+        sys::receive(&events, &mut buffer, Some(Duration::from_secs(10)))?;
+    }
+}
+
+/// Whether the interface is still there.
+pub fn is_present(nic: &Nic) -> bool {
+    read(&Path::new("/sys/class/net").join(&nic.name)).as_ref() == Some(nic)
 }
 
 fn read(folder: &Path) -> Option<Nic> {

@@ -8,7 +8,7 @@ use crate::cli::{Account, AccountCommand};
 use crate::cloud_files::{CloudDir, Credentials, random_bits, random_secret};
 use crate::terminal;
 use anyhow::{Context as _, Result};
-use control::Cloud;
+use control::{Cloud, Txn};
 use control::cloud::Mode;
 use model::record::access_key::{AccessKey, Secret};
 use model::{AccessKeyId, AccountId, Region};
@@ -55,24 +55,30 @@ pub async fn create(cloud: &Arc<Cloud>) -> Result<Credentials> {
 /// Stores an account's root access key, unless it is there.
 pub async fn ensure_key(cloud: &Arc<Cloud>, credentials: &Credentials) -> Result<()> {
     let written = cloud.transact(Mode::Shared, |txn| {
-        let known = txn.get::<AccessKey>(&Region::global(), &credentials.access_key_id);
-        if known.is_none_or(|key| key.secret.expose() != credentials.secret_access_key) {
-            txn.put(
-                &Region::global(),
-                AccessKey {
-                    access_key: credentials.access_key_id.clone(),
-                    secret: Secret::new(credentials.secret_access_key.clone()),
-                    account: credentials.account,
-                    principal: format!("arn:aws:iam::{}:root", credentials.account),
-                    user_id: credentials.account.to_string(),
-                    created_at: cloud.clock.now(),
-                    session: None,
-                },
-            );
-        }
+        put_key(cloud, txn, credentials);
         Ok(())
     });
     written
         .await
         .map_err(|error| anyhow::anyhow!("cannot store the access key of {}: {error}", credentials.account))
+}
+
+/// [`ensure_key`] within a transaction.
+pub fn put_key(cloud: &Cloud, txn: &mut Txn<'_>, credentials: &Credentials) {
+    let known = txn.get::<AccessKey>(&Region::global(), &credentials.access_key_id);
+    if known.is_some_and(|key| key.secret.expose() == credentials.secret_access_key) {
+        return;
+    }
+    txn.put(
+        &Region::global(),
+        AccessKey {
+            access_key: credentials.access_key_id.clone(),
+            secret: Secret::new(credentials.secret_access_key.clone()),
+            account: credentials.account,
+            principal: format!("arn:aws:iam::{}:root", credentials.account),
+            user_id: credentials.account.to_string(),
+            created_at: cloud.clock.now(),
+            session: None,
+        },
+    );
 }

@@ -6,6 +6,7 @@
 //! DATA/credentials     the root access key, mode 0600
 //! DATA/downs           how often the cloud was taken down
 //! DATA/store.redb      the control plane's records
+//! DATA/store.redb.journal  its newest commits
 //! DATA/images/         the images that the cloud's AMIs stand for, by digest
 //! DATA/agent/ vms/ volumes/ net/   the host's state
 //! DATA/run/            locks and sockets of the running processes

@@ -6,7 +6,7 @@ use model::host::ObjectStatus;
 use model::record::address::Address;
 use model::record::instance::{Instance, Phase};
 use model::record::network_interface::{NetworkInterface, PublicAddress};
-use model::record::volume::Volume;
+use model::record::volume::{Life, Volume};
 use model::{GiB, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -230,22 +230,23 @@ pub fn take(cloud: &Cloud, unsettled: &[ObjectStatus], selection: &Selection) ->
 
 fn volume_line(region: String, account: String, volume: &Volume, failures: &Failures<'_>) -> VolumeLine {
     let id = volume.volume.to_string();
-    let GiB(size_gib) = volume.size;
+    let GiB(size_gib) = volume.size();
     VolumeLine {
-        health: failures.health(&id, if volume.deleting { Health::Changing } else { Health::Ok }),
+        health: failures.health(
+            &id,
+            match volume.life {
+                Life::Ready => Health::Ok,
+                Life::Creating | Life::Failed { .. } | Life::Deleting => Health::Changing,
+            },
+        ),
         id,
         name: volume.tags.get("Name").cloned(),
         account,
         region,
         zone: volume.zone.to_string(),
         size_gib,
-        volume_type: volume.volume_type.clone(),
-        state: match (volume.deleting, &volume.attachment) {
-            (true, _) => "deleting",
-            (false, Some(_)) => "in-use",
-            (false, None) => "available",
-        }
-        .to_owned(),
+        volume_type: volume.provision.volume_type.to_string(),
+        state: volume.state_name().to_owned(),
         instance: volume.attachment.as_ref().map(|attachment| attachment.instance.to_string()),
         device: volume.attachment.as_ref().map(|attachment| attachment.device.clone()),
         created_at: volume.created_at.as_millis(),

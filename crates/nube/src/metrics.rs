@@ -203,10 +203,10 @@ fn instances(tables: &Tables) -> BTreeMap<(String, &'static str), u64> {
 fn volumes(tables: &Tables) -> BTreeMap<(String, &'static str), (u64, u64)> {
     let mut counts: BTreeMap<(&Region, &'static str), (u64, u64)> = BTreeMap::new();
     for (region, volume) in tables.everywhere::<Volume>() {
-        let state = if volume.attachment.is_some() { "in-use" } else { "available" };
+        let state = volume.state_name();
         let (count, gib) = counts.entry((region, state)).or_default();
         *count += 1;
-        *gib += u64::from(volume.size.0);
+        *gib += u64::from(volume.size().0);
     }
     counts.into_iter().map(|((region, state), counted)| ((region.to_string(), state), counted)).collect()
 }

@@ -7,7 +7,7 @@
 use crate::cloud_files::{CloudDir, ROOT_ACCOUNT};
 use crate::ssh::USER_TAG;
 use anyhow::{Context as _, Result};
-use control::Cloud;
+use control::{Cloud, Txn};
 use control::cloud::Mode;
 use images::{Boot, Image as CachedImage};
 use model::host::Firmware;
@@ -59,24 +59,32 @@ fn folder_name(digest: &str) -> String {
 
 /// Registers what the cloud's directory holds in every region, owned by the operator and public.
 pub async fn register(cloud: &Arc<Cloud>, dir: &CloudDir) -> Result<()> {
-    let images = images::cache::list(&dir.images())?;
-    for settings in &cloud.settings.regions {
-        for image in &images {
-            put(cloud, &settings.region, record(cloud, &settings.region, image)).await?;
-        }
-    }
-    Ok(())
+    let records = records(cloud, dir)?;
+    let written = cloud.transact(Mode::Shared, |txn| {
+        put(txn, &records);
+        Ok(())
+    });
+    written.await.map_err(|error| anyhow::anyhow!("cannot register the host's images: {error}"))
 }
 
-async fn put(cloud: &Arc<Cloud>, region: &Region, image: Image) -> Result<()> {
-    let written = cloud.transact(Mode::Shared, |txn| {
+/// What the cloud's directory holds, for every region.
+pub fn records(cloud: &Cloud, dir: &CloudDir) -> Result<Vec<(Region, Image)>> {
+    let images = images::cache::list(&dir.images())?;
+    let regions = cloud.settings.regions.iter().map(|settings| &settings.region);
+    let records = regions.flat_map(|region| {
+        images.iter().map(move |image| (region.clone(), record(cloud, region, image)))
+    });
+    Ok(records.collect())
+}
+
+/// Those that are not registered yet, in one transaction for all.
+pub fn put(txn: &mut Txn<'_>, records: &[(Region, Image)]) {
+    for (region, image) in records {
         // What is listed only, as one of AWS's, has no disk yet.
         if txn.get::<Image>(region, &image.image).is_none_or(|known| known.host_image.is_none()) {
             txn.put(region, image.clone());
         }
-        Ok(())
-    });
-    written.await.map_err(|error| anyhow::anyhow!("cannot register {}: {error}", image.name))
+    }
 }
 
 /// An image under the name of one of AWS's public images takes that one's place, id and all.

@@ -8,6 +8,7 @@ use crate::metrics::Metrics;
 use crate::{account, admin, dns, operation, registration, tls};
 use anyhow::{Context as _, Result};
 use control::access::AllowAll;
+use control::cloud::Mode;
 use control::entropy::OsEntropy;
 use control::host::Connection;
 use control::reconcile::KeyStatus;
@@ -86,12 +87,19 @@ impl Server {
         let (clock, entropy, policy) = (Arc::new(SystemClock), Arc::new(OsEntropy), Arc::new(AllowAll));
         let cloud = Cloud::new(store, view, clock, entropy, policy, file.settings(emulator));
         let operator = dir.credentials()?;
-        account::ensure_key(&cloud, &operator).await?;
+        let images = match file.host {
+            HostKind::Linux => registration::records(&cloud, dir)?,
+            HostKind::Sim => Vec::new(),
+        };
+        // All that a new cloud begins with is one commit.
+        let begun = cloud.transact(Mode::Shared, |txn| {
+            account::put_key(&cloud, txn, &operator);
+            registration::put(txn, &images);
+            Ok(())
+        });
+        begun.await.map_err(|error| anyhow::anyhow!("cannot store the operator's key and images: {error}"))?;
         let emulation = match file.host {
-            HostKind::Linux => {
-                registration::register(&cloud, dir).await?;
-                Emulation::default()
-            }
+            HostKind::Linux => Emulation::default(),
             HostKind::Sim => emulator.emulation(&cloud, &operator),
         };
         Ok(Self { dir: dir.clone(), file, cloud, listener, emulation, tls })

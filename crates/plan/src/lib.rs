@@ -7,3 +7,4 @@ pub mod instance_type;
 pub mod machine;
 pub mod net;
 pub mod public_image;
+pub mod volume;

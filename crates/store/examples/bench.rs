@@ -1,5 +1,5 @@
-//! What the embedded store does on this disk: commits/s by number of writers, reads, and opening a million records
-//! after a kill. Prints medians. `cargo run --release -p store --example bench [-- DIR]`
+//! What the embedded store does on this disk: commits/s by number of writers, the latency of commits as large as those of
+//! launches beside that of a bare append, reads, and opening a million records after a kill. Prints medians. `cargo run --release -p store --example bench [-- DIR]`
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)] // measures time, kills its own child
 
 use std::io::{BufRead, BufReader};
@@ -32,7 +32,39 @@ fn bench(parent: &Path) {
             (0..RUNS).map(|run| commits_per_second(&dir.path().join(format!("{writers}-{run}")), writers));
         println!("{writers:>3} writers: {:>8.0} commits/s", median(rates.collect()));
     }
+    for (what, writes) in [("one", 6), ("a hundred", 500)] {
+        latency(dir.path(), what, writes);
+    }
     opening(&dir.path().join("million"));
+}
+
+/// Commits one after the other, as many writes in each as a launch has; each beside an append and sync of as many bytes to
+/// a file of its own.
+fn latency(dir: &Path, what: &str, writes: u64) {
+    const COMMITS: u64 = 200;
+    let store = Embedded::open(dir.join(format!("launch-{writes}")), Options::default()).unwrap();
+    let runtime = runtime();
+    let mut plain = std::fs::File::create(dir.join(format!("plain-{writes}"))).unwrap();
+    let (mut commits, mut appends) = (Vec::new(), Vec::new());
+    for n in 0..COMMITS {
+        let commit = (0..writes).fold(Commit::new(), |commit, write| {
+            let (key, value) = record(n * writes + write);
+            commit.absent(key.clone()).put(key, value)
+        });
+        let bytes = vec![1; commit.bytes()];
+        let begun = Instant::now();
+        runtime.block_on(store.commit(commit)).unwrap();
+        commits.push(begun.elapsed().as_secs_f64() * 1e6);
+        let begun = Instant::now();
+        std::io::Write::write_all(&mut plain, &bytes).unwrap();
+        plain.sync_data().unwrap();
+        appends.push(begun.elapsed().as_secs_f64() * 1e6);
+    }
+    println!(
+        "a commit like a launch of {what} ({writes} writes): {:.0} µs; a bare append of its size: {:.0} µs",
+        median(commits),
+        median(appends)
+    );
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -8,7 +8,7 @@
 //! - a watch misses nothing: it either delivers the next revision or says that it cannot.
 //!
 //! Callers: `control` (transactions and views). Backends: [`Memory`] (simulator, tests), [`Embedded`] (one host,
-//! a file). The bounds of a commit fit inside etcd with `--max-txn-ops=8192`, so that etcd can be a third one.
+//! a file and its journal). The bounds of a commit fit inside etcd with `--max-txn-ops=8192`, so that etcd can be a third one.
 
 mod commit;
 #[cfg(feature = "conformance")]
@@ -28,7 +28,7 @@ pub use commit::{
     Commit, CommitError, Compare, Excess, Invalid, MAX_COMMIT_BYTES, MAX_COMMIT_OPS, OP_OVERHEAD_BYTES,
     Outcome, Write,
 };
-pub use embedded::{Embedded, FORMAT, Medium, OpenError, Options};
+pub use embedded::{Damage, Database, Embedded, FORMAT, Folder, Medium, OpenError, Options, SegmentFile};
 pub use key::{Key, KeyError, MAX_KEY_BYTES};
 pub use memory::Memory;
 pub use watch::{Change, Event, Feed, Watch, WatchError, Window};

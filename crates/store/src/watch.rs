@@ -133,24 +133,8 @@ impl Tail {
         self.head.send_replace(Some(revision));
     }
 
-    /// The history on disk turned out to end at `head`; what the tail held of another end is dropped.
-    pub(crate) fn resume(&self, head: Revision) {
-        {
-            let mut ring = self.ring.lock();
-            if ring.head == head {
-                return;
-            }
-            *ring = Ring { head, ..Ring::default() };
-        }
-        self.head.send_replace(Some(head));
-    }
-
     pub(crate) fn close(&self) {
         self.head.send_replace(None);
-    }
-
-    pub(crate) fn head(&self) -> Revision {
-        self.ring.lock().head
     }
 
     pub(crate) fn after(&self, cursor: Revision) -> Found {

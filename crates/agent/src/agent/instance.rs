@@ -1,11 +1,13 @@
 //! One instance: ask what is there, decide, write down, act, and again until there is nothing left to do.
 
+mod devices;
+
 use super::core::Core;
 use super::schedule::{Drivers, Failure, Next, Outcome};
-use super::tables::Body;
-use crate::host::{Block, DiskSpec, Fault, HostError, Life, MachineSpec, Net, Vmm};
+use super::tables::{Body, Tables};
+use crate::host::{Block, DiskSpec, Fault, HostError, Life, MachineSpec, MachineState, Net, Plugged, Vmm};
 use model::InstanceId;
-use model::host::{InstanceDesired, ObjectKey, ObservedBody};
+use model::host::{AttachmentDesired, InstanceDesired, ObjectKey, ObservedBody};
 use plan::host::{Act, Facts, InstanceRecord, RunState, next_step};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,6 +38,16 @@ fn parts(desired: &InstanceDesired) -> Vec<ObjectKey> {
     networks.chain(volumes).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
+/// What the instance stands on and cannot have yet: it is not as desired, or another machine has it.
+fn first_missing(tables: &mut Tables, desired: &InstanceDesired) -> Option<String> {
+    let (parts, instance) = (parts(desired), desired.instance);
+    if let Some(missing) = tables.first_missing(&parts, ObjectKey::Instance(instance)) {
+        return Some(missing.to_string());
+    }
+    let (part, holder) = tables.first_held_elsewhere(&parts, instance)?;
+    Some(format!("{part}, which {holder} has"))
+}
+
 /// Takes one step; `None` asks for another.
 async fn step<V: Vmm, N: Net, B: Block>(
     core: &Core,
@@ -56,19 +68,24 @@ async fn step<V: Vmm, N: Net, B: Block>(
         return Ok(Some(Next::Idle));
     }
     let machine = drivers.vmm.state(instance).await?;
+    let plugged = match machine {
+        MachineState::Absent => Plugged::default(),
+        MachineState::Running | MachineState::PoweredOff => drivers.vmm.plugged(instance).await?,
+    };
 
-    let (generation, desired, record, missing, refusal, ports_current) = {
+    let (generation, desired, record, missing, refusal, ports_current, asked) = {
         let mut tables = core.tables.lock();
         let Some(object) = tables.objects.get(&key) else { return Ok(Some(Next::Idle)) };
         let (generation, ports_current) = (object.generation, object.ports_at == Some(object.generation));
+        let asked = object.asked.clone();
         let desired = match &object.body {
             Body::Instance(desired) => Some(Arc::clone(desired)),
             Body::Gone | Body::Vpc(_) | Body::SecurityGroup(_) | Body::Volume(_) => None,
         };
-        let missing = desired.as_deref().and_then(|desired| tables.first_missing(&parts(desired), key));
+        let missing = desired.as_deref().and_then(|desired| first_missing(&mut tables, desired));
         let refusal = desired.as_deref().and_then(|desired| tables.refusal(&parts(desired)));
         let record = tables.records.get(&instance).cloned().unwrap_or_default();
-        (generation, desired, record, missing, refusal, ports_current)
+        (generation, desired, record, missing, refusal, ports_current, asked)
     };
     let facts = Facts {
         machine,
@@ -77,15 +94,20 @@ async fn step<V: Vmm, N: Net, B: Block>(
         graces: core.graces,
         ready: missing.is_none(),
         ports_current,
+        plugged: &plugged,
+        asked: &asked,
     };
+    let is_ready = facts.ready;
     let decided = next_step(desired.as_deref(), &record, &facts);
 
     let mut noted = InstanceRecord { state: decided.state, ..InstanceRecord::clone(&record) };
-    if let (Act::Start | Act::EnsurePorts, Some(desired)) = (&decided.act, &desired) {
+    // Nothing is used before it is held; a release uses nothing new.
+    let gains = decided.act == Act::Start || (is_ready && matches!(decided.act, Act::EnsureDevices(_)));
+    let uses = desired.as_deref().filter(|_| gains);
+    if let Some(desired) = uses {
         hold(&mut noted, desired, &decided.act);
     }
     if noted != *record {
-        let uses = desired.as_deref().filter(|_| matches!(decided.act, Act::Start | Act::EnsurePorts));
         if !take_hold(core, key, uses, &noted) {
             return Ok(None);
         }
@@ -107,11 +129,12 @@ async fn step<V: Vmm, N: Net, B: Block>(
             return Ok(None);
         }
         (Act::Await, _) => {
-            let what = missing.map_or_else(|| "its parts".into(), |missing| missing.to_string());
+            let what = missing.unwrap_or_else(|| "its parts".into());
             return Ok(Some(Next::Blocked(format!("waits for {what}"))));
         }
         (Act::Start, Some(desired)) => match start(core, drivers, desired).await {
-            Ok(()) => ports_are_at(core, key, generation),
+            Ok(given) if given.iter().any(|disk| is_outdated(core, disk)) => {}
+            Ok(_) => ports_are_at(core, key, generation),
             Err(error) if error.fault == Fault::Permanent => {
                 let refused = noted.unstartable(desired.run, error.to_string());
                 core.write_record(instance, refused).await?;
@@ -119,13 +142,11 @@ async fn step<V: Vmm, N: Net, B: Block>(
             }
             Err(error) => return Err(error.into()),
         },
-        (Act::EnsurePorts, Some(desired)) => {
-            for interface in desired.interfaces.iter().filter(|i| noted.ports.contains(&i.interface)) {
-                drivers.net.ensure_port(interface).await?;
-            }
-            ports_are_at(core, key, generation);
+        (Act::EnsureDevices(changes), Some(desired)) => {
+            let all = devices::Round { core, drivers, desired, generation, plugged: &plugged, is_ready };
+            return all.run(changes, noted).await;
         }
-        (Act::Start | Act::EnsurePorts, None) => {}
+        (Act::Start | Act::EnsureDevices(_), None) => {}
         (Act::PressPowerButton, _) => drivers.vmm.press_power_button(instance).await?,
         (Act::Reset, _) => drivers.vmm.reset(instance).await?,
         (Act::End, _) => drivers.vmm.end(instance).await?,
@@ -136,17 +157,11 @@ async fn step<V: Vmm, N: Net, B: Block>(
         }
         (Act::Forget, _) => return forget(core, drivers, instance, generation).await.map(Some),
     }
-    let mut after = noted.after(&decided.act, core.clock.now());
-    if let (Act::EnsurePorts, Some(desired)) = (&decided.act, &desired) {
-        // Groups that the ports have left are let go of; the machine's volumes are not, whatever is desired by now.
-        let volumes = after.holds.iter().copied().filter(|key| matches!(key, ObjectKey::Volume(_)));
-        let held: BTreeSet<ObjectKey> = volumes.chain(parts(desired)).collect();
-        after.holds = held.into_iter().collect();
-    }
+    let after = noted.after(&decided.act, core.clock.now());
     if after != noted {
         core.write_record(instance, after).await?;
     }
-    if matches!(decided.act, Act::Start | Act::Release | Act::EnsurePorts) {
+    if matches!(decided.act, Act::Start | Act::Release) {
         core.tables.lock().nudge_waiters(key);
         core.pending.notify_one();
     }
@@ -167,7 +182,7 @@ fn is_before_start(state: &RunState, run: u64) -> bool {
 fn take_hold(core: &Core, key: ObjectKey, uses: Option<&InstanceDesired>, record: &InstanceRecord) -> bool {
     let ObjectKey::Instance(instance) = key else { return false };
     let mut tables = core.tables.lock();
-    if uses.and_then(|desired| tables.first_missing(&parts(desired), key)).is_some() {
+    if uses.and_then(|desired| first_missing(&mut tables, desired)).is_some() {
         return false;
     }
     tables.set_record(instance, Arc::new(record.clone()));
@@ -184,6 +199,8 @@ fn hold(record: &mut InstanceRecord, desired: &InstanceDesired, act: &Act) {
         let opened = desired.interfaces.iter().map(|interface| interface.interface);
         let ports: BTreeSet<_> = record.ports.iter().copied().chain(opened).collect();
         record.ports = ports.into_iter().collect();
+    } else if let Act::EnsureDevices(changes) = act {
+        *record = record.gaining(changes);
     }
 }
 
@@ -193,19 +210,14 @@ fn ports_are_at(core: &Core, key: ObjectKey, generation: u64) {
     }
 }
 
+/// Starts the machine, and says with which disks.
 async fn start<V: Vmm, N: Net, B: Block>(
     core: &Core,
     drivers: &Drivers<V, N, B>,
     desired: &InstanceDesired,
-) -> Result<(), HostError> {
-    let disks = {
-        let tables = core.tables.lock();
-        let disk = |attachment: &model::host::AttachmentDesired| {
-            let path = tables.paths.get(&attachment.volume)?.clone();
-            Some(DiskSpec { volume: attachment.volume, path, device: attachment.device.clone() })
-        };
-        desired.volumes.iter().map(disk).collect::<Option<Vec<_>>>()
-    };
+) -> Result<Vec<DiskSpec>, HostError> {
+    let disks = desired.volumes.iter().map(|attachment| disk(core, attachment));
+    let disks = disks.collect::<Option<Vec<_>>>();
     let disks = disks.ok_or_else(|| HostError::transient("a volume has no path yet"))?;
     let spec = MachineSpec {
         instance: desired.instance,
@@ -218,7 +230,22 @@ async fn start<V: Vmm, N: Net, B: Block>(
     for interface in &desired.interfaces {
         taps.push(drivers.net.open_port(interface).await?);
     }
-    drivers.vmm.start(&spec, taps).await
+    drivers.vmm.start(&spec, taps).await?;
+    Ok(spec.disks)
+}
+
+/// A desired disk as a machine takes it; none while its volume is not there.
+fn disk(core: &Core, attachment: &AttachmentDesired) -> Option<DiskSpec> {
+    let tables = core.tables.lock();
+    let (volume, path) = (attachment.volume, tables.paths.get(&attachment.volume)?.clone());
+    let limits = tables.volume(volume)?.limits;
+    Some(DiskSpec { volume, path, device: attachment.device.clone(), limits })
+}
+
+/// Whether a volume changed while it was on its way into the machine, where its change was not seen.
+fn is_outdated(core: &Core, given: &DiskSpec) -> bool {
+    let latest = core.tables.lock().volume(given.volume);
+    latest.is_some_and(|latest| latest.limits != given.limits)
 }
 
 async fn forget<V: Vmm, N: Net, B: Block>(

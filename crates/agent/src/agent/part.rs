@@ -1,4 +1,5 @@
-//! VPCs, security groups and volumes: ensured as desired, removed once no machine uses them.
+//! VPCs, security groups and volumes: ensured as desired, removed once no machine uses them. A volume that a machine holds
+//! is grown, and held to its limits, within the machine.
 
 use super::core::Core;
 use super::schedule::{Drivers, Failure, Next, Outcome};
@@ -30,6 +31,12 @@ pub(super) async fn reconcile<V: Vmm, N: Net, B: Block>(
             ensured.map_err(|error| failed(core, key, error))?;
         }
         Body::Volume(volume) => {
+            // The file of a volume that a machine has open is the machine's to grow.
+            let holders = core.tables.lock().holders(key);
+            for holder in holders {
+                let tuned = drivers.vmm.tune_disk(holder, &volume).await;
+                tuned.map_err(|error| failed(core, key, error))?;
+            }
             let ensured = drivers.block.ensure_volume(&volume).await;
             let path = ensured.map_err(|error| failed(core, key, error))?;
             core.tables.lock().paths.insert(volume.volume, path);

@@ -1,7 +1,7 @@
 //! The one task that starts all others: what is pending now, and what becomes due later.
 
 use super::core::{Core, Question};
-use super::tables::Job;
+use super::tables::{Job, Lane};
 use super::{instance, part, sweep};
 use crate::host::{self, Block, HostError, Net, Vmm};
 use model::Timestamp;
@@ -13,6 +13,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::hash::{Hash as _, Hasher as _};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
@@ -31,6 +32,8 @@ pub(super) enum Next {
     At(Timestamp),
     /// Something else must come first, and will nudge.
     Blocked(String),
+    /// A part of it failed and is tried again; what was observed stays.
+    Retry(String),
 }
 
 pub(super) type Outcome = Result<Next, Failure>;
@@ -131,24 +134,19 @@ fn settle(core: &Core, job: Job, outcome: Outcome) -> Option<Instant> {
     let lane = tables.lane(job)?;
     lane.last_run = Some(now);
     let delay = match outcome {
-        Ok(next) => {
-            lane.failures = 0;
-            lane.last_error = None;
-            match next {
-                Next::Idle => None,
-                Next::At(at) => Some(at.since(now)),
-                Next::Blocked(reason) => {
-                    lane.last_error = Some(reason);
-                    None
-                }
-            }
+        Ok(Next::Idle) => {
+            well(lane, None);
+            None
         }
-        Err(Failure(reason)) => {
-            tracing::warn!(?job, reason, "a run failed");
-            lane.failures = lane.failures.saturating_add(1);
-            lane.last_error = Some(reason);
-            Some(backoff(salt(job), lane.failures))
+        Ok(Next::At(at)) => {
+            well(lane, None);
+            Some(at.since(now))
         }
+        Ok(Next::Blocked(reason)) => {
+            well(lane, Some(reason));
+            None
+        }
+        Ok(Next::Retry(reason)) | Err(Failure(reason)) => Some(failed(lane, job, reason)),
     };
     let (dirty, hurried) = (std::mem::take(&mut lane.dirty), std::mem::take(&mut lane.hurried));
     let due = if hurried || (dirty && lane.failures == 0) {
@@ -165,6 +163,19 @@ fn settle(core: &Core, job: Job, outcome: Outcome) -> Option<Instant> {
         core.report(key, generation, ObservedBody::Failing { reason });
     }
     due
+}
+
+fn well(lane: &mut Lane, waits_for: Option<String>) {
+    lane.failures = 0;
+    lane.last_error = waits_for;
+}
+
+/// Notes a failure; returns when to try again.
+fn failed(lane: &mut Lane, job: Job, reason: String) -> Duration {
+    tracing::warn!(?job, reason, "a run failed");
+    lane.failures = lane.failures.saturating_add(1);
+    lane.last_error = Some(reason);
+    backoff(salt(job), lane.failures)
 }
 
 fn salt(job: Job) -> u64 {

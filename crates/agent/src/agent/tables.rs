@@ -8,7 +8,7 @@ use model::host::{
     SecurityGroupDesired, VolumeDesired, VpcDesired,
 };
 use model::{InstanceId, Timestamp, VolumeId};
-use plan::host::InstanceRecord;
+use plan::host::{AskedAt, InstanceRecord};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,6 +69,8 @@ pub(super) struct Object {
     pub applied: Option<u64>,
     /// The generation that the ports of a running machine were brought to.
     pub ports_at: Option<u64>,
+    /// When the guest of an instance was last asked to let go of each device.
+    pub asked: AskedAt,
     /// Why the host will never make it in this form.
     pub refused: Option<String>,
     pub lane: Lane,
@@ -130,6 +132,7 @@ impl Tables {
             forgotten: false,
             applied: None,
             ports_at: None,
+            asked: AskedAt::new(),
             refused: None,
             lane: Lane::default(),
             observed: None,
@@ -219,6 +222,34 @@ impl Tables {
         let missing = *parts.iter().find(|part| !self.is_applied(**part))?;
         self.waiters.entry(missing).or_default().insert(who);
         Some(missing)
+    }
+
+    /// The first of `parts` that is a volume which another instance holds; `who` is nudged when that lets go.
+    pub fn first_held_elsewhere(
+        &mut self,
+        parts: &[ObjectKey],
+        who: InstanceId,
+    ) -> Option<(ObjectKey, InstanceId)> {
+        let volumes = parts.iter().filter(|part| matches!(part, ObjectKey::Volume(_)));
+        let (part, holder) = volumes.copied().find_map(|part| {
+            let holder = self.holders.get(&part)?.iter().copied().find(|holder| *holder != who)?;
+            Some((part, holder))
+        })?;
+        self.waiters.entry(ObjectKey::Instance(holder)).or_default().insert(ObjectKey::Instance(who));
+        Some((part, holder))
+    }
+
+    /// The instances that hold an object.
+    pub fn holders(&self, key: ObjectKey) -> Vec<InstanceId> {
+        self.holders.get(&key).into_iter().flatten().copied().collect()
+    }
+
+    /// A volume's latest desired form, unless it is to go.
+    pub fn volume(&self, volume: VolumeId) -> Option<Arc<VolumeDesired>> {
+        match &self.objects.get(&ObjectKey::Volume(volume))?.body {
+            Body::Volume(desired) => Some(Arc::clone(desired)),
+            Body::Vpc(_) | Body::SecurityGroup(_) | Body::Instance(_) | Body::Gone => None,
+        }
     }
 
     /// Why one of `parts` will never stand, if so.

@@ -7,10 +7,10 @@
 pub mod linux;
 pub mod sim;
 
-pub use plan::host::MachineState;
+pub use plan::host::{Device, MachineState, Plugged};
 
 use model::host::{
-    InterfaceDesired, Machine, SecurityGroupDesired, TemplateStatus, VolumeDesired, VpcDesired,
+    InterfaceDesired, Machine, SecurityGroupDesired, TemplateStatus, VolumeDesired, VolumeLimits, VpcDesired,
 };
 use model::{AccountId, InstanceId, NetworkInterfaceId, SecurityGroupId, Timestamp, VolumeId, VpcId};
 use std::fmt;
@@ -101,6 +101,17 @@ pub struct DiskSpec {
     pub path: PathBuf,
     /// The device name that the API shows.
     pub device: String,
+    /// What it may do in a second; none: what the host can.
+    pub limits: Option<VolumeLimits>,
+}
+
+/// What became of a device that is to leave a running machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// Nothing of it is left in the machine.
+    Done,
+    /// The guest has been asked.
+    Pending,
 }
 
 /// An open interface on its way into a machine.
@@ -142,6 +153,31 @@ pub trait Vmm: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<(Vec<u8>, Option<Timestamp>)>> + Send;
 
+    /// What the machine holds now; nothing when it has no process.
+    fn plugged(&self, instance: InstanceId) -> impl Future<Output = Result<Plugged>> + Send;
+
+    /// Plugs a disk into the running machine, over whatever an earlier attempt left. Permanent when no slot is free.
+    fn plug_disk(&self, instance: InstanceId, disk: &DiskSpec) -> impl Future<Output = Result<()>> + Send;
+
+    /// The same for an interface, whose port has been opened for this.
+    fn plug_interface(&self, instance: InstanceId, tap: Tap) -> impl Future<Output = Result<()>> + Send;
+
+    /// Asks the guest for a device, or takes it away for good once the guest has let go. A guest that hears nothing (it
+    /// still boots, it hangs) needs to be asked again.
+    fn unplug(&self, instance: InstanceId, device: Device) -> impl Future<Output = Result<Release>> + Send;
+
+    /// Takes a volume's file from the machine at once. The guest keeps a device that fails every operation, until it lets
+    /// go of it.
+    fn tear_out(&self, instance: InstanceId, volume: VolumeId) -> impl Future<Output = Result<()>> + Send;
+
+    /// Brings size and limits of a volume that the machine holds to what is desired, in view of the running guest. Nothing
+    /// to do when the machine does not hold it.
+    fn tune_disk(
+        &self,
+        instance: InstanceId,
+        volume: &VolumeDesired,
+    ) -> impl Future<Output = Result<()>> + Send;
+
     fn templates(&self) -> impl Future<Output = Result<Templates>> + Send;
 
     /// Has a template made of an image and a shape when nothing else is to be done; says by which key it will be known.
@@ -150,7 +186,7 @@ pub trait Vmm: Send + Sync + 'static {
     /// Removes a template; machines that were resumed from it run on.
     fn remove_template(&self, key: &str) -> impl Future<Output = Result<()>> + Send;
 
-    /// Waits until some machine may have changed its state (powered off, ended), and names it. A nudge, not a fact:
+    /// Waits until some machine may have changed its state (powered off, ended, let go of a device), and names it. A nudge, not a fact:
     /// the loop asks for the state.
     fn changed(&self) -> impl Future<Output = InstanceId> + Send;
 }

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 const SEEDS: u64 = 300;
 const INSTANCES: u32 = 5;
+/// Volumes that go from one instance to another.
+const WANDERING: [u32; 3] = [101, 102, 103];
 
 struct Dice(u64);
 
@@ -53,6 +55,21 @@ impl Server {
         }
     }
 
+    fn size(&self, volume: u32) -> model::GiB {
+        match &self.wishes[&ObjectKey::Volume(sample::volume_id(volume))].body {
+            Some(DesiredBody::Volume(desired)) => desired.size,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Who wants this volume, by its number.
+    fn wanted_by(&self, volume: u32) -> Option<u32> {
+        (1..=INSTANCES).find(|n| {
+            let instance = self.instance(*n);
+            instance.is_some_and(|i| i.volumes.iter().any(|a| a.volume == sample::volume_id(volume)))
+        })
+    }
+
     fn all(&self) -> Vec<Desired> {
         self.wishes.values().cloned().collect()
     }
@@ -80,6 +97,7 @@ async fn story(seed: u64) {
         seed,
         boot_time: Duration::from_secs(2),
         shutdown_time: Duration::from_secs(dice.below(4)),
+        release_time: Duration::from_secs(dice.below(4)),
         faults: Faults::HEAVY,
         ..SimConfig::default()
     };
@@ -92,13 +110,16 @@ async fn story(seed: u64) {
     ] {
         server.want(body);
     }
+    for n in WANDERING {
+        server.want(DesiredBody::Volume(sample::volume(n)));
+    }
     rig.handle().sync(server.all()).await.unwrap();
 
-    for _ in 0..40 {
+    for _ in 0..50 {
         let n = dice.below(INSTANCES.into()) as u32 + 1;
         let (id, current) = (sample::instance_id(n), server.instance(n));
         let mut news = Vec::new();
-        match (dice.below(12), current) {
+        match (dice.below(17), current) {
             (0..=4, None) => {
                 let launched = server.wishes.contains_key(&ObjectKey::Instance(id));
                 if !launched {
@@ -139,6 +160,47 @@ async fn story(seed: u64) {
             }
             (8, _) => rig.sim.guest_ignores_button(id, dice.below(2) == 0),
             (9, _) => rig.handle().sync(server.all()).await.unwrap(),
+            (10 | 11, Some(mut instance)) => {
+                let wanderer = WANDERING[dice.below(3) as usize];
+                let volume = sample::volume_id(wanderer);
+                match server.wanted_by(wanderer) {
+                    // Whether the one before has let go is the host's affair.
+                    None => {
+                        instance.volumes.push(AttachmentDesired { volume, device: "/dev/sdf".into() });
+                        instance.torn_out.retain(|torn| *torn != volume);
+                        news.push(server.want(DesiredBody::Instance(Box::new(instance))));
+                    }
+                    Some(holder) => {
+                        let mut instance = server.instance(holder).expect("it wants the volume");
+                        instance.volumes.retain(|attachment| attachment.volume != volume);
+                        if dice.below(3) == 0 {
+                            instance.torn_out.push(volume);
+                        }
+                        news.push(server.want(DesiredBody::Instance(Box::new(instance))));
+                    }
+                }
+            }
+            (12, Some(mut instance)) => {
+                if instance.interfaces.len() > 1 {
+                    instance.interfaces.truncate(1);
+                } else {
+                    instance.interfaces.push(sample::instance(200 + n).interfaces.remove(0));
+                }
+                news.push(server.want(DesiredBody::Instance(Box::new(instance))));
+            }
+            (13, _) => {
+                let volume = WANDERING[dice.below(3) as usize];
+                let rate = |base| Rate { base, burst: None };
+                let limits = VolumeLimits {
+                    iops: rate(100 + dice.below(900)),
+                    bytes: rate(131_072_000),
+                    operation: 256 << 10,
+                };
+                let size = model::GiB(server.size(volume).0 + dice.below(2) as u32);
+                let grown = VolumeDesired { size, limits: Some(limits), ..sample::volume(volume) };
+                news.push(server.want(DesiredBody::Volume(grown)));
+            }
+            (14, _) => rig.sim.guest_keeps_devices(id, dice.below(2) == 0),
             _ => tokio::time::sleep(Duration::from_millis(dice.below(20_000))).await,
         }
         rig.handle().set(news).await.unwrap();
@@ -146,6 +208,9 @@ async fn story(seed: u64) {
     }
 
     rig.sim.set_faults(Faults::NONE);
+    for n in 1..=INSTANCES {
+        rig.sim.guest_keeps_devices(sample::instance_id(n), false);
+    }
     rig.handle().sync(server.all()).await.unwrap();
     let settled = tokio::time::timeout(Duration::from_hours(1), async {
         while let Some(amiss) = amiss(&rig, &server).await {
@@ -201,6 +266,9 @@ async fn amiss(rig: &Rig, server: &Server) -> Option<String> {
                 wanted.security_groups.push(group.group);
             }
             Some(DesiredBody::Volume(volume)) if seen.body == ObservedBody::Applied => {
+                if rig.sim.volume(volume.volume) != Some((volume.size, volume.limits)) {
+                    return Some(format!("{} is not as {volume:?}", volume.volume));
+                }
                 wanted.volumes.push(volume.volume);
             }
             Some(DesiredBody::Instance(instance)) => {
@@ -209,12 +277,13 @@ async fn amiss(rig: &Rig, server: &Server) -> Option<String> {
                 }
                 if rig.sim.machine(instance.instance) == MachineState::Running {
                     wanted.machines.push(instance.instance);
-                    wanted.ports.push(instance.interfaces[0].interface);
+                    wanted.ports.extend(instance.interfaces.iter().map(|i| i.interface));
                 }
             }
             _ => return Some(format!("{key} is {:?}", seen.body)),
         }
     }
+    wanted.ports.sort_unstable();
     let stands = Inventory { consoles: Vec::new(), ..rig.sim.inventory() };
     (stands != wanted).then(|| format!("stands {stands:?}, wanted {wanted:?}"))
 }
@@ -223,9 +292,18 @@ fn instance_amiss(rig: &Rig, server: &Server, wish: &InstanceDesired, seen: &Obs
     let machine = rig.sim.machine(wish.instance);
     let harmed = server.harmed.contains(&(wish.instance, wish.run));
     let good = match (wish.power, seen) {
-        (Power::On, ObservedBody::Instance(InstancePhase::Running { run, .. })) => {
-            let port = rig.sim.interface(wish.interfaces[0].interface);
-            *run == wish.run && machine == MachineState::Running && port.as_ref() == wish.interfaces.first()
+        (Power::On, ObservedBody::Instance(InstancePhase::Running { run, devices, .. })) => {
+            let mut wanted = Devices {
+                volumes: wish.volumes.iter().map(|a| a.volume).collect(),
+                interfaces: wish.interfaces.iter().map(|i| i.interface).collect(),
+            };
+            wanted.volumes.sort_unstable();
+            wanted.interfaces.sort_unstable();
+            let mut ports = wish.interfaces.iter().map(|i| (rig.sim.interface(i.interface), i));
+            *run == wish.run
+                && machine == MachineState::Running
+                && *devices == wanted
+                && ports.all(|(port, wanted)| port.as_ref() == Some(wanted))
         }
         (Power::On, ObservedBody::Instance(InstancePhase::Stopped { run, cause })) => {
             *run == wish.run && machine == MachineState::Absent && harmed && *cause != StopCause::Requested

@@ -1,8 +1,11 @@
 //! What every host must do, whatever it is made of. Each function is one test; a driver's tests call them all.
 
 use super::sample;
-use agent::host::{Block, DiskSpec, Life, MachineSpec, MachineState, Net, Tap, Vmm};
-use model::host::InstanceDesired;
+use agent::host::{
+    Block, Device, DiskSpec, Life, MachineSpec, MachineState, Net, Plugged, Release, Tap, Vmm,
+};
+use model::host::{InstanceDesired, Rate, VolumeDesired, VolumeLimits};
+use model::{GiB, InstanceId};
 use std::future::Future;
 use std::time::Duration;
 
@@ -13,6 +16,10 @@ pub trait TestHost {
     fn block(&self) -> &impl Block;
     /// Adapts a sample instance to what the host can start.
     fn fit(&self, _instance: &mut InstanceDesired) {}
+    /// Waits until the guest hears what it is asked, if it ever does.
+    fn booted(&self, _instance: model::InstanceId) -> impl Future<Output = ()> {
+        std::future::ready(())
+    }
     /// Ends the machine's process from outside.
     fn kill(&self, instance: model::InstanceId) -> impl Future<Output = ()>;
     /// The longest that a guest takes to boot or to shut down.
@@ -37,7 +44,12 @@ pub async fn start<H: TestHost>(host: &H, n: u32) -> Started {
         instance: desired.instance,
         account: desired.account,
         machine: desired.machine.clone(),
-        disks: vec![DiskSpec { volume: sample::volume_id(n), path, device: "/dev/xvda".into() }],
+        disks: vec![DiskSpec {
+            volume: sample::volume_id(n),
+            path,
+            device: "/dev/xvda".into(),
+            limits: None,
+        }],
         life: Life::First,
     };
     host.vmm().start(&spec, taps(host, &desired).await).await.unwrap();
@@ -159,6 +171,141 @@ pub async fn a_port_that_is_not_there_cannot_be_ensured(host: &impl TestHost) {
     assert_eq!(error.fault, agent::host::Fault::Transient);
     host.net().remove_security_group(sample::group_id(1)).await.unwrap();
     host.net().remove_vpc(sample::vpc_id(1)).await.unwrap();
+}
+
+/// Asks for a device until nothing of it is left.
+async fn unplugged(host: &impl TestHost, instance: InstanceId, device: Device) {
+    let asking = async {
+        while host.vmm().unplug(instance, device).await.unwrap() == Release::Pending {
+            let _nudge = tokio::time::timeout(Duration::from_secs(2), host.vmm().changed()).await;
+        }
+    };
+    tokio::time::timeout(host.patience(), asking).await.unwrap_or_else(|_| panic!("{device} stays"));
+}
+
+fn held(volumes: &[u32], interfaces: &[u32]) -> Plugged {
+    let mut plugged = Plugged::default();
+    plugged.whole.volumes = volumes.iter().map(|n| sample::volume_id(*n)).collect();
+    plugged.whole.interfaces = interfaces.iter().map(|n| sample::interface_id(*n)).collect();
+    plugged
+}
+
+async fn found(host: &impl TestHost, instance: InstanceId) -> Plugged {
+    let mut plugged = host.vmm().plugged(instance).await.unwrap();
+    plugged.whole.volumes.sort_unstable();
+    plugged.whole.interfaces.sort_unstable();
+    plugged
+}
+
+async fn extra_disk(host: &impl TestHost, n: u32, limits: Option<VolumeLimits>) -> DiskSpec {
+    let desired = VolumeDesired { limits, ..sample::volume(n) };
+    let path = host.block().ensure_volume(&desired).await.unwrap();
+    DiskSpec { volume: desired.volume, path, device: "/dev/sdf".into(), limits }
+}
+
+pub async fn disks_and_interfaces_come_and_go_while_a_machine_runs(host: &impl TestHost) {
+    let started = start(host, 1).await;
+    let instance = started.desired.instance;
+    host.booted(instance).await;
+    assert_eq!(found(host, instance).await, held(&[1], &[1]));
+    let disk = extra_disk(host, 7, None).await;
+    for _ in 0..2 {
+        host.vmm().plug_disk(instance, &disk).await.unwrap();
+        assert_eq!(found(host, instance).await, held(&[1, 7], &[1]));
+    }
+    let mut interface = sample::instance(7).interfaces.remove(0);
+    interface.mac = model::Mac::from_entropy(7);
+    let tap = host.net().open_port(&interface).await.unwrap();
+    host.vmm().plug_interface(instance, tap).await.unwrap();
+    assert_eq!(found(host, instance).await, held(&[1, 7], &[1, 7]));
+    for _ in 0..2 {
+        unplugged(host, instance, Device::Interface(interface.interface)).await;
+        host.net().remove_port(interface.interface).await.unwrap();
+        assert_eq!(found(host, instance).await, held(&[1, 7], &[1]));
+    }
+    for _ in 0..2 {
+        unplugged(host, instance, Device::Volume(disk.volume)).await;
+        assert_eq!(found(host, instance).await, held(&[1], &[1]));
+    }
+    // What it had from its start goes the same way, and the slots are free again.
+    unplugged(host, instance, Device::Volume(sample::volume_id(1))).await;
+    assert_eq!(found(host, instance).await, held(&[], &[1]));
+    host.block().remove_volume(disk.volume).await.unwrap();
+    clean_up(host, started).await;
+}
+
+pub async fn a_volume_that_is_torn_out_is_free_at_once(host: &impl TestHost) {
+    let started = start(host, 1).await;
+    let instance = started.desired.instance;
+    let disk = extra_disk(host, 7, None).await;
+    host.vmm().plug_disk(instance, &disk).await.unwrap();
+    for _ in 0..2 {
+        host.vmm().tear_out(instance, disk.volume).await.unwrap();
+        let plugged = found(host, instance).await;
+        assert!(!plugged.holds(disk.volume), "{plugged:?}");
+    }
+    // Another machine can have it while the guest still sees a dead disk.
+    let other = sample::instance_id(2);
+    let spec = MachineSpec { instance: other, disks: vec![disk.clone()], ..started.spec.clone() };
+    host.vmm().start(&spec, Vec::new()).await.unwrap();
+    assert!(found(host, other).await.holds(disk.volume));
+    host.vmm().end(other).await.unwrap();
+    host.vmm().forget(other).await.unwrap();
+    host.booted(instance).await;
+    unplugged(host, instance, Device::Volume(disk.volume)).await;
+    host.vmm().plug_disk(instance, &disk).await.unwrap();
+    assert_eq!(found(host, instance).await, held(&[1, 7], &[1]));
+    host.vmm().end(instance).await.unwrap();
+    assert_eq!(host.vmm().plugged(instance).await.unwrap(), Plugged::default());
+    host.block().remove_volume(disk.volume).await.unwrap();
+    clean_up(host, started).await;
+}
+
+pub async fn a_volume_in_use_grows_and_takes_other_limits(host: &impl TestHost) {
+    let limits = |iops| VolumeLimits {
+        iops: Rate { base: iops, burst: None },
+        bytes: Rate { base: 131_072_000, burst: None },
+        operation: 256 << 10,
+    };
+    let started = start(host, 1).await;
+    let instance = started.desired.instance;
+    let disk = extra_disk(host, 7, Some(limits(100))).await;
+    let grown = VolumeDesired { size: GiB(3), limits: Some(limits(500)), ..sample::volume(7) };
+    // Nothing to do for a machine that does not hold it, or is not there.
+    host.vmm().tune_disk(instance, &grown).await.unwrap();
+    host.vmm().tune_disk(sample::instance_id(99), &grown).await.unwrap();
+    host.vmm().plug_disk(instance, &disk).await.unwrap();
+    for _ in 0..2 {
+        host.vmm().tune_disk(instance, &grown).await.unwrap();
+        assert_eq!(host.block().ensure_volume(&grown).await.unwrap(), disk.path);
+    }
+    let unlimited = VolumeDesired { limits: None, ..grown.clone() };
+    host.vmm().tune_disk(instance, &unlimited).await.unwrap();
+    host.vmm().end(instance).await.unwrap();
+    host.block().remove_volume(disk.volume).await.unwrap();
+    clean_up(host, started).await;
+}
+
+pub async fn a_machine_without_a_free_slot_says_so(host: &impl TestHost) {
+    let started = start(host, 1).await;
+    let instance = started.desired.instance;
+    let mut last = 0;
+    let refused = loop {
+        last += 1;
+        let disk = extra_disk(host, 100 + last, None).await;
+        if let Err(error) = host.vmm().plug_disk(instance, &disk).await {
+            break error;
+        }
+    };
+    assert_eq!(last as usize, plan::machine::ROOT_PORTS - 1);
+    assert_eq!(refused.fault, agent::host::Fault::Permanent);
+    assert!(refused.to_string().contains("slots are taken"), "{refused}");
+    assert_eq!(found(host, instance).await.whole.volumes.len(), last as usize);
+    host.vmm().end(instance).await.unwrap();
+    for n in 1..=last {
+        host.block().remove_volume(sample::volume_id(100 + n)).await.unwrap();
+    }
+    clean_up(host, started).await;
 }
 
 /// Removes all of an instance, twice, and finds the host empty.

@@ -13,7 +13,7 @@ export PATH=/bin
 /bin/busybox mkdir -p /proc /sys /dev
 /bin/busybox --install -s /bin
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev
-for m in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk button evdev; do insmod /m/$m.ko; done
+for m in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk failover net_failover virtio_net button evdev; do insmod /m/$m.ko; done
 echo "GUEST-READY"
 for word in $(cat /proc/cmdline); do case $word in order=*) order=${word#order=};; esac; done
 case $order in
@@ -26,13 +26,41 @@ case $order in
     echo "DISK-SERIAL=$(cat /sys/block/vda/serial)"
     printf 'written-earlier!' | dd of=/dev/vda conv=fsync 2>/dev/null; echo DISK-DONE;;
   fill) dd if=/dev/urandom of=/dev/vda bs=64k count=160 conv=fsync 2>/dev/null && echo FILL-DONE || echo FILL-FAILED;;
+  devices) mkdir -p /seen
+    measure() { read a x < /proc/uptime; dd if=$1 of=/dev/null bs=4096 count=$2 iflag=direct 2>/dev/null || echo "RATE-FAILED"; read b x < /proc/uptime
+      awk -v a=$a -v b=$b -v n=$2 -v s=$3 'BEGIN { printf "RATE %s %d\n", s, n / (b - a) }'; }
+    while :; do
+      for block in /sys/block/vd*; do
+        [ -e $block/size ] || continue
+        disk=/dev/${block##*/}; serial=$(cat $block/serial); size=$(cat $block/size)
+        [ "$(cat /seen/$serial 2>/dev/null)" = $size ] || { [ -e /seen/$serial ] || {
+          echo "CAME $serial HELD=$(head -c 16 $disk | tr -d '\0')"; printf 'written-earlier!' | dd of=$disk conv=fsync 2>/dev/null; echo "WROTE $serial"; }
+          echo "SIZE $serial $size"; echo $size > /seen/$serial; }
+        [ "$(dd if=$disk bs=512 skip=8 count=1 iflag=direct 2>/dev/null | head -c 4)" = 'rate' ] && measure $disk 600 $serial
+        dd if=$disk bs=512 count=1 iflag=direct of=/dev/null 2>/dev/null || echo "FAILS $serial"
+      done
+      for net in /sys/class/net/eth*; do
+        [ -e $net/address ] || continue
+        [ -e /seen/${net##*/} ] || { echo "NIC $(cat $net/address)"; cp $net/address /seen/${net##*/}; }
+      done
+      for known in /seen/vol*; do
+        [ -e $known ] || continue
+        grep -qs ${known##*/} /sys/block/vd*/serial || { rm $known; echo "LEFT ${known##*/}"; }
+      done
+      for known in /seen/eth*; do
+        [ -e $known ] || continue
+        [ -e /sys/class/net/${known##*/} ] || { rm $known; echo "NIC-LEFT"; }
+      done
+      usleep 100000
+    done;;
   identity) cat /sys/class/dmi/id/sys_vendor /sys/class/dmi/id/product_uuid /sys/class/dmi/id/board_asset_tag; nproc; echo IDENTITY-DONE;;
 esac
 while :; do sleep 1000; done
 "#;
 
 /// What the guest does once it runs.
-pub const ORDERS: [&str; 8] = ["idle", "poweroff", "panic", "spew", "button", "disk", "fill", "identity"];
+pub const ORDERS: [&str; 9] =
+    ["idle", "poweroff", "panic", "spew", "button", "disk", "fill", "identity", "devices"];
 
 /// An image cache with an image per order, made once.
 pub fn images() -> &'static Path {
@@ -109,19 +137,22 @@ fn initrd(unpacked: &Path) -> Vec<u8> {
         &std::fs::read(unpacked.join("bin/busybox")).unwrap(),
     );
     entry(&mut archive, "init", 0o100_755, (0, 0), SCRIPT.as_bytes());
-    let drivers = found(&unpacked.join("lib/modules"), "").join("kernel/drivers");
+    let modules = found(&unpacked.join("lib/modules"), "").join("kernel");
     for module in [
-        "virtio/virtio_ring.ko",
-        "virtio/virtio.ko",
-        "virtio/virtio_pci_legacy_dev.ko",
-        "virtio/virtio_pci_modern_dev.ko",
-        "virtio/virtio_pci.ko",
-        "block/virtio_blk.ko",
-        "acpi/button.ko",
-        "input/evdev.ko",
+        "drivers/virtio/virtio_ring.ko",
+        "drivers/virtio/virtio.ko",
+        "drivers/virtio/virtio_pci_legacy_dev.ko",
+        "drivers/virtio/virtio_pci_modern_dev.ko",
+        "drivers/virtio/virtio_pci.ko",
+        "drivers/block/virtio_blk.ko",
+        "net/core/failover.ko",
+        "drivers/net/net_failover.ko",
+        "drivers/net/virtio_net.ko",
+        "drivers/acpi/button.ko",
+        "drivers/input/evdev.ko",
     ] {
         let name = module.rsplit('/').next().unwrap();
-        let content = std::fs::read(drivers.join(module)).unwrap();
+        let content = std::fs::read(modules.join(module)).unwrap();
         entry(&mut archive, &format!("m/{name}"), 0o100_644, (0, 0), &content);
     }
     entry(&mut archive, "TRAILER!!!", 0, (0, 0), &[]);

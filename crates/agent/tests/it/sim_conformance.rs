@@ -28,8 +28,12 @@ impl TestHost for Sim {
 fn on_the_simulator(test: impl AsyncFn(&Sim)) {
     for shutdown_time in [Duration::ZERO, Duration::from_secs(5)] {
         in_virtual_time(async {
-            let config =
-                SimConfig { boot_time: Duration::from_secs(3), shutdown_time, ..SimConfig::default() };
+            let config = SimConfig {
+                boot_time: Duration::from_secs(3),
+                shutdown_time,
+                release_time: shutdown_time,
+                ..SimConfig::default()
+            };
             let clock = TokioClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
             test(&Sim(SimHost::new(config, Arc::new(clock)))).await;
         });
@@ -74,4 +78,24 @@ fn ensuring_twice_is_ensuring_once() {
 #[test]
 fn a_port_that_is_not_there_cannot_be_ensured() {
     on_the_simulator(conformance::a_port_that_is_not_there_cannot_be_ensured);
+}
+
+#[test]
+fn disks_and_interfaces_come_and_go_while_a_machine_runs() {
+    on_the_simulator(conformance::disks_and_interfaces_come_and_go_while_a_machine_runs);
+}
+
+#[test]
+fn a_volume_that_is_torn_out_is_free_at_once() {
+    on_the_simulator(conformance::a_volume_that_is_torn_out_is_free_at_once);
+}
+
+#[test]
+fn a_volume_in_use_grows_and_takes_other_limits() {
+    on_the_simulator(conformance::a_volume_in_use_grows_and_takes_other_limits);
+}
+
+#[test]
+fn a_machine_without_a_free_slot_says_so() {
+    on_the_simulator(conformance::a_machine_without_a_free_slot_says_so);
 }

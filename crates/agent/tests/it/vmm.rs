@@ -15,13 +15,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Emulated guests on a busy host are slow.
-const BOOT: Duration = Duration::from_mins(2);
+pub const BOOT: Duration = Duration::from_mins(2);
 
 pub fn volume(number: u32) -> VolumeId {
     VolumeId::from_entropy(u128::from(number))
 }
 
-fn instance(number: u32) -> InstanceId {
+pub fn instance(number: u32) -> InstanceId {
     InstanceId::from_entropy(u128::from(number))
 }
 
@@ -58,11 +58,11 @@ impl Scratch {
         }
     }
 
-    async fn vmm(&self) -> LinuxVmm {
+    pub async fn vmm(&self) -> LinuxVmm {
         LinuxVmm::open(self.config()).await.unwrap()
     }
 
-    fn block(&self) -> LinuxBlock {
+    pub fn block(&self) -> LinuxBlock {
         LinuxBlock::open(LinuxBlockConfig {
             cloud: self.cloud.clone(),
             state_dir: self.path.join("volumes"),
@@ -106,7 +106,7 @@ impl Drop for Scratch {
     }
 }
 
-fn spec(number: u32, order: &str) -> MachineSpec {
+pub fn spec(number: u32, order: &str) -> MachineSpec {
     MachineSpec {
         instance: instance(number),
         account: AccountId::from_number(1),
@@ -127,17 +127,17 @@ async fn with_disk(block: &LinuxBlock, number: u32, order: &str, size: u32) -> M
     let desired =
         VolumeDesired { volume: volume(number), size: GiB(size), image: Some(order.into()), limits: None };
     let path = block.ensure_volume(&desired).await.unwrap();
-    let disks = vec![DiskSpec { volume: volume(number), path, device: "/dev/xvda".into() }];
+    let disks = vec![DiskSpec { volume: volume(number), path, device: "/dev/xvda".into(), limits: None }];
     MachineSpec { disks, ..spec(number, order) }
 }
 
-async fn text(vmm: &LinuxVmm, instance: InstanceId) -> String {
+pub async fn text(vmm: &LinuxVmm, instance: InstanceId) -> String {
     let (bytes, _) = vmm.console(instance, 1 << 20).await.unwrap();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Waits until this holds.
-async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let end = Instant::now() + BOOT;
     while !holds().await {
         assert!(Instant::now() < end, "waited in vain until {what}");
@@ -145,7 +145,7 @@ async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> 
     }
 }
 
-async fn until_says(vmm: &LinuxVmm, instance: InstanceId, word: &str) -> String {
+pub async fn until_says(vmm: &LinuxVmm, instance: InstanceId, word: &str) -> String {
     let end = Instant::now() + BOOT;
     loop {
         let text = text(vmm, instance).await;
@@ -162,12 +162,12 @@ async fn until_state(vmm: &LinuxVmm, instance: InstanceId, state: MachineState) 
 }
 
 /// The processes of a machine: those that hold something open in its directory's control group.
-fn processes(vmm: &Scratch, instance: InstanceId) -> Vec<i32> {
+pub fn processes(vmm: &Scratch, instance: InstanceId) -> Vec<i32> {
     use agent::host::linux::vmm::cgroup::{Cgroups, Hierarchy};
     Cgroups::of(&vmm.cloud, Hierarchy::detect().unwrap()).processes(instance)
 }
 
-fn qemu_of(scratch: &Scratch, instance: InstanceId) -> i32 {
+pub fn qemu_of(scratch: &Scratch, instance: InstanceId) -> i32 {
     let is_qemu = |pid: &i32| {
         std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|c| c.contains("-nodefaults"))
     };
@@ -431,7 +431,7 @@ async fn a_guest_waits_for_room_on_a_full_host_and_then_goes_on() {
     let (vmm, block) = (scratch.vmm().await, scratch.block());
     let desired = VolumeDesired { volume: volume(1), size: GiB(1), image: None, limits: None };
     let path = block.ensure_volume(&desired).await.unwrap();
-    let disks = vec![DiskSpec { volume: volume(1), path, device: "/dev/xvda".into() }];
+    let disks = vec![DiskSpec { volume: volume(1), path, device: "/dev/xvda".into(), limits: None }];
     let spec = MachineSpec { disks, ..spec(1, "fill") };
     vmm.start(&spec, vec![]).await.unwrap();
     until_says(&vmm, spec.instance, READY).await;
@@ -443,11 +443,12 @@ async fn a_guest_waits_for_room_on_a_full_host_and_then_goes_on() {
     vmm.end(spec.instance).await.unwrap();
 }
 
-/// An interface of the host that no other test has; it goes with its descriptor.
-fn tap(number: u32) -> Tap {
+/// An interface of the host that no other test has; it goes with its descriptor. The first has the process's number in its
+/// name.
+pub fn tap(number: u32) -> Tap {
     let file = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun").unwrap();
     let mut request = [0_u8; 40];
-    let name = format!("nt{}", std::process::id());
+    let name = if number == 0 { format!("nt{}", std::process::id()) } else { "nt%d".to_owned() };
     request[..name.len()].copy_from_slice(name.as_bytes());
     // TAP, no packet information, virtio headers.
     request[16..18].copy_from_slice(&(0x0002_u16 | 0x1000 | 0x4000).to_ne_bytes());
@@ -469,7 +470,7 @@ async fn an_interface_belongs_to_the_machine_until_its_end() {
     let vmm = scratch.vmm().await;
     let spec = spec(1, "idle");
     let link = format!("/sys/class/net/nt{}", std::process::id());
-    vmm.start(&spec, vec![tap(1)]).await.unwrap();
+    vmm.start(&spec, vec![tap(0)]).await.unwrap();
     assert!(Path::new(&link).exists());
     vmm.end(spec.instance).await.unwrap();
     assert!(!Path::new(&link).exists());
@@ -598,7 +599,7 @@ async fn a_machine_without_a_kernel_of_its_own_boots_its_first_disk() {
     guest::run("qemu-io", &["-c", &write, path.to_str().unwrap()], Path::new("/"));
     let mut spec = spec(1, "idle");
     spec.machine.direct_kernel = None;
-    spec.disks = vec![DiskSpec { volume: volume(1), path, device: "/dev/xvda".into() }];
+    spec.disks = vec![DiskSpec { volume: volume(1), path, device: "/dev/xvda".into(), limits: None }];
     vmm.start(&spec, vec![]).await.unwrap();
     until_says(&vmm, spec.instance, "FROM-THE-DISK").await;
 }

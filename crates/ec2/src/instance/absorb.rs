@@ -1,16 +1,21 @@
 //! From what a host observed to the records: the only writer of phases that nobody asked for.
 //!
 //! Idempotent, and fenced twice: an observation counts only for the present generation of its object, and, of an
-//! instance, for its present run.
+//! instance, for its present run. The records may be ahead of the wish that the host speaks of, so what it says of
+//! volumes is held against that wish.
 
+use super::desired;
 use crate::network_interface::allocate::{private_claim, public_claim};
 use control::cloud::Mode;
 use control::{Cloud, Record, Result, Txn};
-use model::host::{InstancePhase, ObjectKey, Observed, ObservedBody, StopCause};
+use model::host::{
+    Desired, DesiredBody, InstancePhase, ObjectKey, Observed, ObservedBody, StopCause, VolumeDesired,
+};
 use model::record::instance::{Instance, Phase};
 use model::record::network_interface::{NetworkInterface, PublicAddress};
-use model::record::volume::Volume;
+use model::record::volume::{Life, Volume};
 use model::{InstanceId, Region, Timestamp, VolumeId};
+use plan::instance::attachments::{Machine, Settled, settle};
 use plan::instance::observe::observe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,16 +23,17 @@ use std::time::Duration;
 /// How long a store that cannot be written is waited for, and how often it is tried.
 const PAUSE: Duration = Duration::from_millis(500);
 const ATTEMPTS: u32 = 20;
+/// A new volume that its host has failed to make for so long is shown as failed; the host goes on trying.
+const GIVEN_UP: Duration = Duration::from_mins(5);
 
 /// Takes an observation in.
 pub async fn absorb(cloud: &Arc<Cloud>, observed: Observed) {
     let key = observed.key;
-    if cloud.host.generation(key) != Some(observed.generation) {
-        return;
-    }
+    let present = |wish: &Desired| (wish.generation == observed.generation).then(|| Wish::of(wish));
+    let Some(wish) = cloud.host.wish(key, present).flatten() else { return };
     log(&observed);
     for attempt in 1..=ATTEMPTS {
-        match take(cloud, &observed).await {
+        match take(cloud, &observed, &wish).await {
             Ok(()) => {
                 if observed.body == ObservedBody::Removed {
                     cloud.host.forget(key);
@@ -42,6 +48,26 @@ pub async fn absorb(cloud: &Arc<Cloud>, observed: Observed) {
     }
     // The host says it again when it next connects.
     tracing::error!(%key, "an observation was given up");
+}
+
+/// What the observed wish said of volumes.
+enum Wish {
+    /// These are to be plugged in.
+    Plugged(Vec<VolumeId>),
+    Volume(VolumeDesired),
+    Other,
+}
+
+impl Wish {
+    fn of(wish: &Desired) -> Self {
+        match &wish.body {
+            Some(DesiredBody::Instance(instance)) => {
+                Self::Plugged(instance.volumes.iter().map(|v| v.volume).collect())
+            }
+            Some(DesiredBody::Volume(volume)) => Self::Volume(volume.clone()),
+            Some(DesiredBody::Vpc(_) | DesiredBody::SecurityGroup(_)) | None => Self::Other,
+        }
+    }
 }
 
 fn log(observed: &Observed) {
@@ -60,19 +86,36 @@ fn log(observed: &Observed) {
     }
 }
 
-async fn take(cloud: &Arc<Cloud>, observed: &Observed) -> Result<()> {
+async fn take(cloud: &Arc<Cloud>, observed: &Observed, wish: &Wish) -> Result<()> {
+    let now = cloud.clock.now();
     match observed.key {
         ObjectKey::Vpc(_) | ObjectKey::SecurityGroup(_) => Ok(()),
         ObjectKey::Instance(id) => {
             let Some(region) = region_of::<Instance>(cloud, &id) else { return Ok(()) };
-            let now = cloud.clock.now();
-            cloud.transact(Mode::Shared, |txn| instance(txn, &region, id, &observed.body, now)).await
+            cloud.transact(Mode::Shared, |txn| instance(txn, &region, id, &observed.body, wish, now)).await
         }
-        ObjectKey::Volume(id) if observed.body == ObservedBody::Removed => {
+        ObjectKey::Volume(id) => {
             let Some(region) = region_of::<Volume>(cloud, &id) else { return Ok(()) };
-            cloud.transact(Mode::Shared, |txn| volume_gone(txn, &region, id)).await
+            let news = |volume: &Volume| volume_news(volume, &observed.body, wish, now);
+            // Most of what is said of volumes is no news.
+            let none = {
+                let tables = cloud.view.read();
+                tables.get::<Volume>(&region, &id).is_none_or(|volume| news(volume).is_none())
+            };
+            if none {
+                return Ok(());
+            }
+            cloud
+                .transact(Mode::Shared, |txn| {
+                    match txn.get::<Volume>(&region, &id).and_then(|volume| news(&volume)) {
+                        Some(VolumeNews::Gone) => txn.delete::<Volume>(&region, &id),
+                        Some(VolumeNews::Changed(volume)) => drop(txn.put(&region, *volume)),
+                        None => {}
+                    }
+                    Ok(())
+                })
+                .await
         }
-        ObjectKey::Volume(_) => Ok(()),
     }
 }
 
@@ -82,11 +125,45 @@ fn region_of<R: Record>(cloud: &Cloud, id: &R::Id) -> Option<Region> {
     tables.regions::<R>().find(|region| tables.get::<R>(region, id).is_some()).cloned()
 }
 
-fn volume_gone(txn: &mut Txn<'_>, region: &Region, id: VolumeId) -> Result<()> {
-    if txn.get::<Volume>(region, &id).is_some_and(|volume| volume.deleting) {
-        txn.delete::<Volume>(region, &id);
+/// What an observation changes about a volume.
+enum VolumeNews {
+    Gone,
+    Changed(Box<Volume>),
+}
+
+fn volume_news(before: &Volume, body: &ObservedBody, wish: &Wish, now: Timestamp) -> Option<VolumeNews> {
+    let mut volume = before.clone();
+    match (body, &before.life) {
+        (ObservedBody::Removed, Life::Deleting) => return Some(VolumeNews::Gone),
+        (ObservedBody::Applied, Life::Creating | Life::Failed { .. } | Life::Ready) => {
+            let Wish::Volume(wish) = wish else { return None };
+            let is_new = before.life != Life::Ready;
+            volume.life = Life::Ready;
+            let in_force = desired::volume(before).as_ref() == Some(wish);
+            let begins = match &mut volume.modification {
+                Some(modification) if modification.in_force_since.is_none() && in_force => {
+                    modification.in_force_since = Some(now);
+                    volume.provision = modification.target;
+                    true
+                }
+                Some(_) | None => false,
+            };
+            if !is_new && !begins {
+                return None;
+            }
+        }
+        (ObservedBody::Failing { reason }, Life::Creating) if now.since(before.created_at) > GIVEN_UP => {
+            volume.life = Life::Failed { reason: reason.clone() };
+        }
+        (
+            ObservedBody::Removed
+            | ObservedBody::Applied
+            | ObservedBody::Failing { .. }
+            | ObservedBody::Instance(_),
+            _,
+        ) => return None,
     }
-    Ok(())
+    Some(VolumeNews::Changed(Box::new(volume)))
 }
 
 fn instance(
@@ -94,22 +171,51 @@ fn instance(
     region: &Region,
     id: InstanceId,
     body: &ObservedBody,
+    wish: &Wish,
     now: Timestamp,
 ) -> Result<()> {
     let Some(before) = txn.get::<Instance>(region, &id) else { return Ok(()) };
-    let Some(change) = observe(&before, body, now) else { return Ok(()) };
+    let change = observe(&before, body, now);
     let mut after = (*before).clone();
-    after.phase = change.phase;
-    if let Some(reason) = change.reason {
-        after.reason = reason.render(now);
+    if let Some(change) = &change {
+        after.phase = change.phase;
+        if let Some(reason) = change.reason {
+            after.reason = reason.render(now);
+        }
     }
-    match change.phase {
-        Phase::Stopped => release_public(txn, region, &after),
-        Phase::Terminated { .. } => part_from(txn, region, &mut after),
-        Phase::Pending | Phase::Running { .. } | Phase::Stopping { .. } | Phase::ShuttingDown { .. } => {}
+    let settled = machine(&after, body, wish).and_then(|machine| settle(&after.volumes, machine));
+    if change.is_none() && settled.is_none() {
+        return Ok(());
+    }
+    if let Some(Settled { stay, gone }) = settled {
+        after.volumes = stay;
+        for volume in gone {
+            crate::volume::set_free(txn, region, volume);
+        }
+    }
+    match change.map(|change| change.phase) {
+        Some(Phase::Stopped) => release_public(txn, region, &after),
+        Some(Phase::Terminated { .. }) => part_from(txn, region, &mut after),
+        Some(
+            Phase::Pending | Phase::Running { .. } | Phase::Stopping { .. } | Phase::ShuttingDown { .. },
+        )
+        | None => {}
     }
     txn.put(region, after);
     Ok(())
+}
+
+/// What the observation says of the machine's disks, if it speaks of the present run.
+fn machine<'a>(instance: &Instance, body: &'a ObservedBody, wish: &'a Wish) -> Option<Machine<'a>> {
+    match (body, instance.phase, wish) {
+        (_, Phase::Stopped, _) => Some(Machine::Off),
+        (
+            ObservedBody::Instance(InstancePhase::Running { run, devices, .. }),
+            Phase::Running { .. } | Phase::Stopping { .. } | Phase::ShuttingDown { .. },
+            Wish::Plugged(wished),
+        ) if *run == instance.run => Some(Machine::Running { plugged: &devices.volumes, wished }),
+        _ => None,
+    }
 }
 
 /// A stopped instance keeps its private addresses and loses its automatic public ones.
@@ -159,7 +265,10 @@ fn part_from(txn: &mut Txn<'_>, region: &Region, instance: &mut Instance) {
         let Some(volume) = txn.get::<Volume>(region, &device.volume) else { continue };
         let mut volume = (*volume).clone();
         volume.attachment = None;
-        volume.deleting = device.delete_on_termination;
+        // What was to be detached stays, however far that had come.
+        if device.delete_on_termination && device.state.leaving().is_none() {
+            volume.life = Life::Deleting;
+        }
         txn.put(region, volume);
     }
 }

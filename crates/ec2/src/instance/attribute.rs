@@ -19,6 +19,7 @@ use model::record::network_interface::NetworkInterface;
 use model::record::security_group::SecurityGroup;
 use model::record::volume::Volume;
 use model::{Blob, SecurityGroupId};
+use plan::instance::devices::same_device;
 
 fn said(value: impl Into<String>) -> Option<AttributeValue> {
     Some(AttributeValue { value: Some(value.into()) })
@@ -256,12 +257,15 @@ pub fn modify(
         }
         Change::DeleteOnTermination(flags) => {
             for (device, value) in flags {
-                let mapping = instance.volumes.iter_mut().find(|v| v.device == device).ok_or_else(|| {
-                    client(
-                        "InvalidInstanceAttributeValue",
-                        format!("No device is currently mapped at {device}"),
-                    )
-                })?;
+                let mapping =
+                    instance.volumes.iter_mut().find(|v| same_device(&v.device, &device)).ok_or_else(
+                        || {
+                            client(
+                                "InvalidInstanceAttributeValue",
+                                format!("No device is currently mapped at {device}"),
+                            )
+                        },
+                    )?;
                 mapping.delete_on_termination = value;
                 if let Some(volume) = txn.get::<Volume>(&ctx.region, &mapping.volume) {
                     let mut volume = (*volume).clone();
@@ -282,7 +286,7 @@ fn fits(instance: &Instance, name: &str) -> Result<()> {
     let Some(kind) = plan::instance_type::get(name) else { return Ok(()) };
     for (has, most, what) in [
         (instance.interfaces.len(), kind.max_interfaces, "network interfaces"),
-        (instance.volumes.len(), kind.max_volumes, "volumes"),
+        (instance.volumes.len(), kind.volumes_beside(instance.interfaces.len() as u32), "volumes"),
     ] {
         if has > most as usize {
             return Err(invalid_parameter_value(format!(

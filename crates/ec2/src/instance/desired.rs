@@ -12,7 +12,7 @@ use model::metadata::{Metadata, PublicKey};
 use model::record::image::Image;
 use model::record::instance::{CpuOptions, Force, Instance, Phase};
 use model::record::network_interface::{NetworkInterface, PublicAddress};
-use model::record::volume::Volume;
+use model::record::volume::{Life, Volume};
 use model::record::vpc::{DhcpOptions, Subnet, Vpc};
 use model::{Region, SecurityGroupId, VpcId};
 
@@ -46,11 +46,12 @@ fn group_in_use(tables: &Tables, region: &Region, group: SecurityGroupId) -> boo
 
 /// A volume.
 pub fn volume(volume: &Volume) -> Option<VolumeDesired> {
-    (!volume.deleting).then(|| VolumeDesired {
+    let provision = volume.wanted();
+    (volume.life != Life::Deleting).then(|| VolumeDesired {
         volume: volume.volume,
-        size: volume.size,
+        size: provision.size,
         image: volume.host_image.clone(),
-        limits: None,
+        limits: Some(plan::volume::limits(&provision)),
     })
 }
 
@@ -97,9 +98,15 @@ pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired>
         volumes: instance
             .volumes
             .iter()
+            .filter(|v| v.state.leaving().is_none())
             .map(|v| AttachmentDesired { volume: v.volume, device: v.device.clone() })
             .collect(),
-        torn_out: Vec::new(),
+        torn_out: instance
+            .volumes
+            .iter()
+            .filter(|v| v.state.leaving() == Some(Force::Forced))
+            .map(|v| v.volume)
+            .collect(),
         interfaces,
         metadata: metadata(tables, instance),
     })

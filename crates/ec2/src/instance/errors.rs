@@ -41,6 +41,15 @@ pub fn protected(instance: InstanceId, what: &str, attribute: &str) -> ApiError 
     ))
 }
 
+pub fn too_many_volumes(kind: &str, most: usize) -> ApiError {
+    client(
+        "AttachmentLimitExceeded",
+        format!(
+            "An instance of the type {kind} with its network interfaces can have at most {most} volumes."
+        ),
+    )
+}
+
 /// The host has no room for more instances of a type.
 pub fn insufficient_capacity(kind: &str, zone: &Zone) -> ApiError {
     // AWS answers 500 here and clients retry it as such.
@@ -116,14 +125,6 @@ pub fn refused(refusal: Refusal, kind: &str, zone: &Zone) -> ApiError {
         Refusal::NotBootable(kind) => {
             invalid_parameter_value(format!("A volume of the type {kind} cannot be the root device."))
         }
-        Refusal::NoIops(kind) => {
-            client("MissingParameter", format!("The parameter iops must be specified for {kind} volumes."))
-        }
-        Refusal::VolumeHasNo { what, volume_type } => invalid_parameter_combination(format!(
-            "The parameter {what} is not supported for {volume_type} volumes."
-        )),
-        Refusal::VolumeBounds { what, volume_type, value, least, most } => invalid_parameter_value(format!(
-            "The {what} {value} is not valid for {volume_type} volumes: expect {least} to {most}."
-        )),
+        Refusal::Volume(refusal) => crate::volume::refused(refusal),
     }
 }

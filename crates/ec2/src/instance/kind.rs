@@ -49,3 +49,15 @@ pub fn host(cloud: &Cloud, tables: &Tables) -> Host {
     }
     Host::Real(HostFacts { capacity, overcommit: cloud.settings.overcommit, used })
 }
+
+/// How many volumes an instance may have: what its type says, and no more than a real host's machines take.
+pub fn most_volumes(cloud: &Cloud, instance_type: &str, interfaces: usize) -> usize {
+    let slots = match cloud.host.hello() {
+        Some(hello) if hello.capacity != Capacity::UNLIMITED => {
+            plan::machine::ROOT_PORTS.saturating_sub(interfaces)
+        }
+        Some(_) | None => usize::MAX,
+    };
+    plan::instance_type::get(instance_type)
+        .map_or(slots, |kind| slots.min(kind.volumes_beside(interfaces as u32) as usize))
+}

@@ -4,7 +4,7 @@
 //! Differs: a call that names instances of which one refuses changes none of them; AWS may end those in other zones.
 
 use super::{errors, kind, render};
-use crate::errors::{client, invalid_parameter_combination};
+use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value};
 use crate::network_interface as interfaces;
 use crate::noun::{find_all, touched};
 use api_ec2::{
@@ -16,6 +16,7 @@ use control::{Context, Result, Tables, Touched, Txn};
 use model::record::instance::{Event, Force, Instance, Phase, StateReason};
 use model::record::network_interface::{NetworkInterface, PublicAddress};
 use model::{InstanceId, Timestamp};
+use plan::instance::devices::same_device;
 use std::sync::Arc;
 
 /// The instances that a request names, each once, held until the commit.
@@ -66,6 +67,12 @@ pub fn start(
         if phase == before {
             changes.push(change(before, &instance));
             continue;
+        }
+        if !instance.volumes.iter().any(|volume| same_device(&volume.device, &instance.root_device)) {
+            return Err(invalid_parameter_value(format!(
+                "Invalid value '{}' for instanceId. Instance does not have a volume attached at root ({})",
+                instance.instance, instance.root_device
+            )));
         }
         if let Some(kind) = kind::facts(&instance.instance_type) {
             if host.room(&kind) == 0 {

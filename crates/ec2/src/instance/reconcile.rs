@@ -11,7 +11,7 @@ use model::host::{Desired, ObjectKey};
 use model::record::instance::{Instance, Phase};
 use model::record::network_interface::NetworkInterface;
 use model::record::security_group::SecurityGroup;
-use model::record::volume::Volume;
+use model::record::volume::{Life, Volume};
 use model::record::vpc::{DhcpOptions, Vpc};
 use model::{InstanceId, NetworkInterfaceId, Region, SecurityGroupId, VolumeId};
 use parking_lot::Mutex;
@@ -97,7 +97,9 @@ fn awaits_removal(tables: &Tables, object: &Object) -> bool {
             let instance = tables.get::<Instance>(&object.region, &id);
             instance.is_some_and(|instance| matches!(instance.phase, Phase::ShuttingDown { .. }))
         }
-        ObjectKey::Volume(id) => tables.get::<Volume>(&object.region, &id).is_some_and(|v| v.deleting),
+        ObjectKey::Volume(id) => {
+            tables.get::<Volume>(&object.region, &id).is_some_and(|v| v.life == Life::Deleting)
+        }
         ObjectKey::Vpc(_) | ObjectKey::SecurityGroup(_) => false,
     }
 }
@@ -169,6 +171,7 @@ impl Reconciler for Objects {
 pub enum Sweep {
     TerminatedInstances,
     ClientTokens,
+    StuckDetachments,
 }
 
 impl fmt::Display for Sweep {
@@ -176,6 +179,7 @@ impl fmt::Display for Sweep {
         f.write_str(match self {
             Self::TerminatedInstances => "terminated-instances",
             Self::ClientTokens => "client-tokens",
+            Self::StuckDetachments => "stuck-detachments",
         })
     }
 }
@@ -190,7 +194,7 @@ impl Reconciler for Sweeps {
     type Key = Sweep;
 
     fn all(&self, _: &Tables) -> Vec<Sweep> {
-        vec![Sweep::TerminatedInstances, Sweep::ClientTokens]
+        vec![Sweep::TerminatedInstances, Sweep::ClientTokens, Sweep::StuckDetachments]
     }
 
     fn concerns(&self, _: &ChangedKey, _: &Tables) -> Vec<Sweep> {
@@ -201,6 +205,7 @@ impl Reconciler for Sweeps {
         let done = match key {
             Sweep::TerminatedInstances => sweep::instances(&self.0).await,
             Sweep::ClientTokens => sweep::tokens(&self.0).await,
+            Sweep::StuckDetachments => sweep::detachments(&self.0).await,
         };
         done.map(|()| Next::After(SWEEP_EVERY)).map_err(|error| error.to_string())
     }

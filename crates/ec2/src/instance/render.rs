@@ -23,7 +23,7 @@ use api_ec2::{
 use control::Tables;
 use model::host::{Architecture, Firmware};
 use model::metadata::MetadataOptions;
-use model::record::instance::{Instance, Phase};
+use model::record::instance::{AttachmentState, Instance, Phase};
 use model::record::network_interface::{NetworkInterface, PrivateAddress};
 use model::record::security_group::SecurityGroup;
 use model::record::vpc::Vpc;
@@ -202,12 +202,20 @@ pub fn block_devices(instance: &Instance) -> Vec<InstanceBlockDeviceMapping> {
             ebs: Some(EbsInstanceBlockDevice {
                 attach_time: Some(wire_time(device.attached_at)),
                 delete_on_termination: Some(device.delete_on_termination),
-                status: Some(attachment_status(instance.phase)),
+                status: Some(volume_status(device.state, instance.phase)),
                 volume_id: Some(device.volume.to_string()),
                 ..EbsInstanceBlockDevice::default()
             }),
         })
         .collect()
+}
+
+fn volume_status(state: AttachmentState, phase: Phase) -> AttachmentStatus {
+    match state {
+        AttachmentState::Attaching => AttachmentStatus::Attaching,
+        AttachmentState::Attached => attachment_status(phase),
+        AttachmentState::Detaching { .. } | AttachmentState::Busy { .. } => AttachmentStatus::Detaching,
+    }
 }
 
 fn attachment_status(phase: Phase) -> AttachmentStatus {

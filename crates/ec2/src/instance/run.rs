@@ -10,21 +10,24 @@ use crate::errors::{client, invalid_parameter_value, missing_parameter};
 use crate::image as images;
 use crate::network_interface::{self as interfaces, allocate::available};
 use crate::noun::{Noun as _, created};
+use crate::parameter::unsupported;
 use api_ec2::{Reservation, RunInstancesRequest};
 use control::{Arn, Context, Result, Tables, Touched, Txn};
 use model::metadata::MetadataOptions;
 use model::record::image::Image;
-use model::record::instance::{BlockDevice, Instance, LaunchKey, Phase};
+use model::record::instance::{AttachmentState, BlockDevice, Instance, LaunchKey, Phase};
 use model::record::key_pair::KeyPair;
 use model::record::network_interface::{Attachment, NetworkInterface, PrivateAddress, PublicAddress};
 use model::record::security_group::SecurityGroup;
-use model::record::volume::{Volume, VolumeAttachment};
+use model::record::volume::{Life, Volume, VolumeAttachment};
 use model::record::vpc::{Subnet, Vpc};
 use model::{
     ImageId, InstanceId, Mac, NetworkInterfaceAttachmentId, NetworkInterfaceId, ReservationId,
     SecurityGroupId, SubnetId, VolumeId, VpcId,
 };
-use plan::instance::{DevicePlan, Facts, GroupChoice, LaunchSpec, NetworkSpec, PublicChoice, admit};
+use plan::instance::{
+    DeviceChange, DevicePlan, Facts, GroupChoice, LaunchSpec, NetworkSpec, PublicChoice, admit,
+};
 use std::sync::Arc;
 
 /// The type of a launch that names none, as on AWS.
@@ -88,11 +91,20 @@ pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> R
     let name = spec.instance_type.as_deref().unwrap_or(DEFAULT_TYPE);
     let machine = kind::facts(name)
         .ok_or_else(|| invalid_parameter_value(format!("Invalid value '{name}' for InstanceType.")))?;
+    if spec.devices.iter().any(|device| device.change == DeviceChange::Ephemeral)
+        && plan::instance_type::get(name).is_some_and(|kind| kind.instance_store.is_some())
+    {
+        return Err(unsupported(&format!("The instance store of the type {name}")));
+    }
     let key = spec.key_name.as_deref().map(|name| launch_key(ctx, txn, name)).transpose()?;
     let place = place(ctx, txn, &spec)?;
     let host = kind::host(&ctx.cloud, txn.tables());
     let admitted = admit(&Facts { image: &image, machine, host }, &spec)
         .map_err(|refusal| errors::refused(refusal, machine.name, &place.subnet.zone))?;
+    let most = kind::most_volumes(&ctx.cloud, machine.name, 1);
+    if admitted.devices.len() > most {
+        return Err(errors::too_many_volumes(machine.name, most));
+    }
     let count = if place.existing.is_some() {
         admitted.count
     } else {
@@ -408,10 +420,7 @@ impl Launch {
                 volume: id,
                 account: ctx.account(),
                 zone: self.place.subnet.zone.clone(),
-                size: plan.size,
-                volume_type: plan.volume_type.clone(),
-                iops: plan.iops,
-                throughput: plan.throughput,
+                provision: plan.provision,
                 snapshot: plan.snapshot,
                 host_image: self.image.host_image.clone().filter(|_| root),
                 attachment: Some(VolumeAttachment {
@@ -421,7 +430,11 @@ impl Launch {
                     delete_on_termination: plan.delete_on_termination,
                 }),
                 created_at: ctx.now,
-                deleting: false,
+                // Nobody could tell that its host has not made it yet: its instance is pending meanwhile.
+                life: Life::Ready,
+                auto_enable_io: false,
+                modification: None,
+                modified_at: Vec::new(),
                 tags: self.spec.tags.volume.clone(),
             },
         );
@@ -430,6 +443,7 @@ impl Launch {
             volume: id,
             delete_on_termination: plan.delete_on_termination,
             attached_at: ctx.now,
+            state: AttachmentState::Attached,
         }
     }
 }

@@ -427,7 +427,15 @@ fn device(given: &BlockDeviceMapping) -> Result<DeviceSpec> {
             delete_on_termination: ebs.delete_on_termination,
             snapshot,
         })
-    } else if text(given.virtual_name.as_deref()).is_some_and(|v| v.starts_with("ephemeral")) {
+    } else if let Some(name) = text(given.virtual_name.as_deref()) {
+        let number = name.strip_prefix("ephemeral").and_then(|number| number.parse::<u8>().ok());
+        if number.is_none_or(|number| number > 23) {
+            let shown: String = name.chars().take(64).collect();
+            return Err(client(
+                "InvalidBlockDeviceMapping",
+                format!("The virtual name '{shown}' is none of ephemeral0 to ephemeral23."),
+            ));
+        }
         DeviceChange::Ephemeral
     } else {
         return Err(client(

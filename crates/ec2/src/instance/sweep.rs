@@ -1,10 +1,11 @@
-//! What fades with time: terminated instances after an hour, used client tokens after a day.
+//! What time alone changes: terminated instances fade after an hour, used client tokens after a day; a volume that its
+//! guest does not let go of is busy after a minute.
 
 use control::cloud::Mode;
 use control::token::{KEPT, UsedToken};
-use control::{Cloud, Record, Result, Tables};
-use model::record::instance::{Instance, Phase};
-use model::{Region, Timestamp};
+use control::{Cloud, Record, Result, Tables, Txn};
+use model::record::instance::{AttachmentState, Instance, Phase};
+use model::{InstanceId, Region, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,45 @@ pub async fn instances(cloud: &Arc<Cloud>) -> Result<()> {
 /// Removes the client tokens that are no longer remembered.
 pub async fn tokens(cloud: &Arc<Cloud>) -> Result<()> {
     sweep::<UsedToken>(cloud, |token, now| now.since(token.at) > KEPT).await
+}
+
+/// How long a guest may take to let go of a volume before that is called busy.
+pub const BUSY_AFTER: Duration = Duration::from_mins(1);
+
+fn became_busy(instance: &Instance, now: Timestamp) -> Option<Instance> {
+    let mut after = instance.clone();
+    let mut any = false;
+    for device in &mut after.volumes {
+        if let AttachmentState::Detaching { force, since } = device.state
+            && now.since(since) >= BUSY_AFTER
+        {
+            device.state = AttachmentState::Busy { force };
+            any = true;
+        }
+    }
+    any.then_some(after)
+}
+
+/// Marks the detachments that guests resist.
+pub async fn detachments(cloud: &Arc<Cloud>) -> Result<()> {
+    let now = cloud.clock.now();
+    let stuck: Vec<(Region, InstanceId)> = {
+        let tables: &Tables = &cloud.view.read();
+        let leaving = |instance: &Instance| instance.volumes.iter().any(|v| v.state.leaving().is_some());
+        let all = tables.everywhere::<Instance>().filter(|(_, instance)| leaving(instance));
+        let stuck = all.filter(|(_, instance)| became_busy(instance, now).is_some());
+        stuck.map(|(region, instance)| (region.clone(), instance.instance)).collect()
+    };
+    for (region, id) in stuck {
+        let mark = |txn: &mut Txn<'_>| {
+            if let Some(busy) = txn.get::<Instance>(&region, &id).and_then(|i| became_busy(&i, now)) {
+                txn.put(&region, busy);
+            }
+            Ok(())
+        };
+        cloud.transact(Mode::Shared, mark).await?;
+    }
+    Ok(())
 }
 
 async fn sweep<R: Record>(cloud: &Arc<Cloud>, over: fn(&R, Timestamp) -> bool) -> Result<()> {

@@ -1,21 +1,41 @@
-//! Volumes: described, and made and removed with instances.
+//! EBS volumes: made, attached to instances and taken from them, modified while they are in use, deleted.
 //!
-//! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeVolumes.html>
+//! A volume is in one place at a time: its record names the instance, the instance's names the volume and says how far the
+//! attachment has come; both are always written together ([`attach`], [`detach`], [`set_free`]). What a volume can be is
+//! decided in `plan::volume`. What hosts say of volumes comes in by [`crate::instance::absorb`].
+//! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volumes.html>
+//! Differs: no snapshots, no encryption and one instance at a time for now; each asked for is refused by name.
 
-use crate::errors::{self, IdErrors};
-use crate::noun::{Noun, Query, render_tags, select, wire_time};
-use api_ec2::{
-    DescribeVolumesRequest, DescribeVolumesResult, OperatorResponse, VolumeAttachmentState, VolumeState, ops,
-};
-use control::filter::{FilterField, maybe, one, shown};
+mod attach;
+mod attribute;
+mod create;
+mod delete;
+mod describe;
+mod detach;
+mod errors;
+mod filters;
+mod modifications;
+mod modify;
+mod render;
+mod status;
+
+pub use errors::refused;
+
+use crate::errors::IdErrors;
+use crate::noun::{Noun, touched};
+use api_ec2::ops;
+use control::filter::{FilterField, Filters};
 use control::tag::Tags;
-use control::{Context, Result, Service, Tables, Touched};
-use model::AccountId;
+use control::{Context, Service, Tables, Touched, Txn};
+use model::record::instance::{BlockDevice, Instance};
 use model::record::volume::Volume;
+use model::{AccountId, InstanceId, Region, VolumeId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 impl Noun for Volume {
     const RESOURCE_TYPE: &'static str = "volume";
-    const ERRORS: IdErrors = errors::VOLUME;
+    const ERRORS: IdErrors = crate::errors::VOLUME;
 
     fn account(&self) -> AccountId {
         self.account
@@ -30,98 +50,68 @@ impl Noun for Volume {
     }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
-        FIELDS
+        filters::FIELDS
+    }
+
+    fn narrowed<'a>(
+        ctx: &Context,
+        tables: &'a Tables,
+        filters: &Filters<Self, Tables>,
+    ) -> Option<BTreeMap<VolumeId, &'a Arc<Self>>> {
+        let instances = filters.exact("attachment.instance-id")?;
+        let mut found = BTreeMap::new();
+        for id in instances.into_iter().filter_map(|id| InstanceId::parse(id).ok()) {
+            let of = tables.find::<Volume>(&ctx.region, "instance", id).map(|volume| volume.volume);
+            found.extend(of.filter_map(|id| Some((id, tables.get::<Volume>(&ctx.region, &id)?))));
+        }
+        Some(found)
     }
 }
 
-fn state(volume: &Volume) -> VolumeState {
-    match (volume.deleting, &volume.attachment) {
-        (true, _) => VolumeState::Deleting,
-        (false, Some(_)) => VolumeState::InUse,
-        (false, None) => VolumeState::Available,
+/// The instance that a volume is attached to, and its side of the attachment.
+fn place<'a>(tables: &'a Tables, volume: &Volume) -> Option<(&'a Arc<Instance>, &'a BlockDevice)> {
+    let attachment = volume.attachment.as_ref()?;
+    let instance = tables.get::<Instance>(&volume.zone.region, &attachment.instance)?;
+    let device = instance.volumes.iter().find(|device| device.volume == volume.volume)?;
+    Some((instance, device))
+}
+
+/// The machine has let go of it: it may be attached elsewhere. The instance's side is the caller's.
+pub fn set_free(txn: &mut Txn<'_>, region: &Region, id: VolumeId) {
+    if let Some(volume) = txn.get::<Volume>(region, &id)
+        && volume.attachment.is_some()
+    {
+        txn.put(region, Volume { attachment: None, ..(*volume).clone() });
     }
 }
 
-static FIELDS: &[FilterField<Volume, Tables>] = &[
-    FilterField {
-        name: "attachment.attach-time",
-        values: |v, _| maybe(v.attachment.as_ref().map(|a| wire_time(a.at).to_string())),
-    },
-    FilterField {
-        name: "attachment.delete-on-termination",
-        values: |v, _| maybe(v.attachment.as_ref().map(|a| a.delete_on_termination.to_string())),
-    },
-    FilterField {
-        name: "attachment.device",
-        values: |v, _| maybe(v.attachment.as_ref().map(|a| a.device.as_str())),
-    },
-    FilterField {
-        name: "attachment.instance-id",
-        values: |v, _| maybe(v.attachment.as_ref().map(|a| a.instance.to_string())),
-    },
-    FilterField {
-        name: "attachment.status",
-        values: |v, _| maybe(v.attachment.as_ref().map(|_| "attached")),
-    },
-    FilterField { name: "availability-zone", values: |v, _| shown(&v.zone) },
-    FilterField { name: "availability-zone-id", values: |v, _| one(v.zone.id()) },
-    FilterField { name: "create-time", values: |v, _| shown(wire_time(v.created_at)) },
-    FilterField { name: "encrypted", values: |_, _| one("false") },
-    FilterField { name: "fast-restored", values: |_, _| one("false") },
-    FilterField { name: "multi-attach-enabled", values: |_, _| one("false") },
-    FilterField { name: "operator.managed", values: |_, _| one("false") },
-    FilterField { name: "size", values: |v, _| shown(v.size.0) },
-    FilterField { name: "snapshot-id", values: |v, _| maybe(v.snapshot.map(|s| s.to_string())) },
-    FilterField { name: "status", values: |v, _| one(state(v).as_str().to_owned()) },
-    FilterField { name: "volume-id", values: |v, _| shown(v.volume) },
-    FilterField { name: "volume-type", values: |v, _| one(v.volume_type.as_str()) },
-];
-
-fn render(volume: &Volume) -> api_ec2::Volume {
-    let attachments = volume.attachment.iter().map(|attachment| api_ec2::VolumeAttachment {
-        delete_on_termination: Some(attachment.delete_on_termination),
-        volume_id: Some(volume.volume.to_string()),
-        instance_id: Some(attachment.instance.to_string()),
-        device: Some(attachment.device.clone()),
-        state: Some(VolumeAttachmentState::Attached),
-        attach_time: Some(wire_time(attachment.at)),
-        ..api_ec2::VolumeAttachment::default()
-    });
-    api_ec2::Volume {
-        availability_zone_id: Some(volume.zone.id()),
-        iops: volume.iops.map(|iops| iops as i32),
-        tags: render_tags(&volume.tags),
-        volume_type: Some(volume.volume_type.as_str().into()),
-        multi_attach_enabled: Some(false),
-        throughput: volume.throughput.map(|rate| rate as i32),
-        operator: Some(OperatorResponse { managed: Some(false), ..OperatorResponse::default() }),
-        volume_id: Some(volume.volume.to_string()),
-        size: Some(volume.size.0 as i32),
-        snapshot_id: Some(volume.snapshot.map(|s| s.to_string()).unwrap_or_default()),
-        availability_zone: Some(volume.zone.to_string()),
-        state: Some(state(volume)),
-        create_time: Some(wire_time(volume.created_at)),
-        attachments: Some(attachments.collect()),
-        encrypted: Some(false),
-        ..api_ec2::Volume::default()
-    }
-}
-
-fn describe(
-    ctx: &Context,
-    request: &DescribeVolumesRequest,
-    tables: &Tables,
-) -> Result<DescribeVolumesResult> {
-    let query = Query {
-        ids: &request.volume_ids,
-        filters: &request.filters,
-        max_results: request.max_results,
-        next_token: request.next_token.as_deref(),
-    };
-    let (volumes, next_token) = select::<Volume>(ctx, tables, &query)?;
-    Ok(DescribeVolumesResult { next_token, volumes: Some(volumes.into_iter().map(|v| render(v)).collect()) })
+fn one(ctx: &Context, tables: &Tables, id: &String) -> Vec<Touched> {
+    touched::<Volume>(ctx, tables, [id])
 }
 
 pub fn register(service: &mut Service) {
-    service.read(ops::DescribeVolumes, |_, _, _| Touched::anything(), describe);
+    service
+        .write(ops::CreateVolume, create::touches, create::create)
+        .write(ops::DeleteVolume, |ctx, request, tables| one(ctx, tables, &request.volume_id), delete::delete)
+        .read(ops::DescribeVolumes, |_, _, _| Touched::anything(), describe::describe)
+        .write(ops::AttachVolume, attach::touches, attach::attach)
+        .write(ops::DetachVolume, detach::touches, detach::detach)
+        .write(ops::ModifyVolume, |ctx, request, tables| one(ctx, tables, &request.volume_id), modify::modify)
+        .read(ops::DescribeVolumesModifications, |_, _, _| Touched::anything(), modifications::describe)
+        .read(ops::DescribeVolumeStatus, |_, _, _| Touched::anything(), status::describe)
+        .read(
+            ops::DescribeVolumeAttribute,
+            |ctx, request, tables| one(ctx, tables, &request.volume_id),
+            attribute::describe,
+        )
+        .write(
+            ops::ModifyVolumeAttribute,
+            |ctx, request, tables| one(ctx, tables, &request.volume_id),
+            attribute::modify,
+        )
+        .write(
+            ops::EnableVolumeIO,
+            |ctx, request, tables| one(ctx, tables, &request.volume_id),
+            attribute::enable_io,
+        );
 }

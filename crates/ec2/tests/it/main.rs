@@ -21,6 +21,9 @@ mod route_table;
 mod security_group;
 mod subnet;
 mod tag;
+mod volume;
+mod volume_attach;
+mod volume_modify;
 mod vpc;
 
 use testkit::{Answer, Kit};

@@ -97,6 +97,36 @@ pub struct BlockDevice {
     pub volume: VolumeId,
     pub delete_on_termination: bool,
     pub attached_at: Timestamp,
+    #[serde(default, skip_serializing_if = "AttachmentState::is_attached")]
+    pub state: AttachmentState,
+}
+
+/// How far a volume's attachment has come. What a launch attaches is attached from the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AttachmentState {
+    /// Asked for; the running machine does not have it yet.
+    Attaching,
+    #[default]
+    Attached,
+    /// To be let go of; the running machine still has it, or may have it.
+    Detaching { force: Force, since: Timestamp },
+    /// The guest does not let go of it.
+    Busy { force: Force },
+}
+
+impl AttachmentState {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    const fn is_attached(&self) -> bool {
+        matches!(self, Self::Attached)
+    }
+
+    /// How it is to be let go of; none: it stays.
+    pub const fn leaving(self) -> Option<Force> {
+        match self {
+            Self::Attaching | Self::Attached => None,
+            Self::Detaching { force, .. } | Self::Busy { force } => Some(force),
+        }
+    }
 }
 
 /// What a power-off from inside means.

@@ -17,9 +17,11 @@
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
 
 mod backoff;
+mod devices;
 mod step;
 
 pub use backoff::backoff;
+pub use devices::{ASK_AGAIN, AskedAt, Changes, Device, Plugged, changes, reported};
 pub use step::{Act, Facts, Graces, Step, next_step};
 
 use model::host::{ObjectKey, StopCause};
@@ -156,8 +158,28 @@ impl InstanceRecord {
                 next.ports.clear();
                 next.holds.clear();
             }
-            Act::EnsurePorts | Act::End | Act::Forget | Act::Rest | Act::WaitUntil(_) | Act::Await => {}
+            Act::EnsureDevices(_) | Act::End | Act::Forget | Act::Rest | Act::WaitUntil(_) | Act::Await => {}
         }
+        next
+    }
+
+    /// The record before the devices of a running machine change: ports and parts that it will use are noted first.
+    pub fn gaining(&self, changes: &Changes) -> Self {
+        let mut next = self.clone();
+        for device in &changes.plug {
+            match *device {
+                Device::Volume(id) => note(&mut next.holds, ObjectKey::Volume(id)),
+                Device::Interface(id) => note(&mut next.ports, id),
+            }
+        }
+        next
+    }
+
+    /// The record after these devices left the machine, or were found to have left.
+    pub fn without(&self, gone: &[Device]) -> Self {
+        let mut next = self.clone();
+        next.ports.retain(|id| !gone.contains(&Device::Interface(*id)));
+        next.holds.retain(|key| !matches!(key, ObjectKey::Volume(id) if gone.contains(&Device::Volume(*id))));
         next
     }
 
@@ -167,5 +189,13 @@ impl InstanceRecord {
     }
 }
 
+fn note<T: Ord>(list: &mut Vec<T>, item: T) {
+    if let Err(place) = list.binary_search(&item) {
+        list.insert(place, item);
+    }
+}
+
+#[cfg(test)]
+mod devices_tests;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 //! The decision itself.
 
-use super::{Asked, InstanceRecord, MachineState, RunState};
+use super::{Asked, AskedAt, Changes, InstanceRecord, MachineState, Plugged, RunState, changes, reported};
 use model::Timestamp;
-use model::host::{Devices, InstanceDesired, InstancePhase, Power, StopCause};
+use model::host::{InstanceDesired, InstancePhase, Power, StopCause};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,10 @@ pub struct Facts<'a> {
     pub ready: bool,
     /// Whether the ports of the running machine are known to be as desired.
     pub ports_current: bool,
+    /// What the machine holds; nothing while it is absent.
+    pub plugged: &'a Plugged,
+    /// When its guest was last asked to let go of each device.
+    pub asked: &'a AskedAt,
 }
 
 /// One step: write the state, then act, then decide again (unless the act is to wait).
@@ -49,8 +53,9 @@ pub struct Step {
 pub enum Act {
     /// Open the ports and start the machine.
     Start,
-    /// Bring the ports of the running machine to their desired form.
-    EnsurePorts,
+    /// Change what the running machine holds, and bring its ports to their desired form once all that they stand on is
+    /// there.
+    EnsureDevices(Changes),
     PressPowerButton,
     Reset,
     End,
@@ -144,7 +149,8 @@ impl Case<'_> {
         let RunState::Started { run, boot_id, since, reboots, asked } = state.clone() else {
             return Step { state, act: Act::Rest, phase: None };
         };
-        let running = Some(InstancePhase::Running { run, since, devices: Devices::default() });
+        let running =
+            Some(InstancePhase::Running { run, since, devices: reported(self.desired, self.facts.plugged) });
         let with =
             |reboots, asked| RunState::Started { run, boot_id: boot_id.clone(), since, reboots, asked };
         let reset = |asked| Step { state: with(reboots, asked), act: Act::Reset, phase: running.clone() };
@@ -268,10 +274,17 @@ impl Case<'_> {
     }
 
     fn tend(&self) -> Act {
-        match (self.facts.ports_current, self.facts.ready) {
-            (true, _) => Act::Rest,
-            (false, true) => Act::EnsurePorts,
-            (false, false) => Act::Await,
+        let facts = self.facts;
+        let (due, again) = changes(self.desired, &self.record.ports, facts.plugged, facts.asked, facts.now);
+        let settled = facts.ports_current && due.plug.is_empty();
+        let due = if facts.ready { due } else { due.releases() };
+        if !due.is_empty() || (facts.ready && !settled) {
+            return Act::EnsureDevices(due);
+        }
+        match again {
+            Some(again) => Act::WaitUntil(again),
+            None if settled => Act::Rest,
+            None => Act::Await,
         }
     }
 

@@ -5,7 +5,7 @@ use model::{AccountId, ImageId, InstanceId, MiB, ReservationId, Zone};
 use proptest::prelude::*;
 use std::time::Duration;
 
-fn wish(power: Power, run: u64, reboots: u64) -> InstanceDesired {
+pub(super) fn wish(power: Power, run: u64, reboots: u64) -> InstanceDesired {
     InstanceDesired {
         instance: InstanceId::from_entropy(1),
         account: AccountId::from_number(1),
@@ -47,6 +47,8 @@ struct World {
     now: Timestamp,
     ready: bool,
     ports_current: bool,
+    plugged: Plugged,
+    asked: AskedAt,
     obeys: bool,
     forgotten: bool,
     starts: Vec<u64>,
@@ -62,6 +64,8 @@ impl World {
             now: Timestamp::from_millis(1_000_000),
             ready: true,
             ports_current: false,
+            plugged: Plugged::default(),
+            asked: AskedAt::new(),
             obeys: true,
             forgotten: false,
             starts: Vec::new(),
@@ -77,6 +81,8 @@ impl World {
             graces: Graces { stop: Duration::from_mins(1), reboot: Duration::from_mins(4) },
             ready: self.ready,
             ports_current: self.ports_current,
+            plugged: &self.plugged,
+            asked: &self.asked,
         };
         next_step(wish, &self.record, &facts)
     }
@@ -101,7 +107,11 @@ impl World {
                 self.machine = MachineState::Running;
                 self.starts.push(self.record.state.run().unwrap());
             }
-            Act::EnsurePorts => self.ports_current = true,
+            Act::EnsureDevices(changes) => {
+                let gone: Vec<Device> = changes.unplug.clone();
+                self.record = self.record.without(&gone);
+                self.ports_current = self.ready;
+            }
             Act::PressPowerButton => {
                 if self.obeys {
                     self.machine = MachineState::PoweredOff;

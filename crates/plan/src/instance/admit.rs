@@ -9,6 +9,7 @@ use crate::instance_type::Numbers;
 use model::host::Architecture;
 use model::record::image::Image;
 use model::record::instance::CpuOptions;
+use model::record::volume::VolumeType;
 use model::{GiB, MiB, SnapshotId};
 
 /// What admission looks at.
@@ -83,19 +84,8 @@ pub enum Refusal {
     NoSize(String),
     TooManyDevices,
     VolumeType(String),
-    NotBootable(String),
-    NoIops(&'static str),
-    VolumeHasNo {
-        what: &'static str,
-        volume_type: &'static str,
-    },
-    VolumeBounds {
-        what: &'static str,
-        volume_type: &'static str,
-        value: i64,
-        least: i64,
-        most: i64,
-    },
+    NotBootable(VolumeType),
+    Volume(crate::volume::Refusal),
 }
 
 /// Decides on a launch.

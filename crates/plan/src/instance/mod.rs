@@ -4,6 +4,7 @@
 //! Facts are arguments, refusals small enums; the EC2 service reads the facts in its transaction and spells the errors.
 
 pub mod admit;
+pub mod attachments;
 pub mod capacity;
 pub mod devices;
 pub mod observe;

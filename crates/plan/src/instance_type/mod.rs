@@ -275,6 +275,14 @@ pub fn all() -> &'static [InstanceType] {
 }
 
 impl InstanceType {
+    /// How many volumes an instance with so many interfaces takes. Where the limit is shared, the table leaves room for one.
+    pub fn volumes_beside(&self, interfaces: u32) -> u32 {
+        match self.volume_limit {
+            "shared" => (self.max_volumes + 1).saturating_sub(interfaces),
+            _ => self.max_volumes,
+        }
+    }
+
     /// `t3` of `t3.micro`.
     pub fn family(&self) -> &'static str {
         self.name.split_once('.').map_or(self.name, |(family, _)| family)

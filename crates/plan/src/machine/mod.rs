@@ -9,12 +9,15 @@
 //!   resets boots again in the same process. A guest kernel's panic is its own affair, as on EC2: there is no panic device,
 //!   so the machine hangs or reboots as the guest's `panic=` setting says.
 //! - Every device sits behind a PCIe root port of its own, and [`ROOT_PORTS`] are there from the start: PCIe devices can
-//!   only be plugged into ports that existed at boot. Disks and interfaces take the lowest ports, in device order.
+//!   only be plugged into ports that existed at boot. Disks and interfaces take the lowest ports, in device order; what
+//!   comes later takes the lowest free one ([`devices`]).
 //! - A disk that has no room on the host stops the machine rather than failing the guest's write (`werror=enospc`); the
 //!   agent lets it go on once there is room. Other errors are the guest's to see. Flushes always reach the disk.
 //! - The firmware tables say what EC2's say, so stock cloud-init chooses its Ec2 data source; see [`smbios`].
 
 mod board;
+pub mod devices;
+pub mod limits;
 pub mod probe;
 pub mod qcow2;
 pub mod qmp;
@@ -22,8 +25,10 @@ pub mod smbios;
 pub mod template;
 
 pub use board::{FIRMWARE, firmware, qemu, takes_firmware_file, uefi};
+pub use devices::{Cache, Disk, Interface};
 use model::host::{Architecture, Firmware, Machine};
-use model::{InstanceId, Mac, NetworkInterfaceId, VolumeId};
+use model::{InstanceId, VolumeId};
+use serde_json::{Value, json};
 
 /// Where the process finds the listening socket of its monitor.
 pub const MONITOR_FD: i32 = 3;
@@ -84,28 +89,6 @@ pub enum Boot<'a> {
 pub enum Initrd {
     Present,
     Absent,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Disk {
-    pub volume: VolumeId,
-    pub cache: Cache,
-}
-
-/// How the host caches a disk. Either way a guest's flush reaches the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cache {
-    /// The host's page cache is passed by (`O_DIRECT`).
-    Direct,
-    /// Through the page cache, for file systems without `O_DIRECT`.
-    Buffered,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interface {
-    pub interface: NetworkInterfaceId,
-    pub mac: Mac,
-    pub mtu: u16,
 }
 
 /// Why there is no command line for a machine.
@@ -225,33 +208,20 @@ pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
         line.option("-device", "vmgenid,guid=auto");
     }
 
-    let mut port = 0;
-    for (index, disk) in layout.disks.iter().enumerate() {
-        for argument in disk_arguments(disk) {
-            line.option("-blockdev", argument);
+    for (port, disk) in layout.disks.iter().enumerate() {
+        line.json("-object", &devices::limits_group(disk));
+        for node in devices::nodes_by_name(disk) {
+            line.json("-blockdev", &node);
         }
-        let mut device = format!(
-            "virtio-blk-pci,id={0},drive={0}-image,serial={1},bus=port{port},werror=enospc,rerror=report",
-            disk.volume,
-            disk_serial(disk.volume)
-        );
-        if index == 0 && layout.boot == Boot::Firmware {
-            device.push_str(",bootindex=1");
+        let mut device = devices::disk_device(disk.volume, port);
+        if port == 0 && layout.boot == Boot::Firmware {
+            device["bootindex"] = json!(1);
         }
-        line.option("-device", device);
-        port += 1;
+        line.json("-device", &device);
     }
     for (index, interface) in layout.interfaces.iter().enumerate() {
-        let id = interface.interface;
-        line.option("-netdev", format!("tap,id={id}-tap,fd={}", TAP_FD + index as i32));
-        line.option(
-            "-device",
-            format!(
-                "virtio-net-pci,id={id},netdev={id}-tap,mac={},host_mtu={},romfile=,bus=port{port}",
-                interface.mac, interface.mtu
-            ),
-        );
-        port += 1;
+        line.option("-netdev", devices::netdev_by_number(interface.interface, index));
+        line.json("-device", &devices::interface_device(interface, layout.disks.len() + index));
     }
 
     if let Boot::Kernel { command_line, initrd } = &layout.boot {
@@ -272,24 +242,6 @@ fn accelerator(accelerator: Accelerator) -> &'static str {
     }
 }
 
-/// The nodes of one disk: its file, then the format on top, which the device names.
-fn disk_arguments(disk: &Disk) -> [String; 2] {
-    let volume = disk.volume;
-    let direct = match disk.cache {
-        Cache::Direct => "on",
-        Cache::Buffered => "off",
-    };
-    [
-        format!(
-            "driver=file,node-name={volume}-file,filename={},cache.direct={direct},cache.no-flush=off,discard=unmap,aio=threads",
-            disk_path(volume)
-        ),
-        format!(
-            "driver=qcow2,node-name={volume}-image,file={volume}-file,cache.direct={direct},cache.no-flush=off,discard=unmap"
-        ),
-    ]
-}
-
 #[derive(Default)]
 struct Line(Vec<String>);
 
@@ -301,5 +253,10 @@ impl Line {
     fn option(&mut self, flag: &str, value: impl Into<String>) {
         self.0.push(flag.to_owned());
         self.0.push(value.into());
+    }
+
+    /// As the monitor would take it: no value can end its option.
+    fn json(&mut self, flag: &str, value: &Value) {
+        self.option(flag, value.to_string());
     }
 }

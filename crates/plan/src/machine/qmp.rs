@@ -4,7 +4,11 @@
 //! came with, and sends events whenever it likes.
 //! Protocol: <https://www.qemu.org/docs/master/interop/qmp-spec.html>
 
+use super::devices::FdSet;
 use serde_json::{Value, json};
+
+const PERIPHERALS: &str = "/machine/peripheral";
+const OBJECTS: &str = "/objects";
 
 /// What the agent asks of a machine's process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +32,52 @@ pub enum Command {
     GetFd {
         name: String,
     },
+    /// Drops a descriptor that no command took.
+    CloseFd {
+        name: String,
+    },
+    /// Makes a new set of the descriptor that came with this message; `note` says what it is for.
+    AddFd {
+        note: String,
+    },
+    QueryFdSets,
+    RemoveFd {
+        set: FdSet,
+    },
+    /// The devices that have a name ([`super::devices::devices`] reads the answer).
+    ListDevices,
+    ListObjects,
+    /// The path of the bus that a device is in.
+    QueryBus {
+        device: String,
+    },
+    ListNodes,
+    AddNode(Value),
+    /// Changes what a node stands on.
+    ReopenNode(Value),
+    RemoveNode {
+        node: String,
+    },
+    AddObject(Value),
+    RemoveObject {
+        id: String,
+    },
+    QueryLimits {
+        object: String,
+    },
+    SetLimits {
+        object: String,
+        limits: Value,
+    },
+    AddNetdev(Value),
+    RemoveNetdev {
+        id: String,
+    },
+    AddDevice(Value),
+    /// Asks the guest to let go; an event tells when it has.
+    RemoveDevice {
+        id: String,
+    },
     /// Any other, by its name and arguments.
     With {
         execute: &'static str,
@@ -48,23 +98,72 @@ impl Command {
             Self::Quit => "quit",
             Self::Resize { .. } => "block_resize",
             Self::GetFd { .. } => "getfd",
+            Self::CloseFd { .. } => "closefd",
+            Self::AddFd { .. } => "add-fd",
+            Self::QueryFdSets => "query-fdsets",
+            Self::RemoveFd { .. } => "remove-fd",
+            Self::ListDevices | Self::ListObjects => "qom-list",
+            Self::QueryBus { .. } | Self::QueryLimits { .. } => "qom-get",
+            Self::ListNodes => "query-named-block-nodes",
+            Self::AddNode(_) => "blockdev-add",
+            Self::ReopenNode(_) => "blockdev-reopen",
+            Self::RemoveNode { .. } => "blockdev-del",
+            Self::AddObject(_) => "object-add",
+            Self::RemoveObject { .. } => "object-del",
+            Self::SetLimits { .. } => "qom-set",
+            Self::AddNetdev(_) => "netdev_add",
+            Self::RemoveNetdev { .. } => "netdev_del",
+            Self::AddDevice(_) => "device_add",
+            Self::RemoveDevice { .. } => "device_del",
             Self::With { execute, .. } => execute,
         }
     }
 
+    fn arguments(&self) -> Option<Value> {
+        Some(match self {
+            Self::Capabilities
+            | Self::QueryStatus
+            | Self::QueryUuid
+            | Self::PressPowerButton
+            | Self::Reset
+            | Self::Continue
+            | Self::Stop
+            | Self::Quit
+            | Self::QueryFdSets => return None,
+            Self::With { arguments, .. } => arguments.clone(),
+            Self::Resize { node, size } => json!({"node-name": node, "size": size}),
+            Self::GetFd { name } | Self::CloseFd { name } => json!({"fdname": name}),
+            Self::AddFd { note } => json!({"opaque": note}),
+            Self::RemoveFd { set } => json!({"fdset-id": set.0}),
+            Self::ListDevices => json!({"path": PERIPHERALS}),
+            Self::ListObjects => json!({"path": OBJECTS}),
+            Self::QueryBus { device } => {
+                json!({"path": format!("{PERIPHERALS}/{device}"), "property": "parent_bus"})
+            }
+            Self::ListNodes => json!({"flat": true}),
+            Self::ReopenNode(node) => json!({"options": [node]}),
+            Self::AddNode(value)
+            | Self::AddObject(value)
+            | Self::AddNetdev(value)
+            | Self::AddDevice(value) => value.clone(),
+            Self::RemoveNode { node } => json!({"node-name": node}),
+            Self::QueryLimits { object } => {
+                json!({"path": format!("{OBJECTS}/{object}"), "property": "limits"})
+            }
+            Self::SetLimits { object, limits } => {
+                json!({"path": format!("{OBJECTS}/{object}"), "property": "limits", "value": limits})
+            }
+            Self::RemoveObject { id } | Self::RemoveNetdev { id } | Self::RemoveDevice { id } => {
+                json!({"id": id})
+            }
+        })
+    }
+
     /// The line that carries this command, newline included.
     pub fn render(&self, id: u64) -> String {
-        let message = match self {
-            Self::Resize { node, size } => {
-                json!({"execute": self.name(), "arguments": {"node-name": node, "size": size}, "id": id})
-            }
-            Self::GetFd { name } => {
-                json!({"execute": self.name(), "arguments": {"fdname": name}, "id": id})
-            }
-            Self::With { execute, arguments } => {
-                json!({"execute": execute, "arguments": arguments, "id": id})
-            }
-            _ => json!({"execute": self.name(), "id": id}),
+        let message = match self.arguments() {
+            Some(arguments) => json!({"execute": self.name(), "arguments": arguments, "id": id}),
+            None => json!({"execute": self.name(), "id": id}),
         };
         format!("{message}\n")
     }
@@ -121,9 +220,54 @@ pub fn status(answer: &Value) -> Option<Status> {
     }
 }
 
+/// The number in the answer to [`Command::AddFd`].
+pub fn added_fd_set(answer: &Value) -> Option<FdSet> {
+    answer.get("fdset-id")?.as_u64().map(FdSet)
+}
+
+/// The sets whose notes begin so, in the answer to [`Command::QueryFdSets`].
+pub fn fd_sets(answer: &Value, prefix: &str) -> Vec<FdSet> {
+    let is_noted = |set: &&Value| {
+        let notes = set.get("fds").and_then(Value::as_array).into_iter().flatten();
+        notes.filter_map(|fd| fd.get("opaque")?.as_str()).any(|note| note.starts_with(prefix))
+    };
+    let sets = answer.as_array().into_iter().flatten();
+    sets.filter(is_noted).filter_map(added_fd_set).collect()
+}
+
+/// The names in the answer to [`Command::ListNodes`].
+pub fn nodes(answer: &Value) -> impl Iterator<Item = &str> {
+    answer.as_array().into_iter().flatten().filter_map(|node| node.get("node-name")?.as_str())
+}
+
+/// The size of a node as the guest sees it, in the answer to [`Command::ListNodes`].
+pub fn node_size(answer: &Value, name: &str) -> Option<u64> {
+    let node =
+        answer.as_array()?.iter().find(|n| n.get("node-name").and_then(Value::as_str) == Some(name))?;
+    node.get("image")?.get("virtual-size")?.as_u64()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_sets_of_a_volume_are_found_by_their_notes() {
+        let answer = json!([
+            {"fdset-id": 1, "fds": [{"fd": 12, "opaque": "vol-1-file"}]},
+            {"fdset-id": 2, "fds": [{"fd": 13, "opaque": "vol-2-file"}]},
+            {"fdset-id": 3, "fds": [{"fd": 14, "opaque": "vol-1-base0-file"}]},
+        ]);
+        assert_eq!(fd_sets(&answer, "vol-1-"), [FdSet(1), FdSet(3)]);
+        assert_eq!(added_fd_set(&json!({"fdset-id": 7, "fd": 3})), Some(FdSet(7)));
+    }
+
+    #[test]
+    fn the_size_of_a_node_is_what_the_guest_sees() {
+        let answer = json!([{"node-name": "a", "image": {"virtual-size": 4096, "actual-size": 1}}]);
+        assert_eq!(node_size(&answer, "a"), Some(4096));
+        assert_eq!(node_size(&answer, "b"), None);
+    }
 
     #[test]
     fn commands_are_one_line_each() {

@@ -84,7 +84,7 @@ pub fn anonymous(
         machine,
         accelerator,
         boot,
-        disks: vec![Disk { volume: VolumeId::from_entropy(0), cache }],
+        disks: vec![Disk { volume: VolumeId::from_entropy(0), cache, limits: None }],
         interfaces: Vec::new(),
         stage: Stage::Clone,
     })

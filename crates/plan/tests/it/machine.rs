@@ -1,7 +1,7 @@
 //! QEMU's command lines.
 
 use crate::golden;
-use model::host::{Architecture, Firmware, Machine};
+use model::host::{Architecture, Burst, Firmware, Machine, Rate, VolumeLimits};
 use model::{InstanceId, Mac, MiB, NetworkInterfaceId, VolumeId};
 use plan::machine::{
     Accelerator, Boot, Cache, Disk, Initrd, Interface, Layout, ROOT_PORTS, Stage, Unbuildable, arguments,
@@ -25,8 +25,20 @@ fn layout<'a>(machine: &'a Machine, accelerator: Accelerator, boot: Boot<'a>) ->
         accelerator,
         boot,
         disks: vec![
-            Disk { volume: VolumeId::parse("vol-0123456789abcdef1").unwrap(), cache: Cache::Direct },
-            Disk { volume: VolumeId::parse("vol-0123456789abcdef2").unwrap(), cache: Cache::Buffered },
+            Disk {
+                volume: VolumeId::parse("vol-0123456789abcdef1").unwrap(),
+                cache: Cache::Direct,
+                limits: Some(VolumeLimits {
+                    iops: Rate { base: 300, burst: Some(Burst { rate: 3000, seconds: 2000 }) },
+                    bytes: Rate { base: 134_217_728, burst: None },
+                    operation: 256 << 10,
+                }),
+            },
+            Disk {
+                volume: VolumeId::parse("vol-0123456789abcdef2").unwrap(),
+                cache: Cache::Buffered,
+                limits: None,
+            },
         ],
         interfaces: vec![Interface {
             interface: NetworkInterfaceId::parse("eni-0123456789abcdef3").unwrap(),

@@ -3,7 +3,7 @@
 //! - entry: version u64, value
 //! - event: changes u32, then each: 0 (deleted) or 1 (put), key length u16, key, and for a put: value length u32, value
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 
 use crate::{Change, Event, Key, Revision, Versioned};
 
@@ -30,8 +30,7 @@ pub(super) fn decode_entry(entry: &[u8]) -> Result<Versioned, Garbled> {
     Ok(Versioned { value: Bytes::copy_from_slice(&entry[8..]), version })
 }
 
-pub(super) fn encode_changes(changes: &[Change]) -> Bytes {
-    let mut out = BytesMut::new();
+pub(super) fn encode_changes(out: &mut Vec<u8>, changes: &[Change]) {
     out.put_u32_le(changes.len() as u32);
     for change in changes {
         out.put_u8(if change.value.is_some() { PUT } else { DELETED });
@@ -43,7 +42,6 @@ pub(super) fn encode_changes(changes: &[Change]) -> Bytes {
             out.put_slice(value);
         }
     }
-    out.freeze()
 }
 
 pub(super) fn decode_event(revision: Revision, record: &[u8]) -> Result<Event, Garbled> {
@@ -87,7 +85,8 @@ mod tests {
             Change { key: Key::new("b").unwrap(), value: None },
             Change { key: Key::new("c").unwrap(), value: Some(Bytes::new()) },
         ];
-        let record = encode_changes(&changes);
+        let mut record = Vec::new();
+        encode_changes(&mut record, &changes);
         assert_eq!(decode_event(7, &record).unwrap(), Event { revision: 7, changes: changes.into() });
         for cut in 0..record.len() {
             assert!(decode_event(7, &record[..cut]).is_err(), "cut at {cut}");

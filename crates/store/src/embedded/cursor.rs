@@ -1,16 +1,16 @@
-//! A watch on the file: the tail in memory while it reaches back far enough, else the log on disk.
+//! A watch on the file: the tail in memory while it reaches back far enough, else the log on ledger.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::disk::Disk;
+use super::ledger::Ledger;
 use crate::watch::{Found, wait};
 use crate::{BoxFuture, Event, Feed, Revision, WatchError};
 
 pub(super) struct Cursor {
-    disk: Arc<Disk>,
+    ledger: Arc<Ledger>,
     news: watch::Receiver<Option<Revision>>,
     cursor: Revision,
     /// Read ahead from the disk; its first is the event after the cursor.
@@ -18,30 +18,31 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    pub(super) fn open(disk: &Arc<Disk>, after: Revision) -> Result<Self, WatchError> {
-        match disk.tail.after(after) {
+    pub(super) fn open(ledger: &Arc<Ledger>, after: Revision) -> Result<Self, WatchError> {
+        match ledger.tail.after(after) {
             Found::Event(_) | Found::UpToDate => {}
             Found::Ahead { head } => return Err(WatchError::Ahead { head }),
             Found::Gone { .. } => {
-                let oldest = disk.oldest().map_err(|source| WatchError::Unavailable { source })?;
+                let oldest = ledger.oldest().map_err(|source| WatchError::Unavailable { source })?;
                 if after + 1 < oldest {
                     return Err(WatchError::Compacted { oldest });
                 }
             }
         }
-        Ok(Self { disk: Arc::clone(disk), news: disk.tail.news(), cursor: after, ahead: VecDeque::new() })
+        Ok(Self { ledger: Arc::clone(ledger), news: ledger.tail.news(), cursor: after, ahead: VecDeque::new() })
     }
 
     async fn read_ahead(&mut self, tail: Revision) -> Result<(), WatchError> {
-        let (disk, cursor) = (Arc::clone(&self.disk), self.cursor);
-        let read = tokio::task::spawn_blocking(move || disk.log_after(cursor)).await;
-        let events = match read {
+        let (ledger, cursor) = (Arc::clone(&self.ledger), self.cursor);
+        let read = tokio::task::spawn_blocking(move || ledger.log_after(cursor)).await;
+        let events: VecDeque<Event> = match read {
             Ok(events) => events.map_err(|source| WatchError::Unavailable { source })?,
             Err(panicked) => return Err(WatchError::Unavailable { source: Arc::new(panicked) }),
         };
         match events.front() {
             Some(first) if first.revision == cursor + 1 => self.ahead = events,
             Some(first) => return Err(WatchError::Compacted { oldest: first.revision }),
+            // At least this is still there.
             None => return Err(WatchError::Compacted { oldest: tail }),
         }
         Ok(())
@@ -56,7 +57,7 @@ impl Feed for Cursor {
                     self.cursor = event.revision;
                     return Ok(event);
                 }
-                match self.disk.tail.after(self.cursor) {
+                match self.ledger.tail.after(self.cursor) {
                     Found::Event(event) => {
                         self.cursor = event.revision;
                         return Ok(event);

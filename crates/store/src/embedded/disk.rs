@@ -1,51 +1,49 @@
-//! The database file: its tables, reads, and what happens when a write fails.
+//! The database file: its tables, how the journal's commits get into them, and what happens when a write fails.
 //!
 //! redb latches a handle after an I/O error, so recovery is to open the file again and look. A sync that failed may
 //! have left pages in the kernel's cache that the disk lacks, hence what is *seen* after reopening may still be lost:
-//! - the batch is not seen: it is not on the disk either (the disk is never newer than the cache), and the next
-//!   commit writes over its pages. Not applied.
-//! - the batch is seen: its data was synced before the header that names it was written, so only that header can be
-//!   unsynced. A further durable transaction writes the header again; if that succeeds, the batch is durable.
+//! - the write is not seen: it is not on the disk either (the disk is never newer than the cache), and the next
+//!   one goes over its pages. Not applied; the journal still has it.
+//! - the write is seen: its data was synced before the header that names it was written, so only that header can be
+//!   unsynced. A further durable transaction writes the header again; if that succeeds, the write is durable.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use redb::{
-    Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableHandle,
-    WriteTransaction,
+    Builder, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    TableHandle, WriteTransaction,
 };
 
 use super::codec::{self, Garbled};
-use super::{FORMAT, Medium, OpenError, Options};
-use crate::watch::Tail;
-use crate::{Event, Key, Revision, Scan, Source, Versioned, Window};
+use super::journal::{is_full, random};
+use super::{Database, FORMAT, OpenError, Options};
+use crate::{Event, Revision, Source, Window};
 
 pub(super) const KV: TableDefinition<&str, &[u8]> = TableDefinition::new("kv");
 /// Revision → event.
 pub(super) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const META_FORMAT: &str = "format";
-/// The revision of the newest commit.
-pub(super) const META_HEAD: &str = "head";
+/// Random, made with the store: its journal's segments bear it.
+const META_ID: &str = "id";
+/// The revision of the newest commit that is in the tables.
+const META_HEAD: &str = "head";
 /// The encoded size of all events in the log.
-pub(super) const META_LOG_BYTES: &str = "log_bytes";
-
-/// Events that a watch reads from the disk at once: bounded by both.
-const READ_AHEAD: Window = Window { events: 1024, bytes: 1 << 20 };
-/// Events kept in memory for watches that keep up.
-const TAIL: Window = Window { events: 4096, bytes: 8 << 20 };
+const META_LOG_BYTES: &str = "log_bytes";
+/// Of stores from before the journal; otherwise the same.
+const WITHOUT_JOURNAL: u64 = 1;
 
 pub(super) struct Disk {
     name: PathBuf,
     options: Options,
-    medium: Medium,
+    medium: Database,
     /// `None` while the file cannot be opened, and once closed. Replaced only under `writing`.
-    database: RwLock<Option<Database>>,
-    /// Held for a whole batch, recovery included.
-    pub(super) writing: Mutex<()>,
-    pub(super) tail: Tail,
+    database: RwLock<Option<redb::Database>>,
+    /// Held for a whole write, recovery included; the revision that the file is known to hold durably.
+    writing: Mutex<Revision>,
 }
 
 /// Why a read or a write of the database did not work.
@@ -53,6 +51,8 @@ pub(super) struct Disk {
 pub(super) enum DiskError {
     #[error(transparent)]
     Redb(#[from] redb::Error),
+    #[error(transparent)]
+    Open(#[from] OpenError),
     #[error(transparent)]
     Garbled(#[from] Garbled),
     #[error("the store's file is not open")]
@@ -78,90 +78,34 @@ from_redb!(
 
 impl DiskError {
     pub(super) fn is_full(&self) -> bool {
-        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        matches!(self, Self::Redb(redb::Error::Io(io)) if matches!(io.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+        matches!(self, Self::Redb(redb::Error::Io(error)) if is_full(error))
     }
 }
 
 impl Disk {
-    pub(super) fn open(name: &Path, options: Options, medium: Medium) -> Result<Self, OpenError> {
+    pub(super) fn open(name: &Path, options: Options, medium: Database) -> Result<(Self, Opened), OpenError> {
         let database = open_database(name, options, &medium)?;
-        let head = ensure_format(name, &database)?;
-        Ok(Self {
+        let opened = ensure_format(name, &database)?;
+        let disk = Self {
             name: name.to_owned(),
             options,
             medium,
             database: RwLock::new(Some(database)),
-            writing: Mutex::new(()),
-            // Never more than the log itself, so that a watch does not depend on when the process began.
-            tail: Tail::new(head, TAIL.min(options.log)),
-        })
+            writing: Mutex::new(opened.head),
+        };
+        Ok((disk, opened))
     }
 
     pub(super) fn close(&self) {
         *self.database.write() = None;
-        self.tail.close();
     }
 
-    pub(super) fn get(&self, key: &Key) -> Result<Option<Versioned>, Source> {
-        self.read(|txn| {
-            let table = txn.open_table(KV)?;
-            let entry = table.get(key.as_str())?;
-            Ok(entry.map(|entry| codec::decode_entry(entry.value())).transpose()?)
-        })
-    }
-
-    pub(super) fn scan(&self, prefix: &str) -> Result<Scan, Source> {
-        self.read(|txn| {
-            let table = txn.open_table(KV)?;
-            let mut entries = Vec::new();
-            for entry in table.range(prefix..)? {
-                let (key, value) = entry?;
-                if !key.value().starts_with(prefix) {
-                    break;
-                }
-                let key = Key::new(key.value()).map_err(|_| Garbled)?;
-                entries.push((key, codec::decode_entry(value.value())?));
-            }
-            Ok(Scan { entries, revision: head(txn)? })
-        })
-    }
-
-    /// The first revision that a watch can still be given.
-    pub(super) fn oldest(&self) -> Result<Revision, Source> {
-        self.read(|txn| {
-            let first = txn.open_table(LOG)?.first()?.map(|(revision, _)| revision.value());
-            match first {
-                Some(first) => Ok(first),
-                None => Ok(head(txn)? + 1),
-            }
-        })
-    }
-
-    /// The next events after `cursor`, as many as are read at once.
-    pub(super) fn log_after(&self, cursor: Revision) -> Result<VecDeque<Event>, Source> {
-        self.read(|txn| {
-            let table = txn.open_table(LOG)?;
-            let (mut events, mut bytes) = (VecDeque::new(), 0);
-            for record in table.range(cursor + 1..)? {
-                let (revision, record) = record?;
-                bytes += record.value().len() as u64;
-                events.push_back(codec::decode_event(revision.value(), record.value())?);
-                if events.len() as u64 >= READ_AHEAD.events || bytes >= READ_AHEAD.bytes {
-                    break;
-                }
-            }
-            Ok(events)
-        })
-    }
-
-    /// One snapshot. A read that fails while a batch is failing waits for its recovery and tries once more, so that a
-    /// full disk does not disturb readers.
-    fn read<T>(&self, read: impl Fn(&ReadTransaction) -> Result<T, DiskError>) -> Result<T, Source> {
+    /// A read that fails while a write is failing waits for its recovery and tries once more, so that a full disk does
+    /// not disturb readers.
+    pub(super) fn read<T>(&self, read: impl Fn(&redb::Database) -> Result<T, DiskError>) -> Result<T, Source> {
         let once = || {
             let database = self.database.read();
-            let database = database.as_ref().ok_or(DiskError::NotOpen)?;
-            read(&database.begin_read()?)
+            read(database.as_ref().ok_or(DiskError::NotOpen)?)
         };
         once()
             .or_else(|_| {
@@ -171,69 +115,124 @@ impl Disk {
             .map_err(|error| Arc::new(error) as Source)
     }
 
-    /// Runs one durable write transaction; the caller holds `writing`.
-    pub(super) fn write<T>(
-        &self,
-        fill: impl FnOnce(&WriteTransaction) -> Result<Filled<T>, DiskError>,
-    ) -> Result<T, DiskError> {
-        let database = self.database.read();
-        let database = database.as_ref().ok_or(DiskError::NotOpen)?;
-        let txn = begin_write(database)?;
-        match fill(&txn)? {
-            Filled::Changed(value) => {
-                txn.commit()?;
-                Ok(value)
-            }
-            Filled::Unchanged(value) => {
-                txn.abort()?;
-                Ok(value)
-            }
-        }
-    }
-
-    /// Opens the file if it is not open; the caller holds `writing`.
+    /// Opens the file if it is not open.
     pub(super) fn ensure_open(&self) -> Result<(), OpenError> {
+        let mut durable = self.writing.lock();
         if self.database.read().is_none() {
-            let head = self.reopen()?;
-            self.tail.resume(head);
+            *durable = self.reopen(*durable)?;
         }
         Ok(())
     }
 
-    /// Opens the file anew after a failed write and says at which revision it is. What is seen beyond the last
-    /// acknowledgement is made durable before anyone can read it (see the module's page); if that cannot be done the
-    /// file stays unopened. The caller holds `writing`.
-    pub(super) fn reopen(&self) -> Result<Revision, OpenError> {
+    /// Applies events that follow one another in one durable transaction, all or none, and answers which revision the
+    /// file is at. Those that it has already are left out.
+    pub(super) fn apply(&self, events: &[Event]) -> Result<Revision, DiskError> {
+        let mut durable = self.writing.lock();
+        if self.database.read().is_none() {
+            *durable = self.reopen(*durable)?;
+        }
+        let Some(last) = events.last().map(|event| event.revision).filter(|last| *last > *durable) else {
+            return Ok(*durable);
+        };
+        let known = events.partition_point(|event| event.revision <= *durable);
+        let written = self.write(|txn| apply(txn, &events[known..], self.options.log));
+        match written {
+            Ok(()) => *durable = last,
+            Err(error) => {
+                *durable = self.reopen(*durable).inspect_err(|reason| {
+                    tracing::error!(error = %reason, "the store's file cannot be opened again");
+                })?;
+                if *durable < last {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(last)
+    }
+
+    /// Runs one durable write transaction; the caller holds `writing`.
+    fn write(&self, fill: impl FnOnce(&WriteTransaction) -> Result<(), DiskError>) -> Result<(), DiskError> {
+        let database = self.database.read();
+        let txn = begin_write(database.as_ref().ok_or(DiskError::NotOpen)?)?;
+        fill(&txn)?;
+        Ok(txn.commit()?)
+    }
+
+    /// Opens the file anew after a failed write and says at which revision it is. What is seen beyond what is known to be
+    /// durable is made so before anyone can read it (see the module's page); if that cannot be done the file stays
+    /// unopened. The caller holds `writing`.
+    fn reopen(&self, durable: Revision) -> Result<Revision, OpenError> {
         let mut slot = self.database.write();
         // First the old handle, which holds the file's lock.
         *slot = None;
         let database = open_database(&self.name, self.options, &self.medium)?;
-        let head = ensure_format(&self.name, &database)?;
-        if head != self.tail.head() {
+        let head = ensure_format(&self.name, &database)?.head;
+        if head != durable {
             seal(&database, head).map_err(|error| open_failed(&self.name, error))?;
         }
         *slot = Some(database);
         Ok(head)
     }
+}
 
-    pub(super) fn log_window(&self) -> Window {
-        self.options.log
+/// What a file was found to be.
+#[derive(Clone, Copy)]
+pub(super) struct Opened {
+    /// The revision of the newest commit that it holds.
+    pub(super) head: Revision,
+    /// Of the store, for its journal.
+    pub(super) id: u64,
+}
+
+fn apply(txn: &WriteTransaction, events: &[Event], window: Window) -> Result<(), DiskError> {
+    let Some(last) = events.last() else { return Ok(()) };
+    let mut meta = txn.open_table(META)?;
+    let mut log_bytes = meta.get(META_LOG_BYTES)?.ok_or(Garbled)?.value();
+    {
+        // What counts of several writes to a key is the last one; in the order of the keys, which the tree likes.
+        let mut writes = BTreeMap::new();
+        for event in events {
+            writes.extend(event.changes.iter().map(|c| (&c.key, (event.revision, c.value.as_ref()))));
+        }
+        let mut kv = txn.open_table(KV)?;
+        let mut buffer = Vec::new();
+        for (key, (revision, value)) in writes {
+            match value {
+                Some(value) => {
+                    codec::encode_entry(&mut buffer, revision, value);
+                    kv.insert(key.as_str(), buffer.as_slice())?;
+                }
+                None => drop(kv.remove(key.as_str())?),
+            }
+        }
     }
+    let mut log = txn.open_table(LOG)?;
+    let mut record = Vec::new();
+    // The rest would be dropped again at once.
+    for event in &events[events.len().saturating_sub(window.events as usize)..] {
+        record.clear();
+        codec::encode_changes(&mut record, &event.changes);
+        log.insert(event.revision, record.as_slice())?;
+        log_bytes += record.len() as u64;
+    }
+    let mut count = log.len()?;
+    while count > window.events || log_bytes > window.bytes {
+        let Some((_, record)) = log.pop_first()? else { break };
+        log_bytes = log_bytes.saturating_sub(record.value().len() as u64);
+        count -= 1;
+    }
+    meta.insert(META_HEAD, last.revision)?;
+    meta.insert(META_LOG_BYTES, log_bytes)?;
+    Ok(())
 }
 
 /// Makes an empty medium a store, durably, and lets go of it.
-pub(super) fn create(name: &Path, options: Options, medium: &Medium) -> Result<(), OpenError> {
+pub(super) fn create(name: &Path, options: Options, medium: &Database) -> Result<(), OpenError> {
     let database = open_database(name, options, medium)?;
     ensure_format(name, &database).map(|_| ())
 }
 
-/// What filling a write transaction came to.
-pub(super) enum Filled<T> {
-    Changed(T),
-    Unchanged(T),
-}
-
-fn begin_write(database: &Database) -> Result<WriteTransaction, DiskError> {
+fn begin_write(database: &redb::Database) -> Result<WriteTransaction, DiskError> {
     let mut txn = database.begin_write()?;
     // The allocator's state is saved with each commit and commits have two phases: opening after a kill costs
     // milliseconds at any size.
@@ -243,14 +242,14 @@ fn begin_write(database: &Database) -> Result<WriteTransaction, DiskError> {
 
 /// A durable transaction that changes nothing but rewrites the header. (redb's open happens to write it as well; that
 /// is not promised.)
-fn seal(database: &Database, head: Revision) -> Result<(), DiskError> {
+fn seal(database: &redb::Database, head: Revision) -> Result<(), DiskError> {
     let txn = begin_write(database)?;
     txn.open_table(META)?.insert(META_HEAD, head)?;
     txn.commit()?;
     Ok(())
 }
 
-fn open_database(name: &Path, options: Options, medium: &Medium) -> Result<Database, OpenError> {
+fn open_database(name: &Path, options: Options, medium: &Database) -> Result<redb::Database, OpenError> {
     let mut builder = Builder::new();
     builder.set_cache_size(options.cache_bytes);
     medium(&builder).map_err(|error| {
@@ -270,18 +269,22 @@ fn open_database(name: &Path, options: Options, medium: &Medium) -> Result<Datab
     })
 }
 
-/// Writes the format into a new file, refuses one that is not ours, and answers the revision that the file is at.
-fn ensure_format(name: &Path, database: &Database) -> Result<Revision, OpenError> {
+/// Writes the format into a new file, or one from before the journal, and refuses one that is not ours.
+fn ensure_format(name: &Path, database: &redb::Database) -> Result<Opened, OpenError> {
     let found = read_format(database).map_err(|error| open_failed(name, error))?;
     match found {
-        Found::Ours { format: FORMAT, head } => Ok(head),
+        Found::Ours { format: FORMAT, id: Some(id), head } => Ok(Opened { head, id }),
+        Found::Ours { format: WITHOUT_JOURNAL, head, .. } => {
+            let id = give_id(database).map_err(|error| open_failed(name, error))?;
+            Ok(Opened { head, id })
+        }
         Found::Ours { format, .. } if format > FORMAT => {
             Err(OpenError::NewerFormat { path: name.to_owned(), found: format })
         }
         Found::Ours { .. } | Found::Other => Err(OpenError::Foreign { path: name.to_owned() }),
         Found::Nothing => {
-            create_tables(database).map_err(|error| open_failed(name, error))?;
-            Ok(0)
+            let id = create_tables(database).map_err(|error| open_failed(name, error))?;
+            Ok(Opened { head: 0, id })
         }
     }
 }
@@ -291,17 +294,18 @@ fn open_failed(name: &Path, error: DiskError) -> OpenError {
     match error {
         DiskError::Redb(redb::Error::Io(source)) => OpenError::Io { path, source },
         DiskError::Redb(source) => OpenError::Redb { path, source },
+        DiskError::Open(error) => error,
         DiskError::Garbled(_) | DiskError::NotOpen => OpenError::Foreign { path },
     }
 }
 
 enum Found {
     Nothing,
-    Ours { format: u64, head: Revision },
+    Ours { format: u64, id: Option<u64>, head: Revision },
     Other,
 }
 
-fn read_format(database: &Database) -> Result<Found, DiskError> {
+fn read_format(database: &redb::Database) -> Result<Found, DiskError> {
     let txn = database.begin_read()?;
     let mut tables = 0;
     let mut ours = false;
@@ -322,23 +326,39 @@ fn read_format(database: &Database) -> Result<Found, DiskError> {
     };
     let Some(format) = meta.get(META_FORMAT)?.map(|format| format.value()) else { return Ok(Found::Other) };
     let head = meta.get(META_HEAD)?.map_or(0, |head| head.value());
-    Ok(Found::Ours { format, head })
+    let id = meta.get(META_ID)?.map(|id| id.value());
+    Ok(Found::Ours { format, id, head })
 }
 
-fn create_tables(database: &Database) -> Result<(), DiskError> {
+fn create_tables(database: &redb::Database) -> Result<u64, DiskError> {
+    let id = random();
     let txn = begin_write(database)?;
     {
         txn.open_table(KV)?;
         txn.open_table(LOG)?;
         let mut meta = txn.open_table(META)?;
         meta.insert(META_FORMAT, FORMAT)?;
+        meta.insert(META_ID, id)?;
         meta.insert(META_HEAD, 0)?;
         meta.insert(META_LOG_BYTES, 0)?;
     }
     txn.commit()?;
-    Ok(())
+    Ok(id)
 }
 
-fn head(txn: &ReadTransaction) -> Result<Revision, DiskError> {
+/// From here on a program that knows of no journal refuses the file, which would lack commits for it.
+fn give_id(database: &redb::Database) -> Result<u64, DiskError> {
+    let id = random();
+    let txn = begin_write(database)?;
+    {
+        let mut meta = txn.open_table(META)?;
+        meta.insert(META_FORMAT, FORMAT)?;
+        meta.insert(META_ID, id)?;
+    }
+    txn.commit()?;
+    Ok(id)
+}
+
+pub(super) fn head(txn: &ReadTransaction) -> Result<Revision, DiskError> {
     Ok(txn.open_table(META)?.get(META_HEAD)?.ok_or(Garbled)?.value())
 }

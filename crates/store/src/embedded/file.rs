@@ -4,16 +4,24 @@
 //! another name and linked to its own once it is complete and synced.
 
 use std::fs::{self, File, OpenOptions};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use redb::StorageBackend;
 use redb::backends::FileBackend;
 
-use super::{Medium, OpenError, Options, disk};
+use super::journal::random;
+use super::{Database, OpenError, Options, disk};
 
-pub(super) fn medium(path: PathBuf) -> Medium {
+/// The folder of a store's journal.
+pub(super) fn journal(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".journal");
+    path.with_file_name(name)
+}
+
+pub(super) fn database(path: PathBuf) -> Database {
     Box::new(move |builder| {
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(io_error)?;
         builder.create_with_backend(FileBackend::new(file)?)
@@ -43,7 +51,7 @@ pub(super) fn ensure(path: &Path, options: Options) -> Result<(), OpenError> {
 }
 
 fn create(path: &Path, options: Options) -> Result<(), OpenError> {
-    let aside = beside(path, &format!("{:016x}", RandomState::new().build_hasher().finish()));
+    let aside = beside(path, &format!("{:016x}", random()));
     let made = fill(&aside, options).and_then(|()| {
         fs::hard_link(&aside, path).map_err(|source| OpenError::Io { path: path.to_owned(), source })
     });
@@ -60,13 +68,44 @@ fn create(path: &Path, options: Options) -> Result<(), OpenError> {
 
 fn fill(aside: &Path, options: Options) -> Result<(), OpenError> {
     // Private from its first moment.
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(aside)
-        .map_err(|source| OpenError::Io { path: aside.to_owned(), source })?;
-    disk::create(aside, options, &medium(aside.to_owned()))
+    let failed = |source| OpenError::Io { path: aside.to_owned(), source };
+    let file =
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(aside).map_err(failed)?;
+    let unsynced: Database = {
+        let file = file.try_clone().map_err(failed)?;
+        Box::new(move |builder| {
+            let file = file.try_clone().map_err(io_error)?;
+            builder.create_with_backend(Unsynced(file))
+        })
+    };
+    disk::create(aside, options, &unsynced)?;
+    file.sync_all().map_err(failed)
+}
+
+/// A file that nobody knows of yet: it is synced once, when it is whole.
+#[derive(Debug)]
+struct Unsynced(File);
+
+impl StorageBackend for Unsynced {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(out, offset)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(data, offset)
+    }
 }
 
 /// `store` → `store.new-…`

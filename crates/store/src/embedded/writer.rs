@@ -1,13 +1,15 @@
 //! The one thread that writes: batches, verdicts, and what the callers of a failed batch are told.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 
-use super::codec;
-use super::disk::{Disk, DiskError, Filled, KV, LOG, META, META_HEAD, META_LOG_BYTES};
-use crate::{Change, Commit, CommitError, Event, Outcome, Revision, Source, Write};
+use super::disk::DiskError;
+use super::journal::{AppendError, Journal, Shelf};
+use super::ledger::Ledger;
+use super::recent::Failure;
+use crate::{Change, Commit, CommitError, Event, Key, Outcome, Revision, Source, Write};
 
 pub(super) struct Job {
     pub(super) commit: Commit,
@@ -16,11 +18,16 @@ pub(super) struct Job {
 
 /// Commits that share one sync.
 const BATCH: usize = 256;
-/// A batch is cut when its commits reach this, which bounds the memory that one transaction holds.
-const BATCH_BYTES: usize = 16 << 20;
+/// A batch is cut when its commits reach this: a segment of the journal has room for several.
+const BATCH_BYTES: usize = 2 << 20;
 
-/// Until the queue is closed and empty.
-pub(super) fn run(mut queue: mpsc::Receiver<Job>, disk: &Disk) {
+/// Until the queue is closed and empty; answers the journal as it is then.
+pub(super) fn run(
+    mut queue: mpsc::Receiver<Job>,
+    ledger: &Ledger,
+    mut journal: Journal,
+    shelf: &Shelf,
+) -> Journal {
     let mut jobs = Vec::with_capacity(BATCH);
     while queue.blocking_recv_many(&mut jobs, BATCH) > 0 {
         while !jobs.is_empty() {
@@ -30,121 +37,122 @@ pub(super) fn run(mut queue: mpsc::Receiver<Job>, disk: &Disk) {
                 bytes > BATCH_BYTES
             });
             let batch: Vec<Job> = jobs.drain(..cut.unwrap_or(jobs.len()).max(1)).collect();
-            settle(disk, batch);
+            settle(ledger, &mut journal, shelf, batch);
         }
     }
+    journal
 }
 
-/// Writes a batch and tells each caller; events are out before the answers are.
-fn settle(disk: &Disk, batch: Vec<Job>) {
-    let _writing = disk.writing.lock();
-    if let Err(error) = disk.ensure_open() {
-        tracing::error!(%error, "the store's file cannot be opened");
-        refuse(batch, &CommitError::Unavailable { outcome: Outcome::NotApplied, source: Arc::new(error) });
-        return;
-    }
-    let mut seen = None;
-    let written = disk.write(|txn| {
-        let written = write_batch(txn, &batch, disk)?;
-        seen = Some(written.clone());
-        Ok(if written.events.is_empty() { Filled::Unchanged(written) } else { Filled::Changed(written) })
-    });
-    let written = match written {
-        Ok(written) => written,
-        Err(error) => match recover(disk, error, seen) {
-            Ok(written) => written,
-            Err(refusal) => {
-                refuse(batch, &refusal);
-                return;
-            }
-        },
+/// Makes a batch durable and tells each caller; events are out before the answers are.
+fn settle(ledger: &Ledger, journal: &mut Journal, shelf: &Shelf, batch: Vec<Job>) {
+    let judged = match ledger.recent.room() {
+        Ok(()) => judge(ledger, &batch),
+        Err(failure) => Err(failure.into()),
     };
-    for event in written.events {
-        disk.tail.push(event);
+    let appended = judged.and_then(|judged| {
+        append(ledger, journal, &judged.events).map(|()| judged)
+    });
+    let judged = match appended {
+        Ok(judged) => judged,
+        Err(refusal) => {
+            for job in batch {
+                drop(job.reply.send(Err(refusal.clone())));
+            }
+            return;
+        }
+    };
+    if !judged.events.is_empty() {
+        ledger.recent.add(judged.events.iter().cloned(), shelf.wants_spare());
     }
-    for (job, verdict) in batch.into_iter().zip(written.verdicts) {
+    for event in judged.events {
+        ledger.tail.push(event);
+    }
+    for (job, verdict) in batch.into_iter().zip(judged.verdicts) {
         // A caller that no longer waits does not undo its commit.
         drop(job.reply.send(verdict));
     }
 }
 
-fn refuse(batch: Vec<Job>, refusal: &CommitError) {
-    for job in batch {
-        drop(job.reply.send(Err(refusal.clone())));
-    }
-}
-
-/// After a failed write: finds out what the disk has of it. `Ok` if all of it, and durably.
-fn recover(disk: &Disk, error: DiskError, seen: Option<Written>) -> Result<Written, CommitError> {
-    let full = error.is_full();
-    if full {
-        tracing::warn!("the store's disk is full");
-    } else {
-        tracing::error!(%error, "a write of the store failed");
-    }
-    let source: Source = Arc::new(error);
-    let head = match disk.reopen() {
-        Ok(head) => head,
-        Err(error) => {
-            tracing::error!(%error, "the store's file cannot be opened again");
-            // The commit point was not reached unless the whole batch had been written.
-            let outcome = if seen.is_some() { Outcome::Unknown } else { Outcome::NotApplied };
-            return Err(CommitError::Unavailable { outcome, source });
+fn append(ledger: &Ledger, journal: &mut Journal, events: &[Event]) -> Result<(), CommitError> {
+    let appended = journal.append(events).or_else(|error| {
+        // What the database has taken gives its segments back; it may have room where the journal finds none.
+        if error.is_full() && ledger.recent.flush().is_ok() { journal.append(events) } else { Err(error) }
+    });
+    appended.map_err(|error| {
+        if error.is_full() {
+            tracing::warn!("the store's disk is full");
+            return CommitError::Full;
         }
-    };
-    match seen {
-        Some(written) if written.events.last().is_some_and(|last| last.revision == head) => Ok(written),
-        Some(_) | None if full => Err(CommitError::Full),
-        Some(_) | None => Err(CommitError::Unavailable { outcome: Outcome::NotApplied, source }),
+        let (outcome, source) = match error {
+            AppendError::NotApplied(source) => (Outcome::NotApplied, source),
+            AppendError::Unknown(source) => (Outcome::Unknown, source),
+        };
+        tracing::error!(error = %source, ?outcome, "a write to the store's journal failed");
+        CommitError::Unavailable { outcome, source: Arc::new(source) }
+    })
+}
+
+impl From<Failure> for CommitError {
+    /// The database is too far behind, and nothing was tried.
+    fn from(Failure { full, source }: Failure) -> Self {
+        if full { Self::Full } else { Self::Unavailable { outcome: Outcome::NotApplied, source } }
     }
 }
 
-/// What a batch came to: a verdict for each commit in queue order, an event for each that changed something.
-#[derive(Clone)]
-struct Written {
+/// What a batch comes to: a verdict for each commit in queue order, an event for each that changes something.
+struct Judged {
     verdicts: Vec<Result<Revision, CommitError>>,
     events: Vec<Event>,
 }
 
-struct Tables<'txn> {
-    kv: Table<'txn, &'static str, &'static [u8]>,
-    log: Table<'txn, u64, &'static [u8]>,
-    log_bytes: u64,
+fn judge(ledger: &Ledger, batch: &[Job]) -> Result<Judged, CommitError> {
+    let once = || ledger.judge(|version, head| Batch::new(version, head).judge(batch));
+    let refused = |source: Source| CommitError::Unavailable { outcome: Outcome::NotApplied, source };
+    once().or_else(|_| {
+        if let Err(error) = ledger.disk.ensure_open() {
+            tracing::error!(%error, "the store's file cannot be opened");
+            return Err(refused(Arc::new(error)));
+        }
+        once().map_err(refused)
+    })
+}
+
+struct Batch<'a> {
+    version: &'a mut dyn FnMut(&Key) -> Result<Revision, DiskError>,
+    /// The versions of what this batch has written so far; 0 is deleted.
+    written: HashMap<Key, Revision>,
     head: Revision,
-    /// Reused for every entry.
-    buffer: Vec<u8>,
 }
 
-fn write_batch(txn: &WriteTransaction, batch: &[Job], disk: &Disk) -> Result<Written, DiskError> {
-    let mut meta = txn.open_table(META)?;
-    let head = meta.get(META_HEAD)?.ok_or(codec::Garbled)?.value();
-    let log_bytes = meta.get(META_LOG_BYTES)?.ok_or(codec::Garbled)?.value();
-    let mut tables =
-        Tables { kv: txn.open_table(KV)?, log: txn.open_table(LOG)?, log_bytes, head, buffer: Vec::new() };
-    let mut written =
-        Written { verdicts: Vec::with_capacity(batch.len()), events: Vec::with_capacity(batch.len()) };
-    for job in batch {
-        let verdict = tables.apply(&job.commit, &mut written.events)?;
-        written.verdicts.push(verdict);
+impl<'a> Batch<'a> {
+    fn new(version: &'a mut dyn FnMut(&Key) -> Result<Revision, DiskError>, head: Revision) -> Self {
+        Self { version, written: HashMap::new(), head }
     }
-    if !written.events.is_empty() {
-        tables.trim(disk)?;
-        meta.insert(META_HEAD, tables.head)?;
-        meta.insert(META_LOG_BYTES, tables.log_bytes)?;
-    }
-    Ok(written)
-}
 
-impl Tables<'_> {
+    fn judge(mut self, batch: &[Job]) -> Result<Judged, DiskError> {
+        let mut judged = Judged { verdicts: Vec::with_capacity(batch.len()), events: Vec::new() };
+        for (at, job) in batch.iter().enumerate() {
+            let verdict = self.apply(&job.commit, &mut judged.events, at + 1 < batch.len())?;
+            judged.verdicts.push(verdict);
+        }
+        Ok(judged)
+    }
+
+    fn version(&mut self, key: &Key) -> Result<Revision, DiskError> {
+        match self.written.get(key) {
+            Some(version) => Ok(*version),
+            None => (self.version)(key),
+        }
+    }
+
     fn apply(
         &mut self,
         commit: &Commit,
         events: &mut Vec<Event>,
+        more: bool,
     ) -> Result<Result<Revision, CommitError>, DiskError> {
         for compare in &commit.compares {
-            let entry = self.kv.get(compare.key.as_str())?;
-            let version = entry.map_or(Ok(0), |entry| codec::entry_version(entry.value()))?;
-            if version != compare.version {
+            if self.version(&compare.key)? != compare.version {
                 return Ok(Err(CommitError::Conflict { key: compare.key.clone() }));
             }
         }
@@ -153,12 +161,10 @@ impl Tables<'_> {
         for write in &commit.writes {
             match write {
                 Write::Put(key, value) => {
-                    codec::encode_entry(&mut self.buffer, revision, value);
-                    self.kv.insert(key.as_str(), self.buffer.as_slice())?;
                     changes.push(Change { key: key.clone(), value: Some(value.clone()) });
                 }
                 Write::Delete(key) => {
-                    if self.kv.remove(key.as_str())?.is_some() {
+                    if self.version(key)? != 0 {
                         changes.push(Change { key: key.clone(), value: None });
                     }
                 }
@@ -167,23 +173,13 @@ impl Tables<'_> {
         if changes.is_empty() {
             return Ok(Ok(self.head));
         }
-        let record = codec::encode_changes(&changes);
-        self.log.insert(revision, record.as_ref())?;
-        self.log_bytes += record.len() as u64;
+        // For those behind it.
+        if more {
+            let written = |change: &Change| (change.key.clone(), change.value.as_ref().map_or(0, |_| revision));
+            self.written.extend(changes.iter().map(written));
+        }
         self.head = revision;
         events.push(Event { revision, changes: changes.into() });
         Ok(Ok(revision))
-    }
-
-    /// Drops the oldest events until the log is inside its window.
-    fn trim(&mut self, disk: &Disk) -> Result<(), DiskError> {
-        let window = disk.log_window();
-        let mut count = self.log.len()?;
-        while count > window.events || self.log_bytes > window.bytes {
-            let Some((_, record)) = self.log.pop_first()? else { break };
-            self.log_bytes = self.log_bytes.saturating_sub(record.value().len() as u64);
-            count -= 1;
-        }
-        Ok(())
     }
 }

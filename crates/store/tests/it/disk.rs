@@ -1,7 +1,7 @@
 //! A disk in memory that fails as disks do: full, failing writes and syncs, torn writes at a power cut.
 //!
 //! As Linux has it, reads see what was written, synced or not; a failed sync marks pages clean that never reached the
-//! disk, so that a later sync which succeeds does not write them.
+//! disk, so that a later sync which succeeds does not write them. The journal's folder is in `folder`.
 
 use std::collections::BTreeSet;
 use std::io::{Error, ErrorKind};
@@ -10,18 +10,20 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use redb::{BackendError, StorageBackend};
-use store::{Embedded, OpenError, Options};
+use store::{Embedded, Medium, OpenError, Options};
+
+use crate::folder::Files;
 
 use crate::Dice;
 
-const PAGE: usize = 4096;
-const SECTOR: usize = 512;
+pub const PAGE: usize = 4096;
+pub const SECTOR: usize = 512;
 
 #[derive(Clone, Default)]
-pub struct Disk(Arc<Mutex<State>>);
+pub struct Disk(pub Arc<Mutex<State>>);
 
 #[derive(Default)]
-struct State {
+pub struct State {
     /// What reads see.
     cache: Vec<u8>,
     /// What a power cut leaves for certain.
@@ -35,16 +37,20 @@ struct State {
     ops: u64,
     /// The operations that fail.
     failing: Option<std::ops::Range<u64>>,
+    /// Whatever the database writes fails.
+    database_fails: bool,
     open: bool,
+    pub files: Files,
 }
 
-enum Op {
+#[derive(Clone)]
+pub enum Op {
     Write(usize, Vec<u8>),
     Resize(usize),
 }
 
 impl Op {
-    fn apply(&self, image: &mut Vec<u8>) {
+    pub fn apply(&self, image: &mut Vec<u8>) {
         match self {
             Op::Write(at, data) => write_at(image, *at, data),
             Op::Resize(length) => image.resize(*length, 0),
@@ -52,7 +58,7 @@ impl Op {
     }
 }
 
-fn write_at(image: &mut Vec<u8>, at: usize, data: &[u8]) {
+pub fn write_at(image: &mut Vec<u8>, at: usize, data: &[u8]) {
     if image.len() < at + data.len() {
         image.resize(at + data.len(), 0);
     }
@@ -60,16 +66,16 @@ fn write_at(image: &mut Vec<u8>, at: usize, data: &[u8]) {
 }
 
 impl Disk {
-    pub fn store(&self) -> Result<Embedded, OpenError> {
+    pub fn store(&self, options: Options) -> Result<Embedded, OpenError> {
         let disk = self.clone();
-        Embedded::open_on(
-            Path::new("a disk in memory"),
-            Options::default(),
-            Box::new(move |builder| {
+        let medium = Medium {
+            database: Box::new(move |builder| {
                 assert!(!std::mem::replace(&mut disk.0.lock().open, true), "opened twice");
                 builder.create_with_backend(Handle(disk.clone()))
             }),
-        )
+            journal: Box::new(self.clone()),
+        };
+        Embedded::open_on(Path::new("a disk in memory"), options, medium)
     }
 
     pub fn ops(&self) -> u64 {
@@ -83,6 +89,10 @@ impl Disk {
         state.failing = Some(first..first.saturating_add(count));
     }
 
+    pub fn fail_the_database(&self, fails: bool) {
+        self.0.lock().database_fails = fails;
+    }
+
     pub fn heal(&self) {
         self.0.lock().failing = None;
     }
@@ -90,36 +100,57 @@ impl Disk {
     /// Room for so many more pages than are in use.
     pub fn leave_room_for(&self, pages: Option<usize>) {
         let mut state = self.0.lock();
-        state.room = pages.map(|pages| state.allocated.len() + pages);
+        state.room = pages.map(|pages| state.used() + pages);
     }
 
     /// The disk as it may be found after a power cut: of what was not synced, any sectors or none.
     pub fn after_power_cut(&self, dice: &mut Dice) -> Self {
         let state = self.0.lock();
-        let mut image = state.durable.clone();
-        // Some cuts lose all, some nearly nothing.
-        let survive = dice.below(101);
-        for op in &state.dirty {
-            match op {
-                Op::Write(at, data) => {
-                    for (n, sector) in data.chunks(SECTOR).enumerate() {
-                        if dice.below(100) < survive {
-                            write_at(&mut image, at + n * SECTOR, sector);
-                        }
-                    }
-                }
-                Op::Resize(length) => {
-                    // A file never shrinks under its data here: that is what a journalled file system orders.
-                    if *length > image.len() && dice.below(100) < survive {
-                        op.apply(&mut image);
+        let image = survivors(&state.durable, &state.dirty, dice);
+        let allocated = (0..image.len().div_ceil(PAGE)).collect();
+        let files = state.files.after_power_cut(dice);
+        let found = State { cache: image.clone(), durable: image, allocated, files, ..State::default() };
+        Self(Arc::new(Mutex::new(found)))
+    }
+
+    /// The disk as a process finds it whose predecessor was killed: the kernel still has what was not synced.
+    pub fn after_kill(&self) -> Self {
+        let state = self.0.lock();
+        let found = State {
+            cache: state.cache.clone(),
+            durable: state.durable.clone(),
+            dirty: state.dirty.clone(),
+            allocated: state.allocated.clone(),
+            files: state.files.clone(),
+            ..State::default()
+        };
+        Self(Arc::new(Mutex::new(found)))
+    }
+}
+
+/// What a power cut leaves of a file.
+pub fn survivors(durable: &[u8], dirty: &[Op], dice: &mut Dice) -> Vec<u8> {
+    let mut image = durable.to_vec();
+    // Some cuts lose all, some nearly nothing.
+    let survive = dice.below(101);
+    for op in dirty {
+        match op {
+            Op::Write(at, data) => {
+                for (n, sector) in data.chunks(SECTOR).enumerate() {
+                    if dice.below(100) < survive {
+                        write_at(&mut image, at + n * SECTOR, sector);
                     }
                 }
             }
+            Op::Resize(length) => {
+                // A file never shrinks under its data here: that is what a journalled file system orders.
+                if *length > image.len() && dice.below(100) < survive {
+                    op.apply(&mut image);
+                }
+            }
         }
-        let allocated = (0..image.len().div_ceil(PAGE)).collect();
-        let found = State { cache: image.clone(), durable: image, allocated, ..State::default() };
-        Self(Arc::new(Mutex::new(found)))
     }
+    image
 }
 
 #[derive(Debug)]
@@ -132,7 +163,24 @@ impl std::fmt::Debug for Disk {
 }
 
 impl State {
-    fn step(&mut self) -> Result<(), Error> {
+    fn used(&self) -> usize {
+        self.allocated.len() + self.files.pages()
+    }
+
+    /// Whether so many more pages are there.
+    pub fn reserve(&self, pages: usize) -> Result<(), Error> {
+        if self.room.is_some_and(|room| pages > 0 && self.used() + pages > room) {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
+    fn database_step(&mut self) -> Result<(), Error> {
+        self.step()?;
+        if self.database_fails { Err(Error::other("injected")) } else { Ok(()) }
+    }
+
+    pub fn step(&mut self) -> Result<(), Error> {
         let op = self.ops;
         self.ops += 1;
         match &self.failing {
@@ -156,7 +204,7 @@ impl StorageBackend for Handle {
 
     fn set_len(&self, length: u64) -> Result<(), Error> {
         let mut state = self.0.0.lock();
-        state.step()?;
+        state.database_step()?;
         let op = Op::Resize(length as usize);
         op.apply(&mut state.cache);
         state.dirty.push(op);
@@ -165,7 +213,7 @@ impl StorageBackend for Handle {
 
     fn sync_data(&self) -> Result<(), Error> {
         let mut state = self.0.0.lock();
-        let verdict = state.step();
+        let verdict = state.database_step();
         let dirty = std::mem::take(&mut state.dirty);
         if verdict.is_ok() {
             for op in dirty {
@@ -177,12 +225,10 @@ impl StorageBackend for Handle {
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
         let mut state = self.0.0.lock();
-        state.step()?;
+        state.database_step()?;
         let pages = offset as usize / PAGE..(offset as usize + data.len()).div_ceil(PAGE);
         let fresh = pages.clone().filter(|page| !state.allocated.contains(page)).count();
-        if state.room.is_some_and(|room| fresh > 0 && state.allocated.len() + fresh > room) {
-            return Err(ErrorKind::StorageFull.into());
-        }
+        state.reserve(fresh)?;
         state.allocated.extend(pages);
         let op = Op::Write(offset as usize, data.to_vec());
         op.apply(&mut state.cache);

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use redb::ReadableDatabase;
 use store::{Commit, Embedded, FORMAT, OpenError, Options, Store, WatchError, Window};
 
 use crate::key;
@@ -139,6 +140,64 @@ fn a_newer_format_is_refused_and_left_alone() {
     }
     set_meta(&path, "format", FORMAT);
     open(&path).unwrap();
+}
+
+/// As the program before the journal left it.
+#[tokio::test]
+async fn a_store_without_a_journal_opens_as_it_is_and_has_one_from_then_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let store = open(&path).unwrap();
+    for n in 1..=3 {
+        store.commit(Commit::new().put(key(format!("k/{n}")), "v")).await.unwrap();
+    }
+    let before = store.scan("").await.unwrap();
+    drop(store);
+    fs::remove_dir_all(dir.path().join("store.journal")).unwrap();
+    {
+        let database = redb::Database::open(&path).unwrap();
+        let txn = database.begin_write().unwrap();
+        let mut meta = txn.open_table(redb::TableDefinition::<&str, u64>::new("meta")).unwrap();
+        meta.insert("format", 1).unwrap();
+        meta.remove("id").unwrap().unwrap();
+        drop(meta);
+        txn.commit().unwrap();
+    }
+    let store = open(&path).unwrap();
+    assert_eq!(store.scan("").await.unwrap(), before);
+    let mut watch = store.watch(0).await.unwrap();
+    assert_eq!(watch.next().await.unwrap().revision, 1);
+    assert_eq!(store.commit(Commit::new().put(key("k/4"), "v")).await.unwrap(), 4);
+    drop(store);
+    let store = open(&path).unwrap();
+    assert_eq!(store.scan("").await.unwrap().revision, 4);
+    drop(store);
+    // A program that knows of no journal must not open it any more.
+    let database = redb::Database::open(&path).unwrap();
+    let txn = database.begin_read().unwrap();
+    let meta = txn.open_table(redb::TableDefinition::<&str, u64>::new("meta")).unwrap();
+    assert_eq!(meta.get("format").unwrap().unwrap().value(), FORMAT);
+}
+
+#[tokio::test]
+async fn closing_leaves_one_spare_segment_and_a_file_that_has_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let options = Options { segment_bytes: 64 << 10, ..Options::default() };
+    let store = Embedded::open(&path, options).unwrap();
+    for n in 0..100 {
+        store.commit(Commit::new().put(key(format!("k/{n}")), vec![0; 3000])).await.unwrap();
+    }
+    let before = store.scan("").await.unwrap();
+    drop(store);
+    let journal = dir.path().join("store.journal");
+    assert_eq!(fs::metadata(&journal).unwrap().permissions().mode() & 0o777, 0o700);
+    let names: Vec<_> = fs::read_dir(&journal).unwrap().map(|entry| entry.unwrap()).collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+    assert!(names[0].file_name().to_str().unwrap().starts_with("spare-"), "{names:?}");
+    assert_eq!(names[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    fs::remove_dir_all(&journal).unwrap();
+    assert_eq!(open(&path).unwrap().scan("").await.unwrap(), before);
 }
 
 fn set_meta(path: &Path, name: &str, value: u64) {

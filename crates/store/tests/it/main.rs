@@ -6,12 +6,22 @@ mod crash;
 mod disk;
 mod faults;
 mod file;
+mod folder;
+mod journal;
+mod lag;
 mod power;
 
-use store::Key;
+use std::time::Duration;
+
+use store::{Key, Options};
 
 pub fn key(name: impl AsRef<str>) -> Key {
     Key::new(name).unwrap()
+}
+
+/// The database takes commits only when it must.
+pub fn journal_alone() -> Options {
+    Options { linger: Duration::from_hours(1), segment_bytes: 64 << 10, ..Options::default() }
 }
 
 /// Random numbers from a printed seed (`SplitMix64`).

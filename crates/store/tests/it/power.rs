@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use store::{Commit, Embedded, Revision, Store};
+use store::{Commit, Embedded, Options, Revision, Store, Window};
 
 use crate::disk::Disk;
 use crate::{Dice, key};
@@ -23,15 +24,15 @@ async fn power_cuts_with_torn_writes_lose_nothing_acknowledged() {
         if cut % 20 == 0 {
             (disk, acknowledged) = (Disk::default(), BTreeMap::new());
             // A file has its name only once it is whole.
-            drop(disk.store().unwrap());
+            drop(disk.store(options(&mut dice)).unwrap());
         }
         // From here on the disk takes nothing more; also while the file is being repaired.
         disk.fail(dice.below(60), u64::MAX);
-        if let Ok(store) = disk.store() {
+        if let Ok(store) = disk.store(options(&mut dice)) {
             acknowledged.extend(write_until_the_end(store, cut).await);
         }
         disk = disk.after_power_cut(&mut dice);
-        let store = disk.store().unwrap_or_else(|error| panic!("{context}: {error:?}"));
+        let store = disk.store(options(&mut dice)).unwrap_or_else(|error| panic!("{context}: {error:?}"));
         let scan = store.scan("").await.unwrap();
         let mut parts: BTreeMap<&str, Vec<Revision>> = BTreeMap::new();
         for (key, entry) in &scan.entries {
@@ -50,6 +51,13 @@ async fn power_cuts_with_torn_writes_lose_nothing_acknowledged() {
         assert_eq!(parts.len() as u64, scan.revision, "{context}");
         drop(store);
     }
+}
+
+/// Small segments; the database takes commits at once, soon, or not at all before the cut.
+fn options(dice: &mut Dice) -> Options {
+    let linger = [Duration::ZERO, Duration::from_millis(1), Duration::from_hours(1)][dice.below(3) as usize];
+    let lag = Window { events: 8 + dice.below(100), bytes: 1 << 20 };
+    Options { linger, lag, segment_bytes: 32 << 10, ..Options::default() }
 }
 
 async fn write_until_the_end(store: Embedded, cut: u64) -> BTreeMap<String, Revision> {

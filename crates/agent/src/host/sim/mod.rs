@@ -6,17 +6,21 @@
 //! The simulator is stricter than Linux: a call that a correct loop never makes (starting what runs, removing the disk of
 //! a running machine) is noted in [`SimHost::violations`].
 
+mod devices;
 mod faults;
 mod world;
 
 pub use faults::Faults;
 
 use super::{
-    Block, DiskSpec, HostError, MachineSpec, MachineState, Net, Result, Standing, Tap, Templates, Vmm,
+    Block, Device, DiskSpec, HostError, MachineSpec, MachineState, Net, Plugged, Release, Result, Standing,
+    Tap, Templates, Vmm,
 };
 use faults::{Outcome, Random};
-use model::host::{InterfaceDesired, Machine, ObjectKey, SecurityGroupDesired, VolumeDesired, VpcDesired};
-use model::{Clock, InstanceId, NetworkInterfaceId, SecurityGroupId, Timestamp, VolumeId, VpcId};
+use model::host::{
+    InterfaceDesired, Machine, ObjectKey, SecurityGroupDesired, VolumeDesired, VolumeLimits, VpcDesired,
+};
+use model::{Clock, GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, Timestamp, VolumeId, VpcId};
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,6 +41,8 @@ pub struct SimConfig {
     pub shutdown_time: Duration,
     /// Ending a machine's process.
     pub end_time: Duration,
+    /// From asking a guest for a device to its letting go.
+    pub release_time: Duration,
     pub faults: Faults,
 }
 
@@ -48,6 +54,7 @@ impl Default for SimConfig {
             boot_time: Duration::ZERO,
             shutdown_time: Duration::ZERO,
             end_time: Duration::ZERO,
+            release_time: Duration::ZERO,
             faults: Faults::NONE,
         }
     }
@@ -95,6 +102,16 @@ impl SimHost {
     /// The guest stops listening to the power button (or listens again).
     pub fn guest_ignores_button(&self, instance: InstanceId, ignores: bool) {
         self.0.state.lock().world.set_deaf(instance, ignores);
+    }
+
+    /// The guest stops letting go of devices (or does again).
+    pub fn guest_keeps_devices(&self, instance: InstanceId, keeps: bool) {
+        self.0.state.lock().world.set_clinging(instance, keeps);
+    }
+
+    /// Size and limits of a volume as they are in force.
+    pub fn volume(&self, volume: VolumeId) -> Option<(GiB, Option<VolumeLimits>)> {
+        self.0.state.lock().world.volumes.get(&volume).map(|disk| (disk.size, disk.limits))
     }
 
     /// The machine's process dies.
@@ -200,10 +217,9 @@ impl Vmm for SimHost {
         take(self.0.config.start_time).await;
         let now = self.0.clock.now();
         let ports = taps.iter().map(|tap| tap.interface).collect();
-        let disks = spec.disks.iter().map(|disk: &DiskSpec| disk.volume).collect();
         self.act("start", |world, _| {
             world.check_refusal(ObjectKey::Instance(spec.instance))?;
-            world.start(spec.instance, ports, disks, now)
+            world.start(spec.instance, ports, &spec.disks, now)
         })
         .await
     }
@@ -245,6 +261,36 @@ impl Vmm for SimHost {
     async fn console(&self, instance: InstanceId, limit: usize) -> Result<(Vec<u8>, Option<Timestamp>)> {
         let (now, boot_time) = (self.0.clock.now(), self.0.config.boot_time);
         self.act("console", |world, _| Ok(world.console(instance, limit, now, boot_time))).await
+    }
+
+    async fn plugged(&self, instance: InstanceId) -> Result<Plugged> {
+        self.act("plugged", |world, at| Ok(world.plugged(instance, at))).await
+    }
+
+    async fn plug_disk(&self, instance: InstanceId, disk: &DiskSpec) -> Result<()> {
+        self.act("plug_disk", |world, at| world.plug_disk(instance, disk, at)).await
+    }
+
+    async fn plug_interface(&self, instance: InstanceId, tap: Tap) -> Result<()> {
+        self.act("plug_interface", |world, at| world.plug_interface(instance, tap.interface, at)).await
+    }
+
+    async fn unplug(&self, instance: InstanceId, device: Device) -> Result<Release> {
+        let release_time = self.0.config.release_time;
+        self.act("unplug", |world, at| world.unplug(instance, device, at, release_time)).await
+    }
+
+    async fn tear_out(&self, instance: InstanceId, volume: VolumeId) -> Result<()> {
+        let release_time = self.0.config.release_time;
+        self.act("tear_out", |world, at| world.tear_out(instance, volume, at, release_time)).await
+    }
+
+    async fn tune_disk(&self, instance: InstanceId, volume: &VolumeDesired) -> Result<()> {
+        self.act("tune_disk", |world, _| {
+            world.tune(instance, volume);
+            Ok(())
+        })
+        .await
     }
 
     async fn templates(&self) -> Result<Templates> {
@@ -327,7 +373,7 @@ impl Block for SimHost {
     async fn ensure_volume(&self, volume: &VolumeDesired) -> Result<PathBuf> {
         self.act("ensure_volume", |world, _| {
             world.check_refusal(ObjectKey::Volume(volume.volume))?;
-            world.ensure_volume(volume);
+            world.ensure_volume(volume)?;
             Ok(PathBuf::from(format!("/sim/{}", volume.volume)))
         })
         .await

@@ -1,8 +1,11 @@
 //! What stands on the simulated host, and how it changes.
 
-use super::super::{HostError, MachineState, Result};
+use super::super::{DiskSpec, HostError, MachineState, Result};
 use super::Inventory;
-use model::host::{InterfaceDesired, ObjectKey, SecurityGroupDesired, VolumeDesired, VpcDesired};
+use super::devices::Held;
+use model::host::{
+    InterfaceDesired, ObjectKey, SecurityGroupDesired, VolumeDesired, VolumeLimits, VpcDesired,
+};
 use model::{GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, Timestamp, VolumeId, VpcId};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
@@ -21,17 +24,18 @@ pub(super) struct World {
     pub groups: HashMap<SecurityGroupId, VpcId>,
     pub volumes: HashMap<VolumeId, Disk>,
     pub deaf: BTreeSet<InstanceId>,
+    /// Guests that let go of no device.
+    pub clinging: BTreeSet<InstanceId>,
     pub refused: BTreeSet<ObjectKey>,
     pub host_boots: u32,
     pub violations: Vec<String>,
-    nudges: VecDeque<InstanceId>,
-    due: BinaryHeap<Reverse<(Instant, InstanceId)>>,
+    pub(super) nudges: VecDeque<InstanceId>,
+    pub(super) due: BinaryHeap<Reverse<(Instant, InstanceId)>>,
 }
 
 pub(super) struct Machine {
     power: Power,
-    ports: Box<[NetworkInterfaceId]>,
-    disks: Box<[VolumeId]>,
+    pub held: Held,
 }
 
 #[derive(Clone, Copy)]
@@ -49,6 +53,7 @@ pub(super) struct Port {
 
 pub(super) struct Disk {
     pub size: GiB,
+    pub limits: Option<VolumeLimits>,
     pub user: Option<InstanceId>,
 }
 
@@ -59,7 +64,7 @@ pub(super) struct Console {
 }
 
 impl World {
-    fn violation(&mut self, what: String) -> HostError {
+    pub(super) fn violation(&mut self, what: String) -> HostError {
         if self.violations.len() < VIOLATIONS_KEPT {
             self.violations.push(what.clone());
         }
@@ -84,8 +89,8 @@ impl World {
     pub fn start(
         &mut self,
         instance: InstanceId,
-        ports: Box<[NetworkInterfaceId]>,
-        disks: Box<[VolumeId]>,
+        ports: Vec<NetworkInterfaceId>,
+        disks: &[DiskSpec],
         now: Timestamp,
     ) -> Result<()> {
         if self.machines.contains_key(&instance) {
@@ -94,16 +99,17 @@ impl World {
         if let Some(port) = ports.iter().find(|port| !self.ports.contains_key(port)) {
             return Err(self.violation(format!("{instance} was started without its port {port}")));
         }
-        if let Some(disk) = disks.iter().find(|disk| !self.volumes.contains_key(disk)) {
-            return Err(self.violation(format!("{instance} was started without its volume {disk}")));
+        for disk in disks {
+            self.check_disk(instance, disk.volume)?;
         }
         for port in &ports {
             self.ports.entry(*port).and_modify(|port| port.user = Some(instance));
         }
-        for disk in &disks {
-            self.volumes.entry(*disk).and_modify(|disk| disk.user = Some(instance));
+        for disk in disks {
+            self.take_disk(instance, disk);
         }
-        self.machines.insert(instance, Machine { power: Power::On, ports, disks });
+        let held = Held::new(disks.iter().map(|disk| disk.volume), ports);
+        self.machines.insert(instance, Machine { power: Power::On, held });
         self.boot(instance, now);
         Ok(())
     }
@@ -155,11 +161,11 @@ impl World {
 
     pub fn kill(&mut self, instance: InstanceId) {
         let Some(machine) = self.machines.remove(&instance) else { return };
-        for port in &machine.ports {
-            self.ports.entry(*port).and_modify(|port| port.user = None);
+        for port in machine.held.ports() {
+            self.ports.entry(port).and_modify(|port| port.user = None);
         }
-        for disk in &machine.disks {
-            self.volumes.entry(*disk).and_modify(|disk| disk.user = None);
+        for disk in machine.held.volumes() {
+            self.volumes.entry(disk).and_modify(|disk| disk.user = None);
         }
         self.nudges.push_back(instance);
     }
@@ -277,9 +283,17 @@ impl World {
         self.ports.get(&interface).is_some_and(|port| port.user.is_some())
     }
 
-    pub fn ensure_volume(&mut self, volume: &VolumeDesired) {
-        let disk = self.volumes.entry(volume.volume).or_insert(Disk { size: volume.size, user: None });
-        disk.size = disk.size.max(volume.size);
+    pub fn ensure_volume(&mut self, volume: &VolumeDesired) -> Result<()> {
+        let disk = Disk { size: volume.size, limits: volume.limits, user: None };
+        let disk = self.volumes.entry(volume.volume).or_insert(disk);
+        if disk.user.is_some() && disk.size < volume.size {
+            return Err(HostError::transient(format!("{} is in use and cannot grow", volume.volume)));
+        }
+        if disk.user.is_none() {
+            disk.size = disk.size.max(volume.size);
+            disk.limits = volume.limits;
+        }
+        Ok(())
     }
 
     pub fn remove_volume(&mut self, volume: VolumeId) -> Result<()> {

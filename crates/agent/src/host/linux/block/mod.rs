@@ -7,7 +7,7 @@
 //! that template's disk, kept the same way in `bases/<template>/`, which stands on the image's. `templates/` is
 //! [`super::vmm`]'s. A base that no volume and no template stands on goes when the driver opens. A file belongs to root unless a machine
 //! holds it: [`super::vmm`] changes the owner. A crash leaves at most a `.tmp` file, which the next opening removes.
-//! Growing a volume that a machine holds is refused for now (QEMU's lock on the file says so): the caller tries again.
+//! Growing a volume that a machine holds is refused (QEMU's lock on the file says so): the machine grows it ([`super::vmm`]).
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volumes.html>
 
 use super::exec;
@@ -251,7 +251,9 @@ impl Block for LinuxBlock {
 
     async fn remove_volume(&self, volume: VolumeId) -> Result<()> {
         let _one = self.making.lock().await;
-        remove_if_there(&self.path(volume))
+        let path = self.path(volume);
+        empty(&path)
+            .and_then(|()| remove_if_there(&path))
             .and_then(|()| sync_directory(&self.config.state_dir))
             .map_err(|e| HostError::transient(format!("removing {volume}")).caused_by(e))
     }
@@ -346,6 +348,18 @@ fn publish(tmp: &Path, path: &Path) -> io::Result<()> {
 
 fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+/// Frees what a file takes. A machine that had the disk from its start on sees the file in its sandbox until it ends, and
+/// would keep its room taken.
+fn empty(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    match fs::OpenOptions::new().write(true).open(path) {
+        Ok(file) if file.metadata()?.nlink() == 1 => file.set_len(0),
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {

@@ -104,32 +104,58 @@ impl Home {
     /// Gives the disks to the machine's user, after noting which they are.
     pub fn lend(&self, disks: &[PathBuf], uid: u32) -> io::Result<()> {
         self.take_back()?;
+        self.note(disks)?;
+        disks.iter().try_for_each(|disk| chown(disk, Some(uid), Some(uid)))
+    }
+
+    /// The same for one disk more.
+    pub fn lend_one(&self, disk: &Path, uid: u32) -> io::Result<()> {
+        let mut disks = self.lent()?;
+        if !disks.iter().any(|lent| lent == disk) {
+            disks.push(disk.to_owned());
+            self.note(&disks)?;
+        }
+        chown(disk, Some(uid), Some(uid))
+    }
+
+    /// The disks that the machine's user has, or may have.
+    pub fn lent(&self) -> io::Result<Vec<PathBuf>> {
+        use std::os::unix::ffi::OsStrExt;
+        let list = match fs::read(self.0.join(DISKS)) {
+            Ok(list) => list,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(e),
+        };
+        let names = list.split(|b| *b == b'\n').filter(|name| !name.is_empty());
+        Ok(names.map(|name| PathBuf::from(std::ffi::OsStr::from_bytes(name))).collect())
+    }
+
+    /// Gives the disks back to root. Disks that are gone need nothing, and disks that another machine has by now stay.
+    pub fn take_back(&self) -> io::Result<()> {
+        let uid = self.uid()?;
+        self.lent()?.iter().try_for_each(|disk| own_again(disk, uid))?;
+        match fs::remove_file(self.0.join(DISKS)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for one of them.
+    pub fn take_back_one(&self, disk: &Path) -> io::Result<()> {
+        let mut disks = self.lent()?;
+        own_again(disk, self.uid()?)?;
+        let before = disks.len();
+        disks.retain(|lent| lent != disk);
+        if disks.len() < before { self.note(&disks) } else { Ok(()) }
+    }
+
+    fn note(&self, disks: &[PathBuf]) -> io::Result<()> {
         let mut list = Vec::new();
         for disk in disks {
             list.extend_from_slice(disk.as_os_str().as_encoded_bytes());
             list.push(b'\n');
         }
-        replace(&self.0.join(DISKS), &list)?;
-        disks.iter().try_for_each(|disk| chown(disk, Some(uid), Some(uid)))
-    }
-
-    /// Gives the disks back to root. Disks that are gone need nothing, and disks that another machine has by now stay.
-    pub fn take_back(&self) -> io::Result<()> {
-        use std::os::unix::ffi::OsStrExt;
-        let list = match fs::read(self.0.join(DISKS)) {
-            Ok(list) => list,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(e),
-        };
-        let uid = self.uid()?;
-        for name in list.split(|b| *b == b'\n').filter(|name| !name.is_empty()) {
-            let path = Path::new(std::ffi::OsStr::from_bytes(name));
-            match fs::symlink_metadata(path) {
-                Ok(found) if Some(found.uid()) == uid => chown(path, Some(0), Some(0))?,
-                _ => {}
-            }
-        }
-        fs::remove_file(self.0.join(DISKS))
+        replace(&self.0.join(DISKS), &list)
     }
 
     /// The last `limit` bytes of the serial console, and when it was last written.
@@ -190,6 +216,13 @@ impl Home {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => Ok(()),
         }
+    }
+}
+
+fn own_again(disk: &Path, uid: Option<u32>) -> io::Result<()> {
+    match fs::symlink_metadata(disk) {
+        Ok(found) if Some(found.uid()) == uid => chown(disk, Some(0), Some(0)),
+        _ => Ok(()),
     }
 }
 

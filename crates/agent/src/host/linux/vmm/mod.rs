@@ -13,12 +13,14 @@
 //! A guest that powers off is [`MachineState::PoweredOff`] until [`Vmm::end`], whether or not an agent was there to see it; a
 //! guest that resets boots again in place; a panicking guest does what its own kernel is set to do, as on EC2. A disk that the
 //! host has no room for pauses its guest; every [`RESUME_EVERY`] the agent lets it try again.
+//! Disks and interfaces that come and go while a machine runs: [`devices`].
 //! Callers: the host loop, through [`Vmm`]. The process's sandbox is described in [`launcher`], its command line in
 //! [`plan::machine`].
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
 
 pub mod accel;
 pub mod cgroup;
+mod devices;
 mod home;
 pub(super) mod image;
 #[allow(unsafe_code, reason = "waits for its child")]
@@ -37,10 +39,12 @@ pub use accel::AccelPolicy;
 pub use home::private_directory;
 pub use template::{Mode as TemplateMode, TemplateConfig};
 
-use crate::host::{HostError, MachineSpec, MachineState, Result, Tap, Templates, Vmm};
+use crate::host::{
+    Device, DiskSpec, HostError, MachineSpec, MachineState, Plugged, Release, Result, Tap, Templates, Vmm,
+};
 use home::Home;
-use model::host::Architecture;
-use model::{CloudTag, InstanceId, Timestamp};
+use model::host::{Architecture, VolumeDesired};
+use model::{CloudTag, InstanceId, Timestamp, VolumeId};
 use monitor::{Monitor, MonitorError, Notice};
 use parking_lot::Mutex;
 use plan::machine::qmp::{Command, Status};
@@ -467,6 +471,43 @@ impl Vmm for LinuxVmm {
             .home(instance)
             .console(limit)
             .map_err(|e| HostError::transient(format!("reading the console of {instance}")).caused_by(e))
+    }
+
+    async fn plugged(&self, instance: InstanceId) -> Result<Plugged> {
+        self.0.plugged(instance).await
+    }
+
+    async fn plug_disk(&self, instance: InstanceId, disk: &DiskSpec) -> Result<()> {
+        let gate = self.0.gate(instance);
+        let _alone = gate.lock().await;
+        self.0.plug_disk(instance, disk).await
+    }
+
+    async fn plug_interface(&self, instance: InstanceId, tap: Tap) -> Result<()> {
+        let gate = self.0.gate(instance);
+        let _alone = gate.lock().await;
+        self.0.plug_interface(instance, tap).await
+    }
+
+    async fn unplug(&self, instance: InstanceId, device: Device) -> Result<Release> {
+        let gate = self.0.gate(instance);
+        let _alone = gate.lock().await;
+        match device {
+            Device::Volume(volume) => self.0.unplug_disk(instance, volume).await,
+            Device::Interface(interface) => self.0.unplug_interface(instance, interface).await,
+        }
+    }
+
+    async fn tear_out(&self, instance: InstanceId, volume: VolumeId) -> Result<()> {
+        let gate = self.0.gate(instance);
+        let _alone = gate.lock().await;
+        self.0.tear_out(instance, volume).await
+    }
+
+    async fn tune_disk(&self, instance: InstanceId, volume: &VolumeDesired) -> Result<()> {
+        let gate = self.0.gate(instance);
+        let _alone = gate.lock().await;
+        self.0.tune_disk(instance, volume).await
     }
 
     async fn templates(&self) -> Result<Templates> {

@@ -45,7 +45,7 @@ impl std::error::Error for MonitorError {}
 /// What a connection tells of its own accord.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Notice {
-    /// The guest's power or run state changed.
+    /// The guest's power or run state changed, or it has let go of a device.
     Changed,
     /// A disk had no room; the guest is paused.
     OutOfSpace,
@@ -108,7 +108,7 @@ impl Monitor {
         self.ask(command, Vec::new()).await
     }
 
-    /// The same for a command that takes descriptors ([`Command::GetFd`]); the process gets its own copies.
+    /// The same for a command that takes descriptors ([`Command::GetFd`], [`Command::AddFd`]); the process gets its own copies.
     pub async fn execute_with(
         &self,
         command: Command,
@@ -173,7 +173,9 @@ async fn converse(
                             let full = data.get("nospace").and_then(Value::as_bool) == Some(true);
                             if full { notice(Notice::OutOfSpace) }
                         }
-                        "SHUTDOWN" | "RESET" | "STOP" | "RESUME" | "GUEST_PANICKED" => notice(Notice::Changed),
+                        "SHUTDOWN" | "RESET" | "STOP" | "RESUME" | "GUEST_PANICKED" | "DEVICE_DELETED" => {
+                            notice(Notice::Changed);
+                        }
                         _ => {}
                     },
                     Some(Incoming::Greeting) => {}

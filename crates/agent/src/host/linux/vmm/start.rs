@@ -168,7 +168,7 @@ pub(super) async fn launch(inner: &Inner, plan: Plan<'_>) -> Result<()> {
         disks: spec
             .disks
             .iter()
-            .map(|disk| Ok(Disk { volume: disk.volume, cache: cache_for(&disk.path)? }))
+            .map(|disk| Ok(Disk { volume: disk.volume, cache: cache_for(&disk.path)?, limits: disk.limits }))
             .collect::<Result<_>>()?,
         interfaces: plan.interfaces,
         stage: plan.stage,

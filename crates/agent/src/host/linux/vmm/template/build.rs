@@ -105,7 +105,12 @@ async fn make(
         instance,
         account: AccountId::from_number(0),
         machine: order.machine.clone(),
-        disks: vec![DiskSpec { volume: VolumeId::from_entropy(0), path: disk, device: String::new() }],
+        disks: vec![DiskSpec {
+            volume: VolumeId::from_entropy(0),
+            path: disk,
+            device: String::new(),
+            limits: None,
+        }],
         life: Life::First,
     };
     let ground = ground(inner, &order.machine, order.below.clone()).await?;

@@ -160,7 +160,7 @@ async fn clone(
     loaded(&monitor).await.map_err(judge)?;
     timeline.mark("loaded");
     // The guest knows the template's size; this tells it to look.
-    let node = format!("{}-image", disk.volume);
+    let node = plan::machine::devices::throttle_node(disk.volume);
     monitor.execute(Command::Resize { node, size }).await.map_err(judge)?;
     for (index, tap) in taps.iter().enumerate() {
         let fd = tap

@@ -1,0 +1,343 @@
+//! Disks and interfaces that come and go while a machine runs, and disks that grow or are held to other limits.
+//!
+//! ```text
+//! plug:      disk is lent ► file and images go over as descriptors ► limits ► nodes ► device
+//! unplug:    device is asked for ► (the guest lets go) ► nodes ► limits ► descriptors ► disk is taken back
+//! torn out:  device is led to a dead end ► image's nodes ► descriptors ► disk is taken back ► device is asked for
+//! ```
+//! Invariants: the list of lent disks is written before a machine gets anything of one, and shortened after it has nothing
+//! of it, so list and process together tell every stage ([`Plugged`]); each step finds what an earlier attempt left, by
+//! name. The process never gets a path, only descriptors of the volume's file and of the images that its header names.
+//! A guest lets go by ACPI (arm64: PCIe hot-plug) however its disk is used; one that still boots, hangs or has no such
+//! driver does not, and keeps its device until it does or the machine ends.
+//!
+//! What the guest sees of a volume that was torn out: a disk of which every operation fails, and a request to let go of it.
+//! Requests that were under way are finished first.
+
+use super::Inner;
+use super::monitor::{Monitor, MonitorError};
+use super::start::cache_for;
+use crate::host::linux::block::backing_chain;
+use crate::host::{DiskSpec, HostError, Plugged, Release, Result, Tap};
+use model::host::VolumeDesired;
+use model::{InstanceId, NetworkInterfaceId, VolumeId};
+use plan::machine::devices::{self, FdSet};
+use plan::machine::qmp::{self, Command};
+use plan::machine::{Cache, Disk, Interface, ROOT_PORTS, limits};
+use serde_json::Value;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A machine's process, with words for what fails.
+struct Process {
+    monitor: Arc<Monitor>,
+    instance: InstanceId,
+}
+
+impl Process {
+    async fn execute(&self, command: Command) -> Result<Value> {
+        let name = command.name();
+        self.monitor.execute(command).await.map_err(|e| self.failed(name, e))
+    }
+
+    async fn execute_with(&self, command: Command, descriptor: OwnedFd) -> Result<Value> {
+        let name = command.name();
+        self.monitor.execute_with(command, vec![descriptor]).await.map_err(|e| self.failed(name, e))
+    }
+
+    /// What is refused is taken as done already.
+    async fn try_execute(&self, command: Command) -> Result<()> {
+        let name = command.name();
+        match self.monitor.execute(command).await {
+            Ok(_) => Ok(()),
+            Err(MonitorError::Refused(why)) => {
+                tracing::debug!(instance = %self.instance, name, why, "not done");
+                Ok(())
+            }
+            Err(e) => Err(self.failed(name, e)),
+        }
+    }
+
+    fn failed(&self, what: &str, error: MonitorError) -> HostError {
+        HostError::transient(format!("{}: {what}", self.instance)).caused_by(error)
+    }
+
+    async fn has_device(&self, name: &str) -> Result<bool> {
+        let devices = self.execute(Command::ListDevices).await?;
+        Ok(devices::names(&devices).any(|known| known == name))
+    }
+
+    async fn has_object(&self, name: &str) -> Result<bool> {
+        let objects = self.execute(Command::ListObjects).await?;
+        Ok(devices::names(&objects).any(|known| known == name))
+    }
+
+    async fn free_port(&self) -> Result<usize> {
+        let answer = self.execute(Command::ListDevices).await?;
+        let present = devices::devices(&answer);
+        let names = present.volumes.iter().map(ToString::to_string);
+        let mut buses = Vec::new();
+        for device in names.chain(present.interfaces.iter().map(ToString::to_string)) {
+            match self.monitor.execute(Command::QueryBus { device }).await {
+                Ok(bus) => buses.extend(bus.as_str().map(str::to_owned)),
+                // It has just left.
+                Err(MonitorError::Refused(_)) => {}
+                Err(e) => return Err(self.failed("looking for a free slot", e)),
+            }
+        }
+        devices::free_port(buses.iter().map(String::as_str)).ok_or_else(|| {
+            HostError::permanent(format!("{}: all of its {ROOT_PORTS} slots are taken", self.instance))
+        })
+    }
+
+    async fn nodes(&self, volume: VolumeId) -> Result<Vec<String>> {
+        let answer = self.execute(Command::ListNodes).await?;
+        Ok(devices::removable(volume, qmp::nodes(&answer)))
+    }
+
+    /// Removes the nodes of a volume, its descriptors and its limits; `kept` stay. The device must be gone, or led to its dead end.
+    async fn drop_nodes(&self, volume: VolumeId, kept: &[String]) -> Result<()> {
+        for node in self.nodes(volume).await? {
+            if !kept.contains(&node) {
+                self.remove_node(node).await?;
+            }
+        }
+        let sets = self.execute(Command::QueryFdSets).await?;
+        for set in qmp::fd_sets(&sets, &format!("{volume}-")) {
+            self.execute(Command::RemoveFd { set }).await?;
+        }
+        let id = devices::limits_object(volume);
+        if kept.is_empty() && self.has_object(&id).await? {
+            self.execute(Command::RemoveObject { id }).await?;
+        }
+        Ok(())
+    }
+
+    /// A device lets go of its node a moment after its name is gone.
+    async fn remove_node(&self, node: String) -> Result<()> {
+        let end = tokio::time::Instant::now() + Duration::from_secs(2);
+        loop {
+            match self.monitor.execute(Command::RemoveNode { node: node.clone() }).await {
+                Ok(_) => return Ok(()),
+                Err(MonitorError::Refused(_)) if tokio::time::Instant::now() < end => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(e) => return Err(self.failed(&format!("removing {node}"), e)),
+            }
+        }
+    }
+
+    async fn pass(&self, note: String, path: &Path, cache: Cache, access: Access) -> Result<FdSet> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(access == Access::Write)
+            .custom_flags(if cache == Cache::Direct { libc::O_DIRECT } else { 0 })
+            .open(path)
+            .map_err(|e| HostError::transient(format!("opening {}", path.display())).caused_by(e))?;
+        let answer = self.execute_with(Command::AddFd { note }, file.into()).await?;
+        qmp::added_fd_set(&answer)
+            .ok_or_else(|| HostError::transient(format!("{}: add-fd answered {answer}", self.instance)))
+    }
+
+    async fn add_disk(&self, disk: &Disk, path: &Path, chain: &[PathBuf], port: usize) -> Result<()> {
+        let volume = disk.volume;
+        let own = self.pass(devices::file_node(volume), path, disk.cache, Access::Write).await?;
+        let mut bases = Vec::with_capacity(chain.len());
+        for (depth, base) in chain.iter().enumerate() {
+            let note = devices::base_file_node(volume, depth);
+            bases.push(self.pass(note, base, disk.cache, Access::Read).await?);
+        }
+        self.execute(Command::AddObject(devices::limits_group(disk))).await?;
+        for node in devices::nodes_by_descriptor(disk, own, &bases) {
+            self.execute(Command::AddNode(node)).await?;
+        }
+        self.execute(Command::AddDevice(devices::disk_device(volume, port))).await.map(drop)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
+
+impl Inner {
+    async fn process(self: &Arc<Self>, instance: InstanceId) -> Result<Process> {
+        Ok(Process { monitor: self.require(instance).await?, instance })
+    }
+
+    fn lent(&self, instance: InstanceId) -> Result<Vec<(VolumeId, PathBuf)>> {
+        let lent = self.home(instance).lent().map_err(|e| disks_failed(instance, e))?;
+        let named = |path: PathBuf| {
+            let volume = VolumeId::parse(path.file_stem()?.to_str()?).ok()?;
+            Some((volume, path))
+        };
+        Ok(lent.into_iter().filter_map(named).collect())
+    }
+
+    fn take_back(&self, instance: InstanceId, volume: VolumeId) -> Result<()> {
+        let home = self.home(instance);
+        for (_, path) in self.lent(instance)?.into_iter().filter(|(lent, _)| *lent == volume) {
+            home.take_back_one(&path).map_err(|e| disks_failed(instance, e))?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn plugged(self: &Arc<Self>, instance: InstanceId) -> Result<Plugged> {
+        let Some(monitor) = self.monitor(instance).await? else { return Ok(Plugged::default()) };
+        let process = Process { monitor, instance };
+        let peripherals = process.execute(Command::ListDevices).await?;
+        let objects = process.execute(Command::ListObjects).await?;
+        let lent: Vec<VolumeId> = self.lent(instance)?.into_iter().map(|(volume, _)| volume).collect();
+        Ok(devices::plugged(&peripherals, &objects, &lent))
+    }
+
+    pub(super) async fn plug_disk(self: &Arc<Self>, instance: InstanceId, disk: &DiskSpec) -> Result<()> {
+        let volume = disk.volume;
+        let process = self.process(instance).await?;
+        if process.has_device(&volume.to_string()).await? {
+            if self.lent(instance)?.iter().any(|(lent, _)| *lent == volume) {
+                return Ok(());
+            }
+            return Err(HostError::transient(format!(
+                "{instance}: the guest has not let go of {volume} since it was torn out"
+            )));
+        }
+        process.drop_nodes(volume, &[]).await?;
+        let port = process.free_port().await?;
+        let home = self.home(instance);
+        let uid = home.uid().map_err(|e| disks_failed(instance, e))?;
+        let uid = uid.ok_or_else(|| HostError::transient(format!("{instance} has no user")))?;
+        let chain = backing_chain(&disk.path)?;
+        let cache = cache_for(&disk.path)?;
+        home.lend_one(&disk.path, uid).map_err(|e| disks_failed(instance, e))?;
+        let spec = Disk { volume, cache, limits: disk.limits };
+        let added = process.add_disk(&spec, &disk.path, &chain, port).await;
+        if added.is_err() && !process.has_device(&volume.to_string()).await? {
+            process.drop_nodes(volume, &[]).await?;
+            self.take_back(instance, volume)?;
+        }
+        added
+    }
+
+    pub(super) async fn unplug_disk(
+        self: &Arc<Self>,
+        instance: InstanceId,
+        volume: VolumeId,
+    ) -> Result<Release> {
+        let process = self.process(instance).await?;
+        let id = volume.to_string();
+        if process.has_device(&id).await? {
+            process.try_execute(Command::RemoveDevice { id }).await?;
+            return Ok(Release::Pending);
+        }
+        process.drop_nodes(volume, &[]).await?;
+        self.take_back(instance, volume)?;
+        Ok(Release::Done)
+    }
+
+    pub(super) async fn tear_out(self: &Arc<Self>, instance: InstanceId, volume: VolumeId) -> Result<()> {
+        let process = self.process(instance).await?;
+        let id = volume.to_string();
+        if !process.has_device(&id).await? {
+            process.drop_nodes(volume, &[]).await?;
+            return self.take_back(instance, volume);
+        }
+        let kept = [devices::dead_node(volume), devices::throttle_node(volume)];
+        if !process.nodes(volume).await?.contains(&kept[0]) {
+            process.execute(Command::AddNode(devices::dead(volume))).await?;
+        }
+        process.execute(Command::ReopenNode(devices::led_to_dead_end(volume))).await?;
+        process.drop_nodes(volume, &kept).await?;
+        self.take_back(instance, volume)?;
+        process.try_execute(Command::RemoveDevice { id }).await
+    }
+
+    pub(super) async fn plug_interface(self: &Arc<Self>, instance: InstanceId, tap: Tap) -> Result<()> {
+        let interface = tap.interface;
+        let process = self.process(instance).await?;
+        if process.has_device(&interface.to_string()).await? {
+            return Err(HostError::transient(format!("{instance} has {interface} already")));
+        }
+        let port = process.free_port().await?;
+        let descriptor = tap
+            .fd
+            .ok_or_else(|| HostError::permanent("an interface without a descriptor cannot be plugged in"))?;
+        let name = devices::netdev(interface);
+        process.try_execute(Command::RemoveNetdev { id: name.clone() }).await?;
+        process.execute_with(Command::GetFd { name: name.clone() }, descriptor).await?;
+        let device = Interface { interface, mac: tap.mac, mtu: tap.mtu };
+        let added = async {
+            process.execute(Command::AddNetdev(devices::netdev_by_descriptor(interface))).await?;
+            process.execute(Command::AddDevice(devices::interface_device(&device, port))).await.map(drop)
+        }
+        .await;
+        if added.is_err() && !process.has_device(&interface.to_string()).await? {
+            process.try_execute(Command::RemoveNetdev { id: name.clone() }).await?;
+            process.try_execute(Command::CloseFd { name }).await?;
+        }
+        added
+    }
+
+    pub(super) async fn unplug_interface(
+        self: &Arc<Self>,
+        instance: InstanceId,
+        interface: NetworkInterfaceId,
+    ) -> Result<Release> {
+        let process = self.process(instance).await?;
+        let id = interface.to_string();
+        if process.has_device(&id).await? {
+            process.try_execute(Command::RemoveDevice { id }).await?;
+            return Ok(Release::Pending);
+        }
+        process.try_execute(Command::RemoveNetdev { id: devices::netdev(interface) }).await?;
+        Ok(Release::Done)
+    }
+
+    pub(super) async fn tune_disk(
+        self: &Arc<Self>,
+        instance: InstanceId,
+        desired: &VolumeDesired,
+    ) -> Result<()> {
+        let volume = desired.volume;
+        let is_lent = self.lent(instance)?.iter().any(|(lent, _)| *lent == volume);
+        let Some(monitor) = self.monitor(instance).await? else { return Ok(()) };
+        let process = Process { monitor, instance };
+        if !is_lent || !process.has_device(&volume.to_string()).await? {
+            return Ok(());
+        }
+        let object = devices::limits_object(volume);
+        if process.has_object(&object).await? {
+            // Setting them empties the buckets: a credit that was spent would be back.
+            let wanted = limits::render(desired.limits.as_ref());
+            let query = Command::QueryLimits { object: object.clone() };
+            if !limits::are_in_force(&wanted, &process.execute(query).await?) {
+                process.execute(Command::SetLimits { object, limits: wanted }).await?;
+            }
+        } else {
+            tracing::warn!(%instance, %volume, "its limits are in force from the machine's next start on");
+        }
+        let nodes = process.execute(Command::ListNodes).await?;
+        let names = [devices::throttle_node(volume), devices::image_node(volume)];
+        let Some((node, held)) = names.into_iter().find_map(|name| {
+            let size = qmp::node_size(&nodes, &name)?;
+            Some((name, size))
+        }) else {
+            return Ok(());
+        };
+        let size = desired.size.bytes();
+        if held < size {
+            process.execute(Command::Resize { node, size }).await?;
+        }
+        Ok(())
+    }
+}
+
+fn disks_failed(instance: InstanceId, error: io::Error) -> HostError {
+    HostError::transient(format!("the disks of {instance}")).caused_by(error)
+}

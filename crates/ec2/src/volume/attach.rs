@@ -1,0 +1,116 @@
+//! `AttachVolume`: to an instance that runs, by hot-plug, or to a stopped one, for its next start.
+//!
+//! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AttachVolume.html>
+
+use super::{errors, render};
+use crate::errors::{client, invalid_parameter_value};
+use crate::instance::{errors as instances, kind};
+use crate::noun::{hold, touched};
+use crate::parameter::{refuse, unsupported};
+use api_ec2::{AttachVolumeRequest, VolumeAttachmentState};
+use control::{Context, Result, Tables, Touched, Txn};
+use model::record::instance::{AttachmentState, BlockDevice, Instance, Phase};
+use model::record::volume::{Life, Volume, VolumeAttachment};
+use plan::instance::devices::{is_device_name, same_device};
+use plan::volume::bootable;
+
+pub fn touches(ctx: &Context, request: &AttachVolumeRequest, tables: &Tables) -> Vec<Touched> {
+    let mut all = touched::<Volume>(ctx, tables, [&request.volume_id]);
+    all.extend(touched::<Instance>(ctx, tables, [&request.instance_id]));
+    all
+}
+
+pub fn attach(
+    ctx: &Context,
+    request: &AttachVolumeRequest,
+    txn: &mut Txn<'_>,
+) -> Result<api_ec2::VolumeAttachment> {
+    refuse(&[("EbsCardIndex", request.ebs_card_index.is_some_and(|index| index != 0))])?;
+    let device = request.device.as_str();
+    if !is_device_name(device) {
+        let shown: String = device.chars().take(64).collect();
+        return Err(invalid_parameter_value(format!(
+            "Value ({shown}) for parameter device is invalid. {shown} is not a valid EBS device name."
+        )));
+    }
+    let volume = hold::<Volume>(ctx, txn, &request.volume_id)?;
+    let instance = hold::<Instance>(ctx, txn, &request.instance_id)?;
+    is_free(&volume, &instance)?;
+    let state = match instance.phase {
+        Phase::Running { .. } => AttachmentState::Attaching,
+        // Nothing has to happen before it may be detached again.
+        Phase::Stopped => AttachmentState::Attached,
+        Phase::Pending | Phase::Stopping { .. } | Phase::ShuttingDown { .. } | Phase::Terminated { .. } => {
+            return Err(client(
+                "IncorrectState",
+                format!(
+                    "Instance '{}' is '{}', not 'running' or 'stopped'.",
+                    instance.instance,
+                    instance.phase.name()
+                ),
+            ));
+        }
+    };
+    if volume.zone != instance.zone {
+        return Err(client(
+            "InvalidVolume.ZoneMismatch",
+            format!(
+                "The volume '{}' is not in the same availability zone as instance '{}'",
+                volume.volume, instance.instance
+            ),
+        ));
+    }
+    if instance.volumes.iter().any(|mapped| same_device(&mapped.device, device)) {
+        return Err(invalid_parameter_value(format!(
+            "Invalid value '{device}' for unixDevice. Attachment point {device} is already in use"
+        )));
+    }
+    let root = same_device(device, &instance.root_device);
+    if root && !bootable(volume.provision.volume_type) {
+        return Err(invalid_parameter_value(format!(
+            "A volume of the type {} cannot be the root device.",
+            volume.provision.volume_type
+        )));
+    }
+    let most = kind::most_volumes(&ctx.cloud, &instance.instance_type, instance.interfaces.len());
+    if instance.volumes.len() >= most {
+        return Err(instances::too_many_volumes(&instance.instance_type, most));
+    }
+
+    let attachment = VolumeAttachment {
+        instance: instance.instance,
+        device: device.to_owned(),
+        at: ctx.now,
+        delete_on_termination: false,
+    };
+    let mapping = BlockDevice {
+        device: device.to_owned(),
+        volume: volume.volume,
+        delete_on_termination: false,
+        attached_at: ctx.now,
+        state,
+    };
+    let mut instance = (*instance).clone();
+    // The root volume is the first.
+    let at = if root { 0 } else { instance.volumes.len() };
+    instance.volumes.insert(at, mapping);
+    txn.put(&ctx.region, instance);
+    let shown = render::attachment(&volume, &attachment, VolumeAttachmentState::Attaching);
+    txn.put(&ctx.region, Volume { attachment: Some(attachment), ..(*volume).clone() });
+    Ok(shown)
+}
+
+fn is_free(volume: &Volume, instance: &Instance) -> Result<()> {
+    if let Some(attachment) = &volume.attachment {
+        if volume.provision.multi_attach && attachment.instance != instance.instance {
+            return Err(unsupported("Attaching a Multi-Attach volume to a second instance"));
+        }
+        return Err(client("VolumeInUse", format!("{} is already attached to an instance", volume.volume)));
+    }
+    match volume.life {
+        Life::Ready => Ok(()),
+        Life::Creating | Life::Failed { .. } | Life::Deleting => {
+            Err(errors::incorrect_state(volume.volume, volume.state_name(), "'available'"))
+        }
+    }
+}

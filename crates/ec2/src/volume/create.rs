@@ -1,0 +1,114 @@
+//! `CreateVolume`: an empty volume, ready as soon as its host has made it.
+//!
+//! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateVolume.html>
+
+use super::{errors, render};
+use crate::errors::{client, invalid_parameter_combination, missing_parameter};
+use crate::noun::{created, given_tags};
+use crate::parameter::refuse;
+use api_ec2::CreateVolumeRequest;
+use control::{Arn, Context, Result, Tables, Touched, Txn};
+use model::record::volume::{Life, Volume, VolumeType};
+use model::{SnapshotId, VolumeId, Zone};
+use plan::volume::{Asked, provision};
+
+/// The type of a volume that names none, as on AWS.
+const DEFAULT_TYPE: &str = "gp2";
+
+fn text(given: Option<&str>) -> Option<&str> {
+    given.filter(|text| !text.is_empty())
+}
+
+fn type_name(request: &CreateVolumeRequest) -> &str {
+    text(request.volume_type.as_ref().map(api_ec2::VolumeType::as_str)).unwrap_or(DEFAULT_TYPE)
+}
+
+pub fn touches(ctx: &Context, request: &CreateVolumeRequest, _: &Tables) -> Vec<Touched> {
+    let mut volume = created(ctx, "volume").condition("ec2:VolumeType", type_name(request));
+    if let Some(size) = request.size {
+        volume = volume.condition("ec2:VolumeSize", size.to_string());
+    }
+    if let Some(iops) = request.iops {
+        volume = volume.condition("ec2:VolumeIops", iops.to_string());
+    }
+    if let Some(throughput) = request.throughput {
+        volume = volume.condition("ec2:VolumeThroughput", throughput.to_string());
+    }
+    let snapshot = text(request.snapshot_id.as_deref())
+        .map(|id| Touched::new(Arn::new("ec2", &ctx.region, ctx.account(), "snapshot", id)));
+    std::iter::once(volume).chain(snapshot).collect()
+}
+
+pub fn create(ctx: &Context, request: &CreateVolumeRequest, txn: &mut Txn<'_>) -> Result<api_ec2::Volume> {
+    if text(request.kms_key_id.as_deref()).is_some() && request.encrypted != Some(true) {
+        return Err(client(
+            "InvalidParameterDependency",
+            "The parameter KmsKeyId requires the parameter Encrypted to be set.",
+        ));
+    }
+    refuse(&[
+        ("Encrypted", request.encrypted == Some(true)),
+        ("OutpostArn", text(request.outpost_arn.as_deref()).is_some()),
+        ("Operator", request.operator.is_some()),
+        ("VolumeInitializationRate", request.volume_initialization_rate.is_some()),
+    ])?;
+    let zone = zone(ctx, request)?;
+    let tags = given_tags(request.tag_specifications.as_deref(), &["volume"])?;
+    let name = type_name(request);
+    let volume_type = VolumeType::parse(name).ok_or_else(|| errors::unknown_type(name))?;
+    if let Some(id) = text(request.snapshot_id.as_deref()) {
+        let id = SnapshotId::parse(id)
+            .map_err(|_| client("InvalidSnapshotID.Malformed", format!("Invalid id: \"{id}\"")))?;
+        return Err(client("InvalidSnapshot.NotFound", format!("The snapshot '{id}' does not exist.")));
+    }
+    let size = request.size.ok_or_else(|| {
+        client("MissingParameter", "The request must contain the parameter size or snapshotId")
+    })?;
+    let provision = provision(&Asked {
+        volume_type,
+        size: i64::from(size),
+        iops: request.iops,
+        throughput: request.throughput,
+        multi_attach: request.multi_attach_enabled == Some(true),
+    })
+    .map_err(errors::refused)?;
+    let volume = txn.put(
+        &ctx.region,
+        Volume {
+            volume: VolumeId::from_entropy(ctx.bits()),
+            account: ctx.account(),
+            zone,
+            provision,
+            snapshot: None,
+            host_image: None,
+            attachment: None,
+            created_at: ctx.now,
+            life: Life::Creating,
+            auto_enable_io: false,
+            modification: None,
+            modified_at: Vec::new(),
+            tags: tags.into_values().next().unwrap_or_default(),
+        },
+    );
+    Ok(render::volume(txn.tables(), &volume))
+}
+
+/// Spelled unlike elsewhere: an unknown zone is `InvalidZone.NotFound`.
+fn zone(ctx: &Context, request: &CreateVolumeRequest) -> Result<Zone> {
+    let zones = ctx.cloud.settings.region(&ctx.region).map(|r| r.zones.as_slice()).unwrap_or_default();
+    let unknown = |given: &str| {
+        let shown: String = given.chars().take(64).collect();
+        client("InvalidZone.NotFound", format!("The zone '{shown}' does not exist."))
+    };
+    let name = text(request.availability_zone.as_deref());
+    let id = text(request.availability_zone_id.as_deref());
+    match (name, id) {
+        (Some(_), Some(_)) => Err(invalid_parameter_combination(
+            "Specify either AvailabilityZone or AvailabilityZoneId, not both.",
+        )),
+        (Some(name), None) => zones.iter().find(|z| z.to_string() == name).ok_or_else(|| unknown(name)),
+        (None, Some(id)) => zones.iter().find(|z| z.id() == id).ok_or_else(|| unknown(id)),
+        (None, None) => Err(missing_parameter("availabilityZone")),
+    }
+    .cloned()
+}

@@ -1,0 +1,330 @@
+//! A machine's disks and interfaces as QEMU objects: the same on the command line and when plugged in while it runs.
+//!
+//! ```text
+//! virtio-blk vol-… ─► vol-…-throttle (limits of vol-…-limits) ─► vol-…-image (qcow2) ─► vol-…-file
+//!                                                                  └ backing ─► vol-…-b0 ─► vol-…-b0-file
+//! virtio-net eni-… ─► eni-…-tap
+//! ```
+//! Names have 31 characters at most, which is QEMU's limit for nodes.
+//! Invariants: everything of a volume has a name that begins with its id, so what an interrupted step left is found by name.
+//! The limits' object is made first and removed last. A disk that is plugged in while the machine runs comes as
+//! descriptors, its images' with it, for the process sees no new file; one that was there from the start is opened by name.
+//! QEMU: <https://www.qemu.org/docs/master/interop/qemu-qmp-ref.html>
+
+use super::limits;
+use super::{ROOT_PORTS, TAP_FD, disk_path, disk_serial};
+use crate::host::Plugged;
+use model::host::{Devices, VolumeLimits};
+use model::{Mac, NetworkInterfaceId, VolumeId};
+use serde_json::{Value, json};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    pub volume: VolumeId,
+    pub cache: Cache,
+    pub limits: Option<VolumeLimits>,
+}
+
+/// How the host caches a disk. Either way a guest's flush reaches the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cache {
+    /// The host's page cache is passed by (`O_DIRECT`).
+    Direct,
+    /// Through the page cache, for file systems without `O_DIRECT`.
+    Buffered,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    pub interface: NetworkInterfaceId,
+    pub mac: Mac,
+    pub mtu: u16,
+}
+
+/// A set of descriptors that the process was given (`add-fd`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FdSet(pub u64);
+
+/// The node that holds a volume's file.
+pub fn file_node(volume: VolumeId) -> String {
+    format!("{volume}-file")
+}
+
+/// The node that understands the file's format.
+pub fn image_node(volume: VolumeId) -> String {
+    format!("{volume}-image")
+}
+
+/// The node that the device reads and writes: every operation counts here.
+pub fn throttle_node(volume: VolumeId) -> String {
+    format!("{volume}-throttle")
+}
+
+/// The node that stands for the file of a volume that was torn out: it has no room, so every operation fails.
+pub fn dead_node(volume: VolumeId) -> String {
+    format!("{volume}-dead")
+}
+
+/// The object that holds a volume's limits.
+pub fn limits_object(volume: VolumeId) -> String {
+    format!("{volume}-limits")
+}
+
+/// The node of the image that lies `depth` images under a volume's own.
+pub fn base_node(volume: VolumeId, depth: usize) -> String {
+    format!("{volume}-b{depth}")
+}
+
+pub fn base_file_node(volume: VolumeId, depth: usize) -> String {
+    format!("{volume}-b{depth}-file")
+}
+
+pub fn netdev(interface: NetworkInterfaceId) -> String {
+    format!("{interface}-tap")
+}
+
+pub(super) fn port_name(port: usize) -> String {
+    format!("port{port}")
+}
+
+/// `object-add` of a disk's limits.
+pub fn limits_group(disk: &Disk) -> Value {
+    json!({
+        "qom-type": "throttle-group",
+        "id": limits_object(disk.volume),
+        "limits": limits::render(disk.limits.as_ref()),
+    })
+}
+
+/// The nodes of a disk whose file lies at its place in the sandbox, in the order in which they are made.
+pub(super) fn nodes_by_name(disk: &Disk) -> Vec<Value> {
+    let file = file(disk.cache, file_node(disk.volume), disk_path(disk.volume), Access::Write);
+    vec![file, image(disk), throttle(disk.volume, image_node(disk.volume))]
+}
+
+/// The nodes of a disk whose file and images were given as descriptors (the volume's own first, then down), in the order in
+/// which they are made.
+pub fn nodes_by_descriptor(disk: &Disk, own: FdSet, bases: &[FdSet]) -> Vec<Value> {
+    let volume = disk.volume;
+    let mut nodes = Vec::new();
+    let place = |set: FdSet| format!("/dev/fdset/{}", set.0);
+    for (depth, set) in bases.iter().enumerate().rev() {
+        nodes.push(file(disk.cache, base_file_node(volume, depth), place(*set), Access::Read));
+        let below = (depth + 1 < bases.len()).then(|| base_node(volume, depth + 1));
+        nodes.push(json!({
+            "driver": "qcow2",
+            "node-name": base_node(volume, depth),
+            "file": base_file_node(volume, depth),
+            "backing": below,
+            "read-only": true,
+            "cache": cache(disk.cache),
+        }));
+    }
+    nodes.push(file(disk.cache, file_node(volume), place(own), Access::Write));
+    let mut image = image(disk);
+    image["backing"] = json!((!bases.is_empty()).then(|| base_node(volume, 0)));
+    nodes.push(image);
+    nodes.push(throttle(volume, image_node(volume)));
+    nodes
+}
+
+/// What takes the place of a volume's image when it is torn out.
+pub fn dead(volume: VolumeId) -> Value {
+    json!({"driver": "null-co", "node-name": dead_node(volume), "size": 0})
+}
+
+/// `blockdev-reopen`: a volume's device is led to its dead end, and lets go of the image.
+pub fn led_to_dead_end(volume: VolumeId) -> Value {
+    throttle(volume, dead_node(volume))
+}
+
+/// The nodes of a volume among these, in the order in which they can be removed.
+pub fn removable<'a>(volume: VolumeId, nodes: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let prefix = format!("{volume}-");
+    let rank = |name: &str| match &name[prefix.len()..] {
+        "throttle" => (0, 0, 0),
+        "image" => (1, 0, 0),
+        "file" | "dead" => (2, 0, 0),
+        base => {
+            let digits: String = base.chars().filter(char::is_ascii_digit).collect();
+            (3, digits.parse::<usize>().unwrap_or(usize::MAX), usize::from(base.ends_with("-file")))
+        }
+    };
+    let mut found: Vec<String> =
+        nodes.into_iter().filter(|name| name.starts_with(&prefix)).map(str::to_owned).collect();
+    found.sort_by_key(|name| rank(name));
+    found
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
+
+fn cache(cache: Cache) -> Value {
+    json!({"direct": cache == Cache::Direct, "no-flush": false})
+}
+
+fn file(mode: Cache, name: String, filename: String, access: Access) -> Value {
+    let mut node = json!({
+        "driver": "file",
+        "node-name": name,
+        "filename": filename,
+        "aio": "threads",
+        "cache": cache(mode),
+    });
+    match access {
+        Access::Read => node["read-only"] = json!(true),
+        Access::Write => node["discard"] = json!("unmap"),
+    }
+    node
+}
+
+fn image(disk: &Disk) -> Value {
+    json!({
+        "driver": "qcow2",
+        "node-name": image_node(disk.volume),
+        "file": file_node(disk.volume),
+        "cache": cache(disk.cache),
+        "discard": "unmap",
+    })
+}
+
+fn throttle(volume: VolumeId, over: String) -> Value {
+    json!({
+        "driver": "throttle",
+        "node-name": throttle_node(volume),
+        "throttle-group": limits_object(volume),
+        "file": over,
+    })
+}
+
+/// A volume's device in this port.
+pub fn disk_device(volume: VolumeId, port: usize) -> Value {
+    json!({
+        "driver": "virtio-blk-pci",
+        "id": volume.to_string(),
+        "drive": throttle_node(volume),
+        "serial": disk_serial(volume),
+        "bus": port_name(port),
+        "werror": "enospc",
+        "rerror": "report",
+    })
+}
+
+/// An interface's device in this port.
+pub fn interface_device(interface: &Interface, port: usize) -> Value {
+    json!({
+        "driver": "virtio-net-pci",
+        "id": interface.interface.to_string(),
+        "netdev": netdev(interface.interface),
+        "mac": interface.mac.to_string(),
+        "host_mtu": interface.mtu,
+        "romfile": "",
+        "bus": port_name(port),
+    })
+}
+
+/// The TAP of an interface that is there from the start: the `index`th descriptor.
+pub(super) fn netdev_by_number(interface: NetworkInterfaceId, index: usize) -> String {
+    format!("tap,id={},fd={}", netdev(interface), TAP_FD + index as i32)
+}
+
+/// The TAP of an interface whose descriptor the process was given by the name of its netdev (`getfd`).
+pub fn netdev_by_descriptor(interface: NetworkInterfaceId) -> Value {
+    json!({"type": "tap", "id": netdev(interface), "fd": netdev(interface)})
+}
+
+/// The disks and interfaces among a machine's devices (`qom-list` of its peripherals).
+pub fn devices(answer: &Value) -> Devices {
+    let mut devices = Devices::default();
+    for name in names(answer) {
+        devices.volumes.extend(VolumeId::parse(name).ok());
+        devices.interfaces.extend(NetworkInterfaceId::parse(name).ok());
+    }
+    devices
+}
+
+/// The names in an answer to `qom-list`.
+pub fn names(answer: &Value) -> impl Iterator<Item = &str> {
+    answer.as_array().into_iter().flatten().filter_map(|item| item.get("name")?.as_str())
+}
+
+/// What the machine holds: its devices, its limits' objects, and the files that the host has lent to it.
+pub fn plugged(peripherals: &Value, objects: &Value, lent: &[VolumeId]) -> Plugged {
+    let devices = devices(peripherals);
+    let is_device = |id: &VolumeId| devices.volumes.contains(id);
+    let grouped = names(objects).filter_map(|name| VolumeId::parse(name.strip_suffix("-limits")?).ok());
+    let known = devices.volumes.iter().copied().chain(grouped);
+    let mut dead: Vec<VolumeId> = known.filter(|id| !lent.contains(id)).collect();
+    dead.sort_unstable();
+    dead.dedup();
+    let (whole, partial) = lent.iter().copied().partition(is_device);
+    Plugged { whole: Devices { volumes: whole, interfaces: devices.interfaces }, partial, dead }
+}
+
+/// The lowest root port that none of these is in. Each is the path of a device's bus.
+pub fn free_port<'a>(buses: impl IntoIterator<Item = &'a str>) -> Option<usize> {
+    let taken: Vec<usize> = buses
+        .into_iter()
+        .filter_map(|path| path.rsplit('/').next()?.strip_prefix("port")?.parse().ok())
+        .collect();
+    (0..ROOT_PORTS).find(|port| !taken.contains(port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn volume(n: u128) -> VolumeId {
+        VolumeId::from_entropy(n)
+    }
+
+    #[test]
+    fn the_lowest_port_without_a_device_is_free() {
+        assert_eq!(free_port([]), Some(0));
+        assert_eq!(
+            free_port(["/machine/peripheral/port0/port0", "/machine/peripheral/port2/port2"]),
+            Some(1)
+        );
+        let all: Vec<String> =
+            (0..ROOT_PORTS).map(|p| format!("/machine/peripheral/port{p}/port{p}")).collect();
+        assert_eq!(free_port(all.iter().map(String::as_str)), None);
+    }
+
+    #[test]
+    fn a_device_without_its_file_is_dead_and_a_file_without_its_device_is_partial() {
+        let list = |names: &[String]| json!(names.iter().map(|n| json!({"name": n})).collect::<Vec<_>>());
+        let peripherals =
+            list(&["type".into(), "port0".into(), volume(1).to_string(), volume(2).to_string()]);
+        let objects = list(&["entropy".into(), limits_object(volume(1)), limits_object(volume(4))]);
+        let found = plugged(&peripherals, &objects, &[volume(1), volume(3)]);
+        assert_eq!(found.whole.volumes, [volume(1)]);
+        assert_eq!(found.partial, [volume(3)]);
+        assert_eq!(found.dead, [volume(2), volume(4)]);
+    }
+
+    #[test]
+    fn nodes_are_removed_from_the_device_down() {
+        let disk = Disk { volume: volume(1), cache: Cache::Direct, limits: None };
+        let made = nodes_by_descriptor(&disk, FdSet(0), &[FdSet(1), FdSet(2)]);
+        let names: Vec<&str> = made.iter().map(|node| node["node-name"].as_str().unwrap()).collect();
+        let mut order = removable(volume(1), names.iter().copied().chain(["vol-00000000000000002-file"]));
+        assert_eq!(order.len(), names.len());
+        assert!(names.iter().all(|name| name.len() <= 31) && base_file_node(volume(1), 15).len() <= 31);
+        order.reverse();
+        // Whatever a node stands on is there before it and goes after it.
+        for order in [order, names.iter().map(|n| (*n).to_owned()).collect()] {
+            for node in &made {
+                for under in ["file", "backing"].iter().filter_map(|key| node[*key].as_str()) {
+                    let place = |name: &str| order.iter().position(|n| n == name).unwrap();
+                    assert!(
+                        place(under) < place(node["node-name"].as_str().unwrap()),
+                        "{under} in {order:?}"
+                    );
+                }
+            }
+        }
+    }
+}
