@@ -118,16 +118,7 @@ impl Routing {
         let scope = if direct { libc::RT_SCOPE_LINK } else { libc::RT_SCOPE_UNIVERSE };
         let mut message = Message::new(libc::RTM_NEWROUTE, ENSURE);
         // struct rtmsg: family, prefix lengths, tos, table, protocol, scope, type, flags.
-        message.body(&[
-            libc::AF_INET as u8,
-            route.prefix,
-            0,
-            0,
-            table,
-            protocol,
-            scope,
-            libc::RTN_UNICAST,
-        ]);
+        message.body(&[libc::AF_INET as u8, route.prefix, 0, 0, table, protocol, scope, libc::RTN_UNICAST]);
         let onlink = if direct { 0 } else { RTNH_F_ONLINK };
         message.body(&onlink.to_ne_bytes());
         if route.prefix > 0 {
