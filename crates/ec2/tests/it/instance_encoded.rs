@@ -106,7 +106,7 @@ async fn what_changes_beside_an_instance_leaves_it_as_it_was() {
 #[tokio::test]
 async fn instances_named_twice_or_in_any_order_are_shown_once_and_in_order() {
     let cloud = cloud().await;
-    let mut ids = vec![cloud.running(&[]).await, cloud.running(&[]).await, cloud.running(&[]).await];
+    let mut ids = [cloud.running(&[]).await, cloud.running(&[]).await, cloud.running(&[]).await];
     ids.sort();
     let (a, b, c) = (&ids[0], &ids[1], &ids[2]);
     let named = [("InstanceId.1", &**c), ("InstanceId.2", a), ("InstanceId.3", b), ("InstanceId.4", c)];
