@@ -107,11 +107,11 @@ def test_what_cannot_be_is_refused(ec2, zone):
 
 def test_a_volume_is_modified(ec2, make):
     volume = make(Size=2)
-    started = ec2.modify_volume(VolumeId=volume, Size=3, Iops=3500)["VolumeModification"]
-    assert (started["OriginalSize"], started["TargetSize"], started["TargetIops"]) == (2, 3, 3500)
-    assert code(ec2.modify_volume, VolumeId=volume, Size=4) == "IncorrectModificationState"
+    started = ec2.modify_volume(VolumeId=volume, Size=8, Iops=3500)["VolumeModification"]
+    assert (started["OriginalSize"], started["TargetSize"], started["TargetIops"]) == (2, 8, 3500)
+    assert code(ec2.modify_volume, VolumeId=volume, Size=9) == "IncorrectModificationState"
     modified(ec2, volume)
-    assert (volume_of(ec2, volume)["Size"], volume_of(ec2, volume)["Iops"]) == (3, 3500)
+    assert (volume_of(ec2, volume)["Size"], volume_of(ec2, volume)["Iops"]) == (8, 3500)
     assert code(ec2.modify_volume, VolumeId=volume, Size=2) == "InvalidParameterValue"
 
 
