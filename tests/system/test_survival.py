@@ -1,7 +1,7 @@
 """What instances live through: the end of our processes, of their own, of the cloud and of the host."""
 
-import json
 import errno
+import json
 import os
 import signal
 import subprocess
