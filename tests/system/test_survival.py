@@ -1,5 +1,6 @@
 """What instances live through: the end of our processes, of their own, of the cloud and of the host."""
 
+import contextlib
 import errno
 import json
 import os
@@ -216,8 +217,13 @@ def other_host(make_cloud, tmp_path_factory):
 def end_like_a_power_cut(cloud, *instances):
     """Nothing of the cloud is left but its directory."""
     pids = [cloud.process.pid, cloud.pid("up"), cloud.pid("server"), cloud.pid("agent"), *map(process_of, instances)]
+    for folder in traces(cloud)["control groups"]:
+        # Also what becomes a template, which no instance is.
+        with open(os.path.join(folder, "cgroup.procs")) as file:
+            pids += map(int, file.read().split())
     for pid in set(pids):
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     cloud.process.communicate()
     cloud.process = None
     wait_until(lambda: not traces(cloud)["processes"], "all processes are gone", timeout=90)

@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// How long a template's state may take to load.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a process that ended may take to leave word of it.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Whether a machine runs now that was resumed from a template.
 pub enum Resumed {
@@ -148,7 +150,7 @@ async fn clone(
     greet(inner, spec).await?;
     timeline.mark("greeted");
     let monitor = inner.require(instance).await?;
-    // Refused by a process that lives: that is about the template. A process that is gone was killed, or its log says more.
+    // Refused by a process that lives: that is about the template. A process that is gone was killed, unless it gave up.
     let judge = |e: MonitorError| {
         let blame =
             if matches!(e, MonitorError::Refused(_)) { Blame::Template } else { Blame::Circumstances };
@@ -156,8 +158,15 @@ async fn clone(
     };
     monitor.execute(leave_memory_in_place()).await.map_err(judge)?;
     pass(&monitor, "state", state.into()).await.map_err(judge)?;
-    monitor.execute(load("state")).await.map_err(judge)?;
-    loaded(&monitor).await.map_err(judge)?;
+    let read = match monitor.execute(load("state")).await {
+        Ok(_) => loaded(&monitor).await,
+        Err(e) => Err(e),
+    };
+    if let Err(e) = read {
+        let gave_up = matches!(e, MonitorError::Gone) && gave_up(&home).await;
+        let Failed { why, blame } = judge(e);
+        return Err(Failed { why, blame: if gave_up { Blame::Template } else { blame } });
+    }
     timeline.mark("loaded");
     // The guest knows the template's size; this tells it to look.
     let node = plan::machine::devices::throttle_node(disk.volume);
@@ -180,6 +189,15 @@ async fn clone(
     timeline.mark("resumed");
     tracing::info!(%instance, template = template.key, milliseconds = %timeline, "resumed from a template");
     Ok(())
+}
+
+/// Whether the process ended itself, as QEMU does over a state that it cannot read, and was not killed.
+async fn gave_up(home: &Home) -> bool {
+    let end = tokio::time::Instant::now() + LAST_WORDS;
+    while home.alive().unwrap_or(false) && tokio::time::Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    home.exit().is_some_and(|exit| exit.starts_with("code ") && exit != "code 0")
 }
 
 /// When each step was done, in milliseconds after the beginning: for the log.
