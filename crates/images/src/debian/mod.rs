@@ -350,7 +350,10 @@ mod tests {
     #[test]
     fn no_file_is_left_with_a_placeholder() {
         for (path, _, content) in FILES {
-            assert!(!disk::identify(content).contains("=@"), "{path}");
+            let identified = disk::identify(content);
+            // `=@/…` is systemd's way to name a program otherwise than by its path.
+            let mut values = identified.split("=@").skip(1);
+            assert!(!values.any(|value| value.starts_with(|c: char| c.is_ascii_uppercase())), "{path}");
         }
     }
 }
