@@ -216,7 +216,8 @@ async fn a_disk_does_as_many_operations_in_a_second_as_its_limits_say() {
             assert!(Instant::now() < end, "the guest does not do {iops} operations a second: {seen:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         };
-        assert!(seen.iter().all(|rate| *rate <= iops * 11 / 10), "{iops}: {seen:?}");
+        // A tenth of a second's operations are let through at once, which two ends of a measurement may both see.
+        assert!(seen.iter().all(|rate| *rate <= iops * 5 / 4), "{iops}: {seen:?}");
         println!("{iops} operations a second: {seen:?}");
     }
 }
