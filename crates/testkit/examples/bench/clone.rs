@@ -3,8 +3,8 @@
 
 use crate::client::{Client, texts};
 use crate::cloud::Cloud;
-use crate::launch::{Launched, await_state, banner, image_folder, launch, open_ssh};
-use crate::plain::{Plain, Recipe};
+use crate::launch::{alternate, await_state, banner, boot_once, open_ssh};
+use crate::plain::Recipe;
 use crate::{process, table};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,16 +18,12 @@ const SETTLE: Duration = Duration::from_secs(5);
 
 pub fn run(nube: &Path) {
     let mut cloud = Cloud::new(nube, "linux");
-    cloud.up();
+    // All that are launched at once have processors promised to them.
+    cloud.up_with(&["--cpu-overcommit", "16"]);
     let mut client = cloud.client();
     let image = open_ssh(&mut client);
-    // The first boots, as there is no template yet.
-    let mut recipe = None;
-    let folder = image_folder(&cloud);
-    launch(&mut client, &image, |id| {
-        let line = process::command_line("-name", id).expect("a running machine has a process");
-        recipe = Some(Recipe::of(&line, &folder));
-    });
+    // There is no template yet.
+    let recipe = boot_once(&cloud, &mut client, &image);
     let begun = Instant::now();
     let built = Command::new(nube)
         .args(["template", "build", &image, "t3.nano", "--wait", "--data"])
@@ -36,36 +32,12 @@ pub fn run(nube: &Path) {
         .status();
     assert!(built.unwrap().success(), "no template");
     let building = begun.elapsed();
-    alone(&mut client, &image, &recipe.unwrap(), building);
+    alone(&mut client, &image, &recipe, building);
     together(&mut client, &image);
 }
 
 fn alone(client: &mut Client, image: &str, recipe: &Recipe, building: Duration) {
-    let (mut calls, mut runnings, mut banners, mut plains) = (vec![], vec![], vec![], vec![]);
-    for n in 1..=RUNS {
-        let Launched { call, running, banner: said } = launch(client, image, |_| {});
-        let begun = Instant::now();
-        let machine = Plain::boot(recipe);
-        banner(machine.ssh);
-        let plain = begun.elapsed();
-        let [call_, running_, said_, plain_] = [call, running, said, plain].map(table::time);
-        eprintln!("  {n}: call {call_}, running {running_}, banner {said_}; plain {plain_}");
-        calls.push(call);
-        runnings.push(running);
-        banners.push(said);
-        plains.push(plain);
-    }
-    let plain = table::median(&mut plains);
-    let row = |name: &str, values: &mut Vec<Duration>| {
-        let median = table::median(values);
-        vec![name.to_owned(), table::time(median), table::ratio(median, plain)]
-    };
-    let mut rows = vec![
-        row("RunInstances answered", &mut calls),
-        row("RunInstances to running", &mut runnings),
-        row("RunInstances to ssh banner", &mut banners),
-        row("plain QEMU to ssh banner", &mut plains),
-    ];
+    let mut rows = alternate(client, image, recipe, RUNS);
     rows.push(vec!["the template was built in".into(), table::time(building), String::new()]);
     table::print(
         &format!(

@@ -4,12 +4,12 @@ use crate::client::{Client, texts};
 use crate::cloud::Cloud;
 use crate::plain::{Plain, Recipe};
 use crate::{process, table};
-use std::fs;
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+/// The host may have others beside it.
+const IMAGE: &str = "nano";
 const RUNS: usize = 5;
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -19,19 +19,36 @@ pub fn run(nube: &std::path::Path) {
     cloud.up_with(&["--templates", "off"]);
     let mut client = cloud.client();
     let image = open_ssh(&mut client);
-    let folder = image_folder(&cloud);
-    // The first launch probes the accelerator and warms the page cache; it counts for nothing.
+    let recipe = boot_once(&cloud, &mut client, &image);
+    let rows = alternate(&mut client, &image, &recipe, RUNS);
+    table::print(
+        &format!(
+            "Launch of a t3.nano with the nano image ({RUNS} runs, medians; each alternating with plain QEMU)"
+        ),
+        &["", "median", "to plain QEMU"],
+        &rows,
+    );
+}
+
+/// A launch that boots, and the plain machine that is its like. It probes the accelerator and warms the page cache, too, and
+/// counts for nothing.
+pub fn boot_once(cloud: &Cloud, client: &mut Client, image: &str) -> Recipe {
+    let folder = cloud.data().join("images").join(IMAGE);
     let mut recipe = None;
-    launch(&mut client, &image, |id| {
+    launch(client, image, |id| {
         let line = process::command_line("-name", id).expect("a running machine has a process");
         recipe = Some(Recipe::of(&line, &folder));
     });
-    let recipe = recipe.unwrap();
+    recipe.expect("the launch has been looked at")
+}
+
+/// Launches in turns with plain machines: the table's rows.
+pub fn alternate(client: &mut Client, image: &str, recipe: &Recipe, runs: usize) -> Vec<Vec<String>> {
     let (mut calls, mut runnings, mut banners, mut plains) = (vec![], vec![], vec![], vec![]);
-    for n in 1..=RUNS {
-        let launched = launch(&mut client, &image, |_| {});
+    for n in 1..=runs {
+        let launched = launch(client, image, |_| {});
         let begun = Instant::now();
-        let machine = Plain::boot(&recipe);
+        let machine = Plain::boot(recipe);
         banner(machine.ssh);
         let plain = begun.elapsed();
         eprintln!(
@@ -51,23 +68,20 @@ pub fn run(nube: &std::path::Path) {
         let median = table::median(values);
         vec![name.to_owned(), table::time(median), table::ratio(median, plain)]
     };
-    table::print(
-        &format!(
-            "Launch of a t3.nano with the nano image ({RUNS} runs, medians; each alternating with plain QEMU)"
-        ),
-        &["", "median", "to plain QEMU"],
-        &[
-            row("RunInstances answered", &mut calls),
-            row("RunInstances to running", &mut runnings),
-            row("RunInstances to ssh banner", &mut banners),
-            row("plain QEMU to ssh banner", &mut plains),
-        ],
-    );
+    vec![
+        row("RunInstances answered", &mut calls),
+        row("RunInstances to running", &mut runnings),
+        row("RunInstances to ssh banner", &mut banners),
+        row("plain QEMU to ssh banner", &mut plains),
+    ]
 }
 
 /// The nano image; ssh is let in from everywhere.
 pub fn open_ssh(client: &mut Client) -> String {
-    let images = client.call("DescribeImages", "&Owner.1=amazon");
+    let wanted = format!(
+        "&Filter.1.Name=name&Filter.1.Value.1=nube/{IMAGE}-*&Filter.2.Name=architecture&Filter.2.Value.1=x86_64"
+    );
+    let images = client.call("DescribeImages", &wanted);
     let image = texts(images, "imageId").first().expect("the nano image is built").to_string();
     let groups = client.call("DescribeSecurityGroups", "&Filter.1.Name=group-name&Filter.1.Value.1=default");
     let group = texts(groups, "groupId")[0].to_owned();
@@ -130,10 +144,4 @@ pub fn banner(server: SocketAddr) {
         assert!(begun.elapsed() < PATIENCE, "no ssh at {server}");
         std::thread::sleep(Duration::from_millis(10));
     }
-}
-
-/// Of the one image that the cloud has taken in.
-pub fn image_folder(cloud: &Cloud) -> PathBuf {
-    let folders = fs::read_dir(cloud.data().join("images")).unwrap().flatten().map(|entry| entry.path());
-    folders.into_iter().find(|folder| folder.join("disk.qcow2").exists()).expect("an image")
 }
