@@ -31,6 +31,8 @@ pub fn main() -> ExitCode {
         if let Some(grown) = grown.take() {
             let _ = grown.join();
         }
+        // A clone hears of its volume's size before it has an interface, when it has better things to do.
+        disk::grow_later();
         template::settle(nonce, template::warm);
     }
     let nic = match nic::wait() {
@@ -42,7 +44,6 @@ pub fn main() -> ExitCode {
     };
     timeline::mark("link");
     if asked.is_some() {
-        disk::grow_later();
         template::wake(|| {
             // Serial numbers are asked of the device each time, and this is another one.
             report("disk names", disk::name_disks());
