@@ -112,8 +112,13 @@ def test_ps_shows_what_has_ended_only_when_asked(cloud, ec2):
 
 
 def test_a_trace_tells_how_an_instance_was_started(cloud, shown):
-    told = json.loads(cloud.run("trace", shown["InstanceId"], "--json").stdout)
-    times, steps = ([step[part] for step in told["steps"]] for part in ("at_ms", "step"))
+    def told(part):
+        trace = json.loads(cloud.run("trace", shown["InstanceId"], "--json").stdout)
+        return [step[part] for step in trace["steps"]]
+
+    if cloud.host == "linux":
+        wait_until(lambda: "PUT /latest/api/token" in told("step"), "the guest asks for its metadata", 300)
+    times, steps = told("at_ms"), told("step")
     assert steps[0] == "heard of" and times == sorted(times) and times[0] >= 0
     assert steps.index("to start") < steps.index("ports") < steps.index("noted")
     if cloud.host == "linux":
