@@ -52,6 +52,8 @@ pub fn image(id: &str, architecture: Architecture) -> Image {
             snapshot: None,
             delete_on_termination: true,
             volume_type: "gp3".into(),
+            iops: None,
+            throughput: None,
         }],
         host_image: Some("nano".into()),
         digest: None,
@@ -61,6 +63,7 @@ pub fn image(id: &str, architecture: Architecture) -> Image {
         default_user: None,
         created_at: Timestamp::default(),
         traits: model::record::image::Traits::default(),
+        registration: model::record::image::Registration::default(),
         tags: model::record::Tags::default(),
     }
 }
