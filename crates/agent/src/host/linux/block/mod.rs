@@ -13,8 +13,8 @@
 use super::exec;
 use super::vmm::image;
 use crate::host::{Block, HostError, Result};
-use model::host::VolumeDesired;
-use model::{CloudTag, VolumeId};
+use model::host::{SnapshotDesired, SnapshotPhase, VolumeDesired};
+use model::{CloudTag, SnapshotId, VolumeId};
 use plan::machine::qcow2;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -269,6 +269,34 @@ impl Block for LinuxBlock {
         }
         volumes.sort();
         Ok(volumes)
+    }
+
+    async fn snapshots(&self) -> Result<Vec<SnapshotId>> {
+        Ok(Vec::new())
+    }
+
+    async fn is_captured(&self, _: SnapshotId) -> Result<bool> {
+        Ok(false)
+    }
+
+    async fn freeze(&self, _: &[(SnapshotId, VolumeId)]) -> Result<()> {
+        Err(HostError::transient("this host cannot take snapshots yet"))
+    }
+
+    async fn captured(&self, _: &[SnapshotId]) -> Result<()> {
+        Err(HostError::transient("this host cannot take snapshots yet"))
+    }
+
+    async fn store_snapshot(&self, _: &SnapshotDesired) -> Result<SnapshotPhase> {
+        Err(HostError::transient("this host cannot take snapshots yet"))
+    }
+
+    async fn remove_snapshot(&self, _: SnapshotId) -> Result<Option<VolumeId>> {
+        Ok(None)
+    }
+
+    async fn trim(&self, _: VolumeId) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -510,6 +510,10 @@ impl Vmm for LinuxVmm {
         self.0.tune_disk(instance, volume).await
     }
 
+    async fn follow(&self, _: InstanceId, _: &[VolumeId]) -> Result<()> {
+        Ok(())
+    }
+
     async fn templates(&self) -> Result<Templates> {
         let origin = |instance| Some((instance, self.0.home(instance).origin()?));
         let origins = self.0.known()?.into_iter().filter_map(origin).collect();
