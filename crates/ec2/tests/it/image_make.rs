@@ -182,7 +182,7 @@ async fn without_a_reboot_it_is_taken_at_once_and_mappings_change_it() {
 
     for (name, more, code) in [
         ("web", vec![], "InvalidAMIName.Duplicate"),
-        ("w", vec![], "InvalidAMIName.Malformed"),
+        ("web+1", vec![], "InvalidAMIName.Malformed"),
         ("web:2", vec![], "InvalidAMIName.Malformed"),
         (
             "web 2",
@@ -326,7 +326,7 @@ async fn an_image_is_registered_of_snapshots() {
     };
     for (name, more, code) in [
         ("mine", mapping("/dev/sda1").to_vec(), "InvalidAMIName.Duplicate"),
-        ("no", mapping("/dev/sda1").to_vec(), "InvalidAMIName.Malformed"),
+        ("no!", mapping("/dev/sda1").to_vec(), "InvalidAMIName.Malformed"),
         ("other", vec![], "MissingParameter"),
         ("other", mapping("/dev/sdb").to_vec(), "InvalidBlockDeviceMapping"),
         (

@@ -420,6 +420,7 @@ async fn a_launch_takes_volumes_from_snapshots() {
     let mut of_pending = mapping(None);
     of_pending[1].1 = &pending;
     assert_eq!(refused(of_pending).await, "IncorrectState");
+    complete(&cloud, &pending).await;
     let mut of_none = mapping(None);
     of_none[1].1 = "snap-0123456789abcdef0";
     assert_eq!(refused(of_none).await, "InvalidSnapshot.NotFound");
