@@ -85,7 +85,7 @@ async fn remove<V: Vmm, N: Net, B: Block>(
         }
         ObjectKey::SecurityGroup(group) => drivers.net.remove_security_group(group).await?,
         ObjectKey::Volume(volume) => {
-            if let Some(snapshot) = core.tables.lock().to_be_taken_of(volume, key) {
+            if let Some(snapshot) = core.tables.lock().untaken_of(volume, key) {
                 return Ok(Next::Blocked(format!("{snapshot} is to be taken first")));
             }
             {

@@ -308,7 +308,7 @@ impl Tables {
     }
 
     /// A snapshot that is still to be taken of this volume; `who` is nudged when it is.
-    pub fn to_be_taken_of(&mut self, of: VolumeId, who: ObjectKey) -> Option<SnapshotId> {
+    pub fn untaken_of(&mut self, of: VolumeId, who: ObjectKey) -> Option<SnapshotId> {
         let is_of = |desired: &&Arc<SnapshotDesired>| match desired.source {
             SnapshotSource::Volume { volume, .. } => volume == of,
             SnapshotSource::Copy(_) => false,

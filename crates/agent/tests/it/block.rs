@@ -13,6 +13,7 @@ fn block(scratch: &Scratch) -> LinuxBlock {
         cloud: scratch.cloud.clone(),
         state_dir: scratch.path.join("volumes"),
         images_dir: guest::images().to_owned(),
+        snapshots_dir: scratch.path.join("snapshots"),
     })
     .unwrap()
 }
@@ -68,6 +69,7 @@ async fn a_volume_outlives_its_image_in_the_cache() {
         cloud: scratch.cloud.clone(),
         state_dir: scratch.path.join("volumes"),
         images_dir: images.clone(),
+        snapshots_dir: scratch.path.join("snapshots"),
     };
     let block = LinuxBlock::open(config.clone()).unwrap();
     let wanted = VolumeDesired {

@@ -23,3 +23,4 @@ mod sim_conformance;
 mod snapshots;
 mod vmm;
 mod vmm_devices;
+mod vmm_snapshots;

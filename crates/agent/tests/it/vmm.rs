@@ -67,6 +67,7 @@ impl Scratch {
             cloud: self.cloud.clone(),
             state_dir: self.path.join("volumes"),
             images_dir: guest::images().to_owned(),
+            snapshots_dir: self.path.join("snapshots"),
         })
         .unwrap()
     }

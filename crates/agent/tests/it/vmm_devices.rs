@@ -320,6 +320,17 @@ async fn a_volume_in_use_grows_and_takes_other_limits() {
 }
 
 #[tokio::test]
+async fn snapshots_are_taken_together_and_outlive_their_volumes() {
+    on_real_machines(conformance::snapshots_are_taken_together_and_outlive_their_volumes).await;
+}
+
+#[tokio::test]
+async fn a_snapshot_of_no_volume_is_refused_and_one_that_is_not_there_is_removed() {
+    on_real_machines(conformance::a_snapshot_of_no_volume_is_refused_and_one_that_is_not_there_is_removed)
+        .await;
+}
+
+#[tokio::test]
 async fn a_machine_without_a_free_slot_says_so() {
     on_real_machines(conformance::a_machine_without_a_free_slot_says_so).await;
 }
