@@ -112,6 +112,7 @@ mod tests {
             instance_type: "t3.micro".into(),
             architecture: Architecture::X86_64,
             firmware: model::host::Firmware::LegacyBios,
+            boot: None,
             platform: model::record::image::Platform::Linux,
             key: None,
             zone: Zone::parse("us-east-1a").unwrap(),
