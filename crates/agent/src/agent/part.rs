@@ -3,6 +3,7 @@
 
 use super::core::Core;
 use super::schedule::{Drivers, Failure, Next, Outcome};
+use super::snapshot;
 use super::tables::Body;
 use crate::host::{Block, Fault, HostError, Net, Vmm};
 use model::host::{ObjectKey, ObservedBody};
@@ -53,6 +54,10 @@ pub(super) async fn reconcile<V: Vmm, N: Net, B: Block>(
         Body::Gone => return remove(core, drivers, key, generation).await,
     }
     core.applied(key, generation, ObservedBody::Applied).await?;
+    if let ObjectKey::Volume(volume) = key {
+        // What an agent that died after a snapshot left to be done.
+        snapshot::trim_volume(core, drivers, volume).await;
+    }
     Ok(Next::Idle)
 }
 

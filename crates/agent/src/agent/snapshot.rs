@@ -257,14 +257,19 @@ pub(super) async fn before_reset<V: Vmm, N: Net, B: Block>(
     Ok(())
 }
 
-/// Joins the layers of a volume that no snapshot needs any more. What fails here is done after the next snapshot.
+/// Joins the layers of a volume that no snapshot needs any more. What fails here is done after the next snapshot, or when the
+/// agent starts anew.
 async fn trim<V: Vmm, N: Net, B: Block>(core: &Core, drivers: &Drivers<V, N, B>, desired: &SnapshotDesired) {
     if let SnapshotSource::Volume { volume, .. } = desired.source {
         trim_volume(core, drivers, volume).await;
     }
 }
 
-async fn trim_volume<V: Vmm, N: Net, B: Block>(core: &Core, drivers: &Drivers<V, N, B>, volume: VolumeId) {
+pub(super) async fn trim_volume<V: Vmm, N: Net, B: Block>(
+    core: &Core,
+    drivers: &Drivers<V, N, B>,
+    volume: VolumeId,
+) {
     let _files = core.files([volume]).await;
     let trimmed = async {
         // A machine that still writes to a frozen layer must not be overtaken.

@@ -235,7 +235,12 @@ async fn story(seed: u64) {
             }
             (18, _) if server.snapshots > 0 => {
                 let of = sample::snapshot_id(1 + dice.below(server.snapshots.into()) as u32);
-                if server.wishes.get(&ObjectKey::Snapshot(of)).is_some_and(|wish| wish.body.is_some()) {
+                // The control plane makes things of completed snapshots only.
+                let completed = latest(&rig).await.get(&ObjectKey::Snapshot(of)).is_some_and(|seen| {
+                    matches!(seen.body, ObservedBody::Snapshot(SnapshotPhase::Completed { .. }))
+                });
+                let wanted = server.wishes.get(&ObjectKey::Snapshot(of)).is_some_and(|w| w.body.is_some());
+                if completed && wanted {
                     server.snapshots += 1;
                     let source = SnapshotSource::Copy(of);
                     let copy = SnapshotDesired { source, ..sample::snapshot(server.snapshots, 1) };

@@ -360,7 +360,7 @@ async fn a_volume_of_a_snapshot_is_as_the_volume_was_images_and_all() {
     drop(LinuxBlock::open(config).unwrap());
     let left = files(&scratch.path.join("volumes"));
     assert!(left.is_empty(), "{left:?}");
-    assert_eq!(files(&scratch.path.join("snapshots/restored")), Vec::<PathBuf>::new());
+    assert_eq!(files(&scratch.path.join("volumes/restored")), Vec::<PathBuf>::new());
     assert_eq!(files(&scratch.path.join("snapshots/captures")), Vec::<PathBuf>::new());
 }
 
@@ -399,7 +399,40 @@ async fn a_flipped_bit_is_an_error_and_never_data() {
     assert_eq!(refused.fault, Fault::Permanent, "{refused}");
     assert_eq!(block.volumes().await.unwrap(), [volume(1)]);
     assert!(!store(&scratch).fsck(fsck::Depth::Full).unwrap().is_clean());
-    assert_eq!(files(&scratch.path.join("snapshots/restored")), Vec::<PathBuf>::new());
+    assert_eq!(files(&scratch.path.join("volumes/restored")), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_store_without_room_is_waited_for() {
+    let scratch = Scratch::new();
+    let snapshots = scratch.path.join("snapshots");
+    let _mount = Scratch::memory(&snapshots, 4 << 20);
+    let (vmm, block) = (scratch.vmm().await, scratch.block());
+    let nobody = spec(1, "idle").instance;
+    let disk = disk(&block, 1).await;
+    let noise = scratch.path.join("noise");
+    run(
+        "dd",
+        &["if=/dev/urandom", &format!("of={}", noise.display()), "bs=1M", "count=8", "status=none"],
+        Path::new("/"),
+    );
+    let write = format!("write -s {} 0 8M", noise.display());
+    run("qemu-io", &["-c", &write, disk.path.to_str().unwrap()], Path::new("/"));
+    capture(&vmm, &block, nobody, &[(1, 1)]).await;
+    let full = loop {
+        match block.store_snapshot(&desired(1, 1, None)).await {
+            Ok(SnapshotPhase::Pending { .. }) => {}
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full.fault, Fault::Transient, "{full}");
+    assert!(full.to_string().contains("full"), "{full}");
+    run("mount", &["-o", "remount,size=64M", snapshots.to_str().unwrap()], Path::new("/"));
+    stored(&block, &desired(1, 1, None)).await;
+    let made = block.ensure_volume(&wanted(2, Some(1))).await.unwrap();
+    are_equal(&disk.path, &made);
+    is_clean(&scratch);
 }
 
 #[tokio::test]

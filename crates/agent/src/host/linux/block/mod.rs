@@ -444,7 +444,7 @@ impl Block for LinuxBlock {
 
     async fn trim(&self, volume: VolumeId) -> Result<()> {
         let volumes = &self.config.state_dir;
-        if self.has_captures(volume)? {
+        if !layers::layers_of(volumes, volume).exists() || self.has_captures(volume)? {
             return Ok(());
         }
         if self.path(volume).exists() {

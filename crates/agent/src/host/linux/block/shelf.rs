@@ -4,7 +4,7 @@
 //! snapshots/{format, objects/, tmp/}   the block store (crate `blocks`)
 //! snapshots/domains/ACCOUNT            32 random bytes each: whose equal blocks are shared
 //! snapshots/captures/SNAPSHOT          snapshots that are not stored yet
-//! snapshots/restored/SNAPSHOT.raw      a snapshot as a disk, made once, verified as it was read
+//! volumes/restored/SNAPSHOT.raw        a snapshot as a disk, made once, verified as it was read
 //! ```
 //! Two threads of low priority store snapshots, one after the other each. What a crash interrupts goes on from its last
 //! checkpoint. A volume of a snapshot stands on a whole copy of it, so it is there once all of the snapshot has been read;
@@ -37,6 +37,8 @@ const WORKERS: usize = 2;
 const HANDS: usize = 2;
 /// How long a call waits for what may be done at once.
 const SOON: Duration = Duration::from_millis(300);
+/// After so many snapshots what was needed to make them is cleared away.
+const COLLECT_EACH: u64 = 64;
 /// How long after a removal its garbage is collected.
 const COLLECT_AFTER: Duration = Duration::from_mins(1);
 
@@ -61,6 +63,8 @@ struct Inner {
     /// One at a time for each snapshot.
     restoring: Mutex<HashMap<SnapshotId, Arc<tokio::sync::Mutex<()>>>>,
     garbage: Notify,
+    /// Sessions that were completed, and are cleared away by a collection.
+    completed: AtomicU64,
 }
 
 struct Task {
@@ -92,7 +96,7 @@ impl Job {
 impl Shelf {
     pub fn open(path: &Path, volumes: &Path) -> Result<Self> {
         let failed = |e: io::Error| HostError::transient(format!("opening {}", path.display())).caused_by(e);
-        for directory in [path.to_owned(), path.join(DOMAINS), path.join(CAPTURES), path.join(RESTORED)] {
+        for directory in [path.to_owned(), path.join(DOMAINS), path.join(CAPTURES), volumes.join(RESTORED)] {
             private_directory(&directory).map_err(failed)?;
         }
         let objects = Directory::open(path).map_err(|e| failed(e.into()))?;
@@ -103,6 +107,7 @@ impl Shelf {
             jobs: Mutex::default(),
             restoring: Mutex::default(),
             garbage: Notify::new(),
+            completed: AtomicU64::new(0),
         });
         inner.drop_unused().map_err(failed)?;
         let (queue, tasks) = mpsc::channel::<Task>();
@@ -141,8 +146,7 @@ impl Shelf {
             Err(Error::Damaged { .. }) => return Ok(true),
             Err(e) => return Err(failed(snapshot, e)),
         }
-        let sessions = self.inner.store.sessions().map_err(|e| failed(snapshot, e))?;
-        Ok(sessions.iter().any(|session| session.begin.snapshot == snapshot))
+        self.inner.store.has_session(snapshot).map_err(|e| failed(snapshot, e))
     }
 
     /// Snapshots that are stored, or have begun to be.
@@ -289,13 +293,13 @@ fn failed(snapshot: SnapshotId, error: Error) -> HostError {
 
 impl Inner {
     fn restored(&self, snapshot: SnapshotId) -> PathBuf {
-        self.path.join(RESTORED).join(format!("{snapshot}.raw"))
+        self.volumes.join(RESTORED).join(format!("{snapshot}.raw"))
     }
 
     /// Removes disks of snapshots that no volume stands on.
     fn drop_unused(&self) -> io::Result<()> {
         use std::os::unix::fs::MetadataExt;
-        for entry in fs::read_dir(self.path.join(RESTORED))? {
+        for entry in fs::read_dir(self.volumes.join(RESTORED))? {
             let entry = entry?;
             if entry.metadata()?.nlink() == 1 {
                 fs::remove_file(entry.path())?;
@@ -351,7 +355,13 @@ impl Inner {
         let id = wanted.snapshot;
         let manifest = match self.store.manifest(id) {
             Ok(manifest) => manifest,
-            Err(Error::NoSnapshot(_)) => self.write(wanted, job)?,
+            Err(Error::NoSnapshot(_)) => {
+                let manifest = self.write(wanted, job)?;
+                if (self.completed.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(COLLECT_EACH) {
+                    self.garbage.notify_one();
+                }
+                manifest
+            }
             Err(e) => return Err(failed(id, e)),
         };
         Ok(SnapshotPhase::Completed { full: manifest.blocks * blocks::BLOCK_SIZE as u64 })
@@ -444,7 +454,7 @@ impl Inner {
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(&tmp, fs::Permissions::from_mode(0o444)).map_err(failed_at)?;
         fs::rename(&tmp, &path).map_err(failed_at)?;
-        super::sync_directory(&self.path.join(RESTORED)).map_err(failed_at)?;
+        super::sync_directory(&self.volumes.join(RESTORED)).map_err(failed_at)?;
         Ok(path)
     }
 }
