@@ -73,7 +73,10 @@ fn lines(report: &Report) -> Vec<String> {
         ),
     ];
     if report.orphans > 0 {
-        lines.push(format!("Garbage    {} blocks and tables; the host removes them by itself", report.orphans));
+        lines.push(format!(
+            "Garbage    {} blocks and tables; the host removes them by itself",
+            report.orphans
+        ));
     }
     for name in &report.foreign {
         lines.push(terminal::warn(format_args!("unknown    {name}")));
