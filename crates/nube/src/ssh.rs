@@ -88,7 +88,7 @@ fn default_user(dir: &CloudDir, region: &Region, instance: &str) -> Result<Strin
             return Ok(user.to_owned());
         }
         let Some(source) = client::text(&xml, "sourceImageId") else { break };
-        image = source.to_owned();
+        source.clone_into(&mut image);
         if let Some(there) = client::text(&xml, "sourceImageRegion").and_then(Region::parse) {
             region = there;
         }
