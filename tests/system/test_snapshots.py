@@ -1,5 +1,9 @@
 """Snapshots and images by boto3 and by the AWS CLI: taken, shared, copied, made into volumes and images, launched, deleted."""
 
+import os
+import signal
+
+import botocore.exceptions
 import pytest
 from conftest import wait_until
 from guest import describe, key_pair, open_group, ssh, wait_for
@@ -127,6 +131,66 @@ def test_an_image_of_an_instance_is_made_copied_and_launched(ec2, image, subnet,
     gone = ec2.deregister_image(ImageId=copy, DeleteAssociatedSnapshots=True)["DeleteSnapshotResults"]
     assert [s["ReturnCode"] for s in gone] == ["success", "success"]
     assert describe(ec2, second)["State"]["Name"] == "running"
+
+
+def killed(cloud):
+    """Kills what serves the cloud, and waits for it to be back."""
+    if cloud.host == "sim":
+        cloud.process.kill()
+        cloud.process.communicate()
+        cloud.up()
+        return
+    pids = {name: cloud.pid(name) for name in ("agent", "server")}
+    for pid in pids.values():
+        os.kill(pid, signal.SIGKILL)
+
+    def is_back():
+        processes = cloud.status()["processes"]
+        return all(processes[name] not in (None, pid) for name, pid in pids.items())
+    wait_until(is_back, "the processes are started again", timeout=240)
+
+
+def answered(call, **parameters):
+    """The answer of a server that may have just been started."""
+    def answer():
+        try:
+            return call(**parameters)
+        except (botocore.exceptions.EndpointConnectionError, botocore.exceptions.ConnectionClosedError,
+                botocore.exceptions.ConnectTimeoutError, botocore.exceptions.ReadTimeoutError):
+            return None
+    return wait_until(answer, "the server answers", timeout=240)
+
+
+def test_whoever_is_killed_what_was_asked_for_is_completed(make_cloud):
+    own = make_cloud("killed-in-snapshots").up()
+    ec2 = own.client()
+    zone = ec2.describe_subnets()["Subnets"][0]["AvailabilityZone"]
+
+    def ready(volume):
+        ec2.get_waiter("volume_available").wait(VolumeIds=[volume], WaiterConfig=PATIENCE)
+        return volume
+    volume = ready(ec2.create_volume(AvailabilityZone=zone, Size=1)["VolumeId"])
+    kept = []
+    for _ in range(3):
+        taken = ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
+        copied = kept and ec2.copy_snapshot(SourceRegion=ec2.meta.region_name, SourceSnapshotId=kept[-1])["SnapshotId"]
+        killed(own)
+        assert len(answered(ec2.describe_snapshots, SnapshotIds=[taken])["Snapshots"]) == 1
+        completed(ec2, taken, *([copied] if copied else []))
+        if copied:
+            ec2.delete_snapshot(SnapshotId=kept[-1])
+            kept[-1] = copied
+        kept.append(taken)
+    restored = [ec2.create_volume(AvailabilityZone=zone, SnapshotId=snapshot)["VolumeId"] for snapshot in kept]
+    killed(own)
+    answered(ec2.describe_volumes)
+    for made in restored:
+        ready(made)
+    for snapshot in kept:
+        ec2.delete_snapshot(SnapshotId=snapshot)
+    assert ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
+    wait_until(lambda: own.status()["healthy"], "all is at rest", timeout=240)
+    own.down("--purge")
 
 
 def disk_of(volume):

@@ -117,7 +117,7 @@ mod tests {
             created_at: Timestamp::from_millis(0),
         };
         let session = store.begin(begin, Arc::new(domain)).unwrap();
-        session.put_block(3, &[1; blocks::BLOCK_SIZE]).unwrap();
+        session.put_block(3, &vec![1; blocks::BLOCK_SIZE]).unwrap();
         session.complete().unwrap().snapshot
     }
 
