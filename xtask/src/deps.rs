@@ -17,7 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("gateway", &["control", "wire", "model"]),
     ("ec2", &["control", "wire", "model", "plan", "store", "api-ec2"]),
     ("identity", &["control", "wire", "model", "plan", "store", "api-sts"]),
-    ("agent", &["model", "plan"]),
+    ("agent", &["blocks", "model", "plan"]),
     ("guest", &[]),
     ("nube", &["*"]),
     ("testkit", &["*"]),

@@ -16,6 +16,7 @@ mod core;
 mod instance;
 mod part;
 mod schedule;
+mod snapshot;
 mod sweep;
 mod tables;
 

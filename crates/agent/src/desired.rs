@@ -7,6 +7,7 @@
 //! agent/secret          32 random bytes, for the metadata service's tokens
 //! agent/desired/ID.json one desired object each
 //! agent/records/ID.json one instance's record each
+//! agent/snapshots/ID.json how far each snapshot has come
 //! agent/set-aside/      files that could not be read
 //! ```
 //! A file is written beside its place, flushed, then renamed, so a crash leaves the old one or the new one. What cannot
@@ -14,8 +15,8 @@
 //! until the next full desired state.
 
 use model::host::{Desired, ObjectKey};
-use model::{InstanceId, Timestamp};
-use plan::host::InstanceRecord;
+use model::{InstanceId, SnapshotId, Timestamp};
+use plan::host::{InstanceRecord, SnapshotRecord};
 use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,7 @@ pub struct Held {
 pub struct Loaded {
     pub objects: Vec<Held>,
     pub records: HashMap<InstanceId, InstanceRecord>,
+    pub snapshots: HashMap<SnapshotId, SnapshotRecord>,
     /// Files that could not be read, with the reason.
     pub set_aside: Vec<String>,
     /// Whether `objects` is all that is desired of the host.
@@ -65,7 +67,7 @@ impl Disk {
     /// Takes the directory and counts this start. Fails with `WouldBlock` when another agent has it.
     pub fn open(state_dir: &Path, durability: Durability, now: Timestamp) -> io::Result<(Self, Loaded)> {
         let root = state_dir.join("agent");
-        for directory in ["desired", "records", "set-aside"] {
+        for directory in ["desired", "records", "snapshots", "set-aside"] {
             fs::create_dir_all(root.join(directory))?;
         }
         let lock = File::options().create(true).truncate(false).write(true).open(root.join("lock"))?;
@@ -98,6 +100,14 @@ impl Disk {
                 Some(Err(_)) | None => {
                     self.set_aside("records", &name, "its name is no instance's", &mut loaded.set_aside)?;
                 }
+            }
+        }
+        for (name, record) in self.read_all::<SnapshotRecord>("snapshots", &mut loaded.set_aside)? {
+            match name.strip_suffix(".json").map(SnapshotId::parse) {
+                Some(Ok(id)) => {
+                    loaded.snapshots.insert(id, record);
+                }
+                _ => self.set_aside("snapshots", &name, "it names no snapshot", &mut loaded.set_aside)?,
             }
         }
         loaded.epoch = match fs::read_to_string(self.root.join("epoch")) {
@@ -162,6 +172,16 @@ impl Disk {
     pub fn remove_record(&self, instance: InstanceId) -> io::Result<()> {
         remove_if_there(&self.root.join("records").join(format!("{instance}.json")))?;
         self.flush_dir("records")
+    }
+
+    pub fn write_snapshot(&self, snapshot: SnapshotId, record: &SnapshotRecord) -> io::Result<()> {
+        self.write(&format!("snapshots/{snapshot}.json"), &serde_json::to_vec(record)?)?;
+        self.flush_dir("snapshots")
+    }
+
+    pub fn remove_snapshot(&self, snapshot: SnapshotId) -> io::Result<()> {
+        remove_if_there(&self.root.join("snapshots").join(format!("{snapshot}.json")))?;
+        self.flush_dir("snapshots")
     }
 
     /// Notes that the desired objects on disk are all there are.

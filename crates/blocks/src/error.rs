@@ -36,6 +36,8 @@ pub enum Error {
     Damaged { snapshot: Option<SnapshotId>, block: Option<u64>, object: String, damage: Damage },
     #[error("the disk that is read: {0}")]
     Source(#[from] crate::nbd::ClientError),
+    #[error("reading the disk: {0}")]
+    Reading(#[source] io::Error),
     #[error("writing the disk: {0}")]
     Target(#[source] io::Error),
 }

@@ -148,8 +148,9 @@ pub fn file(session: &Session, file: &File, workers: usize) -> Result<Ingested> 
     Ok(ingested)
 }
 
-/// Runs `read`, which hands blocks to the closure that it is given, beside threads that put them. The closure answers whether more are wanted.
-fn put_all(
+/// Runs `read`, which hands blocks to the closure that it is given, beside threads that put them. The closure answers whether
+/// more are wanted. What is read of a block may end early.
+pub fn put_all(
     session: &Session,
     workers: usize,
     read: impl FnOnce(&mut dyn FnMut(u64, Vec<u8>) -> bool) -> Result<()>,

@@ -55,6 +55,11 @@ impl BlockStore {
         session::open_sessions(self)
     }
 
+    /// Whether a session of this snapshot is there, in progress or ended and not cleared away.
+    pub fn has_session(&self, snapshot: SnapshotId) -> Result<bool> {
+        Ok(self.objects.head(&layout::session(snapshot, session::BEGIN), 0)?.is_some())
+    }
+
     /// Ends a session without a snapshot. What it has written is garbage then. Fails with `Exists` if it completes at this moment.
     pub fn abort(&self, snapshot: SnapshotId) -> Result<()> {
         session::abort(self, snapshot)

@@ -63,6 +63,11 @@ pub const VOLUME: IdErrors = IdErrors {
     not_found: "InvalidVolume.NotFound",
     malformed: "InvalidVolumeID.Malformed",
 };
+pub const SNAPSHOT: IdErrors = IdErrors {
+    called: "snapshot",
+    not_found: "InvalidSnapshot.NotFound",
+    malformed: "InvalidSnapshotID.Malformed",
+};
 pub const VPC: IdErrors =
     IdErrors { called: "vpc ID", not_found: "InvalidVpcID.NotFound", malformed: "InvalidVpcId.Malformed" };
 pub const SUBNET: IdErrors = IdErrors {

@@ -4,6 +4,7 @@
 //! and its `register`. What nouns share is here: [`noun`] (finding, listing, tagging any of them), [`errors`], [`defaults`].
 //! Records are in `model::record`, decisions that need no I/O in `plan`.
 
+pub mod account_settings;
 pub mod address;
 pub mod availability_zone;
 pub mod defaults;
@@ -18,9 +19,11 @@ pub mod network_acl;
 pub mod network_interface;
 pub mod noun;
 pub mod parameter;
+pub mod permission;
 pub mod region;
 pub mod route_table;
 pub mod security_group;
+pub mod snapshot;
 pub mod subnet;
 pub mod tag;
 pub mod volume;
@@ -31,12 +34,14 @@ use control::{Schema, Service};
 /// The records that EC2 keeps.
 pub fn schema(schema: &mut Schema) {
     use model::record::{
+        account::Settings,
         address::Address,
         image::Image,
         instance::Instance,
         key_pair::KeyPair,
         network_interface::NetworkInterface,
         security_group::SecurityGroup,
+        snapshot::Snapshot,
         volume::Volume,
         vpc::{DhcpOptions, InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc},
     };
@@ -47,6 +52,8 @@ pub fn schema(schema: &mut Schema) {
         .add::<KeyPair>()
         .add::<NetworkInterface>()
         .add::<SecurityGroup>()
+        .add::<Settings>()
+        .add::<Snapshot>()
         .add::<Volume>()
         .add::<DhcpOptions>()
         .add::<InternetGateway>()
@@ -60,6 +67,7 @@ pub fn schema(schema: &mut Schema) {
 pub fn service() -> Service {
     let mut service = Service::new(&api_ec2::SERVICE);
     service.prelude(defaults::PRELUDE);
+    account_settings::register(&mut service);
     address::register(&mut service);
     availability_zone::register(&mut service);
     dhcp_options::register(&mut service);
@@ -70,6 +78,7 @@ pub fn service() -> Service {
     region::register(&mut service);
     route_table::register(&mut service);
     security_group::register(&mut service);
+    snapshot::register(&mut service);
     subnet::register(&mut service);
     tag::register(&mut service);
     volume::register(&mut service);

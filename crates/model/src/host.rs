@@ -13,7 +13,7 @@ use crate::metadata::Metadata;
 use crate::net::{AclEntry, Allow, Mac};
 use crate::{
     AccountId, Blob, GiB, InstanceId, MiB, NetworkAclId, NetworkInterfaceId, Region, RouteTableId,
-    SecurityGroupId, SubnetId, Timestamp, VolumeId, VpcId, Zone,
+    SecurityGroupId, SnapshotId, SubnetId, Timestamp, VolumeId, VpcId, Zone,
 };
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,7 @@ pub enum ObjectKey {
     Vpc(VpcId),
     SecurityGroup(SecurityGroupId),
     Volume(VolumeId),
+    Snapshot(SnapshotId),
     Instance(InstanceId),
 }
 
@@ -38,6 +39,7 @@ impl fmt::Display for ObjectKey {
             Self::Vpc(id) => write!(f, "{id}"),
             Self::SecurityGroup(id) => write!(f, "{id}"),
             Self::Volume(id) => write!(f, "{id}"),
+            Self::Snapshot(id) => write!(f, "{id}"),
             Self::Instance(id) => write!(f, "{id}"),
         }
     }
@@ -56,6 +58,7 @@ pub enum DesiredBody {
     Vpc(VpcDesired),
     SecurityGroup(SecurityGroupDesired),
     Volume(VolumeDesired),
+    Snapshot(SnapshotDesired),
     Instance(Box<InstanceDesired>),
 }
 
@@ -223,8 +226,11 @@ impl Architecture {
 pub struct VolumeDesired {
     pub volume: VolumeId,
     pub size: GiB,
-    /// The image in the host's cache that the volume starts from; none: empty.
+    /// The image in the host's cache that the volume starts from, when it does not start from a snapshot; none: empty.
     pub image: Option<String>,
+    /// The completed snapshot that the volume starts from, in the host's block store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotId>,
     /// What it may do in a second; none: what the host can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<VolumeLimits>,
@@ -257,6 +263,42 @@ pub struct Burst {
     pub rate: u64,
     /// How long a full credit lasts at the burst's rate, in seconds.
     pub seconds: u32,
+}
+
+/// A snapshot in the host's block store. It is made once; a later generation changes nothing about its content.
+/// AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-creating-snapshot.html>
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotDesired {
+    pub snapshot: SnapshotId,
+    /// Whose data it is: equal blocks are shared within an account only.
+    pub account: AccountId,
+    pub size: GiB,
+    pub source: SnapshotSource,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SnapshotSource {
+    /// What a volume of this host holds at one instant, soon after the host hears of it.
+    Volume {
+        volume: VolumeId,
+        /// The latest snapshot of the volume that is completed: only what has changed since is read and stored.
+        parent: Option<SnapshotId>,
+        /// The other snapshots of the same instant, each with its volume. All of them are taken together.
+        together: Vec<(SnapshotId, VolumeId)>,
+        /// The instant is while the guest is down for this reboot; none: at once.
+        during: Option<Downtime>,
+    },
+    /// Another snapshot of this host's store, of whatever account and region.
+    Copy(SnapshotId),
+}
+
+/// The time between a guest's shutdown for a reboot and the reset that follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Downtime {
+    pub instance: InstanceId,
+    /// In the run and by the count of reboots that the instance's own wish names. Once they are past, the instant is at once.
+    pub run: u64,
+    pub reboot: u64,
 }
 
 /// A volume of this host, plugged into an instance.
@@ -312,6 +354,23 @@ pub enum ObservedBody {
         reason: String,
     },
     Instance(InstancePhase),
+    Snapshot(SnapshotPhase),
+}
+
+/// How far a snapshot has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SnapshotPhase {
+    /// Its instant is still to come.
+    Waiting,
+    /// Its instant is fixed, whatever becomes of the volume; the data is being read.
+    Pending { percent: u8 },
+    /// All of it is durable, and can be used without its volume or its parent.
+    Completed {
+        /// What a volume made of it would hold, in bytes, holes not counted.
+        full: u64,
+    },
+    /// It will never be completed.
+    Failed { reason: String },
 }
 
 /// The machine of an instance as the host sees it.

@@ -22,6 +22,15 @@ impl AccountId {
     }
 }
 
+impl std::str::FromStr for AccountId {
+    type Err = crate::MalformedId;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let malformed =
+            || crate::MalformedId { expected: "twelve digits", value: text.chars().take(64).collect() };
+        Self::parse(text).ok_or_else(malformed)
+    }
+}
+
 impl fmt::Display for AccountId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:012}", self.0)

@@ -118,6 +118,7 @@ fn block_config(dir: &CloudDir, cloud: &CloudFile) -> LinuxBlockConfig {
         cloud: cloud.tag.clone(),
         state_dir: dir.path().join("volumes"),
         images_dir: dir.images(),
+        snapshots_dir: dir.snapshots(),
     }
 }
 

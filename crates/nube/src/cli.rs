@@ -3,7 +3,7 @@
 use crate::config::{self, HostKind};
 use crate::emulator::{Auth, Pace};
 use crate::{
-    account, agent_process, completions, dns_setup, doctor, down, env, image, metrics, operation, ps,
+    account, agent_process, completions, dns_setup, doctor, down, env, fsck, image, metrics, operation, ps,
     server_process, ssh, status, template, trace, up,
 };
 use anyhow::Result;
@@ -40,6 +40,8 @@ enum Command {
     Ps(ps::Ps),
     /// Say what on this host will not work, and what to do.
     Doctor(doctor::Doctor),
+    /// Examine everything that a cloud's snapshots are made of.
+    Fsck(fsck::Fsck),
     /// Print the metrics of a running cloud, in Prometheus' format.
     Metrics(Data),
     /// List the machine images of this host, or build one.
@@ -277,6 +279,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Status(status) => status::run(&status),
         Command::Ps(ps) => ps::run(&ps),
         Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Fsck(fsck) => fsck::run(&fsck),
         Command::Metrics(data) => metrics::run(&data),
         Command::Image(image) => image::run(&image),
         Command::Template(template) => template::run(&template),

@@ -112,6 +112,11 @@ impl CloudDir {
         self.0.join("images")
     }
 
+    /// The block store of its host.
+    pub fn snapshots(&self) -> PathBuf {
+        self.0.join("snapshots")
+    }
+
     pub fn logs(&self) -> PathBuf {
         self.0.join("logs")
     }

@@ -97,6 +97,7 @@ impl Emulator {
                 boot_time: Duration::from_secs(20),
                 shutdown_time: Duration::from_secs(15),
                 end_time: Duration::from_secs(5),
+                snapshot_time: Duration::from_secs(10),
                 ..instant
             },
         }

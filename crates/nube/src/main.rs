@@ -17,6 +17,7 @@ mod doctor;
 mod down;
 mod emulator;
 mod env;
+mod fsck;
 mod http;
 mod image;
 mod inventory;

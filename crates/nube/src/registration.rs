@@ -12,7 +12,7 @@ use control::{Cloud, Txn};
 use images::{Boot, Image as CachedImage};
 use model::host::Firmware;
 use model::record::Tags;
-use model::record::image::{BootMode, Image, ImageDevice, Traits};
+use model::record::image::{BootMode, Image, ImageDevice, Registration, Traits};
 use model::{AccountId, GiB, ImageId, Region};
 use plan::public_image;
 use sha2::{Digest as _, Sha256};
@@ -143,6 +143,7 @@ fn own_record(cloud: &Cloud, region: &Region, cached: &CachedImage) -> Image {
         default_user: Some(manifest.default_user.clone()),
         created_at: cloud.clock.now(),
         traits: Traits { boot_mode, ..Traits::default() },
+        registration: Registration::default(),
         tags: Tags::from([(USER_TAG.to_owned(), manifest.default_user.clone())]),
     }
 }
@@ -154,6 +155,8 @@ fn root_device(device: &str, size: GiB) -> ImageDevice {
         snapshot: None,
         delete_on_termination: true,
         volume_type: "gp3".into(),
+        iops: None,
+        throughput: None,
     }
 }
 

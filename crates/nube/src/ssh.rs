@@ -74,11 +74,26 @@ fn find(dir: &CloudDir, asked: &str) -> Result<(InstanceId, Region, String)> {
     Ok((instance, region, xml))
 }
 
+/// How many images that were made of images are looked through.
+const GENERATIONS: usize = 8;
+
+/// The user of an instance's image, or of the one that it descends from. An image may be gone while its instances run.
 fn default_user(dir: &CloudDir, region: &Region, instance: &str) -> Result<String> {
-    let image = client::text(instance, "imageId").context("the instance names no image")?;
-    let xml = client::call(dir, region, "DescribeImages", &[("ImageId.1", image)])?;
-    let tag = xml.split("<item>").find(|item| client::text(item, "key") == Some(USER_TAG));
-    Ok(tag.and_then(|item| client::text(item, "value")).unwrap_or("ec2-user").to_owned())
+    let mut region = region.clone();
+    let mut image = client::text(instance, "imageId").context("the instance names no image")?.to_owned();
+    for _ in 0..GENERATIONS {
+        let Ok(xml) = client::call(dir, &region, "DescribeImages", &[("ImageId.1", &image)]) else { break };
+        let tag = xml.split("<item>").find(|item| client::text(item, "key") == Some(USER_TAG));
+        if let Some(user) = tag.and_then(|item| client::text(item, "value")) {
+            return Ok(user.to_owned());
+        }
+        let Some(source) = client::text(&xml, "sourceImageId") else { break };
+        source.clone_into(&mut image);
+        if let Some(there) = client::text(&xml, "sourceImageRegion").and_then(Region::parse) {
+            region = there;
+        }
+    }
+    Ok("ec2-user".to_owned())
 }
 
 /// `NAME.pem` or `NAME`, here or in ~/.ssh.

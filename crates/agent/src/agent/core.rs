@@ -5,14 +5,14 @@ use super::tables::{Body, Intake, Job, Tables};
 use crate::desired::{Disk, Durability, Held, Loaded};
 use crate::directory::Directory;
 use model::host::{Desired, DesiredBody, Hello, ObjectKey, ObservedBody, Power, Reply, Request};
-use model::{Clock, InstanceId};
+use model::{Clock, InstanceId, SnapshotId, VolumeId};
 use parking_lot::Mutex;
-use plan::host::{Graces, InstanceRecord};
-use std::collections::HashSet;
+use plan::host::{Graces, InstanceRecord, SnapshotRecord};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, OwnedMutexGuard, Semaphore, mpsc, oneshot, watch};
 
 pub(super) struct Core {
     pub hello: Hello,
@@ -30,6 +30,8 @@ pub(super) struct Core {
     pub settled: watch::Sender<()>,
     pub questions: mpsc::Sender<Question>,
     pub places: Semaphore,
+    /// Who works on the files of a volume, or hands them to a machine, one at a time.
+    files: Mutex<HashMap<VolumeId, Arc<tokio::sync::Mutex<()>>>>,
     disk: Mutex<Option<Arc<Disk>>>,
     /// Keeps wishes in the order in which they came.
     intake: tokio::sync::Mutex<()>,
@@ -73,6 +75,7 @@ impl Core {
             settled: watch::channel(()).0,
             questions,
             places: Semaphore::new(config.parallel.max(1)),
+            files: Mutex::default(),
             disk: Mutex::new(Some(Arc::new(disk))),
             intake: tokio::sync::Mutex::default(),
         };
@@ -80,6 +83,7 @@ impl Core {
         for (instance, record) in loaded.records {
             tables.set_record(instance, Arc::new(record));
         }
+        tables.snapshots = loaded.snapshots.into_iter().map(|(id, record)| (id, Arc::new(record))).collect();
         core.take_over(&mut tables, loaded.objects);
         if loaded.synced {
             tables.nudge(Job::Sweep);
@@ -100,7 +104,7 @@ impl Core {
             match &body {
                 Body::Vpc(vpc) => self.directory.set_vpc(Arc::clone(vpc)),
                 Body::Instance(instance) => self.directory.set_instance(Arc::clone(instance)),
-                Body::SecurityGroup(_) | Body::Volume(_) | Body::Gone => {}
+                Body::SecurityGroup(_) | Body::Volume(_) | Body::Snapshot(_) | Body::Gone => {}
             }
             tables.put(&held, body);
             tables.nudge(Job::Object(key));
@@ -183,6 +187,15 @@ impl Core {
         self.directory.traces.mark(instance, step, self.clock.now());
     }
 
+    /// Sets a snapshot's record, on disk and then in memory.
+    pub async fn write_snapshot(&self, snapshot: SnapshotId, record: SnapshotRecord) -> io::Result<()> {
+        let record = Arc::new(record);
+        let stored = Arc::clone(&record);
+        self.io(move |disk| disk.write_snapshot(snapshot, &stored)).await?;
+        self.tables.lock().snapshots.insert(snapshot, record);
+        Ok(())
+    }
+
     pub fn report(&self, key: ObjectKey, generation: u64, body: ObservedBody) {
         if self.tables.lock().observe(key, generation, body, self.clock.now()) {
             self.news.send_replace(());
@@ -219,6 +232,26 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Keeps others from the files of these volumes.
+    pub async fn files(&self, volumes: impl IntoIterator<Item = VolumeId>) -> Vec<OwnedMutexGuard<()>> {
+        // In one order for all.
+        let volumes: BTreeSet<VolumeId> = volumes.into_iter().collect();
+        let mut held = Vec::with_capacity(volumes.len());
+        for volume in volumes {
+            let gate = Arc::clone(self.files.lock().entry(volume).or_default());
+            held.push(gate.lock_owned().await);
+        }
+        held
+    }
+
+    /// Forgets the gate of a volume that is gone, unless somebody is in it.
+    pub fn forget_files(&self, volume: VolumeId) {
+        let mut files = self.files.lock();
+        if files.get(&volume).is_some_and(|gate| Arc::strong_count(gate) == 1) {
+            files.remove(&volume);
+        }
     }
 
     pub fn close(&self) {

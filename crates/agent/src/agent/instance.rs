@@ -4,6 +4,7 @@ mod devices;
 
 use super::core::Core;
 use super::schedule::{Drivers, Failure, Next, Outcome};
+use super::snapshot;
 use super::tables::{Body, Tables};
 use crate::host::{Block, DiskSpec, Fault, HostError, Life, MachineSpec, MachineState, Net, Plugged, Vmm};
 use model::InstanceId;
@@ -80,7 +81,7 @@ async fn step<V: Vmm, N: Net, B: Block>(
         let asked = object.asked.clone();
         let desired = match &object.body {
             Body::Instance(desired) => Some(Arc::clone(desired)),
-            Body::Gone | Body::Vpc(_) | Body::SecurityGroup(_) | Body::Volume(_) => None,
+            Body::Gone | Body::Vpc(_) | Body::SecurityGroup(_) | Body::Volume(_) | Body::Snapshot(_) => None,
         };
         let missing = desired.as_deref().and_then(|desired| first_missing(&mut tables, desired));
         let refusal = desired.as_deref().and_then(|desired| tables.refusal(&parts(desired)));
@@ -149,7 +150,10 @@ async fn step<V: Vmm, N: Net, B: Block>(
         }
         (Act::Start | Act::EnsureDevices(_), None) => {}
         (Act::PressPowerButton, _) => drivers.vmm.press_power_button(instance).await?,
-        (Act::Reset, _) => drivers.vmm.reset(instance).await?,
+        (Act::Reset, _) => {
+            snapshot::before_reset(core, drivers, instance, &noted.state).await?;
+            drivers.vmm.reset(instance).await?;
+        }
         (Act::End, _) => drivers.vmm.end(instance).await?,
         (Act::Release, _) => {
             for port in &noted.ports {
@@ -165,7 +169,7 @@ async fn step<V: Vmm, N: Net, B: Block>(
     if decided.act == Act::Start {
         core.mark(instance, "noted");
     }
-    if matches!(decided.act, Act::Start | Act::Release) {
+    if matches!(decided.act, Act::Start | Act::Release | Act::Reset) {
         core.tables.lock().nudge_waiters(key);
         core.pending.notify_one();
     }
@@ -221,6 +225,8 @@ async fn start<V: Vmm, N: Net, B: Block>(
     desired: &InstanceDesired,
 ) -> Result<Vec<DiskSpec>, HostError> {
     core.mark(desired.instance, "to start");
+    // What the disks stand on stays as it is until the process has opened it.
+    let _files = core.files(desired.volumes.iter().map(|attachment| attachment.volume)).await;
     let disks = desired.volumes.iter().map(|attachment| disk(core, attachment));
     let disks = disks.collect::<Option<Vec<_>>>();
     let disks = disks.ok_or_else(|| HostError::transient("a volume has no path yet"))?;

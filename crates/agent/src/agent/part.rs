@@ -3,6 +3,7 @@
 
 use super::core::Core;
 use super::schedule::{Drivers, Failure, Next, Outcome};
+use super::snapshot;
 use super::tables::Body;
 use crate::host::{Block, Fault, HostError, Net, Vmm};
 use model::host::{ObjectKey, ObservedBody};
@@ -31,6 +32,14 @@ pub(super) async fn reconcile<V: Vmm, N: Net, B: Block>(
             ensured.map_err(|error| failed(core, key, error))?;
         }
         Body::Volume(volume) => {
+            if let Some(snapshot) = volume.snapshot {
+                let mut tables = core.tables.lock();
+                let is_made = tables.paths.contains_key(&volume.volume);
+                if !is_made && tables.is_awaited(ObjectKey::Snapshot(snapshot), key) {
+                    return Ok(Next::Blocked(format!("waits for {snapshot}")));
+                }
+            }
+            let _files = core.files([volume.volume]).await;
             // The file of a volume that a machine has open is the machine's to grow.
             let holders = core.tables.lock().holders(key);
             for holder in holders {
@@ -41,10 +50,14 @@ pub(super) async fn reconcile<V: Vmm, N: Net, B: Block>(
             let path = ensured.map_err(|error| failed(core, key, error))?;
             core.tables.lock().paths.insert(volume.volume, path);
         }
-        Body::Instance(_) => return Ok(Next::Idle),
+        Body::Instance(_) | Body::Snapshot(_) => return Ok(Next::Idle),
         Body::Gone => return remove(core, drivers, key, generation).await,
     }
     core.applied(key, generation, ObservedBody::Applied).await?;
+    if let ObjectKey::Volume(volume) = key {
+        // What an agent that died after a snapshot left to be done.
+        snapshot::trim_volume(core, drivers, volume).await;
+    }
     Ok(Next::Idle)
 }
 
@@ -77,10 +90,17 @@ async fn remove<V: Vmm, N: Net, B: Block>(
         }
         ObjectKey::SecurityGroup(group) => drivers.net.remove_security_group(group).await?,
         ObjectKey::Volume(volume) => {
-            drivers.block.remove_volume(volume).await?;
+            if let Some(snapshot) = core.tables.lock().untaken_of(volume, key) {
+                return Ok(Next::Blocked(format!("{snapshot} is to be taken first")));
+            }
+            {
+                let _files = core.files([volume]).await;
+                drivers.block.remove_volume(volume).await?;
+            }
             core.tables.lock().paths.remove(&volume);
+            core.forget_files(volume);
         }
-        ObjectKey::Instance(_) => return Ok(Next::Idle),
+        ObjectKey::Instance(_) | ObjectKey::Snapshot(_) => return Ok(Next::Idle),
     }
     core.applied(key, generation, ObservedBody::Removed).await?;
     Ok(Next::Idle)

@@ -2,7 +2,7 @@
 
 use super::core::{Core, Question};
 use super::tables::{Job, Lane};
-use super::{instance, part, sweep};
+use super::{instance, part, snapshot, sweep};
 use crate::host::{self, Block, HostError, Net, Vmm};
 use model::Timestamp;
 use model::host::{ObjectKey, ObservedBody, Reply, Request};
@@ -114,6 +114,7 @@ async fn work<V: Vmm, N: Net, B: Block>(
             let _place = core.places.acquire().await.ok();
             instance::reconcile(&core, &drivers, id).await
         }
+        Job::Object(ObjectKey::Snapshot(id)) => snapshot::reconcile(&core, &drivers, id).await,
         Job::Object(key @ (ObjectKey::Vpc(_) | ObjectKey::SecurityGroup(_) | ObjectKey::Volume(_))) => {
             part::reconcile(&core, &drivers, key).await
         }

@@ -26,7 +26,7 @@ pub(super) async fn sweep<V: Vmm, N: Net, B: Block>(core: &Core, drivers: &Drive
         let tables = core.tables.lock();
         let desired = tables.objects.values().filter_map(|object| match &object.body {
             Body::Instance(desired) => Some(desired.interfaces.iter().map(|interface| interface.interface)),
-            Body::Vpc(_) | Body::SecurityGroup(_) | Body::Volume(_) | Body::Gone => None,
+            Body::Vpc(_) | Body::SecurityGroup(_) | Body::Volume(_) | Body::Snapshot(_) | Body::Gone => None,
         });
         desired
             .flatten()
@@ -37,9 +37,12 @@ pub(super) async fn sweep<V: Vmm, N: Net, B: Block>(core: &Core, drivers: &Drive
         drivers.net.remove_port(port).await?;
     }
     let volumes = drivers.block.volumes().await?;
+    let snapshots = drivers.block.snapshots().await?;
     let groups = standing.security_groups.into_iter().map(ObjectKey::SecurityGroup);
     let vpcs = standing.vpcs.into_iter().map(ObjectKey::Vpc);
-    adopt_strays(core, groups.chain(vpcs).chain(volumes.into_iter().map(ObjectKey::Volume)));
+    let volumes = volumes.into_iter().map(ObjectKey::Volume);
+    let snapshots = snapshots.into_iter().map(ObjectKey::Snapshot);
+    adopt_strays(core, groups.chain(vpcs).chain(volumes).chain(snapshots));
     Ok(Next::Idle)
 }
 

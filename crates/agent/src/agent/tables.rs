@@ -4,11 +4,11 @@
 
 use crate::desired::Held;
 use model::host::{
-    Desired, DesiredBody, InstanceDesired, ObjectKey, ObjectStatus, Observed, ObservedBody,
-    SecurityGroupDesired, VolumeDesired, VpcDesired,
+    Desired, DesiredBody, Downtime, InstanceDesired, ObjectKey, ObjectStatus, Observed, ObservedBody,
+    SecurityGroupDesired, SnapshotDesired, SnapshotSource, VolumeDesired, VpcDesired,
 };
-use model::{InstanceId, Timestamp, VolumeId};
-use plan::host::{AskedAt, InstanceRecord};
+use model::{InstanceId, SnapshotId, Timestamp, VolumeId};
+use plan::host::{AskedAt, InstanceRecord, SnapshotRecord};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ pub(super) enum Body {
     Vpc(Arc<VpcDesired>),
     SecurityGroup(Arc<SecurityGroupDesired>),
     Volume(Arc<VolumeDesired>),
+    Snapshot(Arc<SnapshotDesired>),
     Instance(Arc<InstanceDesired>),
     Gone,
 }
@@ -37,6 +38,9 @@ impl Body {
             }
             (ObjectKey::Volume(id), Some(DesiredBody::Volume(body))) if body.volume == id => {
                 Some(Self::Volume(body.into()))
+            }
+            (ObjectKey::Snapshot(id), Some(DesiredBody::Snapshot(body))) if body.snapshot == id => {
+                Some(Self::Snapshot(body.into()))
             }
             (ObjectKey::Instance(id), Some(DesiredBody::Instance(body))) if body.instance == id => {
                 Some(Self::Instance(Arc::new(*body)))
@@ -90,6 +94,7 @@ pub(super) struct Tables {
     pub objects: HashMap<ObjectKey, Object>,
     pub records: HashMap<InstanceId, Arc<InstanceRecord>>,
     pub paths: HashMap<VolumeId, PathBuf>,
+    pub snapshots: HashMap<SnapshotId, Arc<SnapshotRecord>>,
     pub sweep: Lane,
     pub pending: BTreeSet<Job>,
     /// What runs now. Kept apart from the objects: a run may outlast its object by a moment.
@@ -106,6 +111,15 @@ pub(super) struct Tables {
 enum Patience {
     None,
     UntilRetry,
+}
+
+/// Whether a volume is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    ToCome,
+    There,
+    /// It was removed, was never heard of, or will never be made.
+    Gone,
 }
 
 /// What became of a new desired object.
@@ -248,8 +262,94 @@ impl Tables {
     pub fn volume(&self, volume: VolumeId) -> Option<Arc<VolumeDesired>> {
         match &self.objects.get(&ObjectKey::Volume(volume))?.body {
             Body::Volume(desired) => Some(Arc::clone(desired)),
-            Body::Vpc(_) | Body::SecurityGroup(_) | Body::Instance(_) | Body::Gone => None,
+            Body::Vpc(_) | Body::SecurityGroup(_) | Body::Snapshot(_) | Body::Instance(_) | Body::Gone => {
+                None
+            }
         }
+    }
+
+    /// Whether a volume still has to be made, stands, or is no more.
+    pub fn standing(&self, volume: VolumeId) -> Standing {
+        match self.objects.get(&ObjectKey::Volume(volume)) {
+            None => Standing::Gone,
+            Some(object) if matches!(object.body, Body::Gone) => {
+                if object.applied == Some(object.generation) { Standing::Gone } else { Standing::There }
+            }
+            Some(_) if self.paths.contains_key(&volume) => Standing::There,
+            Some(object) if object.refused.is_some() => Standing::Gone,
+            Some(_) => Standing::ToCome,
+        }
+    }
+
+    /// The desired snapshots whose instant is still to come.
+    fn uncaptured(&self) -> impl Iterator<Item = &Arc<SnapshotDesired>> {
+        self.objects.values().filter_map(|object| match &object.body {
+            Body::Snapshot(desired) if object.refused.is_none() => {
+                Some(desired).filter(|desired| !self.snapshots.contains_key(&desired.snapshot))
+            }
+            Body::Snapshot(_)
+            | Body::Vpc(_)
+            | Body::SecurityGroup(_)
+            | Body::Volume(_)
+            | Body::Instance(_)
+            | Body::Gone => None,
+        })
+    }
+
+    /// The snapshots that are to be taken while this instance's guest is down for a reboot, up to that one.
+    pub fn due_before_reset(&self, of: InstanceId, of_run: u64, to: u64) -> Vec<Arc<SnapshotDesired>> {
+        let is_due = |desired: &&Arc<SnapshotDesired>| match desired.source {
+            SnapshotSource::Volume { during: Some(Downtime { instance, run, reboot }), .. } => {
+                instance == of && run == of_run && reboot <= to
+            }
+            SnapshotSource::Volume { during: None, .. } | SnapshotSource::Copy(_) => false,
+        };
+        self.uncaptured().filter(is_due).cloned().collect()
+    }
+
+    /// A snapshot that is still to be taken of this volume; `who` is nudged when it is.
+    pub fn untaken_of(&mut self, of: VolumeId, who: ObjectKey) -> Option<SnapshotId> {
+        let is_of = |desired: &&Arc<SnapshotDesired>| match desired.source {
+            SnapshotSource::Volume { volume, .. } => volume == of,
+            SnapshotSource::Copy(_) => false,
+        };
+        let found = self.uncaptured().find(is_of)?.snapshot;
+        self.wait(who, ObjectKey::Snapshot(found));
+        Some(found)
+    }
+
+    /// A volume or a snapshot that is being made of this snapshot; `who` is nudged when it is made.
+    pub fn made_of(&mut self, of: SnapshotId, who: ObjectKey) -> Option<ObjectKey> {
+        let (key, _) = self.objects.iter().find(|(_, object)| {
+            object.applied != Some(object.generation)
+                && object.refused.is_none()
+                && match &object.body {
+                    Body::Volume(desired) => {
+                        desired.snapshot == Some(of) && !self.paths.contains_key(&desired.volume)
+                    }
+                    Body::Snapshot(desired) => desired.source == SnapshotSource::Copy(of),
+                    Body::Vpc(_) | Body::SecurityGroup(_) | Body::Instance(_) | Body::Gone => false,
+                }
+        })?;
+        let key = *key;
+        self.wait(who, key);
+        Some(key)
+    }
+
+    /// Has `who` nudged when `what` changes.
+    pub fn wait(&mut self, who: ObjectKey, what: ObjectKey) {
+        self.waiters.entry(what).or_default().insert(who);
+    }
+
+    /// Whether an object is desired and not as desired yet; `who` is nudged when it is.
+    pub fn is_awaited(&mut self, key: ObjectKey, who: ObjectKey) -> bool {
+        let awaited = self.objects.get(&key).is_some_and(|object| {
+            !matches!(object.body, Body::Gone) && object.applied != Some(object.generation)
+        });
+        if awaited {
+            self.wait(who, key);
+        }
+        awaited
     }
 
     /// Why one of `parts` will never stand, if so.

@@ -10,9 +10,12 @@ pub mod sim;
 pub use plan::host::{Device, MachineState, Plugged};
 
 use model::host::{
-    InterfaceDesired, Machine, SecurityGroupDesired, TemplateStatus, VolumeDesired, VolumeLimits, VpcDesired,
+    InterfaceDesired, Machine, SecurityGroupDesired, SnapshotDesired, SnapshotPhase, TemplateStatus,
+    VolumeDesired, VolumeLimits, VpcDesired,
 };
-use model::{AccountId, InstanceId, NetworkInterfaceId, SecurityGroupId, Timestamp, VolumeId, VpcId};
+use model::{
+    AccountId, InstanceId, NetworkInterfaceId, SecurityGroupId, SnapshotId, Timestamp, VolumeId, VpcId,
+};
 use std::fmt;
 use std::future::Future;
 use std::os::fd::OwnedFd;
@@ -182,6 +185,10 @@ pub trait Vmm: Send + Sync + 'static {
         volume: &VolumeDesired,
     ) -> impl Future<Output = Result<()>> + Send;
 
+    /// Has the machine write to the newest files of those of these volumes that it holds, from one instant on for all of
+    /// them, and read what lies under those. Nothing to do when it holds none, or does so already.
+    fn follow(&self, instance: InstanceId, volumes: &[VolumeId]) -> impl Future<Output = Result<()>> + Send;
+
     fn templates(&self) -> impl Future<Output = Result<Templates>> + Send;
 
     /// Has a template made of an image and a shape when nothing else is to be done; says by which key it will be known.
@@ -224,10 +231,40 @@ pub struct Standing {
     pub ports: Vec<NetworkInterfaceId>,
 }
 
-/// Volumes.
+/// Volumes and snapshots.
+///
+/// A snapshot's instant: [`Self::freeze`], then [`Vmm::follow`] for each machine that holds one of the volumes, then
+/// [`Self::captured`]. Until the second the machines go on writing to what will be frozen. Nobody starts a machine with the
+/// volumes, or changes them, from the first to the last.
 pub trait Block: Send + Sync + 'static {
-    /// Makes the volume (an overlay on its image, or empty) or grows it, and says where it is.
+    /// Makes the volume (an overlay on its image, a snapshot's content, or empty) or grows it, and says where it is. A
+    /// snapshot that is not completed is a permanent fault.
     fn ensure_volume(&self, volume: &VolumeDesired) -> impl Future<Output = Result<PathBuf>> + Send;
     fn remove_volume(&self, volume: VolumeId) -> impl Future<Output = Result<()>> + Send;
     fn volumes(&self) -> impl Future<Output = Result<Vec<VolumeId>>> + Send;
+
+    /// Every snapshot that is stored, or of which something is there.
+    fn snapshots(&self) -> impl Future<Output = Result<Vec<SnapshotId>>> + Send;
+
+    /// Whether a snapshot's instant is fixed; it may be stored already.
+    fn is_captured(&self, snapshot: SnapshotId) -> impl Future<Output = Result<bool>> + Send;
+
+    /// Puts new files on top of what these volumes hold, which nobody writes to any more once the machines follow. A volume
+    /// that is not there is a permanent fault.
+    fn freeze(&self, set: &[(SnapshotId, VolumeId)]) -> impl Future<Output = Result<()>> + Send;
+
+    /// The machines have followed: this is what the snapshots hold, whatever becomes of their volumes.
+    fn captured(&self, snapshots: &[SnapshotId]) -> impl Future<Output = Result<()>> + Send;
+
+    /// Has the data of a snapshot stored, in the background, and says how far that has come. Its instant is fixed.
+    fn store_snapshot(
+        &self,
+        snapshot: &SnapshotDesired,
+    ) -> impl Future<Output = Result<SnapshotPhase>> + Send;
+
+    /// Removes a snapshot, or what there is of it. Names the volume whose layers may be trimmed now.
+    fn remove_snapshot(&self, snapshot: SnapshotId) -> impl Future<Output = Result<Option<VolumeId>>> + Send;
+
+    /// Joins layers of a volume that no snapshot needs any more. The machines have followed; they do so again afterwards.
+    fn trim(&self, volume: VolumeId) -> impl Future<Output = Result<()>> + Send;
 }

@@ -13,6 +13,7 @@ fn block(scratch: &Scratch) -> LinuxBlock {
         cloud: scratch.cloud.clone(),
         state_dir: scratch.path.join("volumes"),
         images_dir: guest::images().to_owned(),
+        snapshots_dir: scratch.path.join("snapshots"),
     })
     .unwrap()
 }
@@ -27,8 +28,13 @@ fn size_of(path: &Path) -> u64 {
 async fn a_volume_is_made_once_and_only_grows() {
     let scratch = Scratch::new();
     let block = block(&scratch);
-    let wanted =
-        |size| VolumeDesired { volume: volume(1), size: GiB(size), image: Some("idle".into()), limits: None };
+    let wanted = |size| VolumeDesired {
+        volume: volume(1),
+        size: GiB(size),
+        image: Some("idle".into()),
+        snapshot: None,
+        limits: None,
+    };
     let path = block.ensure_volume(&wanted(1)).await.unwrap();
     assert_eq!(size_of(&path), 1 << 30);
     // Nothing leaked, nothing miscounted: the file is what qemu-img itself would make.
@@ -63,10 +69,16 @@ async fn a_volume_outlives_its_image_in_the_cache() {
         cloud: scratch.cloud.clone(),
         state_dir: scratch.path.join("volumes"),
         images_dir: images.clone(),
+        snapshots_dir: scratch.path.join("snapshots"),
     };
     let block = LinuxBlock::open(config.clone()).unwrap();
-    let wanted =
-        VolumeDesired { volume: volume(1), size: GiB(1), image: Some("passing".into()), limits: None };
+    let wanted = VolumeDesired {
+        volume: volume(1),
+        size: GiB(1),
+        image: Some("passing".into()),
+        snapshot: None,
+        limits: None,
+    };
     let path = block.ensure_volume(&wanted).await.unwrap();
     std::fs::remove_dir_all(&image).unwrap();
     let block = LinuxBlock::open(config.clone()).unwrap();
@@ -83,8 +95,13 @@ async fn what_cannot_be_made_says_whether_trying_again_helps() {
     let scratch = Scratch::new();
     let block = block(&scratch);
     for image in ["no-such-image", "../volumes", "/etc"] {
-        let wanted =
-            VolumeDesired { volume: volume(1), size: GiB(1), image: Some(image.into()), limits: None };
+        let wanted = VolumeDesired {
+            volume: volume(1),
+            size: GiB(1),
+            image: Some(image.into()),
+            snapshot: None,
+            limits: None,
+        };
         assert_eq!(block.ensure_volume(&wanted).await.unwrap_err().fault, Fault::Permanent, "{image}");
     }
     assert!(block.volumes().await.unwrap().is_empty());
@@ -96,10 +113,12 @@ async fn a_full_disk_leaves_no_half_volume() {
     let state = scratch.path.join("volumes");
     let _mount = Scratch::memory(&state, 128 << 10);
     let block = block(&scratch);
-    let wanted = VolumeDesired { volume: volume(1), size: GiB(100), image: None, limits: None };
+    let wanted =
+        VolumeDesired { volume: volume(1), size: GiB(100), image: None, snapshot: None, limits: None };
     let error = block.ensure_volume(&wanted).await.unwrap_err();
     assert_eq!(error.fault, Fault::Transient, "{error}");
-    assert_eq!(std::fs::read_dir(&state).unwrap().count(), 0);
+    let files = std::fs::read_dir(&state).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file());
+    assert_eq!(files.count(), 0);
     assert!(block.volumes().await.unwrap().is_empty());
 }
 
@@ -107,7 +126,13 @@ async fn a_full_disk_leaves_no_half_volume() {
 async fn a_header_that_leads_out_of_the_images_is_refused() {
     let scratch = Scratch::new();
     let block = block(&scratch);
-    let wanted = VolumeDesired { volume: volume(1), size: GiB(1), image: Some("idle".into()), limits: None };
+    let wanted = VolumeDesired {
+        volume: volume(1),
+        size: GiB(1),
+        image: Some("idle".into()),
+        snapshot: None,
+        limits: None,
+    };
     let path = block.ensure_volume(&wanted).await.unwrap();
     let elsewhere = scratch.path.join("secret.qcow2");
     guest::run(

@@ -29,6 +29,8 @@ impl Dice {
 struct Server {
     wishes: BTreeMap<ObjectKey, Desired>,
     generation: u64,
+    /// The number of the last snapshot.
+    snapshots: u32,
     /// Runs in which a machine may have ended by itself.
     harmed: BTreeSet<(InstanceId, u64)>,
 }
@@ -98,6 +100,7 @@ async fn story(seed: u64) {
         boot_time: Duration::from_secs(2),
         shutdown_time: Duration::from_secs(dice.below(4)),
         release_time: Duration::from_secs(dice.below(4)),
+        snapshot_time: Duration::from_secs(dice.below(10)),
         faults: Faults::HEAVY,
         ..SimConfig::default()
     };
@@ -119,7 +122,7 @@ async fn story(seed: u64) {
         let n = dice.below(INSTANCES.into()) as u32 + 1;
         let (id, current) = (sample::instance_id(n), server.instance(n));
         let mut news = Vec::new();
-        match (dice.below(17), current) {
+        match (dice.below(21), current) {
             (0..=4, None) => {
                 let launched = server.wishes.contains_key(&ObjectKey::Instance(id));
                 if !launched {
@@ -200,6 +203,53 @@ async fn story(seed: u64) {
                 let grown = VolumeDesired { size, limits: Some(limits), ..sample::volume(volume) };
                 news.push(server.want(DesiredBody::Volume(grown)));
             }
+            (15 | 16, current) => {
+                // Of the instance's own volume, together with one that wanders, whoever has that now.
+                let (first, second) = (server.snapshots + 1, server.snapshots + 2);
+                server.snapshots += 2;
+                let wanderer = WANDERING[dice.below(3) as usize];
+                let mut set = vec![(first, wanderer)];
+                let mut during = None;
+                if let Some(instance) = current {
+                    set.push((second, n));
+                    let reboot = instance.reboots + 1;
+                    during = Some(Downtime { instance: instance.instance, run: instance.run, reboot })
+                        .filter(|_| dice.below(2) == 0);
+                    if during.is_some() && dice.below(3) > 0 {
+                        let rebooted = InstanceDesired { reboots: reboot, ..instance };
+                        news.push(server.want(DesiredBody::Instance(Box::new(rebooted))));
+                    }
+                }
+                for (snapshot, _) in &set {
+                    news.push(
+                        server.want(DesiredBody::Snapshot(sample::snapshot_of(*snapshot, &set, during))),
+                    );
+                }
+            }
+            (17, _) if server.snapshots > 0 => {
+                let id = sample::snapshot_id(1 + dice.below(server.snapshots.into()) as u32);
+                let key = ObjectKey::Snapshot(id);
+                if server.wishes.contains_key(&key) {
+                    news.push(server.unwant(key));
+                }
+            }
+            (18, _) if server.snapshots > 0 => {
+                let of = sample::snapshot_id(1 + dice.below(server.snapshots.into()) as u32);
+                // The control plane makes things of completed snapshots only.
+                let completed = latest(&rig).await.get(&ObjectKey::Snapshot(of)).is_some_and(|seen| {
+                    matches!(seen.body, ObservedBody::Snapshot(SnapshotPhase::Completed { .. }))
+                });
+                let wanted = server.wishes.get(&ObjectKey::Snapshot(of)).is_some_and(|w| w.body.is_some());
+                if completed && wanted {
+                    server.snapshots += 1;
+                    let source = SnapshotSource::Copy(of);
+                    let copy = SnapshotDesired { source, ..sample::snapshot(server.snapshots, 1) };
+                    news.push(server.want(DesiredBody::Snapshot(copy)));
+                    let number = 1000 + server.snapshots;
+                    let made = VolumeDesired { snapshot: Some(of), ..sample::volume(number) };
+                    news.push(server.want(DesiredBody::Volume(made)));
+                }
+            }
             (14, _) => rig.sim.guest_keeps_devices(id, dice.below(2) == 0),
             _ => tokio::time::sleep(Duration::from_millis(dice.below(20_000))).await,
         }
@@ -210,6 +260,13 @@ async fn story(seed: u64) {
     rig.sim.set_faults(Faults::NONE);
     for n in 1..=INSTANCES {
         rig.sim.guest_keeps_devices(sample::instance_id(n), false);
+    }
+    // What waits for a reboot gets one.
+    for n in 1..=INSTANCES {
+        if let Some(mut instance) = server.instance(n) {
+            instance.reboots += 1;
+            server.want(DesiredBody::Instance(Box::new(instance)));
+        }
     }
     rig.handle().sync(server.all()).await.unwrap();
     let settled = tokio::time::timeout(Duration::from_hours(1), async {
@@ -271,6 +328,12 @@ async fn amiss(rig: &Rig, server: &Server) -> Option<String> {
                 }
                 wanted.volumes.push(volume.volume);
             }
+            Some(DesiredBody::Snapshot(snapshot)) => match &seen.body {
+                ObservedBody::Snapshot(SnapshotPhase::Completed { .. }) => {
+                    wanted.snapshots.push(snapshot.snapshot);
+                }
+                other => return Some(format!("{key} is {other:?}")),
+            },
             Some(DesiredBody::Instance(instance)) => {
                 if let Some(amiss) = instance_amiss(rig, server, instance, &seen.body) {
                     return Some(amiss);

@@ -4,8 +4,10 @@ use super::sample;
 use agent::host::{
     Block, Device, DiskSpec, Life, MachineSpec, MachineState, Net, Plugged, Release, Tap, Vmm,
 };
-use model::host::{InstanceDesired, Rate, VolumeDesired, VolumeLimits};
-use model::{GiB, InstanceId};
+use model::host::{
+    InstanceDesired, Rate, SnapshotDesired, SnapshotPhase, SnapshotSource, VolumeDesired, VolumeLimits,
+};
+use model::{GiB, InstanceId, SnapshotId, VolumeId};
 use std::future::Future;
 use std::time::Duration;
 
@@ -306,6 +308,78 @@ pub async fn a_machine_without_a_free_slot_says_so(host: &impl TestHost) {
         host.block().remove_volume(sample::volume_id(100 + n)).await.unwrap();
     }
     clean_up(host, started).await;
+}
+
+/// Waits until a snapshot is stored.
+async fn stored(host: &impl TestHost, snapshot: &SnapshotDesired) {
+    let storing = async {
+        loop {
+            match host.block().store_snapshot(snapshot).await.unwrap() {
+                SnapshotPhase::Pending { .. } => tokio::time::sleep(Duration::from_millis(50)).await,
+                SnapshotPhase::Completed { .. } => return,
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(host.patience(), storing).await.expect("the snapshot is completed");
+}
+
+pub async fn snapshots_are_taken_together_and_outlive_their_volumes(host: &impl TestHost) {
+    let started = start(host, 1).await;
+    let instance = started.desired.instance;
+    let disk = extra_disk(host, 7, None).await;
+    host.vmm().plug_disk(instance, &disk).await.unwrap();
+    let numbers = [(1, 1), (2, 7)];
+    let set = numbers.map(|(s, v)| (sample::snapshot_id(s), sample::volume_id(v)));
+    for _ in 0..2 {
+        host.block().freeze(&set).await.unwrap();
+        // Machines that do not hold them, or are not there, have nothing to do.
+        host.vmm().follow(sample::instance_id(99), &set.map(|(_, volume)| volume)).await.unwrap();
+        host.vmm().follow(instance, &set.map(|(_, volume)| volume)).await.unwrap();
+        host.block().captured(&set.map(|(snapshot, _)| snapshot)).await.unwrap();
+        assert!(host.block().is_captured(set[0].0).await.unwrap());
+    }
+    assert_eq!(host.block().snapshots().await.unwrap(), set.map(|(snapshot, _)| snapshot));
+    stored(host, &sample::snapshot_of(1, &numbers, None)).await;
+    // From its instant on a volume may go.
+    host.vmm().tear_out(instance, disk.volume).await.unwrap();
+    host.block().remove_volume(disk.volume).await.unwrap();
+    for _ in 0..2 {
+        stored(host, &sample::snapshot_of(2, &numbers, None)).await;
+        for (_, volume) in set {
+            host.block().trim(volume).await.unwrap();
+            host.vmm().follow(instance, &[volume]).await.unwrap();
+        }
+    }
+    let copy = SnapshotDesired {
+        account: model::AccountId::from_number(2),
+        source: SnapshotSource::Copy(sample::snapshot_id(2)),
+        ..sample::snapshot(3, 1)
+    };
+    stored(host, &copy).await;
+    host.block().remove_snapshot(sample::snapshot_id(2)).await.unwrap();
+    let made = VolumeDesired { snapshot: Some(copy.snapshot), size: GiB(2), ..sample::volume(8) };
+    for _ in 0..2 {
+        host.block().ensure_volume(&made).await.unwrap();
+    }
+    for snapshot in [sample::snapshot_id(1), copy.snapshot] {
+        host.block().remove_snapshot(snapshot).await.unwrap();
+    }
+    assert_eq!(host.block().snapshots().await.unwrap(), [] as [SnapshotId; 0]);
+    assert_eq!(host.vmm().state(instance).await.unwrap(), MachineState::Running);
+    assert!(found(host, instance).await.holds(sample::volume_id(1)));
+    host.block().remove_volume(made.volume).await.unwrap();
+    clean_up(host, started).await;
+}
+
+pub async fn a_snapshot_of_no_volume_is_refused_and_one_that_is_not_there_is_removed(host: &impl TestHost) {
+    let (snapshot, volume) = (sample::snapshot_id(9), sample::volume_id(9));
+    assert!(!host.block().is_captured(snapshot).await.unwrap());
+    let error = host.block().freeze(&[(snapshot, volume)]).await.unwrap_err();
+    assert_eq!(error.fault, agent::host::Fault::Permanent);
+    assert_eq!(host.block().remove_snapshot(snapshot).await.unwrap(), None::<VolumeId>);
+    host.block().trim(volume).await.unwrap();
+    assert_eq!(host.block().snapshots().await.unwrap(), [] as [SnapshotId; 0]);
 }
 
 /// Removes all of an instance, twice, and finds the host empty.

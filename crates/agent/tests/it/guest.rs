@@ -53,14 +53,17 @@ case $order in
       done
       usleep 100000
     done;;
+  counter) n=0; while :; do n=$((n+1)); printf '%-512s' $n > /number
+      for disk in /dev/vda /dev/vdb; do [ -e $disk ] && dd if=/number of=$disk bs=512 count=1 oflag=direct 2>/dev/null; done
+      echo "COUNT $n"; usleep 20000; done;;
   identity) cat /sys/class/dmi/id/sys_vendor /sys/class/dmi/id/product_uuid /sys/class/dmi/id/board_asset_tag; nproc; echo IDENTITY-DONE;;
 esac
 while :; do sleep 1000; done
 "#;
 
 /// What the guest does once it runs.
-pub const ORDERS: [&str; 9] =
-    ["idle", "poweroff", "panic", "spew", "button", "disk", "fill", "identity", "devices"];
+pub const ORDERS: [&str; 10] =
+    ["counter", "idle", "poweroff", "panic", "spew", "button", "disk", "fill", "identity", "devices"];
 
 /// An image cache with an image per order, made once.
 pub fn images() -> &'static Path {

@@ -20,5 +20,7 @@ mod net;
 mod rig;
 mod sample;
 mod sim_conformance;
+mod snapshots;
 mod vmm;
 mod vmm_devices;
+mod vmm_snapshots;

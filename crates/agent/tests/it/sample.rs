@@ -61,7 +61,35 @@ pub fn group(n: u32, vpc: u32) -> SecurityGroupDesired {
 }
 
 pub fn volume(n: u32) -> VolumeDesired {
-    VolumeDesired { volume: volume_id(n), size: GiB(1), image: None, limits: None }
+    VolumeDesired { volume: volume_id(n), size: GiB(1), image: None, snapshot: None, limits: None }
+}
+
+pub fn snapshot_id(n: u32) -> SnapshotId {
+    SnapshotId::from_entropy(n.into())
+}
+
+/// Snapshot `n` of a volume.
+pub fn snapshot(n: u32, volume: u32) -> SnapshotDesired {
+    SnapshotDesired {
+        snapshot: snapshot_id(n),
+        account: account(),
+        size: GiB(1),
+        source: SnapshotSource::Volume {
+            volume: volume_id(volume),
+            parent: None,
+            together: Vec::new(),
+            during: None,
+        },
+    }
+}
+
+/// Snapshot `n` of a set that is taken together, each with its volume.
+pub fn snapshot_of(n: u32, set: &[(u32, u32)], during: Option<Downtime>) -> SnapshotDesired {
+    let volume = set.iter().find(|(snapshot, _)| *snapshot == n).unwrap().1;
+    let others = set.iter().filter(|(snapshot, _)| *snapshot != n);
+    let together = others.map(|(snapshot, volume)| (snapshot_id(*snapshot), volume_id(*volume))).collect();
+    let source = SnapshotSource::Volume { volume: volume_id(volume), parent: None, together, during };
+    SnapshotDesired { source, ..snapshot(n, volume) }
 }
 
 pub fn address(n: u32) -> Ipv4Addr {
@@ -119,6 +147,7 @@ pub fn wish(generation: u64, body: DesiredBody) -> Desired {
         DesiredBody::Vpc(body) => ObjectKey::Vpc(body.vpc),
         DesiredBody::SecurityGroup(body) => ObjectKey::SecurityGroup(body.group),
         DesiredBody::Volume(body) => ObjectKey::Volume(body.volume),
+        DesiredBody::Snapshot(body) => ObjectKey::Snapshot(body.snapshot),
         DesiredBody::Instance(body) => ObjectKey::Instance(body.instance),
     };
     Desired { key, generation, body: Some(body) }

@@ -99,3 +99,13 @@ fn a_volume_in_use_grows_and_takes_other_limits() {
 fn a_machine_without_a_free_slot_says_so() {
     on_the_simulator(conformance::a_machine_without_a_free_slot_says_so);
 }
+
+#[test]
+fn snapshots_are_taken_together_and_outlive_their_volumes() {
+    on_the_simulator(conformance::snapshots_are_taken_together_and_outlive_their_volumes);
+}
+
+#[test]
+fn a_snapshot_of_no_volume_is_refused_and_one_that_is_not_there_is_removed() {
+    on_the_simulator(conformance::a_snapshot_of_no_volume_is_refused_and_one_that_is_not_there_is_removed);
+}

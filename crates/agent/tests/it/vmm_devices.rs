@@ -16,8 +16,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 async fn disk(block: &LinuxBlock, number: u32, image: Option<&str>) -> DiskSpec {
-    let desired =
-        VolumeDesired { volume: volume(number), size: GiB(1), image: image.map(Into::into), limits: None };
+    let desired = VolumeDesired {
+        volume: volume(number),
+        size: GiB(1),
+        image: image.map(Into::into),
+        snapshot: None,
+        limits: None,
+    };
     let path = block.ensure_volume(&desired).await.unwrap();
     DiskSpec { volume: volume(number), path, device: "/dev/sdf".into(), limits: None }
 }
@@ -84,7 +89,8 @@ async fn what_a_guest_wrote_moves_with_the_disk_to_another_running_machine() {
     assert!(console.contains(&format!("CAME {} HELD=written-earlier!\r\n", serial(3))), "{console}");
     // It grows under the running guest, and so does the one that was there from the start.
     for number in [3, 4] {
-        let grown = VolumeDesired { volume: volume(number), size: GiB(2), image: None, limits: None };
+        let grown =
+            VolumeDesired { volume: volume(number), size: GiB(2), image: None, snapshot: None, limits: None };
         vmm.tune_disk(second.instance, &grown).await.unwrap();
         block.ensure_volume(&grown).await.unwrap();
         until_says(&vmm, second.instance, &format!("SIZE {} 4194304", serial(number))).await;
@@ -201,8 +207,13 @@ async fn a_disk_does_as_many_operations_in_a_second_as_its_limits_say() {
     // From the start, then changed while the guest reads.
     vmm.start(&MachineSpec { disks: vec![disk.clone()], ..machine.clone() }, vec![]).await.unwrap();
     for iops in [100, 250] {
-        let desired =
-            VolumeDesired { volume: disk.volume, size: GiB(1), image: None, limits: Some(limits(iops)) };
+        let desired = VolumeDesired {
+            volume: disk.volume,
+            size: GiB(1),
+            image: None,
+            snapshot: None,
+            limits: Some(limits(iops)),
+        };
         vmm.tune_disk(machine.instance, &desired).await.unwrap();
         // The measurement under way saw both limits. A busy host can make a guest slower, never faster.
         let skip = rates(&text(&vmm, machine.instance).await, 3).len() + 1;
@@ -306,6 +317,17 @@ async fn a_volume_that_is_torn_out_is_free_at_once() {
 #[tokio::test]
 async fn a_volume_in_use_grows_and_takes_other_limits() {
     on_real_machines(conformance::a_volume_in_use_grows_and_takes_other_limits).await;
+}
+
+#[tokio::test]
+async fn snapshots_are_taken_together_and_outlive_their_volumes() {
+    on_real_machines(conformance::snapshots_are_taken_together_and_outlive_their_volumes).await;
+}
+
+#[tokio::test]
+async fn a_snapshot_of_no_volume_is_refused_and_one_that_is_not_there_is_removed() {
+    on_real_machines(conformance::a_snapshot_of_no_volume_is_refused_and_one_that_is_not_there_is_removed)
+        .await;
 }
 
 #[tokio::test]

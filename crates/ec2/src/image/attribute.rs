@@ -3,8 +3,8 @@
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeImageAttribute.html>
 //! Differs: `blockDeviceMapping` is answered; AWS has given it up and refuses.
 
-use super::render;
-use crate::errors::{client, invalid_parameter_value};
+use super::{errors, protection, render};
+use crate::errors::invalid_parameter_value;
 use crate::noun::find;
 use api_ec2::{
     AttributeValue, BootModeValues, DescribeImageAttributeRequest, ImageAttribute,
@@ -20,7 +20,7 @@ pub(super) fn describe(
 ) -> Result<ImageAttribute> {
     let image = find::<Image>(ctx, tables, &request.image_id)?;
     if image.owner != ctx.account() {
-        return Err(client("AuthFailure", format!("Not authorized for image:{}", image.image)));
+        return Err(errors::not_yours(image.image));
     }
     let text = |value: Option<&str>| Some(AttributeValue { value: value.map(str::to_owned) });
     let mut shown = ImageAttribute { image_id: Some(image.image.to_string()), ..ImageAttribute::default() };
@@ -28,7 +28,11 @@ pub(super) fn describe(
         Name::Description => shown.description = text(image.description.as_deref()),
         Name::LaunchPermission => {
             let everybody = LaunchPermission { group: Some(PermissionGroup::All), ..Default::default() };
-            shown.launch_permissions = Some(if image.public { vec![everybody] } else { Vec::new() });
+            let accounts = image.registration.shared.iter();
+            let accounts = accounts
+                .map(|id| LaunchPermission { user_id: Some(id.to_string()), ..LaunchPermission::default() });
+            shown.launch_permissions =
+                Some(image.public.then_some(everybody).into_iter().chain(accounts).collect());
         }
         Name::BlockDeviceMapping => shown.block_device_mappings = Some(render::block_devices(image)),
         Name::ProductCodes => shown.product_codes = Some(Vec::new()),
@@ -42,7 +46,9 @@ pub(super) fn describe(
         Name::UefiData => shown.uefi_data = text(None),
         Name::LastLaunchedTime => shown.last_launched_time = text(None),
         Name::ImdsSupport => shown.imds_support = text(image.traits.imds_v2.then_some("v2.0")),
-        Name::DeregistrationProtection => shown.deregistration_protection = text(Some("disabled")),
+        Name::DeregistrationProtection => {
+            shown.deregistration_protection = text(Some(protection::shown(image)));
+        }
         Name::Other(name) => {
             return Err(invalid_parameter_value(format!(
                 "Value ({name}) for parameter attribute is invalid."

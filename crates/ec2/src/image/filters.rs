@@ -1,6 +1,6 @@
 //! The filters of `DescribeImages`. Those on what no image of ours has (kernels, product codes) match nothing.
 
-use super::location;
+use super::{location, render};
 use crate::noun::wire_time;
 use control::Tables;
 use control::filter::{FilterField, Values, maybe, one, shown};
@@ -35,7 +35,6 @@ pub(super) const FILTERS: &[FilterField<Image, Tables>] = &[
     FilterField { name: "ena-support", values: |_, _| one("true") },
     FilterField { name: "free-tier-eligible", values: |_, _| one("false") },
     FilterField { name: "hypervisor", values: |_, _| one("xen") },
-    FilterField { name: "image-allowed", values: |_, _| one("true") },
     FilterField { name: "image-id", values: |i, _| shown(i.image) },
     FilterField { name: "image-type", values: |_, _| one("machine") },
     FilterField { name: "is-public", values: |i, _| shown(i.public) },
@@ -53,13 +52,28 @@ pub(super) const FILTERS: &[FilterField<Image, Tables>] = &[
     FilterField { name: "ramdisk-id", values: |_, _| Values::new() },
     FilterField { name: "root-device-name", values: |i, _| one(i.root_device.as_str()) },
     FilterField { name: "root-device-type", values: |_, _| one("ebs") },
-    FilterField { name: "source-image-id", values: |_, _| Values::new() },
-    FilterField { name: "source-image-region", values: |_, _| Values::new() },
-    FilterField { name: "source-instance-id", values: |_, _| Values::new() },
+    FilterField {
+        name: "source-image-id",
+        values: |i, _| maybe(i.registration.source_image.as_ref().map(|(id, _)| id.to_string())),
+    },
+    FilterField {
+        name: "source-image-region",
+        values: |i, _| maybe(i.registration.source_image.as_ref().map(|(_, region)| region.as_str())),
+    },
+    FilterField {
+        name: "source-instance-id",
+        values: |i, _| maybe(i.registration.source_instance.map(|id| id.to_string())),
+    },
     FilterField { name: "sriov-net-support", values: |_, _| one("simple") },
-    FilterField { name: "state", values: |_, _| one("available") },
-    FilterField { name: "state-reason-code", values: |_, _| Values::new() },
-    FilterField { name: "state-reason-message", values: |_, _| Values::new() },
+    FilterField { name: "state", values: |i, _| one(i.state_name()) },
+    FilterField {
+        name: "state-reason-code",
+        values: |i, _| maybe(render::state_reason(i).and_then(|reason| reason.code)),
+    },
+    FilterField {
+        name: "state-reason-message",
+        values: |i, _| maybe(render::state_reason(i).and_then(|reason| reason.message)),
+    },
     FilterField { name: "virtualization-type", values: |_, _| one("hvm") },
 ];
 

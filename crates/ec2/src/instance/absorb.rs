@@ -6,13 +6,16 @@
 
 use super::desired;
 use crate::network_interface::allocate::{private_claim, public_claim};
+use crate::snapshot;
 use control::cloud::Mode;
 use control::{Cloud, Record, Result, Txn};
 use model::host::{
-    Desired, DesiredBody, InstancePhase, ObjectKey, Observed, ObservedBody, StopCause, VolumeDesired,
+    Desired, DesiredBody, InstancePhase, ObjectKey, Observed, ObservedBody, SnapshotPhase, StopCause,
+    VolumeDesired,
 };
 use model::record::instance::{Instance, Phase};
 use model::record::network_interface::{NetworkInterface, PublicAddress};
+use model::record::snapshot::Snapshot;
 use model::record::volume::{Life, Volume};
 use model::{InstanceId, Region, Timestamp, VolumeId};
 use plan::instance::attachments::{Machine, Settled, settle};
@@ -65,7 +68,9 @@ impl Wish {
                 Self::Plugged(instance.volumes.iter().map(|v| v.volume).collect())
             }
             Some(DesiredBody::Volume(volume)) => Self::Volume(volume.clone()),
-            Some(DesiredBody::Vpc(_) | DesiredBody::SecurityGroup(_)) | None => Self::Other,
+            Some(DesiredBody::Vpc(_) | DesiredBody::SecurityGroup(_) | DesiredBody::Snapshot(_)) | None => {
+                Self::Other
+            }
         }
     }
 }
@@ -82,7 +87,13 @@ fn log(observed: &Observed) {
         ObservedBody::Instance(InstancePhase::Stopped { cause: StopCause::Crashed { detail }, .. }) => {
             tracing::error!(%key, detail, "a machine ended unexpectedly");
         }
-        ObservedBody::Applied | ObservedBody::Removed | ObservedBody::Instance(_) => {}
+        ObservedBody::Snapshot(SnapshotPhase::Failed { reason }) => {
+            tracing::error!(%key, reason, "a snapshot failed");
+        }
+        ObservedBody::Applied
+        | ObservedBody::Removed
+        | ObservedBody::Instance(_)
+        | ObservedBody::Snapshot(_) => {}
     }
 }
 
@@ -93,6 +104,14 @@ async fn take(cloud: &Arc<Cloud>, observed: &Observed, wish: &Wish) -> Result<()
         ObjectKey::Instance(id) => {
             let Some(region) = region_of::<Instance>(cloud, &id) else { return Ok(()) };
             cloud.transact(Mode::Shared, |txn| instance(txn, &region, id, &observed.body, wish, now)).await
+        }
+        ObjectKey::Snapshot(id) => {
+            let Some(region) = region_of::<Snapshot>(cloud, &id) else { return Ok(()) };
+            let body = &observed.body;
+            if !snapshot::absorb::is_news(&cloud.view.read(), &region, id, body, now) {
+                return Ok(());
+            }
+            cloud.transact(Mode::Shared, |txn| snapshot::absorb::take(txn, &region, id, body, now)).await
         }
         ObjectKey::Volume(id) => {
             let Some(region) = region_of::<Volume>(cloud, &id) else { return Ok(()) };
@@ -139,7 +158,7 @@ fn volume_news(before: &Volume, body: &ObservedBody, wish: &Wish, now: Timestamp
             let Wish::Volume(wish) = wish else { return None };
             let is_new = before.life != Life::Ready;
             volume.life = Life::Ready;
-            let in_force = desired::volume(before).as_ref() == Some(wish);
+            let in_force = desired::volume(before) == *wish;
             let begins = match &mut volume.modification {
                 Some(modification) if modification.in_force_since.is_none() && in_force => {
                     modification.in_force_since = Some(now);
@@ -159,7 +178,8 @@ fn volume_news(before: &Volume, body: &ObservedBody, wish: &Wish, now: Timestamp
             ObservedBody::Removed
             | ObservedBody::Applied
             | ObservedBody::Failing { .. }
-            | ObservedBody::Instance(_),
+            | ObservedBody::Instance(_)
+            | ObservedBody::Snapshot(_),
             _,
         ) => return None,
     }

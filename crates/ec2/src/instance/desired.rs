@@ -10,7 +10,7 @@ use model::host::{
 };
 use model::metadata::{Metadata, PublicKey};
 use model::record::image::Image;
-use model::record::instance::{CpuOptions, Force, Instance, Phase};
+use model::record::instance::{Boot, CpuOptions, Force, Instance, Phase};
 use model::record::network_interface::{NetworkInterface, PublicAddress};
 use model::record::volume::{Life, Volume};
 use model::record::vpc::{DhcpOptions, Subnet, Vpc};
@@ -26,8 +26,12 @@ pub fn object(tables: &Tables, region: &Region, key: ObjectKey) -> Option<Desire
             .then(|| crate::security_group::desired(tables, region, id))?
             .map(DesiredBody::SecurityGroup),
         ObjectKey::Volume(id) => {
-            tables.get::<Volume>(region, &id).and_then(|v| volume(v)).map(DesiredBody::Volume)
+            let volume = tables.get::<Volume>(region, &id)?;
+            // What is to be captured stays until it is.
+            let stays = volume.life != Life::Deleting || crate::snapshot::is_awaited(tables, region, id);
+            stays.then(|| DesiredBody::Volume(self::volume(volume)))
         }
+        ObjectKey::Snapshot(id) => crate::snapshot::desired(tables, region, id).map(DesiredBody::Snapshot),
         ObjectKey::Instance(id) => {
             let instance = tables.get::<Instance>(region, &id)?;
             self::instance(tables, instance).map(|desired| DesiredBody::Instance(Box::new(desired)))
@@ -45,14 +49,27 @@ fn group_in_use(tables: &Tables, region: &Region, group: SecurityGroupId) -> boo
 }
 
 /// A volume.
-pub fn volume(volume: &Volume) -> Option<VolumeDesired> {
+pub fn volume(volume: &Volume) -> VolumeDesired {
     let provision = volume.wanted();
-    (volume.life != Life::Deleting).then(|| VolumeDesired {
+    VolumeDesired {
         volume: volume.volume,
         size: provision.size,
         image: volume.host_image.clone(),
+        snapshot: volume.content(),
         limits: Some(plan::volume::limits(&provision)),
-    })
+    }
+}
+
+/// The image in the host's cache whose kernel boots an instance; none: its firmware boots the root volume.
+pub fn kernel(tables: &Tables, instance: &Instance) -> Option<String> {
+    match &instance.boot {
+        Some(Boot::Firmware) => None,
+        Some(Boot::Kernel(image)) => Some(image.clone()),
+        None => {
+            let image = tables.get::<Image>(&instance.zone.region, &instance.image)?;
+            image.kernel().map(str::to_owned)
+        }
+    }
 }
 
 /// Whether the machine should run; `None`: there should be none, nor anything that belonged to it.
@@ -73,10 +90,6 @@ pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired>
     let region = &instance.zone.region;
     // A type that left the catalogue: its instances stay as they are, and start no more.
     let kind = kind::facts(&instance.instance_type)?;
-    let direct_kernel = tables
-        .get::<Image>(region, &instance.image)
-        .filter(|image| image.direct_kernel)
-        .and_then(|image| image.host_image.clone());
     let domain = domain(tables, region, instance.vpc);
     let interfaces =
         render::interfaces(tables, instance).filter_map(|n| interface(tables, region, n, &domain)).collect();
@@ -92,7 +105,7 @@ pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired>
             architecture: instance.architecture,
             vcpus: instance.cpus.map_or(kind.vcpus, CpuOptions::vcpus),
             memory: kind.memory,
-            direct_kernel,
+            direct_kernel: kernel(tables, instance),
             firmware: instance.firmware,
         },
         volumes: instance

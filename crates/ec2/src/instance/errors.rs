@@ -5,7 +5,7 @@ use crate::errors::{
 };
 use model::record::instance::{CpuOptions, Event, IllegalTransition};
 use model::{InstanceId, Zone};
-use plan::instance::Refusal;
+use plan::instance::{Refusal, devices};
 use wire::ApiError;
 
 /// A parameter of AWS's that is not built here: refused by name, never passed over.
@@ -65,7 +65,6 @@ pub fn insufficient_capacity(kind: &str, zone: &Zone) -> ApiError {
 
 /// How a refused launch is told.
 pub fn refused(refusal: Refusal, kind: &str, zone: &Zone) -> ApiError {
-    let mapping = |message: String| client("InvalidBlockDeviceMapping", message);
     match refusal {
         Refusal::ImageUnavailable => {
             client("InvalidAMIID.Unavailable", "The image has no disk that an instance could start from.")
@@ -94,6 +93,15 @@ pub fn refused(refusal: Refusal, kind: &str, zone: &Zone) -> ApiError {
         Refusal::SeveralWithOneInterface => invalid_parameter_combination(
             "A network interface ID may be specified only when one instance is launched.",
         ),
+        Refusal::Device(refusal) => device_refused(refusal),
+    }
+}
+
+/// How refused block-device mappings are told.
+pub fn device_refused(refusal: devices::Refusal) -> ApiError {
+    use devices::Refusal;
+    let mapping = |message: String| client("InvalidBlockDeviceMapping", message);
+    match refusal {
         Refusal::DeviceName(name) => {
             let shown: String = name.chars().take(64).collect();
             mapping(format!("'{shown}' is not a device name such as /dev/sdf or /dev/xvdf."))
@@ -108,6 +116,10 @@ pub fn refused(refusal: Refusal, kind: &str, zone: &Zone) -> ApiError {
         }
         Refusal::SmallerThanImage { device, size, least } => mapping(format!(
             "The volume {device} of {size} GB is smaller than the image it starts from; expect size >= {}GB",
+            least.0
+        )),
+        Refusal::SmallerThanSnapshot { snapshot, size, least } => mapping(format!(
+            "Volume of size {size}GB is smaller than snapshot '{snapshot}', expect size >= {}GB",
             least.0
         )),
         Refusal::NoSize(device) => client(

@@ -19,7 +19,7 @@ mod options;
 pub mod reconcile;
 mod render;
 mod run;
-mod spec;
+pub(crate) mod spec;
 mod status;
 pub mod sweep;
 

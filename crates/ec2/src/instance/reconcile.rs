@@ -4,6 +4,7 @@
 //! that one is looked at again. A VPC or group is wished for while an attached interface is in it.
 
 use super::{desired, render, sweep};
+use crate::snapshot;
 use control::reconcile::{Driver, KeyStatus, Next, Reconciler};
 use control::view::ChangedKey;
 use control::{Cloud, Record, Tables};
@@ -11,9 +12,10 @@ use model::host::{Desired, ObjectKey};
 use model::record::instance::{Instance, Phase};
 use model::record::network_interface::NetworkInterface;
 use model::record::security_group::SecurityGroup;
+use model::record::snapshot::{Snapshot, Source};
 use model::record::volume::{Life, Volume};
 use model::record::vpc::{DhcpOptions, Vpc};
-use model::{InstanceId, NetworkInterfaceId, Region, SecurityGroupId, VolumeId};
+use model::{InstanceId, NetworkInterfaceId, Region, SecurityGroupId, SnapshotId, VolumeId};
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -88,7 +90,33 @@ fn footing(tables: &Tables, instance: &Instance) -> BTreeSet<ObjectKey> {
     let groups = render::interfaces(tables, instance).flat_map(|n| &n.groups);
     keys.extend(groups.map(|group| ObjectKey::SecurityGroup(*group)));
     keys.extend(instance.volumes.iter().map(|v| ObjectKey::Volume(v.volume)));
+    // The host must know of what it is to capture during a reboot before it hears of the reboot.
+    let region = &instance.zone.region;
+    keys.extend(snapshot::awaiting_reboot(tables, region, instance.instance).map(ObjectKey::Snapshot));
     keys
+}
+
+/// A snapshot, and what it no longer needs once it is on its own.
+fn concerned_by_snapshot(tables: &Tables, region: &Region, id: SnapshotId) -> Vec<Object> {
+    let here = |key| Object { region: region.clone(), key };
+    let mut objects = vec![here(ObjectKey::Snapshot(id))];
+    let is_held = |region: &Region, id: &SnapshotId| {
+        tables.get::<Snapshot>(region, id).is_some_and(|other| other.is_deleting())
+    };
+    match tables.get::<Snapshot>(region, &id).map(|snapshot| &snapshot.source) {
+        Some(Source::Volume { volume, parent, .. }) => {
+            if tables.get::<Volume>(region, volume).is_some_and(|v| v.life == Life::Deleting) {
+                objects.push(here(ObjectKey::Volume(*volume)));
+            }
+            let held = parent.filter(|parent| is_held(region, parent));
+            objects.extend(held.map(|parent| here(ObjectKey::Snapshot(parent))));
+        }
+        Some(Source::Copy { snapshot, region: from }) if is_held(from, snapshot) => {
+            objects.push(Object { region: from.clone(), key: ObjectKey::Snapshot(*snapshot) });
+        }
+        Some(Source::Copy { .. }) | None => {}
+    }
+    objects
 }
 
 fn awaits_removal(tables: &Tables, object: &Object) -> bool {
@@ -99,6 +127,9 @@ fn awaits_removal(tables: &Tables, object: &Object) -> bool {
         }
         ObjectKey::Volume(id) => {
             tables.get::<Volume>(&object.region, &id).is_some_and(|v| v.life == Life::Deleting)
+        }
+        ObjectKey::Snapshot(id) => {
+            tables.get::<Snapshot>(&object.region, &id).is_some_and(|s| s.is_deleting())
         }
         ObjectKey::Vpc(_) | ObjectKey::SecurityGroup(_) => false,
     }
@@ -118,6 +149,9 @@ impl Reconciler for Objects {
         for (region, volume) in tables.everywhere::<Volume>() {
             keys.insert(Object { region: region.clone(), key: ObjectKey::Volume(volume.volume) });
         }
+        for (region, snapshot) in tables.everywhere::<Snapshot>() {
+            keys.insert(Object { region: region.clone(), key: ObjectKey::Snapshot(snapshot.snapshot) });
+        }
         // What was wished for earlier and has no record any more.
         for ((region, instance), footing) in self.footing.lock().iter() {
             let object = |key| Object { region: region.clone(), key };
@@ -130,11 +164,26 @@ impl Reconciler for Objects {
     fn concerns(&self, changed: &ChangedKey, tables: &Tables) -> Vec<Object> {
         let region = &changed.region;
         let keys: Vec<ObjectKey> = match changed.noun {
-            Instance::NOUN => {
-                InstanceId::parse(&changed.id).map(|id| vec![ObjectKey::Instance(id)]).unwrap_or_default()
-            }
-            Volume::NOUN => {
-                VolumeId::parse(&changed.id).map(|id| vec![ObjectKey::Volume(id)]).unwrap_or_default()
+            Instance::NOUN => InstanceId::parse(&changed.id).map_or_else(
+                |_| Vec::new(),
+                |id| {
+                    let volumes = tables.get::<Instance>(region, &id).into_iter().flat_map(|i| &i.volumes);
+                    let volumes = volumes.filter_map(|device| tables.get::<Volume>(region, &device.volume));
+                    let held = volumes.filter_map(|volume| snapshot::held_by(tables, volume));
+                    held.map(ObjectKey::Snapshot).chain([ObjectKey::Instance(id)]).collect()
+                },
+            ),
+            Volume::NOUN => VolumeId::parse(&changed.id).map_or_else(
+                |_| Vec::new(),
+                |id| {
+                    let volume = tables.get::<Volume>(region, &id);
+                    let held = volume.and_then(|volume| snapshot::held_by(tables, volume));
+                    held.map(ObjectKey::Snapshot).into_iter().chain([ObjectKey::Volume(id)]).collect()
+                },
+            ),
+            Snapshot::NOUN => {
+                let id = SnapshotId::parse(&changed.id).ok();
+                return id.map(|id| concerned_by_snapshot(tables, region, id)).unwrap_or_default();
             }
             SecurityGroup::NOUN => SecurityGroupId::parse(&changed.id)
                 .map(|id| vec![ObjectKey::SecurityGroup(id)])

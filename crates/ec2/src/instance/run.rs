@@ -11,14 +11,16 @@ use crate::image as images;
 use crate::network_interface::{self as interfaces, allocate::available};
 use crate::noun::{Noun as _, created};
 use crate::parameter::unsupported;
+use crate::snapshot;
 use api_ec2::{Reservation, RunInstancesRequest};
 use control::{Arn, Context, Result, Tables, Touched, Txn};
 use model::metadata::MetadataOptions;
 use model::record::image::Image;
-use model::record::instance::{AttachmentState, BlockDevice, Instance, LaunchKey, Phase};
+use model::record::instance::{AttachmentState, BlockDevice, Boot, Instance, LaunchKey, Phase};
 use model::record::key_pair::KeyPair;
 use model::record::network_interface::{Attachment, NetworkInterface, PrivateAddress, PublicAddress};
 use model::record::security_group::SecurityGroup;
+use model::record::snapshot::Snapshot;
 use model::record::volume::{Life, Volume, VolumeAttachment};
 use model::record::vpc::{Subnet, Vpc};
 use model::{
@@ -70,6 +72,12 @@ pub fn touches(ctx: &Context, request: &RunInstancesRequest, tables: &Tables) ->
             touched.push(Touched::new(arn("network-interface", id.to_string())).tagged(&interface.tags));
         }
     }
+    let mappings = request.block_device_mappings.iter().flatten().filter_map(|mapping| mapping.ebs.as_ref());
+    touched.extend(crate::noun::touched::<Snapshot>(
+        ctx,
+        tables,
+        mappings.filter_map(|ebs| ebs.snapshot_id.as_ref()),
+    ));
     if let Some(name) = &request.key_name
         && let Some(key) = key_pair(ctx, tables, name)
     {
@@ -82,9 +90,9 @@ pub fn touches(ctx: &Context, request: &RunInstancesRequest, tables: &Tables) ->
 pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> Result<Reservation> {
     let mut spec = spec::parse(ctx, request)?;
     let image = image(ctx, txn, spec.image)?;
-    if image.host_image.is_none() {
-        return Err(images::public::not_imported(&image));
-    }
+    images::is_ready(&image)?;
+    let of_image: Vec<_> = image.snapshots().collect();
+    snapshot::resolve(ctx, txn, &mut spec.devices, &of_image)?;
     if image.traits.imds_v2 {
         ask_for_tokens(&mut spec.metadata_options, request);
     }
@@ -137,12 +145,12 @@ fn ask_for_tokens(options: &mut MetadataOptions, request: &RunInstancesRequest) 
 }
 
 fn visible_image<'a>(ctx: &Context, tables: &'a Tables, id: ImageId) -> Option<&'a Arc<Image>> {
-    tables.get::<Image>(&ctx.region, &id).filter(|image| image.public || image.owner == ctx.account())
+    tables.get::<Image>(&ctx.region, &id).filter(|image| images::may_see(ctx, tables, image))
 }
 
 fn image(ctx: &Context, txn: &mut Txn<'_>, id: ImageId) -> Result<Arc<Image>> {
     txn.get::<Image>(&ctx.region, &id)
-        .filter(|image| image.public || image.owner == ctx.account())
+        .filter(|image| images::may_see(ctx, txn.tables(), image))
         .ok_or_else(|| ids::IMAGE.not_found(format_args!("[{id}]")))
 }
 
@@ -313,6 +321,7 @@ impl Launch {
                 instance_type: self.instance_type.to_owned(),
                 architecture: self.image.architecture,
                 firmware: self.image.firmware(),
+                boot: Some(Boot::from(self.image.kernel())),
                 platform: self.image.traits.platform,
                 key: self.key.clone(),
                 zone: self.place.subnet.zone.clone(),
@@ -423,6 +432,7 @@ impl Launch {
                 provision: plan.provision,
                 snapshot: plan.snapshot,
                 host_image: self.image.host_image.clone().filter(|_| root),
+                kernel: self.image.kernel().filter(|_| root).map(str::to_owned),
                 attachment: Some(VolumeAttachment {
                     instance,
                     device: plan.device.clone(),

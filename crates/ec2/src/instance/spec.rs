@@ -394,7 +394,8 @@ fn interface_spec(given: &InstanceNetworkInterfaceSpecification) -> Result<Netwo
     })
 }
 
-fn device(given: &BlockDeviceMapping) -> Result<DeviceSpec> {
+/// One block-device mapping, as several operations carry them.
+pub fn device(given: &BlockDeviceMapping) -> Result<DeviceSpec> {
     let device = text(given.device_name.as_deref())
         .ok_or_else(|| missing_parameter("BlockDeviceMapping.DeviceName"))?
         .to_owned();
@@ -414,10 +415,7 @@ fn device(given: &BlockDeviceMapping) -> Result<DeviceSpec> {
             }
         }
         let snapshot = text(ebs.snapshot_id.as_deref())
-            .map(|id| {
-                SnapshotId::parse(id)
-                    .map_err(|_| client("InvalidSnapshotID.Malformed", format!("Invalid id: \"{id}\"")))
-            })
+            .map(|id| SnapshotId::parse(id).map_err(|_| errors::SNAPSHOT.malformed(id)))
             .transpose()?;
         DeviceChange::Volume(VolumeSpec {
             size: ebs.volume_size,
@@ -426,6 +424,7 @@ fn device(given: &BlockDeviceMapping) -> Result<DeviceSpec> {
             throughput: ebs.throughput,
             delete_on_termination: ebs.delete_on_termination,
             snapshot,
+            snapshot_size: None,
         })
     } else if let Some(name) = text(given.virtual_name.as_deref()) {
         let number = name.strip_prefix("ephemeral").and_then(|number| number.parse::<u8>().ok());

@@ -9,15 +9,17 @@ use model::record::instance::Instance;
 use model::record::key_pair::KeyPair;
 use model::record::network_interface::NetworkInterface;
 use model::record::security_group::{SecurityGroup, SecurityGroupRule};
+use model::record::snapshot::Snapshot;
 use model::record::volume::Volume;
 use model::record::vpc::{DhcpOptions, InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc};
 use model::{
     AllocationId, DhcpOptionsId, ImageId, InstanceId, InternetGatewayId, KeyPairId, NetworkAclId,
-    NetworkInterfaceId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VolumeId, VpcId,
+    NetworkInterfaceId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SnapshotId, SubnetId, VolumeId,
+    VpcId,
 };
 use std::sync::Arc;
 
-pub(super) static KINDS: [Kind; 14] = [
+pub(super) static KINDS: [Kind; 15] = [
     Kind::of::<Address>(AllocationId::PREFIX),
     Kind::of::<DhcpOptions>(DhcpOptionsId::PREFIX),
     Kind::of::<Image>(ImageId::PREFIX),
@@ -29,6 +31,7 @@ pub(super) static KINDS: [Kind; 14] = [
     Kind::of::<RouteTable>(RouteTableId::PREFIX),
     Kind::of::<SecurityGroup>(SecurityGroupId::PREFIX),
     SECURITY_GROUP_RULES,
+    Kind::of::<Snapshot>(SnapshotId::PREFIX),
     Kind::of::<Subnet>(SubnetId::PREFIX),
     Kind::of::<Volume>(VolumeId::PREFIX),
     Kind::of::<Vpc>(VpcId::PREFIX),

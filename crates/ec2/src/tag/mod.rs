@@ -2,7 +2,7 @@
 //!
 //! A call names up to 1000 resources of any kinds and changes all of them or none. The limits are in `control::tag`.
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html>
-//! Differs: only the owner of a public image may tag it.
+//! Differs: only the owner of a public image or snapshot may tag it.
 
 mod create;
 mod delete;

@@ -1,15 +1,17 @@
-//! `CreateVolume`: an empty volume, ready as soon as its host has made it.
+//! `CreateVolume`: an empty volume, or one that starts from a snapshot, ready as soon as its host has made it.
 //!
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateVolume.html>
 
 use super::{errors, render};
-use crate::errors::{client, invalid_parameter_combination, missing_parameter};
-use crate::noun::{created, given_tags};
+use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
+use crate::noun::{created, given_tags, touched};
 use crate::parameter::refuse;
+use crate::snapshot::usable;
 use api_ec2::CreateVolumeRequest;
-use control::{Arn, Context, Result, Tables, Touched, Txn};
+use control::{Context, Result, Tables, Touched, Txn};
+use model::record::snapshot::Snapshot;
 use model::record::volume::{Life, Volume, VolumeType};
-use model::{SnapshotId, VolumeId, Zone};
+use model::{VolumeId, Zone};
 use plan::volume::{Asked, provision};
 
 /// The type of a volume that names none, as on AWS.
@@ -23,7 +25,7 @@ fn type_name(request: &CreateVolumeRequest) -> &str {
     text(request.volume_type.as_ref().map(api_ec2::VolumeType::as_str)).unwrap_or(DEFAULT_TYPE)
 }
 
-pub fn touches(ctx: &Context, request: &CreateVolumeRequest, _: &Tables) -> Vec<Touched> {
+pub fn touches(ctx: &Context, request: &CreateVolumeRequest, tables: &Tables) -> Vec<Touched> {
     let mut volume = created(ctx, "volume").condition("ec2:VolumeType", type_name(request));
     if let Some(size) = request.size {
         volume = volume.condition("ec2:VolumeSize", size.to_string());
@@ -34,9 +36,8 @@ pub fn touches(ctx: &Context, request: &CreateVolumeRequest, _: &Tables) -> Vec<
     if let Some(throughput) = request.throughput {
         volume = volume.condition("ec2:VolumeThroughput", throughput.to_string());
     }
-    let snapshot = text(request.snapshot_id.as_deref())
-        .map(|id| Touched::new(Arn::new("ec2", &ctx.region, ctx.account(), "snapshot", id)));
-    std::iter::once(volume).chain(snapshot).collect()
+    let snapshot = request.snapshot_id.as_ref().filter(|id| !id.is_empty());
+    std::iter::once(volume).chain(touched::<Snapshot>(ctx, tables, snapshot)).collect()
 }
 
 pub fn create(ctx: &Context, request: &CreateVolumeRequest, txn: &mut Txn<'_>) -> Result<api_ec2::Volume> {
@@ -56,17 +57,23 @@ pub fn create(ctx: &Context, request: &CreateVolumeRequest, txn: &mut Txn<'_>) -
     let tags = given_tags(request.tag_specifications.as_deref(), &["volume"])?;
     let name = type_name(request);
     let volume_type = VolumeType::parse(name).ok_or_else(|| errors::unknown_type(name))?;
-    if let Some(id) = text(request.snapshot_id.as_deref()) {
-        let id = SnapshotId::parse(id)
-            .map_err(|_| client("InvalidSnapshotID.Malformed", format!("Invalid id: \"{id}\"")))?;
-        return Err(client("InvalidSnapshot.NotFound", format!("The snapshot '{id}' does not exist.")));
-    }
-    let size = request.size.ok_or_else(|| {
+    let source = text(request.snapshot_id.as_deref());
+    let source = source.map(|id| usable(ctx, txn, id)).transpose()?;
+    let least = source.as_ref().map(|source| i64::from(source.size.0));
+    let size = request.size.map(i64::from).or(least).ok_or_else(|| {
         client("MissingParameter", "The request must contain the parameter size or snapshotId")
     })?;
+    if let Some(source) = &source
+        && least.is_some_and(|least| size < least)
+    {
+        return Err(invalid_parameter_value(format!(
+            "Volume of {size}GiB is smaller than snapshot '{}', expect size>= {}GiB",
+            source.snapshot, source.size.0
+        )));
+    }
     let provision = provision(&Asked {
         volume_type,
-        size: i64::from(size),
+        size,
         iops: request.iops,
         throughput: request.throughput,
         multi_attach: request.multi_attach_enabled == Some(true),
@@ -79,8 +86,9 @@ pub fn create(ctx: &Context, request: &CreateVolumeRequest, txn: &mut Txn<'_>) -
             account: ctx.account(),
             zone,
             provision,
-            snapshot: None,
+            snapshot: source.as_ref().map(|source| source.snapshot),
             host_image: None,
+            kernel: source.and_then(|source| source.kernel.clone()),
             attachment: None,
             created_at: ctx.now,
             life: Life::Creating,

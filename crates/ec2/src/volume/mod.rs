@@ -4,7 +4,7 @@
 //! attachment has come; both are always written together ([`attach`], [`detach`], [`set_free`]). What a volume can be is
 //! decided in `plan::volume`. What hosts say of volumes comes in by [`crate::instance::absorb`].
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volumes.html>
-//! Differs: no snapshots, no encryption and one instance at a time for now; each asked for is refused by name.
+//! Differs: no encryption and one instance at a time for now; each asked for is refused by name.
 
 mod attach;
 mod attribute;

@@ -18,11 +18,16 @@ pub const IMAGE: &str = "ami-00000000000000001";
 
 /// A cloud with one public image and a roomy host, whose reconcilers run.
 pub async fn cloud() -> Cloud {
-    cloud_with(Capacity { vcpus: 64, memory: MiB(1 << 20) }).await
+    cloud_with(ROOMY).await
 }
 
+pub const ROOMY: Capacity = Capacity { vcpus: 64, memory: MiB(1 << 20) };
+
 pub async fn cloud_with(capacity: Capacity) -> Cloud {
-    let kit = Kit::new().await;
+    cloud_of(Kit::new().await, capacity).await
+}
+
+pub async fn cloud_of(kit: Kit, capacity: Capacity) -> Cloud {
     let region = kit.region();
     let image = image(IMAGE, Architecture::X86_64);
     let put = |txn: &mut control::Txn<'_>| {
@@ -52,6 +57,8 @@ pub fn image(id: &str, architecture: Architecture) -> Image {
             snapshot: None,
             delete_on_termination: true,
             volume_type: "gp3".into(),
+            iops: None,
+            throughput: None,
         }],
         host_image: Some("nano".into()),
         digest: None,
@@ -61,6 +68,7 @@ pub fn image(id: &str, architecture: Architecture) -> Image {
         default_user: None,
         created_at: Timestamp::default(),
         traits: model::record::image::Traits::default(),
+        registration: model::record::image::Registration::default(),
         tags: model::record::Tags::default(),
     }
 }

@@ -35,6 +35,9 @@ pub struct Instance {
     pub architecture: Architecture,
     #[serde(default)]
     pub firmware: Firmware,
+    /// What boots the machine; none: an earlier version wrote the record, and the image tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<Boot>,
     /// The image's at launch.
     #[serde(default)]
     pub platform: Platform,
@@ -70,6 +73,21 @@ pub struct Instance {
     /// Counts the reboots asked for in this run.
     pub reboots: u64,
     pub tags: Tags,
+}
+
+/// What boots a machine, whatever becomes of its image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Boot {
+    /// Its firmware, from the root volume.
+    Firmware,
+    /// The kernel of this image in the hosts' cache.
+    Kernel(String),
+}
+
+impl From<Option<&str>> for Boot {
+    fn from(kernel: Option<&str>) -> Self {
+        kernel.map_or(Self::Firmware, |image| Self::Kernel(image.to_owned()))
+    }
 }
 
 /// Fewer processors than the type has, or one thread on each core.

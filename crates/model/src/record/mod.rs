@@ -79,12 +79,14 @@ impl From<std::net::Ipv4Addr> for IndexValue {
 }
 
 pub mod access_key;
+pub mod account;
 pub mod address;
 pub mod image;
 pub mod instance;
 pub mod key_pair;
 pub mod network_interface;
 pub mod security_group;
+pub mod snapshot;
 pub mod volume;
 pub mod vpc;
 

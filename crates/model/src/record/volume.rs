@@ -13,9 +13,13 @@ pub struct Volume {
     /// What it is now: what a modification under way asks for is in [`Self::modification`].
     #[serde(flatten)]
     pub provision: Provision,
+    /// What its content starts from, unless [`Self::host_image`] says otherwise.
     pub snapshot: Option<SnapshotId>,
     /// The image in the hosts' cache that its content starts from.
     pub host_image: Option<String>,
+    /// The image in the hosts' cache whose kernel boots what it holds, if that is known to be a system without a boot loader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
     /// How far an attachment has come is told by the instance's
     /// [`BlockDevice`](super::instance::BlockDevice), which is written with it.
     pub attachment: Option<VolumeAttachment>,
@@ -160,6 +164,11 @@ impl Volume {
     pub const fn size(&self) -> GiB {
         self.provision.size
     }
+
+    /// The snapshot that its content starts from.
+    pub fn content(&self) -> Option<SnapshotId> {
+        self.snapshot.filter(|_| self.host_image.is_none())
+    }
 }
 
 impl Record for Volume {
@@ -175,6 +184,7 @@ impl Record for Volume {
         if let Some(attachment) = &self.attachment {
             indexes.push(("instance", attachment.instance.into()));
         }
+        indexes.extend(self.content().map(|snapshot| ("snapshot", snapshot.into())));
         indexes
     }
 }

@@ -18,10 +18,12 @@
 
 mod backoff;
 mod devices;
+mod snapshot;
 mod step;
 
 pub use backoff::backoff;
 pub use devices::{ASK_AGAIN, AskedAt, Changes, Device, Plugged, changes, reported};
+pub use snapshot::{SnapshotRecord, is_due};
 pub use step::{Act, Facts, Graces, Step, next_step};
 
 use model::host::{ObjectKey, StopCause};

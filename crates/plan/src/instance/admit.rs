@@ -3,14 +3,13 @@
 //! What the host has room for decides in the end; see [`super::capacity`].
 
 use super::capacity::Host;
-use super::devices::{DevicePlan, devices};
+use super::devices::{self, DevicePlan, devices};
 use super::spec::LaunchSpec;
 use crate::instance_type::Numbers;
+use model::MiB;
 use model::host::Architecture;
 use model::record::image::Image;
 use model::record::instance::CpuOptions;
-use model::record::volume::VolumeType;
-use model::{GiB, MiB, SnapshotId};
 
 /// What admission looks at.
 #[derive(Debug, Clone, Copy)]
@@ -71,27 +70,13 @@ pub enum Refusal {
     },
     SeveralWithOneAddress,
     SeveralWithOneInterface,
-    DeviceName(String),
-    DeviceTwice(String),
-    NoRoot,
-    RootSnapshot,
-    Snapshot(SnapshotId),
-    SmallerThanImage {
-        device: String,
-        size: i32,
-        least: GiB,
-    },
-    NoSize(String),
-    TooManyDevices,
-    VolumeType(String),
-    NotBootable(VolumeType),
-    Volume(crate::volume::Refusal),
+    Device(devices::Refusal),
 }
 
 /// Decides on a launch.
 pub fn admit(facts: &Facts<'_>, spec: &LaunchSpec) -> Result<Admitted, Refusal> {
     let Facts { image, machine, host } = *facts;
-    if image.host_image.is_none() || image.devices.is_empty() {
+    if !image.has_content() || image.devices.is_empty() {
         return Err(Refusal::ImageUnavailable);
     }
     let room = host.room(&machine);
@@ -120,7 +105,7 @@ pub fn admit(facts: &Facts<'_>, spec: &LaunchSpec) -> Result<Admitted, Refusal> 
         super::NetworkSpec::Existing { .. } if spec.max > 1 => return Err(Refusal::SeveralWithOneInterface),
         super::NetworkSpec::New { .. } | super::NetworkSpec::Existing { .. } => {}
     }
-    let devices = devices(image, &spec.devices)?;
+    let devices = devices(image, &spec.devices).map_err(Refusal::Device)?;
     if room < spec.min {
         return Err(Refusal::Capacity { room });
     }
@@ -128,7 +113,7 @@ pub fn admit(facts: &Facts<'_>, spec: &LaunchSpec) -> Result<Admitted, Refusal> 
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::super::capacity::{Demand, HostFacts};
     use super::super::{GroupChoice, LaunchTags, NetworkSpec, PublicChoice};
     use super::*;
@@ -136,7 +121,7 @@ pub(super) mod tests {
     use model::metadata::MetadataOptions;
     use model::record::image::ImageDevice;
     use model::record::instance::ShutdownBehavior;
-    use model::{AccountId, ImageId, Overcommit, Timestamp};
+    use model::{AccountId, GiB, ImageId, Overcommit, Timestamp};
 
     pub fn image() -> Image {
         Image {
@@ -153,6 +138,8 @@ pub(super) mod tests {
                 snapshot: None,
                 delete_on_termination: true,
                 volume_type: "gp3".into(),
+                iops: None,
+                throughput: None,
             }],
             host_image: Some("nano".into()),
             digest: None,
@@ -162,6 +149,7 @@ pub(super) mod tests {
             default_user: None,
             created_at: Timestamp::default(),
             traits: model::record::image::Traits::default(),
+            registration: model::record::image::Registration::default(),
             tags: std::collections::BTreeMap::new(),
         }
     }

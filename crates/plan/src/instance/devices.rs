@@ -3,11 +3,10 @@
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/block-device-mapping-concepts.html>; what each type of volume
 //! can be is decided by [`crate::volume`].
 
-use super::Refusal;
 use crate::volume::{Asked, bootable, provision};
-use model::SnapshotId;
-use model::record::image::Image;
+use model::record::image::{Image, ImageDevice};
 use model::record::volume::{Provision, VolumeType};
+use model::{GiB, SnapshotId};
 
 /// One `BlockDeviceMapping` of a launch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +32,35 @@ pub struct VolumeSpec {
     pub throughput: Option<i32>,
     pub delete_on_termination: Option<bool>,
     pub snapshot: Option<SnapshotId>,
+    /// Of the snapshot, told by whoever has looked it up and found it usable.
+    pub snapshot_size: Option<GiB>,
+}
+
+/// Why there cannot be such devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    DeviceName(String),
+    DeviceTwice(String),
+    NoRoot,
+    /// The root starts from the image's snapshot and from no other.
+    RootSnapshot,
+    /// There is no such snapshot.
+    Snapshot(SnapshotId),
+    SmallerThanImage {
+        device: String,
+        size: i32,
+        least: GiB,
+    },
+    SmallerThanSnapshot {
+        snapshot: SnapshotId,
+        size: i32,
+        least: GiB,
+    },
+    NoSize(String),
+    TooManyDevices,
+    VolumeType(String),
+    NotBootable(VolumeType),
+    Volume(crate::volume::Refusal),
 }
 
 /// A volume that each instance of the launch gets.
@@ -52,14 +80,7 @@ const DEFAULT_TYPE: &str = "gp2";
 
 /// The volumes of each instance, the root first.
 pub fn devices(image: &Image, specs: &[DeviceSpec]) -> Result<Vec<DevicePlan>, Refusal> {
-    for (at, spec) in specs.iter().enumerate() {
-        if !is_device_name(&spec.device) {
-            return Err(Refusal::DeviceName(spec.device.clone()));
-        }
-        if specs[..at].iter().any(|earlier| same_device(&earlier.device, &spec.device)) {
-            return Err(Refusal::DeviceTwice(spec.device.clone()));
-        }
-    }
+    are_distinct(specs)?;
     let of = |device: &str| specs.iter().find(|s| same_device(&s.device, device)).map(|s| &s.change);
     let mut plans = Vec::new();
     for (at, own) in image.devices.iter().enumerate() {
@@ -70,36 +91,26 @@ pub fn devices(image: &Image, specs: &[DeviceSpec]) -> Result<Vec<DevicePlan>, R
             Some(DeviceChange::Omit | DeviceChange::Ephemeral) if root => return Err(Refusal::NoRoot),
             Some(DeviceChange::Omit | DeviceChange::Ephemeral) => continue,
         };
-        if let Some(snapshot) = spec.snapshot
-            && own.snapshot != Some(snapshot)
+        let mut like = own.clone();
+        if let Some(snapshot) = spec.snapshot.filter(|_| spec.snapshot != own.snapshot) {
+            if root {
+                return Err(Refusal::RootSnapshot);
+            }
+            like.size = snapshot_size(spec, snapshot)?;
+            like.snapshot = Some(snapshot);
+        } else if let Some(size) = spec.size
+            && i64::from(size) < i64::from(own.size.0)
         {
-            return Err(if root { Refusal::RootSnapshot } else { Refusal::Snapshot(snapshot) });
+            return Err(Refusal::SmallerThanImage { device: own.device.clone(), size, least: own.size });
         }
-        let least = own.size;
-        if let Some(size) = spec.size
-            && i64::from(size) < i64::from(least.0)
-        {
-            return Err(Refusal::SmallerThanImage { device: own.device.clone(), size, least });
-        }
-        plans.push(volume(
-            &own.device,
-            spec,
-            Some(spec.size.map_or(i64::from(own.size.0), i64::from)),
-            &own.volume_type,
-            own.delete_on_termination,
-            own.snapshot,
-            root,
-        )?);
+        plans.push(volume(&like, spec, root)?);
     }
     for DeviceSpec { device, change } in specs {
         let DeviceChange::Volume(spec) = change else { continue };
         if image.devices.iter().any(|own| same_device(&own.device, device)) {
             continue;
         }
-        if let Some(snapshot) = spec.snapshot {
-            return Err(Refusal::Snapshot(snapshot));
-        }
-        plans.push(volume(device, spec, spec.size.map(i64::from), DEFAULT_TYPE, false, None, false)?);
+        plans.push(added(device, spec)?);
     }
     if plans.len() > MOST_DEVICES {
         return Err(Refusal::TooManyDevices);
@@ -107,28 +118,70 @@ pub fn devices(image: &Image, specs: &[DeviceSpec]) -> Result<Vec<DevicePlan>, R
     Ok(plans)
 }
 
-fn volume(
-    device: &str,
-    spec: &VolumeSpec,
-    size: Option<i64>,
-    own_type: &str,
-    delete_on_termination: bool,
-    snapshot: Option<SnapshotId>,
-    root: bool,
-) -> Result<DevicePlan, Refusal> {
-    let named = spec.volume_type.as_deref().unwrap_or(own_type);
+/// Every mapping names a device, and each device is named once.
+pub fn are_distinct(specs: &[DeviceSpec]) -> Result<(), Refusal> {
+    for (at, spec) in specs.iter().enumerate() {
+        if !is_device_name(&spec.device) {
+            return Err(Refusal::DeviceName(spec.device.clone()));
+        }
+        if specs[..at].iter().any(|earlier| same_device(&earlier.device, &spec.device)) {
+            return Err(Refusal::DeviceTwice(spec.device.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// A volume that no image speaks of: empty, or made of a snapshot.
+pub fn added(device: &str, spec: &VolumeSpec) -> Result<DevicePlan, Refusal> {
+    let size = match (spec.snapshot, spec.size) {
+        (Some(snapshot), _) => snapshot_size(spec, snapshot)?,
+        // What cannot be is refused with the size asked for.
+        (None, Some(_)) => GiB(0),
+        (None, None) => return Err(Refusal::NoSize(device.to_owned())),
+    };
+    let like = ImageDevice {
+        device: device.to_owned(),
+        size,
+        snapshot: spec.snapshot,
+        delete_on_termination: false,
+        volume_type: DEFAULT_TYPE.to_owned(),
+        iops: None,
+        throughput: None,
+    };
+    volume(&like, spec, false)
+}
+
+/// The size of another snapshot than the image's, which the volume must not be smaller than.
+fn snapshot_size(spec: &VolumeSpec, snapshot: SnapshotId) -> Result<GiB, Refusal> {
+    let least = spec.snapshot_size.ok_or(Refusal::Snapshot(snapshot))?;
+    match spec.size {
+        Some(size) if i64::from(size) < i64::from(least.0) => {
+            Err(Refusal::SmallerThanSnapshot { snapshot, size, least })
+        }
+        Some(_) | None => Ok(least),
+    }
+}
+
+/// A volume like this one but for what the caller says. Rates go with the type that they are for.
+pub fn volume(like: &ImageDevice, spec: &VolumeSpec, root: bool) -> Result<DevicePlan, Refusal> {
+    let named = spec.volume_type.as_deref().unwrap_or(&like.volume_type);
     let volume_type = VolumeType::parse(named).ok_or_else(|| Refusal::VolumeType(named.to_owned()))?;
     if root && !bootable(volume_type) {
         return Err(Refusal::NotBootable(volume_type));
     }
-    let Some(size) = size else { return Err(Refusal::NoSize(device.to_owned())) };
-    let asked =
-        Asked { volume_type, size, iops: spec.iops, throughput: spec.throughput, multi_attach: false };
+    let own = |rate: Option<u32>| rate.filter(|_| named == like.volume_type).map(|rate| rate as i32);
+    let asked = Asked {
+        volume_type,
+        size: spec.size.map_or(i64::from(like.size.0), i64::from),
+        iops: spec.iops.or(own(like.iops)),
+        throughput: spec.throughput.or(own(like.throughput)),
+        multi_attach: false,
+    };
     Ok(DevicePlan {
-        device: device.to_owned(),
+        device: like.device.clone(),
         provision: provision(&asked).map_err(Refusal::Volume)?,
-        delete_on_termination: spec.delete_on_termination.unwrap_or(delete_on_termination),
-        snapshot,
+        delete_on_termination: spec.delete_on_termination.unwrap_or(like.delete_on_termination),
+        snapshot: like.snapshot,
     })
 }
 
@@ -157,7 +210,6 @@ mod tests {
     use super::super::admit::tests::image;
     use super::*;
     use crate::volume;
-    use model::GiB;
 
     fn change(device: &str, spec: VolumeSpec) -> DeviceSpec {
         DeviceSpec { device: device.into(), change: DeviceChange::Volume(spec) }
@@ -188,6 +240,36 @@ mod tests {
         let small = VolumeSpec { size: Some(7), ..VolumeSpec::default() };
         let refused = devices(&image(), &[change("/dev/xvda", small)]).unwrap_err();
         assert!(matches!(refused, Refusal::SmallerThanImage { size: 7, least: GiB(8), .. }), "{refused:?}");
+    }
+
+    #[test]
+    fn volumes_start_from_snapshots_and_are_no_smaller() {
+        let snapshot = SnapshotId::from_entropy(7);
+        let of = |size, snapshot_size| VolumeSpec {
+            size,
+            snapshot: Some(snapshot),
+            snapshot_size,
+            ..VolumeSpec::default()
+        };
+        let plan = devices(&image(), &[change("/dev/sdf", of(None, Some(GiB(5))))]).unwrap();
+        assert_eq!((plan[1].provision.size, plan[1].snapshot), (GiB(5), Some(snapshot)));
+        let refuse = |device, spec| devices(&image(), &[change(device, spec)]).unwrap_err();
+        assert_eq!(
+            refuse("/dev/sdf", of(Some(4), Some(GiB(5)))),
+            Refusal::SmallerThanSnapshot { snapshot, size: 4, least: GiB(5) }
+        );
+        assert_eq!(refuse("/dev/sdf", of(None, None)), Refusal::Snapshot(snapshot));
+        assert_eq!(refuse("/dev/xvda", of(None, Some(GiB(5)))), Refusal::RootSnapshot);
+        let mut own = image();
+        own.devices.push(ImageDevice {
+            device: "/dev/sdf".into(),
+            size: GiB(4),
+            volume_type: "io2".into(),
+            iops: Some(300),
+            ..own.devices[0].clone()
+        });
+        let plan = devices(&own, &[]).unwrap();
+        assert_eq!((plan[1].provision.size, plan[1].provision.iops), (GiB(4), Some(300)));
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Reason {
 /// The change that an observation brings, if any.
 pub fn observe(instance: &Instance, body: &ObservedBody, now: Timestamp) -> Option<Change> {
     let (event, reason) = match body {
-        ObservedBody::Applied | ObservedBody::Failing { .. } => return None,
+        ObservedBody::Applied | ObservedBody::Failing { .. } | ObservedBody::Snapshot(_) => return None,
         ObservedBody::Removed => (Event::MachineRemoved, None),
         ObservedBody::Instance(phase) => read(instance, phase)?,
     };
@@ -112,6 +112,7 @@ mod tests {
             instance_type: "t3.micro".into(),
             architecture: Architecture::X86_64,
             firmware: model::host::Firmware::LegacyBios,
+            boot: None,
             platform: model::record::image::Platform::Linux,
             key: None,
             zone: Zone::parse("us-east-1a").unwrap(),

@@ -3,6 +3,8 @@
 //! ```text
 //! virtio-blk vol-… ─► vol-…-throttle (limits of vol-…-limits) ─► vol-…-image (qcow2) ─► vol-…-file
 //!                                                                  └ backing ─► vol-…-b0 ─► vol-…-b0-file
+//! after a snapshot:                        vol-…-throttle ─► vol-…-lNNNNNNNN ─► vol-…-image, and so on
+//! after layers below it were joined:       vol-…-lNNNNNNNN ─► vol-…-mKdD ─► …
 //! virtio-net eni-… ─► eni-…-tap
 //! ```
 //! Names have 31 characters at most, which is QEMU's limit for nodes.
@@ -12,6 +14,7 @@
 //! QEMU: <https://www.qemu.org/docs/master/interop/qemu-qmp-ref.html>
 
 use super::limits;
+use super::qcow2::Format;
 use super::{ROOT_PORTS, TAP_FD, disk_path, disk_serial};
 use crate::host::Plugged;
 use model::host::{Devices, VolumeLimits};
@@ -79,6 +82,80 @@ pub fn base_file_node(volume: VolumeId, depth: usize) -> String {
     format!("{volume}-b{depth}-file")
 }
 
+/// The node of a file that became a volume's newest while the machine ran, by the number of its inode.
+pub fn layer_node(volume: VolumeId, inode: u64) -> String {
+    format!("{volume}-l{:08x}", (inode ^ (inode >> 32)) as u32)
+}
+
+pub fn layer_file_node(volume: VolumeId, inode: u64) -> String {
+    format!("{volume}-f{:08x}", (inode ^ (inode >> 32)) as u32)
+}
+
+/// The node of the image that lies `depth` images under the newest, opened anew for the `time`th time.
+pub fn joined_node(volume: VolumeId, time: usize, depth: usize) -> String {
+    format!("{volume}-m{time}d{depth}")
+}
+
+pub fn joined_file_node(volume: VolumeId, time: usize, depth: usize) -> String {
+    format!("{volume}-m{time}d{depth}f")
+}
+
+/// A file under a volume's newest, as the process has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Base {
+    pub set: FdSet,
+    pub format: Format,
+}
+
+/// The node names of the image at some depth, and of its file.
+type Named<'a> = &'a dyn Fn(usize) -> (String, String);
+
+/// The nodes of files under a volume's newest, from the lowest up.
+fn bases_by_descriptor(mode: Cache, bases: &[Base], named: Named<'_>) -> Vec<Value> {
+    let mut nodes = Vec::new();
+    for (depth, base) in bases.iter().enumerate().rev() {
+        let (name, file_name) = named(depth);
+        nodes.push(file(mode, file_name.clone(), place(base.set), Access::Read));
+        let mut node = json!({
+            "driver": base.format.driver(),
+            "node-name": name,
+            "file": file_name,
+            "read-only": true,
+            "cache": cache(mode),
+        });
+        if base.format == Format::Qcow2 {
+            node["backing"] = json!((depth + 1 < bases.len()).then(|| named(depth + 1).0));
+        }
+        nodes.push(node);
+    }
+    nodes
+}
+
+fn place(set: FdSet) -> String {
+    format!("/dev/fdset/{}", set.0)
+}
+
+/// The nodes of a volume's newest file before it stands on anything: what [`super::qmp::overlay`] takes.
+pub fn overlay_by_descriptor(volume: VolumeId, inode: u64, mode: Cache, set: FdSet) -> [Value; 2] {
+    let name = layer_file_node(volume, inode);
+    let mut image = image_over(mode, layer_node(volume, inode), name.clone());
+    image["backing"] = Value::Null;
+    [file(mode, name, place(set), Access::Write), image]
+}
+
+/// The nodes of what lies under a volume's newest file, opened anew, from the lowest up.
+pub fn joined_by_descriptor(volume: VolumeId, mode: Cache, time: usize, bases: &[Base]) -> Vec<Value> {
+    let named = |depth| (joined_node(volume, time, depth), joined_file_node(volume, time, depth));
+    bases_by_descriptor(mode, bases, &named)
+}
+
+/// `blockdev-reopen`: a volume's newest image stands on this node from here on.
+pub fn stood_on(mode: Cache, image: &str, image_file: &str, below: Option<&str>) -> Value {
+    let mut node = image_over(mode, image.to_owned(), image_file.to_owned());
+    node["backing"] = json!(below);
+    node
+}
+
 pub fn netdev(interface: NetworkInterfaceId) -> String {
     format!("{interface}-tap")
 }
@@ -104,22 +181,10 @@ pub(super) fn nodes_by_name(disk: &Disk) -> Vec<Value> {
 
 /// The nodes of a disk whose file and images were given as descriptors (the volume's own first, then down), in the order in
 /// which they are made.
-pub fn nodes_by_descriptor(disk: &Disk, own: FdSet, bases: &[FdSet]) -> Vec<Value> {
+pub fn nodes_by_descriptor(disk: &Disk, own: FdSet, bases: &[Base]) -> Vec<Value> {
     let volume = disk.volume;
-    let mut nodes = Vec::new();
-    let place = |set: FdSet| format!("/dev/fdset/{}", set.0);
-    for (depth, set) in bases.iter().enumerate().rev() {
-        nodes.push(file(disk.cache, base_file_node(volume, depth), place(*set), Access::Read));
-        let below = (depth + 1 < bases.len()).then(|| base_node(volume, depth + 1));
-        nodes.push(json!({
-            "driver": "qcow2",
-            "node-name": base_node(volume, depth),
-            "file": base_file_node(volume, depth),
-            "backing": below,
-            "read-only": true,
-            "cache": cache(disk.cache),
-        }));
-    }
+    let named = |depth| (base_node(volume, depth), base_file_node(volume, depth));
+    let mut nodes = bases_by_descriptor(disk.cache, bases, &named);
     nodes.push(file(disk.cache, file_node(volume), place(own), Access::Write));
     let mut image = image(disk);
     image["backing"] = json!((!bases.is_empty()).then(|| base_node(volume, 0)));
@@ -138,16 +203,17 @@ pub fn led_to_dead_end(volume: VolumeId) -> Value {
     throttle(volume, dead_node(volume))
 }
 
-/// The nodes of a volume among these, in the order in which they can be removed.
+/// The nodes of a volume among these, in the order in which they can be removed; what came with snapshots is in no order.
 pub fn removable<'a>(volume: VolumeId, nodes: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let prefix = format!("{volume}-");
     let rank = |name: &str| match &name[prefix.len()..] {
         "throttle" => (0, 0, 0),
-        "image" => (1, 0, 0),
-        "file" | "dead" => (2, 0, 0),
+        "image" => (2, 0, 0),
+        "file" | "dead" => (3, 0, 0),
+        layer if layer.starts_with(['l', 'm', 'f']) => (1, 0, usize::from(layer.starts_with('f'))),
         base => {
             let digits: String = base.chars().filter(char::is_ascii_digit).collect();
-            (3, digits.parse::<usize>().unwrap_or(usize::MAX), usize::from(base.ends_with("-file")))
+            (4, digits.parse::<usize>().unwrap_or(usize::MAX), usize::from(base.ends_with("-file")))
         }
     };
     let mut found: Vec<String> =
@@ -182,11 +248,15 @@ fn file(mode: Cache, name: String, filename: String, access: Access) -> Value {
 }
 
 fn image(disk: &Disk) -> Value {
+    image_over(disk.cache, image_node(disk.volume), file_node(disk.volume))
+}
+
+fn image_over(mode: Cache, name: String, file: String) -> Value {
     json!({
         "driver": "qcow2",
-        "node-name": image_node(disk.volume),
-        "file": file_node(disk.volume),
-        "cache": cache(disk.cache),
+        "node-name": name,
+        "file": file,
+        "cache": cache(mode),
         "discard": "unmap",
     })
 }
@@ -308,11 +378,15 @@ mod tests {
     #[test]
     fn nodes_are_removed_from_the_device_down() {
         let disk = Disk { volume: volume(1), cache: Cache::Direct, limits: None };
-        let made = nodes_by_descriptor(&disk, FdSet(0), &[FdSet(1), FdSet(2)]);
+        let bases =
+            [(1, Format::Qcow2), (2, Format::Raw)].map(|(set, format)| Base { set: FdSet(set), format });
+        let made = nodes_by_descriptor(&disk, FdSet(0), &bases);
         let names: Vec<&str> = made.iter().map(|node| node["node-name"].as_str().unwrap()).collect();
         let mut order = removable(volume(1), names.iter().copied().chain(["vol-00000000000000002-file"]));
         assert_eq!(order.len(), names.len());
         assert!(names.iter().all(|name| name.len() <= 31) && base_file_node(volume(1), 15).len() <= 31);
+        assert!(layer_file_node(volume(1), u64::MAX - 1).len() <= 31);
+        assert!(joined_file_node(volume(1), 999, 15).len() <= 31);
         order.reverse();
         // Whatever a node stands on is there before it and goes after it.
         for order in [order, names.iter().map(|n| (*n).to_owned()).collect()] {

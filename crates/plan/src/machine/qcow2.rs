@@ -13,6 +13,31 @@ pub struct Header {
     pub backing_file: Option<String>,
 }
 
+/// How the bytes of a disk lie in its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Qcow2,
+    /// As the guest sees them.
+    Raw,
+}
+
+impl Format {
+    /// As QEMU calls its driver.
+    pub const fn driver(self) -> &'static str {
+        match self {
+            Self::Qcow2 => "qcow2",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+/// What an overlay stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Below<'a> {
+    pub file: &'a str,
+    pub format: Format,
+}
+
 /// Not a qcow2 file, or a damaged header, or one that keeps its data in a file of its own: no image of ours does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotQcow2;
@@ -69,14 +94,14 @@ const L1_SPAN: u64 = CLUSTER * (CLUSTER / 8);
 const LONGEST_NAME: usize = 1023;
 const HEADER_LENGTH: usize = 104;
 
-/// A whole file without any data of its own: reads come from the backing file (also qcow2), or are zeros. `size` is what
-/// the guest sees, in bytes, a multiple of 512.
-pub fn empty(size: u64, backing_file: Option<&str>) -> Result<Vec<u8>, Unwritable> {
+/// A whole file without any data of its own: reads come from the backing file, or are zeros. `size` is what the guest sees,
+/// in bytes, a multiple of 512.
+pub fn empty(size: u64, below: Option<Below<'_>>) -> Result<Vec<u8>, Unwritable> {
     let entries = size.div_ceil(L1_SPAN);
     let l1_clusters = (entries * 8).div_ceil(CLUSTER);
     // Header, refcount table, refcount block, then the first table.
     let clusters = 3 + l1_clusters;
-    let name = backing_file.unwrap_or_default().as_bytes();
+    let name = below.map_or("", |below| below.file).as_bytes();
     if size == 0 || !size.is_multiple_of(512) || clusters > CLUSTER / 2 || name.len() > LONGEST_NAME {
         return Err(Unwritable);
     }
@@ -94,16 +119,18 @@ pub fn empty(size: u64, backing_file: Option<&str>) -> Result<Vec<u8>, Unwritabl
     put(96, &4u32.to_be_bytes());
     put(100, &(HEADER_LENGTH as u32).to_be_bytes());
     let mut at = HEADER_LENGTH;
-    if backing_file.is_some() {
+    if let Some(below) = below {
         const FORMAT: u32 = 0xe279_2aca;
+        let driver = below.format.driver();
         put(at, &FORMAT.to_be_bytes());
-        put(at + 4, &5u32.to_be_bytes());
-        put(at + 8, b"qcow2");
+        put(at + 4, &(driver.len() as u32).to_be_bytes());
+        put(at + 8, driver.as_bytes());
+        // Padded to eight bytes.
         at += 16;
     }
     // The list of extensions ends with eight zeros.
     at += 8;
-    if backing_file.is_some() {
+    if below.is_some() {
         put(8, &(at as u64).to_be_bytes());
         put(16, &(name.len() as u32).to_be_bytes());
         put(at, name);
@@ -170,11 +197,13 @@ mod tests {
     #[test]
     fn an_empty_file_says_what_it_was_made_with() {
         for (size, backing) in [(1 << 30, Some("/a/disk.qcow2")), (512, None), (16 << 40, Some("/b"))] {
-            let file = empty(size, backing).unwrap();
+            let below = backing.map(|file| Below { file, format: Format::Qcow2 });
+            let file = empty(size, below).unwrap();
             assert_eq!(parse(&file), Ok(Header { size, backing_file: backing.map(str::to_owned) }));
         }
         assert_eq!(empty(0, None), Err(Unwritable));
-        assert_eq!(empty(512, Some(&"x".repeat(2000))), Err(Unwritable));
+        let file = &*"x".repeat(2000);
+        assert_eq!(empty(512, Some(Below { file, format: Format::Raw })), Err(Unwritable));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use super::devices::FdSet;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 
 const PERIPHERALS: &str = "/machine/peripheral";
 const OBJECTS: &str = "/objects";
@@ -36,9 +37,10 @@ pub enum Command {
     CloseFd {
         name: String,
     },
-    /// Makes a new set of the descriptor that came with this message; `note` says what it is for.
+    /// Makes a new set of the descriptor that came with this message, or adds it to one; `note` says what it is for.
     AddFd {
         note: String,
+        set: Option<FdSet>,
     },
     QueryFdSets,
     RemoveFd {
@@ -133,7 +135,8 @@ impl Command {
             Self::With { arguments, .. } => arguments.clone(),
             Self::Resize { node, size } => json!({"node-name": node, "size": size}),
             Self::GetFd { name } | Self::CloseFd { name } => json!({"fdname": name}),
-            Self::AddFd { note } => json!({"opaque": note}),
+            Self::AddFd { note, set: None } => json!({"opaque": note}),
+            Self::AddFd { note, set: Some(set) } => json!({"opaque": note, "fdset-id": set.0}),
             Self::RemoveFd { set } => json!({"fdset-id": set.0}),
             Self::ListDevices => json!({"path": PERIPHERALS}),
             Self::ListObjects => json!({"path": OBJECTS}),
@@ -220,19 +223,60 @@ pub fn status(answer: &Value) -> Option<Status> {
     }
 }
 
+/// Puts nodes that stand on nothing yet over others, all at one instant: pairs of what is covered and what covers it.
+pub fn overlay(pairs: &[(String, String)]) -> Command {
+    let action = |(node, overlay): &(String, String)| json!({"type": "blockdev-snapshot", "data": {"node": node, "overlay": overlay}});
+    let actions: Vec<Value> = pairs.iter().map(action).collect();
+    Command::With { execute: "transaction", arguments: json!({"actions": actions}) }
+}
+
+/// Asks which node stands on which ([`Graph`] reads the answer).
+pub fn query_graph() -> Command {
+    Command::With { execute: "x-debug-query-block-graph", arguments: json!({}) }
+}
+
+/// Which node stands on which.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Graph(HashMap<(String, String), String>);
+
+impl Graph {
+    pub fn parse(answer: &Value) -> Self {
+        let list = |name: &str| answer.get(name).and_then(Value::as_array).into_iter().flatten();
+        let named = |node: &Value| Some((node.get("id")?.as_u64()?, node.get("name")?.as_str()?.to_owned()));
+        let names: HashMap<u64, String> = list("nodes").filter_map(named).collect();
+        let edge = |edge: &Value| {
+            let end = |at: &str| names.get(&edge.get(at)?.as_u64()?).cloned();
+            Some(((end("parent")?, edge.get("name")?.as_str()?.to_owned()), end("child")?))
+        };
+        Self(list("edges").filter_map(edge).collect())
+    }
+
+    /// What a node stands on by this name, such as `file`, `backing`.
+    pub fn child(&self, parent: &str, edge: &str) -> Option<&str> {
+        self.0.get(&(parent.to_owned(), edge.to_owned())).map(String::as_str)
+    }
+
+    /// The nodes below one by `backing`, from the nearest down.
+    pub fn below(&self, node: &str) -> Vec<&str> {
+        let first = self.child(node, "backing");
+        // A graph has no circles, whatever its process says.
+        std::iter::successors(first, |node| self.child(node, "backing")).take(self.0.len()).collect()
+    }
+}
+
 /// The number in the answer to [`Command::AddFd`].
 pub fn added_fd_set(answer: &Value) -> Option<FdSet> {
     answer.get("fdset-id")?.as_u64().map(FdSet)
 }
 
-/// The sets whose notes begin so, in the answer to [`Command::QueryFdSets`].
-pub fn fd_sets(answer: &Value, prefix: &str) -> Vec<FdSet> {
-    let is_noted = |set: &&Value| {
+/// The sets whose notes begin so, with their notes, in the answer to [`Command::QueryFdSets`].
+pub fn fd_sets<'a>(answer: &'a Value, prefix: &str) -> Vec<(FdSet, &'a str)> {
+    let noted = |set: &'a Value| {
         let notes = set.get("fds").and_then(Value::as_array).into_iter().flatten();
-        notes.filter_map(|fd| fd.get("opaque")?.as_str()).any(|note| note.starts_with(prefix))
+        let note = notes.filter_map(|fd| fd.get("opaque")?.as_str()).find(|note| note.starts_with(prefix))?;
+        Some((added_fd_set(set)?, note))
     };
-    let sets = answer.as_array().into_iter().flatten();
-    sets.filter(is_noted).filter_map(added_fd_set).collect()
+    answer.as_array().into_iter().flatten().filter_map(noted).collect()
 }
 
 /// The names in the answer to [`Command::ListNodes`].
@@ -258,8 +302,30 @@ mod tests {
             {"fdset-id": 2, "fds": [{"fd": 13, "opaque": "vol-2-file"}]},
             {"fdset-id": 3, "fds": [{"fd": 14, "opaque": "vol-1-base0-file"}]},
         ]);
-        assert_eq!(fd_sets(&answer, "vol-1-"), [FdSet(1), FdSet(3)]);
+        let found = [(FdSet(1), "vol-1-file"), (FdSet(3), "vol-1-base0-file")];
+        assert_eq!(fd_sets(&answer, "vol-1-"), found);
         assert_eq!(added_fd_set(&json!({"fdset-id": 7, "fd": 3})), Some(FdSet(7)));
+    }
+
+    #[test]
+    fn the_graph_tells_what_stands_on_what() {
+        let answer = json!({
+            "nodes": [
+                {"id": 1, "type": "block-backend", "name": ""},
+                {"id": 2, "type": "block-driver", "name": "t"},
+                {"id": 3, "type": "block-driver", "name": "l"},
+                {"id": 4, "type": "block-driver", "name": "i"},
+            ],
+            "edges": [
+                {"name": "root", "parent": 1, "child": 2},
+                {"name": "file", "parent": 2, "child": 3},
+                {"name": "backing", "parent": 3, "child": 4},
+            ],
+        });
+        let graph = Graph::parse(&answer);
+        assert_eq!(graph.child("t", "file"), Some("l"));
+        assert_eq!(graph.below("l"), ["i"]);
+        assert_eq!(graph.below("i"), Vec::<&str>::new());
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod catalogue;
 use catalogue::{SERIES, Series, fill};
 use model::host::Architecture;
 use model::record::Tags;
-use model::record::image::{BootMode, Image, ImageDevice, Traits};
+use model::record::image::{BootMode, Image, ImageDevice, Registration, Traits};
 use model::{AccountId, GiB, ImageId, Region, SnapshotId, Timestamp};
 
 /// What a simulated machine boots, and what a launch of any image starts from on a simulated host.
@@ -62,6 +62,7 @@ pub fn simulated(region: &Region, owner: AccountId) -> Image {
         default_user: Some("ec2-user".into()),
         created_at: Timestamp::from_millis(at_noon(2026, 1, 1)),
         traits: Traits::default(),
+        registration: Registration::default(),
         tags: Tags::from([("nube:default-user".to_owned(), "ec2-user".to_owned())]),
     }
 }
@@ -119,6 +120,7 @@ fn image(
             imds_v2: series.imds_v2,
             deprecated_at: Some(Timestamp::from_millis(deprecated)),
         },
+        registration: Registration::default(),
         tags: Tags::default(),
     }
 }
@@ -130,6 +132,8 @@ fn device(name: &str, size: GiB, volume_type: &str, snapshot: Option<SnapshotId>
         snapshot,
         delete_on_termination: true,
         volume_type: volume_type.to_owned(),
+        iops: None,
+        throughput: None,
     }
 }
 

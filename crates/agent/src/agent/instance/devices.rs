@@ -105,6 +105,7 @@ impl<V: Vmm, N: Net, B: Block> Round<'_, V, N, B> {
                 let Some(attachment) = self.desired.volumes.iter().find(|a| a.volume == volume) else {
                     return Ok(());
                 };
+                let _files = self.core.files([volume]).await;
                 let disk = disk(self.core, attachment)
                     .ok_or_else(|| HostError::transient(format!("{volume} has no path yet")))?;
                 self.drivers.vmm.plug_disk(instance, &disk).await
@@ -135,6 +136,7 @@ impl<V: Vmm, N: Net, B: Block> Round<'_, V, N, B> {
         for attachment in &self.desired.volumes {
             let latest = self.core.tables.lock().volume(attachment.volume);
             if let Some(latest) = latest {
+                let _files = self.core.files([attachment.volume]).await;
                 self.drivers.vmm.tune_disk(self.desired.instance, &latest).await?;
             }
         }
@@ -148,9 +150,10 @@ impl<V: Vmm, N: Net, B: Block> Round<'_, V, N, B> {
             let wanted: BTreeSet<ObjectKey> = parts(self.desired).into_iter().collect();
             record.holds.retain(|key| match key {
                 ObjectKey::Volume(volume) => wanted.contains(key) || self.plugged.holds(*volume),
-                ObjectKey::Vpc(_) | ObjectKey::SecurityGroup(_) | ObjectKey::Instance(_) => {
-                    wanted.contains(key)
-                }
+                ObjectKey::Vpc(_)
+                | ObjectKey::SecurityGroup(_)
+                | ObjectKey::Snapshot(_)
+                | ObjectKey::Instance(_) => wanted.contains(key),
             });
         }
         record

@@ -67,7 +67,8 @@ pub async fn spawn_detached(
     run_holding(program, args, stdin, PATIENCE, descriptors).await
 }
 
-async fn run_holding(
+/// Runs a program to its end, at most `patience`; it inherits `descriptors` under the numbers they have here.
+pub async fn run_holding(
     program: &str,
     args: &[impl AsRef<OsStr>],
     stdin: &[u8],

@@ -101,6 +101,7 @@ impl World {
     pub fn take_disk(&mut self, instance: InstanceId, given: &DiskSpec) {
         self.volumes.entry(given.volume).and_modify(|disk| {
             disk.user = Some(instance);
+            disk.lags = false;
             disk.limits = given.limits;
         });
     }

@@ -8,6 +8,7 @@
 
 mod devices;
 mod faults;
+mod snapshots;
 mod world;
 
 pub use faults::Faults;
@@ -18,9 +19,12 @@ use super::{
 };
 use faults::{Outcome, Random};
 use model::host::{
-    InterfaceDesired, Machine, ObjectKey, SecurityGroupDesired, VolumeDesired, VolumeLimits, VpcDesired,
+    InterfaceDesired, Machine, ObjectKey, SecurityGroupDesired, SnapshotDesired, SnapshotPhase,
+    VolumeDesired, VolumeLimits, VpcDesired,
 };
-use model::{Clock, GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, Timestamp, VolumeId, VpcId};
+use model::{
+    Clock, GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, SnapshotId, Timestamp, VolumeId, VpcId,
+};
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +47,8 @@ pub struct SimConfig {
     pub end_time: Duration,
     /// From asking a guest for a device to its letting go.
     pub release_time: Duration,
+    /// From the instant of a snapshot to its completion.
+    pub snapshot_time: Duration,
     pub faults: Faults,
 }
 
@@ -55,6 +61,7 @@ impl Default for SimConfig {
             shutdown_time: Duration::ZERO,
             end_time: Duration::ZERO,
             release_time: Duration::ZERO,
+            snapshot_time: Duration::ZERO,
             faults: Faults::NONE,
         }
     }
@@ -202,6 +209,7 @@ pub struct Inventory {
     pub vpcs: Vec<VpcId>,
     pub security_groups: Vec<SecurityGroupId>,
     pub volumes: Vec<VolumeId>,
+    pub snapshots: Vec<SnapshotId>,
     pub consoles: Vec<InstanceId>,
 }
 
@@ -289,6 +297,14 @@ impl Vmm for SimHost {
     async fn tune_disk(&self, instance: InstanceId, volume: &VolumeDesired) -> Result<()> {
         self.act("tune_disk", |world, _| {
             world.tune(instance, volume);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn follow(&self, instance: InstanceId, volumes: &[VolumeId]) -> Result<()> {
+        self.act("follow", |world, _| {
+            world.follow(instance, volumes);
             Ok(())
         })
         .await
@@ -386,6 +402,39 @@ impl Block for SimHost {
 
     async fn volumes(&self) -> Result<Vec<VolumeId>> {
         self.act("volumes", |world, _| Ok(world.inventory().volumes)).await
+    }
+
+    async fn snapshots(&self) -> Result<Vec<SnapshotId>> {
+        self.act("snapshots", |world, _| Ok(world.inventory().snapshots)).await
+    }
+
+    async fn is_captured(&self, snapshot: SnapshotId) -> Result<bool> {
+        self.act("is_captured", |world, _| Ok(world.is_captured(snapshot))).await
+    }
+
+    async fn freeze(&self, set: &[(SnapshotId, VolumeId)]) -> Result<()> {
+        self.act("freeze", |world, _| world.freeze(set)).await
+    }
+
+    async fn captured(&self, snapshots: &[SnapshotId]) -> Result<()> {
+        self.act("captured", |world, at| world.captured(snapshots, at)).await
+    }
+
+    async fn store_snapshot(&self, snapshot: &SnapshotDesired) -> Result<SnapshotPhase> {
+        let time = self.0.config.snapshot_time;
+        self.act("store_snapshot", |world, at| {
+            world.check_refusal(ObjectKey::Snapshot(snapshot.snapshot))?;
+            world.store_snapshot(snapshot, at, time)
+        })
+        .await
+    }
+
+    async fn remove_snapshot(&self, snapshot: SnapshotId) -> Result<Option<VolumeId>> {
+        self.act("remove_snapshot", |world, _| Ok(world.remove_snapshot(snapshot))).await
+    }
+
+    async fn trim(&self, volume: VolumeId) -> Result<()> {
+        self.act("trim", |world, _| world.trim(volume)).await
     }
 }
 

@@ -3,10 +3,11 @@
 use super::super::{DiskSpec, HostError, MachineState, Result};
 use super::Inventory;
 use super::devices::Held;
+use super::snapshots::Snapshot;
 use model::host::{
     InterfaceDesired, ObjectKey, SecurityGroupDesired, VolumeDesired, VolumeLimits, VpcDesired,
 };
-use model::{GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, Timestamp, VolumeId, VpcId};
+use model::{GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, SnapshotId, Timestamp, VolumeId, VpcId};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::fmt::Write as _;
@@ -23,6 +24,7 @@ pub(super) struct World {
     pub vpcs: HashMap<VpcId, VpcDesired>,
     pub groups: HashMap<SecurityGroupId, VpcId>,
     pub volumes: HashMap<VolumeId, Disk>,
+    pub snapshots: HashMap<SnapshotId, Snapshot>,
     pub deaf: BTreeSet<InstanceId>,
     /// Guests that let go of no device.
     pub clinging: BTreeSet<InstanceId>,
@@ -55,6 +57,8 @@ pub(super) struct Disk {
     pub size: GiB,
     pub limits: Option<VolumeLimits>,
     pub user: Option<InstanceId>,
+    /// Its machine still writes to a file that is frozen.
+    pub lags: bool,
 }
 
 #[derive(Default)]
@@ -284,7 +288,12 @@ impl World {
     }
 
     pub fn ensure_volume(&mut self, volume: &VolumeDesired) -> Result<()> {
-        let disk = Disk { size: volume.size, limits: volume.limits, user: None };
+        if !self.volumes.contains_key(&volume.volume)
+            && let Some(snapshot) = volume.snapshot
+        {
+            self.check_complete(snapshot)?;
+        }
+        let disk = Disk { size: volume.size, limits: volume.limits, user: None, lags: false };
         let disk = self.volumes.entry(volume.volume).or_insert(disk);
         if disk.user.is_some() && disk.size < volume.size {
             return Err(HostError::transient(format!("{} is in use and cannot grow", volume.volume)));
@@ -311,6 +320,7 @@ impl World {
             vpcs: sorted(self.vpcs.keys()),
             security_groups: sorted(self.groups.keys()),
             volumes: sorted(self.volumes.keys()),
+            snapshots: sorted(self.snapshots.keys()),
             consoles: sorted(self.consoles.keys()),
         }
     }

@@ -1,21 +1,32 @@
-//! Volumes as qcow2 files in one directory, `<volume>.qcow2`, each an overlay on an image of the host's cache or empty.
+//! Volumes as qcow2 files in one directory, and snapshots of them in a block store.
 //!
+//! `<volume>.qcow2` is what a volume's machine writes to: an overlay on an image of the host's cache, on the disk of a snapshot, on
+//! frozen layers of its own ([`layers`]), or empty. Snapshots: [`shelf`].
 //! Invariants: a file under a volume's final name is whole (made under another name, flushed, then renamed), and is never
-//! made again; a size only grows. A volume's image stays as it was when the volume was made, whatever becomes of the cache:
-//! `bases/<image>-<digest>/` holds the image's files (hard links, or copies on another file system), kernel included, and an
-//! overlay stands on the disk in there and on nothing else, unless its machine was resumed from a memory template: then it stands on
-//! that template's disk, kept the same way in `bases/<template>/`, which stands on the image's. `templates/` is
-//! [`super::vmm`]'s. A base that no volume and no template stands on goes when the driver opens. A file belongs to root unless a machine
-//! holds it: [`super::vmm`] changes the owner. A crash leaves at most a `.tmp` file, which the next opening removes.
+//! made again but to be put over what was there; a size only grows. A volume's image stays as it was when the volume was
+//! made, whatever becomes of the cache: `bases/<image>-<digest>/` holds the image's files (hard links, or copies on another
+//! file system), kernel included, and an overlay stands on the disk in there, unless its machine was resumed from a memory
+//! template: then it stands on that template's disk, kept the same way in `bases/<template>/`, which stands on the image's.
+//! `templates/` is [`super::vmm`]'s. A base that no volume and no template stands on goes when the driver opens. A file belongs to
+//! root unless a machine holds it: [`super::vmm`] changes the owner. A crash leaves at most a `.tmp` file, which the next
+//! opening removes, and a capture that it finishes.
 //! Growing a volume that a machine holds is refused (QEMU's lock on the file says so): the machine grows it ([`super::vmm`]).
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volumes.html>
 
+mod disk;
+mod layers;
+mod shelf;
+
+pub use layers::{backing_chain, format};
+
 use super::exec;
 use super::vmm::image;
-use crate::host::{Block, HostError, Result};
-use model::host::VolumeDesired;
-use model::{CloudTag, VolumeId};
-use plan::machine::qcow2;
+use crate::host::{Block, Fault, HostError, Result};
+use layers::Capture;
+use model::host::{SnapshotDesired, SnapshotPhase, VolumeDesired};
+use model::{CloudTag, SnapshotId, VolumeId};
+use plan::machine::qcow2::{self, Below, Format};
+use shelf::Shelf;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -33,6 +44,8 @@ pub struct LinuxBlockConfig {
     pub state_dir: PathBuf,
     /// The host's image cache: `<image>/disk.qcow2`.
     pub images_dir: PathBuf,
+    /// Where snapshots lie.
+    pub snapshots_dir: PathBuf,
 }
 
 #[derive(Debug)]
@@ -40,6 +53,7 @@ pub struct LinuxBlock {
     config: LinuxBlockConfig,
     /// One `qemu-img` at a time for each volume would do; one at all is simpler and they take milliseconds.
     making: tokio::sync::Mutex<()>,
+    shelf: Shelf,
 }
 
 impl LinuxBlock {
@@ -54,7 +68,9 @@ impl LinuxBlock {
                 remove_if_there(&path).map_err(|e| failed("tidying", e))?;
             }
         }
-        let block = Self { config, making: tokio::sync::Mutex::new(()) };
+        let shelf = Shelf::open(&config.snapshots_dir, &config.state_dir)?;
+        let block = Self { config, making: tokio::sync::Mutex::new(()), shelf };
+        block.finish_captures()?;
         block
             .drop_unused_bases()
             .map_err(|e| HostError::transient("tidying the volumes' images").caused_by(e))?;
@@ -66,13 +82,7 @@ impl LinuxBlock {
         if !bases.exists() {
             return Ok(());
         }
-        let mut disks = Vec::new();
-        for entry in fs::read_dir(&self.config.state_dir)? {
-            disks.push(entry?.path());
-        }
-        for entry in fs::read_dir(self.config.state_dir.join(TEMPLATES)).into_iter().flatten() {
-            disks.extend(Some(entry?.path().join(DISK)).filter(|disk| disk.exists()));
-        }
+        let mut disks = layers::files(&self.config.state_dir)?;
         let mut used = BTreeSet::new();
         while let Some(path) = disks.pop() {
             if path.extension().is_some_and(|e| e == "qcow2")
@@ -93,30 +103,99 @@ impl LinuxBlock {
         Ok(())
     }
 
-    fn path(&self, volume: VolumeId) -> PathBuf {
-        self.config.state_dir.join(format!("{volume}.qcow2"))
+    /// Finishes what a crash interrupted once a file had been frozen: the volumes of a set must have one instant, and their
+    /// machines may start at any moment.
+    fn finish_captures(&self) -> Result<()> {
+        let volumes = &self.config.state_dir;
+        let failed = |e: io::Error| HostError::transient("finishing snapshots").caused_by(e);
+        for (snapshot, capture) in layers::captures(&self.shelf.captures()).map_err(failed)? {
+            let frozen = capture
+                .set
+                .iter()
+                .any(|(snapshot, volume)| layers::layer(volumes, *volume, *snapshot).exists());
+            if frozen
+                && !capture.captured
+                && let Err(error) = layers::finish(volumes, &capture.set)
+            {
+                tracing::error!(%snapshot, %error, "a snapshot that was begun cannot be finished");
+            }
+        }
+        Ok(())
     }
 
-    /// Removes every volume of this cloud from the host.
+    fn path(&self, volume: VolumeId) -> PathBuf {
+        layers::active(&self.config.state_dir, volume)
+    }
+
+    /// Whether a snapshot of the volume is not stored yet.
+    fn has_captures(&self, volume: VolumeId) -> Result<bool> {
+        let failed = |e: io::Error| HostError::transient("reading the snapshots' records").caused_by(e);
+        let captures = layers::captures(&self.shelf.captures()).map_err(failed)?;
+        Ok(captures.iter().any(|(_, capture)| capture.volume == volume))
+    }
+
+    fn capture(&self, snapshot: SnapshotId) -> Result<Option<Capture>> {
+        let failed = |e: io::Error| HostError::transient(format!("the record of {snapshot}")).caused_by(e);
+        layers::capture(&self.shelf.captures(), snapshot).map_err(failed)
+    }
+
+    fn note(&self, snapshot: SnapshotId, capture: &Capture) -> Result<()> {
+        let failed = |e: io::Error| HostError::transient(format!("the record of {snapshot}")).caused_by(e);
+        layers::note(&self.shelf.captures(), snapshot, capture).map_err(failed)
+    }
+
+    fn forget_capture(&self, snapshot: SnapshotId) -> Result<()> {
+        let failed = |e: io::Error| HostError::transient(format!("the record of {snapshot}")).caused_by(e);
+        remove_if_there(&self.shelf.captures().join(snapshot.to_string())).map_err(failed)
+    }
+
+    /// The file that a volume of a snapshot stands on: its own name for the snapshot's disk.
+    fn base_of_snapshot(&self, volume: VolumeId, restored: &Path) -> io::Result<PathBuf> {
+        let own = layers::layers_of(&self.config.state_dir, volume);
+        super::vmm::private_directory(&own)?;
+        let own = own.canonicalize()?;
+        let base = own.join(layers::BASE);
+        remove_if_there(&base)?;
+        fs::hard_link(restored, &base)?;
+        sync_directory(&own)?;
+        sync_directory(own.parent().unwrap_or(&own))?;
+        Ok(base)
+    }
+
+    /// Removes every volume and snapshot of this cloud from the host.
     pub async fn purge(&self) -> Result<()> {
         for volume in self.volumes().await? {
             self.remove_volume(volume).await?;
         }
-        match fs::remove_dir_all(&self.config.state_dir) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                Err(HostError::transient("removing the volumes' directory").caused_by(e))
+        for directory in [&self.config.state_dir, &self.config.snapshots_dir] {
+            match fs::remove_dir_all(directory) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    let what = format!("removing {}", directory.display());
+                    return Err(HostError::transient(what).caused_by(e));
+                }
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
-    fn create(&self, wanted: &VolumeDesired, path: &Path) -> Result<()> {
+    fn create(&self, wanted: &VolumeDesired, restored: Option<&Path>, path: &Path) -> Result<()> {
         let volume = wanted.volume;
         let tmp = self.config.state_dir.join(format!("{volume}.tmp"));
         let size = wanted.size.bytes();
         let mut below = None;
-        if let Some(image) = &wanted.image {
-            let base = base(&self.config, image)?;
+        if let Some(restored) = restored {
+            let failed = |e: io::Error| HostError::transient(format!("making {volume}")).caused_by(e);
+            let held = fs::metadata(restored).map_err(failed)?.len();
+            if held > size {
+                return Err(HostError::permanent(format!(
+                    "{volume} is to be {} GiB, but its snapshot holds {held} bytes",
+                    wanted.size.0
+                )));
+            }
+            below = Some((self.base_of_snapshot(volume, restored).map_err(failed)?, Format::Raw));
+        } else if let Some(image) = &wanted.image {
+            let base = base(&self.config.state_dir, &self.config.images_dir, image)?;
             let held = header(&base).map_err(|e| {
                 HostError::permanent(format!("the image {image} cannot be read")).caused_by(e)
             })?;
@@ -126,10 +205,11 @@ impl LinuxBlock {
                     wanted.size.0, held.size
                 )));
             }
-            below = Some(base);
+            below = Some((base, Format::Qcow2));
         }
-        let made = write_overlay(&tmp, path, size, below.as_deref())
-            .map_err(|e| HostError::transient(format!("making {volume}")).caused_by(e));
+        let made =
+            write_overlay(&tmp, path, size, below.as_ref().map(|(below, format)| (below.as_path(), *format)))
+                .map_err(|e| HostError::transient(format!("making {volume}")).caused_by(e));
         if made.is_err() {
             let _ = fs::remove_file(&tmp);
         }
@@ -155,17 +235,17 @@ impl LinuxBlock {
 }
 
 /// The disk that volumes of this image stand on, kept from the cache.
-pub(super) fn base(config: &LinuxBlockConfig, name: &str) -> Result<PathBuf> {
+pub(super) fn base(volumes_dir: &Path, images_dir: &Path, name: &str) -> Result<PathBuf> {
     if !image::plain_name(name) {
         return Err(HostError::permanent(format!("\"{name}\" is no image's name")));
     }
-    let cached = config.images_dir.join(name);
+    let cached = images_dir.join(name);
     let manifest = image::manifest(&cached).map_err(|e| {
         HostError::permanent(format!("the image {name} is not in this host's cache")).caused_by(e)
     })?;
     let digest: String = manifest.digest.chars().filter(char::is_ascii_alphanumeric).collect();
     let failed = |e: io::Error| HostError::transient(format!("keeping the image {name}")).caused_by(e);
-    let bases = config.state_dir.join(BASES);
+    let bases = volumes_dir.join(BASES);
     super::vmm::private_directory(&bases).map_err(failed)?;
     let bases = bases.canonicalize().map_err(failed)?;
     let base = bases.join(format!("{name}-{digest}"));
@@ -188,8 +268,14 @@ pub(super) fn base(config: &LinuxBlockConfig, name: &str) -> Result<PathBuf> {
 }
 
 /// Makes an empty qcow2 file, by way of `tmp`.
-fn write_overlay(tmp: &Path, path: &Path, size: u64, below: Option<&Path>) -> io::Result<()> {
-    let below = below.map(|below| below.to_str().ok_or(io::ErrorKind::InvalidFilename)).transpose()?;
+fn write_overlay(tmp: &Path, path: &Path, size: u64, below: Option<(&Path, Format)>) -> io::Result<()> {
+    let below = match below {
+        Some((below, format)) => {
+            let file = below.to_str().ok_or(io::ErrorKind::InvalidFilename)?;
+            Some(Below { file, format })
+        }
+        None => None,
+    };
     let file = qcow2::empty(size, below).map_err(io::Error::other)?;
     fs::write(tmp, file)?;
     publish(tmp, path)?;
@@ -199,7 +285,7 @@ fn write_overlay(tmp: &Path, path: &Path, size: u64, below: Option<&Path>) -> io
 /// Puts an empty overlay in the place of a disk that nobody has written to.
 pub(super) fn stand_on(disk: &Path, size: u64, below: &Path) -> io::Result<()> {
     let tmp = disk.with_extension("tmp");
-    let below = below.to_str().ok_or(io::ErrorKind::InvalidFilename)?;
+    let below = Below { file: below.to_str().ok_or(io::ErrorKind::InvalidFilename)?, format: Format::Qcow2 };
     let file = qcow2::empty(size, Some(below)).map_err(io::Error::other)?;
     // Whichever of the two a crash leaves is as good as the other.
     fs::write(&tmp, file).and_then(|()| publish(&tmp, disk)).inspect_err(|_| {
@@ -207,10 +293,17 @@ pub(super) fn stand_on(disk: &Path, size: u64, below: &Path) -> io::Result<()> {
     })
 }
 
-/// The size of a disk that still is as it was made, in bytes; none when somebody has written to it, or may have.
+/// The size of a disk that still is as it was made of an image, in bytes; none when somebody has written to it, or may have,
+/// or when it came from a snapshot.
 pub(super) fn untouched(disk: &Path) -> io::Result<Option<u64>> {
     let held = header(disk)?;
-    let Ok(made) = qcow2::empty(held.size, held.backing_file.as_deref()) else { return Ok(None) };
+    let bases = disk.with_file_name(BASES).canonicalize();
+    let is_of_image = |file: &str| bases.as_ref().is_ok_and(|bases| Path::new(file).starts_with(bases));
+    if !held.backing_file.as_deref().is_none_or(is_of_image) {
+        return Ok(None);
+    }
+    let below = held.backing_file.as_deref().map(|file| Below { file, format: Format::Qcow2 });
+    let Ok(made) = qcow2::empty(held.size, below) else { return Ok(None) };
     if File::open(disk)?.metadata()?.len() != made.len() as u64 {
         return Ok(None);
     }
@@ -240,11 +333,15 @@ pub(super) fn base_of_template(volumes: &Path, key: &str, disk: &Path) -> io::Re
 impl Block for LinuxBlock {
     async fn ensure_volume(&self, volume: &VolumeDesired) -> Result<PathBuf> {
         let path = self.path(volume.volume);
+        let restored = match volume.snapshot {
+            Some(snapshot) if !path.exists() => Some(self.shelf.restore(snapshot).await?),
+            Some(_) | None => None,
+        };
         let _one = self.making.lock().await;
         if path.exists() {
             self.grow(volume, &path).await?;
         } else {
-            self.create(volume, &path)?;
+            self.create(volume, restored.as_deref(), &path)?;
         }
         Ok(path)
     }
@@ -255,7 +352,9 @@ impl Block for LinuxBlock {
         empty(&path)
             .and_then(|()| remove_if_there(&path))
             .and_then(|()| sync_directory(&self.config.state_dir))
-            .map_err(|e| HostError::transient(format!("removing {volume}")).caused_by(e))
+            .map_err(|e| HostError::transient(format!("removing {volume}")).caused_by(e))?;
+        // Snapshots that are still being stored need the layers; the last of them takes them away.
+        if self.has_captures(volume)? { Ok(()) } else { layers::tidy(&self.config.state_dir, volume) }
     }
 
     async fn volumes(&self) -> Result<Vec<VolumeId>> {
@@ -269,6 +368,89 @@ impl Block for LinuxBlock {
         }
         volumes.sort();
         Ok(volumes)
+    }
+
+    async fn snapshots(&self) -> Result<Vec<SnapshotId>> {
+        let failed = |e: io::Error| HostError::transient("listing the snapshots").caused_by(e);
+        let mut found = self.shelf.snapshots()?;
+        let captures = layers::captures(&self.shelf.captures()).map_err(failed)?;
+        found.extend(captures.into_iter().map(|(snapshot, _)| snapshot));
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    async fn is_captured(&self, snapshot: SnapshotId) -> Result<bool> {
+        match self.capture(snapshot)? {
+            Some(capture) => Ok(capture.captured),
+            None => self.shelf.has(snapshot),
+        }
+    }
+
+    async fn freeze(&self, set: &[(SnapshotId, VolumeId)]) -> Result<()> {
+        let volumes = &self.config.state_dir;
+        let _one = self.making.lock().await;
+        let mut due = Vec::new();
+        for (snapshot, volume) in set {
+            if self.is_captured(*snapshot).await? {
+                continue;
+            }
+            if !self.path(*volume).exists() {
+                return Err(HostError::permanent(format!("{volume} is gone")));
+            }
+            if !layers::layer(volumes, *volume, *snapshot).exists() {
+                layers::check_room(volumes, *volume)?;
+            }
+            due.push((*snapshot, *volume));
+        }
+        for (snapshot, volume) in &due {
+            self.note(*snapshot, &Capture { volume: *volume, set: due.clone(), captured: false })?;
+        }
+        layers::finish(volumes, &due).map_err(|e| HostError::transient("freezing volumes").caused_by(e))
+    }
+
+    async fn captured(&self, snapshots: &[SnapshotId]) -> Result<()> {
+        for snapshot in snapshots {
+            match self.capture(*snapshot)? {
+                Some(capture) if !capture.captured => {
+                    self.note(*snapshot, &Capture { captured: true, ..capture })?;
+                }
+                Some(_) => {}
+                None if self.shelf.has(*snapshot)? => {}
+                None => return Err(HostError::transient(format!("{snapshot} was not frozen"))),
+            }
+        }
+        Ok(())
+    }
+
+    async fn store_snapshot(&self, snapshot: &SnapshotDesired) -> Result<SnapshotPhase> {
+        let stored = self.shelf.store(snapshot).await;
+        let is_over = match &stored {
+            Ok(phase) => matches!(phase, SnapshotPhase::Completed { .. } | SnapshotPhase::Failed { .. }),
+            Err(error) => error.fault == Fault::Permanent,
+        };
+        if is_over {
+            self.forget_capture(snapshot.snapshot)?;
+        }
+        stored
+    }
+
+    async fn remove_snapshot(&self, snapshot: SnapshotId) -> Result<Option<VolumeId>> {
+        self.shelf.remove(snapshot).await?;
+        let volume = self.capture(snapshot)?.map(|capture| capture.volume);
+        self.forget_capture(snapshot)?;
+        Ok(volume)
+    }
+
+    async fn trim(&self, volume: VolumeId) -> Result<()> {
+        let volumes = &self.config.state_dir;
+        if !layers::layers_of(volumes, volume).exists() || self.has_captures(volume)? {
+            return Ok(());
+        }
+        if self.path(volume).exists() {
+            layers::join(volumes, volume).await?;
+        }
+        layers::tidy(volumes, volume)
     }
 }
 
@@ -285,33 +467,6 @@ pub(super) fn header(path: &Path) -> io::Result<qcow2::Header> {
     let mut bytes = Vec::with_capacity(qcow2::HEADER_BYTES);
     File::open(path)?.take(qcow2::HEADER_BYTES as u64).read_to_end(&mut bytes)?;
     qcow2::parse(&bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
-}
-
-/// The files under a volume, from its image down, as its headers name them. A process that was taken over by its guest
-/// may have written the volume's header, so a name that leads out of the volumes' bases is refused.
-pub(super) fn backing_chain(path: &Path) -> Result<Vec<PathBuf>> {
-    const LONGEST: usize = 16;
-    let broken = |path: &Path, e: io::Error| {
-        HostError::permanent(format!("{} cannot be read", path.display())).caused_by(e)
-    };
-    let mut chain = Vec::new();
-    let mut next = header(path).map_err(|e| broken(path, e))?.backing_file;
-    while let Some(name) = next {
-        let bases = path.with_file_name(BASES).canonicalize().map_err(|e| broken(path, e))?;
-        let below = PathBuf::from(&name);
-        if below.canonicalize().ok().as_ref() != Some(&below)
-            || !below.starts_with(&bases)
-            || chain.len() == LONGEST
-        {
-            return Err(HostError::permanent(format!(
-                "{} stands on {name}, which is no image of this host",
-                path.display()
-            )));
-        }
-        next = header(&below).map_err(|e| broken(&below, e))?.backing_file;
-        chain.push(below);
-    }
-    Ok(chain)
 }
 
 /// Makes a directory with an image's files, so that they stay when the cache changes.

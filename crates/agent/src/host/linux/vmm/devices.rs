@@ -17,11 +17,11 @@
 use super::Inner;
 use super::monitor::{Monitor, MonitorError};
 use super::start::cache_for;
-use crate::host::linux::block::backing_chain;
+use crate::host::linux::block::{backing_chain, format};
 use crate::host::{DiskSpec, HostError, Plugged, Release, Result, Tap};
 use model::host::VolumeDesired;
 use model::{InstanceId, NetworkInterfaceId, VolumeId};
-use plan::machine::devices::{self, FdSet};
+use plan::machine::devices::{self, Base, FdSet};
 use plan::machine::qmp::{self, Command};
 use plan::machine::{Cache, Disk, Interface, ROOT_PORTS, limits};
 use serde_json::Value;
@@ -34,13 +34,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A machine's process, with words for what fails.
-struct Process {
-    monitor: Arc<Monitor>,
-    instance: InstanceId,
+pub(super) struct Process {
+    pub monitor: Arc<Monitor>,
+    pub instance: InstanceId,
 }
 
 impl Process {
-    async fn execute(&self, command: Command) -> Result<Value> {
+    pub async fn execute(&self, command: Command) -> Result<Value> {
         let name = command.name();
         self.monitor.execute(command).await.map_err(|e| self.failed(name, e))
     }
@@ -67,7 +67,7 @@ impl Process {
         HostError::transient(format!("{}: {what}", self.instance)).caused_by(error)
     }
 
-    async fn has_device(&self, name: &str) -> Result<bool> {
+    pub async fn has_device(&self, name: &str) -> Result<bool> {
         let devices = self.execute(Command::ListDevices).await?;
         Ok(devices::names(&devices).any(|known| known == name))
     }
@@ -95,22 +95,15 @@ impl Process {
         })
     }
 
-    async fn nodes(&self, volume: VolumeId) -> Result<Vec<String>> {
+    pub async fn nodes(&self, volume: VolumeId) -> Result<Vec<String>> {
         let answer = self.execute(Command::ListNodes).await?;
         Ok(devices::removable(volume, qmp::nodes(&answer)))
     }
 
     /// Removes the nodes of a volume, its descriptors and its limits; `kept` stay. The device must be gone, or led to its dead end.
     async fn drop_nodes(&self, volume: VolumeId, kept: &[String]) -> Result<()> {
-        for node in self.nodes(volume).await? {
-            if !kept.contains(&node) {
-                self.remove_node(node).await?;
-            }
-        }
-        let sets = self.execute(Command::QueryFdSets).await?;
-        for set in qmp::fd_sets(&sets, &format!("{volume}-")) {
-            self.execute(Command::RemoveFd { set }).await?;
-        }
+        self.drop_nodes_but(volume, kept).await?;
+        self.drop_sets(volume, |_| true).await?;
         let id = devices::limits_object(volume);
         if kept.is_empty() && self.has_object(&id).await? {
             self.execute(Command::RemoveObject { id }).await?;
@@ -118,8 +111,43 @@ impl Process {
         Ok(())
     }
 
+    /// Removes the nodes of a volume but for some. Which of its layers stands on which does not matter: one that another
+    /// stands on goes after that.
+    pub async fn drop_nodes_but(&self, volume: VolumeId, kept: &[String]) -> Result<()> {
+        let mut left: Vec<String> = self.nodes(volume).await?;
+        left.retain(|node| !kept.contains(node));
+        while !left.is_empty() {
+            let before = left.len();
+            let mut held = Vec::new();
+            for node in left {
+                match self.monitor.execute(Command::RemoveNode { node: node.clone() }).await {
+                    Ok(_) => {}
+                    Err(MonitorError::Refused(_)) => held.push(node),
+                    Err(e) => return Err(self.failed(&format!("removing {node}"), e)),
+                }
+            }
+            if held.len() == before {
+                // A device may still be letting go of the first.
+                self.remove_node(held.remove(0)).await?;
+            }
+            left = held;
+        }
+        Ok(())
+    }
+
+    /// Takes back the descriptors of a volume whose note is so.
+    pub async fn drop_sets(&self, volume: VolumeId, is_due: impl Fn(&str) -> bool) -> Result<()> {
+        let sets = self.execute(Command::QueryFdSets).await?;
+        for (set, note) in qmp::fd_sets(&sets, &format!("{volume}-")) {
+            if is_due(note) {
+                self.execute(Command::RemoveFd { set }).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// A device lets go of its node a moment after its name is gone.
-    async fn remove_node(&self, node: String) -> Result<()> {
+    pub async fn remove_node(&self, node: String) -> Result<()> {
         let end = tokio::time::Instant::now() + Duration::from_secs(2);
         loop {
             match self.monitor.execute(Command::RemoveNode { node: node.clone() }).await {
@@ -132,16 +160,26 @@ impl Process {
         }
     }
 
-    async fn pass(&self, note: String, path: &Path, cache: Cache, access: Access) -> Result<FdSet> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(access == Access::Write)
-            .custom_flags(if cache == Cache::Direct { libc::O_DIRECT } else { 0 })
-            .open(path)
-            .map_err(|e| HostError::transient(format!("opening {}", path.display())).caused_by(e))?;
-        let answer = self.execute_with(Command::AddFd { note }, file.into()).await?;
-        qmp::added_fd_set(&answer)
-            .ok_or_else(|| HostError::transient(format!("{}: add-fd answered {answer}", self.instance)))
+    /// Gives the process a file: to read, or to read and to write. Then it gets a descriptor for each, as it asks for one that
+    /// does no more once it only reads.
+    pub async fn pass(&self, note: String, path: &Path, cache: Cache, access: Access) -> Result<FdSet> {
+        let mut set = None;
+        for access in
+            if access == Access::Write { [Access::Write, Access::Read].iter() } else { [Access::Read].iter() }
+        {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(*access == Access::Write)
+                .custom_flags(if cache == Cache::Direct { libc::O_DIRECT } else { 0 })
+                .open(path)
+                .map_err(|e| HostError::transient(format!("opening {}", path.display())).caused_by(e))?;
+            let answer = self.execute_with(Command::AddFd { note: note.clone(), set }, file.into()).await?;
+            let added = qmp::added_fd_set(&answer);
+            set = Some(added.ok_or_else(|| {
+                HostError::transient(format!("{}: add-fd answered {answer}", self.instance))
+            })?);
+        }
+        set.ok_or_else(|| HostError::transient(format!("{}: nothing was passed", self.instance)))
     }
 
     async fn add_disk(&self, disk: &Disk, path: &Path, chain: &[PathBuf], port: usize) -> Result<()> {
@@ -150,7 +188,8 @@ impl Process {
         let mut bases = Vec::with_capacity(chain.len());
         for (depth, base) in chain.iter().enumerate() {
             let note = devices::base_file_node(volume, depth);
-            bases.push(self.pass(note, base, disk.cache, Access::Read).await?);
+            let set = self.pass(note, base, disk.cache, Access::Read).await?;
+            bases.push(Base { set, format: format(base) });
         }
         self.execute(Command::AddObject(devices::limits_group(disk))).await?;
         for node in devices::nodes_by_descriptor(disk, own, &bases) {
@@ -161,7 +200,7 @@ impl Process {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Access {
+pub(super) enum Access {
     Read,
     Write,
 }
@@ -171,7 +210,7 @@ impl Inner {
         Ok(Process { monitor: self.require(instance).await?, instance })
     }
 
-    fn lent(&self, instance: InstanceId) -> Result<Vec<(VolumeId, PathBuf)>> {
+    pub(super) fn lent(&self, instance: InstanceId) -> Result<Vec<(VolumeId, PathBuf)>> {
         let lent = self.home(instance).lent().map_err(|e| disks_failed(instance, e))?;
         let named = |path: PathBuf| {
             let volume = VolumeId::parse(path.file_stem()?.to_str()?).ok()?;
@@ -305,6 +344,8 @@ impl Inner {
         desired: &VolumeDesired,
     ) -> Result<()> {
         let volume = desired.volume;
+        // An agent that died in the middle of a snapshot left this to be done.
+        self.follow(instance, &[volume]).await?;
         let is_lent = self.lent(instance)?.iter().any(|(lent, _)| *lent == volume);
         let Some(monitor) = self.monitor(instance).await? else { return Ok(()) };
         let process = Process { monitor, instance };

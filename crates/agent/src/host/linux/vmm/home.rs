@@ -236,7 +236,7 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
 }
 
 /// Replaces a file so that a crash leaves the old or the new one, whole.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(in crate::host::linux) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let tmp = path.with_extension("tmp");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&tmp)?;
     file.write_all(bytes)?;

@@ -13,7 +13,7 @@
 //! A guest that powers off is [`MachineState::PoweredOff`] until [`Vmm::end`], whether or not an agent was there to see it; a
 //! guest that resets boots again in place; a panicking guest does what its own kernel is set to do, as on EC2. A disk that the
 //! host has no room for pauses its guest; every [`RESUME_EVERY`] the agent lets it try again.
-//! Disks and interfaces that come and go while a machine runs: [`devices`].
+//! Disks and interfaces that come and go while a machine runs: [`devices`]; what snapshots do to disks: [`layers`].
 //! Callers: the host loop, through [`Vmm`]. The process's sandbox is described in [`launcher`], its command line in
 //! [`plan::machine`].
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
@@ -27,6 +27,7 @@ pub(super) mod image;
 mod keeper;
 #[allow(unsafe_code, reason = "forks and changes what this process is")]
 pub mod launcher;
+mod layers;
 #[allow(unsafe_code, reason = "installs a system-call filter and answers it")]
 mod memory;
 mod monitor;
@@ -38,6 +39,7 @@ mod uids;
 
 pub use accel::AccelPolicy;
 pub use home::private_directory;
+pub(super) use home::replace;
 pub use template::{Mode as TemplateMode, TemplateConfig};
 
 use crate::host::{
@@ -510,6 +512,12 @@ impl Vmm for LinuxVmm {
         let gate = self.0.gate(instance);
         let _alone = gate.lock().await;
         self.0.tune_disk(instance, volume).await
+    }
+
+    async fn follow(&self, instance: InstanceId, volumes: &[VolumeId]) -> Result<()> {
+        let gate = self.0.gate(instance);
+        let _alone = gate.lock().await;
+        self.0.follow(instance, volumes).await
     }
 
     async fn templates(&self) -> Result<Templates> {

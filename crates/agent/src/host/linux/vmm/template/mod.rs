@@ -22,7 +22,7 @@ pub(super) use resume::{Resumed, resume};
 use super::home::private_directory;
 use super::start::{Ground, cache_for};
 use super::{Inner, image};
-use crate::host::linux::block::{self, LinuxBlockConfig};
+use crate::host::linux::block;
 use crate::host::{HostError, MachineSpec, Result};
 use model::host::{Machine, TemplateState, TemplateStatus};
 use model::{InstanceId, Timestamp};
@@ -365,14 +365,9 @@ enum Guest {
 /// Has a template made of an image of the cache, whatever is known of its guest.
 pub(super) async fn order(inner: &Arc<Inner>, name: &str, machine: &Machine) -> Result<String> {
     let templates = &inner.templates;
-    let block = LinuxBlockConfig {
-        cloud: inner.config.cloud.clone(),
-        state_dir: templates.config.volumes_dir.clone(),
-        images_dir: inner.config.images_dir.clone(),
-    };
     let failed = |e: io::Error| HostError::transient("making the templates' directory").caused_by(e);
     private_directory(&templates.nurseries()).map_err(failed)?;
-    let below = vec![block::base(&block, name)?];
+    let below = vec![block::base(&templates.config.volumes_dir, &inner.config.images_dir, name)?];
     let cache = cache_for(&below[0])?;
     let ground = super::start::ground(inner, machine, below.clone()).await?;
     let (ingredients, _) = ingredients(machine, &ground, cache)?

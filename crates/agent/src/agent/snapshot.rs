@@ -1,0 +1,302 @@
+//! Snapshots: first their instant, then their data.
+//!
+//! ```text
+//! wait for the reboot ─► volumes' files freeze ─► machines write to new ones ─► record: captured ─► data is stored ─► record: ended
+//! └──────── one set, nobody else at the volumes' files ───────┘
+//! ```
+//! Invariants:
+//! - an instant is fixed once, for all snapshots that are taken together; what was done of it before a crash is finished;
+//! - a volume is not removed while a snapshot of it is still to be taken, nor a snapshot while something is being made of it;
+//! - a guest that is down for the reboot which a snapshot waits for is not reset before the snapshot is taken.
+//!
+//! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-creating-snapshot.html>
+
+use super::core::Core;
+use super::schedule::{Drivers, Failure, Next, Outcome};
+use super::tables::{Body, Job, Standing};
+use crate::host::{Block, Fault, HostError, Net, Vmm};
+use model::host::{Downtime, ObjectKey, ObservedBody, SnapshotDesired, SnapshotPhase, SnapshotSource};
+use model::{InstanceId, SnapshotId, VolumeId};
+use plan::host::{Asked, RunState, SnapshotRecord, is_due};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the host is asked how far the data of a snapshot has come.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What became of an attempt to fix the instant of a snapshot.
+enum Instant {
+    Fixed,
+    /// It is still to come.
+    Waiting(String),
+}
+
+pub(super) async fn reconcile<V: Vmm, N: Net, B: Block>(
+    core: &Core,
+    drivers: &Drivers<V, N, B>,
+    snapshot: SnapshotId,
+) -> Outcome {
+    let key = ObjectKey::Snapshot(snapshot);
+    let (generation, body) = {
+        let tables = core.tables.lock();
+        let Some(object) = tables.objects.get(&key) else { return Ok(Next::Idle) };
+        if object.applied == Some(object.generation) {
+            return Ok(Next::Idle);
+        }
+        (object.generation, object.body.clone())
+    };
+    match body {
+        Body::Snapshot(desired) => ensure(core, drivers, &desired, generation).await,
+        Body::Gone => remove(core, drivers, snapshot, generation).await,
+        Body::Vpc(_) | Body::SecurityGroup(_) | Body::Volume(_) | Body::Instance(_) => Ok(Next::Idle),
+    }
+}
+
+async fn ensure<V: Vmm, N: Net, B: Block>(
+    core: &Core,
+    drivers: &Drivers<V, N, B>,
+    desired: &SnapshotDesired,
+    generation: u64,
+) -> Outcome {
+    let key = ObjectKey::Snapshot(desired.snapshot);
+    let record = core.tables.lock().snapshots.get(&desired.snapshot).cloned();
+    match record.as_deref() {
+        Some(SnapshotRecord::Ended(phase)) => {
+            core.applied(key, generation, ObservedBody::Snapshot(phase.clone())).await?;
+            return Ok(Next::Idle);
+        }
+        Some(SnapshotRecord::Captured) => {}
+        None => match fix_instant(core, drivers, desired).await {
+            Ok(Instant::Fixed) => {}
+            Ok(Instant::Waiting(why)) => {
+                core.report(key, generation, ObservedBody::Snapshot(SnapshotPhase::Waiting));
+                tracing::debug!(%key, why, "a snapshot waits");
+                return Ok(Next::At(core.clock.now() + core.resync));
+            }
+            Err(error) => return failed(core, desired, generation, error).await,
+        },
+    }
+    match drivers.block.store_snapshot(desired).await {
+        Ok(phase @ (SnapshotPhase::Waiting | SnapshotPhase::Pending { .. })) => {
+            core.report(key, generation, ObservedBody::Snapshot(phase));
+            Ok(Next::At(core.clock.now() + LOOK_AGAIN))
+        }
+        Ok(phase @ (SnapshotPhase::Completed { .. } | SnapshotPhase::Failed { .. })) => {
+            end(core, desired, generation, phase).await?;
+            trim(core, drivers, desired).await;
+            Ok(Next::Idle)
+        }
+        Err(error) => failed(core, desired, generation, error).await,
+    }
+}
+
+/// What can never succeed is the snapshot's end.
+async fn failed(core: &Core, desired: &SnapshotDesired, generation: u64, error: HostError) -> Outcome {
+    if error.fault == Fault::Transient {
+        return Err(error.into());
+    }
+    tracing::warn!(snapshot = %desired.snapshot, %error, "a snapshot cannot be completed");
+    end(core, desired, generation, SnapshotPhase::Failed { reason: error.to_string() }).await?;
+    Ok(Next::Idle)
+}
+
+async fn end(
+    core: &Core,
+    desired: &SnapshotDesired,
+    generation: u64,
+    phase: SnapshotPhase,
+) -> Result<(), Failure> {
+    core.write_snapshot(desired.snapshot, SnapshotRecord::Ended(phase.clone())).await?;
+    core.applied(ObjectKey::Snapshot(desired.snapshot), generation, ObservedBody::Snapshot(phase)).await?;
+    Ok(())
+}
+
+async fn fix_instant<V: Vmm, N: Net, B: Block>(
+    core: &Core,
+    drivers: &Drivers<V, N, B>,
+    desired: &SnapshotDesired,
+) -> Result<Instant, HostError> {
+    let key = ObjectKey::Snapshot(desired.snapshot);
+    match &desired.source {
+        SnapshotSource::Copy(source) => {
+            if core.tables.lock().is_awaited(ObjectKey::Snapshot(*source), key) {
+                return Ok(Instant::Waiting(format!("{source} is not completed")));
+            }
+            captured(core, &[desired.snapshot]).await?;
+            Ok(Instant::Fixed)
+        }
+        SnapshotSource::Volume { volume, during, .. } => {
+            if drivers.block.is_captured(desired.snapshot).await? {
+                captured(core, &[desired.snapshot]).await?;
+                return Ok(Instant::Fixed);
+            }
+            {
+                let mut tables = core.tables.lock();
+                match tables.standing(*volume) {
+                    Standing::There => {}
+                    Standing::Gone => {
+                        return Err(HostError::permanent(format!("{volume} is gone")));
+                    }
+                    Standing::ToCome => {
+                        tables.wait(key, ObjectKey::Volume(*volume));
+                        return Ok(Instant::Waiting(format!("{volume} is not there yet")));
+                    }
+                }
+            }
+            if let Some(during) = during
+                && !is_now(core, drivers, *during, key).await?
+            {
+                return Ok(Instant::Waiting(format!("{} has not shut down for its reboot", during.instance)));
+            }
+            capture(core, drivers, desired).await?;
+            Ok(Instant::Fixed)
+        }
+    }
+}
+
+/// Whether a guest is down for a reboot, or that reboot is past. If not, `who` is nudged when the instance changes.
+async fn is_now<V: Vmm, N: Net, B: Block>(
+    core: &Core,
+    drivers: &Drivers<V, N, B>,
+    during: Downtime,
+    who: ObjectKey,
+) -> Result<bool, HostError> {
+    core.tables.lock().wait(who, ObjectKey::Instance(during.instance));
+    let machine = drivers.vmm.state(during.instance).await?;
+    let record = core.tables.lock().records.get(&during.instance).cloned().unwrap_or_default();
+    Ok(is_due(during, &record, machine))
+}
+
+/// Fixes the instant of a snapshot, and of those that are taken together with it.
+async fn capture<V: Vmm, N: Net, B: Block>(
+    core: &Core,
+    drivers: &Drivers<V, N, B>,
+    desired: &SnapshotDesired,
+) -> Result<(), HostError> {
+    let SnapshotSource::Volume { volume, together, .. } = &desired.source else { return Ok(()) };
+    let mut set: BTreeSet<(SnapshotId, VolumeId)> = together.iter().copied().collect();
+    set.insert((desired.snapshot, *volume));
+    let _files = core.files(set.iter().map(|(_, volume)| *volume)).await;
+    {
+        let tables = core.tables.lock();
+        // Whoever was faster took all of them.
+        if tables.snapshots.contains_key(&desired.snapshot) {
+            return Ok(());
+        }
+        set.retain(|(snapshot, volume)| {
+            let unwanted = tables
+                .objects
+                .get(&ObjectKey::Snapshot(*snapshot))
+                .is_some_and(|object| matches!(object.body, Body::Gone));
+            let is_own = *snapshot == desired.snapshot;
+            is_own
+                || (!unwanted
+                    && tables.standing(*volume) == Standing::There
+                    && !tables.snapshots.contains_key(snapshot))
+        });
+    }
+    let set: Vec<(SnapshotId, VolumeId)> = set.into_iter().collect();
+    drivers.block.freeze(&set).await?;
+    follow(core, drivers, set.iter().map(|(_, volume)| *volume)).await?;
+    let taken: Vec<SnapshotId> = set.iter().map(|(snapshot, _)| *snapshot).collect();
+    drivers.block.captured(&taken).await?;
+    captured(core, &taken).await
+}
+
+/// Has the machines that hold these volumes write to the volumes' newest files.
+async fn follow<V: Vmm, N: Net, B: Block>(
+    core: &Core,
+    drivers: &Drivers<V, N, B>,
+    volumes: impl Iterator<Item = VolumeId>,
+) -> Result<(), HostError> {
+    let volumes: Vec<VolumeId> = volumes.collect();
+    let holders: BTreeSet<InstanceId> = {
+        let tables = core.tables.lock();
+        volumes.iter().flat_map(|volume| tables.holders(ObjectKey::Volume(*volume))).collect()
+    };
+    for holder in holders {
+        drivers.vmm.follow(holder, &volumes).await?;
+    }
+    Ok(())
+}
+
+/// Notes that the instant of these is fixed, and tells those who wait for it.
+async fn captured(core: &Core, snapshots: &[SnapshotId]) -> Result<(), HostError> {
+    for snapshot in snapshots {
+        let noted = core.write_snapshot(*snapshot, SnapshotRecord::Captured).await;
+        noted.map_err(|e| HostError::transient("the agent's state directory").caused_by(e))?;
+        let mut tables = core.tables.lock();
+        tables.nudge_waiters(ObjectKey::Snapshot(*snapshot));
+        tables.nudge(Job::Object(ObjectKey::Snapshot(*snapshot)));
+    }
+    core.pending.notify_one();
+    Ok(())
+}
+
+/// Takes the snapshots that wait for the reset which is about to happen. One that can never be taken does not keep the
+/// guest down.
+pub(super) async fn before_reset<V: Vmm, N: Net, B: Block>(
+    core: &Core,
+    drivers: &Drivers<V, N, B>,
+    instance: InstanceId,
+    state: &RunState,
+) -> Result<(), HostError> {
+    let RunState::Started { run, asked: Asked::ResetFromOff { to } | Asked::HardReset { to }, .. } = state
+    else {
+        return Ok(());
+    };
+    let due: Vec<Arc<SnapshotDesired>> = core.tables.lock().due_before_reset(instance, *run, *to);
+    for desired in due {
+        match capture(core, drivers, &desired).await {
+            Err(error) if error.fault == Fault::Transient => return Err(error),
+            Err(error) => tracing::warn!(snapshot = %desired.snapshot, %error, "cannot be taken"),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Joins the layers of a volume that no snapshot needs any more. What fails here is done after the next snapshot, or when the
+/// agent starts anew.
+async fn trim<V: Vmm, N: Net, B: Block>(core: &Core, drivers: &Drivers<V, N, B>, desired: &SnapshotDesired) {
+    if let SnapshotSource::Volume { volume, .. } = desired.source {
+        trim_volume(core, drivers, volume).await;
+    }
+}
+
+pub(super) async fn trim_volume<V: Vmm, N: Net, B: Block>(
+    core: &Core,
+    drivers: &Drivers<V, N, B>,
+    volume: VolumeId,
+) {
+    let _files = core.files([volume]).await;
+    let trimmed = async {
+        // A machine that still writes to a frozen layer must not be overtaken.
+        follow(core, drivers, std::iter::once(volume)).await?;
+        drivers.block.trim(volume).await?;
+        follow(core, drivers, std::iter::once(volume)).await
+    };
+    if let Err(error) = trimmed.await {
+        tracing::warn!(%volume, %error, "its layers stay apart for now");
+    }
+}
+
+async fn remove<V: Vmm, N: Net, B: Block>(
+    core: &Core,
+    drivers: &Drivers<V, N, B>,
+    snapshot: SnapshotId,
+    generation: u64,
+) -> Outcome {
+    let key = ObjectKey::Snapshot(snapshot);
+    if let Some(user) = core.tables.lock().made_of(snapshot, key) {
+        return Ok(Next::Blocked(format!("{user} is being made of it")));
+    }
+    if let Some(volume) = drivers.block.remove_snapshot(snapshot).await? {
+        trim_volume(core, drivers, volume).await;
+    }
+    core.tables.lock().snapshots.remove(&snapshot);
+    core.io(move |disk| disk.remove_snapshot(snapshot)).await?;
+    core.applied(key, generation, ObservedBody::Removed).await?;
+    Ok(Next::Idle)
+}

@@ -1,0 +1,518 @@
+//! The host's block store: snapshots on their way into it, and out of it into disks.
+//!
+//! ```text
+//! snapshots/{format, objects/, tmp/}   the block store (crate `blocks`)
+//! snapshots/domains/ACCOUNT            32 random bytes each: whose equal blocks are shared
+//! snapshots/captures/SNAPSHOT          snapshots that are not stored yet
+//! volumes/restored/SNAPSHOT.raw        a snapshot as a disk, made once, verified as it was read
+//! ```
+//! Two threads of low priority store snapshots, one after the other each. What a crash interrupts goes on from its last
+//! checkpoint. A volume of a snapshot stands on a whole copy of it, so it is there once all of the snapshot has been read;
+//! reading it on demand by NBD is not built yet. Garbage is collected in the background, some time after a removal.
+
+use super::disk::Disk;
+use super::layers;
+use crate::host::linux::vmm::{private_directory, replace};
+use crate::host::{Fault, HostError, Result};
+use blocks::{Begin, BlockStore, Directory, Domain, DomainId, Error, Session, ingest};
+use model::clock::SystemClock;
+use model::host::{SnapshotDesired, SnapshotPhase, SnapshotSource};
+use model::{AccountId, Clock, SnapshotId};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+pub(super) const CAPTURES: &str = "captures";
+const DOMAINS: &str = "domains";
+const RESTORED: &str = "restored";
+const WORKERS: usize = 2;
+/// Threads that hash and compress for one snapshot.
+const HANDS: usize = 2;
+/// How long a call waits for what may be done at once.
+const SOON: Duration = Duration::from_millis(300);
+/// After so many snapshots what was needed to make them is cleared away.
+const COLLECT_EACH: u64 = 64;
+/// How long after a removal its garbage is collected.
+const COLLECT_AFTER: Duration = Duration::from_mins(1);
+
+pub(super) struct Shelf {
+    inner: Arc<Inner>,
+    queue: Option<mpsc::Sender<Task>>,
+    workers: Vec<std::thread::JoinHandle<()>>,
+    collector: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Shelf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shelf").field("path", &self.inner.path).finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    path: PathBuf,
+    volumes: PathBuf,
+    store: BlockStore,
+    jobs: Mutex<HashMap<SnapshotId, Arc<Job>>>,
+    /// One at a time for each snapshot.
+    restoring: Mutex<HashMap<SnapshotId, Arc<tokio::sync::Mutex<()>>>>,
+    garbage: Notify,
+    /// Sessions that were completed, and are cleared away by a collection.
+    completed: AtomicU64,
+}
+
+struct Task {
+    job: Arc<Job>,
+    wanted: SnapshotDesired,
+}
+
+/// A snapshot that is being stored.
+#[derive(Default)]
+struct Job {
+    done: AtomicU64,
+    total: AtomicU64,
+    stop: AtomicBool,
+    end: Mutex<Option<Result<SnapshotPhase>>>,
+    ended: Notify,
+}
+
+impl Job {
+    fn percent(&self) -> u8 {
+        let (done, total) = (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
+        (done * 100).checked_div(total).unwrap_or(0).min(99) as u8
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+impl Shelf {
+    pub fn open(path: &Path, volumes: &Path) -> Result<Self> {
+        let failed = |e: io::Error| HostError::transient(format!("opening {}", path.display())).caused_by(e);
+        for directory in [path.to_owned(), path.join(DOMAINS), path.join(CAPTURES), volumes.join(RESTORED)] {
+            private_directory(&directory).map_err(failed)?;
+        }
+        let objects = Directory::open(path).map_err(|e| failed(e.into()))?;
+        let inner = Arc::new(Inner {
+            path: path.to_owned(),
+            volumes: volumes.to_owned(),
+            store: BlockStore::new(Arc::new(objects)),
+            jobs: Mutex::default(),
+            restoring: Mutex::default(),
+            garbage: Notify::new(),
+            completed: AtomicU64::new(0),
+        });
+        inner.drop_unused().map_err(failed)?;
+        let (queue, tasks) = mpsc::channel::<Task>();
+        let tasks = Arc::new(Mutex::new(tasks));
+        let mut workers = Vec::with_capacity(WORKERS);
+        for _ in 0..WORKERS {
+            let (inner, tasks) = (Arc::clone(&inner), Arc::clone(&tasks));
+            let worker = std::thread::Builder::new().name("snapshots".into()).spawn(move || {
+                // Guests and calls come first. On Linux this is the thread's own priority.
+                let _ = rustix::process::setpriority_process(None, 10);
+                loop {
+                    let next = tasks.lock().recv();
+                    let Ok(task) = next else { return };
+                    inner.work(&task);
+                }
+            });
+            workers.push(worker.map_err(failed)?);
+        }
+        // What an earlier life left is looked for once.
+        inner.garbage.notify_one();
+        let collecting = tokio::runtime::Handle::try_current().ok();
+        let collector = collecting.map(|runtime| runtime.spawn(collect(Arc::clone(&inner))));
+        Ok(Self { inner, queue: Some(queue), workers, collector })
+    }
+
+    pub fn captures(&self) -> PathBuf {
+        self.inner.path.join(CAPTURES)
+    }
+
+    /// Whether a snapshot is stored, or has begun to be.
+    pub fn has(&self, snapshot: SnapshotId) -> Result<bool> {
+        match self.inner.store.manifest(snapshot) {
+            Ok(_) => return Ok(true),
+            Err(Error::NoSnapshot(_)) => {}
+            // It is there, in whatever state.
+            Err(Error::Damaged { .. }) => return Ok(true),
+            Err(e) => return Err(failed(snapshot, e)),
+        }
+        self.inner.store.has_session(snapshot).map_err(|e| failed(snapshot, e))
+    }
+
+    /// Snapshots that are stored, or have begun to be.
+    pub fn snapshots(&self) -> Result<Vec<SnapshotId>> {
+        let listing = |e: Error| HostError::transient("listing the snapshots").caused_by(e);
+        let mut found = self.inner.store.snapshots().map_err(listing)?;
+        let sessions = self.inner.store.sessions().map_err(listing)?;
+        found.extend(sessions.iter().map(|session| session.begin.snapshot));
+        Ok(found)
+    }
+
+    /// Has a snapshot stored, and says how far that is.
+    pub async fn store(&self, wanted: &SnapshotDesired) -> Result<SnapshotPhase> {
+        let id = wanted.snapshot;
+        let job = {
+            let mut jobs = self.inner.jobs.lock();
+            let known = jobs.get(&id).cloned();
+            if let Some(job) = known {
+                job
+            } else {
+                let job = Arc::new(Job::default());
+                let queue = self.queue.as_ref().ok_or_else(|| HostError::transient("the agent ends"))?;
+                let task = Task { job: Arc::clone(&job), wanted: wanted.clone() };
+                queue.send(task).map_err(|_| HostError::transient("the agent ends"))?;
+                jobs.insert(id, Arc::clone(&job));
+                job
+            }
+        };
+        let ended = job.ended.notified();
+        if job.end.lock().is_none() {
+            let _elapsed = tokio::time::timeout(SOON, ended).await;
+        }
+        let end = job.end.lock().take();
+        let Some(end) = end else { return Ok(SnapshotPhase::Pending { percent: job.percent() }) };
+        self.inner.jobs.lock().remove(&id);
+        end
+    }
+
+    /// Stops storing a snapshot, and removes what there is of it.
+    pub async fn remove(&self, snapshot: SnapshotId) -> Result<()> {
+        let job = self.inner.jobs.lock().get(&snapshot).cloned();
+        if let Some(job) = job {
+            job.stop.store(true, Ordering::Relaxed);
+            loop {
+                let ended = job.ended.notified();
+                if job.end.lock().is_some() {
+                    break;
+                }
+                let _elapsed = tokio::time::timeout(Duration::from_secs(1), ended).await;
+            }
+            self.inner.jobs.lock().remove(&snapshot);
+        }
+        let inner = Arc::clone(&self.inner);
+        blocking(move || {
+            match inner.store.abort(snapshot) {
+                Ok(()) | Err(Error::NoSession(_) | Error::Exists(_)) => {}
+                Err(e) => return Err(failed(snapshot, e)),
+            }
+            inner.store.delete(snapshot).map_err(|e| failed(snapshot, e))?;
+            let restored = inner.restored(snapshot);
+            super::remove_if_there(&restored)
+                .map_err(|e| HostError::transient(format!("removing {}", restored.display())).caused_by(e))?;
+            inner.garbage.notify_one();
+            Ok(())
+        })
+        .await
+    }
+
+    /// A snapshot as a raw disk, made if it is not there.
+    pub async fn restore(&self, snapshot: SnapshotId) -> Result<PathBuf> {
+        let gate = Arc::clone(self.inner.restoring.lock().entry(snapshot).or_default());
+        let _one = gate.lock().await;
+        let inner = Arc::clone(&self.inner);
+        let restored = blocking(move || inner.restore(snapshot)).await;
+        self.inner.restoring.lock().remove(&snapshot);
+        restored
+    }
+}
+
+impl Drop for Shelf {
+    fn drop(&mut self) {
+        if let Some(collector) = self.collector.take() {
+            collector.abort();
+        }
+        for job in self.inner.jobs.lock().values() {
+            job.stop.store(true, Ordering::Relaxed);
+        }
+        self.queue = None;
+        // A session has one writer: whoever opens the store next must not meet this one's.
+        for worker in self.workers.drain(..) {
+            let _ = worker.join();
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| HostError::transient("this is a bug").caused_by(e))?
+}
+
+async fn collect(inner: Arc<Inner>) {
+    loop {
+        inner.garbage.notified().await;
+        tokio::time::sleep(COLLECT_AFTER).await;
+        let store = inner.store.clone();
+        let collected = tokio::task::spawn_blocking(move || store.collect()).await;
+        match collected {
+            Ok(Ok(collected)) => {
+                tracing::info!(
+                    blocks = collected.blocks,
+                    live = collected.live,
+                    "collected garbage of snapshots"
+                );
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "garbage of snapshots stays for now"),
+            Err(error) => tracing::error!(%error, "this is a bug"),
+        }
+    }
+}
+
+/// What a failure of the store means for a snapshot.
+fn failed(snapshot: SnapshotId, error: Error) -> HostError {
+    let fault = match &error {
+        Error::Damaged { .. }
+        | Error::NoSnapshot(_)
+        | Error::Aborted(_)
+        | Error::OtherDomain { .. }
+        | Error::TooLarge { .. }
+        | Error::Smaller { .. }
+        | Error::NoBlock { .. }
+        | Error::WrongLength(_) => Fault::Permanent,
+        Error::Reading(e) if matches!(e.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidData) => {
+            Fault::Permanent
+        }
+        Error::Objects(_)
+        | Error::NoSession(_)
+        | Error::Exists(_)
+        | Error::Ended(_)
+        | Error::Source(_)
+        | Error::Reading(_)
+        | Error::Target(_) => Fault::Transient,
+    };
+    HostError { fault, what: format!("storing {snapshot}"), source: Some(error.into()) }
+}
+
+impl Inner {
+    fn restored(&self, snapshot: SnapshotId) -> PathBuf {
+        self.volumes.join(RESTORED).join(format!("{snapshot}.raw"))
+    }
+
+    /// Removes disks of snapshots that no volume stands on.
+    fn drop_unused(&self) -> io::Result<()> {
+        use std::os::unix::fs::MetadataExt;
+        for entry in fs::read_dir(self.volumes.join(RESTORED))? {
+            let entry = entry?;
+            if entry.metadata()?.nlink() == 1 {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn domain(&self, id: DomainId) -> io::Result<Arc<Domain>> {
+        let path = self.path.join(DOMAINS).join(id.as_str());
+        let secret: [u8; 32] = match fs::read(&path).map(<[u8; 32]>::try_from) {
+            Ok(Ok(secret)) => secret,
+            Ok(Err(_)) => {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{id} has no secret")));
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let mut fresh = [0; 32];
+                File::open("/dev/urandom")?.read_exact(&mut fresh)?;
+                replace(&path, &fresh)?;
+                fresh
+            }
+            Err(e) => return Err(e),
+        };
+        Ok(Arc::new(Domain::plain(id, &secret)))
+    }
+
+    fn domain_of(&self, account: AccountId) -> Result<Arc<Domain>> {
+        let id = DomainId::parse(&account.to_string())
+            .ok_or_else(|| HostError::permanent(format!("{account} names no domain")))?;
+        self.domain(id).map_err(|e| HostError::transient(format!("the domain of {account}")).caused_by(e))
+    }
+
+    /// Opens a snapshot of whatever account.
+    fn snapshot(&self, snapshot: SnapshotId) -> Result<blocks::Snapshot> {
+        let manifest = self.store.manifest(snapshot).map_err(|e| failed(snapshot, e))?;
+        let domain = self
+            .domain(manifest.domain)
+            .map_err(|e| HostError::transient(format!("the domain of {snapshot}")).caused_by(e))?;
+        self.store.snapshot(snapshot, domain).map_err(|e| failed(snapshot, e))
+    }
+
+    fn work(&self, task: &Task) {
+        let Task { job, wanted } = task;
+        let end = if job.is_stopped() { Err(stopped()) } else { self.make(wanted, job) };
+        if let Err(error) = &end {
+            tracing::warn!(snapshot = %wanted.snapshot, %error, "a snapshot is not stored");
+        }
+        *job.end.lock() = Some(end);
+        job.ended.notify_waiters();
+    }
+
+    fn make(&self, wanted: &SnapshotDesired, job: &Job) -> Result<SnapshotPhase> {
+        let id = wanted.snapshot;
+        let manifest = match self.store.manifest(id) {
+            Ok(manifest) => manifest,
+            Err(Error::NoSnapshot(_)) => {
+                let manifest = self.write(wanted, job)?;
+                if (self.completed.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(COLLECT_EACH) {
+                    self.garbage.notify_one();
+                }
+                manifest
+            }
+            Err(e) => return Err(failed(id, e)),
+        };
+        Ok(SnapshotPhase::Completed { full: manifest.blocks * blocks::BLOCK_SIZE as u64 })
+    }
+
+    fn write(&self, wanted: &SnapshotDesired, job: &Job) -> Result<blocks::Manifest> {
+        let id = wanted.snapshot;
+        let domain = self.domain_of(wanted.account)?;
+        let session = match &wanted.source {
+            SnapshotSource::Volume { volume, parent, .. } => {
+                let chain = layers::frozen_chain(&self.volumes, *volume, id)?;
+                let files: Vec<_> = chain.into_iter().map(|path| (layers::format(&path), path)).collect();
+                let files: Vec<_> = files.into_iter().map(|(format, path)| (path, format)).collect();
+                let mut disk = Disk::open(&files).map_err(|e| failed(id, Error::Reading(e)))?;
+                let session = self.begin(wanted, *parent, wanted.size.bytes().max(disk.size()), &domain)?;
+                // The files above the parent's are what was written since.
+                let since = session.begun().parent.and_then(|parent| {
+                    let name = format!("{parent}.qcow2");
+                    files.iter().position(|(path, _)| path.file_name().is_some_and(|n| n == name.as_str()))
+                });
+                ingest_disk(&session, &mut disk, since, files.len(), job).map_err(|e| failed(id, e))?;
+                session
+            }
+            SnapshotSource::Copy(source) => {
+                let from = self.snapshot(*source)?;
+                let parent = (from.manifest().domain == *domain.id()).then_some(*source);
+                let session = self.begin(wanted, parent, from.size(), &domain)?;
+                if session.begun().parent.is_none() {
+                    copy(&session, &from, job).map_err(|e| failed(id, e))?;
+                }
+                session
+            }
+        };
+        if job.is_stopped() {
+            return Err(stopped());
+        }
+        session.complete().map_err(|e| failed(id, e))
+    }
+
+    /// Begins a session, or goes on with the one that there is. A parent that cannot be built on is done without.
+    fn begin(
+        &self,
+        wanted: &SnapshotDesired,
+        parent: Option<SnapshotId>,
+        size: u64,
+        domain: &Arc<Domain>,
+    ) -> Result<Session> {
+        let snapshot = wanted.snapshot;
+        let begin = |parent| Begin {
+            snapshot,
+            parent,
+            account: wanted.account,
+            key_id: None,
+            size,
+            created_at: SystemClock.now(),
+        };
+        let begun = match self.store.begin(begin(parent), Arc::clone(domain)) {
+            Err(
+                error @ (Error::NoSnapshot(_)
+                | Error::OtherDomain { .. }
+                | Error::Smaller { .. }
+                | Error::Damaged { .. }),
+            ) if parent.is_some() => {
+                tracing::warn!(%snapshot, %error, "a snapshot is made without its parent");
+                self.store.begin(begin(None), Arc::clone(domain))
+            }
+            begun => begun,
+        };
+        match begun {
+            Err(Error::Exists(_)) => self.store.resume(snapshot, Arc::clone(domain)),
+            begun => begun,
+        }
+        .map_err(|e| failed(snapshot, e))
+    }
+
+    fn restore(&self, snapshot: SnapshotId) -> Result<PathBuf> {
+        let path = self.restored(snapshot);
+        if path.exists() {
+            return Ok(path);
+        }
+        let from = self.snapshot(snapshot)?;
+        let tmp = path.with_extension("tmp");
+        let failed_at = |e: io::Error| HostError::transient(format!("restoring {snapshot}")).caused_by(e);
+        let made = File::create(&tmp).map_err(Error::Target).and_then(|file| ingest::export(&from, &file));
+        if let Err(error) = made {
+            let _ = fs::remove_file(&tmp);
+            return Err(failed(snapshot, error));
+        }
+        // Read by every machine that stands on it, written by none.
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&tmp, fs::Permissions::from_mode(0o444)).map_err(failed_at)?;
+        fs::rename(&tmp, &path).map_err(failed_at)?;
+        super::sync_directory(&self.volumes.join(RESTORED)).map_err(failed_at)?;
+        Ok(path)
+    }
+}
+
+fn stopped() -> HostError {
+    HostError::transient("it was told to stop")
+}
+
+/// Puts into a session what it does not have of a disk: what the topmost `since` files hold, or all.
+fn ingest_disk(
+    session: &Session,
+    disk: &mut Disk,
+    since: Option<usize>,
+    layers: usize,
+    job: &Job,
+) -> Result<(), Error> {
+    let touched = disk.touched(since.unwrap_or(layers)).map_err(Error::Reading)?;
+    job.total.store(touched.count(), Ordering::Relaxed);
+    let block = blocks::BLOCK_SIZE as u64;
+    let end = disk.size();
+    ingest::put_all(session, HANDS, |put| {
+        for index in touched.iter() {
+            let at = index * block;
+            let mut bytes = vec![0; (end - at).min(block) as usize];
+            disk.read(at, &mut bytes).map_err(Error::Reading)?;
+            if job.is_stopped() || !put(index, bytes) {
+                break;
+            }
+            job.done.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    })?;
+    if since.is_none() && session.begun().parent.is_some() {
+        // What the parent has and the volume has not.
+        for index in (0..session.total_blocks()).filter(|index| !touched.has(*index)) {
+            session.zero_block(index)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts a snapshot of another domain into a session.
+fn copy(session: &Session, from: &blocks::Snapshot, job: &Job) -> Result<(), Error> {
+    const BATCH: usize = 1024;
+    job.total.store(from.manifest().blocks, Ordering::Relaxed);
+    ingest::put_all(session, HANDS, |put| {
+        let mut next = 0;
+        loop {
+            let batch = from.blocks(next, BATCH)?;
+            let Some((last, _)) = batch.last() else { return Ok(()) };
+            next = last + 1;
+            for (index, _) in batch {
+                let Some(bytes) = from.block(index)? else { continue };
+                if job.is_stopped() || !put(index, bytes.to_vec()) {
+                    return Ok(());
+                }
+                job.done.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    })
+}

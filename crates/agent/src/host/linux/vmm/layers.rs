@@ -1,0 +1,161 @@
+//! Running machines follow what happens to the files of their disks: a new one on top (a snapshot was taken), fewer below (layers
+//! were joined).
+//!
+//! ```text
+//! follow:  new files go over as descriptors ► nodes ► one transaction puts them on top: the instant
+//!          what lies below the newest is opened anew ► the newest is stood on it ► the old nodes go
+//! ```
+//! Invariants: whether a step was done is asked of the process (its graph of nodes, its open files), so a step that was
+//! interrupted is finished or found done; a node for a volume's newest file is named after the file's inode. The limits stay in force,
+//! for they lie above. Nothing but the newest file is open for writing afterwards.
+//! QEMU: <https://www.qemu.org/docs/master/interop/qemu-qmp-ref.html> (`blockdev-snapshot`, `blockdev-reopen`)
+
+use super::Inner;
+use super::devices::{Access, Process};
+use super::start::cache_for;
+use crate::host::linux::block::{self, backing_chain};
+use crate::host::{HostError, Result};
+use model::{InstanceId, VolumeId};
+use plan::machine::devices::{self, Base};
+use plan::machine::qmp::{self, Command, Graph};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+impl Inner {
+    pub(super) async fn follow(self: &Arc<Self>, instance: InstanceId, volumes: &[VolumeId]) -> Result<()> {
+        let Some(monitor) = self.monitor(instance).await? else { return Ok(()) };
+        let process = Process { monitor, instance };
+        let mut held: Vec<(VolumeId, PathBuf)> = Vec::new();
+        for (volume, path) in self.lent(instance)? {
+            if volumes.contains(&volume) && process.has_device(&volume.to_string()).await? {
+                held.push((volume, path));
+            }
+        }
+        let mut pairs = Vec::new();
+        for (volume, path) in &held {
+            pairs.extend(process.new_layer(*volume, path).await?);
+        }
+        if !pairs.is_empty() {
+            process.execute(qmp::overlay(&pairs)).await?;
+        }
+        for (volume, path) in &held {
+            process.stand_on_joined(*volume, path).await?;
+        }
+        Ok(())
+    }
+}
+
+fn looking(path: &Path) -> impl Fn(io::Error) -> HostError {
+    move |e| HostError::transient(format!("looking at {}", path.display())).caused_by(e)
+}
+
+/// The node that a volume's device writes to; none for one that was torn out.
+fn newest(graph: &Graph, volume: VolumeId) -> Option<&str> {
+    let newest = graph.child(&devices::throttle_node(volume), "file")?;
+    (newest != devices::dead_node(volume)).then_some(newest)
+}
+
+impl Process {
+    async fn graph(&self) -> Result<Graph> {
+        Ok(Graph::parse(&self.execute(qmp::query_graph()).await?))
+    }
+
+    /// Makes the nodes of a volume's newest file, unless the machine writes to that already. What is covered, and what is to
+    /// cover it.
+    async fn new_layer(&self, volume: VolumeId, path: &Path) -> Result<Option<(String, String)>> {
+        let meta = fs::metadata(path).map_err(looking(path))?;
+        let (name, file_name) =
+            (devices::layer_node(volume, meta.ino()), devices::layer_file_node(volume, meta.ino()));
+        let graph = self.graph().await?;
+        let Some(top) = newest(&graph, volume) else { return Ok(None) };
+        if top == name {
+            return Ok(None);
+        }
+        let nodes = self.nodes(volume).await?;
+        if !nodes.contains(&name) {
+            // What an interrupted attempt passed would look as if the file were in use.
+            if nodes.contains(&file_name) {
+                self.remove_node(file_name.clone()).await?;
+            }
+            self.drop_sets(volume, |note| note == file_name).await?;
+            if has_open(self.monitor.pid, &meta).map_err(looking(path))? {
+                return Ok(None);
+            }
+            let cache = cache_for(path)?;
+            let set = self.pass(file_name.clone(), path, cache, Access::Write).await?;
+            for node in devices::overlay_by_descriptor(volume, meta.ino(), cache, set) {
+                self.execute(Command::AddNode(node)).await?;
+            }
+        }
+        // It may have grown since its new file was made.
+        let answer = self.execute(Command::ListNodes).await?;
+        if let (Some(held), Some(made)) = (qmp::node_size(&answer, top), qmp::node_size(&answer, &name))
+            && made < held
+        {
+            self.execute(Command::Resize { node: name.clone(), size: held }).await?;
+        }
+        Ok(Some((top.to_owned(), name)))
+    }
+
+    /// Opens what lies under a volume's newest file anew, if there is less of it than the machine reads.
+    async fn stand_on_joined(&self, volume: VolumeId, path: &Path) -> Result<()> {
+        let graph = self.graph().await?;
+        let Some(top) = newest(&graph, volume) else { return Ok(()) };
+        let chain = backing_chain(path)?;
+        if graph.below(top).len() <= chain.len() {
+            return Ok(());
+        }
+        let Some(newest_file) = graph.child(top, "file") else { return Ok(()) };
+        let cache = cache_for(path)?;
+        let nodes = self.nodes(volume).await?;
+        let is_taken =
+            |time: usize| nodes.iter().any(|n| n.starts_with(&format!("{}d", joined(volume, time))));
+        let time = (0..1000).find(|time| !is_taken(*time)).unwrap_or_default();
+        let mut bases = Vec::with_capacity(chain.len());
+        for (depth, file) in chain.iter().enumerate() {
+            let note = devices::joined_file_node(volume, time, depth);
+            let set = self.pass(note, file, cache, Access::Read).await?;
+            bases.push(Base { set, format: block::format(file) });
+        }
+        for node in devices::joined_by_descriptor(volume, cache, time, &bases) {
+            self.execute(Command::AddNode(node)).await?;
+        }
+        let below = (!bases.is_empty()).then(|| devices::joined_node(volume, time, 0));
+        let reopened = devices::stood_on(cache, top, newest_file, below.as_deref());
+        self.execute(Command::ReopenNode(reopened)).await?;
+        self.drop_unused(volume).await
+    }
+
+    /// Removes the nodes of a volume that its device does not stand on, and their descriptors.
+    async fn drop_unused(&self, volume: VolumeId) -> Result<()> {
+        let graph = self.graph().await?;
+        let Some(top) = newest(&graph, volume) else { return Ok(()) };
+        let mut used = vec![devices::throttle_node(volume)];
+        for node in std::iter::once(top).chain(graph.below(top)) {
+            used.push(node.to_owned());
+            used.extend(graph.child(node, "file").map(str::to_owned));
+        }
+        self.drop_nodes_but(volume, &used).await?;
+        self.drop_sets(volume, |note| !used.iter().any(|node| node == note)).await
+    }
+}
+
+fn joined(volume: VolumeId, time: usize) -> String {
+    let name = devices::joined_node(volume, time, 0);
+    name.trim_end_matches("d0").to_owned()
+}
+
+/// Whether a process has this file open.
+fn has_open(pid: i32, file: &fs::Metadata) -> io::Result<bool> {
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // One that is gone by now was none of these.
+        let Ok(open) = fs::metadata(entry?.path()) else { continue };
+        if (open.dev(), open.ino()) == (file.dev(), file.ino()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

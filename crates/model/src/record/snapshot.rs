@@ -1,0 +1,213 @@
+//! Snapshots.
+//!
+//! ```text
+//!            the host has all of it
+//! Pending ──────────────────────────► Completed ──┐ DeleteSnapshot
+//!    │ it never will                              ├───────────────► Deleting ──► (no record)
+//!    └──────────────────────────────► Failed ─────┘
+//! ```
+//! One that is being deleted is shown to nobody; its record waits for the host, and for whatever still starts from it.
+//! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-snapshots.html>
+
+use super::{IndexValue, Record, Tags};
+use crate::host::Downtime;
+use crate::{AccountId, GiB, Region, SnapshotId, Timestamp, VolumeId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub snapshot: SnapshotId,
+    pub account: AccountId,
+    pub source: Source,
+    pub size: GiB,
+    pub description: String,
+    pub started_at: Timestamp,
+    pub life: Life,
+    /// The image in the hosts' cache whose kernel boots what it holds, if that is known to be a system without a boot loader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    #[serde(default)]
+    pub shared: Shared,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Lock>,
+    pub tags: Tags,
+}
+
+/// What it is a snapshot of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    Volume {
+        volume: VolumeId,
+        /// The latest snapshot of the volume that was completed then.
+        parent: Option<SnapshotId>,
+        /// The others of the same instant.
+        together: Vec<(SnapshotId, VolumeId)>,
+        during: Option<Downtime>,
+    },
+    Copy {
+        snapshot: SnapshotId,
+        region: Region,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Life {
+    Pending {
+        /// Its instant is fixed: the volume may go.
+        taken: bool,
+        percent: u8,
+    },
+    Completed {
+        at: Timestamp,
+        /// What a volume made of it holds, in bytes.
+        full: u64,
+    },
+    Failed {
+        reason: String,
+    },
+    /// Nobody sees it any more.
+    Deleting,
+}
+
+/// Who may make volumes of it, beside its owner.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Shared {
+    pub everybody: bool,
+    pub accounts: BTreeSet<AccountId>,
+    /// Its owner's account shares nothing with everybody for now, whatever the snapshot says.
+    pub withheld: bool,
+}
+
+impl Shared {
+    pub fn with(&self, account: AccountId) -> bool {
+        self.is_public() || self.accounts.contains(&account)
+    }
+
+    pub const fn is_public(&self) -> bool {
+        self.everybody && !self.withheld
+    }
+}
+
+/// What keeps it from being deleted, for a time.
+/// AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-snapshot-lock.html>
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    pub mode: LockMode,
+    pub created_at: Timestamp,
+    pub until: Until,
+    /// Hours from its creation in which a lock in compliance mode may still be undone.
+    pub cool_off: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LockMode {
+    Governance,
+    Compliance,
+}
+
+/// How long a lock lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Until {
+    /// From the completion of the snapshot, or from the lock's creation if that is later.
+    Days(u32),
+    Date(Timestamp),
+}
+
+impl Snapshot {
+    /// The state that the API shows.
+    pub const fn state_name(&self) -> &'static str {
+        match self.life {
+            Life::Pending { .. } => "pending",
+            Life::Completed { .. } => "completed",
+            Life::Failed { .. } => "error",
+            Life::Deleting => "deleting",
+        }
+    }
+
+    pub const fn is_deleting(&self) -> bool {
+        matches!(self.life, Life::Deleting)
+    }
+
+    pub const fn is_completed(&self) -> bool {
+        matches!(self.life, Life::Completed { .. })
+    }
+
+    /// In percent.
+    pub const fn progress(&self) -> u8 {
+        match self.life {
+            Life::Pending { percent, .. } => percent,
+            Life::Completed { .. } => 100,
+            Life::Failed { .. } | Life::Deleting => 0,
+        }
+    }
+
+    /// The volume of which it is; copies have none.
+    pub const fn volume(&self) -> Option<VolumeId> {
+        match self.source {
+            Source::Volume { volume, .. } => Some(volume),
+            Source::Copy { .. } => None,
+        }
+    }
+
+    /// Its instant is still to come, so it needs its volume.
+    pub const fn is_awaited(&self) -> bool {
+        matches!(self.life, Life::Pending { taken: false, .. })
+    }
+}
+
+impl Snapshot {
+    /// Of those whose instant is still to come: the instance for whose reboot they wait.
+    pub const DURING: &'static str = "during";
+    /// Of those that are neither completed nor failed: the snapshots from which they are made.
+    pub const NEEDS: &'static str = "needs";
+}
+
+impl Record for Snapshot {
+    const NOUN: &'static str = "snapshot";
+    type Id = SnapshotId;
+
+    fn id(&self) -> SnapshotId {
+        self.snapshot
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
+        let mut indexes = vec![("account", self.account.into())];
+        if let Some(volume) = self.volume() {
+            indexes.push(("volume", volume.into()));
+        }
+        if self.shared.everybody {
+            indexes.push(("public", "true".into()));
+        }
+        indexes.extend(self.shared.accounts.iter().map(|account| ("shared", (*account).into())));
+        if matches!(self.life, Life::Pending { .. }) {
+            match &self.source {
+                Source::Volume { parent, during, .. } => {
+                    indexes.extend(parent.map(|parent| (Self::NEEDS, parent.into())));
+                    if self.is_awaited() {
+                        indexes.extend(during.map(|during| (Self::DURING, during.instance.into())));
+                    }
+                }
+                Source::Copy { snapshot, .. } => indexes.push((Self::NEEDS, (*snapshot).into())),
+            }
+        }
+        indexes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_reads_back_as_it_was_written() {
+        let written = r#"{"snapshot":"snap-00000000000000001","account":"000000000001",
+            "source":{"Volume":{"volume":"vol-00000000000000001","parent":null,"together":[],"during":null}},
+            "size":8,"description":"","started_at":5,"life":{"Pending":{"taken":false,"percent":0}},"tags":{}}"#;
+        let read: Snapshot = serde_json::from_str(written).unwrap();
+        assert_eq!((read.size, read.is_awaited(), read.shared.everybody), (GiB(8), true, false));
+        let again: Snapshot = serde_json::from_str(&serde_json::to_string(&read).unwrap()).unwrap();
+        assert_eq!((again.life, again.source), (read.life, read.source));
+    }
+}
