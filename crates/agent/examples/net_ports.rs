@@ -85,6 +85,7 @@ async fn measure() {
             let n = taps.len() as u32;
             let interface = InterfaceDesired {
                 interface: NetworkInterfaceId::from_entropy(u128::from(n) + 1),
+                device_index: 0,
                 mac: Mac::from_entropy(u128::from(n)),
                 vpc,
                 subnet,

@@ -138,8 +138,11 @@ pub struct InstanceDesired {
     /// Volumes that are unplugged whether the guest lets go of them or not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub torn_out: Vec<VolumeId>,
-    /// In the order of their device indexes.
+    /// In the order of their device indexes. What is not among them is unplugged, with the guest's consent.
     pub interfaces: Vec<InterfaceDesired>,
+    /// Interfaces that are cut off from the network whether the guest lets go of them or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut_off: Vec<NetworkInterfaceId>,
     pub metadata: Metadata,
 }
 
@@ -270,6 +273,9 @@ pub struct AttachmentDesired {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InterfaceDesired {
     pub interface: NetworkInterfaceId,
+    /// Its place in the instance, from 0; places may be left out.
+    #[serde(default)]
+    pub device_index: u32,
     pub mac: Mac,
     pub vpc: VpcId,
     pub subnet: SubnetId,

@@ -89,6 +89,7 @@ pub fn instance(n: u32) -> InstanceDesired {
         torn_out: Vec::new(),
         interfaces: vec![InterfaceDesired {
             interface: interface_id(n),
+            device_index: 0,
             mac: Mac::from_entropy(n.into()),
             vpc: vpc_id(1),
             subnet: SubnetId::from_entropy(1),
@@ -99,6 +100,7 @@ pub fn instance(n: u32) -> InstanceDesired {
             hostname: format!("ip-172-31-0-{}", 10 + n),
             domain: "ec2.internal".into(),
         }],
+        cut_off: Vec::new(),
         metadata: Metadata {
             image: ImageId::from_entropy(1),
             reservation: ReservationId::from_entropy(n.into()),

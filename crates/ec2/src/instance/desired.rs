@@ -77,9 +77,11 @@ pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired>
         .get::<Image>(region, &instance.image)
         .filter(|image| image.direct_kernel)
         .and_then(|image| image.host_image.clone());
-    let domain = domain(tables, region, instance.vpc);
-    let interfaces =
-        render::interfaces(tables, instance).filter_map(|n| interface(tables, region, n, &domain)).collect();
+    let attachment = |n: &NetworkInterface| n.attachment.as_ref().map(|a| a.state.leaving());
+    let interfaces = render::interfaces(tables, instance)
+        .filter(|n| attachment(n) == Some(None))
+        .filter_map(|n| interface(tables, region, n, &domain(tables, region, n.vpc)))
+        .collect();
     Some(InstanceDesired {
         instance: instance.instance,
         account: instance.account,
@@ -108,6 +110,10 @@ pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired>
             .map(|v| v.volume)
             .collect(),
         interfaces,
+        cut_off: render::interfaces(tables, instance)
+            .filter(|n| attachment(n) == Some(Some(Force::Forced)))
+            .map(|n| n.interface)
+            .collect(),
         metadata: metadata(tables, instance),
     })
 }
@@ -132,6 +138,7 @@ fn interface(
     let subnet = tables.get::<Subnet>(region, &interface.subnet)?;
     Some(InterfaceDesired {
         interface: interface.interface,
+        device_index: interface.attachment.as_ref().map_or(0, |a| a.device_index),
         mac: interface.mac,
         vpc: interface.vpc,
         subnet: interface.subnet,

@@ -85,6 +85,7 @@ fn footing(tables: &Tables, instance: &Instance) -> BTreeSet<ObjectKey> {
         return BTreeSet::new();
     }
     let mut keys = BTreeSet::from([ObjectKey::Vpc(instance.vpc)]);
+    keys.extend(render::interfaces(tables, instance).map(|n| ObjectKey::Vpc(n.vpc)));
     let groups = render::interfaces(tables, instance).flat_map(|n| &n.groups);
     keys.extend(groups.map(|group| ObjectKey::SecurityGroup(*group)));
     keys.extend(instance.volumes.iter().map(|v| ObjectKey::Volume(v.volume)));

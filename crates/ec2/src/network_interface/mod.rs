@@ -1,19 +1,26 @@
 //! Network interfaces: an instance's presence in a subnet, with its addresses and security groups.
 //!
-//! Launches make one per instance; `CreateNetworkInterface` makes one by itself, for a later launch. Both claim addresses by
-//! [`allocate`].
+//! Launches make them with the instance; `CreateNetworkInterface` makes one by itself, to be attached at a launch or later. Both
+//! claim addresses by [`allocate`]. An attachment is written in two records: the interface's says to what and how far it has
+//! come, the instance's that it has it; both always change together ([`attach`], [`detach`], [`set_free`]). What hosts say of
+//! interfaces comes in by [`crate::instance::absorb`].
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html>
-//! Differs: IPv4 only; no attaching to or detaching from an instance that exists.
+//! Differs: IPv4 only.
 
 pub mod allocate;
+mod assign;
+mod attach;
 mod attribute;
 mod create;
 mod delete;
 mod describe;
+mod detach;
 pub mod render;
 
 pub use allocate::{allocate_private, allocate_public, release_private, release_public};
-pub use create::member_groups;
+pub use attach::{in_use, limits, too_many};
+pub use create::{claim_addresses, member_groups, wanted_addresses};
+pub use detach::set_free;
 
 use crate::errors::{self, IdErrors};
 use crate::instance::names;
@@ -122,7 +129,10 @@ impl Noun for NetworkInterface {
                 values: |i, _| maybe(i.attachment.as_ref().map(|_| i.account.to_string())),
             },
             FilterField { name: "attachment.nat-gateway-id", values: |_, _| Vec::new() },
-            FilterField { name: "attachment.status", values: |i, _| attached(i, |_| "attached".to_owned()) },
+            FilterField {
+                name: "attachment.status",
+                values: |i, _| attached(i, |a| render::attachment_status(a.state).as_str().to_owned()),
+            },
             FilterField { name: "availability-zone", values: |i, _| shown(&i.zone) },
             FilterField { name: "availability-zone-id", values: |i, _| one(i.zone.id()) },
             FilterField { name: "description", values: |i, _| one(i.description.as_str()) },
@@ -190,6 +200,10 @@ pub fn register(service: &mut Service) {
         .exclusive(ops::DeleteNetworkInterface, delete::touches, delete::delete)
         .read(ops::DescribeNetworkInterfaces, describe::touches, describe::describe)
         .read(ops::DescribeNetworkInterfaceAttribute, attribute::describe_touches, attribute::describe)
+        .write(ops::AssignPrivateIpAddresses, assign::assign_touches, assign::assign)
+        .write(ops::UnassignPrivateIpAddresses, assign::unassign_touches, assign::unassign)
+        .write(ops::AttachNetworkInterface, attach::touches, attach::attach)
+        .write(ops::DetachNetworkInterface, detach::touches, detach::detach)
         .write(ops::ModifyNetworkInterfaceAttribute, attribute::modify_touches, attribute::modify)
         .write(ops::ResetNetworkInterfaceAttribute, attribute::reset_touches, attribute::reset);
 }

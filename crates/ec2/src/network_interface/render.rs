@@ -4,6 +4,7 @@ use crate::instance::names;
 use crate::noun::{render_tags, wire_time};
 use api_ec2 as api;
 use control::Tables;
+use model::record::instance::AttachmentState;
 use model::record::network_interface::{Attachment, NetworkInterface, PrivateAddress, PublicAddress};
 use model::record::security_group::SecurityGroup;
 use model::record::vpc::Vpc;
@@ -95,8 +96,17 @@ pub fn attachment(interface: &NetworkInterface, attachment: &Attachment) -> api:
         network_card_index: Some(0),
         instance_id: Some(attachment.instance.to_string()),
         instance_owner_id: Some(interface.account.to_string()),
-        status: Some(api::AttachmentStatus::Attached),
+        status: Some(attachment_status(attachment.state)),
         ..Default::default()
+    }
+}
+
+/// How far an attachment has come.
+pub fn attachment_status(state: AttachmentState) -> api::AttachmentStatus {
+    match state {
+        AttachmentState::Attaching => api::AttachmentStatus::Attaching,
+        AttachmentState::Attached => api::AttachmentStatus::Attached,
+        AttachmentState::Detaching { .. } | AttachmentState::Busy { .. } => api::AttachmentStatus::Detaching,
     }
 }
 

@@ -15,6 +15,8 @@ mod internet_gateway;
 mod key_pair;
 mod network_acl;
 mod network_interface;
+mod network_interface_address;
+mod network_interface_attach;
 mod public_image;
 mod region;
 mod route_table;

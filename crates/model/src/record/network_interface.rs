@@ -1,5 +1,6 @@
 //! Network interfaces.
 
+use super::instance::AttachmentState;
 use super::{IndexValue, Record, Tags};
 use crate::{
     AccountId, AddressAssociationId, AllocationId, InstanceId, Mac, NetworkInterfaceAttachmentId,
@@ -63,6 +64,8 @@ pub struct Attachment {
     pub device_index: u32,
     pub delete_on_termination: bool,
     pub at: Timestamp,
+    #[serde(default, skip_serializing_if = "AttachmentState::is_attached")]
+    pub state: AttachmentState,
 }
 
 impl NetworkInterface {

@@ -245,6 +245,7 @@ impl Vpc {
         let subnet = self.desired.subnets.iter().find(|s| s.cidr.contains(&address)).unwrap();
         InterfaceDesired {
             interface: NetworkInterfaceId::from_entropy(unique()),
+            device_index: 0,
             mac: Mac::from_entropy(unique()),
             vpc: self.desired.vpc,
             subnet: subnet.subnet,
@@ -278,6 +279,7 @@ fn instance(interface: InterfaceDesired) -> InstanceDesired {
         volumes: vec![],
         torn_out: Vec::new(),
         interfaces: vec![interface],
+        cut_off: Vec::new(),
         metadata: Metadata {
             image: ImageId::from_entropy(1),
             reservation: ReservationId::from_entropy(1),

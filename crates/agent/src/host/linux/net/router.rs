@@ -237,6 +237,7 @@ impl Router {
         let subnet = plan::net::routes::subnet_of(vpc, first)?;
         Some(InterfaceDesired {
             interface,
+            device_index: 0,
             mac: self.mac(&port.tap)?,
             vpc: self.vpc,
             subnet: subnet.subnet,
