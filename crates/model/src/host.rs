@@ -98,6 +98,9 @@ pub struct RouteDesired {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RouteTarget {
     InternetGateway,
+    /// To an interface whose machine forwards. While it has none here, or checks its sources and destinations, packets are
+    /// dropped.
+    Interface(NetworkInterfaceId),
     /// The target is gone: packets are dropped.
     Blackhole,
 }

@@ -82,6 +82,8 @@ fn routes(tables: &Tables, region: &Region, table: &RouteTable) -> RouteTableDes
                     model::host::RouteTarget::InternetGateway
                 }
                 RouteTarget::InternetGateway(_) => model::host::RouteTarget::Blackhole,
+                // The host itself knows whether it is there.
+                RouteTarget::Interface(interface) => model::host::RouteTarget::Interface(interface),
             },
         })
         .collect();

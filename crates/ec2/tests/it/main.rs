@@ -20,6 +20,7 @@ mod network_interface_attach;
 mod public_image;
 mod region;
 mod route_table;
+mod route_target;
 mod security_group;
 mod subnet;
 mod tag;

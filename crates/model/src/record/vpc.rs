@@ -3,7 +3,7 @@
 use super::{IndexValue, Record, Tags};
 use crate::net::AclEntry;
 use crate::{
-    AccountId, DhcpOptionsId, InternetGatewayId, NetworkAclAssociationId, NetworkAclId,
+    AccountId, DhcpOptionsId, InternetGatewayId, NetworkAclAssociationId, NetworkAclId, NetworkInterfaceId,
     RouteTableAssociationId, RouteTableId, SubnetId, VpcCidrAssociationId, VpcId, Zone,
 };
 use ipnet::{IpNet, Ipv4Net};
@@ -104,6 +104,7 @@ pub struct Route {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RouteTarget {
     InternetGateway(InternetGatewayId),
+    Interface(NetworkInterfaceId),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -167,6 +167,15 @@ impl World {
         Guest::start(interface, tap)
     }
 
+    /// Brings a group's rules to what they say now.
+    pub async fn net_group(&self, group: &SecurityGroupDesired) {
+        self.net().ensure_security_group(group).await.unwrap();
+    }
+
+    pub async fn net_remove_port(&self, interface: NetworkInterfaceId) {
+        self.net().remove_port(interface).await.unwrap();
+    }
+
     /// Brings a guest's port to what its interface says now.
     pub async fn update(&self, guest: &Guest) {
         self.config.directory.set_instance(Arc::new(instance(guest.interface.clone())));

@@ -6,14 +6,15 @@
 
 use super::netlink::Socket;
 use super::nft::{self, Batch, Data, Elements, Family, Nft, link_key};
-use super::rtnl::Rtnl;
+use super::rtnl::{Planned, Rtnl, Way};
 use super::services::Ports;
 use super::{conntrack, sysctl};
 use crate::host::linux::netns::{self, Namespace};
 use ipnet::Ipv4Net;
-use model::host::{AddressDesired, InterfaceDesired, SecurityGroupDesired, VpcDesired};
+use model::host::{AddressDesired, InterfaceDesired, RouteTarget, SecurityGroupDesired, VpcDesired};
 use model::{CloudTag, Mac, NetworkInterfaceId, SecurityGroupId, VpcId};
 use plan::net::names::{self, IGW, VPC_TABLE};
+use plan::net::routes::Kind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::Ipv4Addr;
@@ -321,7 +322,7 @@ impl Router {
             self.load(&body)?;
             self.body = Some(body);
         }
-        self.rtnl.reconcile_routes(&plan::net::routes::routes(vpc), self.igw)?;
+        self.reconcile_routes(vpc)?;
         self.rtnl.reconcile_rules(&plan::net::routes::rules(vpc))?;
         let own = vpc.cidrs.first().map(|first| plan::net::resolver(*first));
         let wanted: BTreeSet<Ipv4Addr> = plan::net::SERVICES.into_iter().chain(own).collect();
@@ -335,6 +336,46 @@ impl Router {
         }
         self.desired = Some(vpc.clone());
         Ok(())
+    }
+
+    /// Brings the routes that lead to an interface to where it is now, if there are any.
+    pub fn steer(&mut self, interface: NetworkInterfaceId) -> io::Result<()> {
+        let leads_there = |vpc: &VpcDesired| {
+            let mut routes = vpc.route_tables.iter().flat_map(|table| &table.routes);
+            routes.any(|route| route.target == RouteTarget::Interface(interface))
+        };
+        match self.desired.clone() {
+            Some(vpc) if leads_there(&vpc) => self.reconcile_routes(&vpc),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn reconcile_routes(&mut self, vpc: &VpcDesired) -> io::Result<()> {
+        let planned = plan::net::routes::routes(vpc);
+        let planned = planned.into_iter().filter_map(|route| {
+            let way = self.way(route.kind)?;
+            Some(Planned { table: route.table, destination: route.destination, metric: route.metric, way })
+        });
+        let planned = planned.collect();
+        self.rtnl.reconcile_routes(&planned)
+    }
+
+    /// Where a route leads at present; none: nowhere.
+    fn way(&self, kind: Kind) -> Option<Way> {
+        match kind {
+            Kind::Igw => Some(Way::Link { index: self.igw, via: plan::net::NEXT_HOP }),
+            Kind::Blackhole => Some(Way::Blackhole),
+            Kind::Unreachable => Some(Way::Unreachable),
+            Kind::Throw => Some(Way::Throw),
+            Kind::Interface(interface) => {
+                let port = self.ports.get(&interface)?;
+                // One that checks takes nothing that is not for itself.
+                self.of_link("anysrc", &port.tap).next()?;
+                // Any of its addresses: all are the same neighbour.
+                let via = *self.addresses(&port.tap).first()?;
+                Some(Way::Link { index: port.index, via })
+            }
+        }
     }
 
     /// Deletes the chains of ACLs and subnets that are no longer desired and that no port names.
