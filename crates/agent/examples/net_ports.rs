@@ -61,6 +61,8 @@ async fn measure() {
             route_table,
             routes: vec![RouteDesired { destination: everywhere, target: RouteTarget::InternetGateway }],
         }],
+        peerings: Vec::new(),
+        nat_gateways: Vec::new(),
         network_acls: vec![],
     })
     .await

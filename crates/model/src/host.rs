@@ -12,8 +12,8 @@ pub mod frame;
 use crate::metadata::Metadata;
 use crate::net::{AclEntry, Allow, Mac};
 use crate::{
-    AccountId, Blob, GiB, InstanceId, MiB, NetworkAclId, NetworkInterfaceId, Region, RouteTableId,
-    SecurityGroupId, SubnetId, Timestamp, VolumeId, VpcId, Zone,
+    AccountId, Blob, GiB, InstanceId, MiB, NatGatewayId, NetworkAclId, NetworkInterfaceId, Region,
+    RouteTableId, SecurityGroupId, SubnetId, Timestamp, VolumeId, VpcId, VpcPeeringConnectionId, Zone,
 };
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,28 @@ pub struct VpcDesired {
     pub subnets: Vec<SubnetDesired>,
     pub route_tables: Vec<RouteTableDesired>,
     pub network_acls: Vec<NetworkAclDesired>,
+    /// The VPCs that it meets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peerings: Vec<PeeringDesired>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nat_gateways: Vec<NatGatewayDesired>,
+}
+
+/// A way to another VPC, open while both ask for it. Packets take it where routes of their subnets say so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeeringDesired {
+    pub peering: VpcPeeringConnectionId,
+    pub peer: VpcId,
+    /// The only sources that come from there.
+    pub cidrs: Vec<Ipv4Net>,
+}
+
+/// What leaves by it takes its private address, with a port of its own, and is routed on as its subnet says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NatGatewayDesired {
+    pub gateway: NatGatewayId,
+    pub subnet: SubnetId,
+    pub address: AddressDesired,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,6 +123,8 @@ pub enum RouteTarget {
     /// To an interface whose machine forwards. While it has none here, or checks its sources and destinations, packets are
     /// dropped.
     Interface(NetworkInterfaceId),
+    Peering(VpcPeeringConnectionId),
+    NatGateway(NatGatewayId),
     /// The target is gone: packets are dropped.
     Blackhole,
 }

@@ -52,6 +52,8 @@ pub fn vpc(n: u32) -> VpcDesired {
             network_acl,
         }],
         route_tables: vec![RouteTableDesired { route_table, routes: Vec::new() }],
+        peerings: Vec::new(),
+        nat_gateways: Vec::new(),
         network_acls: vec![NetworkAclDesired { network_acl, ingress: Vec::new(), egress: Vec::new() }],
     }
 }

@@ -43,6 +43,8 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Option<VpcDesire
         dns_support: vpc.dns_support,
         subnets,
         route_tables: route_tables.into_values().map(|table| routes(tables, region, table)).collect(),
+        peerings: Vec::new(),
+        nat_gateways: Vec::new(),
         network_acls: acls.into_values().map(|acl| entries(acl)).collect(),
     })
 }

@@ -57,7 +57,9 @@ index_from_id!(
     RouteTableId,
     NetworkAclId,
     AllocationId,
-    DhcpOptionsId
+    DhcpOptionsId,
+    VpcPeeringConnectionId,
+    NatGatewayId
 );
 
 impl From<crate::AccountId> for IndexValue {

@@ -69,6 +69,8 @@ fn vpc() -> VpcDesired {
         dns_support: true,
         subnets: Vec::new(),
         route_tables: Vec::new(),
+        peerings: Vec::new(),
+        nat_gateways: Vec::new(),
         network_acls: Vec::new(),
     }
 }

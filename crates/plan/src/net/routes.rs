@@ -8,7 +8,7 @@
 
 use ipnet::{IpNet, Ipv4Net};
 use model::host::{RouteTarget, SubnetDesired, VpcDesired};
-use model::{NetworkInterfaceId, RouteTableId};
+use model::{NatGatewayId, NetworkInterfaceId, RouteTableId, VpcPeeringConnectionId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -42,6 +42,10 @@ pub enum Kind {
     Igw,
     /// To the machine behind an interface, if it is there and forwards.
     Interface(NetworkInterfaceId),
+    /// Out by the link to another VPC.
+    Peering(VpcPeeringConnectionId),
+    /// Into a NAT gateway.
+    NatGateway(NatGatewayId),
     Blackhole,
     Unreachable,
     Throw,
@@ -100,6 +104,8 @@ pub fn routes(vpc: &VpcDesired) -> BTreeSet<Route> {
             let kind = match route.target {
                 RouteTarget::InternetGateway => Kind::Igw,
                 RouteTarget::Interface(interface) => Kind::Interface(interface),
+                RouteTarget::Peering(peering) => Kind::Peering(peering),
+                RouteTarget::NatGateway(gateway) => Kind::NatGateway(gateway),
                 RouteTarget::Blackhole => Kind::Blackhole,
             };
             if kind.may_vanish() {
@@ -119,7 +125,7 @@ impl Kind {
     /// Whether its link can go while the route is wanted.
     const fn may_vanish(self) -> bool {
         match self {
-            Self::Interface(_) => true,
+            Self::Interface(_) | Self::Peering(_) | Self::NatGateway(_) => true,
             Self::Igw | Self::Blackhole | Self::Unreachable | Self::Throw => false,
         }
     }

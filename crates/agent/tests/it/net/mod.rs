@@ -8,6 +8,8 @@ mod forward;
 mod groups;
 mod hostile;
 mod life;
+mod nat;
+mod peering;
 mod public;
 mod services;
 mod world;

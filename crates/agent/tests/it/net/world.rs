@@ -172,6 +172,10 @@ impl World {
         self.net().ensure_security_group(group).await.unwrap();
     }
 
+    pub async fn net_remove_vpc(&self, vpc: &Vpc) {
+        self.net().remove_vpc(vpc.desired.vpc).await.unwrap();
+    }
+
     pub async fn net_remove_port(&self, interface: NetworkInterfaceId) {
         self.net().remove_port(interface).await.unwrap();
     }
@@ -241,6 +245,8 @@ impl Vpc {
                     RouteTableDesired { route_table: public, routes: vec![everywhere] },
                     RouteTableDesired { route_table: private, routes: vec![] },
                 ],
+                peerings: Vec::new(),
+                nat_gateways: Vec::new(),
                 network_acls: vec![NetworkAclDesired {
                     network_acl: acl,
                     ingress: open.clone(),
