@@ -173,6 +173,8 @@ pub enum Sweep {
     TerminatedInstances,
     ClientTokens,
     StuckDetachments,
+    Peerings,
+    NatGateways,
 }
 
 impl fmt::Display for Sweep {
@@ -181,6 +183,8 @@ impl fmt::Display for Sweep {
             Self::TerminatedInstances => "terminated-instances",
             Self::ClientTokens => "client-tokens",
             Self::StuckDetachments => "stuck-detachments",
+            Self::Peerings => "peerings",
+            Self::NatGateways => "nat-gateways",
         })
     }
 }
@@ -195,7 +199,13 @@ impl Reconciler for Sweeps {
     type Key = Sweep;
 
     fn all(&self, _: &Tables) -> Vec<Sweep> {
-        vec![Sweep::TerminatedInstances, Sweep::ClientTokens, Sweep::StuckDetachments]
+        vec![
+            Sweep::TerminatedInstances,
+            Sweep::ClientTokens,
+            Sweep::StuckDetachments,
+            Sweep::Peerings,
+            Sweep::NatGateways,
+        ]
     }
 
     fn concerns(&self, _: &ChangedKey, _: &Tables) -> Vec<Sweep> {
@@ -207,6 +217,8 @@ impl Reconciler for Sweeps {
             Sweep::TerminatedInstances => sweep::instances(&self.0).await,
             Sweep::ClientTokens => sweep::tokens(&self.0).await,
             Sweep::StuckDetachments => sweep::detachments(&self.0).await,
+            Sweep::Peerings => crate::vpc_peering_connection::sweep(&self.0).await,
+            Sweep::NatGateways => crate::nat_gateway::sweep(&self.0).await,
         };
         done.map(|()| Next::After(SWEEP_EVERY)).map_err(|error| error.to_string())
     }

@@ -236,7 +236,7 @@ fn seat(ctx: &Context, txn: &mut Txn<'_>, spec: &LaunchSpec, network: &NetworkSp
                 .get::<NetworkInterface>(&ctx.region, interface)
                 .filter(|n| n.account == ctx.account())
                 .ok_or_else(|| ids::NETWORK_INTERFACE.not_found(interface))?;
-            if interface.attachment.is_some() {
+            if interface.is_in_use() {
                 return Err(interfaces::in_use(&interface));
             }
             let groups =
@@ -464,6 +464,7 @@ impl Launch {
                     description: description.clone(),
                     source_dest_check: true,
                     attachment: attached(*delete_on_termination),
+                    nat_gateway: None,
                     tags: self.spec.tags.network_interface.clone(),
                 };
                 Ok((txn.put(&ctx.region, interface), automatic))

@@ -4,7 +4,7 @@
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssignPrivateIpAddresses.html>
 
 use super::allocate::{allocate_private, private_claim, release_private};
-use super::attach::too_many;
+use super::attach::{own, too_many};
 use super::create::{MAX_ADDRESSES, parse_address};
 use crate::address;
 use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
@@ -40,6 +40,7 @@ pub fn assign(
         ("Ipv4PrefixCount", request.ipv4_prefix_count.is_some_and(|count| count != 0)),
     ])?;
     let held = hold::<NetworkInterface>(ctx, txn, &request.network_interface_id)?;
+    own(&held)?;
     let mut interface = NetworkInterface::clone(&held);
     let listed = request.private_ip_addresses.as_deref().unwrap_or_default();
     let wanted: Vec<Option<Ipv4Addr>> = match (listed, request.secondary_private_ip_address_count) {
@@ -178,6 +179,7 @@ pub fn unassign(
 ) -> Result<UnassignPrivateIpAddressesResult> {
     refuse(&[("Ipv4Prefix", request.ipv4_prefixes.as_ref().is_some_and(|p| !p.is_empty()))])?;
     let held = hold::<NetworkInterface>(ctx, txn, &request.network_interface_id)?;
+    own(&held)?;
     let mut interface = NetworkInterface::clone(&held);
     let listed = request.private_ip_addresses.as_deref().unwrap_or_default();
     if listed.is_empty() {

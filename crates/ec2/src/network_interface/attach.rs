@@ -2,7 +2,9 @@
 //!
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AttachNetworkInterface.html>
 
-use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value};
+use crate::errors::{
+    client, invalid_parameter_combination, invalid_parameter_value, operation_not_permitted,
+};
 use crate::instance::kind;
 use crate::noun::{hold, touched};
 use crate::parameter::refuse;
@@ -37,7 +39,7 @@ pub fn attach(
     })?;
     let interface = hold::<NetworkInterface>(ctx, txn, &request.network_interface_id)?;
     let instance = hold::<Instance>(ctx, txn, &request.instance_id)?;
-    if interface.attachment.is_some() {
+    if interface.is_in_use() {
         return Err(in_use(&interface));
     }
     let state = match instance.phase {
@@ -94,6 +96,17 @@ pub fn attach(
         attachment_id: Some(attachment.to_string()),
         network_card_index: Some(0),
     })
+}
+
+/// An interface that belongs to a service is the service's to change; `OperationNotPermitted`.
+pub fn own(interface: &NetworkInterface) -> Result<()> {
+    match interface.nat_gateway {
+        None => Ok(()),
+        Some(gateway) => Err(operation_not_permitted(format!(
+            "The network interface '{}' is managed by the NAT gateway {gateway}.",
+            interface.interface
+        ))),
+    }
 }
 
 pub fn in_use(interface: &NetworkInterface) -> ApiError {

@@ -78,6 +78,7 @@ pub fn create(
         description,
         source_dest_check: true,
         attachment: None,
+        nat_gateway: None,
         tags: tags.into_values().next().unwrap_or_default(),
     };
     let mut shown = render::network_interface(txn.tables(), &record);

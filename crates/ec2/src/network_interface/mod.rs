@@ -18,8 +18,9 @@ mod detach;
 pub mod render;
 
 pub use allocate::{allocate_private, allocate_public, release_private, release_public};
-pub use attach::{in_use, limits, too_many};
-pub use create::{claim_addresses, member_groups, wanted_addresses};
+pub use attach::{in_use, limits, own, too_many};
+pub use create::{claim_addresses, member_groups, parse_address, wanted_addresses};
+pub use delete::remove;
 pub use detach::set_free;
 
 use crate::errors::{self, IdErrors};
@@ -128,7 +129,10 @@ impl Noun for NetworkInterface {
                 name: "attachment.instance-owner-id",
                 values: |i, _| maybe(i.attachment.as_ref().map(|_| i.account.to_string())),
             },
-            FilterField { name: "attachment.nat-gateway-id", values: |_, _| Vec::new() },
+            FilterField {
+                name: "attachment.nat-gateway-id",
+                values: |i, _| maybe(i.nat_gateway.map(|n| n.to_string())),
+            },
             FilterField {
                 name: "attachment.status",
                 values: |i, _| attached(i, |a| render::attachment_status(a.state).as_str().to_owned()),
@@ -147,7 +151,10 @@ impl Noun for NetworkInterface {
                     groups.map(|group| Cow::Borrowed(group.name.as_str())).collect()
                 },
             },
-            FilterField { name: "interface-type", values: |_, _| one("interface") },
+            FilterField {
+                name: "interface-type",
+                values: |i, _| one(if i.nat_gateway.is_some() { "nat_gateway" } else { "interface" }),
+            },
             FilterField { name: "ipv6-addresses.ipv6-address", values: |_, _| Vec::new() },
             FilterField { name: "mac-address", values: |i, _| shown(i.mac) },
             FilterField { name: "network-interface-id", values: |i, _| shown(i.interface) },
@@ -166,11 +173,11 @@ impl Noun for NetworkInterface {
                 values: |i, _| i.addresses.iter().map(|a| Cow::Owned(a.address.to_string())).collect(),
             },
             FilterField { name: "requester-id", values: |_, _| Vec::new() },
-            FilterField { name: "requester-managed", values: |_, _| one("false") },
+            FilterField { name: "requester-managed", values: |i, _| shown(i.nat_gateway.is_some()) },
             FilterField { name: "source-dest-check", values: |i, _| shown(i.source_dest_check) },
             FilterField {
                 name: "status",
-                values: |i, _| one(if i.attachment.is_some() { "in-use" } else { "available" }),
+                values: |i, _| one(if i.is_in_use() { "in-use" } else { "available" }),
             },
             FilterField { name: "subnet-id", values: |i, _| shown(i.subnet) },
             FilterField { name: "vpc-id", values: |i, _| shown(i.vpc) },

@@ -15,9 +15,10 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
     let primary = interface.addresses.first();
     let addresses = interface.addresses.iter().enumerate();
     let addresses = addresses.map(|(place, a)| address(interface, a, place == 0, named)).collect();
-    let status = match interface.attachment {
-        Some(_) => api::NetworkInterfaceStatus::InUse,
-        None => api::NetworkInterfaceStatus::Available,
+    let status = if interface.is_in_use() {
+        api::NetworkInterfaceStatus::InUse
+    } else {
+        api::NetworkInterfaceStatus::Available
     };
     api::NetworkInterface {
         association: primary
@@ -28,7 +29,10 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
         availability_zone_id: Some(interface.zone.id()),
         description: Some(interface.description.clone()),
         groups: Some(groups(tables, interface)),
-        interface_type: Some(api::NetworkInterfaceType::Interface),
+        interface_type: Some(match interface.nat_gateway {
+            Some(_) => api::NetworkInterfaceType::NatGateway,
+            None => api::NetworkInterfaceType::Interface,
+        }),
         ipv6_addresses: Some(Vec::new()),
         mac_address: Some(interface.mac.to_string()),
         network_interface_id: Some(interface.interface.to_string()),
@@ -36,7 +40,7 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
         private_dns_name: primary.filter(|_| named).map(|a| names::private(region, a.address)),
         private_ip_address: primary.map(|a| a.address.to_string()),
         private_ip_addresses: Some(addresses),
-        requester_managed: Some(false),
+        requester_managed: Some(interface.nat_gateway.is_some()),
         source_dest_check: Some(interface.source_dest_check),
         status: Some(status),
         subnet_id: Some(interface.subnet.to_string()),

@@ -79,7 +79,15 @@ impl Noun for RouteTable {
             FilterField { name: "route.egress-only-internet-gateway-id", values: |_, _| Vec::new() },
             FilterField { name: "route.gateway-id", values: |t, _| gateways(t) },
             FilterField { name: "route.instance-id", values: |t, all| instances(t, all) },
-            FilterField { name: "route.nat-gateway-id", values: |_, _| Vec::new() },
+            FilterField {
+                name: "route.nat-gateway-id",
+                values: |t, _| {
+                    on_targets(t, |target| match target {
+                        RouteTarget::NatGateway(id) => Some(id.to_string()),
+                        _ => None,
+                    })
+                },
+            },
             FilterField {
                 name: "route.origin",
                 values: |t, _| {
@@ -96,7 +104,15 @@ impl Noun for RouteTable {
                 },
             },
             FilterField { name: "route.transit-gateway-id", values: |_, _| Vec::new() },
-            FilterField { name: "route.vpc-peering-connection-id", values: |_, _| Vec::new() },
+            FilterField {
+                name: "route.vpc-peering-connection-id",
+                values: |t, _| {
+                    on_targets(t, |target| match target {
+                        RouteTarget::Peering(id) => Some(id.to_string()),
+                        _ => None,
+                    })
+                },
+            },
             FilterField { name: "vpc-id", values: |t, _| shown(t.vpc) },
         ]
     }
@@ -125,9 +141,13 @@ fn destinations<'a>(table: &'a RouteTable, tables: &'a Tables) -> Values<'a> {
 fn gateways(table: &RouteTable) -> Values<'_> {
     let routed = table.routes.iter().filter_map(|route| match route.target {
         RouteTarget::InternetGateway(gateway) => Some(Cow::Owned(gateway.to_string())),
-        RouteTarget::Interface(_) => None,
+        RouteTarget::Interface(_) | RouteTarget::Peering(_) | RouteTarget::NatGateway(_) => None,
     });
     one("local").into_iter().chain(routed).collect()
+}
+
+fn on_targets(table: &RouteTable, of: fn(RouteTarget) -> Option<String>) -> Values<'_> {
+    table.routes.iter().filter_map(|route| of(route.target)).map(Cow::Owned).collect()
 }
 
 /// The instances that routes lead to.
@@ -135,7 +155,7 @@ fn instances<'a>(table: &'a RouteTable, tables: &'a Tables) -> Values<'a> {
     let Some(region) = region(table, tables) else { return Vec::new() };
     let users = table.routes.iter().filter_map(|route| match route.target {
         RouteTarget::Interface(id) => target::user(region, tables, id),
-        RouteTarget::InternetGateway(_) => None,
+        RouteTarget::InternetGateway(_) | RouteTarget::Peering(_) | RouteTarget::NatGateway(_) => None,
     });
     users.map(|instance| Cow::Owned(instance.instance.to_string())).collect()
 }

@@ -34,6 +34,8 @@ pub fn create(ctx: &Context, request: &CreateRouteRequest, txn: &mut Txn<'_>) ->
         gateway: request.gateway_id.as_deref(),
         instance: request.instance_id.as_deref(),
         interface: request.network_interface_id.as_deref(),
+        peering: request.vpc_peering_connection_id.as_deref(),
+        nat: request.nat_gateway_id.as_deref(),
         others: [
             ("VpcEndpointId", &request.vpc_endpoint_id),
             ("TransitGatewayId", &request.transit_gateway_id),
@@ -42,8 +44,6 @@ pub fn create(ctx: &Context, request: &CreateRouteRequest, txn: &mut Txn<'_>) ->
             ("CoreNetworkArn", &request.core_network_arn),
             ("OdbNetworkArn", &request.odb_network_arn),
             ("EgressOnlyInternetGatewayId", &request.egress_only_internet_gateway_id),
-            ("VpcPeeringConnectionId", &request.vpc_peering_connection_id),
-            ("NatGatewayId", &request.nat_gateway_id),
         ],
     };
     let target = target(ctx, txn, &table, destination, &named)?;
@@ -104,6 +104,8 @@ pub fn replace(
         gateway: request.gateway_id.as_deref(),
         instance: request.instance_id.as_deref(),
         interface: request.network_interface_id.as_deref(),
+        peering: request.vpc_peering_connection_id.as_deref(),
+        nat: request.nat_gateway_id.as_deref(),
         others: [
             ("VpcEndpointId", &request.vpc_endpoint_id),
             ("TransitGatewayId", &request.transit_gateway_id),
@@ -112,8 +114,6 @@ pub fn replace(
             ("CoreNetworkArn", &request.core_network_arn),
             ("OdbNetworkArn", &request.odb_network_arn),
             ("EgressOnlyInternetGatewayId", &request.egress_only_internet_gateway_id),
-            ("VpcPeeringConnectionId", &request.vpc_peering_connection_id),
-            ("NatGatewayId", &request.nat_gateway_id),
         ],
     };
     let target = target(ctx, txn, &table, destination, &named)?;

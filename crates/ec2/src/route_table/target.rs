@@ -8,17 +8,22 @@ use api_ec2 as api;
 use control::{Context, Result, Tables, Txn};
 use ipnet::IpNet;
 use model::record::instance::Instance;
+use model::record::nat_gateway::NatGateway;
 use model::record::network_interface::NetworkInterface;
 use model::record::vpc::{InternetGateway, Route, RouteTable, RouteTarget, Subnet, Vpc};
+use model::record::vpc_peering_connection::VpcPeeringConnection;
 use model::{NetworkInterfaceId, Region};
+use wire::ApiError;
 
 /// The targets that a request may name, each by its parameter.
 pub struct Named<'a> {
     pub gateway: Option<&'a str>,
     pub instance: Option<&'a str>,
     pub interface: Option<&'a str>,
+    pub peering: Option<&'a str>,
+    pub nat: Option<&'a str>,
     /// Those that are not built.
-    pub others: [(&'static str, &'a Option<String>); 9],
+    pub others: [(&'static str, &'a Option<String>); 7],
 }
 
 /// Where a route to `destination` shall lead: a gateway or interface of the table's VPC.
@@ -29,7 +34,7 @@ pub fn target(
     destination: IpNet,
     named: &Named<'_>,
 ) -> Result<RouteTarget> {
-    let built = [named.gateway, named.instance, named.interface];
+    let built = [named.gateway, named.instance, named.interface, named.peering, named.nat];
     let other = named.others.iter().filter(|(_, value)| value.is_some()).map(|(name, _)| *name);
     match (built.iter().flatten().count() + other.clone().count(), other.clone().next()) {
         (0, _) => return Err(missing_parameter("gatewayId")),
@@ -44,6 +49,18 @@ pub fn target(
         let interface = find::<NetworkInterface>(ctx, tables, id)?;
         own_network(table, interface)?;
         RouteTarget::Interface(interface.interface)
+    } else if let Some(id) = named.peering {
+        let peering = find::<VpcPeeringConnection>(ctx, tables, id)?;
+        if peering.beyond(table.vpc).is_none() {
+            return Err(foreign(table, "peering connection", id));
+        }
+        RouteTarget::Peering(peering.peering)
+    } else if let Some(id) = named.nat {
+        let gateway = find::<NatGateway>(ctx, tables, id)?;
+        if gateway.vpc != table.vpc {
+            return Err(foreign(table, "NAT gateway", id));
+        }
+        RouteTarget::NatGateway(gateway.gateway)
     } else {
         let id = named.instance.unwrap_or_default();
         let instance = find::<Instance>(ctx, tables, id)?;
@@ -67,24 +84,25 @@ fn own_network(table: &RouteTable, interface: &NetworkInterface) -> Result<()> {
     if interface.vpc == table.vpc {
         return Ok(());
     }
-    Err(invalid_parameter_value(format!(
-        "route table {} and interface {} belong to different networks",
-        table.table, interface.interface
-    )))
+    Err(foreign(table, "interface", &interface.interface.to_string()))
+}
+
+fn foreign(table: &RouteTable, what: &str, id: &str) -> ApiError {
+    invalid_parameter_value(format!(
+        "route table {} and {what} {id} belong to different networks",
+        table.table
+    ))
 }
 
 fn internet_gateway(ctx: &Context, tables: &Tables, table: &RouteTable, id: &str) -> Result<RouteTarget> {
     if let Some((kind, _)) = id.split_once('-')
-        && matches!(kind, "vgw" | "vpce" | "lgw" | "cagw" | "eigw" | "nat" | "tgw" | "pcx")
+        && matches!(kind, "vgw" | "vpce" | "lgw" | "cagw" | "eigw" | "tgw")
     {
         return Err(unsupported(&format!("A route to the target {kind} (GatewayId {id})")));
     }
     let gateway = find::<InternetGateway>(ctx, tables, id)?;
     if gateway.vpc != Some(table.vpc) {
-        return Err(invalid_parameter_value(format!(
-            "route table {} and network gateway {id} belong to different networks",
-            table.table
-        )));
+        return Err(foreign(table, "network gateway", id));
     }
     Ok(RouteTarget::InternetGateway(gateway.gateway))
 }
@@ -103,7 +121,7 @@ fn within(
         return Ok(());
     }
     match target {
-        RouteTarget::Interface(_) => {
+        RouteTarget::Interface(_) | RouteTarget::NatGateway(_) => {
             let mut subnets = tables.find::<Subnet>(&ctx.region, "vpc", table.vpc);
             if subnets.any(|subnet| IpNet::V4(subnet.cidr) == destination) {
                 return Ok(());
@@ -112,7 +130,7 @@ fn within(
                 "The destination CIDR block {destination} is more specific than the VPC's and no subnet's block."
             )))
         }
-        RouteTarget::InternetGateway(_) => Err(invalid_parameter_value(format!(
+        RouteTarget::InternetGateway(_) | RouteTarget::Peering(_) => Err(invalid_parameter_value(format!(
             "The destination CIDR block {destination} is equal to or more specific than one of this VPC's CIDR \
              blocks. This route can target only an interface or an instance."
         ))),
@@ -123,6 +141,8 @@ fn within(
 pub fn leads(region: &Region, tables: &Tables, table: &RouteTable, route: &Route) -> bool {
     match route.target {
         RouteTarget::InternetGateway(gateway) => attached(tables, region, gateway, table.vpc),
+        RouteTarget::Peering(id) => crate::vpc_peering_connection::is_open(tables, region, id),
+        RouteTarget::NatGateway(id) => crate::nat_gateway::serves(tables, region, id),
         RouteTarget::Interface(id) => user(region, tables, id).is_some_and(|i| i.phase.occupies_host()),
     }
 }
@@ -138,6 +158,12 @@ pub fn render(region: &Region, tables: &Tables, target: RouteTarget) -> api::Rou
     match target {
         RouteTarget::InternetGateway(gateway) => {
             api::Route { gateway_id: Some(gateway.to_string()), ..Default::default() }
+        }
+        RouteTarget::Peering(peering) => {
+            api::Route { vpc_peering_connection_id: Some(peering.to_string()), ..Default::default() }
+        }
+        RouteTarget::NatGateway(gateway) => {
+            api::Route { nat_gateway_id: Some(gateway.to_string()), ..Default::default() }
         }
         RouteTarget::Interface(interface) => {
             let instance = user(region, tables, interface);

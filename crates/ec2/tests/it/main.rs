@@ -13,6 +13,7 @@ mod instance_launch;
 mod instance_type;
 mod internet_gateway;
 mod key_pair;
+mod nat_gateway;
 mod network_acl;
 mod network_interface;
 mod network_interface_address;
@@ -28,6 +29,7 @@ mod volume;
 mod volume_attach;
 mod volume_modify;
 mod vpc;
+mod vpc_peering_connection;
 
 use testkit::{Answer, Kit};
 

@@ -85,10 +85,12 @@ pub mod address;
 pub mod image;
 pub mod instance;
 pub mod key_pair;
+pub mod nat_gateway;
 pub mod network_interface;
 pub mod security_group;
 pub mod volume;
 pub mod vpc;
+pub mod vpc_peering_connection;
 
 /// A resource's tags, by key.
 pub type Tags = std::collections::BTreeMap<String, String>;
