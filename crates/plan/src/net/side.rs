@@ -33,7 +33,7 @@ pub(super) fn side(vpc: &VpcDesired) -> Side {
     let numbers = routes::numbers(vpc);
     for peering in &vpc.peerings {
         let (link, arrival) = (peering_link(peering.peering), peering_arrival(peering.peering));
-        let from = peering.cidrs.iter().map(|cidr| cidr.trunc());
+        let from = peering.cidrs.iter().map(ipnet::Ipv4Net::trunc);
         let rules = from.map(|cidr| format!("ip saddr {cidr} ip daddr @local accept")).chain(["drop".into()]);
         side.chains.push((arrival.clone(), rules.collect()));
         side.add("link_pre", format!("\"{link}\" : goto {arrival}"));
