@@ -61,6 +61,8 @@ async fn measure() {
             route_table,
             routes: vec![RouteDesired { destination: everywhere, target: RouteTarget::InternetGateway }],
         }],
+        peerings: Vec::new(),
+        nat_gateways: Vec::new(),
         network_acls: vec![],
     })
     .await
@@ -85,6 +87,7 @@ async fn measure() {
             let n = taps.len() as u32;
             let interface = InterfaceDesired {
                 interface: NetworkInterfaceId::from_entropy(u128::from(n) + 1),
+                device_index: 0,
                 mac: Mac::from_entropy(u128::from(n)),
                 vpc,
                 subnet,

@@ -95,6 +95,13 @@ pub const INTERNET_GATEWAY: IdErrors = IdErrors {
     not_found: "InvalidInternetGatewayID.NotFound",
     malformed: "InvalidInternetGatewayId.Malformed",
 };
+pub const VPC_PEERING_CONNECTION: IdErrors = IdErrors {
+    called: "vpcPeeringConnection ID",
+    not_found: "InvalidVpcPeeringConnectionID.NotFound",
+    malformed: "InvalidVpcPeeringConnectionId.Malformed",
+};
+pub const NAT_GATEWAY: IdErrors =
+    IdErrors { called: "natGateway ID", not_found: "NatGatewayNotFound", malformed: "NatGatewayMalformed" };
 pub const ROUTE_TABLE: IdErrors = IdErrors {
     called: "routeTable ID",
     not_found: "InvalidRouteTableID.NotFound",

@@ -15,6 +15,7 @@ pub mod instance;
 pub mod instance_type;
 pub mod internet_gateway;
 pub mod key_pair;
+pub mod nat_gateway;
 pub mod network_acl;
 pub mod network_interface;
 pub mod noun;
@@ -28,6 +29,7 @@ pub mod subnet;
 pub mod tag;
 pub mod volume;
 pub mod vpc;
+pub mod vpc_peering_connection;
 
 use control::{Schema, Service};
 
@@ -39,17 +41,20 @@ pub fn schema(schema: &mut Schema) {
         image::Image,
         instance::Instance,
         key_pair::KeyPair,
+        nat_gateway::NatGateway,
         network_interface::NetworkInterface,
         security_group::SecurityGroup,
         snapshot::Snapshot,
         volume::Volume,
         vpc::{DhcpOptions, InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc},
+        vpc_peering_connection::VpcPeeringConnection,
     };
     schema
         .add::<Address>()
         .add::<Image>()
         .add::<Instance>()
         .add::<KeyPair>()
+        .add::<NatGateway>()
         .add::<NetworkInterface>()
         .add::<SecurityGroup>()
         .add::<Settings>()
@@ -60,7 +65,8 @@ pub fn schema(schema: &mut Schema) {
         .add::<NetworkAcl>()
         .add::<RouteTable>()
         .add::<Subnet>()
-        .add::<Vpc>();
+        .add::<Vpc>()
+        .add::<VpcPeeringConnection>();
 }
 
 /// The service with every operation that is built.
@@ -73,6 +79,7 @@ pub fn service() -> Service {
     dhcp_options::register(&mut service);
     instance::register(&mut service);
     internet_gateway::register(&mut service);
+    nat_gateway::register(&mut service);
     network_acl::register(&mut service);
     network_interface::register(&mut service);
     region::register(&mut service);
@@ -83,6 +90,7 @@ pub fn service() -> Service {
     tag::register(&mut service);
     volume::register(&mut service);
     vpc::register(&mut service);
+    vpc_peering_connection::register(&mut service);
     image::register(&mut service);
     instance_type::register(&mut service);
     key_pair::register(&mut service);

@@ -12,8 +12,9 @@ pub mod frame;
 use crate::metadata::Metadata;
 use crate::net::{AclEntry, Allow, Mac};
 use crate::{
-    AccountId, Blob, GiB, InstanceId, MiB, NetworkAclId, NetworkInterfaceId, Region, RouteTableId,
-    SecurityGroupId, SnapshotId, SubnetId, Timestamp, VolumeId, VpcId, Zone,
+    AccountId, Blob, GiB, InstanceId, MiB, NatGatewayId, NetworkAclId, NetworkInterfaceId, Region,
+    RouteTableId, SecurityGroupId, SnapshotId, SubnetId, Timestamp, VolumeId, VpcId, VpcPeeringConnectionId,
+    Zone,
 };
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,28 @@ pub struct VpcDesired {
     pub subnets: Vec<SubnetDesired>,
     pub route_tables: Vec<RouteTableDesired>,
     pub network_acls: Vec<NetworkAclDesired>,
+    /// The VPCs that it meets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peerings: Vec<PeeringDesired>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nat_gateways: Vec<NatGatewayDesired>,
+}
+
+/// A way to another VPC, open while both ask for it. Packets take it where routes of their subnets say so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeeringDesired {
+    pub peering: VpcPeeringConnectionId,
+    pub peer: VpcId,
+    /// The only sources that come from there.
+    pub cidrs: Vec<Ipv4Net>,
+}
+
+/// What leaves by it takes its private address, with a port of its own, and is routed on as its subnet says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NatGatewayDesired {
+    pub gateway: NatGatewayId,
+    pub subnet: SubnetId,
+    pub address: AddressDesired,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,6 +124,11 @@ pub struct RouteDesired {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RouteTarget {
     InternetGateway,
+    /// To an interface whose machine forwards. While it has none here, or checks its sources and destinations, packets are
+    /// dropped.
+    Interface(NetworkInterfaceId),
+    Peering(VpcPeeringConnectionId),
+    NatGateway(NatGatewayId),
     /// The target is gone: packets are dropped.
     Blackhole,
 }
@@ -141,8 +169,11 @@ pub struct InstanceDesired {
     /// Volumes that are unplugged whether the guest lets go of them or not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub torn_out: Vec<VolumeId>,
-    /// In the order of their device indexes.
+    /// In the order of their device indexes. What is not among them is unplugged, with the guest's consent.
     pub interfaces: Vec<InterfaceDesired>,
+    /// Interfaces that are cut off from the network whether the guest lets go of them or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut_off: Vec<NetworkInterfaceId>,
     pub metadata: Metadata,
 }
 
@@ -312,6 +343,9 @@ pub struct AttachmentDesired {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InterfaceDesired {
     pub interface: NetworkInterfaceId,
+    /// Its place in the instance, from 0; places may be left out.
+    #[serde(default)]
+    pub device_index: u32,
     pub mac: Mac,
     pub vpc: VpcId,
     pub subnet: SubnetId,

@@ -130,6 +130,8 @@ ids! {
     AllocationId = "eipalloc";
     AddressAssociationId = "eipassoc";
     DhcpOptionsId = "dopt";
+    VpcPeeringConnectionId = "pcx";
+    NatGatewayId = "nat";
 }
 
 /// A principal's id as IAM makes them: four letters that tell the kind, then 16 capitals and digits (`AKIA…`).

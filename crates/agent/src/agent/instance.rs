@@ -88,6 +88,7 @@ async fn step<V: Vmm, N: Net, B: Block>(
         let record = tables.records.get(&instance).cloned().unwrap_or_default();
         (generation, desired, record, missing, refusal, ports_current, asked)
     };
+    let plugged = plugged.knowing(&record.cut_off);
     let facts = Facts {
         machine,
         now: core.clock.now(),
@@ -107,6 +108,9 @@ async fn step<V: Vmm, N: Net, B: Block>(
     let uses = desired.as_deref().filter(|_| gains);
     if let Some(desired) = uses {
         hold(&mut noted, desired, &decided.act);
+    }
+    if let Act::EnsureDevices(changes) = &decided.act {
+        noted = noted.severing(&changes.cut_off);
     }
     if noted != *record {
         if !take_hold(core, key, uses, &noted) {
@@ -207,6 +211,7 @@ fn hold(record: &mut InstanceRecord, desired: &InstanceDesired, act: &Act) {
         let opened = desired.interfaces.iter().map(|interface| interface.interface);
         let ports: BTreeSet<_> = record.ports.iter().copied().chain(opened).collect();
         record.ports = ports.into_iter().collect();
+        record.cut_off.clear();
     } else if let Act::EnsureDevices(changes) = act {
         *record = record.gaining(changes);
     }

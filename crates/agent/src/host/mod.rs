@@ -177,6 +177,14 @@ pub trait Vmm: Send + Sync + 'static {
     /// go of it.
     fn tear_out(&self, instance: InstanceId, volume: VolumeId) -> impl Future<Output = Result<()>> + Send;
 
+    /// Cuts the machine's interface off from its port at once. The guest keeps a device without a link, until it lets go of
+    /// it. Doing it again is harmless.
+    fn cut_off(
+        &self,
+        instance: InstanceId,
+        interface: NetworkInterfaceId,
+    ) -> impl Future<Output = Result<()>> + Send;
+
     /// Brings size and limits of a volume that the machine holds to what is desired, in view of the running guest. Nothing
     /// to do when the machine does not hold it.
     fn tune_disk(

@@ -231,6 +231,8 @@ mod tests {
             dns_support: true,
             subnets: vec![],
             route_tables: vec![],
+            peerings: Vec::new(),
+            nat_gateways: Vec::new(),
             network_acls: vec![],
         }
     }

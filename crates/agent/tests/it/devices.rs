@@ -108,6 +108,24 @@ fn a_volume_that_is_torn_out_of_a_stubborn_guest_is_free_for_another_instance() 
 }
 
 #[test]
+fn an_interface_that_is_cut_off_is_free_while_its_guest_still_has_the_device() {
+    in_virtual_time(async {
+        let rig = running(Duration::from_mins(5)).await;
+        set(&rig, 2, with(&[1], &[1, 3])).await;
+        plugged(&rig, &[1], &[1, 3]).await;
+        set(&rig, 3, InstanceDesired { cut_off: vec![interface_id(3)], ..with(&[1], &[1]) }).await;
+        plugged(&rig, &[1], &[1]).await;
+        assert!(rig.sim.interface(interface_id(3)).is_none(), "its port is gone");
+        // Attached again, it comes once the dead device has gone.
+        set(&rig, 4, with(&[1], &[1, 3])).await;
+        plugged(&rig, &[1], &[1, 3]).await;
+        assert!(rig.sim.interface(interface_id(3)).is_some());
+        assert_eq!(rig.sim.boots(instance_id(1)), 1);
+        assert_eq!(rig.sim.violations(), Vec::<String>::new());
+    });
+}
+
+#[test]
 fn a_volume_grows_and_changes_its_limits_in_the_running_machine() {
     in_virtual_time(async {
         let rig = running(Duration::ZERO).await;

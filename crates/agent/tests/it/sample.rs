@@ -52,6 +52,8 @@ pub fn vpc(n: u32) -> VpcDesired {
             network_acl,
         }],
         route_tables: vec![RouteTableDesired { route_table, routes: Vec::new() }],
+        peerings: Vec::new(),
+        nat_gateways: Vec::new(),
         network_acls: vec![NetworkAclDesired { network_acl, ingress: Vec::new(), egress: Vec::new() }],
     }
 }
@@ -117,6 +119,7 @@ pub fn instance(n: u32) -> InstanceDesired {
         torn_out: Vec::new(),
         interfaces: vec![InterfaceDesired {
             interface: interface_id(n),
+            device_index: 0,
             mac: Mac::from_entropy(n.into()),
             vpc: vpc_id(1),
             subnet: SubnetId::from_entropy(1),
@@ -127,6 +130,7 @@ pub fn instance(n: u32) -> InstanceDesired {
             hostname: format!("ip-172-31-0-{}", 10 + n),
             domain: "ec2.internal".into(),
         }],
+        cut_off: Vec::new(),
         metadata: Metadata {
             image: ImageId::from_entropy(1),
             reservation: ReservationId::from_entropy(n.into()),

@@ -31,6 +31,7 @@ pub(super) fn associate(
     let address = wanted(ctx, request, txn)?;
     let interface = target(ctx, request, txn)?;
     let interface = hold::<NetworkInterface>(ctx, txn, &interface.to_string())?;
+    crate::network_interface::own(&interface)?;
     let private = private(request, &interface)?;
     reachable(ctx, txn.tables(), interface.vpc)?;
 

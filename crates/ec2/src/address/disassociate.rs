@@ -48,6 +48,9 @@ pub(super) fn disassociate(
 /// Takes the association out of both records.
 pub(super) fn clear(ctx: &Context, txn: &mut Txn<'_>, address: &Address) -> Result<()> {
     let Some(association) = &address.association else { return Ok(()) };
+    if let Some(interface) = txn.get::<NetworkInterface>(&ctx.region, &association.interface) {
+        crate::network_interface::own(&interface)?;
+    }
     part(txn, &ctx.region, address.allocation);
     let Some(interface) = txn.get::<NetworkInterface>(&ctx.region, &association.interface) else {
         return Ok(());

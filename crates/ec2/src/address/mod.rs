@@ -96,7 +96,7 @@ fn by_number(ctx: &Context, tables: &Tables, text: &str) -> Result<AllocationId>
 }
 
 /// Writes an association into both records. Whatever stood in its place has been parted before.
-fn join(txn: &mut Txn<'_>, region: &Region, address: &Address, association: Association) {
+pub fn join(txn: &mut Txn<'_>, region: &Region, address: &Address, association: Association) {
     let Some(interface) = txn.get::<NetworkInterface>(region, &association.interface) else { return };
     let mut interface = (*interface).clone();
     for private in interface.addresses.iter_mut().filter(|p| p.address == association.private) {

@@ -2,7 +2,7 @@
 //!
 //! Idempotent, and fenced twice: an observation counts only for the present generation of its object, and, of an
 //! instance, for its present run. The records may be ahead of the wish that the host speaks of, so what it says of
-//! volumes is held against that wish.
+//! volumes and interfaces is held against that wish.
 
 use super::desired;
 use crate::network_interface::allocate::{private_claim, public_claim};
@@ -13,12 +13,12 @@ use model::host::{
     Desired, DesiredBody, InstancePhase, ObjectKey, Observed, ObservedBody, SnapshotPhase, StopCause,
     VolumeDesired,
 };
-use model::record::instance::{Instance, Phase};
-use model::record::network_interface::{NetworkInterface, PublicAddress};
+use model::record::instance::{AttachmentState, Instance, Phase};
+use model::record::network_interface::{Attachment, NetworkInterface, PublicAddress};
 use model::record::snapshot::Snapshot;
 use model::record::volume::{Life, Volume};
-use model::{InstanceId, Region, Timestamp, VolumeId};
-use plan::instance::attachments::{Machine, Settled, settle};
+use model::{InstanceId, NetworkInterfaceId, Region, Timestamp, VolumeId};
+use plan::instance::attachments::{Fate, Machine, Settled, fate, settle};
 use plan::instance::observe::observe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,10 +53,10 @@ pub async fn absorb(cloud: &Arc<Cloud>, observed: Observed) {
     tracing::error!(%key, "an observation was given up");
 }
 
-/// What the observed wish said of volumes.
+/// What the observed wish said of volumes and interfaces.
 enum Wish {
     /// These are to be plugged in.
-    Plugged(Vec<VolumeId>),
+    Plugged(Vec<VolumeId>, Vec<NetworkInterfaceId>),
     Volume(VolumeDesired),
     Other,
 }
@@ -65,7 +65,8 @@ impl Wish {
     fn of(wish: &Desired) -> Self {
         match &wish.body {
             Some(DesiredBody::Instance(instance)) => {
-                Self::Plugged(instance.volumes.iter().map(|v| v.volume).collect())
+                let interfaces = instance.interfaces.iter().map(|i| i.interface).collect();
+                Self::Plugged(instance.volumes.iter().map(|v| v.volume).collect(), interfaces)
             }
             Some(DesiredBody::Volume(volume)) => Self::Volume(volume.clone()),
             Some(DesiredBody::Vpc(_) | DesiredBody::SecurityGroup(_) | DesiredBody::Snapshot(_)) | None => {
@@ -204,8 +205,13 @@ fn instance(
         }
     }
     let settled = machine(&after, body, wish).and_then(|machine| settle(&after.volumes, machine));
-    if change.is_none() && settled.is_none() {
+    let fates = wired(&after, body, wish).map(|machine| interface_fates(txn, region, &after, machine));
+    let fates = fates.unwrap_or_default();
+    if change.is_none() && settled.is_none() && fates.is_empty() {
         return Ok(());
+    }
+    for (interface, fate) in fates {
+        settle_interface(txn, region, &mut after, interface, fate);
     }
     if let Some(Settled { stay, gone }) = settled {
         after.volumes = stay;
@@ -232,9 +238,70 @@ fn machine<'a>(instance: &Instance, body: &'a ObservedBody, wish: &'a Wish) -> O
         (
             ObservedBody::Instance(InstancePhase::Running { run, devices, .. }),
             Phase::Running { .. } | Phase::Stopping { .. } | Phase::ShuttingDown { .. },
-            Wish::Plugged(wished),
+            Wish::Plugged(wished, _),
         ) if *run == instance.run => Some(Machine::Running { plugged: &devices.volumes, wished }),
         _ => None,
+    }
+}
+
+/// The same of its interfaces.
+fn wired<'a>(
+    instance: &Instance,
+    body: &'a ObservedBody,
+    wish: &'a Wish,
+) -> Option<Machine<'a, NetworkInterfaceId>> {
+    match (body, instance.phase, wish) {
+        (_, Phase::Stopped, _) => Some(Machine::Off),
+        (
+            ObservedBody::Instance(InstancePhase::Running { run, devices, .. }),
+            Phase::Running { .. } | Phase::Stopping { .. } | Phase::ShuttingDown { .. },
+            Wish::Plugged(_, wished),
+        ) if *run == instance.run => Some(Machine::Running { plugged: &devices.interfaces, wished }),
+        _ => None,
+    }
+}
+
+/// What becomes of the interfaces that are not simply attached: most observations find none such.
+fn interface_fates(
+    txn: &mut Txn<'_>,
+    region: &Region,
+    instance: &Instance,
+    machine: Machine<'_, NetworkInterfaceId>,
+) -> Vec<(NetworkInterfaceId, Fate)> {
+    let under_way = |id: &&NetworkInterfaceId| {
+        let interface = txn.tables().get::<NetworkInterface>(region, id);
+        interface.and_then(|i| i.attachment.as_ref()).is_some_and(|a| !a.state.is_attached())
+    };
+    let under_way: Vec<NetworkInterfaceId> = instance.interfaces.iter().filter(under_way).copied().collect();
+    let fates = under_way.into_iter().filter_map(|id| {
+        let interface = txn.get::<NetworkInterface>(region, &id)?;
+        let state = interface.attachment.as_ref().filter(|a| a.instance == instance.instance)?.state;
+        Some((id, fate(state, &id, machine)))
+    });
+    fates.filter(|(_, fate)| *fate != Fate::Same).collect()
+}
+
+fn settle_interface(
+    txn: &mut Txn<'_>,
+    region: &Region,
+    instance: &mut Instance,
+    id: NetworkInterfaceId,
+    fate: Fate,
+) {
+    match fate {
+        Fate::Same => {}
+        Fate::Gone => {
+            instance.interfaces.retain(|interface| *interface != id);
+            crate::network_interface::set_free(txn, region, id);
+        }
+        Fate::Attached => {
+            let Some(interface) = txn.get::<NetworkInterface>(region, &id) else { return };
+            let mut interface = (*interface).clone();
+            if let Some(attachment) = &mut interface.attachment {
+                attachment.state = AttachmentState::Attached;
+            }
+            txn.put(region, interface);
+        }
     }
 }
 
@@ -268,7 +335,9 @@ fn part_from(txn: &mut Txn<'_>, region: &Region, instance: &mut Instance) {
         let Some(interface) = txn.get::<NetworkInterface>(region, &id) else { continue };
         let mut interface = (*interface).clone();
         give_back_automatic(txn, &mut interface);
-        if interface.attachment.as_ref().is_some_and(|a| a.delete_on_termination) {
+        // What was to be detached stays, however far that had come.
+        let goes = |a: &Attachment| a.delete_on_termination && a.state.leaving().is_none();
+        if interface.attachment.as_ref().is_some_and(goes) {
             for address in &interface.addresses {
                 txn.release(region, &private_claim(interface.subnet, address.address));
                 if let Some(PublicAddress::Elastic { allocation, .. }) = address.public {

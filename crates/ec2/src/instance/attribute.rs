@@ -314,7 +314,17 @@ fn stopped(instance: &Instance, attribute: &str) -> Result<()> {
     }
 }
 
+/// The instance's only interface: of several, the one that is meant is to be named.
 fn primary(ctx: &Context, txn: &mut Txn<'_>, instance: &Instance) -> Result<NetworkInterface> {
+    if instance.interfaces.len() > 1 {
+        return Err(client(
+            "InvalidInstanceID",
+            format!(
+                "There are multiple interfaces attached to instance '{}'. Please specify an interface ID for the operation instead.",
+                instance.instance
+            ),
+        ));
+    }
     let interface = instance.interfaces.first();
     interface
         .and_then(|id| txn.get::<NetworkInterface>(&ctx.region, id))

@@ -90,9 +90,11 @@ pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired>
     let region = &instance.zone.region;
     // A type that left the catalogue: its instances stay as they are, and start no more.
     let kind = kind::facts(&instance.instance_type)?;
-    let domain = domain(tables, region, instance.vpc);
-    let interfaces =
-        render::interfaces(tables, instance).filter_map(|n| interface(tables, region, n, &domain)).collect();
+    let attachment = |n: &NetworkInterface| n.attachment.as_ref().map(|a| a.state.leaving());
+    let interfaces = render::interfaces(tables, instance)
+        .filter(|n| attachment(n) == Some(None))
+        .filter_map(|n| interface(tables, region, n, &domain(tables, region, n.vpc)))
+        .collect();
     Some(InstanceDesired {
         instance: instance.instance,
         account: instance.account,
@@ -121,6 +123,10 @@ pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired>
             .map(|v| v.volume)
             .collect(),
         interfaces,
+        cut_off: render::interfaces(tables, instance)
+            .filter(|n| attachment(n) == Some(Some(Force::Forced)))
+            .map(|n| n.interface)
+            .collect(),
         metadata: metadata(tables, instance),
     })
 }
@@ -145,6 +151,7 @@ fn interface(
     let subnet = tables.get::<Subnet>(region, &interface.subnet)?;
     Some(InterfaceDesired {
         interface: interface.interface,
+        device_index: interface.attachment.as_ref().map_or(0, |a| a.device_index),
         mac: interface.mac,
         vpc: interface.vpc,
         subnet: interface.subnet,

@@ -4,6 +4,7 @@
 
 use super::{names, render};
 use crate::network_interface::allocate::{private_claim, public_holder};
+use crate::network_interface::render::attachment_status;
 use crate::noun::wire_time;
 use control::Tables;
 use control::filter::{FilterField, Filters, Values, maybe, one, shown};
@@ -216,7 +217,12 @@ pub static FIELDS: &[Field] = &[
     },
     FilterField {
         name: "network-interface.attachment.status",
-        values: |i, t| on_interfaces(i, t, |_| vec!["attached"]),
+        values: |i, t| {
+            on_interfaces(i, t, |n| {
+                let states = n.attachment.iter().map(|a| attachment_status(a.state));
+                states.map(|status| status.as_str().to_owned()).collect()
+            })
+        },
     },
     FilterField {
         name: "network-interface.availability-zone",

@@ -56,3 +56,14 @@ pub fn most_volumes(instance_type: &str, interfaces: usize) -> usize {
     plan::instance_type::get(instance_type)
         .map_or(slots, |kind| slots.min(kind.volumes_beside(interfaces as u32) as usize))
 }
+
+/// How many network interfaces an instance may have; all are of its first network card.
+pub fn most_interfaces(instance_type: &str) -> usize {
+    let first = plan::instance_type::get(instance_type).and_then(|kind| kind.network_cards().next());
+    first.map_or(1, |card| card.max_interfaces as usize)
+}
+
+/// How many private addresses an interface of an instance may have.
+pub fn most_addresses(instance_type: &str) -> usize {
+    plan::instance_type::get(instance_type).map_or(1, |kind| kind.ipv4_per_interface as usize)
+}

@@ -95,9 +95,10 @@ pub fn start(
     Ok(StartInstancesResult { starting_instances: Some(changes) })
 }
 
-/// A fresh public address for the primary interface, unless it has one.
+/// A fresh public address for the primary interface, unless it has one. As on AWS, an instance with several interfaces gets
+/// none.
 pub fn give_public_address(ctx: &Context, txn: &mut Txn<'_>, instance: &Instance) -> Result<()> {
-    let Some(primary) = instance.interfaces.first() else { return Ok(()) };
+    let [primary] = instance.interfaces.as_slice() else { return Ok(()) };
     let Some(interface) = txn.get::<NetworkInterface>(&ctx.region, primary) else { return Ok(()) };
     if interface.primary().public.is_some() {
         return Ok(());

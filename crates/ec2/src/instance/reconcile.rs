@@ -87,6 +87,7 @@ fn footing(tables: &Tables, instance: &Instance) -> BTreeSet<ObjectKey> {
         return BTreeSet::new();
     }
     let mut keys = BTreeSet::from([ObjectKey::Vpc(instance.vpc)]);
+    keys.extend(render::interfaces(tables, instance).map(|n| ObjectKey::Vpc(n.vpc)));
     let groups = render::interfaces(tables, instance).flat_map(|n| &n.groups);
     keys.extend(groups.map(|group| ObjectKey::SecurityGroup(*group)));
     keys.extend(instance.volumes.iter().map(|v| ObjectKey::Volume(v.volume)));
@@ -221,6 +222,8 @@ pub enum Sweep {
     TerminatedInstances,
     ClientTokens,
     StuckDetachments,
+    Peerings,
+    NatGateways,
 }
 
 impl fmt::Display for Sweep {
@@ -229,6 +232,8 @@ impl fmt::Display for Sweep {
             Self::TerminatedInstances => "terminated-instances",
             Self::ClientTokens => "client-tokens",
             Self::StuckDetachments => "stuck-detachments",
+            Self::Peerings => "peerings",
+            Self::NatGateways => "nat-gateways",
         })
     }
 }
@@ -243,7 +248,13 @@ impl Reconciler for Sweeps {
     type Key = Sweep;
 
     fn all(&self, _: &Tables) -> Vec<Sweep> {
-        vec![Sweep::TerminatedInstances, Sweep::ClientTokens, Sweep::StuckDetachments]
+        vec![
+            Sweep::TerminatedInstances,
+            Sweep::ClientTokens,
+            Sweep::StuckDetachments,
+            Sweep::Peerings,
+            Sweep::NatGateways,
+        ]
     }
 
     fn concerns(&self, _: &ChangedKey, _: &Tables) -> Vec<Sweep> {
@@ -255,6 +266,8 @@ impl Reconciler for Sweeps {
             Sweep::TerminatedInstances => sweep::instances(&self.0).await,
             Sweep::ClientTokens => sweep::tokens(&self.0).await,
             Sweep::StuckDetachments => sweep::detachments(&self.0).await,
+            Sweep::Peerings => crate::vpc_peering_connection::sweep(&self.0).await,
+            Sweep::NatGateways => crate::nat_gateway::sweep(&self.0).await,
         };
         done.map(|()| Next::After(SWEEP_EVERY)).map_err(|error| error.to_string())
     }

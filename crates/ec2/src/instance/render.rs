@@ -221,7 +221,7 @@ pub fn block_devices(instance: &Instance) -> Vec<InstanceBlockDeviceMapping> {
             ebs: Some(EbsInstanceBlockDevice {
                 attach_time: Some(wire_time(device.attached_at)),
                 delete_on_termination: Some(device.delete_on_termination),
-                status: Some(volume_status(device.state, instance.phase)),
+                status: Some(device_status(device.state, instance.phase)),
                 volume_id: Some(device.volume.to_string()),
                 ..EbsInstanceBlockDevice::default()
             }),
@@ -229,7 +229,7 @@ pub fn block_devices(instance: &Instance) -> Vec<InstanceBlockDeviceMapping> {
         .collect()
 }
 
-fn volume_status(state: AttachmentState, phase: Phase) -> AttachmentStatus {
+fn device_status(state: AttachmentState, phase: Phase) -> AttachmentStatus {
     match state {
         AttachmentState::Attaching => AttachmentStatus::Attaching,
         AttachmentState::Attached => attachment_status(phase),
@@ -283,7 +283,7 @@ fn interface(shown: &Shown, interface: &NetworkInterface) -> InstanceNetworkInte
             attachment_id: Some(attachment.attachment.to_string()),
             delete_on_termination: Some(attachment.delete_on_termination),
             device_index: Some(attachment.device_index as i32),
-            status: Some(attachment_status(shown.instance.phase)),
+            status: Some(device_status(attachment.state, shown.instance.phase)),
             network_card_index: Some(0),
             ..InstanceNetworkInterfaceAttachment::default()
         }),

@@ -6,7 +6,7 @@ use super::render::{self, Shown};
 use super::{errors, kind, spec};
 use crate::defaults::group_name_claim;
 use crate::errors as ids;
-use crate::errors::{client, invalid_parameter_value, missing_parameter};
+use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
 use crate::image as images;
 use crate::network_interface::{self as interfaces, allocate::available};
 use crate::noun::{Noun as _, created};
@@ -18,7 +18,7 @@ use model::metadata::MetadataOptions;
 use model::record::image::Image;
 use model::record::instance::{AttachmentState, BlockDevice, Boot, Instance, LaunchKey, Phase};
 use model::record::key_pair::KeyPair;
-use model::record::network_interface::{Attachment, NetworkInterface, PrivateAddress, PublicAddress};
+use model::record::network_interface::{Attachment, NetworkInterface, PublicAddress};
 use model::record::security_group::SecurityGroup;
 use model::record::snapshot::Snapshot;
 use model::record::volume::{Life, Volume, VolumeAttachment};
@@ -30,6 +30,7 @@ use model::{
 use plan::instance::{
     DeviceChange, DevicePlan, Facts, GroupChoice, LaunchSpec, NetworkSpec, PublicChoice, admit,
 };
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The type of a launch that names none, as on AWS.
@@ -106,20 +107,24 @@ pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> R
     }
     let key = spec.key_name.as_deref().map(|name| launch_key(ctx, txn, name)).transpose()?;
     let place = place(ctx, txn, &spec)?;
+    let interfaces = spec.interfaces().count();
+    interfaces::limits(machine.name, interfaces, 0)?;
+    for (_, network) in spec.interfaces() {
+        if let NetworkSpec::New { secondary, .. } = network {
+            interfaces::too_many(machine.name, 1 + secondary.each().len())?;
+        }
+    }
+    for existing in place.existing.iter().chain(place.further.iter().filter_map(|f| f.existing.as_ref())) {
+        interfaces::too_many(machine.name, existing.addresses.len())?;
+    }
     let host = kind::host(&ctx.cloud, txn.tables());
     let admitted = admit(&Facts { image: &image, machine, host }, &spec)
         .map_err(|refusal| errors::refused(refusal, machine.name, &place.subnet.zone))?;
-    let most = kind::most_volumes(machine.name, 1);
+    let most = kind::most_volumes(machine.name, interfaces);
     if admitted.devices.len() > most {
         return Err(errors::too_many_volumes(machine.name, most));
     }
-    let count = if place.existing.is_some() {
-        admitted.count
-    } else {
-        let free = available(txn.tables(), &ctx.region, &place.subnet);
-        // Fewer than the least: the allocation itself refuses.
-        admitted.count.min(u32::try_from(free).unwrap_or(u32::MAX).max(spec.min))
-    };
+    let count = admitted.count.min(room(ctx, txn.tables(), &spec, &place).max(spec.min));
     let launch = Launch {
         reservation: ReservationId::from_entropy(ctx.bits()),
         spec,
@@ -131,6 +136,18 @@ pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> R
     };
     let shown = (0..count).map(|index| launch.one(ctx, txn, index)).collect::<Result<Vec<_>>>()?;
     Ok(render::reservation(launch.reservation, ctx.account(), shown))
+}
+
+/// How many instances the subnets have addresses for. Fewer than the least: the allocation itself refuses.
+fn room(ctx: &Context, tables: &Tables, spec: &LaunchSpec, place: &Place) -> u32 {
+    let mut wanted: BTreeMap<SubnetId, (&Arc<Subnet>, usize)> = BTreeMap::new();
+    for ((_, network), subnet) in spec.interfaces().zip(place.subnets()) {
+        if let NetworkSpec::New { secondary, .. } = network {
+            wanted.entry(subnet.subnet).or_insert((subnet, 0)).1 += 1 + secondary.each().len();
+        }
+    }
+    let fit = wanted.into_values().map(|(subnet, each)| available(tables, &ctx.region, subnet) / each);
+    fit.min().and_then(|fit| u32::try_from(fit).ok()).unwrap_or(u32::MAX)
 }
 
 /// What an image that wants version 2 of the metadata service changes in a launch that says nothing of it.
@@ -165,16 +182,55 @@ fn launch_key(ctx: &Context, txn: &mut Txn<'_>, name: &str) -> Result<LaunchKey>
         .ok_or_else(|| ids::KEY_PAIR.not_found(name))
 }
 
-/// Where the instances go, and with which groups.
+/// Where the instances go, and with which groups: by their primary interface, and the others.
 struct Place {
     subnet: Arc<Subnet>,
     groups: Vec<Arc<SecurityGroup>>,
     existing: Option<Arc<NetworkInterface>>,
     vpc: Option<Arc<Vpc>>,
+    further: Vec<Seat>,
+}
+
+/// Where one of the interfaces goes.
+struct Seat {
+    subnet: Arc<Subnet>,
+    groups: Vec<Arc<SecurityGroup>>,
+    existing: Option<Arc<NetworkInterface>>,
+}
+
+impl Place {
+    /// Of each interface, in their order.
+    fn subnets(&self) -> impl Iterator<Item = &Arc<Subnet>> {
+        std::iter::once(&self.subnet).chain(self.further.iter().map(|seat| &seat.subnet))
+    }
 }
 
 fn place(ctx: &Context, txn: &mut Txn<'_>, spec: &LaunchSpec) -> Result<Place> {
-    let (subnet, groups, existing) = match &spec.network {
+    let primary = seat(ctx, txn, spec, &spec.network)?;
+    let vpc = txn.tables().get::<Vpc>(&ctx.region, &primary.subnet.vpc).cloned();
+    let mut taken: Vec<NetworkInterfaceId> = primary.existing.iter().map(|i| i.interface).collect();
+    let mut further = Vec::new();
+    for interface in &spec.further {
+        let seat = seat(ctx, txn, spec, &interface.network)?;
+        if seat.subnet.zone != primary.subnet.zone {
+            return Err(invalid_parameter_combination(
+                "All network interfaces of an instance must be in the same availability zone.",
+            ));
+        }
+        if let Some(existing) = &seat.existing {
+            if taken.contains(&existing.interface) {
+                return Err(interfaces::in_use(existing));
+            }
+            taken.push(existing.interface);
+        }
+        further.push(seat);
+    }
+    let Seat { subnet, groups, existing } = primary;
+    Ok(Place { subnet, groups, existing, vpc, further })
+}
+
+fn seat(ctx: &Context, txn: &mut Txn<'_>, spec: &LaunchSpec, network: &NetworkSpec) -> Result<Seat> {
+    let (subnet, groups, existing) = match network {
         NetworkSpec::New { subnet, groups, .. } => {
             let subnet = match subnet {
                 Some(id) => self::subnet(ctx, txn, *id)?,
@@ -188,11 +244,8 @@ fn place(ctx: &Context, txn: &mut Txn<'_>, spec: &LaunchSpec) -> Result<Place> {
                 .get::<NetworkInterface>(&ctx.region, interface)
                 .filter(|n| n.account == ctx.account())
                 .ok_or_else(|| ids::NETWORK_INTERFACE.not_found(interface))?;
-            if interface.attachment.is_some() {
-                return Err(client(
-                    "InvalidNetworkInterface.InUse",
-                    format!("Interface: [{}] in use.", interface.interface),
-                ));
+            if interface.is_in_use() {
+                return Err(interfaces::in_use(&interface));
             }
             let groups =
                 interface.groups.iter().filter_map(|id| txn.get::<SecurityGroup>(&ctx.region, id)).collect();
@@ -207,8 +260,7 @@ fn place(ctx: &Context, txn: &mut Txn<'_>, spec: &LaunchSpec) -> Result<Place> {
             subnet.subnet, subnet.zone
         )));
     }
-    let vpc = txn.tables().get::<Vpc>(&ctx.region, &subnet.vpc).cloned();
-    Ok(Place { subnet, groups, existing, vpc })
+    Ok(Seat { subnet, groups, existing })
 }
 
 fn subnet(ctx: &Context, txn: &mut Txn<'_>, id: SubnetId) -> Result<Arc<Subnet>> {
@@ -306,7 +358,16 @@ impl Launch {
     /// Writes one instance with its interface and volumes.
     fn one(&self, ctx: &Context, txn: &mut Txn<'_>, index: u32) -> Result<Shown> {
         let id = InstanceId::from_entropy(ctx.bits());
-        let (interface, automatic) = self.interface(ctx, txn, id)?;
+        let Place { subnet, groups, existing, vpc, further } = &self.place;
+        let (interface, automatic) =
+            self.interface(ctx, txn, id, (0, &self.spec.network), (subnet, groups, existing.as_ref()))?;
+        let (mut interfaces, mut all_groups) = (vec![interface], groups.clone());
+        for (spec, seat) in self.spec.further.iter().zip(further) {
+            let of = (&*seat.subnet, &*seat.groups, seat.existing.as_ref());
+            let (interface, _) = self.interface(ctx, txn, id, (spec.device_index, &spec.network), of)?;
+            interfaces.push(interface);
+            all_groups.extend(seat.groups.iter().cloned());
+        }
         let volumes = self.devices.iter().enumerate();
         let volumes = volumes.map(|(at, plan)| self.volume(ctx, txn, id, at == 0, plan)).collect();
         let spec = &self.spec;
@@ -327,7 +388,7 @@ impl Launch {
                 zone: self.place.subnet.zone.clone(),
                 vpc: self.place.subnet.vpc,
                 subnet: self.place.subnet.subnet,
-                interfaces: vec![interface.interface],
+                interfaces: interfaces.iter().map(|interface| interface.interface).collect(),
                 volumes,
                 root_device: self.image.root_device.clone(),
                 user_data: spec.user_data.clone(),
@@ -348,50 +409,58 @@ impl Launch {
                 tags: spec.tags.instance.clone(),
             },
         );
-        Ok(Shown {
-            instance,
-            interfaces: vec![interface],
-            groups: self.place.groups.clone(),
-            vpc: self.place.vpc.clone(),
-        })
+        Ok(Shown { instance, interfaces, groups: all_groups, vpc: vpc.clone() })
     }
 
-    /// The primary interface, and whether it gets a public address at each start.
+    /// One of its interfaces, and whether the instance gets a public address at each start.
     fn interface(
         &self,
         ctx: &Context,
         txn: &mut Txn<'_>,
         instance: InstanceId,
+        (device_index, network): (u32, &NetworkSpec),
+        (subnet, groups, existing): (&Subnet, &[Arc<SecurityGroup>], Option<&Arc<NetworkInterface>>),
     ) -> Result<(Arc<NetworkInterface>, bool)> {
         let attached = |delete_on_termination| {
             Some(Attachment {
                 attachment: NetworkInterfaceAttachmentId::from_entropy(ctx.bits()),
                 instance,
-                device_index: 0,
+                device_index,
                 delete_on_termination,
                 at: ctx.now,
+                state: AttachmentState::Attached,
             })
         };
-        match (&self.spec.network, &self.place.existing) {
+        match (network, existing) {
             (NetworkSpec::Existing { delete_on_termination, .. }, Some(existing)) => {
                 let mut interface = (**existing).clone();
                 interface.attachment = attached(*delete_on_termination);
                 Ok((txn.put(&ctx.region, interface), false))
             }
-            (NetworkSpec::New { private_address, public, description, delete_on_termination, .. }, None) => {
-                let subnet = &self.place.subnet;
+            (
+                NetworkSpec::New {
+                    private_address,
+                    secondary,
+                    public,
+                    description,
+                    delete_on_termination,
+                    ..
+                },
+                None,
+            ) => {
                 let automatic = match public {
-                    PublicChoice::Subnet => subnet.map_public_ip,
+                    // With several interfaces there is none, as on AWS.
+                    PublicChoice::Subnet => subnet.map_public_ip && self.spec.further.is_empty(),
                     PublicChoice::Yes => true,
                     PublicChoice::No => false,
                 };
                 let id = NetworkInterfaceId::from_entropy(ctx.bits());
-                let address = interfaces::allocate_private(ctx, txn, subnet, *private_address, id)?;
-                let public = if automatic {
-                    Some(PublicAddress::Automatic(interfaces::allocate_public(ctx, txn, id)?))
-                } else {
-                    None
-                };
+                let mut addresses =
+                    interfaces::claim_addresses(ctx, txn, subnet, id, *private_address, secondary)?;
+                if automatic {
+                    let public = interfaces::allocate_public(ctx, txn, id)?;
+                    addresses[0].public = Some(PublicAddress::Automatic(public));
+                }
                 let interface = NetworkInterface {
                     interface: id,
                     account: ctx.account(),
@@ -399,11 +468,12 @@ impl Launch {
                     subnet: subnet.subnet,
                     zone: subnet.zone.clone(),
                     mac: Mac::from_entropy(ctx.bits()),
-                    addresses: vec![PrivateAddress { address, public }],
-                    groups: self.place.groups.iter().map(|g| g.group).collect(),
+                    addresses,
+                    groups: groups.iter().map(|g| g.group).collect(),
                     description: description.clone(),
                     source_dest_check: true,
                     attachment: attached(*delete_on_termination),
+                    nat_gateway: None,
                     tags: self.spec.tags.network_interface.clone(),
                 };
                 Ok((txn.put(&ctx.region, interface), automatic))

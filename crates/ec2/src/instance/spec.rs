@@ -19,8 +19,10 @@ use model::metadata::MetadataOptions;
 use model::record::instance::{CpuOptions, ShutdownBehavior};
 use model::{Blob, ImageId, NetworkInterfaceId, SecurityGroupId, SnapshotId, SubnetId, Zone};
 use plan::instance::{
-    DeviceChange, DeviceSpec, GroupChoice, LaunchSpec, LaunchTags, NetworkSpec, PublicChoice, VolumeSpec,
+    DeviceChange, DeviceSpec, FurtherInterface, GroupChoice, LaunchSpec, LaunchTags, NetworkSpec,
+    PublicChoice, SecondaryAddresses, VolumeSpec,
 };
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::str::FromStr as _;
 
@@ -42,6 +44,7 @@ pub fn parse(ctx: &Context, request: &RunInstancesRequest) -> Result<LaunchSpec>
     }
     let mut tags =
         given_tags(request.tag_specifications.as_deref(), &["instance", "volume", "network-interface"])?;
+    let (network, further) = network(request)?;
     Ok(LaunchSpec {
         image,
         instance_type: text(request.instance_type.as_ref().map(api_ec2::InstanceType::as_str))
@@ -51,7 +54,8 @@ pub fn parse(ctx: &Context, request: &RunInstancesRequest) -> Result<LaunchSpec>
         key_name: text(request.key_name.as_deref()).map(str::to_owned),
         user_data: request.user_data.as_deref().map(user_data).transpose()?.flatten(),
         zone: zone(ctx, request)?,
-        network: network(request)?,
+        network,
+        further,
         devices: request.block_device_mappings.iter().flatten().map(device).collect::<Result<_>>()?,
         metadata_options: metadata_options(
             MetadataOptions::default(),
@@ -288,7 +292,7 @@ fn subnet_id(given: Option<&str>) -> Result<Option<SubnetId>> {
     text(given).map(|id| SubnetId::parse(id).map_err(|_| errors::SUBNET.malformed(id))).transpose()
 }
 
-fn network(request: &RunInstancesRequest) -> Result<NetworkSpec> {
+fn network(request: &RunInstancesRequest) -> Result<(NetworkSpec, Vec<FurtherInterface>)> {
     let subnet = subnet_id(request.subnet_id.as_deref())?;
     let groups = GroupChoice {
         ids: group_ids(request.security_group_ids.as_ref())?,
@@ -296,23 +300,22 @@ fn network(request: &RunInstancesRequest) -> Result<NetworkSpec> {
     };
     let private_address = text(request.private_ip_address.as_deref()).map(address).transpose()?;
     let interfaces = request.network_interfaces.as_deref().unwrap_or_default();
-    let Some(interface) = interfaces.first() else {
+    if interfaces.is_empty() {
         if subnet.is_some() && !groups.names.is_empty() {
             return Err(invalid_parameter_combination(
                 "The parameter groupName cannot be used with the parameter subnet",
             ));
         }
-        return Ok(NetworkSpec::New {
+        let primary = NetworkSpec::New {
             subnet,
             groups,
             private_address,
+            secondary: SecondaryAddresses::NONE,
             public: PublicChoice::Subnet,
             description: String::new(),
             delete_on_termination: true,
-        });
-    };
-    if interfaces.len() > 1 {
-        return Err(unbuilt("NetworkInterface.2"));
+        };
+        return Ok((primary, Vec::new()));
     }
     for (given, what) in [
         (subnet.is_some(), "subnet ID"),
@@ -325,17 +328,36 @@ fn network(request: &RunInstancesRequest) -> Result<NetworkSpec> {
             )));
         }
     }
-    interface_spec(interface)
+    let mut specs = BTreeMap::new();
+    for (given, number) in interfaces.iter().zip(1..) {
+        let missing = || invalid_parameter_value("Each network interface requires a device index.");
+        let index = u32::try_from(given.device_index.ok_or_else(missing)?).map_err(|_| {
+            invalid_parameter_value("The device index of a network interface must not be negative.")
+        })?;
+        if interfaces.len() > 1 && given.associate_public_ip_address.is_some() {
+            return Err(invalid_parameter_combination(
+                "The associatePublicIPAddress parameter cannot be specified when launching with multiple network interfaces.",
+            ));
+        }
+        if specs.insert(index, interface_spec(given, number)?).is_some() {
+            return Err(invalid_parameter_value(format!(
+                "Each network interface requires a device index of its own; {index} is given twice."
+            )));
+        }
+    }
+    let primary = specs.remove(&0).ok_or_else(|| {
+        invalid_parameter_value("The first network interface of an instance has the device index 0.")
+    })?;
+    let further = specs.into_iter().map(|(device_index, network)| FurtherInterface { device_index, network });
+    Ok((primary, further.collect()))
 }
 
-fn interface_spec(given: &InstanceNetworkInterfaceSpecification) -> Result<NetworkSpec> {
+fn interface_spec(given: &InstanceNetworkInterfaceSpecification, number: usize) -> Result<NetworkSpec> {
     let count = |n: Option<i32>| n.is_some_and(|n| n != 0);
     let g = given;
     for (asked, name) in [
         (count(g.ipv6_address_count), "Ipv6AddressCount"),
         (some(g.ipv6_addresses.as_ref()), "Ipv6Addresses"),
-        (count(g.secondary_private_ip_address_count), "SecondaryPrivateIpAddressCount"),
-        (g.private_ip_addresses.as_ref().is_some_and(|a| a.len() > 1), "PrivateIpAddresses.2"),
         (g.associate_carrier_ip_address == Some(true), "AssociateCarrierIpAddress"),
         (text(g.interface_type.as_deref()).is_some_and(|t| t != "interface"), "InterfaceType"),
         (count(g.network_card_index), "NetworkCardIndex"),
@@ -347,20 +369,14 @@ fn interface_spec(given: &InstanceNetworkInterfaceSpecification) -> Result<Netwo
         (g.ena_queue_count.is_some(), "EnaQueueCount"),
     ] {
         if asked {
-            return Err(unbuilt(&format!("NetworkInterface.1.{name}")));
+            return Err(unbuilt(&format!("NetworkInterface.{number}.{name}")));
         }
     }
-    match g.device_index {
-        Some(0) => {}
-        None => return Err(invalid_parameter_value("Each network interface requires a device index.")),
-        Some(_) => {
-            return Err(invalid_parameter_value(
-                "The first network interface of an instance has the device index 0.",
-            ));
-        }
-    }
-    let listed = g.private_ip_addresses.iter().flatten().find_map(|a| a.private_ip_address.as_deref());
-    let private_address = text(g.private_ip_address.as_deref()).or(text(listed)).map(address).transpose()?;
+    let (private_address, secondary) = crate::network_interface::wanted_addresses(
+        text(g.private_ip_address.as_deref()),
+        g.private_ip_addresses.as_deref().unwrap_or_default(),
+        g.secondary_private_ip_address_count,
+    )?;
     let groups = group_ids(g.groups.as_ref())?;
     let subnet = subnet_id(g.subnet_id.as_deref())?;
     if let Some(id) = text(g.network_interface_id.as_deref()) {
@@ -368,6 +384,7 @@ fn interface_spec(given: &InstanceNetworkInterfaceSpecification) -> Result<Netwo
         if subnet.is_some()
             || !groups.is_empty()
             || private_address.is_some()
+            || secondary != SecondaryAddresses::NONE
             || g.associate_public_ip_address.is_some()
             || text(g.description.as_deref()).is_some()
         {
@@ -384,6 +401,7 @@ fn interface_spec(given: &InstanceNetworkInterfaceSpecification) -> Result<Netwo
         subnet,
         groups: GroupChoice { ids: groups, names: Vec::new() },
         private_address,
+        secondary,
         public: match g.associate_public_ip_address {
             None => PublicChoice::Subnet,
             Some(true) => PublicChoice::Yes,

@@ -74,7 +74,8 @@ pub async fn detachments(cloud: &Arc<Cloud>) -> Result<()> {
     Ok(())
 }
 
-async fn sweep<R: Record>(cloud: &Arc<Cloud>, over: fn(&R, Timestamp) -> bool) -> Result<()> {
+/// Removes the records that are over.
+pub async fn sweep<R: Record>(cloud: &Arc<Cloud>, over: fn(&R, Timestamp) -> bool) -> Result<()> {
     let now = cloud.clock.now();
     let faded: Vec<(Region, R::Id)> = {
         let tables: &Tables = &cloud.view.read();

@@ -83,6 +83,7 @@ pub fn modify(
         ("AssociatedSubnetIds", request.associated_subnet_ids.is_some()),
     ])?;
     let held = hold::<NetworkInterface>(ctx, txn, &request.network_interface_id)?;
+    super::own(&held)?;
     let mut interface = NetworkInterface::clone(&held);
     let description = request.description.as_ref().and_then(|d| d.value.as_deref());
     let check = request.source_dest_check.as_ref().and_then(|c| c.value);

@@ -6,17 +6,18 @@ use crate::defaults::group_name_claim;
 use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value};
 use crate::noun::{created, find, given_tags, hold, touched};
 use crate::parameter::{refuse, unsupported};
-use api_ec2::{CreateNetworkInterfaceRequest, CreateNetworkInterfaceResult};
+use api_ec2::{CreateNetworkInterfaceRequest, CreateNetworkInterfaceResult, PrivateIpAddressSpecification};
 use control::{Context, Result, Tables, Touched, Txn};
 use model::net::Mac;
 use model::record::network_interface::{NetworkInterface, PrivateAddress};
 use model::record::security_group::SecurityGroup;
 use model::record::vpc::Subnet;
 use model::{NetworkInterfaceId, SecurityGroupId, VpcId};
+use plan::instance::SecondaryAddresses;
 use std::net::Ipv4Addr;
 
 /// How many addresses an interface may have.
-const MAX_ADDRESSES: usize = 50;
+pub const MAX_ADDRESSES: usize = 50;
 
 pub fn touches(ctx: &Context, request: &CreateNetworkInterfaceRequest, tables: &Tables) -> Vec<Touched> {
     let mut all = vec![created(ctx, "network-interface")];
@@ -59,11 +60,12 @@ pub fn create(
         ));
     }
     let interface = NetworkInterfaceId::from_entropy(ctx.bits());
-    let mut addresses = Vec::new();
-    for wanted in wanted_addresses(request)? {
-        let address = allocate_private(ctx, txn, &subnet, wanted, interface)?;
-        addresses.push(PrivateAddress { address, public: None });
-    }
+    let (primary, secondary) = wanted_addresses(
+        request.private_ip_address.as_deref(),
+        request.private_ip_addresses.as_deref().unwrap_or_default(),
+        request.secondary_private_ip_address_count,
+    )?;
+    let addresses = claim_addresses(ctx, txn, &subnet, interface, primary, &secondary)?;
     let record = NetworkInterface {
         interface,
         account: ctx.account(),
@@ -76,6 +78,7 @@ pub fn create(
         description,
         source_dest_check: true,
         attachment: None,
+        nat_gateway: None,
         tags: tags.into_values().next().unwrap_or_default(),
     };
     let mut shown = render::network_interface(txn.tables(), &record);
@@ -88,19 +91,16 @@ pub fn create(
     })
 }
 
-/// The addresses that a request asks for, the primary one first; `None` is any.
-fn wanted_addresses(request: &CreateNetworkInterfaceRequest) -> Result<Vec<Option<Ipv4Addr>>> {
-    let parse = |text: &str| {
-        text.parse::<Ipv4Addr>().map_err(|_| {
-            let shown: String = text.chars().take(64).collect();
-            invalid_parameter_value(format!("invalid value for parameter address: {shown}"))
-        })
-    };
-    let mut primary = request.private_ip_address.as_deref().map(parse).transpose()?;
+/// The addresses that a request asks for: the primary one (`None` is any) and the others.
+pub fn wanted_addresses(
+    primary: Option<&str>,
+    listed: &[PrivateIpAddressSpecification],
+    count: Option<i32>,
+) -> Result<(Option<Ipv4Addr>, SecondaryAddresses)> {
+    let mut primary = primary.map(parse_address).transpose()?;
     let mut secondary = Vec::new();
-    for specification in request.private_ip_addresses.iter().flatten() {
-        let text = specification.private_ip_address.as_deref().unwrap_or_default();
-        let address = parse(text)?;
+    for specification in listed {
+        let address = parse_address(specification.private_ip_address.as_deref().unwrap_or_default())?;
         if specification.primary == Some(true) {
             if primary.is_some_and(|known| known != address) {
                 return Err(invalid_parameter_combination(
@@ -109,30 +109,63 @@ fn wanted_addresses(request: &CreateNetworkInterfaceRequest) -> Result<Vec<Optio
             }
             primary = Some(address);
         } else {
-            secondary.push(Some(address));
+            secondary.push(address);
         }
     }
-    if let Some(count) = request.secondary_private_ip_address_count {
-        if !secondary.is_empty() {
-            return Err(invalid_parameter_combination(
-                "privateIpAddresses and secondaryPrivateIpAddressCount cannot be specified at the same time",
-            ));
-        }
-        let count = usize::try_from(count).ok().filter(|count| *count < MAX_ADDRESSES).ok_or_else(|| {
-            invalid_parameter_value(format!(
-                "Value ({count}) for parameter secondaryPrivateIpAddressCount is invalid."
-            ))
-        })?;
-        secondary.resize(count, None);
+    let Some(count) = count else {
+        let none = secondary.is_empty();
+        return Ok((
+            primary,
+            if none { SecondaryAddresses::NONE } else { SecondaryAddresses::These(secondary) },
+        ));
+    };
+    if !secondary.is_empty() {
+        return Err(invalid_parameter_combination(
+            "privateIpAddresses and secondaryPrivateIpAddressCount cannot be specified at the same time",
+        ));
     }
-    let all: Vec<_> = [primary].into_iter().chain(secondary).collect();
-    if all.len() > MAX_ADDRESSES {
+    let count = u32::try_from(count).ok().filter(|count| *count < MAX_ADDRESSES as u32).ok_or_else(|| {
+        invalid_parameter_value(format!(
+            "Value ({count}) for parameter secondaryPrivateIpAddressCount is invalid."
+        ))
+    })?;
+    Ok((primary, SecondaryAddresses::Any(count)))
+}
+
+/// A private address as a caller writes it.
+pub fn parse_address(text: &str) -> Result<Ipv4Addr> {
+    text.parse::<Ipv4Addr>().map_err(|_| {
+        let shown: String = text.chars().take(64).collect();
+        invalid_parameter_value(format!("invalid value for parameter address: {shown}"))
+    })
+}
+
+/// Claims the primary address and the others for a new interface.
+pub fn claim_addresses(
+    ctx: &Context,
+    txn: &mut Txn<'_>,
+    subnet: &Subnet,
+    interface: NetworkInterfaceId,
+    primary: Option<Ipv4Addr>,
+    secondary: &SecondaryAddresses,
+) -> Result<Vec<PrivateAddress>> {
+    let secondary = secondary.each();
+    if secondary.len() >= MAX_ADDRESSES {
         return Err(client(
             "PrivateIpAddressLimitExceeded",
             format!("An interface may have up to {MAX_ADDRESSES} private addresses."),
         ));
     }
-    Ok(all)
+    // Those that are named first: none of them may be taken as any.
+    let mut wanted: Vec<(usize, Option<Ipv4Addr>)> =
+        std::iter::once(primary).chain(secondary).enumerate().collect();
+    wanted.sort_by_key(|(_, address)| address.is_none());
+    let mut addresses = wanted
+        .into_iter()
+        .map(|(place, wanted)| Ok((place, allocate_private(ctx, txn, subnet, wanted, interface)?)))
+        .collect::<Result<Vec<_>>>()?;
+    addresses.sort_unstable_by_key(|(place, _)| *place);
+    Ok(addresses.into_iter().map(|(_, address)| PrivateAddress { address, public: None }).collect())
 }
 
 /// The groups that an interface in a VPC becomes a member of: those named, or the VPC's default one. Each once, in order.

@@ -24,6 +24,18 @@ pub fn delete(
             interface.interface, attachment.instance
         )));
     }
+    if let Some(gateway) = interface.nat_gateway {
+        return Err(invalid_parameter_value(format!(
+            "Network interface '{}' is currently in use by {gateway}.",
+            interface.interface
+        )));
+    }
+    remove(ctx, txn, &interface);
+    Ok(DeleteNetworkInterfaceResult {})
+}
+
+/// It goes, and gives back what it had.
+pub fn remove(ctx: &Context, txn: &mut Txn<'_>, interface: &NetworkInterface) {
     for held in &interface.addresses {
         release_private(ctx, txn, interface.subnet, held.address);
         match &held.public {
@@ -33,5 +45,4 @@ pub fn delete(
         }
     }
     txn.delete::<NetworkInterface>(&ctx.region, &interface.interface);
-    Ok(DeleteNetworkInterfaceResult {})
 }

@@ -1,19 +1,27 @@
 //! Network interfaces: an instance's presence in a subnet, with its addresses and security groups.
 //!
-//! Launches make one per instance; `CreateNetworkInterface` makes one by itself, for a later launch. Both claim addresses by
-//! [`allocate`].
+//! Launches make them with the instance; `CreateNetworkInterface` makes one by itself, to be attached at a launch or later. Both
+//! claim addresses by [`allocate`]. An attachment is written in two records: the interface's says to what and how far it has
+//! come, the instance's that it has it; both always change together ([`attach`], [`detach`], [`set_free`]). What hosts say of
+//! interfaces comes in by [`crate::instance::absorb`].
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html>
-//! Differs: IPv4 only; no attaching to or detaching from an instance that exists.
+//! Differs: IPv4 only.
 
 pub mod allocate;
+mod assign;
+mod attach;
 mod attribute;
 mod create;
 mod delete;
 mod describe;
+mod detach;
 pub mod render;
 
 pub use allocate::{allocate_private, allocate_public, release_private, release_public};
-pub use create::member_groups;
+pub use attach::{in_use, limits, own, too_many};
+pub use create::{claim_addresses, member_groups, parse_address, wanted_addresses};
+pub use delete::remove;
+pub use detach::set_free;
 
 use crate::errors::{self, IdErrors};
 use crate::instance::names;
@@ -121,8 +129,14 @@ impl Noun for NetworkInterface {
                 name: "attachment.instance-owner-id",
                 values: |i, _| maybe(i.attachment.as_ref().map(|_| i.account.to_string())),
             },
-            FilterField { name: "attachment.nat-gateway-id", values: |_, _| Vec::new() },
-            FilterField { name: "attachment.status", values: |i, _| attached(i, |_| "attached".to_owned()) },
+            FilterField {
+                name: "attachment.nat-gateway-id",
+                values: |i, _| maybe(i.nat_gateway.map(|n| n.to_string())),
+            },
+            FilterField {
+                name: "attachment.status",
+                values: |i, _| attached(i, |a| render::attachment_status(a.state).as_str().to_owned()),
+            },
             FilterField { name: "availability-zone", values: |i, _| shown(&i.zone) },
             FilterField { name: "availability-zone-id", values: |i, _| one(i.zone.id()) },
             FilterField { name: "description", values: |i, _| one(i.description.as_str()) },
@@ -137,7 +151,10 @@ impl Noun for NetworkInterface {
                     groups.map(|group| Cow::Borrowed(group.name.as_str())).collect()
                 },
             },
-            FilterField { name: "interface-type", values: |_, _| one("interface") },
+            FilterField {
+                name: "interface-type",
+                values: |i, _| one(if i.nat_gateway.is_some() { "nat_gateway" } else { "interface" }),
+            },
             FilterField { name: "ipv6-addresses.ipv6-address", values: |_, _| Vec::new() },
             FilterField { name: "mac-address", values: |i, _| shown(i.mac) },
             FilterField { name: "network-interface-id", values: |i, _| shown(i.interface) },
@@ -156,11 +173,11 @@ impl Noun for NetworkInterface {
                 values: |i, _| i.addresses.iter().map(|a| Cow::Owned(a.address.to_string())).collect(),
             },
             FilterField { name: "requester-id", values: |_, _| Vec::new() },
-            FilterField { name: "requester-managed", values: |_, _| one("false") },
+            FilterField { name: "requester-managed", values: |i, _| shown(i.nat_gateway.is_some()) },
             FilterField { name: "source-dest-check", values: |i, _| shown(i.source_dest_check) },
             FilterField {
                 name: "status",
-                values: |i, _| one(if i.attachment.is_some() { "in-use" } else { "available" }),
+                values: |i, _| one(if i.is_in_use() { "in-use" } else { "available" }),
             },
             FilterField { name: "subnet-id", values: |i, _| shown(i.subnet) },
             FilterField { name: "vpc-id", values: |i, _| shown(i.vpc) },
@@ -190,6 +207,10 @@ pub fn register(service: &mut Service) {
         .exclusive(ops::DeleteNetworkInterface, delete::touches, delete::delete)
         .read(ops::DescribeNetworkInterfaces, describe::touches, describe::describe)
         .read(ops::DescribeNetworkInterfaceAttribute, attribute::describe_touches, attribute::describe)
+        .write(ops::AssignPrivateIpAddresses, assign::assign_touches, assign::assign)
+        .write(ops::UnassignPrivateIpAddresses, assign::unassign_touches, assign::unassign)
+        .write(ops::AttachNetworkInterface, attach::touches, attach::attach)
+        .write(ops::DetachNetworkInterface, detach::touches, detach::detach)
         .write(ops::ModifyNetworkInterfaceAttribute, attribute::modify_touches, attribute::modify)
         .write(ops::ResetNetworkInterfaceAttribute, attribute::reset_touches, attribute::reset);
 }

@@ -4,6 +4,7 @@ use crate::instance::names;
 use crate::noun::{render_tags, wire_time};
 use api_ec2 as api;
 use control::Tables;
+use model::record::instance::AttachmentState;
 use model::record::network_interface::{Attachment, NetworkInterface, PrivateAddress, PublicAddress};
 use model::record::security_group::SecurityGroup;
 use model::record::vpc::Vpc;
@@ -14,9 +15,10 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
     let primary = interface.addresses.first();
     let addresses = interface.addresses.iter().enumerate();
     let addresses = addresses.map(|(place, a)| address(interface, a, place == 0, named)).collect();
-    let status = match interface.attachment {
-        Some(_) => api::NetworkInterfaceStatus::InUse,
-        None => api::NetworkInterfaceStatus::Available,
+    let status = if interface.is_in_use() {
+        api::NetworkInterfaceStatus::InUse
+    } else {
+        api::NetworkInterfaceStatus::Available
     };
     api::NetworkInterface {
         association: primary
@@ -27,7 +29,10 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
         availability_zone_id: Some(interface.zone.id()),
         description: Some(interface.description.clone()),
         groups: Some(groups(tables, interface)),
-        interface_type: Some(api::NetworkInterfaceType::Interface),
+        interface_type: Some(match interface.nat_gateway {
+            Some(_) => api::NetworkInterfaceType::NatGateway,
+            None => api::NetworkInterfaceType::Interface,
+        }),
         ipv6_addresses: Some(Vec::new()),
         mac_address: Some(interface.mac.to_string()),
         network_interface_id: Some(interface.interface.to_string()),
@@ -35,7 +40,7 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
         private_dns_name: primary.filter(|_| named).map(|a| names::private(region, a.address)),
         private_ip_address: primary.map(|a| a.address.to_string()),
         private_ip_addresses: Some(addresses),
-        requester_managed: Some(false),
+        requester_managed: Some(interface.nat_gateway.is_some()),
         source_dest_check: Some(interface.source_dest_check),
         status: Some(status),
         subnet_id: Some(interface.subnet.to_string()),
@@ -95,8 +100,17 @@ pub fn attachment(interface: &NetworkInterface, attachment: &Attachment) -> api:
         network_card_index: Some(0),
         instance_id: Some(attachment.instance.to_string()),
         instance_owner_id: Some(interface.account.to_string()),
-        status: Some(api::AttachmentStatus::Attached),
+        status: Some(attachment_status(attachment.state)),
         ..Default::default()
+    }
+}
+
+/// How far an attachment has come.
+pub fn attachment_status(state: AttachmentState) -> api::AttachmentStatus {
+    match state {
+        AttachmentState::Attaching => api::AttachmentStatus::Attaching,
+        AttachmentState::Attached => api::AttachmentStatus::Attached,
+        AttachmentState::Detaching { .. } | AttachmentState::Busy { .. } => api::AttachmentStatus::Detaching,
     }
 }
 

@@ -1,9 +1,9 @@
 //! Route tables: where a subnet's packets go beside the VPC itself.
 //!
 //! A VPC has one main table, for subnets without one of their own. The route to the VPC's own block is in every table, shown
-//! but not stored. A route whose gateway is gone stays and drops what it matches (`blackhole`).
+//! but not stored. A route whose target is gone, detached or stopped stays and drops what it matches (`blackhole`).
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Route_Tables.html>
-//! Differs: routes lead to internet gateways alone; edge associations and other targets answer `UnsupportedOperation`.
+//! Differs: edge associations and other targets answer `UnsupportedOperation`.
 
 mod associate;
 mod create;
@@ -11,6 +11,7 @@ mod delete;
 mod describe;
 pub mod render;
 mod route;
+mod target;
 
 use crate::errors::{self, IdErrors, client};
 use crate::noun::{Noun, hold};
@@ -18,8 +19,8 @@ use api_ec2::ops;
 use control::filter::{FilterField, Values, one, shown};
 use control::tag::Tags;
 use control::{Context, Result, Service, Tables, Txn};
-use model::record::vpc::{InternetGateway, Route, RouteTable, RouteTarget, Vpc};
-use model::{AccountId, RouteTableAssociationId};
+use model::record::vpc::{Route, RouteTable, RouteTarget, Vpc};
+use model::{AccountId, Region, RouteTableAssociationId};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -77,8 +78,16 @@ impl Noun for RouteTable {
             FilterField { name: "route.destination-prefix-list-id", values: |_, _| Vec::new() },
             FilterField { name: "route.egress-only-internet-gateway-id", values: |_, _| Vec::new() },
             FilterField { name: "route.gateway-id", values: |t, _| gateways(t) },
-            FilterField { name: "route.instance-id", values: |_, _| Vec::new() },
-            FilterField { name: "route.nat-gateway-id", values: |_, _| Vec::new() },
+            FilterField { name: "route.instance-id", values: |t, all| instances(t, all) },
+            FilterField {
+                name: "route.nat-gateway-id",
+                values: |t, _| {
+                    on_targets(t, |target| match target {
+                        RouteTarget::NatGateway(id) => Some(id.to_string()),
+                        _ => None,
+                    })
+                },
+            },
             FilterField {
                 name: "route.origin",
                 values: |t, _| {
@@ -95,7 +104,15 @@ impl Noun for RouteTable {
                 },
             },
             FilterField { name: "route.transit-gateway-id", values: |_, _| Vec::new() },
-            FilterField { name: "route.vpc-peering-connection-id", values: |_, _| Vec::new() },
+            FilterField {
+                name: "route.vpc-peering-connection-id",
+                values: |t, _| {
+                    on_targets(t, |target| match target {
+                        RouteTarget::Peering(id) => Some(id.to_string()),
+                        _ => None,
+                    })
+                },
+            },
             FilterField { name: "vpc-id", values: |t, _| shown(t.vpc) },
         ]
     }
@@ -122,19 +139,34 @@ fn destinations<'a>(table: &'a RouteTable, tables: &'a Tables) -> Values<'a> {
 }
 
 fn gateways(table: &RouteTable) -> Values<'_> {
-    let routed = table.routes.iter().map(|route| match route.target {
-        RouteTarget::InternetGateway(gateway) => Cow::Owned(gateway.to_string()),
+    let routed = table.routes.iter().filter_map(|route| match route.target {
+        RouteTarget::InternetGateway(gateway) => Some(Cow::Owned(gateway.to_string())),
+        RouteTarget::Interface(_) | RouteTarget::Peering(_) | RouteTarget::NatGateway(_) => None,
     });
     one("local").into_iter().chain(routed).collect()
 }
 
+fn on_targets(table: &RouteTable, of: fn(RouteTarget) -> Option<String>) -> Values<'_> {
+    table.routes.iter().filter_map(|route| of(route.target)).map(Cow::Owned).collect()
+}
+
+/// The instances that routes lead to.
+fn instances<'a>(table: &'a RouteTable, tables: &'a Tables) -> Values<'a> {
+    let Some(region) = region(table, tables) else { return Vec::new() };
+    let users = table.routes.iter().filter_map(|route| match route.target {
+        RouteTarget::Interface(id) => target::user(region, tables, id),
+        RouteTarget::InternetGateway(_) | RouteTarget::Peering(_) | RouteTarget::NatGateway(_) => None,
+    });
+    users.map(|instance| Cow::Owned(instance.instance.to_string())).collect()
+}
+
+fn region<'a>(table: &RouteTable, tables: &'a Tables) -> Option<&'a Region> {
+    tables.regions::<RouteTable>().find(|region| tables.get::<RouteTable>(region, &table.table).is_some())
+}
+
 /// Whether a route's target is there.
 fn leads(table: &RouteTable, route: &Route, tables: &Tables) -> bool {
-    match route.target {
-        RouteTarget::InternetGateway(id) => tables
-            .everywhere::<InternetGateway>()
-            .any(|(_, gateway)| gateway.gateway == id && gateway.vpc == Some(table.vpc)),
-    }
+    region(table, tables).is_some_and(|region| target::leads(region, tables, table, route))
 }
 
 /// The table that holds an association, held until the commit; `InvalidAssociationID.NotFound` when there is none.

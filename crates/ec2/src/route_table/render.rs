@@ -1,12 +1,12 @@
 //! A route table as the API shows it.
 
+use super::target::leads;
 use crate::noun::render_tags;
-use crate::vpc::attached;
 use api_ec2 as api;
 use control::Tables;
 use ipnet::IpNet;
 use model::Region;
-use model::record::vpc::{Route, RouteTable, RouteTarget, Vpc};
+use model::record::vpc::{Route, RouteTable, Vpc};
 
 pub fn route_table(region: &Region, tables: &Tables, table: &RouteTable) -> api::RouteTable {
     let local = tables.get::<Vpc>(region, &table.vpc).map(|vpc| api::Route {
@@ -41,15 +41,13 @@ fn route(region: &Region, tables: &Tables, table: &RouteTable, route: &Route) ->
         IpNet::V4(net) => (Some(net.to_string()), None),
         IpNet::V6(net) => (None, Some(net.to_string())),
     };
-    let RouteTarget::InternetGateway(gateway) = route.target;
-    let active = attached(tables, region, gateway, table.vpc);
+    let active = leads(region, tables, table, route);
     api::Route {
         destination_cidr_block,
         destination_ipv6_cidr_block,
-        gateway_id: Some(gateway.to_string()),
         origin: Some(api::RouteOrigin::CreateRoute),
         state: Some(if active { api::RouteState::Active } else { api::RouteState::Blackhole }),
-        ..Default::default()
+        ..super::target::render(region, tables, route.target)
     }
 }
 

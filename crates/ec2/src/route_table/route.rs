@@ -1,8 +1,9 @@
 //! Single routes: `CreateRoute`, `ReplaceRoute`, `DeleteRoute`.
 
 use super::MAX_ROUTES;
-use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
-use crate::noun::{find, hold, touched};
+use super::target::{Named, target};
+use crate::errors::{client, invalid_parameter_value, missing_parameter};
+use crate::noun::{hold, touched};
 use crate::parameter::{one_block, unsupported};
 use api_ec2::{
     CreateRouteRequest, CreateRouteResult, DeleteRouteRequest, DeleteRouteResult, ReplaceRouteRequest,
@@ -10,14 +11,15 @@ use api_ec2::{
 };
 use control::{Context, Result, Tables, Touched, Txn};
 use ipnet::IpNet;
-use model::record::vpc::{InternetGateway, Route, RouteTable, RouteTarget, Vpc};
-
-/// The targets that the API knows beside gateways, by their parameters, and whether the request has them.
-type Others<'a> = [(&'static str, &'a Option<String>); 11];
+use model::record::instance::Instance;
+use model::record::network_interface::NetworkInterface;
+use model::record::vpc::{InternetGateway, Route, RouteTable, Vpc};
 
 pub fn create_touches(ctx: &Context, request: &CreateRouteRequest, tables: &Tables) -> Vec<Touched> {
     let mut all = touched::<RouteTable>(ctx, tables, [&request.route_table_id]);
     all.extend(touched::<InternetGateway>(ctx, tables, &request.gateway_id));
+    all.extend(touched::<Instance>(ctx, tables, &request.instance_id));
+    all.extend(touched::<NetworkInterface>(ctx, tables, &request.network_interface_id));
     all
 }
 
@@ -28,20 +30,23 @@ pub fn create(ctx: &Context, request: &CreateRouteRequest, txn: &mut Txn<'_>) ->
         request.destination_ipv6_cidr_block.as_deref(),
         request.destination_prefix_list_id.as_deref(),
     )?;
-    let others: Others<'_> = [
-        ("VpcEndpointId", &request.vpc_endpoint_id),
-        ("TransitGatewayId", &request.transit_gateway_id),
-        ("LocalGatewayId", &request.local_gateway_id),
-        ("CarrierGatewayId", &request.carrier_gateway_id),
-        ("CoreNetworkArn", &request.core_network_arn),
-        ("OdbNetworkArn", &request.odb_network_arn),
-        ("EgressOnlyInternetGatewayId", &request.egress_only_internet_gateway_id),
-        ("InstanceId", &request.instance_id),
-        ("NetworkInterfaceId", &request.network_interface_id),
-        ("VpcPeeringConnectionId", &request.vpc_peering_connection_id),
-        ("NatGatewayId", &request.nat_gateway_id),
-    ];
-    let target = target(ctx, txn, &table, request.gateway_id.as_deref(), &others)?;
+    let named = Named {
+        gateway: request.gateway_id.as_deref(),
+        instance: request.instance_id.as_deref(),
+        interface: request.network_interface_id.as_deref(),
+        peering: request.vpc_peering_connection_id.as_deref(),
+        nat: request.nat_gateway_id.as_deref(),
+        others: [
+            ("VpcEndpointId", &request.vpc_endpoint_id),
+            ("TransitGatewayId", &request.transit_gateway_id),
+            ("LocalGatewayId", &request.local_gateway_id),
+            ("CarrierGatewayId", &request.carrier_gateway_id),
+            ("CoreNetworkArn", &request.core_network_arn),
+            ("OdbNetworkArn", &request.odb_network_arn),
+            ("EgressOnlyInternetGatewayId", &request.egress_only_internet_gateway_id),
+        ],
+    };
+    let target = target(ctx, txn, &table, destination, &named)?;
     if is_local(ctx, txn.tables(), &table, destination) {
         return Err(invalid_parameter_value(format!(
             "The destination CIDR block {destination} is the VPC's own, whose route is local in every table"
@@ -71,6 +76,8 @@ pub fn create(ctx: &Context, request: &CreateRouteRequest, txn: &mut Txn<'_>) ->
 pub fn replace_touches(ctx: &Context, request: &ReplaceRouteRequest, tables: &Tables) -> Vec<Touched> {
     let mut all = touched::<RouteTable>(ctx, tables, [&request.route_table_id]);
     all.extend(touched::<InternetGateway>(ctx, tables, &request.gateway_id));
+    all.extend(touched::<Instance>(ctx, tables, &request.instance_id));
+    all.extend(touched::<NetworkInterface>(ctx, tables, &request.network_interface_id));
     all
 }
 
@@ -93,20 +100,23 @@ pub fn replace(
             Err(unsupported("Another target for the local route"))
         };
     }
-    let others: Others<'_> = [
-        ("VpcEndpointId", &request.vpc_endpoint_id),
-        ("TransitGatewayId", &request.transit_gateway_id),
-        ("LocalGatewayId", &request.local_gateway_id),
-        ("CarrierGatewayId", &request.carrier_gateway_id),
-        ("CoreNetworkArn", &request.core_network_arn),
-        ("OdbNetworkArn", &request.odb_network_arn),
-        ("EgressOnlyInternetGatewayId", &request.egress_only_internet_gateway_id),
-        ("InstanceId", &request.instance_id),
-        ("NetworkInterfaceId", &request.network_interface_id),
-        ("VpcPeeringConnectionId", &request.vpc_peering_connection_id),
-        ("NatGatewayId", &request.nat_gateway_id),
-    ];
-    let target = target(ctx, txn, &table, request.gateway_id.as_deref(), &others)?;
+    let named = Named {
+        gateway: request.gateway_id.as_deref(),
+        instance: request.instance_id.as_deref(),
+        interface: request.network_interface_id.as_deref(),
+        peering: request.vpc_peering_connection_id.as_deref(),
+        nat: request.nat_gateway_id.as_deref(),
+        others: [
+            ("VpcEndpointId", &request.vpc_endpoint_id),
+            ("TransitGatewayId", &request.transit_gateway_id),
+            ("LocalGatewayId", &request.local_gateway_id),
+            ("CarrierGatewayId", &request.carrier_gateway_id),
+            ("CoreNetworkArn", &request.core_network_arn),
+            ("OdbNetworkArn", &request.odb_network_arn),
+            ("EgressOnlyInternetGatewayId", &request.egress_only_internet_gateway_id),
+        ],
+    };
+    let target = target(ctx, txn, &table, destination, &named)?;
     let route = table.routes.iter_mut().find(|route| route.destination == destination);
     route
         .ok_or_else(|| {
@@ -159,37 +169,4 @@ fn destination(v4: Option<&str>, v6: Option<&str>, prefix_list: Option<&str>) ->
 
 fn is_local(ctx: &Context, tables: &Tables, table: &RouteTable, destination: IpNet) -> bool {
     tables.get::<Vpc>(&ctx.region, &table.vpc).is_some_and(|vpc| IpNet::V4(vpc.cidr) == destination)
-}
-
-/// Where a route shall lead: an internet gateway that is attached to the table's VPC.
-fn target(
-    ctx: &Context,
-    txn: &Txn<'_>,
-    table: &RouteTable,
-    gateway: Option<&str>,
-    others: &Others<'_>,
-) -> Result<RouteTarget> {
-    let mut given = others.iter().filter(|(_, value)| value.is_some());
-    match (gateway, given.next(), given.next()) {
-        (Some(_), Some(_), _) | (None, Some(_), Some(_)) => {
-            Err(invalid_parameter_combination("A route has exactly one target"))
-        }
-        (None, Some((name, _)), None) => Err(unsupported(&format!("A route to the target {name}"))),
-        (None, None, _) => Err(missing_parameter("gatewayId")),
-        (Some(id), None, _) => {
-            if let Some((kind, _)) = id.split_once('-')
-                && matches!(kind, "vgw" | "vpce" | "lgw" | "cagw" | "eigw" | "nat" | "tgw" | "pcx")
-            {
-                return Err(unsupported(&format!("A route to the target {kind} (GatewayId {id})")));
-            }
-            let gateway = find::<InternetGateway>(ctx, txn.tables(), id)?;
-            if gateway.vpc != Some(table.vpc) {
-                return Err(invalid_parameter_value(format!(
-                    "route table {} and network gateway {id} belong to different networks",
-                    table.table
-                )));
-            }
-            Ok(RouteTarget::InternetGateway(gateway.gateway))
-        }
-    }
 }

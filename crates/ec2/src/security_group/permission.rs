@@ -182,9 +182,6 @@ fn paired(
     group: &SecurityGroup,
     pair: &UserIdGroupPair,
 ) -> Result<SecurityGroupId> {
-    if pair.vpc_peering_connection_id.is_some() {
-        return Err(unsupported("A rule for a group in a peered VPC"));
-    }
     own_account(ctx, pair.user_id.as_deref())?;
     let peer = match (pair.group_id.as_deref(), pair.group_name.as_deref()) {
         // Clients that echo what a describe showed send both.
@@ -197,7 +194,9 @@ fn paired(
         })?,
         (None, None) => return Err(missing_parameter("groupId or groupName")),
     };
-    same_vpc(group, peer)?;
+    if !crate::vpc_peering_connection::meet(tables, &ctx.region, group.vpc, peer.vpc) {
+        same_vpc(group, peer)?;
+    }
     Ok(peer.group)
 }
 

@@ -7,25 +7,28 @@ use model::record::address::Address;
 use model::record::image::Image;
 use model::record::instance::Instance;
 use model::record::key_pair::KeyPair;
+use model::record::nat_gateway::NatGateway;
 use model::record::network_interface::NetworkInterface;
 use model::record::security_group::{SecurityGroup, SecurityGroupRule};
 use model::record::snapshot::Snapshot;
 use model::record::volume::Volume;
 use model::record::vpc::{DhcpOptions, InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc};
+use model::record::vpc_peering_connection::VpcPeeringConnection;
 use model::{
-    AllocationId, DhcpOptionsId, ImageId, InstanceId, InternetGatewayId, KeyPairId, NetworkAclId,
-    NetworkInterfaceId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SnapshotId, SubnetId, VolumeId,
-    VpcId,
+    AllocationId, DhcpOptionsId, ImageId, InstanceId, InternetGatewayId, KeyPairId, NatGatewayId,
+    NetworkAclId, NetworkInterfaceId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SnapshotId,
+    SubnetId, VolumeId, VpcId, VpcPeeringConnectionId,
 };
 use std::sync::Arc;
 
-pub(super) static KINDS: [Kind; 15] = [
+pub(super) static KINDS: [Kind; 17] = [
     Kind::of::<Address>(AllocationId::PREFIX),
     Kind::of::<DhcpOptions>(DhcpOptionsId::PREFIX),
     Kind::of::<Image>(ImageId::PREFIX),
     Kind::of::<Instance>(InstanceId::PREFIX),
     Kind::of::<InternetGateway>(InternetGatewayId::PREFIX),
     Kind::of::<KeyPair>(KeyPairId::PREFIX),
+    Kind::of::<NatGateway>(NatGatewayId::PREFIX),
     Kind::of::<NetworkAcl>(NetworkAclId::PREFIX),
     Kind::of::<NetworkInterface>(NetworkInterfaceId::PREFIX),
     Kind::of::<RouteTable>(RouteTableId::PREFIX),
@@ -35,6 +38,7 @@ pub(super) static KINDS: [Kind; 15] = [
     Kind::of::<Subnet>(SubnetId::PREFIX),
     Kind::of::<Volume>(VolumeId::PREFIX),
     Kind::of::<Vpc>(VpcId::PREFIX),
+    Kind::of::<VpcPeeringConnection>(VpcPeeringConnectionId::PREFIX),
 ];
 
 /// Rules live inside their group's record.

@@ -34,6 +34,7 @@ pub fn delete(ctx: &Context, request: &DeleteVpcRequest, txn: &mut Txn<'_>) -> R
         txn.release(region, &group_name_claim(vpc, &group.name));
         txn.delete::<SecurityGroup>(region, &group.group);
     }
+    crate::vpc_peering_connection::end_all(ctx, txn, vpc);
     txn.delete::<Vpc>(region, &vpc);
     Ok(DeleteVpcResult {})
 }

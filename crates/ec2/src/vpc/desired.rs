@@ -8,8 +8,13 @@ use control::view::ChangedKey;
 use model::host::{NetworkAclDesired, RouteDesired, RouteTableDesired, SubnetDesired, VpcDesired};
 use model::net::AclEntry;
 use model::record::Record as _;
+use model::record::nat_gateway::NatGateway;
 use model::record::vpc::{InternetGateway, NetworkAcl, RouteTable, RouteTarget, Subnet, Vpc};
-use model::{InternetGatewayId, NetworkAclId, Region, RouteTableId, SubnetId, VpcId};
+use model::record::vpc_peering_connection::VpcPeeringConnection;
+use model::{
+    InternetGatewayId, NatGatewayId, NetworkAclId, Region, RouteTableId, SubnetId, VpcId,
+    VpcPeeringConnectionId,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -43,6 +48,8 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Option<VpcDesire
         dns_support: vpc.dns_support,
         subnets,
         route_tables: route_tables.into_values().map(|table| routes(tables, region, table)).collect(),
+        peerings: crate::vpc_peering_connection::desired(tables, region, vpc.vpc),
+        nat_gateways: crate::nat_gateway::desired(tables, region, vpc.vpc),
         network_acls: acls.into_values().map(|acl| entries(acl)).collect(),
     })
 }
@@ -82,6 +89,15 @@ fn routes(tables: &Tables, region: &Region, table: &RouteTable) -> RouteTableDes
                     model::host::RouteTarget::InternetGateway
                 }
                 RouteTarget::InternetGateway(_) => model::host::RouteTarget::Blackhole,
+                // The host itself knows whether it is there.
+                RouteTarget::Interface(interface) => model::host::RouteTarget::Interface(interface),
+                RouteTarget::Peering(id) if crate::vpc_peering_connection::is_open(tables, region, id) => {
+                    model::host::RouteTarget::Peering(id)
+                }
+                RouteTarget::NatGateway(id) if crate::nat_gateway::serves(tables, region, id) => {
+                    model::host::RouteTarget::NatGateway(id)
+                }
+                RouteTarget::Peering(_) | RouteTarget::NatGateway(_) => model::host::RouteTarget::Blackhole,
             },
         })
         .collect();
@@ -101,7 +117,7 @@ fn entries(acl: &NetworkAcl) -> NetworkAclDesired {
 /// The VPCs whose [`desired`] a changed record may have changed.
 ///
 /// A record that is gone names no VPC any more, and need not: a subnet goes in one transaction with a change of its ACL, a
-/// gateway is detached before it is deleted, and tables and ACLs go only when no subnet uses them.
+/// gateway is detached before it is deleted, peerings and NAT gateways are shown long after their end, and tables and ACLs go only when no subnet uses them.
 pub fn concerned_by(changed: &ChangedKey, tables: &Tables) -> Vec<VpcId> {
     let region = &changed.region;
     match changed.noun {
@@ -124,6 +140,16 @@ pub fn concerned_by(changed: &ChangedKey, tables: &Tables) -> Vec<VpcId> {
             let id = InternetGatewayId::parse(&changed.id).ok();
             let gateway = id.and_then(|id| tables.get::<InternetGateway>(region, &id));
             gateway.map_or_else(Vec::new, |gateway| routed_to(tables, region, gateway))
+        }
+        VpcPeeringConnection::NOUN => {
+            let id = VpcPeeringConnectionId::parse(&changed.id).ok();
+            let peering = id.and_then(|id| tables.get::<VpcPeeringConnection>(region, &id));
+            peering.map_or_else(Vec::new, |peering| vec![peering.requester.vpc, peering.accepter.vpc])
+        }
+        NatGateway::NOUN => {
+            let id = NatGatewayId::parse(&changed.id).ok();
+            let gateway = id.and_then(|id| tables.get::<NatGateway>(region, &id));
+            gateway.map(|gateway| gateway.vpc).into_iter().collect()
         }
         _ => Vec::new(),
     }

@@ -15,11 +15,15 @@ mod instance_launch;
 mod instance_type;
 mod internet_gateway;
 mod key_pair;
+mod nat_gateway;
 mod network_acl;
 mod network_interface;
+mod network_interface_address;
+mod network_interface_attach;
 mod public_image;
 mod region;
 mod route_table;
+mod route_target;
 mod security_group;
 mod snapshot;
 mod snapshot_share;
@@ -29,6 +33,7 @@ mod volume;
 mod volume_attach;
 mod volume_modify;
 mod vpc;
+mod vpc_peering_connection;
 
 use testkit::{Answer, Kit};
 

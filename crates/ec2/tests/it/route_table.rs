@@ -56,7 +56,7 @@ async fn routes_that_cannot_be_are_refused() {
         ("nonsense", "GatewayId", &gateway, "InvalidParameterValue"),
         ("0.0.0.0/0", "GatewayId", &other.gateway, "InvalidParameterValue"),
         ("0.0.0.0/0", "GatewayId", "igw-0123456789abcdef0", "InvalidInternetGatewayID.NotFound"),
-        ("0.0.0.0/0", "NatGatewayId", "nat-0123456789abcdef0", "UnsupportedOperation"),
+        ("0.0.0.0/0", "NatGatewayId", "nat-0123456789abcdef0", "NatGatewayNotFound"),
         ("0.0.0.0/0", "GatewayId", "vgw-0123456789abcdef0", "UnsupportedOperation"),
     ] {
         let route = [("RouteTableId", table.as_str()), ("DestinationCidrBlock", destination), (target, id)];

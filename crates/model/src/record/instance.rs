@@ -119,7 +119,7 @@ pub struct BlockDevice {
     pub state: AttachmentState,
 }
 
-/// How far a volume's attachment has come. What a launch attaches is attached from the start.
+/// How far the attachment of a volume or an interface has come. What a launch attaches is attached from the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AttachmentState {
     /// Asked for; the running machine does not have it yet.
@@ -134,7 +134,7 @@ pub enum AttachmentState {
 
 impl AttachmentState {
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
-    const fn is_attached(&self) -> bool {
+    pub const fn is_attached(&self) -> bool {
         matches!(self, Self::Attached)
     }
 

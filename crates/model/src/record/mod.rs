@@ -57,7 +57,9 @@ index_from_id!(
     RouteTableId,
     NetworkAclId,
     AllocationId,
-    DhcpOptionsId
+    DhcpOptionsId,
+    VpcPeeringConnectionId,
+    NatGatewayId
 );
 
 impl From<crate::AccountId> for IndexValue {
@@ -84,11 +86,13 @@ pub mod address;
 pub mod image;
 pub mod instance;
 pub mod key_pair;
+pub mod nat_gateway;
 pub mod network_interface;
 pub mod security_group;
 pub mod snapshot;
 pub mod volume;
 pub mod vpc;
+pub mod vpc_peering_connection;
 
 /// A resource's tags, by key.
 pub type Tags = std::collections::BTreeMap<String, String>;

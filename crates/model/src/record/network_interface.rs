@@ -1,9 +1,10 @@
 //! Network interfaces.
 
+use super::instance::AttachmentState;
 use super::{IndexValue, Record, Tags};
 use crate::{
-    AccountId, AddressAssociationId, AllocationId, InstanceId, Mac, NetworkInterfaceAttachmentId,
-    NetworkInterfaceId, SecurityGroupId, SubnetId, Timestamp, VpcId, Zone,
+    AccountId, AddressAssociationId, AllocationId, InstanceId, Mac, NatGatewayId,
+    NetworkInterfaceAttachmentId, NetworkInterfaceId, SecurityGroupId, SubnetId, Timestamp, VpcId, Zone,
 };
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -22,6 +23,9 @@ pub struct NetworkInterface {
     pub description: String,
     pub source_dest_check: bool,
     pub attachment: Option<Attachment>,
+    /// The NAT gateway that it belongs to; nobody else may use or change it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nat_gateway: Option<NatGatewayId>,
     pub tags: Tags,
 }
 
@@ -63,9 +67,16 @@ pub struct Attachment {
     pub device_index: u32,
     pub delete_on_termination: bool,
     pub at: Timestamp,
+    #[serde(default, skip_serializing_if = "AttachmentState::is_attached")]
+    pub state: AttachmentState,
 }
 
 impl NetworkInterface {
+    /// Whether somebody has it.
+    pub const fn is_in_use(&self) -> bool {
+        self.attachment.is_some() || self.nat_gateway.is_some()
+    }
+
     pub fn primary(&self) -> &PrivateAddress {
         &self.addresses[0]
     }

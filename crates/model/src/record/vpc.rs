@@ -3,8 +3,9 @@
 use super::{IndexValue, Record, Tags};
 use crate::net::AclEntry;
 use crate::{
-    AccountId, DhcpOptionsId, InternetGatewayId, NetworkAclAssociationId, NetworkAclId,
-    RouteTableAssociationId, RouteTableId, SubnetId, VpcCidrAssociationId, VpcId, Zone,
+    AccountId, DhcpOptionsId, InternetGatewayId, NatGatewayId, NetworkAclAssociationId, NetworkAclId,
+    NetworkInterfaceId, RouteTableAssociationId, RouteTableId, SubnetId, VpcCidrAssociationId, VpcId,
+    VpcPeeringConnectionId, Zone,
 };
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,9 @@ pub struct Route {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RouteTarget {
     InternetGateway(InternetGatewayId),
+    Interface(NetworkInterfaceId),
+    Peering(VpcPeeringConnectionId),
+    NatGateway(NatGatewayId),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,8 @@
 //! ```
 //! Invariants: a device that is desired and not whole is plugged; one that is not desired and not gone is unplugged; a
 //! guest that does not let go is asked again every [`ASK_AGAIN`], without end. A volume counts as held until its file is
-//! the host's again. A volume that was torn out is held no more, and can come back only once its dead device is gone.
+//! the host's again. A volume that was torn out is held no more, and can come back only once its dead device is gone;
+//! so it is with an interface that was cut off. An interface counts as held until its port is gone.
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-detaching-volume.html>
 
 use model::host::{Devices, InstanceDesired};
@@ -45,6 +46,8 @@ pub struct Plugged {
     pub partial: Vec<VolumeId>,
     /// Volumes that were torn out, whose devices the guest still has: they answer with errors.
     pub dead: Vec<VolumeId>,
+    /// Interfaces that were cut off, whose devices the guest still has. Told from the record, not from the machine.
+    pub cut_off: Vec<NetworkInterfaceId>,
 }
 
 impl Plugged {
@@ -56,6 +59,13 @@ impl Plugged {
     fn holds_interface(&self, interface: NetworkInterfaceId) -> bool {
         self.whole.interfaces.contains(&interface)
     }
+
+    /// With the interfaces that were cut off told apart.
+    pub fn knowing(mut self, cut_off: &[NetworkInterfaceId]) -> Self {
+        let left = self.whole.interfaces.extract_if(.., |id| cut_off.contains(id));
+        self.cut_off = left.collect();
+        self
+    }
 }
 
 /// When the guest was last asked to let go of each device.
@@ -66,6 +76,8 @@ pub type AskedAt = BTreeMap<Device, Timestamp>;
 pub struct Changes {
     /// Volumes that go without the guest's consent.
     pub tear_out: Vec<VolumeId>,
+    /// Interfaces that lose their port without the guest's consent.
+    pub cut_off: Vec<NetworkInterfaceId>,
     /// Devices whose release is asked for, or completed.
     pub unplug: Vec<Device>,
     /// In device order.
@@ -74,7 +86,7 @@ pub struct Changes {
 
 impl Changes {
     pub fn is_empty(&self) -> bool {
-        self.tear_out.is_empty() && self.unplug.is_empty() && self.plug.is_empty()
+        self.tear_out.is_empty() && self.cut_off.is_empty() && self.unplug.is_empty() && self.plug.is_empty()
     }
 
     /// Without what has to wait until all that the instance stands on is there.
@@ -95,14 +107,19 @@ pub fn changes(
     let wants_volume = |id: &VolumeId| desired.volumes.iter().any(|a| a.volume == *id);
     let wants_interface = |id: &NetworkInterfaceId| desired.interfaces.iter().any(|i| i.interface == *id);
     let is_torn = |id: &VolumeId| desired.torn_out.contains(id) && !wants_volume(id);
+    let is_cut = |id: &NetworkInterfaceId| desired.cut_off.contains(id) && !wants_interface(id);
 
     let held = plugged.whole.volumes.iter().chain(&plugged.partial);
     let tear_out: Vec<VolumeId> = held.copied().filter(is_torn).collect();
+    // Also those whose cutting off was not finished.
+    let cut_halfway = plugged.cut_off.iter().filter(|id| ports.contains(id));
+    let cut_off = plugged.whole.interfaces.iter().chain(cut_halfway).copied().filter(is_cut);
+    let cut_off: Vec<NetworkInterfaceId> = cut_off.collect();
     // The guest has these and must let go of them.
     let leaving = plugged.whole.volumes.iter().filter(|id| !wants_volume(id) && !is_torn(id));
-    let leaving = leaving.chain(&plugged.dead).copied().map(Device::Volume).chain(
-        plugged.whole.interfaces.iter().filter(|id| !wants_interface(id)).copied().map(Device::Interface),
-    );
+    let interfaces = plugged.whole.interfaces.iter().filter(|id| !wants_interface(id) && !is_cut(id));
+    let interfaces = interfaces.chain(&plugged.cut_off).copied().map(Device::Interface);
+    let leaving = leaving.chain(&plugged.dead).copied().map(Device::Volume).chain(interfaces);
     let (mut unplug, mut again) = (Vec::new(), None::<Timestamp>);
     for device in leaving {
         match asked.get(&device).map(|at| *at + ASK_AGAIN) {
@@ -113,24 +130,30 @@ pub fn changes(
     // The guest has let go of these.
     let left = plugged.partial.iter().filter(|id| !wants_volume(id) && !is_torn(id));
     unplug.extend(left.copied().map(Device::Volume));
-    let closed = ports.iter().filter(|id| !wants_interface(id) && !plugged.holds_interface(**id));
+    let closed = ports
+        .iter()
+        .filter(|id| !wants_interface(id) && !plugged.holds_interface(**id) && !cut_off.contains(id));
     unplug.extend(closed.copied().map(Device::Interface));
 
     let volumes = desired.volumes.iter().map(|a| a.volume);
     let volumes = volumes.filter(|id| !plugged.whole.volumes.contains(id) && !plugged.dead.contains(id));
     let interfaces = desired.interfaces.iter().map(|i| i.interface);
-    let interfaces = interfaces.filter(|id| !plugged.holds_interface(*id));
+    let interfaces = interfaces.filter(|id| !plugged.holds_interface(*id) && !plugged.cut_off.contains(id));
     let plug = volumes.map(Device::Volume).chain(interfaces.map(Device::Interface)).collect();
-    (Changes { tear_out, unplug, plug }, again)
+    (Changes { tear_out, cut_off, unplug, plug }, again)
 }
 
-/// What is reported as plugged in: what the guest has, and what is on its way out until nothing of it is left.
-pub fn reported(desired: &InstanceDesired, plugged: &Plugged) -> Devices {
+/// What is reported as plugged in: what the guest has, and what is on its way out until nothing of it is left. `ports` are
+/// those that may stand for the instance.
+pub fn reported(desired: &InstanceDesired, ports: &[NetworkInterfaceId], plugged: &Plugged) -> Devices {
     let leaving = plugged.partial.iter().filter(|id| !desired.volumes.iter().any(|a| a.volume == **id));
     let mut devices = plugged.whole.clone();
     devices.volumes.extend(leaving);
     devices.volumes.sort_unstable();
     devices.volumes.dedup();
+    let closing = ports.iter().filter(|id| !desired.interfaces.iter().any(|i| i.interface == **id));
+    devices.interfaces.extend(closing);
     devices.interfaces.sort_unstable();
+    devices.interfaces.dedup();
     devices
 }

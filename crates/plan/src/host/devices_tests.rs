@@ -117,7 +117,7 @@ fn a_guest_is_asked_again_after_a_while_and_not_before() {
 fn a_volume_is_reported_until_nothing_of_it_is_left_and_not_before_it_is_whole() {
     let plugged =
         Plugged { partial: vec![volume(1), volume(2)], dead: vec![volume(3)], ..Plugged::default() };
-    assert_eq!(reported(&with(&[1], &[]), &plugged).volumes, [volume(2)]);
+    assert_eq!(reported(&with(&[1], &[]), &[], &plugged).volumes, [volume(2)]);
 }
 
 #[test]
@@ -213,4 +213,55 @@ proptest! {
         prop_assert_eq!(whole, chosen(last).into_iter().map(volume).collect::<Vec<_>>());
         prop_assert!(machine.plugged.partial.is_empty() && machine.plugged.dead.is_empty());
     }
+}
+
+#[test]
+fn an_interface_that_is_cut_off_loses_its_port_at_once_and_its_device_when_the_guest_agrees() {
+    let desired = InstanceDesired { cut_off: vec![port(2)], ..with(&[], &[]) };
+    let mut plugged = Plugged::default();
+    plugged.whole.interfaces = vec![port(2)];
+    let none = AskedAt::new();
+    let (due, _) = changes(&desired, &[port(2)], &plugged, &none, NOW);
+    assert_eq!((due.cut_off.as_slice(), due.unplug.as_slice()), ([port(2)].as_slice(), [].as_slice()));
+    assert_eq!(reported(&desired, &[port(2)], &plugged).interfaces, [port(2)]);
+
+    // It was noted, and no more.
+    let noted = plugged.clone().knowing(&[port(2)]);
+    let (due, _) = changes(&desired, &[port(2)], &noted, &none, NOW);
+    assert_eq!((due.cut_off.as_slice(), due.unplug.len()), ([port(2)].as_slice(), 1));
+    // The port is gone: the guest is asked, and nothing is reported any more.
+    let (due, _) = changes(&desired, &[], &noted, &none, NOW);
+    assert_eq!((due.cut_off.len(), due.unplug.as_slice()), (0, [Device::Interface(port(2))].as_slice()));
+    assert!(reported(&desired, &[], &noted).interfaces.is_empty());
+    // Attached anew, it waits for its dead device to go.
+    let mut again = wish(Power::On, 1, 0);
+    again.interfaces = vec![interface(2)];
+    let (due, _) = changes(&again, &[], &noted, &none, NOW);
+    assert_eq!((due.plug.len(), due.unplug.len()), (0, 1));
+    let (due, _) = changes(&again, &[], &Plugged::default(), &none, NOW);
+    assert_eq!(due.plug, [Device::Interface(port(2))]);
+}
+
+fn interface(n: u128) -> model::host::InterfaceDesired {
+    model::host::InterfaceDesired {
+        interface: port(n),
+        device_index: 1,
+        mac: model::Mac::from_entropy(n),
+        vpc: model::VpcId::from_entropy(1),
+        subnet: model::SubnetId::from_entropy(1),
+        subnet_cidr: "10.0.0.0/24".parse().unwrap(),
+        addresses: Vec::new(),
+        security_groups: Vec::new(),
+        source_dest_check: true,
+        hostname: String::new(),
+        domain: String::new(),
+    }
+}
+
+#[test]
+fn an_interface_is_reported_until_its_port_is_gone() {
+    let desired = with(&[], &[]);
+    assert_eq!(reported(&desired, &[port(2)], &Plugged::default()).interfaces, [port(2)]);
+    let (due, _) = changes(&desired, &[port(2)], &Plugged::default(), &AskedAt::new(), NOW);
+    assert_eq!(due.unplug, [Device::Interface(port(2))]);
 }

@@ -49,11 +49,14 @@ pub struct InstanceRecord {
     pub ports: Vec<NetworkInterfaceId>,
     /// Objects that its machine uses; none of them is removed before it has let go.
     pub holds: Vec<ObjectKey>,
+    /// Interfaces that its machine was cut off from, whose devices the guest may still have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut_off: Vec<NetworkInterfaceId>,
 }
 
 impl Default for InstanceRecord {
     fn default() -> Self {
-        Self { state: RunState::New, ports: Vec::new(), holds: Vec::new() }
+        Self { state: RunState::New, ports: Vec::new(), holds: Vec::new(), cut_off: Vec::new() }
     }
 }
 
@@ -159,6 +162,7 @@ impl InstanceRecord {
             Act::Release => {
                 next.ports.clear();
                 next.holds.clear();
+                next.cut_off.clear();
             }
             Act::EnsureDevices(_) | Act::End | Act::Forget | Act::Rest | Act::WaitUntil(_) | Act::Await => {}
         }
@@ -182,6 +186,15 @@ impl InstanceRecord {
         let mut next = self.clone();
         next.ports.retain(|id| !gone.contains(&Device::Interface(*id)));
         next.holds.retain(|key| !matches!(key, ObjectKey::Volume(id) if gone.contains(&Device::Volume(*id))));
+        next
+    }
+
+    /// The record before interfaces are cut off: from here on their devices are no ports' any more.
+    pub fn severing(&self, interfaces: &[NetworkInterfaceId]) -> Self {
+        let mut next = self.clone();
+        for interface in interfaces {
+            note(&mut next.cut_off, *interface);
+        }
         next
     }
 

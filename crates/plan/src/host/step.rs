@@ -149,8 +149,11 @@ impl Case<'_> {
         let RunState::Started { run, boot_id, since, reboots, asked } = state.clone() else {
             return Step { state, act: Act::Rest, phase: None };
         };
-        let running =
-            Some(InstancePhase::Running { run, since, devices: reported(self.desired, self.facts.plugged) });
+        let running = Some(InstancePhase::Running {
+            run,
+            since,
+            devices: reported(self.desired, &self.record.ports, self.facts.plugged),
+        });
         let with =
             |reboots, asked| RunState::Started { run, boot_id: boot_id.clone(), since, reboots, asked };
         let reset = |asked| Step { state: with(reboots, asked), act: Act::Reset, phase: running.clone() };

@@ -24,6 +24,7 @@ pub(super) fn wish(power: Power, run: u64, reboots: u64) -> InstanceDesired {
         volumes: Vec::new(),
         torn_out: Vec::new(),
         interfaces: Vec::new(),
+        cut_off: Vec::new(),
         metadata: Metadata {
             image: ImageId::from_entropy(1),
             reservation: ReservationId::from_entropy(1),

@@ -6,6 +6,7 @@ use model::*;
 fn sample() -> InstanceDesired {
     let interface = |n: u128, public: Option<&str>| InterfaceDesired {
         interface: NetworkInterfaceId::from_entropy(n),
+        device_index: if n == 1 { 0 } else { n as u32 },
         mac: Mac([10, 0, 0, 0, 0, n as u8]),
         vpc: VpcId::from_entropy(1),
         subnet: SubnetId::from_entropy(1),
@@ -39,6 +40,7 @@ fn sample() -> InstanceDesired {
         volumes: vec![volume(1, "/dev/xvda"), volume(2, "/dev/sdf")],
         torn_out: Vec::new(),
         interfaces: vec![interface(1, Some("198.18.0.5")), interface(2, None)],
+        cut_off: Vec::new(),
         metadata: Metadata {
             image: ImageId::from_entropy(7),
             reservation: ReservationId::from_entropy(8),
@@ -67,6 +69,8 @@ fn vpc() -> VpcDesired {
         dns_support: true,
         subnets: Vec::new(),
         route_tables: Vec::new(),
+        peerings: Vec::new(),
+        nat_gateways: Vec::new(),
         network_acls: Vec::new(),
     }
 }
@@ -107,7 +111,7 @@ fn values_are_those_of_the_instance() {
         ("tags/instance/Name", "example"),
         ("tags/instance/a%20b", ""),
         ("network/interfaces/macs/0a:00:00:00:00:01/ipv4-associations/198.18.0.5", "172.31.0.5"),
-        ("network/interfaces/macs/0a:00:00:00:00:02/device-number", "1"),
+        ("network/interfaces/macs/0a:00:00:00:00:02/device-number", "2"),
         ("network/interfaces/macs/0a:00:00:00:00:02/owner-id", "123456789012"),
         ("network/interfaces/macs/0a:00:00:00:00:02/subnet-ipv4-cidr-block", "172.31.0.0/20"),
         ("network/interfaces/macs/0a:00:00:00:00:02/vpc-ipv4-cidr-blocks", "172.31.0.0/16\n10.0.0.0/16"),

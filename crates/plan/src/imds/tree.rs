@@ -95,10 +95,7 @@ fn metadata<'a>(instance: &InstanceDesired, vpcs: &impl Fn(VpcId) -> Option<&'a 
     let macs = instance
         .interfaces
         .iter()
-        .enumerate()
-        .map(|(index, interface)| {
-            directory(interface.mac.to_string(), interface_entries(index, interface, instance, vpcs))
-        })
+        .map(|interface| directory(interface.mac.to_string(), interface_entries(interface, instance, vpcs)))
         .collect();
 
     let mut entries = vec![
@@ -176,7 +173,6 @@ fn volumes(instance: &InstanceDesired) -> Vec<Entry> {
 }
 
 fn interface_entries<'a>(
-    index: usize,
     interface: &InterfaceDesired,
     instance: &InstanceDesired,
     vpcs: &impl Fn(VpcId) -> Option<&'a VpcDesired>,
@@ -186,7 +182,8 @@ fn interface_entries<'a>(
         instance.metadata.interface_owners.get(&interface.interface).copied().unwrap_or(instance.account);
     let public: Vec<(Ipv4Addr, Ipv4Addr)> =
         interface.addresses.iter().filter_map(|address| Some((address.public?, address.private))).collect();
-    let mut entries = vec![text("device-number", index), text("interface-id", interface.interface)];
+    let mut entries =
+        vec![text("device-number", interface.device_index), text("interface-id", interface.interface)];
     if !public.is_empty() {
         let associations = public.iter().map(|(public, private)| text(public.to_string(), private)).collect();
         entries.push(directory("ipv4-associations", associations));

@@ -98,12 +98,11 @@ pub fn admit(facts: &Facts<'_>, spec: &LaunchSpec) -> Result<Admitted, Refusal> 
     {
         return Err(Refusal::CpuOptions(cpus));
     }
-    match spec.network {
-        super::NetworkSpec::New { private_address: Some(_), .. } if spec.max > 1 => {
-            return Err(Refusal::SeveralWithOneAddress);
-        }
-        super::NetworkSpec::Existing { .. } if spec.max > 1 => return Err(Refusal::SeveralWithOneInterface),
-        super::NetworkSpec::New { .. } | super::NetworkSpec::Existing { .. } => {}
+    let unique = spec.interfaces().map(|(_, network)| network).find(|network| network.is_unique());
+    match unique.filter(|_| spec.max > 1) {
+        Some(super::NetworkSpec::New { .. }) => return Err(Refusal::SeveralWithOneAddress),
+        Some(super::NetworkSpec::Existing { .. }) => return Err(Refusal::SeveralWithOneInterface),
+        None => {}
     }
     let devices = devices(image, &spec.devices).map_err(Refusal::Device)?;
     if room < spec.min {
@@ -167,10 +166,12 @@ pub(crate) mod tests {
                 subnet: None,
                 groups: GroupChoice::default(),
                 private_address: None,
+                secondary: super::super::SecondaryAddresses::NONE,
                 public: PublicChoice::Subnet,
                 description: String::new(),
                 delete_on_termination: true,
             },
+            further: Vec::new(),
             devices: Vec::new(),
             metadata_options: MetadataOptions::default(),
             shutdown_behavior: ShutdownBehavior::Stop,

@@ -1,17 +1,47 @@
-//! How far the attachments of an instance's volumes have come, by what its host observed.
+//! How far the attachments of an instance's volumes and interfaces have come, by what its host observed.
 //!
-//! A running machine gains and loses disks later than its owner asks; one that is off has neither to wait for.
+//! A running machine gains and loses devices later than its owner asks; one that is off has neither to wait for.
 
 use model::VolumeId;
 use model::record::instance::{AttachmentState, BlockDevice};
 
 /// What the host said of the machine.
 #[derive(Debug, Clone, Copy)]
-pub enum Machine<'a> {
-    /// It runs with these disks.
-    Running { plugged: &'a [VolumeId], wished: &'a [VolumeId] },
+pub enum Machine<'a, Id = VolumeId> {
+    /// It runs with these disks, or these interfaces.
+    Running { plugged: &'a [Id], wished: &'a [Id] },
     /// There is none.
     Off,
+}
+
+/// What becomes of one attachment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// As it is.
+    Same,
+    Attached,
+    /// The machine has let go of it.
+    Gone,
+}
+
+/// What an observation means for an attachment in this state.
+pub fn fate<Id: PartialEq>(state: AttachmentState, id: &Id, machine: Machine<'_, Id>) -> Fate {
+    let (is_in, may_be_plugged) = match machine {
+        Machine::Running { plugged, wished } => {
+            let is_in = plugged.contains(id);
+            // While the host is still told to plug it in, that it has not says nothing.
+            (is_in, is_in || wished.contains(id))
+        }
+        Machine::Off => (true, false),
+    };
+    match state {
+        AttachmentState::Attaching if is_in => Fate::Attached,
+        AttachmentState::Detaching { .. } | AttachmentState::Busy { .. } if !may_be_plugged => Fate::Gone,
+        AttachmentState::Attaching
+        | AttachmentState::Attached
+        | AttachmentState::Detaching { .. }
+        | AttachmentState::Busy { .. } => Fate::Same,
+    }
 }
 
 /// What becomes of the attachments.
@@ -28,27 +58,16 @@ pub fn settle(volumes: &[BlockDevice], machine: Machine<'_>) -> Option<Settled> 
     let mut settled = Settled { stay: Vec::with_capacity(volumes.len()), gone: Vec::new() };
     let mut changed = false;
     for device in volumes {
-        let (is_in, may_be_plugged) = match machine {
-            Machine::Running { plugged, wished } => {
-                let is_in = plugged.contains(&device.volume);
-                // While the host is still told to plug it in, that it has not says nothing.
-                (is_in, is_in || wished.contains(&device.volume))
-            }
-            Machine::Off => (true, false),
-        };
-        match device.state {
-            AttachmentState::Attaching if is_in => {
+        match fate(device.state, &device.volume, machine) {
+            Fate::Same => settled.stay.push(device.clone()),
+            Fate::Attached => {
                 changed = true;
                 settled.stay.push(BlockDevice { state: AttachmentState::Attached, ..device.clone() });
             }
-            AttachmentState::Detaching { .. } | AttachmentState::Busy { .. } if !may_be_plugged => {
+            Fate::Gone => {
                 changed = true;
                 settled.gone.push(device.volume);
             }
-            AttachmentState::Attaching
-            | AttachmentState::Attached
-            | AttachmentState::Detaching { .. }
-            | AttachmentState::Busy { .. } => settled.stay.push(device.clone()),
         }
     }
     changed.then_some(settled)

@@ -13,4 +13,6 @@ pub mod spec;
 pub use admit::{Admitted, Facts, Refusal, TypeFacts, admit};
 pub use capacity::{Demand, Host, HostFacts};
 pub use devices::{DeviceChange, DevicePlan, DeviceSpec, VolumeSpec};
-pub use spec::{GroupChoice, LaunchSpec, LaunchTags, NetworkSpec, PublicChoice};
+pub use spec::{
+    FurtherInterface, GroupChoice, LaunchSpec, LaunchTags, NetworkSpec, PublicChoice, SecondaryAddresses,
+};

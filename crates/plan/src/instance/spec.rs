@@ -20,6 +20,8 @@ pub struct LaunchSpec {
     pub user_data: Option<Blob>,
     pub zone: Option<Zone>,
     pub network: NetworkSpec,
+    /// The interfaces beside the primary one, in the order of their device indexes.
+    pub further: Vec<FurtherInterface>,
     pub devices: Vec<DeviceSpec>,
     pub metadata_options: MetadataOptions,
     pub shutdown_behavior: ShutdownBehavior,
@@ -41,7 +43,23 @@ pub struct LaunchTags {
     pub network_interface: Tags,
 }
 
-/// The primary network interface.
+/// A network interface beside the primary one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FurtherInterface {
+    /// From 1.
+    pub device_index: u32,
+    pub network: NetworkSpec,
+}
+
+impl LaunchSpec {
+    /// All of its interfaces with their device indexes, in that order.
+    pub fn interfaces(&self) -> impl Iterator<Item = (u32, &NetworkSpec)> {
+        let further = self.further.iter().map(|further| (further.device_index, &further.network));
+        std::iter::once((0, &self.network)).chain(further)
+    }
+}
+
+/// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetworkSpec {
     New {
@@ -49,6 +67,7 @@ pub enum NetworkSpec {
         subnet: Option<SubnetId>,
         groups: GroupChoice,
         private_address: Option<Ipv4Addr>,
+        secondary: SecondaryAddresses,
         public: PublicChoice,
         description: String,
         delete_on_termination: bool,
@@ -57,6 +76,37 @@ pub enum NetworkSpec {
         interface: NetworkInterfaceId,
         delete_on_termination: bool,
     },
+}
+
+/// The private addresses beside the primary one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecondaryAddresses {
+    Any(u32),
+    These(Vec<Ipv4Addr>),
+}
+
+impl SecondaryAddresses {
+    pub const NONE: Self = Self::Any(0);
+
+    /// One by one; `None` is any.
+    pub fn each(&self) -> Vec<Option<Ipv4Addr>> {
+        match self {
+            Self::Any(count) => vec![None; *count as usize],
+            Self::These(addresses) => addresses.iter().copied().map(Some).collect(),
+        }
+    }
+}
+
+impl NetworkSpec {
+    /// Whether only one interface can be like this.
+    pub fn is_unique(&self) -> bool {
+        match self {
+            Self::New { private_address, secondary, .. } => {
+                private_address.is_some() || matches!(secondary, SecondaryAddresses::These(_))
+            }
+            Self::Existing { .. } => true,
+        }
+    }
 }
 
 /// Security groups by id and by name; neither: the VPC's default group.

@@ -331,7 +331,12 @@ pub fn plugged(peripherals: &Value, objects: &Value, lent: &[VolumeId]) -> Plugg
     dead.sort_unstable();
     dead.dedup();
     let (whole, partial) = lent.iter().copied().partition(is_device);
-    Plugged { whole: Devices { volumes: whole, interfaces: devices.interfaces }, partial, dead }
+    Plugged {
+        whole: Devices { volumes: whole, interfaces: devices.interfaces },
+        partial,
+        dead,
+        cut_off: Vec::new(),
+    }
 }
 
 /// The lowest root port that none of these is in. Each is the path of a device's bus.

@@ -1,9 +1,10 @@
-//! What a VPC's rule set holds beside the skeleton: its own ranges, its resolver, network ACLs and subnets.
+//! What a VPC's rule set holds beside the skeleton: its own ranges, its resolver, network ACLs, subnets and side links.
 //!
 //! Network ACLs judge packets without state, at the border of a subnet: traffic within one subnet passes none.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html>
 
 use super::names::{VPC_TABLE, acl_egress, acl_ingress, subnet_egress, subnet_ingress};
+use super::side::Side;
 use super::traffic::matching;
 use super::{RESOLVER, resolver};
 use ipnet::IpNet;
@@ -38,6 +39,9 @@ pub fn vpc_body(vpc: &VpcDesired) -> String {
         }
     }
 
+    let side = super::side::side(vpc);
+    chains.extend(side.chains.iter().cloned());
+
     let mut out = format!("table inet {VPC_TABLE} {{\n");
     for (name, _) in &chains {
         let _ = writeln!(out, "\tchain {name} {{\n\t}}");
@@ -46,6 +50,7 @@ pub fn vpc_body(vpc: &VpcDesired) -> String {
     for set in ["local", "resolvers"] {
         let _ = writeln!(out, "flush set inet {VPC_TABLE} {set}");
     }
+    Side::flush(&mut out);
     for cidr in &vpc.cidrs {
         let _ = writeln!(out, "add element inet {VPC_TABLE} local {{ {} }}", cidr.trunc());
     }
@@ -55,6 +60,7 @@ pub fn vpc_body(vpc: &VpcDesired) -> String {
             let _ = writeln!(out, "add element inet {VPC_TABLE} resolvers {{ {address} }}");
         }
     }
+    side.fill(&mut out);
     for (name, _) in &chains {
         let _ = writeln!(out, "flush chain inet {VPC_TABLE} {name}");
     }

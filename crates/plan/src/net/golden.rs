@@ -4,11 +4,14 @@
 
 use super::{Uplink, group_body, root_table, routes, vpc_body};
 use model::host::{
-    NetworkAclDesired, RouteDesired, RouteTableDesired, RouteTarget, SecurityGroupDesired, SubnetDesired,
-    VpcDesired,
+    AddressDesired, NatGatewayDesired, NetworkAclDesired, PeeringDesired, RouteDesired, RouteTableDesired,
+    RouteTarget, SecurityGroupDesired, SubnetDesired, VpcDesired,
 };
 use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
-use model::{AccountId, CloudTag, NetworkAclId, Region, RouteTableId, SecurityGroupId, SubnetId, VpcId};
+use model::{
+    AccountId, CloudTag, NatGatewayId, NetworkAclId, NetworkInterfaceId, Region, RouteTableId,
+    SecurityGroupId, SubnetId, VpcId, VpcPeeringConnectionId,
+};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -49,8 +52,28 @@ fn vpc() -> VpcDesired {
                     route("::/0", RouteTarget::InternetGateway),
                 ],
             },
-            RouteTableDesired { route_table: private, routes: vec![] },
+            RouteTableDesired {
+                route_table: private,
+                routes: vec![
+                    route("0.0.0.0/0", RouteTarget::NatGateway(NatGatewayId::from_entropy(0xf1))),
+                    route("10.20.0.0/16", RouteTarget::Peering(VpcPeeringConnectionId::from_entropy(0xe1))),
+                    route("192.0.2.0/24", RouteTarget::Interface(NetworkInterfaceId::from_entropy(0x99))),
+                ],
+            },
         ],
+        peerings: vec![PeeringDesired {
+            peering: VpcPeeringConnectionId::from_entropy(0xe1),
+            peer: VpcId::from_entropy(2),
+            cidrs: vec!["10.20.0.0/16".parse().unwrap()],
+        }],
+        nat_gateways: vec![NatGatewayDesired {
+            gateway: NatGatewayId::from_entropy(0xf1),
+            subnet: SubnetId::from_entropy(0xc1),
+            address: AddressDesired {
+                private: "172.31.0.77".parse().unwrap(),
+                public: Some("198.18.0.77".parse().unwrap()),
+            },
+        }],
         network_acls: vec![NetworkAclDesired {
             network_acl: acl,
             ingress: vec![

@@ -5,6 +5,7 @@
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html>
 
 use super::names::{VPC_TABLE, group_egress, group_ingress, group_members};
+use super::routes::UNVERIFIED;
 use super::traffic::matching;
 use ipnet::IpNet;
 use model::SecurityGroupId;
@@ -29,18 +30,29 @@ pub fn group_body(group: &SecurityGroupDesired) -> String {
     let _ = writeln!(out, "\tchain {ingress} {{\n\t}}\n\tchain {egress} {{\n\t}}\n}}");
     let _ = writeln!(out, "flush chain inet {VPC_TABLE} {ingress}\nflush chain inet {VPC_TABLE} {egress}");
     let _ = writeln!(out, "table inet {VPC_TABLE} {{\n\tchain {ingress} {{");
-    for line in rules(&group.ingress, "saddr", "accept") {
+    for line in rules(&group.ingress, Gate::Ingress) {
         let _ = writeln!(out, "\t\t{line}");
     }
     let _ = writeln!(out, "\t}}\n\tchain {egress} {{");
-    for line in rules(&group.egress, "daddr", "goto fwd_in") {
+    for line in rules(&group.egress, Gate::Egress) {
         let _ = writeln!(out, "\t\t{line}");
     }
     out.push_str("\t}\n}\n");
     out
 }
 
-fn rules(allows: &[Allow], end: &str, verdict: &str) -> Vec<String> {
+#[derive(Clone, Copy)]
+enum Gate {
+    Ingress,
+    Egress,
+}
+
+fn rules(allows: &[Allow], gate: Gate) -> Vec<String> {
+    // A member is who has the address, not who claims it.
+    let (end, verdict, member) = match gate {
+        Gate::Ingress => ("saddr", "accept", format!("meta mark & {UNVERIFIED:#x} == 0 ")),
+        Gate::Egress => ("daddr", "goto fwd_in", String::new()),
+    };
     allows
         .iter()
         .filter_map(|allow| {
@@ -49,7 +61,7 @@ fn rules(allows: &[Allow], end: &str, verdict: &str) -> Vec<String> {
                 Peer::Net(IpNet::V4(net)) => format!("ip {end} {} ", net.trunc()),
                 // Nothing carries IPv6 yet.
                 Peer::Net(IpNet::V6(_)) => return None,
-                Peer::Group(group) => format!("ip {end} @{} ", group_members(group)),
+                Peer::Group(group) => format!("{member}ip {end} @{} ", group_members(group)),
             };
             Some(format!("{peer}{}{verdict}", matching(allow.traffic)?))
         })

@@ -15,6 +15,7 @@ pub mod names;
 pub mod pool;
 mod root;
 pub mod routes;
+mod side;
 mod skeleton;
 mod traffic;
 
@@ -22,6 +23,7 @@ pub use acl::vpc_body;
 pub use edge::edge_skeleton;
 pub use group::group_body;
 pub use root::{Uplink, root_table};
+pub use side::nat_publics;
 pub use skeleton::vpc_skeleton;
 
 use ipnet::Ipv4Net;

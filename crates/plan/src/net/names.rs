@@ -2,7 +2,7 @@
 //!
 //! A link's name holds 15 bytes at most.
 
-use model::{CloudTag, NetworkAclId, SecurityGroupId, SubnetId, VpcId};
+use model::{CloudTag, NatGatewayId, NetworkAclId, SecurityGroupId, SubnetId, VpcId, VpcPeeringConnectionId};
 use std::fmt::Display;
 
 /// The link from a VPC's namespace to the edge.
@@ -46,6 +46,31 @@ pub fn host_link(cloud: &CloudTag) -> String {
 /// The link from the edge to a VPC: 56 of the id's bits, which are random.
 pub fn edge_link(vpc: VpcId) -> String {
     format!("v{:014x}", vpc.bits() & ((1 << 56) - 1))
+}
+
+/// The link from a VPC to another, the same on both sides: 56 of the id's bits.
+pub fn peering_link(peering: VpcPeeringConnectionId) -> String {
+    format!("p{:014x}", peering.bits() & ((1 << 56) - 1))
+}
+
+/// The two ends of a NAT gateway's link, both in its VPC: packets go in by the first and come back by the second.
+pub fn nat_links(gateway: NatGatewayId) -> [String; 2] {
+    ["i", "o"].map(|end| format!("n{:013x}{end}", gateway.bits() & ((1 << 52) - 1)))
+}
+
+/// Whether the link belongs to a peering or a NAT gateway.
+pub fn is_side_link(name: &str) -> bool {
+    name.len() == 15 && (name.starts_with('p') || name.starts_with('n'))
+}
+
+/// The chain that a packet from another VPC passes first.
+pub fn peering_arrival(peering: VpcPeeringConnectionId) -> String {
+    format!("pci_{}", digits(peering))
+}
+
+/// The chains that a packet passes on its way into a NAT gateway, and when it comes out of it.
+pub fn nat_chains(gateway: NatGatewayId) -> [String; 2] {
+    ["ngi", "ngo"].map(|end| format!("{end}_{}", digits(gateway)))
 }
 
 /// The cloud's table in the host's own namespace.
@@ -106,9 +131,9 @@ pub fn subnet_egress(subnet: SubnetId) -> String {
     format!("nso_{}", digits(subnet))
 }
 
-/// Whether the chain belongs to an ACL or a subnet.
+/// Whether the chain belongs to an ACL, a subnet, a peering or a NAT gateway.
 pub fn is_acl_chain(chain: &str) -> bool {
-    ["nai_", "nao_", "nsi_", "nso_"].iter().any(|prefix| chain.starts_with(prefix))
+    ["nai_", "nao_", "nsi_", "nso_", "pci_", "ngi_", "ngo_"].iter().any(|prefix| chain.starts_with(prefix))
 }
 
 pub fn port_ingress(tap: &str) -> String {
@@ -139,6 +164,8 @@ mod tests {
     fn link_names_fit_into_the_kernels_fifteen_bytes() {
         assert!(edge_link(VpcId::from_entropy(u128::MAX)).len() <= 15);
         assert!(host_link(&CloudTag::parse("abc234").unwrap()).len() <= 15);
+        assert!(is_side_link(&peering_link(VpcPeeringConnectionId::from_entropy(u128::MAX))));
+        assert!(nat_links(NatGatewayId::from_entropy(u128::MAX)).iter().all(|link| is_side_link(link)));
         assert!(tap(u64::from(u32::MAX) << 16).len() <= 15);
     }
 }

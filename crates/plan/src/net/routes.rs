@@ -2,18 +2,24 @@
 //!
 //! The main table holds a /32 per interface and `unreachable` for the VPC's ranges. A port marks its packets with the
 //! number of its subnet's route table; each such table holds `throw` for the VPC's ranges beside the desired routes, so
-//! the longest prefix wins and the local route leads on to the main table. What a table does not know is dropped.
+//! the longest prefix wins and the local route leads on to the main table. What a table does not know is dropped. A route
+//! to an interface has a blackhole behind it, which the kernel takes by itself when the interface's link is gone.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/route-tables-priority.html>
 
 use ipnet::{IpNet, Ipv4Net};
-use model::RouteTableId;
 use model::host::{RouteTarget, SubnetDesired, VpcDesired};
+use model::{NatGatewayId, NetworkInterfaceId, RouteTableId, VpcPeeringConnectionId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 pub const MAIN: u32 = 254;
 const WITHIN_SUBNET: u32 = 1000;
 const BY_MARK: u32 = 2000;
+/// The mark's bit that tells packets whose source nobody vouches for: the sender's check is off and the address not its
+/// own.
+pub const UNVERIFIED: u32 = 1 << 31;
+/// The metric of what stands behind a route that may vanish with its link.
+const FALLBACK: u32 = 100;
 
 /// A rule that chooses a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +40,12 @@ pub const fn is_ours(priority: u32) -> bool {
 pub enum Kind {
     /// Out by the link to the edge.
     Igw,
+    /// To the machine behind an interface, if it is there and forwards.
+    Interface(NetworkInterfaceId),
+    /// Out by the link to another VPC.
+    Peering(VpcPeeringConnectionId),
+    /// Into a NAT gateway.
+    NatGateway(NatGatewayId),
     Blackhole,
     Unreachable,
     Throw,
@@ -43,6 +55,8 @@ pub enum Kind {
 pub struct Route {
     pub table: u32,
     pub destination: Ipv4Net,
+    /// The kernel's: of two routes to the same destination the smaller counts.
+    pub metric: u32,
     pub kind: Kind,
 }
 
@@ -69,37 +83,52 @@ pub fn rules(vpc: &VpcDesired) -> BTreeSet<Rule> {
         mark: None,
         table: MAIN,
     });
-    let by_mark = numbers(vpc).into_values().map(|number| Rule {
-        priority: BY_MARK,
-        within: None,
-        mark: Some(number),
-        table: number,
+    let by_mark = numbers(vpc).into_values().flat_map(|number| {
+        let marks = [number, number | UNVERIFIED];
+        marks.map(|mark| Rule { priority: BY_MARK, within: None, mark: Some(mark), table: number })
     });
     within.chain(by_mark).collect()
 }
 
 pub fn routes(vpc: &VpcDesired) -> BTreeSet<Route> {
     let numbers = numbers(vpc);
-    let mut routes: BTreeMap<(u32, Ipv4Net), Kind> = BTreeMap::new();
+    let mut routes: BTreeMap<(u32, Ipv4Net, u32), Kind> = BTreeMap::new();
     for cidr in &vpc.cidrs {
-        routes.insert((MAIN, cidr.trunc()), Kind::Unreachable);
+        routes.insert((MAIN, cidr.trunc(), 0), Kind::Unreachable);
     }
     for table in &vpc.route_tables {
         let Some(number) = numbers.get(&table.route_table) else { continue };
-        routes.insert((*number, Ipv4Net::default()), Kind::Blackhole);
+        routes.insert((*number, Ipv4Net::default(), 0), Kind::Blackhole);
         for route in &table.routes {
             let IpNet::V4(destination) = route.destination else { continue };
             let kind = match route.target {
                 RouteTarget::InternetGateway => Kind::Igw,
+                RouteTarget::Interface(interface) => Kind::Interface(interface),
+                RouteTarget::Peering(peering) => Kind::Peering(peering),
+                RouteTarget::NatGateway(gateway) => Kind::NatGateway(gateway),
                 RouteTarget::Blackhole => Kind::Blackhole,
             };
-            routes.insert((*number, destination.trunc()), kind);
+            if kind.may_vanish() {
+                routes.insert((*number, destination.trunc(), FALLBACK), Kind::Blackhole);
+            }
+            routes.insert((*number, destination.trunc(), 0), kind);
         }
         for cidr in &vpc.cidrs {
-            routes.insert((*number, cidr.trunc()), Kind::Throw);
+            routes.insert((*number, cidr.trunc(), 0), Kind::Throw);
         }
     }
-    routes.into_iter().map(|((table, destination), kind)| Route { table, destination, kind }).collect()
+    let route = |((table, destination, metric), kind)| Route { table, destination, metric, kind };
+    routes.into_iter().map(route).collect()
+}
+
+impl Kind {
+    /// Whether its link can go while the route is wanted.
+    const fn may_vanish(self) -> bool {
+        match self {
+            Self::Interface(_) | Self::Peering(_) | Self::NatGateway(_) => true,
+            Self::Igw | Self::Blackhole | Self::Unreachable | Self::Throw => false,
+        }
+    }
 }
 
 /// The subnet that an address lies in.

@@ -8,6 +8,9 @@
 //!          and the mark  ──► input ─► services (only a sender that src4 knows)
 //!          of its routes)
 //! ```
+//! Where an interface's source check is off, anysrc lets pass what src4 does not know, with a mark that says so. Such
+//! packets never leave by the gateway, are nobody's as members of groups, and only as answers do they profit from what is
+//! tracked: a forwarded packet passes both gates each time, as its flow was begun by another port.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-connection-tracking.html>
 //! Differs: an interface may hold 20,000 open connections; beyond that new ones are dropped.
 

@@ -31,13 +31,21 @@ impl<V: Vmm, N: Net, B: Block> Round<'_, V, N, B> {
                 failed.get_or_insert(error);
             }
         };
-        let mut gone = Vec::new();
+        let (mut gone, mut closed) = (Vec::new(), Vec::new());
         for volume in &changes.tear_out {
             let torn = self.drivers.vmm.tear_out(instance, *volume).await;
             if torn.is_ok() {
                 gone.push(Device::Volume(*volume));
             }
             note(torn);
+        }
+        for interface in &changes.cut_off {
+            self.asked(Device::Interface(*interface));
+            let cut = self.cut_off(*interface).await;
+            if cut.is_ok() {
+                closed.push(Device::Interface(*interface));
+            }
+            note(cut);
         }
         for device in &changes.unplug {
             self.asked(*device);
@@ -59,9 +67,9 @@ impl<V: Vmm, N: Net, B: Block> Round<'_, V, N, B> {
             note(ensured);
             note(tuned);
         }
-        let after = self.let_go(record.without(&gone));
+        let after = self.let_go(record.without(&gone).without(&closed));
         if after != record {
-            self.core.write_record(instance, after).await?;
+            self.core.write_record(instance, after.clone()).await?;
         }
         {
             let mut tables = self.core.tables.lock();
@@ -75,7 +83,7 @@ impl<V: Vmm, N: Net, B: Block> Round<'_, V, N, B> {
         if let Ok(plugged) = self.drivers.vmm.plugged(instance).await
             && let RunState::Started { run, since, .. } = record.state
         {
-            let devices = reported(self.desired, &plugged);
+            let devices = reported(self.desired, &after.ports, &plugged.knowing(&after.cut_off));
             let phase = InstancePhase::Running { run, since, devices };
             self.core.report(key, self.generation, ObservedBody::Instance(phase));
         }
@@ -92,10 +100,18 @@ impl<V: Vmm, N: Net, B: Block> Round<'_, V, N, B> {
 
     async fn unplug(&self, device: Device) -> Result<Release, HostError> {
         let released = self.drivers.vmm.unplug(self.desired.instance, device).await?;
-        if let (Release::Done, Device::Interface(port)) = (released, device) {
+        if let (Release::Done, Device::Interface(port)) = (released, device)
+            && !self.plugged.cut_off.contains(&port)
+        {
             self.drivers.net.remove_port(port).await?;
         }
         Ok(released)
+    }
+
+    /// The machine's end first: its process would wait for a port that is gone without a pause.
+    async fn cut_off(&self, port: NetworkInterfaceId) -> Result<(), HostError> {
+        self.drivers.vmm.cut_off(self.desired.instance, port).await?;
+        self.drivers.net.remove_port(port).await
     }
 
     async fn plug(&self, device: Device) -> Result<(), HostError> {
@@ -146,6 +162,9 @@ impl<V: Vmm, N: Net, B: Block> Round<'_, V, N, B> {
     /// Lets go of groups that the ports have left and of volumes that an earlier round took out. What the machine still has
     /// stays held, whatever is desired by now.
     fn let_go(&self, mut record: InstanceRecord) -> InstanceRecord {
+        // Those of this round were not told apart yet when it began.
+        let (were, are) = (&self.plugged.cut_off, &self.plugged.whole.interfaces);
+        record.cut_off.retain(|id| were.contains(id) || are.contains(id));
         if self.is_ready {
             let wanted: BTreeSet<ObjectKey> = parts(self.desired).into_iter().collect();
             record.holds.retain(|key| match key {

@@ -77,7 +77,10 @@ impl World {
         let before: Vec<NetworkInterfaceId> = machine.held.ports.clone();
         machine.held.release(now);
         for port in before.into_iter().filter(|port| !machine.held.ports.contains(port)) {
-            self.ports.entry(port).and_modify(|port| port.user = None);
+            // One that was cut off may be another machine's by now.
+            if let Some(port) = self.ports.get_mut(&port).filter(|port| port.user == Some(instance)) {
+                port.user = None;
+            }
         }
         Ok(&mut machine.held)
     }
@@ -85,7 +88,7 @@ impl World {
     pub fn plugged(&mut self, instance: InstanceId, now: Instant) -> Plugged {
         let Ok(held) = self.held(instance, now) else { return Plugged::default() };
         let whole = model::host::Devices { volumes: held.whole.clone(), interfaces: held.ports.clone() };
-        Plugged { whole, partial: held.partial.clone(), dead: held.dead.clone() }
+        Plugged { whole, partial: held.partial.clone(), dead: held.dead.clone(), cut_off: Vec::new() }
     }
 
     pub fn check_disk(&mut self, instance: InstanceId, volume: VolumeId) -> Result<()> {
@@ -177,6 +180,23 @@ impl World {
             self.ask_for(instance, Device::Volume(volume), now + release_time);
         }
         self.give_back(instance, volume, now)
+    }
+
+    pub fn cut_off(
+        &mut self,
+        instance: InstanceId,
+        interface: NetworkInterfaceId,
+        now: Instant,
+        release_time: Duration,
+    ) -> Result<()> {
+        if !self.held(instance, now)?.ports.contains(&interface) {
+            return Ok(());
+        }
+        if let Some(port) = self.ports.get_mut(&interface).filter(|port| port.user == Some(instance)) {
+            port.user = None;
+        }
+        self.ask_for(instance, Device::Interface(interface), now + release_time);
+        Ok(())
     }
 
     fn ask_for(&mut self, instance: InstanceId, device: Device, at: Instant) {

@@ -294,6 +294,11 @@ impl Vmm for SimHost {
         self.act("tear_out", |world, at| world.tear_out(instance, volume, at, release_time)).await
     }
 
+    async fn cut_off(&self, instance: InstanceId, interface: NetworkInterfaceId) -> Result<()> {
+        let release_time = self.0.config.release_time;
+        self.act("cut_off", |world, at| world.cut_off(instance, interface, at, release_time)).await
+    }
+
     async fn tune_disk(&self, instance: InstanceId, volume: &VolumeDesired) -> Result<()> {
         self.act("tune_disk", |world, _| {
             world.tune(instance, volume);

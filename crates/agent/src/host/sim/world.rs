@@ -166,7 +166,9 @@ impl World {
     pub fn kill(&mut self, instance: InstanceId) {
         let Some(machine) = self.machines.remove(&instance) else { return };
         for port in machine.held.ports() {
-            self.ports.entry(port).and_modify(|port| port.user = None);
+            if let Some(port) = self.ports.get_mut(&port).filter(|port| port.user == Some(instance)) {
+                port.user = None;
+            }
         }
         for disk in machine.held.volumes() {
             self.volumes.entry(disk).and_modify(|disk| disk.user = None);

@@ -4,9 +4,12 @@
 #![allow(unsafe_code, reason = "stand-in guests hold a TAP of their own, and each test a network namespace")]
 
 mod conformance;
+mod forward;
 mod groups;
 mod hostile;
 mod life;
+mod nat;
+mod peering;
 mod public;
 mod services;
 mod world;

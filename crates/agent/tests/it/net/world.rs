@@ -167,6 +167,19 @@ impl World {
         Guest::start(interface, tap)
     }
 
+    /// Brings a group's rules to what they say now.
+    pub async fn net_group(&self, group: &SecurityGroupDesired) {
+        self.net().ensure_security_group(group).await.unwrap();
+    }
+
+    pub async fn net_remove_vpc(&self, vpc: &Vpc) {
+        self.net().remove_vpc(vpc.desired.vpc).await.unwrap();
+    }
+
+    pub async fn net_remove_port(&self, interface: NetworkInterfaceId) {
+        self.net().remove_port(interface).await.unwrap();
+    }
+
     /// Brings a guest's port to what its interface says now.
     pub async fn update(&self, guest: &Guest) {
         self.config.directory.set_instance(Arc::new(instance(guest.interface.clone())));
@@ -232,6 +245,8 @@ impl Vpc {
                     RouteTableDesired { route_table: public, routes: vec![everywhere] },
                     RouteTableDesired { route_table: private, routes: vec![] },
                 ],
+                peerings: Vec::new(),
+                nat_gateways: Vec::new(),
                 network_acls: vec![NetworkAclDesired {
                     network_acl: acl,
                     ingress: open.clone(),
@@ -245,6 +260,7 @@ impl Vpc {
         let subnet = self.desired.subnets.iter().find(|s| s.cidr.contains(&address)).unwrap();
         InterfaceDesired {
             interface: NetworkInterfaceId::from_entropy(unique()),
+            device_index: 0,
             mac: Mac::from_entropy(unique()),
             vpc: self.desired.vpc,
             subnet: subnet.subnet,
@@ -278,6 +294,7 @@ fn instance(interface: InterfaceDesired) -> InstanceDesired {
         volumes: vec![],
         torn_out: Vec::new(),
         interfaces: vec![interface],
+        cut_off: Vec::new(),
         metadata: Metadata {
             image: ImageId::from_entropy(1),
             reservation: ReservationId::from_entropy(1),

@@ -21,6 +21,7 @@ mod foreign;
 mod netlink;
 mod nft;
 mod packet;
+mod peering;
 mod port;
 mod purge;
 mod router;
@@ -188,7 +189,11 @@ impl Net for LinuxNet {
 
     async fn ensure_security_group(&self, group: &SecurityGroupDesired) -> Result<()> {
         let group = group.clone();
-        self.with(group.group, move |_, state| state.router(group.vpc)?.ensure_group(&group)).await
+        self.with(group.group, move |_, state| {
+            state.router(group.vpc)?.ensure_group(&group)?;
+            state.share(group.vpc)
+        })
+        .await
     }
 
     async fn remove_security_group(&self, group: SecurityGroupId) -> Result<()> {
@@ -213,7 +218,8 @@ impl Net for LinuxNet {
         let wanted = interface.clone();
         self.with(interface.interface, move |_, state| {
             let moved = state.router(wanted.vpc)?.place(&wanted)?;
-            state.carry(wanted.vpc, &moved)
+            state.carry(wanted.vpc, &moved)?;
+            state.share(wanted.vpc)
         })
         .await
     }
@@ -229,6 +235,7 @@ impl Net for LinuxNet {
             for vpc in holders {
                 let lost = state.router(vpc)?.remove_port(interface)?;
                 state.carry(vpc, &Moved { lost, ..Moved::default() })?;
+                state.share(vpc)?;
             }
             Ok(())
         })
@@ -299,7 +306,13 @@ impl State {
             return Ok(());
         }
         router.settled = false;
+        let mut before = router.publics();
         router.configure(vpc)?;
+        let after = router.publics();
+        before.retain(|public| !after.contains(public));
+        // Those of NAT gateways; those of ports are carried with them.
+        self.carry(id, &Moved { lost: before, gained: after })?;
+        let router = self.router(id)?;
         let interfaces: Vec<NetworkInterfaceId> = router.ports.keys().copied().collect();
         for interface in interfaces {
             let router = self.router(id)?;
@@ -313,6 +326,7 @@ impl State {
                 moved => self.carry(id, &moved?)?,
             }
         }
+        self.meet(id)?;
         let router = self.router(id)?;
         router.sweep_acls()?;
         router.settled = true;
@@ -328,13 +342,15 @@ impl State {
                 router.rtnl.delete_link(port.index)?;
             }
         }
-        crate::host::linux::netns::remove(&names::vpc_namespace(&inner.config.cloud, vpc))
+        crate::host::linux::netns::remove(&names::vpc_namespace(&inner.config.cloud, vpc))?;
+        self.parted(vpc)
     }
 
     fn open_port(&mut self, interface: &InterfaceDesired) -> io::Result<std::os::fd::OwnedFd> {
         let name = names::tap(self.counter.take()?);
         let (fd, moved) = self.router(interface.vpc)?.open_port(interface, name)?;
         self.carry(interface.vpc, &moved)?;
+        self.share(interface.vpc)?;
         Ok(fd)
     }
 

@@ -50,6 +50,7 @@ impl Router {
         let lost = self.clear(&port.tap)?;
         self.links.write().remove(&port.index);
         self.ports.remove(&interface);
+        self.steer(interface)?;
         Ok(lost)
     }
 
@@ -126,6 +127,7 @@ impl Router {
             port.groups = Some(interface.security_groups.clone());
             port.wanted = Some(interface.clone());
         }
+        self.steer(interface.interface)?;
         Ok(moved)
     }
 
@@ -143,11 +145,11 @@ impl Router {
             .iter()
             .find(|subnet| subnet.subnet == interface.subnet)
             .ok_or_else(|| missing("the port's subnet"))?;
-        let mark = *routes::numbers(vpc)
+        let number = *routes::numbers(vpc)
             .get(&subnet.route_table)
             .ok_or_else(|| missing("the port's route table"))?;
         let public_subnet = routes::is_public(vpc, subnet);
-        let mark = Data::Value(mark.to_ne_bytes().to_vec());
+        let mark = Data::Value(number.to_ne_bytes().to_vec());
         let mut wanted = BTreeMap::new();
         let mut want = |set: &str, key: Vec<u8>, data: Data| {
             wanted.insert((set.to_owned(), key), data);
@@ -156,7 +158,8 @@ impl Router {
         // A guest that asks whether an address is taken has none yet.
         want("known", sender_key(tap, interface.mac, Ipv4Addr::UNSPECIFIED), Data::None);
         if !interface.source_dest_check {
-            want("anysrc", port_key(tap, interface.mac), mark.clone());
+            let unverified = number | routes::UNVERIFIED;
+            want("anysrc", port_key(tap, interface.mac), Data::Value(unverified.to_ne_bytes().to_vec()));
         }
         want("eni_in", link_key(tap), Data::Goto(names::port_ingress(tap)));
         want("eni_out", link_key(tap), Data::Goto(names::port_egress(tap)));

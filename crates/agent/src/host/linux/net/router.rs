@@ -6,14 +6,15 @@
 
 use super::netlink::Socket;
 use super::nft::{self, Batch, Data, Elements, Family, Nft, link_key};
-use super::rtnl::Rtnl;
+use super::rtnl::{Hop, Planned, Rtnl, Way};
 use super::services::Ports;
 use super::{conntrack, sysctl};
 use crate::host::linux::netns::{self, Namespace};
 use ipnet::Ipv4Net;
-use model::host::{AddressDesired, InterfaceDesired, SecurityGroupDesired, VpcDesired};
+use model::host::{AddressDesired, InterfaceDesired, RouteTarget, SecurityGroupDesired, VpcDesired};
 use model::{CloudTag, Mac, NetworkInterfaceId, SecurityGroupId, VpcId};
 use plan::net::names::{self, IGW, VPC_TABLE};
+use plan::net::routes::Kind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::Ipv4Addr;
@@ -21,7 +22,9 @@ use std::net::Ipv4Addr;
 /// Sets and maps whose keys begin with a port's link.
 pub(super) const BY_LINK: [&str; 8] =
     ["taps", "src4", "anysrc", "known", "eni_in", "eni_out", "nacl_in", "nacl_out"];
-const BY_ADDRESS: [&str; 2] = ["eip_dnat", "eip_snat"];
+const BY_ADDRESS: [&str; 3] = ["eip_dnat", "eip_snat", NAT_PUBLICS];
+/// The public addresses of NAT gateways; filled with the VPC's body.
+const NAT_PUBLICS: &str = "nat_dnat";
 /// The only set of the `arp` table.
 const ARP_SET: &str = "known";
 
@@ -52,6 +55,8 @@ pub struct Router {
     pub chains: BTreeSet<String>,
     pub ports: BTreeMap<NetworkInterfaceId, Port>,
     pub links: Ports,
+    /// The links to other VPCs and into NAT gateways that stand, by name.
+    pub side_links: BTreeMap<String, u32>,
     /// The port that last got an address. One that moved must not lose its memberships with its old port.
     pub holders: HashMap<Ipv4Addr, String>,
     pub desired: Option<VpcDesired>,
@@ -92,6 +97,7 @@ impl Router {
             chains: BTreeSet::new(),
             ports: BTreeMap::new(),
             links: Ports::default(),
+            side_links: BTreeMap::new(),
             holders: HashMap::new(),
             desired: None,
             settled: false,
@@ -214,7 +220,8 @@ impl Router {
 
     /// Every mapped public address.
     pub fn publics(&self) -> BTreeSet<Ipv4Addr> {
-        let keys = self.sets.get("eip_dnat").into_iter().flat_map(BTreeMap::keys);
+        let keys = ["eip_dnat", NAT_PUBLICS].into_iter().filter_map(|map| self.sets.get(map));
+        let keys = keys.flat_map(BTreeMap::keys);
         keys.filter_map(|key| <[u8; 4]>::try_from(key.as_slice()).ok()).map(Ipv4Addr::from).collect()
     }
 
@@ -237,6 +244,7 @@ impl Router {
         let subnet = plan::net::routes::subnet_of(vpc, first)?;
         Some(InterfaceDesired {
             interface,
+            device_index: 0,
             mac: self.mac(&port.tap)?,
             vpc: self.vpc,
             subnet: subnet.subnet,
@@ -320,7 +328,10 @@ impl Router {
             self.load(&body)?;
             self.body = Some(body);
         }
-        self.rtnl.reconcile_routes(&plan::net::routes::routes(vpc), self.igw)?;
+        let publics = plan::net::nat_publics(vpc).map(|public| (public.octets().to_vec(), Data::None));
+        self.sets.insert(NAT_PUBLICS.into(), publics.collect());
+        self.ensure_nat_links(vpc)?;
+        self.reconcile_routes(vpc)?;
         self.rtnl.reconcile_rules(&plan::net::routes::rules(vpc))?;
         let own = vpc.cidrs.first().map(|first| plan::net::resolver(*first));
         let wanted: BTreeSet<Ipv4Addr> = plan::net::SERVICES.into_iter().chain(own).collect();
@@ -336,6 +347,133 @@ impl Router {
         Ok(())
     }
 
+    /// Brings the routes that lead to an interface to where it is now, if there are any.
+    pub fn steer(&mut self, interface: NetworkInterfaceId) -> io::Result<()> {
+        let leads_there = |vpc: &VpcDesired| {
+            let mut routes = vpc.route_tables.iter().flat_map(|table| &table.routes);
+            routes.any(|route| route.target == RouteTarget::Interface(interface))
+        };
+        match self.desired.clone() {
+            Some(vpc) if leads_there(&vpc) => self.reconcile_routes(&vpc),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub fn reconcile_routes(&mut self, vpc: &VpcDesired) -> io::Result<()> {
+        let planned = plan::net::routes::routes(vpc);
+        let planned = planned.into_iter().filter_map(|route| {
+            let way = self.way(route.kind)?;
+            Some(Planned { table: route.table, destination: route.destination, metric: route.metric, way })
+        });
+        let planned = planned.collect();
+        self.rtnl.reconcile_routes(&planned)
+    }
+
+    /// Where a route leads at present; none: nowhere.
+    fn way(&self, kind: Kind) -> Option<Way> {
+        match kind {
+            Kind::Igw => Some(Way::Link { index: self.igw, via: plan::net::NEXT_HOP }),
+            Kind::Blackhole => Some(Way::Blackhole),
+            Kind::Unreachable => Some(Way::Unreachable),
+            Kind::Throw => Some(Way::Throw),
+            Kind::Peering(peering) => self.side(&names::peering_link(peering)),
+            Kind::NatGateway(gateway) => {
+                let [way_in, _] = names::nat_links(gateway);
+                self.side(&way_in)
+            }
+            Kind::Interface(interface) => {
+                let port = self.ports.get(&interface)?;
+                // One that checks takes nothing that is not for itself.
+                self.of_link("anysrc", &port.tap).next()?;
+                // Any of its addresses: all are the same neighbour.
+                let via = *self.addresses(&port.tap).first()?;
+                Some(Way::Link { index: port.index, via })
+            }
+        }
+    }
+
+    fn side(&self, link: &str) -> Option<Way> {
+        let index = *self.side_links.get(link)?;
+        Some(Way::Link { index, via: plan::net::NEXT_HOP })
+    }
+
+    /// Makes the links of NAT gateways, and removes those of gateways and peerings that are gone. The rules that know them
+    /// have been loaded before.
+    fn ensure_nat_links(&mut self, vpc: &VpcDesired) -> io::Result<()> {
+        let mut standing: BTreeMap<String, u32> = self
+            .rtnl
+            .links()?
+            .into_iter()
+            .filter(|link| names::is_side_link(&link.name))
+            .map(|link| (link.name, link.index))
+            .collect();
+        let peerings = vpc.peerings.iter().map(|peering| names::peering_link(peering.peering));
+        let nats = vpc.nat_gateways.iter().flat_map(|gateway| names::nat_links(gateway.gateway));
+        let wanted: BTreeSet<String> = peerings.chain(nats).collect();
+        for (name, index) in &standing {
+            if !wanted.contains(name) {
+                self.rtnl.delete_link(*index)?;
+            }
+        }
+        standing.retain(|name, _| wanted.contains(name));
+        for gateway in &vpc.nat_gateways {
+            let ends = names::nat_links(gateway.gateway);
+            if ends.iter().any(|end| !standing.contains_key(end)) {
+                let bits = gateway.gateway.bits().to_be_bytes();
+                let mac = Mac([0x02, 0xea, bits[12], bits[13], bits[14], bits[15]]);
+                self.rtnl.add_point_to_point(&ends[0], &ends[1], &self.namespace, mac)?;
+            }
+            for end in ends {
+                let link = self.rtnl.link(&end)?;
+                let link = link.ok_or_else(|| io::Error::other("a NAT gateway's link has vanished"))?;
+                self.rtnl.set_up_silent(link.index)?;
+                standing.insert(end, link.index);
+            }
+            let [_, way_out] = names::nat_links(gateway.gateway);
+            if let Some(link) = standing.get(&way_out) {
+                let hop = Hop { link: *link, via: None, source: None };
+                self.rtnl.set_route(single(gateway.address.private), hop)?;
+            }
+        }
+        self.side_links = standing;
+        Ok(())
+    }
+
+    /// The groups of other VPCs that rules here refer to, each with its members as far as they are known here.
+    pub fn foreign_groups(&self) -> Vec<(SecurityGroupId, BTreeSet<Vec<u8>>)> {
+        let foreign = self.sets.iter().filter_map(|(name, elements)| {
+            let group = names::group_of_members(name)?;
+            let known = self.chains.contains(&names::group_ingress(group));
+            (!known).then(|| (group, elements.keys().cloned().collect()))
+        });
+        foreign.collect()
+    }
+
+    /// The members of a group, if it is of this VPC.
+    pub fn members_of(&self, group: SecurityGroupId) -> Option<BTreeSet<Vec<u8>>> {
+        if !self.chains.contains(&names::group_ingress(group)) {
+            return None;
+        }
+        Some(self.sets.get(&names::group_members(group))?.keys().cloned().collect())
+    }
+
+    /// Makes a foreign group's members here exactly these.
+    pub fn set_members(&mut self, group: SecurityGroupId, wanted: &BTreeSet<Vec<u8>>) -> io::Result<()> {
+        let set = names::group_members(group);
+        let standing: BTreeSet<Vec<u8>> =
+            self.sets.get(&set).map(|elements| elements.keys().cloned().collect()).unwrap_or_default();
+        let (mut batch, mut changes) = (Batch::default(), Vec::new());
+        for key in standing.difference(wanted) {
+            batch.delete_element(Family::Inet, VPC_TABLE, &set, key);
+            changes.push((set.clone(), key.clone(), None));
+        }
+        for key in wanted.difference(&standing) {
+            batch.add_element(Family::Inet, VPC_TABLE, &set, key, &Data::None);
+            changes.push((set.clone(), key.clone(), Some(Data::None)));
+        }
+        self.commit(batch, changes)
+    }
+
     /// Deletes the chains of ACLs and subnets that are no longer desired and that no port names.
     pub fn sweep_acls(&mut self) -> io::Result<()> {
         let Some(vpc) = &self.desired else { return Ok(()) };
@@ -347,6 +485,8 @@ impl Router {
         for acl in &vpc.network_acls {
             wanted.extend([names::acl_ingress(acl.network_acl), names::acl_egress(acl.network_acl)]);
         }
+        wanted.extend(vpc.peerings.iter().map(|peering| names::peering_arrival(peering.peering)));
+        wanted.extend(vpc.nat_gateways.iter().flat_map(|gateway| names::nat_chains(gateway.gateway)));
         self.chains = self.nft.chains(Family::Inet, VPC_TABLE)?.into_iter().collect();
         let stale: Vec<String> =
             self.chains.iter().filter(|c| names::is_acl_chain(c) && !wanted.contains(*c)).cloned().collect();

@@ -5,9 +5,8 @@
 use super::netlink::{ACK, CREATE, EXCL, Message, REPLACE, Socket, as_text, as_u32, attr, attrs};
 use ipnet::Ipv4Net;
 use model::Mac;
-use plan::net::NEXT_HOP;
-use plan::net::routes::{Kind, Route, Rule};
-use std::collections::BTreeMap;
+use plan::net::routes::Rule;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd};
@@ -53,6 +52,23 @@ pub struct Hop {
     pub link: u32,
     pub via: Option<Ipv4Addr>,
     pub source: Option<Ipv4Addr>,
+}
+
+/// A planned route whose way is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Planned {
+    pub table: u32,
+    pub destination: Ipv4Net,
+    pub metric: u32,
+    pub way: Way,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    Link { index: u32, via: Ipv4Addr },
+    Blackhole,
+    Unreachable,
+    Throw,
 }
 
 fn link_header(index: u32, flags: u32, change: u32) -> [u8; 16] {
@@ -206,66 +222,66 @@ impl Rtnl {
     }
 
     /// Brings the planned routes to exactly `wanted`. Host routes of ports are not touched.
-    pub fn reconcile_routes(
-        &mut self,
-        wanted: &std::collections::BTreeSet<Route>,
-        igw: u32,
-    ) -> io::Result<()> {
-        let mut standing: BTreeMap<(u32, Ipv4Net), Option<Kind>> = BTreeMap::new();
+    pub fn reconcile_routes(&mut self, wanted: &BTreeSet<Planned>) -> io::Result<()> {
+        let mut standing: BTreeMap<(u32, Ipv4Net, u32), (u8, Option<Way>)> = BTreeMap::new();
         for raw in self.routes_raw()? {
             if raw.protocol != PROTOCOL || (raw.table == plan::net::routes::MAIN && raw.kind == UNICAST) {
                 continue;
             }
-            let kind = match raw.kind {
-                UNICAST if raw.link == Some(igw) => Some(Kind::Igw),
-                BLACKHOLE => Some(Kind::Blackhole),
-                UNREACHABLE => Some(Kind::Unreachable),
-                THROW => Some(Kind::Throw),
+            let way = match (raw.kind, raw.link, raw.via) {
+                (UNICAST, Some(index), Some(via)) => Some(Way::Link { index, via }),
+                (BLACKHOLE, ..) => Some(Way::Blackhole),
+                (UNREACHABLE, ..) => Some(Way::Unreachable),
+                (THROW, ..) => Some(Way::Throw),
                 _ => None,
             };
-            standing.insert((raw.table, raw.destination), kind);
+            standing.insert((raw.table, raw.destination, raw.metric), (raw.kind, way));
         }
         for route in wanted {
-            let key = (route.table, route.destination);
-            if standing.remove(&key) != Some(Some(route.kind)) {
-                self.set_planned(*route, igw)?;
+            let key = (route.table, route.destination, route.metric);
+            match standing.remove(&key) {
+                Some((_, Some(way))) if way == route.way => {}
+                Some(_) | None => self.set_planned(*route)?,
             }
         }
-        for (table, destination) in standing.into_keys() {
-            let mut message =
-                Message::new(libc::RTM_DELROUTE, 0, &route_header(destination, table, 0, 255, 0));
+        for ((table, destination, metric), (kind, _)) in standing {
+            let header = route_header(destination, table, kind, 255, 0);
+            let mut message = Message::new(libc::RTM_DELROUTE, 0, &header);
             message.attr(libc::RTA_DST, &destination.addr().octets()).u32(libc::RTA_TABLE, table);
+            message.u32(libc::RTA_PRIORITY, metric);
             gone(self.0.request(message))?;
         }
         Ok(())
     }
 
-    fn set_planned(&mut self, route: Route, igw: u32) -> io::Result<()> {
-        let (kind, flags) = match route.kind {
-            Kind::Igw => (UNICAST, ONLINK),
-            Kind::Blackhole => (BLACKHOLE, 0),
-            Kind::Unreachable => (UNREACHABLE, 0),
-            Kind::Throw => (THROW, 0),
+    fn set_planned(&mut self, route: Planned) -> io::Result<()> {
+        let (kind, flags) = match route.way {
+            Way::Link { .. } => (UNICAST, ONLINK),
+            Way::Blackhole => (BLACKHOLE, 0),
+            Way::Unreachable => (UNREACHABLE, 0),
+            Way::Throw => (THROW, 0),
         };
         let header = route_header(route.destination, route.table, kind, 0, flags);
         let mut message = Message::new(libc::RTM_NEWROUTE, CREATE | REPLACE, &header);
         message.attr(libc::RTA_DST, &route.destination.addr().octets()).u32(libc::RTA_TABLE, route.table);
-        if route.kind == Kind::Igw {
-            message.u32(libc::RTA_OIF, igw).attr(libc::RTA_GATEWAY, &NEXT_HOP.octets());
+        message.u32(libc::RTA_PRIORITY, route.metric);
+        if let Way::Link { index, via } = route.way {
+            message.u32(libc::RTA_OIF, index).attr(libc::RTA_GATEWAY, &via.octets());
         }
         self.0.request(message)
     }
 
     /// A route of the main table that refuses, for what no better route knows.
     pub fn set_unreachable(&mut self, destination: Ipv4Net) -> io::Result<()> {
-        self.set_planned(Route { table: plan::net::routes::MAIN, destination, kind: Kind::Unreachable }, 0)
+        let table = plan::net::routes::MAIN;
+        self.set_planned(Planned { table, destination, metric: 0, way: Way::Unreachable })
     }
 
     /// Brings the rules that choose tables to exactly `wanted`; rules of others stay.
-    pub fn reconcile_rules(&mut self, wanted: &std::collections::BTreeSet<Rule>) -> io::Result<()> {
+    pub fn reconcile_rules(&mut self, wanted: &BTreeSet<Rule>) -> io::Result<()> {
         let header = [AF_INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let found = self.0.dump(Message::new(libc::RTM_GETRULE, 0, &header))?;
-        let mut standing = std::collections::BTreeSet::new();
+        let mut standing = BTreeSet::new();
         for payload in &found {
             let Some(attributes) = payload.get(12..) else { continue };
             let net = |kind, length: u8| {
@@ -350,7 +366,9 @@ struct RawRoute {
     destination: Ipv4Net,
     kind: u8,
     protocol: u8,
+    metric: u32,
     link: Option<u32>,
+    via: Option<Ipv4Addr>,
 }
 
 impl RawRoute {
@@ -361,7 +379,9 @@ impl RawRoute {
             destination: Ipv4Net::default(),
             kind: header[7],
             protocol: header[5],
+            metric: 0,
             link: None,
+            via: None,
         };
         let mut address = Ipv4Addr::UNSPECIFIED;
         for (kind, value) in attrs(&payload[12..]) {
@@ -369,6 +389,8 @@ impl RawRoute {
                 libc::RTA_DST => address = as_address(value)?,
                 libc::RTA_TABLE => route.table = as_u32(value),
                 libc::RTA_OIF => route.link = Some(as_u32(value)),
+                libc::RTA_PRIORITY => route.metric = as_u32(value),
+                libc::RTA_GATEWAY => route.via = as_address(value),
                 _ => {}
             }
         }

@@ -338,6 +338,17 @@ impl Inner {
         Ok(Release::Done)
     }
 
+    /// The process lets go of the port; its device stays, without a link, and is asked for.
+    pub(super) async fn cut_off(
+        self: &Arc<Self>,
+        instance: InstanceId,
+        interface: NetworkInterfaceId,
+    ) -> Result<()> {
+        let process = self.process(instance).await?;
+        process.try_execute(Command::RemoveNetdev { id: devices::netdev(interface) }).await?;
+        process.try_execute(Command::RemoveDevice { id: interface.to_string() }).await
+    }
+
     pub(super) async fn tune_disk(
         self: &Arc<Self>,
         instance: InstanceId,

@@ -508,6 +508,12 @@ impl Vmm for LinuxVmm {
         self.0.tear_out(instance, volume).await
     }
 
+    async fn cut_off(&self, instance: InstanceId, interface: model::NetworkInterfaceId) -> Result<()> {
+        let gate = self.0.gate(instance);
+        let _alone = gate.lock().await;
+        self.0.cut_off(instance, interface).await
+    }
+
     async fn tune_disk(&self, instance: InstanceId, volume: &VolumeDesired) -> Result<()> {
         let gate = self.0.gate(instance);
         let _alone = gate.lock().await;

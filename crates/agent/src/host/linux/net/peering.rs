@@ -1,0 +1,114 @@
+//! Links between the routers of VPCs that meet, and what each side must know of the other's groups.
+//!
+//! A link stands while both VPCs ask for it. Who is a member of a group is known in the group's VPC; where rules of a peer
+//! refer to the group, its members are copied there whenever either side changes.
+
+use super::State;
+use super::router::Router;
+use model::host::PeeringDesired;
+use model::{Mac, VpcId};
+use plan::net::names;
+use std::collections::BTreeSet;
+use std::io;
+
+impl State {
+    /// Makes the links between a VPC and its peers that stand here, and leads the routes of both sides over them.
+    pub(super) fn meet(&mut self, vpc: VpcId) -> io::Result<()> {
+        let asked = self.peerings(vpc);
+        self.part(vpc, &asked)?;
+        for peering in asked {
+            // One that this VPC asks for twice, or a peer that is not here, has no link.
+            let Some((mut near, services)) = self.vpcs.remove(&vpc) else { return Ok(()) };
+            let done = match self.vpcs.get_mut(&peering.peer) {
+                Some((far, _)) => connect(&mut near, far, &peering),
+                None => Ok(()),
+            };
+            self.vpcs.insert(vpc, (near, services));
+            done?;
+        }
+        self.share(vpc)
+    }
+
+    fn peerings(&self, vpc: VpcId) -> Vec<PeeringDesired> {
+        let desired = self.vpcs.get(&vpc).and_then(|(router, _)| router.desired.as_ref());
+        desired.map(|desired| desired.peerings.clone()).unwrap_or_default()
+    }
+
+    /// Brings the members of groups across a VPC's peerings to where rules name them.
+    pub(super) fn share(&mut self, vpc: VpcId) -> io::Result<()> {
+        let peers: BTreeSet<VpcId> = self.peerings(vpc).into_iter().map(|peering| peering.peer).collect();
+        if peers.is_empty() {
+            return Ok(());
+        }
+        for place in std::iter::once(vpc).chain(peers) {
+            let around: Vec<VpcId> = self.peerings(place).into_iter().map(|peering| peering.peer).collect();
+            let Some((router, _)) = self.vpcs.get(&place) else { continue };
+            for (group, known) in router.foreign_groups() {
+                let members = around.iter().filter_map(|peer| self.vpcs.get(peer)?.0.members_of(group));
+                let members: BTreeSet<Vec<u8>> = members.flatten().collect();
+                if members != known
+                    && let Some((router, _)) = self.vpcs.get_mut(&place)
+                {
+                    router.set_members(group, &members)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A VPC is gone, and with it its ends of links.
+    pub(super) fn parted(&mut self, from: VpcId) -> io::Result<()> {
+        self.part(from, &[])
+    }
+
+    /// Has the peers forget the links that a VPC asks for no more.
+    fn part(&mut self, from: VpcId, kept: &[PeeringDesired]) -> io::Result<()> {
+        let is_kept = |id| kept.iter().any(|kept| kept.peering == id);
+        let met: Vec<VpcId> = self.vpcs.keys().copied().collect();
+        for vpc in met {
+            let theirs: Vec<PeeringDesired> =
+                self.peerings(vpc).into_iter().filter(|p| p.peer == from && !is_kept(p.peering)).collect();
+            if theirs.is_empty() {
+                continue;
+            }
+            if let Some((router, _)) = self.vpcs.get_mut(&vpc) {
+                for peering in theirs {
+                    router.side_links.remove(&names::peering_link(peering.peering));
+                }
+            }
+            self.share(vpc)?;
+        }
+        Ok(())
+    }
+}
+
+/// The link of one peering, if the other side asks for it too.
+fn connect(near: &mut Router, far: &mut Router, peering: &PeeringDesired) -> io::Result<()> {
+    let asks = |router: &Router| {
+        let desired = router.desired.as_ref();
+        desired.is_some_and(|vpc| vpc.peerings.iter().any(|other| other.peering == peering.peering))
+    };
+    if !asks(far) {
+        return Ok(());
+    }
+    let name = names::peering_link(peering.peering);
+    if near.rtnl.link(&name)?.is_none() {
+        if let Some(orphan) = far.rtnl.link(&name)? {
+            far.rtnl.delete_link(orphan.index)?;
+        }
+        let bits = peering.peering.bits().to_be_bytes();
+        let mac = Mac([0x02, 0xeb, bits[12], bits[13], bits[14], bits[15]]);
+        near.rtnl.add_point_to_point(&name, &name, &far.namespace, mac)?;
+    }
+    for router in [near, far] {
+        let link = router.rtnl.link(&name)?;
+        let link = link.ok_or_else(|| io::Error::other("the link of a peering has vanished"))?;
+        router.rtnl.set_up_silent(link.index)?;
+        if router.side_links.insert(name.clone(), link.index) != Some(link.index)
+            && let Some(vpc) = router.desired.clone()
+        {
+            router.reconcile_routes(&vpc)?;
+        }
+    }
+    Ok(())
+}

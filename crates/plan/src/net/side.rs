@@ -1,0 +1,98 @@
+//! What a VPC's rule set holds for its links beside ports and gateway: peerings and NAT gateways.
+//!
+//! A peering is a link between two routers. Each side takes from it only what comes from the other's ranges and goes to its
+//! own, so nothing passes through; the sender's gate has judged already, the receiver's judges here.
+//!
+//! A NAT gateway is a link from its router to itself. What is routed into it leaves with its address and a port of its own,
+//! comes back by the other end as a packet of the gateway's subnet, and is routed as that one says; so the gateway's public
+//! address is translated at the edge like any other, and what has none stays inside. Only answers go the other way.
+//! AWS: <https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-basics.html>,
+//! <https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-basics.html>
+//! Differs: the ACL of a NAT gateway's subnet judges what goes into it and comes out of it towards its destination, not the
+//! answers.
+
+use super::names::{
+    VPC_TABLE, nat_chains, nat_links, peering_arrival, peering_link, subnet_egress, subnet_ingress,
+};
+use super::routes;
+use model::host::VpcDesired;
+use std::fmt::Write as _;
+
+/// Chains by name, and elements by set.
+#[derive(Debug, Default)]
+pub(super) struct Side {
+    pub chains: Vec<(String, Vec<String>)>,
+    elements: Vec<(&'static str, String)>,
+}
+
+/// The sets that are filled anew with each change of the VPC.
+const SETS: [&str; 7] = ["link_pre", "link_out", "inward", "peers", "nat_snat", "nat_dnat", "nat_eip"];
+
+pub(super) fn side(vpc: &VpcDesired) -> Side {
+    let mut side = Side::default();
+    let numbers = routes::numbers(vpc);
+    for peering in &vpc.peerings {
+        let (link, arrival) = (peering_link(peering.peering), peering_arrival(peering.peering));
+        let from = peering.cidrs.iter().map(ipnet::Ipv4Net::trunc);
+        let rules = from.map(|cidr| format!("ip saddr {cidr} ip daddr @local accept")).chain(["drop".into()]);
+        side.chains.push((arrival.clone(), rules.collect()));
+        side.add("link_pre", format!("\"{link}\" : goto {arrival}"));
+        side.add("link_out", format!("\"{link}\" : accept"));
+        side.add("inward", format!("\"{link}\""));
+        side.add("peers", format!("\"{link}\""));
+    }
+    for gateway in &vpc.nat_gateways {
+        let [way_in, way_out] = nat_links(gateway.gateway);
+        let [into, out] = nat_chains(gateway.gateway);
+        let Some(subnet) = vpc.subnets.iter().find(|subnet| subnet.subnet == gateway.subnet) else {
+            continue;
+        };
+        let Some(number) = numbers.get(&subnet.route_table) else { continue };
+        let private = gateway.address.private;
+        side.chains
+            .push((into.clone(), vec![format!("jump {}", subnet_ingress(subnet.subnet)), "accept".into()]));
+        let leaving = format!("jump {}", subnet_egress(subnet.subnet));
+        let marked = format!("ip saddr {private} meta mark set {number} accept");
+        side.chains.push((out.clone(), vec![leaving, marked, "drop".into()]));
+        side.add("link_pre", format!("\"{way_in}\" : accept"));
+        side.add("link_pre", format!("\"{way_out}\" : goto {out}"));
+        side.add("link_out", format!("\"{way_in}\" : goto {into}"));
+        side.add("inward", format!("\"{way_out}\""));
+        side.add("nat_snat", format!("\"{way_in}\" : {private}"));
+        if let Some(public) = gateway.address.public.filter(|_| routes::is_public(vpc, subnet)) {
+            side.add("nat_dnat", format!("{public} : {private}"));
+            side.add("nat_eip", format!("{private} : {public}"));
+        }
+    }
+    side
+}
+
+impl Side {
+    fn add(&mut self, set: &'static str, element: String) {
+        self.elements.push((set, element));
+    }
+
+    /// Empties the sets: what they name may go then.
+    pub fn flush(out: &mut String) {
+        for set in SETS {
+            let kind = if matches!(set, "inward" | "peers") { "set" } else { "map" };
+            let _ = writeln!(out, "flush {kind} inet {VPC_TABLE} {set}");
+        }
+    }
+
+    /// Fills the sets. The chains must be there.
+    pub fn fill(&self, out: &mut String) {
+        for (set, element) in &self.elements {
+            let _ = writeln!(out, "add element inet {VPC_TABLE} {set} {{ {element} }}");
+        }
+    }
+}
+
+/// The public addresses of NAT gateways that are in force.
+pub fn nat_publics(vpc: &VpcDesired) -> impl Iterator<Item = std::net::Ipv4Addr> {
+    let public = |gateway: &model::host::NatGatewayDesired| {
+        let subnet = vpc.subnets.iter().find(|subnet| subnet.subnet == gateway.subnet)?;
+        gateway.address.public.filter(|_| routes::is_public(vpc, subnet))
+    };
+    vpc.nat_gateways.iter().filter_map(public)
+}
