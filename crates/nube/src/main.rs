@@ -39,6 +39,7 @@ mod table;
 mod template;
 mod terminal;
 mod tls;
+mod trace;
 mod up;
 mod watch;
 
