@@ -17,7 +17,13 @@ const B: ObjectKey = ObjectKey::Volume(VolumeId::from_entropy(2));
 fn wish(key: ObjectKey, generation: u64, size: Option<u32>) -> Desired {
     let ObjectKey::Volume(volume) = key else { panic!("a volume") };
     let body = size.map(|size| {
-        DesiredBody::Volume(VolumeDesired { volume, size: GiB(size), image: None, limits: None })
+        DesiredBody::Volume(VolumeDesired {
+            volume,
+            size: GiB(size),
+            image: None,
+            snapshot: None,
+            limits: None,
+        })
     });
     Desired { key, generation, body }
 }
