@@ -111,6 +111,25 @@ def test_ps_shows_what_has_ended_only_when_asked(cloud, ec2):
     assert selected == {"instances": []}
 
 
+def test_a_trace_tells_how_an_instance_was_started(cloud, shown):
+    def told(part):
+        trace = json.loads(cloud.run("trace", shown["InstanceId"], "--json").stdout)
+        return [step[part] for step in trace["steps"]]
+
+    if cloud.host == "linux":
+        wait_until(lambda: "PUT /latest/api/token" in told("step"), "the guest asks for its metadata", 300)
+    times, steps = told("at_ms"), told("step")
+    assert steps[0] == "heard of" and times == sorted(times) and times[0] >= 0
+    assert steps.index("to start") < steps.index("ports") < steps.index("noted")
+    if cloud.host == "linux":
+        # What the guest asked for, whose answers it had to wait for.
+        assert steps.index("noted") < steps.index("DHCP") < steps.index("PUT /latest/api/token")
+    page = cloud.run("trace", shown["InstanceId"]).stdout
+    assert all(step in page for step in steps)
+    refused = cloud.run("trace", "i-00000000000000000", check=False)
+    assert refused.returncode == 1 and "there is no instance i-00000000000000000" in refused.stderr
+
+
 @pytest.mark.parametrize("columns", [60, 80, 120, 200])
 def test_tables_fit_the_terminal(cloud, shown, columns):
     for command in (["ps"], ["ps", "volumes"], ["ps", "addresses"]):

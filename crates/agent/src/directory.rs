@@ -3,6 +3,7 @@
 //! Written by the host loop whenever an instance or VPC changes, read by IMDS, DHCP and DNS for every packet. A service
 //! asks by VPC and source address, which the anti-spoof map has tied to one interface before the packet came up.
 
+use crate::trace::Traces;
 use model::host::{InstanceDesired, InterfaceDesired, VpcDesired};
 use model::{InstanceId, Mac, NetworkInterfaceId, VpcId};
 use parking_lot::RwLock;
@@ -26,7 +27,11 @@ impl Occupant {
 
 /// Instances by (VPC, private address) and by interface.
 #[derive(Debug, Default)]
-pub struct Directory(RwLock<Tables>);
+pub struct Directory {
+    tables: RwLock<Tables>,
+    /// The services' part of a launch is told here.
+    pub traces: Traces,
+}
 
 #[derive(Debug, Default)]
 struct Tables {
@@ -39,15 +44,15 @@ struct Tables {
 
 impl Directory {
     pub fn set_vpc(&self, vpc: Arc<VpcDesired>) {
-        self.0.write().vpcs.insert(vpc.vpc, vpc);
+        self.tables.write().vpcs.insert(vpc.vpc, vpc);
     }
 
     pub fn remove_vpc(&self, vpc: VpcId) {
-        self.0.write().vpcs.remove(&vpc);
+        self.tables.write().vpcs.remove(&vpc);
     }
 
     pub fn set_instance(&self, instance: Arc<InstanceDesired>) {
-        let mut tables = self.0.write();
+        let mut tables = self.tables.write();
         tables.remove_instance(instance.instance);
         for (index, interface) in instance.interfaces.iter().enumerate() {
             let occupant = Occupant { instance: Arc::clone(&instance), interface: index };
@@ -61,23 +66,23 @@ impl Directory {
     }
 
     pub fn remove_instance(&self, instance: InstanceId) {
-        self.0.write().remove_instance(instance);
+        self.tables.write().remove_instance(instance);
     }
 
     pub fn vpc(&self, vpc: VpcId) -> Option<Arc<VpcDesired>> {
-        self.0.read().vpcs.get(&vpc).cloned()
+        self.tables.read().vpcs.get(&vpc).cloned()
     }
 
     pub fn at(&self, vpc: VpcId, address: Ipv4Addr) -> Option<Occupant> {
-        self.0.read().by_address.get(&(vpc, address)).cloned()
+        self.tables.read().by_address.get(&(vpc, address)).cloned()
     }
 
     pub fn behind(&self, interface: NetworkInterfaceId) -> Option<Occupant> {
-        self.0.read().by_interface.get(&interface).cloned()
+        self.tables.read().by_interface.get(&interface).cloned()
     }
 
     pub fn with_mac(&self, vpc: VpcId, mac: Mac) -> Option<Occupant> {
-        self.0.read().by_mac.get(&(vpc, mac)).cloned()
+        self.tables.read().by_mac.get(&(vpc, mac)).cloned()
     }
 }
 

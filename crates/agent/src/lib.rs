@@ -13,3 +13,4 @@ pub mod directory;
 pub mod host;
 pub mod imds;
 pub mod link_local;
+pub mod trace;

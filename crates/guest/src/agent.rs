@@ -6,6 +6,7 @@
 //! 4. User data, once for each instance; then the lease is kept for ever.
 
 use std::process::ExitCode;
+use std::sync::Once;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub fn main() -> ExitCode {
         if let Some(grown) = grown.take() {
             let _ = grown.join();
         }
+        // A clone hears of its volume's size before it has an interface, when it has better things to do.
+        disk::grow_later();
         template::settle(nonce, template::warm);
     }
     let nic = match nic::wait() {
@@ -42,7 +45,6 @@ pub fn main() -> ExitCode {
     };
     timeline::mark("link");
     if asked.is_some() {
-        disk::grow_later();
         template::wake(|| {
             // Serial numbers are asked of the device each time, and this is another one.
             report("disk names", disk::name_disks());
@@ -90,9 +92,11 @@ fn become_instance(nic: &Nic) -> (Imds, String, crate::dhcp::Lease) {
     spawn(|| {
         report("host key", sshd::ensure_host_key());
     });
-    spawn(|| {
+    let primary = nic.clone();
+    spawn(move || {
         thread::sleep(SSH_PATIENCE);
         sshd::start_if_stopped();
+        settle_in(&primary);
     });
     report(&nic.name, Routing::open().and_then(|routing| routing.up(nic.index, None)));
     let lease = lease::obtain(nic);
@@ -100,15 +104,23 @@ fn become_instance(nic: &Nic) -> (Imds, String, crate::dhcp::Lease) {
     lease::apply(nic, &lease);
     timeline::mark("address");
     say(&format!("{}: {}/{}", nic.name, lease.address, lease.prefix));
-    spawn(|| clock::keep());
-    let primary = nic.clone();
-    spawn(move || {
-        report("further interfaces", secondary::configure(&primary));
-    });
     let mut imds = Imds::connect();
     timeline::mark("token");
     let instance = identity::assume(&mut imds, lease.address);
+    settle_in(nic);
     (imds, instance, lease)
+}
+
+/// What a login does not need: begun once, when there can be one or it has been waited for too long.
+fn settle_in(primary: &Nic) {
+    static BEGUN: Once = Once::new();
+    BEGUN.call_once(|| {
+        let primary = primary.clone();
+        spawn(|| clock::keep());
+        spawn(move || {
+            report("further interfaces", secondary::configure(&primary));
+        });
+    });
 }
 
 fn spawn(work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {

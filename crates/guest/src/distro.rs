@@ -1,11 +1,14 @@
-//! A distribution with systemd and cloud-init as a memory template, and as the instance that wakes up from one.
+//! A distribution with systemd and cloud-init: as a memory template, as the instance that wakes up from one, and at an
+//! instance's first boot, which takes the same way to its first login.
 //!
-//! A machine that boots by itself has nothing of this: [`generator`] adds units only where a template is asked for
-//! ([`crate::template`]). There it holds back what needs a network or makes an identity (its list says what), so all
-//! else of the boot, up to `multi-user.target`, is behind the template. This agent runs as `nube-guest.service`:
+//! Any other boot has nothing of this: [`generator`] adds units only where a template is asked for ([`crate::template`]) or
+//! the disk boots as this instance for the first time. There it holds back what needs a network or makes an identity (its list
+//! says what), for cloud-init has four programs' worth of Python to load before anybody could log in. So all else of
+//! the boot, up to `multi-user.target`, is behind a template. This agent runs as `nube-guest.service`:
 //!
-//! 1. It waits until the boot has nothing left to do, runs the image's [`WARM`] and says that it is ready.
-//! 2. Woken, it takes the identity: entropy, clock, boot id, address, machine id, host name, host keys, login key.
+//! 1. In a template it waits until the boot has nothing left to do, runs the image's [`WARM`] and says that it is ready.
+//! 2. Woken or booted, it takes the identity: address, host name, host keys, login key; woken also entropy, clock,
+//!    boot id and machine id, which a boot brings by itself.
 //! 3. It tells systemd that it is ready, which starts the ssh server, whose start waited for nothing else.
 //! 4. When the first login is through ([`first_login`]), it starts what was held back: network daemon, console, and the whole of cloud-init, which finds a new instance and
 //!    does all that it does at a first boot. Its settings for this boot let the host keys be.
@@ -37,7 +40,7 @@ use crate::netlink::{Keeper, Routing};
 use crate::nic::{self, Nic};
 use crate::{exec, identity, lease, template, timeline};
 
-/// Makes the first login's user as cloud-init would, whom it is told, and reads into memory what a start needs.
+/// Reads into memory what a start needs.
 const WARM: &str = "/usr/lib/nube/template-warm";
 /// While it exists, what the generator lists is held back.
 pub const HELD: &str = "/run/nube/template";
@@ -54,13 +57,19 @@ const SETTINGS: &str = "/run/cloud-init/cloud.cfg";
 
 pub fn main() -> ExitCode {
     let user = std::env::args().nth(1).unwrap_or_default();
-    let Some(nonce) = template::asked() else {
-        report("systemd", notify_ready());
-        return ExitCode::SUCCESS;
+    let begin = match template::asked() {
+        Some(nonce) => {
+            if !Path::new(WOKEN).exists() {
+                settle(&nonce, &user);
+            }
+            Begin::Woken
+        }
+        None if Path::new(HELD).exists() => Begin::Booted,
+        None => {
+            report("systemd", notify_ready());
+            return ExitCode::SUCCESS;
+        }
     };
-    if !Path::new(WOKEN).exists() {
-        settle(&nonce, &user);
-    }
     let nic = match nic::wait() {
         Ok(nic) => nic,
         Err(error) => {
@@ -69,11 +78,23 @@ pub fn main() -> ExitCode {
         }
     };
     timeline::mark("link");
-    template::wake(|| {});
+    match begin {
+        Begin::Woken => template::wake(|| {}),
+        Begin::Booted => drop(report("what waits", cancel_waiting())),
+    }
     timeline::mark("woken");
     report("mark", files::write(WOKEN, b"", PUBLIC));
-    become_instance(&nic, &user);
+    become_instance(&nic, &user, begin);
     ExitCode::SUCCESS
+}
+
+/// How a machine came to the point where it becomes an instance.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    /// From a memory template.
+    Woken,
+    /// By itself.
+    Booted,
 }
 
 fn settle(nonce: &str, user: &str) {
@@ -82,7 +103,7 @@ fn settle(nonce: &str, user: &str) {
     }
     report("what waits", cancel_waiting());
     report("udev", exec::output("udevadm", &["settle"]));
-    // Twice: the first run does what stays (the user), the second leaves in memory what a start needs and no more.
+    // Twice: the first run does what stays, the second leaves in memory what a start needs and no more.
     report(WARM, exec::output(WARM, &[user]));
     if let Err(error) = account(user) {
         raw(&format!("\r\nnube.template: unfit {nonce} {error}\r\n"));
@@ -113,7 +134,7 @@ fn jobs() -> String {
     String::from_utf8_lossy(&jobs).into_owned()
 }
 
-/// cloud-init's last stage waits for `multi-user.target`, which waits for ssh: in a clone it would run before the others.
+/// cloud-init's last stage waits for `multi-user.target`, which waits for ssh: it would run before the others.
 fn cancel_waiting() -> io::Result<()> {
     let jobs = jobs();
     let waiting = generator::held_jobs(&jobs);
@@ -125,9 +146,11 @@ fn cancel_waiting() -> io::Result<()> {
     exec::output("systemctl", &cancel).map(drop)
 }
 
-fn become_instance(nic: &Nic, user: &str) {
+fn become_instance(nic: &Nic, user: &str, begin: Begin) {
     let host_keys: Vec<_> = ["ed25519", "ecdsa"].into_iter().filter_map(make_host_key).collect();
-    report("machine id", identity::write_machine_id());
+    if begin == Begin::Woken {
+        report("machine id", identity::write_machine_id());
+    }
     report(&nic.name, Routing::open().and_then(|routing| routing.up(nic.index, None)));
     let lease = lease::obtain(nic);
     timeline::mark("lease");
@@ -156,10 +179,10 @@ fn become_instance(nic: &Nic, user: &str) {
         first_login::wait();
         timeline::mark("rest");
         timeline::tell();
-        start_the_rest();
+        start_the_rest(begin);
     } else {
         report(user, remove_user(user));
-        start_the_rest();
+        start_the_rest(begin);
         report("systemd", notify_ready());
         say(&format!("{instance} takes logins when cloud-init has read its user data"));
     }
@@ -233,10 +256,13 @@ fn keep_host_keys() -> io::Result<()> {
     files::write(SETTINGS, settings.as_bytes(), PUBLIC)
 }
 
-fn start_the_rest() {
+fn start_the_rest(begin: Begin) {
     let mut start = vec!["start", "--no-block"];
     start.extend(generator::STARTED);
     report("systemd", exec::output("systemctl", &start));
+    if begin == Begin::Booted {
+        return;
+    }
     // What has the template's machine id in mind, and links to disks by the template's serial numbers.
     report("journal", exec::output("systemctl", &["restart", "systemd-journald.service"]));
     report("flushing the identity", files::flush());

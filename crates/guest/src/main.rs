@@ -27,6 +27,7 @@ mod distro;
 mod endpoint;
 mod exec;
 mod files;
+mod host_key;
 mod http;
 mod identity;
 mod imds;

@@ -69,9 +69,6 @@ pub fn settle(nonce: &str, warm: impl FnOnce()) {
 
 /// Runs what a start runs, so that it is in memory. Its results are thrown away.
 pub fn warm() {
-    const KEY: &str = "/run/warm";
-    let _ = exec::output("dropbearkey", &["-t", "ed25519", "-f", KEY]);
-    let _ = fs::remove_file(KEY);
     let _ = exec::output("dropbear", &["-V"]);
 }
 

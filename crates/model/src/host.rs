@@ -467,6 +467,10 @@ pub enum Request {
     RemoveTemplate {
         key: String,
     },
+    /// When each step of the instance's latest start was done. The answer is [`Reply::Trace`].
+    Trace {
+        instance: InstanceId,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -487,12 +491,23 @@ pub enum Reply {
     Template {
         key: String,
     },
+    /// In the order of their times; the first is when the host heard of the run.
+    Trace {
+        steps: Vec<TraceStep>,
+    },
     Done,
     /// The host knows no such object.
     NotFound,
     Failed {
         reason: String,
     },
+}
+
+/// A step of a start that was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceStep {
+    pub step: String,
+    pub at: Timestamp,
 }
 
 /// One line of `nube status`: an object, the result of its last run and when it is tried next.

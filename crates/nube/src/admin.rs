@@ -6,9 +6,10 @@ use crate::account;
 use crate::cloud_files::CloudDir;
 use crate::inventory::{self, Selection};
 use crate::metrics::Metrics;
-use crate::template;
+use crate::{template, trace};
 use anyhow::{Context as _, Result};
 use control::Cloud;
+use model::InstanceId;
 use model::host::{ObjectStatus, Reply, Request};
 use model::record::instance::Instance;
 use plan::instance::Host;
@@ -37,6 +38,8 @@ pub enum Question {
     RemoveTemplate {
         key: String,
     },
+    /// The answer is a [`trace::Answer`].
+    Trace(InstanceId),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -115,6 +118,7 @@ async fn converse(
             Question::RemoveTemplate { key } => {
                 serde_json::to_vec(&template::ask(cloud, Request::RemoveTemplate { key }).await)?
             }
+            Question::Trace(instance) => serde_json::to_vec(&trace::answer(cloud, instance).await)?,
         };
         answer.push(b'\n');
         writer.write_all(&answer).await?;

@@ -4,7 +4,7 @@ use crate::config::{self, HostKind};
 use crate::emulator::{Auth, Pace};
 use crate::{
     account, agent_process, completions, dns_setup, doctor, down, env, image, metrics, operation, ps,
-    server_process, ssh, status, template, up,
+    server_process, ssh, status, template, trace, up,
 };
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -46,6 +46,8 @@ enum Command {
     Image(Image),
     /// List, make or remove the memory templates that launches are resumed from.
     Template(template::Template),
+    /// Show when each step of an instance's latest start was done.
+    Trace(trace::Trace),
     /// Make an account of a running cloud.
     Account(Account),
     /// Print a shell's completions: source <(nube completions bash)
@@ -278,6 +280,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Metrics(data) => metrics::run(&data),
         Command::Image(image) => image::run(&image),
         Command::Template(template) => template::run(&template),
+        Command::Trace(trace) => trace::run(&trace),
         Command::Account(account) => account::run(&account),
         Command::Completions(shell) => Ok(completions::run(&shell)),
         Command::Man(man) => completions::man(&man),

@@ -38,6 +38,7 @@ mod table;
 mod template;
 mod terminal;
 mod tls;
+mod trace;
 mod up;
 mod watch;
 

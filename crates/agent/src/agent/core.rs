@@ -4,7 +4,7 @@ use super::AgentConfig;
 use super::tables::{Body, Intake, Job, Tables};
 use crate::desired::{Disk, Durability, Held, Loaded};
 use crate::directory::Directory;
-use model::host::{Desired, Hello, ObjectKey, ObservedBody, Reply, Request};
+use model::host::{Desired, DesiredBody, Hello, ObjectKey, ObservedBody, Power, Reply, Request};
 use model::{Clock, InstanceId};
 use parking_lot::Mutex;
 use plan::host::{Graces, InstanceRecord};
@@ -131,6 +131,13 @@ impl Core {
             }
             (newer, finished)
         };
+        for held in &newer {
+            if let Some(DesiredBody::Instance(instance)) = &held.desired.body
+                && instance.power == Power::On
+            {
+                self.directory.traces.begin(instance.instance, instance.run, self.clock.now());
+            }
+        }
         let stored = newer.clone();
         let gone = finished.clone();
         self.io(move |disk| {
@@ -169,6 +176,11 @@ impl Core {
         let record = Arc::new(record);
         self.tables.lock().set_record(instance, Arc::clone(&record));
         self.io(move |disk| disk.write_record(instance, &record)).await
+    }
+
+    /// Tells a launch's trace that this is done.
+    pub fn mark(&self, instance: InstanceId, step: &str) {
+        self.directory.traces.mark(instance, step, self.clock.now());
     }
 
     pub fn report(&self, key: ObjectKey, generation: u64, body: ObservedBody) {

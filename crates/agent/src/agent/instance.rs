@@ -134,6 +134,7 @@ async fn step<V: Vmm, N: Net, B: Block>(
         }
         (Act::Await, _) => {
             let what = missing.unwrap_or_else(|| "its parts".into());
+            core.mark(instance, &format!("to wait for {what}"));
             return Ok(Some(Next::Blocked(format!("waits for {what}"))));
         }
         (Act::Start, Some(desired)) => match start(core, drivers, desired).await {
@@ -164,6 +165,9 @@ async fn step<V: Vmm, N: Net, B: Block>(
     let after = noted.after(&decided.act, core.clock.now());
     if after != noted {
         core.write_record(instance, after).await?;
+    }
+    if decided.act == Act::Start {
+        core.mark(instance, "noted");
     }
     if matches!(decided.act, Act::Start | Act::Release) {
         core.tables.lock().nudge_waiters(key);
@@ -221,6 +225,7 @@ async fn start<V: Vmm, N: Net, B: Block>(
     drivers: &Drivers<V, N, B>,
     desired: &InstanceDesired,
 ) -> Result<Vec<DiskSpec>, HostError> {
+    core.mark(desired.instance, "to start");
     let disks = desired.volumes.iter().map(|attachment| disk(core, attachment));
     let disks = disks.collect::<Option<Vec<_>>>();
     let disks = disks.ok_or_else(|| HostError::transient("a volume has no path yet"))?;
@@ -235,7 +240,11 @@ async fn start<V: Vmm, N: Net, B: Block>(
     for interface in &desired.interfaces {
         taps.push(drivers.net.open_port(interface).await?);
     }
-    drivers.vmm.start(&spec, taps).await?;
+    core.mark(desired.instance, "ports");
+    let begun = core.clock.now();
+    for (step, after) in drivers.vmm.start(&spec, taps).await? {
+        core.directory.traces.mark(desired.instance, step, begun + after);
+    }
     Ok(spec.disks)
 }
 

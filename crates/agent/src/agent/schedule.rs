@@ -225,6 +225,10 @@ async fn answer<V: Vmm, N: Net, B: Block>(
                 Err(error) => Reply::Failed { reason: error.to_string() },
             }
         }
+        Request::Trace { instance } => match core.directory.traces.of(instance) {
+            Some(steps) => Reply::Trace { steps },
+            None => Reply::NotFound,
+        },
         Request::RemoveTemplate { key } => match drivers.vmm.remove_template(&key).await {
             Ok(()) => Reply::Done,
             Err(error) => Reply::Failed { reason: error.to_string() },

@@ -17,6 +17,7 @@ use std::fmt;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Whether trying again can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,10 +125,13 @@ pub struct Tap {
     pub mtu: u16,
 }
 
+/// What was done on the way, and when, counted from the beginning.
+pub type Steps = Vec<(&'static str, Duration)>;
+
 /// Machines.
 pub trait Vmm: Send + Sync + 'static {
     /// Starts the machine with its interfaces, in device order. Refuses when its process is already there.
-    fn start(&self, spec: &MachineSpec, taps: Vec<Tap>) -> impl Future<Output = Result<()>> + Send;
+    fn start(&self, spec: &MachineSpec, taps: Vec<Tap>) -> impl Future<Output = Result<Steps>> + Send;
 
     fn state(&self, instance: InstanceId) -> impl Future<Output = Result<MachineState>> + Send;
 

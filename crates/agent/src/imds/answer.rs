@@ -42,12 +42,15 @@ impl Imds {
             tracing::warn!("the hop limit of a metadata connection: {error}");
             return refuse(StatusCode::SERVICE_UNAVAILABLE);
         }
-        match (request.method(), is_token_request) {
+        let reply = match (request.method(), is_token_request) {
             (&Method::PUT, true) => self.mint(&occupant, request.headers()),
             (&Method::GET | &Method::HEAD, false) => self.get(&occupant, request).await,
             (_, true) => not_allowed("PUT"),
             (_, false) => not_allowed("GET, HEAD"),
-        }
+        };
+        let step = format!("{} {}", request.method(), request.uri().path());
+        self.directory.traces.mark_first(occupant.instance.instance, &step, self.clock.now());
+        reply
     }
 
     fn mint(&self, occupant: &Occupant, headers: &HeaderMap) -> Reply {

@@ -25,7 +25,11 @@ pub async fn run(ctx: Context, request: GetConsoleOutputRequest) -> Result<GetCo
         // It has not written anything, or its host has forgotten it.
         Reply::NotFound => (None, None),
         Reply::Failed { reason } => return Err(errors::unavailable(reason)),
-        Reply::Status { .. } | Reply::Templates { .. } | Reply::Template { .. } | Reply::Done => {
+        Reply::Status { .. }
+        | Reply::Templates { .. }
+        | Reply::Template { .. }
+        | Reply::Trace { .. }
+        | Reply::Done => {
             return Err(errors::internal("the host answered another question"));
         }
     };

@@ -1,9 +1,11 @@
-//! A generator of systemd units: adds the agent where a template is asked for, and holds back what is an instance's.
+//! A generator of systemd units: adds the agent where a template is asked for, and at an instance's first boot, and holds back
+//! what is an instance's.
 //!
-//! systemd calls it early in each boot and at each `daemon-reload`, with three folders to put units into. Where no template
-//! is asked for, it leaves them empty. Held back is by a condition on one file: the unit counts as done, so the boot goes
+//! systemd calls it early in each boot and at each `daemon-reload`, with three folders to put units into, which it leaves empty
+//! otherwise. Held back is by a condition on one file: the unit counts as done, so the boot goes
 //! on without it, and starts whenever it is asked to once the file is gone.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,7 +15,7 @@ use crate::console::report;
 use crate::files::{self, PUBLIC};
 use crate::template;
 
-/// What is held back and started in each clone: what makes an identity or needs one.
+/// What is held back and started later: what makes an identity or needs one.
 pub const STARTED: [&str; 9] = [
     "systemd-networkd.socket",
     "systemd-networkd.service",
@@ -38,14 +40,35 @@ const NETWORK: &str = "[Service]\nExecStartPost=-/bin/rm -f /etc/sudoers.d/nube-
 /// At a boot the order of these two follows from targets, which a clone has behind it.
 const CONFIG: &str = "[Unit]\nAfter=cloud-init.service\n";
 
+/// Where the firmware names the instance, as EC2's does.
+const INSTANCE: &str = "/sys/class/dmi/id/board_asset_tag";
+/// For whom cloud-init has set the disk up.
+const KNOWN: &str = "/var/lib/cloud/data/instance-id";
+/// Whoever wants no cloud-init wants nothing before it either.
+const DISABLED: &str = "/etc/cloud/cloud-init.disabled";
+
 pub fn main() -> ExitCode {
     let folder = std::env::args().nth(1).unwrap_or_default();
-    if template::asked().is_none() || folder.is_empty() {
+    let is_wanted = || {
+        // Once woken, it stays as it is: a reload in the middle changes nothing.
+        template::asked().is_some() || Path::new(WOKEN).exists() || is_first_boot()
+    };
+    if folder.is_empty() || !is_wanted() {
         return ExitCode::SUCCESS;
     }
     let written = write(Path::new(&folder), Path::new(HELD), Path::new(WOKEN));
     report("cannot hold back what is an instance's", written)
         .map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+}
+
+fn is_first_boot() -> bool {
+    let read = |path| fs::read_to_string(path).ok();
+    !Path::new(DISABLED).exists() && read(INSTANCE).is_some_and(|tag| is_news(&tag, read(KNOWN).as_deref()))
+}
+
+/// Is this an instance that the disk was not set up for?
+fn is_news(tag: &str, known: Option<&str>) -> bool {
+    tag.starts_with("i-") && known.map(str::trim) != Some(tag.trim())
 }
 
 /// The numbers of those jobs that are about what is held back.
@@ -70,7 +93,7 @@ fn write(folder: &Path, held: &Path, woken: &Path) -> io::Result<()> {
     put("cloud-init-local.service", "nube-guest", LOCAL)?;
     put("cloud-init.service", "nube-guest", NETWORK)?;
     put("cloud-config.service", "nube-guest", CONFIG)?;
-    // Again in a clone, at a daemon-reload: nothing may be held back there.
+    // Again in an instance, at a daemon-reload: nothing may be held back there.
     if !woken.exists() {
         files::write(held, SERVICE.as_bytes(), PUBLIC)?;
     }
@@ -86,6 +109,14 @@ mod tests {
         let jobs = "100 ssh.service start waiting\n 7 cloud-final.service start waiting\n2 multi-user.target start waiting\n";
         assert_eq!(held_jobs(jobs), ["7"]);
         assert!(held_jobs("").is_empty());
+    }
+
+    #[test]
+    fn a_disk_that_was_set_up_for_this_instance_boots_as_any() {
+        assert!(is_news("i-0123456789abcdef0\n", None));
+        assert!(is_news("i-0123456789abcdef0\n", Some("i-0fedcba9876543210\n")));
+        assert!(!is_news("i-0123456789abcdef0\n", Some("i-0123456789abcdef0\n")));
+        assert!(!is_news("Not Specified\n", None));
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub use faults::Faults;
 
 use super::{
     Block, Device, DiskSpec, HostError, MachineSpec, MachineState, Net, Plugged, Release, Result, Standing,
-    Tap, Templates, Vmm,
+    Steps, Tap, Templates, Vmm,
 };
 use faults::{Outcome, Random};
 use model::host::{
@@ -213,13 +213,14 @@ async fn take(time: Duration) {
 }
 
 impl Vmm for SimHost {
-    async fn start(&self, spec: &MachineSpec, taps: Vec<Tap>) -> Result<()> {
+    async fn start(&self, spec: &MachineSpec, taps: Vec<Tap>) -> Result<Steps> {
         take(self.0.config.start_time).await;
         let now = self.0.clock.now();
         let ports = taps.iter().map(|tap| tap.interface).collect();
         self.act("start", |world, _| {
             world.check_refusal(ObjectKey::Instance(spec.instance))?;
-            world.start(spec.instance, ports, &spec.disks, now)
+            world.start(spec.instance, ports, &spec.disks, now)?;
+            Ok(Steps::new())
         })
         .await
     }

@@ -37,6 +37,23 @@ mv "$root/tmp/core.img" "$root/tmp/grub.efi" "$here/"
 cp "$root/usr/lib/grub/i386-pc/boot.img" "$here/"
 rm "$root/tmp/early.cfg"
 
+# The first login's user, made by cloud-init's own hand, so that a first login need not wait for it: at the first boot it
+# finds the user there and does the rest. Who does not want the user says so in the user data, which is read before.
+run python3 - <<'PYTHON'
+from cloudinit import stages
+from cloudinit.distros import ug_util
+init = stages.Init(ds_deps=[])
+init.read_cfg()
+users, groups = ug_util.normalize_users_groups(init.cfg, init.distro)
+for name, members in groups.items():
+    init.distro.create_group(name, members)
+for name, settings in users.items():
+    init.distro.create_user(name, **settings)
+PYTHON
+# The rule for sudo is written at the first boot, into a file that is expected not to be there.
+rm -f "$root"/etc/sudoers.d/90-cloud-init-users
+rm -rf "$root"/var/lib/cloud "$root"/run/cloud-init
+
 # What belongs to an instance is made at its first boot.
 rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/hostname" "$root/var/lib/dbus/machine-id" "$root/var/lib/systemd/random-seed"
 : >"$root/etc/machine-id"

@@ -153,6 +153,10 @@ async fn serve_dhcp(context: Arc<Context>, socket: PacketSocket) {
         if let Err(error) = socket.send(&answer.bytes, way).await {
             tracing::debug!(%interface, %error, "a DHCP answer was not sent");
         }
+        let directory = &context.config.directory;
+        if let Some(occupant) = directory.behind(interface) {
+            directory.traces.mark(occupant.instance.instance, "DHCP", SystemClock.now());
+        }
     }
 }
 

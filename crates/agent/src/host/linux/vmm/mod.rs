@@ -33,6 +33,7 @@ mod monitor;
 mod processes;
 mod start;
 mod template;
+mod timeline;
 mod uids;
 
 pub use accel::AccelPolicy;
@@ -40,7 +41,8 @@ pub use home::private_directory;
 pub use template::{Mode as TemplateMode, TemplateConfig};
 
 use crate::host::{
-    Device, DiskSpec, HostError, MachineSpec, MachineState, Plugged, Release, Result, Tap, Templates, Vmm,
+    Device, DiskSpec, HostError, MachineSpec, MachineState, Plugged, Release, Result, Steps, Tap, Templates,
+    Vmm,
 };
 use home::Home;
 use model::host::{Architecture, VolumeDesired};
@@ -381,7 +383,7 @@ async fn resume(inner: Weak<Inner>, instance: InstanceId) {
 }
 
 impl Vmm for LinuxVmm {
-    async fn start(&self, spec: &MachineSpec, taps: Vec<Tap>) -> Result<()> {
+    async fn start(&self, spec: &MachineSpec, taps: Vec<Tap>) -> Result<Steps> {
         let gate = self.0.gate(spec.instance);
         let _alone = gate.lock().await;
         let _counted = self.0.templates.starting();

@@ -5,10 +5,11 @@ use super::home::Home;
 use super::image::{DirectBoot, direct_boot};
 use super::launcher::{Access, Bind, Kvm, LaunchSpec, Priority};
 use super::template::{self, Resumed};
+use super::timeline::Timeline;
 use super::{Inner, Launcher, LinuxVmmConfig as Config, accel, uids};
 use crate::host::linux::block::backing_chain;
 use crate::host::linux::{exec, requirements};
-use crate::host::{HostError, MachineSpec, Result, Tap};
+use crate::host::{HostError, MachineSpec, Result, Steps, Tap};
 use model::MiB;
 use model::host::Machine;
 use plan::machine::qmp::Command;
@@ -80,8 +81,9 @@ pub(super) async fn ground(inner: &Inner, machine: &Machine, below: Vec<PathBuf>
     Ok(ground)
 }
 
-pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>) -> Result<()> {
+pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>) -> Result<Steps> {
     let instance = spec.instance;
+    let mut timeline = Timeline::new();
     if inner.monitor(instance).await?.is_some() && !inner.home(instance).is_unborn() {
         return Err(HostError::transient(format!("{instance} has a process already")));
     }
@@ -91,10 +93,10 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
     let chains = spec.disks.iter().map(|disk| backing_chain(&disk.path)).collect::<Result<Vec<_>>>()?;
     let below = chains.first().cloned().unwrap_or_default();
     let ground = ground(inner, &spec.machine, below).await?;
-    let cold = match template::resume(inner, spec, &ground, &taps).await? {
+    let cold = match template::resume(inner, spec, &ground, &taps, &mut timeline).await? {
         Resumed::Yes(key) => {
             inner.home(instance).set_origin(&format!("clone {key}"));
-            return Ok(());
+            return Ok(timeline.take());
         }
         Resumed::No(reason) => reason,
     };
@@ -117,6 +119,7 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
         priority: Priority::Usual,
     };
     let launched = launch(inner, plan).await;
+    timeline.mark("launched");
     // QEMU has its own copies; its end must be the interfaces' end.
     drop(held);
     drop(taps);
@@ -130,8 +133,9 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
         }
         return Err(error);
     }
+    timeline.mark("greeted");
     inner.home(instance).set_origin(&format!("cold: {cold}"));
-    Ok(())
+    Ok(timeline.take())
 }
 
 pub(super) fn interface(tap: &Tap) -> Interface {

@@ -8,6 +8,7 @@ use super::super::home::Home;
 use super::super::launcher::Priority;
 use super::super::monitor::{Monitor, MonitorError};
 use super::super::start::{Ground, Plan, cache_for, greet, interface, launch};
+use super::super::timeline::Timeline;
 use super::{CONSOLE, DISK, Guest, MEMORY, Mode, Order, STATE, Template, ingredients, only_disk};
 use crate::host::linux::block;
 use crate::host::{DiskSpec, HostError, Life, MachineSpec, Result, Tap};
@@ -31,6 +32,12 @@ pub enum Resumed {
     Yes(String),
     /// Why not; it has to boot.
     No(String),
+}
+
+/// A boot disk that nobody has written to, and its size in bytes.
+struct Fresh<'a> {
+    disk: &'a DiskSpec,
+    size: u64,
 }
 
 /// Why a clone did not come to be.
@@ -58,6 +65,7 @@ pub async fn resume(
     spec: &MachineSpec,
     ground: &Ground,
     taps: &[Tap],
+    timeline: &mut Timeline,
 ) -> Result<Resumed> {
     let no = |reason: &str| Ok(Resumed::No(reason.to_owned()));
     let templates = &inner.templates;
@@ -89,7 +97,9 @@ pub async fn resume(
         });
         return no("there was no template yet");
     };
-    let Err(Failed { why, blame }) = clone(inner, spec, disk, size, ground, &template, taps).await else {
+    let Err(Failed { why, blame }) =
+        clone(inner, spec, &Fresh { disk, size }, ground, &template, taps, timeline).await
+    else {
         return Ok(Resumed::Yes(template.key));
     };
     let instance = spec.instance;
@@ -112,20 +122,19 @@ pub async fn resume(
 async fn clone(
     inner: &Arc<Inner>,
     spec: &MachineSpec,
-    disk: &DiskSpec,
-    size: u64,
+    fresh: &Fresh<'_>,
     ground: &Ground,
     template: &Template,
     taps: &[Tap],
+    timeline: &mut Timeline,
 ) -> Result<(), Failed> {
     let instance = spec.instance;
-    let mut timeline = Timeline::new();
     let blame = |what: &str, e: io::Error| Failed {
         why: HostError::transient(format!("{what} of {}", template.key)).caused_by(e),
         blame: Blame::Template,
     };
     let state = File::open(template.file(STATE)).map_err(|e| blame("the state", e))?;
-    let chain = under(disk, size, ground, template).map_err(|e| blame("the disk", e))?;
+    let chain = under(fresh, ground, template).map_err(|e| blame("the disk", e))?;
     let home = inner.home(instance);
     prepare(&home).map_err(|e| HostError::transient(format!("preparing {instance}")).caused_by(e))?;
     let (memory, console) = (template.file(MEMORY), template.file(CONSOLE));
@@ -169,8 +178,8 @@ async fn clone(
     }
     timeline.mark("loaded");
     // The guest knows the template's size; this tells it to look.
-    let node = plan::machine::devices::throttle_node(disk.volume);
-    monitor.execute(Command::Resize { node, size }).await.map_err(judge)?;
+    let node = plan::machine::devices::throttle_node(fresh.disk.volume);
+    monitor.execute(Command::Resize { node, size: fresh.size }).await.map_err(judge)?;
     for (index, tap) in taps.iter().enumerate() {
         let fd = tap
             .fd
@@ -200,34 +209,9 @@ async fn gave_up(home: &Home) -> bool {
     home.exit().is_some_and(|exit| exit.starts_with("code ") && exit != "code 0")
 }
 
-/// When each step was done, in milliseconds after the beginning: for the log.
-struct Timeline {
-    begun: tokio::time::Instant,
-    steps: Vec<(&'static str, Duration)>,
-}
-
-impl Timeline {
-    fn new() -> Self {
-        Self { begun: tokio::time::Instant::now(), steps: Vec::new() }
-    }
-
-    fn mark(&mut self, step: &'static str) {
-        self.steps.push((step, self.begun.elapsed()));
-    }
-}
-
-impl std::fmt::Display for Timeline {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (at, (step, after)) in self.steps.iter().enumerate() {
-            let comma = if at > 0 { ", " } else { "" };
-            write!(f, "{comma}{step} {}", after.as_millis())?;
-        }
-        Ok(())
-    }
-}
-
 /// Puts the template's disk under the volume; gives what it stands on then.
-fn under(disk: &DiskSpec, size: u64, ground: &Ground, template: &Template) -> io::Result<Vec<PathBuf>> {
+fn under(fresh: &Fresh<'_>, ground: &Ground, template: &Template) -> io::Result<Vec<PathBuf>> {
+    let Fresh { disk, size } = *fresh;
     let volumes = disk.path.parent().unwrap_or(Path::new("/"));
     let below = block::base_of_template(volumes, &template.base_name(), &template.file(DISK))?;
     block::stand_on(&disk.path, size, &below)?;
