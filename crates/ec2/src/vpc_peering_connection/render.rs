@@ -45,7 +45,7 @@ fn end(
     end: &PeeringEnd,
 ) -> api::VpcPeeringConnectionVpcInfo {
     let blocks = end.cidrs.iter().map(|cidr| api::CidrBlock { cidr_block: Some(cidr.to_string()) });
-    let options = peering.is_active().then(|| api::VpcPeeringConnectionOptionsDescription {
+    let options = peering.is_active().then_some(api::VpcPeeringConnectionOptionsDescription {
         allow_dns_resolution_from_remote_vpc: Some(end.remote_dns),
         allow_egress_from_local_classic_link_to_remote_vpc: Some(false),
         allow_egress_from_local_vpc_to_remote_classic_link: Some(false),
