@@ -4,8 +4,10 @@ use crate::client::{Client, texts};
 use crate::cloud::Cloud;
 use crate::plain::{Plain, Recipe};
 use crate::{process, table};
+use std::fs;
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// The host may have others beside it.
@@ -33,7 +35,7 @@ pub fn run(nube: &std::path::Path) {
 /// A launch that boots, and the plain machine that is its like. It probes the accelerator and warms the page cache, too, and
 /// counts for nothing.
 pub fn boot_once(cloud: &Cloud, client: &mut Client, image: &str) -> Recipe {
-    let folder = cloud.data().join("images").join(IMAGE);
+    let folder = image_folder(cloud);
     let mut recipe = None;
     launch(client, image, |id| {
         let line = process::command_line("-name", id).expect("a running machine has a process");
@@ -144,4 +146,15 @@ pub fn banner(server: SocketAddr) {
         assert!(begun.elapsed() < PATIENCE, "no ssh at {server}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Where the cloud keeps the files of the nano image.
+fn image_folder(cloud: &Cloud) -> PathBuf {
+    let folders = fs::read_dir(cloud.data().join("images")).unwrap().flatten().map(|entry| entry.path());
+    let is_meant = |folder: &PathBuf| {
+        let manifest = fs::read(folder.join("manifest.json")).unwrap_or_default();
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap_or_default();
+        manifest["name"] == IMAGE
+    };
+    folders.into_iter().find(is_meant).expect("the nano image is built")
 }
