@@ -8,11 +8,14 @@ use model::host::TraceStep;
 use model::{InstanceId, Timestamp};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// How many launches are remembered.
 const LAUNCHES: usize = 256;
 /// How many steps of each.
 const STEPS: usize = 96;
+/// What happens later belongs to no start.
+const LONGEST_START: Duration = Duration::from_mins(30);
 /// A step's name is cut after so many bytes.
 const LONGEST: usize = 100;
 
@@ -56,7 +59,8 @@ impl Traces {
         let mut traces = self.0.lock();
         // The latest are at the end.
         let Some(trace) = traces.iter_mut().rev().find(|trace| trace.instance == instance) else { return };
-        if trace.steps.len() < STEPS && is_news(&trace.steps) {
+        let is_of_start = trace.steps.first().is_some_and(|heard| at.since(heard.at) <= LONGEST_START);
+        if is_of_start && trace.steps.len() < STEPS && is_news(&trace.steps) {
             trace.steps.push(TraceStep { step: step.into(), at });
         }
     }
@@ -95,6 +99,15 @@ mod tests {
         assert_eq!(names(&traces, id(1)), ["heard of"]);
         traces.mark(id(2), "ports", at(9));
         assert_eq!(traces.of(id(2)), None);
+    }
+
+    #[test]
+    fn what_a_guest_asks_long_after_its_start_is_no_step_of_it() {
+        let traces = Traces::default();
+        traces.begin(id(1), 1, Timestamp::from_millis(0));
+        let late = Timestamp::from_millis(0) + LONGEST_START + Duration::from_millis(1);
+        traces.mark(id(1), "DHCP", late);
+        assert_eq!(names(&traces, id(1)), ["heard of"]);
     }
 
     #[test]

@@ -4,15 +4,26 @@
 //! <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyImageAttribute.html>
 
 use crate::errors::{client, invalid_parameter_value};
-use control::Result;
+use control::{Context, Result};
 use model::AccountId;
 use std::collections::BTreeSet;
 
-/// Somebody who gains or loses a permission.
+/// Somebody who gains or loses a permission, or is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whom {
     Everybody,
     Account(AccountId),
+}
+
+impl Whom {
+    /// As describe calls name them: `all`, `self`, or an account's number.
+    pub fn parse(ctx: &Context, text: &str) -> Result<Self> {
+        match text {
+            "all" => Ok(Self::Everybody),
+            "self" => Ok(Self::Account(ctx.account())),
+            other => account(other).map(Self::Account),
+        }
+    }
 }
 
 pub fn account(text: &str) -> Result<AccountId> {

@@ -111,12 +111,12 @@ async fn converse(
                 serde_json::to_vec(&inventory)?
             }
             Question::Metrics => serde_json::to_vec(&metrics.render())?,
-            Question::Templates => serde_json::to_vec(&template::ask(cloud, Request::Templates).await)?,
+            Question::Templates => serde_json::to_vec(&ask_host(cloud, Request::Templates).await)?,
             Question::BuildTemplate { image, instance_type } => {
                 serde_json::to_vec(&template::build(cloud, &image, &instance_type).await)?
             }
             Question::RemoveTemplate { key } => {
-                serde_json::to_vec(&template::ask(cloud, Request::RemoveTemplate { key }).await)?
+                serde_json::to_vec(&ask_host(cloud, Request::RemoveTemplate { key }).await)?
             }
             Question::Trace(instance) => serde_json::to_vec(&trace::answer(cloud, instance).await)?,
         };
@@ -166,6 +166,11 @@ pub fn room(cloud: &Cloud, tables: &control::Tables) -> Option<Room> {
         memory_mib: most.memory,
         memory_mib_used: used.memory,
     })
+}
+
+/// Asks the host of a running cloud, from within its server.
+pub async fn ask_host(cloud: &Cloud, request: Request) -> Reply {
+    cloud.host.request(request).await.unwrap_or_else(|error| Reply::Failed { reason: error.to_string() })
 }
 
 /// Asks the running server.

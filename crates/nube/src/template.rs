@@ -220,16 +220,12 @@ pub async fn build(cloud: &Cloud, image: &str, instance_type: &str) -> Reply {
         direct_kernel: record.direct_kernel.then(|| host_image.clone()),
         firmware: record.firmware(),
     };
-    ask(cloud, Request::BuildTemplate { image: host_image, machine }).await
-}
-
-pub async fn ask(cloud: &Cloud, request: Request) -> Reply {
-    cloud.host.request(request).await.unwrap_or_else(|error| Reply::Failed { reason: error.to_string() })
+    admin::ask_host(cloud, Request::BuildTemplate { image: host_image, machine }).await
 }
 
 /// How the machines of the host were last started.
 pub async fn origins(cloud: &Cloud) -> HashMap<String, String> {
-    match ask(cloud, Request::Templates).await {
+    match admin::ask_host(cloud, Request::Templates).await {
         Reply::Templates { origins, .. } => {
             origins.into_iter().map(|(instance, origin)| (instance.to_string(), origin)).collect()
         }

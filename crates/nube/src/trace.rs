@@ -7,7 +7,6 @@ use crate::admin::{self, Question};
 use crate::cli::Data;
 use crate::cloud_files::CloudDir;
 use crate::table::{self, Cell, Column};
-use crate::template::ask;
 use crate::terminal::{self, Tone};
 use anyhow::{Result, bail};
 use clap::Args;
@@ -111,7 +110,7 @@ pub async fn answer(cloud: &Cloud, instance: InstanceId) -> Answer {
             .map(|(_, i)| i.launched_at)
     };
     let Some(called) = called else { return Answer::Unknown(format!("there is no instance {instance}")) };
-    let steps = match ask(cloud, Request::Trace { instance }).await {
+    let steps = match admin::ask_host(cloud, Request::Trace { instance }).await {
         Reply::Trace { steps } => steps,
         Reply::NotFound => {
             return Answer::Unknown(format!("the host has not started {instance} since its agent began"));
@@ -119,7 +118,7 @@ pub async fn answer(cloud: &Cloud, instance: InstanceId) -> Answer {
         Reply::Failed { reason } => return Answer::Unknown(reason),
         other => return Answer::Unknown(format!("the host answered {other:?}")),
     };
-    let guest = match ask(cloud, Request::ConsoleOutput { instance, limit: CONSOLE }).await {
+    let guest = match admin::ask_host(cloud, Request::ConsoleOutput { instance, limit: CONSOLE }).await {
         Reply::ConsoleOutput { text, .. } => own_account(&String::from_utf8_lossy(text.as_slice())),
         _ => None,
     };

@@ -135,13 +135,7 @@ impl Core {
             }
             (newer, finished)
         };
-        for held in &newer {
-            if let Some(DesiredBody::Instance(instance)) = &held.desired.body
-                && instance.power == Power::On
-            {
-                self.directory.traces.begin(instance.instance, instance.run, self.clock.now());
-            }
-        }
+        self.begin_traces(&newer);
         let stored = newer.clone();
         let gone = finished.clone();
         self.io(move |disk| {
@@ -180,6 +174,19 @@ impl Core {
         let record = Arc::new(record);
         self.tables.lock().set_record(instance, Arc::clone(&record));
         self.io(move |disk| disk.write_record(instance, &record)).await
+    }
+
+    /// A start begins when a run is heard of that nothing has been done for yet.
+    fn begin_traces(&self, newer: &[Held]) {
+        let tables = self.tables.lock();
+        for held in newer {
+            let Some(DesiredBody::Instance(instance)) = &held.desired.body else { continue };
+            let record = tables.records.get(&instance.instance);
+            let is_begun = record.and_then(|record| record.state.run()) >= Some(instance.run);
+            if instance.power == Power::On && !is_begun {
+                self.directory.traces.begin(instance.instance, instance.run, self.clock.now());
+            }
+        }
     }
 
     /// Tells a launch's trace that this is done.

@@ -13,14 +13,8 @@ pub(super) async fn reconcile<V: Vmm, N: Net, B: Block>(
     drivers: &Drivers<V, N, B>,
     key: ObjectKey,
 ) -> Outcome {
-    let (generation, body) = {
-        let tables = core.tables.lock();
-        let Some(object) = tables.objects.get(&key) else { return Ok(Next::Idle) };
-        if object.applied == Some(object.generation) {
-            return Ok(Next::Idle);
-        }
-        (object.generation, object.body.clone())
-    };
+    let due = core.tables.lock().due(key);
+    let Some((generation, body)) = due else { return Ok(Next::Idle) };
     match body {
         Body::Vpc(vpc) => drivers.net.ensure_vpc(&vpc).await.map_err(|error| failed(core, key, error))?,
         Body::SecurityGroup(group) => {

@@ -38,14 +38,8 @@ pub(super) async fn reconcile<V: Vmm, N: Net, B: Block>(
     snapshot: SnapshotId,
 ) -> Outcome {
     let key = ObjectKey::Snapshot(snapshot);
-    let (generation, body) = {
-        let tables = core.tables.lock();
-        let Some(object) = tables.objects.get(&key) else { return Ok(Next::Idle) };
-        if object.applied == Some(object.generation) {
-            return Ok(Next::Idle);
-        }
-        (object.generation, object.body.clone())
-    };
+    let due = core.tables.lock().due(key);
+    let Some((generation, body)) = due else { return Ok(Next::Idle) };
     match body {
         Body::Snapshot(desired) => ensure(core, drivers, &desired, generation).await,
         Body::Gone => remove(core, drivers, snapshot, generation).await,

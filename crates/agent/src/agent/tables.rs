@@ -160,6 +160,12 @@ impl Tables {
         object.lane.failures = 0;
     }
 
+    /// What an object that does not stand as desired is to be.
+    pub fn due(&self, key: ObjectKey) -> Option<(u64, Body)> {
+        let object = self.objects.get(&key).filter(|object| object.applied != Some(object.generation))?;
+        Some((object.generation, object.body.clone()))
+    }
+
     /// Forgets an object of which nothing is left.
     pub fn drop_object(&mut self, key: ObjectKey) {
         if let Some(Object { observed: Some((revision, _)), .. }) = self.objects.remove(&key) {

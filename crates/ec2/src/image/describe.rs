@@ -8,7 +8,7 @@ use super::render;
 use crate::account_settings::{self, Verdict};
 use crate::errors::{IMAGE, invalid_parameter_value};
 use crate::noun::{Noun as _, find_all};
-use crate::permission::account;
+use crate::permission::{Whom, account};
 use api_ec2::{DescribeImagesRequest, DescribeImagesResult, Filter};
 use control::filter::Filters;
 use control::page::{self, ByIds, Paging};
@@ -24,7 +24,7 @@ pub(super) fn describe(
 ) -> Result<DescribeImagesResult> {
     let owners = request.owners.iter().flatten().map(|o| Owner::parse(ctx, o)).collect::<Result<Vec<_>>>()?;
     let users =
-        request.executable_users.iter().flatten().map(|u| User::parse(ctx, u)).collect::<Result<Vec<_>>>()?;
+        request.executable_users.iter().flatten().map(|u| Whom::parse(ctx, u)).collect::<Result<Vec<_>>>()?;
     let paging = Paging::<ImageId>::parse(
         request.max_results,
         request.next_token.as_deref(),
@@ -64,7 +64,7 @@ pub(super) fn describe(
             return false;
         }
         (owners.is_empty() || owners.iter().any(|owner| owner.owns(image)))
-            && (users.is_empty() || users.iter().any(|user| user.may_launch(image)))
+            && (users.is_empty() || users.iter().any(|user| may_launch(*user, image)))
             && filters.accept(image, &image.tags, tables)
     });
     let (page, next_token) = page::cut(matching, &paging, |image| image.image);
@@ -114,25 +114,10 @@ impl Owner {
     }
 }
 
-/// Whose explicit permission to launch is asked for. An owner needs none, so it has none.
-enum User {
-    Everybody,
-    Account(AccountId),
-}
-
-impl User {
-    fn parse(ctx: &Context, text: &str) -> Result<Self> {
-        match text {
-            "all" => Ok(Self::Everybody),
-            "self" => Ok(Self::Account(ctx.account())),
-            _ => account(text).map(Self::Account),
-        }
-    }
-
-    fn may_launch(&self, image: &Image) -> bool {
-        match self {
-            Self::Everybody => image.public,
-            Self::Account(account) => image.registration.shared.contains(account),
-        }
+/// Whether somebody has an explicit permission to launch. An owner needs none, so it has none.
+fn may_launch(whom: Whom, image: &Image) -> bool {
+    match whom {
+        Whom::Everybody => image.public,
+        Whom::Account(account) => image.registration.shared.contains(&account),
     }
 }

@@ -4,6 +4,7 @@
 //! sends it; `absorb` writes back what the host observed. `sweep` lets terminated instances fade.
 
 pub mod absorb;
+mod attachable;
 mod attribute;
 mod console;
 mod credit;
@@ -24,6 +25,7 @@ mod status;
 pub mod sweep;
 
 pub use absorb::absorb;
+pub(crate) use attachable::attachable;
 pub use kind::host;
 pub use lifecycle::give_public_address;
 pub use reconcile::{Reconcilers, start};

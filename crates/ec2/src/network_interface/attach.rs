@@ -5,13 +5,13 @@
 use crate::errors::{
     client, invalid_parameter_combination, invalid_parameter_value, operation_not_permitted,
 };
-use crate::instance::kind;
+use crate::instance::{attachable, kind};
 use crate::noun::{hold, touched};
 use crate::parameter::refuse;
 use api_ec2::{AttachNetworkInterfaceRequest, AttachNetworkInterfaceResult};
 use control::{Context, Result, Tables, Touched, Txn};
 use model::NetworkInterfaceAttachmentId;
-use model::record::instance::{AttachmentState, Instance, Phase};
+use model::record::instance::Instance;
 use model::record::network_interface::{Attachment, NetworkInterface};
 use wire::ApiError;
 
@@ -42,21 +42,7 @@ pub fn attach(
     if interface.is_in_use() {
         return Err(in_use(&interface));
     }
-    let state = match instance.phase {
-        Phase::Running { .. } => AttachmentState::Attaching,
-        // Nothing has to happen before it may be detached again.
-        Phase::Stopped => AttachmentState::Attached,
-        Phase::Pending | Phase::Stopping { .. } | Phase::ShuttingDown { .. } | Phase::Terminated { .. } => {
-            return Err(client(
-                "IncorrectState",
-                format!(
-                    "Instance '{}' is '{}', not 'running' or 'stopped'.",
-                    instance.instance,
-                    instance.phase.name()
-                ),
-            ));
-        }
-    };
+    let state = attachable(&instance)?;
     if interface.zone != instance.zone {
         return Err(invalid_parameter_combination(
             "You may not attach a network interface to an instance if they are not in the same availability zone",

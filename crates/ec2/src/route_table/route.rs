@@ -15,6 +15,28 @@ use model::record::instance::Instance;
 use model::record::network_interface::NetworkInterface;
 use model::record::vpc::{InternetGateway, Route, RouteTable, Vpc};
 
+/// The targets that a request names: the same members in two shapes.
+macro_rules! named {
+    ($request:expr) => {
+        Named {
+            gateway: $request.gateway_id.as_deref(),
+            instance: $request.instance_id.as_deref(),
+            interface: $request.network_interface_id.as_deref(),
+            peering: $request.vpc_peering_connection_id.as_deref(),
+            nat: $request.nat_gateway_id.as_deref(),
+            others: [
+                ("VpcEndpointId", &$request.vpc_endpoint_id),
+                ("TransitGatewayId", &$request.transit_gateway_id),
+                ("LocalGatewayId", &$request.local_gateway_id),
+                ("CarrierGatewayId", &$request.carrier_gateway_id),
+                ("CoreNetworkArn", &$request.core_network_arn),
+                ("OdbNetworkArn", &$request.odb_network_arn),
+                ("EgressOnlyInternetGatewayId", &$request.egress_only_internet_gateway_id),
+            ],
+        }
+    };
+}
+
 pub fn create_touches(ctx: &Context, request: &CreateRouteRequest, tables: &Tables) -> Vec<Touched> {
     let mut all = touched::<RouteTable>(ctx, tables, [&request.route_table_id]);
     all.extend(touched::<InternetGateway>(ctx, tables, &request.gateway_id));
@@ -30,23 +52,7 @@ pub fn create(ctx: &Context, request: &CreateRouteRequest, txn: &mut Txn<'_>) ->
         request.destination_ipv6_cidr_block.as_deref(),
         request.destination_prefix_list_id.as_deref(),
     )?;
-    let named = Named {
-        gateway: request.gateway_id.as_deref(),
-        instance: request.instance_id.as_deref(),
-        interface: request.network_interface_id.as_deref(),
-        peering: request.vpc_peering_connection_id.as_deref(),
-        nat: request.nat_gateway_id.as_deref(),
-        others: [
-            ("VpcEndpointId", &request.vpc_endpoint_id),
-            ("TransitGatewayId", &request.transit_gateway_id),
-            ("LocalGatewayId", &request.local_gateway_id),
-            ("CarrierGatewayId", &request.carrier_gateway_id),
-            ("CoreNetworkArn", &request.core_network_arn),
-            ("OdbNetworkArn", &request.odb_network_arn),
-            ("EgressOnlyInternetGatewayId", &request.egress_only_internet_gateway_id),
-        ],
-    };
-    let target = target(ctx, txn, &table, destination, &named)?;
+    let target = target(ctx, txn, &table, destination, &named!(request))?;
     if is_local(ctx, txn.tables(), &table, destination) {
         return Err(invalid_parameter_value(format!(
             "The destination CIDR block {destination} is the VPC's own, whose route is local in every table"
@@ -100,23 +106,7 @@ pub fn replace(
             Err(unsupported("Another target for the local route"))
         };
     }
-    let named = Named {
-        gateway: request.gateway_id.as_deref(),
-        instance: request.instance_id.as_deref(),
-        interface: request.network_interface_id.as_deref(),
-        peering: request.vpc_peering_connection_id.as_deref(),
-        nat: request.nat_gateway_id.as_deref(),
-        others: [
-            ("VpcEndpointId", &request.vpc_endpoint_id),
-            ("TransitGatewayId", &request.transit_gateway_id),
-            ("LocalGatewayId", &request.local_gateway_id),
-            ("CarrierGatewayId", &request.carrier_gateway_id),
-            ("CoreNetworkArn", &request.core_network_arn),
-            ("OdbNetworkArn", &request.odb_network_arn),
-            ("EgressOnlyInternetGatewayId", &request.egress_only_internet_gateway_id),
-        ],
-    };
-    let target = target(ctx, txn, &table, destination, &named)?;
+    let target = target(ctx, txn, &table, destination, &named!(request))?;
     let route = table.routes.iter_mut().find(|route| route.destination == destination);
     route
         .ok_or_else(|| {

@@ -4,7 +4,7 @@
 
 use super::render;
 use crate::noun::{Noun as _, find_all, parse_filters};
-use crate::permission::account;
+use crate::permission::{Whom, account};
 use api_ec2::{DescribeSnapshotsRequest, DescribeSnapshotsResult};
 use control::page::{self, ByIds, Paging};
 use control::{Context, Result, Tables};
@@ -35,28 +35,11 @@ impl Owner {
     }
 }
 
-enum User {
-    Everybody,
-    Account(AccountId),
-}
-
-impl User {
-    fn parse(ctx: &Context, text: &str) -> Result<Self> {
-        match text {
-            "all" => Ok(Self::Everybody),
-            "self" => Ok(Self::Account(ctx.account())),
-            other => account(other).map(Self::Account),
-        }
-    }
-
-    /// Owners may without being told.
-    fn may_restore(&self, snapshot: &Snapshot) -> bool {
-        match self {
-            Self::Everybody => snapshot.shared.is_public(),
-            Self::Account(account) => {
-                snapshot.account == *account || snapshot.shared.accounts.contains(account)
-            }
-        }
+/// Owners may without being told.
+fn may_restore(whom: Whom, snapshot: &Snapshot) -> bool {
+    match whom {
+        Whom::Everybody => snapshot.shared.is_public(),
+        Whom::Account(account) => snapshot.account == account || snapshot.shared.accounts.contains(&account),
     }
 }
 
@@ -68,7 +51,7 @@ pub fn describe(
     let owners =
         request.owner_ids.iter().flatten().map(|o| Owner::parse(ctx, o)).collect::<Result<Vec<_>>>()?;
     let users = request.restorable_by_user_ids.iter().flatten();
-    let users = users.map(|user| User::parse(ctx, user)).collect::<Result<Vec<_>>>()?;
+    let users = users.map(|user| Whom::parse(ctx, user)).collect::<Result<Vec<_>>>()?;
     let paging = Paging::<SnapshotId>::parse(
         request.max_results,
         request.next_token.as_deref(),
@@ -86,7 +69,7 @@ pub fn describe(
     };
     let matching = candidates.into_iter().filter(|snapshot| {
         (owners.is_empty() || owners.iter().any(|owner| owner.owns(snapshot)))
-            && (users.is_empty() || users.iter().any(|user| user.may_restore(snapshot)))
+            && (users.is_empty() || users.iter().any(|user| may_restore(*user, snapshot)))
             && filters.accept(snapshot, &snapshot.tags, tables)
     });
     let (page, next_token) = page::cut(matching, &paging, |snapshot| snapshot.snapshot);

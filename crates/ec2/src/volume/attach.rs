@@ -4,12 +4,12 @@
 
 use super::{errors, render};
 use crate::errors::{client, invalid_parameter_value};
-use crate::instance::{errors as instances, kind};
+use crate::instance::{attachable, errors as instances, kind};
 use crate::noun::{hold, touched};
 use crate::parameter::{refuse, unsupported};
 use api_ec2::{AttachVolumeRequest, VolumeAttachmentState};
 use control::{Context, Result, Tables, Touched, Txn};
-use model::record::instance::{AttachmentState, BlockDevice, Instance, Phase};
+use model::record::instance::{BlockDevice, Instance};
 use model::record::volume::{Life, Volume, VolumeAttachment};
 use plan::instance::devices::{is_device_name, same_device};
 use plan::volume::bootable;
@@ -36,21 +36,7 @@ pub fn attach(
     let volume = hold::<Volume>(ctx, txn, &request.volume_id)?;
     let instance = hold::<Instance>(ctx, txn, &request.instance_id)?;
     is_free(&volume, &instance)?;
-    let state = match instance.phase {
-        Phase::Running { .. } => AttachmentState::Attaching,
-        // Nothing has to happen before it may be detached again.
-        Phase::Stopped => AttachmentState::Attached,
-        Phase::Pending | Phase::Stopping { .. } | Phase::ShuttingDown { .. } | Phase::Terminated { .. } => {
-            return Err(client(
-                "IncorrectState",
-                format!(
-                    "Instance '{}' is '{}', not 'running' or 'stopped'.",
-                    instance.instance,
-                    instance.phase.name()
-                ),
-            ));
-        }
-    };
+    let state = attachable(&instance)?;
     if volume.zone != instance.zone {
         return Err(client(
             "InvalidVolume.ZoneMismatch",
