@@ -83,6 +83,15 @@ class Cloud:
     def status(self):
         return json.loads(self.run("status", "--json", check=False).stdout)
 
+    def at_rest(self):
+        """Waits until nothing is left to be done: any change may be on its way for a moment."""
+        seen = []
+        try:
+            wait_until(lambda: seen.append(self.status()) or seen[-1]["healthy"], "all is at rest", timeout=240)
+        except AssertionError:
+            raise AssertionError(f"not at rest: {seen[-1]}; {self.logs()}") from None
+        return seen[-1]
+
     def down(self, *arguments):
         """Ends the cloud, its machines too."""
         self.run("down", *arguments)

@@ -23,6 +23,7 @@ def test_env_is_shell_text_that_points_clients_at_the_cloud(cloud):
 
 
 def test_status_is_json_for_scripts_and_tells_by_its_code_that_all_is_well(cloud, ec2):
+    cloud.at_rest()
     done = cloud.run("status", "--json")
     assert len(done.stdout.splitlines()) == 1
     status = json.loads(done.stdout)

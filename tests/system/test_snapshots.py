@@ -189,7 +189,7 @@ def test_whoever_is_killed_what_was_asked_for_is_completed(make_cloud):
     for snapshot in kept:
         ec2.delete_snapshot(SnapshotId=snapshot)
     assert ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
-    wait_until(lambda: own.status()["healthy"], "all is at rest", timeout=240)
+    own.at_rest()
     own.down("--purge")
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -63,7 +62,7 @@ def lives_on(own, guest):
     found = guest.describe()
     assert found["State"]["Name"] == "running"
     assert (found["PublicIpAddress"], found["PrivateIpAddress"]) == (guest.address, guest.private)
-    wait_until(lambda: own.cloud.status()["healthy"], "all is at rest", timeout=120)
+    own.cloud.at_rest()
 
 
 def answering(own):
@@ -185,7 +184,7 @@ def test_up_after_down_starts_what_was_meant_to_run(own, steady, mortal):
     if own.cloud.process is None:
         own.cloud.up()
     private = steady.private, steady.address
-    wait_until(lambda: own.cloud.status()["healthy"], "all is at rest", timeout=180)
+    own.cloud.at_rest()
     steady.running()
     assert (steady.private, steady.address) == private
     assert steady.ssh("cat kept") == "kept"
@@ -271,4 +270,4 @@ def test_after_the_hosts_reboot_what_was_meant_to_run_starts_again(other_host):
     assert guest.boot() != first
     assert resting.describe()["State"]["Name"] == "stopped"
     assert process_of(resting.id) is None
-    assert json.loads(other_host.cloud.run("status", "--json").stdout)["healthy"]
+    other_host.cloud.at_rest()

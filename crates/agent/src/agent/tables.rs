@@ -182,9 +182,15 @@ impl Tables {
         }
     }
 
-    /// The jobs to start now; they count as running from here on.
+    /// The jobs to start now; they count as running from here on. Whatever one waited for has come, or is found missing
+    /// again; a failure stays until a run ends well.
     pub fn take_pending(&mut self) -> Vec<Job> {
         let jobs: Vec<Job> = std::mem::take(&mut self.pending).into_iter().collect();
+        for job in &jobs {
+            if let Some(lane) = self.lane(*job).filter(|lane| lane.failures == 0) {
+                lane.last_error = None;
+            }
+        }
         self.active.extend(&jobs);
         jobs
     }
