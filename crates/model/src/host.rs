@@ -12,7 +12,7 @@ pub mod frame;
 use crate::metadata::Metadata;
 use crate::net::{AclEntry, Allow, Mac};
 use crate::{
-    AccountId, Blob, GiB, InstanceId, MiB, NatGatewayId, NetworkAclId, NetworkInterfaceId, Region,
+    AccountId, Blob, DataKey, GiB, InstanceId, MiB, NatGatewayId, NetworkAclId, NetworkInterfaceId, Region,
     RouteTableId, SecurityGroupId, SnapshotId, SubnetId, Timestamp, VolumeId, VpcId, VpcPeeringConnectionId,
     Zone,
 };
@@ -265,6 +265,9 @@ pub struct VolumeDesired {
     /// What it may do in a second; none: what the host can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<VolumeLimits>,
+    /// What its own data are encrypted with; what it shares with its image is not its own. None: not encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_key: Option<DataKey>,
 }
 
 /// What a volume may do in a second, reads and writes together.
@@ -305,6 +308,9 @@ pub struct SnapshotDesired {
     pub account: AccountId,
     pub size: GiB,
     pub source: SnapshotSource,
+    /// What its blocks are encrypted with: its volume's key, or for a copy one of its own. None: not encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_key: Option<DataKey>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@
 
 pub mod blob;
 pub mod clock;
+pub mod data_key;
 pub mod host;
 pub mod id;
 pub mod manifest;
@@ -19,6 +20,7 @@ pub mod units;
 
 pub use blob::Blob;
 pub use clock::Clock;
+pub use data_key::DataKey;
 pub use id::*;
 pub use net::Mac;
 pub use overcommit::{Overcommit, Ratio};

@@ -34,6 +34,7 @@ async fn a_volume_is_made_once_and_only_grows() {
         image: Some("idle".into()),
         snapshot: None,
         limits: None,
+        data_key: None,
     };
     let path = block.ensure_volume(&wanted(1)).await.unwrap();
     assert_eq!(size_of(&path), 1 << 30);
@@ -78,6 +79,7 @@ async fn a_volume_outlives_its_image_in_the_cache() {
         image: Some("passing".into()),
         snapshot: None,
         limits: None,
+        data_key: None,
     };
     let path = block.ensure_volume(&wanted).await.unwrap();
     std::fs::remove_dir_all(&image).unwrap();
@@ -101,6 +103,7 @@ async fn what_cannot_be_made_says_whether_trying_again_helps() {
             image: Some(image.into()),
             snapshot: None,
             limits: None,
+            data_key: None,
         };
         assert_eq!(block.ensure_volume(&wanted).await.unwrap_err().fault, Fault::Permanent, "{image}");
     }
@@ -113,8 +116,14 @@ async fn a_full_disk_leaves_no_half_volume() {
     let state = scratch.path.join("volumes");
     let _mount = Scratch::memory(&state, 128 << 10);
     let block = block(&scratch);
-    let wanted =
-        VolumeDesired { volume: volume(1), size: GiB(100), image: None, snapshot: None, limits: None };
+    let wanted = VolumeDesired {
+        volume: volume(1),
+        size: GiB(100),
+        image: None,
+        snapshot: None,
+        limits: None,
+        data_key: None,
+    };
     let error = block.ensure_volume(&wanted).await.unwrap_err();
     assert_eq!(error.fault, Fault::Transient, "{error}");
     let files = std::fs::read_dir(&state).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file());
@@ -132,6 +141,7 @@ async fn a_header_that_leads_out_of_the_images_is_refused() {
         image: Some("idle".into()),
         snapshot: None,
         limits: None,
+        data_key: None,
     };
     let path = block.ensure_volume(&wanted).await.unwrap();
     let elsewhere = scratch.path.join("secret.qcow2");

@@ -63,7 +63,14 @@ pub fn group(n: u32, vpc: u32) -> SecurityGroupDesired {
 }
 
 pub fn volume(n: u32) -> VolumeDesired {
-    VolumeDesired { volume: volume_id(n), size: GiB(1), image: None, snapshot: None, limits: None }
+    VolumeDesired {
+        volume: volume_id(n),
+        size: GiB(1),
+        image: None,
+        snapshot: None,
+        limits: None,
+        data_key: None,
+    }
 }
 
 pub fn snapshot_id(n: u32) -> SnapshotId {
@@ -82,6 +89,7 @@ pub fn snapshot(n: u32, volume: u32) -> SnapshotDesired {
             together: Vec::new(),
             during: None,
         },
+        data_key: None,
     }
 }
 

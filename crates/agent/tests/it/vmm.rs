@@ -131,6 +131,7 @@ async fn with_disk(block: &LinuxBlock, number: u32, order: &str, size: u32) -> M
         image: Some(order.into()),
         snapshot: None,
         limits: None,
+        data_key: None,
     };
     let path = block.ensure_volume(&desired).await.unwrap();
     let disks = vec![DiskSpec { volume: volume(number), path, device: "/dev/xvda".into(), limits: None }];
@@ -435,8 +436,14 @@ async fn a_guest_waits_for_room_on_a_full_host_and_then_goes_on() {
     let state = scratch.path.join("volumes");
     let _mount = Scratch::memory(&state, 6 << 20);
     let (vmm, block) = (scratch.vmm().await, scratch.block());
-    let desired =
-        VolumeDesired { volume: volume(1), size: GiB(1), image: None, snapshot: None, limits: None };
+    let desired = VolumeDesired {
+        volume: volume(1),
+        size: GiB(1),
+        image: None,
+        snapshot: None,
+        limits: None,
+        data_key: None,
+    };
     let path = block.ensure_volume(&desired).await.unwrap();
     let disks = vec![DiskSpec { volume: volume(1), path, device: "/dev/xvda".into(), limits: None }];
     let spec = MachineSpec { disks, ..spec(1, "fill") };
@@ -591,8 +598,14 @@ async fn a_machine_survives_the_loss_of_its_keeper() {
 async fn a_machine_without_a_kernel_of_its_own_boots_its_first_disk() {
     let scratch = Scratch::new();
     let (vmm, block) = (scratch.vmm().await, scratch.block());
-    let desired =
-        VolumeDesired { volume: volume(1), size: GiB(1), image: None, snapshot: None, limits: None };
+    let desired = VolumeDesired {
+        volume: volume(1),
+        size: GiB(1),
+        image: None,
+        snapshot: None,
+        limits: None,
+        data_key: None,
+    };
     let path = block.ensure_volume(&desired).await.unwrap();
     // Sixteen-bit code that writes a text to the first serial port and halts.
     let mut sector =

@@ -22,6 +22,7 @@ async fn disk(block: &LinuxBlock, number: u32, image: Option<&str>) -> DiskSpec 
         image: image.map(Into::into),
         snapshot: None,
         limits: None,
+        data_key: None,
     };
     let path = block.ensure_volume(&desired).await.unwrap();
     DiskSpec { volume: volume(number), path, device: "/dev/sdf".into(), limits: None }
@@ -89,8 +90,14 @@ async fn what_a_guest_wrote_moves_with_the_disk_to_another_running_machine() {
     assert!(console.contains(&format!("CAME {} HELD=written-earlier!\r\n", serial(3))), "{console}");
     // It grows under the running guest, and so does the one that was there from the start.
     for number in [3, 4] {
-        let grown =
-            VolumeDesired { volume: volume(number), size: GiB(2), image: None, snapshot: None, limits: None };
+        let grown = VolumeDesired {
+            volume: volume(number),
+            size: GiB(2),
+            image: None,
+            snapshot: None,
+            limits: None,
+            data_key: None,
+        };
         vmm.tune_disk(second.instance, &grown).await.unwrap();
         block.ensure_volume(&grown).await.unwrap();
         until_says(&vmm, second.instance, &format!("SIZE {} 4194304", serial(number))).await;
@@ -213,6 +220,7 @@ async fn a_disk_does_as_many_operations_in_a_second_as_its_limits_say() {
             image: None,
             snapshot: None,
             limits: Some(limits(iops)),
+            data_key: None,
         };
         vmm.tune_disk(machine.instance, &desired).await.unwrap();
         // The measurement under way saw both limits. A busy host can make a guest slower, never faster.

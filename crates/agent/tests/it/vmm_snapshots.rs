@@ -28,6 +28,7 @@ fn desired(number: u32, of: u32, parent: Option<u32>) -> SnapshotDesired {
             together: Vec::new(),
             during: None,
         },
+        data_key: None,
     }
 }
 
@@ -38,6 +39,7 @@ fn wanted(number: u32, of: Option<u32>) -> VolumeDesired {
         image: None,
         snapshot: of.map(snapshot),
         limits: None,
+        data_key: None,
     }
 }
 

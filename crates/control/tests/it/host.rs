@@ -23,6 +23,7 @@ fn wish(key: ObjectKey, generation: u64, size: Option<u32>) -> Desired {
             image: None,
             snapshot: None,
             limits: None,
+            data_key: None,
         })
     });
     Desired { key, generation, body }

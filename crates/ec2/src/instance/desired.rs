@@ -57,6 +57,7 @@ pub fn volume(volume: &Volume) -> VolumeDesired {
         image: volume.host_image.clone(),
         snapshot: volume.content(),
         limits: Some(plan::volume::limits(&provision)),
+        data_key: None,
     }
 }
 

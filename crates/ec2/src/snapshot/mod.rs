@@ -104,6 +104,7 @@ pub fn desired(tables: &Tables, region: &Region, id: SnapshotId) -> Option<Snaps
             },
             Source::Copy { snapshot, .. } => SnapshotSource::Copy(*snapshot),
         },
+        data_key: None,
     })
 }
 
