@@ -41,7 +41,7 @@ pub async fn start<H: TestHost>(host: &H, n: u32) -> Started {
     host.fit(&mut desired);
     host.net().ensure_vpc(&sample::vpc(1)).await.unwrap();
     host.net().ensure_security_group(&sample::group(1, 1)).await.unwrap();
-    let path = host.block().ensure_volume(&sample::volume(n)).await.unwrap();
+    let path = host.block().ensure_volume(&sample::volume(n), None).await.unwrap();
     let spec = MachineSpec {
         instance: desired.instance,
         account: desired.account,
@@ -51,6 +51,7 @@ pub async fn start<H: TestHost>(host: &H, n: u32) -> Started {
             path,
             device: "/dev/xvda".into(),
             limits: None,
+            data_key: None,
         }],
         life: Life::First,
     };
@@ -155,7 +156,7 @@ pub async fn ensuring_twice_is_ensuring_once(host: &impl TestHost) {
         host.net().ensure_vpc(&sample::vpc(1)).await.unwrap();
         host.net().ensure_security_group(&sample::group(1, 1)).await.unwrap();
         host.net().ensure_port(&started.desired.interfaces[0]).await.unwrap();
-        let path = host.block().ensure_volume(&sample::volume(1)).await.unwrap();
+        let path = host.block().ensure_volume(&sample::volume(1), None).await.unwrap();
         assert_eq!(path, started.spec.disks[0].path);
     }
     let standing = host.net().standing().await.unwrap();
@@ -201,8 +202,8 @@ async fn found(host: &impl TestHost, instance: InstanceId) -> Plugged {
 
 async fn extra_disk(host: &impl TestHost, n: u32, limits: Option<VolumeLimits>) -> DiskSpec {
     let desired = VolumeDesired { limits, ..sample::volume(n) };
-    let path = host.block().ensure_volume(&desired).await.unwrap();
-    DiskSpec { volume: desired.volume, path, device: "/dev/sdf".into(), limits }
+    let path = host.block().ensure_volume(&desired, None).await.unwrap();
+    DiskSpec { volume: desired.volume, path, device: "/dev/sdf".into(), limits, data_key: None }
 }
 
 pub async fn disks_and_interfaces_come_and_go_while_a_machine_runs(host: &impl TestHost) {
@@ -279,7 +280,7 @@ pub async fn a_volume_in_use_grows_and_takes_other_limits(host: &impl TestHost) 
     host.vmm().plug_disk(instance, &disk).await.unwrap();
     for _ in 0..2 {
         host.vmm().tune_disk(instance, &grown).await.unwrap();
-        assert_eq!(host.block().ensure_volume(&grown).await.unwrap(), disk.path);
+        assert_eq!(host.block().ensure_volume(&grown, None).await.unwrap(), disk.path);
     }
     let unlimited = VolumeDesired { limits: None, ..grown.clone() };
     host.vmm().tune_disk(instance, &unlimited).await.unwrap();
@@ -314,7 +315,7 @@ pub async fn a_machine_without_a_free_slot_says_so(host: &impl TestHost) {
 async fn stored(host: &impl TestHost, snapshot: &SnapshotDesired) {
     let storing = async {
         loop {
-            match host.block().store_snapshot(snapshot).await.unwrap() {
+            match host.block().store_snapshot(snapshot, None).await.unwrap() {
                 SnapshotPhase::Pending { .. } => tokio::time::sleep(Duration::from_millis(50)).await,
                 SnapshotPhase::Completed { .. } => return,
                 other => panic!("{other:?}"),
@@ -347,7 +348,7 @@ pub async fn snapshots_are_taken_together_and_outlive_their_volumes(host: &impl 
     for _ in 0..2 {
         stored(host, &sample::snapshot_of(2, &numbers, None)).await;
         for (_, volume) in set {
-            host.block().trim(volume).await.unwrap();
+            host.block().trim(volume, None).await.unwrap();
             host.vmm().follow(instance, &[volume]).await.unwrap();
         }
     }
@@ -360,7 +361,7 @@ pub async fn snapshots_are_taken_together_and_outlive_their_volumes(host: &impl 
     host.block().remove_snapshot(sample::snapshot_id(2)).await.unwrap();
     let made = VolumeDesired { snapshot: Some(copy.snapshot), size: GiB(2), ..sample::volume(8) };
     for _ in 0..2 {
-        host.block().ensure_volume(&made).await.unwrap();
+        host.block().ensure_volume(&made, None).await.unwrap();
     }
     for snapshot in [sample::snapshot_id(1), copy.snapshot] {
         host.block().remove_snapshot(snapshot).await.unwrap();
@@ -378,7 +379,7 @@ pub async fn a_snapshot_of_no_volume_is_refused_and_one_that_is_not_there_is_rem
     let error = host.block().freeze(&[(snapshot, volume)]).await.unwrap_err();
     assert_eq!(error.fault, agent::host::Fault::Permanent);
     assert_eq!(host.block().remove_snapshot(snapshot).await.unwrap(), None::<VolumeId>);
-    host.block().trim(volume).await.unwrap();
+    host.block().trim(volume, None).await.unwrap();
     assert_eq!(host.block().snapshots().await.unwrap(), [] as [SnapshotId; 0]);
 }
 

@@ -24,8 +24,8 @@ async fn disk(block: &LinuxBlock, number: u32, image: Option<&str>) -> DiskSpec 
         limits: None,
         data_key: None,
     };
-    let path = block.ensure_volume(&desired).await.unwrap();
-    DiskSpec { volume: volume(number), path, device: "/dev/sdf".into(), limits: None }
+    let path = block.ensure_volume(&desired, None).await.unwrap();
+    DiskSpec { volume: volume(number), path, device: "/dev/sdf".into(), limits: None, data_key: None }
 }
 
 async fn unplugged(vmm: &LinuxVmm, from: InstanceId, device: Device) {
@@ -99,7 +99,7 @@ async fn what_a_guest_wrote_moves_with_the_disk_to_another_running_machine() {
             data_key: None,
         };
         vmm.tune_disk(second.instance, &grown).await.unwrap();
-        block.ensure_volume(&grown).await.unwrap();
+        block.ensure_volume(&grown, None).await.unwrap();
         until_says(&vmm, second.instance, &format!("SIZE {} 4194304", serial(number))).await;
     }
     unplugged(&vmm, second.instance, Device::Volume(boot.volume)).await;
