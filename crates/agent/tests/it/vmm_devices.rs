@@ -342,3 +342,18 @@ async fn a_snapshot_of_no_volume_is_refused_and_one_that_is_not_there_is_removed
 async fn a_machine_without_a_free_slot_says_so() {
     on_real_machines(conformance::a_machine_without_a_free_slot_says_so).await;
 }
+
+#[tokio::test]
+async fn an_encrypted_volume_opens_with_its_own_key_alone() {
+    on_real_machines(conformance::an_encrypted_volume_opens_with_its_own_key_alone).await;
+}
+
+#[tokio::test]
+async fn what_is_made_of_an_encrypted_volume_is_encrypted_too() {
+    on_real_machines(conformance::what_is_made_of_an_encrypted_volume_is_encrypted_too).await;
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_not_encrypted_becomes_an_encrypted_volume() {
+    on_real_machines(conformance::a_snapshot_that_is_not_encrypted_becomes_an_encrypted_volume).await;
+}
