@@ -323,7 +323,7 @@ async fn an_encrypted_snapshot_that_is_interrupted_anywhere_is_finished() {
         let _cut = tokio::time::timeout(patience, vmm.follow(id, &[volume(1), volume(2)])).await;
         // Agent and, now and then, machine die. Nobody has a key to finish it with.
         drop((vmm, block));
-        let (vmm, block) = (scratch.vmm().await, scratch.block());
+        let (mut vmm, block) = (scratch.vmm().await, scratch.block());
         if round % 3 == 2 {
             let pid = rustix::process::Pid::from_raw(qemu_of(&scratch, id)).unwrap();
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -332,12 +332,11 @@ async fn an_encrypted_snapshot_that_is_interrupted_anywhere_is_finished() {
             // So does a start, before it gave the machine its disks or after.
             let _cut = tokio::time::timeout(patience * 40, vmm.start(&machine, vec![])).await;
             drop(vmm);
-            let vmm = scratch.vmm().await;
+            vmm = scratch.vmm().await;
             if vmm.state(id).await.unwrap() == MachineState::Absent {
                 vmm.start(&machine, vec![]).await.unwrap();
             }
         }
-        let vmm = scratch.vmm().await;
         let (one, two) = (100 + 2 * round, 101 + 2 * round);
         capture(&vmm, &block, id, &[(one, 1), (two, 2)]).await;
         let parent = (round > 0).then(|| one - 2);

@@ -37,6 +37,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const BASES: &str = "bases";
 /// Where the templates of this cloud lie, below the volumes.
@@ -59,6 +60,8 @@ pub struct LinuxBlock {
     config: LinuxBlockConfig,
     /// One `qemu-img` at a time for each volume would do; one at all is simpler and they take milliseconds.
     making: tokio::sync::Mutex<()>,
+    /// Counts the encrypted volumes that were begun of snapshots: one that nobody waits for any more goes on for a while.
+    attempts: AtomicU64,
     shelf: Shelf,
 }
 
@@ -75,7 +78,7 @@ impl LinuxBlock {
             }
         }
         let shelf = Shelf::open(&config.snapshots_dir, &config.state_dir)?;
-        let block = Self { config, making: tokio::sync::Mutex::new(()), shelf };
+        let block = Self { config, making: tokio::sync::Mutex::new(()), attempts: AtomicU64::new(0), shelf };
         block.finish_captures()?;
         block
             .drop_unused_bases()
@@ -373,7 +376,8 @@ impl Block for LinuxBlock {
         let restored = match (volume.snapshot, &volume.data_key) {
             (Some(snapshot), None) if !path.exists() => Some(self.shelf.restore(snapshot, source).await?),
             (Some(snapshot), Some(key)) if !path.exists() => {
-                let tmp = self.config.state_dir.join(format!("{}.restored.tmp", volume.volume));
+                let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
+                let tmp = self.config.state_dir.join(format!("{}.{attempt}.tmp", volume.volume));
                 let passphrase = passphrase(volume.volume, key);
                 self.shelf.restore_encrypted(snapshot, source, &tmp, volume.size.bytes(), passphrase).await?;
                 publish(&tmp, &path)

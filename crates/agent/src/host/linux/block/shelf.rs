@@ -234,7 +234,8 @@ impl Shelf {
         restored
     }
 
-    /// Writes what a snapshot holds into an encrypted disk of this size, in bytes.
+    /// Writes what a snapshot holds into an encrypted disk of this size, in bytes. Whoever stops waiting for it has it stopped,
+    /// some time after: nobody else may be given the same file.
     pub async fn restore_encrypted(
         &self,
         snapshot: SnapshotId,
@@ -244,13 +245,19 @@ impl Shelf {
         passphrase: String,
     ) -> Result<()> {
         let (inner, source, into) = (Arc::clone(&self.inner), source.cloned(), into.to_owned());
-        blocking(move || {
-            let made = inner.restore_encrypted(snapshot, source.as_ref(), &into, size, &passphrase);
+        let waited_for = Arc::new(());
+        let is_wanted = Arc::downgrade(&waited_for);
+        let made = blocking(move || {
+            let is_wanted = || is_wanted.strong_count() > 0;
+            let made =
+                inner.restore_encrypted(snapshot, source.as_ref(), &into, (size, &passphrase), is_wanted);
             made.inspect_err(|_| {
                 let _ = fs::remove_file(&into);
             })
         })
-        .await
+        .await;
+        drop(waited_for);
+        made
     }
 }
 
@@ -520,8 +527,8 @@ impl Inner {
         snapshot: SnapshotId,
         source: SourceKey<'_>,
         into: &Path,
-        size: u64,
-        passphrase: &str,
+        (size, passphrase): (u64, &str),
+        is_wanted: impl Fn() -> bool,
     ) -> Result<()> {
         let from = self.snapshot(snapshot, source)?;
         if from.size() > size {
@@ -534,7 +541,7 @@ impl Inner {
             let file = File::create(into).map_err(Error::Target)?;
             let mut disk = Written::begin(file, size, passphrase).map_err(Error::Target)?;
             let mut at = 0;
-            while at < from.size() {
+            while at < from.size() && is_wanted() {
                 match from.piece(at, from.size() - at)? {
                     Piece::Data(bytes) => {
                         disk.put(at, &bytes).map_err(Error::Target)?;
@@ -545,7 +552,8 @@ impl Inner {
             }
             disk.finish().map_err(Error::Target)
         };
-        write().map_err(|e| failed(snapshot, e))
+        write().map_err(|e| failed(snapshot, e))?;
+        if is_wanted() { Ok(()) } else { Err(stopped()) }
     }
 }
 
