@@ -42,7 +42,7 @@ pub struct Held {
     pub desired: Desired,
     /// The server no longer lists it: once it is removed, nothing needs to remember it.
     pub forgotten: bool,
-    /// It has a data key, which is not known here (any more).
+    /// It has a data key, which is not known here (any more), or is withheld.
     #[serde(default)]
     pub lacks_key: bool,
 }

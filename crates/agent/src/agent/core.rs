@@ -120,7 +120,7 @@ impl Core {
             let mut newer: Vec<Held> = objects
                 .into_iter()
                 .filter(|object| tables.check(object) == Intake::New)
-                .map(Held::new)
+                .map(|object| Held { lacks_key: tables.withholds_key(&object), ..Held::new(object) })
                 .collect();
             let mut finished = Vec::new();
             if extent == Extent::All {

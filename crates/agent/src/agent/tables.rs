@@ -142,23 +142,44 @@ pub(super) enum Intake {
     Stale,
 }
 
+enum KeyIn {
+    Some,
+    None,
+    /// It has none, or is to go.
+    NoPlace,
+}
+
+fn key_in(desired: &Desired) -> KeyIn {
+    let key = match &desired.body {
+        Some(DesiredBody::Volume(volume)) => &volume.data_key,
+        Some(DesiredBody::Snapshot(snapshot)) => &snapshot.data_key,
+        Some(DesiredBody::Vpc(_) | DesiredBody::SecurityGroup(_) | DesiredBody::Instance(_)) | None => {
+            return KeyIn::NoPlace;
+        }
+    };
+    if key.is_some() { KeyIn::Some } else { KeyIn::None }
+}
+
 impl Tables {
     /// What brings the key of an object that lacks it is news, in the same generation too.
     pub fn check(&self, desired: &Desired) -> Intake {
-        let has_key = match &desired.body {
-            Some(DesiredBody::Volume(volume)) => volume.data_key.is_some(),
-            Some(DesiredBody::Snapshot(snapshot)) => snapshot.data_key.is_some(),
-            Some(DesiredBody::Vpc(_) | DesiredBody::SecurityGroup(_) | DesiredBody::Instance(_)) | None => {
-                false
-            }
-        };
         match self.objects.get(&desired.key) {
-            Some(object) if object.lacks_key && has_key && desired.generation == object.generation => {
+            Some(object)
+                if object.lacks_key
+                    && desired.generation == object.generation
+                    && matches!(key_in(desired), KeyIn::Some) =>
+            {
                 Intake::New
             }
             Some(object) if desired.generation <= object.generation && !object.forgotten => Intake::Stale,
             Some(_) | None => Intake::New,
         }
+    }
+
+    /// Whether this is the wish for an object that is encrypted, without its key: nothing becomes plain.
+    pub fn withholds_key(&self, desired: &Desired) -> bool {
+        let is_encrypted = |object: &Object| object.lacks_key || object.data_key.is_some();
+        matches!(key_in(desired), KeyIn::None) && self.objects.get(&desired.key).is_some_and(is_encrypted)
     }
 
     pub fn put(&mut self, held: &Held, body: Body) {

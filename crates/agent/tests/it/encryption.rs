@@ -124,14 +124,27 @@ fn an_instance_whose_volume_lacks_its_key_starts_when_it_comes() {
         rig.sim.reboot_host();
         rig.start().await;
         let instance = ObjectKey::Instance(instance_id(1));
+        let for_key = format!("waits for the key of {}", volume_id(1));
         assert_eq!(waits(&rig, instance).await.unwrap(), format!("waits for {}", volume_id(1)));
         assert_eq!(rig.sim.boots(instance_id(1)), 1);
-        // An object without its key, or of an older generation, is none.
-        let keyless = wish(1, DesiredBody::Volume(volume(1)));
-        rig.handle().set(vec![keyless]).await.unwrap();
+        // A wish without the key brings none, and makes nothing plain.
+        for generation in [1, 2] {
+            rig.handle().set(vec![wish(generation, DesiredBody::Volume(volume(1)))]).await.unwrap();
+            assert_eq!(waits(&rig, ObjectKey::Volume(volume_id(1))).await.unwrap(), for_key);
+            rig.restart().await;
+        }
         assert!(waits(&rig, instance).await.is_some());
-        rig.handle().set(vec![wish(1, DesiredBody::Volume(encrypted(1, None)))]).await.unwrap();
+        rig.handle().set(vec![wish(2, DesiredBody::Volume(encrypted(1, None)))]).await.unwrap();
         runs(&rig, 1).await;
+        assert_eq!(rig.sim.boots(instance_id(1)), 2);
+        // Withheld from a machine that runs: it goes on, and what is to change of the volume waits.
+        let grown = VolumeDesired { size: GiB(2), ..volume(1) };
+        rig.handle().set(vec![wish(3, DesiredBody::Volume(grown))]).await.unwrap();
+        assert_eq!(waits(&rig, ObjectKey::Volume(volume_id(1))).await.unwrap(), for_key);
+        let grown = VolumeDesired { size: GiB(2), ..encrypted(1, None) };
+        rig.handle().set(vec![wish(3, DesiredBody::Volume(grown))]).await.unwrap();
+        assert_eq!(waits(&rig, ObjectKey::Volume(volume_id(1))).await, None);
+        assert_eq!(rig.sim.volume(volume_id(1)).unwrap().0, GiB(2));
         assert_eq!(rig.sim.boots(instance_id(1)), 2);
         assert_eq!(rig.sim.violations(), [] as [String; 0]);
     });

@@ -171,9 +171,11 @@ pub(super) fn finish(volumes: &Path, set: &[(SnapshotId, VolumeId)]) -> io::Resu
             let empty = qcow2::empty(header(&active)?.size, Some(below), luks.as_deref());
             let empty = empty.map_err(io::Error::other)?;
             let tmp = volumes.join(format!("{volume}.layer.tmp"));
-            write_sparse(&tmp, &empty).and_then(|()| File::open(&tmp)?.sync_all()).inspect_err(|_| {
-                let _ = fs::remove_file(&tmp);
-            })?;
+            write_empty(&tmp, &empty, luks.as_deref())
+                .and_then(|()| File::open(&tmp)?.sync_all())
+                .inspect_err(|_| {
+                    let _ = fs::remove_file(&tmp);
+                })?;
             due.push((tmp, active, frozen));
         }
     }

@@ -300,14 +300,17 @@ fn write_overlay(
         None => None,
     };
     let file = qcow2::empty(size, below, luks).map_err(io::Error::other)?;
-    write_sparse(tmp, &file)?;
+    write_empty(tmp, &file, luks)?;
     publish(tmp, path)?;
     sync_directory(path.parent().unwrap_or(Path::new("/")))
 }
 
-/// Makes a file that takes no room for its zeros: a LUKS header has room for seven keys that there are not.
-fn write_sparse(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Makes a file that takes no room for the zeros of its LUKS header, which has room for seven keys that there are not.
+fn write_empty(path: &Path, bytes: &[u8], luks: Option<&[u8]>) -> io::Result<()> {
     use std::os::unix::fs::FileExt;
+    if luks.is_none() {
+        return fs::write(path, bytes);
+    }
     const PAGE: usize = 4096;
     let file = File::create(path)?;
     file.set_len(bytes.len() as u64)?;

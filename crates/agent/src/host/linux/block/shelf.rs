@@ -14,11 +14,10 @@
 
 use super::disk::Disk;
 use super::layers;
-use super::passphrase;
-use super::written::Written;
+use super::{passphrase, written};
 use crate::host::linux::vmm::{private_directory, replace};
 use crate::host::{Fault, HostError, Result, SourceKey};
-use blocks::{Begin, BlockStore, Directory, Domain, DomainId, Error, Piece, Session, ingest};
+use blocks::{Begin, BlockStore, Directory, Domain, DomainId, Error, Session, ingest};
 use model::clock::SystemClock;
 use model::host::{SnapshotDesired, SnapshotPhase, SnapshotSource};
 use model::{AccountId, Clock, DataKey, SnapshotId};
@@ -537,22 +536,9 @@ impl Inner {
                 from.size()
             )));
         }
-        let write = || -> Result<(), Error> {
-            let file = File::create(into).map_err(Error::Target)?;
-            let mut disk = Written::begin(file, size, passphrase).map_err(Error::Target)?;
-            let mut at = 0;
-            while at < from.size() && is_wanted() {
-                match from.piece(at, from.size() - at)? {
-                    Piece::Data(bytes) => {
-                        disk.put(at, &bytes).map_err(Error::Target)?;
-                        at += bytes.len() as u64;
-                    }
-                    Piece::Zero(length) => at += length,
-                }
-            }
-            disk.finish().map_err(Error::Target)
-        };
-        write().map_err(|e| failed(snapshot, e))?;
+        let file = File::create(into).map_err(Error::Target);
+        let written = file.and_then(|file| written::export(&from, file, size, passphrase, &is_wanted));
+        written.map_err(|e| failed(snapshot, e))?;
         if is_wanted() { Ok(()) } else { Err(stopped()) }
     }
 }

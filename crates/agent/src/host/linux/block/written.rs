@@ -6,17 +6,40 @@
 //! The header's own cluster comes last. Whoever calls gives the file its name when it is whole.
 
 use super::luks::{self, SECTOR, Xts};
+use blocks::{Error, Piece, Snapshot};
 use plan::machine::qcow2::{self, CLUSTER, L1_SPAN, REFCOUNTS, Shape, Span};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
+
+/// Writes what a snapshot holds into a disk of this size, in bytes. Ends early once nobody wants it.
+pub fn export(
+    from: &Snapshot,
+    into: File,
+    size: u64,
+    passphrase: &str,
+    is_wanted: &dyn Fn() -> bool,
+) -> blocks::Result<()> {
+    let mut disk = Written::begin(into, size, passphrase).map_err(Error::Target)?;
+    let mut at = 0;
+    while at < from.size() && is_wanted() {
+        match from.piece(at, from.size() - at)? {
+            Piece::Data(bytes) => {
+                disk.put(at, &bytes).map_err(Error::Target)?;
+                at += bytes.len() as u64;
+            }
+            Piece::Zero(length) => at += length,
+        }
+    }
+    disk.finish().map_err(Error::Target)
+}
 
 /// An entry whose cluster is in use once.
 const COPIED: u64 = 1 << 63;
 
 /// A file on its way.
 #[derive(Debug)]
-pub struct Written {
+struct Written {
     file: File,
     size: u64,
     cipher: Xts,
@@ -30,7 +53,7 @@ pub struct Written {
 
 impl Written {
     /// `size` is what the guest sees, in bytes.
-    pub fn begin(file: File, size: u64, passphrase: &str) -> io::Result<Self> {
+    fn begin(file: File, size: u64, passphrase: &str) -> io::Result<Self> {
         let (header, cipher) = luks::format(passphrase).map_err(|_| io::Error::other("no random numbers"))?;
         let entries = qcow2::first_table_entries(size);
         let offset = CLUSTER + (entries * 8).next_multiple_of(CLUSTER);
@@ -43,7 +66,7 @@ impl Written {
     }
 
     /// Takes the bytes from `offset` on, which lies at a cluster's beginning behind all that was put before.
-    pub fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         for (at, piece) in (offset..).step_by(CLUSTER as usize).zip(bytes.chunks(CLUSTER as usize)) {
             if piece.iter().all(|byte| *byte == 0) {
                 continue;
@@ -80,7 +103,7 @@ impl Written {
     }
 
     /// Writes what is left, to the disk.
-    pub fn finish(mut self) -> io::Result<()> {
+    fn finish(mut self) -> io::Result<()> {
         self.put_table()?;
         self.file.write_all_at(&be(&self.first), CLUSTER)?;
         let used = self.end / CLUSTER;
