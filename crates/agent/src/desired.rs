@@ -13,9 +13,11 @@
 //! A file is written beside its place, flushed, then renamed, so a crash leaves the old one or the new one. What cannot
 //! be read is set aside and reported; since an object may then be unknown, nothing that stands is taken for unwanted
 //! until the next full desired state.
+//!
+//! A data key is never written: what is read back only knows that there is one. The server's next wishes bring it again.
 
-use model::host::{Desired, ObjectKey};
-use model::{InstanceId, SnapshotId, Timestamp};
+use model::host::{Desired, DesiredBody, ObjectKey};
+use model::{DataKey, InstanceId, SnapshotId, Timestamp};
 use plan::host::{InstanceRecord, SnapshotRecord};
 use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
@@ -40,6 +42,31 @@ pub struct Held {
     pub desired: Desired,
     /// The server no longer lists it: once it is removed, nothing needs to remember it.
     pub forgotten: bool,
+    /// It has a data key, which is not known here (any more), or is withheld.
+    #[serde(default)]
+    pub lacks_key: bool,
+}
+
+impl Held {
+    pub fn new(desired: Desired) -> Self {
+        Self { desired, forgotten: false, lacks_key: false }
+    }
+
+    /// As it is written to the disk.
+    fn without_key(&self) -> Self {
+        let mut held = self.clone();
+        held.lacks_key |= key_of(&mut held.desired).is_some_and(|key| key.take().is_some());
+        held
+    }
+}
+
+/// Where the key of an object is that may have one.
+fn key_of(desired: &mut Desired) -> Option<&mut Option<DataKey>> {
+    match desired.body.as_mut()? {
+        DesiredBody::Volume(volume) => Some(&mut volume.data_key),
+        DesiredBody::Snapshot(snapshot) => Some(&mut snapshot.data_key),
+        DesiredBody::Vpc(_) | DesiredBody::SecurityGroup(_) | DesiredBody::Instance(_) => None,
+    }
 }
 
 /// What the last life of the agent left.
@@ -152,7 +179,10 @@ impl Disk {
     /// Stores desired objects; all of them are safe when this returns.
     pub fn write_objects(&self, objects: &[Held]) -> io::Result<()> {
         for held in objects {
-            self.write(&format!("desired/{}", file_of(held.desired.key)), &serde_json::to_vec(held)?)?;
+            self.write(
+                &format!("desired/{}", file_of(held.desired.key)),
+                &serde_json::to_vec(&held.without_key())?,
+            )?;
         }
         self.flush_dir("desired")
     }

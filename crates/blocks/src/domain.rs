@@ -12,6 +12,9 @@ use ring::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// How the name of a data key's domain begins.
+const OF_KEY: &str = "key-";
+
 /// A domain's name in the store, such as an account's number, or that and the name of a data key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -26,6 +29,11 @@ impl DomainId {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is the domain of a data key, as [`Domain::of_key`] names it.
+    pub fn is_of_key(&self) -> bool {
+        self.0.starts_with(OF_KEY)
     }
 }
 
@@ -81,6 +89,12 @@ impl Domain {
         let key = derive_key("nube blocks 2026 aes-256-gcm", data_key);
         let key = UnboundKey::new(&AES_256_GCM, &key).expect("a key of 32 bytes");
         Self { cipher: Some(LessSafeKey::new(key)), ..Self::plain(id, data_key) }
+    }
+
+    /// All that is encrypted by a data key. Its name tells which key without telling the key.
+    pub fn of_key(data_key: &[u8; 32]) -> Self {
+        let name = blake3::Hash::from(derive_key("nube blocks 2026 name of a data key", data_key)).to_hex();
+        Self::encrypted(DomainId(format!("{OF_KEY}{}", &name[..40])), data_key)
     }
 
     pub fn id(&self) -> &DomainId {

@@ -119,8 +119,8 @@ impl Core {
             let tables = self.tables.lock();
             let mut newer: Vec<Held> = objects
                 .into_iter()
-                .filter(|object| tables.check(object.key, object.generation) == Intake::New)
-                .map(|desired| Held { desired, forgotten: false })
+                .filter(|object| tables.check(object) == Intake::New)
+                .map(|object| Held { lacks_key: tables.withholds_key(&object), ..Held::new(object) })
                 .collect();
             let mut finished = Vec::new();
             if extent == Extent::All {
@@ -129,7 +129,7 @@ impl Core {
                         finished.push(*key);
                     } else {
                         let desired = Desired { key: *key, generation: object.generation, body: None };
-                        newer.push(Held { desired, forgotten: true });
+                        newer.push(Held { forgotten: true, ..Held::new(desired) });
                     }
                 }
             }

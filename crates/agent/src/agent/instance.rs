@@ -258,8 +258,9 @@ async fn start<V: Vmm, N: Net, B: Block>(
 fn disk(core: &Core, attachment: &AttachmentDesired) -> Option<DiskSpec> {
     let tables = core.tables.lock();
     let (volume, path) = (attachment.volume, tables.paths.get(&attachment.volume)?.clone());
-    let limits = tables.volume(volume)?.limits;
-    Some(DiskSpec { volume, path, device: attachment.device.clone(), limits })
+    let desired = tables.volume(volume)?;
+    let (limits, data_key) = (desired.limits, desired.data_key.clone());
+    Some(DiskSpec { volume, path, device: attachment.device.clone(), limits, data_key })
 }
 
 /// Whether a volume changed while it was on its way into the machine, where its change was not seen.

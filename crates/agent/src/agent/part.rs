@@ -26,13 +26,18 @@ pub(super) async fn reconcile<V: Vmm, N: Net, B: Block>(
             ensured.map_err(|error| failed(core, key, error))?;
         }
         Body::Volume(volume) => {
-            if let Some(snapshot) = volume.snapshot {
+            let source = {
                 let mut tables = core.tables.lock();
                 let is_made = tables.paths.contains_key(&volume.volume);
-                if !is_made && tables.is_awaited(ObjectKey::Snapshot(snapshot), key) {
+                let of = volume.snapshot.filter(|_| !is_made).map(ObjectKey::Snapshot);
+                if let Some(snapshot) = of.filter(|snapshot| tables.is_awaited(*snapshot, key)) {
                     return Ok(Next::Blocked(format!("waits for {snapshot}")));
                 }
-            }
+                if let Some(lacking) = tables.first_lacking_key(std::iter::once(key).chain(of), key) {
+                    return Ok(Next::Blocked(format!("waits for the key of {lacking}")));
+                }
+                of.and_then(|snapshot| tables.data_key(snapshot))
+            };
             let _files = core.files([volume.volume]).await;
             // The file of a volume that a machine has open is the machine's to grow.
             let holders = core.tables.lock().holders(key);
@@ -40,7 +45,7 @@ pub(super) async fn reconcile<V: Vmm, N: Net, B: Block>(
                 let tuned = drivers.vmm.tune_disk(holder, &volume).await;
                 tuned.map_err(|error| failed(core, key, error))?;
             }
-            let ensured = drivers.block.ensure_volume(&volume).await;
+            let ensured = drivers.block.ensure_volume(&volume, source.as_ref()).await;
             let path = ensured.map_err(|error| failed(core, key, error))?;
             core.tables.lock().paths.insert(volume.volume, path);
         }

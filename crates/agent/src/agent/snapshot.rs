@@ -7,6 +7,7 @@
 //! Invariants:
 //! - an instant is fixed once, for all snapshots that are taken together; what was done of it before a crash is finished;
 //! - a volume is not removed while a snapshot of it is still to be taken, nor a snapshot while something is being made of it;
+//! - what lacks a key that it needs waits for it; the instant of one set is not fixed before all of its volumes are there;
 //! - a guest that is down for the reboot which a snapshot waits for is not reset before the snapshot is taken.
 //!
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-creating-snapshot.html>
@@ -55,6 +56,13 @@ async fn ensure<V: Vmm, N: Net, B: Block>(
 ) -> Outcome {
     let key = ObjectKey::Snapshot(desired.snapshot);
     let record = core.tables.lock().snapshots.get(&desired.snapshot).cloned();
+    if !matches!(record.as_deref(), Some(SnapshotRecord::Ended(_))) {
+        let needed = std::iter::once(key).chain(made_of(desired));
+        let lacking = core.tables.lock().first_lacking_key(needed, key);
+        if let Some(lacking) = lacking {
+            return Ok(Next::Blocked(format!("waits for the key of {lacking}")));
+        }
+    }
     match record.as_deref() {
         Some(SnapshotRecord::Ended(phase)) => {
             core.applied(key, generation, ObservedBody::Snapshot(phase.clone())).await?;
@@ -71,7 +79,11 @@ async fn ensure<V: Vmm, N: Net, B: Block>(
             Err(error) => return failed(core, desired, generation, error).await,
         },
     }
-    match drivers.block.store_snapshot(desired).await {
+    let source = match desired.source {
+        SnapshotSource::Copy(source) => core.tables.lock().data_key(ObjectKey::Snapshot(source)),
+        SnapshotSource::Volume { .. } => None,
+    };
+    match drivers.block.store_snapshot(desired, source.as_ref()).await {
         Ok(phase @ (SnapshotPhase::Waiting | SnapshotPhase::Pending { .. })) => {
             core.report(key, generation, ObservedBody::Snapshot(phase));
             Ok(Next::At(core.clock.now() + LOOK_AGAIN))
@@ -82,6 +94,17 @@ async fn ensure<V: Vmm, N: Net, B: Block>(
             Ok(Next::Idle)
         }
         Err(error) => failed(core, desired, generation, error).await,
+    }
+}
+
+/// What a snapshot is made of: another, or the volumes of its set.
+fn made_of(desired: &SnapshotDesired) -> Vec<ObjectKey> {
+    match &desired.source {
+        SnapshotSource::Copy(source) => vec![ObjectKey::Snapshot(*source)],
+        SnapshotSource::Volume { volume, together, .. } => {
+            let volumes = std::iter::once(volume).chain(together.iter().map(|(_, volume)| volume));
+            volumes.map(|volume| ObjectKey::Volume(*volume)).collect()
+        }
     }
 }
 
@@ -265,10 +288,19 @@ pub(super) async fn trim_volume<V: Vmm, N: Net, B: Block>(
     volume: VolumeId,
 ) {
     let _files = core.files([volume]).await;
+    let data_key = {
+        let tables = core.tables.lock();
+        let of = ObjectKey::Volume(volume);
+        // They are joined once the key is there, when the volume is looked at again.
+        if tables.objects.get(&of).is_some_and(|object| object.lacks_key) {
+            return;
+        }
+        tables.data_key(of)
+    };
     let trimmed = async {
         // A machine that still writes to a frozen layer must not be overtaken.
         follow(core, drivers, std::iter::once(volume)).await?;
-        drivers.block.trim(volume).await?;
+        drivers.block.trim(volume, data_key.as_ref()).await?;
         follow(core, drivers, std::iter::once(volume)).await
     };
     if let Err(error) = trimmed.await {

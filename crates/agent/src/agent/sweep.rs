@@ -57,7 +57,7 @@ fn adopt_strays(core: &Core, standing: impl Iterator<Item = ObjectKey>) -> usize
             None => {
                 tracing::warn!(%key, "stands on the host, and nobody desires it");
                 let desired = Desired { key, generation: 0, body: None };
-                tables.put(&Held { desired, forgotten: true }, Body::Gone);
+                tables.put(&Held { forgotten: true, ..Held::new(desired) }, Body::Gone);
                 tables.nudge(Job::Object(key));
                 strays += 1;
             }

@@ -7,7 +7,7 @@ use model::host::{
     Desired, DesiredBody, Downtime, InstanceDesired, ObjectKey, ObjectStatus, Observed, ObservedBody,
     SecurityGroupDesired, SnapshotDesired, SnapshotSource, VolumeDesired, VpcDesired,
 };
-use model::{InstanceId, SnapshotId, Timestamp, VolumeId};
+use model::{DataKey, InstanceId, SnapshotId, Timestamp, VolumeId};
 use plan::host::{AskedAt, InstanceRecord, SnapshotRecord};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
@@ -48,6 +48,14 @@ impl Body {
             (_, Some(_)) => None,
         }
     }
+
+    fn data_key(&self) -> Option<&DataKey> {
+        match self {
+            Self::Volume(volume) => volume.data_key.as_ref(),
+            Self::Snapshot(snapshot) => snapshot.data_key.as_ref(),
+            Self::Vpc(_) | Self::SecurityGroup(_) | Self::Instance(_) | Self::Gone => None,
+        }
+    }
 }
 
 /// One thing that is worked on by at most one task at a time, and how that goes.
@@ -69,6 +77,10 @@ pub(super) struct Object {
     pub generation: u64,
     pub body: Body,
     pub forgotten: bool,
+    /// What its data are encrypted with, as it was last heard: something may still be made of what is to go.
+    pub data_key: Option<DataKey>,
+    /// It has a key that has not been heard of since the agent's start.
+    pub lacks_key: bool,
     /// The generation that stands on the host (for a removed object: that is gone from it).
     pub applied: Option<u64>,
     /// The generation that the ports of a running machine were brought to.
@@ -130,12 +142,44 @@ pub(super) enum Intake {
     Stale,
 }
 
+enum KeyIn {
+    Some,
+    None,
+    /// It has none, or is to go.
+    NoPlace,
+}
+
+fn key_in(desired: &Desired) -> KeyIn {
+    let key = match &desired.body {
+        Some(DesiredBody::Volume(volume)) => &volume.data_key,
+        Some(DesiredBody::Snapshot(snapshot)) => &snapshot.data_key,
+        Some(DesiredBody::Vpc(_) | DesiredBody::SecurityGroup(_) | DesiredBody::Instance(_)) | None => {
+            return KeyIn::NoPlace;
+        }
+    };
+    if key.is_some() { KeyIn::Some } else { KeyIn::None }
+}
+
 impl Tables {
-    pub fn check(&self, key: ObjectKey, generation: u64) -> Intake {
-        match self.objects.get(&key) {
-            Some(object) if generation <= object.generation && !object.forgotten => Intake::Stale,
+    /// What brings the key of an object that lacks it is news, in the same generation too.
+    pub fn check(&self, desired: &Desired) -> Intake {
+        match self.objects.get(&desired.key) {
+            Some(object)
+                if object.lacks_key
+                    && desired.generation == object.generation
+                    && matches!(key_in(desired), KeyIn::Some) =>
+            {
+                Intake::New
+            }
+            Some(object) if desired.generation <= object.generation && !object.forgotten => Intake::Stale,
             Some(_) | None => Intake::New,
         }
+    }
+
+    /// Whether this is the wish for an object that is encrypted, without its key: nothing becomes plain.
+    pub fn withholds_key(&self, desired: &Desired) -> bool {
+        let is_encrypted = |object: &Object| object.lacks_key || object.data_key.is_some();
+        matches!(key_in(desired), KeyIn::None) && self.objects.get(&desired.key).is_some_and(is_encrypted)
     }
 
     pub fn put(&mut self, held: &Held, body: Body) {
@@ -144,6 +188,8 @@ impl Tables {
             generation,
             body: Body::Gone,
             forgotten: false,
+            data_key: None,
+            lacks_key: false,
             applied: None,
             ports_at: None,
             asked: AskedAt::new(),
@@ -152,6 +198,10 @@ impl Tables {
             observed: None,
         });
         object.generation = generation;
+        if let Some(key) = body.data_key() {
+            object.data_key = Some(key.clone());
+        }
+        object.lacks_key = held.lacks_key;
         object.body = body;
         object.forgotten = held.forgotten;
         object.applied = None;
@@ -278,6 +328,23 @@ impl Tables {
                 None
             }
         }
+    }
+
+    /// What the data of a volume or a snapshot are encrypted with.
+    pub fn data_key(&self, key: ObjectKey) -> Option<DataKey> {
+        self.objects.get(&key)?.data_key.clone()
+    }
+
+    /// The first of `keys` that has a data key which is not known; `who` is nudged when it comes.
+    pub fn first_lacking_key(
+        &mut self,
+        keys: impl IntoIterator<Item = ObjectKey>,
+        who: ObjectKey,
+    ) -> Option<ObjectKey> {
+        let lacks = |key: &ObjectKey| self.objects.get(key).is_some_and(|object| object.lacks_key);
+        let lacking = keys.into_iter().find(lacks)?;
+        self.wait(who, lacking);
+        Some(lacking)
     }
 
     /// Whether a volume still has to be made, stands, or is no more.

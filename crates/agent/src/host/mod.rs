@@ -14,7 +14,8 @@ use model::host::{
     VolumeDesired, VolumeLimits, VpcDesired,
 };
 use model::{
-    AccountId, InstanceId, NetworkInterfaceId, SecurityGroupId, SnapshotId, Timestamp, VolumeId, VpcId,
+    AccountId, DataKey, InstanceId, NetworkInterfaceId, SecurityGroupId, SnapshotId, Timestamp, VolumeId,
+    VpcId,
 };
 use std::fmt;
 use std::future::Future;
@@ -107,7 +108,12 @@ pub struct DiskSpec {
     pub device: String,
     /// What it may do in a second; none: what the host can.
     pub limits: Option<VolumeLimits>,
+    /// What its own data are encrypted with; none: not encrypted.
+    pub data_key: Option<DataKey>,
 }
+
+/// The key of the snapshot that a volume or a copy is made of; none: that is not encrypted.
+pub type SourceKey<'a> = Option<&'a DataKey>;
 
 /// What became of a device that is to leave a running machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -246,8 +252,13 @@ pub struct Standing {
 /// volumes, or changes them, from the first to the last.
 pub trait Block: Send + Sync + 'static {
     /// Makes the volume (an overlay on its image, a snapshot's content, or empty) or grows it, and says where it is. A
-    /// snapshot that is not completed is a permanent fault.
-    fn ensure_volume(&self, volume: &VolumeDesired) -> impl Future<Output = Result<PathBuf>> + Send;
+    /// snapshot that is not completed is a permanent fault; so is a key that is not the volume's or the snapshot's, and an
+    /// encrypted snapshot for a volume that is not.
+    fn ensure_volume(
+        &self,
+        volume: &VolumeDesired,
+        source: SourceKey<'_>,
+    ) -> impl Future<Output = Result<PathBuf>> + Send;
     fn remove_volume(&self, volume: VolumeId) -> impl Future<Output = Result<()>> + Send;
     fn volumes(&self) -> impl Future<Output = Result<Vec<VolumeId>>> + Send;
 
@@ -264,15 +275,17 @@ pub trait Block: Send + Sync + 'static {
     /// The machines have followed: this is what the snapshots hold, whatever becomes of their volumes.
     fn captured(&self, snapshots: &[SnapshotId]) -> impl Future<Output = Result<()>> + Send;
 
-    /// Has the data of a snapshot stored, in the background, and says how far that has come. Its instant is fixed.
+    /// Has the data of a snapshot stored, in the background, and says how far that has come. Its instant is fixed. What is
+    /// encrypted is never stored in the clear: without its key, or with a wrong one, that is a permanent fault.
     fn store_snapshot(
         &self,
         snapshot: &SnapshotDesired,
+        source: SourceKey<'_>,
     ) -> impl Future<Output = Result<SnapshotPhase>> + Send;
 
     /// Removes a snapshot, or what there is of it. Names the volume whose layers may be trimmed now.
     fn remove_snapshot(&self, snapshot: SnapshotId) -> impl Future<Output = Result<Option<VolumeId>>> + Send;
 
     /// Joins layers of a volume that no snapshot needs any more. The machines have followed; they do so again afterwards.
-    fn trim(&self, volume: VolumeId) -> impl Future<Output = Result<()>> + Send;
+    fn trim(&self, volume: VolumeId, key: Option<&DataKey>) -> impl Future<Output = Result<()>> + Send;
 }

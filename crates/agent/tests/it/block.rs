@@ -36,14 +36,14 @@ async fn a_volume_is_made_once_and_only_grows() {
         limits: None,
         data_key: None,
     };
-    let path = block.ensure_volume(&wanted(1)).await.unwrap();
+    let path = block.ensure_volume(&wanted(1), None).await.unwrap();
     assert_eq!(size_of(&path), 1 << 30);
     // Nothing leaked, nothing miscounted: the file is what qemu-img itself would make.
     guest::run("qemu-img", &["check", path.to_str().unwrap()], Path::new("/"));
     guest::run("qemu-io", &["-c", "write -P 7 0 4k", path.to_str().unwrap()], Path::new("/"));
-    assert_eq!(block.ensure_volume(&wanted(2)).await.unwrap(), path);
+    assert_eq!(block.ensure_volume(&wanted(2), None).await.unwrap(), path);
     assert_eq!(size_of(&path), 2 << 30);
-    block.ensure_volume(&wanted(1)).await.unwrap();
+    block.ensure_volume(&wanted(1), None).await.unwrap();
     assert_eq!(size_of(&path), 2 << 30);
     let read = guest::run("qemu-io", &["-c", "read -P 7 0 4k", path.to_str().unwrap()], Path::new("/"));
     assert!(!read.contains("verification failed"), "{read}");
@@ -81,10 +81,10 @@ async fn a_volume_outlives_its_image_in_the_cache() {
         limits: None,
         data_key: None,
     };
-    let path = block.ensure_volume(&wanted).await.unwrap();
+    let path = block.ensure_volume(&wanted, None).await.unwrap();
     std::fs::remove_dir_all(&image).unwrap();
     let block = LinuxBlock::open(config.clone()).unwrap();
-    assert_eq!(block.ensure_volume(&wanted).await.unwrap(), path);
+    assert_eq!(block.ensure_volume(&wanted, None).await.unwrap(), path);
     let read = guest::run("qemu-io", &["-c", "read -P 9 0 4k", path.to_str().unwrap()], Path::new("/"));
     assert!(!read.contains("verification failed"), "{read}");
     block.remove_volume(volume(1)).await.unwrap();
@@ -105,7 +105,7 @@ async fn what_cannot_be_made_says_whether_trying_again_helps() {
             limits: None,
             data_key: None,
         };
-        assert_eq!(block.ensure_volume(&wanted).await.unwrap_err().fault, Fault::Permanent, "{image}");
+        assert_eq!(block.ensure_volume(&wanted, None).await.unwrap_err().fault, Fault::Permanent, "{image}");
     }
     assert!(block.volumes().await.unwrap().is_empty());
 }
@@ -124,7 +124,7 @@ async fn a_full_disk_leaves_no_half_volume() {
         limits: None,
         data_key: None,
     };
-    let error = block.ensure_volume(&wanted).await.unwrap_err();
+    let error = block.ensure_volume(&wanted, None).await.unwrap_err();
     assert_eq!(error.fault, Fault::Transient, "{error}");
     let files = std::fs::read_dir(&state).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file());
     assert_eq!(files.count(), 0);
@@ -143,7 +143,7 @@ async fn a_header_that_leads_out_of_the_images_is_refused() {
         limits: None,
         data_key: None,
     };
-    let path = block.ensure_volume(&wanted).await.unwrap();
+    let path = block.ensure_volume(&wanted, None).await.unwrap();
     let elsewhere = scratch.path.join("secret.qcow2");
     guest::run(
         "qemu-img",
@@ -156,6 +156,6 @@ async fn a_header_that_leads_out_of_the_images_is_refused() {
         &["rebase", "-u", "-F", "qcow2", "-b", name, path.to_str().unwrap()],
         Path::new("/"),
     );
-    let error = block.ensure_volume(&VolumeDesired { size: GiB(2), ..wanted }).await.unwrap_err();
+    let error = block.ensure_volume(&VolumeDesired { size: GiB(2), ..wanted }, None).await.unwrap_err();
     assert_eq!(error.fault, Fault::Permanent, "{error}");
 }

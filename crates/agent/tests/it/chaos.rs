@@ -1,12 +1,12 @@
 //! Hundreds of seeded stories on a host that fails: wishes change, guests and processes die, host and agent restart at
-//! any moment. Afterwards, in quiet, the host must be exactly as desired.
+//! any moment, and with the agent the keys of what is encrypted are gone until the next full state. Afterwards, in quiet, the host must be exactly as desired.
 
 use super::rig::{Rig, in_virtual_time};
 use super::sample;
 use agent::host::MachineState;
 use agent::host::sim::{Faults, Inventory, SimConfig};
 use model::host::*;
-use model::{InstanceId, Timestamp};
+use model::{DataKey, InstanceId, SnapshotId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -24,6 +24,15 @@ impl Dice {
     }
 }
 
+fn key(n: u32) -> DataKey {
+    DataKey::new([n as u8; DataKey::LEN])
+}
+
+/// Every other volume is encrypted.
+fn volume(n: u32) -> VolumeDesired {
+    VolumeDesired { data_key: (n % 2 == 1).then(|| key(n)), ..sample::volume(n) }
+}
+
 /// The control plane of the story: what it wants, and what it knows happened to guests.
 #[derive(Default)]
 struct Server {
@@ -31,6 +40,8 @@ struct Server {
     generation: u64,
     /// The number of the last snapshot.
     snapshots: u32,
+    /// What copies and volumes were made of.
+    sources: BTreeSet<SnapshotId>,
     /// Runs in which a machine may have ended by itself.
     harmed: BTreeSet<(InstanceId, u64)>,
 }
@@ -54,6 +65,14 @@ impl Server {
         match self.wishes.get(&ObjectKey::Instance(sample::instance_id(n)))?.body.clone()? {
             DesiredBody::Instance(body) => Some(*body),
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// What a wanted snapshot is encrypted with.
+    fn key(&self, snapshot: SnapshotId) -> Option<DataKey> {
+        match &self.wishes.get(&ObjectKey::Snapshot(snapshot))?.body {
+            Some(DesiredBody::Snapshot(desired)) => desired.data_key.clone(),
+            _ => None,
         }
     }
 
@@ -114,7 +133,7 @@ async fn story(seed: u64) {
         server.want(body);
     }
     for n in WANDERING {
-        server.want(DesiredBody::Volume(sample::volume(n)));
+        server.want(DesiredBody::Volume(volume(n)));
     }
     rig.handle().sync(server.all()).await.unwrap();
 
@@ -127,7 +146,7 @@ async fn story(seed: u64) {
                 let launched = server.wishes.contains_key(&ObjectKey::Instance(id));
                 if !launched {
                     news.push(server.want(DesiredBody::Instance(Box::new(sample::instance(n)))));
-                    news.push(server.want(DesiredBody::Volume(sample::volume(n))));
+                    news.push(server.want(DesiredBody::Volume(volume(n))));
                 }
             }
             (0, Some(mut instance)) if instance.power == Power::On => {
@@ -192,15 +211,15 @@ async fn story(seed: u64) {
                 news.push(server.want(DesiredBody::Instance(Box::new(instance))));
             }
             (13, _) => {
-                let volume = WANDERING[dice.below(3) as usize];
+                let number = WANDERING[dice.below(3) as usize];
                 let rate = |base| Rate { base, burst: None };
                 let limits = VolumeLimits {
                     iops: rate(100 + dice.below(900)),
                     bytes: rate(131_072_000),
                     operation: 256 << 10,
                 };
-                let size = model::GiB(server.size(volume).0 + dice.below(2) as u32);
-                let grown = VolumeDesired { size, limits: Some(limits), ..sample::volume(volume) };
+                let size = model::GiB(server.size(number).0 + dice.below(2) as u32);
+                let grown = VolumeDesired { size, limits: Some(limits), ..volume(number) };
                 news.push(server.want(DesiredBody::Volume(grown)));
             }
             (15 | 16, current) => {
@@ -220,16 +239,18 @@ async fn story(seed: u64) {
                         news.push(server.want(DesiredBody::Instance(Box::new(rebooted))));
                     }
                 }
-                for (snapshot, _) in &set {
-                    news.push(
-                        server.want(DesiredBody::Snapshot(sample::snapshot_of(*snapshot, &set, during))),
-                    );
+                for (snapshot, of) in &set {
+                    let desired = sample::snapshot_of(*snapshot, &set, during);
+                    let desired = SnapshotDesired { data_key: volume(*of).data_key, ..desired };
+                    news.push(server.want(DesiredBody::Snapshot(desired)));
                 }
             }
             (17, _) if server.snapshots > 0 => {
                 let id = sample::snapshot_id(1 + dice.below(server.snapshots.into()) as u32);
                 let key = ObjectKey::Snapshot(id);
-                if server.wishes.contains_key(&key) {
+                // Nobody knows the key of what is gone any more: the control plane waits for what is made of it.
+                let is_needed = server.key(id).is_some() && server.sources.contains(&id);
+                if server.wishes.contains_key(&key) && !is_needed {
                     news.push(server.unwant(key));
                 }
             }
@@ -242,11 +263,18 @@ async fn story(seed: u64) {
                 let wanted = server.wishes.get(&ObjectKey::Snapshot(of)).is_some_and(|w| w.body.is_some());
                 if completed && wanted {
                     server.snapshots += 1;
+                    server.sources.insert(of);
                     let source = SnapshotSource::Copy(of);
-                    let copy = SnapshotDesired { source, ..sample::snapshot(server.snapshots, 1) };
-                    news.push(server.want(DesiredBody::Snapshot(copy)));
                     let number = 1000 + server.snapshots;
-                    let made = VolumeDesired { snapshot: Some(of), ..sample::volume(number) };
+                    // Encrypted, of what is not, too; never the other way round.
+                    let data_key = server.key(of).or(volume(number).data_key).map(|_| key(number));
+                    let copy = SnapshotDesired {
+                        source,
+                        data_key: data_key.clone(),
+                        ..sample::snapshot(server.snapshots, 1)
+                    };
+                    news.push(server.want(DesiredBody::Snapshot(copy)));
+                    let made = VolumeDesired { snapshot: Some(of), data_key, ..volume(number) };
                     news.push(server.want(DesiredBody::Volume(made)));
                 }
             }
@@ -285,6 +313,8 @@ async fn story(seed: u64) {
     server.wishes.retain(|_, wish| wish.body.is_some());
     rig.handle().sync(server.all()).await.unwrap();
     rig.restart().await;
+    // It brings the keys again, and nothing new.
+    rig.handle().sync(server.all()).await.unwrap();
     assert_eq!(latest(&rig).await.len(), server.wishes.len(), "seed {seed}");
     rig.handle().sync(Vec::new()).await.unwrap();
     let emptied = tokio::time::timeout(Duration::from_mins(10), async {

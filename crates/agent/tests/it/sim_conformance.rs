@@ -109,3 +109,18 @@ fn snapshots_are_taken_together_and_outlive_their_volumes() {
 fn a_snapshot_of_no_volume_is_refused_and_one_that_is_not_there_is_removed() {
     on_the_simulator(conformance::a_snapshot_of_no_volume_is_refused_and_one_that_is_not_there_is_removed);
 }
+
+#[test]
+fn an_encrypted_volume_opens_with_its_own_key_alone() {
+    on_the_simulator(conformance::an_encrypted_volume_opens_with_its_own_key_alone);
+}
+
+#[test]
+fn what_is_made_of_an_encrypted_volume_is_encrypted_too() {
+    on_the_simulator(conformance::what_is_made_of_an_encrypted_volume_is_encrypted_too);
+}
+
+#[test]
+fn a_snapshot_that_is_not_encrypted_becomes_an_encrypted_volume() {
+    on_the_simulator(conformance::a_snapshot_that_is_not_encrypted_becomes_an_encrypted_volume);
+}

@@ -133,8 +133,14 @@ async fn with_disk(block: &LinuxBlock, number: u32, order: &str, size: u32) -> M
         limits: None,
         data_key: None,
     };
-    let path = block.ensure_volume(&desired).await.unwrap();
-    let disks = vec![DiskSpec { volume: volume(number), path, device: "/dev/xvda".into(), limits: None }];
+    let path = block.ensure_volume(&desired, None).await.unwrap();
+    let disks = vec![DiskSpec {
+        volume: volume(number),
+        path,
+        device: "/dev/xvda".into(),
+        limits: None,
+        data_key: None,
+    }];
     MachineSpec { disks, ..spec(number, order) }
 }
 
@@ -444,8 +450,9 @@ async fn a_guest_waits_for_room_on_a_full_host_and_then_goes_on() {
         limits: None,
         data_key: None,
     };
-    let path = block.ensure_volume(&desired).await.unwrap();
-    let disks = vec![DiskSpec { volume: volume(1), path, device: "/dev/xvda".into(), limits: None }];
+    let path = block.ensure_volume(&desired, None).await.unwrap();
+    let disks =
+        vec![DiskSpec { volume: volume(1), path, device: "/dev/xvda".into(), limits: None, data_key: None }];
     let spec = MachineSpec { disks, ..spec(1, "fill") };
     vmm.start(&spec, vec![]).await.unwrap();
     until_says(&vmm, spec.instance, READY).await;
@@ -606,7 +613,7 @@ async fn a_machine_without_a_kernel_of_its_own_boots_its_first_disk() {
         limits: None,
         data_key: None,
     };
-    let path = block.ensure_volume(&desired).await.unwrap();
+    let path = block.ensure_volume(&desired, None).await.unwrap();
     // Sixteen-bit code that writes a text to the first serial port and halts.
     let mut sector =
         vec![0x31, 0xc0, 0x8e, 0xd8, 0xbe, 0x15, 0x7c, 0xba, 0xf8, 0x03, 0xac, 0x84, 0xc0, 0x74, 0x03];
@@ -620,7 +627,8 @@ async fn a_machine_without_a_kernel_of_its_own_boots_its_first_disk() {
     guest::run("qemu-io", &["-c", &write, path.to_str().unwrap()], Path::new("/"));
     let mut spec = spec(1, "idle");
     spec.machine.direct_kernel = None;
-    spec.disks = vec![DiskSpec { volume: volume(1), path, device: "/dev/xvda".into(), limits: None }];
+    spec.disks =
+        vec![DiskSpec { volume: volume(1), path, device: "/dev/xvda".into(), limits: None, data_key: None }];
     vmm.start(&spec, vec![]).await.unwrap();
     until_says(&vmm, spec.instance, "FROM-THE-DISK").await;
 }

@@ -24,8 +24,8 @@ async fn disk(block: &LinuxBlock, number: u32, image: Option<&str>) -> DiskSpec 
         limits: None,
         data_key: None,
     };
-    let path = block.ensure_volume(&desired).await.unwrap();
-    DiskSpec { volume: volume(number), path, device: "/dev/sdf".into(), limits: None }
+    let path = block.ensure_volume(&desired, None).await.unwrap();
+    DiskSpec { volume: volume(number), path, device: "/dev/sdf".into(), limits: None, data_key: None }
 }
 
 async fn unplugged(vmm: &LinuxVmm, from: InstanceId, device: Device) {
@@ -99,7 +99,7 @@ async fn what_a_guest_wrote_moves_with_the_disk_to_another_running_machine() {
             data_key: None,
         };
         vmm.tune_disk(second.instance, &grown).await.unwrap();
-        block.ensure_volume(&grown).await.unwrap();
+        block.ensure_volume(&grown, None).await.unwrap();
         until_says(&vmm, second.instance, &format!("SIZE {} 4194304", serial(number))).await;
     }
     unplugged(&vmm, second.instance, Device::Volume(boot.volume)).await;
@@ -341,4 +341,19 @@ async fn a_snapshot_of_no_volume_is_refused_and_one_that_is_not_there_is_removed
 #[tokio::test]
 async fn a_machine_without_a_free_slot_says_so() {
     on_real_machines(conformance::a_machine_without_a_free_slot_says_so).await;
+}
+
+#[tokio::test]
+async fn an_encrypted_volume_opens_with_its_own_key_alone() {
+    on_real_machines(conformance::an_encrypted_volume_opens_with_its_own_key_alone).await;
+}
+
+#[tokio::test]
+async fn what_is_made_of_an_encrypted_volume_is_encrypted_too() {
+    on_real_machines(conformance::what_is_made_of_an_encrypted_volume_is_encrypted_too).await;
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_not_encrypted_becomes_an_encrypted_volume() {
+    on_real_machines(conformance::a_snapshot_that_is_not_encrypted_becomes_an_encrypted_volume).await;
 }

@@ -44,8 +44,8 @@ fn wanted(number: u32, of: Option<u32>) -> VolumeDesired {
 }
 
 async fn disk(block: &LinuxBlock, number: u32) -> DiskSpec {
-    let path = block.ensure_volume(&wanted(number, None)).await.unwrap();
-    DiskSpec { volume: volume(number), path, device: "/dev/sdf".into(), limits: None }
+    let path = block.ensure_volume(&wanted(number, None), None).await.unwrap();
+    DiskSpec { volume: volume(number), path, device: "/dev/sdf".into(), limits: None, data_key: None }
 }
 
 /// Fixes the instant of snapshots, each of a volume.
@@ -59,7 +59,7 @@ async fn capture(vmm: &LinuxVmm, block: &LinuxBlock, holder: InstanceId, set: &[
 
 async fn stored(block: &LinuxBlock, wanted: &SnapshotDesired) -> u64 {
     loop {
-        match block.store_snapshot(wanted).await.unwrap() {
+        match block.store_snapshot(wanted, None).await.unwrap() {
             SnapshotPhase::Pending { .. } => {}
             SnapshotPhase::Completed { full } => return full,
             other => panic!("{other:?}"),
@@ -70,7 +70,7 @@ async fn stored(block: &LinuxBlock, wanted: &SnapshotDesired) -> u64 {
 async fn trim(vmm: &LinuxVmm, block: &LinuxBlock, holder: InstanceId, number: u32) {
     vmm.follow(holder, &[volume(number)]).await.unwrap();
     // One that was cut short may still be ending.
-    until("the layers are joined", || async { block.trim(volume(number)).await.is_ok() }).await;
+    until("the layers are joined", || async { block.trim(volume(number), None).await.is_ok() }).await;
     vmm.follow(holder, &[volume(number)]).await.unwrap();
 }
 
@@ -121,7 +121,7 @@ fn are_equal(one: &Path, other: &Path) {
 
 /// The number that the guest last wrote to a volume, as a volume of a snapshot has it.
 async fn counted(block: &LinuxBlock, of: u32) -> u64 {
-    let path = block.ensure_volume(&wanted(1000 + of, Some(of))).await.unwrap();
+    let path = block.ensure_volume(&wanted(1000 + of, Some(of)), None).await.unwrap();
     let out = path.with_extension("number");
     let arguments = ["dd", "-U", "-f", "qcow2", "-O", "raw", "bs=512", "count=1"];
     let (from, to) = (format!("if={}", path.display()), format!("of={}", out.display()));
@@ -185,7 +185,7 @@ async fn what_a_running_guest_had_written_is_what_a_volume_of_the_snapshot_holds
     // Grown under the machine, and unplugged, after all that.
     let grown = VolumeDesired { size: GiB(2), ..wanted(2, None) };
     vmm.tune_disk(id, &grown).await.unwrap();
-    block.ensure_volume(&grown).await.unwrap();
+    block.ensure_volume(&grown, None).await.unwrap();
     // What the machine wrote last is there when it is started anew.
     let before = goes_on(&vmm, id).await;
     vmm.end(id).await.unwrap();
@@ -235,13 +235,13 @@ async fn a_snapshot_that_is_interrupted_anywhere_is_finished() {
         capture(&vmm, &block, id, &[(numbers[0], 1), (numbers[1], 2)]).await;
         // Storing is interrupted, too.
         let parent = (round > 0).then(|| numbers[0] - 2);
-        let _begun = block.store_snapshot(&desired(numbers[0], 1, parent)).await.unwrap();
+        let _begun = block.store_snapshot(&desired(numbers[0], 1, parent), None).await.unwrap();
         drop(block);
         let block = scratch.block();
         stored(&block, &desired(numbers[0], 1, parent)).await;
         stored(&block, &desired(numbers[1], 2, None)).await;
         for number in [1, 2] {
-            let _cut = tokio::time::timeout(patience * 4, block.trim(volume(number))).await;
+            let _cut = tokio::time::timeout(patience * 4, block.trim(volume(number), None)).await;
             trim(&vmm, &block, id, number).await;
         }
         let (a, b) = (counted(&block, numbers[0]).await, counted(&block, numbers[1]).await);
@@ -286,7 +286,7 @@ async fn a_volume_of_a_snapshot_is_as_the_volume_was_images_and_all() {
     let (vmm, block) = (scratch.vmm().await, LinuxBlock::open(config.clone()).unwrap());
     let nobody = spec(1, "idle").instance;
     let path = block
-        .ensure_volume(&VolumeDesired { image: Some("packed".into()), ..wanted(1, None) })
+        .ensure_volume(&VolumeDesired { image: Some("packed".into()), ..wanted(1, None) }, None)
         .await
         .unwrap();
     write(&path, 4, "3M", "64k");
@@ -300,7 +300,7 @@ async fn a_volume_of_a_snapshot_is_as_the_volume_was_images_and_all() {
         Path::new("/"),
     );
     let full = stored(&block, &desired(1, 1, None)).await;
-    let made = block.ensure_volume(&wanted(2, Some(1))).await.unwrap();
+    let made = block.ensure_volume(&wanted(2, Some(1)), None).await.unwrap();
     for (pattern, at, length) in
         [(1, "0", "700k"), (4, "3M", "64k"), (2, "3200k", "512k"), (5, "900M", "1M"), (0, "500M", "1M")]
     {
@@ -313,12 +313,12 @@ async fn a_volume_of_a_snapshot_is_as_the_volume_was_images_and_all() {
     assert!((2..=4).contains(&changed), "{changed} blocks were read");
     trim(&vmm, &block, nobody, 1).await;
     assert_eq!(layers(&scratch, 1), 1);
-    let made = block.ensure_volume(&wanted(3, Some(2))).await.unwrap();
+    let made = block.ensure_volume(&wanted(3, Some(2)), None).await.unwrap();
     are_equal(&path, &made);
     // Without a layer of its parent all is read, and compared.
     capture(&vmm, &block, nobody, &[(3, 1)]).await;
     stored(&block, &desired(3, 1, Some(1))).await;
-    let made = block.ensure_volume(&wanted(4, Some(3))).await.unwrap();
+    let made = block.ensure_volume(&wanted(4, Some(3)), None).await.unwrap();
     are_equal(&path, &made);
     // In any order, and after the volume; a snapshot of a volume of a snapshot, too.
     write(&made, 9, "1M", "64k");
@@ -333,10 +333,10 @@ async fn a_volume_of_a_snapshot_is_as_the_volume_was_images_and_all() {
     stored(&block, &desired(4, 4, Some(3))).await;
     stored(&block, &desired(5, 1, Some(2))).await;
     for number in [1, 4] {
-        block.trim(volume(number)).await.unwrap();
+        block.trim(volume(number), None).await.unwrap();
         assert!(!scratch.path.join("volumes/layers").join(volume(number).to_string()).exists());
     }
-    let made = block.ensure_volume(&wanted(5, Some(4))).await.unwrap();
+    let made = block.ensure_volume(&wanted(5, Some(4)), None).await.unwrap();
     holds(&made, 9, "1M", "64k");
     holds(&made, 6, "3M", "4k");
     // Another account's copy is its own.
@@ -349,7 +349,7 @@ async fn a_volume_of_a_snapshot_is_as_the_volume_was_images_and_all() {
     block.remove_snapshot(snapshot(4)).await.unwrap();
     let collected = store(&scratch).collect().unwrap();
     assert!(collected.live > 0);
-    let copied = block.ensure_volume(&wanted(6, Some(6))).await.unwrap();
+    let copied = block.ensure_volume(&wanted(6, Some(6)), None).await.unwrap();
     are_equal(&made, &copied);
     is_clean(&scratch);
     for number in [2, 3, 5, 6] {
@@ -383,7 +383,7 @@ async fn a_flipped_bit_is_an_error_and_never_data() {
     std::fs::write(victim, bytes).unwrap();
     drop(block);
     let block = scratch.block();
-    let error = block.ensure_volume(&wanted(2, Some(1))).await.unwrap_err();
+    let error = block.ensure_volume(&wanted(2, Some(1)), None).await.unwrap_err();
     assert_eq!(error.fault, Fault::Permanent, "{error}");
     assert!(error.to_string().contains("checksum"), "{error}");
     let copy = SnapshotDesired {
@@ -392,7 +392,7 @@ async fn a_flipped_bit_is_an_error_and_never_data() {
         ..desired(2, 1, None)
     };
     let refused = loop {
-        match block.store_snapshot(&copy).await {
+        match block.store_snapshot(&copy, None).await {
             Ok(SnapshotPhase::Pending { .. }) => {}
             Ok(other) => panic!("{other:?}"),
             Err(error) => break error,
@@ -422,7 +422,7 @@ async fn a_store_without_room_is_waited_for() {
     run("qemu-io", &["-c", &write, disk.path.to_str().unwrap()], Path::new("/"));
     capture(&vmm, &block, nobody, &[(1, 1)]).await;
     let full = loop {
-        match block.store_snapshot(&desired(1, 1, None)).await {
+        match block.store_snapshot(&desired(1, 1, None), None).await {
             Ok(SnapshotPhase::Pending { .. }) => {}
             Ok(other) => panic!("{other:?}"),
             Err(error) => break error,
@@ -432,7 +432,7 @@ async fn a_store_without_room_is_waited_for() {
     assert!(full.to_string().contains("full"), "{full}");
     run("mount", &["-o", "remount,size=64M", snapshots.to_str().unwrap()], Path::new("/"));
     stored(&block, &desired(1, 1, None)).await;
-    let made = block.ensure_volume(&wanted(2, Some(1))).await.unwrap();
+    let made = block.ensure_volume(&wanted(2, Some(1)), None).await.unwrap();
     are_equal(&disk.path, &made);
     is_clean(&scratch);
 }

@@ -9,13 +9,14 @@
 //! ```
 //! Names have 31 characters at most, which is QEMU's limit for nodes.
 //! Invariants: everything of a volume has a name that begins with its id, so what an interrupted step left is found by name.
-//! The limits' object is made first and removed last. A disk that is plugged in while the machine runs comes as
+//! The limits' object is made first and removed last. What opens an encrypted volume (`vol-…-key`) is there for as long as its
+//! files are open, so that what happens to those while the machine runs needs no key from anybody. A disk that is plugged in while the machine runs comes as
 //! descriptors, its images' with it, for the process sees no new file; one that was there from the start is opened by name.
 //! QEMU: <https://www.qemu.org/docs/master/interop/qemu-qmp-ref.html>
 
 use super::limits;
 use super::qcow2::Format;
-use super::{ROOT_PORTS, TAP_FD, disk_path, disk_serial};
+use super::{Boot, ROOT_PORTS, TAP_FD, disk_path, disk_serial};
 use crate::host::Plugged;
 use model::host::{Devices, VolumeLimits};
 use model::{Mac, NetworkInterfaceId, VolumeId};
@@ -26,6 +27,15 @@ pub struct Disk {
     pub volume: VolumeId,
     pub cache: Cache,
     pub limits: Option<VolumeLimits>,
+    pub at_rest: AtRest,
+}
+
+/// How a volume's own data lie in its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtRest {
+    Plain,
+    /// By LUKS within qcow2; [`key_object`] opens it.
+    Encrypted,
 }
 
 /// How the host caches a disk. Either way a guest's flush reaches the disk.
@@ -73,6 +83,11 @@ pub fn limits_object(volume: VolumeId) -> String {
     format!("{volume}-limits")
 }
 
+/// The object that holds what opens a volume's encryption.
+pub fn key_object(volume: VolumeId) -> String {
+    format!("{volume}-key")
+}
+
 /// The node of the image that lies `depth` images under a volume's own.
 pub fn base_node(volume: VolumeId, depth: usize) -> String {
     format!("{volume}-b{depth}")
@@ -105,13 +120,14 @@ pub fn joined_file_node(volume: VolumeId, time: usize, depth: usize) -> String {
 pub struct Base {
     pub set: FdSet,
     pub format: Format,
+    pub at_rest: AtRest,
 }
 
 /// The node names of the image at some depth, and of its file.
 type Named<'a> = &'a dyn Fn(usize) -> (String, String);
 
 /// The nodes of files under a volume's newest, from the lowest up.
-fn bases_by_descriptor(mode: Cache, bases: &[Base], named: Named<'_>) -> Vec<Value> {
+fn bases_by_descriptor(volume: VolumeId, mode: Cache, bases: &[Base], named: Named<'_>) -> Vec<Value> {
     let mut nodes = Vec::new();
     for (depth, base) in bases.iter().enumerate().rev() {
         let (name, file_name) = named(depth);
@@ -126,6 +142,7 @@ fn bases_by_descriptor(mode: Cache, bases: &[Base], named: Named<'_>) -> Vec<Val
         if base.format == Format::Qcow2 {
             node["backing"] = json!((depth + 1 < bases.len()).then(|| named(depth + 1).0));
         }
+        open_with_key(&mut node, volume, base.at_rest);
         nodes.push(node);
     }
     nodes
@@ -136,9 +153,10 @@ fn place(set: FdSet) -> String {
 }
 
 /// The nodes of a volume's newest file before it stands on anything: what [`super::qmp::overlay`] takes.
-pub fn overlay_by_descriptor(volume: VolumeId, inode: u64, mode: Cache, set: FdSet) -> [Value; 2] {
+pub fn overlay_by_descriptor(disk: &Disk, inode: u64, set: FdSet) -> [Value; 2] {
+    let (volume, mode) = (disk.volume, disk.cache);
     let name = layer_file_node(volume, inode);
-    let mut image = image_over(mode, layer_node(volume, inode), name.clone());
+    let mut image = image_over(disk, layer_node(volume, inode), name.clone());
     image["backing"] = Value::Null;
     [file(mode, name, place(set), Access::Write), image]
 }
@@ -146,12 +164,12 @@ pub fn overlay_by_descriptor(volume: VolumeId, inode: u64, mode: Cache, set: FdS
 /// The nodes of what lies under a volume's newest file, opened anew, from the lowest up.
 pub fn joined_by_descriptor(volume: VolumeId, mode: Cache, time: usize, bases: &[Base]) -> Vec<Value> {
     let named = |depth| (joined_node(volume, time, depth), joined_file_node(volume, time, depth));
-    bases_by_descriptor(mode, bases, &named)
+    bases_by_descriptor(volume, mode, bases, &named)
 }
 
 /// `blockdev-reopen`: a volume's newest image stands on this node from here on.
-pub fn stood_on(mode: Cache, image: &str, image_file: &str, below: Option<&str>) -> Value {
-    let mut node = image_over(mode, image.to_owned(), image_file.to_owned());
+pub fn stood_on(disk: &Disk, image: &str, image_file: &str, below: Option<&str>) -> Value {
+    let mut node = image_over(disk, image.to_owned(), image_file.to_owned());
     node["backing"] = json!(below);
     node
 }
@@ -184,7 +202,7 @@ pub(super) fn nodes_by_name(disk: &Disk) -> Vec<Value> {
 pub fn nodes_by_descriptor(disk: &Disk, own: FdSet, bases: &[Base]) -> Vec<Value> {
     let volume = disk.volume;
     let named = |depth| (base_node(volume, depth), base_file_node(volume, depth));
-    let mut nodes = bases_by_descriptor(disk.cache, bases, &named);
+    let mut nodes = bases_by_descriptor(volume, disk.cache, bases, &named);
     nodes.push(file(disk.cache, file_node(volume), place(own), Access::Write));
     let mut image = image(disk);
     image["backing"] = json!((!bases.is_empty()).then(|| base_node(volume, 0)));
@@ -248,17 +266,25 @@ fn file(mode: Cache, name: String, filename: String, access: Access) -> Value {
 }
 
 fn image(disk: &Disk) -> Value {
-    image_over(disk.cache, image_node(disk.volume), file_node(disk.volume))
+    image_over(disk, image_node(disk.volume), file_node(disk.volume))
 }
 
-fn image_over(mode: Cache, name: String, file: String) -> Value {
-    json!({
+fn image_over(disk: &Disk, name: String, file: String) -> Value {
+    let mut node = json!({
         "driver": "qcow2",
         "node-name": name,
         "file": file,
-        "cache": cache(mode),
+        "cache": cache(disk.cache),
         "discard": "unmap",
-    })
+    });
+    open_with_key(&mut node, disk.volume, disk.at_rest);
+    node
+}
+
+fn open_with_key(node: &mut Value, volume: VolumeId, at_rest: AtRest) {
+    if at_rest == AtRest::Encrypted {
+        node["encrypt"] = json!({"format": "luks", "key-secret": key_object(volume)});
+    }
 }
 
 fn throttle(volume: VolumeId, over: String) -> Value {
@@ -281,6 +307,15 @@ pub fn disk_device(volume: VolumeId, port: usize) -> Value {
         "werror": "enospc",
         "rerror": "report",
     })
+}
+
+/// The same for a disk that a machine starts with: the first is what its firmware boots.
+pub fn first_device(volume: VolumeId, port: usize, boot: &Boot<'_>) -> Value {
+    let mut device = disk_device(volume, port);
+    if port == 0 && *boot == Boot::Firmware {
+        device["bootindex"] = json!(1);
+    }
+    device
 }
 
 /// An interface's device in this port.
@@ -381,10 +416,21 @@ mod tests {
     }
 
     #[test]
+    fn a_volumes_own_layers_are_opened_with_its_key_and_its_image_is_not() {
+        let disk = Disk { volume: volume(1), cache: Cache::Direct, limits: None, at_rest: AtRest::Encrypted };
+        let base = |(set, at_rest)| Base { set: FdSet(set), format: Format::Qcow2, at_rest };
+        let bases = [(1, AtRest::Encrypted), (2, AtRest::Plain)].map(base);
+        let nodes = nodes_by_descriptor(&disk, FdSet(0), &bases);
+        let opened = nodes.iter().filter(|node| node["encrypt"]["key-secret"] == key_object(volume(1)));
+        let opened: Vec<&str> = opened.filter_map(|node| node["node-name"].as_str()).collect();
+        assert_eq!(opened, [base_node(volume(1), 0), image_node(volume(1))]);
+    }
+
+    #[test]
     fn nodes_are_removed_from_the_device_down() {
-        let disk = Disk { volume: volume(1), cache: Cache::Direct, limits: None };
-        let bases =
-            [(1, Format::Qcow2), (2, Format::Raw)].map(|(set, format)| Base { set: FdSet(set), format });
+        let disk = Disk { volume: volume(1), cache: Cache::Direct, limits: None, at_rest: AtRest::Plain };
+        let base = |(set, format)| Base { set: FdSet(set), format, at_rest: AtRest::Plain };
+        let bases = [(1, Format::Qcow2), (2, Format::Raw)].map(base);
         let made = nodes_by_descriptor(&disk, FdSet(0), &bases);
         let names: Vec<&str> = made.iter().map(|node| node["node-name"].as_str().unwrap()).collect();
         let mut order = removable(volume(1), names.iter().copied().chain(["vol-00000000000000002-file"]));

@@ -13,6 +13,7 @@
 //!   comes later takes the lowest free one ([`devices`]).
 //! - A disk that has no room on the host stops the machine rather than failing the guest's write (`werror=enospc`); the
 //!   agent lets it go on once there is room. Other errors are the guest's to see. Flushes always reach the disk.
+//! - Encrypted disks are not in it: the machine is started standing still and is given them by its monitor, with their keys.
 //! - The firmware tables say what EC2's say, so stock cloud-init chooses its Ec2 data source; see [`smbios`].
 
 mod board;
@@ -25,10 +26,10 @@ pub mod smbios;
 pub mod template;
 
 pub use board::{FIRMWARE, firmware, qemu, takes_firmware_file, uefi};
-pub use devices::{Cache, Disk, Interface};
+pub use devices::{AtRest, Cache, Disk, Interface};
 use model::host::{Architecture, Firmware, Machine};
 use model::{InstanceId, VolumeId};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Where the process finds the listening socket of its monitor.
 pub const MONITOR_FD: i32 = 3;
@@ -126,6 +127,12 @@ pub fn disk_serial(volume: VolumeId) -> String {
     volume.to_string().replace('-', "")
 }
 
+/// Whether a machine is started without some of its disks, and stands still until it was given those: what opens them is in no
+/// command line.
+pub fn waits_for_keys(disks: &[Disk]) -> bool {
+    disks.iter().any(|disk| disk.at_rest == AtRest::Encrypted)
+}
+
 /// The arguments after the program's name.
 pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
     let machine = layout.machine;
@@ -208,16 +215,15 @@ pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
         line.option("-device", "vmgenid,guid=auto");
     }
 
-    for (port, disk) in layout.disks.iter().enumerate() {
+    if waits_for_keys(&layout.disks) {
+        line.flag("-S");
+    }
+    for (port, disk) in layout.disks.iter().enumerate().filter(|(_, disk)| disk.at_rest == AtRest::Plain) {
         line.json("-object", &devices::limits_group(disk));
         for node in devices::nodes_by_name(disk) {
             line.json("-blockdev", &node);
         }
-        let mut device = devices::disk_device(disk.volume, port);
-        if port == 0 && layout.boot == Boot::Firmware {
-            device["bootindex"] = json!(1);
-        }
-        line.json("-device", &device);
+        line.json("-device", &devices::first_device(disk.volume, port, &layout.boot));
     }
     for (index, interface) in layout.interfaces.iter().enumerate() {
         line.option("-netdev", devices::netdev_by_number(interface.interface, index));

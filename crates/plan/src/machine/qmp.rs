@@ -7,6 +7,7 @@
 use super::devices::FdSet;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::fmt;
 
 const PERIPHERALS: &str = "/machine/peripheral";
 const OBJECTS: &str = "/objects";
@@ -61,6 +62,11 @@ pub enum Command {
         node: String,
     },
     AddObject(Value),
+    /// Keeps what opens a volume's encryption.
+    AddSecret {
+        id: String,
+        secret: Secret,
+    },
     RemoveObject {
         id: String,
     },
@@ -87,6 +93,16 @@ pub enum Command {
     },
 }
 
+/// Text that no log shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
 impl Command {
     pub const fn name(&self) -> &'static str {
         match self {
@@ -110,7 +126,7 @@ impl Command {
             Self::AddNode(_) => "blockdev-add",
             Self::ReopenNode(_) => "blockdev-reopen",
             Self::RemoveNode { .. } => "blockdev-del",
-            Self::AddObject(_) => "object-add",
+            Self::AddObject(_) | Self::AddSecret { .. } => "object-add",
             Self::RemoveObject { .. } => "object-del",
             Self::SetLimits { .. } => "qom-set",
             Self::AddNetdev(_) => "netdev_add",
@@ -149,6 +165,7 @@ impl Command {
             | Self::AddObject(value)
             | Self::AddNetdev(value)
             | Self::AddDevice(value) => value.clone(),
+            Self::AddSecret { id, secret } => json!({"qom-type": "secret", "id": id, "data": secret.0}),
             Self::RemoveNode { node } => json!({"node-name": node}),
             Self::QueryLimits { object } => {
                 json!({"path": format!("{OBJECTS}/{object}"), "property": "limits"})

@@ -6,7 +6,7 @@
 //! What the guest does in this: the module docs of `guest::template`.
 
 use super::qmp::Command;
-use super::{Accelerator, Boot, Cache, Disk, Interface, Layout, Stage, Unbuildable, arguments};
+use super::{Accelerator, AtRest, Boot, Cache, Disk, Interface, Layout, Stage, Unbuildable, arguments};
 use model::host::{Architecture, Machine};
 use model::{AccountId, InstanceId, MiB, VolumeId};
 use serde::{Deserialize, Serialize};
@@ -84,7 +84,8 @@ pub fn anonymous(
         machine,
         accelerator,
         boot,
-        disks: vec![Disk { volume: VolumeId::from_entropy(0), cache, limits: None }],
+        // A volume that is encrypted is never resumed.
+        disks: vec![Disk { volume: VolumeId::from_entropy(0), cache, limits: None, at_rest: AtRest::Plain }],
         interfaces: Vec::new(),
         stage: Stage::Clone,
     })

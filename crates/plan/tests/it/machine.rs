@@ -4,7 +4,8 @@ use crate::golden;
 use model::host::{Architecture, Burst, Firmware, Machine, Rate, VolumeLimits};
 use model::{InstanceId, Mac, MiB, NetworkInterfaceId, VolumeId};
 use plan::machine::{
-    Accelerator, Boot, Cache, Disk, Initrd, Interface, Layout, ROOT_PORTS, Stage, Unbuildable, arguments,
+    Accelerator, AtRest, Boot, Cache, Disk, Initrd, Interface, Layout, ROOT_PORTS, Stage, Unbuildable,
+    arguments,
 };
 
 fn machine() -> Machine {
@@ -33,11 +34,13 @@ fn layout<'a>(machine: &'a Machine, accelerator: Accelerator, boot: Boot<'a>) ->
                     bytes: Rate { base: 134_217_728, burst: None },
                     operation: 256 << 10,
                 }),
+                at_rest: AtRest::Plain,
             },
             Disk {
                 volume: VolumeId::parse("vol-0123456789abcdef2").unwrap(),
                 cache: Cache::Buffered,
                 limits: None,
+                at_rest: AtRest::Plain,
             },
         ],
         interfaces: vec![Interface {

@@ -1,7 +1,7 @@
 //! What a simulated machine holds, and how its guest lets go of it.
 
 use super::super::{Device, DiskSpec, HostError, Plugged, Release, Result};
-use super::world::World;
+use super::world::{World, check_key};
 use model::host::VolumeDesired;
 use model::{InstanceId, NetworkInterfaceId, VolumeId};
 use plan::machine::ROOT_PORTS;
@@ -91,7 +91,11 @@ impl World {
         Plugged { whole, partial: held.partial.clone(), dead: held.dead.clone(), cut_off: Vec::new() }
     }
 
-    pub fn check_disk(&mut self, instance: InstanceId, volume: VolumeId) -> Result<()> {
+    pub fn check_disk(&mut self, instance: InstanceId, given: &DiskSpec) -> Result<()> {
+        let volume = given.volume;
+        if let Some(disk) = self.volumes.get(&volume) {
+            check_key(volume, disk.data_key.as_ref(), given.data_key.as_ref())?;
+        }
         match self.volumes.get(&volume).map(|disk| disk.user) {
             None => Err(self.violation(format!("{instance} was given {volume}, which is not there"))),
             Some(Some(user)) if user != instance => {
@@ -111,7 +115,7 @@ impl World {
 
     pub fn plug_disk(&mut self, instance: InstanceId, disk: &DiskSpec, now: Instant) -> Result<()> {
         let volume = disk.volume;
-        self.check_disk(instance, volume)?;
+        self.check_disk(instance, disk)?;
         let held = self.held(instance, now)?;
         if held.whole.contains(&volume) {
             return Ok(());

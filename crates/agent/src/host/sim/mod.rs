@@ -14,8 +14,8 @@ mod world;
 pub use faults::Faults;
 
 use super::{
-    Block, Device, DiskSpec, HostError, MachineSpec, MachineState, Net, Plugged, Release, Result, Standing,
-    Steps, Tap, Templates, Vmm,
+    Block, Device, DiskSpec, HostError, MachineSpec, MachineState, Net, Plugged, Release, Result, SourceKey,
+    Standing, Steps, Tap, Templates, Vmm,
 };
 use faults::{Outcome, Random};
 use model::host::{
@@ -23,7 +23,8 @@ use model::host::{
     VolumeDesired, VolumeLimits, VpcDesired,
 };
 use model::{
-    Clock, GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, SnapshotId, Timestamp, VolumeId, VpcId,
+    Clock, DataKey, GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, SnapshotId, Timestamp, VolumeId,
+    VpcId,
 };
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -392,10 +393,10 @@ impl Net for SimHost {
 }
 
 impl Block for SimHost {
-    async fn ensure_volume(&self, volume: &VolumeDesired) -> Result<PathBuf> {
+    async fn ensure_volume(&self, volume: &VolumeDesired, source: SourceKey<'_>) -> Result<PathBuf> {
         self.act("ensure_volume", |world, _| {
             world.check_refusal(ObjectKey::Volume(volume.volume))?;
-            world.ensure_volume(volume)?;
+            world.ensure_volume(volume, source)?;
             Ok(PathBuf::from(format!("/sim/{}", volume.volume)))
         })
         .await
@@ -425,11 +426,15 @@ impl Block for SimHost {
         self.act("captured", |world, at| world.captured(snapshots, at)).await
     }
 
-    async fn store_snapshot(&self, snapshot: &SnapshotDesired) -> Result<SnapshotPhase> {
+    async fn store_snapshot(
+        &self,
+        snapshot: &SnapshotDesired,
+        source: SourceKey<'_>,
+    ) -> Result<SnapshotPhase> {
         let time = self.0.config.snapshot_time;
         self.act("store_snapshot", |world, at| {
             world.check_refusal(ObjectKey::Snapshot(snapshot.snapshot))?;
-            world.store_snapshot(snapshot, at, time)
+            world.store_snapshot(snapshot, source, at, time)
         })
         .await
     }
@@ -438,8 +443,8 @@ impl Block for SimHost {
         self.act("remove_snapshot", |world, _| Ok(world.remove_snapshot(snapshot))).await
     }
 
-    async fn trim(&self, volume: VolumeId) -> Result<()> {
-        self.act("trim", |world, _| world.trim(volume)).await
+    async fn trim(&self, volume: VolumeId, key: Option<&DataKey>) -> Result<()> {
+        self.act("trim", |world, _| world.trim(volume, key)).await
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! A simulator that starts anew knows none: what its agent remembers as captured is taken on trust.
 
-use super::super::{HostError, Result};
-use super::world::World;
+use super::super::{HostError, Result, SourceKey};
+use super::world::{World, check_key};
 use model::host::{SnapshotDesired, SnapshotPhase, SnapshotSource};
-use model::{InstanceId, SnapshotId, VolumeId};
+use model::{DataKey, InstanceId, SnapshotId, VolumeId};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -14,6 +14,8 @@ pub(super) struct Snapshot {
     /// When its instant was fixed.
     since: Option<Instant>,
     complete: bool,
+    /// Its volume's, then its own.
+    data_key: Option<DataKey>,
 }
 
 impl World {
@@ -21,6 +23,25 @@ impl World {
     pub fn check_complete(&self, snapshot: SnapshotId) -> Result<()> {
         if self.snapshots.get(&snapshot).is_some_and(|held| !held.complete) {
             return Err(HostError::permanent(format!("{snapshot} is not completed")));
+        }
+        Ok(())
+    }
+
+    /// Whether something with this key can be made of a snapshot whose key is said to be `source`.
+    pub fn check_source(
+        &self,
+        snapshot: SnapshotId,
+        source: SourceKey<'_>,
+        own: Option<&DataKey>,
+    ) -> Result<()> {
+        let Some(held) = self.snapshots.get(&snapshot) else { return Ok(()) };
+        if held.data_key.is_some() {
+            check_key(snapshot, held.data_key.as_ref(), source)?;
+            if own.is_none() {
+                return Err(HostError::permanent(format!(
+                    "{snapshot} is encrypted, and so must be what is made of it"
+                )));
+            }
         }
         Ok(())
     }
@@ -39,7 +60,8 @@ impl World {
             if self.snapshots.contains_key(snapshot) {
                 continue;
             }
-            let held = Snapshot { volume: Some(*volume), since: None, complete: false };
+            let data_key = self.volumes.get(volume).and_then(|disk| disk.data_key.clone());
+            let held = Snapshot { volume: Some(*volume), since: None, complete: false, data_key };
             self.snapshots.insert(*snapshot, held);
             self.volumes.entry(*volume).and_modify(|disk| disk.lags = disk.user.is_some());
         }
@@ -83,21 +105,28 @@ impl World {
     pub fn store_snapshot(
         &mut self,
         wanted: &SnapshotDesired,
+        source: SourceKey<'_>,
         now: Instant,
         time: Duration,
     ) -> Result<SnapshotPhase> {
         let volume = match wanted.source {
             SnapshotSource::Volume { volume, .. } => Some(volume),
-            SnapshotSource::Copy(source) => {
-                self.check_complete(source)?;
+            SnapshotSource::Copy(of) => {
+                self.check_complete(of)?;
+                self.check_source(of, source, wanted.data_key.as_ref())?;
                 None
             }
         };
+        if let Some(held) = self.snapshots.get(&wanted.snapshot).filter(|held| held.data_key.is_some()) {
+            check_key(wanted.snapshot, held.data_key.as_ref(), wanted.data_key.as_ref())?;
+        }
         let held = self.snapshots.entry(wanted.snapshot).or_insert(Snapshot {
             volume,
             since: Some(now),
             complete: false,
+            data_key: None,
         });
+        held.data_key.clone_from(&wanted.data_key);
         let Some(since) = held.since else {
             return Err(self.violation(format!("{} was stored before its instant", wanted.snapshot)));
         };
@@ -114,7 +143,10 @@ impl World {
         self.snapshots.remove(&snapshot).and_then(|held| held.volume)
     }
 
-    pub fn trim(&mut self, volume: VolumeId) -> Result<()> {
+    pub fn trim(&mut self, volume: VolumeId, key: Option<&DataKey>) -> Result<()> {
+        if let Some(disk) = self.volumes.get(&volume) {
+            check_key(volume, disk.data_key.as_ref(), key)?;
+        }
         self.check_followed(Some(volume), &format!("{volume} was trimmed"))
     }
 }

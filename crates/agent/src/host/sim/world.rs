@@ -1,16 +1,18 @@
 //! What stands on the simulated host, and how it changes.
 
-use super::super::{DiskSpec, HostError, MachineState, Result};
+use super::super::{DiskSpec, HostError, MachineState, Result, SourceKey};
 use super::Inventory;
 use super::devices::Held;
 use super::snapshots::Snapshot;
 use model::host::{
     InterfaceDesired, ObjectKey, SecurityGroupDesired, VolumeDesired, VolumeLimits, VpcDesired,
 };
-use model::{GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, SnapshotId, Timestamp, VolumeId, VpcId};
+use model::{
+    DataKey, GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, SnapshotId, Timestamp, VolumeId, VpcId,
+};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -56,6 +58,7 @@ pub(super) struct Port {
 pub(super) struct Disk {
     pub size: GiB,
     pub limits: Option<VolumeLimits>,
+    pub data_key: Option<DataKey>,
     pub user: Option<InstanceId>,
     /// Its machine still writes to a file that is frozen.
     pub lags: bool,
@@ -104,7 +107,7 @@ impl World {
             return Err(self.violation(format!("{instance} was started without its port {port}")));
         }
         for disk in disks {
-            self.check_disk(instance, disk.volume)?;
+            self.check_disk(instance, disk)?;
         }
         for port in &ports {
             self.ports.entry(*port).and_modify(|port| port.user = Some(instance));
@@ -289,13 +292,24 @@ impl World {
         self.ports.get(&interface).is_some_and(|port| port.user.is_some())
     }
 
-    pub fn ensure_volume(&mut self, volume: &VolumeDesired) -> Result<()> {
-        if !self.volumes.contains_key(&volume.volume)
-            && let Some(snapshot) = volume.snapshot
-        {
-            self.check_complete(snapshot)?;
+    pub fn ensure_volume(&mut self, volume: &VolumeDesired, source: SourceKey<'_>) -> Result<()> {
+        match (self.volumes.get(&volume.volume), volume.snapshot) {
+            (Some(disk), _) => {
+                check_key(volume.volume, disk.data_key.as_ref(), volume.data_key.as_ref())?;
+            }
+            (None, Some(snapshot)) => {
+                self.check_complete(snapshot)?;
+                self.check_source(snapshot, source, volume.data_key.as_ref())?;
+            }
+            (None, None) => {}
         }
-        let disk = Disk { size: volume.size, limits: volume.limits, user: None, lags: false };
+        let disk = Disk {
+            size: volume.size,
+            limits: volume.limits,
+            data_key: volume.data_key.clone(),
+            user: None,
+            lags: false,
+        };
         let disk = self.volumes.entry(volume.volume).or_insert(disk);
         if disk.user.is_some() && disk.size < volume.size {
             return Err(HostError::transient(format!("{} is in use and cannot grow", volume.volume)));
@@ -347,6 +361,18 @@ impl World {
 
     pub fn next_due(&self) -> Option<Instant> {
         self.due.peek().map(|Reverse((at, _))| *at)
+    }
+}
+
+/// Refuses a key that is not the one of what is there.
+pub(super) fn check_key(what: impl Display, is: Option<&DataKey>, given: Option<&DataKey>) -> Result<()> {
+    let refused = |why: &str| Err(HostError::permanent(format!("{what} {why}")));
+    match (is, given) {
+        (None, None) => Ok(()),
+        (Some(is), Some(given)) if is == given => Ok(()),
+        (Some(_), Some(_)) => refused("is encrypted with another key"),
+        (Some(_), None) => refused("is encrypted, and its key was not given"),
+        (None, Some(_)) => refused("is not encrypted, and cannot become so"),
     }
 }
 

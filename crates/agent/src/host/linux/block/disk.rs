@@ -3,10 +3,12 @@
 //! Why not by QEMU: no process to start, watch and end, no guest-written file opened by a program with root's rights, and the
 //! tables say in which file a block lies, so that what has changed since a parent is known without reading it.
 //! A process that its guest has taken over may have written every byte of these files: whatever they say is bounded, and
-//! they lead to no other file (the chain is given). Features that our machines do not use are refused.
+//! they lead to no other file (the chain is given). Features that our machines do not use are refused. An encrypted file is
+//! decrypted here too ([`luks`]): its clusters' sectors are numbered by their place in the file.
 //! Format: <https://www.qemu.org/docs/master/interop/qcow2.html>
 
-use plan::machine::qcow2::Format;
+use super::luks::{self, SECTOR, Xts};
+use plan::machine::qcow2::{self, Format};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
@@ -46,6 +48,7 @@ struct Tables {
     first: Vec<u64>,
     /// The second table that was looked at last, by its place in the first.
     second: Option<(usize, Vec<u64>)>,
+    cipher: Option<Xts>,
 }
 
 /// What a layer has at some place, up to some byte.
@@ -96,10 +99,10 @@ impl Blocks {
 }
 
 impl Disk {
-    /// Opens the files of a chain, from the newest down.
-    pub fn open(files: &[(PathBuf, Format)]) -> io::Result<Self> {
-        let layers =
-            files.iter().map(|(path, format)| Layer::open(path, *format)).collect::<io::Result<Vec<_>>>()?;
+    /// Opens the files of a chain, from the newest down; `passphrase` opens those that are encrypted.
+    pub fn open(files: &[(PathBuf, Format)], passphrase: Option<&str>) -> io::Result<Self> {
+        let layers = files.iter().map(|(path, format)| Layer::open(path, *format, passphrase));
+        let layers = layers.collect::<io::Result<Vec<_>>>()?;
         let size = layers.first().ok_or(ErrorKind::InvalidInput)?.size;
         Ok(Self { layers, size })
     }
@@ -155,12 +158,12 @@ impl Disk {
 }
 
 impl Layer {
-    fn open(path: &Path, format: Format) -> io::Result<Self> {
+    fn open(path: &Path, format: Format, passphrase: Option<&str>) -> io::Result<Self> {
         let file = File::open(path)?;
         match format {
             Format::Raw => Ok(Self { size: file.metadata()?.len(), file, kind: Kind::Raw }),
             Format::Qcow2 => {
-                let (size, tables) = tables(&file)
+                let (size, tables) = tables(&file, passphrase)
                     .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
                 Ok(Self { size, file, kind: Kind::Qcow2(tables) })
             }
@@ -203,9 +206,16 @@ impl Layer {
     fn fetch(&self, found: Found, offset: u64, into: &mut [u8]) -> io::Result<()> {
         match found {
             Found::Nothing | Found::Zero => into.fill(0),
-            Found::Data(at) => read_padded(&self.file, at, into)?,
+            Found::Data(at) => match &self.kind {
+                Kind::Qcow2(Tables { cipher: Some(cipher), .. }) => {
+                    read_decrypted(&self.file, cipher, at, into)?;
+                }
+                Kind::Qcow2(_) | Kind::Raw => read_padded(&self.file, at, into)?,
+            },
             Found::Compressed { at, length } => {
-                let Kind::Qcow2(Tables { cluster_bits, .. }) = &self.kind else { return Ok(()) };
+                let Kind::Qcow2(Tables { cluster_bits, cipher: None, .. }) = &self.kind else {
+                    return Err(io::Error::new(ErrorKind::Unsupported, "a compressed cluster is encrypted"));
+                };
                 let mut packed = vec![0; length];
                 read_padded(&self.file, at, &mut packed)?;
                 let mut cluster = vec![0; 1 << cluster_bits];
@@ -263,7 +273,7 @@ fn words(bytes: &[u8]) -> Vec<u64> {
 }
 
 /// Reads the header, and the first table.
-fn tables(file: &File) -> io::Result<(u64, Tables)> {
+fn tables(file: &File, passphrase: Option<&str>) -> io::Result<(u64, Tables)> {
     let refused = |what: &str| io::Error::new(ErrorKind::Unsupported, what.to_owned());
     let mut header = vec![0; 104];
     read_padded(file, 0, &mut header)?;
@@ -273,9 +283,7 @@ fn tables(file: &File) -> io::Result<(u64, Tables)> {
     if &header[..4] != b"QFI\xfb" || !(2..=3).contains(&version) || !(9..=21).contains(&cluster_bits) {
         return Err(refused("not a qcow2 file of this host's making"));
     }
-    if be32(32) != 0 {
-        return Err(refused("it is encrypted"));
-    }
+    let cipher = if be32(32) == 0 { None } else { Some(unlock(file, passphrase)?) };
     if version == 3 && be64(72) & !HARMLESS != 0 {
         return Err(refused("it has features that volumes of this host do not have, or is damaged"));
     }
@@ -286,7 +294,42 @@ fn tables(file: &File) -> io::Result<(u64, Tables)> {
     }
     let mut first = vec![0; length as usize];
     file.read_exact_at(&mut first, be64(40))?;
-    Ok((size, Tables { cluster_bits, version, first: words(&first), second: None }))
+    Ok((size, Tables { cluster_bits, version, first: words(&first), second: None, cipher }))
+}
+
+/// The cipher of an encrypted file.
+pub fn unlock(file: &File, passphrase: Option<&str>) -> io::Result<Xts> {
+    let refused = |what: &str| io::Error::new(ErrorKind::Unsupported, what.to_owned());
+    let passphrase = passphrase.ok_or_else(|| refused("it is encrypted, and its key was not given"))?;
+    let header =
+        luks_header(file)?.ok_or_else(|| refused("it is encrypted in a way that this host does not know"))?;
+    luks::unlock(&header, passphrase).map_err(|e| io::Error::new(ErrorKind::Unsupported, e))
+}
+
+/// The LUKS header of a qcow2 file, if it has one.
+pub fn luks_header(file: &File) -> io::Result<Option<Vec<u8>>> {
+    let damaged = |e: qcow2::NotQcow2| io::Error::new(ErrorKind::InvalidData, e);
+    let mut bytes = vec![0; qcow2::HEADER_BYTES];
+    read_padded(file, 0, &mut bytes)?;
+    let Some(place) = qcow2::parse(&bytes).map_err(damaged)?.luks else { return Ok(None) };
+    if place.length != luks::HEADER_BYTES as u64 {
+        return Err(io::Error::new(ErrorKind::Unsupported, luks::Locked::Foreign));
+    }
+    let mut header = vec![0; luks::HEADER_BYTES];
+    file.read_exact_at(&mut header, place.offset)?;
+    Ok(Some(header))
+}
+
+/// Whole sectors are decrypted, whatever is asked for.
+fn read_decrypted(file: &File, cipher: &Xts, at: u64, into: &mut [u8]) -> io::Result<()> {
+    let sector = SECTOR as u64;
+    let from = at - at % sector;
+    let mut bytes = vec![0; (at + into.len() as u64 - from).next_multiple_of(sector) as usize];
+    read_padded(file, from, &mut bytes)?;
+    cipher.decrypt(from / sector, &mut bytes);
+    let start = (at - from) as usize;
+    into.copy_from_slice(&bytes[start..start + into.len()]);
+    Ok(())
 }
 
 /// Reads from a file that may end within the last cluster: the rest is zero.

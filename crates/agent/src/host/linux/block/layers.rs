@@ -15,9 +15,13 @@
 //!
 //! A process that its guest has taken over may have written any header here: a volume's files lead to its own layers and to the
 //! host's images and to nothing else.
+//!
+//! The layers of an encrypted volume are encrypted like its newest file, and with its master key: a new file gets a copy of the
+//! LUKS header of what it stands on. So freezing, and finishing that after a crash, needs no key; joining does.
 
-use super::{BASES, TEMPLATES, header, publish, remove_if_there, sync_directory};
-use crate::host::linux::exec;
+use super::{
+    BASES, TEMPLATES, disk, header, publish, qemu_img, remove_if_there, sync_directory, write_sparse,
+};
 use crate::host::linux::vmm::{private_directory, replace};
 use crate::host::{HostError, Result};
 use model::{SnapshotId, VolumeId};
@@ -66,6 +70,12 @@ pub(super) fn layer(volumes: &Path, volume: VolumeId, snapshot: SnapshotId) -> P
 /// The format of a file under a volume.
 pub fn format(path: &Path) -> Format {
     if path.extension() == Some(OsStr::new("raw")) { Format::Raw } else { Format::Qcow2 }
+}
+
+/// Whether a file under a volume is one of its own layers, which are encrypted if the volume is.
+pub fn is_own(file: &Path, volume: VolumeId) -> bool {
+    let own = file.parent().and_then(Path::file_name);
+    own.is_some_and(|own| own == volume.to_string().as_str()) && format(file) == Format::Qcow2
 }
 
 /// The files under a volume's newest, or under a template's disk, from the nearest down, as their headers name them.
@@ -157,11 +167,15 @@ pub(super) fn finish(volumes: &Path, set: &[(SnapshotId, VolumeId)]) -> io::Resu
             let frozen = own.canonicalize()?.join(frozen.file_name().unwrap_or_default());
             let file = frozen.to_str().ok_or(io::ErrorKind::InvalidFilename)?;
             let below = Below { file, format: Format::Qcow2 };
-            let empty = qcow2::empty(header(&active)?.size, Some(below)).map_err(io::Error::other)?;
+            let luks = disk::luks_header(&File::open(&active)?)?;
+            let empty = qcow2::empty(header(&active)?.size, Some(below), luks.as_deref());
+            let empty = empty.map_err(io::Error::other)?;
             let tmp = volumes.join(format!("{volume}.layer.tmp"));
-            fs::write(&tmp, empty).and_then(|()| File::open(&tmp)?.sync_all()).inspect_err(|_| {
-                let _ = fs::remove_file(&tmp);
-            })?;
+            write_empty(&tmp, &empty, luks.as_deref())
+                .and_then(|()| File::open(&tmp)?.sync_all())
+                .inspect_err(|_| {
+                    let _ = fs::remove_file(&tmp);
+                })?;
             due.push((tmp, active, frozen));
         }
     }
@@ -200,8 +214,8 @@ pub(super) fn is_frozen(volumes: &Path, volume: VolumeId, layer: &Path) -> io::R
     Ok(layers.iter().any(|standing| standing.file_name() == layer.file_name()))
 }
 
-/// Joins the layers of a volume until there is one.
-pub(super) async fn join(volumes: &Path, volume: VolumeId) -> Result<()> {
+/// Joins the layers of a volume until there is one; `passphrase` opens those of an encrypted one.
+pub(super) async fn join(volumes: &Path, volume: VolumeId, passphrase: Option<&str>) -> Result<()> {
     let failed = |e: io::Error| HostError::transient(format!("joining layers of {volume}")).caused_by(e);
     loop {
         let layers = standing(volumes, volume)?;
@@ -211,19 +225,20 @@ pub(super) async fn join(volumes: &Path, volume: VolumeId) -> Result<()> {
         let lock = File::options().create(true).truncate(false).write(true).open(lock).map_err(failed)?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
             .map_err(|e| failed(e.into()))?;
-        let unlocked = |path: &Path| {
-            serde_json::json!({
-                "driver": "qcow2",
-                "file": {"driver": "file", "filename": path, "locking": "off"},
-            })
-        };
-        let mut image = unlocked(upper);
-        image["backing"] = unlocked(lower);
-        let arguments = ["commit".to_owned(), "-q".into(), "-d".into(), format!("json:{image}")];
-        let output = exec::run_holding("qemu-img", &arguments, b"", JOINING, &[lock.as_fd()]).await?;
-        if !output.success() {
-            return Err(HostError::transient(format!("joining layers of {volume}: {}", output.complaint())));
+        // All of them, for an encrypted one that a header leads to is not opened.
+        let mut image = None;
+        for layer in layers.iter().rev() {
+            let mut node = qemu_img::node(layer, passphrase);
+            node["file"]["locking"] = "off".into();
+            if let Some(below) = image {
+                node["backing"] = below;
+            }
+            image = Some(node);
         }
+        let image = format!("json:{}", image.unwrap_or_default());
+        qemu_img::run("commit", &["-q", "-d", &image], passphrase, &[lock.as_fd()], JOINING)
+            .await
+            .map_err(|e| HostError::transient(format!("joining layers of {volume}")).caused_by(e))?;
         File::open(lower).and_then(|file| file.sync_all()).map_err(failed)?;
         fs::rename(lower, upper).map_err(failed)?;
         sync_directory(upper.parent().unwrap_or(volumes)).map_err(failed)?;

@@ -10,27 +10,34 @@
 //! `templates/` is [`super::vmm`]'s. A base that no volume and no template stands on goes when the driver opens. A file belongs to
 //! root unless a machine holds it: [`super::vmm`] changes the owner. A crash leaves at most a `.tmp` file, which the next
 //! opening removes, and a capture that it finishes.
+//! A volume with a key of its own is encrypted by LUKS within qcow2 ([`luks`]), its layers too; the image under it is not, for it is
+//! not the volume's. One that starts from a snapshot stands on nothing: what the snapshot holds is written into it ([`written`]).
 //! Growing a volume that a machine holds is refused (QEMU's lock on the file says so): the machine grows it ([`super::vmm`]).
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volumes.html>
 
 mod disk;
 mod layers;
+mod luks;
+mod qemu_img;
 mod shelf;
+mod written;
 
-pub use layers::{backing_chain, format};
+pub use layers::{backing_chain, format, is_own};
+pub use luks::passphrase;
 
 use super::exec;
 use super::vmm::image;
-use crate::host::{Block, Fault, HostError, Result};
+use crate::host::{Block, Fault, HostError, Result, SourceKey};
 use layers::Capture;
 use model::host::{SnapshotDesired, SnapshotPhase, VolumeDesired};
-use model::{CloudTag, SnapshotId, VolumeId};
+use model::{CloudTag, DataKey, SnapshotId, VolumeId};
 use plan::machine::qcow2::{self, Below, Format};
 use shelf::Shelf;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const BASES: &str = "bases";
 /// Where the templates of this cloud lie, below the volumes.
@@ -53,6 +60,8 @@ pub struct LinuxBlock {
     config: LinuxBlockConfig,
     /// One `qemu-img` at a time for each volume would do; one at all is simpler and they take milliseconds.
     making: tokio::sync::Mutex<()>,
+    /// Counts the encrypted volumes that were begun of snapshots: one that nobody waits for any more goes on for a while.
+    attempts: AtomicU64,
     shelf: Shelf,
 }
 
@@ -69,7 +78,7 @@ impl LinuxBlock {
             }
         }
         let shelf = Shelf::open(&config.snapshots_dir, &config.state_dir)?;
-        let block = Self { config, making: tokio::sync::Mutex::new(()), shelf };
+        let block = Self { config, making: tokio::sync::Mutex::new(()), attempts: AtomicU64::new(0), shelf };
         block.finish_captures()?;
         block
             .drop_unused_bases()
@@ -207,9 +216,12 @@ impl LinuxBlock {
             }
             below = Some((base, Format::Qcow2));
         }
-        let made =
-            write_overlay(&tmp, path, size, below.as_ref().map(|(below, format)| (below.as_path(), *format)))
-                .map_err(|e| HostError::transient(format!("making {volume}")).caused_by(e));
+        let below = below.as_ref().map(|(below, format)| (below.as_path(), *format));
+        let luks = wanted.data_key.as_ref().map(|key| luks::format(&passphrase(volume, key))).transpose();
+        let luks = luks.map_err(|_| HostError::transient("the host has no random numbers"))?;
+        let luks = luks.as_ref().map(|(header, _)| header.as_slice());
+        let made = write_overlay(&tmp, path, size, below, luks)
+            .map_err(|e| HostError::transient(format!("making {volume}")).caused_by(e));
         if made.is_err() {
             let _ = fs::remove_file(&tmp);
         }
@@ -223,11 +235,16 @@ impl LinuxBlock {
         if held.size >= wanted.size.bytes() {
             return Ok(());
         }
-        // qemu-img opens the backing files too, with root's rights: only images of ours.
         backing_chain(path)?;
         let size = wanted.size.bytes().to_string();
-        let args = ["resize", "-q", "-f", "qcow2", &path.to_string_lossy(), &size].map(str::to_owned);
-        qemu_img(&args).await.map_err(|e| HostError::transient(format!("growing {volume}")).caused_by(e))?;
+        let passphrase = wanted.data_key.as_ref().map(|key| passphrase(volume, key));
+        let mut image = qemu_img::node(path, passphrase.as_deref());
+        // Nothing of what is under it is read, and an encrypted layer would want its key.
+        image["backing"] = serde_json::Value::Null;
+        let image = format!("json:{image}");
+        qemu_img::run("resize", &["-q", &image, &size], passphrase.as_deref(), &[], exec::PATIENCE)
+            .await
+            .map_err(|e| HostError::transient(format!("growing {volume}")).caused_by(e))?;
         File::open(path)
             .and_then(|f| f.sync_all())
             .map_err(|e| HostError::transient(format!("growing {volume}")).caused_by(e))
@@ -268,7 +285,13 @@ pub(super) fn base(volumes_dir: &Path, images_dir: &Path, name: &str) -> Result<
 }
 
 /// Makes an empty qcow2 file, by way of `tmp`.
-fn write_overlay(tmp: &Path, path: &Path, size: u64, below: Option<(&Path, Format)>) -> io::Result<()> {
+fn write_overlay(
+    tmp: &Path,
+    path: &Path,
+    size: u64,
+    below: Option<(&Path, Format)>,
+    luks: Option<&[u8]>,
+) -> io::Result<()> {
     let below = match below {
         Some((below, format)) => {
             let file = below.to_str().ok_or(io::ErrorKind::InvalidFilename)?;
@@ -276,17 +299,34 @@ fn write_overlay(tmp: &Path, path: &Path, size: u64, below: Option<(&Path, Forma
         }
         None => None,
     };
-    let file = qcow2::empty(size, below).map_err(io::Error::other)?;
-    fs::write(tmp, file)?;
+    let file = qcow2::empty(size, below, luks).map_err(io::Error::other)?;
+    write_empty(tmp, &file, luks)?;
     publish(tmp, path)?;
     sync_directory(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// Makes a file that takes no room for the zeros of its LUKS header, which has room for seven keys that there are not.
+fn write_empty(path: &Path, bytes: &[u8], luks: Option<&[u8]>) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    if luks.is_none() {
+        return fs::write(path, bytes);
+    }
+    const PAGE: usize = 4096;
+    let file = File::create(path)?;
+    file.set_len(bytes.len() as u64)?;
+    for (at, page) in (0..).step_by(PAGE).zip(bytes.chunks(PAGE)) {
+        if page.iter().any(|byte| *byte != 0) {
+            file.write_all_at(page, at)?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts an empty overlay in the place of a disk that nobody has written to.
 pub(super) fn stand_on(disk: &Path, size: u64, below: &Path) -> io::Result<()> {
     let tmp = disk.with_extension("tmp");
     let below = Below { file: below.to_str().ok_or(io::ErrorKind::InvalidFilename)?, format: Format::Qcow2 };
-    let file = qcow2::empty(size, Some(below)).map_err(io::Error::other)?;
+    let file = qcow2::empty(size, Some(below), None).map_err(io::Error::other)?;
     // Whichever of the two a crash leaves is as good as the other.
     fs::write(&tmp, file).and_then(|()| publish(&tmp, disk)).inspect_err(|_| {
         let _ = fs::remove_file(&tmp);
@@ -303,7 +343,7 @@ pub(super) fn untouched(disk: &Path) -> io::Result<Option<u64>> {
         return Ok(None);
     }
     let below = held.backing_file.as_deref().map(|file| Below { file, format: Format::Qcow2 });
-    let Ok(made) = qcow2::empty(held.size, below) else { return Ok(None) };
+    let Ok(made) = qcow2::empty(held.size, below, None) else { return Ok(None) };
     if File::open(disk)?.metadata()?.len() != made.len() as u64 {
         return Ok(None);
     }
@@ -331,11 +371,24 @@ pub(super) fn base_of_template(volumes: &Path, key: &str, disk: &Path) -> io::Re
 }
 
 impl Block for LinuxBlock {
-    async fn ensure_volume(&self, volume: &VolumeDesired) -> Result<PathBuf> {
+    async fn ensure_volume(&self, volume: &VolumeDesired, source: SourceKey<'_>) -> Result<PathBuf> {
         let path = self.path(volume.volume);
-        let restored = match volume.snapshot {
-            Some(snapshot) if !path.exists() => Some(self.shelf.restore(snapshot).await?),
-            Some(_) | None => None,
+        if path.exists() {
+            check_key(volume.volume, &path, volume.data_key.as_ref())?;
+        }
+        let restored = match (volume.snapshot, &volume.data_key) {
+            (Some(snapshot), None) if !path.exists() => Some(self.shelf.restore(snapshot, source).await?),
+            (Some(snapshot), Some(key)) if !path.exists() => {
+                let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
+                let tmp = self.config.state_dir.join(format!("{}.{attempt}.tmp", volume.volume));
+                let passphrase = passphrase(volume.volume, key);
+                self.shelf.restore_encrypted(snapshot, source, &tmp, volume.size.bytes(), passphrase).await?;
+                publish(&tmp, &path)
+                    .and_then(|()| sync_directory(&self.config.state_dir))
+                    .map_err(|e| HostError::transient(format!("making {}", volume.volume)).caused_by(e))?;
+                None
+            }
+            (_, _) => None,
         };
         let _one = self.making.lock().await;
         if path.exists() {
@@ -423,8 +476,12 @@ impl Block for LinuxBlock {
         Ok(())
     }
 
-    async fn store_snapshot(&self, snapshot: &SnapshotDesired) -> Result<SnapshotPhase> {
-        let stored = self.shelf.store(snapshot).await;
+    async fn store_snapshot(
+        &self,
+        snapshot: &SnapshotDesired,
+        source: SourceKey<'_>,
+    ) -> Result<SnapshotPhase> {
+        let stored = self.shelf.store(snapshot, source).await;
         let is_over = match &stored {
             Ok(phase) => matches!(phase, SnapshotPhase::Completed { .. } | SnapshotPhase::Failed { .. }),
             Err(error) => error.fault == Fault::Permanent,
@@ -442,24 +499,32 @@ impl Block for LinuxBlock {
         Ok(volume)
     }
 
-    async fn trim(&self, volume: VolumeId) -> Result<()> {
+    async fn trim(&self, volume: VolumeId, key: Option<&DataKey>) -> Result<()> {
         let volumes = &self.config.state_dir;
         if !layers::layers_of(volumes, volume).exists() || self.has_captures(volume)? {
             return Ok(());
         }
         if self.path(volume).exists() {
-            layers::join(volumes, volume).await?;
+            let passphrase = key.map(|key| passphrase(volume, key));
+            layers::join(volumes, volume, passphrase.as_deref()).await?;
         }
         layers::tidy(volumes, volume)
     }
 }
 
-async fn qemu_img(args: &[String]) -> Result<()> {
-    let output = exec::run("qemu-img", args, b"").await?;
-    if output.success() {
-        return Ok(());
+/// Refuses a key that is not the one of a volume that is there, and a volume that has none.
+pub(super) fn check_key(volume: VolumeId, path: &Path, key: Option<&DataKey>) -> Result<()> {
+    let refused = |why: &str| Err(HostError::permanent(format!("{volume} {why}")));
+    let read = File::open(path).and_then(|file| disk::luks_header(&file));
+    let header = read.map_err(|e| HostError::transient(format!("{volume} cannot be read")).caused_by(e))?;
+    match (header, key) {
+        (None, None) => Ok(()),
+        (Some(_), None) => refused("is encrypted, and its key was not given"),
+        (None, Some(_)) => refused("is not encrypted, and cannot become so"),
+        (Some(header), Some(key)) => luks::unlock(&header, &passphrase(volume, key))
+            .map(drop)
+            .map_err(|e| HostError::permanent(format!("{volume} does not open")).caused_by(e)),
     }
-    Err(HostError::transient(format!("qemu-img {}: {}", args[0], output.complaint())))
 }
 
 /// Reads the header of a qcow2 file.

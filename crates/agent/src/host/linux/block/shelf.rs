@@ -6,18 +6,21 @@
 //! snapshots/captures/SNAPSHOT          snapshots that are not stored yet
 //! volumes/restored/SNAPSHOT.raw        a snapshot as a disk, made once, verified as it was read
 //! ```
+//! An encrypted snapshot's blocks are encrypted with its data key, whatever account it is of: who has the key shares, and nobody
+//! else can. It becomes a disk only as an encrypted volume, each with a file of its own.
 //! Two threads of low priority store snapshots, one after the other each. What a crash interrupts goes on from its last
 //! checkpoint. A volume of a snapshot stands on a whole copy of it, so it is there once all of the snapshot has been read;
 //! reading it on demand by NBD is not built yet. Garbage is collected in the background, some time after a removal.
 
 use super::disk::Disk;
 use super::layers;
+use super::{passphrase, written};
 use crate::host::linux::vmm::{private_directory, replace};
-use crate::host::{Fault, HostError, Result};
+use crate::host::{Fault, HostError, Result, SourceKey};
 use blocks::{Begin, BlockStore, Directory, Domain, DomainId, Error, Session, ingest};
 use model::clock::SystemClock;
 use model::host::{SnapshotDesired, SnapshotPhase, SnapshotSource};
-use model::{AccountId, Clock, SnapshotId};
+use model::{AccountId, Clock, DataKey, SnapshotId};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -70,6 +73,8 @@ struct Inner {
 struct Task {
     job: Arc<Job>,
     wanted: SnapshotDesired,
+    /// What the snapshot that it is a copy of is encrypted with.
+    source: Option<DataKey>,
 }
 
 /// A snapshot that is being stored.
@@ -159,7 +164,7 @@ impl Shelf {
     }
 
     /// Has a snapshot stored, and says how far that is.
-    pub async fn store(&self, wanted: &SnapshotDesired) -> Result<SnapshotPhase> {
+    pub async fn store(&self, wanted: &SnapshotDesired, source: SourceKey<'_>) -> Result<SnapshotPhase> {
         let id = wanted.snapshot;
         let job = {
             let mut jobs = self.inner.jobs.lock();
@@ -169,7 +174,7 @@ impl Shelf {
             } else {
                 let job = Arc::new(Job::default());
                 let queue = self.queue.as_ref().ok_or_else(|| HostError::transient("the agent ends"))?;
-                let task = Task { job: Arc::clone(&job), wanted: wanted.clone() };
+                let task = Task { job: Arc::clone(&job), wanted: wanted.clone(), source: source.cloned() };
                 queue.send(task).map_err(|_| HostError::transient("the agent ends"))?;
                 jobs.insert(id, Arc::clone(&job));
                 job
@@ -215,8 +220,11 @@ impl Shelf {
         .await
     }
 
-    /// A snapshot as a raw disk, made if it is not there.
-    pub async fn restore(&self, snapshot: SnapshotId) -> Result<PathBuf> {
+    /// A snapshot as a raw disk, made if it is not there. An encrypted one is refused.
+    pub async fn restore(&self, snapshot: SnapshotId, source: SourceKey<'_>) -> Result<PathBuf> {
+        if source.is_some() {
+            return Err(must_be_encrypted(snapshot));
+        }
         let gate = Arc::clone(self.inner.restoring.lock().entry(snapshot).or_default());
         let _one = gate.lock().await;
         let inner = Arc::clone(&self.inner);
@@ -224,6 +232,36 @@ impl Shelf {
         self.inner.restoring.lock().remove(&snapshot);
         restored
     }
+
+    /// Writes what a snapshot holds into an encrypted disk of this size, in bytes. Whoever stops waiting for it has it stopped,
+    /// some time after: nobody else may be given the same file.
+    pub async fn restore_encrypted(
+        &self,
+        snapshot: SnapshotId,
+        source: SourceKey<'_>,
+        into: &Path,
+        size: u64,
+        passphrase: String,
+    ) -> Result<()> {
+        let (inner, source, into) = (Arc::clone(&self.inner), source.cloned(), into.to_owned());
+        let waited_for = Arc::new(());
+        let is_wanted = Arc::downgrade(&waited_for);
+        let made = blocking(move || {
+            let is_wanted = || is_wanted.strong_count() > 0;
+            let made =
+                inner.restore_encrypted(snapshot, source.as_ref(), &into, (size, &passphrase), is_wanted);
+            made.inspect_err(|_| {
+                let _ = fs::remove_file(&into);
+            })
+        })
+        .await;
+        drop(waited_for);
+        made
+    }
+}
+
+fn must_be_encrypted(snapshot: SnapshotId) -> HostError {
+    HostError::permanent(format!("{snapshot} is encrypted, and so must be what is made of it"))
 }
 
 impl Drop for Shelf {
@@ -332,9 +370,26 @@ impl Inner {
         self.domain(id).map_err(|e| HostError::transient(format!("the domain of {account}")).caused_by(e))
     }
 
+    /// Whom a new snapshot shares its blocks with.
+    fn domain_for(&self, wanted: &SnapshotDesired) -> Result<Arc<Domain>> {
+        match &wanted.data_key {
+            Some(key) => Ok(Arc::new(Domain::of_key(key.expose()))),
+            None => self.domain_of(wanted.account),
+        }
+    }
+
     /// Opens a snapshot of whatever account.
-    fn snapshot(&self, snapshot: SnapshotId) -> Result<blocks::Snapshot> {
+    fn snapshot(&self, snapshot: SnapshotId, key: SourceKey<'_>) -> Result<blocks::Snapshot> {
         let manifest = self.store.manifest(snapshot).map_err(|e| failed(snapshot, e))?;
+        if manifest.domain.is_of_key() {
+            let refused = |why: &str| HostError::permanent(format!("{snapshot} is encrypted{why}"));
+            let key = key.ok_or_else(|| refused(", and its key was not given"))?;
+            let domain = Domain::of_key(key.expose());
+            if *domain.id() != manifest.domain {
+                return Err(refused(" with another key"));
+            }
+            return self.store.snapshot(snapshot, Arc::new(domain)).map_err(|e| failed(snapshot, e));
+        }
         let domain = self
             .domain(manifest.domain)
             .map_err(|e| HostError::transient(format!("the domain of {snapshot}")).caused_by(e))?;
@@ -342,8 +397,8 @@ impl Inner {
     }
 
     fn work(&self, task: &Task) {
-        let Task { job, wanted } = task;
-        let end = if job.is_stopped() { Err(stopped()) } else { self.make(wanted, job) };
+        let Task { job, wanted, source } = task;
+        let end = if job.is_stopped() { Err(stopped()) } else { self.make(wanted, source.as_ref(), job) };
         if let Err(error) = &end {
             tracing::warn!(snapshot = %wanted.snapshot, %error, "a snapshot is not stored");
         }
@@ -351,12 +406,12 @@ impl Inner {
         job.ended.notify_waiters();
     }
 
-    fn make(&self, wanted: &SnapshotDesired, job: &Job) -> Result<SnapshotPhase> {
+    fn make(&self, wanted: &SnapshotDesired, source: SourceKey<'_>, job: &Job) -> Result<SnapshotPhase> {
         let id = wanted.snapshot;
         let manifest = match self.store.manifest(id) {
             Ok(manifest) => manifest,
             Err(Error::NoSnapshot(_)) => {
-                let manifest = self.write(wanted, job)?;
+                let manifest = self.write(wanted, source, job)?;
                 if (self.completed.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(COLLECT_EACH) {
                     self.garbage.notify_one();
                 }
@@ -367,15 +422,18 @@ impl Inner {
         Ok(SnapshotPhase::Completed { full: manifest.blocks * blocks::BLOCK_SIZE as u64 })
     }
 
-    fn write(&self, wanted: &SnapshotDesired, job: &Job) -> Result<blocks::Manifest> {
+    fn write(&self, wanted: &SnapshotDesired, source: SourceKey<'_>, job: &Job) -> Result<blocks::Manifest> {
         let id = wanted.snapshot;
-        let domain = self.domain_of(wanted.account)?;
+        let domain = self.domain_for(wanted)?;
         let session = match &wanted.source {
             SnapshotSource::Volume { volume, parent, .. } => {
                 let chain = layers::frozen_chain(&self.volumes, *volume, id)?;
                 let files: Vec<_> = chain.into_iter().map(|path| (layers::format(&path), path)).collect();
                 let files: Vec<_> = files.into_iter().map(|(format, path)| (path, format)).collect();
-                let mut disk = Disk::open(&files).map_err(|e| failed(id, Error::Reading(e)))?;
+                // Without its key an encrypted volume is refused here, rather than stored in the clear.
+                let passphrase = wanted.data_key.as_ref().map(|key| passphrase(*volume, key));
+                let mut disk =
+                    Disk::open(&files, passphrase.as_deref()).map_err(|e| failed(id, Error::Reading(e)))?;
                 let session = self.begin(wanted, *parent, wanted.size.bytes().max(disk.size()), &domain)?;
                 // The files above the parent's are what was written since.
                 let since = session.begun().parent.and_then(|parent| {
@@ -385,9 +443,12 @@ impl Inner {
                 ingest_disk(&session, &mut disk, since, files.len(), job).map_err(|e| failed(id, e))?;
                 session
             }
-            SnapshotSource::Copy(source) => {
-                let from = self.snapshot(*source)?;
-                let parent = (from.manifest().domain == *domain.id()).then_some(*source);
+            SnapshotSource::Copy(of) => {
+                let from = self.snapshot(*of, source)?;
+                if from.manifest().domain.is_of_key() && !domain.is_encrypted() {
+                    return Err(must_be_encrypted(*of));
+                }
+                let parent = (from.manifest().domain == *domain.id()).then_some(*of);
                 let session = self.begin(wanted, parent, from.size(), &domain)?;
                 if session.begun().parent.is_none() {
                     copy(&session, &from, job).map_err(|e| failed(id, e))?;
@@ -442,7 +503,7 @@ impl Inner {
         if path.exists() {
             return Ok(path);
         }
-        let from = self.snapshot(snapshot)?;
+        let from = self.snapshot(snapshot, None)?;
         let tmp = path.with_extension("tmp");
         let failed_at = |e: io::Error| HostError::transient(format!("restoring {snapshot}")).caused_by(e);
         let made = File::create(&tmp).map_err(Error::Target).and_then(|file| ingest::export(&from, &file));
@@ -456,6 +517,29 @@ impl Inner {
         fs::rename(&tmp, &path).map_err(failed_at)?;
         super::sync_directory(&self.volumes.join(RESTORED)).map_err(failed_at)?;
         Ok(path)
+    }
+}
+
+impl Inner {
+    fn restore_encrypted(
+        &self,
+        snapshot: SnapshotId,
+        source: SourceKey<'_>,
+        into: &Path,
+        (size, passphrase): (u64, &str),
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<()> {
+        let from = self.snapshot(snapshot, source)?;
+        if from.size() > size {
+            return Err(HostError::permanent(format!(
+                "{snapshot} holds {} bytes, and what is made of it is to hold {size}",
+                from.size()
+            )));
+        }
+        let file = File::create(into).map_err(Error::Target);
+        let written = file.and_then(|file| written::export(&from, file, size, passphrase, &is_wanted));
+        written.map_err(|e| failed(snapshot, e))?;
+        if is_wanted() { Ok(()) } else { Err(stopped()) }
     }
 }
 

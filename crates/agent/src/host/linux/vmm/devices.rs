@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! plug:      disk is lent ► file and images go over as descriptors ► limits ► nodes ► device
+//!            an encrypted disk's key goes over before its nodes are made, and stays for as long as they do
 //! unplug:    device is asked for ► (the guest lets go) ► nodes ► limits ► descriptors ► disk is taken back
 //! torn out:  device is led to a dead end ► image's nodes ► descriptors ► disk is taken back ► device is asked for
 //! ```
 //! Invariants: the list of lent disks is written before a machine gets anything of one, and shortened after it has nothing
 //! of it, so list and process together tell every stage ([`Plugged`]); each step finds what an earlier attempt left, by
-//! name. The process never gets a path, only descriptors of the volume's file and of the images that its header names.
+//! name. The process never gets a path, only descriptors of the volume's file and of the images that its header names. A key goes
+//! over as a message of the monitor's: in no argument, environment or file.
 //! A guest lets go by ACPI (arm64: PCIe hot-plug) however its disk is used; one that still boots, hangs or has no such
 //! driver does not, and keeps its device until it does or the machine ends.
 //!
@@ -17,13 +19,13 @@
 use super::Inner;
 use super::monitor::{Monitor, MonitorError};
 use super::start::cache_for;
-use crate::host::linux::block::{backing_chain, format};
+use crate::host::linux::block::{backing_chain, check_key, format, is_own, passphrase};
 use crate::host::{DiskSpec, HostError, Plugged, Release, Result, Tap};
 use model::host::VolumeDesired;
 use model::{InstanceId, NetworkInterfaceId, VolumeId};
 use plan::machine::devices::{self, Base, FdSet};
-use plan::machine::qmp::{self, Command};
-use plan::machine::{Cache, Disk, Interface, ROOT_PORTS, limits};
+use plan::machine::qmp::{self, Command, Secret};
+use plan::machine::{AtRest, Cache, Disk, Interface, ROOT_PORTS, limits};
 use serde_json::Value;
 use std::fs::OpenOptions;
 use std::io;
@@ -108,7 +110,24 @@ impl Process {
         if kept.is_empty() && self.has_object(&id).await? {
             self.execute(Command::RemoveObject { id }).await?;
         }
+        let id = devices::key_object(volume);
+        if self.has_object(&id).await? {
+            self.execute(Command::RemoveObject { id }).await?;
+        }
         Ok(())
+    }
+
+    /// How the files of a volume lie that the process has.
+    pub async fn at_rest(&self, volume: VolumeId) -> Result<AtRest> {
+        let has_key = self.has_object(&devices::key_object(volume)).await?;
+        Ok(if has_key { AtRest::Encrypted } else { AtRest::Plain })
+    }
+
+    /// A file under a volume's newest, which the process has by this set.
+    pub fn base(disk: &Disk, file: &Path, set: FdSet) -> Base {
+        // An image is not the volume's own, and not encrypted.
+        let at_rest = if is_own(file, disk.volume) { disk.at_rest } else { AtRest::Plain };
+        Base { set, format: format(file), at_rest }
     }
 
     /// Removes the nodes of a volume but for some. Which of its layers stands on which does not matter: one that another
@@ -182,21 +201,34 @@ impl Process {
         set.ok_or_else(|| HostError::transient(format!("{}: nothing was passed", self.instance)))
     }
 
-    async fn add_disk(&self, disk: &Disk, path: &Path, chain: &[PathBuf], port: usize) -> Result<()> {
-        let volume = disk.volume;
+    /// Gives the process a disk that was lent to it, as this device.
+    pub async fn add_disk(&self, spec: &DiskSpec, device: Value) -> Result<()> {
+        let (volume, path) = (spec.volume, spec.path.as_path());
+        let disk = disk(spec)?;
         let own = self.pass(devices::file_node(volume), path, disk.cache, Access::Write).await?;
+        let chain = backing_chain(path)?;
         let mut bases = Vec::with_capacity(chain.len());
         for (depth, base) in chain.iter().enumerate() {
             let note = devices::base_file_node(volume, depth);
             let set = self.pass(note, base, disk.cache, Access::Read).await?;
-            bases.push(Base { set, format: format(base) });
+            bases.push(Self::base(&disk, base, set));
         }
-        self.execute(Command::AddObject(devices::limits_group(disk))).await?;
-        for node in devices::nodes_by_descriptor(disk, own, &bases) {
+        self.execute(Command::AddObject(devices::limits_group(&disk))).await?;
+        if let Some(key) = &spec.data_key {
+            let (id, secret) = (devices::key_object(volume), Secret(passphrase(volume, key)));
+            self.execute(Command::AddSecret { id, secret }).await?;
+        }
+        for node in devices::nodes_by_descriptor(&disk, own, &bases) {
             self.execute(Command::AddNode(node)).await?;
         }
-        self.execute(Command::AddDevice(devices::disk_device(volume, port))).await.map(drop)
+        self.execute(Command::AddDevice(device)).await.map(drop)
     }
+}
+
+/// A disk as the process is told of it.
+pub(super) fn disk(spec: &DiskSpec) -> Result<Disk> {
+    let at_rest = if spec.data_key.is_some() { AtRest::Encrypted } else { AtRest::Plain };
+    Ok(Disk { volume: spec.volume, cache: cache_for(&spec.path)?, limits: spec.limits, at_rest })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,7 +238,7 @@ pub(super) enum Access {
 }
 
 impl Inner {
-    async fn process(self: &Arc<Self>, instance: InstanceId) -> Result<Process> {
+    pub(super) async fn process(self: &Arc<Self>, instance: InstanceId) -> Result<Process> {
         Ok(Process { monitor: self.require(instance).await?, instance })
     }
 
@@ -252,11 +284,10 @@ impl Inner {
         let home = self.home(instance);
         let uid = home.uid().map_err(|e| disks_failed(instance, e))?;
         let uid = uid.ok_or_else(|| HostError::transient(format!("{instance} has no user")))?;
-        let chain = backing_chain(&disk.path)?;
-        let cache = cache_for(&disk.path)?;
+        check_key(volume, &disk.path, disk.data_key.as_ref())?;
+        backing_chain(&disk.path)?;
         home.lend_one(&disk.path, uid).map_err(|e| disks_failed(instance, e))?;
-        let spec = Disk { volume, cache, limits: disk.limits };
-        let added = process.add_disk(&spec, &disk.path, &chain, port).await;
+        let added = process.add_disk(disk, devices::disk_device(volume, port)).await;
         if added.is_err() && !process.has_device(&volume.to_string()).await? {
             process.drop_nodes(volume, &[]).await?;
             self.take_back(instance, volume)?;

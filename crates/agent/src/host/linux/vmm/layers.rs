@@ -13,10 +13,11 @@
 use super::Inner;
 use super::devices::{Access, Process};
 use super::start::cache_for;
-use crate::host::linux::block::{self, backing_chain};
+use crate::host::linux::block::backing_chain;
 use crate::host::{HostError, Result};
 use model::{InstanceId, VolumeId};
-use plan::machine::devices::{self, Base};
+use plan::machine::Disk;
+use plan::machine::devices;
 use plan::machine::qmp::{self, Command, Graph};
 use std::fs;
 use std::io;
@@ -84,9 +85,9 @@ impl Process {
             if has_open(self.monitor.pid, &meta).map_err(looking(path))? {
                 return Ok(None);
             }
-            let cache = cache_for(path)?;
-            let set = self.pass(file_name.clone(), path, cache, Access::Write).await?;
-            for node in devices::overlay_by_descriptor(volume, meta.ino(), cache, set) {
+            let disk = self.disk_of(volume, path).await?;
+            let set = self.pass(file_name.clone(), path, disk.cache, Access::Write).await?;
+            for node in devices::overlay_by_descriptor(&disk, meta.ino(), set) {
                 self.execute(Command::AddNode(node)).await?;
             }
         }
@@ -109,7 +110,8 @@ impl Process {
             return Ok(());
         }
         let Some(newest_file) = graph.child(top, "file") else { return Ok(()) };
-        let cache = cache_for(path)?;
+        let disk = self.disk_of(volume, path).await?;
+        let cache = disk.cache;
         let nodes = self.nodes(volume).await?;
         let is_taken =
             |time: usize| nodes.iter().any(|n| n.starts_with(&format!("{}d", joined(volume, time))));
@@ -118,15 +120,21 @@ impl Process {
         for (depth, file) in chain.iter().enumerate() {
             let note = devices::joined_file_node(volume, time, depth);
             let set = self.pass(note, file, cache, Access::Read).await?;
-            bases.push(Base { set, format: block::format(file) });
+            bases.push(Self::base(&disk, file, set));
         }
         for node in devices::joined_by_descriptor(volume, cache, time, &bases) {
             self.execute(Command::AddNode(node)).await?;
         }
         let below = (!bases.is_empty()).then(|| devices::joined_node(volume, time, 0));
-        let reopened = devices::stood_on(cache, top, newest_file, below.as_deref());
+        let reopened = devices::stood_on(&disk, top, newest_file, below.as_deref());
         self.execute(Command::ReopenNode(reopened)).await?;
         self.drop_unused(volume).await
+    }
+
+    /// What is known of a disk that the machine has. Its limits are not asked for: they lie above its files.
+    async fn disk_of(&self, volume: VolumeId, path: &Path) -> Result<Disk> {
+        let at_rest = self.at_rest(volume).await?;
+        Ok(Disk { volume, cache: cache_for(path)?, limits: None, at_rest })
     }
 
     /// Removes the nodes of a volume that its device does not stand on, and their descriptors.

@@ -1,20 +1,24 @@
 //! Starting a machine: the one sequence that makes things, each step safe to repeat.
+//!
+//! A machine with encrypted disks is started standing still and without them, and gets them as a running one would, so that their
+//! keys are in no command line.
 
 use super::cgroup::Limits;
+use super::devices::disk;
 use super::home::Home;
 use super::image::{DirectBoot, direct_boot};
 use super::launcher::{Access, Bind, Kvm, LaunchSpec, Priority};
 use super::template::{self, Resumed};
 use super::timeline::Timeline;
 use super::{Inner, Launcher, LinuxVmmConfig as Config, accel, uids};
-use crate::host::linux::block::backing_chain;
+use crate::host::linux::block::{backing_chain, check_key};
 use crate::host::linux::{exec, requirements};
 use crate::host::{HostError, MachineSpec, Result, Steps, Tap};
 use model::MiB;
 use model::host::Machine;
 use plan::machine::qmp::Command;
 use plan::machine::{
-    Accelerator, Boot, Cache, Disk, FIRMWARE, INITRD, Interface, KERNEL, Layout, MEMORY, Stage, arguments,
+    Accelerator, Boot, Cache, FIRMWARE, INITRD, Interface, KERNEL, Layout, MEMORY, Stage, arguments, devices,
     disk_path, smbios, takes_firmware_file,
 };
 use std::fs;
@@ -90,6 +94,9 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
     inner.sweep(instance).await?;
     inner.home(instance).is_born();
 
+    for disk in &spec.disks {
+        check_key(disk.volume, &disk.path, disk.data_key.as_ref())?;
+    }
     let chains = spec.disks.iter().map(|disk| backing_chain(&disk.path)).collect::<Result<Vec<_>>>()?;
     let below = chains.first().cloned().unwrap_or_default();
     let ground = ground(inner, &spec.machine, below).await?;
@@ -105,6 +112,13 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
     let held: Vec<_> = taps.iter().filter_map(|tap| tap.fd.as_ref()).map(AsFd::as_fd).collect();
     if held.len() < taps.len() {
         return Err(HostError::permanent("an interface without a descriptor cannot be plugged in"));
+    }
+    let has_keys = spec.disks.iter().any(|disk| disk.data_key.is_some());
+    if has_keys {
+        let home = inner.home(instance);
+        home.make()
+            .and_then(|()| home.expect_birth())
+            .map_err(|e| HostError::transient(format!("preparing {instance}")).caused_by(e))?;
     }
     let plan = Plan {
         home: &inner.home(instance),
@@ -123,10 +137,12 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
     // QEMU has its own copies; its end must be the interfaces' end.
     drop(held);
     drop(taps);
-    let greeted = match launched {
-        Ok(()) => greet(inner, spec).await,
-        Err(e) => Err(e),
+    let greeted = async {
+        launched?;
+        greet(inner, spec).await?;
+        if has_keys { give_encrypted(inner, spec, &ground.boot()).await } else { Ok(()) }
     };
+    let greeted = greeted.await;
     if let Err(error) = greeted {
         if let Err(error) = inner.sweep(instance).await {
             tracing::warn!(%instance, %error, "a failed start left something behind");
@@ -136,6 +152,20 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
     timeline.mark("greeted");
     inner.home(instance).set_origin(&format!("cold: {cold}"));
     Ok(timeline.take())
+}
+
+/// Gives a machine that stands still its encrypted disks, and lets it go. What interrupts this leaves one that is unborn.
+async fn give_encrypted(inner: &Arc<Inner>, spec: &MachineSpec, boot: &Boot<'_>) -> Result<()> {
+    let process = inner.process(spec.instance).await?;
+    let encrypted = spec.disks.iter().enumerate().filter(|(_, disk)| disk.data_key.is_some());
+    for (port, disk) in encrypted {
+        process.add_disk(disk, devices::first_device(disk.volume, port, boot)).await?;
+    }
+    // To the firmware they were there from the start.
+    process.execute(Command::Reset).await?;
+    process.execute(Command::Continue).await?;
+    inner.home(spec.instance).is_born();
+    Ok(())
 }
 
 pub(super) fn interface(tap: &Tap) -> Interface {
@@ -169,11 +199,7 @@ pub(super) async fn launch(inner: &Inner, plan: Plan<'_>) -> Result<()> {
         machine: &spec.machine,
         accelerator: ground.accelerator,
         boot: ground.boot(),
-        disks: spec
-            .disks
-            .iter()
-            .map(|disk| Ok(Disk { volume: disk.volume, cache: cache_for(&disk.path)?, limits: disk.limits }))
-            .collect::<Result<_>>()?,
+        disks: spec.disks.iter().map(disk).collect::<Result<_>>()?,
         interfaces: plan.interfaces,
         stage: plan.stage,
     };
@@ -269,7 +295,9 @@ fn binds(spec: &MachineSpec, chains: &[Vec<PathBuf>], ground: &Ground) -> Result
             binds.push(Bind { from: from.to_owned(), to, access });
         }
     };
-    for (disk, chain) in spec.disks.iter().zip(chains) {
+    // An encrypted one comes as descriptors.
+    let shown = spec.disks.iter().zip(chains).filter(|(disk, _)| disk.data_key.is_none());
+    for (disk, chain) in shown {
         show(&disk.path, disk_path(disk.volume).into(), Access::Write);
         for image in chain {
             readable(image)?;

@@ -110,6 +110,7 @@ async fn make(
             path: disk,
             device: String::new(),
             limits: None,
+            data_key: None,
         }],
         life: Life::First,
     };

@@ -76,6 +76,9 @@ pub async fn resume(
         return no("it has run before");
     }
     let Some(disk) = only_disk(spec) else { return no("it has more than one volume") };
+    if disk.data_key.is_some() {
+        return no("its volume is encrypted");
+    }
     let failed = |e: io::Error| HostError::transient(format!("reading {}", disk.path.display())).caused_by(e);
     let Some(size) = block::untouched(&disk.path).map_err(failed)? else {
         return no("its disk was written to");
