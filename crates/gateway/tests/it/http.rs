@@ -55,7 +55,7 @@ async fn http_2_is_spoken_with_prior_knowledge() {
 #[tokio::test]
 async fn a_bug_in_one_operation_is_an_internal_error_that_tells_nothing() {
     let door = Door::open().await;
-    for service in ["ec2", "sts"] {
+    for service in ["ec2", "sts", "kms"] {
         let answer = door.ask(&door.post(&credentials(service), "Action=Panic")).await;
         assert_eq!(answer.error(), ("InternalError", 500));
         assert!(!answer.body.contains("bug"));
