@@ -54,7 +54,8 @@ impl Kit {
         };
         change(&mut settings);
         let entropy = Arc::new(SeededEntropy::new(1));
-        let cloud = Cloud::new(store, view, clock.clone(), entropy, Arc::new(AllowAll), settings);
+        let (policy, root) = (Arc::new(AllowAll), control::keys::RootKey::new([7; 32]));
+        let cloud = Cloud::new(store, view, clock.clone(), entropy, policy, root, settings);
         let services = services().into_iter().map(|service| (service.shape().name, service)).collect();
         Self { cloud, clock, services, requests: AtomicU64::new(0) }
     }

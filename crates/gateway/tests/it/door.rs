@@ -160,7 +160,8 @@ impl Door {
             status_checks: std::time::Duration::ZERO,
         };
         let entropy = Arc::new(SeededEntropy::new(1));
-        let cloud = Cloud::new(store, view, clock.clone(), entropy, Arc::new(AllowAll), settings);
+        let (policy, root) = (Arc::new(AllowAll), control::keys::RootKey::new([7; 32]));
+        let cloud = Cloud::new(store, view, clock.clone(), entropy, policy, root, settings);
         let expires_at = clock.now() + Duration::from_mins(10);
         let session = Session { token: Secret::new(TOKEN.into()), expires_at };
         for (id, session) in [(KEY, None), (TEMPORARY, Some(session))] {
