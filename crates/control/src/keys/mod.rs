@@ -13,9 +13,9 @@ mod root;
 pub use cipher::Unreadable;
 pub use root::RootKey;
 
-use crate::{Context, Tables, Txn};
+use crate::{Cloud, Context, Tables, Txn};
 use model::record::kms::{Alias, Encryption, Grant, Key, KeyId, KeyState, Material};
-use model::{AccountId, DataKey, Region};
+use model::{AccountId, DataKey, Region, Timestamp};
 use policy::{Ask, Document, Verdict};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -261,7 +261,7 @@ pub fn make(ctx: &Context, description: String, policy: String) -> Key {
         managed_by: None,
         state: KeyState::Enabled,
         created_at: ctx.now,
-        material: vec![material(ctx, id, 0, false)],
+        material: vec![material(&ctx.cloud, ctx.now, id, 0, false)],
         policy,
         rotation: None,
         tags: model::record::Tags::new(),
@@ -269,11 +269,11 @@ pub fn make(ctx: &Context, description: String, policy: String) -> Key {
 }
 
 /// A new secret for the version `number` of a key.
-pub fn material(ctx: &Context, key: KeyId, number: u32, on_demand: bool) -> Material {
+pub fn material(cloud: &Cloud, now: Timestamp, key: KeyId, number: u32, on_demand: bool) -> Material {
     let mut secret = [0; DataKey::LEN];
-    ctx.cloud.entropy.fill(&mut secret);
-    let sealed = ctx.cloud.root.seal(key, number, &secret, &*ctx.cloud.entropy);
-    Material { sealed: sealed.into(), since: ctx.now, on_demand }
+    cloud.entropy.fill(&mut secret);
+    let sealed = cloud.root.seal(key, number, &secret, &*cloud.entropy);
+    Material { sealed: sealed.into(), since: now, on_demand }
 }
 
 /// What the data of EBS are bound to.
