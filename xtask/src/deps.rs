@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("api-ec2", &["wire"]),
+    ("api-kms", &["wire"]),
     ("api-sts", &["wire"]),
     ("model", &[]),
     ("plan", &["model"]),
@@ -17,12 +18,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("gateway", &["control", "wire", "model"]),
     ("ec2", &["control", "wire", "model", "plan", "store", "api-ec2"]),
     ("identity", &["control", "wire", "model", "plan", "store", "api-sts"]),
+    ("kms", &["control", "wire", "model", "api-kms"]),
     ("agent", &["blocks", "model", "plan"]),
     ("guest", &[]),
     ("nube", &["*"]),
     ("testkit", &["*"]),
     ("codegen", &[]),
-    ("roundtrip", &["wire", "api-ec2", "api-sts"]),
+    ("roundtrip", &["wire", "api-ec2", "api-kms", "api-sts"]),
     ("xtask", &[]),
 ];
 

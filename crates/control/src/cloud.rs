@@ -2,6 +2,7 @@
 
 use crate::entropy::Entropy;
 use crate::host::Host;
+use crate::keys::RootKey;
 use crate::metrics::Metrics;
 use crate::span::Spans;
 use crate::txn::Txn;
@@ -60,6 +61,8 @@ pub struct Cloud {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub policy: Arc<dyn Policy>,
+    /// What the secrets in the store are sealed with.
+    pub root: RootKey,
     /// The host that carries the instances.
     pub host: Arc<Host>,
     pub settings: Settings,
@@ -100,6 +103,7 @@ impl Cloud {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         policy: Arc<dyn Policy>,
+        root: RootKey,
         settings: Settings,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -108,6 +112,7 @@ impl Cloud {
             clock,
             entropy,
             policy,
+            root,
             host: Arc::default(),
             settings,
             metrics: Metrics::default(),

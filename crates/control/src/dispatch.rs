@@ -13,10 +13,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use wire::ec2::Answer;
-use wire::{ApiError, Body, Form, Operation, OperationShape, Protocol, ServiceShape, Structure, ValueRef};
+use wire::{
+    ApiError, Body, Operation, OperationShape, Parameters, Protocol, ServiceShape, Structure, ValueRef,
+};
 
 type Reply = Pin<Box<dyn Future<Output = Result<Body>> + Send>>;
-type Built = Box<dyn Fn(Context, &Form) -> Reply + Send + Sync>;
+type Built = Box<dyn Fn(Context, Parameters<'_>) -> Reply + Send + Sync>;
 /// A prelude under way.
 pub type Preparing = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
@@ -118,14 +120,14 @@ impl Service {
     ) -> &mut Self {
         let service = self.shape;
         let action = action::<O>(service);
-        self.add::<O>(Box::new(move |ctx, form| {
+        self.add::<O>(Box::new(move |ctx, parameters| {
             let done = (|| {
-                let request = decode::<O>(service, form)?;
+                let request = parameters.decode::<O::Input>(service.protocol)?;
                 let encode = {
                     let tables = ctx.cloud.view.read();
                     authorize(service, &action, &ctx, &touches(&ctx, &request, &tables))?;
                     let encode = run(&ctx, &request, &tables)?;
-                    refuse_dry_run(&request)?;
+                    refuse_dry_run(service, &request)?;
                     encode
                 };
                 Ok(encode())
@@ -153,8 +155,8 @@ impl Service {
     {
         let service = self.shape;
         let action: Arc<str> = action::<O>(service).into();
-        self.add::<O>(Box::new(move |ctx, form| {
-            let request = decode::<O>(service, form);
+        self.add::<O>(Box::new(move |ctx, parameters| {
+            let request = parameters.decode::<O::Input>(service.protocol);
             let action = Arc::clone(&action);
             Box::pin(async move {
                 let request = request?;
@@ -162,7 +164,7 @@ impl Service {
                     let tables = ctx.cloud.view.read();
                     authorize(service, &action, &ctx, &touches(&ctx, &request, &tables))?;
                 }
-                refuse_dry_run(&request)?;
+                refuse_dry_run(service, &request)?;
                 let request_id = ctx.request_id.clone();
                 let output = run(ctx, request).await?;
                 Ok(encode(service, O::SHAPE, &output, &request_id))
@@ -173,8 +175,8 @@ impl Service {
     fn transaction<O: Operation>(&mut self, mode: Mode, touches: Touches<O>, run: Write<O>) -> &mut Self {
         let service = self.shape;
         let action: Arc<str> = action::<O>(service).into();
-        self.add::<O>(Box::new(move |ctx, form| {
-            let request = decode::<O>(service, form);
+        self.add::<O>(Box::new(move |ctx, parameters| {
+            let request = parameters.decode::<O::Input>(service.protocol);
             let action = Arc::clone(&action);
             Box::pin(async move {
                 let request = request?;
@@ -185,12 +187,12 @@ impl Service {
                     if let Some(token) = &token
                         && let Some(answer) = token.replay(&ctx, txn)?
                     {
-                        refuse_dry_run(&request)?;
+                        refuse_dry_run(service, &request)?;
                         return Ok(Decided::Encoded(answer.into()));
                     }
                     let output = run(&ctx, &request, txn)?;
                     // The transaction is dropped: a dry run has decided everything and changed nothing.
-                    refuse_dry_run(&request)?;
+                    refuse_dry_run(service, &request)?;
                     let Some(token) = token else { return Ok(Decided::Output(output)) };
                     let body = encode(service, O::SHAPE, &output, &ctx.request_id);
                     token.remember(&ctx, txn, &body.clone().into_bytes());
@@ -213,7 +215,13 @@ impl Service {
     }
 
     /// Runs the operation called `action` and answers with the encoded body, or the error for the caller.
-    pub async fn dispatch(&self, ctx: Context, action: &str, form: &Form) -> Result<Body> {
+    pub async fn dispatch<'a>(
+        &self,
+        ctx: Context,
+        action: &str,
+        parameters: impl Into<Parameters<'a>>,
+    ) -> Result<Body> {
+        let parameters = parameters.into();
         let Some(built) = self.built.get(action) else {
             let known = self.shape.operation(action);
             return Err(
@@ -224,13 +232,22 @@ impl Service {
         if let Some(prelude) = due {
             (prelude.run)(ctx.clone()).await?;
         }
-        built(ctx, form).await
+        built(ctx, parameters).await
+    }
+
+    /// Of its answers and its errors.
+    pub fn content_type(&self) -> &'static str {
+        match self.shape.protocol {
+            protocol @ (Protocol::Json10 | Protocol::Json11) => wire::json::content_type(protocol),
+            _ => wire::ec2::CONTENT_TYPE,
+        }
     }
 
     /// The error in the service's own envelope.
     pub fn encode_error(&self, error: &ApiError, request_id: &str) -> String {
         match self.shape.protocol {
             Protocol::Query => wire::query::encode_error(self.shape, error, request_id),
+            Protocol::Json10 | Protocol::Json11 => wire::json::encode_error(error),
             _ => wire::ec2::encode_error(error, request_id),
         }
     }
@@ -242,13 +259,6 @@ enum Decided<T> {
     Encoded(Body),
 }
 
-fn decode<O: Operation>(service: &ServiceShape, form: &Form) -> Result<O::Input> {
-    match service.protocol {
-        Protocol::Query => wire::query::decode(form).map_err(|error| wire::query::api_error(&error)),
-        _ => wire::ec2::decode(form).map_err(|error| wire::ec2::api_error(&error)),
-    }
-}
-
 fn encode(
     service: &ServiceShape,
     operation: &OperationShape,
@@ -257,6 +267,7 @@ fn encode(
 ) -> Body {
     match service.protocol {
         Protocol::Query => wire::query::encode(service, operation, output, request_id),
+        Protocol::Json10 | Protocol::Json11 => wire::json::encode(output),
         _ => wire::ec2::encode(service, operation, output, request_id),
     }
     .into()
@@ -273,13 +284,15 @@ fn authorize(service: &ServiceShape, action: &str, ctx: &Context, touched: &[Tou
     } else {
         Err(match service.protocol {
             Protocol::Ec2 => errors::unauthorized(action),
+            Protocol::Json10 | Protocol::Json11 => errors::access_denied_exception(&ctx.caller, action),
             _ => errors::access_denied(&ctx.caller, action),
         })
     }
 }
 
-fn refuse_dry_run(request: &dyn Structure) -> Result<()> {
+fn refuse_dry_run(service: &ServiceShape, request: &dyn Structure) -> Result<()> {
     match wire::member(request, "DryRun") {
+        ValueRef::Boolean(true) if service.protocol.is_json() => Err(errors::dry_run_exception()),
         ValueRef::Boolean(true) => Err(errors::dry_run()),
         _ => Ok(()),
     }

@@ -23,6 +23,24 @@ pub fn access_denied(caller: &Caller, action: &str) -> ApiError {
     ApiError::new("AccessDenied", 403, format!("{} is not authorized to perform {action}", caller.arn))
 }
 
+/// As the services say it that speak JSON.
+pub fn access_denied_exception(caller: &Caller, action: &str) -> ApiError {
+    ApiError::new(
+        "AccessDeniedException",
+        400,
+        format!("User: {} is not authorized to perform: {action}", caller.arn),
+    )
+}
+
+/// [`dry_run`], as the services say it that speak JSON.
+pub fn dry_run_exception() -> ApiError {
+    ApiError::new(
+        "DryRunOperationException",
+        400,
+        "The request would have succeeded, but the DryRun option is set.",
+    )
+}
+
 /// Our own fault: the caller learns no more than that; the log has the cause.
 pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ApiError {
     ApiError::new("InternalError", 500, "An internal error has occurred.").with_source(cause)

@@ -17,6 +17,7 @@ pub mod entropy;
 pub mod errors;
 pub mod filter;
 pub mod host;
+pub mod keys;
 pub mod metrics;
 pub mod page;
 pub mod reconcile;

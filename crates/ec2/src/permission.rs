@@ -84,6 +84,11 @@ impl Change {
         self.add.contains(&Whom::Everybody)
     }
 
+    /// Whether it lets anybody in.
+    pub fn adds(&self) -> bool {
+        !self.add.is_empty()
+    }
+
     pub fn apply(&self, everybody: &mut bool, accounts: &mut BTreeSet<AccountId>) {
         for whom in &self.add {
             match whom {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use wire::sigv4::{self, SigError};
-use wire::{ApiError, Body, DecodeError, Form};
+use wire::{ApiError, Body, DecodeError, Form, Parameters, json};
 
 /// The version of this program, for clients that ask for its health.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -32,8 +32,9 @@ impl Answer {
         Self { status, content_type: "application/json", request_id: None, body }
     }
 
-    fn xml(status: u16, request_id: String, body: Body) -> Self {
-        Self { status, content_type: wire::ec2::CONTENT_TYPE, request_id: Some(request_id), body }
+    fn of(service: Option<&Service>, status: u16, request_id: String, body: Body) -> Self {
+        let content_type = service.map_or(wire::ec2::CONTENT_TYPE, Service::content_type);
+        Self { status, content_type, request_id: Some(request_id), body }
     }
 }
 
@@ -50,13 +51,13 @@ impl Gateway {
         let request_id = self.request_id();
         let form = request.form();
         let (service, outcome) = self.run(&request, form.as_ref(), &request_id, now).await;
-        let action = form.as_ref().ok().and_then(|form| form.get("Action")).unwrap_or_default();
+        let action = form.as_ref().ok().and_then(|form| request.action(form)).unwrap_or_default();
         let took = started.elapsed();
         let seen = request.seen.get();
         let answered = Answered { head, service, action, request_id: &request_id, seen, start: now, took };
         self.observe(&answered, outcome.as_ref().err());
         match outcome {
-            Ok(xml) => Answer::xml(200, request_id, xml),
+            Ok(body) => Answer::of(service, 200, request_id, body),
             Err(error) => refused(service, &error, request_id),
         }
     }
@@ -149,13 +150,19 @@ impl Gateway {
         now: Timestamp,
     ) -> Result<Body, ApiError> {
         request.seen(caller.account, &region);
-        let action = form.get("Action").ok_or_else(|| {
-            ApiError::new(
-                "MissingAction",
-                400,
-                "The request must name an action: the parameter Action is missing.",
-            )
-        })?;
+        let (action, parameters) = if service.shape().protocol.is_json() {
+            let action = request.target().ok_or_else(|| service.shape().unknown_action(""))?;
+            (action, Parameters::Json(request.body))
+        } else {
+            let action = form.get("Action").ok_or_else(|| {
+                ApiError::new(
+                    "MissingAction",
+                    400,
+                    "The request must name an action: the parameter Action is missing.",
+                )
+            })?;
+            (action, Parameters::Form(form))
+        };
         let context = Context {
             cloud: Arc::clone(&self.cloud),
             caller,
@@ -164,7 +171,7 @@ impl Gateway {
             now,
         };
         // A bug in one operation must not take the others down.
-        let run = AssertUnwindSafe(service.dispatch(context, action, form)).catch_unwind().await;
+        let run = AssertUnwindSafe(service.dispatch(context, action, parameters)).catch_unwind().await;
         run.unwrap_or_else(|panic| {
             let said = panic.downcast_ref::<String>().map(String::as_str);
             let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
@@ -218,10 +225,22 @@ impl<'a> Incoming<'a> {
         signing(self.head)
     }
 
-    /// The parameters: of the query and, in a POST, of the body.
+    /// The operation that a header names, as in the JSON protocols.
+    fn target(&self) -> Option<&'a str> {
+        self.head.text(json::TARGET).map(json::operation)
+    }
+
+    fn action<'b>(&self, form: &'b Form) -> Option<&'b str>
+    where
+        'a: 'b,
+    {
+        form.get("Action").or_else(|| self.target())
+    }
+
+    /// The parameters: of the query and, in a POST, of the body, unless a header says that it is JSON.
     fn form(&self) -> Result<Form, DecodeError> {
         let mut form = Form::parse(self.head.query.as_bytes())?;
-        if self.head.method == "POST" {
+        if self.head.method == "POST" && self.target().is_none() {
             form.extend(self.body)?;
         }
         Ok(form)
@@ -245,9 +264,9 @@ fn refusal(service: Option<&Service>, error: &SigError) -> ApiError {
 }
 
 fn refused(service: Option<&Service>, error: &ApiError, request_id: String) -> Answer {
-    let xml = service.map_or_else(
+    let body = service.map_or_else(
         || wire::ec2::encode_error(error, &request_id),
         |service| service.encode_error(error, &request_id),
     );
-    Answer::xml(error.status(), request_id, xml.into())
+    Answer::of(service, error.status(), request_id, body.into())
 }

@@ -4,6 +4,7 @@
 //! DATA/cloud.json      tag, host kind, listen address, regions, public pool, TLS, resolver
 //! DATA/ca.key ca.pem   the certificate authority of a cloud with TLS, see the module tls
 //! DATA/credentials     the root access key, mode 0600
+//! DATA/root.key         what the secrets in the store are sealed with, mode 0600
 //! DATA/downs           how often the cloud was taken down
 //! DATA/store.redb      the control plane's records
 //! DATA/store.redb.journal  its newest commits

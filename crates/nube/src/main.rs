@@ -31,6 +31,7 @@ mod pool;
 mod process;
 mod ps;
 mod registration;
+mod root_key;
 mod server_process;
 mod ssh;
 mod status;

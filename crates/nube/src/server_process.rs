@@ -5,7 +5,7 @@ use crate::config::HostKind;
 use crate::emulator::Emulator;
 use crate::lock::Lock;
 use crate::metrics::Metrics;
-use crate::{account, admin, dns, operation, registration, tls};
+use crate::{account, admin, dns, operation, registration, root_key, tls};
 use anyhow::{Context as _, Result};
 use control::access::AllowAll;
 use control::cloud::Mode;
@@ -83,9 +83,11 @@ impl Server {
         let mut schema = Schema::default();
         schema.add::<control::token::UsedToken>().add::<AccessKey>();
         ec2::schema(&mut schema);
+        kms::schema(&mut schema);
         let view = View::open(store.clone(), schema).await.context("cannot read the store")?;
+        let root = root_key::open(dir, &view)?;
         let (clock, entropy, policy) = (Arc::new(SystemClock), Arc::new(OsEntropy), Arc::new(AllowAll));
-        let cloud = Cloud::new(store, view, clock, entropy, policy, file.settings(emulator));
+        let cloud = Cloud::new(store, view, clock, entropy, policy, root, file.settings(emulator));
         let operator = dir.credentials()?;
         let images = match file.host {
             HostKind::Linux => registration::records(&cloud, dir)?,
@@ -114,6 +116,7 @@ impl Server {
         stop: impl Future<Output = ()>,
     ) -> Result<()> {
         let reconcilers = ec2::instance::start(Arc::clone(&self.cloud));
+        let keys = kms::start(Arc::clone(&self.cloud));
         let cloud = Arc::clone(&self.cloud);
         tokio::spawn(async move {
             while let Some(connection) = connections.recv().await {
@@ -121,7 +124,7 @@ impl Server {
             }
         });
         let unsettled: admin::Reconcilers =
-            Arc::new(move || reconcilers.status().into_iter().map(line).collect());
+            Arc::new(move || reconcilers.status().into_iter().chain(keys.status()).map(line).collect());
         tokio::spawn(follow_images(Arc::clone(&self.cloud), self.dir.clone(), self.file.host));
         if let Some(at) = self.file.dns {
             tokio::spawn(dns::serve(at, Arc::clone(&self.cloud)));
@@ -154,7 +157,7 @@ fn api_names(file: &CloudFile, emulator: Emulator) -> tls::Names {
 
 /// The services that the API serves.
 pub fn services() -> Vec<control::Service> {
-    vec![ec2::service(), identity::sts::service()]
+    vec![ec2::service(), identity::sts::service(), kms::service()]
 }
 
 /// A reconciler's key as a line of `nube status`.

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use wire::{ApiError, Form};
+use wire::{ApiError, Form, Parameters};
 
 /// 2026-01-01T00:00:00Z: where every kit's clock starts.
 pub const START: Timestamp = Timestamp::from_millis(1_767_225_600_000);
@@ -39,6 +39,7 @@ impl Kit {
         schema.add::<control::token::UsedToken>();
         schema.add::<model::record::access_key::AccessKey>();
         ec2::schema(&mut schema);
+        kms::schema(&mut schema);
         let store = Arc::new(store::Memory::new(store::Window::default()));
         let view = View::open(store.clone(), schema).await.expect("a new memory store can be read");
         let clock = Arc::new(ManualClock::at(START));
@@ -54,7 +55,8 @@ impl Kit {
         };
         change(&mut settings);
         let entropy = Arc::new(SeededEntropy::new(1));
-        let cloud = Cloud::new(store, view, clock.clone(), entropy, Arc::new(AllowAll), settings);
+        let (policy, root) = (Arc::new(AllowAll), control::keys::RootKey::new([7; 32]));
+        let cloud = Cloud::new(store, view, clock.clone(), entropy, policy, root, settings);
         let services = services().into_iter().map(|service| (service.shape().name, service)).collect();
         Self { cloud, clock, services, requests: AtomicU64::new(0) }
     }
@@ -105,6 +107,20 @@ impl Kit {
         self.send(self.context(account), service, action, parameters).await
     }
 
+    /// A call of a service that speaks JSON; the answer's object.
+    pub async fn json(
+        &self,
+        account: AccountId,
+        service: &str,
+        action: &str,
+        body: serde_json::Value,
+    ) -> Result<serde_json::Value, ApiError> {
+        let body = body.to_string();
+        let parameters = Parameters::Json(body.as_bytes());
+        let answer = self.services[service].dispatch(self.context(account), action, parameters).await?;
+        Ok(serde_json::from_slice(&answer.into_bytes()).expect("an answer in JSON"))
+    }
+
     async fn send(
         &self,
         context: Context,
@@ -126,7 +142,7 @@ impl Kit {
 
 /// The services of a cloud, as the program serves them.
 pub fn services() -> Vec<Service> {
-    vec![ec2::service(), identity::sts::service()]
+    vec![ec2::service(), identity::sts::service(), kms::service()]
 }
 
 fn escape(text: &str) -> String {

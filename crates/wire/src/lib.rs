@@ -1,11 +1,11 @@
 //! The AWS wire: shapes by reflection, one hand-written codec per protocol, error envelopes.
 //!
 //! Generated crates (`api-*`) declare plain structs and, for each, a static [`StructShape`] and access to their members by
-//! index ([`Structure`]). A codec walks the shape and the value together and never knows a service: [`ec2`] and [`query`]
-//! now, the json, rest and cbor protocols beside them later. No serde: it costs ten times the check time.
+//! index ([`Structure`]). A codec walks the shape and the value together and never knows a service: [`ec2`], [`query`] and
+//! [`json`] now, the rest and cbor protocols beside them later. No serde: it costs ten times the check time.
 //!
 //! Decode and encode are pure. Whatever a peer sends, decode answers a [`DecodeError`] and allocates no more than what was
-//! sent; `ec2::api_error` and `query::api_error` turn it into the error that a user of AWS knows.
+//! sent; `api_error` of the protocol turns it into the error that a user of AWS knows.
 //!
 //! Callers: `gateway` (decode, encode, envelopes), `control` (shapes, `DryRun` and tokens by name), the services (structs).
 
@@ -18,7 +18,9 @@ pub mod ec2;
 mod error;
 pub mod fill;
 mod form;
+pub mod json;
 mod operation;
+mod parameters;
 pub mod query;
 mod same;
 mod shape;
@@ -36,6 +38,7 @@ pub use decode::{DecodeError, Fault};
 pub use error::{ApiError, ErrorShape};
 pub use form::Form;
 pub use operation::{Operation, OperationShape, Paging, Protocol, ServiceShape};
+pub use parameters::Parameters;
 pub use same::{clone_structure, same_structures};
 pub use shape::{
     Limits, ListShape, Location, MapShape, Member, NumberShape, StringShape, StructShape, Target,

@@ -81,6 +81,13 @@ pub struct ServiceShape {
     pub operations: &'static [&'static OperationShape],
 }
 
+impl Protocol {
+    /// Whether requests are JSON and name their operation in a header.
+    pub const fn is_json(self) -> bool {
+        matches!(self, Self::Json10 | Self::Json11)
+    }
+}
+
 impl ServiceShape {
     /// The operation called `name`, built or not.
     pub fn operation(&self, name: &str) -> Option<&'static OperationShape> {
@@ -90,20 +97,20 @@ impl ServiceShape {
             .map(|index| self.operations[index])
     }
 
-    /// `InvalidAction`: the service has no such operation.
+    /// `InvalidAction` or `UnknownOperationException`: the service has no such operation.
     pub fn unknown_action(&self, name: &str) -> ApiError {
         let shown: String = name.chars().take(100).collect();
         ApiError::new(
-            "InvalidAction",
+            if self.protocol.is_json() { "UnknownOperationException" } else { "InvalidAction" },
             400,
             format!("The action {shown} is not valid for {} {}.", self.name, self.api_version),
         )
     }
 
-    /// `UnsupportedOperation`: the service has it, Nube has not built it.
+    /// `UnsupportedOperation` or `UnsupportedOperationException`: the service has it, Nube has not built it.
     pub fn not_built(&self, operation: &OperationShape) -> ApiError {
         ApiError::new(
-            "UnsupportedOperation",
+            if self.protocol.is_json() { "UnsupportedOperationException" } else { "UnsupportedOperation" },
             400,
             format!("The operation {} of {} is not supported by this cloud yet.", operation.name, self.name),
         )

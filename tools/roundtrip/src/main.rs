@@ -9,8 +9,8 @@ mod services;
 
 use std::io::{BufRead as _, Write as _};
 
-use serde_json::{Map, Value as Json, json};
-use wire::{Form, Protocol, ServiceShape, Structure, Value, ValueRef, ec2, query};
+use serde_json::{Map, Value as Json, json as object};
+use wire::{Form, Protocol, ServiceShape, Structure, Value, ValueRef, ec2, json, query};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let stdin = std::io::stdin().lock();
@@ -32,20 +32,24 @@ fn answer(request: &Json) -> Option<Json> {
     let (mut input, mut output) = services::shapes(service, operation.name)?;
     if let Some(body) = request["decode"].as_str() {
         return Some(match decode(service, body, &mut *input) {
-            Ok(()) => json!({ "value": structure(&*input) }),
-            Err(error) => json!({ "error": { "code": error.code(), "message": error.message() } }),
+            Ok(()) => object!({ "value": structure(&*input) }),
+            Err(error) => object!({ "error": { "code": error.code(), "message": error.message() } }),
         });
     }
     wire::fill::fill(&mut *output);
     let body = match service.protocol {
         Protocol::Ec2 => ec2::encode(service, operation, &*output, "request-1"),
         Protocol::Query => query::encode(service, operation, &*output, "request-1"),
+        Protocol::Json11 => json::encode(&*output),
         _ => return None,
     };
-    Some(json!({ "value": structure(&*output), "body": body }))
+    Some(object!({ "value": structure(&*output), "body": body }))
 }
 
 fn decode(service: &ServiceShape, body: &str, input: &mut dyn Structure) -> Result<(), wire::ApiError> {
+    if service.protocol.is_json() {
+        return json::decode_into(body.as_bytes(), input).map_err(|error| json::api_error(&error));
+    }
     let form = Form::parse(body.as_bytes());
     match service.protocol {
         Protocol::Ec2 => {

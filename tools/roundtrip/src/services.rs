@@ -5,13 +5,14 @@ use wire::{Operation, ServiceShape, Structure};
 type Shapes = (Box<dyn Structure>, Box<dyn Structure>);
 
 pub fn service(name: &str) -> Option<&'static ServiceShape> {
-    [&api_ec2::SERVICE, &api_sts::SERVICE].into_iter().find(|service| service.name == name)
+    [&api_ec2::SERVICE, &api_kms::SERVICE, &api_sts::SERVICE].into_iter().find(|service| service.name == name)
 }
 
 /// An empty input and an empty output of an operation.
 pub fn shapes(service: &ServiceShape, operation: &str) -> Option<Shapes> {
     match service.name {
         "ec2" => ec2(operation),
+        "kms" => kms(operation),
         "sts" => sts(operation),
         _ => None,
     }
@@ -37,4 +38,13 @@ fn sts(name: &str) -> Option<Shapes> {
         };
     }
     api_sts::each_operation!(choose)
+}
+
+fn kms(name: &str) -> Option<Shapes> {
+    macro_rules! choose {
+        ($($operation:ident)*) => {
+            match name { $(stringify!($operation) => Some(empty::<api_kms::ops::$operation>()),)* _ => None }
+        };
+    }
+    api_kms::each_operation!(choose)
 }

@@ -2,6 +2,7 @@
 
 use control::access::AllowAll;
 use control::entropy::SeededEntropy;
+use control::keys::RootKey;
 use control::token::UsedToken;
 use control::view::IndexValue;
 use control::{
@@ -85,7 +86,7 @@ impl Rig {
             status_checks: std::time::Duration::ZERO,
         };
         let entropy = Arc::new(SeededEntropy::new(1));
-        let cloud = Cloud::new(store, view, clock.clone(), entropy, policy, settings);
+        let cloud = Cloud::new(store, view, clock.clone(), entropy, policy, RootKey::new([7; 32]), settings);
         Self { cloud, clock, service: service() }
     }
 

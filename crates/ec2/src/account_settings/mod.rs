@@ -1,9 +1,11 @@
-//! What an account has chosen for a region about images and snapshots: who may see them, and whose it trusts.
+//! What an account has chosen for a region about images and snapshots: who may see them, and whose it trusts, and
+//! whether and with what new volumes are encrypted.
 //!
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-allowed-amis.html>
 //! Differs: a new account may make images public; there are no declarative policies.
 
 mod allowed_images;
+mod encryption;
 mod public_access;
 
 pub use allowed_images::{Verdict, verdict};
@@ -67,5 +69,31 @@ pub fn register(service: &mut Service) {
             ops::DisableSnapshotBlockPublicAccess,
             |_, _, _| Touched::anything(),
             |ctx, _, txn| Ok(public_access::unblock_snapshots(ctx, txn)),
+        )
+        .write(
+            ops::EnableEbsEncryptionByDefault,
+            |_, _, _| Touched::anything(),
+            |ctx, _, txn| Ok(encryption::enable(ctx, txn)),
+        )
+        .write(
+            ops::DisableEbsEncryptionByDefault,
+            |_, _, _| Touched::anything(),
+            |ctx, _, txn| Ok(encryption::disable(ctx, txn)),
+        )
+        .read(
+            ops::GetEbsEncryptionByDefault,
+            |_, _, _| Touched::anything(),
+            |ctx, _, tables| Ok(encryption::get(ctx, tables)),
+        )
+        .read(
+            ops::GetEbsDefaultKmsKeyId,
+            |_, _, _| Touched::anything(),
+            |ctx, _, tables| Ok(encryption::key(ctx, tables)),
+        )
+        .write(ops::ModifyEbsDefaultKmsKeyId, |_, _, _| Touched::anything(), encryption::modify_key)
+        .write(
+            ops::ResetEbsDefaultKmsKeyId,
+            |_, _, _| Touched::anything(),
+            |ctx, _, txn| Ok(encryption::reset_key(ctx, txn)),
         );
 }

@@ -4,6 +4,7 @@
 //! Differs: a copy of an image that comes with the cloud has no snapshots; its volumes start from the hosts' cache too.
 
 use super::{is_ready, may_see, names};
+use crate::encryption;
 use crate::errors::{IMAGE, client};
 use crate::noun::{Noun as _, created, given_tags};
 use crate::parameter::refuse;
@@ -11,7 +12,7 @@ use crate::snapshot::{Copying, copy_of, source_region};
 use api_ec2::{CopyImageRequest, CopyImageResult};
 use control::tag::merge;
 use control::{Context, Result, Tables, Touched, Txn};
-use model::record::image::{Image, ImageDevice, Registration, State, Traits};
+use model::record::image::{EncryptionChoice, Image, ImageDevice, Registration, State, Traits};
 use model::record::snapshot::Snapshot;
 use model::{ImageId, Region};
 
@@ -27,12 +28,11 @@ pub fn touches(ctx: &Context, request: &CopyImageRequest, tables: &Tables) -> Ve
 pub fn copy(ctx: &Context, request: &CopyImageRequest, txn: &mut Txn<'_>) -> Result<CopyImageResult> {
     let text = |given: &Option<String>| given.as_deref().is_some_and(|text| !text.is_empty());
     refuse(&[
-        ("Encrypted", request.encrypted == Some(true)),
-        ("KmsKeyId", text(&request.kms_key_id)),
         ("DestinationOutpostArn", text(&request.destination_outpost_arn)),
         ("DestinationAvailabilityZone", text(&request.destination_availability_zone)),
         ("DestinationAvailabilityZoneId", text(&request.destination_availability_zone_id)),
     ])?;
+    let asked = encryption::asked(request.encrypted, request.kms_key_id.as_deref())?;
     let mut tags = given_tags(request.tag_specifications.as_deref(), &["image", "snapshot"])?;
     let region = source_region(ctx, &request.source_region)?;
     let source = Image::parse_id(&request.source_image_id)?;
@@ -50,21 +50,25 @@ pub fn copy(ctx: &Context, request: &CopyImageRequest, txn: &mut Txn<'_>) -> Res
     let snapshot_tags = tags.remove("snapshot").unwrap_or_default();
     let mut devices = Vec::new();
     for device in &source.devices {
-        let snapshot = match device.snapshot.filter(|_| source.registration.state != State::Stock) {
-            None => None,
-            Some(of) => {
-                let from = txn.get::<Snapshot>(&region, &of).filter(|from| from.visible_to(ctx));
-                let from = from.ok_or_else(no_access)?;
-                let description = format!(
-                    "Copied for DestinationAmi {id} from SourceAmi {} for SourceSnapshot {of}.",
-                    source.image
-                );
-                let tags = snapshot_tags.clone();
-                let copying = Copying { source: &from, region: &region, description, tags };
-                Some(copy_of(ctx, txn, copying)?.snapshot)
-            }
-        };
-        devices.push(ImageDevice { snapshot, ..device.clone() });
+        let (snapshot, encryption) =
+            match device.snapshot.filter(|_| source.registration.state != State::Stock) {
+                // Without a snapshot, the volumes of it are encrypted when they are made.
+                None => (None, asked.clone().or_else(|| device.encryption.clone())),
+                Some(of) => {
+                    let from = txn.get::<Snapshot>(&region, &of).filter(|from| from.visible_to(ctx));
+                    let from = from.ok_or_else(no_access)?;
+                    let description = format!(
+                        "Copied for DestinationAmi {id} from SourceAmi {} for SourceSnapshot {of}.",
+                        source.image
+                    );
+                    let tags = snapshot_tags.clone();
+                    let asked = asked.clone();
+                    let copying = Copying { source: &from, region: &region, description, tags, asked };
+                    let copy = copy_of(ctx, txn, copying)?;
+                    (Some(copy.snapshot), copy.encryption.is_some().then(EncryptionChoice::default))
+                }
+            };
+        devices.push(ImageDevice { snapshot, encryption, ..device.clone() });
     }
     let state = if devices.iter().any(|d| d.snapshot.is_some()) { State::Pending } else { State::Available };
     let mut own = tags.remove("image").unwrap_or_default();

@@ -15,6 +15,7 @@ use model::ImageId;
 use model::host::{Downtime, Firmware};
 use model::record::image::{BootMode, Image, Registration, State, Traits};
 use model::record::instance::{Instance, Phase};
+use model::record::snapshot::Snapshot;
 use model::record::volume::Volume;
 use plan::image::{Attached, Content, captured};
 
@@ -82,8 +83,10 @@ pub fn create(ctx: &Context, request: &CreateImageRequest, txn: &mut Txn<'_>) ->
             Content::Snapshot(snapshot) => Some(snapshot),
             Content::Empty => None,
         };
-        device.into_image(snapshot)
+        let own = snapshot.and_then(|id| txn.get::<Snapshot>(&ctx.region, &id));
+        device.into_image(snapshot).encrypted_like(own.as_deref())
     });
+    let devices: Vec<_> = devices.collect();
     let source = txn.tables().get::<Image>(&ctx.region, &instance.image);
     let kernel = desired::kernel(txn.tables(), &instance);
     let image = Image {
@@ -94,7 +97,7 @@ pub fn create(ctx: &Context, request: &CreateImageRequest, txn: &mut Txn<'_>) ->
         description,
         architecture: instance.architecture,
         root_device: instance.root_device.clone(),
-        devices: devices.collect(),
+        devices,
         host_image: None,
         digest: None,
         direct_kernel: kernel.is_some(),

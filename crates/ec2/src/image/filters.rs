@@ -17,7 +17,10 @@ pub(super) const FILTERS: &[FilterField<Image, Tables>] = &[
         name: "block-device-mapping.device-name",
         values: |i, _| devices(i, |d| d.device.as_str().into()),
     },
-    FilterField { name: "block-device-mapping.encrypted", values: |i, _| devices(i, |_| "false".into()) },
+    FilterField {
+        name: "block-device-mapping.encrypted",
+        values: |i, _| devices(i, |d| d.encryption.is_some().to_string().into()),
+    },
     FilterField {
         name: "block-device-mapping.snapshot-id",
         values: |i, _| i.devices.iter().filter_map(|d| d.snapshot).map(|s| s.to_string().into()).collect(),

@@ -4,6 +4,7 @@
 
 use super::{errors, own};
 use crate::account_settings;
+use crate::encryption::may_be_shared;
 use crate::errors::{invalid_parameter_combination, invalid_parameter_value, missing_parameter};
 use crate::noun::hold;
 use crate::parameter::{refuse, unsupported};
@@ -16,6 +17,7 @@ use api_ec2::{
 };
 use control::{Context, Result, Txn};
 use model::record::image::{Image, Registration, State};
+use model::record::snapshot::Snapshot;
 use wire::ApiError;
 
 fn unknown(name: &str) -> ApiError {
@@ -109,6 +111,12 @@ pub fn modify(
             }
             if change.makes_public() && account_settings::of(ctx, txn).images_stay_private {
                 return Err(public_access_is_blocked("image"));
+            }
+            if change.adds() {
+                let tables = txn.tables();
+                let snapshots = image.snapshots().filter_map(|id| tables.get::<Snapshot>(&ctx.region, &id));
+                let encryptions = snapshots.filter_map(|snapshot| snapshot.encryption.as_ref());
+                may_be_shared(ctx, tables, encryptions, change.makes_public())?;
             }
             change.apply(&mut image.public, &mut image.registration.shared);
         }

@@ -105,7 +105,8 @@ pub fn register(
             Content::Snapshot(snapshot) => Some(snapshot),
             Content::Volume(_) | Content::Empty => None,
         };
-        device.into_image(snapshot)
+        let own = snapshot.and_then(|id| txn.get::<Snapshot>(&ctx.region, &id));
+        device.into_image(snapshot).encrypted_like(own.as_deref())
     });
     let devices: Vec<_> = devices.collect();
     let root_snapshot = devices.first().and_then(|root| root.snapshot);

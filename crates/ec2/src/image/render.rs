@@ -90,7 +90,8 @@ pub fn block_devices(image: &Image) -> Vec<BlockDeviceMapping> {
         device_name: Some(device.device.clone()),
         ebs: Some(EbsBlockDevice {
             delete_on_termination: Some(device.delete_on_termination),
-            encrypted: Some(false),
+            encrypted: Some(device.encryption.is_some()),
+            kms_key_id: device.encryption.as_ref().and_then(|choice| choice.key.clone()),
             snapshot_id: device.snapshot.map(|s| s.to_string()),
             volume_size: i32::try_from(device.size.0).ok(),
             volume_type: Some(VolumeType::from(device.volume_type.as_str())),

@@ -159,7 +159,7 @@ fn volume_news(before: &Volume, body: &ObservedBody, wish: &Wish, now: Timestamp
             let Wish::Volume(wish) = wish else { return None };
             let is_new = before.life != Life::Ready;
             volume.life = Life::Ready;
-            let in_force = desired::volume(before) == *wish;
+            let in_force = desired::volume(before, wish.data_key.clone()) == *wish;
             let begins = match &mut volume.modification {
                 Some(modification) if modification.in_force_since.is_none() && in_force => {
                     modification.in_force_since = Some(now);
@@ -330,7 +330,7 @@ fn give_back_automatic(txn: &mut Txn<'_>, interface: &mut NetworkInterface) -> b
 }
 
 /// The end: interfaces and volumes go or are set free, as they say.
-fn part_from(txn: &mut Txn<'_>, region: &Region, instance: &mut Instance) {
+pub(super) fn part_from(txn: &mut Txn<'_>, region: &Region, instance: &mut Instance) {
     for id in std::mem::take(&mut instance.interfaces) {
         let Some(interface) = txn.get::<NetworkInterface>(region, &id) else { continue };
         let mut interface = (*interface).clone();

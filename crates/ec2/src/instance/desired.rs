@@ -1,9 +1,10 @@
 //! What a host should hold, derived from the records: instances and volumes here, VPCs and groups by their own nouns.
 //!
-//! Pure: nothing but the tables is read. The agent learns of an instance's end by the absence of its object's body.
+//! Pure: nothing but the tables is read, and the root key to open data keys with, which no record holds in the clear. The agent learns of an instance's end by the absence of its object's body.
 
 use super::{kind, names, render};
 use control::Tables;
+use control::keys::{self, RootKey};
 use model::host::{
     AddressDesired, AttachmentDesired, DesiredBody, InstanceDesired, InterfaceDesired, Machine, ObjectKey,
     Power, VolumeDesired,
@@ -14,10 +15,10 @@ use model::record::instance::{Boot, CpuOptions, Force, Instance, Phase};
 use model::record::network_interface::{NetworkInterface, PublicAddress};
 use model::record::volume::{Life, Volume};
 use model::record::vpc::{DhcpOptions, Subnet, Vpc};
-use model::{Region, SecurityGroupId, VpcId};
+use model::{DataKey, Region, SecurityGroupId, VpcId};
 
 /// The body of an object; `None`: the host should have nothing of it.
-pub fn object(tables: &Tables, region: &Region, key: ObjectKey) -> Option<DesiredBody> {
+pub fn object(root: &RootKey, tables: &Tables, region: &Region, key: ObjectKey) -> Option<DesiredBody> {
     match key {
         ObjectKey::Vpc(id) => vpc_in_use(tables, region, id)
             .then(|| crate::vpc::desired(tables, region, id))?
@@ -29,9 +30,15 @@ pub fn object(tables: &Tables, region: &Region, key: ObjectKey) -> Option<Desire
             let volume = tables.get::<Volume>(region, &id)?;
             // What is to be captured stays until it is.
             let stays = volume.life != Life::Deleting || crate::snapshot::is_awaited(tables, region, id);
-            stays.then(|| DesiredBody::Volume(self::volume(volume)))
+            stays.then(|| {
+                let sealed = volume.encryption.as_ref();
+                let data_key = sealed.map(|sealed| keys::data_key(root, tables, sealed));
+                DesiredBody::Volume(self::volume(volume, data_key))
+            })
         }
-        ObjectKey::Snapshot(id) => crate::snapshot::desired(tables, region, id).map(DesiredBody::Snapshot),
+        ObjectKey::Snapshot(id) => {
+            crate::snapshot::desired(root, tables, region, id).map(DesiredBody::Snapshot)
+        }
         ObjectKey::Instance(id) => {
             let instance = tables.get::<Instance>(region, &id)?;
             self::instance(tables, instance).map(|desired| DesiredBody::Instance(Box::new(desired)))
@@ -48,8 +55,8 @@ fn group_in_use(tables: &Tables, region: &Region, group: SecurityGroupId) -> boo
     tables.find::<NetworkInterface>(region, "group", group).any(|n| n.attachment.is_some())
 }
 
-/// A volume.
-pub fn volume(volume: &Volume) -> VolumeDesired {
+/// A volume, with its data key if it is encrypted.
+pub fn volume(volume: &Volume, data_key: Option<DataKey>) -> VolumeDesired {
     let provision = volume.wanted();
     VolumeDesired {
         volume: volume.volume,
@@ -57,7 +64,7 @@ pub fn volume(volume: &Volume) -> VolumeDesired {
         image: volume.host_image.clone(),
         snapshot: volume.content(),
         limits: Some(plan::volume::limits(&provision)),
-        data_key: None,
+        data_key,
     }
 }
 

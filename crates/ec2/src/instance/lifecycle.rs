@@ -4,6 +4,7 @@
 //! Differs: a call that names instances of which one refuses changes none of them; AWS may end those in other zones.
 
 use super::{errors, kind, render};
+use crate::encryption;
 use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value};
 use crate::network_interface as interfaces;
 use crate::noun::{find_all, touched};
@@ -15,6 +16,7 @@ use api_ec2::{
 use control::{Context, Result, Tables, Touched, Txn};
 use model::record::instance::{Event, Force, Instance, Phase, StateReason};
 use model::record::network_interface::{NetworkInterface, PublicAddress};
+use model::record::volume::Volume;
 use model::{InstanceId, Timestamp};
 use plan::instance::devices::same_device;
 use std::sync::Arc;
@@ -42,6 +44,21 @@ fn change(before: Phase, instance: &Instance) -> InstanceStateChange {
 fn user_initiated(at: Timestamp) -> StateReason {
     let code = "Client.UserInitiatedShutdown";
     StateReason { code: code.into(), message: format!("{code}: User initiated shutdown"), at }
+}
+
+/// Of an instance that does not start because a key of its volumes cannot be used.
+pub fn unusable_key(at: Timestamp) -> StateReason {
+    let code = encryption::INVALID_STATE;
+    let message = format!("{code}: The KMS key of an encrypted volume cannot be used");
+    StateReason { code: code.into(), message, at }
+}
+
+/// Whether the keys of all volumes of an instance can be used.
+fn can_open(ctx: &Context, txn: &mut Txn<'_>, instance: &Instance) -> bool {
+    instance.volumes.iter().all(|device| {
+        let volume = txn.get::<Volume>(&ctx.region, &device.volume);
+        volume.is_none_or(|volume| encryption::can_be_opened(ctx, txn.tables(), &volume).is_ok())
+    })
 }
 
 pub fn touches_start(ctx: &Context, request: &StartInstancesRequest, tables: &Tables) -> Vec<Touched> {
@@ -73,6 +90,15 @@ pub fn start(
                 "Invalid value '{}' for instanceId. Instance does not have a volume attached at root ({})",
                 instance.instance, instance.root_device
             )));
+        }
+        if !can_open(ctx, txn, &instance) {
+            // As on AWS, the answer says that it is pending, and it is stopped again before anything has started.
+            changes.push(InstanceStateChange {
+                current_state: Some(render::state(phase)),
+                ..change(before, &instance)
+            });
+            txn.put(&ctx.region, Instance { reason: Some(unusable_key(ctx.now)), ..(*instance).clone() });
+            continue;
         }
         if let Some(kind) = kind::facts(&instance.instance_type) {
             if host.room(&kind) == 0 {

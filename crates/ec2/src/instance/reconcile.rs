@@ -71,7 +71,7 @@ impl Objects {
     }
 
     fn set(&self, tables: &Tables, object: &Object) {
-        let body = desired::object(tables, &object.region, object.key);
+        let body = desired::object(&self.cloud.root, tables, &object.region, object.key);
         let host = &self.cloud.host;
         // Nobody knows of it and nobody should: unless its record waits for the host to say that it is gone.
         if body.is_none() && host.generation(object.key).is_none() && !awaits_removal(tables, object) {

@@ -2,9 +2,12 @@
 //!
 //! It runs exclusively: what the host has left is a sum over all instances, which no version guards.
 
+use super::absorb::part_from;
+use super::lifecycle::unusable_key;
 use super::render::{self, Shown};
 use super::{errors, kind, spec};
 use crate::defaults::group_name_claim;
+use crate::encryption::{self, Choice};
 use crate::errors as ids;
 use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
 use crate::image as images;
@@ -13,6 +16,7 @@ use crate::noun::{Noun as _, created};
 use crate::parameter::unsupported;
 use crate::snapshot;
 use api_ec2::{Reservation, RunInstancesRequest};
+use control::keys::KeyError;
 use control::{Arn, Context, Result, Tables, Touched, Txn};
 use model::metadata::MetadataOptions;
 use model::record::image::Image;
@@ -125,6 +129,7 @@ pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> R
         return Err(errors::too_many_volumes(machine.name, most));
     }
     let count = admitted.count.min(room(ctx, txn.tables(), &spec, &place).max(spec.min));
+    let choices = choices(ctx, txn, &admitted.devices);
     let launch = Launch {
         reservation: ReservationId::from_entropy(ctx.bits()),
         spec,
@@ -133,6 +138,7 @@ pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> R
         key,
         place,
         devices: admitted.devices,
+        choices,
     };
     let shown = (0..count).map(|index| launch.one(ctx, txn, index)).collect::<Result<Vec<_>>>()?;
     Ok(render::reservation(launch.reservation, ctx.account(), shown))
@@ -352,6 +358,18 @@ struct Launch {
     key: Option<LaunchKey>,
     place: Place,
     devices: Vec<DevicePlan>,
+    /// What each of them is encrypted with; none: a key cannot be used, and the instances end before they begin.
+    choices: Option<Vec<Choice>>,
+}
+
+/// What the volumes are encrypted with, if their keys can be used. That they cannot is told afterwards, as on AWS.
+fn choices(ctx: &Context, txn: &mut Txn<'_>, devices: &[DevicePlan]) -> Option<Vec<Choice>> {
+    let each = devices.iter().map(|plan| {
+        let source = plan.snapshot.and_then(|id| txn.get::<Snapshot>(&ctx.region, &id));
+        encryption::choose_of(ctx, txn, plan.encryption.as_ref(), source.as_deref())
+    });
+    let chosen = each.collect::<Result<Vec<_>, KeyError>>();
+    chosen.inspect_err(|error| tracing::info!(?error, "a launch fails for a key")).ok()
 }
 
 impl Launch {
@@ -368,8 +386,9 @@ impl Launch {
             interfaces.push(interface);
             all_groups.extend(seat.groups.iter().cloned());
         }
-        let volumes = self.devices.iter().enumerate();
-        let volumes = volumes.map(|(at, plan)| self.volume(ctx, txn, id, at == 0, plan)).collect();
+        let volumes = self.devices.iter().zip(self.choices.iter().flatten()).enumerate();
+        let volumes =
+            volumes.map(|(at, (plan, choice))| self.volume(ctx, txn, id, at == 0, plan, choice)).collect();
         let spec = &self.spec;
         let instance = txn.put(
             &ctx.region,
@@ -409,6 +428,14 @@ impl Launch {
                 tags: spec.tags.instance.clone(),
             },
         );
+        if self.choices.is_none() {
+            // The answer says that it is pending; whoever looks next sees that it ended.
+            let mut ended = (*instance).clone();
+            ended.phase = Phase::Terminated { at: ctx.now };
+            ended.reason = Some(unusable_key(ctx.now));
+            part_from(txn, &ctx.region, &mut ended);
+            txn.put(&ctx.region, ended);
+        }
         Ok(Shown { instance, interfaces, groups: all_groups, vpc: vpc.clone() })
     }
 
@@ -491,6 +518,7 @@ impl Launch {
         instance: InstanceId,
         root: bool,
         plan: &DevicePlan,
+        choice: &Choice,
     ) -> BlockDevice {
         let id = VolumeId::from_entropy(ctx.bits());
         txn.put(
@@ -503,6 +531,7 @@ impl Launch {
                 snapshot: plan.snapshot,
                 host_image: self.image.host_image.clone().filter(|_| root),
                 kernel: self.image.kernel().filter(|_| root).map(str::to_owned),
+                encryption: choice.encryption(ctx),
                 attachment: Some(VolumeAttachment {
                     instance,
                     device: plan.device.clone(),

@@ -6,6 +6,7 @@
 //! feature's default.
 
 use super::errors::unbuilt;
+use crate::encryption;
 use crate::errors::{
     self, client, invalid_parameter_combination, invalid_parameter_value, missing_parameter,
 };
@@ -421,8 +422,6 @@ pub fn device(given: &BlockDeviceMapping) -> Result<DeviceSpec> {
         DeviceChange::Omit
     } else if let Some(ebs) = &given.ebs {
         for (asked, name) in [
-            (ebs.encrypted == Some(true), "Encrypted"),
-            (text(ebs.kms_key_id.as_deref()).is_some(), "KmsKeyId"),
             (text(ebs.outpost_arn.as_deref()).is_some(), "OutpostArn"),
             (ebs.volume_initialization_rate.is_some(), "VolumeInitializationRate"),
             (ebs.ebs_card_index.is_some_and(|i| i != 0), "EbsCardIndex"),
@@ -443,6 +442,7 @@ pub fn device(given: &BlockDeviceMapping) -> Result<DeviceSpec> {
             delete_on_termination: ebs.delete_on_termination,
             snapshot,
             snapshot_size: None,
+            encryption: encryption::asked(ebs.encrypted, ebs.kms_key_id.as_deref())?,
         })
     } else if let Some(name) = text(given.virtual_name.as_deref()) {
         let number = name.strip_prefix("ephemeral").and_then(|number| number.parse::<u8>().ok());

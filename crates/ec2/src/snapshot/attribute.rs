@@ -4,6 +4,7 @@
 
 use super::{errors, own};
 use crate::account_settings;
+use crate::encryption::may_be_shared;
 use crate::errors::{invalid_parameter_value, missing_parameter};
 use crate::noun::find;
 use crate::permission::{Change, Whom, account, group};
@@ -90,6 +91,9 @@ pub fn modify(
     let settings = account_settings::of(ctx, txn);
     if change.makes_public() && settings.public_snapshots != PublicSnapshots::Allowed {
         return Err(errors::public_access_is_blocked("snapshot"));
+    }
+    if change.adds() {
+        may_be_shared(ctx, txn.tables(), &snapshot.encryption, change.makes_public())?;
     }
     let mut snapshot = Snapshot::clone(&snapshot);
     change.apply(&mut snapshot.shared.everybody, &mut snapshot.shared.accounts);

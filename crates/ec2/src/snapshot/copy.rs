@@ -1,15 +1,18 @@
 //! `CopySnapshot`: within a region, or from another region of this cloud into that of the request.
 //!
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CopySnapshot.html>
-//! Differs: a copy shares its data with what it is a copy of, so it takes neither time nor room.
+//! Differs: a copy shares its data with what it is a copy of, so it takes neither time nor room, unless it is
+//! encrypted with another key.
 
 use super::{create, errors};
+use crate::encryption;
 use crate::errors::{SNAPSHOT, invalid_parameter_value};
 use crate::noun::{Noun as _, created, given_tags, render_tags};
 use crate::parameter::refuse;
 use api_ec2::{CopySnapshotRequest, CopySnapshotResult};
 use control::tag::Tags;
 use control::{Context, Result, Tables, Touched, Txn};
+use model::record::image::EncryptionChoice;
 use model::record::snapshot::{Life, Shared, Snapshot, Source};
 use model::{Region, SnapshotId};
 use std::sync::Arc;
@@ -38,14 +41,18 @@ pub(crate) struct Copying<'a> {
     pub region: &'a Region,
     pub description: String,
     pub tags: Tags,
+    /// Beyond what the source and the account's settings ask for.
+    pub asked: Option<EncryptionChoice>,
 }
 
 /// Writes the copy into the region of the request.
 pub(crate) fn copy_of(ctx: &Context, txn: &mut Txn<'_>, copying: Copying<'_>) -> Result<Arc<Snapshot>> {
-    let Copying { source, region, description, tags } = copying;
+    let Copying { source, region, description, tags, asked } = copying;
     if !source.is_completed() {
         return Err(errors::incorrect_state(source, "'completed'"));
     }
+    let choice =
+        encryption::choose_of(ctx, txn, asked.as_ref(), Some(source)).map_err(encryption::refused)?;
     let copy = Snapshot {
         snapshot: SnapshotId::from_entropy(ctx.bits()),
         account: ctx.account(),
@@ -55,6 +62,7 @@ pub(crate) fn copy_of(ctx: &Context, txn: &mut Txn<'_>, copying: Copying<'_>) ->
         started_at: ctx.now,
         life: Life::Pending { taken: true, percent: 0 },
         kernel: source.kernel.clone(),
+        encryption: choice.encryption(ctx),
         shared: Shared::default(),
         lock: None,
         tags,
@@ -68,14 +76,13 @@ pub fn copy(ctx: &Context, request: &CopySnapshotRequest, txn: &mut Txn<'_>) -> 
     refuse(&[
         ("DestinationOutpostArn", text(&request.destination_outpost_arn)),
         ("DestinationAvailabilityZone", text(&request.destination_availability_zone)),
-        ("Encrypted", request.encrypted == Some(true)),
-        ("KmsKeyId", text(&request.kms_key_id)),
     ])?;
     if let Some(minutes) = request.completion_duration_minutes
         && !(15..=2880).contains(&minutes)
     {
         return Err(invalid_parameter_value("A completion duration is 15 to 2880 minutes."));
     }
+    let asked = encryption::asked(request.encrypted, request.kms_key_id.as_deref())?;
     let tags = given_tags(request.tag_specifications.as_deref(), &["snapshot"])?;
     let region = source_region(ctx, &request.source_region)?;
     let id = Snapshot::parse_id(&request.source_snapshot_id)?;
@@ -91,7 +98,7 @@ pub fn copy(ctx: &Context, request: &CopySnapshotRequest, txn: &mut Txn<'_>) -> 
         given
     };
     let tags = tags.into_values().next().unwrap_or_default();
-    let copying = Copying { source: &source, region: &region, description, tags };
+    let copying = Copying { source: &source, region: &region, description, tags, asked };
     let copy = copy_of(ctx, txn, copying)?;
     Ok(CopySnapshotResult { tags: render_tags(&copy.tags), snapshot_id: Some(copy.snapshot.to_string()) })
 }

@@ -8,7 +8,7 @@ use model::record::snapshot::Snapshot;
 
 pub static FIELDS: &[FilterField<Snapshot, Tables>] = &[
     FilterField { name: "description", values: |s, _| one(s.description.as_str()) },
-    FilterField { name: "encrypted", values: |_, _| one("false") },
+    FilterField { name: "encrypted", values: |s, _| shown(s.encryption.is_some()) },
     FilterField { name: "owner-alias", values: |_, _| Values::new() },
     FilterField { name: "owner-id", values: |s, _| shown(s.account) },
     FilterField { name: "progress", values: |s, _| one(render::progress(s)) },

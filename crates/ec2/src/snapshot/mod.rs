@@ -4,7 +4,7 @@
 //! [`absorb`](mod@absorb), which also moves on the images that wait for it. One that is being deleted is seen by nobody; the
 //! host keeps it while something that has begun still starts from it ([`is_needed`]).
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-snapshots.html>
-//! Differs: no encryption, archive tier, recycle bin or fast restore for now; each asked for is refused by name.
+//! Differs: no archive tier, recycle bin or fast restore for now; each asked for is refused by name.
 
 pub mod absorb;
 mod attribute;
@@ -30,6 +30,7 @@ use crate::errors::IdErrors;
 use crate::noun::{Noun, hold, touched};
 use api_ec2::ops;
 use control::filter::FilterField;
+use control::keys::{self, RootKey};
 use control::tag::Tags;
 use control::{Context, Result, Service, Tables, Touched, Txn};
 use model::host::{SnapshotDesired, SnapshotSource};
@@ -86,7 +87,7 @@ fn own(ctx: &Context, txn: &mut Txn<'_>, id: &str) -> Result<Arc<Snapshot>> {
 }
 
 /// What the host should hold of it.
-pub fn desired(tables: &Tables, region: &Region, id: SnapshotId) -> Option<SnapshotDesired> {
+pub fn desired(root: &RootKey, tables: &Tables, region: &Region, id: SnapshotId) -> Option<SnapshotDesired> {
     let snapshot = tables.get::<Snapshot>(region, &id)?;
     if snapshot.is_deleting() && !is_needed(tables, region, id) {
         return None;
@@ -104,7 +105,7 @@ pub fn desired(tables: &Tables, region: &Region, id: SnapshotId) -> Option<Snaps
             },
             Source::Copy { snapshot, .. } => SnapshotSource::Copy(*snapshot),
         },
-        data_key: None,
+        data_key: snapshot.encryption.as_ref().map(|sealed| keys::data_key(root, tables, sealed)),
     })
 }
 

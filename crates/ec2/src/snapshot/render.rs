@@ -4,6 +4,7 @@
 
 use crate::noun::{render_tags, wire_time};
 use api_ec2::{SnapshotInfo, SnapshotState, StorageTier, TransferType};
+use model::record::kms::Encryption;
 use model::record::snapshot::{Life, Snapshot, Source};
 
 /// What copies show for a volume.
@@ -45,7 +46,8 @@ pub fn snapshot(snapshot: &Snapshot) -> api_ec2::Snapshot {
         owner_id: Some(snapshot.account.to_string()),
         description: Some(snapshot.description.clone()),
         volume_size: i32::try_from(snapshot.size.0).ok(),
-        encrypted: Some(false),
+        encrypted: Some(snapshot.encryption.is_some()),
+        kms_key_id: snapshot.encryption.as_ref().map(Encryption::key_arn),
         ..api_ec2::Snapshot::default()
     }
 }
@@ -55,7 +57,7 @@ pub fn info(snapshot: &Snapshot) -> SnapshotInfo {
     SnapshotInfo {
         description: Some(snapshot.description.clone()),
         tags: render_tags(&snapshot.tags),
-        encrypted: Some(false),
+        encrypted: Some(snapshot.encryption.is_some()),
         volume_id: Some(volume(snapshot)),
         state: Some(SnapshotState::from(snapshot.state_name())),
         volume_size: i32::try_from(snapshot.size.0).ok(),

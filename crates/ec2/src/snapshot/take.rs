@@ -49,6 +49,7 @@ pub fn take(
             started_at: ctx.now,
             life: Life::Pending { taken: false, percent: 0 },
             kernel,
+            encryption: taken.volume.encryption.clone(),
             shared: Shared::default(),
             lock: None,
             tags: taken.tags,

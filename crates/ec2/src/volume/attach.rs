@@ -3,6 +3,7 @@
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AttachVolume.html>
 
 use super::{errors, render};
+use crate::encryption::{can_be_opened, refused};
 use crate::errors::{client, invalid_parameter_value};
 use crate::instance::{attachable, errors as instances, kind};
 use crate::noun::{hold, touched};
@@ -62,6 +63,8 @@ pub fn attach(
     if instance.volumes.len() >= most {
         return Err(instances::too_many_volumes(&instance.instance_type, most));
     }
+
+    can_be_opened(ctx, txn.tables(), &volume).map_err(refused)?;
 
     let attachment = VolumeAttachment {
         instance: instance.instance,

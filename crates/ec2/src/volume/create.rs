@@ -3,6 +3,7 @@
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateVolume.html>
 
 use super::{errors, render};
+use crate::encryption;
 use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
 use crate::noun::{created, given_tags, touched};
 use crate::parameter::refuse;
@@ -41,14 +42,8 @@ pub fn touches(ctx: &Context, request: &CreateVolumeRequest, tables: &Tables) ->
 }
 
 pub fn create(ctx: &Context, request: &CreateVolumeRequest, txn: &mut Txn<'_>) -> Result<api_ec2::Volume> {
-    if text(request.kms_key_id.as_deref()).is_some() && request.encrypted != Some(true) {
-        return Err(client(
-            "InvalidParameterDependency",
-            "The parameter KmsKeyId requires the parameter Encrypted to be set.",
-        ));
-    }
+    let asked = encryption::asked(request.encrypted, request.kms_key_id.as_deref())?;
     refuse(&[
-        ("Encrypted", request.encrypted == Some(true)),
         ("OutpostArn", text(request.outpost_arn.as_deref()).is_some()),
         ("Operator", request.operator.is_some()),
         ("VolumeInitializationRate", request.volume_initialization_rate.is_some()),
@@ -79,6 +74,8 @@ pub fn create(ctx: &Context, request: &CreateVolumeRequest, txn: &mut Txn<'_>) -
         multi_attach: request.multi_attach_enabled == Some(true),
     })
     .map_err(errors::refused)?;
+    let choice = encryption::choose_of(ctx, txn, asked.as_ref(), source.as_deref());
+    let encryption = choice.map_err(encryption::refused)?.encryption(ctx);
     let volume = txn.put(
         &ctx.region,
         Volume {
@@ -89,6 +86,7 @@ pub fn create(ctx: &Context, request: &CreateVolumeRequest, txn: &mut Txn<'_>) -
             snapshot: source.as_ref().map(|source| source.snapshot),
             host_image: None,
             kernel: source.and_then(|source| source.kernel.clone()),
+            encryption,
             attachment: None,
             created_at: ctx.now,
             life: Life::Creating,

@@ -30,7 +30,7 @@ pub static FIELDS: &[FilterField<Volume, Tables>] = &[
     FilterField { name: "availability-zone", values: |v, _| shown(&v.zone) },
     FilterField { name: "availability-zone-id", values: |v, _| one(v.zone.id()) },
     FilterField { name: "create-time", values: |v, _| shown(wire_time(v.created_at)) },
-    FilterField { name: "encrypted", values: |_, _| one("false") },
+    FilterField { name: "encrypted", values: |v, _| shown(v.encryption.is_some()) },
     FilterField { name: "fast-restored", values: |_, _| one("false") },
     FilterField { name: "multi-attach-enabled", values: |v, _| shown(v.provision.multi_attach) },
     FilterField { name: "operator.managed", values: |_, _| one("false") },

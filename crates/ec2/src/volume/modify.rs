@@ -88,7 +88,7 @@ pub fn modify(ctx: &Context, request: &ModifyVolumeRequest, txn: &mut Txn<'_>) -
         Modification { started_at: ctx.now, original: before.provision, target, in_force_since: None };
     after.modification = Some(modification);
     // What makes no difference to the host needs no word from it.
-    if desired::volume(&before) == desired::volume(&after) {
+    if desired::volume(&before, None) == desired::volume(&after, None) {
         after.provision = target;
         after.modification = after.modification.map(|m| Modification { in_force_since: Some(ctx.now), ..m });
     }

@@ -7,6 +7,7 @@ use crate::noun::{render_tags, wire_time};
 use api_ec2::{OperatorResponse, VolumeAttachmentState, VolumeState};
 use control::Tables;
 use model::record::instance::{AttachmentState, Phase};
+use model::record::kms::Encryption;
 use model::record::volume::{Volume, VolumeAttachment};
 
 /// How far its attachment has come, if it has one.
@@ -63,7 +64,8 @@ pub fn volume(tables: &Tables, volume: &Volume) -> api_ec2::Volume {
         state: Some(VolumeState::from(volume.state_name())),
         create_time: Some(wire_time(volume.created_at)),
         attachments: Some(attachments.collect()),
-        encrypted: Some(false),
+        encrypted: Some(volume.encryption.is_some()),
+        kms_key_id: volume.encryption.as_ref().map(Encryption::key_arn),
         ..api_ec2::Volume::default()
     }
 }

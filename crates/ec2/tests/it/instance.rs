@@ -59,6 +59,7 @@ pub fn image(id: &str, architecture: Architecture) -> Image {
             volume_type: "gp3".into(),
             iops: None,
             throughput: None,
+            encryption: None,
         }],
         host_image: Some("nano".into()),
         digest: None,
@@ -162,7 +163,7 @@ impl Cloud {
             loop {
                 let wanted = {
                     let tables = self.kit.cloud.view.read();
-                    ec2::instance::desired::object(&tables, &region, key)
+                    ec2::instance::desired::object(&self.kit.cloud.root, &tables, &region, key)
                 };
                 let told = self.host.object(key).filter(|told| told.body == wanted);
                 if let Some(told) = told {

@@ -80,6 +80,13 @@ static STS: ServiceShape = ServiceShape {
     xml_namespace: "urn:sts",
     operations: OPERATIONS,
 };
+static KMS: ServiceShape = ServiceShape {
+    name: "kms",
+    api_version: "2014-11-01",
+    protocol: Protocol::Json11,
+    xml_namespace: "",
+    operations: OPERATIONS,
+};
 
 /// An operation that is under way says so, then waits to be let go. One test alone uses it.
 pub static UNDER_WAY: Semaphore = Semaphore::const_new(0);
@@ -153,7 +160,8 @@ impl Door {
             status_checks: std::time::Duration::ZERO,
         };
         let entropy = Arc::new(SeededEntropy::new(1));
-        let cloud = Cloud::new(store, view, clock.clone(), entropy, Arc::new(AllowAll), settings);
+        let (policy, root) = (Arc::new(AllowAll), control::keys::RootKey::new([7; 32]));
+        let cloud = Cloud::new(store, view, clock.clone(), entropy, policy, root, settings);
         let expires_at = clock.now() + Duration::from_mins(10);
         let session = Session { token: Secret::new(TOKEN.into()), expires_at };
         for (id, session) in [(KEY, None), (TEMPORARY, Some(session))] {
@@ -178,7 +186,7 @@ impl Door {
         let gateway = Arc::new(Gateway {
             emulation: emulation(&cloud),
             cloud,
-            services: vec![service(&EC2), service(&STS)],
+            services: vec![service(&EC2), service(&STS), service(&KMS)],
             limits,
             signing_keys: gateway::SigningKeys::default(),
         });
@@ -212,6 +220,23 @@ impl Door {
         let added = sigv4::sign(&request, &Payload::of(body.as_bytes()), credentials, self.now()).unwrap();
         let mut text = format!("POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n", body.len());
         for (name, value) in added {
+            text.extend([name, ": ", &value, "\r\n"]);
+        }
+        text + "\r\n" + body
+    }
+
+    /// A signed POST of the JSON protocols as text; without a target none is named.
+    pub fn post_json(&self, target: Option<&str>, body: &str) -> String {
+        let host = self.host();
+        let mut headers = vec![("host", host.as_bytes())];
+        headers.extend(target.map(|target| ("x-amz-target", target.as_bytes())));
+        let request = sigv4::Request { method: "POST", path: "/", query: "", headers: &headers };
+        let payload = Payload::of(body.as_bytes());
+        let added = sigv4::sign(&request, &payload, &credentials("kms"), self.now()).unwrap();
+        let mut text = format!("POST / HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n", body.len());
+        text += "content-type: application/x-amz-json-1.1\r\n";
+        let target = target.map(|target| ("x-amz-target", target.to_owned()));
+        for (name, value) in added.into_iter().chain(target) {
             text.extend([name, ": ", &value, "\r\n"]);
         }
         text + "\r\n" + body

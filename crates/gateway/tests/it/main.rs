@@ -5,6 +5,7 @@ mod door;
 mod emulation;
 mod http;
 mod http1;
+mod json;
 mod limits;
 mod signatures;
 mod tls;

@@ -19,6 +19,12 @@ pub struct Settings {
     pub public_snapshots: PublicSnapshots,
     #[serde(default)]
     pub allowed_images: AllowedImages,
+    /// New volumes and copies of snapshots are encrypted whether or not that is asked for.
+    #[serde(default)]
+    pub encrypts_by_default: bool,
+    /// The ARN of the key that encrypts where none is named; none: the one that is managed for the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_key: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +87,8 @@ impl Settings {
             images_stay_private: false,
             public_snapshots: PublicSnapshots::default(),
             allowed_images: AllowedImages::default(),
+            encrypts_by_default: false,
+            default_key: None,
         }
     }
 }

@@ -146,6 +146,26 @@ pub struct ImageDevice {
     pub iops: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throughput: Option<u32>,
+    /// Volumes of it are encrypted; none: if their snapshot is, or if the account wishes so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<EncryptionChoice>,
+}
+
+/// That a volume is to be encrypted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncryptionChoice {
+    /// The key as somebody named it; none: its snapshot's, or the account's default.
+    pub key: Option<String>,
+}
+
+impl ImageDevice {
+    /// Shown as encrypted where its snapshot is.
+    pub fn encrypted_like(mut self, snapshot: Option<&super::snapshot::Snapshot>) -> Self {
+        if snapshot.is_some_and(|snapshot| snapshot.encryption.is_some()) {
+            self.encryption.get_or_insert_default();
+        }
+        self
+    }
 }
 
 impl Image {

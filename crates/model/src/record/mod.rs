@@ -86,6 +86,7 @@ pub mod address;
 pub mod image;
 pub mod instance;
 pub mod key_pair;
+pub mod kms;
 pub mod nat_gateway;
 pub mod network_interface;
 pub mod security_group;

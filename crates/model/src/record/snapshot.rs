@@ -9,6 +9,7 @@
 //! One that is being deleted is shown to nobody; its record waits for the host, and for whatever still starts from it.
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-snapshots.html>
 
+use super::kms::Encryption;
 use super::{IndexValue, Record, Tags};
 use crate::host::Downtime;
 use crate::{AccountId, GiB, Region, SnapshotId, Timestamp, VolumeId};
@@ -27,6 +28,9 @@ pub struct Snapshot {
     /// The image in the hosts' cache whose kernel boots what it holds, if that is known to be a system without a boot loader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
+    /// What its data are encrypted with: as its volume's were, unless it is a copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     #[serde(default)]
     pub shared: Shared,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,6 @@
 //! Volumes.
 
+use super::kms::Encryption;
 use super::{IndexValue, Record, Tags};
 use crate::{AccountId, GiB, InstanceId, SnapshotId, Timestamp, VolumeId, Zone};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -20,6 +21,9 @@ pub struct Volume {
     /// The image in the hosts' cache whose kernel boots what it holds, if that is known to be a system without a boot loader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
+    /// What its own data are encrypted with; none: they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     /// How far an attachment has come is told by the instance's
     /// [`BlockDevice`](super::instance::BlockDevice), which is written with it.
     pub attachment: Option<VolumeAttachment>,

@@ -53,8 +53,9 @@ impl Device {
 
     /// The device whose volumes start from `snapshot`.
     pub fn into_image(self, snapshot: Option<SnapshotId>) -> ImageDevice {
-        let DevicePlan { device, provision, delete_on_termination, .. } = self.plan;
-        image_device(&device, &provision, delete_on_termination, snapshot)
+        let DevicePlan { device, provision, delete_on_termination, encryption, .. } = self.plan;
+        let device = image_device(&device, &provision, delete_on_termination, snapshot);
+        ImageDevice { encryption, ..device }
     }
 }
 
@@ -77,6 +78,7 @@ fn image_device(
         volume_type: provision.volume_type.to_string(),
         iops: chosen,
         throughput: provision.throughput,
+        encryption: None,
     }
 }
 

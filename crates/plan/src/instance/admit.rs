@@ -139,6 +139,7 @@ pub(crate) mod tests {
                 volume_type: "gp3".into(),
                 iops: None,
                 throughput: None,
+                encryption: None,
             }],
             host_image: Some("nano".into()),
             digest: None,

@@ -4,7 +4,7 @@
 //! can be is decided by [`crate::volume`].
 
 use crate::volume::{Asked, bootable, provision};
-use model::record::image::{Image, ImageDevice};
+use model::record::image::{EncryptionChoice, Image, ImageDevice};
 use model::record::volume::{Provision, VolumeType};
 use model::{GiB, SnapshotId};
 
@@ -34,6 +34,7 @@ pub struct VolumeSpec {
     pub snapshot: Option<SnapshotId>,
     /// Of the snapshot, told by whoever has looked it up and found it usable.
     pub snapshot_size: Option<GiB>,
+    pub encryption: Option<EncryptionChoice>,
 }
 
 /// Why there cannot be such devices.
@@ -70,6 +71,8 @@ pub struct DevicePlan {
     pub provision: Provision,
     pub delete_on_termination: bool,
     pub snapshot: Option<SnapshotId>,
+    /// Asked for, by the mapping or by the image.
+    pub encryption: Option<EncryptionChoice>,
 }
 
 /// How many volumes one machine can hold, the root included.
@@ -98,6 +101,8 @@ pub fn devices(image: &Image, specs: &[DeviceSpec]) -> Result<Vec<DevicePlan>, R
             }
             like.size = snapshot_size(spec, snapshot)?;
             like.snapshot = Some(snapshot);
+            // What the image says of its own snapshot says nothing of another.
+            like.encryption = None;
         } else if let Some(size) = spec.size
             && i64::from(size) < i64::from(own.size.0)
         {
@@ -147,6 +152,7 @@ pub fn added(device: &str, spec: &VolumeSpec) -> Result<DevicePlan, Refusal> {
         volume_type: DEFAULT_TYPE.to_owned(),
         iops: None,
         throughput: None,
+        encryption: None,
     };
     volume(&like, spec, false)
 }
@@ -182,6 +188,7 @@ pub fn volume(like: &ImageDevice, spec: &VolumeSpec, root: bool) -> Result<Devic
         provision: provision(&asked).map_err(Refusal::Volume)?,
         delete_on_termination: spec.delete_on_termination.unwrap_or(like.delete_on_termination),
         snapshot: like.snapshot,
+        encryption: spec.encryption.clone().or_else(|| like.encryption.clone()),
     })
 }
 

@@ -134,6 +134,7 @@ fn device(name: &str, size: GiB, volume_type: &str, snapshot: Option<SnapshotId>
         volume_type: volume_type.to_owned(),
         iops: None,
         throughput: None,
+        encryption: None,
     }
 }
 

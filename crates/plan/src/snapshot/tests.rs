@@ -23,6 +23,7 @@ fn snapshot(number: u128, started: i64, life: Life) -> Snapshot {
         started_at: Timestamp::from_millis(started),
         life,
         kernel: None,
+        encryption: None,
         shared: Shared::default(),
         lock: None,
         tags: model::record::Tags::new(),

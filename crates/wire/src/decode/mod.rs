@@ -8,12 +8,18 @@ mod error;
 mod scalar;
 
 pub use error::{DecodeError, Fault};
+pub(crate) use scalar::number as check_number;
 
 use crate::form::Form;
 use crate::{Limits, ListShape, MapShape, Member, Structure, Target, ValueMut};
 
+/// Whether a length keeps its bounds.
+pub(crate) fn check_length(length: u64, limits: Limits) -> Result<(), Fault> {
+    scalar::length(length, limits.min, limits.max).map_or(Ok(()), Err)
+}
+
 /// Deeper than any shape of a model that does not recur.
-const MAX_DEPTH: usize = 32;
+pub(crate) const MAX_DEPTH: usize = 32;
 
 /// In what the form protocols differ.
 pub(crate) struct Dialect {

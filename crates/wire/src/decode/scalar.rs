@@ -49,7 +49,7 @@ pub(super) fn set(target: Target, slot: ValueMut<'_>, text: &str) -> Result<(), 
     Ok(())
 }
 
-fn number(value: f64, shape: &NumberShape) -> Result<(), Fault> {
+pub(crate) fn number(value: f64, shape: &NumberShape) -> Result<(), Fault> {
     if !value.is_finite() {
         return Err(Fault::Malformed { expected: "a finite number" });
     }

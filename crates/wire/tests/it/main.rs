@@ -1,5 +1,6 @@
 //! The wire from outside: the protocols' codecs, and signatures against published vectors.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod json;
 mod protocols;
 mod sigv4;

@@ -1,0 +1,43 @@
+//! The root key of a cloud: the one secret that is not in the store, and that everything sealed there hangs on.
+
+use super::cipher::{Unreadable, open, seal_with};
+use crate::entropy::Entropy;
+use model::DataKey;
+use model::record::kms::KeyId;
+use std::fmt;
+
+/// 256 bits. Kept beside the store by whoever makes the cloud; `Debug` never shows it.
+#[derive(Clone)]
+pub struct RootKey([u8; DataKey::LEN]);
+
+impl RootKey {
+    pub const fn new(bytes: [u8; DataKey::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// Seals the secret of a key's version.
+    pub(super) fn seal(&self, key: KeyId, number: u32, secret: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
+        seal_with(&self.0, &name(key, number), secret, entropy)
+    }
+
+    /// The secret of a key's version.
+    pub(super) fn open(&self, key: KeyId, number: u32, sealed: &[u8]) -> Result<Vec<u8>, Unreadable> {
+        open(&self.0, &name(key, number), sealed)
+    }
+
+    /// Whether this is the root key under which `key` was made.
+    pub fn opens(&self, key: &model::record::kms::Key) -> bool {
+        key.material.first().is_some_and(|first| self.open(key.key, 0, first.sealed.as_slice()).is_ok())
+    }
+}
+
+/// What a sealed secret is bound to, so that it cannot be put in another's place.
+fn name(key: KeyId, number: u32) -> Vec<u8> {
+    [&key.bits().to_be_bytes()[..], &number.to_be_bytes()].concat()
+}
+
+impl fmt::Debug for RootKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RootKey(…)")
+    }
+}

@@ -1,0 +1,38 @@
+//! The parameters of a request, as its protocol carries them.
+
+use crate::{ApiError, Form, Protocol, Structure, ec2, json, query};
+
+/// Not decoded yet: that needs the shape of the operation.
+#[derive(Clone, Copy)]
+pub enum Parameters<'a> {
+    Form(&'a Form),
+    /// The body of a request of the awsJson protocols.
+    Json(&'a [u8]),
+}
+
+impl<'a> From<&'a Form> for Parameters<'a> {
+    fn from(form: &'a Form) -> Self {
+        Self::Form(form)
+    }
+}
+
+impl Parameters<'_> {
+    /// Decodes them as a service of this protocol does.
+    pub fn decode<T: Structure + Default>(self, protocol: Protocol) -> Result<T, ApiError> {
+        match (protocol, self) {
+            (Protocol::Json10 | Protocol::Json11, Self::Json(body)) => {
+                json::decode(body).map_err(|error| json::api_error(&error))
+            }
+            (Protocol::Query, Self::Form(form)) => {
+                query::decode(form).map_err(|error| query::api_error(&error))
+            }
+            (Protocol::Ec2, Self::Form(form)) => ec2::decode(form).map_err(|error| ec2::api_error(&error)),
+            (_, Self::Form(_)) => {
+                Err(ApiError::new("SerializationException", 400, "The service takes JSON, not a form."))
+            }
+            (_, Self::Json(_)) => {
+                Err(ApiError::new("MalformedQueryString", 400, "The service takes a form, not JSON."))
+            }
+        }
+    }
+}
