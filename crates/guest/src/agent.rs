@@ -15,8 +15,8 @@ use crate::imds::Imds;
 use crate::netlink::Routing;
 use crate::nic::Nic;
 use crate::{
-    clock, disk, endpoint, identity, lease, nic, parked, power, random, secondary, sshd, sys, template, timeline,
-    user_data,
+    clock, disk, endpoint, identity, lease, nic, parked, power, random, secondary, sshd, sys, template,
+    timeline, user_data,
 };
 
 /// How long a login may wait for the metadata service before ssh starts with the keys that the disk has.
@@ -115,7 +115,7 @@ fn settle_in(primary: &Nic) {
     static BEGUN: Once = Once::new();
     BEGUN.call_once(|| {
         let primary = primary.clone();
-        spawn(|| parked::release());
+        spawn(parked::release);
         spawn(|| clock::keep());
         spawn(move || {
             report("further interfaces", secondary::configure(&primary));

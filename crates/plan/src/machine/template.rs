@@ -326,7 +326,10 @@ mod tests {
         assert_eq!(word(&asked, nonce), Word::Plug);
         let parked = format!("{asked}\r\nnube.template: parked {nonce}\r\n");
         assert_eq!(word(&parked, nonce), Word::Plug);
-        assert_eq!(word(&format!("{parked}nube.template: ready {nonce}\r\n"), nonce), Word::Ready(Nic::Parked));
+        assert_eq!(
+            word(&format!("{parked}nube.template: ready {nonce}\r\n"), nonce),
+            Word::Ready(Nic::Parked)
+        );
         assert_eq!(word(&format!("nube.template: ready {}\r\n", "f".repeat(32)), nonce), Word::Nothing);
         assert_eq!(
             word(&format!("nube.template: unfit {nonce} no network manager\r\n"), nonce),

@@ -235,7 +235,8 @@ fn publish(order: &Order, home: &Home, into: &Path, nonce: &str, nic: Nic) -> io
         bytes += file.metadata()?.blocks() * 512;
     }
     fs::write(tmp.join(CONSOLE), console_of_clone(&console))?;
-    let manifest = Manifest { ingredients: order.ingredients.clone(), build: nonce[..8].to_owned(), bytes, nic };
+    let manifest =
+        Manifest { ingredients: order.ingredients.clone(), build: nonce[..8].to_owned(), bytes, nic };
     fs::write(tmp.join(MANIFEST), serde_json::to_vec_pretty(&manifest)?)?;
     for name in [CONSOLE, MANIFEST] {
         File::open(tmp.join(name))?.sync_all()?;

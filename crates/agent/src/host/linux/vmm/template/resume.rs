@@ -15,7 +15,9 @@ use crate::host::linux::block;
 use crate::host::{DiskSpec, HostError, Life, MachineSpec, Result, Tap};
 use plan::machine::Stage;
 use plan::machine::qmp::Command;
-use plan::machine::template::{Nic, Progress, leave_memory_in_place, load, plug, progress, query, say_nothing};
+use plan::machine::template::{
+    Nic, Progress, leave_memory_in_place, load, plug, progress, query, say_nothing,
+};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
