@@ -1,7 +1,7 @@
 //! The agent: one boot of an instance, in phases.
 //!
 //! 1. [`prepare`] needs neither network nor identity. An instance that is made from a memory template has this behind it.
-//! 2. [`nic::wait`] is the point where a template is taken ([`template`]): nothing before it knows who the instance is.
+//! 2. The wait for an interface is the point where a template is taken ([`template`]): nothing before it knows who the instance is.
 //! 3. [`become_instance`]: network, clock, identity, ssh.
 //! 4. User data, once for each instance; then the lease is kept for ever.
 
@@ -15,8 +15,8 @@ use crate::imds::Imds;
 use crate::netlink::Routing;
 use crate::nic::Nic;
 use crate::{
-    clock, disk, endpoint, identity, lease, nic, power, random, secondary, sshd, sys, template, timeline,
-    user_data,
+    clock, disk, endpoint, identity, lease, nic, parked, power, random, secondary, sshd, sys, template,
+    timeline, user_data,
 };
 
 /// How long a login may wait for the metadata service before ssh starts with the keys that the disk has.
@@ -28,29 +28,28 @@ pub fn main() -> ExitCode {
     sys::Signals::unblock_all();
     let asked = template::asked();
     let mut grown = prepare();
-    if let Some(nonce) = &asked {
+    let nic = if let Some(nonce) = &asked {
         if let Some(grown) = grown.take() {
             let _ = grown.join();
         }
         // A clone hears of its volume's size before it has an interface, when it has better things to do.
         disk::grow_later();
-        template::settle(nonce, template::warm);
-    }
-    let nic = match nic::wait() {
+        template::settle(nonce, || {}, template::warm).and_then(|asleep| {
+            template::wake(&asleep, || {
+                // Serial numbers are asked of the device each time, and this is another one.
+                report("disk names", disk::name_disks());
+            })
+        })
+    } else {
+        nic::wait().inspect(|_| timeline::mark("link"))
+    };
+    let nic = match nic {
         Ok(nic) => nic,
         Err(error) => {
             say(&format!("cannot watch for a network interface: {error}"));
             return ExitCode::FAILURE;
         }
     };
-    timeline::mark("link");
-    if asked.is_some() {
-        template::wake(|| {
-            // Serial numbers are asked of the device each time, and this is another one.
-            report("disk names", disk::name_disks());
-        });
-        timeline::mark("woken");
-    }
     let (mut imds, instance, lease) = become_instance(&nic);
     if asked.is_some() {
         // The volume is larger than the template's disk.
@@ -116,6 +115,7 @@ fn settle_in(primary: &Nic) {
     static BEGUN: Once = Once::new();
     BEGUN.call_once(|| {
         let primary = primary.clone();
+        spawn(parked::release);
         spawn(|| clock::keep());
         spawn(move || {
             report("further interfaces", secondary::configure(&primary));

@@ -38,7 +38,8 @@ use crate::files::{self, Access, PUBLIC};
 use crate::imds::Imds;
 use crate::netlink::{Keeper, Routing};
 use crate::nic::{self, Nic};
-use crate::{exec, identity, lease, template, timeline};
+use crate::template::Asleep;
+use crate::{exec, identity, lease, parked, template, timeline};
 
 /// Reads into memory what a start needs.
 const WARM: &str = "/usr/lib/nube/template-warm";
@@ -57,32 +58,31 @@ const SETTINGS: &str = "/run/cloud-init/cloud.cfg";
 
 pub fn main() -> ExitCode {
     let user = std::env::args().nth(1).unwrap_or_default();
-    let begin = match template::asked() {
+    let (begin, nic) = match template::asked() {
         Some(nonce) => {
-            if !Path::new(WOKEN).exists() {
-                settle(&nonce, &user);
-            }
-            Begin::Woken
+            let asleep =
+                if Path::new(WOKEN).exists() { Ok(Asleep::default()) } else { settle(&nonce, &user) };
+            (Begin::Woken, asleep.and_then(|asleep| template::wake(&asleep, || {})))
         }
-        None if Path::new(HELD).exists() => Begin::Booted,
+        None if Path::new(HELD).exists() => {
+            let nic = nic::wait();
+            timeline::mark("link");
+            report("what waits", cancel_waiting());
+            timeline::mark("woken");
+            (Begin::Booted, nic)
+        }
         None => {
             report("systemd", notify_ready());
             return ExitCode::SUCCESS;
         }
     };
-    let nic = match nic::wait() {
+    let nic = match nic {
         Ok(nic) => nic,
         Err(error) => {
             say(&format!("cannot watch for a network interface: {error}"));
             return ExitCode::FAILURE;
         }
     };
-    timeline::mark("link");
-    match begin {
-        Begin::Woken => template::wake(|| {}),
-        Begin::Booted => drop(report("what waits", cancel_waiting())),
-    }
-    timeline::mark("woken");
     report("mark", files::write(WOKEN, b"", PUBLIC));
     become_instance(&nic, &user, begin);
     ExitCode::SUCCESS
@@ -97,7 +97,7 @@ enum Begin {
     Booted,
 }
 
-fn settle(nonce: &str, user: &str) {
+fn settle(nonce: &str, user: &str) -> io::Result<Asleep> {
     while !boot_is_over() {
         sleep(Duration::from_millis(300));
     }
@@ -107,12 +107,13 @@ fn settle(nonce: &str, user: &str) {
     report(WARM, exec::output(WARM, &[user]));
     if let Err(error) = account(user) {
         raw(&format!("\r\nnube.template: unfit {nonce} {error}\r\n"));
-        return;
+        return Ok(Asleep::default());
     }
-    template::settle(nonce, || {
+    let still = || drop(report("udev", exec::output("udevadm", &["settle"])));
+    template::settle(nonce, still, || {
         report(WARM, exec::output(WARM, &[user]));
         report("machine id", forget());
-    });
+    })
 }
 
 /// A clone that is killed before it knows who it is boots like a new disk, not as the template.
@@ -257,6 +258,7 @@ fn keep_host_keys() -> io::Result<()> {
 }
 
 fn start_the_rest(begin: Begin) {
+    parked::release();
     let mut start = vec!["start", "--no-block"];
     start.extend(generator::STARTED);
     report("systemd", exec::output("systemctl", &start));

@@ -36,6 +36,7 @@ mod initramfs;
 mod lease;
 mod netlink;
 mod nic;
+mod parked;
 mod power;
 mod random;
 mod secondary;

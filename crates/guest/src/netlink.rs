@@ -62,6 +62,14 @@ impl Routing {
         self.ask(message)
     }
 
+    /// Gives an interface another hardware address.
+    pub fn set_mac(&self, interface: u32, mac: [u8; 6]) -> io::Result<()> {
+        let mut message = Message::new(libc::RTM_NEWLINK, REQUEST);
+        message.body(&[0, 0, 0, 0]).body(&interface.to_ne_bytes()).body(&[0; 8]);
+        message.attribute(libc::IFLA_ADDRESS, &mac);
+        self.ask(message)
+    }
+
     pub fn add_address(&self, interface: u32, address: Ipv4Addr, prefix: u8) -> io::Result<()> {
         self.address(libc::RTM_NEWADDR, ENSURE, interface, address, prefix)
     }

@@ -18,15 +18,30 @@ pub struct Nic {
 /// Waits, for ever if it must, for the first interface. An instance made from a memory template gets its
 /// interface after it began to run, so this is a phase of its own.
 pub fn wait() -> io::Result<Nic> {
+    loop {
+        if let Some(nic) = wait_for(Duration::MAX)? {
+            return Ok(nic);
+        }
+    }
+}
+
+/// Waits so long for the first interface.
+pub fn wait_for(patience: Duration) -> io::Result<Option<Nic>> {
     const LINK_EVENTS: u32 = libc::RTMGRP_LINK as u32;
+    const LOOK: Duration = Duration::from_secs(10);
     let events = sys::netlink_socket(libc::NETLINK_ROUTE, LINK_EVENTS)?;
     let mut buffer = [0u8; 8192];
+    let begun = sys::uptime();
     loop {
         // Subscribed before looking, so that nothing is missed between the two.
         if let Some(nic) = first(Path::new("/sys/class/net")) {
-            return Ok(nic);
+            return Ok(Some(nic));
         }
-        sys::receive(&events, &mut buffer, Some(Duration::from_secs(10)))?;
+        let left = patience.saturating_sub(sys::uptime().saturating_sub(begun));
+        if left.is_zero() {
+            return Ok(None);
+        }
+        sys::receive(&events, &mut buffer, Some(left.min(LOOK)))?;
     }
 }
 
@@ -76,7 +91,7 @@ fn read(folder: &Path) -> Option<Nic> {
     })
 }
 
-fn parse_mac(text: &str) -> Option<[u8; 6]> {
+pub fn parse_mac(text: &str) -> Option<[u8; 6]> {
     let bytes: Option<Vec<u8>> = text.split(':').map(|part| u8::from_str_radix(part, 16).ok()).collect();
     bytes?.try_into().ok()
 }

@@ -10,11 +10,15 @@
 //! 2. **Settled.** The machine has no network interface. The guest does all of its boot that needs neither network nor
 //!    identity, reads what it will need next into the page cache, flushes its disks, and sees to it that no process is
 //!    left that keeps random numbers of its own (an ssh server, say) or will write anything later.
+//!    A guest that can read the machine's configuration asks for its interface first, by a line
+//!    `nube.template: plug NONCE`; the host plugs in one that is connected to nothing, and the guest brings it up and answers
+//!    `nube.template: parked NONCE` ([`crate::parked`]). This saves a clone the time that a kernel takes to find a new device.
 //! 3. **Ready.** It prints one line `nube.template: ready NONCE` on the first serial port and does nothing from then on. A
 //!    guest that cannot become a template prints `nube.template: unfit NONCE` and a reason instead. What a guest says
 //!    here speaks for its own image only, so an image that lies harms its owner.
-//! 4. **Woken.** The first network interface appears: it is plugged in before the clone's first instruction, and a
-//!    template never has one. There is no other sign, and none is needed.
+//! 4. **Woken.** The first network interface appears: it is plugged in before the clone's first instruction. Where it was
+//!    parked, the address changes that `opt/nube/mac` of the machine's configuration names: it is the clone's, to be given to
+//!    the interface.
 //! 5. **Identity first.** Before the first packet: fresh entropy of the host's (at least 256 bytes of `/dev/hwrng`, as drivers
 //!    hold bytes from before, which all clones share), a reseeded generator, the clock, a boot id. Before anything
 //!    answers: machine id, host keys, the firmware's ids as sysfs shows them, host name and login keys, as the metadata
@@ -31,7 +35,9 @@ use std::thread::{self, JoinHandle};
 
 use crate::console::{raw, report, say};
 use crate::files::{self, Access};
-use crate::{clock, exec, random, sys};
+use crate::nic::{self, Nic};
+use crate::parked::{self, Parked};
+use crate::{clock, exec, random, sys, timeline};
 
 const TABLES: &str = "/sys/firmware/dmi/tables/DMI";
 const MARK: &[u8] = b"nube.template=";
@@ -56,8 +62,18 @@ fn nonce(tables: &[u8]) -> Option<String> {
     (text.len() == 32).then_some(text)
 }
 
+/// A guest at rest.
+#[derive(Debug, Default)]
+pub struct Asleep {
+    parked: Option<Parked>,
+}
+
 /// Brings the guest to rest and says so. What comes after this happens in a clone.
-pub fn settle(nonce: &str, warm: impl FnOnce()) {
+/// `still` returns when nobody will rename an interface any more that has appeared.
+pub fn settle(nonce: &str, still: impl FnOnce(), warm: impl FnOnce()) -> io::Result<Asleep> {
+    let parked = parked::park(nonce, still).inspect_err(|error| {
+        raw(&format!("\r\nnube.template: unfit {nonce} its interface: {error}\r\n"));
+    })?;
     sys::sync();
     // What the boot read once needs no place in each clone's memory; what comes next does.
     report("page cache", fs::write("/proc/sys/vm/drop_caches", "3"));
@@ -65,6 +81,7 @@ pub fn settle(nonce: &str, warm: impl FnOnce()) {
     sys::sync();
     // Whatever stands on the console's last line, ours begins a new one.
     raw(&format!("\r\nnube.template: ready {nonce}\r\n"));
+    Ok(Asleep { parked })
 }
 
 /// Runs what a start runs, so that it is in memory. Its results are thrown away.
@@ -72,8 +89,21 @@ pub fn warm() {
     let _ = exec::output("dropbear", &["-V"]);
 }
 
-/// The first thing that a clone does; `also` goes on beside it, until the firmware's ids are shown.
-pub fn wake(also: impl FnOnce() + Send + 'static) {
+/// Waits until this is a clone, and does the first things that a clone does; `also` goes on beside them, until the firmware's
+/// ids are shown. Gives the clone's interface, which nothing has been sent through.
+pub fn wake(asleep: &Asleep, also: impl FnOnce() + Send + 'static) -> io::Result<Nic> {
+    let nic = match &asleep.parked {
+        None => {
+            let nic = nic::wait()?;
+            timeline::mark("awake");
+            nic
+        }
+        Some(parked) => {
+            let mac = parked.wait();
+            timeline::mark("awake");
+            parked.take(mac)?
+        }
+    };
     WOKEN.store(true, Ordering::Relaxed);
     report("random generator", freshen());
     let beside = thread::spawn(|| {
@@ -84,6 +114,8 @@ pub fn wake(also: impl FnOnce() + Send + 'static) {
     let id = uuid(sys::random());
     report("boot id", cover(BOOT_ID, &id, 0o444));
     files::flush_later();
+    timeline::mark("woken");
+    Ok(nic)
 }
 
 /// 512 bytes of the host's: more than the drivers have in hand.

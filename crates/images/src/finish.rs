@@ -17,8 +17,9 @@ use crate::progress::Progress;
 use crate::tree::Tree;
 
 const MODULES: [&str; 5] = ["virtio_pci", "virtio_blk", "virtio_net", "button", "evdev"];
-/// Debian's cloud kernel for Arm is built without it; the firmware seeds that one.
-const ENTROPY: &str = "virtio_rng";
+/// The host's entropy: Debian's cloud kernel for Arm is built without it, the firmware seeds that one. The machine's
+/// configuration: what a memory template's clone learns its hardware address from.
+const IF_THERE: [&str; 2] = ["virtio_rng", "qemu_fw_cfg"];
 
 /// Reads the program `nube-guest` and judges whether it runs in an initial RAM disk.
 pub fn read_guest(path: &Path) -> Result<Vec<u8>> {
@@ -41,8 +42,10 @@ pub fn initrd(kernel: &Kernel, guest: &[u8]) -> Result<Tree> {
     tree.file("init", 0o755, guest);
     let mut order = String::new();
     let mut modules = MODULES.to_vec();
-    if kernel.provides(ENTROPY)? {
-        modules.push(ENTROPY);
+    for name in IF_THERE {
+        if kernel.provides(name)? {
+            modules.push(name);
+        }
     }
     for (name, content) in kernel.modules(&modules)? {
         order.extend([&name, ".ko\n"]);

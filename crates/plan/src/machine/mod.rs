@@ -187,6 +187,9 @@ pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
         }
         Stage::Clone => line.option("-incoming", "defer"),
     }
+    if layout.stage != Stage::Boot {
+        line.option("-fw_cfg", template::configuration(&layout.interfaces));
+    }
     line.option("-rtc", "base=utc,clock=host");
     line.option("-boot", "strict=on");
 

@@ -8,7 +8,7 @@
 use super::qmp::Command;
 use super::{Accelerator, AtRest, Boot, Cache, Disk, Interface, Layout, Stage, Unbuildable, arguments};
 use model::host::{Architecture, Machine};
-use model::{AccountId, InstanceId, MiB, VolumeId};
+use model::{AccountId, InstanceId, Mac, MiB, NetworkInterfaceId, VolumeId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -17,6 +17,13 @@ pub const MARK: &str = "nube.template=";
 /// How a guest says on its console that it is ready, or why it never will be; the nonce follows.
 pub const READY: &str = "nube.template: ready ";
 pub const UNFIT: &str = "nube.template: unfit ";
+/// How it asks for the interface that its clones will have, and says that it has it.
+pub const PLUG: &str = "nube.template: plug ";
+pub const PARKED: &str = "nube.template: parked ";
+/// Where the interface lies that a template has: behind its one disk, as on a machine that boots.
+pub const PARKED_PORT: usize = 1;
+/// Where a machine's configuration says which address its first interface has; no other is so long.
+const CONFIGURATION: &str = "opt/nube/mac";
 
 /// Whose machines may use a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,22 +118,39 @@ pub fn surplus(mut kept: Vec<Kept>, most: u64) -> Vec<String> {
     over.map(|template| template.key).collect()
 }
 
+/// Whether a template has the interface of its clones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Nic {
+    /// It is plugged into the clone.
+    #[default]
+    Absent,
+    Parked,
+}
+
 /// What a guest that is being made a template has said so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Word {
     Nothing,
-    Ready,
+    /// It wants its interface.
+    Plug,
+    Ready(Nic),
     Unfit(String),
 }
 
 /// Reads a console for the guest's word; words with another nonce are not meant.
 pub fn word(console: &str, nonce: &str) -> Word {
+    let (mut word, mut nic) = (Word::Nothing, Nic::Absent);
     for line in console.lines() {
         // The kernel may have left a line of its own open.
-        if let Some((_, said)) = line.split_once(READY)
-            && said.trim() == nonce
-        {
-            return Word::Ready;
+        let says = |what: &str| line.split_once(what).is_some_and(|(_, said)| said.trim() == nonce);
+        if says(PLUG) {
+            word = Word::Plug;
+        }
+        if says(PARKED) {
+            nic = Nic::Parked;
+        }
+        if says(READY) {
+            return Word::Ready(nic);
         }
         if let Some((_, said)) = line.split_once(UNFIT)
             && let Some(reason) = said.strip_prefix(nonce)
@@ -134,7 +158,27 @@ pub fn word(console: &str, nonce: &str) -> Word {
             return Word::Unfit(reason.trim().chars().take(200).collect());
         }
     }
-    Word::Nothing
+    word
+}
+
+/// The interface of a machine that is to become a template: nobody's.
+pub fn parked() -> Interface {
+    Interface {
+        interface: NetworkInterfaceId::from_entropy(0),
+        mac: Mac([0x02, 0, 0, 0, 0, 0xfe]),
+        mtu: crate::net::MTU,
+    }
+}
+
+/// The value of `-fw_cfg`: what a guest that woke up has its interface's address from.
+pub(super) fn configuration(interfaces: &[Interface]) -> String {
+    let mac = interfaces.first().map_or(parked().mac, |interface| interface.mac);
+    format!("name={CONFIGURATION},string={mac}")
+}
+
+/// A resumed machine does not announce itself: its guest has a say in what it sends.
+pub fn say_nothing() -> Command {
+    Command::With { execute: "migrate-set-parameters", arguments: json!({"announce-rounds": 0}) }
 }
 
 /// The console's text as a clone shows it: without the words that were meant for the host.
@@ -278,7 +322,15 @@ mod tests {
     fn only_the_word_with_the_right_nonce_counts() {
         let nonce = "0123456789abcdef0123456789abcdef";
         assert_eq!(word("booting\r\n", nonce), Word::Nothing);
-        assert_eq!(word(&format!("x\r\nnube.template: ready {nonce}\r\n"), nonce), Word::Ready);
+        assert_eq!(word(&format!("x\r\nnube.template: ready {nonce}\r\n"), nonce), Word::Ready(Nic::Absent));
+        let asked = format!("nube.template: plug {nonce}\r\n");
+        assert_eq!(word(&asked, nonce), Word::Plug);
+        let parked = format!("{asked}\r\nnube.template: parked {nonce}\r\n");
+        assert_eq!(word(&parked, nonce), Word::Plug);
+        assert_eq!(
+            word(&format!("{parked}nube.template: ready {nonce}\r\n"), nonce),
+            Word::Ready(Nic::Parked)
+        );
         assert_eq!(word(&format!("nube.template: ready {}\r\n", "f".repeat(32)), nonce), Word::Nothing);
         assert_eq!(
             word(&format!("nube.template: unfit {nonce} no network manager\r\n"), nonce),

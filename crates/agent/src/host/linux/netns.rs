@@ -77,6 +77,15 @@ impl AsFd for Namespace {
     }
 }
 
+/// Runs `work` in a namespace that nobody else has. It lives on while something is open in it.
+pub fn apart<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    on_thread(|| {
+        // SAFETY: as in `Namespace::create`.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET)? };
+        work()
+    })
+}
+
 /// Forgets a namespace. It lives on while something is open in it. What is not there is fine.
 pub fn remove(name: &str) -> io::Result<()> {
     let target = path(name);

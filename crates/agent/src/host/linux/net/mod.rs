@@ -28,7 +28,7 @@ mod router;
 mod rtnl;
 mod services;
 mod sysctl;
-mod tap;
+pub(super) mod tap;
 pub mod trial;
 
 pub use purge::purge;

@@ -8,12 +8,15 @@ use super::super::processes;
 use super::super::start::{Plan, ground, launch};
 use super::resume::{loaded, pass};
 use super::{CONSOLE, DISK, MANIFEST, MEMORY, Manifest, Order, STATE, Template};
-use crate::host::linux::block;
+use crate::host::linux::net::tap;
+use crate::host::linux::{block, netns};
 use crate::host::{DiskSpec, HostError, Life, MachineSpec, Result};
 use model::{AccountId, InstanceId, VolumeId};
 use plan::machine::Stage;
 use plan::machine::qmp::Command;
-use plan::machine::template::{Word, console_of_clone, leave_memory_in_place, save, word};
+use plan::machine::template::{
+    Nic, PARKED_PORT, Word, console_of_clone, leave_memory_in_place, parked, plug, save, word,
+};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
@@ -28,6 +31,8 @@ const PATIENCE: Duration = Duration::from_mins(15);
 const SETTLE: Duration = Duration::from_millis(500);
 /// What must be left of the host's memory beside the template's.
 const SPARE: u64 = 512 << 20;
+/// What the interface is called by its process and in its network.
+const PARKED: &str = "parked";
 /// How often it is looked whether the time has come.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -72,8 +77,8 @@ async fn build(inner: &Arc<Inner>, order: &Order) -> Result<()> {
     let made = make(inner, order, instance, &home, &nonce).await;
     let swept = inner.sweep_home(instance, &home).await;
     let finished = match (made, swept) {
-        (Ok(()), Ok(())) => publish(order, &home, &templates.directory, &nonce).map_err(failed),
-        (Err(e), _) | (Ok(()), Err(e)) => Err(e),
+        (Ok(nic), Ok(())) => publish(order, &home, &templates.directory, &nonce, nic).map_err(failed),
+        (Err(e), _) | (Ok(_), Err(e)) => Err(e),
     };
     let _ = home.remove();
     let template = finished?;
@@ -90,7 +95,7 @@ async fn make(
     instance: InstanceId,
     home: &Home,
     nonce: &str,
-) -> Result<()> {
+) -> Result<Nic> {
     let failed = |e: io::Error| HostError::transient("making a template's files").caused_by(e);
     home.make().map_err(failed)?;
     let (memory, disk) = (home.path().join(MEMORY), home.path().join(DISK));
@@ -131,13 +136,10 @@ async fn make(
         },
     )
     .await?;
-    listen(home, nonce).await?;
+    let monitor = greeted(home).await?;
+    let nic = listen(home, &monitor, nonce).await?;
     tokio::time::sleep(SETTLE).await;
     let judge = |e: MonitorError| HostError::transient("keeping the machine's state").caused_by(e);
-    let monitor = Monitor::connect(home.path(), |_| {})
-        .await
-        .map_err(judge)?
-        .ok_or_else(|| HostError::transient("its process has ended"))?;
     monitor.execute(Command::Stop).await.map_err(judge)?;
     monitor.execute(leave_memory_in_place()).await.map_err(judge)?;
     let state = OpenOptions::new().write(true).create_new(true).mode(0o600).open(home.path().join(STATE));
@@ -154,20 +156,42 @@ async fn make(
     {
         return Err(HostError::transient("its process does not end"));
     }
-    Ok(())
+    Ok(nic)
 }
 
-/// Waits for the guest's word.
-async fn listen(home: &Home, nonce: &str) -> Result<()> {
+/// The machine's monitor, which its process may not answer at once.
+async fn greeted(home: &Home) -> Result<Monitor> {
+    let failed = |e: MonitorError| HostError::transient("greeting the machine").caused_by(e);
+    let end = Instant::now() + LOOK * 30;
+    loop {
+        if let Some(monitor) = Monitor::connect(home.path(), |_| {}).await.map_err(failed)? {
+            return Ok(monitor);
+        }
+        if !home.alive().unwrap_or(false) || Instant::now() > end {
+            return Err(HostError::transient(format!("its process has ended: {}", home.log())));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits for the guest's word, and gives it an interface if it asks for one.
+async fn listen(home: &Home, monitor: &Monitor, nonce: &str) -> Result<Nic> {
     let end = Instant::now() + PATIENCE;
+    let mut given = Nic::Absent;
     loop {
         let console = home.console(1 << 20).map(|(text, _)| text).unwrap_or_default();
         match word(&String::from_utf8_lossy(&console), nonce) {
-            Word::Ready => return Ok(()),
+            Word::Ready(nic) if nic == given => return Ok(nic),
+            // It had stopped waiting for it. What it takes itself for now, nobody knows.
+            Word::Ready(_) => return Err(HostError::transient("its guest got its interface too late")),
+            Word::Plug if given == Nic::Absent => {
+                given = Nic::Parked;
+                plug_parked(monitor).await?;
+            }
             Word::Unfit(reason) => {
                 return Err(HostError::permanent(format!("its guest says that it is unfit: {reason}")));
             }
-            Word::Nothing => {}
+            Word::Nothing | Word::Plug => {}
         }
         if !home.alive().unwrap_or(false) {
             return Err(HostError::transient(format!("its machine ended: {}", home.log())));
@@ -179,8 +203,21 @@ async fn listen(home: &Home, nonce: &str) -> Result<()> {
     }
 }
 
+/// Gives the machine an interface whose other end is in a network of its own, where nothing is. A TAP it must be, as
+/// the guest's driver uses what the clones' TAPs can do as well.
+async fn plug_parked(monitor: &Monitor) -> Result<()> {
+    let failed = |e: MonitorError| HostError::transient("plugging in its interface").caused_by(e);
+    let tap = netns::apart(|| tap::create(PARKED))
+        .map_err(|e| HostError::transient("making its interface").caused_by(e))?;
+    pass(monitor, PARKED, tap).await.map_err(failed)?;
+    for command in plug(&parked(), PARKED_PORT, PARKED) {
+        monitor.execute(command).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
 /// Puts the files together under the template's name, so that a crash at any instant leaves a whole template or none.
-fn publish(order: &Order, home: &Home, into: &Path, nonce: &str) -> io::Result<Template> {
+fn publish(order: &Order, home: &Home, into: &Path, nonce: &str, nic: Nic) -> io::Result<Template> {
     let (console, _) = home.console(1 << 20)?;
     let tmp = into.join(format!("{}.tmp", order.key));
     match fs::remove_dir_all(&tmp) {
@@ -199,7 +236,8 @@ fn publish(order: &Order, home: &Home, into: &Path, nonce: &str) -> io::Result<T
         bytes += file.metadata()?.blocks() * 512;
     }
     fs::write(tmp.join(CONSOLE), console_of_clone(&console))?;
-    let manifest = Manifest { ingredients: order.ingredients.clone(), build: nonce[..8].to_owned(), bytes };
+    let manifest =
+        Manifest { ingredients: order.ingredients.clone(), build: nonce[..8].to_owned(), bytes, nic };
     fs::write(tmp.join(MANIFEST), serde_json::to_vec_pretty(&manifest)?)?;
     for name in [CONSOLE, MANIFEST] {
         File::open(tmp.join(name))?.sync_all()?;

@@ -28,7 +28,7 @@ use model::host::{Machine, TemplateState, TemplateStatus};
 use model::{InstanceId, Timestamp};
 use parking_lot::Mutex;
 use plan::machine::Cache;
-use plan::machine::template::{Ingredients, Kept, Owner, Program, anonymous, surplus};
+use plan::machine::template::{Ingredients, Kept, Nic, Owner, Program, anonymous, surplus};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -78,6 +78,9 @@ struct Manifest {
     build: String,
     /// What its files take of the disk.
     bytes: u64,
+    /// Whether the machine has the interface of its clones.
+    #[serde(default)]
+    nic: Nic,
 }
 
 #[derive(Debug, Clone)]

@@ -1,4 +1,5 @@
-//! A launch from a template: its disk under the volume, its memory mapped, its state loaded, then the interfaces, then go.
+//! A launch from a template: its disk under the volume, its memory mapped, its state loaded, then what interfaces the template
+//! lacks, then go.
 //!
 //! Until `cont` the guest has run no instruction, so whatever fails before it is undone and the machine boots instead. What kills
 //! agent or machine in between leaves an unborn one (see [`super::super::home`]), which counts as none.
@@ -14,9 +15,12 @@ use crate::host::linux::block;
 use crate::host::{DiskSpec, HostError, Life, MachineSpec, Result, Tap};
 use plan::machine::Stage;
 use plan::machine::qmp::Command;
-use plan::machine::template::{Progress, leave_memory_in_place, load, plug, progress, query};
+use plan::machine::template::{
+    Nic, Progress, leave_memory_in_place, load, plug, progress, query, say_nothing,
+};
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +78,9 @@ pub async fn resume(
     }
     if spec.life == Life::Later {
         return no("it has run before");
+    }
+    if taps.is_empty() {
+        return no("it has no interface");
     }
     let Some(disk) = only_disk(spec) else { return no("it has more than one volume") };
     if disk.data_key.is_some() {
@@ -141,6 +148,14 @@ async fn clone(
     let home = inner.home(instance);
     prepare(&home).map_err(|e| HostError::transient(format!("preparing {instance}")).caused_by(e))?;
     let (memory, console) = (template.file(MEMORY), template.file(CONSOLE));
+    // The template's interface is the clone's first, with the clone's address and port.
+    let (present, plugged) = match template.manifest.nic {
+        Nic::Parked => taps.split_at(1),
+        Nic::Absent => taps.split_at(0),
+    };
+    let lacking = || HostError::permanent("an interface without a descriptor cannot be plugged in");
+    let held = present.iter().map(|tap| Ok(tap.fd.as_ref().ok_or_else(lacking)?.as_fd()));
+    let held = held.collect::<Result<Vec<_>>>()?;
     timeline.mark("prepared");
     launch(
         inner,
@@ -150,8 +165,8 @@ async fn clone(
             chains: &[chain],
             ground,
             stage: Stage::Clone,
-            interfaces: Vec::new(),
-            descriptors: &[],
+            interfaces: present.iter().map(interface).collect(),
+            descriptors: &held,
             memory: Some(&memory),
             console: Some(&console),
             priority: Priority::Usual,
@@ -169,6 +184,7 @@ async fn clone(
         Failed { why: HostError::transient(format!("resuming {instance}")).caused_by(e), blame }
     };
     monitor.execute(leave_memory_in_place()).await.map_err(judge)?;
+    monitor.execute(say_nothing()).await.map_err(judge)?;
     pass(&monitor, "state", state.into()).await.map_err(judge)?;
     let read = match monitor.execute(load("state")).await {
         Ok(_) => loaded(&monitor).await,
@@ -183,15 +199,12 @@ async fn clone(
     // The guest knows the template's size; this tells it to look.
     let node = plan::machine::devices::throttle_node(fresh.disk.volume);
     monitor.execute(Command::Resize { node, size: fresh.size }).await.map_err(judge)?;
-    for (index, tap) in taps.iter().enumerate() {
-        let fd = tap
-            .fd
-            .as_ref()
-            .ok_or_else(|| HostError::permanent("an interface without a descriptor cannot be plugged in"))?;
+    for (index, tap) in plugged.iter().enumerate() {
+        let fd = tap.fd.as_ref().ok_or_else(lacking)?;
         let fd = fd.try_clone().map_err(|e| HostError::transient("copying a descriptor").caused_by(e))?;
         let name = format!("tap{index}");
         pass(&monitor, &name, fd).await.map_err(judge)?;
-        for command in plug(&interface(tap), spec.disks.len() + index, &name) {
+        for command in plug(&interface(tap), spec.disks.len() + present.len() + index, &name) {
             monitor.execute(command).await.map_err(judge)?;
         }
     }
