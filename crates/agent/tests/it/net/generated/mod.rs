@@ -5,6 +5,7 @@
 //! [`judge`] says which must come out where, as which packet, and whether their answers come back. A failure prints its
 //! seed: `NUBE_TOPOLOGY=SEED` plays it again, alone. `NUBE_TOPOLOGIES=N` says how many topologies (rounds) there are.
 
+mod found;
 mod judge;
 mod topology;
 mod wire;
