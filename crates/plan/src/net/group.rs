@@ -22,7 +22,7 @@ pub fn group_body(group: &SecurityGroupDesired) -> String {
     let (ingress, egress) = (group_ingress(group.group), group_egress(group.group));
     let named = group.ingress.iter().chain(&group.egress).filter_map(|allow| match allow.peer {
         Peer::Group(peer) => Some(peer),
-        Peer::Net(_) => None,
+        Peer::Net(_) | Peer::PrefixList(_) => None,
     });
     let beyond: BTreeSet<SecurityGroupId> = named.filter(|named| *named != group.group).collect();
     let sets: BTreeSet<SecurityGroupId> = beyond.iter().copied().chain([group.group]).collect();
@@ -66,8 +66,8 @@ fn rules(own: SecurityGroupId, allows: &[Allow], gate: Gate) -> Vec<String> {
             let peers = match allow.peer {
                 Peer::Net(IpNet::V4(net)) if net.prefix_len() == 0 => vec!["meta nfproto ipv4 ".to_owned()],
                 Peer::Net(IpNet::V4(net)) => vec![format!("ip {end} {} ", net.trunc())],
-                // Nothing carries IPv6 yet.
-                Peer::Net(IpNet::V6(_)) => Vec::new(),
+                // Nothing carries IPv6 yet, and lists come as their ranges.
+                Peer::Net(IpNet::V6(_)) | Peer::PrefixList(_) => Vec::new(),
                 Peer::Group(group) => {
                     let mut peers = vec![format!("{member}ip {end} @{} ", group_members(group))];
                     if group != own {

@@ -72,6 +72,7 @@ pub fn opens(topology: &Topology, from: usize, packet: Packet) -> Option<Arrival
             matches(allow.traffic, packet.transport)
                 && match allow.peer {
                     Peer::Net(net) => covers(net, packet.dst),
+                    Peer::PrefixList(_) => false,
                     Peer::Group(named) => topology.interfaces.iter().any(|i| {
                         i.security_groups.contains(&named)
                             && member(i)
@@ -85,6 +86,7 @@ pub fn opens(topology: &Topology, from: usize, packet: Packet) -> Option<Arrival
             matches(allow.traffic, packet.transport)
                 && match allow.peer {
                     Peer::Net(net) => covers(net, arrival.packet.src),
+                    Peer::PrefixList(_) => false,
                     Peer::Group(named) => {
                         vouched && arrival.way != Way::Internet && sender.security_groups.contains(&named)
                     }
