@@ -12,7 +12,7 @@ use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
 use model::record::Tags;
 use model::record::security_group::{Direction, SecurityGroup, SecurityGroupRule};
 use model::record::vpc::{
-    DhcpOptions, InternetGateway, NetworkAcl, NetworkAclAssociation, Route, RouteTable,
+    Destination, DhcpOptions, InternetGateway, NetworkAcl, NetworkAclAssociation, Route, RouteTable,
     RouteTableAssociation, RouteTarget, Subnet, Vpc,
 };
 use model::{
@@ -83,7 +83,7 @@ pub fn make_default_vpc(ctx: &Context, txn: &mut Txn<'_>) -> VpcId {
     );
     let mut main = vpc.main_table;
     main.routes.push(Route {
-        destination: Ipv4Net::default().into(),
+        destination: Destination::Net(Ipv4Net::default().into()),
         target: RouteTarget::InternetGateway(gateway),
     });
     txn.put(&ctx.region, main);
@@ -157,6 +157,7 @@ pub fn make_vpc(
             account,
             cidr,
             cidr_association: VpcCidrAssociationId::from_entropy(ctx.bits()),
+            further: Vec::new(),
             dhcp_options: options,
             dns_support: true,
             dns_hostnames: standing == Standing::Default,

@@ -102,6 +102,16 @@ pub const VPC_PEERING_CONNECTION: IdErrors = IdErrors {
 };
 pub const NAT_GATEWAY: IdErrors =
     IdErrors { called: "natGateway ID", not_found: "NatGatewayNotFound", malformed: "NatGatewayMalformed" };
+pub const PREFIX_LIST: IdErrors = IdErrors {
+    called: "prefix list ID",
+    not_found: "InvalidPrefixListID.NotFound",
+    malformed: "InvalidPrefixListId.Malformed",
+};
+pub const SUBNET_CIDR_RESERVATION: IdErrors = IdErrors {
+    called: "subnet CIDR reservation ID",
+    not_found: "InvalidSubnetCidrReservationID.NotFound",
+    malformed: "InvalidSubnetCidrReservationId.Malformed",
+};
 pub const ROUTE_TABLE: IdErrors = IdErrors {
     called: "routeTable ID",
     not_found: "InvalidRouteTableID.NotFound",

@@ -22,6 +22,7 @@ pub mod network_interface;
 pub mod noun;
 pub mod parameter;
 pub mod permission;
+pub mod prefix_list;
 pub mod region;
 pub mod route_table;
 pub mod security_group;
@@ -44,10 +45,11 @@ pub fn schema(schema: &mut Schema) {
         key_pair::KeyPair,
         nat_gateway::NatGateway,
         network_interface::NetworkInterface,
+        prefix_list::PrefixList,
         security_group::SecurityGroup,
         snapshot::Snapshot,
         volume::Volume,
-        vpc::{DhcpOptions, InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc},
+        vpc::{DhcpOptions, InternetGateway, NetworkAcl, RouteTable, Subnet, SubnetCidrReservation, Vpc},
         vpc_peering_connection::VpcPeeringConnection,
     };
     schema
@@ -57,6 +59,7 @@ pub fn schema(schema: &mut Schema) {
         .add::<KeyPair>()
         .add::<NatGateway>()
         .add::<NetworkInterface>()
+        .add::<PrefixList>()
         .add::<SecurityGroup>()
         .add::<Settings>()
         .add::<Snapshot>()
@@ -66,6 +69,7 @@ pub fn schema(schema: &mut Schema) {
         .add::<NetworkAcl>()
         .add::<RouteTable>()
         .add::<Subnet>()
+        .add::<SubnetCidrReservation>()
         .add::<Vpc>()
         .add::<VpcPeeringConnection>();
 }
@@ -83,6 +87,7 @@ pub fn service() -> Service {
     nat_gateway::register(&mut service);
     network_acl::register(&mut service);
     network_interface::register(&mut service);
+    prefix_list::register(&mut service);
     region::register(&mut service);
     route_table::register(&mut service);
     security_group::register(&mut service);

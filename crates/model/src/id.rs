@@ -132,6 +132,8 @@ ids! {
     DhcpOptionsId = "dopt";
     VpcPeeringConnectionId = "pcx";
     NatGatewayId = "nat";
+    PrefixListId = "pl";
+    SubnetCidrReservationId = "scr";
 }
 
 /// A principal's id as IAM makes them: four letters that tell the kind, then 16 capitals and digits (`AKIA…`).

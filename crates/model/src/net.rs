@@ -1,6 +1,6 @@
 //! Network facts that both planes speak of: MAC addresses and the packets that a rule matches.
 
-use crate::SecurityGroupId;
+use crate::{PrefixListId, SecurityGroupId};
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
@@ -85,6 +85,8 @@ pub enum Traffic {
 pub enum Peer {
     Net(IpNet),
     Group(SecurityGroupId),
+    /// Every range of a list. Hosts are told the ranges instead.
+    PrefixList(PrefixListId),
 }
 
 /// One allowance of a security group, in one direction.

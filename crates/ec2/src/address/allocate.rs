@@ -54,6 +54,7 @@ pub(super) fn allocate(
             region: ctx.region.clone(),
             address,
             association: None,
+            transfer: None,
             tags: tags.into_values().next().unwrap_or_default(),
         },
     );

@@ -3,12 +3,13 @@
 //! The claim on the address ([`public_claim`](crate::network_interface::allocate::public_claim)) is the allocation's. What an
 //! address stands for is written in two records, its own and the interface's, always in one transaction: [`join`], [`part`].
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/elastic-ip-addresses-eip.html>
-//! Differs: no quota of five, the pool is the bound; no BYOIP pools, no reverse DNS records, no transfer between accounts.
+//! Differs: no quota of five, the pool is the bound; no BYOIP pools, no reverse DNS records.
 
 mod allocate;
 mod associate;
 mod describe;
 mod disassociate;
+mod transfer;
 
 use crate::errors::{self, IdErrors, client, invalid_parameter_value};
 use crate::noun::Noun;
@@ -76,6 +77,10 @@ pub fn register(service: &mut Service) {
         .write(ops::ReleaseAddress, allocate::release_touches, allocate::release)
         .exclusive(ops::AssociateAddress, associate::touches, associate::associate)
         .exclusive(ops::DisassociateAddress, disassociate::touches, disassociate::disassociate)
+        .write(ops::EnableAddressTransfer, transfer::enable_touches, transfer::enable)
+        .write(ops::DisableAddressTransfer, transfer::disable_touches, transfer::disable)
+        .exclusive(ops::AcceptAddressTransfer, transfer::accept_touches, transfer::accept)
+        .read(ops::DescribeAddressTransfers, |_, _, _| control::Touched::anything(), transfer::describe)
         .read(ops::DescribeAddresses, describe::touches, describe::describe)
         .read(ops::DescribeAddressesAttribute, describe::attribute_touches, describe::attribute);
 }

@@ -11,11 +11,12 @@ use control::{Cloud, Record, Tables};
 use model::host::{Desired, ObjectKey};
 use model::record::instance::{Instance, Phase};
 use model::record::network_interface::NetworkInterface;
+use model::record::prefix_list::PrefixList;
 use model::record::security_group::SecurityGroup;
 use model::record::snapshot::{Snapshot, Source};
 use model::record::volume::{Life, Volume};
 use model::record::vpc::{DhcpOptions, Vpc};
-use model::{InstanceId, NetworkInterfaceId, Region, SecurityGroupId, SnapshotId, VolumeId};
+use model::{InstanceId, NetworkInterfaceId, PrefixListId, Region, SecurityGroupId, SnapshotId, VolumeId};
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -199,6 +200,12 @@ impl Reconciler for Objects {
             _ => {
                 let mut keys: Vec<ObjectKey> =
                     crate::vpc::concerned_by(changed, tables).into_iter().map(ObjectKey::Vpc).collect();
+                if changed.noun == PrefixList::NOUN
+                    && let Ok(list) = PrefixListId::parse(&changed.id)
+                {
+                    let groups = tables.find::<SecurityGroup>(region, "prefix-list", list);
+                    keys.extend(groups.map(|group| ObjectKey::SecurityGroup(group.group)));
+                }
                 // The domain that DHCP hands out is part of each instance.
                 if matches!(changed.noun, Vpc::NOUN | DhcpOptions::NOUN) {
                     keys.extend(tables.all::<Instance>(region).map(|i| ObjectKey::Instance(i.instance)));

@@ -11,7 +11,7 @@ use control::{Context, Result, Tables, Txn};
 use ipnet::Ipv4Net;
 use model::record::address::Address;
 use model::record::network_interface::{NetworkInterface, PublicAddress};
-use model::record::vpc::Subnet;
+use model::record::vpc::{Subnet, SubnetCidrReservation};
 use model::{AllocationId, NetworkInterfaceId, Region, SubnetId};
 use std::fmt::Display;
 use std::net::Ipv4Addr;
@@ -50,7 +50,7 @@ pub fn available(tables: &Tables, region: &Region, subnet: &Subnet) -> usize {
     size.saturating_sub(RESERVED + used)
 }
 
-/// Claims a private address for an interface: the wanted one, or any that is free.
+/// Claims a private address for an interface: the wanted one, or any that is free and not reserved.
 ///
 /// `InvalidParameterValue` when the wanted address is not one of the subnet's, `InvalidIPAddress.InUse` when it is taken,
 /// `InsufficientFreeAddressesInSubnet` when none is left.
@@ -83,7 +83,11 @@ pub fn allocate_private(
         }
         return Ok(address);
     }
-    claim_any(ctx, txn, &ctx.region, &private_folder(subnet.subnet), range, owner).ok_or_else(|| {
+    let reserved = txn.tables().find::<SubnetCidrReservation>(&ctx.region, "subnet", subnet.subnet);
+    let reserved: Vec<Ipv4Net> = reserved.map(|reservation| reservation.cidr).collect();
+    let open = |address: &Ipv4Addr| !reserved.iter().any(|cidr| cidr.contains(address));
+    let folder = private_folder(subnet.subnet);
+    claim_any(ctx, txn, &ctx.region, &folder, range, open, owner).ok_or_else(|| {
         client(
             "InsufficientFreeAddressesInSubnet",
             format!("Not enough addresses are free in subnet {} for this request.", subnet.subnet),
@@ -117,7 +121,7 @@ pub fn claim_public(
 /// is left.
 pub fn allocate_public(ctx: &Context, txn: &mut Txn<'_>, owner: impl Display) -> Result<Ipv4Addr> {
     let range = plan::net::pool::assignable_range(ctx.cloud.settings.public_pool);
-    claim_any(ctx, txn, &Region::global(), PUBLIC_FOLDER, range, owner).ok_or_else(|| {
+    claim_any(ctx, txn, &Region::global(), PUBLIC_FOLDER, range, |_| true, owner).ok_or_else(|| {
         client("InsufficientAddressCapacity", "Not enough public addresses are available for this request.")
     })
 }
@@ -148,7 +152,7 @@ pub fn release_public(txn: &mut Txn<'_>, address: Ipv4Addr) {
 /// How often an address is guessed before the range is gone through: where nine in ten are taken, most find one so.
 const GUESSES: u64 = 24;
 
-/// Takes a free address anywhere in the range. Guesses at first, as free ones are seldom next to each other where few are
+/// Takes a free address anywhere in the range that is open to all. Guesses at first, as free ones are seldom next to each other where few are
 /// left: going on from a taken one would walk through all that was ever taken behind it.
 fn claim_any(
     ctx: &Context,
@@ -156,6 +160,7 @@ fn claim_any(
     region: &Region,
     folder: &str,
     range: RangeInclusive<u32>,
+    open: impl Fn(&Ipv4Addr) -> bool,
     owner: impl Display,
 ) -> Option<Ipv4Addr> {
     let (first, last) = range.into_inner();
@@ -164,5 +169,5 @@ fn claim_any(
     let start = ctx.bits() as u64 % size;
     let tried = guesses.chain((0..size).map(|step| start + step));
     let addresses = tried.map(|at| Ipv4Addr::from(first + (at % size) as u32));
-    txn.claim_first(region, folder, addresses, &owner.to_string())
+    txn.claim_first(region, folder, addresses.filter(open), &owner.to_string())
 }

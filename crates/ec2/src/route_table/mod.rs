@@ -13,20 +13,22 @@ pub mod render;
 mod route;
 mod target;
 
+pub use route::check_quota;
+
 use crate::errors::{self, IdErrors, client};
 use crate::noun::{Noun, hold};
 use api_ec2::ops;
 use control::filter::{FilterField, Values, one, shown};
 use control::tag::Tags;
 use control::{Context, Result, Service, Tables, Txn};
-use model::record::vpc::{Route, RouteTable, RouteTarget, Vpc};
+use model::record::vpc::{Destination, Route, RouteTable, RouteTarget, Vpc};
 use model::{AccountId, Region, RouteTableAssociationId};
 use std::borrow::Cow;
 use std::sync::Arc;
 
 /// How many route tables a VPC may have.
 pub const MAX_TABLES: usize = 200;
-/// How many routes a table may have beside the local one.
+/// How many routes a table may have beside the local ones.
 pub const MAX_ROUTES: usize = 50;
 
 impl Noun for RouteTable {
@@ -71,11 +73,19 @@ impl Noun for RouteTable {
             FilterField {
                 name: "route.destination-ipv6-cidr-block",
                 values: |t, _| {
-                    let v6 = t.routes.iter().filter(|r| matches!(r.destination, ipnet::IpNet::V6(_)));
+                    let is_v6 = |to| matches!(to, Destination::Net(ipnet::IpNet::V6(_)));
+                    let v6 = t.routes.iter().filter(|route| is_v6(route.destination));
                     v6.map(|route| Cow::Owned(route.destination.to_string())).collect()
                 },
             },
-            FilterField { name: "route.destination-prefix-list-id", values: |_, _| Vec::new() },
+            FilterField {
+                name: "route.destination-prefix-list-id",
+                values: |t, _| {
+                    let is_list = |to| matches!(to, Destination::PrefixList(_));
+                    let lists = t.routes.iter().filter(|route| is_list(route.destination));
+                    lists.map(|route| Cow::Owned(route.destination.to_string())).collect()
+                },
+            },
             FilterField { name: "route.egress-only-internet-gateway-id", values: |_, _| Vec::new() },
             FilterField { name: "route.gateway-id", values: |t, _| gateways(t) },
             FilterField { name: "route.instance-id", values: |t, all| instances(t, all) },
@@ -130,12 +140,13 @@ fn main_values(table: &RouteTable) -> Values<'_> {
         .collect()
 }
 
-/// The IPv4 destinations, the local one first. Records do not know their region; ids are unique in all of them.
+/// The IPv4 destinations, the local ones first. Records do not know their region; ids are unique in all of them.
 fn destinations<'a>(table: &'a RouteTable, tables: &'a Tables) -> Values<'a> {
     let vpc = tables.everywhere::<Vpc>().find(|(_, vpc)| vpc.vpc == table.vpc);
-    let local = vpc.map(|(_, vpc)| Cow::Owned(vpc.cidr.to_string()));
-    let v4 = table.routes.iter().filter(|route| matches!(route.destination, ipnet::IpNet::V4(_)));
-    local.into_iter().chain(v4.map(|route| Cow::Owned(route.destination.to_string()))).collect()
+    let local = vpc.into_iter().flat_map(|(_, vpc)| vpc.cidrs()).map(|cidr| Cow::Owned(cidr.to_string()));
+    let is_v4 = |to| matches!(to, Destination::Net(ipnet::IpNet::V4(_)));
+    let v4 = table.routes.iter().filter(|route| is_v4(route.destination));
+    local.chain(v4.map(|route| Cow::Owned(route.destination.to_string()))).collect()
 }
 
 fn gateways(table: &RouteTable) -> Values<'_> {

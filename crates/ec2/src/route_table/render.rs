@@ -6,11 +6,12 @@ use api_ec2 as api;
 use control::Tables;
 use ipnet::IpNet;
 use model::Region;
-use model::record::vpc::{Route, RouteTable, Vpc};
+use model::record::vpc::{Destination, Route, RouteTable, Vpc};
 
 pub fn route_table(region: &Region, tables: &Tables, table: &RouteTable) -> api::RouteTable {
-    let local = tables.get::<Vpc>(region, &table.vpc).map(|vpc| api::Route {
-        destination_cidr_block: Some(vpc.cidr.to_string()),
+    let blocks = tables.get::<Vpc>(region, &table.vpc).into_iter().flat_map(|vpc| vpc.cidrs());
+    let local = blocks.map(|cidr| api::Route {
+        destination_cidr_block: Some(cidr.to_string()),
         gateway_id: Some("local".into()),
         origin: Some(api::RouteOrigin::CreateRouteTable),
         state: Some(api::RouteState::Active),
@@ -29,7 +30,7 @@ pub fn route_table(region: &Region, tables: &Tables, table: &RouteTable) -> api:
         associations: Some(associations.collect()),
         propagating_vgws: Some(Vec::new()),
         route_table_id: Some(table.table.to_string()),
-        routes: Some(local.into_iter().chain(routes).collect()),
+        routes: Some(local.chain(routes).collect()),
         tags: render_tags(&table.tags),
         vpc_id: Some(table.vpc.to_string()),
         owner_id: Some(table.account.to_string()),
@@ -37,14 +38,19 @@ pub fn route_table(region: &Region, tables: &Tables, table: &RouteTable) -> api:
 }
 
 fn route(region: &Region, tables: &Tables, table: &RouteTable, route: &Route) -> api::Route {
-    let (destination_cidr_block, destination_ipv6_cidr_block) = match route.destination {
-        IpNet::V4(net) => (Some(net.to_string()), None),
-        IpNet::V6(net) => (None, Some(net.to_string())),
+    let shown = Some(route.destination.to_string());
+    let shown = match route.destination {
+        Destination::Net(IpNet::V4(_)) => api::Route { destination_cidr_block: shown, ..Default::default() },
+        Destination::Net(IpNet::V6(_)) => {
+            api::Route { destination_ipv6_cidr_block: shown, ..Default::default() }
+        }
+        Destination::PrefixList(_) => api::Route { destination_prefix_list_id: shown, ..Default::default() },
     };
     let active = leads(region, tables, table, route);
     api::Route {
-        destination_cidr_block,
-        destination_ipv6_cidr_block,
+        destination_cidr_block: shown.destination_cidr_block,
+        destination_ipv6_cidr_block: shown.destination_ipv6_cidr_block,
+        destination_prefix_list_id: shown.destination_prefix_list_id,
         origin: Some(api::RouteOrigin::CreateRoute),
         state: Some(if active { api::RouteState::Active } else { api::RouteState::Blackhole }),
         ..super::target::render(region, tables, route.target)

@@ -2,18 +2,21 @@
 
 use super::MAX_ROUTES;
 use super::target::{Named, target};
-use crate::errors::{client, invalid_parameter_value, missing_parameter};
-use crate::noun::{hold, touched};
+use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
+use crate::noun::{find, hold, touched};
 use crate::parameter::{one_block, unsupported};
+use crate::prefix_list::usage;
 use api_ec2::{
     CreateRouteRequest, CreateRouteResult, DeleteRouteRequest, DeleteRouteResult, ReplaceRouteRequest,
     ReplaceRouteResult,
 };
 use control::{Context, Result, Tables, Touched, Txn};
 use ipnet::IpNet;
+use model::PrefixListId;
 use model::record::instance::Instance;
 use model::record::network_interface::NetworkInterface;
-use model::record::vpc::{InternetGateway, Route, RouteTable, Vpc};
+use model::record::prefix_list::{Family, PrefixList};
+use model::record::vpc::{Destination, InternetGateway, Route, RouteTable, Vpc};
 
 /// The targets that a request names: the same members in two shapes.
 macro_rules! named {
@@ -48,6 +51,8 @@ pub fn create_touches(ctx: &Context, request: &CreateRouteRequest, tables: &Tabl
 pub fn create(ctx: &Context, request: &CreateRouteRequest, txn: &mut Txn<'_>) -> Result<CreateRouteResult> {
     let mut table = RouteTable::clone(&*hold::<RouteTable>(ctx, txn, &request.route_table_id)?);
     let destination = destination(
+        ctx,
+        txn.tables(),
         request.destination_cidr_block.as_deref(),
         request.destination_ipv6_cidr_block.as_deref(),
         request.destination_prefix_list_id.as_deref(),
@@ -68,13 +73,8 @@ pub fn create(ctx: &Context, request: &CreateRouteRequest, txn: &mut Txn<'_>) ->
         }
         None => {}
     }
-    if table.routes.len() >= MAX_ROUTES {
-        return Err(client(
-            "RouteLimitExceeded",
-            format!("The maximum number of routes in {} has been reached.", table.table),
-        ));
-    }
     table.routes.push(Route { destination, target });
+    check_quota(&table, &|list| usage::weight(txn.tables(), &ctx.region, list))?;
     txn.put(&ctx.region, table);
     Ok(CreateRouteResult { r#return: Some(true) })
 }
@@ -94,6 +94,8 @@ pub fn replace(
 ) -> Result<ReplaceRouteResult> {
     let mut table = RouteTable::clone(&*hold::<RouteTable>(ctx, txn, &request.route_table_id)?);
     let destination = destination(
+        ctx,
+        txn.tables(),
         request.destination_cidr_block.as_deref(),
         request.destination_ipv6_cidr_block.as_deref(),
         request.destination_prefix_list_id.as_deref(),
@@ -127,6 +129,8 @@ pub fn delete_touches(ctx: &Context, request: &DeleteRouteRequest, tables: &Tabl
 pub fn delete(ctx: &Context, request: &DeleteRouteRequest, txn: &mut Txn<'_>) -> Result<DeleteRouteResult> {
     let mut table = RouteTable::clone(&*hold::<RouteTable>(ctx, txn, &request.route_table_id)?);
     let destination = destination(
+        ctx,
+        txn.tables(),
         request.destination_cidr_block.as_deref(),
         request.destination_ipv6_cidr_block.as_deref(),
         request.destination_prefix_list_id.as_deref(),
@@ -149,14 +153,42 @@ pub fn delete(ctx: &Context, request: &DeleteRouteRequest, txn: &mut Txn<'_>) ->
     Ok(DeleteRouteResult {})
 }
 
-fn destination(v4: Option<&str>, v6: Option<&str>, prefix_list: Option<&str>) -> Result<IpNet> {
-    if prefix_list.is_some() {
-        return Err(unsupported("A route for a prefix list"));
+/// A route for a list counts as often as the list may have entries.
+pub fn check_quota(table: &RouteTable, weigh: &dyn Fn(PrefixListId) -> (usize, Family)) -> Result<()> {
+    let weights = table.routes.iter().map(|route| match route.destination {
+        Destination::PrefixList(list) => weigh(list).0,
+        Destination::Net(_) => 1,
+    });
+    if weights.sum::<usize>() > MAX_ROUTES {
+        return Err(client(
+            "RouteLimitExceeded",
+            format!("The maximum number of routes in {} has been reached.", table.table),
+        ));
     }
-    one_block(v4, v6, ["destinationCidrBlock", "destinationIpv6CidrBlock"])?
-        .ok_or_else(|| missing_parameter("destinationCidrBlock or destinationIpv6CidrBlock"))
+    Ok(())
 }
 
-fn is_local(ctx: &Context, tables: &Tables, table: &RouteTable, destination: IpNet) -> bool {
-    tables.get::<Vpc>(&ctx.region, &table.vpc).is_some_and(|vpc| IpNet::V4(vpc.cidr) == destination)
+fn destination(
+    ctx: &Context,
+    tables: &Tables,
+    v4: Option<&str>,
+    v6: Option<&str>,
+    list: Option<&str>,
+) -> Result<Destination> {
+    let block = one_block(v4, v6, ["destinationCidrBlock", "destinationIpv6CidrBlock"])?;
+    match (block, list) {
+        (Some(net), None) => Ok(Destination::Net(net)),
+        (None, Some(id)) => Ok(Destination::PrefixList(find::<PrefixList>(ctx, tables, id)?.list)),
+        (Some(_), Some(_)) => Err(invalid_parameter_combination(
+            "The parameters destinationPrefixListId and destinationCidrBlock cannot be used together",
+        )),
+        (None, None) => Err(missing_parameter(
+            "destinationCidrBlock, destinationIpv6CidrBlock or destinationPrefixListId",
+        )),
+    }
+}
+
+fn is_local(ctx: &Context, tables: &Tables, table: &RouteTable, destination: Destination) -> bool {
+    let Destination::Net(IpNet::V4(net)) = destination else { return false };
+    tables.get::<Vpc>(&ctx.region, &table.vpc).is_some_and(|vpc| vpc.cidrs().any(|cidr| cidr == net))
 }

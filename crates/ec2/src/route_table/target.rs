@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use model::record::instance::Instance;
 use model::record::nat_gateway::NatGateway;
 use model::record::network_interface::NetworkInterface;
-use model::record::vpc::{InternetGateway, Route, RouteTable, RouteTarget, Subnet, Vpc};
+use model::record::vpc::{Destination, InternetGateway, Route, RouteTable, RouteTarget, Subnet, Vpc};
 use model::record::vpc_peering_connection::VpcPeeringConnection;
 use model::{NetworkInterfaceId, Region};
 use wire::ApiError;
@@ -31,7 +31,7 @@ pub fn target(
     ctx: &Context,
     txn: &Txn<'_>,
     table: &RouteTable,
-    destination: IpNet,
+    destination: Destination,
     named: &Named<'_>,
 ) -> Result<RouteTarget> {
     let built = [named.gateway, named.instance, named.interface, named.peering, named.nat];
@@ -76,7 +76,13 @@ pub fn target(
         own_network(table, interface)?;
         RouteTarget::Interface(interface.interface)
     };
-    within(ctx, tables, table, destination, target)?;
+    let nets = match destination {
+        Destination::Net(net) => vec![net],
+        Destination::PrefixList(list) => crate::prefix_list::nets(tables, &ctx.region, list),
+    };
+    for net in nets {
+        within(ctx, tables, table, net, target)?;
+    }
     Ok(target)
 }
 
@@ -107,7 +113,7 @@ fn internet_gateway(ctx: &Context, tables: &Tables, table: &RouteTable, id: &str
     Ok(RouteTarget::InternetGateway(gateway.gateway))
 }
 
-/// Within the VPC's own block a route may lead whole subnets through an appliance, and nothing else.
+/// Within the VPC's own blocks a route may lead whole subnets through an appliance, and nothing else.
 fn within(
     ctx: &Context,
     tables: &Tables,
@@ -116,8 +122,7 @@ fn within(
     target: RouteTarget,
 ) -> Result<()> {
     let Some(vpc) = tables.get::<Vpc>(&ctx.region, &table.vpc) else { return Ok(()) };
-    let own = IpNet::V4(vpc.cidr);
-    if !own.contains(&destination) || own == destination {
+    if !vpc.holds(destination) || vpc.cidrs().any(|own| IpNet::V4(own) == destination) {
         return Ok(());
     }
     match target {

@@ -4,15 +4,17 @@ use super::permission::{Flat, Wanted, wanted};
 use super::{MAX_RULES, render, target, touched_target};
 use crate::errors::client;
 use crate::noun::{given_tags, hold};
+use crate::prefix_list::usage;
 use api_ec2::{
     AuthorizeSecurityGroupEgressRequest, AuthorizeSecurityGroupEgressResult,
     AuthorizeSecurityGroupIngressRequest, AuthorizeSecurityGroupIngressResult, TagSpecification,
 };
 use control::{Context, Result, Tables, Touched, Txn};
 use ipnet::IpNet;
-use model::SecurityGroupRuleId;
 use model::net::{Allow, Peer};
+use model::record::prefix_list::Family;
 use model::record::security_group::{Direction, SecurityGroup, SecurityGroupRule};
+use model::{PrefixListId, SecurityGroupRuleId};
 
 pub fn ingress_touches(
     ctx: &Context,
@@ -87,7 +89,7 @@ fn add(
         let rule = SecurityGroupRuleId::from_entropy(ctx.bits());
         group.rules.push(SecurityGroupRule { rule, direction, allow, description, tags: tags.clone() });
     }
-    check_quota(&group, direction)?;
+    check_quota(&group, direction, &|list| usage::weight(txn.tables(), &ctx.region, list))?;
     let shown = group.rules[before..].iter().map(|rule| render::rule(ctx, &group, rule)).collect();
     txn.put(&ctx.region, group);
     Ok(shown)
@@ -97,6 +99,7 @@ pub fn duplicate(allow: Allow) -> wire::ApiError {
     let peer = match allow.peer {
         Peer::Net(net) => net.to_string(),
         Peer::Group(group) => group.to_string(),
+        Peer::PrefixList(list) => list.to_string(),
     };
     let protocol = render::protocol(allow.traffic).to_ascii_uppercase();
     let protocol = if protocol == "-1" { "ALL".to_owned() } else { protocol };
@@ -108,16 +111,29 @@ pub fn duplicate(allow: Allow) -> wire::ApiError {
     )
 }
 
-/// Rules for one family count against its quota alone, rules for groups against both.
-pub fn check_quota(group: &SecurityGroup, direction: Direction) -> Result<()> {
-    let count = |other_family: fn(&IpNet) -> bool| {
-        let counts =
-            |rule: &&SecurityGroupRule| !matches!(&rule.allow.peer, Peer::Net(net) if other_family(net));
-        group.allows(direction).filter(counts).count()
-    };
-    if count(|net| matches!(net, IpNet::V6(_))) > MAX_RULES
-        || count(|net| matches!(net, IpNet::V4(_))) > MAX_RULES
-    {
+/// Rules for one family count against its quota alone, rules for groups against both, rules for a list as often as it may
+/// have entries.
+pub fn check_quota(
+    group: &SecurityGroup,
+    direction: Direction,
+    weigh: &dyn Fn(PrefixListId) -> (usize, Family),
+) -> Result<()> {
+    let (mut v4, mut v6) = (0, 0);
+    for rule in group.allows(direction) {
+        match rule.allow.peer {
+            Peer::Net(IpNet::V4(_)) => v4 += 1,
+            Peer::Net(IpNet::V6(_)) => v6 += 1,
+            Peer::Group(_) => {
+                v4 += 1;
+                v6 += 1;
+            }
+            Peer::PrefixList(list) => match weigh(list) {
+                (weight, Family::Ipv4) => v4 += weight,
+                (weight, Family::Ipv6) => v6 += weight,
+            },
+        }
+    }
+    if v4.max(v6) > MAX_RULES {
         return Err(client(
             "RulesPerSecurityGroupLimitExceeded",
             format!("The maximum number of rules per security group ({MAX_RULES}) has been reached."),

@@ -1,4 +1,5 @@
-//! `DeleteSecurityGroup`: refused while an interface is a member or another group's rule refers to it.
+//! `DeleteSecurityGroup`: refused while an interface is a member or another group's rule in the VPC refers to it. Rules of
+//! peers that refer to it become stale.
 
 use super::{target, touched_target};
 use crate::defaults::group_name_claim;
@@ -27,7 +28,8 @@ pub fn delete(
         ));
     }
     let members = tables.find::<NetworkInterface>(region, "group", id).map(|i| i.interface.to_string());
-    let referring = tables.find::<SecurityGroup>(region, "references", id).map(|g| g.group.to_string());
+    let referring = tables.find::<SecurityGroup>(region, "references", id).filter(|g| g.vpc == group.vpc);
+    let referring = referring.map(|g| g.group.to_string());
     let holders: Vec<String> = members.chain(referring).take(10).collect();
     if !holders.is_empty() {
         return Err(dependency_violation(format!(

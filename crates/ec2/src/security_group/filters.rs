@@ -39,7 +39,7 @@ impl Noun for SecurityGroup {
             FilterField { name: "egress.ip-permission.group-id", values: |g, _| group_ids(g, Egress) },
             FilterField { name: "egress.ip-permission.group-name", values: |g, t| group_names(g, t, Egress) },
             FilterField { name: "egress.ip-permission.ipv6-cidr", values: |g, _| ipv6_cidrs(g, Egress) },
-            FilterField { name: "egress.ip-permission.prefix-list-id", values: |_, _| Vec::new() },
+            FilterField { name: "egress.ip-permission.prefix-list-id", values: |g, _| lists(g, Egress) },
             FilterField { name: "egress.ip-permission.protocol", values: |g, _| protocols(g, Egress) },
             FilterField { name: "egress.ip-permission.to-port", values: |g, _| ports(g, Egress, |p| p.to) },
             FilterField { name: "egress.ip-permission.user-id", values: |g, _| user_ids(g, Egress) },
@@ -50,7 +50,7 @@ impl Noun for SecurityGroup {
             FilterField { name: "ip-permission.group-id", values: |g, _| group_ids(g, Ingress) },
             FilterField { name: "ip-permission.group-name", values: |g, t| group_names(g, t, Ingress) },
             FilterField { name: "ip-permission.ipv6-cidr", values: |g, _| ipv6_cidrs(g, Ingress) },
-            FilterField { name: "ip-permission.prefix-list-id", values: |_, _| Vec::new() },
+            FilterField { name: "ip-permission.prefix-list-id", values: |g, _| lists(g, Ingress) },
             FilterField { name: "ip-permission.protocol", values: |g, _| protocols(g, Ingress) },
             FilterField { name: "ip-permission.to-port", values: |g, _| ports(g, Ingress, |p| p.to) },
             FilterField { name: "ip-permission.user-id", values: |g, _| user_ids(g, Ingress) },
@@ -68,7 +68,7 @@ pub fn arn(ctx: &Context, group: &SecurityGroup, rule: &SecurityGroupRule) -> Ar
 fn cidrs(group: &SecurityGroup, direction: Direction) -> Values<'_> {
     let nets = group.allows(direction).filter_map(|rule| match rule.allow.peer {
         Peer::Net(net @ ipnet::IpNet::V4(_)) => Some(Cow::Owned(net.to_string())),
-        Peer::Net(ipnet::IpNet::V6(_)) | Peer::Group(_) => None,
+        Peer::Net(ipnet::IpNet::V6(_)) | Peer::Group(_) | Peer::PrefixList(_) => None,
     });
     nets.collect()
 }
@@ -76,9 +76,17 @@ fn cidrs(group: &SecurityGroup, direction: Direction) -> Values<'_> {
 fn ipv6_cidrs(group: &SecurityGroup, direction: Direction) -> Values<'_> {
     let nets = group.allows(direction).filter_map(|rule| match rule.allow.peer {
         Peer::Net(net @ ipnet::IpNet::V6(_)) => Some(Cow::Owned(net.to_string())),
-        Peer::Net(ipnet::IpNet::V4(_)) | Peer::Group(_) => None,
+        Peer::Net(ipnet::IpNet::V4(_)) | Peer::Group(_) | Peer::PrefixList(_) => None,
     });
     nets.collect()
+}
+
+fn lists(group: &SecurityGroup, direction: Direction) -> Values<'_> {
+    let lists = group.allows(direction).filter_map(|rule| match rule.allow.peer {
+        Peer::PrefixList(list) => Some(Cow::Owned(list.to_string())),
+        Peer::Net(_) | Peer::Group(_) => None,
+    });
+    lists.collect()
 }
 
 fn protocols(group: &SecurityGroup, direction: Direction) -> Values<'_> {
@@ -93,7 +101,7 @@ fn ports(group: &SecurityGroup, direction: Direction, end: fn(Ports) -> i32) -> 
 fn peers(group: &SecurityGroup, direction: Direction) -> impl Iterator<Item = SecurityGroupId> {
     group.allows(direction).filter_map(|rule| match rule.allow.peer {
         Peer::Group(peer) => Some(peer),
-        Peer::Net(_) => None,
+        Peer::Net(_) | Peer::PrefixList(_) => None,
     })
 }
 

@@ -4,7 +4,7 @@
 //! with an id, a description and tags; `DescribeSecurityGroups` shows them grouped by protocol and ports.
 //! Called by dispatch; [`desired`] by the reconciler that tells hosts a group's rules.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-security-groups.html>
-//! Differs: no prefix lists, no references into other accounts or peered VPCs.
+//! Differs: no references into other accounts.
 
 mod authorize;
 mod create;
@@ -12,21 +12,24 @@ mod delete;
 mod describe;
 mod descriptions;
 mod filters;
+mod near;
 pub mod permission;
 pub mod render;
 mod revoke;
 mod rules;
 
+pub use authorize::check_quota;
 pub use filters::arn;
 pub use rules::rule_of;
 
 use crate::errors::{self, client, invalid_parameter_combination, missing_parameter};
 use crate::noun::{Noun, find};
+use crate::prefix_list;
 use crate::vpc;
 use api_ec2::ops;
 use control::{Context, Result, Service, Tables, Touched};
 use model::host::SecurityGroupDesired;
-use model::net::Allow;
+use model::net::{Allow, Peer};
 use model::record::security_group::{Direction, SecurityGroup};
 use model::{Region, SecurityGroupId, VpcId};
 use std::sync::Arc;
@@ -92,8 +95,18 @@ fn touched_target(ctx: &Context, tables: &Tables, id: Option<&str>, name: Option
 pub fn desired(tables: &Tables, region: &Region, group: SecurityGroupId) -> Option<SecurityGroupDesired> {
     let group = tables.get::<SecurityGroup>(region, &group)?;
     let ordered = |direction| {
-        let mut allows: Vec<Allow> = group.allows(direction).map(|rule| rule.allow).collect();
+        let mut allows: Vec<Allow> = Vec::new();
+        for Allow { traffic, peer } in group.allows(direction).map(|rule| rule.allow) {
+            match peer {
+                Peer::PrefixList(list) => {
+                    let nets = prefix_list::nets(tables, region, list).into_iter();
+                    allows.extend(nets.map(|net| Allow { traffic, peer: Peer::Net(net) }));
+                }
+                Peer::Net(_) | Peer::Group(_) => allows.push(Allow { traffic, peer }),
+            }
+        }
         allows.sort_unstable();
+        allows.dedup();
         allows
     };
     Some(SecurityGroupDesired {
@@ -113,6 +126,9 @@ pub fn register(service: &mut Service) {
         .write(ops::AuthorizeSecurityGroupEgress, authorize::egress_touches, authorize::egress)
         .write(ops::RevokeSecurityGroupIngress, revoke::ingress_touches, revoke::ingress)
         .write(ops::RevokeSecurityGroupEgress, revoke::egress_touches, revoke::egress)
+        .read(ops::DescribeSecurityGroupReferences, near::references_touches, near::references)
+        .read(ops::DescribeStaleSecurityGroups, near::stale_touches, near::stale)
+        .read(ops::GetSecurityGroupsForVpc, near::for_vpc_touches, near::for_vpc)
         .read(ops::DescribeSecurityGroupRules, rules::describe_touches, rules::describe)
         .write(ops::ModifySecurityGroupRules, rules::modify_touches, rules::modify)
         .write(

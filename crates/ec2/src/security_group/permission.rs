@@ -5,12 +5,12 @@
 use super::{named, named_in_default_vpc};
 use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
 use crate::noun::find;
-use crate::parameter::unsupported;
 use api_ec2::{IpPermission, SecurityGroupRuleRequest, UserIdGroupPair};
 use control::{Context, Result, Tables};
 use ipnet::IpNet;
 use model::SecurityGroupId;
 use model::net::{Allow, Peer, Traffic};
+use model::record::prefix_list::PrefixList;
 use model::record::security_group::SecurityGroup;
 
 /// One allowance that a request speaks of.
@@ -76,9 +76,6 @@ fn from_permission(
     permission: &IpPermission,
     all: &mut Vec<Wanted>,
 ) -> Result<()> {
-    if permission.prefix_list_ids.as_ref().is_some_and(|lists| !lists.is_empty()) {
-        return Err(unsupported("A rule for a prefix list"));
-    }
     let name = permission.ip_protocol.as_deref().ok_or_else(|| missing_parameter("ipProtocol"))?;
     let traffic = traffic(name, permission.from_port, permission.to_port)?;
     let before = all.len();
@@ -98,10 +95,14 @@ fn from_permission(
     for pair in permission.user_id_group_pairs.iter().flatten() {
         add(Peer::Group(paired(ctx, tables, group, pair)?), &pair.description)?;
     }
+    for list in permission.prefix_list_ids.iter().flatten() {
+        let id = list.prefix_list_id.as_deref().ok_or_else(|| missing_parameter("prefixListId"))?;
+        add(Peer::PrefixList(find::<PrefixList>(ctx, tables, id)?.list), &list.description)?;
+    }
     if all.len() == before {
         return Err(client(
             "InvalidPermission.Malformed",
-            "A permission must name at least one address range or security group.",
+            "A permission must name at least one address range, prefix list or security group.",
         ));
     }
     Ok(())
@@ -150,20 +151,19 @@ pub fn replacement(
     group: &SecurityGroup,
     request: &SecurityGroupRuleRequest,
 ) -> Result<Wanted> {
-    if request.prefix_list_id.is_some() {
-        return Err(unsupported("A rule for a prefix list"));
-    }
     let name = request.ip_protocol.as_deref().ok_or_else(|| missing_parameter("IpProtocol"))?;
     let traffic = traffic(name, request.from_port, request.to_port)?;
-    let peer = match (&request.cidr_ipv4, &request.cidr_ipv6, &request.referenced_group_id) {
-        (Some(text), None, None) => Peer::Net(IpNet::V4(ipv4(text)?)),
-        (None, Some(text), None) => Peer::Net(IpNet::V6(ipv6(text)?)),
-        (None, None, Some(id)) => {
+    let lists = request.prefix_list_id.as_ref();
+    let peer = match (&request.cidr_ipv4, &request.cidr_ipv6, &request.referenced_group_id, lists) {
+        (Some(text), None, None, None) => Peer::Net(IpNet::V4(ipv4(text)?)),
+        (None, Some(text), None, None) => Peer::Net(IpNet::V6(ipv6(text)?)),
+        (None, None, Some(id), None) => {
             let peer = find::<SecurityGroup>(ctx, tables, id)?;
-            same_vpc(group, peer)?;
+            near(ctx, tables, group, peer)?;
             Peer::Group(peer.group)
         }
-        (None, None, None) => {
+        (None, None, None, Some(id)) => Peer::PrefixList(find::<PrefixList>(ctx, tables, id)?.list),
+        (None, None, None, None) => {
             return Err(missing_parameter("CidrIpv4, CidrIpv6, PrefixListId or ReferencedGroupId"));
         }
         _ => {
@@ -194,10 +194,16 @@ fn paired(
         })?,
         (None, None) => return Err(missing_parameter("groupId or groupName")),
     };
-    if !crate::vpc_peering_connection::meet(tables, &ctx.region, group.vpc, peer.vpc) {
-        same_vpc(group, peer)?;
-    }
+    near(ctx, tables, group, peer)?;
     Ok(peer.group)
+}
+
+/// A group's rules may name groups of its own VPC and of those that it is peered with.
+fn near(ctx: &Context, tables: &Tables, group: &SecurityGroup, peer: &SecurityGroup) -> Result<()> {
+    if crate::vpc_peering_connection::meet(tables, &ctx.region, group.vpc, peer.vpc) {
+        return Ok(());
+    }
+    same_vpc(group, peer)
 }
 
 fn own_account(ctx: &Context, user: Option<&str>) -> Result<()> {

@@ -110,6 +110,10 @@ fn add_peer(permission: &mut api::IpPermission, group: &SecurityGroup, rule: &Se
             };
             permission.user_id_group_pairs.get_or_insert_default().push(pair);
         }
+        Peer::PrefixList(list) => {
+            let list = api::PrefixListId { description, prefix_list_id: Some(list.to_string()) };
+            permission.prefix_list_ids.get_or_insert_default().push(list);
+        }
     }
 }
 
@@ -132,7 +136,7 @@ pub fn rule(ctx: &Context, group: &SecurityGroup, rule: &SecurityGroupRule) -> a
         to_port: Some(ports.to),
         cidr_ipv4,
         cidr_ipv6,
-        prefix_list_id: None,
+        prefix_list_id: list(rule.allow.peer),
         referenced_group_info,
         description: rule.description.clone(),
         tags: render_tags(&rule.tags),
@@ -152,7 +156,7 @@ pub fn revoked(group: &SecurityGroup, rule: &SecurityGroupRule) -> api::RevokedS
         to_port: Some(ports.to),
         cidr_ipv4,
         cidr_ipv6,
-        prefix_list_id: None,
+        prefix_list_id: list(rule.allow.peer),
         referenced_group_id: peer(rule.allow.peer),
         description: rule.description.clone(),
     }
@@ -162,13 +166,20 @@ fn nets(peer: Peer) -> (Option<String>, Option<String>) {
     match peer {
         Peer::Net(net @ IpNet::V4(_)) => (Some(net.to_string()), None),
         Peer::Net(net @ IpNet::V6(_)) => (None, Some(net.to_string())),
-        Peer::Group(_) => (None, None),
+        Peer::Group(_) | Peer::PrefixList(_) => (None, None),
+    }
+}
+
+fn list(peer: Peer) -> Option<String> {
+    match peer {
+        Peer::PrefixList(list) => Some(list.to_string()),
+        Peer::Net(_) | Peer::Group(_) => None,
     }
 }
 
 fn peer(peer: Peer) -> Option<String> {
     match peer {
         Peer::Group(group) => Some(group.to_string()),
-        Peer::Net(_) => None,
+        Peer::Net(_) | Peer::PrefixList(_) => None,
     }
 }

@@ -5,6 +5,7 @@ use super::permission::{Wanted, replacement};
 use super::{arn, render, touched_target};
 use crate::errors::{SECURITY_GROUP_RULE, invalid_parameter_value, missing_parameter};
 use crate::noun::{Noun as _, hold};
+use crate::prefix_list::usage;
 use api_ec2::{
     DescribeSecurityGroupRulesRequest, DescribeSecurityGroupRulesResult, ModifySecurityGroupRulesRequest,
     ModifySecurityGroupRulesResult,
@@ -134,8 +135,9 @@ pub fn modify(
             return Err(duplicate(rule.allow));
         }
     }
-    check_quota(&group, Direction::Ingress)?;
-    check_quota(&group, Direction::Egress)?;
+    for direction in [Direction::Ingress, Direction::Egress] {
+        check_quota(&group, direction, &|list| usage::weight(txn.tables(), &ctx.region, list))?;
+    }
     txn.put(&ctx.region, group);
     Ok(ModifySecurityGroupRulesResult { r#return: Some(true) })
 }

@@ -37,7 +37,7 @@ pub fn create(ctx: &Context, request: &CreateSubnetRequest, txn: &mut Txn<'_>) -
         parameter::zone(ctx, request.availability_zone.as_deref(), request.availability_zone_id.as_deref())?;
     let tags =
         given_tags(request.tag_specifications.as_deref(), &["subnet"])?.remove("subnet").unwrap_or_default();
-    if !(16..=28).contains(&cidr.prefix_len()) || !vpc.cidr.contains(&cidr) {
+    if !(16..=28).contains(&cidr.prefix_len()) || !vpc.holds(ipnet::IpNet::V4(cidr)) {
         return Err(client("InvalidSubnet.Range", format!("The CIDR '{text}' is invalid.")));
     }
     let siblings: Vec<_> = txn.tables().find::<Subnet>(&ctx.region, "vpc", vpc.vpc).collect();

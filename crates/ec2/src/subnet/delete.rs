@@ -1,11 +1,11 @@
-//! `DeleteSubnet`: refused while an interface stands in it; its associations go with it.
+//! `DeleteSubnet`: refused while an interface stands in it; its associations and reservations go with it.
 
 use crate::errors::dependency_violation;
 use crate::noun::{hold, touched};
 use api_ec2::{DeleteSubnetRequest, DeleteSubnetResult};
 use control::{Context, Result, Tables, Touched, Txn};
 use model::record::network_interface::NetworkInterface;
-use model::record::vpc::{NetworkAcl, RouteTable, Subnet};
+use model::record::vpc::{NetworkAcl, RouteTable, Subnet, SubnetCidrReservation};
 
 pub fn touches(ctx: &Context, request: &DeleteSubnetRequest, tables: &Tables) -> Vec<Touched> {
     touched::<Subnet>(ctx, tables, [&request.subnet_id])
@@ -21,6 +21,9 @@ pub fn delete(ctx: &Context, request: &DeleteSubnetRequest, txn: &mut Txn<'_>) -
             "The subnet '{subnet}' has dependencies and cannot be deleted: {}",
             holders.join(", ")
         )));
+    }
+    for reservation in tables.find::<SubnetCidrReservation>(region, "subnet", subnet) {
+        txn.delete::<SubnetCidrReservation>(region, &reservation.reservation);
     }
     for table in tables.find::<RouteTable>(region, "subnet", subnet) {
         let mut table = RouteTable::clone(table);

@@ -10,6 +10,7 @@ mod create;
 mod delete;
 mod describe;
 pub mod render;
+mod reservation;
 
 use crate::errors::{self, IdErrors};
 use crate::network_interface::allocate;
@@ -98,5 +99,8 @@ pub fn register(service: &mut Service) {
         .exclusive(ops::CreateDefaultSubnet, create::default_touches, create::create_default)
         .exclusive(ops::DeleteSubnet, delete::touches, delete::delete)
         .read(ops::DescribeSubnets, describe::touches, describe::describe)
+        .exclusive(ops::CreateSubnetCidrReservation, reservation::create_touches, reservation::create)
+        .write(ops::DeleteSubnetCidrReservation, reservation::delete_touches, reservation::delete)
+        .read(ops::GetSubnetCidrReservations, reservation::get_touches, reservation::get)
         .write(ops::ModifySubnetAttribute, attribute::touches, attribute::modify);
 }

@@ -9,19 +9,22 @@ use model::record::instance::Instance;
 use model::record::key_pair::KeyPair;
 use model::record::nat_gateway::NatGateway;
 use model::record::network_interface::NetworkInterface;
+use model::record::prefix_list::PrefixList;
 use model::record::security_group::{SecurityGroup, SecurityGroupRule};
 use model::record::snapshot::Snapshot;
 use model::record::volume::Volume;
-use model::record::vpc::{DhcpOptions, InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc};
+use model::record::vpc::{
+    DhcpOptions, InternetGateway, NetworkAcl, RouteTable, Subnet, SubnetCidrReservation, Vpc,
+};
 use model::record::vpc_peering_connection::VpcPeeringConnection;
 use model::{
     AllocationId, DhcpOptionsId, ImageId, InstanceId, InternetGatewayId, KeyPairId, NatGatewayId,
-    NetworkAclId, NetworkInterfaceId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SnapshotId,
-    SubnetId, VolumeId, VpcId, VpcPeeringConnectionId,
+    NetworkAclId, NetworkInterfaceId, PrefixListId, RouteTableId, SecurityGroupId, SecurityGroupRuleId,
+    SnapshotId, SubnetCidrReservationId, SubnetId, VolumeId, VpcId, VpcPeeringConnectionId,
 };
 use std::sync::Arc;
 
-pub(super) static KINDS: [Kind; 17] = [
+pub(super) static KINDS: [Kind; 19] = [
     Kind::of::<Address>(AllocationId::PREFIX),
     Kind::of::<DhcpOptions>(DhcpOptionsId::PREFIX),
     Kind::of::<Image>(ImageId::PREFIX),
@@ -31,11 +34,13 @@ pub(super) static KINDS: [Kind; 17] = [
     Kind::of::<NatGateway>(NatGatewayId::PREFIX),
     Kind::of::<NetworkAcl>(NetworkAclId::PREFIX),
     Kind::of::<NetworkInterface>(NetworkInterfaceId::PREFIX),
+    Kind::of::<PrefixList>(PrefixListId::PREFIX),
     Kind::of::<RouteTable>(RouteTableId::PREFIX),
     Kind::of::<SecurityGroup>(SecurityGroupId::PREFIX),
     SECURITY_GROUP_RULES,
     Kind::of::<Snapshot>(SnapshotId::PREFIX),
     Kind::of::<Subnet>(SubnetId::PREFIX),
+    Kind::of::<SubnetCidrReservation>(SubnetCidrReservationId::PREFIX),
     Kind::of::<Volume>(VolumeId::PREFIX),
     Kind::of::<Vpc>(VpcId::PREFIX),
     Kind::of::<VpcPeeringConnection>(VpcPeeringConnectionId::PREFIX),

@@ -61,7 +61,7 @@ pub fn create(ctx: &Context, request: &CreateVpcRequest, txn: &mut Txn<'_>) -> R
 }
 
 /// The block of a new VPC: /16 to /28, host bits cut off.
-fn block(text: &str) -> Result<Ipv4Net> {
+pub(super) fn block(text: &str) -> Result<Ipv4Net> {
     let cidr = ipv4_block("cidrBlock", text)?.trunc();
     let reserved = FORBIDDEN
         .iter()

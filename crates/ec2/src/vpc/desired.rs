@@ -3,19 +3,24 @@
 //! Derived from the records each time; nothing of it is stored. Pure: the same tables give the same answer, in the same
 //! order, so that a host sees a change only when there is one.
 
+use crate::prefix_list;
 use control::Tables;
 use control::view::ChangedKey;
+use ipnet::IpNet;
 use model::host::{NetworkAclDesired, RouteDesired, RouteTableDesired, SubnetDesired, VpcDesired};
 use model::net::AclEntry;
 use model::record::Record as _;
 use model::record::nat_gateway::NatGateway;
-use model::record::vpc::{InternetGateway, NetworkAcl, RouteTable, RouteTarget, Subnet, Vpc};
+use model::record::prefix_list::PrefixList;
+use model::record::vpc::{
+    Destination, InternetGateway, NetworkAcl, Route, RouteTable, RouteTarget, Subnet, Vpc,
+};
 use model::record::vpc_peering_connection::VpcPeeringConnection;
 use model::{
-    InternetGatewayId, NatGatewayId, NetworkAclId, Region, RouteTableId, SubnetId, VpcId,
+    InternetGatewayId, NatGatewayId, NetworkAclId, PrefixListId, Region, RouteTableId, SubnetId, VpcId,
     VpcPeeringConnectionId,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The VPC with its subnets, and the route tables and ACLs that are in force in them. `None`: there is no such VPC.
@@ -44,7 +49,7 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Option<VpcDesire
         vpc: vpc.vpc,
         account: vpc.account,
         region: region.clone(),
-        cidrs: vec![vpc.cidr],
+        cidrs: vpc.cidrs().collect(),
         dns_support: vpc.dns_support,
         subnets,
         route_tables: route_tables.into_values().map(|table| routes(tables, region, table)).collect(),
@@ -79,30 +84,46 @@ pub fn attached(tables: &Tables, region: &Region, gateway: InternetGatewayId, vp
 }
 
 fn routes(tables: &Tables, region: &Region, table: &RouteTable) -> RouteTableDesired {
-    let mut routes: Vec<RouteDesired> = table
-        .routes
-        .iter()
-        .map(|route| RouteDesired {
-            destination: route.destination,
-            target: match route.target {
-                RouteTarget::InternetGateway(gateway) if attached(tables, region, gateway, table.vpc) => {
-                    model::host::RouteTarget::InternetGateway
-                }
-                RouteTarget::InternetGateway(_) => model::host::RouteTarget::Blackhole,
-                // The host itself knows whether it is there.
-                RouteTarget::Interface(interface) => model::host::RouteTarget::Interface(interface),
-                RouteTarget::Peering(id) if crate::vpc_peering_connection::is_open(tables, region, id) => {
-                    model::host::RouteTarget::Peering(id)
-                }
-                RouteTarget::NatGateway(id) if crate::nat_gateway::serves(tables, region, id) => {
-                    model::host::RouteTarget::NatGateway(id)
-                }
-                RouteTarget::Peering(_) | RouteTarget::NatGateway(_) => model::host::RouteTarget::Blackhole,
-            },
-        })
-        .collect();
-    routes.sort_by_key(|route| route.destination);
-    RouteTableDesired { route_table: table.table, routes }
+    // What a route names itself goes before what a list brings, and of lists the one with the smallest id.
+    let mut routes: BTreeMap<IpNet, model::host::RouteTarget> = BTreeMap::new();
+    let mut ordered: Vec<&Route> = table.routes.iter().collect();
+    ordered.sort_by_key(|route| match route.destination {
+        Destination::Net(_) => (0, None),
+        Destination::PrefixList(list) => (1, Some(list)),
+    });
+    for route in ordered {
+        let nets = match route.destination {
+            Destination::Net(net) => vec![net],
+            // Within the VPC itself only machines take over from the local route.
+            Destination::PrefixList(list) => {
+                let mut nets = prefix_list::nets(tables, region, list);
+                let vpc = tables.get::<Vpc>(region, &table.vpc);
+                let local = |net| vpc.is_some_and(|vpc| vpc.holds(net));
+                nets.retain(|net| matches!(route.target, RouteTarget::Interface(_)) || !local(*net));
+                nets
+            }
+        };
+        let target = match route.target {
+            RouteTarget::InternetGateway(gateway) if attached(tables, region, gateway, table.vpc) => {
+                model::host::RouteTarget::InternetGateway
+            }
+            RouteTarget::InternetGateway(_) => model::host::RouteTarget::Blackhole,
+            // The host itself knows whether it is there.
+            RouteTarget::Interface(interface) => model::host::RouteTarget::Interface(interface),
+            RouteTarget::Peering(id) if crate::vpc_peering_connection::is_open(tables, region, id) => {
+                model::host::RouteTarget::Peering(id)
+            }
+            RouteTarget::NatGateway(id) if crate::nat_gateway::serves(tables, region, id) => {
+                model::host::RouteTarget::NatGateway(id)
+            }
+            RouteTarget::Peering(_) | RouteTarget::NatGateway(_) => model::host::RouteTarget::Blackhole,
+        };
+        for net in nets {
+            routes.entry(net).or_insert_with(|| target.clone());
+        }
+    }
+    let routes = routes.into_iter().map(|(destination, target)| RouteDesired { destination, target });
+    RouteTableDesired { route_table: table.table, routes: routes.collect() }
 }
 
 fn entries(acl: &NetworkAcl) -> NetworkAclDesired {
@@ -150,6 +171,12 @@ pub fn concerned_by(changed: &ChangedKey, tables: &Tables) -> Vec<VpcId> {
             let id = NatGatewayId::parse(&changed.id).ok();
             let gateway = id.and_then(|id| tables.get::<NatGateway>(region, &id));
             gateway.map(|gateway| gateway.vpc).into_iter().collect()
+        }
+        PrefixList::NOUN => {
+            let list = PrefixListId::parse(&changed.id).ok();
+            let routed = list.map(|list| tables.find::<RouteTable>(region, "prefix-list", list));
+            let vpcs: BTreeSet<VpcId> = routed.into_iter().flatten().map(|table| table.vpc).collect();
+            vpcs.into_iter().collect()
         }
         _ => Vec::new(),
     }

@@ -3,9 +3,10 @@
 //! A VPC comes with a main route table, a default network ACL and a default security group, and goes with them.
 //! Called by dispatch; [`desired`] and [`concerned_by`] by the reconcilers that tell hosts what to hold.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/configure-your-vpc.html>
-//! Differs: one IPv4 block per VPC; no IPv6 blocks, IPAM pools or dedicated tenancy.
+//! Differs: no IPv6 blocks, IPAM pools or dedicated tenancy.
 
 mod attribute;
+mod block;
 mod create;
 mod delete;
 mod describe;
@@ -22,6 +23,7 @@ use control::tag::Tags;
 use control::{Context, Service, Tables};
 use model::AccountId;
 use model::record::vpc::Vpc;
+use std::borrow::Cow;
 
 /// How many VPCs an account may have in a region.
 pub const MAX_VPCS: usize = 5;
@@ -47,9 +49,12 @@ impl Noun for Vpc {
             FilterField { name: "cidr", values: |vpc, _| shown(vpc.cidr) },
             FilterField {
                 name: "cidr-block-association.association-id",
-                values: |vpc, _| shown(vpc.cidr_association),
+                values: |vpc, _| vpc.blocks().map(|(id, _)| Cow::Owned(id.to_string())).collect(),
             },
-            FilterField { name: "cidr-block-association.cidr-block", values: |vpc, _| shown(vpc.cidr) },
+            FilterField {
+                name: "cidr-block-association.cidr-block",
+                values: |vpc, _| vpc.cidrs().map(|cidr| Cow::Owned(cidr.to_string())).collect(),
+            },
             FilterField { name: "cidr-block-association.state", values: |_, _| one("associated") },
             FilterField { name: "dhcp-options-id", values: |vpc, _| shown(vpc.dhcp_options) },
             FilterField { name: "ipv6-cidr-block-association.association-id", values: |_, _| Vec::new() },
@@ -75,6 +80,8 @@ pub fn register(service: &mut Service) {
         .exclusive(ops::CreateVpc, create::touches, create::create)
         .exclusive(ops::CreateDefaultVpc, create::default_touches, create::create_default)
         .exclusive(ops::DeleteVpc, delete::touches, delete::delete)
+        .exclusive(ops::AssociateVpcCidrBlock, block::associate_touches, block::associate)
+        .exclusive(ops::DisassociateVpcCidrBlock, block::disassociate_touches, block::disassociate)
         .read(ops::DescribeVpcs, describe::touches, describe::describe)
         .read(ops::DescribeVpcAttribute, attribute::describe_touches, attribute::describe)
         .write(ops::ModifyVpcAttribute, attribute::modify_touches, attribute::modify)

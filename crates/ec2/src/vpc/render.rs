@@ -2,21 +2,28 @@
 
 use crate::noun::render_tags;
 use api_ec2 as api;
+use ipnet::Ipv4Net;
+use model::VpcCidrAssociationId;
 use model::record::vpc::Vpc;
 
+pub fn block(
+    association: VpcCidrAssociationId,
+    cidr: Ipv4Net,
+    state: api::VpcCidrBlockStateCode,
+) -> api::VpcCidrBlockAssociation {
+    api::VpcCidrBlockAssociation {
+        association_id: Some(association.to_string()),
+        cidr_block: Some(cidr.to_string()),
+        cidr_block_state: Some(api::VpcCidrBlockState { state: Some(state), status_message: None }),
+    }
+}
+
 pub fn vpc(vpc: &Vpc, state: api::VpcState) -> api::Vpc {
-    let association = api::VpcCidrBlockAssociation {
-        association_id: Some(vpc.cidr_association.to_string()),
-        cidr_block: Some(vpc.cidr.to_string()),
-        cidr_block_state: Some(api::VpcCidrBlockState {
-            state: Some(api::VpcCidrBlockStateCode::Associated),
-            status_message: None,
-        }),
-    };
+    let blocks = vpc.blocks().map(|(id, cidr)| block(id, cidr, api::VpcCidrBlockStateCode::Associated));
     api::Vpc {
         owner_id: Some(vpc.account.to_string()),
         instance_tenancy: Some(api::Tenancy::Default),
-        cidr_block_association_set: Some(vec![association]),
+        cidr_block_association_set: Some(blocks.collect()),
         is_default: Some(vpc.is_default),
         tags: render_tags(&vpc.tags),
         block_public_access_states: Some(api::BlockPublicAccessStates {

@@ -53,8 +53,9 @@ pub fn create(
         ));
     }
     let found = txn.get::<Vpc>(&ctx.region, &peer).filter(|vpc| vpc.account == account);
-    let cidrs: Vec<_> = found.iter().map(|vpc| vpc.cidr).collect();
-    let overlaps = cidrs.iter().any(|cidr| super::settle::overlap(*cidr, vpc.cidr));
+    let cidrs: Vec<_> = found.iter().flat_map(|vpc| vpc.cidrs()).collect();
+    let own: Vec<_> = vpc.cidrs().collect();
+    let overlaps = super::settle::overlap(&own, &cidrs);
     let state = if found.is_none() || overlaps || peer == vpc.vpc {
         PeeringState::Failed { at: ctx.now }
     } else {
@@ -63,7 +64,7 @@ pub fn create(
     let end = |account, vpc, cidrs| PeeringEnd { account, vpc, cidrs, remote_dns: false };
     let peering = VpcPeeringConnection {
         peering: VpcPeeringConnectionId::from_entropy(ctx.bits()),
-        requester: end(ctx.account(), vpc.vpc, vec![vpc.cidr]),
+        requester: end(ctx.account(), vpc.vpc, own),
         accepter: end(account, peer, cidrs),
         state,
         tags: tags.into_values().next().unwrap_or_default(),

@@ -110,7 +110,7 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Vec<PeeringDesir
     let shown = active.filter_map(|peering| {
         let beyond = peering.beyond(vpc)?;
         let peer = tables.get::<Vpc>(region, &beyond.vpc)?;
-        Some(PeeringDesired { peering: peering.peering, peer: peer.vpc, cidrs: vec![peer.cidr] })
+        Some(PeeringDesired { peering: peering.peering, peer: peer.vpc, cidrs: peer.cidrs().collect() })
     });
     shown.collect()
 }

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use wire::ApiError;
 
 /// Whether two ranges have an address in common.
-pub fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
-    one.contains(&other.network()) || other.contains(&one.network())
+pub fn overlap(one: &[Ipv4Net], other: &[Ipv4Net]) -> bool {
+    one.iter().any(|a| other.iter().any(|b| a.contains(&b.network()) || b.contains(&a.network())))
 }
 
 fn illegal(peering: &VpcPeeringConnection, verb: &str) -> ApiError {
@@ -57,7 +57,10 @@ pub fn accept(
     let mut accepted = VpcPeeringConnection { state: PeeringState::Active, ..(*peering).clone() };
     // As they are now.
     for end in [&mut accepted.requester, &mut accepted.accepter] {
-        end.cidrs = txn.get::<Vpc>(&ctx.region, &end.vpc).iter().map(|vpc| vpc.cidr).collect();
+        end.cidrs = txn.get::<Vpc>(&ctx.region, &end.vpc).iter().flat_map(|vpc| vpc.cidrs()).collect();
+    }
+    if overlap(&accepted.requester.cidrs, &accepted.accepter.cidrs) {
+        accepted.state = PeeringState::Failed { at: ctx.now };
     }
     let shown = render::peering(&ctx.region, &accepted);
     txn.put(&ctx.region, accepted);

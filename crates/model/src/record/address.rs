@@ -1,7 +1,7 @@
 //! Elastic IP addresses: public addresses that an account keeps until it releases them.
 
 use super::{IndexValue, Record, Tags};
-use crate::{AccountId, AddressAssociationId, AllocationId, NetworkInterfaceId, Region};
+use crate::{AccountId, AddressAssociationId, AllocationId, NetworkInterfaceId, Region, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
@@ -14,7 +14,17 @@ pub struct Address {
     pub region: Region,
     pub address: Ipv4Addr,
     pub association: Option<Association>,
+    /// Whom it is offered to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<Transfer>,
     pub tags: Tags,
+}
+
+/// An offer to another account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfer {
+    pub to: AccountId,
+    pub expires_at: Timestamp,
 }
 
 /// The private address that it is translated to.

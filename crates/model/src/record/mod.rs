@@ -59,7 +59,9 @@ index_from_id!(
     AllocationId,
     DhcpOptionsId,
     VpcPeeringConnectionId,
-    NatGatewayId
+    NatGatewayId,
+    PrefixListId,
+    SubnetCidrReservationId
 );
 
 impl From<crate::AccountId> for IndexValue {
@@ -89,6 +91,7 @@ pub mod key_pair;
 pub mod kms;
 pub mod nat_gateway;
 pub mod network_interface;
+pub mod prefix_list;
 pub mod security_group;
 pub mod snapshot;
 pub mod volume;

@@ -54,6 +54,9 @@ impl Record for SecurityGroup {
             {
                 indexes.push(("references", peer.into()));
             }
+            if let crate::net::Peer::PrefixList(list) = rule.allow.peer {
+                indexes.push(("prefix-list", list.into()));
+            }
         }
         indexes
     }

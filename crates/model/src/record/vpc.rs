@@ -4,8 +4,8 @@ use super::{IndexValue, Record, Tags};
 use crate::net::AclEntry;
 use crate::{
     AccountId, DhcpOptionsId, InternetGatewayId, NatGatewayId, NetworkAclAssociationId, NetworkAclId,
-    NetworkInterfaceId, RouteTableAssociationId, RouteTableId, SubnetId, VpcCidrAssociationId, VpcId,
-    VpcPeeringConnectionId, Zone,
+    NetworkInterfaceId, PrefixListId, RouteTableAssociationId, RouteTableId, SubnetCidrReservationId,
+    SubnetId, VpcCidrAssociationId, VpcId, VpcPeeringConnectionId, Zone,
 };
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
@@ -16,11 +16,39 @@ pub struct Vpc {
     pub account: AccountId,
     pub cidr: Ipv4Net,
     pub cidr_association: VpcCidrAssociationId,
+    /// The blocks that it got later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<VpcCidr>,
     pub dhcp_options: DhcpOptionsId,
     pub dns_support: bool,
     pub dns_hostnames: bool,
     pub is_default: bool,
     pub tags: Tags,
+}
+
+/// A block beside the primary one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VpcCidr {
+    pub association: VpcCidrAssociationId,
+    pub cidr: Ipv4Net,
+}
+
+impl Vpc {
+    /// Every block, the primary one first.
+    pub fn cidrs(&self) -> impl Iterator<Item = Ipv4Net> {
+        self.blocks().map(|(_, cidr)| cidr)
+    }
+
+    /// Every block with its association, the primary one first.
+    pub fn blocks(&self) -> impl Iterator<Item = (VpcCidrAssociationId, Ipv4Net)> {
+        let further = self.further.iter().map(|block| (block.association, block.cidr));
+        std::iter::once((self.cidr_association, self.cidr)).chain(further)
+    }
+
+    /// Whether addresses are the VPC's own, whose route is local in every table.
+    pub fn holds(&self, net: IpNet) -> bool {
+        self.cidrs().any(|cidr| IpNet::V4(cidr).contains(&net))
+    }
 }
 
 impl Record for Vpc {
@@ -62,6 +90,39 @@ impl Record for Subnet {
     }
 }
 
+/// A part of a subnet that is kept out of automatic assignment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SubnetCidrReservation {
+    pub reservation: SubnetCidrReservationId,
+    pub account: AccountId,
+    pub subnet: SubnetId,
+    pub cidr: Ipv4Net,
+    pub kind: ReservationKind,
+    pub description: Option<String>,
+    pub tags: Tags,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReservationKind {
+    /// For prefixes of interfaces.
+    Prefix,
+    /// For addresses that requests name.
+    Explicit,
+}
+
+impl Record for SubnetCidrReservation {
+    const NOUN: &'static str = "subnet-cidr-reservation";
+    type Id = SubnetCidrReservationId;
+
+    fn id(&self) -> SubnetCidrReservationId {
+        self.reservation
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
+        vec![("account", self.account.into()), ("subnet", self.subnet.into())]
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InternetGateway {
     pub gateway: InternetGatewayId,
@@ -90,7 +151,7 @@ pub struct RouteTable {
     pub table: RouteTableId,
     pub account: AccountId,
     pub vpc: VpcId,
-    /// Routes beside the VPC's local one.
+    /// Routes beside the VPC's local ones.
     pub routes: Vec<Route>,
     pub associations: Vec<RouteTableAssociation>,
     pub tags: Tags,
@@ -98,8 +159,25 @@ pub struct RouteTable {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
-    pub destination: IpNet,
+    pub destination: Destination,
     pub target: RouteTarget,
+}
+
+/// What a route is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Destination {
+    PrefixList(PrefixListId),
+    Net(IpNet),
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::PrefixList(list) => list.fmt(f),
+            Self::Net(net) => net.fmt(f),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +212,10 @@ impl Record for RouteTable {
     fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
         let mut indexes = vec![("account", self.account.into()), ("vpc", self.vpc.into())];
         indexes.extend(self.associations.iter().filter_map(|a| Some(("subnet", a.subnet?.into()))));
+        indexes.extend(self.routes.iter().filter_map(|route| match route.destination {
+            Destination::PrefixList(list) => Some(("prefix-list", list.into())),
+            Destination::Net(_) => None,
+        }));
         indexes
     }
 }

@@ -1,9 +1,12 @@
 //! What a VPC's rule set holds beside the skeleton: its own ranges, its resolver, network ACLs, subnets and side links.
 //!
-//! Network ACLs judge packets without state, at the border of a subnet: traffic within one subnet passes none.
+//! Network ACLs judge packets without state, at the border of a subnet: traffic within one subnet passes none. What is
+//! within is told by the ports that a packet comes from and goes to, as its addresses may lie.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html>
 
-use super::names::{VPC_TABLE, acl_egress, acl_ingress, subnet_egress, subnet_ingress};
+use super::names::{
+    VPC_TABLE, acl_egress, acl_ingress, nat_links, subnet_egress, subnet_ingress, subnet_ports,
+};
 use super::side::Side;
 use super::traffic::matching;
 use super::{RESOLVER, resolver};
@@ -21,13 +24,16 @@ pub fn vpc_body(vpc: &VpcDesired) -> String {
         chains.push((acl_egress(acl.network_acl), entries(&acl.egress, "daddr")));
     }
     for subnet in &vpc.subnets {
-        let cidr = subnet.cidr.trunc();
-        let inside = format!("ip saddr {cidr} ip daddr {cidr} return");
-        for (name, acl) in [
-            (subnet_ingress(subnet.subnet), acl_ingress(subnet.network_acl)),
-            (subnet_egress(subnet.subnet), acl_egress(subnet.network_acl)),
+        let gateways = vpc.nat_gateways.iter().filter(|gateway| gateway.subnet == subnet.subnet);
+        let gateways: Vec<String> = gateways.flat_map(|gateway| nat_links(gateway.gateway)).collect();
+        for (name, acl, end) in [
+            (subnet_ingress(subnet.subnet), acl_ingress(subnet.network_acl), "iifname"),
+            (subnet_egress(subnet.subnet), acl_egress(subnet.network_acl), "oifname"),
         ] {
-            chains.push((name, vec![inside.clone(), format!("goto {acl}")]));
+            let mut rules = vec![format!("{end} @{} return", subnet_ports(subnet.subnet))];
+            rules.extend(gateways.iter().map(|link| format!("{end} \"{link}\" return")));
+            rules.push(format!("goto {acl}"));
+            chains.push((name, rules));
         }
     }
     // A subnet may name an ACL that has not come yet: its chain is there, empty, and denies all.
@@ -43,6 +49,10 @@ pub fn vpc_body(vpc: &VpcDesired) -> String {
     chains.extend(side.chains.iter().cloned());
 
     let mut out = format!("table inet {VPC_TABLE} {{\n");
+    // Filled with each port.
+    for subnet in &vpc.subnets {
+        let _ = writeln!(out, "\tset {} {{\n\t\ttype ifname\n\t}}", subnet_ports(subnet.subnet));
+    }
     for (name, _) in &chains {
         let _ = writeln!(out, "\tchain {name} {{\n\t}}");
     }

@@ -145,7 +145,7 @@ fn a_subnet_is_public_only_by_its_route_table() {
 }
 
 #[test]
-fn route_tables_never_share_a_number() {
+fn route_tables_never_share_a_number_and_subnets_never_a_mark() {
     let mut vpc = vpc();
     let low = 0xb1u128;
     for high in 1..5u128 {
@@ -153,6 +153,13 @@ fn route_tables_never_share_a_number() {
         vpc.route_tables.push(RouteTableDesired { route_table, routes: vec![] });
     }
     let numbers = routes::numbers(&vpc);
+    for (at, subnet) in [0xc1, 0xc1 | (1 << 40), 0xc1 | (1 << 50)].into_iter().enumerate() {
+        let mut twin = vpc.subnets[0].clone();
+        twin.subnet = SubnetId::from_entropy(subnet);
+        vpc.subnets.resize(vpc.subnets.len().max(at + 1), twin.clone());
+        vpc.subnets[at] = twin;
+    }
+    assert_eq!(routes::marks(&vpc).into_values().collect::<std::collections::BTreeSet<_>>().len(), 3);
     let distinct: std::collections::BTreeSet<u32> = numbers.values().copied().collect();
     assert_eq!(distinct.len(), vpc.route_tables.len());
     assert!(distinct.iter().all(|number| *number > 255));

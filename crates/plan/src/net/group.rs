@@ -2,9 +2,11 @@
 //!
 //! Ingress ends in `accept`; egress in `goto fwd_in`, the receiver's gate. What matches nothing returns to the port's
 //! chain, which goes on with the next group and drops at its end.
+//! Who is a member is told by the address alone where the group is of the VPC itself. In another VPC the same address may
+//! be somebody else's, if that one is peered too: there the link counts as well.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html>
 
-use super::names::{VPC_TABLE, group_egress, group_ingress, group_members};
+use super::names::{VPC_TABLE, group_egress, group_ingress, group_members, group_members_beyond};
 use super::routes::UNVERIFIED;
 use super::traffic::matching;
 use ipnet::IpNet;
@@ -18,23 +20,28 @@ use std::fmt::Write as _;
 /// are missing; no members are touched.
 pub fn group_body(group: &SecurityGroupDesired) -> String {
     let (ingress, egress) = (group_ingress(group.group), group_egress(group.group));
-    let mut sets: BTreeSet<SecurityGroupId> = BTreeSet::from([group.group]);
-    sets.extend(group.ingress.iter().chain(&group.egress).filter_map(|allow| match allow.peer {
+    let named = group.ingress.iter().chain(&group.egress).filter_map(|allow| match allow.peer {
         Peer::Group(peer) => Some(peer),
-        Peer::Net(_) => None,
-    }));
+        Peer::Net(_) | Peer::PrefixList(_) => None,
+    });
+    let beyond: BTreeSet<SecurityGroupId> = named.filter(|named| *named != group.group).collect();
+    let sets: BTreeSet<SecurityGroupId> = beyond.iter().copied().chain([group.group]).collect();
     let mut out = format!("table inet {VPC_TABLE} {{\n");
     for set in sets {
         let _ = writeln!(out, "\tset {} {{\n\t\ttype ipv4_addr\n\t}}", group_members(set));
     }
+    for set in beyond {
+        let set = group_members_beyond(set);
+        let _ = writeln!(out, "\tset {set} {{\n\t\ttype ifname . ipv4_addr\n\t}}");
+    }
     let _ = writeln!(out, "\tchain {ingress} {{\n\t}}\n\tchain {egress} {{\n\t}}\n}}");
     let _ = writeln!(out, "flush chain inet {VPC_TABLE} {ingress}\nflush chain inet {VPC_TABLE} {egress}");
     let _ = writeln!(out, "table inet {VPC_TABLE} {{\n\tchain {ingress} {{");
-    for line in rules(&group.ingress, Gate::Ingress) {
+    for line in rules(group.group, &group.ingress, Gate::Ingress) {
         let _ = writeln!(out, "\t\t{line}");
     }
     let _ = writeln!(out, "\t}}\n\tchain {egress} {{");
-    for line in rules(&group.egress, Gate::Egress) {
+    for line in rules(group.group, &group.egress, Gate::Egress) {
         let _ = writeln!(out, "\t\t{line}");
     }
     out.push_str("\t}\n}\n");
@@ -47,23 +54,30 @@ enum Gate {
     Egress,
 }
 
-fn rules(allows: &[Allow], gate: Gate) -> Vec<String> {
+fn rules(own: SecurityGroupId, allows: &[Allow], gate: Gate) -> Vec<String> {
     // A member is who has the address, not who claims it.
-    let (end, verdict, member) = match gate {
-        Gate::Ingress => ("saddr", "accept", format!("meta mark & {UNVERIFIED:#x} == 0 ")),
-        Gate::Egress => ("daddr", "goto fwd_in", String::new()),
+    let (end, link, verdict, member) = match gate {
+        Gate::Ingress => ("saddr", "iifname", "accept", format!("meta mark & {UNVERIFIED:#x} == 0 ")),
+        Gate::Egress => ("daddr", "oifname", "goto fwd_in", String::new()),
     };
     allows
         .iter()
-        .filter_map(|allow| {
-            let peer = match allow.peer {
-                Peer::Net(IpNet::V4(net)) if net.prefix_len() == 0 => "meta nfproto ipv4 ".to_owned(),
-                Peer::Net(IpNet::V4(net)) => format!("ip {end} {} ", net.trunc()),
-                // Nothing carries IPv6 yet.
-                Peer::Net(IpNet::V6(_)) => return None,
-                Peer::Group(group) => format!("{member}ip {end} @{} ", group_members(group)),
+        .flat_map(|allow| {
+            let peers = match allow.peer {
+                Peer::Net(IpNet::V4(net)) if net.prefix_len() == 0 => vec!["meta nfproto ipv4 ".to_owned()],
+                Peer::Net(IpNet::V4(net)) => vec![format!("ip {end} {} ", net.trunc())],
+                // Nothing carries IPv6 yet, and lists come as their ranges.
+                Peer::Net(IpNet::V6(_)) | Peer::PrefixList(_) => Vec::new(),
+                Peer::Group(group) => {
+                    let mut peers = vec![format!("{member}ip {end} @{} ", group_members(group))];
+                    if group != own {
+                        peers.push(format!("{link} . ip {end} @{} ", group_members_beyond(group)));
+                    }
+                    peers
+                }
             };
-            Some(format!("{peer}{}{verdict}", matching(allow.traffic)?))
+            let matching = matching(allow.traffic);
+            peers.into_iter().filter_map(move |peer| Some(format!("{peer}{}{verdict}", matching.as_deref()?)))
         })
         .collect()
 }

@@ -105,6 +105,15 @@ pub fn group_members(group: SecurityGroupId) -> String {
     format!("sgm_{}", digits(group))
 }
 
+/// The set of a group's members in other VPCs: the link that they come by, and the address.
+pub fn group_members_beyond(group: SecurityGroupId) -> String {
+    format!("sgb_{}", digits(group))
+}
+
+pub fn group_of_members_beyond(set: &str) -> Option<SecurityGroupId> {
+    SecurityGroupId::parse(&format!("sg-{}", set.strip_prefix("sgb_")?)).ok()
+}
+
 pub fn group_of_ingress(chain: &str) -> Option<SecurityGroupId> {
     SecurityGroupId::parse(&format!("sg-{}", chain.strip_prefix("sgi_")?)).ok()
 }
@@ -129,6 +138,15 @@ pub fn subnet_ingress(subnet: SubnetId) -> String {
 /// The chain that a packet out of a subnet passes.
 pub fn subnet_egress(subnet: SubnetId) -> String {
     format!("nso_{}", digits(subnet))
+}
+
+/// The set of a subnet's ports.
+pub fn subnet_ports(subnet: SubnetId) -> String {
+    format!("nsp_{}", digits(subnet))
+}
+
+pub fn is_subnet_ports(set: &str) -> bool {
+    set.starts_with("nsp_")
 }
 
 /// Whether the chain belongs to an ACL, a subnet, a peering or a NAT gateway.

@@ -1,14 +1,15 @@
 //! Policy routing in a VPC's namespace: which table a sender's packets ask, and what stands in it.
 //!
-//! The main table holds a /32 per interface and `unreachable` for the VPC's ranges. A port marks its packets with the
-//! number of its subnet's route table; each such table holds `throw` for the VPC's ranges beside the desired routes, so
-//! the longest prefix wins and the local route leads on to the main table. What a table does not know is dropped. A route
-//! to an interface has a blackhole behind it, which the kernel takes by itself when the interface's link is gone.
+//! The main table holds a /32 per interface and `unreachable` for the VPC's ranges. A port marks its packets with its
+//! subnet's number. What is for the subnet itself asks the main table, wherever it claims to come from; all else asks the
+//! subnet's route table, which holds `throw` for the VPC's ranges beside the desired routes, so the longest prefix wins and
+//! the local route leads on to the main table. What a table does not know is dropped. A route to an interface has a
+//! blackhole behind it, which the kernel takes by itself when the interface's link is gone.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/route-tables-priority.html>
 
 use ipnet::{IpNet, Ipv4Net};
 use model::host::{RouteTarget, SubnetDesired, VpcDesired};
-use model::{NatGatewayId, NetworkInterfaceId, RouteTableId, VpcPeeringConnectionId};
+use model::{NatGatewayId, NetworkInterfaceId, RouteTableId, SubnetId, VpcPeeringConnectionId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -25,9 +26,10 @@ const FALLBACK: u32 = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
     pub priority: u32,
-    /// Both ends lie in this net.
-    pub within: Option<Ipv4Net>,
-    pub mark: Option<u32>,
+    pub from: Option<Ipv4Net>,
+    pub to: Option<Ipv4Net>,
+    /// The mark, and the bits of it that count.
+    pub mark: Option<(u32, u32)>,
     pub table: u32,
 }
 
@@ -60,14 +62,23 @@ pub struct Route {
     pub kind: Kind,
 }
 
-/// The number of each route table, which is also the mark of its packets: 31 bits of the id, made unique in the VPC.
+/// The number of each route table: 31 bits of the id, made unique in the VPC.
 pub fn numbers(vpc: &VpcDesired) -> BTreeMap<RouteTableId, u32> {
-    let ids: BTreeSet<RouteTableId> = vpc.route_tables.iter().map(|t| t.route_table).collect();
+    numbered(vpc.route_tables.iter().map(|t| (t.route_table, t.route_table.bits())))
+}
+
+/// The mark of the packets of each subnet: 31 bits of the id, made unique in the VPC.
+pub fn marks(vpc: &VpcDesired) -> BTreeMap<SubnetId, u32> {
+    numbered(vpc.subnets.iter().map(|s| (s.subnet, s.subnet.bits())))
+}
+
+fn numbered<Id: Ord>(ids: impl Iterator<Item = (Id, u128)>) -> BTreeMap<Id, u32> {
+    let ids: BTreeMap<Id, u128> = ids.collect();
     let mut taken = BTreeSet::new();
     ids.into_iter()
-        .map(|id| {
+        .map(|(id, bits)| {
             // 0 to 255 are the kernel's own tables and no mark.
-            let mut number = ((id.bits() as u32) & 0x7fff_ffff).max(256);
+            let mut number = ((bits as u32) & !UNVERIFIED).max(256);
             while !taken.insert(number) {
                 number = (number + 1).max(256);
             }
@@ -77,17 +88,15 @@ pub fn numbers(vpc: &VpcDesired) -> BTreeMap<RouteTableId, u32> {
 }
 
 pub fn rules(vpc: &VpcDesired) -> BTreeSet<Rule> {
-    let within = vpc.subnets.iter().map(|subnet| Rule {
-        priority: WITHIN_SUBNET,
-        within: Some(subnet.cidr.trunc()),
-        mark: None,
-        table: MAIN,
-    });
-    let by_mark = numbers(vpc).into_values().flat_map(|number| {
-        let marks = [number, number | UNVERIFIED];
-        marks.map(|mark| Rule { priority: BY_MARK, within: None, mark: Some(mark), table: number })
-    });
-    within.chain(by_mark).collect()
+    let (numbers, marks) = (numbers(vpc), marks(vpc));
+    let of_subnet = |subnet: &SubnetDesired| {
+        let mark = Some((*marks.get(&subnet.subnet)?, !UNVERIFIED));
+        let within =
+            Rule { priority: WITHIN_SUBNET, from: None, to: Some(subnet.cidr.trunc()), mark, table: MAIN };
+        let table = *numbers.get(&subnet.route_table)?;
+        Some([within, Rule { priority: BY_MARK, from: None, to: None, mark, table }])
+    };
+    vpc.subnets.iter().filter_map(of_subnet).flatten().collect()
 }
 
 pub fn routes(vpc: &VpcDesired) -> BTreeSet<Route> {

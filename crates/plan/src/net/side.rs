@@ -30,7 +30,7 @@ const SETS: [&str; 7] = ["link_pre", "link_out", "inward", "peers", "nat_snat", 
 
 pub(super) fn side(vpc: &VpcDesired) -> Side {
     let mut side = Side::default();
-    let numbers = routes::numbers(vpc);
+    let marks = routes::marks(vpc);
     for peering in &vpc.peerings {
         let (link, arrival) = (peering_link(peering.peering), peering_arrival(peering.peering));
         let from = peering.cidrs.iter().map(ipnet::Ipv4Net::trunc);
@@ -47,13 +47,15 @@ pub(super) fn side(vpc: &VpcDesired) -> Side {
         let Some(subnet) = vpc.subnets.iter().find(|subnet| subnet.subnet == gateway.subnet) else {
             continue;
         };
-        let Some(number) = numbers.get(&subnet.route_table) else { continue };
+        let Some(mark) = marks.get(&subnet.subnet) else { continue };
         let private = gateway.address.private;
         side.chains
             .push((into.clone(), vec![format!("jump {}", subnet_ingress(subnet.subnet)), "accept".into()]));
         let leaving = format!("jump {}", subnet_egress(subnet.subnet));
-        let marked = format!("ip saddr {private} meta mark set {number} accept");
-        side.chains.push((out.clone(), vec![leaving, marked, "drop".into()]));
+        let marked = format!("ip saddr {private} meta mark set {mark} accept");
+        // No way out is known yet where this is asked: the subnet's own are told by their addresses.
+        let within = format!("ip daddr {} {marked}", subnet.cidr.trunc());
+        side.chains.push((out.clone(), vec![within, leaving, marked, "drop".into()]));
         side.add("link_pre", format!("\"{way_in}\" : accept"));
         side.add("link_pre", format!("\"{way_out}\" : goto {out}"));
         side.add("link_out", format!("\"{way_in}\" : goto {into}"));

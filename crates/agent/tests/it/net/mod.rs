@@ -5,6 +5,7 @@
 
 mod conformance;
 mod forward;
+mod generated;
 mod groups;
 mod hostile;
 mod life;

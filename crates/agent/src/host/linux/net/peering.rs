@@ -4,6 +4,7 @@
 //! refer to the group, its members are copied there whenever either side changes.
 
 use super::State;
+use super::nft;
 use super::router::Router;
 use model::host::PeeringDesired;
 use model::{Mac, VpcId};
@@ -41,11 +42,16 @@ impl State {
             return Ok(());
         }
         for place in std::iter::once(vpc).chain(peers) {
-            let around: Vec<VpcId> = self.peerings(place).into_iter().map(|peering| peering.peer).collect();
+            let around = self.peerings(place);
             let Some((router, _)) = self.vpcs.get(&place) else { continue };
             for (group, known) in router.foreign_groups() {
-                let members = around.iter().filter_map(|peer| self.vpcs.get(peer)?.0.members_of(group));
-                let members: BTreeSet<Vec<u8>> = members.flatten().collect();
+                let mut members = BTreeSet::new();
+                for peering in &around {
+                    let Some((far, _)) = self.vpcs.get(&peering.peer) else { continue };
+                    let link = nft::link_key(&names::peering_link(peering.peering));
+                    let addresses = far.members_of(group).into_iter().flatten();
+                    members.extend(addresses.map(|address| [link.clone(), address].concat()));
+                }
                 if members != known
                     && let Some((router, _)) = self.vpcs.get_mut(&place)
                 {

@@ -145,9 +145,7 @@ impl Router {
             .iter()
             .find(|subnet| subnet.subnet == interface.subnet)
             .ok_or_else(|| missing("the port's subnet"))?;
-        let number = *routes::numbers(vpc)
-            .get(&subnet.route_table)
-            .ok_or_else(|| missing("the port's route table"))?;
+        let number = *routes::marks(vpc).get(&subnet.subnet).ok_or_else(|| missing("the subnet's mark"))?;
         let public_subnet = routes::is_public(vpc, subnet);
         let mark = Data::Value(number.to_ne_bytes().to_vec());
         let mut wanted = BTreeMap::new();
@@ -163,6 +161,7 @@ impl Router {
         }
         want("eni_in", link_key(tap), Data::Goto(names::port_ingress(tap)));
         want("eni_out", link_key(tap), Data::Goto(names::port_egress(tap)));
+        want(&names::subnet_ports(subnet.subnet), link_key(tap), Data::None);
         want("nacl_in", link_key(tap), Data::Jump(names::subnet_ingress(subnet.subnet)));
         want("nacl_out", link_key(tap), Data::Jump(names::subnet_egress(subnet.subnet)));
         for address in &interface.addresses {

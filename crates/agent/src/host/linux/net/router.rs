@@ -140,7 +140,9 @@ impl Router {
         for set in self.nft.sets(Family::Inet, VPC_TABLE)? {
             let ours = BY_LINK.contains(&set.as_str())
                 || BY_ADDRESS.contains(&set.as_str())
-                || names::group_of_members(&set).is_some();
+                || names::is_subnet_ports(&set)
+                || names::group_of_members(&set).is_some()
+                || names::group_of_members_beyond(&set).is_some();
             if ours {
                 let elements = self.nft.elements(Family::Inet, VPC_TABLE, &set)?.unwrap_or_default();
                 self.sets.insert(set, elements);
@@ -179,7 +181,7 @@ impl Router {
             .filter_map(|c| c.strip_prefix("i_").or(c.strip_prefix("o_")))
             .map(str::to_owned)
             .collect();
-        for set in BY_LINK {
+        for set in self.by_link() {
             for key in self.sets.get(set).into_iter().flat_map(BTreeMap::keys) {
                 dead.insert(super::netlink::as_text(&key[..16.min(key.len())]));
             }
@@ -188,6 +190,12 @@ impl Router {
             self.clear(&tap)?;
         }
         Ok(())
+    }
+
+    /// The sets whose keys begin with a port's link.
+    fn by_link(&self) -> impl Iterator<Item = &str> {
+        let of_subnets = self.sets.keys().filter(|set| names::is_subnet_ports(set));
+        BY_LINK.into_iter().chain(of_subnets.map(String::as_str))
     }
 
     /// The private addresses of a port as the kernel has them.
@@ -302,7 +310,7 @@ impl Router {
     /// Every element that is there because of a port.
     pub fn elements_of(&self, tap: &str, addresses: &[Ipv4Addr]) -> Vec<(String, Vec<u8>)> {
         let mut found = Vec::new();
-        for set in BY_LINK {
+        for set in self.by_link() {
             found.extend(self.of_link(set, tap).map(|(key, _)| (set.to_owned(), key.clone())));
         }
         for address in addresses.iter().filter(|a| self.holders.get(*a).is_none_or(|holder| holder == tap)) {
@@ -361,12 +369,35 @@ impl Router {
 
     pub fn reconcile_routes(&mut self, vpc: &VpcDesired) -> io::Result<()> {
         let planned = plan::net::routes::routes(vpc);
-        let planned = planned.into_iter().filter_map(|route| {
-            let way = self.way(route.kind)?;
-            Some(Planned { table: route.table, destination: route.destination, metric: route.metric, way })
-        });
-        let planned = planned.collect();
+        let mut ways = BTreeSet::new();
+        for route in planned {
+            // What is for the interface itself comes to it, whether it forwards or not. Wider routes than the VPC's own
+            // are none for its addresses.
+            let is_local = vpc.cidrs.iter().any(|cidr| cidr.contains(&route.destination));
+            for own in self.own_within(&route).into_iter().filter(|_| is_local) {
+                ways.insert(Planned {
+                    table: route.table,
+                    destination: single(own),
+                    metric: 0,
+                    way: Way::Throw,
+                });
+            }
+            if let Some(way) = self.way(route.kind) {
+                let (table, destination, metric) = (route.table, route.destination, route.metric);
+                ways.insert(Planned { table, destination, metric, way });
+            }
+        }
+        let planned = ways;
         self.rtnl.reconcile_routes(&planned)
+    }
+
+    /// The addresses of an interface that lie in the destination of a route to it.
+    fn own_within(&self, route: &plan::net::routes::Route) -> Vec<Ipv4Addr> {
+        let Kind::Interface(interface) = route.kind else { return Vec::new() };
+        let Some(port) = self.ports.get(&interface) else { return Vec::new() };
+        let mut own = self.addresses(&port.tap);
+        own.retain(|address| route.destination.contains(address));
+        own
     }
 
     /// Where a route leads at present; none: nowhere.
@@ -439,12 +470,11 @@ impl Router {
         Ok(())
     }
 
-    /// The groups of other VPCs that rules here refer to, each with its members as far as they are known here.
+    /// The groups that rules here refer to and that may be of other VPCs, each with its members there as far as they are
+    /// known here.
     pub fn foreign_groups(&self) -> Vec<(SecurityGroupId, BTreeSet<Vec<u8>>)> {
         let foreign = self.sets.iter().filter_map(|(name, elements)| {
-            let group = names::group_of_members(name)?;
-            let known = self.chains.contains(&names::group_ingress(group));
-            (!known).then(|| (group, elements.keys().cloned().collect()))
+            Some((names::group_of_members_beyond(name)?, elements.keys().cloned().collect()))
         });
         foreign.collect()
     }
@@ -457,9 +487,9 @@ impl Router {
         Some(self.sets.get(&names::group_members(group))?.keys().cloned().collect())
     }
 
-    /// Makes a foreign group's members here exactly these.
+    /// Makes a foreign group's members here exactly these: the link that each comes by, and its address.
     pub fn set_members(&mut self, group: SecurityGroupId, wanted: &BTreeSet<Vec<u8>>) -> io::Result<()> {
-        let set = names::group_members(group);
+        let set = names::group_members_beyond(group);
         let standing: BTreeSet<Vec<u8>> =
             self.sets.get(&set).map(|elements| elements.keys().cloned().collect()).unwrap_or_default();
         let (mut batch, mut changes) = (Batch::default(), Vec::new());
@@ -477,6 +507,7 @@ impl Router {
     /// Deletes the chains of ACLs and subnets that are no longer desired and that no port names.
     pub fn sweep_acls(&mut self) -> io::Result<()> {
         let Some(vpc) = &self.desired else { return Ok(()) };
+        let current: BTreeSet<String> = vpc.subnets.iter().map(|s| names::subnet_ports(s.subnet)).collect();
         let mut wanted = BTreeSet::new();
         for subnet in &vpc.subnets {
             wanted.extend([names::subnet_ingress(subnet.subnet), names::subnet_egress(subnet.subnet)]);
@@ -501,7 +532,11 @@ impl Router {
         if !batch.is_empty() && self.nft.commit(batch).is_ok() {
             self.chains.retain(|chain| !stale.contains(chain));
         }
-        Ok(())
+        let mut ports = self.nft.sets(Family::Inet, VPC_TABLE)?;
+        ports.retain(|set| names::is_subnet_ports(set) && !current.contains(set));
+        self.delete_unused(ports)?;
+        let beyond = self.sets.keys().filter(|set| names::group_of_members_beyond(set).is_some());
+        self.sweep_beyond(beyond.cloned().collect())
     }
 
     fn load(&self, text: &str) -> io::Result<()> {
@@ -514,13 +549,14 @@ impl Router {
             return Ok(());
         }
         self.load(&text)?;
-        self.groups.insert(group.group, text);
+        let before = self.groups.insert(group.group, text);
         self.chains.extend([names::group_ingress(group.group), names::group_egress(group.group)]);
         for name in self.nft.sets(Family::Inet, VPC_TABLE)? {
-            if names::group_of_members(&name).is_some() {
+            if names::group_of_members(&name).is_some() || names::group_of_members_beyond(&name).is_some() {
                 self.sets.entry(name).or_default();
             }
         }
+        self.sweep_beyond(before.as_deref().map(named_beyond).unwrap_or_default())?;
         self.sweep_groups()
     }
 
@@ -549,23 +585,28 @@ impl Router {
             batch.delete_chain(Family::Inet, VPC_TABLE, chain);
         }
         self.nft.commit(batch)?;
-        self.groups.remove(&group);
+        let before = self.groups.remove(&group);
         self.chains.remove(&ingress);
         self.chains.remove(&egress);
+        self.sweep_beyond(before.as_deref().map(named_beyond).unwrap_or_default())?;
         self.sweep_groups()
     }
 
-    /// Deletes the sets that belong to no group and that no rule refers to.
-    fn sweep_groups(&mut self) -> io::Result<()> {
-        let orphans: Vec<String> = self
-            .sets
-            .keys()
-            .filter(|set| {
-                names::group_of_members(set).is_some_and(|g| !self.chains.contains(&names::group_ingress(g)))
-            })
-            .cloned()
-            .collect();
-        for set in orphans {
+    /// Deletes those of these sets of members beyond the VPC that no rule names any more.
+    fn sweep_beyond(&mut self, mut sets: BTreeSet<String>) -> io::Result<()> {
+        if !sets.is_empty() {
+            for text in self.groups.values() {
+                for named in named_beyond(text) {
+                    sets.remove(&named);
+                }
+            }
+        }
+        self.delete_unused(sets)
+    }
+
+    /// Deletes these sets, but for those that the kernel says are in use.
+    fn delete_unused(&mut self, sets: impl IntoIterator<Item = String>) -> io::Result<()> {
+        for set in sets {
             let mut batch = Batch::default();
             batch.delete_set(Family::Inet, VPC_TABLE, &set);
             match self.nft.commit(batch) {
@@ -579,9 +620,28 @@ impl Router {
         Ok(())
     }
 
+    /// Deletes the sets that belong to no group and that no rule refers to.
+    fn sweep_groups(&mut self) -> io::Result<()> {
+        let orphans: Vec<String> = self
+            .sets
+            .keys()
+            .filter(|set| {
+                names::group_of_members(set).is_some_and(|g| !self.chains.contains(&names::group_ingress(g)))
+            })
+            .cloned()
+            .collect();
+        self.delete_unused(orphans)
+    }
+
     pub fn groups(&self) -> impl Iterator<Item = SecurityGroupId> {
         self.chains.iter().filter_map(|chain| names::group_of_ingress(chain))
     }
+}
+
+/// The sets of members beyond the VPC that a group's rules name.
+fn named_beyond(text: &str) -> BTreeSet<String> {
+    let named = text.split_whitespace().filter_map(|word| word.strip_prefix('@'));
+    named.filter(|set| names::group_of_members_beyond(set).is_some()).map(str::to_owned).collect()
 }
 
 /// An address as a net of its own.

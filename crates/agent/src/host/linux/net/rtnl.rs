@@ -241,7 +241,8 @@ impl Rtnl {
             let key = (route.table, route.destination, route.metric);
             match standing.remove(&key) {
                 Some((_, Some(way))) if way == route.way => {}
-                Some(_) | None => self.set_planned(*route)?,
+                // A machine that has just ended took its link along: what stands behind the route counts.
+                Some(_) | None => ignoring(self.set_planned(*route), &[libc::ENODEV])?,
             }
         }
         for ((table, destination, metric), (kind, _)) in standing {
@@ -290,8 +291,10 @@ impl Rtnl {
             };
             let rule = Rule {
                 priority: attr(attributes, FRA_PRIORITY).map_or(0, as_u32),
-                within: net(FRA_SRC, payload[2]).filter(|from| net(FRA_DST, payload[1]) == Some(*from)),
-                mark: attr(attributes, FRA_FWMARK).map(as_u32),
+                from: net(FRA_SRC, payload[2]),
+                to: net(FRA_DST, payload[1]),
+                mark: attr(attributes, FRA_FWMARK)
+                    .map(|mark| (as_u32(mark), attr(attributes, FRA_FWMASK).map_or(u32::MAX, as_u32))),
                 table: attr(attributes, FRA_TABLE).map_or(u32::from(payload[4]), as_u32),
             };
             if plan::net::routes::is_ours(rule.priority) {
@@ -333,18 +336,23 @@ const FRA_SRC: u16 = 2;
 const FRA_PRIORITY: u16 = 6;
 const FRA_FWMARK: u16 = 10;
 const FRA_TABLE: u16 = 15;
+const FRA_FWMASK: u16 = 16;
 const FRA_PROTOCOL: u16 = 21;
 
 fn rule_message(kind: u16, flags: u16, rule: Rule) -> Message {
-    let length = rule.within.map_or(0, |net| net.prefix_len());
+    let length = |net: Option<Ipv4Net>| net.map_or(0, |net| net.prefix_len());
+    let (to, from) = (length(rule.to), length(rule.from));
     let small = u8::try_from(rule.table).unwrap_or(0);
-    let mut message = Message::new(kind, flags, &[AF_INET, length, length, 0, small, 0, 0, 1, 0, 0, 0, 0]);
+    let mut message = Message::new(kind, flags, &[AF_INET, to, from, 0, small, 0, 0, 1, 0, 0, 0, 0]);
     message.u32(FRA_PRIORITY, rule.priority).u32(FRA_TABLE, rule.table).attr(FRA_PROTOCOL, &[PROTOCOL]);
-    if let Some(net) = rule.within {
-        message.attr(FRA_SRC, &net.addr().octets()).attr(FRA_DST, &net.addr().octets());
+    if let Some(net) = rule.from {
+        message.attr(FRA_SRC, &net.addr().octets());
     }
-    if let Some(mark) = rule.mark {
-        message.u32(FRA_FWMARK, mark);
+    if let Some(net) = rule.to {
+        message.attr(FRA_DST, &net.addr().octets());
+    }
+    if let Some((mark, mask)) = rule.mark {
+        message.u32(FRA_FWMARK, mark).u32(FRA_FWMASK, mask);
     }
     message
 }

@@ -1,0 +1,268 @@
+//! Generated topologies: what passes on this driver is exactly what a reader of AWS's documents would say.
+//!
+//! Each seed makes a base (VPCs, subnets, peerings, interfaces) and several rounds of rules over it, one put into force
+//! after the other, so that what a change leaves behind shows too. In each round real frames go into the ports; the
+//! [`judge`] says which must come out where, as which packet, and whether their answers come back. A failure prints its
+//! seed: `NUBE_TOPOLOGY=SEED` plays it again, alone. `NUBE_TOPOLOGIES=N` says how many topologies (rounds) there are.
+
+mod found;
+mod judge;
+mod topology;
+mod wire;
+
+use super::world::{A_MOMENT, SOON, World, on_a_host};
+use agent::host::Net as _;
+use judge::{Arrival, Packet, Transport};
+use model::host::InterfaceDesired;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+use topology::{Dice, Topology};
+use wire::Port;
+
+/// Opening packets come from ports from here on, answers from ports below.
+const EPHEMERAL: u16 = 20_000;
+const ROUNDS: usize = 6;
+const PROBES: usize = 60;
+/// Topologies of a usual run.
+const USUAL: usize = 300;
+
+#[test]
+fn exactly_what_the_documents_allow_passes() {
+    let seed = std::env::var("NUBE_TOPOLOGY").ok().map(|seed| seed.parse().unwrap());
+    let count = std::env::var("NUBE_TOPOLOGIES").map_or(USUAL, |count| count.parse().unwrap());
+    let first: u64 = seed.unwrap_or(1);
+    let bases = if seed.is_some() { 1 } else { count.div_ceil(ROUNDS) as u64 };
+    // Two hosts at once: much of the time goes into waiting for the kernel.
+    let halves: Vec<Vec<u64>> =
+        (0..2).map(|half| (first..first + bases).filter(|seed| seed % 2 == half).collect()).collect();
+    let hosts: Vec<_> = halves
+        .into_iter()
+        .filter(|seeds| !seeds.is_empty())
+        .map(|seeds| {
+            std::thread::spawn(move || {
+                on_a_host(|world| async move {
+                    let mut tally = Tally::default();
+                    for seed in seeds {
+                        play(&world, seed, &mut tally).await;
+                    }
+                    println!("{tally:?}");
+                });
+            })
+        })
+        .collect();
+    for host in hosts {
+        if let Err(panic) = host.join() {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    topologies: usize,
+    opened: usize,
+    arrived: usize,
+    answers: usize,
+    returned: usize,
+}
+
+/// A packet on its way: who sent it, and where it must come to, if anywhere.
+struct Probe {
+    from: usize,
+    packet: Packet,
+    arrival: Option<Arrival>,
+}
+
+async fn play(world: &World, seed: u64, tally: &mut Tally) {
+    let mut dice = Dice::new(seed);
+    let mut topology = Topology::base(&mut dice);
+    let mut ports: Vec<Port> = Vec::new();
+    let mut flows = BTreeSet::new();
+    let mut number = 0;
+    for round in 0..ROUNDS {
+        topology.round(&mut dice);
+        put_into_force(world, &topology, &mut ports).await;
+        let told = |what: &str, probe: &Probe| {
+            format!(
+                "seed {seed}, round {round}: {what}: {:?} from {} {:#?}",
+                probe.packet, probe.from, topology
+            )
+        };
+        let mut probes = BTreeMap::new();
+        for _ in 0..PROBES {
+            number += 1;
+            let (from, packet) = probe(&topology, &mut dice, number);
+            // What has no ports is one flow both ways, and stays one over the rounds.
+            if let Transport::Other(protocol) = packet.transport {
+                let ends = [packet.src, packet.dst].map(|end| private(&topology, end));
+                if !flows.insert((protocol, BTreeSet::from(ends))) {
+                    continue;
+                }
+            }
+            probes.insert(number, Probe { from, packet, arrival: judge::opens(&topology, from, packet) });
+        }
+        tally.topologies += 1;
+        tally.opened += probes.len();
+        tally.arrived += probes.values().filter(|probe| probe.arrival.is_some()).count();
+        let arrived = exchange(&mut ports, &probes, &told);
+
+        let mut answers = BTreeMap::new();
+        for (id, arrival) in arrived {
+            let asked = &probes[&id];
+            let Some(back) = judge::answers(&topology, asked.from, asked.packet, arrival) else { continue };
+            number += 1;
+            answers
+                .insert(number, Probe { from: arrival.at, packet: judge::answer(&arrival), arrival: back });
+        }
+        tally.answers += answers.len();
+        tally.returned += answers.values().filter(|probe| probe.arrival.is_some()).count();
+        exchange(&mut ports, &answers, &told);
+    }
+    drop(ports);
+    for interface in &topology.interfaces {
+        world.net().remove_port(interface.interface).await.unwrap();
+    }
+    for group in &topology.groups {
+        world.net().remove_security_group(group.group).await.unwrap();
+    }
+    for vpc in &topology.vpcs {
+        world.net().remove_vpc(vpc.vpc).await.unwrap();
+    }
+}
+
+async fn put_into_force(world: &World, topology: &Topology, ports: &mut Vec<Port>) {
+    for vpc in &topology.vpcs {
+        world.net().ensure_vpc(vpc).await.unwrap();
+    }
+    for group in &topology.groups {
+        world.net().ensure_security_group(group).await.unwrap();
+    }
+    let fresh = ports.is_empty();
+    for interface in &topology.interfaces {
+        if fresh {
+            let tap = world.net().open_port(interface).await.unwrap();
+            ports.push(Port::new(interface, tap));
+        } else {
+            world.net().ensure_port(interface).await.unwrap();
+        }
+    }
+}
+
+/// Sends all, and requires that exactly those come out that must, where they must, as they must.
+fn exchange(
+    ports: &mut [Port],
+    probes: &BTreeMap<u32, Probe>,
+    told: &dyn Fn(&str, &Probe) -> String,
+) -> Vec<(u32, Arrival)> {
+    for (id, probe) in probes {
+        ports[probe.from].send(probe.packet, *id);
+    }
+    let mut missing: BTreeMap<u32, Arrival> =
+        probes.iter().filter_map(|(id, probe)| Some((*id, probe.arrival?))).collect();
+    let expected: Vec<(u32, Arrival)> = missing.iter().map(|(id, arrival)| (*id, *arrival)).collect();
+    let start = Instant::now();
+    // After the last that must come, a moment for those that must not.
+    let mut quiet = 0;
+    while quiet < 2 {
+        let mut silent = true;
+        for (at, port) in ports.iter_mut().enumerate() {
+            while let Some((packet, id)) = port.heard() {
+                silent = false;
+                let Some(probe) = probes.get(&id) else { panic!("{id} comes late: {packet:?} at {at}") };
+                match missing.remove(&id) {
+                    Some(arrival) if (arrival.at, arrival.packet) == (at, packet) => {}
+                    Some(arrival) => {
+                        panic!("{}", told(&format!("came to {at} as {packet:?}, not {arrival:?}"), probe))
+                    }
+                    None => panic!("{}", told(&format!("must not come to {at} as {packet:?}"), probe)),
+                }
+            }
+        }
+        if missing.is_empty() && silent {
+            quiet += 1;
+            std::thread::sleep(Duration::from_millis(1));
+        } else if silent {
+            std::thread::sleep(Duration::from_millis(1));
+            if start.elapsed() > patience() {
+                let (id, arrival) = missing.first_key_value().unwrap();
+                panic!("{}", told(&format!("must come to {arrival:?}"), &probes[id]));
+            }
+        }
+    }
+    expected
+}
+
+/// A frame is through when its write returns; only a kernel thread that waits for its turn can hold it up.
+fn patience() -> Duration {
+    if std::env::var_os("NUBE_TOPOLOGY").is_some() { 5 * A_MOMENT } else { SOON }
+}
+
+/// The address that a public one stands for.
+fn private(topology: &Topology, address: Ipv4Addr) -> Ipv4Addr {
+    let mut all = topology.interfaces.iter().flat_map(|i| &i.addresses);
+    all.find(|a| a.public == Some(address)).map_or(address, |a| a.private)
+}
+
+/// Some packet that a round's rules may well have something to say about.
+fn probe(topology: &Topology, dice: &mut Dice, number: u32) -> (usize, Packet) {
+    let from = dice.below(topology.interfaces.len());
+    let sender = &topology.interfaces[from];
+    let own = dice.pick(&sender.addresses).private;
+    let src = if dice.percent(85) { own } else { forged(topology, dice, sender) };
+    let mut dst = destination(topology, dice, sender);
+    while sender.addresses.iter().any(|a| a.private == dst || a.public == Some(dst)) {
+        dst = Ipv4Addr::new(203, 0, 113, 77);
+    }
+    let port = EPHEMERAL + (number % 40_000) as u16;
+    let to = *dice.pick(&[22, 80, 443, 5000, 30, 7]);
+    let transport = match dice.below(8) {
+        0..=2 => Transport::Tcp { from: port, to },
+        3 | 4 => Transport::Udp { from: port, to },
+        5 => Transport::Icmp { kind: 8, code: dice.below(2) as u8, id: port },
+        6 => Transport::Icmp { kind: 13, code: 0, id: port },
+        _ => Transport::Other(*dice.pick(&[99, 100])),
+    };
+    (from, Packet { src, dst, transport })
+}
+
+fn somebody<'a>(
+    topology: &'a Topology,
+    dice: &mut Dice,
+    near: Option<&InterfaceDesired>,
+) -> &'a InterfaceDesired {
+    let all: Vec<&InterfaceDesired> =
+        topology.interfaces.iter().filter(|i| near.is_none_or(|near| near.vpc == i.vpc)).collect();
+    all[dice.below(all.len())]
+}
+
+fn destination(topology: &Topology, dice: &mut Dice, sender: &InterfaceDesired) -> Ipv4Addr {
+    let near = dice.percent(65).then_some(sender);
+    let somebody = somebody(topology, dice, near);
+    let somebody = dice.pick(&somebody.addresses).clone();
+    match dice.below(20) {
+        0..=12 => somebody.private,
+        13..=17 => somebody.public.unwrap_or(somebody.private),
+        // Nobody's, in a subnet of somebody's.
+        18 => Ipv4Addr::from_bits((somebody.private.to_bits() & !0xff) + 200),
+        _ => Ipv4Addr::new(203, 0, 113, 77),
+    }
+}
+
+fn forged(topology: &Topology, dice: &mut Dice, sender: &InterfaceDesired) -> Ipv4Addr {
+    let near = dice.percent(70).then_some(sender);
+    let somebody = somebody(topology, dice, near);
+    let somebody = dice.pick(&somebody.addresses).clone();
+    match dice.below(8) {
+        0..=3 => somebody.private,
+        4 => somebody.public.unwrap_or(Ipv4Addr::new(8, 8, 8, 8)),
+        5 => Ipv4Addr::from_bits((somebody.private.to_bits() & !0xff) + 201),
+        6 => *dice.pick(&[
+            Ipv4Addr::new(169, 254, 169, 254),
+            Ipv4Addr::LOCALHOST,
+            Ipv4Addr::new(224, 0, 0, 5),
+            plan::net::gateway(sender.subnet_cidr),
+        ]),
+        _ => Ipv4Addr::new(8, 8, 8, 8),
+    }
+}

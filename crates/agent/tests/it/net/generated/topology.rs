@@ -1,0 +1,356 @@
+//! Small topologies out of a seed: a base of VPCs, subnets, peerings and interfaces, and rounds of rules over it.
+//!
+//! The palettes are narrow on purpose: few ports, few ranges, addresses that are somebody's, so that most rules matter to
+//! some packet.
+
+use crate::net::world::Vpc;
+use ipnet::{IpNet, Ipv4Net};
+use model::host::{
+    AddressDesired, InterfaceDesired, NetworkAclDesired, PeeringDesired, RouteDesired, RouteTableDesired,
+    RouteTarget, SecurityGroupDesired, SubnetDesired, VpcDesired,
+};
+use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
+use model::{
+    Mac, NetworkAclId, NetworkInterfaceId, RouteTableId, SecurityGroupId, SubnetId, VpcId,
+    VpcPeeringConnectionId,
+};
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+/// A sequence of numbers that a seed fixes (splitmix64).
+#[derive(Debug, Clone)]
+pub struct Dice(u64);
+
+impl Dice {
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.roll() % bound as u64) as usize
+    }
+
+    pub fn between(&mut self, least: usize, most: usize) -> usize {
+        least + self.below(most - least + 1)
+    }
+
+    pub fn percent(&mut self, chance: usize) -> bool {
+        self.below(100) < chance
+    }
+
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+
+    pub fn id(&mut self) -> u128 {
+        (u128::from(self.roll()) << 64) | u128::from(self.roll())
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Topology {
+    pub vpcs: Vec<VpcDesired>,
+    pub groups: Vec<SecurityGroupDesired>,
+    pub interfaces: Vec<InterfaceDesired>,
+}
+
+const BLOCKS: [&str; 5] = ["10.0.0.0/16", "10.1.0.0/16", "10.0.0.0/17", "10.2.0.0/16", "10.1.128.0/20"];
+const FURTHER: [&str; 3] = ["100.64.0.0/20", "100.64.16.0/20", "10.77.0.0/16"];
+const PORTS: [u16; 4] = [22, 80, 443, 5000];
+
+pub fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+    a.contains(&b) || b.contains(&a)
+}
+
+impl Topology {
+    /// What stays over all rounds: VPCs and their ranges, subnets, peerings, interfaces and their addresses.
+    pub fn base(dice: &mut Dice) -> Self {
+        let mut topology = Self::default();
+        for _ in 0..*dice.pick(&[1, 2, 2, 3, 3]) {
+            let vpc = topology.vpc(dice);
+            topology.vpcs.push(vpc);
+        }
+        topology.peer(dice);
+        for vpc in topology.vpcs.clone() {
+            for _ in 0..dice.between(1, 3) {
+                topology.groups.push(SecurityGroupDesired {
+                    group: SecurityGroupId::from_entropy(dice.id()),
+                    vpc: vpc.vpc,
+                    ingress: Vec::new(),
+                    egress: Vec::new(),
+                });
+            }
+        }
+        for _ in 0..dice.between(3, 7) {
+            topology.interface(dice);
+        }
+        topology
+    }
+
+    fn vpc(&self, dice: &mut Dice) -> VpcDesired {
+        // Overlaps with another VPC come by themselves; within one VPC there are none.
+        let mut vpc = Vpc::new(BLOCKS[dice.below(BLOCKS.len())]).desired;
+        vpc.vpc = VpcId::from_entropy(dice.id());
+        if dice.percent(40) {
+            let further: Ipv4Net = FURTHER[dice.below(FURTHER.len())].parse().unwrap();
+            vpc.cidrs.push(further);
+        }
+        let ids: Vec<RouteTableId> =
+            (0..dice.between(1, 2)).map(|_| RouteTableId::from_entropy(dice.id())).collect();
+        vpc.route_tables = ids
+            .into_iter()
+            .map(|route_table| RouteTableDesired { route_table, routes: Vec::new() })
+            .collect();
+        vpc.network_acls = (0..dice.between(1, 2))
+            .map(|_| NetworkAclDesired {
+                network_acl: NetworkAclId::from_entropy(dice.id()),
+                ingress: Vec::new(),
+                egress: Vec::new(),
+            })
+            .collect();
+        vpc.subnets.clear();
+        for number in 0..dice.between(1, 3) {
+            let block = *dice.pick(&vpc.cidrs);
+            let cidr = block.subnets(24).unwrap().nth(number * 4 + dice.below(4)).unwrap();
+            vpc.subnets.push(SubnetDesired {
+                subnet: SubnetId::from_entropy(dice.id()),
+                cidr,
+                route_table: vpc.route_tables[0].route_table,
+                network_acl: vpc.network_acls[0].network_acl,
+            });
+        }
+        vpc
+    }
+
+    fn peer(&mut self, dice: &mut Dice) {
+        for one in 0..self.vpcs.len() {
+            for other in one + 1..self.vpcs.len() {
+                let (a, b) = (self.vpcs[one].clone(), self.vpcs[other].clone());
+                let clash = a.cidrs.iter().any(|a| b.cidrs.iter().any(|b| overlap(*a, *b)));
+                if clash || !dice.percent(75) {
+                    continue;
+                }
+                let peering = VpcPeeringConnectionId::from_entropy(dice.id());
+                let end = |of: VpcDesired| PeeringDesired { peering, peer: of.vpc, cidrs: of.cidrs };
+                self.vpcs[one].peerings.push(end(b));
+                self.vpcs[other].peerings.push(end(a));
+            }
+        }
+    }
+
+    fn interface(&mut self, dice: &mut Dice) {
+        let vpc = dice.pick(&self.vpcs).clone();
+        let subnet = dice.pick(&vpc.subnets).clone();
+        let mut addresses: Vec<AddressDesired> = Vec::new();
+        for _ in 0..*dice.pick(&[1, 1, 1, 2, 3]) {
+            let host = 10 + dice.below(40) as u32;
+            let private = Ipv4Addr::from_bits(subnet.cidr.network().to_bits() + host);
+            let taken = self.interfaces.iter().filter(|i| i.vpc == vpc.vpc).flat_map(|i| &i.addresses);
+            if taken.chain(&addresses).any(|address| address.private == private) {
+                continue;
+            }
+            addresses.push(AddressDesired { private, public: self.public(dice, &addresses) });
+        }
+        if addresses.is_empty() {
+            return;
+        }
+        self.interfaces.push(InterfaceDesired {
+            interface: NetworkInterfaceId::from_entropy(dice.id()),
+            device_index: 0,
+            mac: Mac::from_entropy(dice.id()),
+            vpc: vpc.vpc,
+            subnet: subnet.subnet,
+            subnet_cidr: subnet.cidr,
+            addresses,
+            security_groups: Vec::new(),
+            source_dest_check: true,
+            hostname: "host".into(),
+            domain: "ec2.internal".into(),
+        });
+    }
+
+    fn public(&self, dice: &mut Dice, pending: &[AddressDesired]) -> Option<Ipv4Addr> {
+        if !dice.percent(40) {
+            return None;
+        }
+        let public = Ipv4Addr::new(198, 18, 1, dice.between(1, 250) as u8);
+        let taken = self.interfaces.iter().flat_map(|i| &i.addresses).chain(pending);
+        taken.filter_map(|address| address.public).all(|other| other != public).then_some(public)
+    }
+
+    /// Rolls everything that can change: rules, routes, associations, groups of interfaces, checks.
+    pub fn round(&mut self, dice: &mut Dice) {
+        let nets = self.nets();
+        for at in 0..self.groups.len() {
+            let peers = self.groups_near(self.groups[at].vpc);
+            self.groups[at].egress = allows(dice, 70, &nets, &peers);
+            self.groups[at].ingress = allows(dice, 35, &nets, &peers);
+        }
+        let targets: Vec<(VpcId, NetworkInterfaceId)> =
+            self.interfaces.iter().map(|i| (i.vpc, i.interface)).collect();
+        for vpc in &mut self.vpcs {
+            for acl in &mut vpc.network_acls {
+                acl.ingress = entries(dice, &nets);
+                acl.egress = entries(dice, &nets);
+            }
+            let own: Vec<NetworkInterfaceId> =
+                targets.iter().filter(|(of, _)| *of == vpc.vpc).map(|(_, id)| *id).collect();
+            let tables =
+                (0..vpc.route_tables.len()).map(|_| routes(dice, vpc, &own, &nets)).collect::<Vec<_>>();
+            for (table, routes) in vpc.route_tables.iter_mut().zip(tables) {
+                table.routes = routes;
+            }
+            let (acls, tables): (Vec<NetworkAclId>, Vec<RouteTableId>) = (
+                vpc.network_acls.iter().map(|acl| acl.network_acl).collect(),
+                vpc.route_tables.iter().map(|table| table.route_table).collect(),
+            );
+            for subnet in &mut vpc.subnets {
+                subnet.network_acl = *dice.pick(&acls);
+                subnet.route_table = *dice.pick(&tables);
+            }
+        }
+        for interface in &mut self.interfaces {
+            let own: Vec<SecurityGroupId> =
+                self.groups.iter().filter(|g| g.vpc == interface.vpc).map(|g| g.group).collect();
+            let count = dice.between(1, own.len());
+            let chosen: BTreeSet<SecurityGroupId> = (0..count).map(|_| *dice.pick(&own)).collect();
+            interface.security_groups = chosen.into_iter().collect();
+            interface.source_dest_check = dice.percent(70);
+        }
+    }
+
+    /// Every range that a rule may well name.
+    fn nets(&self) -> Vec<Ipv4Net> {
+        let mut nets = vec![Ipv4Net::default(), Ipv4Net::default()];
+        for vpc in &self.vpcs {
+            nets.extend(&vpc.cidrs);
+            nets.extend(vpc.subnets.iter().map(|subnet| subnet.cidr));
+        }
+        for address in self.interfaces.iter().flat_map(|i| &i.addresses) {
+            nets.push(address.private.into());
+            nets.extend(address.public.map(Ipv4Net::from));
+        }
+        nets.push("198.18.0.0/22".parse().unwrap());
+        nets
+    }
+
+    /// The groups that a VPC's rules may name: its own, and those across its peerings.
+    fn groups_near(&self, vpc: VpcId) -> Vec<SecurityGroupId> {
+        let peers = self.vpcs.iter().filter(|v| v.vpc == vpc).flat_map(|v| &v.peerings).map(|p| p.peer);
+        let near: BTreeSet<VpcId> = peers.chain([vpc]).collect();
+        self.groups.iter().filter(|g| near.contains(&g.vpc)).map(|g| g.group).collect()
+    }
+}
+
+pub fn traffic(dice: &mut Dice) -> Traffic {
+    let port = *dice.pick(&PORTS);
+    match dice.below(10) {
+        0 | 1 => Traffic::All,
+        2 | 3 => Traffic::Tcp { from: port, to: port },
+        4 => Traffic::Tcp { from: 0, to: u16::MAX },
+        5 => Traffic::Udp { from: 20, to: port.max(80) },
+        6 => Traffic::Udp { from: 0, to: u16::MAX },
+        7 => Traffic::Icmp { kind: None, code: None },
+        8 => {
+            Traffic::Icmp { kind: Some(*dice.pick(&[0, 8, 13])), code: *dice.pick(&[None, Some(0), Some(1)]) }
+        }
+        _ => Traffic::Protocol(99),
+    }
+}
+
+fn allows(dice: &mut Dice, open: usize, nets: &[Ipv4Net], groups: &[SecurityGroupId]) -> Vec<Allow> {
+    if dice.percent(open) {
+        return vec![Allow { traffic: Traffic::All, peer: Peer::Net(Ipv4Net::default().into()) }];
+    }
+    let mut allows: Vec<Allow> = (0..dice.between(0, 6))
+        .map(|_| {
+            let peer = if dice.percent(40) {
+                Peer::Group(*dice.pick(groups))
+            } else {
+                Peer::Net(IpNet::V4(*dice.pick(nets)))
+            };
+            Allow { traffic: traffic(dice), peer }
+        })
+        .collect();
+    allows.sort_unstable();
+    allows.dedup();
+    allows
+}
+
+fn entries(dice: &mut Dice, nets: &[Ipv4Net]) -> Vec<AclEntry> {
+    let everything = |number| AclEntry {
+        number,
+        traffic: Traffic::All,
+        net: Ipv4Net::default().into(),
+        action: AclAction::Allow,
+    };
+    if dice.percent(55) {
+        return vec![everything(100)];
+    }
+    let numbers: BTreeSet<u16> = (0..dice.between(1, 5)).map(|_| dice.between(1, 300) as u16).collect();
+    let mut entries: Vec<AclEntry> = numbers
+        .into_iter()
+        .map(|number| AclEntry {
+            number,
+            traffic: traffic(dice),
+            net: IpNet::V4(*dice.pick(nets)),
+            action: if dice.percent(40) { AclAction::Deny } else { AclAction::Allow },
+        })
+        .collect();
+    if dice.percent(85) {
+        entries.push(everything(32_000));
+    }
+    entries
+}
+
+/// Routes as `CreateRoute` takes them: within the VPC's own ranges only whole subnets, and those to interfaces.
+fn routes(
+    dice: &mut Dice,
+    vpc: &VpcDesired,
+    own: &[NetworkInterfaceId],
+    nets: &[Ipv4Net],
+) -> Vec<RouteDesired> {
+    let mut routes: Vec<(Ipv4Net, RouteTarget)> = Vec::new();
+    for peering in &vpc.peerings {
+        for cidr in &peering.cidrs {
+            if dice.percent(80) {
+                routes.push((*cidr, RouteTarget::Peering(peering.peering)));
+            }
+        }
+    }
+    for _ in 0..dice.between(0, 4) {
+        let destination = if dice.percent(40) { Ipv4Net::default() } else { *dice.pick(nets) };
+        let peering = vpc.peerings.first().map(|p| RouteTarget::Peering(p.peering));
+        let interface = (!own.is_empty()).then(|| RouteTarget::Interface(*dice.pick(own)));
+        let target = match dice.below(6) {
+            0..=2 => RouteTarget::InternetGateway,
+            3 => interface.unwrap_or(RouteTarget::Blackhole),
+            4 => peering.unwrap_or(RouteTarget::InternetGateway),
+            _ => RouteTarget::Blackhole,
+        };
+        routes.push((destination, target));
+    }
+    if dice.percent(30) && !own.is_empty() {
+        routes.push((dice.pick(&vpc.subnets).cidr, RouteTarget::Interface(*dice.pick(own))));
+    }
+    let mut seen = BTreeSet::new();
+    routes.retain(|(destination, target)| {
+        let within = vpc.cidrs.iter().any(|cidr| cidr.contains(destination));
+        let whole = vpc.subnets.iter().any(|subnet| subnet.cidr == *destination);
+        let fits = !within || (whole && matches!(target, RouteTarget::Interface(_)));
+        let local = vpc.cidrs.contains(destination);
+        fits && !local && seen.insert(*destination)
+    });
+    let mut routes: Vec<RouteDesired> =
+        routes.into_iter().map(|(net, target)| RouteDesired { destination: net.into(), target }).collect();
+    routes.sort_by_key(|route| route.destination);
+    routes
+}
