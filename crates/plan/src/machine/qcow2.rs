@@ -100,7 +100,8 @@ fn luks(bytes: &[u8], version: u32) -> Result<Span, NotQcow2> {
             }
             // An extension that lies outside the header is found out by the next look.
             _ => {
-                at = length.checked_next_multiple_of(8).and_then(|l| at.checked_add(8 + l)).ok_or(NotQcow2)?
+                let behind = length.checked_next_multiple_of(8).and_then(|l| at.checked_add(8 + l));
+                at = behind.ok_or(NotQcow2)?;
             }
         }
     }
