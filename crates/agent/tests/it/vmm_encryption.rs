@@ -334,7 +334,8 @@ async fn an_encrypted_snapshot_that_is_interrupted_anywhere_is_finished() {
             drop(vmm);
             vmm = scratch.vmm().await;
             if vmm.state(id).await.unwrap() == MachineState::Absent {
-                vmm.start(&machine, vec![]).await.unwrap();
+                // What was cut short may still be on its way out.
+                until("the machine starts", || async { vmm.start(&machine, vec![]).await.is_ok() }).await;
             }
         }
         let (one, two) = (100 + 2 * round, 101 + 2 * round);

@@ -100,8 +100,8 @@ fn luks(bytes: &[u8], version: u32) -> Result<Span, NotQcow2> {
             }
             // An extension that lies outside the header is found out by the next look.
             _ => {
-                let behind = length.checked_next_multiple_of(8).and_then(|l| at.checked_add(8 + l));
-                at = behind.ok_or(NotQcow2)?;
+                let padded = length.checked_next_multiple_of(8).ok_or(NotQcow2)?;
+                at = at.checked_add(8).and_then(|at| at.checked_add(padded)).ok_or(NotQcow2)?;
             }
         }
     }
@@ -286,7 +286,7 @@ mod tests {
     fn an_empty_file_says_what_it_was_made_with() {
         for (size, backing) in [(1 << 30, Some("/a/disk.qcow2")), (512, None), (16 << 40, Some("/b"))] {
             let below = backing.map(|file| Below { file, format: Format::Qcow2 });
-            for luks in [None, Some(&[7; 100_000][..])] {
+            for luks in [None, Some(&*vec![7; 100_000])] {
                 let file = empty(size, below, luks).unwrap();
                 let found = parse(&file).unwrap();
                 assert_eq!((found.size, found.backing_file.as_deref()), (size, backing));

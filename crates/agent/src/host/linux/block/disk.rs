@@ -48,7 +48,7 @@ struct Tables {
     first: Vec<u64>,
     /// The second table that was looked at last, by its place in the first.
     second: Option<(usize, Vec<u64>)>,
-    cipher: Option<Xts>,
+    cipher: Option<Box<Xts>>,
 }
 
 /// What a layer has at some place, up to some byte.
@@ -283,7 +283,7 @@ fn tables(file: &File, passphrase: Option<&str>) -> io::Result<(u64, Tables)> {
     if &header[..4] != b"QFI\xfb" || !(2..=3).contains(&version) || !(9..=21).contains(&cluster_bits) {
         return Err(refused("not a qcow2 file of this host's making"));
     }
-    let cipher = if be32(32) == 0 { None } else { Some(unlock(file, passphrase)?) };
+    let cipher = if be32(32) == 0 { None } else { Some(Box::new(unlock(file, passphrase)?)) };
     if version == 3 && be64(72) & !HARMLESS != 0 {
         return Err(refused("it has features that volumes of this host do not have, or is damaged"));
     }
@@ -298,7 +298,7 @@ fn tables(file: &File, passphrase: Option<&str>) -> io::Result<(u64, Tables)> {
 }
 
 /// The cipher of an encrypted file.
-pub fn unlock(file: &File, passphrase: Option<&str>) -> io::Result<Xts> {
+fn unlock(file: &File, passphrase: Option<&str>) -> io::Result<Xts> {
     let refused = |what: &str| io::Error::new(ErrorKind::Unsupported, what.to_owned());
     let passphrase = passphrase.ok_or_else(|| refused("it is encrypted, and its key was not given"))?;
     let header =

@@ -20,7 +20,7 @@
 //! LUKS header of what it stands on. So freezing, and finishing that after a crash, needs no key; joining does.
 
 use super::{
-    BASES, TEMPLATES, disk, header, publish, qemu_img, remove_if_there, sync_directory, write_sparse,
+    BASES, TEMPLATES, disk, header, publish, qemu_img, remove_if_there, sync_directory, write_empty,
 };
 use crate::host::linux::vmm::{private_directory, replace};
 use crate::host::{HostError, Result};
