@@ -39,12 +39,14 @@ def test_a_secret_is_sealed_and_opened_with_its_context(kms, key):
     assert len(kms.generate_random(NumberOfBytes=17)["Plaintext"]) == 17
 
 
-def test_the_cli_speaks_with_it(cloud, key):
+def test_the_cli_speaks_with_it(cloud, key, tmp_path):
     cloud.aws("kms", "create-alias", "--alias-name", "alias/cli", "--target-key-id", key["KeyId"])
-    plain = base64.b64encode(b"from the command line").decode()
-    sealed = cloud.aws("kms", "encrypt", "--key-id", "alias/cli", "--plaintext", plain)
-    opened = cloud.aws("kms", "decrypt", "--ciphertext-blob", sealed["CiphertextBlob"])
-    assert opened["Plaintext"] == plain
+    plain, blob = tmp_path / "plain", tmp_path / "sealed"
+    plain.write_bytes(b"from the command line")
+    sealed = cloud.aws("kms", "encrypt", "--key-id", "alias/cli", "--plaintext", f"fileb://{plain}")
+    blob.write_bytes(base64.b64decode(sealed["CiphertextBlob"]))
+    opened = cloud.aws("kms", "decrypt", "--ciphertext-blob", f"fileb://{blob}")
+    assert base64.b64decode(opened["Plaintext"]) == b"from the command line"
     listed = cloud.aws("kms", "list-aliases", "--key-id", key["KeyId"])["Aliases"]
     assert [alias["AliasName"] for alias in listed] == ["alias/cli"]
     cloud.aws("kms", "delete-alias", "--alias-name", "alias/cli")
@@ -98,7 +100,7 @@ def test_what_is_not_there_is_refused_by_name(kms):
 
 
 def test_keys_survive_a_restart_and_the_root_key_is_guarded(make_cloud):
-    cloud = make_cloud()
+    cloud = make_cloud("keys")
     cloud.up()
     kms = cloud.client("kms")
     key = kms.create_key()["KeyMetadata"]["KeyId"]
@@ -106,5 +108,18 @@ def test_keys_survive_a_restart_and_the_root_key_is_guarded(make_cloud):
     root = os.path.join(cloud.data, "root.key")
     assert os.stat(root).st_mode & 0o777 == 0o600
     cloud.interrupt()
+    cloud.up()
+    assert cloud.client("kms").decrypt(CiphertextBlob=sealed)["Plaintext"] == b"kept"
+    # Another key in its place would open nothing: the store is not served with it.
+    cloud.interrupt()
+    with open(root) as file:
+        kept = file.read()
+    os.remove(root)
+    if cloud.host == "sim":
+        refused = cloud.run("up", "--host", "sim", "--listen", cloud.listen, check=False)
+        assert refused.returncode != 0 and "root.key" in refused.stderr + refused.stdout
+        assert not os.path.exists(root)
+    with open(root, "w") as file:
+        file.write(kept)
     cloud.up()
     assert cloud.client("kms").decrypt(CiphertextBlob=sealed)["Plaintext"] == b"kept"
