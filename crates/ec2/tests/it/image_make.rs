@@ -415,7 +415,7 @@ async fn an_image_is_copied_with_its_snapshots() {
         ("SourceImageId", "ami-0123456789abcdef0", "InvalidAMIID.NotFound"),
         ("SourceImageId", "ami-1", "InvalidAMIID.Malformed"),
         ("SourceRegion", "mars-1", "InvalidParameterValue"),
-        ("Encrypted", "true", "UnsupportedOperation"),
+        ("KmsKeyId", "alias/aws/ebs", "InvalidParameterDependency"),
     ] {
         let mut parameters =
             vec![("SourceRegion", "us-east-1"), ("SourceImageId", source.as_str()), ("Name", "third")];

@@ -166,9 +166,9 @@ async fn every_mistake_has_its_code_and_leaves_no_trace() {
         (
             vec![
                 ("BlockDeviceMapping.1.DeviceName", "/dev/sdf"),
-                ("BlockDeviceMapping.1.Ebs.Encrypted", "true"),
+                ("BlockDeviceMapping.1.Ebs.KmsKeyId", "alias/aws/ebs"),
             ],
-            "UnsupportedOperation",
+            "InvalidParameterDependency",
         ),
         (vec![("NetworkInterface.1.DeviceIndex", "0"), ("SubnetId", &subnet)], "InvalidParameterCombination"),
         (vec![("NetworkInterface.1.DeviceIndex", "1")], "InvalidParameterValue"),

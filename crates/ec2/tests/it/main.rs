@@ -4,6 +4,7 @@
 
 mod address;
 mod dhcp_options;
+mod encryption;
 mod host_view;
 mod image;
 mod image_make;

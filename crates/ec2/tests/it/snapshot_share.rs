@@ -117,8 +117,8 @@ async fn a_snapshot_is_copied_and_the_copy_is_its_own() {
     let elsewhere = vec![("SourceRegion", "mars-1".to_owned()), ("SourceSnapshotId", pending.clone())];
     assert_eq!(code(elsewhere).await, "InvalidParameterValue");
     let mut encrypted = of(&pending);
-    encrypted.push(("Encrypted", "true".into()));
-    assert_eq!(code(encrypted).await, "UnsupportedOperation");
+    encrypted.push(("KmsKeyId", "alias/aws/ebs".into()));
+    assert_eq!(code(encrypted).await, "InvalidParameterDependency");
     let copied = [
         ("SourceRegion", "us-east-1"),
         ("SourceSnapshotId", pending.as_str()),

@@ -118,7 +118,7 @@ async fn what_cannot_be_is_refused_with_awss_codes_and_leaves_no_trace() {
         (vec![("VolumeType", "gp3"), ("Iops", "5001")], "InvalidParameterValue"),
         (vec![("VolumeType", "gp3"), ("Throughput", "751")], "InvalidParameterValue"),
         (vec![("MultiAttachEnabled", "true")], "InvalidParameterCombination"),
-        (vec![("Encrypted", "true")], "UnsupportedOperation"),
+        (vec![("Encrypted", "true"), ("KmsKeyId", "alias/none")], "InvalidKmsKey.NotFound"),
         (vec![("KmsKeyId", "alias/aws/ebs")], "InvalidParameterDependency"),
         (vec![("OutpostArn", "arn:aws:outposts:us-east-1:1:outpost/op-1")], "UnsupportedOperation"),
         (vec![("SnapshotId", "snap-1")], "InvalidSnapshotID.Malformed"),

@@ -1,0 +1,136 @@
+"""EBS encryption by boto3 and by the AWS CLI: volumes, snapshots, images, defaults of the account, keys that are disabled."""
+
+import botocore.exceptions
+import pytest
+from conftest import wait_until
+
+PATIENCE = {"Delay": 1, "MaxAttempts": 240}
+
+
+@pytest.fixture
+def kms(cloud):
+    return cloud.client("kms")
+
+
+@pytest.fixture
+def key(kms):
+    made = kms.create_key()["KeyMetadata"]["Arn"]
+    yield made
+    kms.schedule_key_deletion(KeyId=made, PendingWindowInDays=7)
+
+
+@pytest.fixture
+def zone(ec2, subnet):
+    return ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["AvailabilityZone"]
+
+
+@pytest.fixture
+def make(ec2, zone):
+    made = []
+
+    def one(**more):
+        volume = ec2.create_volume(**{"AvailabilityZone": zone, "Size": 1, **more})
+        made.append(volume["VolumeId"])
+        ec2.get_waiter("volume_available").wait(VolumeIds=[volume["VolumeId"]], WaiterConfig=PATIENCE)
+        return volume
+
+    yield one
+    for volume in made:
+        left = ec2.describe_volumes(Filters=[{"Name": "volume-id", "Values": [volume]}])["Volumes"]
+        if left and left[0]["State"] == "available":
+            ec2.delete_volume(VolumeId=volume)
+
+
+@pytest.fixture
+def take(ec2):
+    """Takes snapshots and copies, and deletes what is left of them after the test."""
+    made = []
+
+    def one(call, **parameters):
+        snapshot = call(**parameters)["SnapshotId"]
+        made.append(snapshot)
+        ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot], WaiterConfig=PATIENCE)
+        return ec2.describe_snapshots(SnapshotIds=[snapshot])["Snapshots"][0]
+
+    yield one
+    for snapshot in made:
+        ec2.delete_snapshot(SnapshotId=snapshot)
+
+
+def code(call, **parameters):
+    with pytest.raises(botocore.exceptions.ClientError) as refused:
+        call(**parameters)
+    return refused.value.response["Error"]["Code"]
+
+
+def instance_of(ec2, instance):
+    return ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
+
+
+def test_volumes_and_their_snapshots_are_encrypted_alike(ec2, kms, key, make, take, zone):
+    default = make(Encrypted=True)
+    managed = kms.describe_key(KeyId="alias/aws/ebs")["KeyMetadata"]
+    assert default["Encrypted"] and default["KmsKeyId"] == managed["Arn"] and managed["KeyManager"] == "AWS"
+    volume = make(Encrypted=True, KmsKeyId=key)
+    assert volume["KmsKeyId"] == key
+    snapshot = take(ec2.create_snapshot, VolumeId=volume["VolumeId"])
+    assert snapshot["Encrypted"] and snapshot["KmsKeyId"] == key
+    again = make(SnapshotId=snapshot["SnapshotId"])
+    assert again["Encrypted"] and again["KmsKeyId"] == key
+    copy = take(ec2.copy_snapshot, SourceRegion=ec2.meta.region_name, SourceSnapshotId=snapshot["SnapshotId"],
+                Encrypted=True, KmsKeyId=managed["Arn"])
+    assert copy["KmsKeyId"] == managed["Arn"]
+    for value, wanted in (("true", {volume["VolumeId"], again["VolumeId"], default["VolumeId"]}), ("false", set())):
+        listed = ec2.describe_volumes(Filters=[{"Name": "encrypted", "Values": [value]}])["Volumes"]
+        assert {one["VolumeId"] for one in listed} & {default["VolumeId"], volume["VolumeId"], again["VolumeId"]} == wanted
+    assert code(ec2.modify_snapshot_attribute, SnapshotId=snapshot["SnapshotId"], Attribute="createVolumePermission",
+                OperationType="add", GroupNames=["all"]) == "OperationNotPermitted"
+    assert code(ec2.create_volume, AvailabilityZone=zone, Size=1, KmsKeyId=key) == "InvalidParameterDependency"
+
+
+def test_an_account_encrypts_by_default(cloud, ec2, key, make):
+    assert cloud.aws("ec2", "get-ebs-default-kms-key-id")["KmsKeyId"] == "alias/aws/ebs"
+    cloud.aws("ec2", "enable-ebs-encryption-by-default")
+    try:
+        assert cloud.aws("ec2", "get-ebs-encryption-by-default")["EbsEncryptionByDefault"]
+        assert make()["Encrypted"]
+        cloud.aws("ec2", "modify-ebs-default-kms-key-id", "--kms-key-id", key)
+        assert make()["KmsKeyId"] == key
+        assert ec2.reset_ebs_default_kms_key_id()["KmsKeyId"].endswith(":alias/aws/ebs")
+    finally:
+        ec2.reset_ebs_default_kms_key_id()
+        cloud.aws("ec2", "disable-ebs-encryption-by-default")
+    assert not make()["Encrypted"]
+
+
+def test_a_disabled_key_stops_attaches_and_launches_while_what_runs_goes_on(
+    ec2, kms, key, make, image, subnet, terminate
+):
+    device = ec2.describe_images(ImageIds=[image])["Images"][0]["RootDeviceName"]
+    request = {
+        "ImageId": image, "InstanceType": "t3.nano", "MinCount": 1, "MaxCount": 1, "SubnetId": subnet,
+        "BlockDeviceMappings": [{"DeviceName": device, "Ebs": {"Encrypted": True, "KmsKeyId": key}}],
+    }
+    running = ec2.run_instances(**request)["Instances"][0]["InstanceId"]
+    terminate(running)
+    ec2.get_waiter("instance_running").wait(InstanceIds=[running], WaiterConfig=PATIENCE)
+    root = instance_of(ec2, running)["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    assert ec2.describe_volumes(VolumeIds=[root])["Volumes"][0]["KmsKeyId"] == key
+    volume = make(Encrypted=True, KmsKeyId=key)["VolumeId"]
+    kms.disable_key(KeyId=key)
+    attach = {"VolumeId": volume, "InstanceId": running, "Device": "/dev/sdf"}
+    assert code(ec2.attach_volume, **attach) == "InvalidKmsKey.InvalidState"
+    failed = ec2.run_instances(**request)["Instances"][0]
+    assert failed["State"]["Name"] == "pending"
+    ended = instance_of(ec2, failed["InstanceId"])
+    assert (ended["State"]["Name"], ended["StateReason"]["Code"]) == ("terminated", "Client.InvalidKMSKey.InvalidState")
+    assert instance_of(ec2, running)["State"]["Name"] == "running"
+    kms.enable_key(KeyId=key)
+    ec2.attach_volume(**attach)
+
+    def attached():
+        shown = ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["Attachments"]
+        return [one["State"] for one in shown] == ["attached"]
+    wait_until(attached, f"{volume} is attached", timeout=240)
+    ec2.detach_volume(VolumeId=volume)
+    ec2.get_waiter("volume_available").wait(VolumeIds=[volume], WaiterConfig=PATIENCE)
