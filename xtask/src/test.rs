@@ -35,7 +35,12 @@ pub fn run(only: Option<Part>, extent: Extent) -> Result<()> {
     if wanted(Part::Unit) {
         build::guest()?;
         run::say("Rust tests");
-        run::cargo(&["test", "--quiet", "--workspace"])?;
+        let mut tests = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+        tests.args(["test", "--quiet", "--workspace"]);
+        if extent == Extent::Full {
+            tests.env("NUBE_TOPOLOGIES", "3000");
+        }
+        run::finish(&mut tests)?;
     }
     if wanted(Part::Clients) {
         run::say("The clients' serializers");

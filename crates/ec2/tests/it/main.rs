@@ -21,6 +21,7 @@ mod network_acl;
 mod network_interface;
 mod network_interface_address;
 mod network_interface_attach;
+mod prefix_list;
 mod public_image;
 mod region;
 mod route_table;

@@ -184,7 +184,7 @@ async fn rules_that_cannot_be_are_refused_and_leave_no_trace() {
         (tcp("sg-x", "1", "2", EVERYWHERE), "InvalidGroupId.Malformed"),
         (one("IpPermissions.1.Groups.1.GroupId", &foreign), "InvalidGroup.NotFound"),
         (one("IpPermissions.1.Groups.1.GroupId", "sg-0123456789abcdef0"), "InvalidGroup.NotFound"),
-        (one("IpPermissions.1.PrefixListIds.1.PrefixListId", "pl-12345678"), "UnsupportedOperation"),
+        (one("IpPermissions.1.PrefixListIds.1.PrefixListId", "pl-12345678"), "InvalidPrefixListID.NotFound"),
         (one("CidrIp", EVERYWHERE), "InvalidParameterCombination"),
         (vec![("GroupId", id.as_str()), ("IpPermissions.1.IpProtocol", "-1")], "InvalidPermission.Malformed"),
         (vec![("GroupId", id.as_str())], "MissingParameter"),

@@ -275,3 +275,16 @@ impl Record for DhcpOptions {
         vec![("account", self.account.into())]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_is_written_as_it_ever_was() {
+        for text in ["\"10.0.0.0/8\"", "\"2001:db8::/32\"", "\"pl-0123456789abcdef0\""] {
+            let read: Destination = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&read).unwrap(), text);
+        }
+    }
+}

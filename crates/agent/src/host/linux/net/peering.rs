@@ -16,6 +16,9 @@ impl State {
     /// Makes the links between a VPC and its peers that stand here, and leads the routes of both sides over them.
     pub(super) fn meet(&mut self, vpc: VpcId) -> io::Result<()> {
         let asked = self.peerings(vpc);
+        if let Some((router, _)) = self.vpcs.get_mut(&vpc) {
+            router.forget_strangers()?;
+        }
         self.part(vpc, &asked)?;
         for peering in asked {
             // One that this VPC asks for twice, or a peer that is not here, has no link.

@@ -479,6 +479,21 @@ impl Router {
         foreign.collect()
     }
 
+    /// Takes out of groups of other VPCs whom earlier agents wrote there by address alone.
+    pub fn forget_strangers(&mut self) -> io::Result<()> {
+        let (mut batch, mut changes) = (Batch::default(), Vec::new());
+        for (set, elements) in &self.sets {
+            let Some(group) = names::group_of_members(set) else { continue };
+            if !self.chains.contains(&names::group_ingress(group)) {
+                for key in elements.keys() {
+                    batch.delete_element(Family::Inet, VPC_TABLE, set, key);
+                    changes.push((set.clone(), key.clone(), None));
+                }
+            }
+        }
+        self.commit(batch, changes)
+    }
+
     /// The members of a group, if it is of this VPC.
     pub fn members_of(&self, group: SecurityGroupId) -> Option<BTreeSet<Vec<u8>>> {
         if !self.chains.contains(&names::group_ingress(group)) {
