@@ -50,10 +50,14 @@ pub fn copy(ctx: &Context, request: &CopyImageRequest, txn: &mut Txn<'_>) -> Res
     let snapshot_tags = tags.remove("snapshot").unwrap_or_default();
     let mut devices = Vec::new();
     for device in &source.devices {
+        // A key of another region stays there.
+        let own = device.encryption.clone();
+        let own = own.map(|own| if region == ctx.region { own } else { EncryptionChoice::default() });
+        let asked = asked.clone().or(own);
         let (snapshot, encryption) =
             match device.snapshot.filter(|_| source.registration.state != State::Stock) {
                 // Without a snapshot, the volumes of it are encrypted when they are made.
-                None => (None, asked.clone().or_else(|| device.encryption.clone())),
+                None => (None, asked),
                 Some(of) => {
                     let from = txn.get::<Snapshot>(&region, &of).filter(|from| from.visible_to(ctx));
                     let from = from.ok_or_else(no_access)?;
@@ -62,7 +66,6 @@ pub fn copy(ctx: &Context, request: &CopyImageRequest, txn: &mut Txn<'_>) -> Res
                         source.image
                     );
                     let tags = snapshot_tags.clone();
-                    let asked = asked.clone();
                     let copying = Copying { source: &from, region: &region, description, tags, asked };
                     let copy = copy_of(ctx, txn, copying)?;
                     (Some(copy.snapshot), copy.encryption.is_some().then(EncryptionChoice::default))
