@@ -4,13 +4,18 @@ use crate::{build, packages, run};
 use anyhow::{Result, bail};
 
 /// The measurements, in the order in which they run.
-const ALL: &[&str] = &["store", "start", "api", "many", "launch", "clone"];
+const ALL: &[&str] = &["store", "start", "api", "many", "launch", "clone", DEBIAN];
+/// Builds Debian's image and takes a quarter of an hour: only when it is named.
+const DEBIAN: &str = "debian";
 
 pub fn run(only: &[String]) -> Result<()> {
     if let Some(unknown) = only.iter().find(|name| !ALL.contains(&name.as_str())) {
         bail!("there is no benchmark \"{unknown}\"; there are: {}", ALL.join(", "));
     }
-    let wanted = |name: &str| only.is_empty() || only.iter().any(|o| o == name);
+    let wanted = |name: &str| {
+        let is_named = only.iter().any(|o| o == name);
+        is_named || (only.is_empty() && name != DEBIAN)
+    };
     if wanted("store") {
         run::say("Store: durable commits");
         run::cargo(&["run", "--quiet", "--release", "--package", "store", "--example", "bench"])?;
@@ -20,10 +25,14 @@ pub fn run(only: &[String]) -> Result<()> {
         return Ok(());
     }
     let nube = build::nube()?;
-    if rest.iter().any(|name| ["launch", "clone"].contains(name)) {
+    if rest.iter().any(|name| ["launch", "clone", DEBIAN].contains(name)) {
         packages::ensure(packages::CLOUD)?;
         build::guest()?;
         build::nano_image(&nube)?;
+    }
+    if rest.contains(&DEBIAN) {
+        packages::ensure(packages::FULL)?;
+        build::debian_image(&nube)?;
     }
     run::say(format_args!("Measuring: {}", rest.join(", ")));
     let nube = nube.display().to_string();

@@ -8,8 +8,9 @@ use crate::view::{Record, Shared, Tables, Underway, claim_key, claim_text};
 use bytes::Bytes;
 use model::Region;
 use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
 use std::sync::Arc;
-use store::{Commit, Key, Revision};
+use store::{Commit, Key, MAX_KEY_BYTES, Revision};
 
 struct Pending {
     bytes: Option<Bytes>,
@@ -93,13 +94,36 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// Whether a claim on `name` would succeed now.
+    /// Makes the first of these names in `folder` that nobody holds `owner`'s; none when all are held.
+    pub fn claim_first<T: Display>(
+        &mut self,
+        region: &Region,
+        folder: &str,
+        names: impl IntoIterator<Item = T>,
+        owner: &str,
+    ) -> Option<T> {
+        // One text for all: where most are held, many are asked for.
+        let mut text = claim_text(region, folder);
+        let length = text.len();
+        let free = names.into_iter().find(|name| {
+            text.truncate(length);
+            let _ = write!(text, "{name}");
+            !self.is_text_claimed(&text)
+        })?;
+        self.write_claim(Key::new(text).ok()?, Some(owner));
+        Some(free)
+    }
+
+    /// Whether somebody holds `name` now.
     pub fn is_claimed(&self, region: &Region, name: &str) -> bool {
-        let text = claim_text(region, name);
-        match self.writes.get(text.as_str()) {
+        self.is_text_claimed(&claim_text(region, name))
+    }
+
+    fn is_text_claimed(&self, text: &str) -> bool {
+        match self.writes.get(text) {
             Some(pending) => pending.bytes.is_some(),
             // A name that no claim can have is not free.
-            None => self.tables.is_claimed(&text) || claim_key(region, name).is_none(),
+            None => self.tables.is_claimed(text) || text.len() > MAX_KEY_BYTES || text.contains('\0'),
         }
     }
 

@@ -90,6 +90,26 @@ async fn a_claim_that_was_released_can_be_had_again_and_by_its_owner_always() {
     assert_eq!(claim("b").await, Ok(()));
 }
 
+#[tokio::test]
+async fn the_first_name_that_is_free_is_claimed_each_once() {
+    let rig = Rig::new().await;
+    let take = |txn: &mut Txn<'_>| {
+        let mut first = || txn.claim_first(&region(), "port/", 1..4, "a");
+        Ok([first(), first()])
+    };
+    assert_eq!(rig.cloud.transact(Mode::Shared, take).await.unwrap(), [Some(1), Some(2)]);
+    let rest = |txn: &mut Txn<'_>| {
+        txn.release(&region(), "port/1");
+        let mut first = || txn.claim_first(&region(), "port/", 1..4, "b");
+        Ok([first(), first(), first()])
+    };
+    assert_eq!(rig.cloud.transact(Mode::Shared, rest).await.unwrap(), [Some(1), Some(3), None]);
+    let tables = rig.cloud.view.read();
+    let holders =
+        ["1", "2", "3"].map(|port| tables.claimed(&region(), &format!("port/{port}")).map(str::to_owned));
+    assert_eq!(holders, ["b", "a", "b"].map(|holder| Some(holder.to_owned())));
+}
+
 async fn make_folder(rig: &Rig) {
     let make = |txn: &mut Txn<'_>| {
         put(txn, Note::new("f", ""));

@@ -20,14 +20,22 @@ use std::ops::RangeInclusive;
 /// How many addresses of a subnet are nobody's: the first four and the last.
 pub const RESERVED: usize = 5;
 
+/// Where the claims on a subnet's addresses are.
+fn private_folder(subnet: SubnetId) -> String {
+    format!("ip/{subnet}/")
+}
+
+/// Where the claims on public addresses are, under [`Region::global`].
+const PUBLIC_FOLDER: &str = "public-ip/";
+
 /// The claim on a private address.
 pub fn private_claim(subnet: SubnetId, address: Ipv4Addr) -> String {
-    format!("ip/{subnet}/{address}")
+    private_folder(subnet) + &address.to_string()
 }
 
 /// The claim on a public address; it is made under [`Region::global`].
 pub fn public_claim(address: Ipv4Addr) -> String {
-    format!("public-ip/{address}")
+    PUBLIC_FOLDER.to_owned() + &address.to_string()
 }
 
 /// The addresses of a block that interfaces may have, as numbers.
@@ -38,7 +46,7 @@ fn assignable(block: Ipv4Net) -> RangeInclusive<u32> {
 /// How many addresses of a subnet are free.
 pub fn available(tables: &Tables, region: &Region, subnet: &Subnet) -> usize {
     let size = 1usize << (32 - subnet.cidr.prefix_len());
-    let used = tables.count_claims(region, &format!("ip/{}/", subnet.subnet));
+    let used = tables.count_claims(region, &private_folder(subnet.subnet));
     size.saturating_sub(RESERVED + used)
 }
 
@@ -75,8 +83,7 @@ pub fn allocate_private(
         }
         return Ok(address);
     }
-    let claim = |address| private_claim(subnet.subnet, address);
-    claim_any(ctx, txn, &ctx.region, range, claim, owner).ok_or_else(|| {
+    claim_any(ctx, txn, &ctx.region, &private_folder(subnet.subnet), range, owner).ok_or_else(|| {
         client(
             "InsufficientFreeAddressesInSubnet",
             format!("Not enough addresses are free in subnet {} for this request.", subnet.subnet),
@@ -110,7 +117,7 @@ pub fn claim_public(
 /// is left.
 pub fn allocate_public(ctx: &Context, txn: &mut Txn<'_>, owner: impl Display) -> Result<Ipv4Addr> {
     let range = plan::net::pool::assignable_range(ctx.cloud.settings.public_pool);
-    claim_any(ctx, txn, &Region::global(), range, public_claim, owner).ok_or_else(|| {
+    claim_any(ctx, txn, &Region::global(), PUBLIC_FOLDER, range, owner).ok_or_else(|| {
         client("InsufficientAddressCapacity", "Not enough public addresses are available for this request.")
     })
 }
@@ -147,19 +154,15 @@ fn claim_any(
     ctx: &Context,
     txn: &mut Txn<'_>,
     region: &Region,
+    folder: &str,
     range: RangeInclusive<u32>,
-    claim: impl Fn(Ipv4Addr) -> String,
     owner: impl Display,
 ) -> Option<Ipv4Addr> {
     let (first, last) = range.into_inner();
     let size = u64::from(last.checked_sub(first)?) + 1;
     let guesses = (0..GUESSES.min(size)).map(|_| ctx.bits() as u64);
     let start = ctx.bits() as u64 % size;
-    let owner = owner.to_string();
-    guesses.chain((0..size).map(|step| start + step)).find_map(|at| {
-        let address = Ipv4Addr::from(first + (at % size) as u32);
-        let name = claim(address);
-        let free = !txn.is_claimed(region, &name);
-        (free && txn.claim(region, &name, &owner).is_ok()).then_some(address)
-    })
+    let tried = guesses.chain((0..size).map(|step| start + step));
+    let addresses = tried.map(|at| Ipv4Addr::from(first + (at % size) as u32));
+    txn.claim_first(region, folder, addresses, &owner.to_string())
 }

@@ -6,6 +6,7 @@ use redb::{ReadableDatabase, ReadableTable};
 
 use super::codec::{self, Garbled};
 use super::disk::{Disk, DiskError, KV, LOG, head};
+use super::presence::Presence;
 use super::recent::{Entry, Recent};
 use crate::watch::{Tail, size};
 use crate::{Event, Key, Revision, Scan, Source, Versioned, Window};
@@ -18,6 +19,7 @@ pub(super) const TAIL: Window = Window { events: 4096, bytes: 8 << 20 };
 pub(super) struct Ledger {
     pub(super) disk: Disk,
     pub(super) recent: Recent,
+    pub(super) presence: Presence,
     pub(super) tail: Tail,
     /// Of the log.
     pub(super) window: Window,
@@ -69,6 +71,9 @@ impl Ledger {
             }
             for after in newer {
                 put(&mut entries, after);
+            }
+            if prefix.is_empty() {
+                self.presence.complete(entries.iter().map(|(key, _)| key));
             }
             Ok(Scan { entries, revision })
         })
@@ -132,6 +137,10 @@ impl Ledger {
             let mut version = |key: &Key| {
                 if let Some(entry) = recent.entries.get(key) {
                     return Ok(if entry.value.is_some() { entry.version } else { 0 });
+                }
+                // Whoever makes something new asks for keys that are not there.
+                if self.presence.lacks(key) {
+                    return Ok(0);
                 }
                 let table = match &table {
                     Some(table) => table,

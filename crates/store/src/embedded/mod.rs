@@ -9,7 +9,7 @@
 //! Opening reads from the journal what the file lacks. Files from before there was a journal open as they are.
 //!
 //! - `journal`: frames, segments, failures of the disk, the replay
-//! - `disk`: the file; `recent`: what it lacks; `ledger`: both as one
+//! - `disk`: the file; `recent`: what it lacks; `ledger`: both as one; `presence`: which keys there may be
 //! - `writer` and `checkpoint`: the two threads
 
 mod checkpoint;
@@ -19,6 +19,7 @@ mod disk;
 mod file;
 mod journal;
 mod ledger;
+mod presence;
 mod recent;
 mod writer;
 
@@ -38,6 +39,7 @@ pub use self::journal::replay::Damage;
 use self::journal::replay::{self, ReplayError};
 use self::journal::{Journal, Shelf};
 use self::ledger::{Ledger, TAIL};
+use self::presence::Presence;
 use self::recent::Recent;
 use self::writer::Job;
 use crate::watch::Tail;
@@ -145,8 +147,11 @@ impl Embedded {
         if head > opened.head {
             tracing::info!(from = opened.head + 1, to = head, "read commits from the store's journal");
         }
+        let presence = Presence::new(opened.head == 0);
+        presence.follow(&replayed.events);
         let ledger = Arc::new(Ledger {
             disk,
+            presence,
             recent: Recent::new(opened.head, replayed.events, options.lag),
             // Never more than the log itself, so that a watch does not depend on when the process began.
             tail: Tail::new(head, TAIL.min(options.log)),

@@ -60,6 +60,7 @@ fn settle(ledger: &Ledger, journal: &mut Journal, shelf: &Shelf, batch: Vec<Job>
         }
     };
     if !judged.events.is_empty() {
+        ledger.presence.follow(&judged.events);
         ledger.recent.add(judged.events.iter().cloned(), shelf.wants_spare());
     }
     for event in judged.events {

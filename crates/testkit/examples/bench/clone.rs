@@ -3,60 +3,70 @@
 
 use crate::client::{Client, texts};
 use crate::cloud::Cloud;
-use crate::launch::{alternate, await_state, banner, boot_once, open_ssh};
-use crate::plain::Recipe;
+use crate::launch::{Rounds, alternate, await_state, banner, boot_once};
+use crate::subject::{DEBIAN, NANO, Prepared, Subject};
 use crate::{process, table};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-const RUNS: usize = 11;
+const NANOS: Rounds = Rounds { launches: 11, plain: 11 };
+/// A plain Debian boots for minutes.
+const DEBIANS: Rounds = Rounds { launches: 10, plain: 3 };
 const AT_ONCE: usize = 10;
 /// Until what a start set going has ended.
 const SETTLE: Duration = Duration::from_secs(5);
 
 pub fn run(nube: &Path) {
+    let (cloud, mut client, prepared) = alone(nube, &NANO, NANOS);
+    together(&mut client, &prepared);
+    drop(cloud);
+}
+
+pub fn run_debian(nube: &Path) {
+    alone(nube, &DEBIAN, DEBIANS);
+}
+
+/// One at a time, in turns with plain machines.
+fn alone(nube: &Path, subject: &'static Subject, rounds: Rounds) -> (Cloud, Client, Prepared) {
     let mut cloud = Cloud::new(nube, "linux");
     // All that are launched at once have processors promised to them.
     cloud.up_with(&["--cpu-overcommit", "16"]);
     let mut client = cloud.client();
-    let image = open_ssh(&mut client);
+    let prepared = subject.prepare(&mut client);
     // There is no template yet.
-    let recipe = boot_once(&cloud, &mut client, &image);
+    let recipe = boot_once(&cloud, &mut client, &prepared);
     let begun = Instant::now();
     let built = Command::new(nube)
-        .args(["template", "build", &image, "t3.nano", "--wait", "--data"])
+        .args(["template", "build", &prepared.image, subject.instance_type, "--wait", "--data"])
         .arg(cloud.data())
         .stdout(std::process::Stdio::null())
         .status();
     assert!(built.unwrap().success(), "no template");
     let building = begun.elapsed();
-    alone(&mut client, &image, &recipe, building);
-    together(&mut client, &image);
-}
-
-fn alone(client: &mut Client, image: &str, recipe: &Recipe, building: Duration) {
-    let mut rows = alternate(client, image, recipe, RUNS);
+    let mut rows = alternate(&mut client, &prepared, &recipe, rounds);
     rows.push(vec!["the template was built in".into(), table::time(building), String::new()]);
+    let (launches, plain) = (rounds.launches, rounds.plain);
     table::print(
         &format!(
-            "Clone of a t3.nano with the nano image ({RUNS} runs, medians; each alternating with plain QEMU)"
+            "Clone of a {} ({launches} runs, {plain} of plain QEMU between them, medians)",
+            subject.title()
         ),
         &["", "median", "to plain QEMU"],
         &rows,
     );
+    (cloud, client, prepared)
 }
 
-fn together(client: &mut Client, image: &str) {
+fn together(client: &mut Client, prepared: &Prepared) {
     let begun = Instant::now();
-    let request = format!("&ImageId={image}&InstanceType=t3.nano&MinCount={AT_ONCE}&MaxCount={AT_ONCE}");
-    let made = client.call("RunInstances", &request);
+    let made = client.call("RunInstances", &prepared.request(AT_ONCE));
     let ids: Vec<String> = texts(made, "instanceId").into_iter().map(str::to_owned).collect();
     let mut cpu = Vec::new();
     for id in &ids {
         let address = await_state(client, id, "running", begun).expect("a public address");
-        banner(SocketAddr::new(address.parse().unwrap(), 22));
+        banner(SocketAddr::new(address.parse().unwrap(), 22), prepared.subject.patience);
         cpu.push(process::cpu(pid(id)));
     }
     let last = begun.elapsed();
@@ -71,7 +81,7 @@ fn together(client: &mut Client, image: &str) {
     await_state(client, &ids[0], "stopped", Instant::now());
     client.call("StartInstances", &query);
     let address = await_state(client, &ids[0], "running", Instant::now()).expect("a public address");
-    banner(SocketAddr::new(address.parse().unwrap(), 22));
+    banner(SocketAddr::new(address.parse().unwrap(), 22), prepared.subject.patience);
     std::thread::sleep(SETTLE);
     let cold = process::pss_kib(pid(&ids[0]));
     for id in &ids {

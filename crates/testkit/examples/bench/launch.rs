@@ -3,30 +3,28 @@
 use crate::client::{Client, texts};
 use crate::cloud::Cloud;
 use crate::plain::{Plain, Recipe};
+use crate::subject::{NANO, Prepared};
 use crate::{process, table};
-use std::fs;
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The host may have others beside it.
-const IMAGE: &str = "nano";
 const RUNS: usize = 5;
+/// For a state.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-pub fn run(nube: &std::path::Path) {
+pub fn run(nube: &Path) {
     let mut cloud = Cloud::new(nube, "linux");
     // What a boot takes; `clone` measures the rest.
     cloud.up_with(&["--templates", "off"]);
     let mut client = cloud.client();
-    let image = open_ssh(&mut client);
-    let recipe = boot_once(&cloud, &mut client, &image);
-    let rows = alternate(&mut client, &image, &recipe, RUNS);
+    let prepared = NANO.prepare(&mut client);
+    let recipe = boot_once(&cloud, &mut client, &prepared);
+    let rows = alternate(&mut client, &prepared, &recipe, Rounds { launches: RUNS, plain: RUNS });
     table::print(
-        &format!(
-            "Launch of a t3.nano with the nano image ({RUNS} runs, medians; each alternating with plain QEMU)"
-        ),
+        &format!("Launch of a {} ({RUNS} runs, medians; each alternating with plain QEMU)", NANO.title()),
         &["", "median", "to plain QEMU"],
         &rows,
     );
@@ -34,36 +32,54 @@ pub fn run(nube: &std::path::Path) {
 
 /// A launch that boots, and the plain machine that is its like. It probes the accelerator and warms the page cache, too, and
 /// counts for nothing.
-pub fn boot_once(cloud: &Cloud, client: &mut Client, image: &str) -> Recipe {
-    let folder = image_folder(cloud);
+pub fn boot_once(cloud: &Cloud, client: &mut Client, prepared: &Prepared) -> Recipe {
     let mut recipe = None;
-    launch(client, image, |id| {
+    launch(client, prepared, |id| {
         let line = process::command_line("-name", id).expect("a running machine has a process");
-        recipe = Some(Recipe::of(&line, &folder));
+        recipe = Some(Recipe::of(&line, prepared, &cloud.data()));
     });
     recipe.expect("the launch has been looked at")
 }
 
+/// How often each is measured.
+#[derive(Clone, Copy)]
+pub struct Rounds {
+    pub launches: usize,
+    /// At most as often as launches.
+    pub plain: usize,
+}
+
 /// Launches in turns with plain machines: the table's rows.
-pub fn alternate(client: &mut Client, image: &str, recipe: &Recipe, runs: usize) -> Vec<Vec<String>> {
-    let (mut calls, mut runnings, mut banners, mut plains) = (vec![], vec![], vec![], vec![]);
-    for n in 1..=runs {
-        let launched = launch(client, image, |_| {});
-        let begun = Instant::now();
-        let machine = Plain::boot(recipe);
-        banner(machine.ssh);
-        let plain = begun.elapsed();
-        eprintln!(
-            "  {n}: call {}, running {}, banner {}; plain {}",
+pub fn alternate(
+    client: &mut Client,
+    prepared: &Prepared,
+    recipe: &Recipe,
+    rounds: Rounds,
+) -> Vec<Vec<String>> {
+    let (mut calls, mut runnings, mut banners, mut logins) = (vec![], vec![], vec![], vec![]);
+    let mut plains = vec![];
+    for n in 1..=rounds.launches {
+        let launched = launch(client, prepared, |_| {});
+        let mut line = format!(
+            "  {n}: call {}, running {}, banner {}, login {}",
             table::time(launched.call),
             table::time(launched.running),
             table::time(launched.banner),
-            table::time(plain)
+            table::time(launched.login)
         );
+        if n <= rounds.plain {
+            let begun = Instant::now();
+            let machine = Plain::boot(recipe);
+            banner(machine.ssh, prepared.subject.patience);
+            let plain = begun.elapsed();
+            let _ = write!(line, "; plain {}", table::time(plain));
+            plains.push(plain);
+        }
+        eprintln!("{line}");
         calls.push(launched.call);
         runnings.push(launched.running);
         banners.push(launched.banner);
-        plains.push(plain);
+        logins.push(launched.login);
     }
     let plain = table::median(&mut plains);
     let row = |name: &str, values: &mut Vec<Duration>| {
@@ -74,46 +90,35 @@ pub fn alternate(client: &mut Client, image: &str, recipe: &Recipe, runs: usize)
         row("RunInstances answered", &mut calls),
         row("RunInstances to running", &mut runnings),
         row("RunInstances to ssh banner", &mut banners),
+        row("RunInstances to the end of a login with the caller's key", &mut logins),
         row("plain QEMU to ssh banner", &mut plains),
     ]
-}
-
-/// The nano image; ssh is let in from everywhere.
-pub fn open_ssh(client: &mut Client) -> String {
-    let wanted = format!(
-        "&Filter.1.Name=name&Filter.1.Value.1=nube/{IMAGE}-*&Filter.2.Name=architecture&Filter.2.Value.1=x86_64"
-    );
-    let images = client.call("DescribeImages", &wanted);
-    let image = texts(images, "imageId").first().expect("the nano image is built").to_string();
-    let groups = client.call("DescribeSecurityGroups", "&Filter.1.Name=group-name&Filter.1.Value.1=default");
-    let group = texts(groups, "groupId")[0].to_owned();
-    client.call(
-        "AuthorizeSecurityGroupIngress",
-        &format!("&GroupId={group}&IpPermissions.1.IpProtocol=tcp&IpPermissions.1.FromPort=22&IpPermissions.1.ToPort=22&IpPermissions.1.IpRanges.1.CidrIp=0.0.0.0/0"),
-    );
-    image
 }
 
 pub struct Launched {
     pub call: Duration,
     pub running: Duration,
     pub banner: Duration,
+    /// The caller's key has opened a session, and that is closed again.
+    pub login: Duration,
 }
 
-pub fn launch(client: &mut Client, image: &str, meanwhile: impl FnOnce(&str)) -> Launched {
+fn launch(client: &mut Client, prepared: &Prepared, meanwhile: impl FnOnce(&str)) -> Launched {
     let begun = Instant::now();
-    let made =
-        client.call("RunInstances", &format!("&ImageId={image}&InstanceType=t3.nano&MinCount=1&MaxCount=1"));
+    let made = client.call("RunInstances", &prepared.request(1));
     let call = begun.elapsed();
     let id = texts(made, "instanceId")[0].to_owned();
     let address = await_state(client, &id, "running", begun).expect("default subnets give public addresses");
     let running = begun.elapsed();
-    banner(SocketAddr::new(address.parse().unwrap(), 22));
+    let address = address.parse().unwrap();
+    banner(SocketAddr::new(address, 22), prepared.subject.patience);
     let banner = begun.elapsed();
+    prepared.log_in(address);
+    let login = begun.elapsed();
     meanwhile(&id);
     client.call("TerminateInstances", &format!("&InstanceId.1={id}"));
     await_state(client, &id, "terminated", Instant::now());
-    Launched { call, running, banner }
+    Launched { call, running, banner, login }
 }
 
 /// Waits until the instance is in this state; its public address.
@@ -131,7 +136,7 @@ pub fn await_state(client: &mut Client, id: &str, wanted: &str, begun: Instant) 
 }
 
 /// Waits until an ssh server says its name.
-pub fn banner(server: SocketAddr) {
+pub fn banner(server: SocketAddr, patience: Duration) {
     let begun = Instant::now();
     loop {
         let said = TcpStream::connect_timeout(&server, Duration::from_millis(200)).and_then(|mut stream| {
@@ -143,18 +148,7 @@ pub fn banner(server: SocketAddr) {
         if said.is_ok_and(|start| start == *b"SSH-") {
             return;
         }
-        assert!(begun.elapsed() < PATIENCE, "no ssh at {server}");
+        assert!(begun.elapsed() < patience, "no ssh at {server}");
         std::thread::sleep(Duration::from_millis(10));
     }
-}
-
-/// Where the cloud keeps the files of the nano image.
-fn image_folder(cloud: &Cloud) -> PathBuf {
-    let folders = fs::read_dir(cloud.data().join("images")).unwrap().flatten().map(|entry| entry.path());
-    let is_meant = |folder: &PathBuf| {
-        let manifest = fs::read(folder.join("manifest.json")).unwrap_or_default();
-        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap_or_default();
-        manifest["name"] == IMAGE
-    };
-    folders.into_iter().find(is_meant).expect("the nano image is built")
 }

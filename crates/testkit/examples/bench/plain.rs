@@ -1,5 +1,6 @@
 //! The same disk and kernel in a QEMU that nothing manages: what a launch is held against.
 
+use crate::subject::Prepared;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -12,19 +13,25 @@ pub struct Recipe {
     /// Accelerator, processor, memory, kernel command line: taken from the cloud's machine.
     shared: Vec<String>,
     image: PathBuf,
+    /// Of the disk, as `qemu-img` takes it.
+    size: &'static str,
+    /// Whom the machine lets in.
+    key: String,
 }
 
 /// Options that decide how fast a machine boots.
 const SHARED: [&str; 6] = ["-machine", "-accel", "-cpu", "-smp", "-m", "-append"];
 
 impl Recipe {
-    /// From the command line of a machine of the cloud and the folder of its image.
-    pub fn of(command_line: &[String], image: &Path) -> Self {
+    /// From the command line of a machine of the cloud in this directory.
+    pub fn of(command_line: &[String], prepared: &Prepared, data: &Path) -> Self {
         let shared = command_line.windows(2).filter(|two| SHARED.contains(&two[0].as_str()));
         Self {
             program: command_line[0].clone(),
             shared: shared.flatten().cloned().collect(),
-            image: image.to_owned(),
+            image: prepared.folder(data),
+            size: prepared.subject.disk,
+            key: prepared.public_key(),
         }
     }
 }
@@ -44,14 +51,17 @@ impl Plain {
         let made = Command::new("qemu-img")
             .args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"])
             .args([&base, &disk])
-            .arg("1G")
+            .arg(recipe.size)
             .status();
         assert!(made.unwrap().success());
         let ssh = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let key = folder.path().join("key.pub");
+        fs::write(&key, &recipe.key).unwrap();
         let metadata = std::env::current_exe().unwrap();
         let network = format!(
-            "user,id=net,net=169.254.169.0/24,hostfwd=tcp:{ssh}-:22,guestfwd=tcp:169.254.169.254:80-cmd:{} metadata",
-            metadata.display()
+            "user,id=net,net=169.254.169.0/24,hostfwd=tcp:{ssh}-:22,guestfwd=tcp:169.254.169.254:80-cmd:{} metadata {}",
+            metadata.display(),
+            key.display()
         );
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let process = Command::new(&recipe.program)
