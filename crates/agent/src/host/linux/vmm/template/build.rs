@@ -14,9 +14,7 @@ use crate::host::{DiskSpec, HostError, Life, MachineSpec, Result};
 use model::{AccountId, InstanceId, VolumeId};
 use plan::machine::Stage;
 use plan::machine::qmp::Command;
-use plan::machine::template::{
-    Nic, PARKED_PORT, Word, console_of_clone, leave_memory_in_place, parked, plug, save, word,
-};
+use plan::machine::template::{self, Nic, Word, console_of_clone, leave_memory_in_place, save, word};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
@@ -210,7 +208,7 @@ async fn plug_parked(monitor: &Monitor) -> Result<()> {
     let tap = netns::apart(|| tap::create(PARKED))
         .map_err(|e| HostError::transient("making its interface").caused_by(e))?;
     pass(monitor, PARKED, tap).await.map_err(failed)?;
-    for command in plug(&parked(), PARKED_PORT, PARKED) {
+    for command in template::plug_parked(PARKED) {
         monitor.execute(command).await.map_err(failed)?;
     }
     Ok(())
