@@ -12,7 +12,7 @@ mod wire;
 
 use super::world::{A_MOMENT, SOON, World, on_a_host};
 use agent::host::Net as _;
-use judge::{Arrival, Packet, Transport};
+use judge::{Arrival, Packet, Transport, Way};
 use model::host::InterfaceDesired;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -50,6 +50,9 @@ fn exactly_what_the_documents_allow_passes() {
                         play(&world, seed, &mut tally).await;
                     }
                     println!("{tally:?}");
+                    // Whatever is rolled, everything that can be does happen.
+                    let played = tally.topologies < 100 || tally.ways.iter().all(|arrived| *arrived > 0);
+                    assert!(played && tally.arrived > 0, "{tally:?}");
                 });
             })
         })
@@ -68,6 +71,8 @@ struct Tally {
     arrived: usize,
     answers: usize,
     returned: usize,
+    /// By what way they arrived: within, across, over the internet, at a machine on the way, translated.
+    ways: [usize; 5],
 }
 
 /// A packet on its way: who sent it, and where it must come to, if anywhere.
@@ -110,6 +115,15 @@ async fn play(world: &World, seed: u64, tally: &mut Tally) {
         }
         tally.topologies += 1;
         tally.opened += probes.len();
+        for arrival in probes.values().filter_map(|probe| probe.arrival) {
+            tally.ways[match arrival.way {
+                Way::Within => 0,
+                Way::Across(_) => 1,
+                Way::Internet => 2,
+                Way::Through => 3,
+                Way::Translated => 4,
+            }] += 1;
+        }
         tally.arrived += probes.values().filter(|probe| probe.arrival.is_some()).count();
         let arrived = exchange(&mut ports, &probes, &told);
 
