@@ -62,6 +62,15 @@ pub struct Arrival {
     pub way: Way,
 }
 
+/// What becomes of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Arrives(Arrival),
+    Lost,
+    /// Nothing is said of it here: it would come to somebody else, or another way.
+    Unasked,
+}
+
 impl Arrival {
     /// Whether this is how it looks when it arrives; a NAT gateway may choose another source port.
     pub fn is(&self, packet: Packet) -> bool {
@@ -125,30 +134,24 @@ fn is_there(topology: &Topology, vpc: VpcId, own: VpcId, arrival: Arrival) -> bo
     }
 }
 
-/// Where the answer to a packet that arrived comes to: groups have let the flow in already. `None`: nowhere; what would
-/// come to somebody else than the asker is not asked here.
-pub fn answers(
-    topology: &Topology,
-    asker: usize,
-    asked: Packet,
-    arrival: Arrival,
-) -> Option<Option<Arrival>> {
+/// Where the answer to a packet that arrived comes to: groups have let the flow in already.
+pub fn answers(topology: &Topology, asker: usize, asked: Packet, arrival: Arrival) -> Answer {
     let answer = answer(&arrival);
     let (sender, receiver) = (&topology.interfaces[asker], &topology.interfaces[arrival.at]);
     // A forger is not answered, what is on its way through a machine is that one's affair, and what a NAT gateway tells
     // apart by ports of its own is not told here.
     let honest = holds(sender, asked.src) && holds(receiver, arrival.packet.dst);
     if !honest || arrival.way == Way::Translated {
-        return None;
+        return Answer::Unasked;
     }
-    let Some(mut back) = carried(topology, arrival.at, answer) else { return Some(None) };
+    let Some(mut back) = carried(topology, arrival.at, answer) else { return Answer::Lost };
     if back.at != asker || back.way != arrival.way {
-        return None;
+        return Answer::Unasked;
     }
     // The flow is known by the addresses that it began with.
     back.packet.src = asked.dst;
     back.packet.dst = asked.src;
-    Some(Some(back))
+    Answer::Arrives(back)
 }
 
 /// The packet that answers, as the receiver sends it.

@@ -12,7 +12,7 @@ mod wire;
 
 use super::world::{A_MOMENT, SOON, World, on_a_host};
 use agent::host::Net as _;
-use judge::{Arrival, Packet, Transport, Way};
+use judge::{Answer, Arrival, Packet, Transport, Way};
 use model::host::InterfaceDesired;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -130,7 +130,11 @@ async fn play(world: &World, seed: u64, tally: &mut Tally) {
         let mut answers = BTreeMap::new();
         for (id, arrival) in arrived {
             let asked = &probes[&id];
-            let Some(back) = judge::answers(&topology, asked.from, asked.packet, arrival) else { continue };
+            let back = match judge::answers(&topology, asked.from, asked.packet, arrival) {
+                Answer::Arrives(back) => Some(back),
+                Answer::Lost => None,
+                Answer::Unasked => continue,
+            };
             number += 1;
             answers
                 .insert(number, Probe { from: arrival.at, packet: judge::answer(&arrival), arrival: back });
@@ -259,7 +263,7 @@ fn somebody<'a>(
 fn destination(topology: &Topology, dice: &mut Dice, sender: &InterfaceDesired) -> Ipv4Addr {
     let near = dice.percent(65).then_some(sender);
     let somebody = somebody(topology, dice, near);
-    let somebody = dice.pick(&somebody.addresses).clone();
+    let somebody = *dice.pick(&somebody.addresses);
     match dice.below(20) {
         0..=12 => somebody.private,
         13..=17 => somebody.public.unwrap_or(somebody.private),
@@ -272,7 +276,7 @@ fn destination(topology: &Topology, dice: &mut Dice, sender: &InterfaceDesired) 
 fn forged(topology: &Topology, dice: &mut Dice, sender: &InterfaceDesired) -> Ipv4Addr {
     let near = dice.percent(70).then_some(sender);
     let somebody = somebody(topology, dice, near);
-    let somebody = dice.pick(&somebody.addresses).clone();
+    let somebody = *dice.pick(&somebody.addresses);
     match dice.below(8) {
         0..=3 => somebody.private,
         4 => somebody.public.unwrap_or(Ipv4Addr::new(8, 8, 8, 8)),

@@ -75,7 +75,7 @@ impl Topology {
     pub fn base(dice: &mut Dice) -> Self {
         let mut topology = Self::default();
         for _ in 0..*dice.pick(&[1, 2, 2, 3, 3]) {
-            let vpc = topology.vpc(dice);
+            let vpc = Self::vpc(dice);
             topology.vpcs.push(vpc);
         }
         topology.peer(dice);
@@ -111,7 +111,7 @@ impl Topology {
         topology
     }
 
-    fn vpc(&self, dice: &mut Dice) -> VpcDesired {
+    fn vpc(dice: &mut Dice) -> VpcDesired {
         // Overlaps with another VPC come by themselves; within one VPC there are none.
         let mut vpc = Vpc::new(BLOCKS[dice.below(BLOCKS.len())]).desired;
         vpc.vpc = VpcId::from_entropy(dice.id());
