@@ -91,7 +91,7 @@ async fn a_host_is_told_a_route_for_each_range_of_a_list_beside_those_that_are_n
     ];
     done(&kit, "ModifyManagedPrefixList", &change).await;
     assert_eq!(routes(&kit, &vpc), [of("192.0.2.0/24", &out), of("203.0.113.0/24", &machine)]);
-    let changed = ChangedKey { region: kit.region(), noun: PrefixList::NOUN, id: places.clone() };
+    let changed = ChangedKey { region: kit.region(), noun: PrefixList::NOUN, id: places.as_str().into() };
     let concerned = ec2::vpc::concerned_by(&changed, &kit.cloud.view.read());
     assert_eq!(concerned, [VpcId::parse(&vpc).unwrap()]);
 }

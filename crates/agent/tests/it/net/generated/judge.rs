@@ -50,6 +50,8 @@ pub enum Way {
     Internet,
     /// To a machine that is to forward it.
     Through,
+    /// By a NAT gateway, with a source port that the gateway chose.
+    Translated,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +60,32 @@ pub struct Arrival {
     pub at: usize,
     pub packet: Packet,
     pub way: Way,
+}
+
+/// What becomes of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Arrives(Arrival),
+    Lost,
+    /// Nothing is said of it here: it would come to somebody else, or another way.
+    Unasked,
+}
+
+impl Arrival {
+    /// Whether this is how it looks when it arrives; a NAT gateway may choose another source port.
+    pub fn is(&self, packet: Packet) -> bool {
+        let by_name = |transport: Transport| match transport {
+            Transport::Tcp { to, .. } => Transport::Tcp { from: 0, to },
+            Transport::Udp { to, .. } => Transport::Udp { from: 0, to },
+            Transport::Icmp { kind, code, .. } => Transport::Icmp { kind, code, id: 0 },
+            other @ Transport::Other(_) => other,
+        };
+        let known = |packet: Packet| match self.way {
+            Way::Translated => Packet { transport: by_name(packet.transport), ..packet },
+            Way::Within | Way::Across(_) | Way::Internet | Way::Through => packet,
+        };
+        known(packet) == known(self.packet)
+    }
 }
 
 /// Where a packet that opens a flow arrives.
@@ -88,7 +116,8 @@ pub fn opens(topology: &Topology, from: usize, packet: Packet) -> Option<Arrival
                     Peer::Net(net) => covers(net, arrival.packet.src),
                     Peer::PrefixList(_) => false,
                     Peer::Group(named) => {
-                        vouched && arrival.way != Way::Internet && sender.security_groups.contains(&named)
+                        let as_itself = !matches!(arrival.way, Way::Internet | Way::Translated);
+                        vouched && as_itself && sender.security_groups.contains(&named)
                     }
                 }
         })
@@ -101,42 +130,28 @@ fn is_there(topology: &Topology, vpc: VpcId, own: VpcId, arrival: Arrival) -> bo
     match arrival.way {
         Way::Within | Way::Through => vpc == own,
         Way::Across(_) => vpc == topology.interfaces[arrival.at].vpc,
-        Way::Internet => false,
+        Way::Internet | Way::Translated => false,
     }
 }
 
-/// Where the answer to a packet that arrived comes to: groups have let the flow in already. `None`: nowhere; what would
-/// come to somebody else than the asker is not asked here.
-pub fn answers(
-    topology: &Topology,
-    asker: usize,
-    asked: Packet,
-    arrival: Arrival,
-) -> Option<Option<Arrival>> {
-    let answer = Packet {
-        src: arrival.packet.dst,
-        dst: arrival.packet.src,
-        transport: match arrival.packet.transport {
-            Transport::Tcp { from, to } => Transport::Tcp { from: to, to: from },
-            Transport::Udp { from, to } => Transport::Udp { from: to, to: from },
-            Transport::Icmp { kind: 8, code, id } => Transport::Icmp { kind: 0, code, id },
-            Transport::Icmp { kind, code, id } => Transport::Icmp { kind: kind + 1, code, id },
-            other @ Transport::Other(_) => other,
-        },
-    };
+/// Where the answer to a packet that arrived comes to: groups have let the flow in already.
+pub fn answers(topology: &Topology, asker: usize, asked: Packet, arrival: Arrival) -> Answer {
+    let answer = answer(&arrival);
     let (sender, receiver) = (&topology.interfaces[asker], &topology.interfaces[arrival.at]);
-    // A forger is not answered, and what is on its way through a machine is that one's affair.
-    if !holds(sender, asked.src) || !holds(receiver, arrival.packet.dst) {
-        return None;
+    // A forger is not answered, what is on its way through a machine is that one's affair, and what a NAT gateway tells
+    // apart by ports of its own is not told here.
+    let honest = holds(sender, asked.src) && holds(receiver, arrival.packet.dst);
+    if !honest || arrival.way == Way::Translated {
+        return Answer::Unasked;
     }
-    let Some(mut back) = carried(topology, arrival.at, answer) else { return Some(None) };
+    let Some(mut back) = carried(topology, arrival.at, answer) else { return Answer::Lost };
     if back.at != asker || back.way != arrival.way {
-        return None;
+        return Answer::Unasked;
     }
     // The flow is known by the addresses that it began with.
     back.packet.src = asked.dst;
     back.packet.dst = asked.src;
-    Some(Some(back))
+    Answer::Arrives(back)
 }
 
 /// The packet that answers, as the receiver sends it.
@@ -163,19 +178,80 @@ fn carried(topology: &Topology, from: usize, packet: Packet) -> Option<Arrival> 
     if !vouched && (sender.source_dest_check || nobodys(vpc, packet.src)) {
         return None;
     }
-    let (arrival, crosses) = next(topology, vpc, subnet, packet, vouched)?;
-    let receiver = &topology.interfaces[arrival.at];
-    let (far, entered) = place(topology, receiver)?;
-    if crosses || entered.subnet != subnet.subnet {
-        let out = vpc.network_acls.iter().find(|acl| acl.network_acl == subnet.network_acl)?;
-        let into = far.network_acls.iter().find(|acl| acl.network_acl == entered.network_acl)?;
-        if !admits(&out.egress, packet.dst, packet.transport)
-            || !admits(&into.ingress, arrival.packet.src, packet.transport)
-        {
+    led(topology, vpc, subnet, packet, vouched)
+}
+
+/// From a subnet to where its table leads, over the borders on the way.
+fn led(
+    topology: &Topology,
+    vpc: &VpcDesired,
+    subnet: &SubnetDesired,
+    packet: Packet,
+    vouched: bool,
+) -> Option<Arrival> {
+    if let Lead::Target(RouteTarget::NatGateway(id)) = lead(vpc, subnet, packet.dst) {
+        let gateway = vpc.nat_gateways.iter().find(|gateway| gateway.gateway == *id)?;
+        let inner = vpc.subnets.iter().find(|inner| inner.subnet == gateway.subnet)?;
+        if inner.subnet != subnet.subnet && !borders(vpc, subnet, packet, vpc, inner, packet) {
             return None;
         }
+        let translated = Packet { src: gateway.address.private, ..packet };
+        let arrival = led(topology, vpc, inner, translated, true)?;
+        return Some(Arrival { way: Way::Translated, ..arrival });
     }
-    Some(arrival)
+    let (arrival, crosses) = next(topology, vpc, subnet, packet, vouched)?;
+    let (far, entered) = place(topology, &topology.interfaces[arrival.at])?;
+    let stays = !crosses && entered.subnet == subnet.subnet;
+    (stays || borders(vpc, subnet, packet, far, entered, arrival.packet)).then_some(arrival)
+}
+
+/// Whether both ACLs let a packet out of one subnet and into another.
+fn borders(
+    vpc: &VpcDesired,
+    left: &SubnetDesired,
+    out: Packet,
+    far: &VpcDesired,
+    entered: &SubnetDesired,
+    into: Packet,
+) -> bool {
+    let acl = |vpc: &VpcDesired, of: &SubnetDesired| {
+        vpc.network_acls.iter().find(|acl| acl.network_acl == of.network_acl).cloned()
+    };
+    let (Some(near), Some(there)) = (acl(vpc, left), acl(far, entered)) else { return false };
+    admits(&near.egress, out.dst, out.transport) && admits(&there.ingress, into.src, into.transport)
+}
+
+/// Whether the documents leave open what becomes of a packet: what nobody vouches for, or has no ports to tell flows apart,
+/// at a NAT gateway.
+pub fn is_open(topology: &Topology, from: usize, packet: Packet) -> bool {
+    let sender = &topology.interfaces[from];
+    let Some((vpc, subnet)) = place(topology, sender) else { return false };
+    let by_nat = matches!(lead(vpc, subnet, packet.dst), Lead::Target(RouteTarget::NatGateway(_)));
+    by_nat && (!holds(sender, packet.src) || matches!(packet.transport, Transport::Other(_)))
+}
+
+enum Lead<'a> {
+    Local,
+    Target(&'a RouteTarget),
+    Nowhere,
+}
+
+/// What the table of a subnet says of a destination.
+fn lead<'a>(vpc: &'a VpcDesired, subnet: &SubnetDesired, dst: Ipv4Addr) -> Lead<'a> {
+    if subnet.cidr.contains(&dst) {
+        return Lead::Local;
+    }
+    let table = vpc.route_tables.iter().find(|table| table.route_table == subnet.route_table);
+    let routes = table.into_iter().flat_map(|table| &table.routes);
+    let routed = routes.filter(|route| covers(route.destination, dst));
+    let routed = routed.max_by_key(|route| route.destination.prefix_len());
+    let own = vpc.cidrs.iter().filter(|cidr| cidr.contains(&dst)).map(ipnet::Ipv4Net::prefix_len).max();
+    match (routed, own) {
+        (Some(route), Some(own)) if route.destination.prefix_len() > own => Lead::Target(&route.target),
+        (_, Some(_)) => Lead::Local,
+        (Some(route), None) => Lead::Target(&route.target),
+        (None, None) => Lead::Nowhere,
+    }
 }
 
 /// Where the sender's route table leads, and whether the way leaves the VPC.
@@ -191,34 +267,27 @@ fn next(
         let at = topology.interfaces.iter().position(|i| i.vpc == vpc.vpc && holds(i, dst))?;
         Some((Arrival { at, packet, way: Way::Within }, false))
     };
-    if subnet.cidr.contains(&dst) {
-        return local();
-    }
-    let table = vpc.route_tables.iter().find(|table| table.route_table == subnet.route_table)?;
-    let routed = table.routes.iter().filter(|route| covers(route.destination, dst));
-    let routed = routed.max_by_key(|route| route.destination.prefix_len());
-    let own = vpc.cidrs.iter().filter(|cidr| cidr.contains(&dst)).map(ipnet::Ipv4Net::prefix_len).max();
-    let target = match (routed, own) {
-        (Some(route), Some(own)) if route.destination.prefix_len() > own => route.target.clone(),
-        (_, Some(_)) => return local(),
-        (Some(route), None) => route.target.clone(),
-        (None, None) => return None,
+    let target = match lead(vpc, subnet, dst) {
+        Lead::Local => return local(),
+        Lead::Target(target) => target,
+        Lead::Nowhere => return None,
     };
     match target {
         RouteTarget::Blackhole | RouteTarget::NatGateway(_) => None,
         RouteTarget::Interface(id) => {
-            let at = topology.interfaces.iter().position(|i| i.interface == id)?;
+            let at = topology.interfaces.iter().position(|i| i.interface == *id)?;
             let machine = &topology.interfaces[at];
             let way = if holds(machine, dst) { Way::Within } else { Way::Through };
             (way == Way::Within || !machine.source_dest_check).then_some((Arrival { at, packet, way }, false))
         }
         RouteTarget::Peering(id) => {
-            let peering = vpc.peerings.iter().find(|peering| peering.peering == id).filter(|_| vouched)?;
+            let peering = vpc.peerings.iter().find(|peering| peering.peering == *id).filter(|_| vouched)?;
             let at = topology.interfaces.iter().position(|i| i.vpc == peering.peer && holds(i, dst))?;
-            Some((Arrival { at, packet, way: Way::Across(id) }, true))
+            Some((Arrival { at, packet, way: Way::Across(*id) }, true))
         }
         RouteTarget::InternetGateway => {
             let src = topology.interfaces.iter().filter(|i| i.vpc == vpc.vpc).flat_map(|i| &i.addresses);
+            let src = src.chain(vpc.nat_gateways.iter().map(|gateway| &gateway.address));
             let src = src.filter(|_| vouched).find(|a| a.private == packet.src)?.public?;
             let at =
                 topology.interfaces.iter().position(|i| i.addresses.iter().any(|a| a.public == Some(dst)))?;

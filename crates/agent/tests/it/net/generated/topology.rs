@@ -6,12 +6,12 @@
 use crate::net::world::Vpc;
 use ipnet::{IpNet, Ipv4Net};
 use model::host::{
-    AddressDesired, InterfaceDesired, NetworkAclDesired, PeeringDesired, RouteDesired, RouteTableDesired,
-    RouteTarget, SecurityGroupDesired, SubnetDesired, VpcDesired,
+    AddressDesired, InterfaceDesired, NatGatewayDesired, NetworkAclDesired, PeeringDesired, RouteDesired,
+    RouteTableDesired, RouteTarget, SecurityGroupDesired, SubnetDesired, VpcDesired,
 };
 use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
 use model::{
-    Mac, NetworkAclId, NetworkInterfaceId, RouteTableId, SecurityGroupId, SubnetId, VpcId,
+    Mac, NatGatewayId, NetworkAclId, NetworkInterfaceId, RouteTableId, SecurityGroupId, SubnetId, VpcId,
     VpcPeeringConnectionId,
 };
 use std::collections::BTreeSet;
@@ -75,10 +75,26 @@ impl Topology {
     pub fn base(dice: &mut Dice) -> Self {
         let mut topology = Self::default();
         for _ in 0..*dice.pick(&[1, 2, 2, 3, 3]) {
-            let vpc = topology.vpc(dice);
+            let vpc = Self::vpc(dice);
             topology.vpcs.push(vpc);
         }
         topology.peer(dice);
+        for (number, vpc) in topology.vpcs.iter_mut().enumerate() {
+            if dice.percent(60) {
+                continue;
+            }
+            let subnet = dice.pick(&vpc.subnets);
+            let public = dice.percent(75).then(|| Ipv4Addr::new(198, 18, 2, number as u8 + 1));
+            vpc.nat_gateways.push(NatGatewayDesired {
+                gateway: NatGatewayId::from_entropy(dice.id()),
+                subnet: subnet.subnet,
+                // Above all that interfaces get.
+                address: AddressDesired {
+                    private: Ipv4Addr::from_bits(subnet.cidr.network().to_bits() + 60),
+                    public,
+                },
+            });
+        }
         for vpc in topology.vpcs.clone() {
             for _ in 0..dice.between(1, 3) {
                 topology.groups.push(SecurityGroupDesired {
@@ -95,7 +111,7 @@ impl Topology {
         topology
     }
 
-    fn vpc(&self, dice: &mut Dice) -> VpcDesired {
+    fn vpc(dice: &mut Dice) -> VpcDesired {
         // Overlaps with another VPC come by themselves; within one VPC there are none.
         let mut vpc = Vpc::new(BLOCKS[dice.below(BLOCKS.len())]).desired;
         vpc.vpc = VpcId::from_entropy(dice.id());
@@ -216,6 +232,13 @@ impl Topology {
                 subnet.network_acl = *dice.pick(&acls);
                 subnet.route_table = *dice.pick(&tables);
             }
+            // No gateway is led to itself or another.
+            let holds = |subnet: &&SubnetDesired| vpc.nat_gateways.iter().any(|g| g.subnet == subnet.subnet);
+            let leading: Vec<RouteTableId> =
+                vpc.subnets.iter().filter(holds).map(|s| s.route_table).collect();
+            for table in vpc.route_tables.iter_mut().filter(|t| leading.contains(&t.route_table)) {
+                table.routes.retain(|route| !matches!(route.target, RouteTarget::NatGateway(_)));
+            }
         }
         for interface in &mut self.interfaces {
             let own: Vec<SecurityGroupId> =
@@ -234,7 +257,8 @@ impl Topology {
             nets.extend(&vpc.cidrs);
             nets.extend(vpc.subnets.iter().map(|subnet| subnet.cidr));
         }
-        for address in self.interfaces.iter().flat_map(|i| &i.addresses) {
+        let gateways = self.vpcs.iter().flat_map(|vpc| &vpc.nat_gateways).map(|gateway| &gateway.address);
+        for address in self.interfaces.iter().flat_map(|i| &i.addresses).chain(gateways) {
             nets.push(address.private.into());
             nets.extend(address.public.map(Ipv4Net::from));
         }
@@ -330,8 +354,10 @@ fn routes(
         let destination = if dice.percent(40) { Ipv4Net::default() } else { *dice.pick(nets) };
         let peering = vpc.peerings.first().map(|p| RouteTarget::Peering(p.peering));
         let interface = (!own.is_empty()).then(|| RouteTarget::Interface(*dice.pick(own)));
-        let target = match dice.below(6) {
+        let nat = vpc.nat_gateways.first().map(|gateway| RouteTarget::NatGateway(gateway.gateway));
+        let target = match dice.below(8) {
             0..=2 => RouteTarget::InternetGateway,
+            6 | 7 => nat.unwrap_or(RouteTarget::InternetGateway),
             3 => interface.unwrap_or(RouteTarget::Blackhole),
             4 => peering.unwrap_or(RouteTarget::InternetGateway),
             _ => RouteTarget::Blackhole,
