@@ -1,8 +1,13 @@
 """EBS encryption by boto3 and by the AWS CLI: volumes, snapshots, images, defaults of the account, keys that are disabled."""
 
+import os
+import signal
+import subprocess
+
 import botocore.exceptions
 import pytest
 from conftest import wait_until
+from guest import Guest, key_pair, open_group, wait_for
 
 PATIENCE = {"Delay": 1, "MaxAttempts": 240}
 
@@ -134,3 +139,65 @@ def test_a_disabled_key_stops_attaches_and_launches_while_what_runs_goes_on(
     wait_until(attached, f"{volume} is attached", timeout=240)
     ec2.detach_volume(VolumeId=volume)
     ec2.get_waiter("volume_available").wait(VolumeIds=[volume], WaiterConfig=PATIENCE)
+
+
+def disk_of(volume):
+    return f"/dev/disk/by-id/virtio-{volume.replace('-', '')}"
+
+
+def files_with(folder, text):
+    """The files under a folder that hold this text as it is."""
+    found = subprocess.run(["grep", "-rlaF", "--", text, folder], capture_output=True, text=True)
+    assert found.returncode in (0, 1), found.stderr
+    return found.stdout.splitlines()
+
+
+@pytest.mark.machines
+def test_what_a_guest_writes_is_nowhere_on_the_host_as_it_is(make_cloud, tmp_path):
+    own = make_cloud("encrypted").up()
+    ec2 = own.client()
+    vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    image = next(i for i in ec2.describe_images(Owners=["amazon"])["Images"] if i["Name"].startswith("nube/nano"))
+    login = key_pair(ec2, "encrypted", tmp_path)
+    group = open_group(ec2, "encrypted", vpc, 22)
+
+    def launch(**ebs):
+        mapping = {"DeviceName": image["RootDeviceName"], "Ebs": ebs}
+        return Guest(ec2, login, ImageId=image["ImageId"], SecurityGroupIds=[group], BlockDeviceMappings=[mapping])
+
+    text = f"unmistakable-{os.urandom(12).hex()}"
+    write = f"for i in $(seq 4000); do echo {text}; done > said && sync"
+    plain = launch().running()
+    plain.ssh(write)
+    assert files_with(own.data, text), "the search finds what is not encrypted"
+    ec2.terminate_instances(InstanceIds=[plain.id])
+    wait_for(ec2, plain.id, "terminated")
+    wait_until(lambda: not files_with(own.data, text), "it goes with its volume", timeout=240)
+
+    guest = launch(Encrypted=True).running()
+    guest.ssh(write)
+    root = guest.describe()["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    taken = ec2.create_snapshot(VolumeId=root)["SnapshotId"]
+    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[taken], WaiterConfig=PATIENCE)
+    zone = guest.describe()["Placement"]["AvailabilityZone"]
+    restored = ec2.create_volume(AvailabilityZone=zone, SnapshotId=taken)["VolumeId"]
+    ec2.get_waiter("volume_available").wait(VolumeIds=[restored], WaiterConfig=PATIENCE)
+    # Whoever is started anew hears of the keys again.
+    before = own.pid("agent")
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: own.status()["processes"]["agent"] not in (None, before), "the agent is back", timeout=240)
+    ec2.attach_volume(VolumeId=restored, InstanceId=guest.id, Device="/dev/sdf")
+    disk = disk_of(restored)
+    guest.ssh(f"for i in $(seq 120); do test -e {disk} && exit 0; sleep 1; done; exit 1")
+    assert int(guest.ssh(f"sudo grep -ac {text} {disk}")) == 4000
+    assert files_with(own.data, text) == []
+    # Its next run opens the same disk.
+    ec2.detach_volume(VolumeId=restored)
+    ec2.get_waiter("volume_available").wait(VolumeIds=[restored], WaiterConfig=PATIENCE)
+    ec2.stop_instances(InstanceIds=[guest.id])
+    wait_for(ec2, guest.id, "stopped")
+    ec2.start_instances(InstanceIds=[guest.id])
+    guest.running()
+    assert int(guest.ssh(f"grep -c {text} said")) == 4000
+    own.at_rest()
+    own.down("--purge")

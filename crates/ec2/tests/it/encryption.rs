@@ -66,15 +66,16 @@ async fn an_encrypted_volume_says_so_and_its_host_alone_has_its_data_key() {
     let (one, two) = (data_key(&cloud, &volume).unwrap(), data_key(&cloud, &other).unwrap());
     assert_ne!(one, two, "each has its own");
     // In the records it is sealed alone.
-    let tables = cloud.kit.cloud.view.read();
-    for (_, record) in tables.everywhere::<Volume>() {
-        let text = serde_json::to_string(&**record).unwrap();
-        for key in [&one, &two] {
-            let clear = serde_json::to_string(key).unwrap();
-            assert!(!text.contains(clear.trim_matches('"')), "{text}");
+    {
+        let tables = cloud.kit.cloud.view.read();
+        for (_, record) in tables.everywhere::<Volume>() {
+            let text = serde_json::to_string(&**record).unwrap();
+            for key in [&one, &two] {
+                let clear = serde_json::to_string(key).unwrap();
+                assert!(!text.contains(clear.trim_matches('"')), "{text}");
+            }
         }
     }
-    drop(tables);
     let listed =
         cloud.ok("DescribeVolumes", &[("Filter.1.Name", "encrypted"), ("Filter.1.Value.1", "true")]).await;
     assert_eq!(listed.all("volumeSet/item/volumeId").len(), 2);
