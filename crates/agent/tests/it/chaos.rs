@@ -227,9 +227,11 @@ async fn story(seed: u64) {
                 let (first, second) = (server.snapshots + 1, server.snapshots + 2);
                 server.snapshots += 2;
                 let wanderer = WANDERING[dice.below(3) as usize];
-                let mut set = vec![(first, wanderer)];
+                // The control plane takes them of volumes that were made.
+                let is_made = |n: u32| rig.sim.volume(sample::volume_id(n)).is_some();
+                let mut set = if is_made(wanderer) { vec![(first, wanderer)] } else { Vec::new() };
                 let mut during = None;
-                if let Some(instance) = current {
+                if let Some(instance) = current.filter(|_| is_made(n)) {
                     set.push((second, n));
                     let reboot = instance.reboots + 1;
                     during = Some(Downtime { instance: instance.instance, run: instance.run, reboot })
