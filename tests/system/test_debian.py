@@ -260,7 +260,7 @@ def test_debians_of_one_template_are_instances_of_their_own(cloud, ec2, template
         assert guest.ssh("ip -4 -o addr show eth0 | grep -c inet") == "1"
         assert guest.private in guest.ssh("ip -4 -br addr show eth0")
         # A name that only the VPC's resolver knows.
-        assert guest.does("getent hosts api.nube.internal")
+        wait_until(lambda g=guest: g.does("getent hosts api.nube.internal"), "the resolver answers", PATIENCE)
         assert abs(int(guest.ssh("date +%s")) - time.time()) < 60
         stages = guest.ssh("sudo grep -oE \"running '[a-z:-]+'\" /var/log/cloud-init.log | awk '!seen[$0]++'")
         assert stages.split("running ")[1:] == [

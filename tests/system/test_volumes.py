@@ -100,7 +100,7 @@ def test_what_cannot_be_is_refused(ec2, zone):
         ({"VolumeType": "gp2", "Iops": 100}, "InvalidParameterCombination"),
         ({"AvailabilityZone": "us-east-1z"}, "InvalidZone.NotFound"),
         ({"SnapshotId": "snap-0123456789abcdef0"}, "InvalidSnapshot.NotFound"),
-        ({"Encrypted": True}, "UnsupportedOperation"),
+        ({"KmsKeyId": "alias/aws/ebs"}, "InvalidParameterDependency"),
     ]:
         assert code(ec2.create_volume, **{"AvailabilityZone": zone, "Size": 10, **more}) == expected, more
 

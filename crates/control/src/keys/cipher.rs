@@ -10,7 +10,6 @@ use super::{EncryptionContext, RootKey};
 use crate::entropy::Entropy;
 use model::record::kms::{Key, KeyId};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use sha2::{Digest as _, Sha256};
 
 const FORMAT: u8 = 1;
 const HEADER: usize = 1 + 16 + 4;
@@ -109,8 +108,4 @@ pub fn decrypt(
     let secret = secret(root, key, version)?;
     let (header, sealed) = ciphertext.split_at(HEADER);
     open(&secret, &bound(header, context), sealed)
-}
-
-pub(super) fn digest(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
 }

@@ -290,15 +290,11 @@ pub fn new_data_key(ctx: &Context, key: &Key) -> Encryption {
 }
 
 /// The data key of a record, in the clear, whatever the state of its key: what runs goes on. A pure view of the records and
-/// of the root key.
-///
-/// Of a key that is gone for good there is nothing to open: the answer is a key that opens nothing, which says to the host
-/// that the data are encrypted all the same.
-pub fn data_key(root: &RootKey, tables: &Tables, encryption: &Encryption) -> DataKey {
-    let key = tables.get::<Key>(&encryption.region, &encryption.key);
-    let opened = key.and_then(|key| {
-        let secret = cipher::decrypt(root, key, encryption.sealed.as_slice(), &ebs_context()).ok()?;
-        <[u8; DataKey::LEN]>::try_from(secret).ok()
-    });
-    DataKey::new(opened.unwrap_or_else(|| cipher::digest(encryption.sealed.as_slice())))
+/// of the root key. `None`: its key is gone for good, or it is not encrypted; a host that knows the data as encrypted keeps
+/// them so, and lets nobody near.
+pub fn data_key(root: &RootKey, tables: &Tables, encryption: Option<&Encryption>) -> Option<DataKey> {
+    let encryption = encryption?;
+    let key = tables.get::<Key>(&encryption.region, &encryption.key)?;
+    let secret = cipher::decrypt(root, key, encryption.sealed.as_slice(), &ebs_context()).ok()?;
+    <[u8; DataKey::LEN]>::try_from(secret).ok().map(DataKey::new)
 }

@@ -31,8 +31,7 @@ pub fn object(root: &RootKey, tables: &Tables, region: &Region, key: ObjectKey) 
             // What is to be captured stays until it is.
             let stays = volume.life != Life::Deleting || crate::snapshot::is_awaited(tables, region, id);
             stays.then(|| {
-                let sealed = volume.encryption.as_ref();
-                let data_key = sealed.map(|sealed| keys::data_key(root, tables, sealed));
+                let data_key = keys::data_key(root, tables, volume.encryption.as_ref());
                 DesiredBody::Volume(self::volume(volume, data_key))
             })
         }

@@ -105,7 +105,7 @@ pub fn desired(root: &RootKey, tables: &Tables, region: &Region, id: SnapshotId)
             },
             Source::Copy { snapshot, .. } => SnapshotSource::Copy(*snapshot),
         },
-        data_key: snapshot.encryption.as_ref().map(|sealed| keys::data_key(root, tables, sealed)),
+        data_key: keys::data_key(root, tables, snapshot.encryption.as_ref()),
     })
 }
 

@@ -306,8 +306,7 @@ async fn a_disabled_key_stops_attaches_starts_and_launches_and_what_runs_goes_on
     let key = crate::volume::key(&volume);
     match ec2::instance::desired::object(&cloud.kit.cloud.root, &tables, &region, key) {
         Some(model::host::DesiredBody::Volume(wish)) => {
-            assert!(wish.data_key.is_some(), "that it is encrypted is still said");
-            assert_ne!(wish.data_key, of_volume, "with what, nobody knows any more");
+            assert_eq!(wish.data_key, None, "nobody knows it any more");
         }
         other => panic!("{other:?}"),
     }
