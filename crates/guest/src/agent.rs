@@ -34,7 +34,7 @@ pub fn main() -> ExitCode {
         }
         // A clone hears of its volume's size before it has an interface, when it has better things to do.
         disk::grow_later();
-        template::settle(nonce, || {}, template::warm).and_then(|asleep| {
+        template::settle(nonce, template::Interface::Parked, template::warm).and_then(|asleep| {
             template::wake(&asleep, || {
                 // Serial numbers are asked of the device each time, and this is another one.
                 report("disk names", disk::name_disks());

@@ -39,7 +39,7 @@ use crate::imds::Imds;
 use crate::netlink::{Keeper, Routing};
 use crate::nic::{self, Nic};
 use crate::template::Asleep;
-use crate::{exec, identity, lease, parked, template, timeline};
+use crate::{exec, identity, lease, template, timeline};
 
 /// Reads into memory what a start needs.
 const WARM: &str = "/usr/lib/nube/template-warm";
@@ -109,8 +109,8 @@ fn settle(nonce: &str, user: &str) -> io::Result<Asleep> {
         raw(&format!("\r\nnube.template: unfit {nonce} {error}\r\n"));
         return Ok(Asleep::default());
     }
-    let still = || drop(report("udev", exec::output("udevadm", &["settle"])));
-    template::settle(nonce, still, || {
+    // udev would have a say in one that it saw earlier: name, link settings, events that wait for the network daemon.
+    template::settle(nonce, template::Interface::Appears, || {
         report(WARM, exec::output(WARM, &[user]));
         report("machine id", forget());
     })
@@ -258,7 +258,6 @@ fn keep_host_keys() -> io::Result<()> {
 }
 
 fn start_the_rest(begin: Begin) {
-    parked::release();
     let mut start = vec!["start", "--no-block"];
     start.extend(generator::STARTED);
     report("systemd", exec::output("systemctl", &start));

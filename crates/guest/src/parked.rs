@@ -40,9 +40,8 @@ pub struct Parked {
     mac: [u8; 6],
 }
 
-/// Asks for the interface and parks it; `settled` returns when nobody will rename it any more. None from a host that does not
-/// give it: then an interface appears at waking.
-pub fn park(nonce: &str, settled: impl FnOnce()) -> io::Result<Option<Parked>> {
+/// Asks for the interface and parks it. None from a host that does not give it: then an interface appears at waking.
+pub fn park(nonce: &str) -> io::Result<Option<Parked>> {
     if let Some(parked) = fs::read_to_string(RECORD).ok().as_deref().and_then(Parked::parse) {
         return Ok(Some(parked));
     }
@@ -51,11 +50,7 @@ pub fn park(nonce: &str, settled: impl FnOnce()) -> io::Result<Option<Parked>> {
     }
     // Whatever stands on the console's last line, ours begins a new one.
     raw(&format!("\r\nnube.template: plug {nonce}\r\n"));
-    if nic::wait_for(PATIENCE)?.is_none() {
-        return Ok(None);
-    }
-    settled();
-    let nic = nic::wait()?;
+    let Some(nic) = nic::wait_for(PATIENCE)? else { return Ok(None) };
     let parked = Parked { index: nic.index, mac: nic.mac };
     files::write(RECORD, parked.render().as_bytes(), files::PRIVATE)?;
     switch_ipv6(&nic.name, "1");

@@ -68,12 +68,23 @@ pub struct Asleep {
     parked: Option<Parked>,
 }
 
+/// When a guest gets its interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interface {
+    /// It keeps one while it sleeps.
+    Parked,
+    /// One appears when it wakes.
+    Appears,
+}
+
 /// Brings the guest to rest and says so. What comes after this happens in a clone.
-/// `still` returns when nobody will rename an interface any more that has appeared.
-pub fn settle(nonce: &str, still: impl FnOnce(), warm: impl FnOnce()) -> io::Result<Asleep> {
-    let parked = parked::park(nonce, still).inspect_err(|error| {
-        raw(&format!("\r\nnube.template: unfit {nonce} its interface: {error}\r\n"));
-    })?;
+pub fn settle(nonce: &str, interface: Interface, warm: impl FnOnce()) -> io::Result<Asleep> {
+    let parked = match interface {
+        Interface::Appears => None,
+        Interface::Parked => parked::park(nonce).inspect_err(|error| {
+            raw(&format!("\r\nnube.template: unfit {nonce} its interface: {error}\r\n"));
+        })?,
+    };
     sys::sync();
     // What the boot read once needs no place in each clone's memory; what comes next does.
     report("page cache", fs::write("/proc/sys/vm/drop_caches", "3"));
