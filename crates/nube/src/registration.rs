@@ -157,7 +157,7 @@ fn root_device(device: &str, size: GiB) -> ImageDevice {
         volume_type: "gp3".into(),
         iops: None,
         throughput: None,
-    encryption: None,
+        encryption: None,
     }
 }
 
