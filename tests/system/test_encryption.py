@@ -162,7 +162,7 @@ def test_what_a_guest_writes_is_nowhere_on_the_host_as_it_is(make_cloud, tmp_pat
     group = open_group(ec2, "encrypted", vpc, 22)
 
     def launch(**ebs):
-        mapping = {"DeviceName": image["RootDeviceName"], "Ebs": ebs}
+        mapping = {"DeviceName": image["RootDeviceName"], "Ebs": {"DeleteOnTermination": True, **ebs}}
         return Guest(ec2, login, ImageId=image["ImageId"], SecurityGroupIds=[group], BlockDeviceMappings=[mapping])
 
     text = f"unmistakable-{os.urandom(12).hex()}"
@@ -189,7 +189,9 @@ def test_what_a_guest_writes_is_nowhere_on_the_host_as_it_is(make_cloud, tmp_pat
     ec2.attach_volume(VolumeId=restored, InstanceId=guest.id, Device="/dev/sdf")
     disk = disk_of(restored)
     guest.ssh(f"for i in $(seq 120); do test -e {disk} && exit 0; sleep 1; done; exit 1")
-    assert int(guest.ssh(f"sudo grep -ac {text} {disk}")) == 4000
+    guest.ssh(f"sudo mkdir /mnt/restored && sudo mount -o ro,noload {disk} /mnt/restored")
+    assert int(guest.ssh(f"sudo grep -c {text} /mnt/restored/home/ec2-user/said")) == 4000
+    guest.ssh("sudo umount /mnt/restored")
     assert files_with(own.data, text) == []
     # Its next run opens the same disk.
     ec2.detach_volume(VolumeId=restored)
