@@ -24,7 +24,13 @@ pub enum AccelPolicy {
 }
 
 /// A guest that works has spoken long before.
-const PATIENCE: Duration = Duration::from_secs(10);
+const fn patience(accelerator: Accelerator) -> Duration {
+    match accelerator {
+        Accelerator::Kvm => Duration::from_secs(10),
+        // Emulation works, however busy the host is.
+        Accelerator::Tcg => Duration::from_mins(3),
+    }
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Verdict {
@@ -81,7 +87,7 @@ pub async fn runs_a_guest(accelerator: Accelerator, qemu: &str, kernel: &Path, c
         return false;
     }
     let args = probe::arguments(accelerator, &kernel.to_string_lossy(), &initrd.to_string_lossy());
-    let output = exec::run_within(qemu, &args, b"", PATIENCE).await;
+    let output = exec::run_within(qemu, &args, b"", patience(accelerator)).await;
     let _ = fs::remove_file(&initrd);
     output.is_ok_and(|o| o.stdout.windows(probe::TOKEN.len()).any(|w| w == probe::TOKEN))
 }
