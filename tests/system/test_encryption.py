@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 
-import botocore.exceptions
 import pytest
 from conftest import wait_until
-from guest import Guest, key_pair, open_group, wait_for
-
-PATIENCE = {"Delay": 1, "MaxAttempts": 240}
+from guest import Guest, describe, key_pair, open_group, wait_for
+from test_snapshots import disk_of, there
+from test_volumes import PATIENCE, code, volume_of, zone  # noqa: F401 (a fixture among them)
+from test_volumes import make as make_id  # noqa: F401
 
 
 @pytest.fixture
@@ -25,25 +25,9 @@ def key(kms):
 
 
 @pytest.fixture
-def zone(ec2, subnet):
-    return ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["AvailabilityZone"]
-
-
-@pytest.fixture
-def make(ec2, zone):
-    made = []
-
-    def one(**more):
-        volume = ec2.create_volume(**{"AvailabilityZone": zone, "Size": 1, **more})
-        made.append(volume["VolumeId"])
-        ec2.get_waiter("volume_available").wait(VolumeIds=[volume["VolumeId"]], WaiterConfig=PATIENCE)
-        return volume
-
-    yield one
-    for volume in made:
-        left = ec2.describe_volumes(Filters=[{"Name": "volume-id", "Values": [volume]}])["Volumes"]
-        if left and left[0]["State"] == "available":
-            ec2.delete_volume(VolumeId=volume)
+def make(ec2, make_id):
+    """Makes volumes, which are deleted after the test."""
+    return lambda **more: volume_of(ec2, make_id(**more))
 
 
 @pytest.fixture
@@ -60,16 +44,6 @@ def take(ec2):
     yield one
     for snapshot in made:
         ec2.delete_snapshot(SnapshotId=snapshot)
-
-
-def code(call, **parameters):
-    with pytest.raises(botocore.exceptions.ClientError) as refused:
-        call(**parameters)
-    return refused.value.response["Error"]["Code"]
-
-
-def instance_of(ec2, instance):
-    return ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
 
 
 def test_volumes_and_their_snapshots_are_encrypted_alike(ec2, kms, key, make, take, zone):
@@ -119,30 +93,26 @@ def test_a_disabled_key_stops_attaches_and_launches_while_what_runs_goes_on(
     running = ec2.run_instances(**request)["Instances"][0]["InstanceId"]
     terminate(running)
     ec2.get_waiter("instance_running").wait(InstanceIds=[running], WaiterConfig=PATIENCE)
-    root = instance_of(ec2, running)["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
-    assert ec2.describe_volumes(VolumeIds=[root])["Volumes"][0]["KmsKeyId"] == key
+    root = describe(ec2, running)["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    assert volume_of(ec2, root)["KmsKeyId"] == key
     volume = make(Encrypted=True, KmsKeyId=key)["VolumeId"]
     kms.disable_key(KeyId=key)
     attach = {"VolumeId": volume, "InstanceId": running, "Device": "/dev/sdf"}
     assert code(ec2.attach_volume, **attach) == "InvalidKmsKey.InvalidState"
     failed = ec2.run_instances(**request)["Instances"][0]
     assert failed["State"]["Name"] == "pending"
-    ended = instance_of(ec2, failed["InstanceId"])
+    ended = describe(ec2, failed["InstanceId"])
     assert (ended["State"]["Name"], ended["StateReason"]["Code"]) == ("terminated", "Client.InvalidKMSKey.InvalidState")
-    assert instance_of(ec2, running)["State"]["Name"] == "running"
+    assert describe(ec2, running)["State"]["Name"] == "running"
     kms.enable_key(KeyId=key)
     ec2.attach_volume(**attach)
 
     def attached():
-        shown = ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["Attachments"]
+        shown = volume_of(ec2, volume)["Attachments"]
         return [one["State"] for one in shown] == ["attached"]
     wait_until(attached, f"{volume} is attached", timeout=240)
     ec2.detach_volume(VolumeId=volume)
     ec2.get_waiter("volume_available").wait(VolumeIds=[volume], WaiterConfig=PATIENCE)
-
-
-def disk_of(volume):
-    return f"/dev/disk/by-id/virtio-{volume.replace('-', '')}"
 
 
 def files_with(folder, text):
@@ -188,7 +158,7 @@ def test_what_a_guest_writes_is_nowhere_on_the_host_as_it_is(make_cloud, tmp_pat
     wait_until(lambda: own.status()["processes"]["agent"] not in (None, before), "the agent is back", timeout=240)
     ec2.attach_volume(VolumeId=restored, InstanceId=guest.id, Device="/dev/sdf")
     disk = disk_of(restored)
-    guest.ssh(f"for i in $(seq 120); do test -e {disk} && exit 0; sleep 1; done; exit 1")
+    guest.ssh(there(disk))
     guest.ssh(f"sudo mkdir /mnt/restored && sudo mount -o ro,noload {disk} /mnt/restored")
     assert int(guest.ssh(f"sudo grep -c {text} /mnt/restored/home/ec2-user/said")) == 4000
     guest.ssh("sudo umount /mnt/restored")

@@ -17,11 +17,12 @@
 //! A data key is never written: what is read back only knows that there is one. The server's next wishes bring it again.
 
 use model::host::{Desired, DesiredBody, ObjectKey};
-use model::{DataKey, InstanceId, SnapshotId, Timestamp};
+use model::{InstanceId, SnapshotId, Timestamp};
 use plan::host::{InstanceRecord, SnapshotRecord};
 use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -53,19 +54,13 @@ impl Held {
     }
 
     /// As it is written to the disk.
-    fn without_key(&self) -> Self {
-        let mut held = self.clone();
-        held.lacks_key |= key_of(&mut held.desired).is_some_and(|key| key.take().is_some());
-        held
-    }
-}
-
-/// Where the key of an object is that may have one.
-fn key_of(desired: &mut Desired) -> Option<&mut Option<DataKey>> {
-    match desired.body.as_mut()? {
-        DesiredBody::Volume(volume) => Some(&mut volume.data_key),
-        DesiredBody::Snapshot(snapshot) => Some(&mut snapshot.data_key),
-        DesiredBody::Vpc(_) | DesiredBody::SecurityGroup(_) | DesiredBody::Instance(_) => None,
+    fn without_key(&self) -> Cow<'_, Self> {
+        if self.desired.body.as_ref().and_then(DesiredBody::has_data_key) != Some(true) {
+            return Cow::Borrowed(self);
+        }
+        let mut held = Self { lacks_key: true, ..self.clone() };
+        held.desired.body.iter_mut().for_each(DesiredBody::drop_data_key);
+        Cow::Owned(held)
     }
 }
 
@@ -181,7 +176,7 @@ impl Disk {
         for held in objects {
             self.write(
                 &format!("desired/{}", file_of(held.desired.key)),
-                &serde_json::to_vec(&held.without_key())?,
+                &serde_json::to_vec(&*held.without_key())?,
             )?;
         }
         self.flush_dir("desired")

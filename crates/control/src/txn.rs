@@ -10,7 +10,7 @@ use model::Region;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
-use store::{Commit, Key, MAX_KEY_BYTES, Revision};
+use store::{Commit, Key, Revision};
 
 struct Pending {
     bytes: Option<Bytes>,
@@ -123,7 +123,7 @@ impl<'a> Txn<'a> {
         match self.writes.get(text) {
             Some(pending) => pending.bytes.is_some(),
             // A name that no claim can have is not free.
-            None => self.tables.is_claimed(text) || text.len() > MAX_KEY_BYTES || text.contains('\0'),
+            None => self.tables.is_claimed(text) || Key::check(text).is_err(),
         }
     }
 

@@ -63,6 +63,26 @@ pub enum DesiredBody {
     Instance(Box<InstanceDesired>),
 }
 
+impl DesiredBody {
+    /// Whether it brings the key of its data; none for what never has one.
+    pub fn has_data_key(&self) -> Option<bool> {
+        match self {
+            Self::Volume(volume) => Some(volume.data_key.is_some()),
+            Self::Snapshot(snapshot) => Some(snapshot.data_key.is_some()),
+            Self::Vpc(_) | Self::SecurityGroup(_) | Self::Instance(_) => None,
+        }
+    }
+
+    /// Leaves the key out.
+    pub fn drop_data_key(&mut self) {
+        match self {
+            Self::Volume(volume) => volume.data_key = None,
+            Self::Snapshot(snapshot) => snapshot.data_key = None,
+            Self::Vpc(_) | Self::SecurityGroup(_) | Self::Instance(_) => {}
+        }
+    }
+}
+
 /// One VPC as a host that carries some of its interfaces needs it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VpcDesired {

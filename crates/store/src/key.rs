@@ -23,6 +23,12 @@ pub enum KeyError {
 impl Key {
     pub fn new(key: impl AsRef<str>) -> Result<Self, KeyError> {
         let key = key.as_ref();
+        Self::check(key)?;
+        Ok(Self(key.into()))
+    }
+
+    /// Whether a text can be a key.
+    pub fn check(key: &str) -> Result<(), KeyError> {
         if key.is_empty() {
             return Err(KeyError::Empty);
         }
@@ -32,7 +38,7 @@ impl Key {
         if key.contains('\0') {
             return Err(KeyError::Nul);
         }
-        Ok(Self(key.into()))
+        Ok(())
     }
 
     pub fn as_str(&self) -> &str {

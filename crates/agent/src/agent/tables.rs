@@ -142,22 +142,9 @@ pub(super) enum Intake {
     Stale,
 }
 
-enum KeyIn {
-    Some,
-    None,
-    /// It has none, or is to go.
-    NoPlace,
-}
-
-fn key_in(desired: &Desired) -> KeyIn {
-    let key = match &desired.body {
-        Some(DesiredBody::Volume(volume)) => &volume.data_key,
-        Some(DesiredBody::Snapshot(snapshot)) => &snapshot.data_key,
-        Some(DesiredBody::Vpc(_) | DesiredBody::SecurityGroup(_) | DesiredBody::Instance(_)) | None => {
-            return KeyIn::NoPlace;
-        }
-    };
-    if key.is_some() { KeyIn::Some } else { KeyIn::None }
+/// Whether a wish brings a data key; none where there is no place for one.
+fn brings_key(desired: &Desired) -> Option<bool> {
+    desired.body.as_ref().and_then(DesiredBody::has_data_key)
 }
 
 impl Tables {
@@ -167,7 +154,7 @@ impl Tables {
             Some(object)
                 if object.lacks_key
                     && desired.generation == object.generation
-                    && matches!(key_in(desired), KeyIn::Some) =>
+                    && brings_key(desired) == Some(true) =>
             {
                 Intake::New
             }
@@ -179,7 +166,7 @@ impl Tables {
     /// Whether this is the wish for an object that is encrypted, without its key: nothing becomes plain.
     pub fn withholds_key(&self, desired: &Desired) -> bool {
         let is_encrypted = |object: &Object| object.lacks_key || object.data_key.is_some();
-        matches!(key_in(desired), KeyIn::None) && self.objects.get(&desired.key).is_some_and(is_encrypted)
+        brings_key(desired) == Some(false) && self.objects.get(&desired.key).is_some_and(is_encrypted)
     }
 
     pub fn put(&mut self, held: &Held, body: Body) {
