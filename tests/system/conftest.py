@@ -13,6 +13,7 @@ import time
 
 import boto3
 import botocore.config
+import botocore.exceptions
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
@@ -49,6 +50,13 @@ def wait_until(condition, what, timeout=60, interval=0.1):
             return value
         assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
         time.sleep(interval)
+
+
+def code(call, **parameters):
+    """Calls what must be refused; says with which error code it is."""
+    with pytest.raises(botocore.exceptions.ClientError) as refused:
+        call(**parameters)
+    return refused.value.response["Error"]["Code"]
 
 
 class Cloud:
@@ -115,9 +123,11 @@ class Cloud:
         return text
 
     def pid(self, name):
-        """The process that holds the lock of this name."""
-        with open(os.path.join(self.data, "run", f"{name}.lock")) as lock:
-            return int(lock.read())
+        """The process that holds the lock of this name. One that is just taking it has not written its number yet."""
+        def holder():
+            with open(os.path.join(self.data, "run", f"{name}.lock")) as lock:
+                return lock.read()
+        return int(wait_until(holder, f"somebody holds the lock {name}", timeout=60))
 
     def client(self, service="ec2", **overrides):
         settings = {

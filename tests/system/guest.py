@@ -5,6 +5,8 @@ import socket
 import subprocess
 import time
 
+from conftest import wait_until
+
 USER = "ec2-user"
 
 
@@ -55,7 +57,9 @@ def wait_for(ec2, instance, state, timeout=240):
         found = describe(ec2, instance)
         if found["State"]["Name"] == state:
             return found
-        assert time.monotonic() < deadline, f"{instance} is {found['State']['Name']}, not {state}"
+        if time.monotonic() > deadline:
+            said = ec2.get_console_output(InstanceId=instance).get("Output", "")[-4000:]
+            raise AssertionError(f"{instance} is {found['State']['Name']}, not {state}; its console: {said}")
         time.sleep(0.1)
 
 
@@ -110,6 +114,31 @@ class Guest:
 
     def boot(self):
         return self.ssh("cat /proc/sys/kernel/random/boot_id")
+
+
+# User data: a process that counts in its memory, and tells how far it is.
+COUNTER = """#!/bin/sh
+cat > /root/count <<'END'
+n=0
+while :; do
+  n=$((n+1))
+  echo "$n" > /run/counting
+  mv /run/counting /run/counted
+  sleep 0.05
+done
+END
+setsid sh /root/count > /dev/null 2>&1 < /dev/null &
+"""
+
+
+def counted(guest):
+    return int(guest.ssh("cat /run/counted"))
+
+
+def counts(guest):
+    """Waits until the process of COUNTER goes on."""
+    before = counted(guest)
+    wait_until(lambda: counted(guest) > before, f"{guest.id} counts on", timeout=120)
 
 
 def process_of(instance):

@@ -4,8 +4,8 @@ import base64
 import json
 import os
 
-import botocore.exceptions
 import pytest
+from conftest import code
 
 
 @pytest.fixture
@@ -18,12 +18,6 @@ def key(kms):
     made = kms.create_key(Description="of a test")["KeyMetadata"]
     yield made
     kms.schedule_key_deletion(KeyId=made["KeyId"], PendingWindowInDays=7)
-
-
-def code(call, **parameters):
-    with pytest.raises(botocore.exceptions.ClientError) as refused:
-        call(**parameters)
-    return refused.value.response["Error"]["Code"]
 
 
 def test_a_secret_is_sealed_and_opened_with_its_context(kms, key):

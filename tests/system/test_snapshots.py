@@ -5,9 +5,9 @@ import signal
 
 import botocore.exceptions
 import pytest
-from conftest import wait_until
+from conftest import code, wait_until
 from guest import describe, key_pair, open_group, ssh, wait_for
-from test_volumes import PATIENCE, attach, code, launch, make, volume_of, zone  # noqa: F401 (fixtures among them)
+from test_volumes import PATIENCE, attach, launch, make, volume_of, zone  # noqa: F401 (fixtures among them)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import signal
 import subprocess
 
@@ -128,7 +129,7 @@ def test_a_power_off_from_inside_terminates_where_that_was_asked_for(own):
 def test_the_end_of_nube_up_leaves_instances_running_and_the_next_one_takes_them_over(own, steady):
     machine = process_of(steady.id)
     own.cloud.interrupt()
-    assert own.cloud.status()["processes"] == {"up": None, "server": None, "agent": None}
+    assert own.cloud.status()["processes"] == {"up": None, "server": None, "agent": None, "blockd": None}
     assert steady.boot() == steady.first_boot
     own.cloud.up()
     assert process_of(steady.id) == machine
@@ -139,19 +140,25 @@ def output(*command):
     return subprocess.run(command, capture_output=True, text=True).stdout
 
 
-def traces(cloud):
-    """What of a cloud can be seen on the host, by kind."""
-    tag = cloud.tag
-    groups = [folder for folder, _, _ in os.walk("/sys/fs/cgroup") if tag in folder]
-    commands = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+def processes(cloud):
+    """The command lines of a cloud's processes, by process id."""
+    commands = {}
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:
                 command = file.read().decode(errors="replace")
         except OSError:
             continue
-        if cloud.data in command and int(pid) != os.getpid():
-            commands.append(command.replace("\0", " "))
+        # Another's directory may begin like this one's.
+        if re.search(re.escape(cloud.data) + r"(?![\w-])", command) and pid != os.getpid():
+            commands[pid] = command.replace("\0", " ")
+    return commands
+
+
+def traces(cloud):
+    """What of a cloud can be seen on the host, by kind."""
+    tag = cloud.tag
+    groups = [folder for folder, _, _ in os.walk("/sys/fs/cgroup") if tag in folder]
     mine = lambda text: [line for line in text.splitlines() if tag in line]
     return {
         "namespaces": mine(output("ip", "netns", "list")),
@@ -159,7 +166,7 @@ def traces(cloud):
         "addresses and routes": mine(output("ip", "route", "show", "table", "all")),
         "rules": mine(output("ip", "rule")) + mine(output("iptables-save")) + mine(output("nft", "list", "ruleset")),
         "control groups": groups,
-        "processes": commands,
+        "processes": list(processes(cloud).values()),
         "mounts": mine(output("cat", "/proc/self/mounts")),
     }
 
@@ -215,7 +222,8 @@ def other_host(make_cloud, tmp_path_factory):
 
 def end_like_a_power_cut(cloud, *instances):
     """Nothing of the cloud is left but its directory."""
-    pids = [cloud.process.pid, cloud.pid("up"), cloud.pid("server"), cloud.pid("agent"), *map(process_of, instances)]
+    # What serves volumes is not their child, and would outlive them for a while.
+    pids = [cloud.process.pid, *processes(cloud), *map(process_of, instances)]
     for folder in traces(cloud)["control groups"]:
         # Also what becomes a template, which no instance is.
         with open(os.path.join(folder, "cgroup.procs")) as file:

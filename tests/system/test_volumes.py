@@ -2,9 +2,8 @@
 
 import json
 
-import botocore.exceptions
 import pytest
-from conftest import wait_until
+from conftest import code, wait_until
 from guest import describe, key_pair, open_group, ssh, wait_for
 
 # Generous: the machine that tests this is busy.
@@ -32,12 +31,6 @@ def make(ec2, zone):
         left = ec2.describe_volumes(Filters=[{"Name": "volume-id", "Values": [volume]}])["Volumes"]
         if left and left[0]["State"] == "available":
             ec2.delete_volume(VolumeId=volume)
-
-
-def code(call, **parameters):
-    with pytest.raises(botocore.exceptions.ClientError) as refused:
-        call(**parameters)
-    return refused.value.response["Error"]["Code"]
 
 
 def volume_of(ec2, volume):

@@ -4,8 +4,7 @@ import ipaddress
 import json
 
 import pytest
-from botocore.exceptions import ClientError
-from conftest import wait_until
+from conftest import code, wait_until
 from guest import Guest, key_pair, open_group
 
 SERVICE = """#!/bin/sh
@@ -13,12 +12,6 @@ printf '#!/bin/sh\\necho {name}\\n' > /root/service
 chmod +x /root/service
 nc -ll -p 8080 -e /root/service &
 """
-
-
-def code(call, **parameters):
-    with pytest.raises(ClientError) as refused:
-        call(**parameters)
-    return refused.value.response["Error"]["Code"]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pathlib
 import sys
 
 BOTOCORE = "1.43.11"
-SERVICES = {"ec2": "2016-11-15", "kms": "2014-11-01", "sts": "2011-06-15"}
+SERVICES = {"ebs": "2019-11-02", "ec2": "2016-11-15", "kms": "2014-11-01", "rbin": "2021-06-15", "sts": "2011-06-15"}
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 METADATA = ("apiVersion", "endpointPrefix", "globalEndpoint", "protocol", "serviceId", "signingName", "targetPrefix",

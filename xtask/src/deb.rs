@@ -127,9 +127,10 @@ fn sums(tree: &Path) -> Result<String> {
     run::output("sh", &["-c", find, "sh", &tree.display().to_string()])
 }
 
-/// The oldest C library that a program runs with: the newest version that its symbols name.
+/// The oldest C library that a program runs with: the newest version that its symbols name, or that knows packed relocations.
 fn glibc(program: &[u8]) -> Result<String> {
     const NAME: &[u8] = b"GLIBC_2.";
+    const PACKED: &[u8] = b"GLIBC_ABI_DT_RELR";
     let minors =
         program.windows(NAME.len() + 3).filter(|window| window.starts_with(NAME)).filter_map(|window| {
             let digits: String = window[NAME.len()..]
@@ -139,7 +140,8 @@ fn glibc(program: &[u8]) -> Result<String> {
                 .collect();
             digits.parse::<u32>().ok()
         });
-    let newest = minors.max().context("the program names no version of the C library")?;
+    let packed = program.windows(PACKED.len()).any(|window| window == PACKED).then_some(36);
+    let newest = minors.chain(packed).max().context("the program names no version of the C library")?;
     Ok(format!("2.{newest}"))
 }
 

@@ -6,8 +6,10 @@ use anyhow::{Context as _, Result, bail};
 /// A room and the rooms that it may import. `docs/architecture.md` says why.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("wire", &[]),
+    ("api-ebs", &["wire"]),
     ("api-ec2", &["wire"]),
     ("api-kms", &["wire"]),
+    ("api-rbin", &["wire"]),
     ("api-sts", &["wire"]),
     ("model", &[]),
     ("plan", &["model"]),
@@ -16,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("blocks", &["model"]),
     ("control", &["wire", "model", "plan", "store"]),
     ("gateway", &["control", "wire", "model"]),
+    ("ebs", &["control", "wire", "model", "api-ebs", "api-rbin"]),
     ("ec2", &["control", "wire", "model", "plan", "store", "api-ec2"]),
     ("identity", &["control", "wire", "model", "plan", "store", "api-sts"]),
     ("kms", &["control", "wire", "model", "api-kms"]),
@@ -24,7 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("nube", &["*"]),
     ("testkit", &["*"]),
     ("codegen", &[]),
-    ("roundtrip", &["wire", "api-ec2", "api-kms", "api-sts"]),
+    ("roundtrip", &["wire", "api-ebs", "api-ec2", "api-kms", "api-rbin", "api-sts"]),
     ("xtask", &[]),
 ];
 

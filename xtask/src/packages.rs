@@ -25,6 +25,8 @@ pub const TESTS: &[&str] = &[
     "iptables",
     "util-linux",
     "gzip",
+    // what captures say
+    "tcpdump",
     // disks that boot by GRUB and by UEFI
     "grub-common",
     "grub-pc-bin",

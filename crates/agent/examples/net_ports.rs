@@ -37,12 +37,15 @@ async fn measure() {
         cloud: CloudTag::from_entropy(u128::from(std::process::id()) << 7),
         state_dir: directory.clone(),
         public_pool: "198.18.0.0/20".parse().unwrap(),
+        ipv6_pool: "fd12:3456:7800::/40".parse().unwrap(),
         uplink_nat: true,
         on_api: Arc::new(|_, _| {}),
         api_names: std::collections::BTreeSet::new(),
         directory: Arc::new(Directory::default()),
         on_metadata: Arc::new(|_, listener| drop(listener)),
         upstream_dns: Vec::new(),
+        flow_logs: directory.join("flow-logs"),
+        flow_poll: None,
     };
     let net = LinuxNet::open(config.clone()).await.unwrap();
     let (vpc, subnet) = (VpcId::from_entropy(1), SubnetId::from_entropy(1));
@@ -51,18 +54,20 @@ async fn measure() {
     let cidr = "172.31.0.0/16".parse().unwrap();
     let start = Instant::now();
     net.ensure_vpc(&VpcDesired {
+        ipv6_cidrs: Vec::new(),
         vpc,
         account: AccountId::from_number(1),
         region: Region::parse("us-east-1").unwrap(),
         cidrs: vec![cidr],
         dns_support: true,
-        subnets: vec![SubnetDesired { subnet, cidr, route_table, network_acl }],
+        subnets: vec![SubnetDesired { ipv6_cidr: None, subnet, cidr, route_table, network_acl }],
         route_tables: vec![RouteTableDesired {
             route_table,
             routes: vec![RouteDesired { destination: everywhere, target: RouteTarget::InternetGateway }],
         }],
         peerings: Vec::new(),
         nat_gateways: Vec::new(),
+        flow_logs: Vec::new(),
         network_acls: vec![],
     })
     .await
@@ -86,6 +91,7 @@ async fn measure() {
         while taps.len() < target {
             let n = taps.len() as u32;
             let interface = InterfaceDesired {
+                ipv6: Vec::new(),
                 interface: NetworkInterfaceId::from_entropy(u128::from(n) + 1),
                 device_index: 0,
                 mac: Mac::from_entropy(u128::from(n)),

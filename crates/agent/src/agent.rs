@@ -12,7 +12,9 @@
 //!
 //! Dropping the [`Agent`] ends its tasks wherever they are, as a crash would; the next one carries on from disk.
 
+mod blocks;
 mod core;
+mod fork;
 mod instance;
 mod part;
 mod schedule;
@@ -102,7 +104,8 @@ impl Agent {
         let drivers = Arc::new(schedule::Drivers { vmm, net, block });
         let mut tasks = JoinSet::new();
         tasks.spawn(schedule::run(Arc::clone(&core), Arc::clone(&drivers), asked));
-        tasks.spawn(schedule::listen(Arc::clone(&core), drivers));
+        tasks.spawn(schedule::listen(Arc::clone(&core), Arc::clone(&drivers)));
+        tasks.spawn(snapshot::take_in_filled(Arc::clone(&core), drivers));
         Ok(Self { core, _tasks: tasks })
     }
 

@@ -14,6 +14,8 @@
 //! be read is set aside and reported; since an object may then be unknown, nothing that stands is taken for unwanted
 //! until the next full desired state.
 //!
+//! Of a host that ends with its agent ([`Durability::Volatile`]) there are `epoch`, `secret` and `snapshots` alone.
+//!
 //! A data key is never written: what is read back only knows that there is one. The server's next wishes bring it again.
 
 use model::host::{Desired, DesiredBody, ObjectKey};
@@ -33,8 +35,12 @@ use std::path::{Path, PathBuf};
 pub enum Durability {
     /// It survives a power failure of the host.
     Flushed,
-    /// It survives the agent, not the host: enough for a simulated host.
+    /// It survives the agent, not the host: enough for a simulated host that outlives the agent.
     Cached,
+    /// What is desired, and what was done for instances, ends with the agent, as the simulated host does that it speaks of: the
+    /// server's next wishes are all there is to know, and everything that is meant to run starts again, as after a reboot. What became of
+    /// snapshots is remembered as with `Cached`.
+    Volatile,
 }
 
 /// A desired object as the agent holds it.
@@ -102,7 +108,20 @@ impl Disk {
     }
 
     fn load(&self, now: Timestamp) -> io::Result<Loaded> {
-        let mut loaded = Loaded { synced: self.root.join("synced").exists(), ..Loaded::default() };
+        let mut loaded = Loaded { epoch: self.next_epoch(now)?, ..Loaded::default() };
+        for (name, record) in self.read_all::<SnapshotRecord>("snapshots", &mut loaded.set_aside)? {
+            match name.strip_suffix(".json").map(SnapshotId::parse) {
+                Some(Ok(id)) => {
+                    loaded.snapshots.insert(id, record);
+                }
+                _ => self.set_aside("snapshots", &name, "it names no snapshot", &mut loaded.set_aside)?,
+            }
+        }
+        if self.durability == Durability::Volatile {
+            return Ok(loaded);
+        }
+        loaded.synced = self.root.join("synced").exists();
+        let aside = loaded.set_aside.len();
         for (name, held) in self.read_all::<Held>("desired", &mut loaded.set_aside)? {
             if name == file_of(held.desired.key) {
                 loaded.objects.push(held);
@@ -110,7 +129,7 @@ impl Disk {
                 self.set_aside("desired", &name, "it names another object", &mut loaded.set_aside)?;
             }
         }
-        if !loaded.set_aside.is_empty() && loaded.synced {
+        if loaded.set_aside.len() > aside && loaded.synced {
             fs::remove_file(self.root.join("synced"))?;
             loaded.synced = false;
         }
@@ -124,24 +143,19 @@ impl Disk {
                 }
             }
         }
-        for (name, record) in self.read_all::<SnapshotRecord>("snapshots", &mut loaded.set_aside)? {
-            match name.strip_suffix(".json").map(SnapshotId::parse) {
-                Some(Ok(id)) => {
-                    loaded.snapshots.insert(id, record);
-                }
-                _ => self.set_aside("snapshots", &name, "it names no snapshot", &mut loaded.set_aside)?,
-            }
-        }
-        loaded.epoch = match fs::read_to_string(self.root.join("epoch")) {
-            Ok(text) => match text.trim().parse::<u64>() {
+        Ok(loaded)
+    }
+
+    fn next_epoch(&self, now: Timestamp) -> io::Result<u64> {
+        match fs::read_to_string(self.root.join("epoch")) {
+            Ok(text) => Ok(match text.trim().parse::<u64>() {
                 Ok(last) => last + 1,
                 // It must still grow: seconds since 1970 are more than any count of starts.
                 Err(_) => now.as_secs().unsigned_abs(),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 1,
-            Err(error) => return Err(error),
-        };
-        Ok(loaded)
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(1),
+            Err(error) => Err(error),
+        }
     }
 
     fn read_all<T: DeserializeOwned>(
@@ -173,6 +187,9 @@ impl Disk {
 
     /// Stores desired objects; all of them are safe when this returns.
     pub fn write_objects(&self, objects: &[Held]) -> io::Result<()> {
+        if self.durability == Durability::Volatile {
+            return Ok(());
+        }
         for held in objects {
             self.write(
                 &format!("desired/{}", file_of(held.desired.key)),
@@ -183,6 +200,9 @@ impl Disk {
     }
 
     pub fn remove_objects(&self, keys: &[ObjectKey]) -> io::Result<()> {
+        if self.durability == Durability::Volatile {
+            return Ok(());
+        }
         for key in keys {
             remove_if_there(&self.root.join("desired").join(file_of(*key)))?;
         }
@@ -190,11 +210,17 @@ impl Disk {
     }
 
     pub fn write_record(&self, instance: InstanceId, record: &InstanceRecord) -> io::Result<()> {
+        if self.durability == Durability::Volatile {
+            return Ok(());
+        }
         self.write(&format!("records/{instance}.json"), &serde_json::to_vec(record)?)?;
         self.flush_dir("records")
     }
 
     pub fn remove_record(&self, instance: InstanceId) -> io::Result<()> {
+        if self.durability == Durability::Volatile {
+            return Ok(());
+        }
         remove_if_there(&self.root.join("records").join(format!("{instance}.json")))?;
         self.flush_dir("records")
     }
@@ -211,6 +237,9 @@ impl Disk {
 
     /// Notes that the desired objects on disk are all there are.
     pub fn mark_synced(&self) -> io::Result<()> {
+        if self.durability == Durability::Volatile {
+            return Ok(());
+        }
         self.write("synced", b"")?;
         self.flush_dir(".")
     }
@@ -247,7 +276,7 @@ impl Disk {
     fn flush_dir(&self, name: &str) -> io::Result<()> {
         match self.durability {
             Durability::Flushed => File::open(self.root.join(name))?.sync_all(),
-            Durability::Cached => Ok(()),
+            Durability::Cached | Durability::Volatile => Ok(()),
         }
     }
 

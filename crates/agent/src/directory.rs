@@ -8,7 +8,7 @@ use model::host::{InstanceDesired, InterfaceDesired, VpcDesired};
 use model::{InstanceId, Mac, NetworkInterfaceId, VpcId};
 use parking_lot::RwLock;
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// An instance and one of its interfaces.
@@ -25,7 +25,7 @@ impl Occupant {
     }
 }
 
-/// Instances by (VPC, private address) and by interface.
+/// Instances by (VPC, address) and by interface.
 #[derive(Debug, Default)]
 pub struct Directory {
     tables: RwLock<Tables>,
@@ -37,7 +37,7 @@ pub struct Directory {
 struct Tables {
     vpcs: HashMap<VpcId, Arc<VpcDesired>>,
     instances: HashMap<InstanceId, Arc<InstanceDesired>>,
-    by_address: HashMap<(VpcId, Ipv4Addr), Occupant>,
+    by_address: HashMap<(VpcId, IpAddr), Occupant>,
     by_interface: HashMap<NetworkInterfaceId, Occupant>,
     by_mac: HashMap<(VpcId, Mac), Occupant>,
 }
@@ -56,8 +56,8 @@ impl Directory {
         tables.remove_instance(instance.instance);
         for (index, interface) in instance.interfaces.iter().enumerate() {
             let occupant = Occupant { instance: Arc::clone(&instance), interface: index };
-            for address in &interface.addresses {
-                tables.by_address.insert((interface.vpc, address.private), occupant.clone());
+            for address in addresses(interface) {
+                tables.by_address.insert((interface.vpc, address), occupant.clone());
             }
             tables.by_mac.insert((interface.vpc, interface.mac), occupant.clone());
             tables.by_interface.insert(interface.interface, occupant);
@@ -73,8 +73,8 @@ impl Directory {
         self.tables.read().vpcs.get(&vpc).cloned()
     }
 
-    pub fn at(&self, vpc: VpcId, address: Ipv4Addr) -> Option<Occupant> {
-        self.tables.read().by_address.get(&(vpc, address)).cloned()
+    pub fn at(&self, vpc: VpcId, address: impl Into<IpAddr>) -> Option<Occupant> {
+        self.tables.read().by_address.get(&(vpc, address.into())).cloned()
     }
 
     pub fn behind(&self, interface: NetworkInterfaceId) -> Option<Occupant> {
@@ -86,12 +86,18 @@ impl Directory {
     }
 }
 
+/// Of both versions.
+fn addresses(interface: &InterfaceDesired) -> impl Iterator<Item = IpAddr> {
+    let v6 = interface.ipv6.iter().copied().map(IpAddr::V6);
+    interface.addresses.iter().map(|address| IpAddr::V4(address.private)).chain(v6)
+}
+
 impl Tables {
     fn remove_instance(&mut self, instance: InstanceId) {
         let Some(old) = self.instances.remove(&instance) else { return };
         for interface in &old.interfaces {
-            for address in &interface.addresses {
-                let key = (interface.vpc, address.private);
+            for address in addresses(interface) {
+                let key = (interface.vpc, address);
                 if self.by_address.get(&key).is_some_and(|o| o.instance.instance == instance) {
                     self.by_address.remove(&key);
                 }

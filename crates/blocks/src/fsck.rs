@@ -51,6 +51,20 @@ impl Report {
         self.damaged == 0
     }
 
+    /// Counts another store in.
+    pub fn add(&mut self, other: Self) {
+        self.snapshots += other.snapshots;
+        self.sessions += other.sessions;
+        self.blocks += other.blocks;
+        self.leaves += other.leaves;
+        let untold = other.damaged - other.problems.len() as u64;
+        other.problems.into_iter().for_each(|problem| self.tell(problem));
+        self.damaged += untold;
+        self.orphans += other.orphans;
+        self.in_doubt += other.in_doubt;
+        self.foreign.extend(other.foreign);
+    }
+
     fn tell(&mut self, problem: Problem) {
         self.damaged += 1;
         if self.problems.len() < TOLD {

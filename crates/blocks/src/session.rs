@@ -27,6 +27,7 @@ use crate::manifest::{BLOCK_SIZE, Leaf, Manifest, Root, leaf_of};
 use crate::objects::Put;
 use crate::store::BlockStore;
 use crate::{BlockRef, DomainId, Hash, layout};
+use bytes::Bytes;
 use model::{AccountId, SnapshotId, Timestamp};
 use parking_lot::Mutex;
 pub use record::{Seen, abort, begin, clear, look, mark_done, open_sessions, resume};
@@ -184,6 +185,39 @@ impl Session {
     pub fn zero_block(&self, index: u64) -> Result<()> {
         self.bound(index)?;
         self.change(index, None, Change::New)
+    }
+
+    /// The indexes that were put, zeros too, in order.
+    pub fn written(&self) -> Vec<u64> {
+        let state = self.state.lock();
+        let changed = state.changed.iter().flat_map(|(leaf, changes)| {
+            changes.keys().map(|slot| crate::manifest::first_of(*leaf) + u64::from(*slot))
+        });
+        let sealed = state.sealed.keys().flat_map(|leaf| {
+            let first = crate::manifest::first_of(*leaf);
+            first..first + u64::from(self.slots(*leaf))
+        });
+        let mut written: Vec<u64> = changed.chain(sealed).collect();
+        written.sort_unstable();
+        written
+    }
+
+    /// What was put at an index, read back and verified; `None`: zeros, or nothing.
+    pub fn written_block(&self, index: u64) -> Result<Option<Bytes>> {
+        let (leaf, slot) = leaf_of(index);
+        let (changed, sealed) = {
+            let state = self.state.lock();
+            let changed = state.changed.get(&leaf).and_then(|changes| changes.get(&slot).copied());
+            (changed.flatten(), state.sealed.get(&leaf).and_then(|sealed| sealed.at))
+        };
+        let at = match (changed, sealed) {
+            (Some(at), _) => Some(at),
+            (None, Some(sealed)) => self.store.leaf_verified(&self.domain, &sealed)?.get(slot).copied(),
+            (None, None) => None,
+        };
+        let Some(at) = at else { return Ok(None) };
+        let bytes = self.store.block(&self.domain, &at);
+        bytes.map(Some).map_err(|e| e.within(self.snapshot(), Some(index)))
     }
 
     fn store_block(&self, hash: Hash, bytes: &[u8]) -> Result<(BlockRef, Stored, u64)> {

@@ -8,10 +8,12 @@ use crate::span::Spans;
 use crate::txn::Txn;
 use crate::view::Underway;
 use crate::{Policy, Result, View, errors};
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use model::{Clock, CloudTag, Overcommit, Region, Zone};
 use std::collections::BTreeMap;
+use std::future::{poll_fn, ready};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use store::{Commit, CommitError, Key, Revision, Store};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
@@ -25,6 +27,8 @@ pub struct Settings {
     pub regions: Vec<RegionSettings>,
     /// Where public and elastic addresses come from.
     pub public_pool: Ipv4Net,
+    /// Where the IPv6 blocks of VPCs come from.
+    pub ipv6_pool: Ipv6Net,
     /// How often a host's processors and memory are promised.
     pub overcommit: Overcommit,
     pub public_images: PublicImages,
@@ -155,9 +159,7 @@ impl Cloud {
                 (outcome, txn.into_commit(), tables.revision())
             };
             let started = Instant::now();
-            let committing = self.commit(commit, written, turn);
-            // Lets the commit be on its way first.
-            tokio::task::yield_now().await;
+            let committing = self.commit(commit, written, turn).await;
             let outcome = meanwhile(outcome);
             let (verdict, place) = committing.await.map_err(errors::internal)?;
             self.metrics.commits.record(started.elapsed());
@@ -227,22 +229,27 @@ impl Cloud {
         }
     }
 
-    /// Commits and waits until the view shows it. In a task of its own, which keeps the place at the gate: a caller who
-    /// hangs up must not let an exclusive transaction decide before the commit shows.
-    fn commit(
+    /// Puts a commit on its way, and answers what waits until the view shows it. That is a task of its own, which keeps
+    /// the place at the gate: a caller who hangs up must not let an exclusive transaction decide before the commit shows.
+    async fn commit(
         &self,
         commit: Commit,
         written: Vec<(Key, Underway)>,
         turn: Turn,
     ) -> JoinHandle<(Result<Revision, CommitError>, Turn)> {
         let (store, view) = (Arc::clone(&self.store), Arc::clone(&self.view));
-        tokio::spawn(async move {
+        let mut committing = Box::pin(async move {
             let _expected = view.expect(written);
             let verdict = store.commit(commit).await;
             if let Ok(revision) = verdict {
                 view.reached(revision).await;
             }
             (verdict, turn)
-        })
+        });
+        // The store has it before another thread wakes up for the task.
+        match poll_fn(|cx| Poll::Ready(committing.as_mut().poll(cx))).await {
+            Poll::Ready(settled) => tokio::spawn(ready(settled)),
+            Poll::Pending => tokio::spawn(committing),
+        }
     }
 }

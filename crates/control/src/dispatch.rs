@@ -14,10 +14,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use wire::ec2::Answer;
 use wire::{
-    ApiError, Body, Operation, OperationShape, Parameters, Protocol, ServiceShape, Structure, ValueRef,
+    ApiError, Body, Operation, OperationShape, Parameters, Protocol, Response, ServiceShape, Structure,
+    ValueRef,
 };
 
-type Reply = Pin<Box<dyn Future<Output = Result<Body>> + Send>>;
+type Reply = Pin<Box<dyn Future<Output = Result<Response>> + Send>>;
 type Built = Box<dyn Fn(Context, Parameters<'_>) -> Reply + Send + Sync>;
 /// A prelude under way.
 pub type Preparing = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
@@ -109,20 +110,23 @@ impl Service {
         self.reads::<O>(touches, move |ctx, request, tables| {
             let mut answer = Answer::begin(service, O::SHAPE, &ctx.request_id);
             run(ctx, request, tables, &mut answer)?;
-            Ok(Box::new(|| answer.finish()))
+            Ok(Box::new(|| answer.finish().into()))
         })
     }
 
     fn reads<O: Operation>(
         &mut self,
         touches: Touches<O>,
-        run: impl Fn(&Context, &O::Input, &Tables) -> Result<Box<dyn FnOnce() -> Body>> + Send + Sync + 'static,
+        run: impl Fn(&Context, &O::Input, &Tables) -> Result<Box<dyn FnOnce() -> Response>>
+        + Send
+        + Sync
+        + 'static,
     ) -> &mut Self {
         let service = self.shape;
         let action = action::<O>(service);
         self.add::<O>(Box::new(move |ctx, parameters| {
             let done = (|| {
-                let request = parameters.decode::<O::Input>(service.protocol)?;
+                let request = parameters.decode::<O>(service.protocol)?;
                 let encode = {
                     let tables = ctx.cloud.view.read();
                     authorize(service, &action, &ctx, &touches(&ctx, &request, &tables))?;
@@ -156,7 +160,7 @@ impl Service {
         let service = self.shape;
         let action: Arc<str> = action::<O>(service).into();
         self.add::<O>(Box::new(move |ctx, parameters| {
-            let request = parameters.decode::<O::Input>(service.protocol);
+            let request = parameters.decode::<O>(service.protocol);
             let action = Arc::clone(&action);
             Box::pin(async move {
                 let request = request?;
@@ -176,34 +180,11 @@ impl Service {
         let service = self.shape;
         let action: Arc<str> = action::<O>(service).into();
         self.add::<O>(Box::new(move |ctx, parameters| {
-            let request = parameters.decode::<O::Input>(service.protocol);
-            let action = Arc::clone(&action);
-            Box::pin(async move {
-                let request = request?;
-                let cloud = Arc::clone(&ctx.cloud);
-                let decide = |txn: &mut Txn<'_>| {
-                    authorize(service, &action, &ctx, &touches(&ctx, &request, txn.tables()))?;
-                    let token = Token::of(&ctx, O::NAME, &request);
-                    if let Some(token) = &token
-                        && let Some(answer) = token.replay(&ctx, txn)?
-                    {
-                        refuse_dry_run(service, &request)?;
-                        return Ok(Decided::Encoded(answer.into()));
-                    }
-                    let output = run(&ctx, &request, txn)?;
-                    // The transaction is dropped: a dry run has decided everything and changed nothing.
-                    refuse_dry_run(service, &request)?;
-                    let Some(token) = token else { return Ok(Decided::Output(output)) };
-                    let body = encode(service, O::SHAPE, &output, &ctx.request_id);
-                    token.remember(&ctx, txn, &body.clone().into_bytes());
-                    Ok(Decided::Encoded(body))
-                };
-                let encoded = |decided| match decided {
-                    Decided::Encoded(body) => body,
-                    Decided::Output(output) => encode(service, O::SHAPE, &output, &ctx.request_id),
-                };
-                cloud.transact_while(mode, decide, encoded).await
-            })
+            let request = parameters.decode::<O>(service.protocol);
+            let deciding =
+                request.map(|request| Box::new(Asked::<O> { request, touches, run }) as Box<dyn Deciding>);
+            let transaction = Transaction { service, operation: O::SHAPE, action: Arc::clone(&action), mode };
+            Box::pin(transaction.run(ctx, deciding))
         }))
     }
 
@@ -214,13 +195,13 @@ impl Service {
         self
     }
 
-    /// Runs the operation called `action` and answers with the encoded body, or the error for the caller.
+    /// Runs the operation called `action` and answers with the encoded output, or the error for the caller.
     pub async fn dispatch<'a>(
         &self,
         ctx: Context,
         action: &str,
         parameters: impl Into<Parameters<'a>>,
-    ) -> Result<Body> {
+    ) -> Result<Response> {
         let parameters = parameters.into();
         let Some(built) = self.built.get(action) else {
             let known = self.shape.operation(action);
@@ -239,24 +220,91 @@ impl Service {
     pub fn content_type(&self) -> &'static str {
         match self.shape.protocol {
             protocol @ (Protocol::Json10 | Protocol::Json11) => wire::json::content_type(protocol),
+            Protocol::RestJson => wire::rest_json::CONTENT_TYPE,
             _ => wire::ec2::CONTENT_TYPE,
         }
     }
 
     /// The error in the service's own envelope.
-    pub fn encode_error(&self, error: &ApiError, request_id: &str) -> String {
-        match self.shape.protocol {
+    pub fn encode_error(&self, error: &ApiError, request_id: &str) -> Response {
+        let body = match self.shape.protocol {
             Protocol::Query => wire::query::encode_error(self.shape, error, request_id),
             Protocol::Json10 | Protocol::Json11 => wire::json::encode_error(error),
+            Protocol::RestJson => return wire::rest_json::encode_error(self.shape, error),
             _ => wire::ec2::encode_error(error, request_id),
-        }
+        };
+        Response { status: error.status(), ..Body::from(body).into() }
+    }
+}
+
+/// An operation that changes state, apart from its types: so what surrounds all of them is compiled once.
+struct Transaction {
+    service: &'static ServiceShape,
+    operation: &'static OperationShape,
+    action: Arc<str>,
+    mode: Mode,
+}
+
+/// A request that is decided upon.
+trait Deciding: Send + Sync {
+    fn request(&self) -> &dyn Structure;
+    fn touches(&self, ctx: &Context, tables: &Tables) -> Vec<Touched>;
+    fn decide(&self, ctx: &Context, txn: &mut Txn<'_>) -> Result<Box<dyn Structure + Send>>;
+}
+
+struct Asked<O: Operation> {
+    request: O::Input,
+    touches: Touches<O>,
+    run: Write<O>,
+}
+
+impl<O: Operation> Deciding for Asked<O> {
+    fn request(&self) -> &dyn Structure {
+        &self.request
+    }
+
+    fn touches(&self, ctx: &Context, tables: &Tables) -> Vec<Touched> {
+        (self.touches)(ctx, &self.request, tables)
+    }
+
+    fn decide(&self, ctx: &Context, txn: &mut Txn<'_>) -> Result<Box<dyn Structure + Send>> {
+        Ok(Box::new((self.run)(ctx, &self.request, txn)?))
     }
 }
 
 /// What a transaction came to.
-enum Decided<T> {
-    Output(T),
-    Encoded(Body),
+enum Decided {
+    Encoded(Response),
+    Output(Box<dyn Structure + Send>),
+}
+
+impl Transaction {
+    async fn run(self, ctx: Context, asked: Result<Box<dyn Deciding>>) -> Result<Response> {
+        let (asked, cloud) = (asked?, Arc::clone(&ctx.cloud));
+        let encode = |output: &dyn Structure| encode(self.service, self.operation, output, &ctx.request_id);
+        let decide = |txn: &mut Txn<'_>| {
+            authorize(self.service, &self.action, &ctx, &asked.touches(&ctx, txn.tables()))?;
+            let token = Token::of(&ctx, self.operation.name, asked.request());
+            if let Some(token) = &token
+                && let Some(answer) = token.replay(&ctx, txn, self.service.protocol)?
+            {
+                refuse_dry_run(self.service, asked.request())?;
+                return Ok(Decided::Encoded(replayed(self.service, self.operation, answer.into())));
+            }
+            let output = asked.decide(&ctx, txn)?;
+            // The transaction is dropped: a dry run has decided everything and changed nothing.
+            refuse_dry_run(self.service, asked.request())?;
+            let Some(token) = token else { return Ok(Decided::Output(output)) };
+            let response = encode(&*output);
+            token.remember(&ctx, txn, &response.body.clone().into_bytes());
+            Ok(Decided::Encoded(response))
+        };
+        let encoded = |decided| match decided {
+            Decided::Encoded(response) => response,
+            Decided::Output(output) => encode(&*output),
+        };
+        cloud.transact_while(self.mode, decide, encoded).await
+    }
 }
 
 fn encode(
@@ -264,13 +312,20 @@ fn encode(
     operation: &OperationShape,
     output: &dyn Structure,
     request_id: &str,
-) -> Body {
-    match service.protocol {
-        Protocol::Query => wire::query::encode(service, operation, output, request_id),
-        Protocol::Json10 | Protocol::Json11 => wire::json::encode(output),
-        _ => wire::ec2::encode(service, operation, output, request_id),
-    }
-    .into()
+) -> Response {
+    let body: Body = match service.protocol {
+        Protocol::Query => wire::query::encode(service, operation, output, request_id).into(),
+        Protocol::Json10 | Protocol::Json11 => wire::json::encode(output).into(),
+        Protocol::RestJson => return wire::rest_json::encode(operation, output),
+        _ => wire::ec2::encode(service, operation, output, request_id).into(),
+    };
+    body.into()
+}
+
+/// The answer that a token had before. Only the body is remembered: no operation with a token answers in headers.
+fn replayed(service: &ServiceShape, operation: &OperationShape, body: Body) -> Response {
+    let status = if service.protocol == Protocol::RestJson { operation.status } else { 200 };
+    Response { status, ..body.into() }
 }
 
 /// As policies name it.
@@ -284,7 +339,8 @@ fn authorize(service: &ServiceShape, action: &str, ctx: &Context, touched: &[Tou
     } else {
         Err(match service.protocol {
             Protocol::Ec2 => errors::unauthorized(action),
-            Protocol::Json10 | Protocol::Json11 => errors::access_denied_exception(&ctx.caller, action),
+            Protocol::Json10 | Protocol::Json11 => errors::access_denied_exception(&ctx.caller, action, 400),
+            Protocol::RestJson => errors::access_denied_exception(&ctx.caller, action, 403),
             _ => errors::access_denied(&ctx.caller, action),
         })
     }
@@ -292,7 +348,7 @@ fn authorize(service: &ServiceShape, action: &str, ctx: &Context, touched: &[Tou
 
 fn refuse_dry_run(service: &ServiceShape, request: &dyn Structure) -> Result<()> {
     match wire::member(request, "DryRun") {
-        ValueRef::Boolean(true) if service.protocol.is_json() => Err(errors::dry_run_exception()),
+        ValueRef::Boolean(true) if service.protocol.is_any_json() => Err(errors::dry_run_exception()),
         ValueRef::Boolean(true) => Err(errors::dry_run()),
         _ => Ok(()),
     }

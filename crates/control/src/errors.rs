@@ -23,11 +23,11 @@ pub fn access_denied(caller: &Caller, action: &str) -> ApiError {
     ApiError::new("AccessDenied", 403, format!("{} is not authorized to perform {action}", caller.arn))
 }
 
-/// As the services say it that speak JSON.
-pub fn access_denied_exception(caller: &Caller, action: &str) -> ApiError {
+/// As the services say it that speak JSON, with the status of their protocol.
+pub fn access_denied_exception(caller: &Caller, action: &str, status: u16) -> ApiError {
     ApiError::new(
         "AccessDeniedException",
-        400,
+        status,
         format!("User: {} is not authorized to perform: {action}", caller.arn),
     )
 }
@@ -66,6 +66,15 @@ pub fn idempotent_parameter_mismatch(token: &str) -> ApiError {
     ApiError::new(
         "IdempotentParameterMismatch",
         400,
+        format!("The client token {token} was used before with other parameters."),
+    )
+}
+
+/// [`idempotent_parameter_mismatch`], as the services of the rest protocols say it.
+pub fn conflicting_token(token: &str) -> ApiError {
+    ApiError::new(
+        "ConflictException",
+        409,
         format!("The client token {token} was used before with other parameters."),
     )
 }

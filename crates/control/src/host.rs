@@ -136,6 +136,15 @@ impl Host {
 
     /// Asks the agent and waits for its answer.
     pub async fn request(&self, request: Request) -> Result<Reply, Unreachable> {
+        self.request_patiently(request, PATIENCE).await
+    }
+
+    /// The same for what may take longer.
+    pub async fn request_patiently(
+        &self,
+        request: Request,
+        patience: Duration,
+    ) -> Result<Reply, Unreachable> {
         let (answer, receiver) = oneshot::channel();
         let id = {
             let mut state = self.state.lock();
@@ -148,7 +157,7 @@ impl Host {
             state.waiting.insert(id, answer);
             id
         };
-        let reply = tokio::time::timeout(PATIENCE, receiver).await;
+        let reply = tokio::time::timeout(patience, receiver).await;
         self.state.lock().waiting.remove(&id);
         match reply {
             Ok(Ok(reply)) => Ok(reply),

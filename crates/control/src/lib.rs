@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod page;
 pub mod reconcile;
 pub mod span;
+pub mod sweep;
 pub mod tag;
 pub mod token;
 pub mod txn;
@@ -31,6 +32,7 @@ pub use access::{Arn, Caller, Policy, Touched};
 pub use cloud::{Cloud, PublicImages, RegionSettings, Settings};
 pub use context::Context;
 pub use dispatch::Service;
+pub use sweep::{Sweep, Sweeps};
 pub use txn::Txn;
 pub use view::{Record, Schema, Tables, View};
 

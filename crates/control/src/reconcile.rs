@@ -33,6 +33,8 @@ pub enum Next {
 /// What moves one kind of object towards its intent.
 pub trait Reconciler: Send + Sync + 'static {
     const NAME: &'static str;
+    /// Whether changes of records concern it at all.
+    const FOLLOWS: bool = true;
     type Key: Clone + Eq + Ord + Hash + Debug + Display + Send + Sync + 'static;
 
     /// Every key there is, for the start and after a lag.
@@ -101,7 +103,9 @@ impl<R: Reconciler> Driver<R> {
         });
         let changes = driver.cloud.view.changes();
         driver.nudge_all();
-        tokio::spawn(listen(Arc::clone(&driver), Arc::clone(&driver.cloud.view), changes));
+        if R::FOLLOWS {
+            tokio::spawn(listen(Arc::clone(&driver), Arc::clone(&driver.cloud.view), changes));
+        }
         tokio::spawn(run(Arc::clone(&driver)));
         driver
     }

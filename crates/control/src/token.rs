@@ -9,7 +9,7 @@ use model::{AccountId, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
-use wire::{Structure, ValueRef};
+use wire::{Protocol, Structure, ValueRef};
 
 /// How long a token is remembered.
 pub const KEPT: Duration = Duration::from_hours(24);
@@ -131,13 +131,16 @@ impl Token {
     }
 
     /// The answer that this token had before, under the new request's id.
-    pub fn replay(&self, ctx: &Context, txn: &mut Txn<'_>) -> Result<Option<Vec<u8>>> {
+    pub fn replay(&self, ctx: &Context, txn: &mut Txn<'_>, protocol: Protocol) -> Result<Option<Vec<u8>>> {
         let Some(used) = txn.get::<UsedToken>(&ctx.region, &self.key) else { return Ok(None) };
         if ctx.now.since(used.at) > KEPT {
             return Ok(None);
         }
         if used.parameters != self.parameters {
-            return Err(errors::idempotent_parameter_mismatch(&self.text));
+            return Err(match protocol {
+                Protocol::RestJson => errors::conflicting_token(&self.text),
+                _ => errors::idempotent_parameter_mismatch(&self.text),
+            });
         }
         let body =
             String::from_utf8_lossy(used.response.as_slice()).replacen(&used.request_id, &ctx.request_id, 1);

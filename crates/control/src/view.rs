@@ -538,11 +538,12 @@ impl View {
             }
             tables.revision = event.revision;
         }
-        self.revision.send_replace(event.revision);
         for key in changed {
             // Nobody listens: nobody needs to know.
             let _ = self.changes.send(key);
         }
+        // Whoever waits for this is woken last, and so runs first: the runtime goes on with the newest task.
+        self.revision.send_replace(event.revision);
     }
 }
 

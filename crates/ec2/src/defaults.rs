@@ -7,7 +7,7 @@ use crate::image;
 use control::cloud::Mode;
 use control::dispatch::Prelude;
 use control::{Context, Result, Tables, Txn};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
 use model::record::Tags;
 use model::record::security_group::{Direction, SecurityGroup, SecurityGroupRule};
@@ -120,6 +120,8 @@ pub fn make_default_subnet(
             cidr,
             default_for_zone: true,
             map_public_ip: true,
+            ipv6: None,
+            assign_ipv6: false,
             tags: Tags::default(),
         },
     );
@@ -138,6 +140,7 @@ pub struct NewVpc {
     pub vpc: VpcId,
     pub main_table: RouteTable,
     pub acl: NetworkAcl,
+    pub group: SecurityGroupId,
 }
 
 /// Writes a VPC with its default security group, main route table and default ACL.
@@ -158,6 +161,7 @@ pub fn make_vpc(
             cidr,
             cidr_association: VpcCidrAssociationId::from_entropy(ctx.bits()),
             further: Vec::new(),
+            ipv6: Vec::new(),
             dhcp_options: options,
             dns_support: true,
             dns_hostnames: standing == Standing::Default,
@@ -177,12 +181,7 @@ pub fn make_vpc(
         tags: Tags::default(),
     };
     txn.put(region, main_table.clone());
-    let everything = AclEntry {
-        number: 100,
-        traffic: Traffic::All,
-        net: Ipv4Net::default().into(),
-        action: AclAction::Allow,
-    };
+    let everything = everything(100, Ipv4Net::default().into());
     let acl = NetworkAcl {
         acl: NetworkAclId::from_entropy(ctx.bits()),
         account,
@@ -219,7 +218,68 @@ pub fn make_vpc(
             tags: Tags::default(),
         },
     );
-    NewVpc { vpc, main_table, acl }
+    NewVpc { vpc, main_table, acl, group }
+}
+
+/// What comes with a VPC's first IPv6 block: groups and the default ACL whose rules for what leaves are those that they began
+/// with allow the same by IPv6.
+///
+/// Of a VPC that this transaction did not make; see [`NewVpc::open_to_ipv6`].
+pub fn open_to_ipv6(ctx: &Context, txn: &mut Txn<'_>, vpc: VpcId) {
+    let groups = txn.tables().find::<SecurityGroup>(&ctx.region, "vpc", vpc);
+    let groups: Vec<SecurityGroupId> = groups.map(|group| group.group).collect();
+    let acl = txn.tables().find::<NetworkAcl>(&ctx.region, "vpc", vpc).find(|acl| acl.is_default);
+    let acl = acl.map(|acl| acl.acl);
+    open_these_to_ipv6(ctx, txn, &groups, acl);
+}
+
+impl NewVpc {
+    /// [`open_to_ipv6`], whose tables do not show what was just made.
+    pub fn open_to_ipv6(&self, ctx: &Context, txn: &mut Txn<'_>) {
+        open_these_to_ipv6(ctx, txn, &[self.group], Some(self.acl.acl));
+    }
+}
+
+fn open_these_to_ipv6(
+    ctx: &Context,
+    txn: &mut Txn<'_>,
+    groups: &[SecurityGroupId],
+    acl: Option<NetworkAclId>,
+) {
+    let everywhere = |peer| Allow { traffic: Traffic::All, peer };
+    let v4 = everywhere(Peer::Net(Ipv4Net::default().into()));
+    for id in groups {
+        let Some(group) = txn.get::<SecurityGroup>(&ctx.region, id) else { continue };
+        if group.allows(Direction::Egress).map(|rule| rule.allow).ne([v4]) {
+            continue;
+        }
+        let mut group = SecurityGroup::clone(&group);
+        group.rules.push(everything_out(ctx, Ipv6Net::default().into()));
+        txn.put(&ctx.region, group);
+    }
+    let Some(acl) = acl.and_then(|id| txn.get::<NetworkAcl>(&ctx.region, &id)) else { return };
+    let mut acl = NetworkAcl::clone(&acl);
+    for entries in [&mut acl.ingress, &mut acl.egress] {
+        if *entries == [everything(100, Ipv4Net::default().into())] {
+            entries.push(everything(101, Ipv6Net::default().into()));
+        }
+    }
+    txn.put(&ctx.region, acl);
+}
+
+const fn everything(number: u16, net: IpNet) -> AclEntry {
+    AclEntry { number, traffic: Traffic::All, net, action: AclAction::Allow }
+}
+
+/// The rule that lets a group's members send whatever they like to a net.
+pub fn everything_out(ctx: &Context, net: IpNet) -> SecurityGroupRule {
+    SecurityGroupRule {
+        rule: SecurityGroupRuleId::from_entropy(ctx.bits()),
+        direction: Direction::Egress,
+        allow: Allow { traffic: Traffic::All, peer: Peer::Net(net) },
+        description: None,
+        tags: Tags::default(),
+    }
 }
 
 /// The options that every region has: the cloud's own resolver and domain. Made if the account has none like these.

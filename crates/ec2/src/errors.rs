@@ -95,6 +95,11 @@ pub const INTERNET_GATEWAY: IdErrors = IdErrors {
     not_found: "InvalidInternetGatewayID.NotFound",
     malformed: "InvalidInternetGatewayId.Malformed",
 };
+pub const EGRESS_ONLY_INTERNET_GATEWAY: IdErrors = IdErrors {
+    called: "egressOnlyInternetGateway ID",
+    not_found: "InvalidGatewayID.NotFound",
+    malformed: "InvalidEgressOnlyInternetGatewayId.Malformed",
+};
 pub const VPC_PEERING_CONNECTION: IdErrors = IdErrors {
     called: "vpcPeeringConnection ID",
     not_found: "InvalidVpcPeeringConnectionID.NotFound",
@@ -131,4 +136,19 @@ pub const DHCP_OPTIONS: IdErrors = IdErrors {
     called: "dhcpOptions ID",
     not_found: "InvalidDhcpOptionID.NotFound",
     malformed: "InvalidDhcpOptionsId.Malformed",
+};
+pub const NETWORK_INSIGHTS_PATH: IdErrors = IdErrors {
+    called: "network insights path ID",
+    not_found: "InvalidNetworkInsightsPathId.NotFound",
+    malformed: "InvalidNetworkInsightsPathId.Malformed",
+};
+pub const NETWORK_INSIGHTS_ANALYSIS: IdErrors = IdErrors {
+    called: "network insights analysis ID",
+    not_found: "InvalidNetworkInsightsAnalysisId.NotFound",
+    malformed: "InvalidNetworkInsightsAnalysisId.Malformed",
+};
+pub const FLOW_LOG: IdErrors = IdErrors {
+    called: "flow log ID",
+    not_found: "InvalidFlowLogId.NotFound",
+    malformed: "InvalidFlowLogId.Malformed",
 };

@@ -9,8 +9,10 @@ pub mod address;
 pub mod availability_zone;
 pub mod defaults;
 pub mod dhcp_options;
+pub mod egress_only_internet_gateway;
 pub mod encryption;
 mod errors;
+pub mod flow_log;
 pub mod image;
 pub mod instance;
 pub mod instance_type;
@@ -18,6 +20,7 @@ pub mod internet_gateway;
 pub mod key_pair;
 pub mod nat_gateway;
 pub mod network_acl;
+pub mod network_insights;
 pub mod network_interface;
 pub mod noun;
 pub mod parameter;
@@ -28,6 +31,7 @@ pub mod route_table;
 pub mod security_group;
 pub mod snapshot;
 pub mod subnet;
+pub mod sweep;
 pub mod tag;
 pub mod volume;
 pub mod vpc;
@@ -40,31 +44,42 @@ pub fn schema(schema: &mut Schema) {
     use model::record::{
         account::Settings,
         address::Address,
+        flow_log::FlowLog,
         image::Image,
         instance::Instance,
         key_pair::KeyPair,
         nat_gateway::NatGateway,
+        network_insights::{NetworkInsightsAnalysis, NetworkInsightsPath},
         network_interface::NetworkInterface,
         prefix_list::PrefixList,
         security_group::SecurityGroup,
         snapshot::Snapshot,
+        store_disk::StoreDisk,
         volume::Volume,
-        vpc::{DhcpOptions, InternetGateway, NetworkAcl, RouteTable, Subnet, SubnetCidrReservation, Vpc},
+        vpc::{
+            DhcpOptions, EgressOnlyInternetGateway, InternetGateway, NetworkAcl, RouteTable, Subnet,
+            SubnetCidrReservation, Vpc,
+        },
         vpc_peering_connection::VpcPeeringConnection,
     };
     schema
         .add::<Address>()
+        .add::<FlowLog>()
         .add::<Image>()
         .add::<Instance>()
         .add::<KeyPair>()
         .add::<NatGateway>()
+        .add::<NetworkInsightsAnalysis>()
+        .add::<NetworkInsightsPath>()
         .add::<NetworkInterface>()
         .add::<PrefixList>()
         .add::<SecurityGroup>()
         .add::<Settings>()
         .add::<Snapshot>()
+        .add::<StoreDisk>()
         .add::<Volume>()
         .add::<DhcpOptions>()
+        .add::<EgressOnlyInternetGateway>()
         .add::<InternetGateway>()
         .add::<NetworkAcl>()
         .add::<RouteTable>()
@@ -82,10 +97,13 @@ pub fn service() -> Service {
     address::register(&mut service);
     availability_zone::register(&mut service);
     dhcp_options::register(&mut service);
+    egress_only_internet_gateway::register(&mut service);
+    flow_log::register(&mut service);
     instance::register(&mut service);
     internet_gateway::register(&mut service);
     nat_gateway::register(&mut service);
     network_acl::register(&mut service);
+    network_insights::register(&mut service);
     network_interface::register(&mut service);
     prefix_list::register(&mut service);
     region::register(&mut service);

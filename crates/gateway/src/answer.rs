@@ -12,8 +12,10 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use wire::sigv4::{self, SigError};
-use wire::{ApiError, Body, DecodeError, Form, Parameters, json};
+use wire::sigv4::{self, Payload, SigError};
+use wire::{
+    ApiError, Body, DecodeError, Form, OperationShape, Parameters, Protocol, Response, json, rest_json,
+};
 
 /// The version of this program, for clients that ask for its health.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -23,18 +25,22 @@ pub(crate) struct Answer {
     pub status: u16,
     pub content_type: &'static str,
     pub request_id: Option<String>,
+    /// Beside those that every answer has.
+    pub headers: Vec<(String, String)>,
     pub body: Body,
 }
 
 impl Answer {
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
         let body = body.to_string().into();
-        Self { status, content_type: "application/json", request_id: None, body }
+        Self { status, content_type: "application/json", request_id: None, headers: Vec::new(), body }
     }
 
-    fn of(service: Option<&Service>, status: u16, request_id: String, body: Body) -> Self {
-        let content_type = service.map_or(wire::ec2::CONTENT_TYPE, Service::content_type);
-        Self { status, content_type, request_id: Some(request_id), body }
+    fn of(service: Option<&Service>, request_id: String, response: Response) -> Self {
+        let Response { status, content_type, headers, body } = response;
+        let usual = || service.map_or(wire::ec2::CONTENT_TYPE, Service::content_type);
+        let content_type = content_type.unwrap_or_else(usual);
+        Self { status, content_type, request_id: Some(request_id), headers, body }
     }
 }
 
@@ -44,7 +50,8 @@ impl Gateway {
             return self.health();
         }
         let (now, started) = (self.cloud.clock.now(), Instant::now());
-        let request = Incoming { head, body, seen: Seen::new() };
+        let rest = self.rest(head);
+        let request = Incoming { head, body, rest, seen: Seen::new() };
         if head.path == "/_nube/reset" {
             return self.reset(&request, now).await;
         }
@@ -57,7 +64,7 @@ impl Gateway {
         let answered = Answered { head, service, action, request_id: &request_id, seen, start: now, took };
         self.observe(&answered, outcome.as_ref().err());
         match outcome {
-            Ok(body) => Answer::of(service, 200, request_id, body),
+            Ok(response) => Answer::of(service, request_id, response),
             Err(error) => refused(service, &error, request_id),
         }
     }
@@ -66,7 +73,7 @@ impl Gateway {
     pub(crate) fn refuse(&self, head: &Head<'_>, error: &ApiError) -> Answer {
         let signed = sigv4::parse(&signing(head)).ok();
         let named = signed.as_ref().map(|signed| signed.service.as_str());
-        let service = self.route(named, head.host(), &Form::default());
+        let service = self.route(named, head, &Form::default());
         let request_id = self.request_id();
         let (start, took) = (self.cloud.clock.now(), Duration::ZERO);
         let answered =
@@ -81,22 +88,24 @@ impl Gateway {
         form: Result<&Form, &wire::DecodeError>,
         request_id: &str,
         now: Timestamp,
-    ) -> (Option<&Service>, Result<Body, ApiError>) {
+    ) -> (Option<&Service>, Result<Response, ApiError>) {
         let signing = request.signing();
         let form = match form {
             Ok(form) => form,
             Err(error) => {
                 let signed = sigv4::parse(&signing).ok();
                 let named = signed.as_ref().map(|signed| signed.service.as_str());
-                let service = self.route(named, request.host(), &Form::default());
-                return (service, Err(wire::ec2::api_error(error)));
+                let service = self.route(named, request.head, &Form::default());
+                let is_rest = service.is_some_and(|service| service.shape().protocol == Protocol::RestJson);
+                let told = if is_rest { rest_json::api_error(error) } else { wire::ec2::api_error(error) };
+                return (service, Err(told));
             }
         };
         if self.emulation.auth != Auth::Signed {
             return self.run_unproven(request, form, request_id, now).await;
         }
         let signature = Signature::of(&signing, form);
-        let service = self.route(signature.as_ref().ok().map(Signature::service), request.host(), form);
+        let service = self.route(signature.as_ref().ok().map(Signature::service), request.head, form);
         let outcome = match (service, signature) {
             (Some(service), Ok(signature)) => {
                 self.run_signed(service, &signature, &signing, request, form, request_id, now).await
@@ -117,11 +126,11 @@ impl Gateway {
         form: &Form,
         request_id: &str,
         now: Timestamp,
-    ) -> Result<Body, ApiError> {
+    ) -> Result<Response, ApiError> {
         let refuse = |error: SigError| refusal(Some(service), &error);
         let keys = &self.signing_keys;
-        let caller =
-            authenticate(&self.cloud, keys, signature, signing, request.body, now).map_err(refuse)?;
+        let payload = request.payload(signature);
+        let caller = authenticate(&self.cloud, keys, signature, signing, &payload, now).map_err(refuse)?;
         let region = match signature.region() {
             Some(named) => self.region(service, named)?,
             None => self.region_without_scope(request.host()).ok_or_else(|| refuse(SigError::WrongScope))?,
@@ -148,9 +157,13 @@ impl Gateway {
         form: &Form,
         request_id: &str,
         now: Timestamp,
-    ) -> Result<Body, ApiError> {
+    ) -> Result<Response, ApiError> {
         request.seen(caller.account, &region);
-        let (action, parameters) = if service.shape().protocol.is_json() {
+        let (action, parameters) = if service.shape().protocol == Protocol::RestJson {
+            let unknown = || service.shape().unknown_action(request.head.path);
+            let operation = request.rest.ok_or_else(unknown)?;
+            (operation.name, Parameters::Rest(request.parts()))
+        } else if service.shape().protocol.is_json() {
             let action = request.target().ok_or_else(|| service.shape().unknown_action(""))?;
             (action, Parameters::Json(request.body))
         } else {
@@ -208,6 +221,8 @@ impl Gateway {
 pub(crate) struct Incoming<'a> {
     pub head: &'a Head<'a>,
     pub body: &'a [u8],
+    /// The operation that method and path name, of the rest protocols.
+    rest: Option<&'static OperationShape>,
     seen: Seen,
 }
 
@@ -234,13 +249,25 @@ impl<'a> Incoming<'a> {
     where
         'a: 'b,
     {
-        form.get("Action").or_else(|| self.target())
+        let named = || form.get("Action").or_else(|| self.target());
+        self.rest.map(|operation| operation.name).or_else(named)
+    }
+
+    /// Its body as the signature covers it.
+    fn payload(&self, signature: &Signature) -> Payload {
+        let may_be_left_out = self.rest.is_some_and(|operation| operation.unsigned_payload);
+        if may_be_left_out && signature.waives_payload() { Payload::Waived } else { Payload::of(self.body) }
+    }
+
+    fn parts(&self) -> rest_json::Request<'_> {
+        let Head { method, path, query, headers } = self.head;
+        rest_json::Request { method, path, query, headers, body: self.body }
     }
 
     /// The parameters: of the query and, in a POST, of the body, unless a header says that it is JSON.
     fn form(&self) -> Result<Form, DecodeError> {
         let mut form = Form::parse(self.head.query.as_bytes())?;
-        if self.head.method == "POST" && self.target().is_none() {
+        if self.head.method == "POST" && self.target().is_none() && self.rest.is_none() {
             form.extend(self.body)?;
         }
         Ok(form)
@@ -264,9 +291,10 @@ fn refusal(service: Option<&Service>, error: &SigError) -> ApiError {
 }
 
 fn refused(service: Option<&Service>, error: &ApiError, request_id: String) -> Answer {
-    let body = service.map_or_else(
-        || wire::ec2::encode_error(error, &request_id),
-        |service| service.encode_error(error, &request_id),
-    );
-    Answer::of(service, error.status(), request_id, body.into())
+    let plain = || {
+        let body = Body::from(wire::ec2::encode_error(error, &request_id));
+        Response { status: error.status(), ..body.into() }
+    };
+    let response = service.map_or_else(plain, |service| service.encode_error(error, &request_id));
+    Answer::of(service, request_id, response)
 }

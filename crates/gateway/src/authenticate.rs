@@ -89,6 +89,11 @@ impl Signature {
         }
     }
 
+    /// Whether it says that it does not cover the body.
+    pub(crate) fn waives_payload(&self) -> bool {
+        matches!(self, Self::V4(signed) if signed.waives_payload())
+    }
+
     fn access_key_id(&self) -> &str {
         match self {
             Self::V4(signed) => &signed.access_key_id,
@@ -106,7 +111,7 @@ impl Signature {
     fn verify(
         &self,
         request: &Request<'_>,
-        body: &[u8],
+        payload: &Payload,
         keys: &SigningKeys,
         (id, key): (&AccessKeyId, &Arc<AccessKey>),
         now: Timestamp,
@@ -115,7 +120,7 @@ impl Signature {
         match self {
             Self::V4(signed) => {
                 let signing_key = keys.of(id, key, signed);
-                sigv4::verify_with(&signing_key, signed, request, &Payload::of(body), now)
+                sigv4::verify_with(&signing_key, signed, request, payload, now)
             }
             Self::V2(signed) => sigv2::verify(signed, key.secret.expose().as_bytes(), now),
         }
@@ -128,12 +133,12 @@ pub(crate) fn authenticate(
     keys: &SigningKeys,
     signature: &Signature,
     request: &Request<'_>,
-    body: &[u8],
+    payload: &Payload,
     now: Timestamp,
 ) -> Result<Caller, SigError> {
     let id = AccessKeyId::parse(signature.access_key_id()).ok_or(SigError::UnknownKey)?;
     let key = find(cloud, &id).ok_or(SigError::UnknownKey)?;
-    signature.verify(request, body, keys, (&id, &key), now)?;
+    signature.verify(request, payload, keys, (&id, &key), now)?;
     match (&key.session, signature.session_token()) {
         (None, None) => {}
         (Some(session), Some(token)) if same(&session.token, token) => {

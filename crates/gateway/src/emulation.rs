@@ -21,8 +21,8 @@ use model::{AccessKeyId, AccountId, Region, Timestamp};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use wire::sigv4::{self, SigError};
-use wire::{ApiError, Body, Form};
+use wire::sigv4::{self, Payload, SigError};
+use wire::{ApiError, Form, Response};
 
 /// Whether signatures count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -142,9 +142,9 @@ impl Gateway {
         form: &Form,
         request_id: &str,
         now: Timestamp,
-    ) -> (Option<&Service>, Result<Body, ApiError>) {
+    ) -> (Option<&Service>, Result<Response, ApiError>) {
         let claim = Claim::of(request.head.text("authorization"), form);
-        let service = self.route(claim.service, request.host(), form);
+        let service = self.route(claim.service, request.head, form);
         if let Some(reason) = from_a_page(request.head, self.emulation.auth) {
             return (service, Err(ApiError::new("AuthFailure", 403, reason)));
         }
@@ -209,7 +209,14 @@ impl Gateway {
         let signing = request.signing();
         let caller = sigv4::parse(&signing).and_then(|signed| {
             let signature = Signature::V4(signed);
-            authenticate(&self.cloud, &self.signing_keys, &signature, &signing, request.body, now)
+            authenticate(
+                &self.cloud,
+                &self.signing_keys,
+                &signature,
+                &signing,
+                &Payload::of(request.body),
+                now,
+            )
         });
         match caller {
             Ok(caller) if caller.account == self.emulation.operator => Ok(reset),

@@ -293,8 +293,14 @@ where
         if let Some(id) = &answer.request_id {
             head.extend(["\r\nx-amzn-requestid: ", id, "\r\nx-amz-request-id: ", id]);
         }
+        for (name, value) in &answer.headers {
+            head.extend(["\r\n", name, ": ", value]);
+        }
         // Writing to a string cannot fail.
-        let _ = write!(head, "\r\ncontent-length: {}\r\ndate: {}", answer.body.len(), self.date.1);
+        if status != StatusCode::NO_CONTENT {
+            let _ = write!(head, "\r\ncontent-length: {}", answer.body.len());
+        }
+        head.extend(["\r\ndate: ", &self.date.1]);
         let closes = then != Then::Next || self.is_closing;
         head.push_str(if closes { "\r\nconnection: close\r\n\r\n" } else { "\r\n\r\n" });
         let parts = if only_head { Vec::new() } else { answer.body.into_parts() };

@@ -5,7 +5,7 @@ use crate::answer::Answer;
 use crate::body::Parts;
 use crate::head::Head;
 use bytes::{Buf as _, BytesMut};
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -82,6 +82,12 @@ fn respond(answer: Answer) -> Response<Parts> {
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    for (name, value) in &answer.headers {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
+            headers.append(name, value);
+        }
+    }
     if let Some(id) = answer.request_id.and_then(|id| HeaderValue::try_from(id).ok()) {
         headers.insert("x-amzn-requestid", id.clone());
         headers.insert("x-amz-request-id", id);

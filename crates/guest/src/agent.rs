@@ -2,8 +2,8 @@
 //!
 //! 1. [`prepare`] needs neither network nor identity. An instance that is made from a memory template has this behind it.
 //! 2. The wait for an interface is the point where a template is taken ([`template`]): nothing before it knows who the instance is.
-//! 3. [`become_instance`]: network, clock, identity, ssh.
-//! 4. User data, once for each instance; then the lease is kept for ever.
+//! 3. [`become_instance`]: network, clock, identity, ssh; a clone is [told](told) what it would have to ask for.
+//! 4. User data, once for each instance; then the lease is kept for ever, or until it goes on as another ([`forked`]).
 
 use std::process::ExitCode;
 use std::sync::Once;
@@ -14,9 +14,10 @@ use crate::console::{report, say};
 use crate::imds::Imds;
 use crate::netlink::Routing;
 use crate::nic::Nic;
+use crate::told::Told;
 use crate::{
-    clock, disk, endpoint, identity, lease, nic, parked, power, random, secondary, sshd, sys, template,
-    timeline, user_data,
+    clock, disk, endpoint, forked, identity, ipv6, lease, nic, parked, power, random, secondary, sshd, sys,
+    template, timeline, told, user_data,
 };
 
 /// How long a login may wait for the metadata service before ssh starts with the keys that the disk has.
@@ -50,7 +51,9 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let (mut imds, instance, lease) = become_instance(&nic);
+    let told = asked.as_ref().and_then(|_| told::read());
+    let is_told = told.is_some();
+    let (mut imds, instance, mut lease) = become_instance(&nic, told);
     if asked.is_some() {
         // The volume is larger than the template's disk.
         grown = spawn(|| {
@@ -65,7 +68,15 @@ pub fn main() -> ExitCode {
     user_data::run_once(&mut imds, &instance);
     say(&format!("finished. Instance {instance}, up {:.2} seconds", sys::uptime().as_secs_f64()));
     timeline::tell();
-    lease::keep(&nic, lease)
+    if is_told {
+        lease = lease::obtain(&nic);
+        lease::apply(&nic, &lease);
+    }
+    let mut nic = nic;
+    loop {
+        let (held, mac) = lease::keep(&nic, lease);
+        (nic, lease) = forked::become_other(&nic, &held, mac);
+    }
 }
 
 fn prepare() -> Option<JoinHandle<()>> {
@@ -85,7 +96,7 @@ fn prepare() -> Option<JoinHandle<()>> {
     grown
 }
 
-fn become_instance(nic: &Nic) -> (Imds, String, crate::dhcp::Lease) {
+fn become_instance(nic: &Nic, told: Option<Told>) -> (Imds, String, crate::dhcp::Lease) {
     report("random generator", random::seed());
     // Made while the network comes up: at the first boot it is ready when the identity is.
     spawn(|| {
@@ -98,12 +109,15 @@ fn become_instance(nic: &Nic) -> (Imds, String, crate::dhcp::Lease) {
         settle_in(&primary);
     });
     report(&nic.name, Routing::open().and_then(|routing| routing.up(nic.index, None)));
-    let lease = lease::obtain(nic);
+    let (lease, known) = match told {
+        Some(told) => (told.lease.clone(), Some(Imds::knowing(told))),
+        None => (lease::obtain(nic), None),
+    };
     timeline::mark("lease");
     lease::apply(nic, &lease);
     timeline::mark("address");
     say(&format!("{}: {}/{}", nic.name, lease.address, lease.prefix));
-    let mut imds = Imds::connect();
+    let mut imds = known.unwrap_or_else(Imds::connect);
     timeline::mark("token");
     let instance = identity::assume(&mut imds, lease.address);
     settle_in(nic);
@@ -116,6 +130,8 @@ fn settle_in(primary: &Nic) {
     BEGUN.call_once(|| {
         let primary = primary.clone();
         spawn(parked::release);
+        let nic = primary.clone();
+        spawn(move || ipv6::keep(&nic));
         spawn(|| clock::keep());
         spawn(move || {
             report("further interfaces", secondary::configure(&primary));

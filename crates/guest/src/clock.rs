@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io;
 use std::net::UdpSocket;
-use std::thread::sleep;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, sleep};
 use std::time::Duration;
 
-use crate::console::say;
+use crate::console::{report, say};
 use crate::sys;
 
 const SERVER: &str = "169.254.169.123:123";
@@ -14,11 +15,27 @@ const SERVER: &str = "169.254.169.123:123";
 const NTP_EPOCH: u64 = 2_208_988_800;
 /// Less than this is left alone: a step is worse than an error that nobody sees.
 const TOLERATED: f64 = 0.128;
+/// The machine's clock tells whole seconds.
+const NOTICED: Duration = Duration::from_secs(3);
 
 /// Sets the clock by the machine's own: what a kernel does when it boots, for one that has slept. Good to a second.
 pub fn from_hardware() -> io::Result<()> {
     let time = sys::hardware_clock(&File::open("/dev/rtc0")?)?;
     sys::set_wall_clock(time)
+}
+
+/// Sets the clock if the machine stood still since the last look: it hibernated, say. The kernel's time since boot does not count
+/// that, and the machine's own clock does.
+pub fn catch_up() {
+    static APART: Mutex<Option<Duration>> = Mutex::new(None);
+    let hardware = File::open("/dev/rtc0").and_then(|device| sys::hardware_clock(&device));
+    let Some(apart) = hardware.ok().and_then(|hardware| hardware.checked_sub(sys::uptime())) else { return };
+    let before = APART.lock().unwrap_or_else(PoisonError::into_inner).replace(apart);
+    let slept = before.map(|before| apart.abs_diff(before)).unwrap_or_default();
+    if slept > NOTICED && report("clock", from_hardware()).is_some() {
+        say(&format!("the machine stood still for {} s", slept.as_secs()));
+        thread::spawn(correct_soon);
+    }
 }
 
 /// Corrects the clock now and then, for ever.
@@ -31,6 +48,16 @@ pub fn keep() -> ! {
             pause = (pause * 2).min(Duration::from_mins(10));
         }
         sleep(pause);
+    }
+}
+
+/// Corrects the clock once, as soon as the server answers.
+pub fn correct_soon() {
+    for _ in 0..10 {
+        if correct().is_ok() {
+            return;
+        }
+        sleep(Duration::from_secs(1));
     }
 }
 

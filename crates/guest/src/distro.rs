@@ -35,11 +35,12 @@ use std::time::Duration;
 use crate::console::{raw, report, say};
 use crate::dhcp::Lease;
 use crate::files::{self, Access, PUBLIC};
-use crate::imds::Imds;
+use crate::imds::{Imds, USER_DATA};
 use crate::netlink::{Keeper, Routing};
 use crate::nic::{self, Nic};
 use crate::template::Asleep;
-use crate::{exec, identity, lease, template, timeline};
+use crate::told::Told;
+use crate::{exec, identity, lease, template, timeline, told};
 
 /// Reads into memory what a start needs.
 const WARM: &str = "/usr/lib/nube/template-warm";
@@ -84,7 +85,7 @@ pub fn main() -> ExitCode {
         }
     };
     report("mark", files::write(WOKEN, b"", PUBLIC));
-    become_instance(&nic, &user, begin);
+    become_instance(&nic, &user, begin, begin.told());
     ExitCode::SUCCESS
 }
 
@@ -97,11 +98,22 @@ enum Begin {
     Booted,
 }
 
+impl Begin {
+    fn told(self) -> Option<Told> {
+        match self {
+            Self::Woken => told::read(),
+            Self::Booted => None,
+        }
+    }
+}
+
 fn settle(nonce: &str, user: &str) -> io::Result<Asleep> {
     while !boot_is_over() {
         sleep(Duration::from_millis(300));
     }
     report("what waits", cancel_waiting());
+    // What it will be told who it is by.
+    report("the machine's configuration", exec::output("modprobe", &["qemu_fw_cfg"]));
     report("udev", exec::output("udevadm", &["settle"]));
     // Twice: the first run does what stays, the second leaves in memory what a start needs and no more.
     report(WARM, exec::output(WARM, &[user]));
@@ -147,24 +159,27 @@ fn cancel_waiting() -> io::Result<()> {
     exec::output("systemctl", &cancel).map(drop)
 }
 
-fn become_instance(nic: &Nic, user: &str, begin: Begin) {
+fn become_instance(nic: &Nic, user: &str, begin: Begin, told: Option<Told>) {
     let host_keys: Vec<_> = ["ed25519", "ecdsa"].into_iter().filter_map(make_host_key).collect();
     if begin == Begin::Woken {
         report("machine id", identity::write_machine_id());
     }
     report(&nic.name, Routing::open().and_then(|routing| routing.up(nic.index, None)));
-    let lease = lease::obtain(nic);
+    let (lease, known) = match told {
+        Some(told) => (told.lease.clone(), Some(Imds::knowing(told))),
+        None => (lease::obtain(nic), None),
+    };
     timeline::mark("lease");
     lease::configure(nic, &lease, Keeper::Networkd);
     say(&format!("{}: {}/{}", nic.name, lease.address, lease.prefix));
     report("network configuration", configure_networkd(nic));
-    let mut imds = Imds::connect();
+    let mut imds = known.unwrap_or_else(Imds::connect);
     timeline::mark("token");
     let instance = identity::instance_id(&mut imds);
     let name = host_name(&mut imds, &lease);
     report("host name", identity::set_name(&name));
     template::name_firmware(&instance);
-    let data = imds.get("user-data").unwrap_or_default();
+    let data = imds.get(USER_DATA).unwrap_or_default();
     let early = user_data::ssh_may_come_first(&data) && report("login", admit(&mut imds, user)).is_some();
     timeline::mark("identity");
     for key in host_keys {

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use crate::console::say;
 use crate::http::{self, Response, Session};
+use crate::told::Told;
 
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), 80);
 
 /// A session with the service.
 pub struct Imds {
-    token: String,
+    /// None: not begun.
+    token: Option<String>,
     /// What was asked before it was wanted.
     known: HashMap<&'static str, Option<Vec<u8>>>,
 }
@@ -23,7 +25,18 @@ pub struct Imds {
 const FIRST: [&str; 3] =
     ["meta-data/instance-id", "meta-data/local-hostname", "meta-data/public-keys/0/openssh-key"];
 
+/// Of the launch.
+pub const USER_DATA: &str = "user-data";
+
 impl Imds {
+    /// One that begins when it is asked for more than this.
+    pub fn knowing(told: Told) -> Imds {
+        let values = [Some(told.instance), told.host_name, told.login_key];
+        let known = FIRST.into_iter().zip(values).map(|(path, value)| (path, value.map(String::into_bytes)));
+        let lacking = told.lacks_user_data.then_some((USER_DATA, None));
+        Imds { token: None, known: known.chain(lacking).collect() }
+    }
+
     /// Asks for a token until the service gives one.
     pub fn connect() -> Imds {
         let mut pause = Duration::from_millis(100);
@@ -48,7 +61,11 @@ impl Imds {
             return known;
         }
         loop {
-            match self.ask(path) {
+            let Some(token) = &self.token else {
+                *self = Imds::connect();
+                continue;
+            };
+            match ask(token, path) {
                 Ok(Response { status: 200, body }) => return Some(body),
                 Ok(Response { status: 404, .. }) => return None,
                 // The token ran out, or the service forgot it when it started again.
@@ -66,10 +83,10 @@ impl Imds {
         let text = String::from_utf8(self.get(path)?).ok()?;
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
     }
+}
 
-    fn ask(&self, path: &str) -> io::Result<Response> {
-        http::request(SERVER, "GET", &format!("/latest/{path}"), &[("X-aws-ec2-metadata-token", &self.token)])
-    }
+fn ask(token: &str, path: &str) -> io::Result<Response> {
+    http::request(SERVER, "GET", &format!("/latest/{path}"), &[("X-aws-ec2-metadata-token", token)])
 }
 
 fn begin() -> io::Result<Imds> {
@@ -83,7 +100,7 @@ fn begin() -> io::Result<Imds> {
     let token = String::from_utf8(answer.body).map_err(io::Error::other)?;
     // What this does not bring is asked for again when it is wanted.
     let known = ahead(&mut session, &token).unwrap_or_default();
-    Ok(Imds { token, known })
+    Ok(Imds { token: Some(token), known })
 }
 
 fn ahead(session: &mut Session, token: &str) -> io::Result<HashMap<&'static str, Option<Vec<u8>>>> {

@@ -12,12 +12,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::console::{report, say};
-use crate::{exec, sys, template};
+use crate::{exec, sys};
 
 /// One file name a line, relative to the same folder.
 const MODULES: &str = "/modules/order";
-/// Shows a machine's configuration: of use to a template alone ([`crate::parked`]).
-const CONFIGURATION: &str = "qemu_fw_cfg.ko";
 const NEW_ROOT: &str = "/root";
 
 /// Is this process in the initial RAM disk, not on the instance's disk?
@@ -42,11 +40,7 @@ fn hand_over() -> io::Result<std::convert::Infallible> {
         sys::mount(kind, target, kind, 0)?;
     }
     let order = fs::read_to_string(MODULES)?;
-    let is_template = template::asked().is_some();
     for name in order.lines() {
-        if name == CONFIGURATION && !is_template {
-            continue;
-        }
         let module = File::open(format!("/modules/{name}")).and_then(|file| sys::insert_module(&file));
         report(name, module);
     }

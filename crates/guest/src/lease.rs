@@ -12,7 +12,7 @@ use crate::console::{report, say};
 use crate::dhcp::{self, Kind, Lease, Query, Reply};
 use crate::netlink::{Keeper, Routing};
 use crate::nic::Nic;
-use crate::{files, sys};
+use crate::{files, forked, sys};
 
 const FIRST_PATIENCE: Duration = Duration::from_millis(400);
 const LONGEST_PATIENCE: Duration = Duration::from_secs(8);
@@ -99,18 +99,21 @@ fn resolver(lease: &Lease) -> String {
     text
 }
 
-/// Renews for ever; applies what changed.
-pub fn keep(nic: &Nic, mut lease: Lease) -> ! {
+/// Renews for ever; applies what changed. Ends with a fork: the lease as it was, and the new hardware address.
+pub fn keep(nic: &Nic, mut lease: Lease) -> (Lease, [u8; 6]) {
     loop {
         let (Some(renew), Some(rebind), Some(duration)) =
             (lease.renew_after(), lease.rebind_after(), lease.duration)
         else {
-            loop {
-                sleep(Duration::from_hours(24));
+            if let Some(mac) = forked::watch(nic, Duration::MAX) {
+                return (lease, mac);
             }
+            continue;
         };
         let since = sys::uptime();
-        sleep(renew);
+        if let Some(mac) = forked::watch(nic, renew) {
+            return (lease, mac);
+        }
         let renewed = loop {
             let elapsed = sys::uptime().saturating_sub(since);
             let server = if elapsed < rebind { lease.server } else { Ipv4Addr::BROADCAST };
@@ -119,10 +122,13 @@ pub fn keep(nic: &Nic, mut lease: Lease) -> ! {
                 Ok(Some(_)) => break obtain(nic),
                 Ok(None) | Err(_) if elapsed >= duration => break obtain(nic),
                 // RFC 2131: half the time that is left, but no oftener than a server can bear.
-                Ok(None) | Err(_) => sleep(
-                    (duration.saturating_sub(elapsed) / 8)
-                        .clamp(Duration::from_secs(1), Duration::from_mins(5)),
-                ),
+                Ok(None) | Err(_) => {
+                    let pause = (duration.saturating_sub(elapsed) / 8)
+                        .clamp(Duration::from_secs(1), Duration::from_mins(5));
+                    if let Some(mac) = forked::watch(nic, pause) {
+                        return (lease, mac);
+                    }
+                }
             }
         };
         if renewed.address != lease.address {

@@ -17,6 +17,7 @@
 //! Invariants: a kill at any instant leaves a state from which the next boot goes on ([`files`]); what belongs to
 //! an instance (host keys, machine id, user data) is done once for each instance id, the rest at each boot.
 //! How a guest is made a memory template and wakes up as an instance: [`template`], the protocol for any guest.
+//! How a running one goes on as another instance: [`forked`].
 
 mod agent;
 mod clock;
@@ -27,12 +28,14 @@ mod distro;
 mod endpoint;
 mod exec;
 mod files;
+mod forked;
 mod host_key;
 mod http;
 mod identity;
 mod imds;
 mod init;
 mod initramfs;
+mod ipv6;
 mod lease;
 mod netlink;
 mod nic;
@@ -45,6 +48,7 @@ mod sudo;
 mod sys;
 mod template;
 mod timeline;
+mod told;
 mod user_data;
 
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! The few rtnetlink requests that configure an interface.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -93,6 +93,23 @@ impl Routing {
             let broadcast = u32::from(address) | (u32::MAX >> prefix);
             message.attribute(libc::IFA_BROADCAST, &broadcast.to_be_bytes());
         }
+        self.ask(message)
+    }
+
+    /// Adds the address alone, without asking whether somebody else has it.
+    pub fn add_ipv6_address(&self, interface: u32, address: Ipv6Addr) -> io::Result<()> {
+        self.ipv6_address(libc::RTM_NEWADDR, ENSURE, interface, address)
+    }
+
+    pub fn remove_ipv6_address(&self, interface: u32, address: Ipv6Addr) -> io::Result<()> {
+        self.ipv6_address(libc::RTM_DELADDR, REQUEST, interface, address)
+    }
+
+    fn ipv6_address(&self, kind: u16, flags: u16, interface: u32, address: Ipv6Addr) -> io::Result<()> {
+        let mut message = Message::new(kind, flags);
+        let alone = [libc::AF_INET6 as u8, 128, libc::IFA_F_NODAD as u8, 0];
+        message.body(&alone).body(&interface.to_ne_bytes());
+        message.attribute(libc::IFA_LOCAL, &address.octets()).attribute(libc::IFA_ADDRESS, &address.octets());
         self.ask(message)
     }
 

@@ -63,7 +63,8 @@ pub fn watch_others(primary: &Nic, mut found: impl FnMut(Nic)) -> io::Result<()>
     loop {
         let present = all(Path::new("/sys/class/net"));
         known.retain(|nic| present.contains(nic));
-        for nic in present {
+        // It has another address once it has been forked.
+        for nic in present.into_iter().filter(|nic| nic.index != primary.index) {
             if !known.contains(&nic) {
                 known.push(nic.clone());
                 found(nic);

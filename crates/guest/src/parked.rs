@@ -96,11 +96,11 @@ pub fn release() {
     }
 }
 
-fn word() -> Option<[u8; 6]> {
+pub fn word() -> Option<[u8; 6]> {
     nic::parse_mac(fs::read_to_string(WORD).ok()?.trim_end_matches('\0').trim())
 }
 
-fn switch_ipv6(name: &str, off: &str) {
+pub fn switch_ipv6(name: &str, off: &str) {
     let switch = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
     // A kernel without IPv6 has nothing to switch.
     if Path::new(&switch).exists() {

@@ -5,13 +5,14 @@
 
 use std::fs;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crate::console::report;
 use crate::host_key::{self, Public};
-use crate::{exec, files, sys};
+use crate::{exec, files, forked, sys};
 
 const FOLDER: &str = "/etc/dropbear";
 const KEY: &str = "/etc/dropbear/dropbear_ed25519_host_key";
@@ -19,6 +20,8 @@ const NEW_KEY: &str = "/etc/dropbear/.new";
 
 /// Process number of the running server, if there is one; `Some(0)` while it is being started.
 static SERVER: Mutex<Option<u32>> = Mutex::new(None);
+/// While it is set no server is started.
+static STOPPED: AtomicBool = AtomicBool::new(false);
 /// Only one thread makes a key at a time.
 static HOST_KEY: Mutex<Option<HostKey>> = Mutex::new(None);
 
@@ -73,8 +76,20 @@ pub fn forget_host_keys() -> io::Result<()> {
 
 /// Starts the server; one that runs already is started again, so that it reads its keys anew. Sessions live on.
 pub fn start() {
+    STOPPED.store(false, Ordering::Relaxed);
     if let Some(pid) = start_if_stopped().filter(|pid| *pid != 0) {
         let _ = sys::kill(pid as i32, libc::SIGTERM);
+    }
+}
+
+/// Ends the server and every session, until it is started again.
+pub fn stop() {
+    STOPPED.store(true, Ordering::Relaxed);
+    for pid in report("finding the ssh server", forked::processes_called("dropbear")).unwrap_or_default() {
+        let _ = sys::kill(pid, libc::SIGKILL);
+    }
+    if let Some(server) = SERVER.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        *server = 0;
     }
 }
 
@@ -91,6 +106,9 @@ pub fn start_if_stopped() -> Option<u32> {
 
 fn keep_running() {
     loop {
+        while STOPPED.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(20));
+        }
         // -F in the foreground, -s no passwords, -R other host keys on demand, -m no banner, -W a window that fills a fast link.
         let child = exec::command("dropbear").args(["-F", "-s", "-R", "-m", "-W", "1048576"]).spawn();
         if let Some(mut child) = report("cannot start the ssh server", child) {

@@ -18,7 +18,8 @@
 //!    here speaks for its own image only, so an image that lies harms its owner.
 //! 4. **Woken.** The first network interface appears: it is plugged in before the clone's first instruction. Where it was
 //!    parked, the address changes that `opt/nube/mac` of the machine's configuration names: it is the clone's, to be given to
-//!    the interface.
+//!    the interface. `opt/nube/identity` says who the clone is: address, name, login key ([`crate::told`]). A guest may as well
+//!    ask DHCP and the metadata service, which say the same.
 //! 5. **Identity first.** Before the first packet: fresh entropy of the host's (at least 256 bytes of `/dev/hwrng`, as drivers
 //!    hold bytes from before, which all clones share), a reseeded generator, the clock, a boot id. Before anything
 //!    answers: machine id, host keys, the firmware's ids as sysfs shows them, host name and login keys, as the metadata
@@ -122,15 +123,24 @@ pub fn wake(asleep: &Asleep, also: impl FnOnce() + Send + 'static) -> io::Result
         also();
     });
     *BESIDE.lock().unwrap_or_else(PoisonError::into_inner) = Some(beside);
-    let id = uuid(sys::random());
-    report("boot id", cover(BOOT_ID, &id, 0o444));
+    report("boot id", take_boot_id());
     files::flush_later();
     timeline::mark("woken");
     Ok(nic)
 }
 
+/// Shows another boot id than the kernel drew, which others have as well.
+pub fn take_boot_id() -> io::Result<()> {
+    cover(BOOT_ID, &uuid(sys::random()), 0o444)
+}
+
+/// The firmware's tables in memory are another machine's from here on.
+pub fn was_woken() {
+    WOKEN.store(true, Ordering::Relaxed);
+}
+
 /// 512 bytes of the host's: more than the drivers have in hand.
-fn freshen() -> io::Result<()> {
+pub fn freshen() -> io::Result<()> {
     let mut bytes = [0; 512];
     File::open(random::HOST)?.read_exact(&mut bytes)?;
     random::mix(&bytes)

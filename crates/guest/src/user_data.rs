@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use crate::console::{raw, report, say};
 use crate::files::{self, Access};
-use crate::{endpoint, exec, imds::Imds};
+use crate::imds::{Imds, USER_DATA};
+use crate::{endpoint, exec};
 
 const FOLDER: &str = "/var/lib/nube/instances";
 const LOG: &str = "/var/log/user-data.log";
@@ -52,7 +53,7 @@ pub fn run_once(imds: &mut Imds, instance: &str) {
     if Path::new(&begun).exists() {
         return;
     }
-    let data = imds.get("user-data").unwrap_or_default();
+    let data = imds.get(USER_DATA).unwrap_or_default();
     // Marked before it runs: a script that was cut short by a kill or by its own reboot is not run a second time.
     if report("user data", files::write(&begun, b"", files::PRIVATE)).is_none() {
         return;
@@ -61,6 +62,11 @@ pub fn run_once(imds: &mut Imds, instance: &str) {
     if let Some(data) = report("user data looks like gzip and is not", data) {
         consider(&data, instance);
     }
+}
+
+/// Notes that the user data of this instance is not to be run: another ran it, whose copy this one is.
+pub fn was_run(instance: &str) -> io::Result<()> {
+    files::write(format!("{FOLDER}/{instance}/user-data.begun"), b"", files::PRIVATE)
 }
 
 fn consider(data: &[u8], instance: &str) {

@@ -147,6 +147,7 @@ pub fn import(cache: &Path, order: &Order, progress: &dyn Progress) -> Result<Ma
         default_user: order.user.clone().unwrap_or_else(|| user_of(&name).to_owned()),
         boot: Boot::Firmware { firmware },
         resumable: false,
+        forkable: false,
         published: None,
         packages: Vec::new(),
         name,

@@ -157,6 +157,7 @@ pub fn build(
         },
         min_memory_mib: MIN_MEMORY_MIB,
         resumable: true,
+        forkable: true,
         published: None,
         packages,
     };

@@ -205,7 +205,7 @@ pub fn retire(ctx: &Context, request: &RetireGrantRequest, txn: &mut Txn<'_>) ->
     let is = |who: &String| *who == ctx.caller.arn || *who == root;
     let as_grantee = is(&grant.grantee) && grant.operations.iter().any(|name| name == "RetireGrant");
     if grant.issuer != ctx.account() && !grant.retiring.as_ref().is_some_and(is) && !as_grantee {
-        return Err(control::errors::access_denied_exception(&ctx.caller, "kms:RetireGrant"));
+        return Err(control::errors::access_denied_exception(&ctx.caller, "kms:RetireGrant", 400));
     }
     txn.delete::<Grant>(&ctx.region, &grant.grant);
     Ok(RetireGrantResult {})

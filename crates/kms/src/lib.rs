@@ -1,10 +1,10 @@
 //! The key service (KMS): symmetric keys, their aliases, policies and grants, and what is encrypted with them.
 //!
 //! Records are in `model::record::kms`; finding, judging and using a key is `control::keys`, which EC2 shares. Here are the
-//! operations and what the clock does to keys ([`start`]): those whose waiting period is over are deleted with their
+//! operations and what the clock does to keys ([`sweeps`]): those whose waiting period is over are deleted with their
 //! material, and what they encrypted stays closed; those that rotate get new material.
 //!
-//! Callers: the gateway, by [`service`]; the server, by [`start`].
+//! Callers: the gateway, by [`service`]; the server, by [`sweeps`].
 //! AWS: <https://docs.aws.amazon.com/kms/latest/APIReference/Welcome.html>
 //! Differs: keys are symmetric (`SYMMETRIC_DEFAULT`, `ENCRYPT_DECRYPT`) of the service's own making; asymmetric and HMAC keys,
 //! imported material, key stores and multi-region keys are refused by name. Policies and grants are enforced at once
@@ -25,13 +25,18 @@ mod rotation;
 mod sweep;
 mod tag;
 
-pub use sweep::{Sweeps, start, sweep};
+pub use sweep::sweep;
 
 use api_kms::ops;
 use control::keys::{self, Use};
-use control::{Arn, Context, Result, Schema, Service, Tables, Touched, Txn};
+use control::{Arn, Context, Result, Schema, Service, Sweep, Tables, Touched, Txn};
 use model::record::kms::{Alias, Grant, Key};
 use std::sync::Arc;
+
+/// What the clock does.
+pub fn sweeps() -> Vec<Sweep> {
+    vec![Sweep::new("keys", async |cloud| sweep(&cloud).await)]
+}
 
 /// The nouns that keys are kept in. Whoever keeps encrypted data needs them too.
 pub fn schema(schema: &mut Schema) {

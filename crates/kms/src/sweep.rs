@@ -2,15 +2,10 @@
 
 use crate::rotation;
 use control::cloud::Mode;
-use control::reconcile::{Driver, Next, Reconciler};
-use control::view::ChangedKey;
-use control::{Cloud, Result, Tables, Txn};
+use control::{Cloud, Result, Txn};
 use model::record::kms::{Alias, Grant, Key, KeyId, KeyState};
 use model::{Region, Timestamp};
 use std::sync::Arc;
-use std::time::Duration;
-
-const EVERY: Duration = Duration::from_mins(1);
 
 fn is_due(key: &Key, now: Timestamp) -> bool {
     key.is_gone(now)
@@ -58,29 +53,4 @@ fn settle(cloud: &Cloud, txn: &mut Txn<'_>, region: &Region, id: KeyId, now: Tim
 
 fn alias_id(alias: &Alias) -> String {
     Alias::id_of(alias.account, &alias.name)
-}
-
-/// [`sweep`], again and again.
-pub struct Sweeps(Arc<Cloud>);
-
-impl Reconciler for Sweeps {
-    const NAME: &'static str = "keys";
-    type Key = &'static str;
-
-    fn all(&self, _: &Tables) -> Vec<&'static str> {
-        vec!["keys"]
-    }
-
-    fn concerns(&self, _: &ChangedKey, _: &Tables) -> Vec<&'static str> {
-        Vec::new()
-    }
-
-    async fn reconcile(&self, _: &&'static str) -> std::result::Result<Next, String> {
-        sweep(&self.0).await.map(|()| Next::After(EVERY)).map_err(|error| error.to_string())
-    }
-}
-
-/// Lets the clock do its work on keys. Must be called within a runtime, once per server.
-pub fn start(cloud: Arc<Cloud>) -> Arc<Driver<Sweeps>> {
-    Driver::start(Arc::clone(&cloud), Sweeps(cloud))
 }

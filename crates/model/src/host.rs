@@ -7,19 +7,21 @@
 //!
 //! Framing on a stream: a 4-byte big-endian length, then one JSON [`ToAgent`] or [`FromAgent`] (see [`frame`]).
 
+pub mod blocks;
 pub mod frame;
 
+use crate::flow_log::FlowLogDesired;
 use crate::metadata::Metadata;
 use crate::net::{AclEntry, Allow, Mac};
 use crate::{
-    AccountId, Blob, DataKey, GiB, InstanceId, MiB, NatGatewayId, NetworkAclId, NetworkInterfaceId, Region,
-    RouteTableId, SecurityGroupId, SnapshotId, SubnetId, Timestamp, VolumeId, VpcId, VpcPeeringConnectionId,
-    Zone,
+    AccountId, Blob, DataKey, ForkId, GiB, InstanceId, MiB, NatGatewayId, NetworkAclId, NetworkInterfaceId,
+    Region, RouteTableId, SecurityGroupId, SnapshotId, SubnetId, Timestamp, VolumeId, VpcId,
+    VpcPeeringConnectionId, Zone,
 };
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The largest frame that either side accepts, in bytes.
 pub const MAX_FRAME: usize = 16 << 20;
@@ -90,6 +92,8 @@ pub struct VpcDesired {
     pub account: AccountId,
     pub region: Region,
     pub cidrs: Vec<Ipv4Net>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ipv6_cidrs: Vec<Ipv6Net>,
     /// Whether the VPC's resolver answers at all.
     pub dns_support: bool,
     pub subnets: Vec<SubnetDesired>,
@@ -100,6 +104,9 @@ pub struct VpcDesired {
     pub peerings: Vec<PeeringDesired>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nat_gateways: Vec<NatGatewayDesired>,
+    /// What is written of the flows of its interfaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flow_logs: Vec<FlowLogDesired>,
 }
 
 /// A way to another VPC, open while both ask for it. Packets take it where routes of their subnets say so.
@@ -109,6 +116,8 @@ pub struct PeeringDesired {
     pub peer: VpcId,
     /// The only sources that come from there.
     pub cidrs: Vec<Ipv4Net>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ipv6_cidrs: Vec<Ipv6Net>,
 }
 
 /// What leaves by it takes its private address, with a port of its own, and is routed on as its subnet says.
@@ -123,6 +132,8 @@ pub struct NatGatewayDesired {
 pub struct SubnetDesired {
     pub subnet: SubnetId,
     pub cidr: Ipv4Net,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6_cidr: Option<Ipv6Net>,
     pub route_table: RouteTableId,
     pub network_acl: NetworkAclId,
 }
@@ -144,6 +155,8 @@ pub struct RouteDesired {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RouteTarget {
     InternetGateway,
+    /// Out as by the internet gateway; nobody outside begins anything with who has no other way out.
+    EgressOnly,
     /// To an interface whose machine forwards. While it has none here, or checks its sources and destinations, packets are
     /// dropped.
     Interface(NetworkInterfaceId),
@@ -195,6 +208,9 @@ pub struct InstanceDesired {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cut_off: Vec<NetworkInterfaceId>,
     pub metadata: Metadata,
+    /// The instant of another instance that its first run goes on from, with an identity of its own; none: it boots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork: Option<ForkId>,
 }
 
 /// Whether the machine should run.
@@ -203,6 +219,8 @@ pub enum Power {
     On,
     /// Ask the guest by ACPI, then cut the power after a grace time.
     Off,
+    /// Keep its memory for the next start, which goes on with it; what cannot be kept is switched off as by `Off`.
+    Hibernate,
     /// Cut the power at once.
     ForceOff,
 }
@@ -282,12 +300,25 @@ pub struct VolumeDesired {
     /// The completed snapshot that the volume starts from, in the host's block store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotId>,
+    /// The volume that it starts as, at the instant of a fork; then it starts from nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork: Option<ForkedVolume>,
     /// What it may do in a second; none: what the host can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<VolumeLimits>,
     /// What its own data are encrypted with; what it shares with its image is not its own. None: not encrypted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_key: Option<DataKey>,
+    /// Several machines may have it at once; each of them is held to `limits`. No snapshot is taken of it.
+    #[serde(default)]
+    pub shared: bool,
+}
+
+/// A volume as it was at the instant of a fork.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkedVolume {
+    pub fork: ForkId,
+    pub volume: VolumeId,
 }
 
 /// What a volume may do in a second, reads and writes together.
@@ -328,9 +359,25 @@ pub struct SnapshotDesired {
     pub account: AccountId,
     pub size: GiB,
     pub source: SnapshotSource,
+    /// Where its data lie once it is completed.
+    #[serde(default)]
+    pub tier: Tier,
     /// What its blocks are encrypted with: its volume's key, or for a copy one of its own. None: not encrypted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_key: Option<DataKey>,
+}
+
+/// Where the data of a completed snapshot lie.
+/// AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/snapshot-archive.html>
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tier {
+    /// Among those of other snapshots: it can be used.
+    #[default]
+    Standard,
+    /// Apart, whole: nothing can be made of it.
+    Archive,
+    /// In both places.
+    Both,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -347,6 +394,8 @@ pub enum SnapshotSource {
     },
     /// Another snapshot of this host's store, of whatever account and region.
     Copy(SnapshotId),
+    /// What is put into it, block by block ([`blocks`]), until it is sealed. Blocks that are not put are as its parent has them.
+    Direct { parent: Option<SnapshotId>, seal: Option<blocks::Seal> },
 }
 
 /// The time between a guest's shutdown for a reboot and the reset that follows.
@@ -362,8 +411,26 @@ pub struct Downtime {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttachmentDesired {
     pub volume: VolumeId,
-    /// The device name that the API shows, such as `/dev/xvda`.
+    /// The device name that the API shows, such as `/dev/xvda`; empty: it has none.
     pub device: String,
+    #[serde(default, skip_serializing_if = "Medium::is_volume")]
+    pub medium: Medium,
+}
+
+/// What a machine's disk is to its guest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Medium {
+    #[default]
+    Volume,
+    /// A disk of the instance store, `ephemeral` and this number: it belongs to one run of the machine.
+    InstanceStore(u8),
+}
+
+impl Medium {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    pub const fn is_volume(&self) -> bool {
+        matches!(self, Self::Volume)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -378,6 +445,9 @@ pub struct InterfaceDesired {
     pub subnet_cidr: Ipv4Net,
     /// The first is the primary address.
     pub addresses: Vec<AddressDesired>,
+    /// The first is the primary one, which DHCPv6 gives.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ipv6: Vec<Ipv6Addr>,
     pub security_groups: Vec<SecurityGroupId>,
     pub source_dest_check: bool,
     /// The name that DHCP hands out with the address, without its domain.
@@ -428,9 +498,15 @@ pub enum SnapshotPhase {
     Completed {
         /// What a volume made of it would hold, in bytes, holes not counted.
         full: u64,
+        #[serde(default)]
+        tier: Tier,
     },
     /// It will never be completed.
     Failed { reason: String },
+    /// It is completed, and its data are on their way to where they are desired.
+    Moving { percent: u8 },
+    /// It is completed, and its data will never be where they are desired: they stay where they were.
+    Unmovable { reason: String },
 }
 
 /// The machine of an instance as the host sees it.
@@ -478,6 +554,10 @@ pub enum StopCause {
     GuestShutdown,
     /// The machine's process ended without being asked.
     Crashed { detail: String },
+    /// The desired state asked for it; its memory is kept.
+    Hibernated,
+    /// Its memory was to be kept, and could not be: the guest was asked to shut down instead.
+    NotHibernated { reason: String },
 }
 
 /// Names one life of an agent: replies and observations of an earlier life are stale.
@@ -553,10 +633,19 @@ pub enum Request {
     RemoveTemplate {
         key: String,
     },
+    /// Has the memory and the volumes of a running instance kept as they are at one instant, soon, for these instances to begin
+    /// from, of which the host has not heard yet. The answer is [`Reply::Forked`]; that takes a while.
+    Fork {
+        fork: ForkId,
+        instance: InstanceId,
+        children: Vec<InstanceId>,
+    },
     /// When each step of the instance's latest start was done. The answer is [`Reply::Trace`].
     Trace {
         instance: InstanceId,
     },
+    /// The answer is [`Reply::Blocks`].
+    Blocks(blocks::BlockRequest),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -577,10 +666,16 @@ pub enum Reply {
     Template {
         key: String,
     },
+    /// The instant is kept.
+    Forked {
+        /// How long the instance stood still for it, in microseconds.
+        pause: u64,
+    },
     /// In the order of their times; the first is when the host heard of the run.
     Trace {
         steps: Vec<TraceStep>,
     },
+    Blocks(blocks::BlockReply),
     Done,
     /// The host knows no such object.
     NotFound,

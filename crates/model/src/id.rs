@@ -117,12 +117,14 @@ ids! {
     KeyPairId = "key";
     VpcId = "vpc";
     VpcCidrAssociationId = "vpc-cidr-assoc";
+    SubnetCidrAssociationId = "subnet-cidr-assoc";
     SubnetId = "subnet";
     SecurityGroupId = "sg";
     SecurityGroupRuleId = "sgr";
     NetworkInterfaceId = "eni";
     NetworkInterfaceAttachmentId = "eni-attach";
     InternetGatewayId = "igw";
+    EgressOnlyInternetGatewayId = "eigw";
     RouteTableId = "rtb";
     RouteTableAssociationId = "rtbassoc";
     NetworkAclId = "acl";
@@ -134,6 +136,11 @@ ids! {
     NatGatewayId = "nat";
     PrefixListId = "pl";
     SubnetCidrReservationId = "scr";
+    NetworkInsightsPathId = "nip";
+    NetworkInsightsAnalysisId = "nia";
+    FlowLogId = "fl";
+    /// An instant of a running instance, memory and disks, that others begin from. Ours; AWS has none.
+    ForkId = "fork";
 }
 
 /// A principal's id as IAM makes them: four letters that tell the kind, then 16 capitals and digits (`AKIA…`).

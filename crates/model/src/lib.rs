@@ -6,12 +6,14 @@
 pub mod blob;
 pub mod clock;
 pub mod data_key;
+pub mod flow_log;
 pub mod host;
 pub mod id;
 pub mod manifest;
 pub mod metadata;
 pub mod net;
 pub mod overcommit;
+pub mod packet;
 pub mod place;
 pub mod record;
 pub mod region;

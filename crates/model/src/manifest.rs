@@ -50,6 +50,9 @@ pub struct Manifest {
     /// Whether its guest knows how to become a memory template and to wake up as another instance.
     #[serde(default)]
     pub resumable: bool,
+    /// Whether its guest knows how to go on as another instance when it is forked.
+    #[serde(default)]
+    pub forkable: bool,
     /// As whose AMI it is registered, and under which name. None: the operator's own, `nube/NAME-DIGEST`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<Published>,

@@ -39,10 +39,19 @@ pub struct MetadataOptions {
     /// The TTL of the answer to a token request, 1 to 64.
     pub hop_limit: u8,
     pub instance_tags: bool,
+    /// Whether the service answers by IPv6 too.
+    #[serde(default)]
+    pub ipv6: bool,
 }
 
 impl Default for MetadataOptions {
     fn default() -> Self {
-        Self { endpoint_enabled: true, tokens_required: false, hop_limit: 1, instance_tags: false }
+        Self {
+            endpoint_enabled: true,
+            tokens_required: false,
+            hop_limit: 1,
+            instance_tags: false,
+            ipv6: false,
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::account;
 use crate::cloud_files::CloudDir;
 use crate::inventory::{self, Selection};
 use crate::metrics::Metrics;
-use crate::{template, trace};
+use crate::{fork, template, trace};
 use anyhow::{Context as _, Result};
 use control::Cloud;
 use model::InstanceId;
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::io::{BufRead as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -40,6 +41,11 @@ pub enum Question {
     },
     /// The answer is a [`trace::Answer`].
     Trace(InstanceId),
+    /// The answer is a [`fork::Answer`].
+    Fork {
+        instance: InstanceId,
+        count: u32,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -118,6 +124,9 @@ async fn converse(
             Question::RemoveTemplate { key } => {
                 serde_json::to_vec(&ask_host(cloud, Request::RemoveTemplate { key }).await)?
             }
+            Question::Fork { instance, count } => {
+                serde_json::to_vec(&fork::answer(cloud, instance, count).await)?
+            }
             Question::Trace(instance) => serde_json::to_vec(&trace::answer(cloud, instance).await)?,
         };
         answer.push(b'\n');
@@ -175,9 +184,18 @@ pub async fn ask_host(cloud: &Cloud, request: Request) -> Reply {
 
 /// Asks the running server.
 pub fn ask<T: DeserializeOwned>(dir: &CloudDir, question: &Question) -> Result<T> {
+    ask_patiently(dir, question, Duration::from_secs(15))
+}
+
+/// The same for what may take longer.
+pub fn ask_patiently<T: DeserializeOwned>(
+    dir: &CloudDir,
+    question: &Question,
+    patience: Duration,
+) -> Result<T> {
     let mut stream =
         std::os::unix::net::UnixStream::connect(dir.admin_socket()).context("the server does not answer")?;
-    stream.set_read_timeout(Some(std::time::Duration::from_secs(15)))?;
+    stream.set_read_timeout(Some(patience))?;
     let mut question = serde_json::to_vec(question)?;
     question.push(b'\n');
     stream.write_all(&question)?;

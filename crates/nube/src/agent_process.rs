@@ -8,7 +8,7 @@ use crate::{config, tls};
 use agent::agent::{Agent, AgentConfig, AgentHandle};
 use agent::desired::Durability;
 use agent::directory::Directory;
-use agent::host::linux::block::{LinuxBlock, LinuxBlockConfig};
+use agent::host::linux::block::{Filling, LinuxBlock, LinuxBlockConfig};
 use agent::host::linux::net::{LinuxNet, LinuxNetConfig};
 use agent::host::linux::vmm::{
     AccelPolicy, Launcher, LinuxVmm, LinuxVmmConfig, TemplateConfig, TemplateMode, default_qemu, launcher,
@@ -66,6 +66,7 @@ async fn serve(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
         cloud: cloud.tag.clone(),
         state_dir: dir.path().join("net"),
         public_pool: cloud.public_pool,
+        ipv6_pool: cloud.ipv6_pool(),
         uplink_nat: true,
         directory: Arc::clone(&directory),
         on_metadata: Arc::new(move |vpc, listener| {
@@ -76,6 +77,8 @@ async fn serve(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
         }),
         api_names: api_names(cloud),
         upstream_dns: upstream_dns(),
+        flow_logs: dir.flow_logs(),
+        flow_poll: Some(net::flow::EVERY),
     });
     let network = network.await.context("the network cannot be set up")?;
     let machines = LinuxVmm::open(vmm_config(dir, cloud)).await.context("machines cannot be run")?;
@@ -106,7 +109,7 @@ fn vmm_config(dir: &CloudDir, cloud: &CloudFile) -> LinuxVmmConfig {
         qemu: default_qemu(),
         launcher: Launcher::this_program(),
         templates: TemplateConfig {
-            volumes_dir: dir.path().join("volumes"),
+            volumes_dir: dir.volumes(),
             most_bytes: cloud.templates.size.bytes(),
             mode: if cloud.templates.on { TemplateMode::On } else { TemplateMode::Off },
         },
@@ -116,9 +119,10 @@ fn vmm_config(dir: &CloudDir, cloud: &CloudFile) -> LinuxVmmConfig {
 fn block_config(dir: &CloudDir, cloud: &CloudFile) -> LinuxBlockConfig {
     LinuxBlockConfig {
         cloud: cloud.tag.clone(),
-        state_dir: dir.path().join("volumes"),
+        state_dir: dir.volumes(),
         images_dir: dir.images(),
         snapshots_dir: dir.snapshots(),
+        filling: Filling::After(config::fill_after()),
     }
 }
 
@@ -144,7 +148,7 @@ pub async fn simulate(dir: &CloudDir, emulator: Emulator) -> Result<(Agent, mpsc
     let capacity = Capacity::UNLIMITED;
     let mut config =
         AgentConfig::new(dir.path().to_owned(), "simulated".into(), host.boot_id(), capacity, clock);
-    config.durability = Durability::Cached;
+    config.durability = Durability::Volatile;
     config.parallel = emulator.parallel(config.parallel);
     let agent = Agent::open(config, host.clone(), host.clone(), host, Arc::new(Directory::default())).await?;
     let (sender, receiver) = mpsc::channel(1);

@@ -3,12 +3,12 @@
 use crate::config::{self, HostKind};
 use crate::emulator::{Auth, Pace};
 use crate::{
-    account, agent_process, completions, dns_setup, doctor, down, env, fsck, image, metrics, operation, ps,
-    server_process, ssh, status, template, trace, up,
+    account, agent_process, blockd_process, capture, completions, dns_setup, doctor, down, env, fork, fsck,
+    image, metrics, operation, ps, server_process, ssh, status, template, trace, up,
 };
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use model::Ratio;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -48,8 +48,12 @@ enum Command {
     Image(Image),
     /// List, make or remove the memory templates that launches are resumed from.
     Template(template::Template),
+    /// Make copies of a running instance, memory and disks, each with an identity of its own.
+    Fork(fork::Fork),
     /// Show when each step of an instance's latest start was done.
     Trace(trace::Trace),
+    /// Write what an interface sends and receives to a pcap file, while its machine runs.
+    Capture(capture::Capture),
     /// Make an account of a running cloud.
     Account(Account),
     /// Print a shell's completions: source <(nube completions bash)
@@ -62,6 +66,9 @@ enum Command {
     /// The host loop of a cloud; started by `up`.
     #[command(hide = true)]
     Agent(Data),
+    /// Serves what volumes lack of their snapshots; started by `up`.
+    #[command(hide = true)]
+    Blockd(Data),
     /// Becomes a machine's process inside its sandbox; started by the agent.
     #[command(hide = true)]
     #[command(name = "vm-exec")]
@@ -91,6 +98,9 @@ pub struct Up {
     /// Where public addresses come from [default: a free /22 inside 198.18.0.0/15]
     #[arg(long, value_name = "CIDR")]
     pub public_pool: Option<Ipv4Net>,
+    /// Where IPv6 blocks of VPCs come from [default: a /40 of unique local addresses]
+    #[arg(long, value_name = "CIDR")]
+    pub ipv6_pool: Option<Ipv6Net>,
     /// How many virtual CPUs are promised for each CPU of the host [default: 8]
     #[arg(long, value_name = "FACTOR")]
     pub cpu_overcommit: Option<Ratio>,
@@ -283,12 +293,15 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Metrics(data) => metrics::run(&data),
         Command::Image(image) => image::run(&image),
         Command::Template(template) => template::run(&template),
+        Command::Fork(fork) => fork::run(&fork),
         Command::Trace(trace) => trace::run(&trace),
+        Command::Capture(capture) => capture::run(&capture),
         Command::Account(account) => account::run(&account),
         Command::Completions(shell) => Ok(completions::run(&shell)),
         Command::Man(man) => completions::man(&man),
         Command::Server(data) => server_process::run(&data.data),
         Command::Agent(data) => agent_process::run(&data.data),
+        Command::Blockd(data) => blockd_process::run(&data.data),
         Command::VmExec => Ok(agent_process::launch()),
     }
 }

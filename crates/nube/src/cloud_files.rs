@@ -20,7 +20,7 @@ use crate::operation::Operation;
 use crate::template;
 use anyhow::{Context as _, Result, bail};
 use control::{PublicImages, RegionSettings, Settings};
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use model::{AccessKeyId, AccountId, CloudTag, Overcommit, Region, region};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -43,6 +43,9 @@ pub struct CloudFile {
     pub listen: SocketAddr,
     pub regions: Vec<Region>,
     pub public_pool: Ipv4Net,
+    /// Where IPv6 blocks come from; none: see [`CloudFile::ipv6_pool`].
+    #[serde(default)]
+    pub ipv6_pool: Option<Ipv6Net>,
     /// How often the host's processors and memory are promised.
     #[serde(default)]
     pub overcommit: Overcommit,
@@ -114,8 +117,17 @@ impl CloudDir {
     }
 
     /// The block store of its host.
+    pub fn volumes(&self) -> PathBuf {
+        self.0.join("volumes")
+    }
+
     pub fn snapshots(&self) -> PathBuf {
         self.0.join("snapshots")
+    }
+
+    /// What all files of flow logs lie below, by bucket.
+    pub fn flow_logs(&self) -> PathBuf {
+        self.0.join("flow-logs")
     }
 
     pub fn logs(&self) -> PathBuf {
@@ -200,10 +212,16 @@ impl CloudFile {
             tag: self.tag.clone(),
             regions: regions.collect(),
             public_pool: self.public_pool,
+            ipv6_pool: self.ipv6_pool(),
             overcommit: self.overcommit,
             public_images,
             status_checks,
         }
+    }
+
+    /// What the operator gave, else unique local addresses that follow from the tag.
+    pub fn ipv6_pool(&self) -> Ipv6Net {
+        self.ipv6_pool.unwrap_or_else(|| plan::net::ipv6::default_pool(&self.tag))
     }
 
     /// Where clients of this host find the API.

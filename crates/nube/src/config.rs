@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What carries the instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -56,6 +57,14 @@ pub fn home() -> Option<PathBuf> {
 /// What the log shows: `NUBE_LOG` in the syntax of tracing's filters, or what matters.
 pub fn log_filter() -> String {
     variable("NUBE_LOG").and_then(|v| v.into_os_string().into_string().ok()).unwrap_or_else(|| "info".into())
+}
+
+/// How long after a volume of a snapshot is there what it lacks is brought onto the host: `NUBE_FILL_AFTER`, in seconds. A guest that
+/// boots from it comes first.
+pub fn fill_after() -> Duration {
+    const USUAL: Duration = Duration::from_secs(10);
+    let seconds = variable("NUBE_FILL_AFTER").and_then(|v| v.to_str()?.parse().ok());
+    seconds.map_or(USUAL, Duration::from_secs)
 }
 
 /// Where the service manager wants to hear that we are ready, as sd_notify(3) has it.

@@ -1,9 +1,9 @@
 //! `nube down`: the end of a cloud's machines, networks and processes; with `--purge`, of its state too.
 
-use crate::agent_process;
 use crate::cli::Down;
 use crate::cloud_files::CloudDir;
 use crate::config::HostKind;
+use crate::{agent_process, blockd_process};
 use crate::{dns_setup, lock, terminal};
 use anyhow::{Context as _, Result};
 use std::process::ExitCode;
@@ -21,6 +21,8 @@ pub fn run(arguments: &Down) -> Result<ExitCode> {
     }
     if cloud.host == HostKind::Linux {
         agent_process::purge(&dir, &cloud)?;
+        // Last: a machine that waits for it would not end by itself.
+        lock::end_holder(&dir.run(), blockd_process::NAME, PATIENCE)?;
     }
     dns_setup::remove(dns_setup::DROP_INS.as_ref(), &cloud)?;
     if arguments.purge {

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use blocks::fsck::{Depth, Report};
 use blocks::{BlockStore, Directory};
 use clap::Args;
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -44,7 +45,16 @@ pub fn run(arguments: &Fsck) -> Result<ExitCode> {
 fn examine(path: &Path, depth: Depth) -> Result<Report> {
     let unreadable = || format!("the snapshots in {} cannot be examined", path.display());
     let objects = Directory::open(path).with_context(unreadable)?;
-    BlockStore::new(Arc::new(objects)).fsck(depth).with_context(unreadable)
+    let mut report = BlockStore::new(Arc::new(objects)).fsck(depth).with_context(unreadable)?;
+    // Each archived snapshot has a store of its own.
+    let archive = path.join("archive");
+    if archive.exists() {
+        for entry in fs::read_dir(&archive).with_context(unreadable)? {
+            let own = Directory::open(&entry.with_context(unreadable)?.path()).with_context(unreadable)?;
+            report.add(BlockStore::new(Arc::new(own)).fsck(depth).with_context(unreadable)?);
+        }
+    }
+    Ok(report)
 }
 
 fn json(report: &Report) -> serde_json::Value {
@@ -141,5 +151,18 @@ mod tests {
         let told = lines(&report).join("\n");
         assert!(told.contains(&format!("{snapshot} block 3")) && told.contains("checksum"), "{told}");
         assert_eq!(json(&report)["problems"][0]["block"], 3);
+    }
+
+    #[test]
+    fn archived_snapshots_are_examined_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let snapshot = store_with_a_snapshot(dir.path());
+        let archive = dir.path().join("archive").join(snapshot.to_string());
+        std::fs::create_dir_all(&archive).unwrap();
+        store_with_a_snapshot(&archive);
+        let report = examine(dir.path(), Depth::Full).unwrap();
+        assert_eq!((report.is_clean(), report.snapshots, report.blocks), (true, 2, 2));
+        std::fs::remove_dir_all(archive.join("objects/blocks")).unwrap();
+        assert!(!examine(dir.path(), Depth::Quick).unwrap().is_clean());
     }
 }

@@ -1,11 +1,13 @@
 //! `nube`: the one program. It runs a cloud on this host, and answers questions about it.
 //!
-//! `up` supervises two processes of the same program, each in its own session: `server` (the control plane) and `agent`
-//! (the host loop). Machines outlive all of them. With `--host sim` everything is one small process.
+//! `up` supervises three processes of the same program, each in its own session: `server` (the control plane), `agent`
+//! (the host loop) and `blockd` (what volumes lack of their snapshots). Machines outlive all of them. With `--host sim` everything is one small process.
 
 mod account;
 mod admin;
 mod agent_process;
+mod blockd_process;
+mod capture;
 mod cli;
 mod client;
 mod cloud_files;
@@ -17,6 +19,7 @@ mod doctor;
 mod down;
 mod emulator;
 mod env;
+mod fork;
 mod fsck;
 mod http;
 mod image;

@@ -176,7 +176,7 @@ impl Metrics {
             let pid = lock::holder(&self.dir.run(), name)?.as_raw_nonzero().get().cast_unsigned();
             Some((name, process::usage(pid)?))
         };
-        let others: Vec<_> = ["up", "agent"].into_iter().filter_map(holder).collect();
+        let others: Vec<_> = ["up", "agent", "blockd"].into_iter().filter_map(holder).collect();
         text.family(
             "nube_process_cpu_seconds_total",
             "counter",

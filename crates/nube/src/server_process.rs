@@ -12,7 +12,7 @@ use control::cloud::Mode;
 use control::entropy::OsEntropy;
 use control::host::Connection;
 use control::reconcile::KeyStatus;
-use control::{Cloud, Schema, View};
+use control::{Cloud, Schema, Sweeps, View};
 use gateway::{Emulation, Gateway, Limits, SigningKeys};
 use model::clock::SystemClock;
 use model::host::frame;
@@ -84,6 +84,7 @@ impl Server {
         schema.add::<control::token::UsedToken>().add::<AccessKey>();
         ec2::schema(&mut schema);
         kms::schema(&mut schema);
+        ebs::schema(&mut schema);
         let view = View::open(store.clone(), schema).await.context("cannot read the store")?;
         let root = root_key::open(dir, &view)?;
         let (clock, entropy, policy) = (Arc::new(SystemClock), Arc::new(OsEntropy), Arc::new(AllowAll));
@@ -115,8 +116,9 @@ impl Server {
         mut connections: mpsc::Receiver<Connection>,
         stop: impl Future<Output = ()>,
     ) -> Result<()> {
-        let reconcilers = ec2::instance::start(Arc::clone(&self.cloud));
-        let keys = kms::start(Arc::clone(&self.cloud));
+        let objects = ec2::instance::start(Arc::clone(&self.cloud));
+        let sweeps = [ec2::sweep::sweeps(), kms::sweeps(), ebs::sweeps()].into_iter().flatten().collect();
+        let sweeps = Sweeps::start(Arc::clone(&self.cloud), sweeps);
         let cloud = Arc::clone(&self.cloud);
         tokio::spawn(async move {
             while let Some(connection) = connections.recv().await {
@@ -124,7 +126,7 @@ impl Server {
             }
         });
         let unsettled: admin::Reconcilers =
-            Arc::new(move || reconcilers.status().into_iter().chain(keys.status()).map(line).collect());
+            Arc::new(move || objects.status().into_iter().chain(sweeps.status()).map(line).collect());
         tokio::spawn(follow_images(Arc::clone(&self.cloud), self.dir.clone(), self.file.host));
         if let Some(at) = self.file.dns {
             tokio::spawn(dns::serve(at, Arc::clone(&self.cloud)));
@@ -157,7 +159,13 @@ fn api_names(file: &CloudFile, emulator: Emulator) -> tls::Names {
 
 /// The services that the API serves.
 pub fn services() -> Vec<control::Service> {
-    vec![ec2::service(), identity::sts::service(), kms::service()]
+    vec![
+        ec2::service(),
+        identity::sts::service(),
+        kms::service(),
+        ebs::service(),
+        ebs::recycle_bin::service(),
+    ]
 }
 
 /// A reconciler's key as a line of `nube status`.

@@ -37,7 +37,7 @@ impl Picture {
     fn take(dir: &CloudDir) -> Result<Self> {
         let cloud = dir.read()?;
         let parts: &[&'static str] = match cloud.host {
-            HostKind::Linux => &["up", "server", "agent"],
+            HostKind::Linux => &["up", "server", "agent", "blockd"],
             HostKind::Sim => &["up", "server"],
         };
         let pid = |part| lock::holder(&dir.run(), part).map(|pid| pid.as_raw_nonzero().get());
@@ -59,7 +59,7 @@ impl Picture {
             self.processes.iter().map(|(name, pid)| ((*name).to_owned(), (*pid).into())).collect();
         serde_json::json!({
             "data": self.dir.path(), "endpoint": self.cloud.endpoint(), "host": self.cloud.host,
-            "tag": self.cloud.tag, "public_pool": self.cloud.public_pool, "processes": processes,
+            "tag": self.cloud.tag, "public_pool": self.cloud.public_pool, "ipv6_pool": self.cloud.ipv6_pool(), "processes": processes,
             "healthy": self.healthy(), "status": self.answer.as_ref().ok(),
         })
     }

@@ -1,9 +1,10 @@
-//! The parent of the server and the agent: starts them, starts them again when they end, ends them when told to.
+//! The parent of the server, the agent and blockd: starts them, starts them again when they end, ends them when told to.
 //!
-//! Each runs in a session of its own and logs to a file; killing the parent ends neither.
+//! Each runs in a session of its own and logs to a file; killing the parent ends none. One that machines still wait for is not
+//! ended with it either.
 
 use crate::cloud_files::CloudDir;
-use crate::log;
+use crate::{blockd_process, log};
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -37,7 +38,9 @@ pub async fn keep(
                     tracing::warn!(name, %status, "ended; starting it again");
                 }
                 () = told(&mut stop) => {
-                    end(child).await;
+                    if name != blockd_process::NAME || !blockd_process::is_needed(&dir) {
+                        end(child).await;
+                    }
                     return Ok(());
                 }
             },

@@ -6,7 +6,10 @@ use crate::config::{self, HostKind};
 use crate::emulator::Emulator;
 use crate::lock::Lock;
 use crate::server_process::{Server, terminated};
-use crate::{agent_process, dns_setup, http, lock, notify, pool, registration, supervise, terminal, tls};
+use crate::{
+    agent_process, blockd_process, dns_setup, http, lock, notify, pool, registration, supervise, terminal,
+    tls,
+};
 use anyhow::{Context as _, Result, bail};
 use model::clock::SystemClock;
 use model::{Clock as _, CloudTag, Overcommit, Region};
@@ -75,6 +78,14 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
     {
         bail!("this cloud's public addresses are {}; they cannot change", known.public_pool);
     }
+    if let Some(pool) = arguments.ipv6_pool {
+        if !plan::net::ipv6::is_fit(pool) {
+            bail!("{pool} is no fit pool of IPv6 addresses: give a unicast block between /16 and /52");
+        }
+        if let Some(known) = known.as_ref().map(CloudFile::ipv6_pool).filter(|known| *known != pool.trunc()) {
+            bail!("this cloud's IPv6 addresses are {known}; they cannot change");
+        }
+    }
     let mut cloud = match known.clone() {
         Some(known) => known,
         None => CloudFile {
@@ -87,6 +98,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
                 (None, HostKind::Linux) => pool::claim(&config::pool_claims(), dir.path())?,
                 (None, HostKind::Sim) => pool::ALL,
             },
+            ipv6_pool: arguments.ipv6_pool.map(|pool| pool.trunc()),
             overcommit: Overcommit::default(),
             tls: false,
             dns: match (arguments.dns, host) {
@@ -125,10 +137,11 @@ async fn run_linux(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<
     registration::adopt(dir, &config::default_image_cache())?;
     crate::log::start(None, cloud.operation.log_format);
     // A parent that was killed has left its children; they would keep their successors out.
-    for name in ["server", "agent"] {
+    for name in ["server", "agent", blockd_process::NAME] {
         lock::end_holder(&dir.run(), name, PATIENCE)?;
     }
     let (stop, stopped) = tokio::sync::watch::channel(false);
+    let blockd = tokio::spawn(supervise::keep(dir.clone(), blockd_process::NAME, stopped.clone()));
     let agent = tokio::spawn(supervise::keep(dir.clone(), "agent", stopped.clone()));
     let server = tokio::spawn(supervise::keep(dir.clone(), "server", stopped));
     let ready = tokio::select! {
@@ -147,6 +160,7 @@ async fn run_linux(dir: &CloudDir, cloud: &CloudFile, arguments: &Up) -> Result<
     stop.send_replace(true);
     server.await??;
     agent.await??;
+    blockd.await??;
     if !arguments.json {
         terminal::say(
             "The cloud's processes have ended. Instances keep running; nube up takes them over again,",

@@ -1,5 +1,6 @@
 //! Pure decisions: what to do next, given the facts. Nothing here reads a clock, draws randomness, logs or blocks.
 
+pub mod flow_log;
 pub mod host;
 pub mod image;
 pub mod imds;

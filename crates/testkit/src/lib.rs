@@ -40,6 +40,7 @@ impl Kit {
         schema.add::<model::record::access_key::AccessKey>();
         ec2::schema(&mut schema);
         kms::schema(&mut schema);
+        ebs::schema(&mut schema);
         let store = Arc::new(store::Memory::new(store::Window::default()));
         let view = View::open(store.clone(), schema).await.expect("a new memory store can be read");
         let clock = Arc::new(ManualClock::at(START));
@@ -49,6 +50,7 @@ impl Kit {
             tag: CloudTag::parse("test00").expect("a tag"),
             regions: vec![RegionSettings { region, zones }],
             public_pool: "198.18.0.0/22".parse().expect("a block"),
+            ipv6_pool: "fd12:3456:7800::/40".parse().expect("a block"),
             overcommit: model::Overcommit::default(),
             public_images: PublicImages::Absent,
             status_checks: Duration::from_secs(10),
@@ -118,7 +120,21 @@ impl Kit {
         let body = body.to_string();
         let parameters = Parameters::Json(body.as_bytes());
         let answer = self.services[service].dispatch(self.context(account), action, parameters).await?;
-        Ok(serde_json::from_slice(&answer.into_bytes()).expect("an answer in JSON"))
+        Ok(serde_json::from_slice(&answer.body.into_bytes()).expect("an answer in JSON"))
+    }
+
+    /// A call of a service that speaks restJson, as its method and path name it; the answer as it is.
+    pub async fn rest(
+        &self,
+        account: AccountId,
+        service: &str,
+        request: wire::rest_json::Request<'_>,
+    ) -> Result<wire::Response, ApiError> {
+        let service = &self.services[service];
+        let wire::rest_json::Request { method, path, query, .. } = request;
+        let operation = wire::rest_json::route(service.shape(), method, path, query)
+            .ok_or_else(|| service.shape().unknown_action(path))?;
+        service.dispatch(self.context(account), operation.name, Parameters::Rest(request)).await
     }
 
     async fn send(
@@ -136,13 +152,19 @@ impl Kit {
         }
         let form = Form::parse(&body.as_bytes()[1..]).expect("an escaped form is well formed");
         let answer = self.services[service].dispatch(context, action, &form).await?;
-        Ok(Answer(String::from_utf8(answer.into_bytes().into()).expect("XML in UTF-8")))
+        Ok(Answer(String::from_utf8(answer.body.into_bytes().into()).expect("XML in UTF-8")))
     }
 }
 
 /// The services of a cloud, as the program serves them.
 pub fn services() -> Vec<Service> {
-    vec![ec2::service(), identity::sts::service(), kms::service()]
+    vec![
+        ec2::service(),
+        identity::sts::service(),
+        kms::service(),
+        ebs::service(),
+        ebs::recycle_bin::service(),
+    ]
 }
 
 fn escape(text: &str) -> String {

@@ -15,6 +15,7 @@ struct Inner {
     code: Cow<'static, str>,
     status: u16,
     message: Cow<'static, str>,
+    details: Vec<(&'static str, Cow<'static, str>)>,
     source: Option<Source>,
 }
 
@@ -26,6 +27,8 @@ pub struct ErrorShape {
     /// The code on the wire.
     pub code: &'static str,
     pub status: u16,
+    /// The member that holds the message, as the model spells it.
+    pub message: &'static str,
 }
 
 impl ApiError {
@@ -35,12 +38,29 @@ impl ApiError {
         status: u16,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self(Box::new(Inner { code: code.into(), status, message: message.into(), source: None }))
+        Self(Box::new(Inner {
+            code: code.into(),
+            status,
+            message: message.into(),
+            details: Vec::new(),
+            source: None,
+        }))
     }
 
     /// An error of the service's model.
     pub fn of(shape: &'static ErrorShape, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(shape.code, shape.status, message)
+    }
+
+    /// A further member of the error, such as the `Reason` of ebs. The protocols of JSON carry it, the others do not.
+    pub fn with_detail(mut self, member: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
+        self.0.details.push((member, text.into()));
+        self
+    }
+
+    /// The members of [`Self::with_detail`].
+    pub fn details(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.details.iter().map(|(member, text)| (*member, text.as_ref()))
     }
 
     /// The cause, for the log alone: it never reaches the wire.

@@ -1,7 +1,9 @@
 //! A value for every member of any shape: distinct, deterministic, bounded. For tests that hold a codec against
 //! another implementation, and for examples.
 
-use crate::{Blob, NumberShape, StringShape, StructShape, Structure, Target, Timestamp, Value, ValueMut};
+use crate::{
+    Blob, Location, NumberShape, StringShape, StructShape, Structure, Target, Timestamp, Value, ValueMut,
+};
 
 /// A default value of `T`, filled.
 pub fn filled<T: Structure + Default>() -> T {
@@ -13,12 +15,14 @@ pub fn filled<T: Structure + Default>() -> T {
 /// Sets every member of `target`. Lists near the top get two items, deeper ones one; a shape inside itself stays absent.
 /// Strings cover what an escaping writer must survive; numbers keep the bounds of the model.
 pub fn fill(target: &mut dyn Structure) {
-    Filler { next: 0, within: Vec::new() }.structure(target);
+    Filler { next: 0, within: Vec::new(), plain: false }.structure(target);
 }
 
 struct Filler {
     next: u32,
     within: Vec<&'static StructShape>,
+    /// What is filled travels in a header, which takes visible characters alone.
+    plain: bool,
 }
 
 impl Filler {
@@ -26,6 +30,7 @@ impl Filler {
         let shape = target.shape();
         self.within.push(shape);
         for (index, member) in shape.members.iter().enumerate() {
+            self.plain = member.location != Location::Body;
             if !self.recurs(member.target) {
                 self.value(member.target, target.member_mut(index));
             }
@@ -58,7 +63,7 @@ impl Filler {
             }
             (Target::Float(shape), ValueMut::Float(out)) => *out = bounded(number, shape) as f32 + 0.25,
             (Target::Double(shape), ValueMut::Double(out)) => *out = bounded(number, shape) + 0.125,
-            (Target::String(shape), ValueMut::Text(out)) => out.set(&text(number, shape)),
+            (Target::String(shape), ValueMut::Text(out)) => out.set(&text(number, shape, self.plain)),
             (Target::Timestamp(_), ValueMut::Timestamp(out)) => {
                 *out = Timestamp::from_millis(1_700_000_000_000 + i64::from(number) * 1_001);
             }
@@ -71,7 +76,7 @@ impl Filler {
                 }
             }
             (Target::Map(shape), ValueMut::Map(out)) => {
-                for key in ["first", "second <&>"] {
+                for key in ["first", if self.plain { "second" } else { "second <&>" }] {
                     if let Some(held) = out.insert_key(key) {
                         self.value(shape.value, held);
                     }
@@ -95,12 +100,12 @@ fn bounded(number: u32, shape: &NumberShape) -> f64 {
     }
 }
 
-fn text(number: u32, shape: &StringShape) -> String {
+fn text(number: u32, shape: &StringShape, plain: bool) -> String {
     if !shape.values.is_empty() {
         return shape.values[number as usize % shape.values.len()].to_owned();
     }
     let mut out = match number % 4 {
-        0 => format!("<v&{number}> \"é\" \r\n\t'"),
+        0 if !plain => format!("<v&{number}> \"é\" \r\n\t'"),
         _ => format!("value-{number}"),
     };
     if let Some(min) = shape.length.min {

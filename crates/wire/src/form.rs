@@ -61,11 +61,20 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Form {
 }
 
 fn unescape(bytes: &[u8]) -> Result<String, DecodeError> {
+    unescape_with(bytes, b' ')
+}
+
+/// Of a path, where `+` is itself.
+pub(crate) fn unescape_path(bytes: &[u8]) -> Result<String, DecodeError> {
+    unescape_with(bytes, b'+')
+}
+
+fn unescape_with(bytes: &[u8], plus: u8) -> Result<String, DecodeError> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut rest = bytes.iter();
     while let Some(byte) = rest.next() {
         out.push(match byte {
-            b'+' => b' ',
+            b'+' => plus,
             b'%' => match (rest.next().copied().and_then(hex), rest.next().copied().and_then(hex)) {
                 (Some(high), Some(low)) => high << 4 | low,
                 _ => return Err(broken(bytes)),

@@ -23,6 +23,8 @@ pub struct OperationShape {
     pub result_wrapper: Option<&'static str>,
     /// Callers need not sign (`AssumeRoleWithWebIdentity`).
     pub unsigned: bool,
+    /// Callers need not sign the body (`PutSnapshotBlock`).
+    pub unsigned_payload: bool,
     pub method: &'static str,
     pub uri: &'static str,
     /// The status of success.
@@ -40,6 +42,7 @@ impl OperationShape {
         void: false,
         result_wrapper: None,
         unsigned: false,
+        unsigned_payload: false,
         method: "POST",
         uri: "/",
         status: 200,
@@ -86,6 +89,11 @@ impl Protocol {
     pub const fn is_json(self) -> bool {
         matches!(self, Self::Json10 | Self::Json11)
     }
+
+    /// Whether answers are JSON, wherever their operation is named.
+    pub const fn is_any_json(self) -> bool {
+        self.is_json() || matches!(self, Self::RestJson)
+    }
 }
 
 impl ServiceShape {
@@ -101,8 +109,8 @@ impl ServiceShape {
     pub fn unknown_action(&self, name: &str) -> ApiError {
         let shown: String = name.chars().take(100).collect();
         ApiError::new(
-            if self.protocol.is_json() { "UnknownOperationException" } else { "InvalidAction" },
-            400,
+            if self.protocol.is_any_json() { "UnknownOperationException" } else { "InvalidAction" },
+            if self.protocol == Protocol::RestJson { 404 } else { 400 },
             format!("The action {shown} is not valid for {} {}.", self.name, self.api_version),
         )
     }
@@ -110,7 +118,11 @@ impl ServiceShape {
     /// `UnsupportedOperation` or `UnsupportedOperationException`: the service has it, Nube has not built it.
     pub fn not_built(&self, operation: &OperationShape) -> ApiError {
         ApiError::new(
-            if self.protocol.is_json() { "UnsupportedOperationException" } else { "UnsupportedOperation" },
+            if self.protocol.is_any_json() {
+                "UnsupportedOperationException"
+            } else {
+                "UnsupportedOperation"
+            },
             400,
             format!("The operation {} of {} is not supported by this cloud yet.", operation.name, self.name),
         )

@@ -10,6 +10,9 @@ pub struct Timestamp {
 }
 
 const DAY: i64 = 86_400_000;
+const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 impl Timestamp {
     pub const fn from_millis(millis: i64) -> Self {
@@ -26,6 +29,51 @@ impl Timestamp {
 
     pub const fn secs(self) -> i64 {
         self.millis.div_euclid(1000)
+    }
+
+    /// As in headers of HTTP: `Tue, 29 Apr 2014 18:30:38 GMT`. Milliseconds are cut off.
+    pub fn to_http_date(self) -> String {
+        let (days, time) = (self.secs().div_euclid(86_400), self.secs().rem_euclid(86_400));
+        let (year, month, day) = civil_from_days(days);
+        // 1970 began on a Thursday.
+        let weekday = WEEKDAYS[(days + 3).rem_euclid(7) as usize];
+        let month = MONTHS[(month - 1) as usize];
+        let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
+        format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+    }
+
+    /// A date of HTTP, in its preferred form; the day of the week is not looked at.
+    pub fn parse_http_date(text: &str) -> Option<Self> {
+        let (weekday, rest) = text.split_once(", ")?;
+        if !WEEKDAYS.contains(&weekday) {
+            return None;
+        }
+        let mut rest = Cursor { bytes: rest.as_bytes() };
+        let day = rest.digits(2)?;
+        rest.expect(b' ')?;
+        let (name, after) = rest.bytes.split_at_checked(3)?;
+        let month = MONTHS.iter().position(|month| month.as_bytes() == name)? as i64 + 1;
+        rest.bytes = after;
+        rest.expect(b' ')?;
+        let year = rest.digits(4)?;
+        rest.expect(b' ')?;
+        let hour = rest.digits(2)?;
+        rest.expect(b':')?;
+        let minute = rest.digits(2)?;
+        rest.expect(b':')?;
+        let second = rest.digits(2)?;
+        if rest.bytes != b" GMT"
+            || year == 0
+            || day == 0
+            || day > days_in_month(year, month)
+            || hour > 23
+            || minute > 59
+            || second > 60
+        {
+            return None;
+        }
+        let time = ((hour * 60 + minute) * 60 + second) * 1000;
+        Some(Self { millis: days_from_civil(year, month, day) * DAY + time })
     }
 
     /// ISO 8601 with `Z` or an offset, and up to nine digits of fraction (cut to milliseconds): `2026-11-21T09:00:00Z`,
@@ -188,6 +236,22 @@ mod tests {
         assert_eq!(millis("2000-02-29T00:00:00.123456Z"), Some(951_782_400_123));
         assert_eq!(millis("2000-02-29T01:30:00.5+01:30"), Some(951_782_400_500));
         assert_eq!(millis("2000-02-28T23:00:00-0100"), Some(951_782_400_000));
+    }
+
+    #[test]
+    fn dates_of_http_are_written_and_read() {
+        let at = Timestamp::from_millis(1_398_796_238_000);
+        assert_eq!(at.to_http_date(), "Tue, 29 Apr 2014 18:30:38 GMT");
+        assert_eq!(Timestamp::parse_http_date("Tue, 29 Apr 2014 18:30:38 GMT"), Some(at));
+        for text in [
+            "",
+            "Tue, 29 Apr 2014",
+            "Tue, 31 Apr 2014 18:30:38 GMT",
+            "29 Apr 2014 18:30:38 GMT",
+            "Tue, 29 Äpr 2014 1",
+        ] {
+            assert_eq!(Timestamp::parse_http_date(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -325,6 +325,7 @@ impl<'a> Emitter<'a> {
         let wrapper = operation.output.as_ref().and_then(|output| output.result_wrapper.as_deref());
         facts += &optional("result_wrapper", wrapper);
         facts += &flag("unsigned", operation.authtype.as_deref() == Some("none"));
+        facts += &flag("unsigned_payload", operation.authtype.as_deref() == Some("v4-unsigned-body"));
         if operation.http.method != "POST" {
             let _ = write!(facts, ", method: {:?}", operation.http.method);
         }
@@ -388,9 +389,11 @@ impl<'a> Emitter<'a> {
             let facts = shape.error.as_ref();
             let code = facts.and_then(|facts| facts.code.as_deref()).unwrap_or(name);
             let status = facts.and_then(|facts| facts.http_status_code).unwrap_or(400);
+            let named = shape.members.iter().find(|member| member.name.eq_ignore_ascii_case("message"));
+            let message = named.map_or("message", |member| &member.name);
             let _ = writeln!(
                 out,
-                "pub static {}: ErrorShape = ErrorShape {{ name: {name:?}, code: {code:?}, status: {status} }};",
+                "pub static {}: ErrorShape = ErrorShape {{ name: {name:?}, code: {code:?}, status: {status}, message: {message:?} }};",
                 names::constant(name)
             );
         }

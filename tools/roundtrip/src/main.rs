@@ -3,14 +3,19 @@
 //!
 //! `{"service": "ec2", "op": "RunInstances", "decode": "Action=…"}` answers `{"value": …}`, the input as we read it, or
 //! `{"error": {"code", "message"}}`. `{"service", "op", "encode": true}` answers `{"value": …, "body": "<…>"}`: the output
-//! filled, and its encoding. Values are keyed by the member names of the model; times are milliseconds, bytes are base64.
+//! filled, and its encoding. Requests of the rest protocols have `"http": {method, path, query, headers, body}` in the place of
+//! `decode`, with the body in base64, and their answers `status` and `headers`, with the body in base64 too. Values are keyed by the member names of the model; times are milliseconds, bytes are base64.
 
 mod services;
 
 use std::io::{BufRead as _, Write as _};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json, json as object};
-use wire::{Form, Protocol, ServiceShape, Structure, Value, ValueRef, ec2, json, query};
+use wire::{
+    Form, OperationShape, Protocol, ServiceShape, Structure, Value, ValueRef, ec2, json, query, rest_json,
+};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let stdin = std::io::stdin().lock();
@@ -36,11 +41,26 @@ fn answer(request: &Json) -> Option<Json> {
             Err(error) => object!({ "error": { "code": error.code(), "message": error.message() } }),
         });
     }
+    if request["http"].is_object() {
+        return Some(match decode_rest(service, operation, &request["http"], &mut *input)? {
+            Ok(()) => object!({ "value": structure(&*input) }),
+            Err(error) => object!({ "error": { "code": error.code(), "message": error.message() } }),
+        });
+    }
     wire::fill::fill(&mut *output);
     let body = match service.protocol {
         Protocol::Ec2 => ec2::encode(service, operation, &*output, "request-1"),
         Protocol::Query => query::encode(service, operation, &*output, "request-1"),
         Protocol::Json11 => json::encode(&*output),
+        Protocol::RestJson => {
+            let response = rest_json::encode(operation, &*output);
+            let headers: Map<String, Json> =
+                response.headers.into_iter().map(|(name, value)| (name, value.into())).collect();
+            let body = STANDARD.encode(response.body.into_bytes());
+            return Some(
+                object!({ "value": structure(&*output), "status": response.status, "headers": headers, "body": body }),
+            );
+        }
         _ => return None,
     };
     Some(object!({ "value": structure(&*output), "body": body }))
@@ -57,6 +77,27 @@ fn decode(service: &ServiceShape, body: &str, input: &mut dyn Structure) -> Resu
         }
         _ => form.and_then(|form| query::decode_into(&form, input)).map_err(|error| query::api_error(&error)),
     }
+}
+
+/// The operation must be the one that its method and path name.
+fn decode_rest(
+    service: &ServiceShape,
+    operation: &OperationShape,
+    http: &Json,
+    input: &mut dyn Structure,
+) -> Option<Result<(), wire::ApiError>> {
+    let text = |name: &str| http[name].as_str();
+    let (method, path, query) = (text("method")?, text("path")?, text("query")?);
+    if !std::ptr::eq(rest_json::route(service, method, path, query)?, operation) {
+        return None;
+    }
+    let headers = http["headers"].as_object()?;
+    let headers: Option<Vec<(&str, &[u8])>> =
+        headers.iter().map(|(name, value)| Some((name.as_str(), value.as_str()?.as_bytes()))).collect();
+    let (headers, body) = (headers?, STANDARD.decode(text("body")?).ok()?);
+    let request = rest_json::Request { method, path, query, headers: &headers, body: &body };
+    let done = rest_json::decode_into(operation, request, input);
+    Some(done.map_err(|error| rest_json::api_error(&error)))
 }
 
 fn structure(value: &dyn Structure) -> Json {

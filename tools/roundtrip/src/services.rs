@@ -5,14 +5,18 @@ use wire::{Operation, ServiceShape, Structure};
 type Shapes = (Box<dyn Structure>, Box<dyn Structure>);
 
 pub fn service(name: &str) -> Option<&'static ServiceShape> {
-    [&api_ec2::SERVICE, &api_kms::SERVICE, &api_sts::SERVICE].into_iter().find(|service| service.name == name)
+    let all =
+        [&api_ebs::SERVICE, &api_ec2::SERVICE, &api_kms::SERVICE, &api_rbin::SERVICE, &api_sts::SERVICE];
+    all.into_iter().find(|service| service.name == name)
 }
 
 /// An empty input and an empty output of an operation.
 pub fn shapes(service: &ServiceShape, operation: &str) -> Option<Shapes> {
     match service.name {
+        "ebs" => ebs(operation),
         "ec2" => ec2(operation),
         "kms" => kms(operation),
+        "rbin" => rbin(operation),
         "sts" => sts(operation),
         _ => None,
     }
@@ -47,4 +51,22 @@ fn kms(name: &str) -> Option<Shapes> {
         };
     }
     api_kms::each_operation!(choose)
+}
+
+fn ebs(name: &str) -> Option<Shapes> {
+    macro_rules! choose {
+        ($($operation:ident)*) => {
+            match name { $(stringify!($operation) => Some(empty::<api_ebs::ops::$operation>()),)* _ => None }
+        };
+    }
+    api_ebs::each_operation!(choose)
+}
+
+fn rbin(name: &str) -> Option<Shapes> {
+    macro_rules! choose {
+        ($($operation:ident)*) => {
+            match name { $(stringify!($operation) => Some(empty::<api_rbin::ops::$operation>()),)* _ => None }
+        };
+    }
+    api_rbin::each_operation!(choose)
 }

@@ -164,7 +164,7 @@ impl Core {
     ) -> io::Result<T> {
         let disk = self.disk.lock().clone().ok_or_else(|| io::Error::other("the agent has ended"))?;
         match disk.durability() {
-            Durability::Cached => work(&disk),
+            Durability::Cached | Durability::Volatile => work(&disk),
             Durability::Flushed => tokio::task::spawn_blocking(move || work(&disk)).await?,
         }
     }

@@ -4,12 +4,16 @@ mod devices;
 
 use super::core::Core;
 use super::schedule::{Drivers, Failure, Next, Outcome};
-use super::snapshot;
 use super::tables::{Body, Tables};
-use crate::host::{Block, DiskSpec, Fault, HostError, Life, MachineSpec, MachineState, Net, Plugged, Vmm};
+use super::{fork, snapshot};
+use crate::host::{
+    Block, DiskSpec, Fault, HostError, Identity, Life, MachineSpec, MachineState, Net, Plugged, Vmm,
+};
+use crate::link_local::dhcp;
 use model::InstanceId;
 use model::host::{AttachmentDesired, InstanceDesired, ObjectKey, ObservedBody};
 use plan::host::{Act, Facts, InstanceRecord, RunState, next_step};
+use plan::machine::identity::UserData;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -70,7 +74,7 @@ async fn step<V: Vmm, N: Net, B: Block>(
     }
     let machine = drivers.vmm.state(instance).await?;
     let plugged = match machine {
-        MachineState::Absent => Plugged::default(),
+        MachineState::Absent | MachineState::Asleep => Plugged::default(),
         MachineState::Running | MachineState::PoweredOff => drivers.vmm.plugged(instance).await?,
     };
 
@@ -152,7 +156,14 @@ async fn step<V: Vmm, N: Net, B: Block>(
             let all = devices::Round { core, drivers, desired, generation, plugged: &plugged, is_ready };
             return all.run(changes, noted).await;
         }
-        (Act::Start | Act::EnsureDevices(_), None) => {}
+        (Act::Hibernate, Some(desired)) => {
+            if let Err(error) = hibernate(core, drivers, desired).await {
+                tracing::warn!(%instance, %error, "its memory is not kept; it is asked to shut down");
+                core.write_record(instance, noted.unkept(error.to_string())).await?;
+                return Ok(None);
+            }
+        }
+        (Act::Start | Act::EnsureDevices(_) | Act::Hibernate, None) => {}
         (Act::PressPowerButton, _) => drivers.vmm.press_power_button(instance).await?,
         (Act::Reset, _) => {
             snapshot::before_reset(core, drivers, instance, &noted.state).await?;
@@ -172,6 +183,11 @@ async fn step<V: Vmm, N: Net, B: Block>(
     }
     if decided.act == Act::Start {
         core.mark(instance, "noted");
+    }
+    if let Some(fork) = desired.as_deref().and_then(|desired| desired.fork)
+        && decided.act == Act::Start
+    {
+        fork::tidy(core, drivers, Some(fork)).await;
     }
     if matches!(decided.act, Act::Start | Act::Release | Act::Reset) {
         core.tables.lock().nudge_waiters(key);
@@ -236,10 +252,12 @@ async fn start<V: Vmm, N: Net, B: Block>(
     let disks = disks.collect::<Option<Vec<_>>>();
     let disks = disks.ok_or_else(|| HostError::transient("a volume has no path yet"))?;
     let spec = MachineSpec {
+        fork: desired.fork.filter(|_| desired.run == 1),
         instance: desired.instance,
         account: desired.account,
         machine: desired.machine.clone(),
         disks,
+        identity: identity(core, desired),
         life: if desired.run == 1 { Life::First } else { Life::Later },
     };
     let mut taps = Vec::with_capacity(desired.interfaces.len());
@@ -254,13 +272,44 @@ async fn start<V: Vmm, N: Net, B: Block>(
     Ok(spec.disks)
 }
 
+/// Keeps the machine's memory, which is as secret as what its root volume holds.
+async fn hibernate<V: Vmm, N: Net, B: Block>(
+    core: &Core,
+    drivers: &Drivers<V, N, B>,
+    desired: &InstanceDesired,
+) -> Result<(), HostError> {
+    let root = desired.volumes.first().and_then(|attachment| disk(core, attachment));
+    let root = root.ok_or_else(|| HostError::transient("its root volume is not there"))?;
+    drivers.vmm.hibernate(desired.instance, &root).await
+}
+
+/// The instance as its lease and its metadata will show it; none where there are none to be had.
+fn identity(core: &Core, desired: &InstanceDesired) -> Option<Identity> {
+    let primary = desired.interfaces.first().filter(|_| desired.metadata.options.endpoint_enabled)?;
+    let lease = dhcp::lease(&core.directory, primary.interface)?;
+    Some(Identity {
+        instance: desired.instance,
+        address: lease.address,
+        prefix: lease.subnet.prefix_len(),
+        router: plan::net::gateway(lease.subnet),
+        mtu: lease.mtu,
+        resolver: lease.resolver,
+        domain: lease.domain,
+        host_name: plan::imds::full_name(primary),
+        user_data: if desired.metadata.user_data.is_some() { UserData::Present } else { UserData::Absent },
+        login_key: desired.metadata.public_key.as_ref().map(|key| key.openssh.clone()),
+    })
+}
+
 /// A desired disk as a machine takes it; none while its volume is not there.
 fn disk(core: &Core, attachment: &AttachmentDesired) -> Option<DiskSpec> {
     let tables = core.tables.lock();
     let (volume, path) = (attachment.volume, tables.paths.get(&attachment.volume)?.clone());
     let desired = tables.volume(volume)?;
     let (limits, data_key) = (desired.limits, desired.data_key.clone());
-    Some(DiskSpec { volume, path, device: attachment.device.clone(), limits, data_key })
+    let forked = desired.fork.map(|fork| fork.volume);
+    let (device, medium) = (attachment.device.clone(), attachment.medium);
+    Some(DiskSpec { volume, medium, path, device, limits, data_key, forked })
 }
 
 /// Whether a volume changed while it was on its way into the machine, where its change was not seen.

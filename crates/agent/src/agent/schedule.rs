@@ -2,7 +2,7 @@
 
 use super::core::{Core, Question};
 use super::tables::{Job, Lane};
-use super::{instance, part, snapshot, sweep};
+use super::{fork, instance, part, snapshot, sweep};
 use crate::host::{self, Block, HostError, Net, Vmm};
 use model::Timestamp;
 use model::host::{ObjectKey, ObservedBody, Reply, Request};
@@ -226,10 +226,17 @@ async fn answer<V: Vmm, N: Net, B: Block>(
                 Err(error) => Reply::Failed { reason: error.to_string() },
             }
         }
+        Request::Fork { fork, instance, children } => {
+            match fork::take(&core, &drivers, fork, instance, &children).await {
+                Ok(pause) => Reply::Forked { pause: u64::try_from(pause.as_micros()).unwrap_or(u64::MAX) },
+                Err(error) => Reply::Failed { reason: error.to_string() },
+            }
+        }
         Request::Trace { instance } => match core.directory.traces.of(instance) {
             Some(steps) => Reply::Trace { steps },
             None => Reply::NotFound,
         },
+        Request::Blocks(asked) => super::blocks::answer(&core, &drivers, asked).await,
         Request::RemoveTemplate { key } => match drivers.vmm.remove_template(&key).await {
             Ok(()) => Reply::Done,
             Err(error) => Reply::Failed { reason: error.to_string() },

@@ -8,9 +8,12 @@
 //! - an instant is fixed once, for all snapshots that are taken together; what was done of it before a crash is finished;
 //! - a volume is not removed while a snapshot of it is still to be taken, nor a snapshot while something is being made of it;
 //! - what lacks a key that it needs waits for it; the instant of one set is not fixed before all of its volumes are there;
+//! - what is archived, or is about to be, is nothing that the host still needs ([`tier`]);
 //! - a guest that is down for the reboot which a snapshot waits for is not reset before the snapshot is taken.
 //!
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-creating-snapshot.html>
+
+mod tier;
 
 use super::core::Core;
 use super::schedule::{Drivers, Failure, Next, Outcome};
@@ -64,6 +67,9 @@ async fn ensure<V: Vmm, N: Net, B: Block>(
         }
     }
     match record.as_deref() {
+        Some(SnapshotRecord::Ended(SnapshotPhase::Completed { tier, .. })) if *tier != desired.tier => {
+            return tier::change(core, drivers, desired, generation).await;
+        }
         Some(SnapshotRecord::Ended(phase)) => {
             core.applied(key, generation, ObservedBody::Snapshot(phase.clone())).await?;
             return Ok(Next::Idle);
@@ -81,17 +87,23 @@ async fn ensure<V: Vmm, N: Net, B: Block>(
     }
     let source = match desired.source {
         SnapshotSource::Copy(source) => core.tables.lock().data_key(ObjectKey::Snapshot(source)),
-        SnapshotSource::Volume { .. } => None,
+        SnapshotSource::Volume { .. } | SnapshotSource::Direct { .. } => None,
     };
     match drivers.block.store_snapshot(desired, source.as_ref()).await {
         Ok(phase @ (SnapshotPhase::Waiting | SnapshotPhase::Pending { .. })) => {
             core.report(key, generation, ObservedBody::Snapshot(phase));
-            Ok(Next::At(core.clock.now() + LOOK_AGAIN))
+            let is_open = matches!(desired.source, SnapshotSource::Direct { seal: None, .. });
+            // Its owner says when it goes on.
+            Ok(if is_open { Next::Idle } else { Next::At(core.clock.now() + LOOK_AGAIN) })
         }
         Ok(phase @ (SnapshotPhase::Completed { .. } | SnapshotPhase::Failed { .. })) => {
             end(core, desired, generation, phase).await?;
             trim(core, drivers, desired).await;
             Ok(Next::Idle)
+        }
+        // Of one that is completed.
+        Ok(SnapshotPhase::Moving { .. } | SnapshotPhase::Unmovable { .. }) => {
+            Err(Failure("this is a bug: a snapshot is moved before it is completed".into()))
         }
         Err(error) => failed(core, desired, generation, error).await,
     }
@@ -101,6 +113,7 @@ async fn ensure<V: Vmm, N: Net, B: Block>(
 fn made_of(desired: &SnapshotDesired) -> Vec<ObjectKey> {
     match &desired.source {
         SnapshotSource::Copy(source) => vec![ObjectKey::Snapshot(*source)],
+        SnapshotSource::Direct { parent, .. } => parent.iter().copied().map(ObjectKey::Snapshot).collect(),
         SnapshotSource::Volume { volume, together, .. } => {
             let volumes = std::iter::once(volume).chain(together.iter().map(|(_, volume)| volume));
             volumes.map(|volume| ObjectKey::Volume(*volume)).collect()
@@ -139,6 +152,15 @@ async fn fix_instant<V: Vmm, N: Net, B: Block>(
         SnapshotSource::Copy(source) => {
             if core.tables.lock().is_awaited(ObjectKey::Snapshot(*source), key) {
                 return Ok(Instant::Waiting(format!("{source} is not completed")));
+            }
+            captured(core, &[desired.snapshot]).await?;
+            Ok(Instant::Fixed)
+        }
+        SnapshotSource::Direct { parent, .. } => {
+            let awaited =
+                parent.filter(|parent| core.tables.lock().is_awaited(ObjectKey::Snapshot(*parent), key));
+            if let Some(parent) = awaited {
+                return Ok(Instant::Waiting(format!("{parent} is not completed")));
             }
             captured(core, &[desired.snapshot]).await?;
             Ok(Instant::Fixed)
@@ -195,30 +217,49 @@ async fn capture<V: Vmm, N: Net, B: Block>(
     let mut set: BTreeSet<(SnapshotId, VolumeId)> = together.iter().copied().collect();
     set.insert((desired.snapshot, *volume));
     let _files = core.files(set.iter().map(|(_, volume)| *volume)).await;
-    {
-        let tables = core.tables.lock();
+    let taking = {
+        let mut tables = core.tables.lock();
         // Whoever was faster took all of them.
         if tables.snapshots.contains_key(&desired.snapshot) {
             return Ok(());
         }
         set.retain(|(snapshot, volume)| {
-            let unwanted = tables
-                .objects
-                .get(&ObjectKey::Snapshot(*snapshot))
-                .is_some_and(|object| matches!(object.body, Body::Gone));
+            let unwanted = tables.objects.get(&ObjectKey::Snapshot(*snapshot)).map_or_else(
+                || tables.removed.contains(snapshot),
+                |object| matches!(object.body, Body::Gone),
+            );
             let is_own = *snapshot == desired.snapshot;
             is_own
                 || (!unwanted
                     && tables.standing(*volume) == Standing::There
                     && !tables.snapshots.contains_key(snapshot))
         });
-    }
+        tables.being_taken.extend(set.iter().map(|(snapshot, _)| *snapshot));
+        Taking { core, snapshots: set.iter().map(|(snapshot, _)| *snapshot).collect() }
+    };
     let set: Vec<(SnapshotId, VolumeId)> = set.into_iter().collect();
     drivers.block.freeze(&set).await?;
     follow(core, drivers, set.iter().map(|(_, volume)| *volume)).await?;
-    let taken: Vec<SnapshotId> = set.iter().map(|(snapshot, _)| *snapshot).collect();
-    drivers.block.captured(&taken).await?;
-    captured(core, &taken).await
+    drivers.block.captured(&taking.snapshots).await?;
+    captured(core, &taking.snapshots).await
+}
+
+/// Until it is dropped none of these is removed: what was taken after that would stay.
+struct Taking<'a> {
+    core: &'a Core,
+    snapshots: Vec<SnapshotId>,
+}
+
+impl Drop for Taking<'_> {
+    fn drop(&mut self) {
+        let mut tables = self.core.tables.lock();
+        for snapshot in &self.snapshots {
+            tables.being_taken.remove(snapshot);
+            tables.nudge(Job::Object(ObjectKey::Snapshot(*snapshot)));
+        }
+        drop(tables);
+        self.core.pending.notify_one();
+    }
 }
 
 /// Has the machines that hold these volumes write to the volumes' newest files.
@@ -308,6 +349,29 @@ pub(super) async fn trim_volume<V: Vmm, N: Net, B: Block>(
     }
 }
 
+/// Has volumes stand on what they lacked, as it comes onto the host. What fails here is tried again.
+pub(super) async fn take_in_filled<V: Vmm, N: Net, B: Block>(
+    core: Arc<Core>,
+    drivers: Arc<Drivers<V, N, B>>,
+) {
+    loop {
+        let volume = drivers.block.filled().await;
+        let taken_in = async {
+            let _files = core.files([volume]).await;
+            drivers.block.take_in(volume).await?;
+            follow(&core, &drivers, std::iter::once(volume)).await?;
+            drivers.block.taken_in(volume).await
+        };
+        match taken_in.await {
+            Ok(()) => {
+                core.tables.lock().nudge_waiters(ObjectKey::Volume(volume));
+                core.pending.notify_one();
+            }
+            Err(error) => tracing::warn!(%volume, %error, "it is served from its snapshot for now"),
+        }
+    }
+}
+
 async fn remove<V: Vmm, N: Net, B: Block>(
     core: &Core,
     drivers: &Drivers<V, N, B>,
@@ -315,13 +379,27 @@ async fn remove<V: Vmm, N: Net, B: Block>(
     generation: u64,
 ) -> Outcome {
     let key = ObjectKey::Snapshot(snapshot);
+    if core.tables.lock().being_taken.contains(&snapshot) {
+        return Ok(Next::Blocked("it is being taken".into()));
+    }
     if let Some(user) = core.tables.lock().made_of(snapshot, key) {
         return Ok(Next::Blocked(format!("{user} is being made of it")));
+    }
+    if let Some(volume) = drivers.block.lacking_of(snapshot).await? {
+        core.tables.lock().wait(key, ObjectKey::Volume(volume));
+        tracing::debug!(%snapshot, %volume, "is removed when this volume lacks nothing of it");
+        return Ok(Next::At(core.clock.now() + core.resync));
     }
     if let Some(volume) = drivers.block.remove_snapshot(snapshot).await? {
         trim_volume(core, drivers, volume).await;
     }
-    core.tables.lock().snapshots.remove(&snapshot);
+    {
+        let mut tables = core.tables.lock();
+        tables.snapshots.remove(&snapshot);
+        if tables.is_to_be_taken_with(snapshot) {
+            tables.removed.insert(snapshot);
+        }
+    }
     core.io(move |disk| disk.remove_snapshot(snapshot)).await?;
     core.applied(key, generation, ObservedBody::Removed).await?;
     Ok(Next::Idle)

@@ -4,6 +4,7 @@
 //! found becomes an object without a wish, and goes the way of every removed object.
 
 use super::core::Core;
+use super::fork;
 use super::schedule::{Drivers, Failure, Next, Outcome};
 use super::tables::{Body, Job};
 use crate::desired::Held;
@@ -36,6 +37,7 @@ pub(super) async fn sweep<V: Vmm, N: Net, B: Block>(core: &Core, drivers: &Drive
     for port in standing.ports.into_iter().filter(|port| !known.contains(port)) {
         drivers.net.remove_port(port).await?;
     }
+    fork::tidy(core, drivers, None).await;
     let volumes = drivers.block.volumes().await?;
     let snapshots = drivers.block.snapshots().await?;
     let groups = standing.security_groups.into_iter().map(ObjectKey::SecurityGroup);

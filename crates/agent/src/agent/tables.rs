@@ -5,7 +5,7 @@
 use crate::desired::Held;
 use model::host::{
     Desired, DesiredBody, Downtime, InstanceDesired, ObjectKey, ObjectStatus, Observed, ObservedBody,
-    SecurityGroupDesired, SnapshotDesired, SnapshotSource, VolumeDesired, VpcDesired,
+    SecurityGroupDesired, SnapshotDesired, SnapshotPhase, SnapshotSource, Tier, VolumeDesired, VpcDesired,
 };
 use model::{DataKey, InstanceId, SnapshotId, Timestamp, VolumeId};
 use plan::host::{AskedAt, InstanceRecord, SnapshotRecord};
@@ -107,6 +107,10 @@ pub(super) struct Tables {
     pub records: HashMap<InstanceId, Arc<InstanceRecord>>,
     pub paths: HashMap<VolumeId, PathBuf>,
     pub snapshots: HashMap<SnapshotId, Arc<SnapshotRecord>>,
+    /// Snapshots that were removed while others were still to be taken together with them: those are taken without them.
+    pub removed: HashSet<SnapshotId>,
+    /// Snapshots that are being taken: none of them is removed meanwhile.
+    pub being_taken: HashSet<SnapshotId>,
     pub sweep: Lane,
     pub pending: BTreeSet<Job>,
     /// What runs now. Kept apart from the objects: a run may outlast its object by a moment.
@@ -287,14 +291,19 @@ impl Tables {
         Some(missing)
     }
 
-    /// The first of `parts` that is a volume which another instance holds; `who` is nudged when that lets go.
+    /// The first of `parts` that is a volume which another instance holds, and which is not for several; `who` is nudged when that
+    /// lets go.
     pub fn first_held_elsewhere(
         &mut self,
         parts: &[ObjectKey],
         who: InstanceId,
     ) -> Option<(ObjectKey, InstanceId)> {
         let volumes = parts.iter().filter(|part| matches!(part, ObjectKey::Volume(_)));
-        let (part, holder) = volumes.copied().find_map(|part| {
+        let is_shared = |part: &ObjectKey| {
+            let body = self.objects.get(part).map(|object| &object.body);
+            matches!(body, Some(Body::Volume(desired)) if desired.shared)
+        };
+        let (part, holder) = volumes.copied().filter(|part| !is_shared(part)).find_map(|part| {
             let holder = self.holders.get(&part)?.iter().copied().find(|holder| *holder != who)?;
             Some((part, holder))
         })?;
@@ -368,7 +377,9 @@ impl Tables {
             SnapshotSource::Volume { during: Some(Downtime { instance, run, reboot }), .. } => {
                 instance == of && run == of_run && reboot <= to
             }
-            SnapshotSource::Volume { during: None, .. } | SnapshotSource::Copy(_) => false,
+            SnapshotSource::Volume { during: None, .. }
+            | SnapshotSource::Copy(_)
+            | SnapshotSource::Direct { .. } => false,
         };
         self.uncaptured().filter(is_due).cloned().collect()
     }
@@ -377,7 +388,7 @@ impl Tables {
     pub fn untaken_of(&mut self, of: VolumeId, who: ObjectKey) -> Option<SnapshotId> {
         let is_of = |desired: &&Arc<SnapshotDesired>| match desired.source {
             SnapshotSource::Volume { volume, .. } => volume == of,
-            SnapshotSource::Copy(_) => false,
+            SnapshotSource::Copy(_) | SnapshotSource::Direct { .. } => false,
         };
         let found = self.uncaptured().find(is_of)?.snapshot;
         self.wait(who, ObjectKey::Snapshot(found));
@@ -393,7 +404,11 @@ impl Tables {
                     Body::Volume(desired) => {
                         desired.snapshot == Some(of) && !self.paths.contains_key(&desired.volume)
                     }
-                    Body::Snapshot(desired) => desired.source == SnapshotSource::Copy(of),
+                    Body::Snapshot(desired) => match desired.source {
+                        SnapshotSource::Copy(source) => source == of,
+                        SnapshotSource::Direct { parent, .. } => parent == Some(of),
+                        SnapshotSource::Volume { .. } => false,
+                    },
                     Body::Vpc(_) | Body::SecurityGroup(_) | Body::Instance(_) | Body::Gone => false,
                 }
         })?;
@@ -407,8 +422,16 @@ impl Tables {
         self.waiters.entry(what).or_default().insert(who);
     }
 
-    /// Whether an object is desired and not as desired yet; `who` is nudged when it is.
+    /// Whether an object is desired and not as desired yet; `who` is nudged when it is. A completed snapshot is not waited for while
+    /// it goes to the archive, for that waits for what is made of it.
     pub fn is_awaited(&mut self, key: ObjectKey, who: ObjectKey) -> bool {
+        if let ObjectKey::Snapshot(id) = key
+            && let Some(SnapshotRecord::Ended(SnapshotPhase::Completed { tier, .. })) =
+                self.snapshots.get(&id).map(|record| &**record)
+            && *tier != Tier::Archive
+        {
+            return false;
+        }
         let awaited = self.objects.get(&key).is_some_and(|object| {
             !matches!(object.body, Body::Gone) && object.applied != Some(object.generation)
         });
@@ -421,6 +444,16 @@ impl Tables {
     /// Why one of `parts` will never stand, if so.
     pub fn refusal(&self, parts: &[ObjectKey]) -> Option<String> {
         parts.iter().find_map(|part| self.objects.get(part)?.refused.clone())
+    }
+
+    /// Whether some snapshot that is not taken yet was to be taken together with this one.
+    pub fn is_to_be_taken_with(&self, snapshot: SnapshotId) -> bool {
+        self.objects.values().any(|object| {
+            let Body::Snapshot(desired) = &object.body else { return false };
+            let SnapshotSource::Volume { together, .. } = &desired.source else { return false };
+            !self.snapshots.contains_key(&desired.snapshot)
+                && together.iter().any(|(other, _)| *other == snapshot)
+        })
     }
 
     /// An instance that keeps `key` from being removed; `key` is nudged when some instance lets go.

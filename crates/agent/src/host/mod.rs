@@ -8,14 +8,16 @@ pub mod linux;
 pub mod sim;
 
 pub use plan::host::{Device, MachineState, Plugged};
+pub use plan::machine::Identity;
 
+use model::host::blocks::ChangedBlock;
 use model::host::{
-    InterfaceDesired, Machine, SecurityGroupDesired, SnapshotDesired, SnapshotPhase, TemplateStatus,
+    InterfaceDesired, Machine, Medium, SecurityGroupDesired, SnapshotDesired, SnapshotPhase, TemplateStatus,
     VolumeDesired, VolumeLimits, VpcDesired,
 };
 use model::{
-    AccountId, DataKey, InstanceId, NetworkInterfaceId, SecurityGroupId, SnapshotId, Timestamp, VolumeId,
-    VpcId,
+    AccountId, DataKey, ForkId, InstanceId, NetworkInterfaceId, SecurityGroupId, SnapshotId, Timestamp,
+    VolumeId, VpcId,
 };
 use std::fmt;
 use std::future::Future;
@@ -81,7 +83,11 @@ pub struct MachineSpec {
     pub machine: Machine,
     /// In device order; the first is the boot disk.
     pub disks: Vec<DiskSpec>,
+    /// What a resumed machine is told of itself; none: its guest asks the network.
+    pub identity: Option<Identity>,
     pub life: Life,
+    /// The kept instant that its first run goes on from; none: it boots.
+    pub fork: Option<ForkId>,
 }
 
 /// Whether a machine's guest has been there before.
@@ -103,6 +109,7 @@ pub struct Templates {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskSpec {
     pub volume: VolumeId,
+    pub medium: Medium,
     pub path: PathBuf,
     /// The device name that the API shows.
     pub device: String,
@@ -110,6 +117,16 @@ pub struct DiskSpec {
     pub limits: Option<VolumeLimits>,
     /// What its own data are encrypted with; none: not encrypted.
     pub data_key: Option<DataKey>,
+    /// The volume whose place it takes in the fork that its machine goes on from.
+    pub forked: Option<VolumeId>,
+}
+
+/// An instant of a machine that is kept for others to go on from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptFork {
+    pub fork: ForkId,
+    pub children: Vec<InstanceId>,
+    pub age: Duration,
 }
 
 /// The key of the snapshot that a volume or a copy is made of; none: that is not encrypted.
@@ -139,7 +156,10 @@ pub type Steps = Vec<(&'static str, Duration)>;
 
 /// Machines.
 pub trait Vmm: Send + Sync + 'static {
-    /// Starts the machine with its interfaces, in device order. Refuses when its process is already there.
+    /// Starts the machine with its interfaces, in device order. Refuses when its process is already there. A machine that goes on
+    /// from another's instant has no link to its network until its guest has an identity of its own; one that was
+    /// interrupted before that counts as absent. One whose memory is kept goes on with that; it boots if it cannot. What it
+    /// got since it may hold or not.
     fn start(&self, spec: &MachineSpec, taps: Vec<Tap>) -> impl Future<Output = Result<Steps>> + Send;
 
     fn state(&self, instance: InstanceId) -> impl Future<Output = Result<MachineState>> + Send;
@@ -153,10 +173,14 @@ pub trait Vmm: Send + Sync + 'static {
     /// Resets a running or powered-off machine, which then boots again in the same process.
     fn reset(&self, instance: InstanceId) -> impl Future<Output = Result<()>> + Send;
 
+    /// Keeps the machine's memory, durably and as well encrypted as its root volume, and ends the process. Fails without an
+    /// effect: the guest runs on.
+    fn hibernate(&self, instance: InstanceId, root: &DiskSpec) -> impl Future<Output = Result<()>> + Send;
+
     /// Ends the process at once and frees what it held; its console stays.
     fn end(&self, instance: InstanceId) -> impl Future<Output = Result<()>> + Send;
 
-    /// Forgets an ended instance: console, directory, user.
+    /// Forgets an ended instance: console, directory, user, and the memory that was kept.
     fn forget(&self, instance: InstanceId) -> impl Future<Output = Result<()>> + Send;
 
     /// The last `limit` bytes of the serial console, and when it was last written.
@@ -202,6 +226,22 @@ pub trait Vmm: Send + Sync + 'static {
     /// Has the machine write to the newest files of those of these volumes that it holds, from one instant on for all of
     /// them, and read what lies under those. Nothing to do when it holds none, or does so already.
     fn follow(&self, instance: InstanceId, volumes: &[VolumeId]) -> impl Future<Output = Result<()>> + Send;
+
+    /// Keeps memory and devices of a running machine as they are at one instant, for these children to go on from; at the same
+    /// instant the machine begins to write to the newest files of its volumes ([`Self::follow`]). Says how long it stood still. Whatever
+    /// fails, and wherever an agent dies in the middle, the machine runs on.
+    fn fork(
+        &self,
+        instance: InstanceId,
+        fork: ForkId,
+        volumes: &[VolumeId],
+        children: &[InstanceId],
+    ) -> impl Future<Output = Result<Duration>> + Send;
+
+    /// Every kept instant.
+    fn forks(&self) -> impl Future<Output = Result<Vec<KeptFork>>> + Send;
+
+    fn remove_fork(&self, fork: ForkId) -> impl Future<Output = Result<()>> + Send;
 
     fn templates(&self) -> impl Future<Output = Result<Templates>> + Send;
 
@@ -251,7 +291,8 @@ pub struct Standing {
 /// [`Self::captured`]. Until the second the machines go on writing to what will be frozen. Nobody starts a machine with the
 /// volumes, or changes them, from the first to the last.
 pub trait Block: Send + Sync + 'static {
-    /// Makes the volume (an overlay on its image, a snapshot's content, or empty) or grows it, and says where it is. A
+    /// Makes the volume (an overlay on its image, a snapshot's content, what a fork kept, or empty) or grows it, and says where it is.
+    /// What a snapshot holds may come onto the host later ([`Self::filled`]): the volume can be used from now on. A
     /// snapshot that is not completed is a permanent fault; so is a key that is not the volume's or the snapshot's, and an
     /// encrypted snapshot for a volume that is not.
     fn ensure_volume(
@@ -283,9 +324,77 @@ pub trait Block: Send + Sync + 'static {
         source: SourceKey<'_>,
     ) -> impl Future<Output = Result<SnapshotPhase>> + Send;
 
+    /// Has the data of a completed snapshot brought to where they are desired, in the background, and says how far that has come.
+    /// Nothing that the host lacks is made of one that is to be archived.
+    fn change_tier(&self, snapshot: &SnapshotDesired) -> impl Future<Output = Result<SnapshotPhase>> + Send;
+
     /// Removes a snapshot, or what there is of it. Names the volume whose layers may be trimmed now.
     fn remove_snapshot(&self, snapshot: SnapshotId) -> impl Future<Output = Result<Option<VolumeId>>> + Send;
 
+    /// Blocks of a completed snapshot that hold something, from an index on, in order.
+    fn blocks(
+        &self,
+        snapshot: SnapshotId,
+        key: SourceKey<'_>,
+        from: u64,
+        most: usize,
+    ) -> impl Future<Output = Result<Vec<u64>>> + Send;
+
+    /// Blocks that the second snapshot has differently, in order. `None`: they are of different accounts or keys.
+    fn changed_blocks(
+        &self,
+        first: (SnapshotId, SourceKey<'_>),
+        second: (SnapshotId, SourceKey<'_>),
+        from: u64,
+        most: usize,
+    ) -> impl Future<Output = Result<Option<Vec<ChangedBlock>>>> + Send;
+
+    /// A block in the clear, verified; `None`: zeros.
+    fn block(
+        &self,
+        snapshot: SnapshotId,
+        key: SourceKey<'_>,
+        index: u64,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>>> + Send;
+
+    /// Puts a block into a snapshot that is written directly. It is durable on return; the last put of an index counts.
+    fn put_block(
+        &self,
+        snapshot: &SnapshotDesired,
+        index: u64,
+        data: Vec<u8>,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Keeps what these snapshots of volumes hold for the volumes of a fork's children, apart from the volumes. The snapshots are
+    /// captured. A volume that the host cannot fork is a permanent fault.
+    fn keep_fork(
+        &self,
+        fork: ForkId,
+        set: &[(SnapshotId, VolumeId)],
+    ) -> impl Future<Output = Result<()>> + Send;
+
     /// Joins layers of a volume that no snapshot needs any more. The machines have followed; they do so again afterwards.
     fn trim(&self, volume: VolumeId, key: Option<&DataKey>) -> impl Future<Output = Result<()>> + Send;
+
+    /// A volume that is there and still needs a snapshot, for not all of that is on the host as a disk. Until then the snapshot
+    /// is not removed.
+    fn lacking_of(&self, _snapshot: SnapshotId) -> impl Future<Output = Result<Option<VolumeId>>> + Send {
+        std::future::ready(Ok(None))
+    }
+
+    /// Waits until all that some volume lacked is on the host, and names it: then [`Self::take_in`], [`Vmm::follow`] for each machine
+    /// that holds it, and [`Self::taken_in`] have it stand on that. It is named again until that was done.
+    fn filled(&self) -> impl Future<Output = VolumeId> + Send {
+        std::future::pending()
+    }
+
+    /// Puts under a volume what it lacked. Its machines have not followed.
+    fn take_in(&self, _volume: VolumeId) -> impl Future<Output = Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Nobody reads the volume's snapshot any more in its place.
+    fn taken_in(&self, _volume: VolumeId) -> impl Future<Output = Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
 }

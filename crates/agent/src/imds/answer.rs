@@ -9,7 +9,7 @@ use model::VpcId;
 use model::host::InstanceDesired;
 use plan::imds::{Answer, Signature};
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -26,19 +26,25 @@ impl Imds {
     pub(super) async fn respond<B>(
         &self,
         vpc: VpcId,
-        source: Ipv4Addr,
+        source: IpAddr,
         request: &Request<B>,
         connection: &OwnedFd,
     ) -> Reply {
         // Asked anew for each request: the address may have changed hands since the connection began.
         let Some(occupant) = self.directory.at(vpc, source) else { return refuse(StatusCode::NOT_FOUND) };
         let options = occupant.instance.metadata.options;
-        if !options.endpoint_enabled {
+        let by_ipv6 = source.is_ipv6();
+        if !options.endpoint_enabled || (by_ipv6 && !options.ipv6) {
             return refuse(StatusCode::FORBIDDEN);
         }
         let is_token_request = request.uri().path() == TOKEN_PATH;
         let hops = if is_token_request { u32::from(options.hop_limit.max(1)) } else { ORDINARY_TTL };
-        if let Err(error) = rustix::net::sockopt::set_ip_ttl(connection, hops) {
+        let limited = if by_ipv6 {
+            rustix::net::sockopt::set_ipv6_unicast_hops(connection, u8::try_from(hops).ok())
+        } else {
+            rustix::net::sockopt::set_ip_ttl(connection, hops)
+        };
+        if let Err(error) = limited {
             tracing::warn!("the hop limit of a metadata connection: {error}");
             return refuse(StatusCode::SERVICE_UNAVAILABLE);
         }

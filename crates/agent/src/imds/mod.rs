@@ -108,7 +108,7 @@ impl Imds {
         stream: TcpStream,
         peer: SocketAddr,
     ) {
-        let IpAddr::V4(source) = peer.ip().to_canonical() else { return };
+        let source: IpAddr = peer.ip().to_canonical();
         let Some(occupant) = self.directory.at(vpc, source) else {
             tracing::debug!(%vpc, %source, "a metadata request of nobody known");
             return;

@@ -224,6 +224,7 @@ mod tests {
 
     fn vpc() -> VpcDesired {
         VpcDesired {
+            ipv6_cidrs: Vec::new(),
             vpc: VpcId::from_entropy(1),
             account: AccountId::from_number(1),
             region: Region::parse("us-east-1").unwrap(),
@@ -233,6 +234,7 @@ mod tests {
             route_tables: vec![],
             peerings: Vec::new(),
             nat_gateways: Vec::new(),
+            flow_logs: Vec::new(),
             network_acls: vec![],
         }
     }

@@ -2,14 +2,14 @@
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use tokio::time::{Duration, Instant};
 
 /// A window of one second for each address.
 #[derive(Debug)]
 pub struct Limit {
     per_second: u32,
-    windows: Mutex<HashMap<Ipv4Addr, (Instant, u32)>>,
+    windows: Mutex<HashMap<IpAddr, (Instant, u32)>>,
 }
 
 impl Limit {
@@ -18,13 +18,13 @@ impl Limit {
     }
 
     /// Counts one question, and says whether it may be answered.
-    pub fn admits(&self, from: Ipv4Addr, now: Instant) -> bool {
+    pub fn admits(&self, from: impl Into<IpAddr>, now: Instant) -> bool {
         let mut windows = self.windows.lock();
         // The filter lets only addresses of interfaces through, so this never grows past a VPC's size.
         if windows.len() > 65536 {
             windows.clear();
         }
-        let (start, count) = windows.entry(from).or_insert((now, 0));
+        let (start, count) = windows.entry(from.into()).or_insert((now, 0));
         if now.duration_since(*start) >= Duration::from_secs(1) {
             (*start, *count) = (now, 0);
         }
@@ -36,6 +36,7 @@ impl Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn one_address_cannot_use_up_anothers_share() {

@@ -2,7 +2,7 @@
 
 use crate::guest;
 use crate::vmm::{Scratch, volume};
-use agent::host::linux::block::{LinuxBlock, LinuxBlockConfig};
+use agent::host::linux::block::{Filling, LinuxBlock, LinuxBlockConfig};
 use agent::host::{Block, Fault};
 use model::GiB;
 use model::host::VolumeDesired;
@@ -14,6 +14,7 @@ fn block(scratch: &Scratch) -> LinuxBlock {
         state_dir: scratch.path.join("volumes"),
         images_dir: guest::images().to_owned(),
         snapshots_dir: scratch.path.join("snapshots"),
+        filling: Filling::First,
     })
     .unwrap()
 }
@@ -29,6 +30,8 @@ async fn a_volume_is_made_once_and_only_grows() {
     let scratch = Scratch::new();
     let block = block(&scratch);
     let wanted = |size| VolumeDesired {
+        shared: false,
+        fork: None,
         volume: volume(1),
         size: GiB(size),
         image: Some("idle".into()),
@@ -71,9 +74,12 @@ async fn a_volume_outlives_its_image_in_the_cache() {
         state_dir: scratch.path.join("volumes"),
         images_dir: images.clone(),
         snapshots_dir: scratch.path.join("snapshots"),
+        filling: Filling::First,
     };
     let block = LinuxBlock::open(config.clone()).unwrap();
     let wanted = VolumeDesired {
+        shared: false,
+        fork: None,
         volume: volume(1),
         size: GiB(1),
         image: Some("passing".into()),
@@ -98,6 +104,8 @@ async fn what_cannot_be_made_says_whether_trying_again_helps() {
     let block = block(&scratch);
     for image in ["no-such-image", "../volumes", "/etc"] {
         let wanted = VolumeDesired {
+            shared: false,
+            fork: None,
             volume: volume(1),
             size: GiB(1),
             image: Some(image.into()),
@@ -117,6 +125,8 @@ async fn a_full_disk_leaves_no_half_volume() {
     let _mount = Scratch::memory(&state, 128 << 10);
     let block = block(&scratch);
     let wanted = VolumeDesired {
+        shared: false,
+        fork: None,
         volume: volume(1),
         size: GiB(100),
         image: None,
@@ -136,6 +146,8 @@ async fn a_header_that_leads_out_of_the_images_is_refused() {
     let scratch = Scratch::new();
     let block = block(&scratch);
     let wanted = VolumeDesired {
+        shared: false,
+        fork: None,
         volume: volume(1),
         size: GiB(1),
         image: Some("idle".into()),

@@ -150,7 +150,12 @@ async fn story(seed: u64) {
                 }
             }
             (0, Some(mut instance)) if instance.power == Power::On => {
-                instance.power = if dice.below(3) == 0 { Power::ForceOff } else { Power::Off };
+                // The root volumes of every other instance are encrypted.
+                instance.power = match dice.below(4) {
+                    0 => Power::ForceOff,
+                    1 if n % 2 == 1 => Power::Hibernate,
+                    _ => Power::Off,
+                };
                 news.push(server.want(DesiredBody::Instance(Box::new(instance))));
             }
             (0 | 1, Some(mut instance)) => {
@@ -188,7 +193,11 @@ async fn story(seed: u64) {
                 match server.wanted_by(wanderer) {
                     // Whether the one before has let go is the host's affair.
                     None => {
-                        instance.volumes.push(AttachmentDesired { volume, device: "/dev/sdf".into() });
+                        instance.volumes.push(AttachmentDesired {
+                            volume,
+                            device: "/dev/sdf".into(),
+                            medium: Medium::Volume,
+                        });
                         instance.torn_out.retain(|torn| *torn != volume);
                         news.push(server.want(DesiredBody::Instance(Box::new(instance))));
                     }
@@ -403,8 +412,22 @@ fn instance_amiss(rig: &Rig, server: &Server, wish: &InstanceDesired, seen: &Obs
         (Power::On, ObservedBody::Instance(InstancePhase::Stopped { run, cause })) => {
             *run == wish.run && machine == MachineState::Absent && harmed && *cause != StopCause::Requested
         }
-        (Power::Off | Power::ForceOff, ObservedBody::Instance(InstancePhase::Stopped { run, cause })) => {
-            *run == wish.run && machine == MachineState::Absent && (harmed || *cause == StopCause::Requested)
+        (
+            Power::Off | Power::Hibernate | Power::ForceOff,
+            ObservedBody::Instance(InstancePhase::Stopped { run, cause }),
+        ) => {
+            let told = match cause {
+                StopCause::Requested => machine == MachineState::Absent,
+                StopCause::Hibernated => machine == MachineState::Asleep,
+                // For a fault of the host's; nothing is kept then.
+                StopCause::NotHibernated { .. } => {
+                    machine == MachineState::Absent && wish.power == Power::Hibernate
+                }
+                StopCause::GuestShutdown | StopCause::Crashed { .. } => {
+                    machine == MachineState::Absent && harmed
+                }
+            };
+            *run == wish.run && told
         }
         _ => false,
     };

@@ -2,10 +2,10 @@
 
 use super::sample;
 use agent::host::{
-    Block, Device, DiskSpec, Life, MachineSpec, MachineState, Net, Plugged, Release, Tap, Vmm,
+    Block, Device, DiskSpec, Fault, Life, MachineSpec, MachineState, Net, Plugged, Release, Tap, Vmm,
 };
 use model::host::{
-    InstanceDesired, Rate, SnapshotDesired, SnapshotPhase, SnapshotSource, VolumeDesired, VolumeLimits,
+    InstanceDesired, Rate, SnapshotDesired, SnapshotPhase, SnapshotSource, Tier, VolumeDesired, VolumeLimits,
 };
 use model::{DataKey, GiB, InstanceId, SnapshotId, VolumeId};
 use std::future::Future;
@@ -43,16 +43,20 @@ pub async fn start<H: TestHost>(host: &H, n: u32) -> Started {
     host.net().ensure_security_group(&sample::group(1, 1)).await.unwrap();
     let path = host.block().ensure_volume(&sample::volume(n), None).await.unwrap();
     let spec = MachineSpec {
+        fork: None,
         instance: desired.instance,
         account: desired.account,
         machine: desired.machine.clone(),
         disks: vec![DiskSpec {
             volume: sample::volume_id(n),
+            medium: model::host::Medium::Volume,
             path,
             device: "/dev/xvda".into(),
             limits: None,
             data_key: None,
+            forked: None,
         }],
+        identity: None,
         life: Life::First,
     };
     host.vmm().start(&spec, taps(host, &desired).await).await.unwrap();
@@ -203,7 +207,15 @@ async fn found(host: &impl TestHost, instance: InstanceId) -> Plugged {
 async fn extra_disk(host: &impl TestHost, n: u32, limits: Option<VolumeLimits>) -> DiskSpec {
     let desired = VolumeDesired { limits, ..sample::volume(n) };
     let path = host.block().ensure_volume(&desired, None).await.unwrap();
-    DiskSpec { volume: desired.volume, path, device: "/dev/sdf".into(), limits, data_key: None }
+    DiskSpec {
+        volume: desired.volume,
+        medium: model::host::Medium::Volume,
+        path,
+        device: "/dev/sdf".into(),
+        limits,
+        data_key: None,
+        forked: None,
+    }
 }
 
 pub async fn disks_and_interfaces_come_and_go_while_a_machine_runs(host: &impl TestHost) {
@@ -381,6 +393,76 @@ pub async fn snapshots_are_taken_together_and_outlive_their_volumes(host: &impl 
     clean_up(host, started).await;
 }
 
+async fn placed(host: &impl TestHost, snapshot: &SnapshotDesired, tier: Tier) {
+    let wanted = SnapshotDesired { tier, ..snapshot.clone() };
+    let moving = async {
+        loop {
+            match host.block().change_tier(&wanted).await.unwrap() {
+                SnapshotPhase::Moving { .. } => tokio::time::sleep(Duration::from_millis(50)).await,
+                SnapshotPhase::Completed { tier: reached, .. } => return assert_eq!(reached, tier),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(host.patience(), moving).await.expect("the snapshot is moved");
+}
+
+pub async fn an_archived_snapshot_cannot_be_used_until_it_is_restored(host: &impl TestHost) {
+    let started = start(host, 1).await;
+    let instance = started.desired.instance;
+    let (snapshot, of) = (sample::snapshot_id(1), sample::volume_id(1));
+    host.block().freeze(&[(snapshot, of)]).await.unwrap();
+    host.vmm().follow(instance, &[of]).await.unwrap();
+    host.block().captured(&[snapshot]).await.unwrap();
+    let desired = sample::snapshot(1, 1);
+    stored(host, &desired, None).await;
+    let made = VolumeDesired { snapshot: Some(snapshot), ..sample::volume(8) };
+    for _ in 0..2 {
+        placed(host, &desired, Tier::Archive).await;
+        let error = host.block().ensure_volume(&made, None).await.unwrap_err();
+        assert_eq!(error.fault, Fault::Permanent, "{error}");
+        assert_eq!(host.block().snapshots().await.unwrap(), [snapshot]);
+        placed(host, &desired, Tier::Both).await;
+    }
+    host.block().ensure_volume(&made, None).await.unwrap();
+    placed(host, &desired, Tier::Standard).await;
+    host.block().remove_volume(made.volume).await.unwrap();
+    placed(host, &desired, Tier::Archive).await;
+    host.block().remove_snapshot(snapshot).await.unwrap();
+    assert_eq!(host.block().snapshots().await.unwrap(), [] as [SnapshotId; 0]);
+    clean_up(host, started).await;
+}
+
+pub async fn a_volume_of_a_snapshot_is_used_whether_or_not_all_of_it_is_here(host: &impl TestHost) {
+    let started = start(host, 1).await;
+    let instance = started.desired.instance;
+    let (snapshot, of) = (sample::snapshot_id(1), sample::volume_id(7));
+    let source = extra_disk(host, 7, None).await;
+    host.block().freeze(&[(snapshot, of)]).await.unwrap();
+    host.block().captured(&[snapshot]).await.unwrap();
+    stored(host, &sample::snapshot(1, 7), None).await;
+    host.block().remove_volume(source.volume).await.unwrap();
+    let wanted = VolumeDesired { snapshot: Some(snapshot), ..sample::volume(8) };
+    let path = host.block().ensure_volume(&wanted, None).await.unwrap();
+    let disk = DiskSpec { volume: wanted.volume, path, ..source };
+    host.vmm().plug_disk(instance, &disk).await.unwrap();
+    assert!(found(host, instance).await.holds(disk.volume));
+    while host.block().lacking_of(snapshot).await.unwrap() == Some(disk.volume) {
+        // Until then it is not removed.
+        assert!(host.block().remove_snapshot(snapshot).await.is_err());
+        let filled = host.block().filled().await;
+        host.block().take_in(filled).await.unwrap();
+        host.vmm().follow(instance, &[filled]).await.unwrap();
+        host.block().taken_in(filled).await.unwrap();
+    }
+    host.block().remove_snapshot(snapshot).await.unwrap();
+    assert!(found(host, instance).await.holds(disk.volume));
+    host.vmm().tear_out(instance, disk.volume).await.unwrap();
+    host.block().remove_volume(disk.volume).await.unwrap();
+    assert_eq!(host.block().snapshots().await.unwrap(), [] as [SnapshotId; 0]);
+    clean_up(host, started).await;
+}
+
 pub async fn a_snapshot_of_no_volume_is_refused_and_one_that_is_not_there_is_removed(host: &impl TestHost) {
     let (snapshot, volume) = (sample::snapshot_id(9), sample::volume_id(9));
     assert!(!host.block().is_captured(snapshot).await.unwrap());
@@ -408,10 +490,12 @@ pub async fn an_encrypted_volume_opens_with_its_own_key_alone(host: &impl TestHo
     let path = host.block().ensure_volume(&desired, None).await.unwrap();
     let disk = |data_key| DiskSpec {
         volume: sample::volume_id(7),
+        medium: model::host::Medium::Volume,
         path: path.clone(),
         device: "/dev/sdf".into(),
         limits: None,
         data_key,
+        forked: None,
     };
     let (other, none) = ("another key", "its key was not given");
     is_refused(host.vmm().plug_disk(instance, &disk(Some(key(2)))).await, other);

@@ -16,7 +16,11 @@ async fn running(release_time: Duration) -> Rig {
 }
 
 fn with(volumes: &[u32], interfaces: &[u32]) -> InstanceDesired {
-    let attach = |n: &u32| AttachmentDesired { volume: volume_id(*n), device: "/dev/sdf".into() };
+    let attach = |n: &u32| AttachmentDesired {
+        volume: volume_id(*n),
+        device: "/dev/sdf".into(),
+        medium: Medium::Volume,
+    };
     InstanceDesired {
         volumes: volumes.iter().map(attach).collect(),
         interfaces: interfaces.iter().map(|n| instance(*n).interfaces.remove(0)).collect(),

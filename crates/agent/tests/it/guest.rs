@@ -56,14 +56,19 @@ case $order in
   counter) n=0; while :; do n=$((n+1)); printf '%-512s' $n > /number
       for disk in /dev/vda /dev/vdb; do [ -e $disk ] && dd if=/number of=$disk bs=512 count=1 oflag=direct 2>/dev/null; done
       echo "COUNT $n"; usleep 20000; done;;
+  reader) n=0; while :; do
+      if dd if=/dev/vda of=/piece bs=512k skip=$n count=1 iflag=direct 2>/dev/null; then echo "READ $n=$(head -c 16 /piece)"; else echo "FAILED $n"; fi
+      [ $n = 7 ] && { printf '%-512s' written > /note; dd if=/note of=/dev/vda bs=512 count=1 seek=7176 oflag=direct conv=notrunc 2>/dev/null && echo WROTE; }
+      n=$(((n+1)%40)); [ $n = 0 ] && echo "ROUND"; usleep 50000; done;;
   identity) cat /sys/class/dmi/id/sys_vendor /sys/class/dmi/id/product_uuid /sys/class/dmi/id/board_asset_tag; nproc; echo IDENTITY-DONE;;
 esac
 while :; do sleep 1000; done
 "#;
 
 /// What the guest does once it runs.
-pub const ORDERS: [&str; 10] =
-    ["counter", "idle", "poweroff", "panic", "spew", "button", "disk", "fill", "identity", "devices"];
+pub const ORDERS: [&str; 11] = [
+    "counter", "idle", "poweroff", "panic", "spew", "button", "disk", "fill", "identity", "devices", "reader",
+];
 
 /// An image cache with an image per order, made once.
 pub fn images() -> &'static Path {

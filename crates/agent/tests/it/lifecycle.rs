@@ -2,6 +2,7 @@
 
 use super::rig::{Rig, in_virtual_time, until};
 use super::sample::*;
+use agent::desired::Durability;
 use agent::host::MachineState;
 use agent::host::sim::{Inventory, SimConfig};
 use model::host::*;
@@ -211,6 +212,26 @@ fn a_second_agent_on_the_same_state_is_refused() {
         let refused =
             agent::desired::Disk::open(rig.state_dir.path(), agent::desired::Durability::Cached, now);
         assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    });
+}
+
+#[test]
+fn an_agent_that_ends_with_its_host_keeps_nothing_of_it_and_starts_anew_what_the_server_wishes_for() {
+    in_virtual_time(async {
+        let mut rig = Rig::new(SimConfig::default()).await;
+        rig.durability = Durability::Volatile;
+        rig.restart().await;
+        rig.handle().sync(first_instance()).await.unwrap();
+        rig.phase(1, |phase| matches!(phase, InstancePhase::Running { run: 1, .. })).await;
+        let written =
+            |of: &str| std::fs::read_dir(rig.state_dir.path().join("agent").join(of)).unwrap().count();
+        assert_eq!((written("desired"), written("records")), (0, 0));
+        let epoch = rig.handle().hello().epoch;
+        rig.replace(SimConfig::default()).await;
+        assert!(rig.handle().hello().epoch > epoch);
+        assert_eq!(rig.sim.inventory(), Inventory::default());
+        rig.handle().sync(first_instance()).await.unwrap();
+        rig.phase(1, |phase| matches!(phase, InstancePhase::Running { run: 1, .. })).await;
     });
 }
 

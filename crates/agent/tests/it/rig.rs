@@ -15,6 +15,7 @@ pub struct Rig {
     pub sim: SimHost,
     pub directory: Arc<Directory>,
     pub state_dir: tempfile::TempDir,
+    pub durability: Durability,
     clock: Arc<dyn Clock>,
     agent: Option<Agent>,
 }
@@ -35,9 +36,17 @@ impl Rig {
             Arc::new(TokioClock::starting_at(Timestamp::from_millis(1_700_000_000_000)));
         let sim = SimHost::new(config, Arc::clone(&clock));
         let state_dir = tempfile::tempdir().unwrap();
-        let mut rig = Self { sim, directory: Arc::default(), state_dir, clock, agent: None };
+        let durability = Durability::Cached;
+        let mut rig = Self { sim, directory: Arc::default(), state_dir, durability, clock, agent: None };
         rig.start().await;
         rig
+    }
+
+    /// Another host, on which nothing stands, in this one's place.
+    pub async fn replace(&mut self, config: SimConfig) {
+        self.kill();
+        self.sim = SimHost::new(config, Arc::clone(&self.clock));
+        self.start().await;
     }
 
     /// Ends the agent wherever it is, as kill -9 would.
@@ -59,7 +68,7 @@ impl Rig {
     async fn try_start(&mut self) -> std::io::Result<()> {
         self.directory = Arc::default();
         let config = AgentConfig {
-            durability: Durability::Cached,
+            durability: self.durability,
             graces: Graces { stop: Duration::from_mins(1), reboot: Duration::from_mins(4) },
             ..AgentConfig::new(
                 self.state_dir.path().to_owned(),

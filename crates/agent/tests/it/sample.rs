@@ -40,12 +40,14 @@ pub fn vpc(n: u32) -> VpcDesired {
     let (route_table, network_acl) =
         (RouteTableId::from_entropy(n.into()), NetworkAclId::from_entropy(n.into()));
     VpcDesired {
+        ipv6_cidrs: Vec::new(),
         vpc: vpc_id(n),
         account: account(),
         region: Region::parse(REGION).unwrap(),
         cidrs: vec!["172.31.0.0/16".parse().unwrap()],
         dns_support: true,
         subnets: vec![SubnetDesired {
+            ipv6_cidr: None,
             subnet: SubnetId::from_entropy(n.into()),
             cidr: subnet_cidr(),
             route_table,
@@ -54,6 +56,7 @@ pub fn vpc(n: u32) -> VpcDesired {
         route_tables: vec![RouteTableDesired { route_table, routes: Vec::new() }],
         peerings: Vec::new(),
         nat_gateways: Vec::new(),
+        flow_logs: Vec::new(),
         network_acls: vec![NetworkAclDesired { network_acl, ingress: Vec::new(), egress: Vec::new() }],
     }
 }
@@ -64,6 +67,8 @@ pub fn group(n: u32, vpc: u32) -> SecurityGroupDesired {
 
 pub fn volume(n: u32) -> VolumeDesired {
     VolumeDesired {
+        shared: false,
+        fork: None,
         volume: volume_id(n),
         size: GiB(1),
         image: None,
@@ -80,6 +85,7 @@ pub fn snapshot_id(n: u32) -> SnapshotId {
 /// Snapshot `n` of a volume.
 pub fn snapshot(n: u32, volume: u32) -> SnapshotDesired {
     SnapshotDesired {
+        tier: model::host::Tier::Standard,
         snapshot: snapshot_id(n),
         account: account(),
         size: GiB(1),
@@ -109,6 +115,7 @@ pub fn address(n: u32) -> Ipv4Addr {
 /// Instance `n`, with volume `n` and interface `n`, in VPC 1 and group 1.
 pub fn instance(n: u32) -> InstanceDesired {
     InstanceDesired {
+        fork: None,
         instance: instance_id(n),
         account: account(),
         zone: Zone::parse("us-east-1a").unwrap(),
@@ -123,9 +130,14 @@ pub fn instance(n: u32) -> InstanceDesired {
             direct_kernel: None,
             firmware: model::host::Firmware::LegacyBios,
         },
-        volumes: vec![AttachmentDesired { volume: volume_id(n), device: "/dev/xvda".into() }],
+        volumes: vec![AttachmentDesired {
+            volume: volume_id(n),
+            device: "/dev/xvda".into(),
+            medium: Medium::Volume,
+        }],
         torn_out: Vec::new(),
         interfaces: vec![InterfaceDesired {
+            ipv6: Vec::new(),
             interface: interface_id(n),
             device_index: 0,
             mac: Mac::from_entropy(n.into()),

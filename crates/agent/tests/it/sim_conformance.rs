@@ -106,6 +106,16 @@ fn snapshots_are_taken_together_and_outlive_their_volumes() {
 }
 
 #[test]
+fn an_archived_snapshot_cannot_be_used_until_it_is_restored() {
+    on_the_simulator(conformance::an_archived_snapshot_cannot_be_used_until_it_is_restored);
+}
+
+#[test]
+fn a_volume_of_a_snapshot_is_used_whether_or_not_all_of_it_is_here() {
+    on_the_simulator(conformance::a_volume_of_a_snapshot_is_used_whether_or_not_all_of_it_is_here);
+}
+
+#[test]
 fn a_snapshot_of_no_volume_is_refused_and_one_that_is_not_there_is_removed() {
     on_the_simulator(conformance::a_snapshot_of_no_volume_is_refused_and_one_that_is_not_there_is_removed);
 }

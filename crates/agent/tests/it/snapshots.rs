@@ -60,7 +60,10 @@ fn a_snapshot_is_pending_for_as_long_as_its_data_is_read_and_then_completed() {
         rig.restart().await;
         unwant(&rig, 2, ObjectKey::Instance(instance_id(1))).await;
         unwant(&rig, 2, ObjectKey::Volume(volume_id(1))).await;
-        assert_eq!(seen(&rig, 1, is_completed).await, SnapshotPhase::Completed { full: 1 << 30 });
+        assert_eq!(
+            seen(&rig, 1, is_completed).await,
+            SnapshotPhase::Completed { full: 1 << 30, tier: model::host::Tier::Standard }
+        );
         // What has ended stays so.
         rig.restart().await;
         seen(&rig, 1, is_completed).await;
@@ -126,6 +129,32 @@ fn a_snapshot_during_a_reboot_is_taken_while_the_guest_is_down() {
             assert_eq!(rig.sim.violations(), Vec::<String>::new());
         });
     }
+}
+
+#[test]
+fn a_snapshot_is_archived_once_nothing_is_being_made_of_it() {
+    in_virtual_time(async {
+        let config = SimConfig { snapshot_time: Duration::from_secs(20), ..SimConfig::default() };
+        let mut rig = running(config).await;
+        want(&rig, 1, vec![DesiredBody::Snapshot(snapshot(1, 1))]).await;
+        seen(&rig, 1, is_completed).await;
+        let tier = |tier| DesiredBody::Snapshot(SnapshotDesired { tier, ..snapshot(1, 1) });
+        let made = VolumeDesired { snapshot: Some(snapshot_id(1)), ..volume(2) };
+        want(&rig, 2, vec![tier(Tier::Archive), DesiredBody::Volume(made)]).await;
+        seen(&rig, 1, |phase| matches!(phase, SnapshotPhase::Moving { .. })).await;
+        rig.restart().await;
+        let is_in = |wanted| move |phase: &SnapshotPhase| matches!(phase, SnapshotPhase::Completed { tier, .. } if *tier == wanted);
+        seen(&rig, 1, is_in(Tier::Archive)).await;
+        assert_eq!(rig.sim.inventory().volumes, [volume_id(1), volume_id(2)]);
+        want(&rig, 3, vec![tier(Tier::Both)]).await;
+        seen(&rig, 1, is_in(Tier::Both)).await;
+        want(&rig, 4, vec![tier(Tier::Archive)]).await;
+        seen(&rig, 1, is_in(Tier::Archive)).await;
+        unwant(&rig, 5, key(1)).await;
+        let mut observations = rig.handle().subscribe();
+        until(&mut observations, |seen| seen.key == key(1) && seen.body == ObservedBody::Removed).await;
+        assert_eq!(rig.sim.violations(), Vec::<String>::new());
+    });
 }
 
 #[test]

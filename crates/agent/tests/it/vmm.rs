@@ -1,7 +1,7 @@
 //! Machines.
 
 use crate::guest::{self, READY};
-use agent::host::linux::block::{LinuxBlock, LinuxBlockConfig};
+use agent::host::linux::block::{Filling, LinuxBlock, LinuxBlockConfig};
 use agent::host::linux::vmm::{
     AccelPolicy, Launcher, LinuxVmm, LinuxVmmConfig, TemplateConfig, TemplateMode, default_qemu,
 };
@@ -63,11 +63,16 @@ impl Scratch {
     }
 
     pub fn block(&self) -> LinuxBlock {
+        self.block_filling(Filling::First)
+    }
+
+    pub fn block_filling(&self, filling: Filling) -> LinuxBlock {
         LinuxBlock::open(LinuxBlockConfig {
             cloud: self.cloud.clone(),
             state_dir: self.path.join("volumes"),
             images_dir: guest::images().to_owned(),
             snapshots_dir: self.path.join("snapshots"),
+            filling,
         })
         .unwrap()
     }
@@ -109,6 +114,7 @@ impl Drop for Scratch {
 
 pub fn spec(number: u32, order: &str) -> MachineSpec {
     MachineSpec {
+        fork: None,
         instance: instance(number),
         account: AccountId::from_number(1),
         machine: Machine {
@@ -120,12 +126,15 @@ pub fn spec(number: u32, order: &str) -> MachineSpec {
             firmware: model::host::Firmware::LegacyBios,
         },
         disks: vec![],
+        identity: None,
         life: Life::First,
     }
 }
 
 async fn with_disk(block: &LinuxBlock, number: u32, order: &str, size: u32) -> MachineSpec {
     let desired = VolumeDesired {
+        shared: false,
+        fork: None,
         volume: volume(number),
         size: GiB(size),
         image: Some(order.into()),
@@ -136,10 +145,12 @@ async fn with_disk(block: &LinuxBlock, number: u32, order: &str, size: u32) -> M
     let path = block.ensure_volume(&desired, None).await.unwrap();
     let disks = vec![DiskSpec {
         volume: volume(number),
+        medium: model::host::Medium::Volume,
         path,
         device: "/dev/xvda".into(),
         limits: None,
         data_key: None,
+        forked: None,
     }];
     MachineSpec { disks, ..spec(number, order) }
 }
@@ -390,10 +401,12 @@ async fn a_machine_is_alone_in_its_sandbox() {
     assert_eq!(names(&root.join("disks")), [volume(1).to_string()]);
     assert_eq!(names(&root.join("boot")), ["initrd", "kernel"]);
     assert_eq!(names(&root.join("dev")), ["null", "random", "urandom", "zero"]);
+    assert_eq!(names(&root.join("lazy")), Vec::<String>::new());
     let top = names(&root);
     // Beside these there is only the way to the volume's image.
     let image = scratch.path.components().nth(1).unwrap().as_os_str().to_str().unwrap().to_owned();
-    let known = ["bin", "boot", "dev", "disks", "etc", "lib", "lib32", "lib64", "libx32", "sbin", "usr"];
+    let known =
+        ["bin", "boot", "dev", "disks", "etc", "lazy", "lib", "lib32", "lib64", "libx32", "sbin", "usr"];
     for name in &top {
         assert!(known.contains(&name.as_str()) || *name == image, "{name} in {top:?}");
     }
@@ -443,6 +456,8 @@ async fn a_guest_waits_for_room_on_a_full_host_and_then_goes_on() {
     let _mount = Scratch::memory(&state, 6 << 20);
     let (vmm, block) = (scratch.vmm().await, scratch.block());
     let desired = VolumeDesired {
+        shared: false,
+        fork: None,
         volume: volume(1),
         size: GiB(1),
         image: None,
@@ -451,8 +466,15 @@ async fn a_guest_waits_for_room_on_a_full_host_and_then_goes_on() {
         data_key: None,
     };
     let path = block.ensure_volume(&desired, None).await.unwrap();
-    let disks =
-        vec![DiskSpec { volume: volume(1), path, device: "/dev/xvda".into(), limits: None, data_key: None }];
+    let disks = vec![DiskSpec {
+        volume: volume(1),
+        medium: model::host::Medium::Volume,
+        path,
+        device: "/dev/xvda".into(),
+        limits: None,
+        data_key: None,
+        forked: None,
+    }];
     let spec = MachineSpec { disks, ..spec(1, "fill") };
     vmm.start(&spec, vec![]).await.unwrap();
     until_says(&vmm, spec.instance, READY).await;
@@ -606,6 +628,8 @@ async fn a_machine_without_a_kernel_of_its_own_boots_its_first_disk() {
     let scratch = Scratch::new();
     let (vmm, block) = (scratch.vmm().await, scratch.block());
     let desired = VolumeDesired {
+        shared: false,
+        fork: None,
         volume: volume(1),
         size: GiB(1),
         image: None,
@@ -627,8 +651,15 @@ async fn a_machine_without_a_kernel_of_its_own_boots_its_first_disk() {
     guest::run("qemu-io", &["-c", &write, path.to_str().unwrap()], Path::new("/"));
     let mut spec = spec(1, "idle");
     spec.machine.direct_kernel = None;
-    spec.disks =
-        vec![DiskSpec { volume: volume(1), path, device: "/dev/xvda".into(), limits: None, data_key: None }];
+    spec.disks = vec![DiskSpec {
+        volume: volume(1),
+        medium: model::host::Medium::Volume,
+        path,
+        device: "/dev/xvda".into(),
+        limits: None,
+        data_key: None,
+        forked: None,
+    }];
     vmm.start(&spec, vec![]).await.unwrap();
     until_says(&vmm, spec.instance, "FROM-THE-DISK").await;
 }

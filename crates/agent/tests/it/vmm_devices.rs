@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 async fn disk(block: &LinuxBlock, number: u32, image: Option<&str>) -> DiskSpec {
     let desired = VolumeDesired {
+        shared: false,
+        fork: None,
         volume: volume(number),
         size: GiB(1),
         image: image.map(Into::into),
@@ -25,7 +27,15 @@ async fn disk(block: &LinuxBlock, number: u32, image: Option<&str>) -> DiskSpec 
         data_key: None,
     };
     let path = block.ensure_volume(&desired, None).await.unwrap();
-    DiskSpec { volume: volume(number), path, device: "/dev/sdf".into(), limits: None, data_key: None }
+    DiskSpec {
+        volume: volume(number),
+        medium: model::host::Medium::Volume,
+        path,
+        device: "/dev/sdf".into(),
+        limits: None,
+        data_key: None,
+        forked: None,
+    }
 }
 
 async fn unplugged(vmm: &LinuxVmm, from: InstanceId, device: Device) {
@@ -37,7 +47,7 @@ async fn unplugged(vmm: &LinuxVmm, from: InstanceId, device: Device) {
 }
 
 fn serial(number: u32) -> String {
-    plan::machine::disk_serial(volume(number))
+    plan::machine::disk_serial(volume(number), Medium::Volume)
 }
 
 fn held(volumes: &[u32]) -> Plugged {
@@ -91,6 +101,8 @@ async fn what_a_guest_wrote_moves_with_the_disk_to_another_running_machine() {
     // It grows under the running guest, and so does the one that was there from the start.
     for number in [3, 4] {
         let grown = VolumeDesired {
+            shared: false,
+            fork: None,
             volume: volume(number),
             size: GiB(2),
             image: None,
@@ -215,6 +227,8 @@ async fn a_disk_does_as_many_operations_in_a_second_as_its_limits_say() {
     vmm.start(&MachineSpec { disks: vec![disk.clone()], ..machine.clone() }, vec![]).await.unwrap();
     for iops in [100, 250] {
         let desired = VolumeDesired {
+            shared: false,
+            fork: None,
             volume: disk.volume,
             size: GiB(1),
             image: None,
@@ -303,7 +317,12 @@ impl TestHost for Real {
 
 async fn on_real_machines(test: impl AsyncFn(&Real)) {
     let scratch = Scratch::new();
-    let (vmm, block) = (scratch.vmm().await, scratch.block());
+    let block = scratch.block();
+    on_machines_with(scratch, block, test).await;
+}
+
+async fn on_machines_with(scratch: Scratch, block: LinuxBlock, test: impl AsyncFn(&Real)) {
+    let vmm = scratch.vmm().await;
     let net = Taps(SimHost::new(SimConfig::default(), Arc::new(SystemClock)));
     let host = Real { scratch, vmm, block, net };
     test(&host).await;
@@ -333,6 +352,17 @@ async fn snapshots_are_taken_together_and_outlive_their_volumes() {
 }
 
 #[tokio::test]
+async fn a_volume_of_a_snapshot_is_used_whether_or_not_all_of_it_is_here() {
+    let scratch = Scratch::new();
+    let serving = crate::vmm_lazy::serve(&scratch);
+    let block = scratch.block_filling(crate::vmm_lazy::SOON);
+    crate::vmm_lazy::until_served(&scratch).await;
+    let test = conformance::a_volume_of_a_snapshot_is_used_whether_or_not_all_of_it_is_here;
+    on_machines_with(scratch, block, test).await;
+    serving.abort();
+}
+
+#[tokio::test]
 async fn a_snapshot_of_no_volume_is_refused_and_one_that_is_not_there_is_removed() {
     on_real_machines(conformance::a_snapshot_of_no_volume_is_refused_and_one_that_is_not_there_is_removed)
         .await;
@@ -346,6 +376,11 @@ async fn a_machine_without_a_free_slot_says_so() {
 #[tokio::test]
 async fn an_encrypted_volume_opens_with_its_own_key_alone() {
     on_real_machines(conformance::an_encrypted_volume_opens_with_its_own_key_alone).await;
+}
+
+#[tokio::test]
+async fn an_archived_snapshot_cannot_be_used_until_it_is_restored() {
+    on_real_machines(conformance::an_archived_snapshot_cannot_be_used_until_it_is_restored).await;
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ fn snapshot(number: u32) -> SnapshotId {
 
 fn wanted(number: u32, of: Option<u32>, data_key: u8) -> VolumeDesired {
     VolumeDesired {
+        shared: false,
+        fork: None,
         volume: volume(number),
         size: GiB(1),
         image: None,
@@ -36,6 +38,7 @@ fn wanted(number: u32, of: Option<u32>, data_key: u8) -> VolumeDesired {
 
 fn desired(number: u32, source: SnapshotSource, data_key: u8) -> SnapshotDesired {
     SnapshotDesired {
+        tier: model::host::Tier::Standard,
         snapshot: snapshot(number),
         account: AccountId::from_number(1),
         size: GiB(1),
@@ -56,7 +59,15 @@ fn of_volume(number: u32, parent: Option<u32>) -> SnapshotSource {
 async fn disk(block: &LinuxBlock, wanted: &VolumeDesired, source: Option<&DataKey>) -> DiskSpec {
     let path = block.ensure_volume(wanted, source).await.unwrap();
     let (volume, data_key) = (wanted.volume, wanted.data_key.clone());
-    DiskSpec { volume, path, device: "/dev/sdf".into(), limits: None, data_key }
+    DiskSpec {
+        volume,
+        medium: model::host::Medium::Volume,
+        path,
+        device: "/dev/sdf".into(),
+        limits: None,
+        data_key,
+        forked: None,
+    }
 }
 
 async fn stored(block: &LinuxBlock, wanted: &SnapshotDesired, source: Option<&DataKey>) {
@@ -402,6 +413,7 @@ async fn the_firmware_boots_an_encrypted_disk() {
         state_dir: scratch.path.join("volumes"),
         images_dir: images,
         snapshots_dir: scratch.path.join("snapshots"),
+        filling: block::Filling::First,
     })
     .unwrap();
     let vmm = scratch.vmm().await;

@@ -2,11 +2,11 @@
 
 use crate::guest::{self, run};
 use crate::vmm::{Scratch, qemu_of, spec, text, until, until_says, volume};
-use agent::host::linux::block::{LinuxBlock, LinuxBlockConfig};
+use agent::host::linux::block::{Filling, LinuxBlock, LinuxBlockConfig};
 use agent::host::linux::vmm::LinuxVmm;
 use agent::host::{Block, DiskSpec, Fault, MachineSpec, Vmm};
 use blocks::{BlockStore, Directory, fsck};
-use model::host::{SnapshotDesired, SnapshotPhase, SnapshotSource, VolumeDesired};
+use model::host::{SnapshotDesired, SnapshotPhase, SnapshotSource, Tier, VolumeDesired};
 use model::{AccountId, GiB, InstanceId, SnapshotId, VolumeId};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ fn snapshot(number: u32) -> SnapshotId {
 
 fn desired(number: u32, of: u32, parent: Option<u32>) -> SnapshotDesired {
     SnapshotDesired {
+        tier: model::host::Tier::Standard,
         snapshot: snapshot(number),
         account: AccountId::from_number(1),
         size: GiB(1),
@@ -34,6 +35,8 @@ fn desired(number: u32, of: u32, parent: Option<u32>) -> SnapshotDesired {
 
 fn wanted(number: u32, of: Option<u32>) -> VolumeDesired {
     VolumeDesired {
+        shared: false,
+        fork: None,
         volume: volume(number),
         size: GiB(1),
         image: None,
@@ -45,7 +48,15 @@ fn wanted(number: u32, of: Option<u32>) -> VolumeDesired {
 
 async fn disk(block: &LinuxBlock, number: u32) -> DiskSpec {
     let path = block.ensure_volume(&wanted(number, None), None).await.unwrap();
-    DiskSpec { volume: volume(number), path, device: "/dev/sdf".into(), limits: None, data_key: None }
+    DiskSpec {
+        volume: volume(number),
+        medium: model::host::Medium::Volume,
+        path,
+        device: "/dev/sdf".into(),
+        limits: None,
+        data_key: None,
+        forked: None,
+    }
 }
 
 /// Fixes the instant of snapshots, each of a volume.
@@ -61,7 +72,7 @@ async fn stored(block: &LinuxBlock, wanted: &SnapshotDesired) -> u64 {
     loop {
         match block.store_snapshot(wanted, None).await.unwrap() {
             SnapshotPhase::Pending { .. } => {}
-            SnapshotPhase::Completed { full } => return full,
+            SnapshotPhase::Completed { full, .. } => return full,
             other => panic!("{other:?}"),
         }
     }
@@ -110,6 +121,12 @@ fn write(path: &Path, pattern: u8, at: &str, length: &str) {
 fn holds(path: &Path, pattern: u8, at: &str, length: &str) {
     let read = format!("read -P {pattern} {at} {length}");
     let said = run("qemu-io", &["-r", "-U", "-c", &read, path.to_str().unwrap()], Path::new("/"));
+    assert!(!said.contains("verification failed"), "{at} is not {pattern}: {said}");
+}
+
+fn holds_raw(path: &Path, pattern: u8, at: &str, length: &str) {
+    let read = format!("read -P {pattern} {at} {length}");
+    let said = run("qemu-io", &["-r", "-f", "raw", "-c", &read, path.to_str().unwrap()], Path::new("/"));
     assert!(!said.contains("verification failed"), "{at} is not {pattern}: {said}");
 }
 
@@ -282,6 +299,7 @@ async fn a_volume_of_a_snapshot_is_as_the_volume_was_images_and_all() {
         state_dir: scratch.path.join("volumes"),
         images_dir: images,
         snapshots_dir: scratch.path.join("snapshots"),
+        filling: Filling::First,
     };
     let (vmm, block) = (scratch.vmm().await, LinuxBlock::open(config.clone()).unwrap());
     let nobody = spec(1, "idle").instance;
@@ -364,6 +382,96 @@ async fn a_volume_of_a_snapshot_is_as_the_volume_was_images_and_all() {
     assert!(left.is_empty(), "{left:?}");
     assert_eq!(files(&scratch.path.join("volumes/restored")), Vec::<PathBuf>::new());
     assert_eq!(files(&scratch.path.join("snapshots/captures")), Vec::<PathBuf>::new());
+}
+
+async fn placed(block: &LinuxBlock, snapshot: &SnapshotDesired, tier: Tier) {
+    let wanted = SnapshotDesired { tier, ..snapshot.clone() };
+    loop {
+        match block.change_tier(&wanted).await.unwrap() {
+            SnapshotPhase::Moving { .. } => {}
+            SnapshotPhase::Completed { tier: reached, .. } => return assert_eq!(reached, tier),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_archived_snapshot_lies_apart_and_whole() {
+    let scratch = Scratch::new();
+    let (vmm, block) = (scratch.vmm().await, scratch.block());
+    let nobody = spec(1, "idle").instance;
+    let disk = disk(&block, 1).await;
+    write(&disk.path, 7, "0", "4M");
+    capture(&vmm, &block, nobody, &[(1, 1)]).await;
+    stored(&block, &desired(1, 1, None)).await;
+    write(&disk.path, 8, "1M", "512k");
+    capture(&vmm, &block, nobody, &[(2, 1)]).await;
+    let second = desired(2, 1, Some(1));
+    stored(&block, &second).await;
+    placed(&block, &second, Tier::Archive).await;
+    assert_eq!(store(&scratch).snapshots().unwrap(), [snapshot(1)]);
+    let own = scratch.path.join("snapshots/archive").join(snapshot(2).to_string());
+    let report = BlockStore::new(Arc::new(Directory::open(&own).unwrap())).fsck(fsck::Depth::Full).unwrap();
+    assert!(report.is_clean() && report.snapshots == 1, "{report:?}");
+    assert!(report.blocks >= 2, "what it shared is there too: {report:?}");
+    // What it was built upon goes, and so does all that nobody refers to.
+    block.remove_snapshot(snapshot(1)).await.unwrap();
+    store(&scratch).collect().unwrap();
+    drop(block);
+    let block = scratch.block();
+    assert_eq!(block.snapshots().await.unwrap(), [snapshot(2)]);
+    placed(&block, &second, Tier::Standard).await;
+    assert!(!own.exists());
+    is_clean(&scratch);
+    let path = block.ensure_volume(&wanted(3, Some(2)), None).await.unwrap();
+    holds(&path, 7, "0", "1M");
+    holds(&path, 8, "1M", "512k");
+    holds(&path, 7, "1536k", "2560k");
+}
+
+#[tokio::test]
+async fn a_volume_becomes_one_for_several_machines_and_an_ordinary_one_again() {
+    let scratch = Scratch::new();
+    let (vmm, block) = (scratch.vmm().await, scratch.block());
+    let nobody = spec(1, "idle").instance;
+    let disk = disk(&block, 1).await;
+    write(&disk.path, 7, "0", "4M");
+    capture(&vmm, &block, nobody, &[(1, 1)]).await;
+    write(&disk.path, 8, "1M", "512k");
+    let shared = |number, of, size| VolumeDesired { shared: true, size: GiB(size), ..wanted(number, of) };
+    let raw = block.ensure_volume(&shared(1, None, 2), None).await.unwrap();
+    assert_eq!((raw.extension().unwrap().to_str(), disk.path.exists()), (Some("raw"), false));
+    assert_eq!(std::fs::metadata(&raw).unwrap().len(), 2 << 30);
+    holds_raw(&raw, 7, "0", "1M");
+    holds_raw(&raw, 8, "1M", "512k");
+    // What was captured before is stored all the same.
+    stored(&block, &desired(1, 1, None)).await;
+    block.trim(volume(1), None).await.unwrap();
+    let refused = block.freeze(&[(snapshot(2), volume(1))]).await.unwrap_err();
+    assert_eq!(refused.fault, Fault::Permanent, "{refused}");
+    let of_snapshot = block.ensure_volume(&shared(2, Some(1), 1), None).await.unwrap();
+    holds_raw(&of_snapshot, 7, "0", "4M");
+    assert_eq!(block.volumes().await.unwrap(), [volume(1), volume(2)]);
+
+    for _ in 0..2 {
+        let path =
+            block.ensure_volume(&VolumeDesired { size: GiB(2), ..wanted(1, None) }, None).await.unwrap();
+        assert_eq!((&path, raw.exists()), (&disk.path, false));
+        holds(&path, 8, "1M", "512k");
+        holds(&path, 7, "1536k", "2560k");
+    }
+    write(&disk.path, 9, "2M", "64k");
+    capture(&vmm, &block, nobody, &[(3, 1)]).await;
+    let third = SnapshotDesired { size: GiB(2), ..desired(3, 1, Some(1)) };
+    stored(&block, &third).await;
+    block.trim(volume(1), None).await.unwrap();
+    let back = block.ensure_volume(&shared(1, None, 2), None).await.unwrap();
+    holds_raw(&back, 9, "2M", "64k");
+    holds_raw(&back, 8, "1M", "512k");
+    for number in [1, 2] {
+        block.remove_volume(volume(number)).await.unwrap();
+    }
+    assert!(block.volumes().await.unwrap().is_empty() && !back.exists());
 }
 
 #[tokio::test]

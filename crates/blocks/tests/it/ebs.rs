@@ -141,3 +141,25 @@ fn a_session_goes_on_in_another_process_where_it_was_noted() {
     assert!(matches!(second.resume(snap(2), domain), Err(Error::Exists(_))));
     assert!(second.sessions().unwrap().is_empty());
 }
+
+#[test]
+fn what_was_put_is_told_and_read_back_while_it_is_open() {
+    let store = store(Memory::default());
+    let domain = domain(0);
+    write(&store, &domain, 1, None, 1030, &Disk::from([(0, 1), (1029, 2)]));
+    let session = store.begin(begin(2, Some(1), 1030), Arc::clone(&domain)).unwrap();
+    // A leaf as a whole, some of it zeros, and a part of the next.
+    for index in 0..1024 {
+        session.put_block(index, &block(if index == 7 { 0 } else { index + 1 })).unwrap();
+    }
+    session.put_block(1025, &block(5)).unwrap();
+    session.checkpoint().unwrap();
+    drop(session);
+    let session = store.resume(snap(2), domain).unwrap();
+    let expected: Vec<u64> = (0..1024).chain([1025]).collect();
+    assert_eq!(session.written(), expected);
+    let read = |index| session.written_block(index).unwrap().map(|bytes| bytes.to_vec());
+    assert_eq!((read(7), read(0), read(1025)), (None, Some(block(1)), Some(block(5))));
+    assert_eq!(read(1029), None, "it is the parent's");
+    assert_eq!(session.complete().unwrap().changed, 1025);
+}

@@ -6,6 +6,7 @@
 //! AWS: <https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html>
 //! Differs: key policies are judged here ([`policy`]); where they leave a decision to IAM, everybody in the account may.
 
+pub mod choice;
 pub mod cipher;
 pub mod policy;
 mod root;

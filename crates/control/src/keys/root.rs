@@ -4,6 +4,7 @@ use super::cipher::{Unreadable, open, seal_with};
 use crate::entropy::Entropy;
 use model::DataKey;
 use model::record::kms::KeyId;
+use ring::hmac;
 use std::fmt;
 
 /// 256 bits. Kept beside the store by whoever makes the cloud; `Debug` never shows it.
@@ -13,6 +14,13 @@ pub struct RootKey([u8; DataKey::LEN]);
 impl RootKey {
     pub const fn new(bytes: [u8; DataKey::LEN]) -> Self {
         Self(bytes)
+    }
+
+    /// A code by which the cloud knows again what it gave out for a purpose.
+    pub fn code(&self, purpose: &str, of: &[u8]) -> [u8; 32] {
+        let own = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.0), purpose.as_bytes());
+        let code = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, own.as_ref()), of);
+        code.as_ref().try_into().expect("a code of SHA-256 has 32 bytes")
     }
 
     /// Seals the secret of a key's version.

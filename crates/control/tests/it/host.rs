@@ -18,6 +18,8 @@ fn wish(key: ObjectKey, generation: u64, size: Option<u32>) -> Desired {
     let ObjectKey::Volume(volume) = key else { panic!("a volume") };
     let body = size.map(|size| {
         DesiredBody::Volume(VolumeDesired {
+            shared: false,
+            fork: None,
             volume,
             size: GiB(size),
             image: None,

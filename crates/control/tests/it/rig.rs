@@ -81,6 +81,7 @@ impl Rig {
             tag: CloudTag::parse("test00").unwrap(),
             regions: vec![RegionSettings { region: region(), zones: Vec::new() }],
             public_pool: "198.18.0.0/22".parse().unwrap(),
+            ipv6_pool: "fd12:3456:7800::/40".parse().unwrap(),
             overcommit: model::Overcommit::default(),
             public_images: control::PublicImages::Absent,
             status_checks: std::time::Duration::ZERO,
@@ -119,7 +120,7 @@ impl Rig {
     ) -> Result<String, ApiError> {
         let form = Form::parse(parameters.as_bytes()).unwrap();
         let body = self.service.dispatch(self.context(account, request_id), action, &form).await?;
-        Ok(String::from_utf8(body.into_bytes().into()).unwrap())
+        Ok(String::from_utf8(body.body.into_bytes().into()).unwrap())
     }
 
     pub fn note(&self, name: &str) -> Option<Note> {

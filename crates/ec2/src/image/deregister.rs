@@ -4,13 +4,14 @@
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DeregisterImage.html>
 
 use super::{errors, is_stock, names, own, protection};
-use crate::snapshot::{Deletion, remove};
+use crate::snapshot::{Deletion, remove, retention};
 use api_ec2::{
     DeleteSnapshotReturnCode, DeregisterImageRequest, DeregisterImageResult, SnapshotReturnCodes as Code,
 };
 use control::{Context, Result, Txn};
 use model::SnapshotId;
-use model::record::image::Image;
+use model::record::image::{Image, Registration};
+use model::record::recycle_bin::Resource;
 use model::record::snapshot::Snapshot;
 use std::collections::BTreeSet;
 
@@ -26,8 +27,16 @@ pub fn deregister(
     if protection::holds(&image, ctx.now) {
         return Err(errors::protected(image.image));
     }
-    names::release(ctx, txn, &image);
-    txn.delete::<Image>(&ctx.region, &image.image);
+    match retention(ctx, txn.tables(), Resource::Image, &image.tags) {
+        None => {
+            names::release(ctx, txn, &image);
+            txn.delete::<Image>(&ctx.region, &image.image);
+        }
+        binned => {
+            let registration = Registration { binned, shared: BTreeSet::new(), ..image.registration.clone() };
+            txn.put(&ctx.region, Image { public: false, registration, ..(*image).clone() });
+        }
+    }
     let results = (request.delete_associated_snapshots == Some(true)).then(|| {
         let snapshots: BTreeSet<SnapshotId> = image.snapshots().collect();
         snapshots.into_iter().map(|id| delete(ctx, txn, &image, id)).collect()

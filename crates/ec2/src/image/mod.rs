@@ -8,6 +8,7 @@
 //! system without a boot loader goes on booting by the kernel of the image that it descends from.
 
 mod attribute;
+mod bin;
 mod copy;
 mod create;
 mod deregister;
@@ -65,7 +66,7 @@ impl Noun for Image {
         let own = tables.find::<Self>(&ctx.region, "owner", ctx.account());
         let shared = tables.find::<Self>(&ctx.region, "shared", ctx.account());
         let public = tables.find::<Self>(&ctx.region, "public", "true");
-        let all = own.chain(shared).chain(public);
+        let all = own.chain(shared).chain(public).filter(|image| image.registration.binned.is_none());
         let once: BTreeMap<_, _> = all.map(|image| (image.image, image)).collect();
         once.into_values().collect()
     }
@@ -125,6 +126,8 @@ pub fn register(service: &mut Service) {
             |ctx, request, tables| one(ctx, tables, &request.image_id),
             deregister::deregister,
         )
+        .read(ops::ListImagesInRecycleBin, |_, _, _| Touched::anything(), bin::list)
+        .write(ops::RestoreImageFromRecycleBin, |_, _, _| Touched::anything(), bin::restore)
         .read(
             ops::DescribeImageAttribute,
             |ctx, request, tables| one(ctx, tables, &request.image_id),

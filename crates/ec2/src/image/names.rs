@@ -2,12 +2,8 @@
 
 use super::errors;
 use control::{Context, Result, Txn};
+use model::ImageId;
 use model::record::image::Image;
-use model::{AccountId, ImageId};
-
-fn claim_name(owner: AccountId, name: &str) -> String {
-    format!("image-name/{owner}/{name}")
-}
 
 /// Takes a name for a new image of the caller's.
 pub fn claim(ctx: &Context, txn: &mut Txn<'_>, name: &str, image: ImageId) -> Result<()> {
@@ -19,12 +15,12 @@ pub fn claim(ctx: &Context, txn: &mut Txn<'_>, name: &str, image: ImageId) -> Re
     if let Some(other) = own.find(|other| other.name == name) {
         return Err(errors::name_taken(name, other.image));
     }
-    let claimed = txn.claim(&ctx.region, &claim_name(ctx.account(), name), &image.to_string());
+    let claimed = txn.claim(&ctx.region, &Image::name_claim(ctx.account(), name), &image.to_string());
     claimed.map_err(|taken| errors::name_taken(name, taken.by))
 }
 
 pub fn release(ctx: &Context, txn: &mut Txn<'_>, image: &Image) {
-    txn.release(&ctx.region, &claim_name(image.owner, &image.name));
+    txn.release(&ctx.region, &Image::name_claim(image.owner, &image.name));
 }
 
 /// At most 255 characters; none: no description.

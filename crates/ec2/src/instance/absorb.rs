@@ -4,7 +4,7 @@
 //! instance, for its present run. The records may be ahead of the wish that the host speaks of, so what it says of
 //! volumes and interfaces is held against that wish.
 
-use super::desired;
+use super::{desired, store};
 use crate::network_interface::allocate::{private_claim, public_claim};
 use crate::snapshot;
 use control::cloud::Mode;
@@ -16,6 +16,7 @@ use model::host::{
 use model::record::instance::{AttachmentState, Instance, Phase};
 use model::record::network_interface::{Attachment, NetworkInterface, PublicAddress};
 use model::record::snapshot::Snapshot;
+use model::record::store_disk::StoreDisk;
 use model::record::volume::{Life, Volume};
 use model::{InstanceId, NetworkInterfaceId, Region, Timestamp, VolumeId};
 use plan::instance::attachments::{Fate, Machine, Settled, fate, settle};
@@ -88,6 +89,11 @@ fn log(observed: &Observed) {
         ObservedBody::Instance(InstancePhase::Stopped { cause: StopCause::Crashed { detail }, .. }) => {
             tracing::error!(%key, detail, "a machine ended unexpectedly");
         }
+        ObservedBody::Instance(InstancePhase::Stopped {
+            cause: StopCause::NotHibernated { reason }, ..
+        }) => {
+            tracing::warn!(%key, reason, "an instance was stopped, for it could not be hibernated");
+        }
         ObservedBody::Snapshot(SnapshotPhase::Failed { reason }) => {
             tracing::error!(%key, reason, "a snapshot failed");
         }
@@ -115,7 +121,9 @@ async fn take(cloud: &Arc<Cloud>, observed: &Observed, wish: &Wish) -> Result<()
             cloud.transact(Mode::Shared, |txn| snapshot::absorb::take(txn, &region, id, body, now)).await
         }
         ObjectKey::Volume(id) => {
-            let Some(region) = region_of::<Volume>(cloud, &id) else { return Ok(()) };
+            let Some(region) = region_of::<Volume>(cloud, &id) else {
+                return store_disk(cloud, id, &observed.body).await;
+            };
             let news = |volume: &Volume| volume_news(volume, &observed.body, wish, now);
             // Most of what is said of volumes is no news.
             let none = {
@@ -137,6 +145,16 @@ async fn take(cloud: &Arc<Cloud>, observed: &Observed, wish: &Wish) -> Result<()
                 .await
         }
     }
+}
+
+async fn store_disk(cloud: &Arc<Cloud>, disk: VolumeId, body: &ObservedBody) -> Result<()> {
+    let region = region_of::<StoreDisk>(cloud, &disk).filter(|_| *body == ObservedBody::Removed);
+    let Some(region) = region else { return Ok(()) };
+    let forget = |txn: &mut Txn<'_>| {
+        store::forget(txn, &region, disk);
+        Ok(())
+    };
+    cloud.transact(Mode::Shared, forget).await
 }
 
 /// Objects are named without their region: ids are unique across them.
@@ -216,11 +234,14 @@ fn instance(
     if let Some(Settled { stay, gone }) = settled {
         after.volumes = stay;
         for volume in gone {
-            crate::volume::set_free(txn, region, volume);
+            crate::volume::set_free(txn, region, volume, id);
         }
     }
     match change.map(|change| change.phase) {
-        Some(Phase::Stopped) => release_public(txn, region, &after),
+        Some(Phase::Stopped) => {
+            release_public(txn, region, &after);
+            store::end(txn, region, &mut after);
+        }
         Some(Phase::Terminated { .. }) => part_from(txn, region, &mut after),
         Some(
             Phase::Pending | Phase::Running { .. } | Phase::Stopping { .. } | Phase::ShuttingDown { .. },
@@ -350,12 +371,12 @@ pub(super) fn part_from(txn: &mut Txn<'_>, region: &Region, instance: &mut Insta
             txn.put(region, interface);
         }
     }
+    store::end(txn, region, instance);
     for device in std::mem::take(&mut instance.volumes) {
         let Some(volume) = txn.get::<Volume>(region, &device.volume) else { continue };
-        let mut volume = (*volume).clone();
-        volume.attachment = None;
-        // What was to be detached stays, however far that had come.
-        if device.delete_on_termination && device.state.leaving().is_none() {
+        let mut volume = volume.without(instance.instance);
+        // What was to be detached stays, however far that had come, and what others have.
+        if volume.attachment.is_none() && device.delete_on_termination && device.state.leaving().is_none() {
             volume.life = Life::Deleting;
         }
         txn.put(region, volume);

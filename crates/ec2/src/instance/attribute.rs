@@ -269,7 +269,9 @@ pub fn modify(
                 mapping.delete_on_termination = value;
                 if let Some(volume) = txn.get::<Volume>(&ctx.region, &mapping.volume) {
                     let mut volume = (*volume).clone();
-                    if let Some(attachment) = &mut volume.attachment {
+                    let own = instance.instance;
+                    let all = volume.attachment.iter_mut().chain(&mut volume.further);
+                    for attachment in all.filter(|attachment| attachment.instance == own) {
                         attachment.delete_on_termination = value;
                     }
                     txn.put(&ctx.region, volume);

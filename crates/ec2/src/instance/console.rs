@@ -28,7 +28,9 @@ pub async fn run(ctx: Context, request: GetConsoleOutputRequest) -> Result<GetCo
         Reply::Status { .. }
         | Reply::Templates { .. }
         | Reply::Template { .. }
+        | Reply::Forked { .. }
         | Reply::Trace { .. }
+        | Reply::Blocks(_)
         | Reply::Done => {
             return Err(errors::internal("the host answered another question"));
         }

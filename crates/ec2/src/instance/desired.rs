@@ -2,16 +2,16 @@
 //!
 //! Pure: nothing but the tables is read, and the root key to open data keys with, which no record holds in the clear. The agent learns of an instance's end by the absence of its object's body.
 
-use super::{kind, names, render};
+use super::{kind, names, render, store};
 use control::Tables;
 use control::keys::{self, RootKey};
 use model::host::{
-    AddressDesired, AttachmentDesired, DesiredBody, InstanceDesired, InterfaceDesired, Machine, ObjectKey,
-    Power, VolumeDesired,
+    AddressDesired, AttachmentDesired, DesiredBody, InstanceDesired, InterfaceDesired, Machine, Medium,
+    ObjectKey, Power, VolumeDesired,
 };
 use model::metadata::{Metadata, PublicKey};
 use model::record::image::Image;
-use model::record::instance::{Boot, CpuOptions, Force, Instance, Phase};
+use model::record::instance::{Boot, CpuOptions, Force, Hibernation, Instance, Phase};
 use model::record::network_interface::{NetworkInterface, PublicAddress};
 use model::record::volume::{Life, Volume};
 use model::record::vpc::{DhcpOptions, Subnet, Vpc};
@@ -27,7 +27,9 @@ pub fn object(root: &RootKey, tables: &Tables, region: &Region, key: ObjectKey) 
             .then(|| crate::security_group::desired(tables, region, id))?
             .map(DesiredBody::SecurityGroup),
         ObjectKey::Volume(id) => {
-            let volume = tables.get::<Volume>(region, &id)?;
+            let Some(volume) = tables.get::<Volume>(region, &id) else {
+                return store::desired(tables, region, id).map(DesiredBody::Volume);
+            };
             // What is to be captured stays until it is.
             let stays = volume.life != Life::Deleting || crate::snapshot::is_awaited(tables, region, id);
             stays.then(|| {
@@ -58,11 +60,13 @@ fn group_in_use(tables: &Tables, region: &Region, group: SecurityGroupId) -> boo
 pub fn volume(volume: &Volume, data_key: Option<DataKey>) -> VolumeDesired {
     let provision = volume.wanted();
     VolumeDesired {
+        shared: provision.multi_attach,
+        fork: volume.fork,
         volume: volume.volume,
         size: provision.size,
-        image: volume.host_image.clone(),
+        image: volume.host_image.clone().filter(|_| volume.fork.is_none()),
         snapshot: volume.content(),
-        limits: Some(plan::volume::limits(&provision)),
+        limits: Some(plan::volume::share(plan::volume::limits(&provision), volume.attachments().count())),
         data_key,
     }
 }
@@ -80,9 +84,14 @@ pub fn kernel(tables: &Tables, instance: &Instance) -> Option<String> {
 }
 
 /// Whether the machine should run; `None`: there should be none, nor anything that belonged to it.
-pub const fn power(phase: Phase) -> Option<Power> {
+pub const fn power(phase: Phase, hibernation: Hibernation) -> Option<Power> {
     match phase {
         Phase::Pending | Phase::Running { .. } => Some(Power::On),
+        Phase::Stopping { force: Force::Graceful } | Phase::Stopped
+            if matches!(hibernation, Hibernation::Asked) =>
+        {
+            Some(Power::Hibernate)
+        }
         Phase::Stopping { force: Force::Graceful }
         | Phase::Stopped
         | Phase::ShuttingDown { force: Force::Graceful } => Some(Power::Off),
@@ -93,7 +102,7 @@ pub const fn power(phase: Phase) -> Option<Power> {
 
 /// An instance.
 pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired> {
-    let power = power(instance.phase)?;
+    let power = power(instance.phase, instance.hibernation)?;
     let region = &instance.zone.region;
     // A type that left the catalogue: its instances stay as they are, and start no more.
     let kind = kind::facts(&instance.instance_type)?;
@@ -103,6 +112,7 @@ pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired>
         .filter_map(|n| interface(tables, region, n, &domain(tables, region, n.vpc)))
         .collect();
     Some(InstanceDesired {
+        fork: instance.forked.filter(|_| instance.run == 1).map(|forked| forked.fork),
         instance: instance.instance,
         account: instance.account,
         zone: instance.zone.clone(),
@@ -121,7 +131,8 @@ pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired>
             .volumes
             .iter()
             .filter(|v| v.state.leaving().is_none())
-            .map(|v| AttachmentDesired { volume: v.volume, device: v.device.clone() })
+            .map(|v| AttachmentDesired { volume: v.volume, device: v.device.clone(), medium: Medium::Volume })
+            .chain(store::attached(instance))
             .collect(),
         torn_out: instance
             .volumes
@@ -149,7 +160,7 @@ fn domain(tables: &Tables, region: &Region, vpc: VpcId) -> String {
     named.unwrap_or_else(|| region.internal_domain())
 }
 
-fn interface(
+pub(crate) fn interface(
     tables: &Tables,
     region: &Region,
     interface: &NetworkInterface,
@@ -157,6 +168,7 @@ fn interface(
 ) -> Option<InterfaceDesired> {
     let subnet = tables.get::<Subnet>(region, &interface.subnet)?;
     Some(InterfaceDesired {
+        ipv6: interface.ipv6.clone(),
         interface: interface.interface,
         device_index: interface.attachment.as_ref().map_or(0, |a| a.device_index),
         mac: interface.mac,

@@ -5,7 +5,7 @@ use crate::errors::{
 };
 use model::record::instance::{CpuOptions, Event, IllegalTransition};
 use model::{InstanceId, Zone};
-use plan::instance::{Refusal, devices};
+use plan::instance::{Refusal, devices, hibernation};
 use wire::ApiError;
 
 /// A parameter of AWS's that is not built here: refused by name, never passed over.
@@ -49,6 +49,21 @@ pub fn too_many_volumes(kind: &str, most: usize) -> ApiError {
         ),
     )
 }
+
+/// A launch that asks for hibernation in vain.
+pub fn cannot_hibernate(unfit: &hibernation::Unfit) -> ApiError {
+    client(UNSUPPORTED_HIBERNATION, format!("The instance cannot be configured for hibernation: {unfit}."))
+}
+
+/// An instance that is to be hibernated, and was not configured for that when it was launched.
+pub fn not_configured_for_hibernation(instance: InstanceId) -> ApiError {
+    client(
+        UNSUPPORTED_HIBERNATION,
+        format!("The instance '{instance}' was not configured for hibernation when it was launched."),
+    )
+}
+
+const UNSUPPORTED_HIBERNATION: &str = "UnsupportedHibernationConfiguration";
 
 /// The host has no room for more instances of a type.
 pub fn insufficient_capacity(kind: &str, zone: &Zone) -> ApiError {

@@ -71,6 +71,10 @@ fn public_names(interface: &NetworkInterface) -> Vec<String> {
     publics(interface).map(|address| names::public(&interface.zone.region, address)).collect()
 }
 
+fn ipv6(interface: &NetworkInterface) -> Vec<String> {
+    interface.ipv6.iter().map(ToString::to_string).collect()
+}
+
 fn flag(on: bool) -> Values<'static> {
     one(if on { "true" } else { "false" })
 }
@@ -125,7 +129,7 @@ pub static FIELDS: &[Field] = &[
     FilterField { name: "ebs-optimized", values: |i, _| flag(i.ebs_optimized) },
     constant("ena-support", |_, _| flag(true)),
     constant("enclave-options.enabled", |_, _| flag(false)),
-    constant("hibernation-options.configured", |_, _| flag(false)),
+    FilterField { name: "hibernation-options.configured", values: |i, _| flag(!i.hibernation.is_off()) },
     never("host-id"),
     constant("hypervisor", |_, _| one("xen")),
     never("iam-instance-profile.arn"),
@@ -149,7 +153,7 @@ pub static FIELDS: &[Field] = &[
         name: "ip-address",
         values: |i, t| on_interfaces(i, t, |n| publics(n).map(|a| a.to_string()).collect()),
     },
-    never("ipv6-address"),
+    FilterField { name: "ipv6-address", values: |i, t| on_interfaces(i, t, ipv6) },
     never("kernel-id"),
     FilterField { name: "key-name", values: |i, _| maybe(i.key.as_ref().map(|k| k.name.as_str())) },
     FilterField { name: "launch-index", values: |i, _| shown(i.launch_index) },
@@ -160,7 +164,10 @@ pub static FIELDS: &[Field] = &[
         values: |i, _| switch(i.metadata_options.endpoint_enabled),
     },
     constant("metadata-options.http-protocol-ipv4", |_, _| switch(true)),
-    constant("metadata-options.http-protocol-ipv6", |_, _| switch(false)),
+    FilterField {
+        name: "metadata-options.http-protocol-ipv6",
+        values: |i, _| switch(i.metadata_options.ipv6),
+    },
     FilterField {
         name: "metadata-options.http-put-response-hop-limit",
         values: |i, _| shown(i.metadata_options.hop_limit),
@@ -251,6 +258,10 @@ pub static FIELDS: &[Field] = &[
     FilterField {
         name: "network-interface.owner-id",
         values: |i, t| on_interfaces(i, t, |n| vec![n.account.to_string()]),
+    },
+    FilterField {
+        name: "network-interface.ipv6-addresses.ipv6-address",
+        values: |i, t| on_interfaces(i, t, ipv6),
     },
     FilterField {
         name: "network-interface.private-dns-name",

@@ -50,9 +50,10 @@ pub fn host(cloud: &Cloud, tables: &Tables) -> Host {
     Host::Real(HostFacts { capacity, overcommit: cloud.settings.overcommit, used })
 }
 
-/// How many volumes an instance may have: what its type says, and no more than a machine has slots for.
-pub fn most_volumes(instance_type: &str, interfaces: usize) -> usize {
-    let slots = plan::machine::ROOT_PORTS.saturating_sub(interfaces);
+/// How many volumes an instance may have: what its type says, and no more than a machine has slots for beside its interfaces
+/// and the disks of its instance store.
+pub fn most_volumes(instance_type: &str, interfaces: usize, store: usize) -> usize {
+    let slots = plan::machine::ROOT_PORTS.saturating_sub(interfaces + store);
     plan::instance_type::get(instance_type)
         .map_or(slots, |kind| slots.min(kind.volumes_beside(interfaces as u32) as usize))
 }
@@ -61,6 +62,11 @@ pub fn most_volumes(instance_type: &str, interfaces: usize) -> usize {
 pub fn most_interfaces(instance_type: &str) -> usize {
     let first = plan::instance_type::get(instance_type).and_then(|kind| kind.network_cards().next());
     first.map_or(1, |card| card.max_interfaces as usize)
+}
+
+/// How many IPv6 addresses an interface of an instance may have.
+pub fn most_ipv6_addresses(instance_type: &str) -> usize {
+    plan::instance_type::get(instance_type).map_or(0, |kind| kind.ipv6_per_interface() as usize)
 }
 
 /// How many private addresses an interface of an instance may have.

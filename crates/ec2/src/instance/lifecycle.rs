@@ -3,9 +3,9 @@
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
 //! Differs: a call that names instances of which one refuses changes none of them; AWS may end those in other zones.
 
-use super::{errors, kind, render};
+use super::{errors, kind, render, store};
 use crate::encryption;
-use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value};
+use crate::errors::{invalid_parameter_combination, invalid_parameter_value};
 use crate::network_interface as interfaces;
 use crate::noun::{find_all, touched};
 use api_ec2::{
@@ -14,7 +14,7 @@ use api_ec2::{
     TerminateInstancesResult,
 };
 use control::{Context, Result, Tables, Touched, Txn};
-use model::record::instance::{Event, Force, Instance, Phase, StateReason};
+use model::record::instance::{Event, Force, Hibernation, Instance, Phase, StateReason};
 use model::record::network_interface::{NetworkInterface, PublicAddress};
 use model::record::volume::Volume;
 use model::{InstanceId, Timestamp};
@@ -44,6 +44,11 @@ fn change(before: Phase, instance: &Instance) -> InstanceStateChange {
 fn user_initiated(at: Timestamp) -> StateReason {
     let code = "Client.UserInitiatedShutdown";
     StateReason { code: code.into(), message: format!("{code}: User initiated shutdown"), at }
+}
+
+fn hibernated(at: Timestamp) -> StateReason {
+    let code = "Client.UserInitiatedHibernate";
+    StateReason { code: code.into(), message: format!("{code}: User initiated hibernate"), at }
 }
 
 /// Of an instance that does not start because a key of its volumes cannot be used.
@@ -111,7 +116,9 @@ pub fn start(
         started.reason = None;
         started.run += 1;
         started.reboots = 0;
+        started.hibernation = started.hibernation.not_asked();
         started.launched_at = ctx.now;
+        started.store = store::begin(ctx, txn, started.instance, &started.instance_type, &started.ephemeral);
         if started.automatic_public_address {
             give_public_address(ctx, txn, &started)?;
         }
@@ -151,11 +158,8 @@ pub fn stop(ctx: &Context, request: &StopInstancesRequest, txn: &mut Txn<'_>) ->
     }
     let mut changes = Vec::new();
     for instance in held(ctx, txn, &request.instance_ids)? {
-        if hibernate {
-            return Err(client(
-                "UnsupportedHibernationConfiguration",
-                format!("The instance '{}' is not configured for hibernation.", instance.instance),
-            ));
+        if hibernate && instance.hibernation.is_off() {
+            return Err(errors::not_configured_for_hibernation(instance.instance));
         }
         if instance.disable_api_stop {
             return Err(errors::protected(instance.instance, "stopped", "disableApiStop"));
@@ -167,7 +171,14 @@ pub fn stop(ctx: &Context, request: &StopInstancesRequest, txn: &mut Txn<'_>) ->
         let mut stopped = (*instance).clone();
         stopped.phase = phase;
         if matches!(before, Phase::Running { .. }) {
-            stopped.reason = Some(user_initiated(ctx.now));
+            stopped.reason = Some(if hibernate { hibernated(ctx.now) } else { user_initiated(ctx.now) });
+            if hibernate {
+                stopped.hibernation = Hibernation::Asked;
+            }
+        }
+        if force == Force::Forced {
+            // Also while its memory is being kept: nobody waits for that any more.
+            stopped.hibernation = stopped.hibernation.not_asked();
         }
         changes.push(change(before, &stopped));
         if phase != before {

@@ -13,22 +13,24 @@ pub mod desired;
 mod encodings;
 pub(crate) mod errors;
 mod filters;
+pub mod fork;
 pub(crate) mod kind;
 mod lifecycle;
 pub mod names;
 mod options;
 pub mod reconcile;
-mod render;
+pub(crate) mod render;
 mod run;
 pub(crate) mod spec;
 mod status;
+pub mod store;
 pub mod sweep;
 
 pub use absorb::absorb;
 pub(crate) use attachable::attachable;
 pub use kind::host;
 pub use lifecycle::give_public_address;
-pub use reconcile::{Reconcilers, start};
+pub use reconcile::{Objects, start};
 
 use crate::errors::{self as ids, IdErrors};
 use crate::noun::{Noun, touched};

@@ -1,11 +1,11 @@
-//! Keeps the host's desired objects in step with the records, and lets old records fade.
+//! Keeps the host's desired objects in step with the records.
 //!
 //! Dependencies first: before an instance is wished for, its VPC, groups and volumes are; after it needs one no longer,
 //! that one is looked at again. A VPC or group is wished for while an attached interface is in it.
 
-use super::{desired, render, sweep};
+use super::{desired, render};
 use crate::snapshot;
-use control::reconcile::{Driver, KeyStatus, Next, Reconciler};
+use control::reconcile::{Driver, Next, Reconciler};
 use control::view::ChangedKey;
 use control::{Cloud, Record, Tables};
 use model::host::{Desired, ObjectKey};
@@ -14,6 +14,7 @@ use model::record::network_interface::NetworkInterface;
 use model::record::prefix_list::PrefixList;
 use model::record::security_group::SecurityGroup;
 use model::record::snapshot::{Snapshot, Source};
+use model::record::store_disk::StoreDisk;
 use model::record::volume::{Life, Volume};
 use model::record::vpc::{DhcpOptions, Vpc};
 use model::{InstanceId, NetworkInterfaceId, PrefixListId, Region, SecurityGroupId, SnapshotId, VolumeId};
@@ -21,7 +22,6 @@ use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// One object of the host, and the region of its record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,6 +92,7 @@ fn footing(tables: &Tables, instance: &Instance) -> BTreeSet<ObjectKey> {
     let groups = render::interfaces(tables, instance).flat_map(|n| &n.groups);
     keys.extend(groups.map(|group| ObjectKey::SecurityGroup(*group)));
     keys.extend(instance.volumes.iter().map(|v| ObjectKey::Volume(v.volume)));
+    keys.extend(instance.store.iter().map(|device| ObjectKey::Volume(device.disk)));
     // The host must know of what it is to capture during a reboot before it hears of the reboot.
     let region = &instance.zone.region;
     keys.extend(snapshot::awaiting_reboot(tables, region, instance.instance).map(ObjectKey::Snapshot));
@@ -116,6 +117,10 @@ fn concerned_by_snapshot(tables: &Tables, region: &Region, id: SnapshotId) -> Ve
         Some(Source::Copy { snapshot, region: from }) if is_held(from, snapshot) => {
             objects.push(Object { region: from.clone(), key: ObjectKey::Snapshot(*snapshot) });
         }
+        Some(Source::Direct(direct)) => {
+            let held = direct.parent.filter(|parent| is_held(region, parent));
+            objects.extend(held.map(|parent| here(ObjectKey::Snapshot(parent))));
+        }
         Some(Source::Copy { .. }) | None => {}
     }
     objects
@@ -129,6 +134,7 @@ fn awaits_removal(tables: &Tables, object: &Object) -> bool {
         }
         ObjectKey::Volume(id) => {
             tables.get::<Volume>(&object.region, &id).is_some_and(|v| v.life == Life::Deleting)
+                || tables.get::<StoreDisk>(&object.region, &id).is_some_and(|disk| disk.ended)
         }
         ObjectKey::Snapshot(id) => {
             tables.get::<Snapshot>(&object.region, &id).is_some_and(|s| s.is_deleting())
@@ -150,6 +156,9 @@ impl Reconciler for Objects {
         }
         for (region, volume) in tables.everywhere::<Volume>() {
             keys.insert(Object { region: region.clone(), key: ObjectKey::Volume(volume.volume) });
+        }
+        for (region, disk) in tables.everywhere::<StoreDisk>() {
+            keys.insert(Object { region: region.clone(), key: ObjectKey::Volume(disk.disk) });
         }
         for (region, snapshot) in tables.everywhere::<Snapshot>() {
             keys.insert(Object { region: region.clone(), key: ObjectKey::Snapshot(snapshot.snapshot) });
@@ -183,6 +192,7 @@ impl Reconciler for Objects {
                     held.map(ObjectKey::Snapshot).into_iter().chain([ObjectKey::Volume(id)]).collect()
                 },
             ),
+            StoreDisk::NOUN => VolumeId::parse(&changed.id).map(ObjectKey::Volume).into_iter().collect(),
             Snapshot::NOUN => {
                 let id = SnapshotId::parse(&changed.id).ok();
                 return id.map(|id| concerned_by_snapshot(tables, region, id)).unwrap_or_default();
@@ -223,81 +233,9 @@ impl Reconciler for Objects {
     }
 }
 
-/// What fades.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Sweep {
-    TerminatedInstances,
-    ClientTokens,
-    StuckDetachments,
-    Peerings,
-    NatGateways,
-}
-
-impl fmt::Display for Sweep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TerminatedInstances => "terminated-instances",
-            Self::ClientTokens => "client-tokens",
-            Self::StuckDetachments => "stuck-detachments",
-            Self::Peerings => "peerings",
-            Self::NatGateways => "nat-gateways",
-        })
-    }
-}
-
-/// Lets records fade by the clock.
-pub struct Sweeps(Arc<Cloud>);
-
-const SWEEP_EVERY: Duration = Duration::from_mins(1);
-
-impl Reconciler for Sweeps {
-    const NAME: &'static str = "sweep";
-    type Key = Sweep;
-
-    fn all(&self, _: &Tables) -> Vec<Sweep> {
-        vec![
-            Sweep::TerminatedInstances,
-            Sweep::ClientTokens,
-            Sweep::StuckDetachments,
-            Sweep::Peerings,
-            Sweep::NatGateways,
-        ]
-    }
-
-    fn concerns(&self, _: &ChangedKey, _: &Tables) -> Vec<Sweep> {
-        Vec::new()
-    }
-
-    async fn reconcile(&self, key: &Sweep) -> Result<Next, String> {
-        let done = match key {
-            Sweep::TerminatedInstances => sweep::instances(&self.0).await,
-            Sweep::ClientTokens => sweep::tokens(&self.0).await,
-            Sweep::StuckDetachments => sweep::detachments(&self.0).await,
-            Sweep::Peerings => crate::vpc_peering_connection::sweep(&self.0).await,
-            Sweep::NatGateways => crate::nat_gateway::sweep(&self.0).await,
-        };
-        done.map(|()| Next::After(SWEEP_EVERY)).map_err(|error| error.to_string())
-    }
-}
-
-/// EC2's running reconcilers.
-pub struct Reconcilers {
-    objects: Arc<Driver<Objects>>,
-    sweeps: Arc<Driver<Sweeps>>,
-}
-
-impl Reconcilers {
-    /// The keys that are not at rest.
-    pub fn status(&self) -> Vec<(String, KeyStatus)> {
-        let mut status = self.objects.status();
-        status.extend(self.sweeps.status());
-        status
-    }
-}
-
 /// Wishes for everything that the records speak of, tells the host that this was all, and follows the changes from then
 /// on. Must be called within a runtime, once per server.
-pub fn start(cloud: Arc<Cloud>) -> Reconcilers {
+pub fn start(cloud: Arc<Cloud>) -> Arc<Driver<Objects>> {
     let objects = Objects::new(Arc::clone(&cloud));
     {
         let tables = cloud.view.read();
@@ -306,8 +244,5 @@ pub fn start(cloud: Arc<Cloud>) -> Reconcilers {
         }
     }
     cloud.host.complete();
-    Reconcilers {
-        objects: Driver::start(Arc::clone(&cloud), objects),
-        sweeps: Driver::start(Arc::clone(&cloud), Sweeps(cloud)),
-    }
+    Driver::start(cloud, objects)
 }

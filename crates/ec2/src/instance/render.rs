@@ -12,7 +12,7 @@ use api_ec2::{
     CapacityReservationSpecificationResponse, CpuOptions, DeviceType, EbsInstanceBlockDevice, EnclaveOptions,
     GroupIdentifier, HibernationOptions, HostnameType, HttpTokensState, HypervisorType,
     InstanceAutoRecoveryState, InstanceBandwidthWeighting, InstanceBlockDeviceMapping,
-    InstanceBootModeValues, InstanceMaintenanceOptions, InstanceMetadataEndpointState,
+    InstanceBootModeValues, InstanceIpv6Address, InstanceMaintenanceOptions, InstanceMetadataEndpointState,
     InstanceMetadataOptionsResponse, InstanceMetadataOptionsState, InstanceMetadataProtocolState,
     InstanceMetadataTagsState, InstanceNetworkInterface, InstanceNetworkInterfaceAssociation,
     InstanceNetworkInterfaceAttachment, InstanceNetworkPerformanceOptions, InstancePrivateIpAddress,
@@ -196,7 +196,11 @@ pub fn metadata_options(options: MetadataOptions) -> InstanceMetadataOptionsResp
         } else {
             InstanceMetadataEndpointState::Disabled
         }),
-        http_protocol_ipv6: Some(InstanceMetadataProtocolState::Disabled),
+        http_protocol_ipv6: Some(if options.ipv6 {
+            InstanceMetadataProtocolState::Enabled
+        } else {
+            InstanceMetadataProtocolState::Disabled
+        }),
         instance_metadata_tags: Some(if options.instance_tags {
             InstanceMetadataTagsState::Enabled
         } else {
@@ -276,6 +280,10 @@ fn interface(shown: &Shown, interface: &NetworkInterface) -> InstanceNetworkInte
         private_dns_name: Some(private_name(address)),
         private_ip_address: Some(address.address.to_string()),
     });
+    let ipv6 = interface.ipv6.iter().map(|address| InstanceIpv6Address {
+        ipv6_address: Some(address.to_string()),
+        is_primary_ipv6: Some(false),
+    });
     InstanceNetworkInterface {
         association: association(shown, interface, primary),
         attachment: interface.attachment.as_ref().map(|attachment| InstanceNetworkInterfaceAttachment {
@@ -289,7 +297,7 @@ fn interface(shown: &Shown, interface: &NetworkInterface) -> InstanceNetworkInte
         }),
         description: Some(interface.description.clone()),
         groups: Some(shown.identifiers(&interface.groups)),
-        ipv6_addresses: Some(Vec::new()),
+        ipv6_addresses: Some(ipv6.collect()),
         mac_address: Some(interface.mac.to_string()),
         network_interface_id: Some(interface.interface.to_string()),
         owner_id: Some(interface.account.to_string()),
@@ -342,7 +350,7 @@ pub fn instance(shown: &Shown) -> api_ec2::Instance {
             capacity_reservation_preference: Some(CapacityReservationPreference::Open),
             ..CapacityReservationSpecificationResponse::default()
         }),
-        hibernation_options: Some(HibernationOptions { configured: Some(false) }),
+        hibernation_options: Some(HibernationOptions { configured: Some(!i.hibernation.is_off()) }),
         metadata_options: Some(metadata_options(i.metadata_options)),
         enclave_options: Some(EnclaveOptions { enabled: Some(false) }),
         platform: image::platform(i.platform),
@@ -354,6 +362,7 @@ pub fn instance(shown: &Shown) -> api_ec2::Instance {
             enable_resource_name_dns_a_record: Some(false),
             enable_resource_name_dns_aaaa_record: Some(false),
         }),
+        ipv6_address: primary.and_then(|n| n.ipv6.first()).map(ToString::to_string),
         maintenance_options: Some(InstanceMaintenanceOptions {
             auto_recovery: Some(InstanceAutoRecoveryState::Default),
             reboot_migration: Some(InstanceRebootMigrationState::Default),

@@ -5,7 +5,7 @@
 use super::absorb::part_from;
 use super::lifecycle::unusable_key;
 use super::render::{self, Shown};
-use super::{errors, kind, spec};
+use super::{errors, kind, spec, store};
 use crate::defaults::group_name_claim;
 use crate::encryption::{self, Choice};
 use crate::errors as ids;
@@ -13,14 +13,15 @@ use crate::errors::{client, invalid_parameter_combination, invalid_parameter_val
 use crate::image as images;
 use crate::network_interface::{self as interfaces, allocate::available};
 use crate::noun::{Noun as _, created};
-use crate::parameter::unsupported;
 use crate::snapshot;
 use api_ec2::{Reservation, RunInstancesRequest};
 use control::keys::KeyError;
 use control::{Arn, Context, Result, Tables, Touched, Txn};
 use model::metadata::MetadataOptions;
 use model::record::image::Image;
-use model::record::instance::{AttachmentState, BlockDevice, Boot, Instance, LaunchKey, Phase};
+use model::record::instance::{
+    AttachmentState, BlockDevice, Boot, EphemeralMapping, Hibernation, Instance, LaunchKey, Phase,
+};
 use model::record::key_pair::KeyPair;
 use model::record::network_interface::{Attachment, NetworkInterface, PublicAddress};
 use model::record::security_group::SecurityGroup;
@@ -32,7 +33,7 @@ use model::{
     SecurityGroupId, SubnetId, VolumeId, VpcId,
 };
 use plan::instance::{
-    DeviceChange, DevicePlan, Facts, GroupChoice, LaunchSpec, NetworkSpec, PublicChoice, admit,
+    DevicePlan, Facts, GroupChoice, LaunchSpec, NetworkSpec, PublicChoice, admit, hibernation,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -104,18 +105,15 @@ pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> R
     let name = spec.instance_type.as_deref().unwrap_or(DEFAULT_TYPE);
     let machine = kind::facts(name)
         .ok_or_else(|| invalid_parameter_value(format!("Invalid value '{name}' for InstanceType.")))?;
-    if spec.devices.iter().any(|device| device.change == DeviceChange::Ephemeral)
-        && plan::instance_type::get(name).is_some_and(|kind| kind.instance_store.is_some())
-    {
-        return Err(unsupported(&format!("The instance store of the type {name}")));
-    }
+    let ephemeral = store::mapped(&spec.devices);
     let key = spec.key_name.as_deref().map(|name| launch_key(ctx, txn, name)).transpose()?;
     let place = place(ctx, txn, &spec)?;
     let interfaces = spec.interfaces().count();
-    interfaces::limits(machine.name, interfaces, 0)?;
+    interfaces::limits(machine.name, interfaces, 0, 0)?;
     for (_, network) in spec.interfaces() {
-        if let NetworkSpec::New { secondary, .. } = network {
+        if let NetworkSpec::New { secondary, ipv6, .. } = network {
             interfaces::too_many(machine.name, 1 + secondary.each().len())?;
+            interfaces::ipv6::too_many(machine.name, ipv6.count())?;
         }
     }
     for existing in place.existing.iter().chain(place.further.iter().filter_map(|f| f.existing.as_ref())) {
@@ -124,12 +122,15 @@ pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> R
     let host = kind::host(&ctx.cloud, txn.tables());
     let admitted = admit(&Facts { image: &image, machine, host }, &spec)
         .map_err(|refusal| errors::refused(refusal, machine.name, &place.subnet.zone))?;
-    let most = kind::most_volumes(machine.name, interfaces);
+    let most = kind::most_volumes(machine.name, interfaces, store::count(machine.name, &ephemeral));
     if admitted.devices.len() > most {
         return Err(errors::too_many_volumes(machine.name, most));
     }
     let count = admitted.count.min(room(ctx, txn.tables(), &spec, &place).max(spec.min));
     let choices = choices(ctx, txn, &admitted.devices);
+    if spec.hibernation {
+        may_hibernate(&image, machine.name, &admitted.devices, choices.as_deref())?;
+    }
     let launch = Launch {
         reservation: ReservationId::from_entropy(ctx.bits()),
         spec,
@@ -138,6 +139,7 @@ pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> R
         key,
         place,
         devices: admitted.devices,
+        ephemeral,
         choices,
     };
     let shown = (0..count).map(|index| launch.one(ctx, txn, index)).collect::<Result<Vec<_>>>()?;
@@ -358,6 +360,7 @@ struct Launch {
     key: Option<LaunchKey>,
     place: Place,
     devices: Vec<DevicePlan>,
+    ephemeral: Vec<EphemeralMapping>,
     /// What each of them is encrypted with; none: a key cannot be used, and the instances end before they begin.
     choices: Option<Vec<Choice>>,
 }
@@ -370,6 +373,24 @@ fn choices(ctx: &Context, txn: &mut Txn<'_>, devices: &[DevicePlan]) -> Option<V
     });
     let chosen = each.collect::<Result<Vec<_>, KeyError>>();
     chosen.inspect_err(|error| tracing::info!(?error, "a launch fails for a key")).ok()
+}
+
+/// Whether instances of this launch can be hibernated. Of a key that cannot be used nothing is said here, as without hibernation.
+fn may_hibernate(
+    image: &Image,
+    kind: &str,
+    devices: &[DevicePlan],
+    choices: Option<&[Choice]>,
+) -> Result<()> {
+    let (Some(kind), Some(root)) = (plan::instance_type::get(kind), devices.first()) else { return Ok(()) };
+    let facts = hibernation::Facts {
+        kind,
+        platform: image.traits.platform,
+        root: root.provision,
+        root_is_encrypted: choices
+            .is_none_or(|choices| !matches!(choices.first(), Some(Choice::Plain) | None)),
+    };
+    hibernation::check(&facts).map_err(|unfit| errors::cannot_hibernate(&unfit))
 }
 
 impl Launch {
@@ -390,9 +411,12 @@ impl Launch {
         let volumes =
             volumes.map(|(at, (plan, choice))| self.volume(ctx, txn, id, at == 0, plan, choice)).collect();
         let spec = &self.spec;
+        let disks = store::begin(ctx, txn, id, self.instance_type, &self.ephemeral);
         let instance = txn.put(
             &ctx.region,
             Instance {
+                forked: None,
+                hibernation: if spec.hibernation { Hibernation::Configured } else { Hibernation::Off },
                 instance: id,
                 account: ctx.account(),
                 reservation: self.reservation,
@@ -410,6 +434,8 @@ impl Launch {
                 interfaces: interfaces.iter().map(|interface| interface.interface).collect(),
                 volumes,
                 root_device: self.image.root_device.clone(),
+                ephemeral: self.ephemeral.clone(),
+                store: disks,
                 user_data: spec.user_data.clone(),
                 automatic_public_address: automatic,
                 shutdown_behavior: spec.shutdown_behavior,
@@ -468,6 +494,7 @@ impl Launch {
                 NetworkSpec::New {
                     private_address,
                     secondary,
+                    ipv6,
                     public,
                     description,
                     delete_on_termination,
@@ -488,6 +515,7 @@ impl Launch {
                     let public = interfaces::allocate_public(ctx, txn, id)?;
                     addresses[0].public = Some(PublicAddress::Automatic(public));
                 }
+                let ipv6 = interfaces::ipv6::claim_wanted(ctx, txn, subnet, id, ipv6)?;
                 let interface = NetworkInterface {
                     interface: id,
                     account: ctx.account(),
@@ -496,6 +524,7 @@ impl Launch {
                     zone: subnet.zone.clone(),
                     mac: Mac::from_entropy(ctx.bits()),
                     addresses,
+                    ipv6,
                     groups: groups.iter().map(|g| g.group).collect(),
                     description: description.clone(),
                     source_dest_check: true,
@@ -524,6 +553,7 @@ impl Launch {
         txn.put(
             &ctx.region,
             Volume {
+                fork: None,
                 volume: id,
                 account: ctx.account(),
                 zone: self.place.subnet.zone.clone(),
@@ -538,6 +568,7 @@ impl Launch {
                     at: ctx.now,
                     delete_on_termination: plan.delete_on_termination,
                 }),
+                further: Vec::new(),
                 created_at: ctx.now,
                 // Nobody could tell that its host has not made it yet: its instance is pending meanwhile.
                 life: Life::Ready,

@@ -10,6 +10,7 @@ use crate::encryption;
 use crate::errors::{
     self, client, invalid_parameter_combination, invalid_parameter_value, missing_parameter,
 };
+use crate::network_interface;
 use crate::noun::given_tags;
 use api_ec2::{
     BlockDeviceMapping, HttpTokensState, InstanceMetadataEndpointState, InstanceMetadataProtocolState,
@@ -20,8 +21,8 @@ use model::metadata::MetadataOptions;
 use model::record::instance::{CpuOptions, ShutdownBehavior};
 use model::{Blob, ImageId, NetworkInterfaceId, SecurityGroupId, SnapshotId, SubnetId, Zone};
 use plan::instance::{
-    DeviceChange, DeviceSpec, FurtherInterface, GroupChoice, LaunchSpec, LaunchTags, NetworkSpec,
-    PublicChoice, SecondaryAddresses, VolumeSpec,
+    DeviceChange, DeviceSpec, FurtherInterface, GroupChoice, Ipv6Addresses, LaunchSpec, LaunchTags,
+    NetworkSpec, PublicChoice, SecondaryAddresses, VolumeSpec,
 };
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -72,6 +73,7 @@ pub fn parse(ctx: &Context, request: &RunInstancesRequest) -> Result<LaunchSpec>
         ebs_optimized: request.ebs_optimized.unwrap_or(false),
         client_token: text(request.client_token.as_deref()).map(str::to_owned),
         cpus: cpus(request)?,
+        hibernation: request.hibernation_options.as_ref().and_then(|h| h.configured).unwrap_or(false),
         tags: LaunchTags {
             instance: tags.remove("instance").unwrap_or_default(),
             volume: tags.remove("volume").unwrap_or_default(),
@@ -122,8 +124,6 @@ fn refuse_unbuilt(request: &RunInstancesRequest) -> Result<()> {
         (r.launch_template.is_some(), "LaunchTemplate"),
         (r.instance_market_options.is_some(), "InstanceMarketOptions"),
         (r.iam_instance_profile.is_some(), "IamInstanceProfile"),
-        (r.ipv6_address_count.is_some_and(|n| n != 0), "Ipv6AddressCount"),
-        (some(r.ipv6_addresses.as_ref()), "Ipv6Address"),
         (r.enable_primary_ipv6 == Some(true), "EnablePrimaryIpv6"),
         (text(r.kernel_id.as_deref()).is_some(), "KernelId"),
         (text(r.ramdisk_id.as_deref()).is_some(), "RamdiskId"),
@@ -133,10 +133,6 @@ fn refuse_unbuilt(request: &RunInstancesRequest) -> Result<()> {
         (some(r.secondary_interfaces.as_ref()), "SecondaryInterface"),
         (text(r.additional_info.as_deref()).is_some(), "AdditionalInfo"),
         (r.operator.is_some(), "Operator"),
-        (
-            r.hibernation_options.as_ref().is_some_and(|h| h.configured == Some(true)),
-            "HibernationOptions.Configured",
-        ),
         (r.enclave_options.as_ref().is_some_and(|e| e.enabled == Some(true)), "EnclaveOptions.Enabled"),
         (
             r.capacity_reservation_specification
@@ -301,6 +297,8 @@ fn network(request: &RunInstancesRequest) -> Result<(NetworkSpec, Vec<FurtherInt
     };
     let private_address = text(request.private_ip_address.as_deref()).map(address).transpose()?;
     let interfaces = request.network_interfaces.as_deref().unwrap_or_default();
+    let ipv6 =
+        network_interface::ipv6::wanted(request.ipv6_addresses.as_deref(), request.ipv6_address_count)?;
     if interfaces.is_empty() {
         if subnet.is_some() && !groups.names.is_empty() {
             return Err(invalid_parameter_combination(
@@ -312,6 +310,7 @@ fn network(request: &RunInstancesRequest) -> Result<(NetworkSpec, Vec<FurtherInt
             groups,
             private_address,
             secondary: SecondaryAddresses::NONE,
+            ipv6,
             public: PublicChoice::Subnet,
             description: String::new(),
             delete_on_termination: true,
@@ -322,6 +321,7 @@ fn network(request: &RunInstancesRequest) -> Result<(NetworkSpec, Vec<FurtherInt
         (subnet.is_some(), "subnet ID"),
         (!groups.ids.is_empty() || !groups.names.is_empty(), "security groups"),
         (private_address.is_some(), "private address"),
+        (ipv6 != Ipv6Addresses::AsSubnet, "IPv6 address"),
     ] {
         if given {
             return Err(invalid_parameter_combination(format!(
@@ -357,8 +357,6 @@ fn interface_spec(given: &InstanceNetworkInterfaceSpecification, number: usize) 
     let count = |n: Option<i32>| n.is_some_and(|n| n != 0);
     let g = given;
     for (asked, name) in [
-        (count(g.ipv6_address_count), "Ipv6AddressCount"),
-        (some(g.ipv6_addresses.as_ref()), "Ipv6Addresses"),
         (g.associate_carrier_ip_address == Some(true), "AssociateCarrierIpAddress"),
         (text(g.interface_type.as_deref()).is_some_and(|t| t != "interface"), "InterfaceType"),
         (count(g.network_card_index), "NetworkCardIndex"),
@@ -373,11 +371,12 @@ fn interface_spec(given: &InstanceNetworkInterfaceSpecification, number: usize) 
             return Err(unbuilt(&format!("NetworkInterface.{number}.{name}")));
         }
     }
-    let (private_address, secondary) = crate::network_interface::wanted_addresses(
+    let (private_address, secondary) = network_interface::wanted_addresses(
         text(g.private_ip_address.as_deref()),
         g.private_ip_addresses.as_deref().unwrap_or_default(),
         g.secondary_private_ip_address_count,
     )?;
+    let ipv6 = network_interface::ipv6::wanted(g.ipv6_addresses.as_deref(), g.ipv6_address_count)?;
     let groups = group_ids(g.groups.as_ref())?;
     let subnet = subnet_id(g.subnet_id.as_deref())?;
     if let Some(id) = text(g.network_interface_id.as_deref()) {
@@ -386,6 +385,7 @@ fn interface_spec(given: &InstanceNetworkInterfaceSpecification, number: usize) 
             || !groups.is_empty()
             || private_address.is_some()
             || secondary != SecondaryAddresses::NONE
+            || ipv6 != Ipv6Addresses::AsSubnet
             || g.associate_public_ip_address.is_some()
             || text(g.description.as_deref()).is_some()
         {
@@ -403,6 +403,7 @@ fn interface_spec(given: &InstanceNetworkInterfaceSpecification, number: usize) 
         groups: GroupChoice { ids: groups, names: Vec::new() },
         private_address,
         secondary,
+        ipv6,
         public: match g.associate_public_ip_address {
             None => PublicChoice::Subnet,
             Some(true) => PublicChoice::Yes,
@@ -446,14 +447,14 @@ pub fn device(given: &BlockDeviceMapping) -> Result<DeviceSpec> {
         })
     } else if let Some(name) = text(given.virtual_name.as_deref()) {
         let number = name.strip_prefix("ephemeral").and_then(|number| number.parse::<u8>().ok());
-        if number.is_none_or(|number| number > 23) {
+        let Some(number) = number.filter(|number| *number <= 23) else {
             let shown: String = name.chars().take(64).collect();
             return Err(client(
                 "InvalidBlockDeviceMapping",
                 format!("The virtual name '{shown}' is none of ephemeral0 to ephemeral23."),
             ));
-        }
-        DeviceChange::Ephemeral
+        };
+        DeviceChange::Ephemeral(number)
     } else {
         return Err(client(
             "InvalidBlockDeviceMapping",
@@ -511,10 +512,9 @@ pub fn metadata_options(mut options: MetadataOptions, given: &MetadataChoice<'_>
         }
     }
     match given.ipv6 {
-        None | Some(InstanceMetadataProtocolState::Disabled) => {}
-        Some(InstanceMetadataProtocolState::Enabled) => {
-            return Err(unbuilt("MetadataOptions.HttpProtocolIpv6"));
-        }
+        None => {}
+        Some(InstanceMetadataProtocolState::Disabled) => options.ipv6 = false,
+        Some(InstanceMetadataProtocolState::Enabled) => options.ipv6 = true,
         Some(InstanceMetadataProtocolState::Other(other)) => return Err(invalid("HttpProtocolIpv6", other)),
     }
     match given.hop_limit {

@@ -1,9 +1,8 @@
-//! What time alone changes: terminated instances fade after an hour, used client tokens after a day; a volume that its
-//! guest does not let go of is busy after a minute.
+//! What time alone changes: terminated instances fade after an hour; a volume that its guest does not let go of is busy after a minute.
 
+use crate::sweep::remove;
 use control::cloud::Mode;
-use control::token::{KEPT, UsedToken};
-use control::{Cloud, Record, Result, Tables, Txn};
+use control::{Cloud, Result, Tables, Txn};
 use model::record::instance::{AttachmentState, Instance, Phase};
 use model::{InstanceId, Region, Timestamp};
 use std::sync::Arc;
@@ -11,8 +10,6 @@ use std::time::Duration;
 
 /// How long a terminated instance is still described.
 pub const FADES: Duration = Duration::from_hours(1);
-/// How many records one transaction removes.
-const BATCH: usize = 500;
 
 fn instance_faded(instance: &Instance, now: Timestamp) -> bool {
     match instance.phase {
@@ -27,12 +24,7 @@ fn instance_faded(instance: &Instance, now: Timestamp) -> bool {
 
 /// Removes the terminated instances whose time is over.
 pub async fn instances(cloud: &Arc<Cloud>) -> Result<()> {
-    sweep::<Instance>(cloud, instance_faded).await
-}
-
-/// Removes the client tokens that are no longer remembered.
-pub async fn tokens(cloud: &Arc<Cloud>) -> Result<()> {
-    sweep::<UsedToken>(cloud, |token, now| now.since(token.at) > KEPT).await
+    remove::<Instance>(cloud, instance_faded).await
 }
 
 /// How long a guest may take to let go of a volume before that is called busy.
@@ -70,29 +62,6 @@ pub async fn detachments(cloud: &Arc<Cloud>) -> Result<()> {
             Ok(())
         };
         cloud.transact(Mode::Shared, mark).await?;
-    }
-    Ok(())
-}
-
-/// Removes the records that are over.
-pub async fn sweep<R: Record>(cloud: &Arc<Cloud>, over: fn(&R, Timestamp) -> bool) -> Result<()> {
-    let now = cloud.clock.now();
-    let faded: Vec<(Region, R::Id)> = {
-        let tables: &Tables = &cloud.view.read();
-        let over = tables.everywhere::<R>().filter(|(_, record)| over(record, now));
-        over.map(|(region, record)| (region.clone(), record.id())).collect()
-    };
-    for batch in faded.chunks(BATCH) {
-        cloud
-            .transact(Mode::Shared, |txn| {
-                for (region, id) in batch {
-                    if txn.get::<R>(region, id).is_some_and(|record| over(&record, now)) {
-                        txn.delete::<R>(region, id);
-                    }
-                }
-                Ok(())
-            })
-            .await?;
     }
     Ok(())
 }

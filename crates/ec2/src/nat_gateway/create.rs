@@ -143,6 +143,7 @@ fn interface(
         zone: subnet.zone.clone(),
         mac: Mac::from_entropy(ctx.bits()),
         addresses,
+        ipv6: Vec::new(),
         groups: Vec::new(),
         description: format!("Interface for NAT Gateway {gateway}"),
         source_dest_check: false,

@@ -85,7 +85,7 @@ pub async fn sweep(cloud: &Arc<Cloud>) -> Result<()> {
     let over = |gateway: &NatGateway, now: model::Timestamp| {
         gateway.deleted_at.is_some_and(|at| now.since(at) >= SHOWN)
     };
-    crate::instance::sweep::sweep::<NatGateway>(cloud, over).await
+    crate::sweep::remove::<NatGateway>(cloud, over).await
 }
 
 pub fn register(service: &mut Service) {

@@ -37,7 +37,7 @@ pub fn create(
         associations: Vec::new(),
         tags: tags.into_values().next().unwrap_or_default(),
     };
-    let shown = render::network_acl(&acl);
+    let shown = render::network_acl(&ctx.region, txn.tables(), &acl);
     txn.put(&ctx.region, acl);
     Ok(CreateNetworkAclResult { network_acl: Some(shown), client_token: request.client_token.clone() })
 }

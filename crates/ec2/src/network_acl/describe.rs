@@ -22,6 +22,6 @@ pub fn describe(
         next_token: request.next_token.as_deref(),
     };
     let (page, next_token) = select::<NetworkAcl>(ctx, tables, &query)?;
-    let acls = page.into_iter().map(|acl| render::network_acl(acl)).collect();
+    let acls = page.into_iter().map(|acl| render::network_acl(&ctx.region, tables, acl)).collect();
     Ok(DescribeNetworkAclsResult { network_acls: Some(acls), next_token })
 }

@@ -97,7 +97,7 @@ fn each<T: std::fmt::Display>(
     acl: &NetworkAcl,
     fact: impl Fn(&api_ec2::NetworkAclEntry) -> Option<T>,
 ) -> Values<'_> {
-    let facts = render::entries(acl).into_iter().filter_map(|entry| fact(&entry));
+    let facts = render::entries(acl, &[render::IPV4]).into_iter().filter_map(|entry| fact(&entry));
     facts.map(|fact| Cow::Owned(fact.to_string())).collect()
 }
 

@@ -2,11 +2,15 @@
 
 use crate::noun::render_tags;
 use api_ec2 as api;
-use ipnet::{IpNet, Ipv4Net};
+use control::Tables;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use model::Region;
 use model::net::{AclAction, AclEntry, Traffic};
-use model::record::vpc::NetworkAcl;
+use model::record::vpc::{NetworkAcl, Vpc};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-pub fn network_acl(acl: &NetworkAcl) -> api::NetworkAcl {
+pub fn network_acl(region: &Region, tables: &Tables, acl: &NetworkAcl) -> api::NetworkAcl {
+    let has_ipv6 = tables.get::<Vpc>(region, &acl.vpc).is_some_and(|vpc| !vpc.ipv6.is_empty());
     let associations = acl.associations.iter().map(|association| api::NetworkAclAssociation {
         network_acl_association_id: Some(association.association.to_string()),
         network_acl_id: Some(acl.acl.to_string()),
@@ -14,7 +18,7 @@ pub fn network_acl(acl: &NetworkAcl) -> api::NetworkAcl {
     });
     api::NetworkAcl {
         associations: Some(associations.collect()),
-        entries: Some(entries(acl)),
+        entries: Some(entries(acl, if has_ipv6 { &[IPV4, IPV6] } else { &[IPV4] })),
         is_default: Some(acl.is_default),
         network_acl_id: Some(acl.acl.to_string()),
         tags: render_tags(&acl.tags),
@@ -23,14 +27,16 @@ pub fn network_acl(acl: &NetworkAcl) -> api::NetworkAcl {
     }
 }
 
+/// The implied last entry of each family.
+pub const IPV4: AclEntry = last(1, IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)));
+pub const IPV6: AclEntry = last(2, IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)));
+
+const fn last(place: u16, net: IpNet) -> AclEntry {
+    AclEntry { number: super::MAX_NUMBER + place, traffic: Traffic::All, net, action: AclAction::Deny }
+}
+
 /// Every entry of both directions, and the implied last ones.
-pub fn entries(acl: &NetworkAcl) -> Vec<api::NetworkAclEntry> {
-    let last = AclEntry {
-        number: super::MAX_NUMBER + 1,
-        traffic: Traffic::All,
-        net: Ipv4Net::default().into(),
-        action: AclAction::Deny,
-    };
+pub fn entries(acl: &NetworkAcl, last: &[AclEntry]) -> Vec<api::NetworkAclEntry> {
     let mut out = Vec::new();
     for (egress, given) in [(true, &acl.egress), (false, &acl.ingress)] {
         let mut ordered: Vec<&AclEntry> = given.iter().collect();
@@ -38,7 +44,7 @@ pub fn entries(acl: &NetworkAcl) -> Vec<api::NetworkAclEntry> {
         out.extend(
             ordered
                 .into_iter()
-                .chain([&last])
+                .chain(last)
                 .map(|one| api::NetworkAclEntry { egress: Some(egress), ..entry(one) }),
         );
     }

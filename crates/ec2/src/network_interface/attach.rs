@@ -61,8 +61,10 @@ pub fn attach(
             instance.instance
         )));
     }
-    limits(&instance.instance_type, present.len() + 1, instance.volumes.len())?;
+    let (volumes, store) = (instance.volumes.len(), instance.store.len());
+    limits(&instance.instance_type, present.len() + 1, volumes, store)?;
     too_many(&instance.instance_type, interface.addresses.len())?;
+    super::ipv6::too_many(&instance.instance_type, interface.ipv6.len())?;
 
     let attachment = NetworkInterfaceAttachmentId::from_entropy(ctx.bits());
     let mut changed = (*instance).clone();
@@ -99,8 +101,8 @@ pub fn in_use(interface: &NetworkInterface) -> ApiError {
     client("InvalidNetworkInterface.InUse", format!("Interface: [{}] in use.", interface.interface))
 }
 
-/// How many interfaces an instance of a type may have beside so many volumes; `AttachmentLimitExceeded`.
-pub fn limits(instance_type: &str, interfaces: usize, volumes: usize) -> Result<()> {
+/// How many interfaces an instance of a type may have beside so many volumes and disks of its store; `AttachmentLimitExceeded`.
+pub fn limits(instance_type: &str, interfaces: usize, volumes: usize, store: usize) -> Result<()> {
     let most = kind::most_interfaces(instance_type);
     if interfaces > most {
         return Err(client(
@@ -108,7 +110,7 @@ pub fn limits(instance_type: &str, interfaces: usize, volumes: usize) -> Result<
             format!("Interface count {interfaces} exceeds the limit for {instance_type}"),
         ));
     }
-    if volumes > kind::most_volumes(instance_type, interfaces) {
+    if volumes > kind::most_volumes(instance_type, interfaces, store) {
         return Err(client(
             "AttachmentLimitExceeded",
             format!(

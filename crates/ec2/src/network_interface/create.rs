@@ -36,8 +36,6 @@ pub fn create(
         ("Ipv4PrefixCount", request.ipv4_prefix_count.is_some()),
         ("Ipv6Prefixes", request.ipv6_prefixes.as_ref().is_some_and(|p| !p.is_empty())),
         ("Ipv6PrefixCount", request.ipv6_prefix_count.is_some()),
-        ("Ipv6Addresses", request.ipv6_addresses.as_ref().is_some_and(|a| !a.is_empty())),
-        ("Ipv6AddressCount", request.ipv6_address_count.is_some_and(|count| count != 0)),
         ("EnablePrimaryIpv6", request.enable_primary_ipv6 == Some(true)),
         ("ConnectionTrackingSpecification", request.connection_tracking_specification.is_some()),
         ("Operator", request.operator.is_some()),
@@ -66,6 +64,8 @@ pub fn create(
         request.secondary_private_ip_address_count,
     )?;
     let addresses = claim_addresses(ctx, txn, &subnet, interface, primary, &secondary)?;
+    let ipv6 = super::ipv6::wanted(request.ipv6_addresses.as_deref(), request.ipv6_address_count)?;
+    let ipv6 = super::ipv6::claim_wanted(ctx, txn, &subnet, interface, &ipv6)?;
     let record = NetworkInterface {
         interface,
         account: ctx.account(),
@@ -74,6 +74,7 @@ pub fn create(
         zone: subnet.zone.clone(),
         mac: Mac::from_entropy(ctx.bits()),
         addresses,
+        ipv6,
         groups,
         description,
         source_dest_check: true,

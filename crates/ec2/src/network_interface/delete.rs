@@ -44,5 +44,8 @@ pub fn remove(ctx: &Context, txn: &mut Txn<'_>, interface: &NetworkInterface) {
             None => {}
         }
     }
+    for address in &interface.ipv6 {
+        super::ipv6::release(ctx, txn, interface.subnet, *address);
+    }
     txn.delete::<NetworkInterface>(&ctx.region, &interface.interface);
 }

@@ -5,7 +5,7 @@
 //! come, the instance's that it has it; both always change together ([`attach`], [`detach`], [`set_free`]). What hosts say of
 //! interfaces comes in by [`crate::instance::absorb`].
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html>
-//! Differs: IPv4 only.
+//! Differs: no prefixes.
 
 pub mod allocate;
 mod assign;
@@ -15,6 +15,7 @@ mod create;
 mod delete;
 mod describe;
 mod detach;
+pub mod ipv6;
 pub mod render;
 
 pub use allocate::{allocate_private, allocate_public, release_private, release_public};
@@ -155,7 +156,10 @@ impl Noun for NetworkInterface {
                 name: "interface-type",
                 values: |i, _| one(if i.nat_gateway.is_some() { "nat_gateway" } else { "interface" }),
             },
-            FilterField { name: "ipv6-addresses.ipv6-address", values: |_, _| Vec::new() },
+            FilterField {
+                name: "ipv6-addresses.ipv6-address",
+                values: |i, _| i.ipv6.iter().map(|a| Cow::Owned(a.to_string())).collect(),
+            },
             FilterField { name: "mac-address", values: |i, _| shown(i.mac) },
             FilterField { name: "network-interface-id", values: |i, _| shown(i.interface) },
             FilterField { name: "operator.managed", values: |_, _| one("false") },
@@ -209,6 +213,8 @@ pub fn register(service: &mut Service) {
         .read(ops::DescribeNetworkInterfaceAttribute, attribute::describe_touches, attribute::describe)
         .write(ops::AssignPrivateIpAddresses, assign::assign_touches, assign::assign)
         .write(ops::UnassignPrivateIpAddresses, assign::unassign_touches, assign::unassign)
+        .write(ops::AssignIpv6Addresses, ipv6::assign_touches, ipv6::assign)
+        .write(ops::UnassignIpv6Addresses, ipv6::unassign_touches, ipv6::unassign)
         .write(ops::AttachNetworkInterface, attach::touches, attach::attach)
         .write(ops::DetachNetworkInterface, detach::touches, detach::detach)
         .write(ops::ModifyNetworkInterfaceAttribute, attribute::modify_touches, attribute::modify)

@@ -33,7 +33,18 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
             Some(_) => api::NetworkInterfaceType::NatGateway,
             None => api::NetworkInterfaceType::Interface,
         }),
-        ipv6_addresses: Some(Vec::new()),
+        ipv6_address: interface.ipv6.first().map(ToString::to_string),
+        ipv6_addresses: Some(
+            interface
+                .ipv6
+                .iter()
+                .map(|address| api::NetworkInterfaceIpv6Address {
+                    ipv6_address: Some(address.to_string()),
+                    is_primary_ipv6: Some(false),
+                    ..Default::default()
+                })
+                .collect(),
+        ),
         mac_address: Some(interface.mac.to_string()),
         network_interface_id: Some(interface.interface.to_string()),
         owner_id: Some(interface.account.to_string()),

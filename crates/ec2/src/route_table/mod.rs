@@ -14,6 +14,7 @@ mod route;
 mod target;
 
 pub use route::check_quota;
+pub use target::render as render_target;
 
 use crate::errors::{self, IdErrors, client};
 use crate::noun::{Noun, hold};
@@ -21,6 +22,7 @@ use api_ec2::ops;
 use control::filter::{FilterField, Values, one, shown};
 use control::tag::Tags;
 use control::{Context, Result, Service, Tables, Txn};
+use ipnet::IpNet;
 use model::record::vpc::{Destination, Route, RouteTable, RouteTarget, Vpc};
 use model::{AccountId, Region, RouteTableAssociationId};
 use std::borrow::Cow;
@@ -69,14 +71,13 @@ impl Noun for RouteTable {
             },
             FilterField { name: "owner-id", values: |t, _| shown(t.account) },
             FilterField { name: "route-table-id", values: |t, _| shown(t.table) },
-            FilterField { name: "route.destination-cidr-block", values: |t, all| destinations(t, all) },
+            FilterField {
+                name: "route.destination-cidr-block",
+                values: |t, all| destinations(t, all, |net| matches!(net, IpNet::V4(_))),
+            },
             FilterField {
                 name: "route.destination-ipv6-cidr-block",
-                values: |t, _| {
-                    let is_v6 = |to| matches!(to, Destination::Net(ipnet::IpNet::V6(_)));
-                    let v6 = t.routes.iter().filter(|route| is_v6(route.destination));
-                    v6.map(|route| Cow::Owned(route.destination.to_string())).collect()
-                },
+                values: |t, all| destinations(t, all, |net| matches!(net, IpNet::V6(_))),
             },
             FilterField {
                 name: "route.destination-prefix-list-id",
@@ -86,7 +87,15 @@ impl Noun for RouteTable {
                     lists.map(|route| Cow::Owned(route.destination.to_string())).collect()
                 },
             },
-            FilterField { name: "route.egress-only-internet-gateway-id", values: |_, _| Vec::new() },
+            FilterField {
+                name: "route.egress-only-internet-gateway-id",
+                values: |t, _| {
+                    on_targets(t, |target| match target {
+                        RouteTarget::EgressOnly(id) => Some(id.to_string()),
+                        _ => None,
+                    })
+                },
+            },
             FilterField { name: "route.gateway-id", values: |t, _| gateways(t) },
             FilterField { name: "route.instance-id", values: |t, all| instances(t, all) },
             FilterField {
@@ -140,19 +149,28 @@ fn main_values(table: &RouteTable) -> Values<'_> {
         .collect()
 }
 
-/// The IPv4 destinations, the local ones first. Records do not know their region; ids are unique in all of them.
-fn destinations<'a>(table: &'a RouteTable, tables: &'a Tables) -> Values<'a> {
+/// The destinations of a family, the local ones first. Records do not know their region; ids are unique in all of them.
+fn destinations<'a>(
+    table: &'a RouteTable,
+    tables: &'a Tables,
+    is_of: impl Fn(IpNet) -> bool + Copy,
+) -> Values<'a> {
     let vpc = tables.everywhere::<Vpc>().find(|(_, vpc)| vpc.vpc == table.vpc);
-    let local = vpc.into_iter().flat_map(|(_, vpc)| vpc.cidrs()).map(|cidr| Cow::Owned(cidr.to_string()));
-    let is_v4 = |to| matches!(to, Destination::Net(ipnet::IpNet::V4(_)));
-    let v4 = table.routes.iter().filter(|route| is_v4(route.destination));
-    local.chain(v4.map(|route| Cow::Owned(route.destination.to_string()))).collect()
+    let local = vpc.into_iter().flat_map(|(_, vpc)| vpc.nets());
+    let routed = table.routes.iter().filter_map(|route| match route.destination {
+        Destination::Net(net) => Some(net),
+        Destination::PrefixList(_) => None,
+    });
+    local.chain(routed).filter(|net| is_of(*net)).map(|net| Cow::Owned(net.to_string())).collect()
 }
 
 fn gateways(table: &RouteTable) -> Values<'_> {
     let routed = table.routes.iter().filter_map(|route| match route.target {
         RouteTarget::InternetGateway(gateway) => Some(Cow::Owned(gateway.to_string())),
-        RouteTarget::Interface(_) | RouteTarget::Peering(_) | RouteTarget::NatGateway(_) => None,
+        RouteTarget::EgressOnly(_)
+        | RouteTarget::Interface(_)
+        | RouteTarget::Peering(_)
+        | RouteTarget::NatGateway(_) => None,
     });
     one("local").into_iter().chain(routed).collect()
 }
@@ -166,7 +184,10 @@ fn instances<'a>(table: &'a RouteTable, tables: &'a Tables) -> Values<'a> {
     let Some(region) = region(table, tables) else { return Vec::new() };
     let users = table.routes.iter().filter_map(|route| match route.target {
         RouteTarget::Interface(id) => target::user(region, tables, id),
-        RouteTarget::InternetGateway(_) | RouteTarget::Peering(_) | RouteTarget::NatGateway(_) => None,
+        RouteTarget::InternetGateway(_)
+        | RouteTarget::EgressOnly(_)
+        | RouteTarget::Peering(_)
+        | RouteTarget::NatGateway(_) => None,
     });
     users.map(|instance| Cow::Owned(instance.instance.to_string())).collect()
 }

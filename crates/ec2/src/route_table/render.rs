@@ -9,9 +9,10 @@ use model::Region;
 use model::record::vpc::{Destination, Route, RouteTable, Vpc};
 
 pub fn route_table(region: &Region, tables: &Tables, table: &RouteTable) -> api::RouteTable {
-    let blocks = tables.get::<Vpc>(region, &table.vpc).into_iter().flat_map(|vpc| vpc.cidrs());
-    let local = blocks.map(|cidr| api::Route {
-        destination_cidr_block: Some(cidr.to_string()),
+    let blocks = tables.get::<Vpc>(region, &table.vpc).into_iter().flat_map(|vpc| vpc.nets());
+    let local = blocks.map(|net| api::Route {
+        destination_cidr_block: matches!(net, IpNet::V4(_)).then(|| net.to_string()),
+        destination_ipv6_cidr_block: matches!(net, IpNet::V6(_)).then(|| net.to_string()),
         gateway_id: Some("local".into()),
         origin: Some(api::RouteOrigin::CreateRouteTable),
         state: Some(api::RouteState::Active),

@@ -11,7 +11,6 @@ use api_ec2::{
     ReplaceRouteResult,
 };
 use control::{Context, Result, Tables, Touched, Txn};
-use ipnet::IpNet;
 use model::PrefixListId;
 use model::record::instance::Instance;
 use model::record::network_interface::NetworkInterface;
@@ -27,6 +26,7 @@ macro_rules! named {
             interface: $request.network_interface_id.as_deref(),
             peering: $request.vpc_peering_connection_id.as_deref(),
             nat: $request.nat_gateway_id.as_deref(),
+            egress_only: $request.egress_only_internet_gateway_id.as_deref(),
             others: [
                 ("VpcEndpointId", &$request.vpc_endpoint_id),
                 ("TransitGatewayId", &$request.transit_gateway_id),
@@ -34,7 +34,6 @@ macro_rules! named {
                 ("CarrierGatewayId", &$request.carrier_gateway_id),
                 ("CoreNetworkArn", &$request.core_network_arn),
                 ("OdbNetworkArn", &$request.odb_network_arn),
-                ("EgressOnlyInternetGatewayId", &$request.egress_only_internet_gateway_id),
             ],
         }
     };
@@ -189,6 +188,6 @@ fn destination(
 }
 
 fn is_local(ctx: &Context, tables: &Tables, table: &RouteTable, destination: Destination) -> bool {
-    let Destination::Net(IpNet::V4(net)) = destination else { return false };
-    tables.get::<Vpc>(&ctx.region, &table.vpc).is_some_and(|vpc| vpc.cidrs().any(|cidr| cidr == net))
+    let Destination::Net(net) = destination else { return false };
+    tables.get::<Vpc>(&ctx.region, &table.vpc).is_some_and(|vpc| vpc.nets().any(|own| own == net))
 }

@@ -10,7 +10,9 @@ use ipnet::IpNet;
 use model::record::instance::Instance;
 use model::record::nat_gateway::NatGateway;
 use model::record::network_interface::NetworkInterface;
-use model::record::vpc::{Destination, InternetGateway, Route, RouteTable, RouteTarget, Subnet, Vpc};
+use model::record::vpc::{
+    Destination, EgressOnlyInternetGateway, InternetGateway, Route, RouteTable, RouteTarget, Subnet, Vpc,
+};
 use model::record::vpc_peering_connection::VpcPeeringConnection;
 use model::{NetworkInterfaceId, Region};
 use wire::ApiError;
@@ -22,8 +24,9 @@ pub struct Named<'a> {
     pub interface: Option<&'a str>,
     pub peering: Option<&'a str>,
     pub nat: Option<&'a str>,
+    pub egress_only: Option<&'a str>,
     /// Those that are not built.
-    pub others: [(&'static str, &'a Option<String>); 7],
+    pub others: [(&'static str, &'a Option<String>); 6],
 }
 
 /// Where a route to `destination` shall lead: a gateway or interface of the table's VPC.
@@ -34,7 +37,7 @@ pub fn target(
     destination: Destination,
     named: &Named<'_>,
 ) -> Result<RouteTarget> {
-    let built = [named.gateway, named.instance, named.interface, named.peering, named.nat];
+    let built = [named.gateway, named.instance, named.interface, named.peering, named.nat, named.egress_only];
     let other = named.others.iter().filter(|(_, value)| value.is_some()).map(|(name, _)| *name);
     match (built.iter().flatten().count() + other.clone().count(), other.clone().next()) {
         (0, _) => return Err(missing_parameter("gatewayId")),
@@ -61,6 +64,12 @@ pub fn target(
             return Err(foreign(table, "NAT gateway", id));
         }
         RouteTarget::NatGateway(gateway.gateway)
+    } else if let Some(id) = named.egress_only {
+        let gateway = find::<EgressOnlyInternetGateway>(ctx, tables, id)?;
+        if gateway.vpc != table.vpc {
+            return Err(foreign(table, "egress-only gateway", id));
+        }
+        RouteTarget::EgressOnly(gateway.gateway)
     } else {
         let id = named.instance.unwrap_or_default();
         let instance = find::<Instance>(ctx, tables, id)?;
@@ -81,6 +90,16 @@ pub fn target(
         Destination::PrefixList(list) => crate::prefix_list::nets(tables, &ctx.region, list),
     };
     for net in nets {
+        // Neither translates the other family.
+        let fits = match (net, target) {
+            (IpNet::V4(_), RouteTarget::EgressOnly(_)) | (IpNet::V6(_), RouteTarget::NatGateway(_)) => false,
+            (IpNet::V4(_) | IpNet::V6(_), _) => true,
+        };
+        if !fits {
+            return Err(invalid_parameter_value(format!(
+                "The destination CIDR block {net} cannot be routed to this kind of gateway."
+            )));
+        }
         within(ctx, tables, table, net, target)?;
     }
     Ok(target)
@@ -122,23 +141,25 @@ fn within(
     target: RouteTarget,
 ) -> Result<()> {
     let Some(vpc) = tables.get::<Vpc>(&ctx.region, &table.vpc) else { return Ok(()) };
-    if !vpc.holds(destination) || vpc.cidrs().any(|own| IpNet::V4(own) == destination) {
+    if !vpc.holds(destination) || vpc.nets().any(|own| own == destination) {
         return Ok(());
     }
     match target {
         RouteTarget::Interface(_) | RouteTarget::NatGateway(_) => {
             let mut subnets = tables.find::<Subnet>(&ctx.region, "vpc", table.vpc);
-            if subnets.any(|subnet| IpNet::V4(subnet.cidr) == destination) {
+            if subnets.any(|subnet| subnet.nets().any(|own| own == destination)) {
                 return Ok(());
             }
             Err(invalid_parameter_value(format!(
                 "The destination CIDR block {destination} is more specific than the VPC's and no subnet's block."
             )))
         }
-        RouteTarget::InternetGateway(_) | RouteTarget::Peering(_) => Err(invalid_parameter_value(format!(
-            "The destination CIDR block {destination} is equal to or more specific than one of this VPC's CIDR \
+        RouteTarget::InternetGateway(_) | RouteTarget::EgressOnly(_) | RouteTarget::Peering(_) => {
+            Err(invalid_parameter_value(format!(
+                "The destination CIDR block {destination} is equal to or more specific than one of this VPC's CIDR \
              blocks. This route can target only an interface or an instance."
-        ))),
+            )))
+        }
     }
 }
 
@@ -146,6 +167,9 @@ fn within(
 pub fn leads(region: &Region, tables: &Tables, table: &RouteTable, route: &Route) -> bool {
     match route.target {
         RouteTarget::InternetGateway(gateway) => attached(tables, region, gateway, table.vpc),
+        RouteTarget::EgressOnly(id) => {
+            crate::egress_only_internet_gateway::serves(tables, region, id, table.vpc)
+        }
         RouteTarget::Peering(id) => crate::vpc_peering_connection::is_open(tables, region, id),
         RouteTarget::NatGateway(id) => crate::nat_gateway::serves(tables, region, id),
         RouteTarget::Interface(id) => user(region, tables, id).is_some_and(|i| i.phase.occupies_host()),
@@ -163,6 +187,9 @@ pub fn render(region: &Region, tables: &Tables, target: RouteTarget) -> api::Rou
     match target {
         RouteTarget::InternetGateway(gateway) => {
             api::Route { gateway_id: Some(gateway.to_string()), ..Default::default() }
+        }
+        RouteTarget::EgressOnly(gateway) => {
+            api::Route { egress_only_internet_gateway_id: Some(gateway.to_string()), ..Default::default() }
         }
         RouteTarget::Peering(peering) => {
             api::Route { vpc_peering_connection_id: Some(peering.to_string()), ..Default::default() }

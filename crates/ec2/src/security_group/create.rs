@@ -2,18 +2,16 @@
 
 use super::MAX_GROUPS;
 use super::permission::DESCRIPTION_MARKS;
-use crate::defaults::group_name_claim;
+use crate::defaults::{everything_out, group_name_claim};
 use crate::errors::{client, invalid_parameter_value, missing_parameter};
 use crate::noun::{Noun as _, created, given_tags, hold, render_tags, touched};
 use crate::vpc;
 use api_ec2::{CreateSecurityGroupRequest, CreateSecurityGroupResult};
-use control::tag::Tags;
 use control::{Context, Result, Tables, Touched, Txn};
-use ipnet::Ipv4Net;
-use model::net::{Allow, Peer, Traffic};
-use model::record::security_group::{Direction, SecurityGroup, SecurityGroupRule};
+use ipnet::{Ipv4Net, Ipv6Net};
+use model::SecurityGroupId;
+use model::record::security_group::SecurityGroup;
 use model::record::vpc::Vpc;
-use model::{SecurityGroupId, SecurityGroupRuleId};
 
 pub fn touches(ctx: &Context, request: &CreateSecurityGroupRequest, tables: &Tables) -> Vec<Touched> {
     let mut all = vec![created(ctx, "security-group")];
@@ -41,11 +39,13 @@ pub fn create(
         ));
     }
     let vpc = if let Some(id) = request.vpc_id.as_deref() {
-        hold::<Vpc>(ctx, txn, id)?.vpc
+        hold::<Vpc>(ctx, txn, id)?
     } else {
         let default = vpc::default_of(ctx, txn.tables());
-        default.ok_or_else(|| client("VPCIdNotSpecified", "No default VPC for this user"))?.vpc
+        default.ok_or_else(|| client("VPCIdNotSpecified", "No default VPC for this user"))?
     };
+    let has_ipv6 = !vpc.ipv6.is_empty();
+    let vpc = vpc.vpc;
     let tags = given_tags(request.tag_specifications.as_deref(), &["security-group"])?;
     let tags = tags.into_values().next().unwrap_or_default();
     if txn.tables().find::<SecurityGroup>(&ctx.region, "account", ctx.account()).count() >= MAX_GROUPS {
@@ -61,13 +61,9 @@ pub fn create(
             format!("The security group '{name}' already exists for VPC '{vpc}'"),
         )
     })?;
-    let everything_out = SecurityGroupRule {
-        rule: SecurityGroupRuleId::from_entropy(ctx.bits()),
-        direction: Direction::Egress,
-        allow: Allow { traffic: Traffic::All, peer: Peer::Net(Ipv4Net::default().into()) },
-        description: None,
-        tags: Tags::default(),
-    };
+    let everywhere = [Ipv4Net::default().into(), Ipv6Net::default().into()];
+    let nets = everywhere.into_iter().take(if has_ipv6 { 2 } else { 1 });
+    let rules = nets.map(|net| everything_out(ctx, net)).collect();
     let group = txn.put(
         &ctx.region,
         SecurityGroup {
@@ -76,7 +72,7 @@ pub fn create(
             vpc,
             name: name.clone(),
             description: description.clone(),
-            rules: vec![everything_out],
+            rules,
             tags,
         },
     );

@@ -3,18 +3,22 @@
 use control::{Result, Tables, Txn};
 use model::host::ObservedBody;
 use model::record::image::{Image, Registration, State};
-use model::record::snapshot::{Life, Snapshot};
+use model::record::snapshot::{Life, Snapshot, Tiering};
 use model::{ImageId, Region, SnapshotId, Timestamp};
 
 enum News {
     Gone,
     Life(Life),
+    Tiering(Tiering),
 }
 
 fn news(snapshot: &Snapshot, body: &ObservedBody, now: Timestamp) -> Option<News> {
     match body {
         ObservedBody::Removed => snapshot.is_deleting().then_some(News::Gone),
-        ObservedBody::Snapshot(phase) => plan::snapshot::observe(&snapshot.life, phase, now).map(News::Life),
+        ObservedBody::Snapshot(phase) => {
+            let tiering = || plan::snapshot::tier::observe(snapshot, phase, now).map(News::Tiering);
+            plan::snapshot::observe(&snapshot.life, phase, now).map(News::Life).or_else(tiering)
+        }
         ObservedBody::Applied | ObservedBody::Failing { .. } | ObservedBody::Instance(_) => None,
     }
 }
@@ -41,6 +45,9 @@ pub fn take(
     match news(&before, body, now) {
         None => {}
         Some(News::Gone) => txn.delete::<Snapshot>(region, &id),
+        Some(News::Tiering(tiering)) => {
+            txn.put(region, Snapshot { tiering: Some(tiering), ..(*before).clone() });
+        }
         Some(News::Life(life)) => {
             let is_end = !matches!(life, Life::Pending { .. });
             txn.put(region, Snapshot { life, ..(*before).clone() });

@@ -51,6 +51,7 @@ pub(crate) fn copy_of(ctx: &Context, txn: &mut Txn<'_>, copying: Copying<'_>) ->
     if !source.is_completed() {
         return Err(errors::incorrect_state(source, "'completed'"));
     }
+    errors::must_be_usable(source, ctx.now)?;
     let choice =
         encryption::choose_of(ctx, txn, asked.as_ref(), Some(source)).map_err(encryption::refused)?;
     let copy = Snapshot {
@@ -65,6 +66,8 @@ pub(crate) fn copy_of(ctx: &Context, txn: &mut Txn<'_>, copying: Copying<'_>) ->
         encryption: choice.encryption(ctx),
         shared: Shared::default(),
         lock: None,
+        binned: None,
+        tiering: None,
         tags,
     };
     Ok(txn.put(&ctx.region, copy))

@@ -1,13 +1,14 @@
-//! `DeleteSnapshot`: gone for everybody at once; the record goes once the host has nothing of it left.
+//! `DeleteSnapshot`: gone for everybody at once, into the recycle bin if a rule says so; else the record goes once the host has nothing of it left.
 //!
 //! It runs exclusively: that no image uses the snapshot is read off an index, which no version guards.
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DeleteSnapshot.html>
 
-use super::{errors, own};
+use super::{bin, errors, own};
 use api_ec2::{DeleteSnapshotRequest, DeleteSnapshotResult};
 use control::{Context, Result, Txn};
 use model::ImageId;
 use model::record::image::Image;
+use model::record::recycle_bin::Resource;
 use model::record::snapshot::{Life, Shared, Snapshot};
 
 /// Whether a snapshot was deleted.
@@ -30,6 +31,11 @@ pub(crate) fn remove(
     let mut users = txn.tables().find::<Image>(&ctx.region, "snapshot", snapshot.snapshot);
     if let Some(user) = users.find(|image| Some(image.image) != going) {
         return Deletion::UsedBy(user.image);
+    }
+    let binned = bin::retention(ctx, txn.tables(), Resource::Snapshot, &snapshot.tags);
+    if binned.is_some() && snapshot.is_completed() {
+        txn.put(&ctx.region, Snapshot { binned, shared: Shared::default(), lock: None, ..snapshot.clone() });
+        return Deletion::Done;
     }
     let gone = Snapshot { life: Life::Deleting, shared: Shared::default(), lock: None, ..snapshot.clone() };
     txn.put(&ctx.region, gone);

@@ -1,8 +1,9 @@
 //! EC2's errors about snapshots.
 
 use crate::errors::client;
+use control::Result;
 use model::record::snapshot::Snapshot;
-use model::{SnapshotId, VolumeId};
+use model::{SnapshotId, Timestamp, VolumeId};
 use std::fmt::Display;
 use wire::ApiError;
 
@@ -12,6 +13,17 @@ pub fn incorrect_state(snapshot: &Snapshot, wanted: &str) -> ApiError {
         "IncorrectState",
         format!("The snapshot '{}' is '{}', not {wanted}.", snapshot.snapshot, snapshot.state_name()),
     )
+}
+
+/// Nothing is made of what is archived.
+pub fn must_be_usable(snapshot: &Snapshot, now: Timestamp) -> Result<()> {
+    if snapshot.is_usable(now) {
+        return Ok(());
+    }
+    let id = snapshot.snapshot;
+    let message =
+        format!("The snapshot '{id}' is in the archive tier. It must be restored before it can be used.");
+    Err(client("IncorrectState", message))
 }
 
 pub fn not_yours(id: SnapshotId) -> ApiError {

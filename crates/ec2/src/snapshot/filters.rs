@@ -15,7 +15,7 @@ pub static FIELDS: &[FilterField<Snapshot, Tables>] = &[
     FilterField { name: "snapshot-id", values: |s, _| shown(s.snapshot) },
     FilterField { name: "start-time", values: |s, _| shown(wire_time(s.started_at)) },
     FilterField { name: "status", values: |s, _| one(s.state_name()) },
-    FilterField { name: "storage-tier", values: |_, _| one("standard") },
+    FilterField { name: "storage-tier", values: |s, _| one(render::tier(s).as_str().to_owned()) },
     FilterField {
         name: "transfer-type",
         values: |s, _| maybe(render::transfer(s).map(|kind| kind.as_str().to_owned())),

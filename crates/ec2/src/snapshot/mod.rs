@@ -4,10 +4,10 @@
 //! [`absorb`](mod@absorb), which also moves on the images that wait for it. One that is being deleted is seen by nobody; the
 //! host keeps it while something that has begun still starts from it ([`is_needed`]).
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-snapshots.html>
-//! Differs: no archive tier, recycle bin or fast restore for now; each asked for is refused by name.
 
 pub mod absorb;
 mod attribute;
+mod bin;
 mod copy;
 mod create;
 mod create_many;
@@ -18,8 +18,10 @@ mod filters;
 mod lock;
 pub(crate) mod render;
 mod take;
+pub mod tier;
 mod usable;
 
+pub(crate) use bin::retention;
 pub(crate) use copy::{Copying, copy_of, source_region};
 pub(crate) use create::description;
 pub(crate) use delete::{Deletion, remove};
@@ -35,8 +37,8 @@ use control::tag::Tags;
 use control::{Context, Result, Service, Tables, Touched, Txn};
 use model::host::{SnapshotDesired, SnapshotSource};
 use model::record::instance::{Instance, Phase};
-use model::record::snapshot::{Snapshot, Source};
-use model::record::volume::{Life, Volume};
+use model::record::snapshot::{Life, Snapshot, Source};
+use model::record::volume::{self, Volume};
 use model::{AccountId, InstanceId, Region, SnapshotId, VolumeId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,7 +64,9 @@ impl Noun for Snapshot {
     }
 
     fn visible_to(&self, ctx: &Context) -> bool {
-        !self.is_deleting() && (self.account == ctx.account() || self.shared.with(ctx.account()))
+        !self.is_deleting()
+            && self.binned.is_none()
+            && (self.account == ctx.account() || self.shared.with(ctx.account()))
     }
 
     fn listed<'a>(ctx: &'a Context, tables: &'a Tables) -> Vec<&'a Arc<Self>> {
@@ -89,7 +93,8 @@ fn own(ctx: &Context, txn: &mut Txn<'_>, id: &str) -> Result<Arc<Snapshot>> {
 /// What the host should hold of it.
 pub fn desired(root: &RootKey, tables: &Tables, region: &Region, id: SnapshotId) -> Option<SnapshotDesired> {
     let snapshot = tables.get::<Snapshot>(region, &id)?;
-    if snapshot.is_deleting() && !is_needed(tables, region, id) {
+    let is_lost = matches!((&snapshot.source, &snapshot.life), (Source::Direct(_), Life::Failed { .. }));
+    if is_lost || (snapshot.is_deleting() && !is_needed(tables, region, id)) {
         return None;
     }
     Some(SnapshotDesired {
@@ -104,7 +109,11 @@ pub fn desired(root: &RootKey, tables: &Tables, region: &Region, id: SnapshotId)
                 during: *during,
             },
             Source::Copy { snapshot, .. } => SnapshotSource::Copy(*snapshot),
+            Source::Direct(direct) => {
+                SnapshotSource::Direct { parent: direct.parent, seal: direct.seal.clone() }
+            }
         },
+        tier: plan::snapshot::tier::wanted(snapshot),
         data_key: keys::data_key(root, tables, snapshot.encryption.as_ref()),
     })
 }
@@ -120,10 +129,10 @@ fn is_needed(tables: &Tables, region: &Region, id: SnapshotId) -> bool {
 
 fn is_to_be_made(tables: &Tables, volume: &Volume) -> bool {
     match volume.life {
-        Life::Creating | Life::Failed { .. } => true,
-        Life::Deleting => false,
+        volume::Life::Creating | volume::Life::Failed { .. } => true,
+        volume::Life::Deleting => false,
         // Those of a launch are ready from the start.
-        Life::Ready => volume.attachment.as_ref().is_some_and(|attachment| {
+        volume::Life::Ready => volume.attachment.as_ref().is_some_and(|attachment| {
             let instance = tables.get::<Instance>(&volume.zone.region, &attachment.instance);
             instance.is_some_and(|instance| instance.phase == Phase::Pending && instance.run == 1)
         }),
@@ -186,5 +195,18 @@ pub fn register(service: &mut Service) {
             |ctx, request, tables| one(ctx, tables, &request.snapshot_id),
             lock::unlock,
         )
+        .exclusive(
+            ops::ModifySnapshotTier,
+            |ctx, request, tables| one(ctx, tables, &request.snapshot_id),
+            tier::modify,
+        )
+        .write(
+            ops::RestoreSnapshotTier,
+            |ctx, request, tables| one(ctx, tables, &request.snapshot_id),
+            tier::restore_tier,
+        )
+        .read(ops::DescribeSnapshotTierStatus, |_, _, _| Touched::anything(), tier::describe)
+        .read(ops::ListSnapshotsInRecycleBin, |_, _, _| Touched::anything(), bin::list)
+        .write(ops::RestoreSnapshotFromRecycleBin, |_, _, _| Touched::anything(), bin::restore)
         .read(ops::DescribeLockedSnapshots, |_, _, _| Touched::anything(), lock::describe);
 }

@@ -18,6 +18,10 @@ pub fn progress(snapshot: &Snapshot) -> String {
     format!("{}%", snapshot.progress())
 }
 
+pub fn tier(snapshot: &Snapshot) -> StorageTier {
+    if plan::snapshot::tier::is_archived(snapshot) { StorageTier::Archive } else { StorageTier::Standard }
+}
+
 /// Copies alone were transferred.
 pub fn transfer(snapshot: &Snapshot) -> Option<TransferType> {
     matches!(snapshot.source, Source::Copy { .. }).then_some(TransferType::Standard)
@@ -30,7 +34,8 @@ pub fn snapshot(snapshot: &Snapshot) -> api_ec2::Snapshot {
     };
     api_ec2::Snapshot {
         tags: render_tags(&snapshot.tags),
-        storage_tier: Some(StorageTier::Standard),
+        storage_tier: Some(tier(snapshot)),
+        restore_expiry_time: super::tier::expiry(snapshot),
         transfer_type: transfer(snapshot),
         completion_time: completed_at,
         full_snapshot_size_in_bytes: full,

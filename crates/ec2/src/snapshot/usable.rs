@@ -11,11 +11,11 @@ use std::sync::Arc;
 /// A snapshot that the caller may use and that is completed, held until the commit.
 pub fn usable(ctx: &Context, txn: &mut Txn<'_>, id: &str) -> Result<Arc<Snapshot>> {
     let snapshot = hold::<Snapshot>(ctx, txn, id)?;
-    if snapshot.is_completed() {
-        Ok(snapshot)
-    } else {
-        Err(errors::incorrect_state(&snapshot, "'completed'"))
+    if !snapshot.is_completed() {
+        return Err(errors::incorrect_state(&snapshot, "'completed'"));
     }
+    errors::must_be_usable(&snapshot, ctx.now)?;
+    Ok(snapshot)
 }
 
 /// Looks up the snapshots that mappings name, but for those that whoever may use an image may use with it.

@@ -1,6 +1,6 @@
 //! `ModifySubnetAttribute`: one attribute a call.
 
-use crate::errors::invalid_parameter_combination;
+use crate::errors::{invalid_parameter_combination, invalid_parameter_value};
 use crate::noun::{hold, touched};
 use crate::parameter::refuse;
 use api_ec2::{
@@ -21,9 +21,9 @@ pub fn modify(
     let mut subnet = Subnet::clone(&*hold::<Subnet>(ctx, txn, &request.subnet_id)?);
     let value = |attribute: &Option<AttributeBooleanValue>| attribute.as_ref().and_then(|a| a.value);
     let map_public_ip = value(&request.map_public_ip_on_launch);
+    let assign_ipv6 = value(&request.assign_ipv6_address_on_creation);
     // What is not built may be switched off, which it is, but not on.
     let others = [
-        ("AssignIpv6AddressOnCreation", value(&request.assign_ipv6_address_on_creation)),
         ("MapCustomerOwnedIpOnLaunch", value(&request.map_customer_owned_ip_on_launch)),
         ("CustomerOwnedIpv4Pool", request.customer_owned_ipv4_pool.as_ref().map(|_| true)),
         ("EnableDns64", value(&request.enable_dns64)),
@@ -39,8 +39,9 @@ pub fn modify(
         ("EnableLniAtDeviceIndex", request.enable_lni_at_device_index.map(|_| true)),
         ("DisableLniAtDeviceIndex", value(&request.disable_lni_at_device_index).map(|_| false)),
     ];
-    let given =
-        others.iter().filter(|(_, value)| value.is_some()).count() + usize::from(map_public_ip.is_some());
+    let given = others.iter().filter(|(_, value)| value.is_some()).count()
+        + usize::from(map_public_ip.is_some())
+        + usize::from(assign_ipv6.is_some());
     match given {
         0 => return Err(invalid_parameter_combination("No attributes specified.")),
         1 => {}
@@ -49,6 +50,15 @@ pub fn modify(
     refuse(&others.map(|(name, value)| (name, value == Some(true))))?;
     if let Some(map_public_ip) = map_public_ip {
         subnet.map_public_ip = map_public_ip;
+        txn.put(&ctx.region, subnet);
+    } else if let Some(assign_ipv6) = assign_ipv6 {
+        if assign_ipv6 && subnet.ipv6.is_none() {
+            return Err(invalid_parameter_value(format!(
+                "Invalid value 'true' for assignIpv6AddressOnCreation. Subnet {} has no IPv6 CIDR block.",
+                subnet.subnet
+            )));
+        }
+        subnet.assign_ipv6 = assign_ipv6;
         txn.put(&ctx.region, subnet);
     }
     Ok(ModifySubnetAttributeResult {})

@@ -22,7 +22,6 @@ pub fn touches(ctx: &Context, request: &CreateSubnetRequest, tables: &Tables) ->
 
 pub fn create(ctx: &Context, request: &CreateSubnetRequest, txn: &mut Txn<'_>) -> Result<CreateSubnetResult> {
     refuse(&[
-        ("Ipv6CidrBlock", request.ipv6_cidr_block.is_some()),
         ("OutpostArn", request.outpost_arn.is_some()),
         ("Ipv6Native", request.ipv6_native == Some(true)),
         ("Ipv4IpamPoolId", request.ipv4_ipam_pool_id.is_some()),
@@ -47,6 +46,8 @@ pub fn create(ctx: &Context, request: &CreateSubnetRequest, txn: &mut Txn<'_>) -
             format!("The CIDR '{cidr}' conflicts with another subnet: {} has {}", other.subnet, other.cidr),
         ));
     }
+    let ipv6 = request.ipv6_cidr_block.as_deref().filter(|text| !text.is_empty());
+    let ipv6 = ipv6.map(|text| super::ipv6::block(ctx, &vpc, &siblings, text)).transpose()?;
     if siblings.len() >= MAX_SUBNETS {
         return Err(client(
             "SubnetLimitExceeded",
@@ -64,6 +65,8 @@ pub fn create(ctx: &Context, request: &CreateSubnetRequest, txn: &mut Txn<'_>) -
         cidr,
         default_for_zone: false,
         map_public_ip: false,
+        ipv6,
+        assign_ipv6: false,
         tags,
     };
     associate_with_default_acl(ctx, txn, vpc.vpc, subnet.subnet);

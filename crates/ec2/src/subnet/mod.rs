@@ -3,12 +3,13 @@
 //! A subnet uses one route table (its own or the main one) and one network ACL; both keep the association. Its used
 //! addresses are the claims of [`crate::network_interface::allocate`].
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/configure-subnets.html>
-//! Differs: IPv4 only; no outposts, no customer-owned addresses, names by address only.
+//! Differs: no subnet of IPv6 alone, no outposts, no customer-owned addresses, names by address only.
 
 mod attribute;
 mod create;
 mod delete;
 mod describe;
+mod ipv6;
 pub mod render;
 mod reservation;
 
@@ -16,7 +17,7 @@ use crate::errors::{self, IdErrors};
 use crate::network_interface::allocate;
 use crate::noun::Noun;
 use api_ec2::ops;
-use control::filter::{FilterField, one, shown};
+use control::filter::{FilterField, maybe, one, shown};
 use control::tag::Tags;
 use control::{Arn, Service, Tables};
 use model::AccountId;
@@ -59,9 +60,18 @@ impl Noun for Subnet {
             FilterField { name: "defaultForAz", values: |s, _| shown(s.default_for_zone) },
             FilterField { name: "enable-dns64", values: |_, _| one("false") },
             FilterField { name: "enable-lni-at-device-index", values: |_, _| Vec::new() },
-            FilterField { name: "ipv6-cidr-block-association.association-id", values: |_, _| Vec::new() },
-            FilterField { name: "ipv6-cidr-block-association.ipv6-cidr-block", values: |_, _| Vec::new() },
-            FilterField { name: "ipv6-cidr-block-association.state", values: |_, _| Vec::new() },
+            FilterField {
+                name: "ipv6-cidr-block-association.association-id",
+                values: |s, _| maybe(s.ipv6.as_ref().map(|own| own.association.to_string())),
+            },
+            FilterField {
+                name: "ipv6-cidr-block-association.ipv6-cidr-block",
+                values: |s, _| maybe(s.ipv6.as_ref().map(|own| own.cidr.to_string())),
+            },
+            FilterField {
+                name: "ipv6-cidr-block-association.state",
+                values: |s, _| maybe(s.ipv6.as_ref().map(|_| "associated")),
+            },
             FilterField { name: "ipv6-native", values: |_, _| one("false") },
             FilterField { name: "map-customer-owned-ip-on-launch", values: |_, _| one("false") },
             FilterField { name: "map-public-ip-on-launch", values: |s, _| shown(s.map_public_ip) },
@@ -98,6 +108,8 @@ pub fn register(service: &mut Service) {
         .exclusive(ops::CreateSubnet, create::touches, create::create)
         .exclusive(ops::CreateDefaultSubnet, create::default_touches, create::create_default)
         .exclusive(ops::DeleteSubnet, delete::touches, delete::delete)
+        .exclusive(ops::AssociateSubnetCidrBlock, ipv6::associate_touches, ipv6::associate)
+        .exclusive(ops::DisassociateSubnetCidrBlock, ipv6::disassociate_touches, ipv6::disassociate)
         .read(ops::DescribeSubnets, describe::touches, describe::describe)
         .exclusive(ops::CreateSubnetCidrReservation, reservation::create_touches, reservation::create)
         .write(ops::DeleteSubnetCidrReservation, reservation::delete_touches, reservation::delete)

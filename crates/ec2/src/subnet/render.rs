@@ -9,12 +9,14 @@ use model::record::vpc::Subnet;
 
 pub fn subnet(subnet: &Subnet, tables: &Tables) -> api::Subnet {
     let available = allocate::available(tables, &subnet.zone.region, subnet);
+    let associated = api::SubnetCidrBlockStateCode::Associated;
+    let ipv6 = subnet.ipv6.as_ref().map(|own| super::ipv6::render(own, associated));
     api::Subnet {
         availability_zone_id: Some(subnet.zone.id()),
         map_customer_owned_ip_on_launch: Some(false),
         owner_id: Some(subnet.account.to_string()),
-        assign_ipv6_address_on_creation: Some(false),
-        ipv6_cidr_block_association_set: Some(Vec::new()),
+        assign_ipv6_address_on_creation: Some(subnet.assign_ipv6),
+        ipv6_cidr_block_association_set: Some(ipv6.into_iter().collect()),
         tags: render_tags(&subnet.tags),
         subnet_arn: Some(arn(subnet).to_string()),
         enable_dns64: Some(false),

@@ -4,35 +4,44 @@ use super::Kind;
 use crate::errors::SECURITY_GROUP_RULE;
 use control::{Arn, Context, Tables, Touched};
 use model::record::address::Address;
+use model::record::flow_log::FlowLog;
 use model::record::image::Image;
 use model::record::instance::Instance;
 use model::record::key_pair::KeyPair;
 use model::record::nat_gateway::NatGateway;
+use model::record::network_insights::{NetworkInsightsAnalysis, NetworkInsightsPath};
 use model::record::network_interface::NetworkInterface;
 use model::record::prefix_list::PrefixList;
 use model::record::security_group::{SecurityGroup, SecurityGroupRule};
 use model::record::snapshot::Snapshot;
 use model::record::volume::Volume;
 use model::record::vpc::{
-    DhcpOptions, InternetGateway, NetworkAcl, RouteTable, Subnet, SubnetCidrReservation, Vpc,
+    DhcpOptions, EgressOnlyInternetGateway, InternetGateway, NetworkAcl, RouteTable, Subnet,
+    SubnetCidrReservation, Vpc,
 };
 use model::record::vpc_peering_connection::VpcPeeringConnection;
 use model::{
-    AllocationId, DhcpOptionsId, ImageId, InstanceId, InternetGatewayId, KeyPairId, NatGatewayId,
-    NetworkAclId, NetworkInterfaceId, PrefixListId, RouteTableId, SecurityGroupId, SecurityGroupRuleId,
-    SnapshotId, SubnetCidrReservationId, SubnetId, VolumeId, VpcId, VpcPeeringConnectionId,
+    AllocationId, DhcpOptionsId, EgressOnlyInternetGatewayId, FlowLogId, ImageId, InstanceId,
+    InternetGatewayId, KeyPairId, NatGatewayId, NetworkAclId, NetworkInsightsAnalysisId,
+    NetworkInsightsPathId, NetworkInterfaceId, PrefixListId, RouteTableId, SecurityGroupId,
+    SecurityGroupRuleId, SnapshotId, SubnetCidrReservationId, SubnetId, VolumeId, VpcId,
+    VpcPeeringConnectionId,
 };
 use std::sync::Arc;
 
-pub(super) static KINDS: [Kind; 19] = [
+pub(super) static KINDS: [Kind; 23] = [
     Kind::of::<Address>(AllocationId::PREFIX),
     Kind::of::<DhcpOptions>(DhcpOptionsId::PREFIX),
+    Kind::of::<EgressOnlyInternetGateway>(EgressOnlyInternetGatewayId::PREFIX),
+    Kind::of::<FlowLog>(FlowLogId::PREFIX),
     Kind::of::<Image>(ImageId::PREFIX),
     Kind::of::<Instance>(InstanceId::PREFIX),
     Kind::of::<InternetGateway>(InternetGatewayId::PREFIX),
     Kind::of::<KeyPair>(KeyPairId::PREFIX),
     Kind::of::<NatGateway>(NatGatewayId::PREFIX),
     Kind::of::<NetworkAcl>(NetworkAclId::PREFIX),
+    Kind::of::<NetworkInsightsAnalysis>(NetworkInsightsAnalysisId::PREFIX),
+    Kind::of::<NetworkInsightsPath>(NetworkInsightsPathId::PREFIX),
     Kind::of::<NetworkInterface>(NetworkInterfaceId::PREFIX),
     Kind::of::<PrefixList>(PrefixListId::PREFIX),
     Kind::of::<RouteTable>(RouteTableId::PREFIX),

@@ -1,4 +1,5 @@
-//! `AttachVolume`: to an instance that runs, by hot-plug, or to a stopped one, for its next start.
+//! `AttachVolume`: to an instance that runs, by hot-plug, or to a stopped one, for its next start. A Multi-Attach volume to up to
+//! sixteen.
 //!
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AttachVolume.html>
 
@@ -7,13 +8,16 @@ use crate::encryption::{can_be_opened, refused};
 use crate::errors::{client, invalid_parameter_value};
 use crate::instance::{attachable, errors as instances, kind};
 use crate::noun::{hold, touched};
-use crate::parameter::{refuse, unsupported};
+use crate::parameter::refuse;
 use api_ec2::{AttachVolumeRequest, VolumeAttachmentState};
 use control::{Context, Result, Tables, Touched, Txn};
 use model::record::instance::{BlockDevice, Instance};
 use model::record::volume::{Life, Volume, VolumeAttachment};
 use plan::instance::devices::{is_device_name, same_device};
 use plan::volume::bootable;
+
+/// Of a Multi-Attach volume.
+const MOST_INSTANCES: usize = 16;
 
 pub fn touches(ctx: &Context, request: &AttachVolumeRequest, tables: &Tables) -> Vec<Touched> {
     let mut all = touched::<Volume>(ctx, tables, [&request.volume_id]);
@@ -38,6 +42,9 @@ pub fn attach(
     let instance = hold::<Instance>(ctx, txn, &request.instance_id)?;
     is_free(&volume, &instance)?;
     let state = attachable(&instance)?;
+    if volume.provision.multi_attach && same_device(device, &instance.root_device) {
+        return Err(invalid_parameter_value("A Multi-Attach volume cannot be the root device."));
+    }
     if volume.zone != instance.zone {
         return Err(client(
             "InvalidVolume.ZoneMismatch",
@@ -47,7 +54,9 @@ pub fn attach(
             ),
         ));
     }
-    if instance.volumes.iter().any(|mapped| same_device(&mapped.device, device)) {
+    let of_store = instance.store.iter().filter_map(|mapped| mapped.device.as_ref());
+    let mut taken = instance.volumes.iter().map(|mapped| &mapped.device).chain(of_store);
+    if taken.any(|name| same_device(name, device)) {
         return Err(invalid_parameter_value(format!(
             "Invalid value '{device}' for unixDevice. Attachment point {device} is already in use"
         )));
@@ -59,7 +68,7 @@ pub fn attach(
             volume.provision.volume_type
         )));
     }
-    let most = kind::most_volumes(&instance.instance_type, instance.interfaces.len());
+    let most = kind::most_volumes(&instance.instance_type, instance.interfaces.len(), instance.store.len());
     if instance.volumes.len() >= most {
         return Err(instances::too_many_volumes(&instance.instance_type, most));
     }
@@ -85,16 +94,20 @@ pub fn attach(
     instance.volumes.insert(at, mapping);
     txn.put(&ctx.region, instance);
     let shown = render::attachment(&volume, &attachment, VolumeAttachmentState::Attaching);
-    txn.put(&ctx.region, Volume { attachment: Some(attachment), ..(*volume).clone() });
+    txn.put(&ctx.region, volume.with(attachment));
     Ok(shown)
 }
 
 fn is_free(volume: &Volume, instance: &Instance) -> Result<()> {
-    if let Some(attachment) = &volume.attachment {
-        if volume.provision.multi_attach && attachment.instance != instance.instance {
-            return Err(unsupported("Attaching a Multi-Attach volume to a second instance"));
-        }
+    let shared = volume.provision.multi_attach;
+    if volume.attached_to(instance.instance).is_some() || (volume.attachment.is_some() && !shared) {
         return Err(client("VolumeInUse", format!("{} is already attached to an instance", volume.volume)));
+    }
+    if volume.attachments().count() >= MOST_INSTANCES {
+        return Err(client(
+            "AttachmentLimitExceeded",
+            format!("{} is attached to {MOST_INSTANCES} instances, which is the most.", volume.volume),
+        ));
     }
     match volume.life {
         Life::Ready => Ok(()),

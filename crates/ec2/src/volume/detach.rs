@@ -3,7 +3,7 @@
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DetachVolume.html>
 
 use super::{errors, render};
-use crate::errors::{client, operation_not_permitted};
+use crate::errors::{client, missing_parameter, operation_not_permitted};
 use crate::noun::{hold, touched};
 use api_ec2::{DetachVolumeRequest, VolumeAttachmentState};
 use control::{Context, Result, Tables, Touched, Txn};
@@ -28,14 +28,17 @@ pub fn detach(
     let volume = hold::<Volume>(ctx, txn, &request.volume_id)?;
     let named = request.instance_id.as_deref().filter(|id| !id.is_empty());
     let named = named.map(|id| hold::<Instance>(ctx, txn, id)).transpose()?;
-    let Some(attachment) = &volume.attachment else {
+    let Some(first) = &volume.attachment else {
         return Err(errors::incorrect_state(volume.volume, volume.state_name(), "attached"));
     };
-    if let Some(named) = named
-        && named.instance != attachment.instance
-    {
-        return Err(elsewhere(&volume, &format!("instance '{}'", named.instance)));
-    }
+    let attachment = match &named {
+        Some(named) => volume
+            .attached_to(named.instance)
+            .ok_or_else(|| elsewhere(&volume, &format!("instance '{}'", named.instance)))?,
+        // Which of them is to lose it only the caller knows.
+        None if volume.provision.multi_attach => return Err(missing_parameter("InstanceId")),
+        None => first,
+    };
     if let Some(device) = request.device.as_deref().filter(|device| !device.is_empty())
         && !same_device(device, &attachment.device)
     {
@@ -52,7 +55,7 @@ pub fn detach(
     let mut changed = (*instance).clone();
     if instance.phase == Phase::Stopped {
         changed.volumes.retain(|device| device.volume != volume.volume);
-        super::set_free(txn, &ctx.region, volume.volume);
+        super::set_free(txn, &ctx.region, volume.volume, instance.instance);
     } else {
         for device in changed.volumes.iter_mut().filter(|device| device.volume == volume.volume) {
             device.state = match (device.state, force) {

@@ -9,23 +9,25 @@ use model::record::volume::Volume;
 pub static FIELDS: &[FilterField<Volume, Tables>] = &[
     FilterField {
         name: "attachment.attach-time",
-        values: |v, _| maybe(v.attachment.as_ref().map(|a| wire_time(a.at).to_string())),
+        values: |v, _| v.attachments().map(|a| wire_time(a.at).to_string().into()).collect(),
     },
     FilterField {
         name: "attachment.delete-on-termination",
-        values: |v, _| maybe(v.attachment.as_ref().map(|a| a.delete_on_termination.to_string())),
+        values: |v, _| v.attachments().map(|a| a.delete_on_termination.to_string().into()).collect(),
     },
     FilterField {
         name: "attachment.device",
-        values: |v, _| maybe(v.attachment.as_ref().map(|a| a.device.as_str())),
+        values: |v, _| v.attachments().map(|a| a.device.as_str().into()).collect(),
     },
     FilterField {
         name: "attachment.instance-id",
-        values: |v, _| maybe(v.attachment.as_ref().map(|a| a.instance.to_string())),
+        values: |v, _| v.attachments().map(|a| a.instance.to_string().into()).collect(),
     },
     FilterField {
         name: "attachment.status",
-        values: |v, t| maybe(render::attachment_state(t, v).map(|state| state.as_str().to_owned())),
+        values: |v, t| {
+            v.attachments().map(|a| render::attachment_state(t, v, a).as_str().to_owned().into()).collect()
+        },
     },
     FilterField { name: "availability-zone", values: |v, _| shown(&v.zone) },
     FilterField { name: "availability-zone-id", values: |v, _| one(v.zone.id()) },

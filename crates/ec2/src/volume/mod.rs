@@ -1,10 +1,9 @@
 //! EBS volumes: made, attached to instances and taken from them, modified while they are in use, deleted.
 //!
-//! A volume is in one place at a time: its record names the instance, the instance's names the volume and says how far the
-//! attachment has come; both are always written together ([`attach`], [`detach`], [`set_free`]). What a volume can be is
+//! A volume is in one place at a time, unless it is for several: its record names the instances, theirs name the volume and say
+//! how far the attachment has come; both are always written together ([`attach`], [`detach`], [`set_free`]). What a volume can be is
 //! decided in `plan::volume`. What hosts say of volumes comes in by [`crate::instance::absorb`].
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volumes.html>
-//! Differs: no encryption and one instance at a time for now; each asked for is refused by name.
 
 mod attach;
 mod attribute;
@@ -28,7 +27,7 @@ use control::filter::{FilterField, Filters};
 use control::tag::Tags;
 use control::{Context, Service, Tables, Touched, Txn};
 use model::record::instance::{BlockDevice, Instance};
-use model::record::volume::Volume;
+use model::record::volume::{Volume, VolumeAttachment};
 use model::{AccountId, InstanceId, Region, VolumeId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,20 +67,23 @@ impl Noun for Volume {
     }
 }
 
-/// The instance that a volume is attached to, and its side of the attachment.
-fn place<'a>(tables: &'a Tables, volume: &Volume) -> Option<(&'a Arc<Instance>, &'a BlockDevice)> {
-    let attachment = volume.attachment.as_ref()?;
+/// The instance of an attachment, and its side of that.
+fn place<'a>(
+    tables: &'a Tables,
+    volume: &Volume,
+    attachment: &VolumeAttachment,
+) -> Option<(&'a Arc<Instance>, &'a BlockDevice)> {
     let instance = tables.get::<Instance>(&volume.zone.region, &attachment.instance)?;
     let device = instance.volumes.iter().find(|device| device.volume == volume.volume)?;
     Some((instance, device))
 }
 
 /// The machine has let go of it: it may be attached elsewhere. The instance's side is the caller's.
-pub fn set_free(txn: &mut Txn<'_>, region: &Region, id: VolumeId) {
+pub fn set_free(txn: &mut Txn<'_>, region: &Region, id: VolumeId, instance: InstanceId) {
     if let Some(volume) = txn.get::<Volume>(region, &id)
-        && volume.attachment.is_some()
+        && volume.attached_to(instance).is_some()
     {
-        txn.put(region, Volume { attachment: None, ..(*volume).clone() });
+        txn.put(region, volume.without(instance));
     }
 }
 

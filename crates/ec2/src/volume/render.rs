@@ -10,18 +10,22 @@ use model::record::instance::{AttachmentState, Phase};
 use model::record::kms::Encryption;
 use model::record::volume::{Volume, VolumeAttachment};
 
-/// How far its attachment has come, if it has one.
-pub fn attachment_state(tables: &Tables, volume: &Volume) -> Option<VolumeAttachmentState> {
-    volume.attachment.as_ref()?;
-    let state = place(tables, volume).map(|(instance, device)| match (device.state, instance.phase) {
-        (AttachmentState::Attaching, _) | (AttachmentState::Attached, Phase::Pending) => {
-            VolumeAttachmentState::Attaching
-        }
-        (AttachmentState::Attached, _) => VolumeAttachmentState::Attached,
-        (AttachmentState::Detaching { .. }, _) => VolumeAttachmentState::Detaching,
-        (AttachmentState::Busy { .. }, _) => VolumeAttachmentState::Busy,
-    });
-    Some(state.unwrap_or(VolumeAttachmentState::Attached))
+/// How far an attachment has come.
+pub fn attachment_state(
+    tables: &Tables,
+    volume: &Volume,
+    attachment: &VolumeAttachment,
+) -> VolumeAttachmentState {
+    let state =
+        place(tables, volume, attachment).map(|(instance, device)| match (device.state, instance.phase) {
+            (AttachmentState::Attaching, _) | (AttachmentState::Attached, Phase::Pending) => {
+                VolumeAttachmentState::Attaching
+            }
+            (AttachmentState::Attached, _) => VolumeAttachmentState::Attached,
+            (AttachmentState::Detaching { .. }, _) => VolumeAttachmentState::Detaching,
+            (AttachmentState::Busy { .. }, _) => VolumeAttachmentState::Busy,
+        });
+    state.unwrap_or(VolumeAttachmentState::Attached)
 }
 
 pub fn attachment(
@@ -45,9 +49,9 @@ pub fn not_managed() -> OperatorResponse {
 }
 
 pub fn volume(tables: &Tables, volume: &Volume) -> api_ec2::Volume {
-    let attachments = volume.attachment.iter().filter_map(|attached| {
-        attachment_state(tables, volume).map(|state| attachment(volume, attached, state))
-    });
+    let attachments = volume
+        .attachments()
+        .map(|attached| attachment(volume, attached, attachment_state(tables, volume, attached)));
     let provision = &volume.provision;
     api_ec2::Volume {
         availability_zone_id: Some(volume.zone.id()),

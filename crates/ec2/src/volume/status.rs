@@ -66,7 +66,7 @@ static FIELDS: &[FilterField<Volume, ()>] = &[
 fn render(volume: &Volume) -> VolumeStatusItem {
     let (status, enabled, performance) = verdict(volume);
     let detail = |name, status: &str| VolumeStatusDetails { name: Some(name), status: Some(status.into()) };
-    let attached = volume.attachment.iter().filter_map(|attachment| {
+    let attached = volume.attachments().filter_map(|attachment| {
         Some(VolumeStatusAttachmentStatus {
             io_performance: Some(self::performance(volume)?.to_owned()),
             instance_id: Some(attachment.instance.to_string()),

@@ -5,8 +5,11 @@
 //! Differs: an association is in force at once, and gone at once.
 
 use super::create::block;
-use super::render;
-use crate::errors::{client, dependency_violation, missing_parameter, operation_not_permitted};
+use super::{ipv6, render};
+use crate::defaults;
+use crate::errors::{
+    client, dependency_violation, invalid_parameter_combination, missing_parameter, operation_not_permitted,
+};
 use crate::noun::{hold, touched};
 use crate::parameter::refuse;
 use api_ec2::{
@@ -48,14 +51,34 @@ pub fn associate(
     refuse(&[
         ("Ipv6Pool", request.ipv6_pool.is_some()),
         ("Ipv6CidrBlock", request.ipv6_cidr_block.is_some()),
-        ("Ipv6CidrBlockNetworkBorderGroup", request.ipv6_cidr_block_network_border_group.is_some()),
         ("Ipv4IpamPoolId", request.ipv4_ipam_pool_id.is_some()),
         ("Ipv4NetmaskLength", request.ipv4_netmask_length.is_some()),
         ("Ipv6IpamPoolId", request.ipv6_ipam_pool_id.is_some()),
         ("Ipv6NetmaskLength", request.ipv6_netmask_length.is_some()),
-        ("AmazonProvidedIpv6CidrBlock", request.amazon_provided_ipv6_cidr_block == Some(true)),
     ])?;
     let mut vpc = Vpc::clone(&*hold::<Vpc>(ctx, txn, &request.vpc_id)?);
+    ipv6::check_border_group(ctx, request.ipv6_cidr_block_network_border_group.as_deref())?;
+    if request.amazon_provided_ipv6_cidr_block == Some(true) {
+        if request.cidr_block.is_some() {
+            return Err(invalid_parameter_combination(
+                "The parameters amazonProvidedIpv6CidrBlock and cidrBlock cannot be used together",
+            ));
+        }
+        let is_first = vpc.ipv6.is_empty();
+        let made = ipv6::associate(ctx, txn, &mut vpc)?;
+        tell_peers(ctx, txn, &vpc);
+        let id = vpc.vpc;
+        txn.put(&ctx.region, vpc);
+        if is_first {
+            defaults::open_to_ipv6(ctx, txn, id);
+        }
+        let shown = ipv6::render(&ctx.region, &made, VpcCidrBlockStateCode::Associating);
+        return Ok(AssociateVpcCidrBlockResult {
+            ipv6_cidr_block_association: Some(shown),
+            vpc_id: Some(id.to_string()),
+            ..Default::default()
+        });
+    }
     let text = request.cidr_block.as_deref().ok_or_else(|| missing_parameter("cidrBlock"))?;
     let cidr = block(text)?;
     check(ctx, txn.tables(), &vpc, cidr)?;
@@ -120,6 +143,7 @@ fn tell_peers(ctx: &Context, txn: &mut Txn<'_>, vpc: &Vpc) {
         for end in [&mut peering.requester, &mut peering.accepter] {
             if end.vpc == vpc.vpc {
                 end.cidrs = vpc.cidrs().collect();
+                end.ipv6_cidrs = vpc.ipv6_cidrs().collect();
             }
         }
         txn.put(&ctx.region, peering);
@@ -130,7 +154,11 @@ fn tell_peers(ctx: &Context, txn: &mut Txn<'_>, vpc: &Vpc) {
 fn holder(ctx: &Context, tables: &Tables, text: &str) -> Option<(Vpc, VpcCidrAssociationId)> {
     let association = VpcCidrAssociationId::parse(text).ok()?;
     let mut mine = tables.find::<Vpc>(&ctx.region, "account", ctx.account());
-    let vpc = mine.find(|vpc| vpc.blocks().any(|(id, _)| id == association))?;
+    let has = |vpc: &&std::sync::Arc<Vpc>| {
+        let mut all = vpc.blocks().map(|(id, _)| id).chain(vpc.ipv6.iter().map(|block| block.association));
+        all.any(|id| id == association)
+    };
+    let vpc = mine.find(has)?;
     Some((Vpc::clone(vpc), association))
 }
 
@@ -159,6 +187,18 @@ pub fn disassociate(
         )
     })?;
     let mut vpc = Vpc::clone(&*hold::<Vpc>(ctx, txn, &vpc.vpc.to_string())?);
+    if let Some(at) = vpc.ipv6.iter().position(|block| block.association == association) {
+        let gone = ipv6::disassociate(ctx, txn, &mut vpc, at)?;
+        tell_peers(ctx, txn, &vpc);
+        let vpc_id = Some(vpc.vpc.to_string());
+        txn.put(&ctx.region, vpc);
+        let shown = ipv6::render(&ctx.region, &gone, VpcCidrBlockStateCode::Disassociating);
+        return Ok(DisassociateVpcCidrBlockResult {
+            ipv6_cidr_block_association: Some(shown),
+            vpc_id,
+            ..Default::default()
+        });
+    }
     let Some(at) = vpc.further.iter().position(|block| block.association == association) else {
         return Err(operation_not_permitted(format!(
             "The vpc CIDR block with association ID {association} may not be disassociated. It is the primary \

@@ -1,6 +1,6 @@
 //! `CreateVpc` and `CreateDefaultVpc`.
 
-use super::{MAX_VPCS, default_of, render};
+use super::{MAX_VPCS, default_of, ipv6, render};
 use crate::defaults::{self, Standing};
 use crate::errors::{client, invalid_parameter_value, missing_parameter};
 use crate::noun::{created, given_tags};
@@ -33,8 +33,6 @@ pub fn create(ctx: &Context, request: &CreateVpcRequest, txn: &mut Txn<'_>) -> R
         ("Ipv6CidrBlock", request.ipv6_cidr_block.is_some()),
         ("Ipv6IpamPoolId", request.ipv6_ipam_pool_id.is_some()),
         ("Ipv6NetmaskLength", request.ipv6_netmask_length.is_some()),
-        ("Ipv6CidrBlockNetworkBorderGroup", request.ipv6_cidr_block_network_border_group.is_some()),
-        ("AmazonProvidedIpv6CidrBlock", request.amazon_provided_ipv6_cidr_block == Some(true)),
         ("VpcEncryptionControl", request.vpc_encryption_control.is_some()),
     ])?;
     match &request.instance_tenancy {
@@ -48,14 +46,19 @@ pub fn create(ctx: &Context, request: &CreateVpcRequest, txn: &mut Txn<'_>) -> R
     }
     let text = request.cidr_block.as_deref().ok_or_else(|| missing_parameter("cidrBlock"))?;
     let cidr = block(text)?;
+    ipv6::check_border_group(ctx, request.ipv6_cidr_block_network_border_group.as_deref())?;
     let tags = given_tags(request.tag_specifications.as_deref(), &["vpc"])?.remove("vpc").unwrap_or_default();
     check_quota(ctx, txn.tables())?;
 
     let options = defaults::default_dhcp_options(ctx, txn);
-    let made = defaults::make_vpc(ctx, txn, cidr, options, Standing::Custom).vpc;
-    let mut vpc = written(ctx, txn, made);
+    let made = defaults::make_vpc(ctx, txn, cidr, options, Standing::Custom);
+    let mut vpc = written(ctx, txn, made.vpc);
     vpc.tags = tags;
-    let shown = render::vpc(&vpc, VpcState::Pending);
+    if request.amazon_provided_ipv6_cidr_block == Some(true) {
+        ipv6::associate(ctx, txn, &mut vpc)?;
+        made.open_to_ipv6(ctx, txn);
+    }
+    let shown = render::vpc(&ctx.region, &vpc, VpcState::Pending);
     txn.put(&ctx.region, vpc);
     Ok(CreateVpcResult { vpc: Some(shown) })
 }
@@ -90,7 +93,7 @@ pub fn create_default(
     check_quota(ctx, txn.tables())?;
     let made = defaults::make_default_vpc(ctx, txn);
     let vpc = written(ctx, txn, made);
-    Ok(CreateDefaultVpcResult { vpc: Some(render::vpc(&vpc, VpcState::Pending)) })
+    Ok(CreateDefaultVpcResult { vpc: Some(render::vpc(&ctx.region, &vpc, VpcState::Pending)) })
 }
 
 fn check_quota(ctx: &Context, tables: &Tables) -> Result<()> {

@@ -8,14 +8,15 @@ use control::{Context, Result, Tables, Touched, Txn};
 use model::VpcId;
 use model::record::network_interface::NetworkInterface;
 use model::record::security_group::SecurityGroup;
-use model::record::vpc::{InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc};
+use model::record::vpc::{EgressOnlyInternetGateway, InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc};
 
 pub fn touches(ctx: &Context, request: &DeleteVpcRequest, tables: &Tables) -> Vec<Touched> {
     touched::<Vpc>(ctx, tables, [&request.vpc_id])
 }
 
 pub fn delete(ctx: &Context, request: &DeleteVpcRequest, txn: &mut Txn<'_>) -> Result<DeleteVpcResult> {
-    let vpc = hold::<Vpc>(ctx, txn, &request.vpc_id)?.vpc;
+    let held = hold::<Vpc>(ctx, txn, &request.vpc_id)?;
+    let vpc = held.vpc;
     let (region, tables) = (&ctx.region, txn.tables());
     let holders = holders(ctx, tables, vpc);
     if !holders.is_empty() {
@@ -34,6 +35,9 @@ pub fn delete(ctx: &Context, request: &DeleteVpcRequest, txn: &mut Txn<'_>) -> R
         txn.release(region, &group_name_claim(vpc, &group.name));
         txn.delete::<SecurityGroup>(region, &group.group);
     }
+    for cidr in held.ipv6_cidrs() {
+        super::ipv6::release(txn, cidr);
+    }
     crate::vpc_peering_connection::end_all(ctx, txn, vpc);
     txn.delete::<Vpc>(region, &vpc);
     Ok(DeleteVpcResult {})
@@ -45,6 +49,8 @@ fn holders(ctx: &Context, tables: &Tables, vpc: VpcId) -> Vec<String> {
     let interfaces = tables.find::<NetworkInterface>(region, "vpc", vpc).map(|i| i.interface.to_string());
     let subnets = tables.find::<Subnet>(region, "vpc", vpc).map(|s| s.subnet.to_string());
     let gateways = tables.find::<InternetGateway>(region, "vpc", vpc).map(|g| g.gateway.to_string());
+    let egress_only = tables.find::<EgressOnlyInternetGateway>(region, "vpc", vpc);
+    let gateways = gateways.chain(egress_only.map(|g| g.gateway.to_string()));
     let tables_ = tables.find::<RouteTable>(region, "vpc", vpc);
     let route_tables = tables_.filter(|t| !t.is_main()).map(|t| t.table.to_string());
     let acls = tables.find::<NetworkAcl>(region, "vpc", vpc).filter(|a| !a.is_default);

@@ -18,6 +18,6 @@ pub fn describe(ctx: &Context, request: &DescribeVpcsRequest, tables: &Tables) -
         next_token: request.next_token.as_deref(),
     };
     let (page, next_token) = select::<Vpc>(ctx, tables, &query)?;
-    let vpcs = page.into_iter().map(|vpc| render::vpc(vpc, VpcState::Available)).collect();
+    let vpcs = page.into_iter().map(|vpc| render::vpc(&ctx.region, vpc, VpcState::Available)).collect();
     Ok(DescribeVpcsResult { vpcs: Some(vpcs), next_token })
 }

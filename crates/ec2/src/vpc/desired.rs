@@ -10,15 +10,17 @@ use ipnet::IpNet;
 use model::host::{NetworkAclDesired, RouteDesired, RouteTableDesired, SubnetDesired, VpcDesired};
 use model::net::AclEntry;
 use model::record::Record as _;
+use model::record::flow_log::FlowLog;
 use model::record::nat_gateway::NatGateway;
 use model::record::prefix_list::PrefixList;
 use model::record::vpc::{
-    Destination, InternetGateway, NetworkAcl, Route, RouteTable, RouteTarget, Subnet, Vpc,
+    Destination, EgressOnlyInternetGateway, InternetGateway, NetworkAcl, Route, RouteTable, RouteTarget,
+    Subnet, Vpc,
 };
 use model::record::vpc_peering_connection::VpcPeeringConnection;
 use model::{
-    InternetGatewayId, NatGatewayId, NetworkAclId, PrefixListId, Region, RouteTableId, SubnetId, VpcId,
-    VpcPeeringConnectionId,
+    EgressOnlyInternetGatewayId, FlowLogId, InternetGatewayId, NatGatewayId, NetworkAclId, PrefixListId,
+    Region, RouteTableId, SubnetId, VpcId, VpcPeeringConnectionId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,6 +39,7 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Option<VpcDesire
             continue;
         };
         subnets.push(SubnetDesired {
+            ipv6_cidr: subnet.ipv6.as_ref().map(|own| own.cidr),
             subnet: subnet.subnet,
             cidr: subnet.cidr,
             route_table: table.table,
@@ -46,6 +49,7 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Option<VpcDesire
         acls.entry(acl.acl).or_insert(acl);
     }
     Some(VpcDesired {
+        ipv6_cidrs: vpc.ipv6_cidrs().collect(),
         vpc: vpc.vpc,
         account: vpc.account,
         region: region.clone(),
@@ -55,6 +59,7 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Option<VpcDesire
         route_tables: route_tables.into_values().map(|table| routes(tables, region, table)).collect(),
         peerings: crate::vpc_peering_connection::desired(tables, region, vpc.vpc),
         nat_gateways: crate::nat_gateway::desired(tables, region, vpc.vpc),
+        flow_logs: crate::flow_log::desired(tables, region, vpc.vpc),
         network_acls: acls.into_values().map(|acl| entries(acl)).collect(),
     })
 }
@@ -108,6 +113,12 @@ fn routes(tables: &Tables, region: &Region, table: &RouteTable) -> RouteTableDes
                 model::host::RouteTarget::InternetGateway
             }
             RouteTarget::InternetGateway(_) => model::host::RouteTarget::Blackhole,
+            RouteTarget::EgressOnly(id)
+                if crate::egress_only_internet_gateway::serves(tables, region, id, table.vpc) =>
+            {
+                model::host::RouteTarget::EgressOnly
+            }
+            RouteTarget::EgressOnly(_) => model::host::RouteTarget::Blackhole,
             // The host itself knows whether it is there.
             RouteTarget::Interface(interface) => model::host::RouteTarget::Interface(interface),
             RouteTarget::Peering(id) if crate::vpc_peering_connection::is_open(tables, region, id) => {
@@ -138,7 +149,7 @@ fn entries(acl: &NetworkAcl) -> NetworkAclDesired {
 /// The VPCs whose [`desired`] a changed record may have changed.
 ///
 /// A record that is gone names no VPC any more, and need not: a subnet goes in one transaction with a change of its ACL, a
-/// gateway is detached before it is deleted, peerings and NAT gateways are shown long after their end, and tables and ACLs go only when no subnet uses them.
+/// gateway is detached before it is deleted (an egress-only one is deleted with a change of the tables that lead to it), a flow log with a rewriting of its VPC, peerings and NAT gateways are shown long after their end, and tables and ACLs go only when no subnet uses them.
 pub fn concerned_by(changed: &ChangedKey, tables: &Tables) -> Vec<VpcId> {
     let region = &changed.region;
     match changed.noun {
@@ -162,10 +173,19 @@ pub fn concerned_by(changed: &ChangedKey, tables: &Tables) -> Vec<VpcId> {
             let gateway = id.and_then(|id| tables.get::<InternetGateway>(region, &id));
             gateway.map_or_else(Vec::new, |gateway| routed_to(tables, region, gateway))
         }
+        EgressOnlyInternetGateway::NOUN => {
+            let id = EgressOnlyInternetGatewayId::parse(&changed.id).ok();
+            let gateway = id.and_then(|id| tables.get::<EgressOnlyInternetGateway>(region, &id));
+            gateway.map(|gateway| gateway.vpc).into_iter().collect()
+        }
         VpcPeeringConnection::NOUN => {
             let id = VpcPeeringConnectionId::parse(&changed.id).ok();
             let peering = id.and_then(|id| tables.get::<VpcPeeringConnection>(region, &id));
             peering.map_or_else(Vec::new, |peering| vec![peering.requester.vpc, peering.accepter.vpc])
+        }
+        FlowLog::NOUN => {
+            let log = FlowLogId::parse(&changed.id).ok().and_then(|id| tables.get::<FlowLog>(region, &id));
+            log.map(|log| log.vpc).into_iter().collect()
         }
         NatGateway::NOUN => {
             let id = NatGatewayId::parse(&changed.id).ok();

@@ -3,7 +3,7 @@
 //! A VPC comes with a main route table, a default network ACL and a default security group, and goes with them.
 //! Called by dispatch; [`desired`] and [`concerned_by`] by the reconcilers that tell hosts what to hold.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/configure-your-vpc.html>
-//! Differs: no IPv6 blocks, IPAM pools or dedicated tenancy.
+//! Differs: no IPAM pools, pools of an account's own or dedicated tenancy.
 
 mod attribute;
 mod block;
@@ -11,6 +11,7 @@ mod create;
 mod delete;
 mod describe;
 mod desired;
+pub mod ipv6;
 pub mod render;
 
 pub use desired::{attached, concerned_by, desired, network_acl_of, route_table_of};
@@ -18,11 +19,11 @@ pub use desired::{attached, concerned_by, desired, network_acl_of, route_table_o
 use crate::errors::{self, IdErrors};
 use crate::noun::Noun;
 use api_ec2::ops;
-use control::filter::{FilterField, one, shown};
+use control::filter::{FilterField, Values, one, shown};
 use control::tag::Tags;
 use control::{Context, Service, Tables};
 use model::AccountId;
-use model::record::vpc::Vpc;
+use model::record::vpc::{Vpc, VpcIpv6Cidr};
 use std::borrow::Cow;
 
 /// How many VPCs an account may have in a region.
@@ -57,10 +58,22 @@ impl Noun for Vpc {
             },
             FilterField { name: "cidr-block-association.state", values: |_, _| one("associated") },
             FilterField { name: "dhcp-options-id", values: |vpc, _| shown(vpc.dhcp_options) },
-            FilterField { name: "ipv6-cidr-block-association.association-id", values: |_, _| Vec::new() },
-            FilterField { name: "ipv6-cidr-block-association.ipv6-cidr-block", values: |_, _| Vec::new() },
-            FilterField { name: "ipv6-cidr-block-association.ipv6-pool", values: |_, _| Vec::new() },
-            FilterField { name: "ipv6-cidr-block-association.state", values: |_, _| Vec::new() },
+            FilterField {
+                name: "ipv6-cidr-block-association.association-id",
+                values: |vpc, _| on_ipv6(vpc, |block| block.association.to_string()),
+            },
+            FilterField {
+                name: "ipv6-cidr-block-association.ipv6-cidr-block",
+                values: |vpc, _| on_ipv6(vpc, |block| block.cidr.to_string()),
+            },
+            FilterField {
+                name: "ipv6-cidr-block-association.ipv6-pool",
+                values: |vpc, _| on_ipv6(vpc, |_| ipv6::POOL.to_owned()),
+            },
+            FilterField {
+                name: "ipv6-cidr-block-association.state",
+                values: |vpc, _| on_ipv6(vpc, |_| "associated".to_owned()),
+            },
             FilterField { name: "is-default", values: |vpc, _| shown(vpc.is_default) },
             FilterField { name: "isDefault", values: |vpc, _| shown(vpc.is_default) },
             FilterField { name: "owner-id", values: |vpc, _| shown(vpc.account) },
@@ -68,6 +81,10 @@ impl Noun for Vpc {
             FilterField { name: "vpc-id", values: |vpc, _| shown(vpc.vpc) },
         ]
     }
+}
+
+fn on_ipv6(vpc: &Vpc, of: fn(&VpcIpv6Cidr) -> String) -> Values<'_> {
+    vpc.ipv6.iter().map(|block| Cow::Owned(of(block))).collect()
 }
 
 /// The account's default VPC in the region of the request, if it still has one.

@@ -61,11 +61,13 @@ pub fn create(
     } else {
         PeeringState::PendingAcceptance { expires_at: ctx.now + EXPIRES }
     };
-    let end = |account, vpc, cidrs| PeeringEnd { account, vpc, cidrs, remote_dns: false };
+    let end =
+        |account, vpc, cidrs, ipv6_cidrs| PeeringEnd { account, vpc, cidrs, ipv6_cidrs, remote_dns: false };
+    let ipv6: Vec<_> = found.iter().flat_map(|vpc| vpc.ipv6_cidrs()).collect();
     let peering = VpcPeeringConnection {
         peering: VpcPeeringConnectionId::from_entropy(ctx.bits()),
-        requester: end(ctx.account(), vpc.vpc, own),
-        accepter: end(account, peer, cidrs),
+        requester: end(ctx.account(), vpc.vpc, own, vpc.ipv6_cidrs().collect()),
+        accepter: end(account, peer, cidrs, ipv6),
         state,
         tags: tags.into_values().next().unwrap_or_default(),
     };

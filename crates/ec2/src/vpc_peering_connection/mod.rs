@@ -13,8 +13,8 @@ mod render;
 mod settle;
 
 use crate::errors::{self, IdErrors};
-use crate::instance::sweep::sweep as remove;
 use crate::noun::Noun;
+use crate::sweep::remove;
 use api_ec2::ops;
 use control::cloud::Mode;
 use control::filter::{FilterField, Values, maybe, one, shown};
@@ -110,7 +110,12 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Vec<PeeringDesir
     let shown = active.filter_map(|peering| {
         let beyond = peering.beyond(vpc)?;
         let peer = tables.get::<Vpc>(region, &beyond.vpc)?;
-        Some(PeeringDesired { peering: peering.peering, peer: peer.vpc, cidrs: peer.cidrs().collect() })
+        Some(PeeringDesired {
+            peering: peering.peering,
+            peer: peer.vpc,
+            cidrs: peer.cidrs().collect(),
+            ipv6_cidrs: peer.ipv6_cidrs().collect(),
+        })
     });
     shown.collect()
 }

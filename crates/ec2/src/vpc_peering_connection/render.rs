@@ -45,6 +45,8 @@ fn end(
     end: &PeeringEnd,
 ) -> api::VpcPeeringConnectionVpcInfo {
     let blocks = end.cidrs.iter().map(|cidr| api::CidrBlock { cidr_block: Some(cidr.to_string()) });
+    let ipv6 =
+        end.ipv6_cidrs.iter().map(|cidr| api::Ipv6CidrBlock { ipv6_cidr_block: Some(cidr.to_string()) });
     let options = peering.is_active().then_some(api::VpcPeeringConnectionOptionsDescription {
         allow_dns_resolution_from_remote_vpc: Some(end.remote_dns),
         allow_egress_from_local_classic_link_to_remote_vpc: Some(false),
@@ -52,11 +54,11 @@ fn end(
     });
     api::VpcPeeringConnectionVpcInfo {
         cidr_block: end.cidrs.first().map(ToString::to_string),
+        ipv6_cidr_block_set: (!end.ipv6_cidrs.is_empty()).then(|| ipv6.collect()),
         cidr_block_set: (!end.cidrs.is_empty()).then(|| blocks.collect()),
         owner_id: Some(end.account.to_string()),
         peering_options: options,
         vpc_id: Some(end.vpc.to_string()),
         region: Some(region.to_string()),
-        ..Default::default()
     }
 }

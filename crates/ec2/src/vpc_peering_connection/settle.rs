@@ -57,7 +57,9 @@ pub fn accept(
     let mut accepted = VpcPeeringConnection { state: PeeringState::Active, ..(*peering).clone() };
     // As they are now.
     for end in [&mut accepted.requester, &mut accepted.accepter] {
-        end.cidrs = txn.get::<Vpc>(&ctx.region, &end.vpc).iter().flat_map(|vpc| vpc.cidrs()).collect();
+        let vpc = txn.get::<Vpc>(&ctx.region, &end.vpc);
+        end.cidrs = vpc.iter().flat_map(|vpc| vpc.cidrs()).collect();
+        end.ipv6_cidrs = vpc.iter().flat_map(|vpc| vpc.ipv6_cidrs()).collect();
     }
     if overlap(&accepted.requester.cidrs, &accepted.accepter.cidrs) {
         accepted.state = PeeringState::Failed { at: ctx.now };

@@ -39,7 +39,7 @@ pub async fn cloud_of(kit: Kit, capacity: Capacity) -> Cloud {
     let console = Reply::ConsoleOutput { text: b"login: ".to_vec().into(), at: Some(testkit::START) };
     let host = FakeHost::connect(&kit.cloud, capacity, console);
     kit.cloud.host.connected().await;
-    Cloud { kit, host, _reconcilers: reconcilers }
+    Cloud { kit, host, _objects: reconcilers }
 }
 
 pub fn image(id: &str, architecture: Architecture) -> Image {
@@ -77,7 +77,7 @@ pub fn image(id: &str, architecture: Architecture) -> Image {
 pub struct Cloud {
     pub kit: Kit,
     pub host: FakeHost,
-    _reconcilers: ec2::instance::Reconcilers,
+    _objects: Arc<control::reconcile::Driver<ec2::instance::Objects>>,
 }
 
 impl Cloud {

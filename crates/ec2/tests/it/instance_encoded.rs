@@ -20,7 +20,7 @@ async fn described_as_afresh(cloud: &Cloud, after: &str) {
     let kept = cloud.ok("DescribeInstances", &[]).await.0;
     let form = Form::parse(b"Action=DescribeInstances").unwrap();
     let fresh = ec2::service().dispatch(cloud.kit.context(ALICE), "DescribeInstances", &form).await.unwrap();
-    let fresh = String::from_utf8(fresh.into_bytes().to_vec()).unwrap();
+    let fresh = String::from_utf8(fresh.body.into_bytes().to_vec()).unwrap();
     assert_eq!(launches(&kept), launches(&fresh), "after {after}");
 }
 

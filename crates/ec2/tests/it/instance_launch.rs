@@ -148,7 +148,7 @@ async fn every_mistake_has_its_code_and_leaves_no_trace() {
         (vec![("LaunchTemplate.LaunchTemplateName", "x")], "UnsupportedOperation"),
         (vec![("IamInstanceProfile.Name", "x")], "UnsupportedOperation"),
         (vec![("InstanceMarketOptions.MarketType", "spot")], "UnsupportedOperation"),
-        (vec![("HibernationOptions.Configured", "true")], "UnsupportedOperation"),
+        (vec![("HibernationOptions.Configured", "true")], "UnsupportedHibernationConfiguration"),
         (vec![("CpuOptions.CoreCount", "2"), ("CpuOptions.ThreadsPerCore", "2")], "InvalidParameterValue"),
         (vec![("InstanceInitiatedShutdownBehavior", "explode")], "InvalidParameterValue"),
         (vec![("MetadataOptions.HttpPutResponseHopLimit", "65")], "InvalidParameterValue"),
@@ -217,7 +217,7 @@ async fn a_token_launches_once() {
     let by_token = [("Filter.1.Name", "client-token"), ("Filter.1.Value.1", "t-1")];
     assert_eq!(cloud.ok("DescribeInstances", &by_token).await.all("reservationSet/item").len(), 1);
     cloud.kit.clock.advance(control::token::KEPT + std::time::Duration::from_secs(1));
-    ec2::instance::sweep::tokens(&cloud.kit.cloud).await.unwrap();
+    ec2::sweep::tokens(&cloud.kit.cloud).await.unwrap();
     let region = cloud.kit.region();
     let tables = cloud.kit.cloud.view.read();
     assert_eq!(tables.all::<control::token::UsedToken>(&region).count(), 0);

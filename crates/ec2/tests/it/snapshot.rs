@@ -29,7 +29,7 @@ pub async fn is(cloud: &Cloud, id: &str, phase: SnapshotPhase) {
 }
 
 pub async fn complete(cloud: &Cloud, id: &str) {
-    is(cloud, id, SnapshotPhase::Completed { full: 1 << 20 }).await;
+    is(cloud, id, SnapshotPhase::Completed { full: 1 << 20, tier: model::host::Tier::Standard }).await;
 }
 
 /// Taken, and its host has all of it.
@@ -63,7 +63,7 @@ pub async fn wished(cloud: &Cloud, id: &str) -> Option<SnapshotDesired> {
 fn parent(wish: &SnapshotDesired) -> Option<String> {
     match &wish.source {
         SnapshotSource::Volume { parent, .. } => parent.map(|id| id.to_string()),
-        SnapshotSource::Copy(_) => None,
+        SnapshotSource::Copy(_) | SnapshotSource::Direct { .. } => None,
     }
 }
 

@@ -171,7 +171,8 @@ async fn a_snapshot_is_copied_to_another_region() {
         }
     };
     let generation = tokio::time::timeout(Duration::from_mins(1), told).await.unwrap();
-    let body = ObservedBody::Snapshot(SnapshotPhase::Completed { full: 5 });
+    let body =
+        ObservedBody::Snapshot(SnapshotPhase::Completed { full: 5, tier: model::host::Tier::Standard });
     let observed = Observed { key: key(&copy), generation, at: testkit::START, body };
     ec2::instance::absorb(&cloud.kit.cloud, observed).await;
     assert_eq!(there().await.one("snapshotSet/item/status"), "completed");

@@ -65,8 +65,8 @@ async fn public_addresses_on_launch_can_be_switched() {
     let filter = [("Filter.1.Name", "map-public-ip-on-launch"), ("Filter.1.Value.1", "true")];
     let found = done(&kit, "DescribeSubnets", &filter).await;
     assert!(found.all("subnetSet/item/subnetId").contains(&id));
-    let ipv6 = [("SubnetId", id.as_str()), ("AssignIpv6AddressOnCreation.Value", "true")];
-    assert_eq!(refused(&kit, "ModifySubnetAttribute", &ipv6).await, "UnsupportedOperation");
+    let unbuilt = [("SubnetId", id.as_str()), ("EnableDns64.Value", "true")];
+    assert_eq!(refused(&kit, "ModifySubnetAttribute", &unbuilt).await, "UnsupportedOperation");
     assert_eq!(
         refused(&kit, "ModifySubnetAttribute", &[("SubnetId", &id)]).await,
         "InvalidParameterCombination"

@@ -245,26 +245,6 @@ async fn a_volume_on_its_way_out_outlives_its_instance() {
 }
 
 #[tokio::test]
-async fn an_instance_store_is_refused_where_there_would_be_one() {
-    let cloud = cloud().await;
-    let asked = |kind| {
-        vec![
-            ("ImageId", crate::instance::IMAGE),
-            ("InstanceType", kind),
-            ("MinCount", "1"),
-            ("MaxCount", "1"),
-            ("BlockDeviceMapping.1.DeviceName", "/dev/sdb"),
-            ("BlockDeviceMapping.1.VirtualName", "ephemeral0"),
-        ]
-    };
-    assert_eq!(cloud.code("RunInstances", &asked("m5d.large")).await, "UnsupportedOperation");
-    cloud.ok("RunInstances", &asked("m5.large")).await;
-    let mut wrong = asked("m5.large");
-    wrong[5].1 = "ephemeral24";
-    assert_eq!(cloud.code("RunInstances", &wrong).await, "InvalidBlockDeviceMapping");
-}
-
-#[tokio::test]
 async fn an_attachment_that_cannot_be_is_refused_with_awss_codes() {
     let cloud = cloud().await;
     let instance = cloud.running(&[]).await;
@@ -288,7 +268,6 @@ async fn an_attachment_that_cannot_be_is_refused_with_awss_codes() {
         (&far, &instance, "/dev/sdf", "InvalidVolume.ZoneMismatch"),
         (&root, &other, "/dev/sdf", "VolumeInUse"),
         (&shared, &other, "/dev/sdg", "VolumeInUse"),
-        (&shared, &instance, "/dev/sdf", "UnsupportedOperation"),
     ] {
         assert_eq!(refused(&cloud, volume, instance, device).await, code, "{volume} {instance} {device}");
     }

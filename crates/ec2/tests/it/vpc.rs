@@ -56,8 +56,8 @@ async fn blocks_that_no_vpc_can_have_are_refused() {
         assert_eq!(refused(&kit, "CreateVpc", &[("CidrBlock", block)]).await, code, "{block}");
     }
     assert_eq!(refused(&kit, "CreateVpc", &[]).await, "MissingParameter");
-    let ipv6 = [("CidrBlock", "10.0.0.0/16"), ("AmazonProvidedIpv6CidrBlock", "true")];
-    assert_eq!(refused(&kit, "CreateVpc", &ipv6).await, "UnsupportedOperation");
+    let unbuilt = [("CidrBlock", "10.0.0.0/16"), ("Ipv6Pool", "ipv6pool-ec2-0")];
+    assert_eq!(refused(&kit, "CreateVpc", &unbuilt).await, "UnsupportedOperation");
 }
 
 #[tokio::test]

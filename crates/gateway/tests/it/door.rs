@@ -2,7 +2,7 @@
 
 use control::access::AllowAll;
 use control::entropy::SeededEntropy;
-use control::{Cloud, RegionSettings, Schema, Service, Settings, Touched, View};
+use control::{Cloud, Context, RegionSettings, Schema, Service, Settings, Tables, Touched, View};
 use gateway::{Emulation, Gateway, Limits, Tls};
 use model::clock::ManualClock;
 use model::record::access_key::{AccessKey, Secret, Session};
@@ -88,6 +88,46 @@ static KMS: ServiceShape = ServiceShape {
     operations: OPERATIONS,
 };
 
+/// The same in a service of the rest protocol.
+struct RestEcho;
+struct Unsigned;
+const REST_SHAPE: OperationShape =
+    OperationShape { input: &ECHO_REQUEST, output: &ECHO_RESULT, ..OperationShape::BASE };
+impl Operation for RestEcho {
+    type Input = EchoRequest;
+    type Output = EchoResult;
+    const SHAPE: &'static OperationShape =
+        &OperationShape { name: "RestEcho", method: "PUT", uri: "/echo/{name}", status: 201, ..REST_SHAPE };
+}
+impl Operation for Unsigned {
+    type Input = EchoRequest;
+    type Output = EchoResult;
+    const SHAPE: &'static OperationShape =
+        &OperationShape { name: "Unsigned", uri: "/unsigned", unsigned_payload: true, ..REST_SHAPE };
+}
+static EBS: ServiceShape = ServiceShape {
+    name: "ebs",
+    api_version: "2019-11-02",
+    protocol: Protocol::RestJson,
+    xml_namespace: "",
+    operations: &[RestEcho::SHAPE, Unsigned::SHAPE],
+};
+
+fn rest() -> Service {
+    let mut service = Service::new(&EBS);
+    service.read(RestEcho, |_, _, _| Touched::anything(), echo).read(
+        Unsigned,
+        |_, _, _| Touched::anything(),
+        echo,
+    );
+    service
+}
+
+fn echo(ctx: &Context, request: &EchoRequest, _: &Tables) -> control::Result<EchoResult> {
+    let text = format!("{} {}", ctx.account(), request.text.as_deref().unwrap_or_default());
+    Ok(EchoResult { text: Some(text) })
+}
+
 /// An operation that is under way says so, then waits to be let go. One test alone uses it.
 pub static UNDER_WAY: Semaphore = Semaphore::const_new(0);
 pub static LET_GO: Semaphore = Semaphore::const_new(0);
@@ -155,6 +195,7 @@ impl Door {
             tag: CloudTag::parse("test00").unwrap(),
             regions: vec![RegionSettings { region, zones: Vec::new() }],
             public_pool: "198.18.0.0/22".parse().unwrap(),
+            ipv6_pool: "fd12:3456:7800::/40".parse().unwrap(),
             overcommit: model::Overcommit::default(),
             public_images: control::PublicImages::Absent,
             status_checks: std::time::Duration::ZERO,
@@ -186,7 +227,7 @@ impl Door {
         let gateway = Arc::new(Gateway {
             emulation: emulation(&cloud),
             cloud,
-            services: vec![service(&EC2), service(&STS), service(&KMS)],
+            services: vec![service(&EC2), service(&STS), service(&KMS), rest()],
             limits,
             signing_keys: gateway::SigningKeys::default(),
         });

@@ -90,7 +90,8 @@ async fn health_is_told_to_everybody() {
     let answer = door.ask("GET /_nube/health HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!((answer.status, answer.headers["content-type"].as_str()), (200, "application/json"));
     assert!(
-        answer.body.contains("\"status\":\"running\"") && answer.body.contains("[\"ec2\",\"sts\",\"kms\"]")
+        answer.body.contains("\"status\":\"running\"")
+            && answer.body.contains("[\"ec2\",\"sts\",\"kms\",\"ebs\"]")
     );
 }
 

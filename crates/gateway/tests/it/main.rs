@@ -7,5 +7,6 @@ mod http;
 mod http1;
 mod json;
 mod limits;
+mod rest;
 mod signatures;
 mod tls;

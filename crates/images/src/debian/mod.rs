@@ -190,6 +190,7 @@ pub fn build(cache: &Path, mirror: &Mirror, guest: &Path, progress: &dyn Progres
             command_line_emulated: COMMAND_LINE_EMULATED.to_owned(),
         },
         resumable: true,
+        forkable: false,
         published: Some(Published {
             name: format!("debian-12-amd64-{}", archive.version),
             owner: OWNER.to_owned(),

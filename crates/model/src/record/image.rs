@@ -1,5 +1,6 @@
 //! Machine images.
 
+use super::recycle_bin::Binned;
 use super::{IndexValue, Record, Tags};
 use crate::host::{Architecture, Firmware};
 use crate::{AccountId, GiB, ImageId, InstanceId, Region, SnapshotId, Timestamp};
@@ -50,6 +51,9 @@ pub struct Registration {
     /// Who may launch it, beside its owner and, if it is public, everybody.
     pub shared: BTreeSet<AccountId>,
     pub protection: Protection,
+    /// It was deregistered, and is in the recycle bin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binned: Option<Binned>,
 }
 
 /// Whether it can be launched.
@@ -169,9 +173,15 @@ impl ImageDevice {
 }
 
 impl Image {
+    /// What claims a name for an image of this owner's, in its region.
+    pub fn name_claim(owner: AccountId, name: &str) -> String {
+        format!("image-name/{owner}/{name}")
+    }
+
     /// Whether `account` may launch it, as far as permissions go; who may not does not see it.
     pub fn is_visible_to(&self, account: AccountId) -> bool {
-        self.owner == account || self.public || self.registration.shared.contains(&account)
+        self.registration.binned.is_none()
+            && (self.owner == account || self.public || self.registration.shared.contains(&account))
     }
 
     /// The image in the hosts' cache whose kernel boots its machines; none: their firmware boots the root volume.

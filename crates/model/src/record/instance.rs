@@ -19,8 +19,8 @@ use super::{IndexValue, Record, Tags};
 use crate::host::{Architecture, Firmware};
 use crate::metadata::MetadataOptions;
 use crate::{
-    AccountId, Blob, ImageId, InstanceId, NetworkInterfaceId, ReservationId, SubnetId, Timestamp, VolumeId,
-    VpcId, Zone,
+    AccountId, Blob, ForkId, ImageId, InstanceId, NetworkInterfaceId, ReservationId, SubnetId, Timestamp,
+    VolumeId, VpcId, Zone,
 };
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,12 @@ pub struct Instance {
     /// The first is the root volume.
     pub volumes: Vec<BlockDevice>,
     pub root_device: String,
+    /// Which disks of the instance store the launch mapped to device names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ephemeral: Vec<EphemeralMapping>,
+    /// The disks of its instance store in this run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub store: Vec<StoreDevice>,
     pub user_data: Option<Blob>,
     /// Gets a public address of the cloud's own whenever it starts.
     pub automatic_public_address: bool,
@@ -72,7 +78,45 @@ pub struct Instance {
     pub run: u64,
     /// Counts the reboots asked for in this run.
     pub reboots: u64,
+    /// Whether its memory may be kept while it is stopped.
+    #[serde(default, skip_serializing_if = "Hibernation::is_off")]
+    pub hibernation: Hibernation,
+    /// What it began as; none: it was launched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked: Option<Forked>,
     pub tags: Tags,
+}
+
+/// Whether the memory of an instance may be kept while it is stopped: said at its launch, for good.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hibernation {
+    #[default]
+    Off,
+    Configured,
+    /// It may, and its latest stop is to do so.
+    Asked,
+}
+
+impl Hibernation {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    pub const fn is_off(&self) -> bool {
+        matches!(self, Self::Off)
+    }
+
+    /// Before a start, and for a stop that shuts the guest down.
+    pub const fn not_asked(self) -> Self {
+        match self {
+            Self::Off => Self::Off,
+            Self::Configured | Self::Asked => Self::Configured,
+        }
+    }
+}
+
+/// The beginning of an instance that was forked from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forked {
+    pub parent: InstanceId,
+    pub fork: ForkId,
 }
 
 /// What boots a machine, whatever becomes of its image.
@@ -117,6 +161,23 @@ pub struct BlockDevice {
     pub attached_at: Timestamp,
     #[serde(default, skip_serializing_if = "AttachmentState::is_attached")]
     pub state: AttachmentState,
+}
+
+/// `VirtualName=ephemeralN` of a launch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EphemeralMapping {
+    pub device: String,
+    pub number: u8,
+}
+
+/// A disk of the instance store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreDevice {
+    pub disk: VolumeId,
+    pub number: u8,
+    /// The name that the launch mapped it to; NVMe disks have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
 }
 
 /// How far the attachment of a volume or an interface has come. What a launch attaches is attached from the start.

@@ -61,7 +61,10 @@ index_from_id!(
     VpcPeeringConnectionId,
     NatGatewayId,
     PrefixListId,
-    SubnetCidrReservationId
+    SubnetCidrReservationId,
+    NetworkInsightsPathId,
+    NetworkInsightsAnalysisId,
+    FlowLogId
 );
 
 impl From<crate::AccountId> for IndexValue {
@@ -85,15 +88,19 @@ impl From<std::net::Ipv4Addr> for IndexValue {
 pub mod access_key;
 pub mod account;
 pub mod address;
+pub mod flow_log;
 pub mod image;
 pub mod instance;
 pub mod key_pair;
 pub mod kms;
 pub mod nat_gateway;
+pub mod network_insights;
 pub mod network_interface;
 pub mod prefix_list;
+pub mod recycle_bin;
 pub mod security_group;
 pub mod snapshot;
+pub mod store_disk;
 pub mod volume;
 pub mod vpc;
 pub mod vpc_peering_connection;

@@ -7,7 +7,7 @@ use crate::{
     NetworkInterfaceAttachmentId, NetworkInterfaceId, SecurityGroupId, SubnetId, Timestamp, VpcId, Zone,
 };
 use serde::{Deserialize, Serialize};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NetworkInterface {
@@ -19,6 +19,9 @@ pub struct NetworkInterface {
     pub mac: Mac,
     /// The first is the primary address.
     pub addresses: Vec<PrivateAddress>,
+    /// The first is the one that DHCPv6 gives.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ipv6: Vec<Ipv6Addr>,
     pub groups: Vec<SecurityGroupId>,
     pub description: String,
     pub source_dest_check: bool,

@@ -10,8 +10,10 @@
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-snapshots.html>
 
 use super::kms::Encryption;
+use super::recycle_bin::Binned;
 use super::{IndexValue, Record, Tags};
 use crate::host::Downtime;
+use crate::host::blocks::Seal;
 use crate::{AccountId, GiB, Region, SnapshotId, Timestamp, VolumeId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -35,7 +37,42 @@ pub struct Snapshot {
     pub shared: Shared,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<Lock>,
+    /// It was deleted, and is in the recycle bin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binned: Option<Binned>,
+    /// Its latest move between the tiers; none: it has always been in the standard tier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiering: Option<Tiering>,
     pub tags: Tags,
+}
+
+/// A move of its data to the archive tier, or from there.
+/// AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/snapshot-archive.html>
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tiering {
+    pub way: Way,
+    pub started_at: Timestamp,
+    pub stage: Stage,
+    /// Since when it is archived; none: it is not.
+    pub archived_at: Option<Timestamp>,
+    /// Until when it can be used although it is archived; none: it cannot.
+    pub until: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    ToArchive,
+    /// For so many days.
+    Temporarily(u32),
+    ForGood,
+}
+
+/// How far a move has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    Moving { percent: u8 },
+    Done,
+    Failed { reason: String },
 }
 
 /// What it is a snapshot of.
@@ -53,6 +90,20 @@ pub enum Source {
         snapshot: SnapshotId,
         region: Region,
     },
+    /// What was put into it block by block.
+    Direct(Direct),
+}
+
+/// A snapshot that is written by its owner.
+/// AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebsapi-create-snapshot.html>
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Direct {
+    pub parent: Option<SnapshotId>,
+    /// In minutes: how long it waits for the next block, or its completion.
+    pub timeout: u32,
+    /// Around when it was last written to.
+    pub touched_at: Timestamp,
+    pub seal: Option<Seal>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +189,18 @@ impl Snapshot {
         matches!(self.life, Life::Completed { .. })
     }
 
+    /// Whether something can be made of its data, if it is completed: they are in the standard tier, or restored for some days.
+    pub fn is_usable(&self, now: Timestamp) -> bool {
+        let Some(tiering) = &self.tiering else { return true };
+        match (tiering.way, &tiering.stage) {
+            (Way::ToArchive, Stage::Failed { .. }) | (Way::ForGood, Stage::Done) => true,
+            (Way::ToArchive, Stage::Moving { .. } | Stage::Done) => false,
+            (Way::Temporarily(_), _) | (Way::ForGood, Stage::Moving { .. } | Stage::Failed { .. }) => {
+                tiering.until.is_some_and(|until| now < until)
+            }
+        }
+    }
+
     /// In percent.
     pub const fn progress(&self) -> u8 {
         match self.life {
@@ -151,6 +214,23 @@ impl Snapshot {
     pub const fn volume(&self) -> Option<VolumeId> {
         match self.source {
             Source::Volume { volume, .. } => Some(volume),
+            Source::Copy { .. } | Source::Direct(_) => None,
+        }
+    }
+
+    /// That it is being written by its owner.
+    pub const fn is_open(&self) -> Option<&Direct> {
+        match (&self.life, &self.source) {
+            (Life::Pending { .. }, Source::Direct(direct)) if direct.seal.is_none() => Some(direct),
+            _ => None,
+        }
+    }
+
+    /// The snapshot that it is told to build upon.
+    pub const fn parent(&self) -> Option<SnapshotId> {
+        match &self.source {
+            Source::Volume { parent, .. } => *parent,
+            Source::Direct(direct) => direct.parent,
             Source::Copy { .. } => None,
         }
     }
@@ -164,6 +244,10 @@ impl Snapshot {
 impl Snapshot {
     /// Of those whose instant is still to come: the instance for whose reboot they wait.
     pub const DURING: &'static str = "during";
+    /// Of those that their owner writes, and that are neither completed nor failed: the account.
+    pub const DIRECT: &'static str = "direct";
+    /// Of those that are restored for some days: always the same.
+    pub const RESTORED: &'static str = "restored";
     /// Of those that are neither completed nor failed: the snapshots from which they are made.
     pub const NEEDS: &'static str = "needs";
 }
@@ -185,6 +269,9 @@ impl Record for Snapshot {
             indexes.push(("public", "true".into()));
         }
         indexes.extend(self.shared.accounts.iter().map(|account| ("shared", (*account).into())));
+        if self.tiering.as_ref().is_some_and(|tiering| tiering.until.is_some()) {
+            indexes.push((Self::RESTORED, "true".into()));
+        }
         if matches!(self.life, Life::Pending { .. }) {
             match &self.source {
                 Source::Volume { parent, during, .. } => {
@@ -194,6 +281,10 @@ impl Record for Snapshot {
                     }
                 }
                 Source::Copy { snapshot, .. } => indexes.push((Self::NEEDS, (*snapshot).into())),
+                Source::Direct(direct) => {
+                    indexes.extend(direct.parent.map(|parent| (Self::NEEDS, parent.into())));
+                    indexes.push((Self::DIRECT, self.account.into()));
+                }
             }
         }
         indexes

@@ -2,6 +2,7 @@
 
 use super::kms::Encryption;
 use super::{IndexValue, Record, Tags};
+use crate::host::ForkedVolume;
 use crate::{AccountId, GiB, InstanceId, SnapshotId, Timestamp, VolumeId, Zone};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
@@ -21,12 +22,18 @@ pub struct Volume {
     /// The image in the hosts' cache whose kernel boots what it holds, if that is known to be a system without a boot loader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
+    /// What its content starts from when its instance was forked, whatever else is said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork: Option<ForkedVolume>,
     /// What its own data are encrypted with; none: they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
     /// How far an attachment has come is told by the instance's
     /// [`BlockDevice`](super::instance::BlockDevice), which is written with it.
     pub attachment: Option<VolumeAttachment>,
+    /// Of a Multi-Attach volume: those beside the first. There are none without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<VolumeAttachment>,
     pub created_at: Timestamp,
     /// Earlier versions wrote whether it was being deleted.
     #[serde(default, alias = "deleting", deserialize_with = "Life::read")]
@@ -154,6 +161,32 @@ impl Volume {
         }
     }
 
+    /// In the order in which they were made.
+    pub fn attachments(&self) -> impl Iterator<Item = &VolumeAttachment> {
+        self.attachment.iter().chain(&self.further)
+    }
+
+    pub fn attached_to(&self, instance: InstanceId) -> Option<&VolumeAttachment> {
+        self.attachments().find(|attachment| attachment.instance == instance)
+    }
+
+    /// The volume with one attachment more.
+    pub fn with(&self, attachment: VolumeAttachment) -> Self {
+        let mut volume = self.clone();
+        match &mut volume.attachment {
+            Some(_) => volume.further.push(attachment),
+            none => *none = Some(attachment),
+        }
+        volume
+    }
+
+    /// The volume without its attachment to an instance.
+    pub fn without(&self, instance: InstanceId) -> Self {
+        let mut all = self.attachments().filter(|attachment| attachment.instance != instance).cloned();
+        let (attachment, further) = (all.next(), all.collect());
+        Self { attachment, further, ..self.clone() }
+    }
+
     /// The state that the API shows.
     pub const fn state_name(&self) -> &'static str {
         match (&self.life, &self.attachment) {
@@ -171,7 +204,7 @@ impl Volume {
 
     /// The snapshot that its content starts from.
     pub fn content(&self) -> Option<SnapshotId> {
-        self.snapshot.filter(|_| self.host_image.is_none())
+        self.snapshot.filter(|_| self.host_image.is_none() && self.fork.is_none())
     }
 }
 
@@ -185,9 +218,7 @@ impl Record for Volume {
 
     fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
         let mut indexes = vec![("account", self.account.into())];
-        if let Some(attachment) = &self.attachment {
-            indexes.push(("instance", attachment.instance.into()));
-        }
+        indexes.extend(self.attachments().map(|attachment| ("instance", attachment.instance.into())));
         indexes.extend(self.content().map(|snapshot| ("snapshot", snapshot.into())));
         indexes
     }

@@ -3,11 +3,12 @@
 use super::{IndexValue, Record, Tags};
 use crate::net::AclEntry;
 use crate::{
-    AccountId, DhcpOptionsId, InternetGatewayId, NatGatewayId, NetworkAclAssociationId, NetworkAclId,
-    NetworkInterfaceId, PrefixListId, RouteTableAssociationId, RouteTableId, SubnetCidrReservationId,
-    SubnetId, VpcCidrAssociationId, VpcId, VpcPeeringConnectionId, Zone,
+    AccountId, DhcpOptionsId, EgressOnlyInternetGatewayId, InternetGatewayId, NatGatewayId,
+    NetworkAclAssociationId, NetworkAclId, NetworkInterfaceId, PrefixListId, RouteTableAssociationId,
+    RouteTableId, SubnetCidrAssociationId, SubnetCidrReservationId, SubnetId, VpcCidrAssociationId, VpcId,
+    VpcPeeringConnectionId, Zone,
 };
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -19,6 +20,8 @@ pub struct Vpc {
     /// The blocks that it got later.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further: Vec<VpcCidr>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ipv6: Vec<VpcIpv6Cidr>,
     pub dhcp_options: DhcpOptionsId,
     pub dns_support: bool,
     pub dns_hostnames: bool,
@@ -33,7 +36,23 @@ pub struct VpcCidr {
     pub cidr: Ipv4Net,
 }
 
+/// A /56 of the cloud's own pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VpcIpv6Cidr {
+    pub association: VpcCidrAssociationId,
+    pub cidr: Ipv6Net,
+}
+
 impl Vpc {
+    pub fn ipv6_cidrs(&self) -> impl Iterator<Item = Ipv6Net> {
+        self.ipv6.iter().map(|block| block.cidr)
+    }
+
+    /// Every block of both families.
+    pub fn nets(&self) -> impl Iterator<Item = IpNet> {
+        self.cidrs().map(IpNet::V4).chain(self.ipv6_cidrs().map(IpNet::V6))
+    }
+
     /// Every block, the primary one first.
     pub fn cidrs(&self) -> impl Iterator<Item = Ipv4Net> {
         self.blocks().map(|(_, cidr)| cidr)
@@ -47,7 +66,7 @@ impl Vpc {
 
     /// Whether addresses are the VPC's own, whose route is local in every table.
     pub fn holds(&self, net: IpNet) -> bool {
-        self.cidrs().any(|cidr| IpNet::V4(cidr).contains(&net))
+        self.nets().any(|cidr| cidr.contains(&net))
     }
 }
 
@@ -74,7 +93,26 @@ pub struct Subnet {
     pub default_for_zone: bool,
     /// Instances launched here get a public address unless the launch says otherwise.
     pub map_public_ip: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<SubnetIpv6Cidr>,
+    /// New interfaces here get an IPv6 address.
+    #[serde(default)]
+    pub assign_ipv6: bool,
     pub tags: Tags,
+}
+
+/// A /64 of the VPC's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubnetIpv6Cidr {
+    pub association: SubnetCidrAssociationId,
+    pub cidr: Ipv6Net,
+}
+
+impl Subnet {
+    /// Its blocks of both families.
+    pub fn nets(&self) -> impl Iterator<Item = IpNet> {
+        std::iter::once(IpNet::V4(self.cidr)).chain(self.ipv6.iter().map(|block| IpNet::V6(block.cidr)))
+    }
 }
 
 impl Record for Subnet {
@@ -146,6 +184,28 @@ impl Record for InternetGateway {
     }
 }
 
+/// A way out for IPv6 that lets nobody in. It belongs to its VPC for life.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EgressOnlyInternetGateway {
+    pub gateway: EgressOnlyInternetGatewayId,
+    pub account: AccountId,
+    pub vpc: VpcId,
+    pub tags: Tags,
+}
+
+impl Record for EgressOnlyInternetGateway {
+    const NOUN: &'static str = "egress-only-internet-gateway";
+    type Id = EgressOnlyInternetGatewayId;
+
+    fn id(&self) -> EgressOnlyInternetGatewayId {
+        self.gateway
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
+        vec![("account", self.account.into()), ("vpc", self.vpc.into())]
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RouteTable {
     pub table: RouteTableId,
@@ -183,6 +243,7 @@ impl std::fmt::Display for Destination {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RouteTarget {
     InternetGateway(InternetGatewayId),
+    EgressOnly(EgressOnlyInternetGatewayId),
     Interface(NetworkInterfaceId),
     Peering(VpcPeeringConnectionId),
     NatGateway(NatGatewayId),

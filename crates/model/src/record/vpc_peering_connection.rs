@@ -2,7 +2,7 @@
 
 use super::{IndexValue, Record, Tags};
 use crate::{AccountId, Timestamp, VpcId, VpcPeeringConnectionId};
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 /// One request to meet and what became of it, written under the region of both VPCs.
@@ -22,6 +22,8 @@ pub struct PeeringEnd {
     pub vpc: VpcId,
     /// At the request; empty: there was no such VPC.
     pub cidrs: Vec<Ipv4Net>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ipv6_cidrs: Vec<Ipv6Net>,
     /// Names of the other side resolve to private addresses here.
     #[serde(default)]
     pub remote_dns: bool,

@@ -16,7 +16,11 @@ fn port(n: u128) -> NetworkInterfaceId {
 }
 
 fn with(volumes: &[u128], torn_out: &[u128]) -> InstanceDesired {
-    let attach = |n: &u128| AttachmentDesired { volume: volume(*n), device: format!("/dev/sd{n}") };
+    let attach = |n: &u128| AttachmentDesired {
+        volume: volume(*n),
+        device: format!("/dev/sd{n}"),
+        medium: model::host::Medium::Volume,
+    };
     InstanceDesired {
         volumes: volumes.iter().map(attach).collect(),
         torn_out: torn_out.iter().map(|n| volume(*n)).collect(),
@@ -244,6 +248,7 @@ fn an_interface_that_is_cut_off_loses_its_port_at_once_and_its_device_when_the_g
 
 fn interface(n: u128) -> model::host::InterfaceDesired {
     model::host::InterfaceDesired {
+        ipv6: Vec::new(),
         interface: port(n),
         device_index: 1,
         mac: model::Mac::from_entropy(n),

@@ -13,16 +13,20 @@
 //! - `Starting` is written only while no process is there, so a process belongs to the run that the record names.
 //! - `Ended` is written *before* the process is ended, so the cause survives a crash of the agent in between.
 //! - A machine that was seen in run N and is gone is not started again in run N, unless the host has rebooted since.
+//! - That a machine's memory is kept is a fact, never a record: [`MachineState::Asleep`]. A machine whose memory cannot be kept
+//!   is asked to shut down, as by any other stop.
 //!
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
 
 mod backoff;
 mod devices;
+mod fork;
 mod snapshot;
 mod step;
 
 pub use backoff::backoff;
 pub use devices::{ASK_AGAIN, AskedAt, Changes, Device, Plugged, changes, reported};
+pub use fork::{ChildState, UNHEARD, is_spent};
 pub use snapshot::{SnapshotRecord, is_due};
 pub use step::{Act, Facts, Graces, Step, next_step};
 
@@ -36,6 +40,8 @@ use std::sync::Arc;
 pub enum MachineState {
     /// There is no process.
     Absent,
+    /// There is no process; the memory is kept, and the next start goes on with it if it can.
+    Asleep,
     Running,
     /// The guest has powered off; the process is still there and holds its devices until it is ended.
     PoweredOff,
@@ -52,11 +58,21 @@ pub struct InstanceRecord {
     /// Interfaces that its machine was cut off from, whose devices the guest may still have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cut_off: Vec<NetworkInterfaceId>,
+    /// The memory that was to be kept and could not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unkept: Option<Unkept>,
+}
+
+/// Why a run's memory was not kept, though that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unkept {
+    pub run: u64,
+    pub reason: String,
 }
 
 impl Default for InstanceRecord {
     fn default() -> Self {
-        Self { state: RunState::New, ports: Vec::new(), holds: Vec::new(), cut_off: Vec::new() }
+        Self { state: RunState::New, ports: Vec::new(), holds: Vec::new(), cut_off: Vec::new(), unkept: None }
     }
 }
 
@@ -164,6 +180,11 @@ impl InstanceRecord {
                 next.holds.clear();
                 next.cut_off.clear();
             }
+            Act::Hibernate => {
+                if let RunState::Started { run, .. } = self.state {
+                    next.state = RunState::Ended { run, cause: StopCause::Hibernated };
+                }
+            }
             Act::EnsureDevices(_) | Act::End | Act::Forget | Act::Rest | Act::WaitUntil(_) | Act::Await => {}
         }
         next
@@ -196,6 +217,12 @@ impl InstanceRecord {
             note(&mut next.cut_off, *interface);
         }
         next
+    }
+
+    /// The record after the memory could not be kept: the guest is to be asked to shut down.
+    pub fn unkept(&self, reason: String) -> Self {
+        let unkept = self.state.run().map(|run| Unkept { run, reason });
+        Self { unkept, ..self.clone() }
     }
 
     /// The record after the host refused for good to start run `run`.

@@ -58,6 +58,8 @@ pub enum Act {
     EnsureDevices(Changes),
     PressPowerButton,
     Reset,
+    /// Keep the memory and end the process; whatever fails, the guest runs on.
+    Hibernate,
     End,
     /// Remove the ports and let go of what the machine used.
     Release,
@@ -77,15 +79,15 @@ pub fn next_step(desired: Option<&InstanceDesired>, record: &InstanceRecord, fac
     let case = Case { desired, record, facts };
     match desired.power {
         Power::On => case.on(record.state.clone()),
-        Power::Off | Power::ForceOff => case.off(record.state.clone()),
+        Power::Off | Power::Hibernate | Power::ForceOff => case.off(record.state.clone()),
     }
 }
 
 fn remove(record: &InstanceRecord, facts: &Facts<'_>) -> Step {
     let act = match facts.machine {
         MachineState::Running | MachineState::PoweredOff => Act::End,
-        MachineState::Absent if is_released(record) => Act::Forget,
-        MachineState::Absent => Act::Release,
+        MachineState::Absent | MachineState::Asleep if is_released(record) => Act::Forget,
+        MachineState::Absent | MachineState::Asleep => Act::Release,
     };
     Step { state: record.state.clone(), act, phase: None }
 }
@@ -105,14 +107,14 @@ impl Case<'_> {
         let wanted = self.desired.run;
         match state {
             RunState::New => match self.facts.machine {
-                MachineState::Absent => self.begin(state),
+                MachineState::Absent | MachineState::Asleep => self.begin(state),
                 MachineState::Running | MachineState::PoweredOff => {
                     self.on(self.seen(wanted, self.desired.reboots))
                 }
             },
             RunState::Starting { run, reboots, .. } => match self.facts.machine {
                 MachineState::Running | MachineState::PoweredOff => self.on(self.seen(run, reboots)),
-                MachineState::Absent => self.begin(state),
+                MachineState::Absent | MachineState::Asleep => self.begin(state),
             },
             RunState::Started { run, .. } if run < wanted => self.stop(state, run, Power::Off),
             RunState::Started { .. } => self.keep_up(state),
@@ -130,7 +132,7 @@ impl Case<'_> {
         let run = self.desired.run;
         match state {
             RunState::New | RunState::Starting { .. } => match self.facts.machine {
-                MachineState::Absent => self.closed(RunState::Ended { run, cause: StopCause::Requested }),
+                MachineState::Absent | MachineState::Asleep => self.closed(self.over(run)),
                 MachineState::Running | MachineState::PoweredOff => {
                     let seen = self.seen(state.run().unwrap_or(run), self.desired.reboots);
                     self.stop(seen, run, self.desired.power)
@@ -138,10 +140,24 @@ impl Case<'_> {
             },
             RunState::Started { .. } => self.stop(state, run, self.desired.power),
             RunState::Ended { run: ended, .. } if ended >= run => self.closed(state),
-            RunState::Ended { .. } | RunState::Unstartable { .. } => {
-                self.closed(RunState::Ended { run, cause: StopCause::Requested })
-            }
+            RunState::Ended { .. } | RunState::Unstartable { .. } => self.closed(self.over(run)),
         }
+    }
+
+    /// The end of a run that was asked for.
+    fn over(&self, run: u64) -> RunState {
+        let cause = match (self.facts.machine, self.unkept(run)) {
+            (MachineState::Asleep, _) => StopCause::Hibernated,
+            (_, Some(reason)) => StopCause::NotHibernated { reason: reason.to_owned() },
+            (_, None) => StopCause::Requested,
+        };
+        RunState::Ended { run, cause }
+    }
+
+    /// Why the memory of a run that is to be hibernated was not kept, if that was tried.
+    fn unkept(&self, run: u64) -> Option<&str> {
+        let tried = self.record.unkept.as_ref().filter(|unkept| unkept.run == run);
+        tried.filter(|_| self.desired.power == Power::Hibernate).map(|unkept| unkept.reason.as_str())
     }
 
     /// A machine that should run, in the run that it was started in.
@@ -159,12 +175,15 @@ impl Case<'_> {
         let reset = |asked| Step { state: with(reboots, asked), act: Act::Reset, phase: running.clone() };
         let to = self.desired.reboots;
         match self.facts.machine {
-            MachineState::Absent if boot_id != *self.facts.boot_id => self.begin(state),
+            MachineState::Absent | MachineState::Asleep if boot_id != *self.facts.boot_id => {
+                self.begin(state)
+            }
+            MachineState::Asleep => self.closed(self.over(run)),
             MachineState::Absent => {
                 self.closed(RunState::Ended { run, cause: Self::cause_of_absence(asked) })
             }
             MachineState::PoweredOff => match asked {
-                Asked::Stop { .. } => self.closed(RunState::Ended { run, cause: StopCause::Requested }),
+                Asked::Stop { .. } => self.closed(self.over(run)),
                 Asked::ResetFromOff { .. } => reset(asked),
                 Asked::Reboot { .. } | Asked::HardReset { .. } => reset(Asked::ResetFromOff { to }),
                 Asked::Nothing if to > reboots => reset(Asked::ResetFromOff { to }),
@@ -197,12 +216,21 @@ impl Case<'_> {
         let RunState::Started { run, boot_id, since, reboots, asked } = state.clone() else {
             return self.closed(state);
         };
-        let ended = || self.closed(RunState::Ended { run: reported, cause: StopCause::Requested });
+        let ended = || self.closed(self.over(reported));
         let phase = Some(InstancePhase::Stopping { run: reported });
         match (self.facts.machine, power, asked) {
-            (MachineState::Absent | MachineState::PoweredOff, _, _)
+            (MachineState::Absent | MachineState::Asleep | MachineState::PoweredOff, _, _)
             | (MachineState::Running, Power::ForceOff, _) => ended(),
-            (MachineState::Running, Power::On | Power::Off, Asked::Stop { at, pressed }) => {
+            (MachineState::Running, Power::Hibernate, _) if run == reported && self.unkept(run).is_none() => {
+                // What opens its root volume may have to come first.
+                let act = if self.facts.ready { Act::Hibernate } else { Act::Await };
+                Step { state, act, phase }
+            }
+            (
+                MachineState::Running,
+                Power::On | Power::Off | Power::Hibernate,
+                Asked::Stop { at, pressed },
+            ) => {
                 let until = at + self.facts.graces.stop;
                 if self.facts.now >= until {
                     return ended();
@@ -211,7 +239,7 @@ impl Case<'_> {
             }
             (
                 MachineState::Running,
-                Power::On | Power::Off,
+                Power::On | Power::Off | Power::Hibernate,
                 Asked::Nothing | Asked::Reboot { .. } | Asked::ResetFromOff { .. } | Asked::HardReset { .. },
             ) => {
                 let asked = Asked::Stop { at: self.facts.now, pressed: None };
@@ -258,8 +286,8 @@ impl Case<'_> {
     fn clear(&self) -> Option<Act> {
         match self.facts.machine {
             MachineState::Running | MachineState::PoweredOff => Some(Act::End),
-            MachineState::Absent if is_released(self.record) => None,
-            MachineState::Absent => Some(Act::Release),
+            MachineState::Absent | MachineState::Asleep if is_released(self.record) => None,
+            MachineState::Absent | MachineState::Asleep => Some(Act::Release),
         }
     }
 

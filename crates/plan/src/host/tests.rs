@@ -7,6 +7,7 @@ use std::time::Duration;
 
 pub(super) fn wish(power: Power, run: u64, reboots: u64) -> InstanceDesired {
     InstanceDesired {
+        fork: None,
         instance: InstanceId::from_entropy(1),
         account: AccountId::from_number(1),
         zone: Zone::parse("us-east-1a").unwrap(),
@@ -51,6 +52,8 @@ struct World {
     plugged: Plugged,
     asked: AskedAt,
     obeys: bool,
+    /// Whether memory can be kept.
+    keeps: bool,
     forgotten: bool,
     starts: Vec<u64>,
     resets: u32,
@@ -68,6 +71,7 @@ impl World {
             plugged: Plugged::default(),
             asked: AskedAt::new(),
             obeys: true,
+            keeps: true,
             forgotten: false,
             starts: Vec::new(),
             resets: 0,
@@ -93,7 +97,8 @@ impl World {
         let step = self.decide(wish);
         if self.record.state != step.state {
             assert!(
-                !matches!(step.state, RunState::Starting { .. }) || self.machine == MachineState::Absent,
+                !matches!(step.state, RunState::Starting { .. })
+                    || matches!(self.machine, MachineState::Absent | MachineState::Asleep),
                 "a start is decided only while no machine is there"
             );
             self.record.state = step.state.clone();
@@ -103,7 +108,7 @@ impl World {
         }
         match &step.act {
             Act::Start => {
-                assert_eq!(self.machine, MachineState::Absent);
+                assert!(matches!(self.machine, MachineState::Absent | MachineState::Asleep));
                 self.record.ports = vec![NetworkInterfaceId::from_entropy(1)];
                 self.machine = MachineState::Running;
                 self.starts.push(self.record.state.run().unwrap());
@@ -122,8 +127,16 @@ impl World {
                 self.machine = MachineState::Running;
                 self.resets += 1;
             }
+            Act::Hibernate if self.keeps => self.machine = MachineState::Asleep,
+            Act::Hibernate => {
+                self.record = self.record.unkept("the disk is full".into());
+                return step;
+            }
             Act::End => self.machine = MachineState::Absent,
-            Act::Forget => self.forgotten = true,
+            Act::Forget => {
+                self.machine = MachineState::Absent;
+                self.forgotten = true;
+            }
             Act::WaitUntil(until) => {
                 assert!(*until > self.now);
                 self.now = *until;
@@ -355,6 +368,54 @@ fn a_removed_instance_leaves_nothing() {
     assert_eq!(world.machine, MachineState::Absent);
 }
 
+#[test]
+fn a_machine_is_hibernated_and_its_next_run_begins_from_that() {
+    let mut world = World::new();
+    world.settle(Some(&wish(Power::On, 1, 0)));
+    let asleep = wish(Power::Hibernate, 1, 0);
+    assert_eq!(world.decide(Some(&asleep)).act, Act::Hibernate);
+    assert_eq!(world.settle(Some(&asleep)), stopped(1, StopCause::Hibernated));
+    assert_eq!(world.machine, MachineState::Asleep);
+    assert!(world.record.ports.is_empty());
+    world.boot_id = "boot-2".into();
+    assert_eq!(world.settle(Some(&asleep)), stopped(1, StopCause::Hibernated), "also when the host restarts");
+    assert!(is_running(world.settle(Some(&wish(Power::On, 2, 0))).as_ref(), 2));
+    assert_eq!(world.starts, [1, 2]);
+}
+
+#[test]
+fn a_machine_that_was_kept_without_saying_so_is_known_by_its_memory() {
+    let mut world = World::new();
+    world.settle(Some(&wish(Power::On, 1, 0)));
+    assert_eq!(world.step(Some(&wish(Power::Hibernate, 1, 0)), Some(Fault::After)).act, Act::Hibernate);
+    // Whatever is wanted meanwhile.
+    for power in [Power::Hibernate, Power::Off, Power::ForceOff] {
+        assert_eq!(world.settle(Some(&wish(power, 1, 0))), stopped(1, StopCause::Hibernated), "{power:?}");
+    }
+}
+
+#[test]
+fn a_guest_whose_memory_cannot_be_kept_is_asked_to_shut_down_and_it_is_told() {
+    let mut world = World { keeps: false, ..World::new() };
+    world.settle(Some(&wish(Power::On, 1, 0)));
+    let unkept = StopCause::NotHibernated { reason: "the disk is full".into() };
+    assert_eq!(world.settle(Some(&wish(Power::Hibernate, 1, 0))), stopped(1, unkept));
+    assert_eq!(world.machine, MachineState::Absent);
+    world.settle(Some(&wish(Power::On, 2, 0)));
+    world.keeps = true;
+    assert_eq!(world.settle(Some(&wish(Power::Hibernate, 2, 0))), stopped(2, StopCause::Hibernated));
+}
+
+#[test]
+fn a_hibernation_waits_for_what_opens_the_volumes_and_a_forced_stop_for_nothing() {
+    let mut world = World::new();
+    world.settle(Some(&wish(Power::On, 1, 0)));
+    world.ready = false;
+    assert_eq!(world.settle(Some(&wish(Power::Hibernate, 1, 0))), Some(InstancePhase::Stopping { run: 1 }));
+    assert_eq!(world.machine, MachineState::Running);
+    assert_eq!(world.settle(Some(&wish(Power::ForceOff, 1, 0))), stopped(1, StopCause::Requested));
+}
+
 #[derive(Debug, Clone)]
 enum Happening {
     Wish(Power),
@@ -365,6 +426,7 @@ enum Happening {
     HostReboot,
     Step(Option<Fault>),
     Obeys(bool),
+    Keeps(bool),
     Ready(bool),
     Wait(u32),
 }
@@ -374,12 +436,14 @@ fn happening() -> impl Strategy<Value = Happening> {
         Just(Happening::Wish(Power::On)),
         Just(Happening::Wish(Power::Off)),
         Just(Happening::Wish(Power::ForceOff)),
+        Just(Happening::Wish(Power::Hibernate)),
         Just(Happening::NextRun),
         Just(Happening::Reboot),
         Just(Happening::GuestOff),
         Just(Happening::Killed),
         Just(Happening::HostReboot),
         any::<bool>().prop_map(Happening::Obeys),
+        any::<bool>().prop_map(Happening::Keeps),
         any::<bool>().prop_map(Happening::Ready),
         (0..300u32).prop_map(Happening::Wait),
         Just(Happening::Step(None)),
@@ -401,16 +465,19 @@ proptest! {
                 Happening::NextRun => { wanted.run += 1; wanted.reboots = 0; wanted.power = Power::On; }
                 Happening::Reboot => wanted.reboots += 1,
                 Happening::GuestOff if world.machine == MachineState::Running => world.machine = MachineState::PoweredOff,
-                Happening::Killed => world.machine = MachineState::Absent,
+                Happening::Killed if world.machine != MachineState::Asleep => world.machine = MachineState::Absent,
                 Happening::HostReboot => {
-                    world.machine = MachineState::Absent;
+                    if world.machine != MachineState::Asleep {
+                        world.machine = MachineState::Absent;
+                    }
                     world.boot_id = format!("{}x", world.boot_id).into();
                 }
                 Happening::Step(fault) => { world.step(Some(&wanted), fault); }
                 Happening::Obeys(obeys) => world.obeys = obeys,
+                Happening::Keeps(keeps) => world.keeps = keeps,
                 Happening::Ready(ready) => world.ready = ready,
                 Happening::Wait(seconds) => world.now = world.now + Duration::from_secs(seconds.into()),
-                Happening::GuestOff => {}
+                Happening::GuestOff | Happening::Killed => {}
             }
         }
         world.ready = true;
@@ -424,9 +491,11 @@ proptest! {
                 prop_assert_eq!(run, wanted.run);
                 prop_assert_eq!(world.machine, MachineState::Running);
             }
-            (_, Some(InstancePhase::Stopped { run, .. })) => {
+            (_, Some(InstancePhase::Stopped { run, cause })) => {
                 prop_assert_eq!(run, wanted.run);
-                prop_assert_eq!(world.machine, MachineState::Absent);
+                let asleep = world.machine == MachineState::Asleep;
+                prop_assert!(asleep || world.machine == MachineState::Absent);
+                prop_assert_eq!(asleep, cause == StopCause::Hibernated);
                 prop_assert!(world.record.ports.is_empty());
             }
             other => prop_assert!(false, "unexpected: {:?}", other),

@@ -96,8 +96,8 @@ pub fn captured(attached: &[Attached], root: &str, specs: &[DeviceSpec]) -> Resu
         let spec = match change {
             None => &VolumeSpec::default(),
             Some(DeviceChange::Volume(spec)) => spec,
-            Some(DeviceChange::Omit | DeviceChange::Ephemeral) if is_root => return Err(Refusal::NoRoot),
-            Some(DeviceChange::Omit | DeviceChange::Ephemeral) => continue,
+            Some(DeviceChange::Omit | DeviceChange::Ephemeral(_)) if is_root => return Err(Refusal::NoRoot),
+            Some(DeviceChange::Omit | DeviceChange::Ephemeral(_)) => continue,
         };
         let like = image_device(&own.device, &own.provision, own.delete_on_termination, None);
         if let Some(snapshot) = spec.snapshot {

@@ -11,6 +11,7 @@ mod document;
 mod tree;
 
 pub use document::{document, utc};
+pub use tree::full_name;
 
 use model::Blob;
 use model::host::{InstanceDesired, VpcDesired};

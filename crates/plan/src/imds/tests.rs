@@ -5,6 +5,7 @@ use model::*;
 
 fn sample() -> InstanceDesired {
     let interface = |n: u128, public: Option<&str>| InterfaceDesired {
+        ipv6: Vec::new(),
         interface: NetworkInterfaceId::from_entropy(n),
         device_index: if n == 1 { 0 } else { n as u32 },
         mac: Mac([10, 0, 0, 0, 0, n as u8]),
@@ -20,9 +21,13 @@ fn sample() -> InstanceDesired {
         hostname: format!("ip-172-31-0-{}", 4 + n),
         domain: "ec2.internal".into(),
     };
-    let volume =
-        |n, device: &str| AttachmentDesired { volume: VolumeId::from_entropy(n), device: device.to_owned() };
+    let volume = |n, device: &str| AttachmentDesired {
+        volume: VolumeId::from_entropy(n),
+        device: device.to_owned(),
+        medium: Medium::Volume,
+    };
     InstanceDesired {
+        fork: None,
         instance: InstanceId::from_entropy(0xabc),
         account: AccountId::from_number(123_456_789_012),
         zone: Zone::parse("us-east-1b").unwrap(),
@@ -62,6 +67,7 @@ fn sample() -> InstanceDesired {
 
 fn vpc() -> VpcDesired {
     VpcDesired {
+        ipv6_cidrs: Vec::new(),
         vpc: VpcId::from_entropy(1),
         account: AccountId::from_number(1),
         region: Region::parse("us-east-1").unwrap(),
@@ -71,6 +77,7 @@ fn vpc() -> VpcDesired {
         route_tables: Vec::new(),
         peerings: Vec::new(),
         nat_gateways: Vec::new(),
+        flow_logs: Vec::new(),
         network_acls: Vec::new(),
     }
 }

@@ -3,7 +3,7 @@
 use super::{Answer, Api, Signature};
 use crate::machine::disk_serial;
 use model::Blob;
-use model::host::{AttachmentDesired, InstanceDesired, InterfaceDesired, VpcDesired};
+use model::host::{AttachmentDesired, InstanceDesired, InterfaceDesired, Medium, VpcDesired};
 use model::{Region, VpcId};
 use std::net::Ipv4Addr;
 
@@ -115,6 +115,7 @@ fn metadata<'a>(instance: &InstanceDesired, vpcs: &impl Fn(VpcId) -> Option<&'a 
         text("instance-life-cycle", "on-demand"),
         text("instance-type", &instance.machine.instance_type),
     ]);
+    entries.extend(primary.and_then(|interface| interface.ipv6.first()).map(|address| text("ipv6", address)));
     entries.extend(host_name.map(|name| text("local-hostname", name)));
     entries.extend(address.map(|address| text("local-ipv4", address.private)));
     entries.extend(primary.map(|interface| text("mac", interface.mac)));
@@ -157,10 +158,16 @@ fn metadata<'a>(instance: &InstanceDesired, vpcs: &impl Fn(VpcId) -> Option<&'a 
 /// The root volume under two names, the others numbered from 1.
 fn devices(instance: &InstanceDesired) -> Vec<Entry> {
     let short = |device: &str| device.strip_prefix("/dev/").unwrap_or(device).to_owned();
-    let mut volumes = instance.volumes.iter();
+    let mut volumes = instance.volumes.iter().filter(|attached| attached.medium.is_volume());
     let Some(root) = volumes.next() else { return Vec::new() };
     let mut entries = vec![text("ami", short(&root.device))];
     entries.extend(volumes.zip(1..).map(|(volume, n)| text(format!("ebs{n}"), short(&volume.device))));
+    // Those without a name are NVMe disks, which AWS does not list either.
+    let store = instance.volumes.iter().filter(|attached| !attached.device.is_empty());
+    entries.extend(store.filter_map(|attached| match attached.medium {
+        Medium::Volume => None,
+        Medium::InstanceStore(number) => Some(text(format!("ephemeral{number}"), short(&attached.device))),
+    }));
     entries.push(text("root", &root.device));
     entries
 }
@@ -168,8 +175,9 @@ fn devices(instance: &InstanceDesired) -> Vec<Entry> {
 /// Of our own: each volume's device name by the serial number that the guest reads from its disk. On EC2 the disk itself
 /// tells its name, in a way that virtio has no place for.
 fn volumes(instance: &InstanceDesired) -> Vec<Entry> {
-    let name = |attached: &AttachmentDesired| text(disk_serial(attached.volume), &attached.device);
-    instance.volumes.iter().map(name).collect()
+    let name =
+        |attached: &AttachmentDesired| text(disk_serial(attached.volume, attached.medium), &attached.device);
+    instance.volumes.iter().filter(|attached| !attached.device.is_empty()).map(name).collect()
 }
 
 fn interface_entries<'a>(
@@ -188,6 +196,9 @@ fn interface_entries<'a>(
         let associations = public.iter().map(|(public, private)| text(public.to_string(), private)).collect();
         entries.push(directory("ipv4-associations", associations));
     }
+    if !interface.ipv6.is_empty() {
+        entries.push(text("ipv6s", lines(&interface.ipv6)));
+    }
     entries.extend([
         text("local-hostname", full_name(interface)),
         text("local-ipv4s", lines(interface.addresses.iter().map(|address| address.private))),
@@ -203,11 +214,19 @@ fn interface_entries<'a>(
         text("security-groups", group_names(interface, instance)),
         text("subnet-id", interface.subnet),
         text("subnet-ipv4-cidr-block", interface.subnet_cidr),
-        text("vpc-id", interface.vpc),
     ]);
-    if let Some(vpc) = vpcs(interface.vpc) {
+    let vpc = vpcs(interface.vpc);
+    let subnet = vpc.and_then(|vpc| vpc.subnets.iter().find(|subnet| subnet.subnet == interface.subnet));
+    if let Some(cidr) = subnet.and_then(|subnet| subnet.ipv6_cidr) {
+        entries.push(text("subnet-ipv6-cidr-blocks", cidr));
+    }
+    entries.push(text("vpc-id", interface.vpc));
+    if let Some(vpc) = vpc {
         entries.extend(vpc.cidrs.first().map(|first| text("vpc-ipv4-cidr-block", first)));
         entries.push(text("vpc-ipv4-cidr-blocks", lines(&vpc.cidrs)));
+        if !vpc.ipv6_cidrs.is_empty() {
+            entries.push(text("vpc-ipv6-cidr-blocks", lines(&vpc.ipv6_cidrs)));
+        }
     }
     entries
 }
@@ -221,7 +240,8 @@ fn group_names(interface: &InterfaceDesired, instance: &InstanceDesired) -> Stri
     lines(interface.security_groups.iter().map(|id| names.get(id).cloned().unwrap_or_else(|| id.to_string())))
 }
 
-fn full_name(interface: &InterfaceDesired) -> String {
+/// The name that the metadata service gives an interface: `ip-10-0-0-16.ec2.internal`.
+pub fn full_name(interface: &InterfaceDesired) -> String {
     if interface.domain.is_empty() {
         interface.hostname.clone()
     } else {

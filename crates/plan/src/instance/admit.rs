@@ -114,7 +114,7 @@ pub fn admit(facts: &Facts<'_>, spec: &LaunchSpec) -> Result<Admitted, Refusal> 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::super::capacity::{Demand, HostFacts};
-    use super::super::{GroupChoice, LaunchTags, NetworkSpec, PublicChoice};
+    use super::super::{GroupChoice, Ipv6Addresses, LaunchTags, NetworkSpec, PublicChoice};
     use super::*;
     use model::host::Capacity;
     use model::metadata::MetadataOptions;
@@ -164,6 +164,7 @@ pub(crate) mod tests {
             user_data: None,
             zone: None,
             network: NetworkSpec::New {
+                ipv6: Ipv6Addresses::AsSubnet,
                 subnet: None,
                 groups: GroupChoice::default(),
                 private_address: None,
@@ -182,6 +183,7 @@ pub(crate) mod tests {
             ebs_optimized: false,
             client_token: None,
             cpus: None,
+            hibernation: false,
             tags: LaunchTags::default(),
         }
     }

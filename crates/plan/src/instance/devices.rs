@@ -19,8 +19,8 @@ pub struct DeviceSpec {
 pub enum DeviceChange {
     /// The image's device of this name is left out (`NoDevice`).
     Omit,
-    /// An instance store volume: passed over, as on AWS where the type has none.
-    Ephemeral,
+    /// A disk of the instance store, by its number ([`super::store`]); the image's device of this name is left out.
+    Ephemeral(u8),
     Volume(VolumeSpec),
 }
 
@@ -91,8 +91,8 @@ pub fn devices(image: &Image, specs: &[DeviceSpec]) -> Result<Vec<DevicePlan>, R
         let spec = match of(&own.device) {
             None => &VolumeSpec::default(),
             Some(DeviceChange::Volume(spec)) => spec,
-            Some(DeviceChange::Omit | DeviceChange::Ephemeral) if root => return Err(Refusal::NoRoot),
-            Some(DeviceChange::Omit | DeviceChange::Ephemeral) => continue,
+            Some(DeviceChange::Omit | DeviceChange::Ephemeral(_)) if root => return Err(Refusal::NoRoot),
+            Some(DeviceChange::Omit | DeviceChange::Ephemeral(_)) => continue,
         };
         let mut like = own.clone();
         if let Some(snapshot) = spec.snapshot.filter(|_| spec.snapshot != own.snapshot) {

@@ -7,12 +7,16 @@ pub mod admit;
 pub mod attachments;
 pub mod capacity;
 pub mod devices;
+pub mod fork;
+pub mod hibernation;
 pub mod observe;
 pub mod spec;
+pub mod store;
 
 pub use admit::{Admitted, Facts, Refusal, TypeFacts, admit};
 pub use capacity::{Demand, Host, HostFacts};
 pub use devices::{DeviceChange, DevicePlan, DeviceSpec, VolumeSpec};
 pub use spec::{
-    FurtherInterface, GroupChoice, LaunchSpec, LaunchTags, NetworkSpec, PublicChoice, SecondaryAddresses,
+    FurtherInterface, GroupChoice, Ipv6Addresses, LaunchSpec, LaunchTags, NetworkSpec, PublicChoice,
+    SecondaryAddresses,
 };

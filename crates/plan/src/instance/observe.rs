@@ -23,6 +23,8 @@ pub enum Reason {
     GuestShutdown,
     Crashed,
     LaunchFailed,
+    /// It was to be hibernated, and was shut down instead.
+    NotHibernated,
 }
 
 impl Reason {
@@ -33,6 +35,9 @@ impl Reason {
             Self::GuestShutdown => ("Client.InstanceInitiatedShutdown", "Instance initiated shutdown"),
             Self::Crashed => ("Server.InternalError", "Internal error: the machine ended unexpectedly"),
             Self::LaunchFailed => ("Server.InternalError", "Internal error on launch"),
+            Self::NotHibernated => {
+                ("Server.InternalError", "Internal error: its memory could not be kept, so it was shut down")
+            }
         };
         Some(StateReason { code: code.into(), message: format!("{code}: {what}"), at })
     }
@@ -63,7 +68,13 @@ fn read(instance: &Instance, seen: &InstancePhase) -> Option<(Event, Option<Reas
     match seen {
         InstancePhase::Starting { .. } | InstancePhase::Stopping { .. } => None,
         InstancePhase::Running { .. } => Some((Event::MachineRunning, Some(Reason::Cleared))),
-        InstancePhase::Stopped { cause: StopCause::Requested, .. } => {
+        InstancePhase::Stopped { cause: StopCause::NotHibernated { .. }, .. } if !meant_to_run => {
+            Some((Event::MachineStopped, Some(Reason::NotHibernated)))
+        }
+        InstancePhase::Stopped {
+            cause: StopCause::Requested | StopCause::Hibernated | StopCause::NotHibernated { .. },
+            ..
+        } => {
             // Nobody asked for it in this phase: word of an earlier wish.
             (!meant_to_run).then_some((Event::MachineStopped, None))
         }
@@ -93,7 +104,7 @@ fn read(instance: &Instance, seen: &InstancePhase) -> Option<(Event, Option<Reas
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use model::host::{Architecture, Devices};
     use model::metadata::MetadataOptions;
@@ -102,8 +113,10 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(5_000);
 
-    fn instance(phase: Phase, run: u64) -> Instance {
+    pub fn instance(phase: Phase, run: u64) -> Instance {
         Instance {
+            forked: None,
+            hibernation: model::record::instance::Hibernation::Off,
             instance: InstanceId::from_entropy(1),
             account: AccountId::from_number(1),
             reservation: ReservationId::from_entropy(1),
@@ -121,6 +134,8 @@ mod tests {
             interfaces: Vec::new(),
             volumes: Vec::new(),
             root_device: "/dev/xvda".into(),
+            ephemeral: Vec::new(),
+            store: Vec::new(),
             user_data: None,
             automatic_public_address: false,
             shutdown_behavior: ShutdownBehavior::Stop,
@@ -177,13 +192,25 @@ mod tests {
 
     #[test]
     fn a_stop_that_was_asked_for_keeps_its_reason_however_the_machine_ended() {
-        for cause in
-            [StopCause::Requested, StopCause::GuestShutdown, StopCause::Crashed { detail: "killed".into() }]
-        {
+        for cause in [
+            StopCause::Requested,
+            StopCause::Hibernated,
+            StopCause::GuestShutdown,
+            StopCause::Crashed { detail: "killed".into() },
+        ] {
             let stopping = instance(Phase::Stopping { force: Force::Graceful }, 1);
             let change = observe(&stopping, &stopped(1, cause), NOW).unwrap();
             assert_eq!(change, Change { phase: Phase::Stopped, reason: None });
         }
+    }
+
+    #[test]
+    fn an_instance_whose_memory_could_not_be_kept_says_so() {
+        let failed = || stopped(1, StopCause::NotHibernated { reason: "the disk is full".into() });
+        let stopping = instance(Phase::Stopping { force: Force::Graceful }, 1);
+        let change = observe(&stopping, &failed(), NOW).unwrap();
+        assert_eq!(change, Change { phase: Phase::Stopped, reason: Some(Reason::NotHibernated) });
+        assert_eq!(observe(&instance(RUNNING, 2), &failed(), NOW), None, "word of an earlier wish");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use model::metadata::MetadataOptions;
 use model::record::Tags;
 use model::record::instance::{CpuOptions, ShutdownBehavior};
 use model::{Blob, ImageId, NetworkInterfaceId, SecurityGroupId, SubnetId, Zone};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// One call of RunInstances.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,8 @@ pub struct LaunchSpec {
     pub client_token: Option<String>,
     /// Cores and threads; none: as the type has them.
     pub cpus: Option<CpuOptions>,
+    /// Whether memory may be kept while an instance is stopped.
+    pub hibernation: bool,
     pub tags: LaunchTags,
 }
 
@@ -68,6 +70,7 @@ pub enum NetworkSpec {
         groups: GroupChoice,
         private_address: Option<Ipv4Addr>,
         secondary: SecondaryAddresses,
+        ipv6: Ipv6Addresses,
         public: PublicChoice,
         description: String,
         delete_on_termination: bool,
@@ -97,12 +100,34 @@ impl SecondaryAddresses {
     }
 }
 
+/// The IPv6 addresses of a new interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ipv6Addresses {
+    /// One if the subnet says so.
+    AsSubnet,
+    Any(u32),
+    These(Vec<Ipv6Addr>),
+}
+
+impl Ipv6Addresses {
+    /// How many are asked for.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::AsSubnet => 0,
+            Self::Any(count) => *count as usize,
+            Self::These(addresses) => addresses.len(),
+        }
+    }
+}
+
 impl NetworkSpec {
     /// Whether only one interface can be like this.
     pub fn is_unique(&self) -> bool {
         match self {
-            Self::New { private_address, secondary, .. } => {
-                private_address.is_some() || matches!(secondary, SecondaryAddresses::These(_))
+            Self::New { private_address, secondary, ipv6, .. } => {
+                private_address.is_some()
+                    || matches!(secondary, SecondaryAddresses::These(_))
+                    || matches!(ipv6, Ipv6Addresses::These(_))
             }
             Self::Existing { .. } => true,
         }

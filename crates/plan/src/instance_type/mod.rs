@@ -218,6 +218,11 @@ pub struct InstanceStore {
 }
 
 impl InstanceStore {
+    /// Whether all of its disks are there, whatever a launch maps.
+    pub fn is_nvme(&self) -> bool {
+        self.nvme != "unsupported"
+    }
+
     pub fn total_gb(&self) -> u32 {
         self.disks * self.gb_each
     }

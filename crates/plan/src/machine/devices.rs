@@ -16,18 +16,37 @@
 
 use super::limits;
 use super::qcow2::Format;
-use super::{Boot, ROOT_PORTS, TAP_FD, disk_path, disk_serial};
+use super::{Boot, LAZY, ROOT_PORTS, TAP_FD, disk_path, disk_serial};
 use crate::host::Plugged;
-use model::host::{Devices, VolumeLimits};
+use model::host::{Devices, Medium, VolumeLimits};
 use model::{Mac, NetworkInterfaceId, VolumeId};
 use serde_json::{Value, json};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
     pub volume: VolumeId,
+    pub medium: Medium,
     pub cache: Cache,
     pub limits: Option<VolumeLimits>,
     pub at_rest: AtRest,
+    pub stands_on: StandsOn,
+}
+
+impl Disk {
+    /// Whether a process that starts gets it by its monitor, while it stands still: what opens it, or where the rest of it is
+    /// read, is in no command line, and a file that others have too is not the process's.
+    pub fn comes_later(&self) -> bool {
+        self.at_rest != AtRest::Plain || self.stands_on == StandsOn::Export
+    }
+}
+
+/// Where what lies under a volume's files is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StandsOn {
+    /// In other files, or there is nothing under them.
+    Files,
+    /// The lowest is not on the host yet: [`lazy_socket`] tells what it holds.
+    Export,
 }
 
 /// How a volume's own data lie in its files.
@@ -36,6 +55,8 @@ pub enum AtRest {
     Plain,
     /// By LUKS within qcow2; [`key_object`] opens it.
     Encrypted,
+    /// Byte by byte in a raw file that other machines write to as well. Nothing lies under it.
+    Shared,
 }
 
 /// How the host caches a disk. Either way a guest's flush reaches the disk.
@@ -115,10 +136,30 @@ pub fn joined_file_node(volume: VolumeId, time: usize, depth: usize) -> String {
     format!("{volume}-m{time}d{depth}f")
 }
 
+/// Where the process has what lies under a volume's newest file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    Set(FdSet),
+    /// It asks for each part by [`lazy_socket`].
+    Export,
+}
+
+/// How long a process waits for an export that is gone before its guest sees an error, in seconds: a day.
+const RECONNECT: u32 = 24 * 3600;
+
+/// Where the process finds the socket of a volume's export, which is named like the volume.
+pub fn lazy_socket(volume: VolumeId) -> String {
+    format!("{LAZY}/{}", lazy_socket_name(volume))
+}
+
+pub fn lazy_socket_name(volume: VolumeId) -> String {
+    format!("{volume}.sock")
+}
+
 /// A file under a volume's newest, as the process has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Base {
-    pub set: FdSet,
+    pub at: At,
     pub format: Format,
     pub at_rest: AtRest,
 }
@@ -131,7 +172,10 @@ fn bases_by_descriptor(volume: VolumeId, mode: Cache, bases: &[Base], named: Nam
     let mut nodes = Vec::new();
     for (depth, base) in bases.iter().enumerate().rev() {
         let (name, file_name) = named(depth);
-        nodes.push(file(mode, file_name.clone(), place(base.set), Access::Read));
+        nodes.push(match base.at {
+            At::Set(set) => file(mode, file_name.clone(), place(set), Access::Read),
+            At::Export => export(volume, mode, &file_name),
+        });
         let mut node = json!({
             "driver": base.format.driver(),
             "node-name": name,
@@ -184,10 +228,19 @@ pub(super) fn port_name(port: usize) -> String {
 
 /// `object-add` of a disk's limits.
 pub fn limits_group(disk: &Disk) -> Value {
+    group(disk.volume, disk.limits.as_ref())
+}
+
+/// The same for what has none.
+pub fn unlimited(volume: VolumeId) -> Value {
+    group(volume, None)
+}
+
+fn group(volume: VolumeId, limits: Option<&VolumeLimits>) -> Value {
     json!({
         "qom-type": "throttle-group",
-        "id": limits_object(disk.volume),
-        "limits": limits::render(disk.limits.as_ref()),
+        "id": limits_object(volume),
+        "limits": limits::render(limits),
     })
 }
 
@@ -201,6 +254,12 @@ pub(super) fn nodes_by_name(disk: &Disk) -> Vec<Value> {
 /// which they are made.
 pub fn nodes_by_descriptor(disk: &Disk, own: FdSet, bases: &[Base]) -> Vec<Value> {
     let volume = disk.volume;
+    if disk.at_rest == AtRest::Shared {
+        let mut file = file(disk.cache, file_node(volume), place(own), Access::Write);
+        // Each process would keep the others out.
+        file["locking"] = json!("off");
+        return vec![file, throttle(volume, file_node(volume))];
+    }
     let named = |depth| (base_node(volume, depth), base_file_node(volume, depth));
     let mut nodes = bases_by_descriptor(volume, disk.cache, bases, &named);
     nodes.push(file(disk.cache, file_node(volume), place(own), Access::Write));
@@ -265,6 +324,22 @@ fn file(mode: Cache, name: String, filename: String, access: Access) -> Value {
     node
 }
 
+/// What is served rather than lies on the host. The server may end and come back: requests wait for it.
+fn export(volume: VolumeId, mode: Cache, name: &str) -> Value {
+    json!({
+        "driver": EXPORT_DRIVER,
+        "node-name": name,
+        "server": {"type": "unix", "path": lazy_socket(volume)},
+        "export": volume.to_string(),
+        "reconnect-delay": RECONNECT,
+        "read-only": true,
+        "cache": cache(mode),
+    })
+}
+
+/// The driver of nodes that read an export.
+pub const EXPORT_DRIVER: &str = "nbd";
+
 fn image(disk: &Disk) -> Value {
     image_over(disk, image_node(disk.volume), file_node(disk.volume))
 }
@@ -297,21 +372,27 @@ fn throttle(volume: VolumeId, over: String) -> Value {
 }
 
 /// A volume's device in this port.
-pub fn disk_device(volume: VolumeId, port: usize) -> Value {
+pub fn disk_device(volume: VolumeId, medium: Medium, port: usize) -> Value {
     json!({
         "driver": "virtio-blk-pci",
         "id": volume.to_string(),
         "drive": throttle_node(volume),
-        "serial": disk_serial(volume),
+        "serial": disk_serial(volume, medium),
         "bus": port_name(port),
         "werror": "enospc",
         "rerror": "report",
     })
 }
 
+/// The device of a disk that other machines write to as well.
+pub fn sharing(mut device: Value) -> Value {
+    device["share-rw"] = json!(true);
+    device
+}
+
 /// The same for a disk that a machine starts with: the first is what its firmware boots.
-pub fn first_device(volume: VolumeId, port: usize, boot: &Boot<'_>) -> Value {
-    let mut device = disk_device(volume, port);
+pub fn first_device(volume: VolumeId, medium: Medium, port: usize, boot: &Boot<'_>) -> Value {
+    let mut device = disk_device(volume, medium, port);
     if port == 0 && *boot == Boot::Firmware {
         device["bootindex"] = json!(1);
     }
@@ -417,8 +498,15 @@ mod tests {
 
     #[test]
     fn a_volumes_own_layers_are_opened_with_its_key_and_its_image_is_not() {
-        let disk = Disk { volume: volume(1), cache: Cache::Direct, limits: None, at_rest: AtRest::Encrypted };
-        let base = |(set, at_rest)| Base { set: FdSet(set), format: Format::Qcow2, at_rest };
+        let disk = Disk {
+            volume: volume(1),
+            medium: Medium::Volume,
+            cache: Cache::Direct,
+            limits: None,
+            at_rest: AtRest::Encrypted,
+            stands_on: StandsOn::Files,
+        };
+        let base = |(set, at_rest)| Base { at: At::Set(FdSet(set)), format: Format::Qcow2, at_rest };
         let bases = [(1, AtRest::Encrypted), (2, AtRest::Plain)].map(base);
         let nodes = nodes_by_descriptor(&disk, FdSet(0), &bases);
         let opened = nodes.iter().filter(|node| node["encrypt"]["key-secret"] == key_object(volume(1)));
@@ -427,9 +515,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_on_the_host_is_asked_for_and_waited_for() {
+        let disk = Disk {
+            volume: volume(1),
+            medium: Medium::Volume,
+            cache: Cache::Direct,
+            limits: None,
+            at_rest: AtRest::Plain,
+            stands_on: StandsOn::Export,
+        };
+        assert!(disk.comes_later());
+        let base = Base { at: At::Export, format: Format::Raw, at_rest: AtRest::Plain };
+        let nodes = nodes_by_descriptor(&disk, FdSet(0), &[base]);
+        let lowest = &nodes[0];
+        assert_eq!(lowest["node-name"], base_file_node(volume(1), 0));
+        assert_eq!((&lowest["driver"], &lowest["export"]), (&json!("nbd"), &json!(volume(1))));
+        assert_eq!(lowest["server"]["path"], format!("/lazy/{}.sock", volume(1)));
+        assert!(lowest["reconnect-delay"].as_u64() >= Some(3600));
+        assert_eq!((&nodes[1]["driver"], &nodes[1]["file"]), (&json!("raw"), &lowest["node-name"]));
+    }
+
+    #[test]
     fn nodes_are_removed_from_the_device_down() {
-        let disk = Disk { volume: volume(1), cache: Cache::Direct, limits: None, at_rest: AtRest::Plain };
-        let base = |(set, format)| Base { set: FdSet(set), format, at_rest: AtRest::Plain };
+        let disk = Disk {
+            volume: volume(1),
+            medium: Medium::Volume,
+            cache: Cache::Direct,
+            limits: None,
+            at_rest: AtRest::Plain,
+            stands_on: StandsOn::Files,
+        };
+        let base = |(set, format)| Base { at: At::Set(FdSet(set)), format, at_rest: AtRest::Plain };
         let bases = [(1, Format::Qcow2), (2, Format::Raw)].map(base);
         let made = nodes_by_descriptor(&disk, FdSet(0), &bases);
         let names: Vec<&str> = made.iter().map(|node| node["node-name"].as_str().unwrap()).collect();

@@ -13,11 +13,15 @@
 //!   comes later takes the lowest free one ([`devices`]).
 //! - A disk that has no room on the host stops the machine rather than failing the guest's write (`werror=enospc`); the
 //!   agent lets it go on once there is room. Other errors are the guest's to see. Flushes always reach the disk.
-//! - Encrypted disks are not in it: the machine is started standing still and is given them by its monitor, with their keys.
+//! - Disks that are encrypted, or not wholly on the host yet, are not in it: the machine is started standing still and is given
+//!   them by its monitor, with their keys.
 //! - The firmware tables say what EC2's say, so stock cloud-init chooses its Ec2 data source; see [`smbios`].
 
 mod board;
 pub mod devices;
+pub mod fork;
+pub mod hibernate;
+pub mod identity;
 pub mod limits;
 pub mod probe;
 pub mod qcow2;
@@ -26,8 +30,9 @@ pub mod smbios;
 pub mod template;
 
 pub use board::{FIRMWARE, firmware, qemu, takes_firmware_file, uefi};
-pub use devices::{AtRest, Cache, Disk, Interface};
-use model::host::{Architecture, Firmware, Machine};
+pub use devices::{AtRest, Cache, Disk, Interface, StandsOn};
+pub use identity::Identity;
+use model::host::{Architecture, Firmware, Machine, Medium};
 use model::{InstanceId, VolumeId};
 use serde_json::Value;
 
@@ -44,6 +49,8 @@ pub const KERNEL: &str = "/boot/kernel";
 pub const INITRD: &str = "/boot/initrd";
 /// Where the process finds a template's memory.
 pub const MEMORY: &str = "/memory";
+/// Where the process finds the sockets of what is not on the host yet. It is there from the start, for what comes later.
+pub const LAZY: &str = "/lazy";
 
 /// What executes the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +70,8 @@ pub struct Layout<'a> {
     pub disks: Vec<Disk>,
     /// In device order.
     pub interfaces: Vec<Interface>,
+    /// What it is told of itself when it is resumed; none: it asks the network.
+    pub identity: Option<&'a Identity>,
     pub stage: Stage<'a>,
 }
 
@@ -76,6 +85,19 @@ pub enum Stage<'a> {
     Template { nonce: &'a str },
     /// To be resumed from a template, whose memory at [`MEMORY`] it maps for itself, so that what it writes stays its own.
     Clone,
+    /// To go on from an instant that was kept, of another machine or its own: with memory called as that one's, and devices in these
+    /// slots, the disks' first.
+    Fork { ram: fork::Ram, slots: &'a [usize] },
+}
+
+impl Stage<'_> {
+    /// The slot of the machine's `index`th device, disks first.
+    fn slot(self, index: usize) -> usize {
+        match self {
+            Self::Fork { slots, .. } => slots.get(index).copied().unwrap_or(index),
+            Self::Boot | Self::Template { .. } | Self::Clone => index,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,15 +144,19 @@ pub fn disk_path(volume: VolumeId) -> String {
     format!("/disks/{volume}")
 }
 
-/// The serial number that a guest reads from a volume's disk: its id without the dash, 20 characters.
-pub fn disk_serial(volume: VolumeId) -> String {
-    volume.to_string().replace('-', "")
+/// The serial number that a guest reads from a disk, 20 characters: a volume's id without the dash; of a disk of the instance
+/// store `AWS` and digits, as on EC2.
+pub fn disk_serial(volume: VolumeId, medium: Medium) -> String {
+    let id = volume.to_string();
+    match medium {
+        Medium::Volume => id.replace('-', ""),
+        Medium::InstanceStore(_) => id.replace("vol-", "AWS").to_uppercase(),
+    }
 }
 
-/// Whether a machine is started without some of its disks, and stands still until it was given those: what opens them is in no
-/// command line.
-pub fn waits_for_keys(disks: &[Disk]) -> bool {
-    disks.iter().any(|disk| disk.at_rest == AtRest::Encrypted)
+/// Whether a machine is started without some of its disks, and stands still until it was given those.
+pub fn waits_for_disks(disks: &[Disk]) -> bool {
+    disks.iter().any(Disk::comes_later)
 }
 
 /// The arguments after the program's name.
@@ -156,10 +182,14 @@ pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
     line.option("-action", "reboot=reset,shutdown=pause,panic=none,watchdog=reset");
     let board = board::machine(machine.architecture, layout.accelerator);
     match layout.stage {
-        Stage::Boot => line.option("-machine", board),
+        Stage::Boot | Stage::Fork { ram: fork::Ram::Board, .. } => line.option("-machine", board),
+        Stage::Fork { ram: fork::Ram::Object, .. } => {
+            line.option("-machine", format!("{board}{}", fork::BACKEND));
+            line.option("-object", format!("memory-backend-ram,id=ram,size={}M", machine.memory.0));
+        }
         Stage::Template { .. } | Stage::Clone => {
             let share = if layout.stage == Stage::Clone { "off" } else { "on" };
-            line.option("-machine", format!("{board},memory-backend=ram"));
+            line.option("-machine", format!("{board}{}", fork::BACKEND));
             line.option(
                 "-object",
                 format!(
@@ -185,10 +215,11 @@ pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
         Stage::Template { nonce } => {
             line.option("-smbios", format!("type=11,value={}{nonce}", template::MARK));
         }
-        Stage::Clone => line.option("-incoming", "defer"),
+        Stage::Clone | Stage::Fork { .. } => line.option("-incoming", "defer"),
     }
-    if layout.stage != Stage::Boot {
-        line.option("-fw_cfg", template::configuration(&layout.interfaces));
+    // In every stage: a guest's kernel keeps where each lies, also when its memory goes on in another process.
+    for item in template::configuration(&layout.interfaces, layout.identity) {
+        line.option("-fw_cfg", item);
     }
     line.option("-rtc", "base=utc,clock=host");
     line.option("-boot", "strict=on");
@@ -218,19 +249,24 @@ pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
         line.option("-device", "vmgenid,guid=auto");
     }
 
-    if waits_for_keys(&layout.disks) {
+    // What was running when it was kept would run on at once.
+    if waits_for_disks(&layout.disks) || matches!(layout.stage, Stage::Fork { .. }) {
         line.flag("-S");
     }
-    for (port, disk) in layout.disks.iter().enumerate().filter(|(_, disk)| disk.at_rest == AtRest::Plain) {
+    for (port, disk) in layout.disks.iter().enumerate().filter(|(_, disk)| !disk.comes_later()) {
         line.json("-object", &devices::limits_group(disk));
         for node in devices::nodes_by_name(disk) {
             line.json("-blockdev", &node);
         }
-        line.json("-device", &devices::first_device(disk.volume, port, &layout.boot));
+        line.json(
+            "-device",
+            &devices::first_device(disk.volume, disk.medium, layout.stage.slot(port), &layout.boot),
+        );
     }
     for (index, interface) in layout.interfaces.iter().enumerate() {
         line.option("-netdev", devices::netdev_by_number(interface.interface, index));
-        line.json("-device", &devices::interface_device(interface, layout.disks.len() + index));
+        let slot = layout.stage.slot(layout.disks.len() + index);
+        line.json("-device", &devices::interface_device(interface, slot));
     }
 
     if let Boot::Kernel { command_line, initrd } = &layout.boot {

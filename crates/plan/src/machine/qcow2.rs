@@ -88,6 +88,19 @@ pub fn parse(bytes: &[u8]) -> Result<Header, NotQcow2> {
     Ok(Header { size: be64(bytes, 24)?, backing_file, luks })
 }
 
+/// The beginning of a file, with another name for what it stands on. It must stand on something already.
+pub fn led_to(first: &[u8], below: &str) -> Result<Vec<u8>, NotQcow2> {
+    let had = parse(first)?.backing_file.ok_or(NotQcow2)?;
+    let start = usize::try_from(be64(first, 8)?).map_err(|_| NotQcow2)?;
+    // A name lies behind all else that the first cluster holds.
+    let end = start.checked_add(below.len()).filter(|_| below.len() <= LONGEST_NAME).ok_or(NotQcow2)?;
+    let mut led = first.to_vec();
+    led.get_mut(start..start + had.len()).ok_or(NotQcow2)?.fill(0);
+    led.get_mut(start..end).ok_or(NotQcow2)?.copy_from_slice(below.as_bytes());
+    led[16..20].copy_from_slice(&(below.len() as u32).to_be_bytes());
+    Ok(led)
+}
+
 /// Looks among the header's extensions for the place of the LUKS header.
 fn luks(bytes: &[u8], version: u32) -> Result<Span, NotQcow2> {
     let mut at = if version == 3 { be32(bytes, 100)? as usize } else { 72 };

@@ -301,6 +301,12 @@ pub fn nodes(answer: &Value) -> impl Iterator<Item = &str> {
     answer.as_array().into_iter().flatten().filter_map(|node| node.get("node-name")?.as_str())
 }
 
+/// The driver of a node, in the answer to [`Command::ListNodes`].
+pub fn node_driver<'a>(answer: &'a Value, name: &str) -> Option<&'a str> {
+    let mut nodes = answer.as_array()?.iter();
+    nodes.find(|node| node.get("node-name").and_then(Value::as_str) == Some(name))?.get("drv")?.as_str()
+}
+
 /// The size of a node as the guest sees it, in the answer to [`Command::ListNodes`].
 pub fn node_size(answer: &Value, name: &str) -> Option<u64> {
     let node =

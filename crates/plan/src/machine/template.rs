@@ -6,7 +6,10 @@
 //! What the guest does in this: the module docs of `guest::template`.
 
 use super::qmp::Command;
-use super::{Accelerator, AtRest, Boot, Cache, Disk, Interface, Layout, Stage, Unbuildable, arguments};
+use super::{
+    Accelerator, AtRest, Boot, Cache, Disk, Identity, Interface, Layout, Stage, StandsOn, Unbuildable,
+    arguments, identity,
+};
 use model::host::{Architecture, Machine};
 use model::{AccountId, InstanceId, Mac, MiB, NetworkInterfaceId, VolumeId};
 use serde::{Deserialize, Serialize};
@@ -22,8 +25,12 @@ pub const PLUG: &str = "nube.template: plug ";
 pub const PARKED: &str = "nube.template: parked ";
 /// Where the interface lies that a template has: behind its one disk, as on a machine that boots.
 const PARKED_PORT: usize = 1;
-/// Where a machine's configuration says which address its first interface has; no other is so long.
-const CONFIGURATION: &str = "opt/nube/mac";
+/// Where a machine's configuration says which address its first interface has, and who it is ([`identity`]). What a guest sees
+/// of their sizes is its first process's.
+const MAC: &str = "opt/nube/mac";
+const IDENTITY: &str = "opt/nube/identity";
+/// The former as the beginning of an option of the command line.
+pub(super) const CONFIGURATION_NAME: &str = "name=opt/nube/mac,";
 
 /// Whose machines may use a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,8 +99,16 @@ pub fn anonymous(
         accelerator,
         boot,
         // A volume that is encrypted is never resumed.
-        disks: vec![Disk { volume: VolumeId::from_entropy(0), cache, limits: None, at_rest: AtRest::Plain }],
+        disks: vec![Disk {
+            volume: VolumeId::from_entropy(0),
+            medium: model::host::Medium::Volume,
+            cache,
+            limits: None,
+            at_rest: AtRest::Plain,
+            stands_on: StandsOn::Files,
+        }],
         interfaces: Vec::new(),
+        identity: None,
         stage: Stage::Clone,
     })
 }
@@ -184,10 +199,12 @@ pub fn plug_parked(descriptor: &str) -> [Command; 2] {
     [netdev, device]
 }
 
-/// The value of `-fw_cfg`: what a guest that woke up has its interface's address from.
-pub(super) fn configuration(interfaces: &[Interface]) -> String {
+/// The values of `-fw_cfg`: what a guest that woke up has its interface's address from, and what it is told of itself.
+pub(super) fn configuration(interfaces: &[Interface], told: Option<&Identity>) -> [String; 2] {
     let mac = interfaces.first().map_or(parked().mac, |interface| interface.mac);
-    format!("name={CONFIGURATION},string={mac}")
+    // A comma would begin the next option.
+    let text = told.and_then(Identity::render).unwrap_or_else(identity::nobody).replace(',', ",,");
+    [format!("name={MAC},string={mac}"), format!("name={IDENTITY},string={text}")]
 }
 
 /// A resumed machine does not announce itself: its guest has a say in what it sends.

@@ -8,9 +8,8 @@ use super::names::{
     VPC_TABLE, acl_egress, acl_ingress, nat_links, subnet_egress, subnet_ingress, subnet_ports,
 };
 use super::side::Side;
-use super::traffic::matching;
-use super::{RESOLVER, resolver};
-use ipnet::IpNet;
+use super::traffic::{matching, within};
+use super::{REJECTED_IN, REJECTED_OUT, RESOLVER, Version, ipv6, rejected, resolver};
 use model::host::VpcDesired;
 use model::net::{AclAction, AclEntry};
 use std::fmt::Write as _;
@@ -18,10 +17,11 @@ use std::fmt::Write as _;
 /// Makes or replaces sets, ACL chains and subnet chains in one transaction. Chains of what is gone are left: they are
 /// deleted once no port refers to them.
 pub fn vpc_body(vpc: &VpcDesired) -> String {
-    let mut chains: Vec<(String, Vec<String>)> = Vec::new();
+    let counts = !vpc.flow_logs.is_empty();
+    let mut chains: Vec<(String, Vec<String>)> = rejected::chains(counts).to_vec();
     for acl in &vpc.network_acls {
-        chains.push((acl_ingress(acl.network_acl), entries(&acl.ingress, "saddr")));
-        chains.push((acl_egress(acl.network_acl), entries(&acl.egress, "daddr")));
+        chains.push((acl_ingress(acl.network_acl), entries(&acl.ingress, "saddr", REJECTED_IN)));
+        chains.push((acl_egress(acl.network_acl), entries(&acl.egress, "daddr", REJECTED_OUT)));
     }
     for subnet in &vpc.subnets {
         let gateways = vpc.nat_gateways.iter().filter(|gateway| gateway.subnet == subnet.subnet);
@@ -53,18 +53,23 @@ pub fn vpc_body(vpc: &VpcDesired) -> String {
     for subnet in &vpc.subnets {
         let _ = writeln!(out, "\tset {} {{\n\t\ttype ifname\n\t}}", subnet_ports(subnet.subnet));
     }
+    out.push_str(&rejected::sets(counts));
     for (name, _) in &chains {
         let _ = writeln!(out, "\tchain {name} {{\n\t}}");
     }
     out.push_str("}\n");
-    for set in ["local", "resolvers"] {
+    for set in ["local", "local6", "resolvers", "resolvers6"] {
         let _ = writeln!(out, "flush set inet {VPC_TABLE} {set}");
     }
     Side::flush(&mut out);
     for cidr in &vpc.cidrs {
         let _ = writeln!(out, "add element inet {VPC_TABLE} local {{ {} }}", cidr.trunc());
     }
+    for cidr in &vpc.ipv6_cidrs {
+        let _ = writeln!(out, "add element inet {VPC_TABLE} local6 {{ {} }}", cidr.trunc());
+    }
     if vpc.dns_support {
+        let _ = writeln!(out, "add element inet {VPC_TABLE} resolvers6 {{ {} }}", ipv6::RESOLVER);
         let own = vpc.cidrs.first().map(|first| resolver(*first));
         for address in [RESOLVER].into_iter().chain(own) {
             let _ = writeln!(out, "add element inet {VPC_TABLE} resolvers {{ {address} }}");
@@ -86,24 +91,21 @@ pub fn vpc_body(vpc: &VpcDesired) -> String {
     out
 }
 
-fn entries(entries: &[AclEntry], end: &str) -> Vec<String> {
+/// `refused` is where what is denied goes.
+fn entries(entries: &[AclEntry], end: &str, refused: &str) -> Vec<String> {
     let mut sorted: Vec<&AclEntry> = entries.iter().collect();
     sorted.sort_by_key(|entry| entry.number);
     let mut rules: Vec<String> = sorted
         .into_iter()
         .filter_map(|entry| {
-            let net = match entry.net {
-                IpNet::V4(net) if net.prefix_len() == 0 => "meta nfproto ipv4 ".to_owned(),
-                IpNet::V4(net) => format!("ip {end} {} ", net.trunc()),
-                IpNet::V6(_) => return None,
-            };
+            let net = within(entry.net, end);
             let verdict = match entry.action {
-                AclAction::Allow => "return",
-                AclAction::Deny => "drop",
+                AclAction::Allow => "return".to_owned(),
+                AclAction::Deny => format!("goto {refused}"),
             };
-            Some(format!("{net}{}{verdict}", matching(entry.traffic)?))
+            Some(format!("{net}{}{verdict}", matching(entry.traffic, Version::of_net(entry.net))?))
         })
         .collect();
-    rules.push("drop".into());
+    rules.push(format!("goto {refused}"));
     rules
 }

@@ -28,6 +28,7 @@ fn vpc() -> VpcDesired {
     let acl = NetworkAclId::from_entropy(0xa1);
     let (public, private) = (RouteTableId::from_entropy(0xb1), RouteTableId::from_entropy(0xb2));
     let subnet = |n: u128, cidr: &str, route_table| SubnetDesired {
+        ipv6_cidr: format!("2001:db8:1:{:x}::/64", n - 0xc1).parse().ok(),
         subnet: SubnetId::from_entropy(n),
         cidr: cidr.parse().unwrap(),
         route_table,
@@ -37,6 +38,7 @@ fn vpc() -> VpcDesired {
     let entry =
         |number, traffic, net: &str, action| AclEntry { number, traffic, net: net.parse().unwrap(), action };
     VpcDesired {
+        ipv6_cidrs: vec!["2001:db8:1::/56".parse().unwrap()],
         vpc: VpcId::from_entropy(1),
         account: AccountId::from_number(1),
         region: Region::parse("us-east-1").unwrap(),
@@ -57,15 +59,22 @@ fn vpc() -> VpcDesired {
                 routes: vec![
                     route("0.0.0.0/0", RouteTarget::NatGateway(NatGatewayId::from_entropy(0xf1))),
                     route("10.20.0.0/16", RouteTarget::Peering(VpcPeeringConnectionId::from_entropy(0xe1))),
+                    route("::/0", RouteTarget::EgressOnly),
+                    route(
+                        "2001:db8:2::/56",
+                        RouteTarget::Peering(VpcPeeringConnectionId::from_entropy(0xe1)),
+                    ),
                     route("192.0.2.0/24", RouteTarget::Interface(NetworkInterfaceId::from_entropy(0x99))),
                 ],
             },
         ],
         peerings: vec![PeeringDesired {
+            ipv6_cidrs: vec!["2001:db8:2::/56".parse().unwrap()],
             peering: VpcPeeringConnectionId::from_entropy(0xe1),
             peer: VpcId::from_entropy(2),
             cidrs: vec!["10.20.0.0/16".parse().unwrap()],
         }],
+        flow_logs: Vec::new(),
         nat_gateways: vec![NatGatewayDesired {
             gateway: NatGatewayId::from_entropy(0xf1),
             subnet: SubnetId::from_entropy(0xc1),
@@ -80,6 +89,7 @@ fn vpc() -> VpcDesired {
                 entry(200, Traffic::All, "0.0.0.0/0", AclAction::Allow),
                 entry(100, Traffic::Tcp { from: 25, to: 25 }, "0.0.0.0/0", AclAction::Deny),
                 entry(101, Traffic::All, "::/0", AclAction::Allow),
+                entry(90, Traffic::Protocol(47), "2001:db8::/32", AclAction::Deny),
             ],
             egress: vec![entry(100, Traffic::All, "0.0.0.0/0", AclAction::Allow)],
         }],
@@ -100,6 +110,8 @@ fn group() -> SecurityGroupDesired {
             Allow { traffic: Traffic::Icmp { kind: Some(3), code: Some(4) }, peer: net("0.0.0.0/0") },
             Allow { traffic: Traffic::Icmp { kind: None, code: None }, peer: Peer::Group(other) },
             Allow { traffic: Traffic::Icmpv6 { kind: None, code: None }, peer: net("0.0.0.0/0") },
+            Allow { traffic: Traffic::Icmpv6 { kind: Some(128), code: None }, peer: net("::/0") },
+            Allow { traffic: Traffic::Udp { from: 0, to: 65535 }, peer: net("2001:db8::/32") },
             Allow { traffic: Traffic::Protocol(47), peer: net("192.0.2.0/24") },
             Allow { traffic: Traffic::All, peer: net("::/0") },
         ],
@@ -121,8 +133,9 @@ fn a_vpcs_acls_and_subnets_render_as_ever() {
 fn the_hosts_table_renders_as_ever() {
     let cloud = CloudTag::parse("abc234").unwrap();
     let pool = "198.18.0.0/22".parse().unwrap();
-    check("root.nft", &root_table(&cloud, pool, Uplink::Masquerade));
-    assert!(!root_table(&cloud, pool, Uplink::Routed).contains("masquerade"));
+    let ipv6 = "fd12:3456:7800::/40".parse().unwrap();
+    check("root.nft", &root_table(&cloud, pool, ipv6, Uplink::Masquerade));
+    assert!(!root_table(&cloud, pool, ipv6, Uplink::Routed).contains("masquerade"));
 }
 
 #[test]
@@ -142,6 +155,8 @@ fn a_subnet_is_public_only_by_its_route_table() {
     let vpc = vpc();
     let public: Vec<bool> = vpc.subnets.iter().map(|subnet| routes::is_public(&vpc, subnet)).collect();
     assert_eq!(public, [true, false]);
+    let open: Vec<bool> = vpc.subnets.iter().map(|subnet| routes::is_open(&vpc, subnet)).collect();
+    assert_eq!(open, [true, false]);
 }
 
 #[test]

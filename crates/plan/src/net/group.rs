@@ -6,10 +6,10 @@
 //! be somebody else's, if that one is peered too: there the link counts as well.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html>
 
+use super::Version;
 use super::names::{VPC_TABLE, group_egress, group_ingress, group_members, group_members_beyond};
 use super::routes::UNVERIFIED;
-use super::traffic::matching;
-use ipnet::IpNet;
+use super::traffic::{matching, within};
 use model::SecurityGroupId;
 use model::host::SecurityGroupDesired;
 use model::net::{Allow, Peer};
@@ -27,12 +27,15 @@ pub fn group_body(group: &SecurityGroupDesired) -> String {
     let beyond: BTreeSet<SecurityGroupId> = named.filter(|named| *named != group.group).collect();
     let sets: BTreeSet<SecurityGroupId> = beyond.iter().copied().chain([group.group]).collect();
     let mut out = format!("table inet {VPC_TABLE} {{\n");
-    for set in sets {
-        let _ = writeln!(out, "\tset {} {{\n\t\ttype ipv4_addr\n\t}}", group_members(set));
-    }
-    for set in beyond {
-        let set = group_members_beyond(set);
-        let _ = writeln!(out, "\tset {set} {{\n\t\ttype ifname . ipv4_addr\n\t}}");
+    for version in Version::ALL {
+        let (_, address) = version.words();
+        for set in &sets {
+            let _ = writeln!(out, "\tset {} {{\n\t\ttype {address}\n\t}}", group_members(*set, version));
+        }
+        for set in &beyond {
+            let set = group_members_beyond(*set, version);
+            let _ = writeln!(out, "\tset {set} {{\n\t\ttype ifname . {address}\n\t}}");
+        }
     }
     let _ = writeln!(out, "\tchain {ingress} {{\n\t}}\n\tchain {egress} {{\n\t}}\n}}");
     let _ = writeln!(out, "flush chain inet {VPC_TABLE} {ingress}\nflush chain inet {VPC_TABLE} {egress}");
@@ -60,24 +63,25 @@ fn rules(own: SecurityGroupId, allows: &[Allow], gate: Gate) -> Vec<String> {
         Gate::Ingress => ("saddr", "iifname", "accept", format!("meta mark & {UNVERIFIED:#x} == 0 ")),
         Gate::Egress => ("daddr", "oifname", "goto fwd_in", String::new()),
     };
+    let of_version = |allow: &Allow, version: Version| {
+        let ip = version.header();
+        let peers = match allow.peer {
+            Peer::Net(net) if Version::of_net(net) == version => vec![within(net, end)],
+            // Lists come as their ranges.
+            Peer::Net(_) | Peer::PrefixList(_) => Vec::new(),
+            Peer::Group(group) => {
+                let mut peers = vec![format!("{member}{ip} {end} @{} ", group_members(group, version))];
+                if group != own {
+                    peers.push(format!("{link} . {ip} {end} @{} ", group_members_beyond(group, version)));
+                }
+                peers
+            }
+        };
+        let matching = matching(allow.traffic, version);
+        peers.into_iter().filter_map(move |peer| Some(format!("{peer}{}{verdict}", matching.as_deref()?)))
+    };
     allows
         .iter()
-        .flat_map(|allow| {
-            let peers = match allow.peer {
-                Peer::Net(IpNet::V4(net)) if net.prefix_len() == 0 => vec!["meta nfproto ipv4 ".to_owned()],
-                Peer::Net(IpNet::V4(net)) => vec![format!("ip {end} {} ", net.trunc())],
-                // Nothing carries IPv6 yet, and lists come as their ranges.
-                Peer::Net(IpNet::V6(_)) | Peer::PrefixList(_) => Vec::new(),
-                Peer::Group(group) => {
-                    let mut peers = vec![format!("{member}ip {end} @{} ", group_members(group))];
-                    if group != own {
-                        peers.push(format!("{link} . ip {end} @{} ", group_members_beyond(group)));
-                    }
-                    peers
-                }
-            };
-            let matching = matching(allow.traffic);
-            peers.into_iter().filter_map(move |peer| Some(format!("{peer}{}{verdict}", matching.as_deref()?)))
-        })
+        .flat_map(|allow| Version::ALL.into_iter().flat_map(|version| of_version(allow, version)))
         .collect()
 }

@@ -6,13 +6,16 @@
 //!   maps, what changes rarely (bodies of groups and ACLs) in chains of their own.
 //! - Two independent gates judge each packet: the sender's egress, then the receiver's ingress. Only the second accepts.
 //!
-//! Differs: only IPv4 is carried; everything IPv6 is dropped at the port.
+//! Differs: a guest's link-local address is the one that follows from its hardware address.
 
 mod acl;
 mod edge;
 mod group;
+pub mod ipv6;
 pub mod names;
+pub mod packet;
 pub mod pool;
+mod rejected;
 mod root;
 pub mod routes;
 mod side;
@@ -20,14 +23,56 @@ mod skeleton;
 mod traffic;
 
 pub use acl::vpc_body;
-pub use edge::edge_skeleton;
+pub use edge::{edge_blocks, edge_skeleton};
 pub use group::group_body;
+pub use rejected::{REJECTED_IN, REJECTED_OUT, RejectedSet};
 pub use root::{Uplink, root_table};
 pub use side::nat_publics;
 pub use skeleton::vpc_skeleton;
 
-use ipnet::Ipv4Net;
-use std::net::Ipv4Addr;
+use ipnet::{IpNet, Ipv4Net};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// A version of the Internet Protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    V4,
+    V6,
+}
+
+impl Version {
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    pub const fn of_net(net: IpNet) -> Self {
+        match net {
+            IpNet::V4(_) => Self::V4,
+            IpNet::V6(_) => Self::V6,
+        }
+    }
+
+    /// The word before `saddr` and `daddr`.
+    const fn header(self) -> &'static str {
+        match self {
+            Self::V4 => "ip",
+            Self::V6 => "ip6",
+        }
+    }
+
+    /// The word for all packets of this version, and the type of its addresses.
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::V4 => ("ipv4", "ipv4_addr"),
+            Self::V6 => ("ipv6", "ipv6_addr"),
+        }
+    }
+}
 
 /// Where the metadata service answers, on port 80.
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);

@@ -2,6 +2,7 @@
 //!
 //! A link's name holds 15 bytes at most.
 
+use super::Version;
 use model::{CloudTag, NatGatewayId, NetworkAclId, SecurityGroupId, SubnetId, VpcId, VpcPeeringConnectionId};
 use std::fmt::Display;
 
@@ -101,25 +102,51 @@ pub fn group_egress(group: SecurityGroupId) -> String {
 }
 
 /// The set of the private addresses of a group's members.
-pub fn group_members(group: SecurityGroupId) -> String {
-    format!("sgm_{}", digits(group))
+pub fn group_members(group: SecurityGroupId, version: Version) -> String {
+    let prefix = match version {
+        Version::V4 => "sgm",
+        Version::V6 => "sgm6",
+    };
+    format!("{prefix}_{}", digits(group))
 }
 
 /// The set of a group's members in other VPCs: the link that they come by, and the address.
-pub fn group_members_beyond(group: SecurityGroupId) -> String {
-    format!("sgb_{}", digits(group))
+pub fn group_members_beyond(group: SecurityGroupId, version: Version) -> String {
+    let prefix = match version {
+        Version::V4 => "sgb",
+        Version::V6 => "sgb6",
+    };
+    format!("{prefix}_{}", digits(group))
 }
 
-pub fn group_of_members_beyond(set: &str) -> Option<SecurityGroupId> {
-    SecurityGroupId::parse(&format!("sg-{}", set.strip_prefix("sgb_")?)).ok()
+pub fn group_of_members_beyond(set: &str) -> Option<(SecurityGroupId, Version)> {
+    group_of(set, "sgb_", "sgb6_")
+}
+
+fn group_of(set: &str, v4: &str, v6: &str) -> Option<(SecurityGroupId, Version)> {
+    let (digits, version) = match (set.strip_prefix(v4), set.strip_prefix(v6)) {
+        (Some(digits), _) => (digits, Version::V4),
+        (None, Some(digits)) => (digits, Version::V6),
+        (None, None) => return None,
+    };
+    Some((SecurityGroupId::parse(&format!("sg-{digits}")).ok()?, version))
 }
 
 pub fn group_of_ingress(chain: &str) -> Option<SecurityGroupId> {
     SecurityGroupId::parse(&format!("sg-{}", chain.strip_prefix("sgi_")?)).ok()
 }
 
-pub fn group_of_members(set: &str) -> Option<SecurityGroupId> {
-    SecurityGroupId::parse(&format!("sg-{}", set.strip_prefix("sgm_")?)).ok()
+pub fn group_of_members(set: &str) -> Option<(SecurityGroupId, Version)> {
+    group_of(set, "sgm_", "sgm6_")
+}
+
+/// The chain of the edge that lets pass what a VPC sends by IPv6 in its own name.
+pub fn edge_ipv6(vpc: VpcId) -> String {
+    format!("v6_{}", digits(vpc))
+}
+
+pub fn vpc_of_edge_ipv6(chain: &str) -> Option<VpcId> {
+    VpcId::parse(&format!("vpc-{}", chain.strip_prefix("v6_")?)).ok()
 }
 
 pub fn acl_ingress(acl: NetworkAclId) -> String {

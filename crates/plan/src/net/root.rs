@@ -1,7 +1,7 @@
 //! The cloud's table in the host's own namespace: guests reach the outside, not the host.
 
 use super::names::{host_link, root_table_name};
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use model::CloudTag;
 
 /// Whether traffic of instances that leaves the host takes the host's address.
@@ -13,10 +13,12 @@ pub enum Uplink {
 }
 
 /// Makes or replaces the table in one transaction.
-pub fn root_table(cloud: &CloudTag, pool: Ipv4Net, uplink: Uplink) -> String {
-    let (table, link, pool) = (root_table_name(cloud), host_link(cloud), pool.trunc());
+pub fn root_table(cloud: &CloudTag, pool: Ipv4Net, ipv6: Ipv6Net, uplink: Uplink) -> String {
+    let (table, link, pool, ipv6) = (root_table_name(cloud), host_link(cloud), pool.trunc(), ipv6.trunc());
     let masquerade = match uplink {
-        Uplink::Masquerade => format!("\t\tip saddr {pool} oifname != {{ \"lo\", \"{link}\" }} masquerade\n"),
+        Uplink::Masquerade => [format!("ip saddr {pool}"), format!("ip6 saddr {ipv6}")]
+            .map(|from| format!("\t\t{from} oifname != {{ \"lo\", \"{link}\" }} masquerade\n"))
+            .concat(),
         Uplink::Routed => String::new(),
     };
     format!(
@@ -27,6 +29,7 @@ table inet {table} {{
 	chain guests {{
 		ct state established,related accept
 		icmp type echo-request limit rate 100/second accept
+		icmpv6 type echo-request limit rate 100/second accept
 		drop
 	}}
 	chain input {{
@@ -36,7 +39,7 @@ table inet {table} {{
 	chain forward {{
 		type filter hook forward priority mangle; policy accept;
 		iifname \"{link}\" ip saddr != {pool} drop
-		iifname \"{link}\" meta nfproto ipv6 drop
+		iifname \"{link}\" ip6 saddr != {ipv6} drop
 		iifname \"{link}\" tcp flags syn tcp option maxseg size set rt mtu
 		oifname \"{link}\" tcp flags syn tcp option maxseg size set rt mtu
 	}}

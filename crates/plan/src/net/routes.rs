@@ -7,7 +7,8 @@
 //! blackhole behind it, which the kernel takes by itself when the interface's link is gone.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/route-tables-priority.html>
 
-use ipnet::{IpNet, Ipv4Net};
+use super::Version;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::host::{RouteTarget, SubnetDesired, VpcDesired};
 use model::{NatGatewayId, NetworkInterfaceId, RouteTableId, SubnetId, VpcPeeringConnectionId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,9 +26,10 @@ const FALLBACK: u32 = 100;
 /// A rule that chooses a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
+    pub version: Version,
     pub priority: u32,
-    pub from: Option<Ipv4Net>,
-    pub to: Option<Ipv4Net>,
+    pub from: Option<IpNet>,
+    pub to: Option<IpNet>,
     /// The mark, and the bits of it that count.
     pub mark: Option<(u32, u32)>,
     pub table: u32,
@@ -40,7 +42,7 @@ pub const fn is_ours(priority: u32) -> bool {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Out by the link to the edge.
+    /// Out by the link to the edge, whether others may come in by it or not.
     Igw,
     /// To the machine behind an interface, if it is there and forwards.
     Interface(NetworkInterfaceId),
@@ -56,7 +58,7 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
     pub table: u32,
-    pub destination: Ipv4Net,
+    pub destination: IpNet,
     /// The kernel's: of two routes to the same destination the smaller counts.
     pub metric: u32,
     pub kind: Kind,
@@ -87,43 +89,84 @@ fn numbered<Id: Ord>(ids: impl Iterator<Item = (Id, u128)>) -> BTreeMap<Id, u32>
         .collect()
 }
 
+/// Which versions a VPC carries.
+pub fn versions(vpc: &VpcDesired) -> impl Iterator<Item = Version> {
+    std::iter::once(Version::V4).chain((!vpc.ipv6_cidrs.is_empty()).then_some(Version::V6))
+}
+
+/// The VPC's ranges of both versions.
+pub fn locals(vpc: &VpcDesired) -> impl Iterator<Item = IpNet> {
+    let v6 = vpc.ipv6_cidrs.iter().map(|cidr| IpNet::V6(cidr.trunc()));
+    vpc.cidrs.iter().map(|cidr| IpNet::V4(cidr.trunc())).chain(v6)
+}
+
+/// A subnet's ranges of both versions.
+pub fn of_subnet(subnet: &SubnetDesired) -> impl Iterator<Item = IpNet> {
+    let v6 = subnet.ipv6_cidr.map(|cidr| IpNet::V6(cidr.trunc()));
+    std::iter::once(IpNet::V4(subnet.cidr.trunc())).chain(v6)
+}
+
 pub fn rules(vpc: &VpcDesired) -> BTreeSet<Rule> {
     let (numbers, marks) = (numbers(vpc), marks(vpc));
-    let of_subnet = |subnet: &SubnetDesired| {
-        let mark = Some((*marks.get(&subnet.subnet)?, !UNVERIFIED));
-        let within =
-            Rule { priority: WITHIN_SUBNET, from: None, to: Some(subnet.cidr.trunc()), mark, table: MAIN };
-        let table = *numbers.get(&subnet.route_table)?;
-        Some([within, Rule { priority: BY_MARK, from: None, to: None, mark, table }])
-    };
-    vpc.subnets.iter().filter_map(of_subnet).flatten().collect()
+    let mut rules = BTreeSet::new();
+    for subnet in &vpc.subnets {
+        let (Some(mark), Some(table)) = (marks.get(&subnet.subnet), numbers.get(&subnet.route_table)) else {
+            continue;
+        };
+        let mark = Some((*mark, !UNVERIFIED));
+        for version in versions(vpc) {
+            let own = of_subnet(subnet).find(|net| Version::of_net(*net) == version);
+            rules.extend(own.map(|own| Rule {
+                version,
+                priority: WITHIN_SUBNET,
+                from: None,
+                to: Some(own),
+                mark,
+                table: MAIN,
+            }));
+            rules.insert(Rule { version, priority: BY_MARK, from: None, to: None, mark, table: *table });
+        }
+    }
+    rules
 }
 
 pub fn routes(vpc: &VpcDesired) -> BTreeSet<Route> {
     let numbers = numbers(vpc);
-    let mut routes: BTreeMap<(u32, Ipv4Net, u32), Kind> = BTreeMap::new();
-    for cidr in &vpc.cidrs {
-        routes.insert((MAIN, cidr.trunc(), 0), Kind::Unreachable);
+    let mut routes: BTreeMap<(u32, IpNet, u32), Kind> = BTreeMap::new();
+    for local in locals(vpc) {
+        routes.insert((MAIN, local, 0), Kind::Unreachable);
     }
     for table in &vpc.route_tables {
         let Some(number) = numbers.get(&table.route_table) else { continue };
-        routes.insert((*number, Ipv4Net::default(), 0), Kind::Blackhole);
-        for route in &table.routes {
-            let IpNet::V4(destination) = route.destination else { continue };
-            let kind = match route.target {
-                RouteTarget::InternetGateway => Kind::Igw,
-                RouteTarget::Interface(interface) => Kind::Interface(interface),
-                RouteTarget::Peering(peering) => Kind::Peering(peering),
-                RouteTarget::NatGateway(gateway) => Kind::NatGateway(gateway),
-                RouteTarget::Blackhole => Kind::Blackhole,
+        for version in versions(vpc) {
+            let everything = match version {
+                Version::V4 => Ipv4Net::default().into(),
+                Version::V6 => Ipv6Net::default().into(),
             };
-            if kind.may_vanish() {
-                routes.insert((*number, destination.trunc(), FALLBACK), Kind::Blackhole);
-            }
-            routes.insert((*number, destination.trunc(), 0), kind);
+            routes.insert((*number, everything, 0), Kind::Blackhole);
         }
-        for cidr in &vpc.cidrs {
-            routes.insert((*number, cidr.trunc(), 0), Kind::Throw);
+        for route in &table.routes {
+            let version = Version::of_net(route.destination);
+            if !versions(vpc).any(|carried| carried == version) {
+                continue;
+            }
+            let kind = match (&route.target, version) {
+                (RouteTarget::InternetGateway, _) | (RouteTarget::EgressOnly, Version::V6) => Kind::Igw,
+                (RouteTarget::Interface(interface), _) => Kind::Interface(*interface),
+                (RouteTarget::Peering(peering), _) => Kind::Peering(*peering),
+                (RouteTarget::NatGateway(gateway), Version::V4) => Kind::NatGateway(*gateway),
+                (RouteTarget::Blackhole, _)
+                | (RouteTarget::EgressOnly, Version::V4)
+                | (RouteTarget::NatGateway(_), Version::V6) => Kind::Blackhole,
+            };
+            let destination = route.destination.trunc();
+            if kind.may_vanish() {
+                routes.insert((*number, destination, FALLBACK), Kind::Blackhole);
+            }
+            routes.insert((*number, destination, 0), kind);
+        }
+        for local in locals(vpc) {
+            routes.insert((*number, local, 0), Kind::Throw);
         }
     }
     let route = |((table, destination, metric), kind)| Route { table, destination, metric, kind };
@@ -141,15 +184,25 @@ impl Kind {
 }
 
 /// The subnet that an address lies in.
-pub fn subnet_of(vpc: &VpcDesired, address: Ipv4Addr) -> Option<&SubnetDesired> {
+pub fn subnet_holding(vpc: &VpcDesired, address: Ipv4Addr) -> Option<&SubnetDesired> {
     vpc.subnets.iter().find(|subnet| subnet.cidr.contains(&address))
 }
 
 /// Whether the subnet is public: its route table leads to the internet gateway.
 pub fn is_public(vpc: &VpcDesired, subnet: &SubnetDesired) -> bool {
+    leads_out(vpc, subnet, |_| true)
+}
+
+/// Whether those outside may begin to speak to the subnet by IPv6: its route table leads to the internet gateway, not only
+/// to an egress-only one.
+pub fn is_open(vpc: &VpcDesired, subnet: &SubnetDesired) -> bool {
+    leads_out(vpc, subnet, |to| Version::of_net(to) == Version::V6)
+}
+
+fn leads_out(vpc: &VpcDesired, subnet: &SubnetDesired, counts: impl Fn(IpNet) -> bool) -> bool {
     vpc.route_tables
         .iter()
         .filter(|table| table.route_table == subnet.route_table)
         .flat_map(|table| &table.routes)
-        .any(|route| route.target == RouteTarget::InternetGateway)
+        .any(|route| route.target == RouteTarget::InternetGateway && counts(route.destination))
 }

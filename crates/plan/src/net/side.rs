@@ -34,8 +34,10 @@ pub(super) fn side(vpc: &VpcDesired) -> Side {
     for peering in &vpc.peerings {
         let (link, arrival) = (peering_link(peering.peering), peering_arrival(peering.peering));
         let from = peering.cidrs.iter().map(ipnet::Ipv4Net::trunc);
-        let rules = from.map(|cidr| format!("ip saddr {cidr} ip daddr @local accept")).chain(["drop".into()]);
-        side.chains.push((arrival.clone(), rules.collect()));
+        let from6 = peering.ipv6_cidrs.iter().map(ipnet::Ipv6Net::trunc);
+        let rules = from.map(|cidr| format!("ip saddr {cidr} ip daddr @local accept"));
+        let rules = rules.chain(from6.map(|cidr| format!("ip6 saddr {cidr} ip6 daddr @local6 accept")));
+        side.chains.push((arrival.clone(), rules.chain(["drop".into()]).collect()));
         side.add("link_pre", format!("\"{link}\" : goto {arrival}"));
         side.add("link_out", format!("\"{link}\" : accept"));
         side.add("inward", format!("\"{link}\""));

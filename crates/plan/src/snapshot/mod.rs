@@ -5,8 +5,11 @@
 pub mod lock;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_tier;
+pub mod tier;
 
-use model::host::SnapshotPhase;
+use model::host::{SnapshotPhase, Tier};
 use model::record::snapshot::{Life, Snapshot};
 use model::record::volume::VolumeType;
 use model::{SnapshotId, Timestamp};
@@ -14,9 +17,11 @@ use model::{SnapshotId, Timestamp};
 /// Steps of the progress that are written down, in percent.
 const STEP: u8 = 5;
 
-/// The snapshot that the next one of the same volume builds upon, out of those that there are of it.
+/// The snapshot that the next one of the same volume builds upon, out of those that there are of it. It builds upon none that is
+/// archived, or will be at any moment.
 pub fn parent<'a>(of_volume: impl IntoIterator<Item = &'a Snapshot>) -> Option<SnapshotId> {
-    let completed = of_volume.into_iter().filter(|snapshot| snapshot.is_completed());
+    let is_standard = |snapshot: &Snapshot| tier::wanted(snapshot) == Tier::Standard;
+    let completed = of_volume.into_iter().filter(|snapshot| snapshot.is_completed() && is_standard(snapshot));
     completed.max_by_key(|snapshot| (snapshot.started_at, snapshot.snapshot)).map(|latest| latest.snapshot)
 }
 
@@ -38,7 +43,8 @@ pub fn observe(life: &Life, phase: &SnapshotPhase, now: Timestamp) -> Option<Lif
             let news = !taken || reached > percent;
             news.then(|| Life::Pending { taken: true, percent: percent.max(reached) })
         }
-        SnapshotPhase::Completed { full } => Some(Life::Completed { at: now, full: *full }),
+        SnapshotPhase::Completed { full, .. } => Some(Life::Completed { at: now, full: *full }),
         SnapshotPhase::Failed { reason } => Some(Life::Failed { reason: reason.clone() }),
+        SnapshotPhase::Moving { .. } | SnapshotPhase::Unmovable { .. } => None,
     }
 }

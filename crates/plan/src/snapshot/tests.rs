@@ -4,11 +4,11 @@ use model::record::snapshot::{Lock, LockMode, Shared, Source, Until};
 use model::{AccountId, GiB, VolumeId};
 use std::time::Duration;
 
-const NOW: Timestamp = Timestamp::from_millis(1_000);
+pub(super) const NOW: Timestamp = Timestamp::from_millis(1_000);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
-fn snapshot(number: u128, started: i64, life: Life) -> Snapshot {
+pub(super) fn snapshot(number: u128, started: i64, life: Life) -> Snapshot {
     Snapshot {
         snapshot: SnapshotId::from_entropy(number),
         account: AccountId::from_number(1),
@@ -26,11 +26,13 @@ fn snapshot(number: u128, started: i64, life: Life) -> Snapshot {
         encryption: None,
         shared: Shared::default(),
         lock: None,
+        binned: None,
+        tiering: None,
         tags: model::record::Tags::new(),
     }
 }
 
-const DONE: Life = Life::Completed { at: NOW, full: 7 };
+pub(super) const DONE: Life = Life::Completed { at: NOW, full: 7 };
 
 #[test]
 fn the_latest_completed_one_is_the_parent() {
@@ -58,10 +60,10 @@ fn progress_only_grows_and_an_end_is_an_end() {
     assert_eq!(observe(&half, &at(100), NOW), Some(Life::Pending { taken: true, percent: 95 }));
     let failed = SnapshotPhase::Failed { reason: "no space".into() };
     assert_eq!(observe(&half, &failed, NOW), Some(Life::Failed { reason: "no space".into() }));
-    assert_eq!(observe(&half, &SnapshotPhase::Completed { full: 7 }, NOW), Some(DONE));
+    assert_eq!(observe(&half, &SnapshotPhase::Completed { full: 7, tier: Tier::Standard }, NOW), Some(DONE));
     for end in [DONE, Life::Failed { reason: String::new() }, Life::Deleting] {
         assert_eq!(observe(&end, &failed, NOW), None);
-        assert_eq!(observe(&end, &SnapshotPhase::Completed { full: 8 }, NOW), None);
+        assert_eq!(observe(&end, &SnapshotPhase::Completed { full: 8, tier: Tier::Standard }, NOW), None);
     }
 }
 

@@ -45,6 +45,16 @@ pub fn limits(volume: &Provision) -> VolumeLimits {
     }
 }
 
+/// What each of so many machines may do of it, so that all together do no more than the volume may.
+pub fn share(limits: VolumeLimits, machines: usize) -> VolumeLimits {
+    let by = machines.max(1) as u64;
+    let part = |rate: Rate| Rate {
+        base: (rate.base / by).max(1),
+        burst: rate.burst.map(|burst| Burst { rate: (burst.rate / by).max(1), ..burst }),
+    };
+    VolumeLimits { iops: part(limits.iops), bytes: part(limits.bytes), ..limits }
+}
+
 const fn steady(base: u64) -> Rate {
     Rate { base, burst: None }
 }

@@ -9,7 +9,7 @@ pub mod modification;
 #[cfg(test)]
 mod tests;
 
-pub use limits::limits;
+pub use limits::{limits, share};
 
 use model::GiB;
 use model::record::volume::{Provision, VolumeType};

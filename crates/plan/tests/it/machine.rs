@@ -3,10 +3,12 @@
 use crate::golden;
 use model::host::{Architecture, Burst, Firmware, Machine, Rate, VolumeLimits};
 use model::{InstanceId, Mac, MiB, NetworkInterfaceId, VolumeId};
+use plan::machine::identity::UserData;
 use plan::machine::{
-    Accelerator, AtRest, Boot, Cache, Disk, Initrd, Interface, Layout, ROOT_PORTS, Stage, Unbuildable,
-    arguments,
+    Accelerator, AtRest, Boot, Cache, Disk, Identity, Initrd, Interface, Layout, ROOT_PORTS, Stage, StandsOn,
+    Unbuildable, arguments,
 };
+use std::net::Ipv4Addr;
 
 fn machine() -> Machine {
     Machine {
@@ -28,6 +30,7 @@ fn layout<'a>(machine: &'a Machine, accelerator: Accelerator, boot: Boot<'a>) ->
         disks: vec![
             Disk {
                 volume: VolumeId::parse("vol-0123456789abcdef1").unwrap(),
+                medium: model::host::Medium::Volume,
                 cache: Cache::Direct,
                 limits: Some(VolumeLimits {
                     iops: Rate { base: 300, burst: Some(Burst { rate: 3000, seconds: 2000 }) },
@@ -35,12 +38,15 @@ fn layout<'a>(machine: &'a Machine, accelerator: Accelerator, boot: Boot<'a>) ->
                     operation: 256 << 10,
                 }),
                 at_rest: AtRest::Plain,
+                stands_on: StandsOn::Files,
             },
             Disk {
                 volume: VolumeId::parse("vol-0123456789abcdef2").unwrap(),
+                medium: model::host::Medium::Volume,
                 cache: Cache::Buffered,
                 limits: None,
                 at_rest: AtRest::Plain,
+                stands_on: StandsOn::Files,
             },
         ],
         interfaces: vec![Interface {
@@ -48,11 +54,12 @@ fn layout<'a>(machine: &'a Machine, accelerator: Accelerator, boot: Boot<'a>) ->
             mac: Mac([0x02, 0, 0, 0, 0, 0x0a]),
             mtu: 1450,
         }],
+        identity: None,
         stage: Stage::Boot,
     }
 }
 
-/// One option and its value a line, as a reader would write it.
+/// One option and its value a line, as a reader would write it, with blanks that fill up a size in one.
 fn rendered(layout: &Layout<'_>) -> String {
     let mut text = String::new();
     for argument in arguments(layout).unwrap() {
@@ -60,7 +67,9 @@ fn rendered(layout: &Layout<'_>) -> String {
         text.push_str(separator);
         text.push_str(&argument);
     }
-    text.trim_start().to_owned() + "\n"
+    let text = text.trim_start();
+    let fill = text.find("   ").unwrap_or(text.len());
+    format!("{}{{blanks}}{}\n", &text[..fill], text[fill..].trim_start_matches(' '))
 }
 
 #[test]
@@ -124,5 +133,18 @@ fn a_machine_that_becomes_a_template_and_one_that_is_resumed_from_it() {
     golden("machine-tcg-template.txt", &rendered(&layout));
     layout.stage = Stage::Clone;
     layout.interfaces.extend(interfaces.into_iter().take(1));
+    let identity = Identity {
+        instance: layout.instance,
+        address: Ipv4Addr::new(10, 0, 0, 16),
+        prefix: 24,
+        router: Ipv4Addr::new(10, 0, 0, 1),
+        mtu: 1450,
+        resolver: None,
+        domain: "ec2.internal".into(),
+        host_name: "ip-10-0-0-16.ec2.internal".into(),
+        login_key: Some("ssh-ed25519 AAAA me, at home".into()),
+        user_data: UserData::Present,
+    };
+    layout.identity = Some(&identity);
     golden("machine-tcg-clone.txt", &rendered(&layout));
 }

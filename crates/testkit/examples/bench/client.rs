@@ -2,7 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wire::sigv4::{Credentials, Payload, Request, sign};
 
 const REGION: &str = "us-east-1";
@@ -17,21 +17,23 @@ pub struct Endpoint {
     pub secret: String,
 }
 
+/// A connection that was left alone for so long may be closed by the server.
+const IDLE: Duration = Duration::from_secs(10);
+
 pub struct Client {
     endpoint: Endpoint,
     host: String,
     stream: TcpStream,
+    used: Instant,
     /// Reused for every answer.
     buffer: Vec<u8>,
 }
 
 impl Client {
     pub fn connect(endpoint: &Endpoint) -> io::Result<Self> {
-        let stream = TcpStream::connect(endpoint.address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         let host = endpoint.address.to_string();
-        Ok(Self { endpoint: endpoint.clone(), host, stream, buffer: Vec::new() })
+        let stream = stream(endpoint.address)?;
+        Ok(Self { endpoint: endpoint.clone(), host, stream, used: Instant::now(), buffer: Vec::new() })
     }
 
     /// Calls an operation; `parameters` are a form that begins with `&`, or nothing. The status, and the body.
@@ -53,7 +55,11 @@ impl Client {
         }
         text += "\r\n";
         text += &body;
+        if self.used.elapsed() > IDLE {
+            self.stream = stream(self.endpoint.address)?;
+        }
         self.stream.write_all(text.as_bytes())?;
+        self.used = Instant::now();
         self.answer()
     }
 
@@ -84,6 +90,13 @@ impl Client {
             }
         }
     }
+}
+
+fn stream(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_mins(1)))?;
+    Ok(stream)
 }
 
 /// Where the body begins, and how long it is.

@@ -1,7 +1,7 @@
 //! What a cloud costs, measured from outside: start-up, the API on simulated machines, launches of real ones.
 //!
 //! `cargo xtask bench` runs this; by hand: `cargo run --release -p testkit --example bench -- --nube PATH [start] [api]
-//! [many] [launch] [clone] [debian]`. It prints medians and ratios and asserts nothing about time: machines are shared and noisy.
+//! [many] [launch] [clone] [snapshot] [debian]`. It prints medians and ratios and asserts nothing about time: machines are shared and noisy.
 #![allow(
     clippy::disallowed_methods,
     reason = "it measures real time, starts real programs and ends its own children; nothing here is simulated"
@@ -18,13 +18,14 @@ mod many;
 mod metadata;
 mod plain;
 mod process;
+mod snapshot;
 mod start;
 mod subject;
 mod table;
 
 use std::path::PathBuf;
 
-const ALL: [&str; 6] = ["start", "api", "many", "launch", "clone", DEBIAN];
+const ALL: [&str; 7] = ["start", "api", "many", "launch", "clone", "snapshot", DEBIAN];
 /// Takes an image that is not built by default, and a quarter of an hour: only when it is named.
 const DEBIAN: &str = "debian";
 
@@ -53,6 +54,7 @@ fn main() {
             "api" => api::run(&nube),
             "many" => many::run(&nube),
             "clone" => clone::run(&nube),
+            "snapshot" => snapshot::run(&nube),
             "debian" => clone::run_debian(&nube),
             _ => launch::run(&nube),
         }

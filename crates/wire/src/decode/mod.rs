@@ -5,7 +5,7 @@
 //! a required member is present afterwards, or the answer is an error. The first fault found is the one reported.
 
 mod error;
-mod scalar;
+pub(crate) mod scalar;
 
 pub use error::{DecodeError, Fault};
 pub(crate) use scalar::number as check_number;

@@ -2,7 +2,7 @@
 
 use crate::{Blob, Fault, NumberShape, Target, Timestamp, ValueMut};
 
-pub(super) fn set(target: Target, slot: ValueMut<'_>, text: &str) -> Result<(), Fault> {
+pub(crate) fn set(target: Target, slot: ValueMut<'_>, text: &str) -> Result<(), Fault> {
     match (target, slot) {
         (Target::Boolean, ValueMut::Boolean(out)) => {
             *out = if text.eq_ignore_ascii_case("true") {

@@ -6,7 +6,9 @@
 use super::read::{Broken, Kind, Reader};
 use crate::decode::{MAX_DEPTH, check_length, check_number};
 use crate::form::MAX_PAIRS;
-use crate::{Blob, DecodeError, Fault, Member, Structure, Target, Timestamp, ValueMut};
+use crate::{
+    Blob, DecodeError, Fault, Location, Member, Structure, Target, Timestamp, TimestampFormat, ValueMut,
+};
 
 type Done = Result<(), DecodeError>;
 
@@ -16,13 +18,21 @@ impl From<Broken> for DecodeError {
     }
 }
 
-pub fn decode(body: &[u8], target: &mut dyn Structure) -> Done {
-    let mut decoder = Decoder { reader: Reader::new(body)?, path: Vec::new(), values: 0 };
+/// With `bound`, members of the outermost structure that travel elsewhere are none of the body's.
+pub fn decode(body: &[u8], target: &mut dyn Structure, bound: Bound) -> Done {
+    let mut decoder = Decoder { reader: Reader::new(body)?, path: Vec::new(), values: 0, bound };
     if decoder.reader.is_at_end() {
         return decoder.required(target, &vec![false; target.shape().members.len()]);
     }
     decoder.structure(target)?;
     Ok(decoder.reader.end()?)
+}
+
+/// Whether members travel elsewhere than in the body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    Body,
+    AsShaped,
 }
 
 struct Decoder<'a> {
@@ -31,11 +41,16 @@ struct Decoder<'a> {
     path: Vec<String>,
     /// How many values of lists, maps and objects were read.
     values: usize,
+    bound: Bound,
 }
 
 impl Decoder<'_> {
     fn fault(&self, fault: Fault) -> DecodeError {
         DecodeError::new(fault, self.path.join("."))
+    }
+
+    fn is_elsewhere(&self, member: &Member) -> bool {
+        self.bound == Bound::AsShaped && self.path.is_empty() && member.location != Location::Body
     }
 
     fn malformed(&self, expected: &'static str) -> DecodeError {
@@ -86,7 +101,8 @@ impl Decoder<'_> {
         let shape = target.shape();
         let mut seen = vec![false; shape.members.len()];
         self.object(|decoder, key| {
-            let found = shape.members.iter().position(|member| member.wire_name() == key);
+            let mut members = shape.members.iter();
+            let found = members.position(|member| member.wire_name() == key && !decoder.is_elsewhere(member));
             let Some(index) = found else {
                 return decoder.within(String::from("…"), Self::pass_over);
             };
@@ -105,8 +121,8 @@ impl Decoder<'_> {
     }
 
     fn required(&self, target: &dyn Structure, seen: &[bool]) -> Done {
-        let missing =
-            target.shape().members.iter().zip(seen).find(|(member, seen)| member.required && !**seen);
+        let mut members = target.shape().members.iter().zip(seen);
+        let missing = members.find(|(member, seen)| member.required && !**seen && !self.is_elsewhere(member));
         let Some((member, _)) = missing else { return Ok(()) };
         let path: Vec<String> = self.path.iter().cloned().chain([spells(member)]).collect();
         Err(DecodeError::new(Fault::Missing, path.join(".")))
@@ -165,6 +181,16 @@ impl Decoder<'_> {
             (Target::Double(shape), ValueMut::Double(out)) => {
                 *out = self.number("a number")?;
                 self.bounds(*out, shape)
+            }
+            (Target::Timestamp(TimestampFormat::Iso8601), ValueMut::Timestamp(out)) => {
+                let text = self.text("a time in ISO 8601")?;
+                *out = Timestamp::parse(&text).ok_or_else(|| self.malformed("a time in ISO 8601"))?;
+                Ok(())
+            }
+            (Target::Timestamp(TimestampFormat::Rfc822), ValueMut::Timestamp(out)) => {
+                let text = self.text("a date of HTTP")?;
+                *out = Timestamp::parse_http_date(&text).ok_or_else(|| self.malformed("a date of HTTP"))?;
+                Ok(())
             }
             (Target::Timestamp(_), ValueMut::Timestamp(out)) => {
                 let seconds: f64 = self.number("a time in seconds")?;

@@ -35,24 +35,47 @@ pub fn decode<T: Structure + Default>(body: &[u8]) -> Result<T, DecodeError> {
 
 /// [`decode`], where the type is known only by reflection.
 pub fn decode_into(body: &[u8], target: &mut dyn Structure) -> Result<(), DecodeError> {
-    decode::decode(body, target)
+    decode::decode(body, target, decode::Bound::Body)
+}
+
+/// [`decode_into`], where members may travel elsewhere than in the body (the rest protocols).
+pub(crate) fn decode_bound(body: &[u8], target: &mut dyn Structure) -> Result<(), DecodeError> {
+    decode::decode(body, target, decode::Bound::AsShaped)
 }
 
 /// The body of a successful answer.
 pub fn encode(output: &dyn Structure) -> String {
     let mut out = String::with_capacity(256);
-    write::structure(&mut out, output);
+    write::structure(&mut out, output, decode::Bound::Body);
+    out
+}
+
+/// [`encode`], without the members that travel elsewhere.
+pub(crate) fn encode_bound(output: &dyn Structure) -> String {
+    let mut out = String::with_capacity(256);
+    write::structure(&mut out, output, decode::Bound::AsShaped);
+    out
+}
+
+/// An object of texts.
+pub(crate) fn encode_members<'a>(members: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut out = String::from("{");
+    for (name, text) in members {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        write::text(&mut out, name);
+        out.push(':');
+        write::text(&mut out, text);
+    }
+    out.push('}');
     out
 }
 
 /// The body of an error; its status is the error's own.
 pub fn encode_error(error: &ApiError) -> String {
-    let mut out = String::from("{\"__type\":");
-    write::text(&mut out, error.code());
-    out.push_str(",\"message\":");
-    write::text(&mut out, error.message());
-    out.push('}');
-    out
+    let usual = [("__type", error.code()), ("message", error.message())];
+    encode_members(usual.into_iter().chain(error.details()))
 }
 
 /// A fault of decoding as these services report it: always 400. What cannot be read is a `SerializationException`, what

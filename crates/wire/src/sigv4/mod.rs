@@ -5,7 +5,7 @@
 //! [`public_error`] says which code and status a service answers.
 //!
 //! AWS: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>
-//! Differs: `UNSIGNED-PAYLOAD` is taken from S3 requests only; every `x-amz-*` header that is sent must be signed, for
+//! Differs: `UNSIGNED-PAYLOAD` is taken from S3 requests, and for operations whose model says so, only; every `x-amz-*` header that is sent must be signed, for
 //! all services (a changed `x-amz-target` would be another operation); a `+` in a query is a space, as our decoders
 //! read it. Chunked uploads (`STREAMING-…`) are refused until S3 comes.
 
@@ -60,6 +60,8 @@ pub enum Payload {
     Sha256(String),
     /// Not read yet: accepted only where the request itself says that its payload is not signed.
     Unread,
+    /// The operation lets callers leave it out. Those that say so have; of others it is an error.
+    Waived,
 }
 
 impl Payload {
@@ -125,6 +127,11 @@ impl Signed {
         if self.region == region && self.service == service { Ok(()) } else { Err(SigError::WrongScope) }
     }
 
+    /// The operation does not ask for a signed body, and the request says that it has none.
+    pub fn waives_payload(&self) -> bool {
+        self.declared_payload.as_deref() == Some(UNSIGNED_PAYLOAD)
+    }
+
     /// The body need not be read before the signature can be judged.
     pub fn is_payload_unsigned(&self) -> bool {
         is_s3(&self.service)
@@ -135,7 +142,7 @@ impl Signed {
     }
 
     fn payload_hash<'a>(&'a self, payload: &'a Payload) -> Result<&'a str, SigError> {
-        if self.is_payload_unsigned() {
+        if self.is_payload_unsigned() || (*payload == Payload::Waived && self.waives_payload()) {
             return Ok(UNSIGNED_PAYLOAD);
         }
         let Payload::Sha256(actual) = payload else { return Err(SigError::UnsignedPayload) };

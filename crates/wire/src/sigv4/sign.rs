@@ -67,7 +67,7 @@ pub fn sign(
     let day = &date[..8];
     let hash = match payload {
         Payload::Sha256(hash) => hash,
-        Payload::Unread => UNSIGNED_PAYLOAD,
+        Payload::Unread | Payload::Waived => UNSIGNED_PAYLOAD,
     };
     let mut added = vec![("x-amz-date", date.clone())];
     if let Some(token) = credentials.session_token {
@@ -125,7 +125,7 @@ pub fn presign(
     }
     let hash = match payload {
         Payload::Sha256(hash) if !is_s3(credentials.service) => hash,
-        Payload::Sha256(_) | Payload::Unread => UNSIGNED_PAYLOAD,
+        Payload::Sha256(_) | Payload::Unread | Payload::Waived => UNSIGNED_PAYLOAD,
     };
     let unsigned = Request { query: &query, ..*request };
     let canonical = canonical_request(&unsigned, credentials.path_rule, &names, hash)?;

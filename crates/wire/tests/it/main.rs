@@ -3,4 +3,5 @@
 
 mod json;
 mod protocols;
+mod rest_json;
 mod sigv4;

@@ -96,18 +96,19 @@ impl World {
         if let Some(disk) = self.volumes.get(&volume) {
             check_key(volume, disk.data_key.as_ref(), given.data_key.as_ref())?;
         }
-        match self.volumes.get(&volume).map(|disk| disk.user) {
-            None => Err(self.violation(format!("{instance} was given {volume}, which is not there"))),
-            Some(Some(user)) if user != instance => {
-                Err(self.violation(format!("{instance} was given {volume}, which {user} has")))
-            }
-            Some(_) => Ok(()),
+        let Some(disk) = self.volumes.get(&volume) else {
+            return Err(self.violation(format!("{instance} was given {volume}, which is not there")));
+        };
+        let other = disk.users.iter().copied().find(|user| *user != instance);
+        match other.filter(|_| !disk.shared) {
+            Some(user) => Err(self.violation(format!("{instance} was given {volume}, which {user} has"))),
+            None => Ok(()),
         }
     }
 
     pub fn take_disk(&mut self, instance: InstanceId, given: &DiskSpec) {
         self.volumes.entry(given.volume).and_modify(|disk| {
-            disk.user = Some(instance);
+            disk.users.insert(instance);
             disk.lags = false;
             disk.limits = given.limits;
         });
@@ -217,14 +218,16 @@ impl World {
 
     fn give_back(&mut self, instance: InstanceId, volume: VolumeId, now: Instant) -> Result<()> {
         self.held(instance, now)?.partial.retain(|partial| *partial != volume);
-        if let Some(disk) = self.volumes.get_mut(&volume).filter(|disk| disk.user == Some(instance)) {
-            disk.user = None;
+        if let Some(disk) = self.volumes.get_mut(&volume) {
+            disk.users.remove(&instance);
         }
         Ok(())
     }
 
     pub fn tune(&mut self, instance: InstanceId, desired: &VolumeDesired) {
-        if let Some(disk) = self.volumes.get_mut(&desired.volume).filter(|disk| disk.user == Some(instance)) {
+        if let Some(disk) =
+            self.volumes.get_mut(&desired.volume).filter(|disk| disk.users.contains(&instance))
+        {
             disk.size = disk.size.max(desired.size);
             disk.limits = desired.limits;
         }

@@ -8,25 +8,30 @@
 
 mod devices;
 mod faults;
+mod forks;
+mod sleep;
 mod snapshots;
 mod world;
 
 pub use faults::Faults;
 
 use super::{
-    Block, Device, DiskSpec, HostError, MachineSpec, MachineState, Net, Plugged, Release, Result, SourceKey,
-    Standing, Steps, Tap, Templates, Vmm,
+    Block, Device, DiskSpec, HostError, KeptFork, MachineSpec, MachineState, Net, Plugged, Release, Result,
+    SourceKey, Standing, Steps, Tap, Templates, Vmm,
 };
 use faults::{Outcome, Random};
+use model::host::blocks::ChangedBlock;
 use model::host::{
     InterfaceDesired, Machine, ObjectKey, SecurityGroupDesired, SnapshotDesired, SnapshotPhase,
     VolumeDesired, VolumeLimits, VpcDesired,
 };
+use model::packet::{Packet, Walk};
 use model::{
-    Clock, DataKey, GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, SnapshotId, Timestamp, VolumeId,
-    VpcId,
+    Clock, DataKey, ForkId, GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, SnapshotId, Timestamp,
+    VolumeId, VpcId,
 };
 use parking_lot::Mutex;
+use plan::net::packet::Network;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +51,8 @@ pub struct SimConfig {
     pub shutdown_time: Duration,
     /// Ending a machine's process.
     pub end_time: Duration,
+    /// Keeping a machine's memory.
+    pub hibernation_time: Duration,
     /// From asking a guest for a device to its letting go.
     pub release_time: Duration,
     /// From the instant of a snapshot to its completion.
@@ -61,6 +68,7 @@ impl Default for SimConfig {
             boot_time: Duration::ZERO,
             shutdown_time: Duration::ZERO,
             end_time: Duration::ZERO,
+            hibernation_time: Duration::ZERO,
             release_time: Duration::ZERO,
             snapshot_time: Duration::ZERO,
             faults: Faults::NONE,
@@ -117,6 +125,11 @@ impl SimHost {
         self.0.state.lock().world.set_clinging(instance, keeps);
     }
 
+    /// No room for the memory of machines that are hibernated (or there is again).
+    pub fn keeps_no_memory(&self, full: bool) {
+        self.0.state.lock().world.no_room = full;
+    }
+
     /// Size and limits of a volume as they are in force.
     pub fn volume(&self, volume: VolumeId) -> Option<(GiB, Option<VolumeLimits>)> {
         self.0.state.lock().world.volumes.get(&volume).map(|disk| (disk.size, disk.limits))
@@ -159,6 +172,14 @@ impl SimHost {
 
     pub fn vpc(&self, vpc: VpcId) -> Option<VpcDesired> {
         self.0.state.lock().world.vpcs.get(&vpc).cloned()
+    }
+
+    /// The way of a model packet out of a port, by the rules that the host was told: what a real host's kernel would do.
+    pub fn carry(&self, from: NetworkInterfaceId, packet: Packet) -> Walk {
+        let state = self.0.state.lock();
+        let ports = state.world.ports.values().map(|port| InterfaceDesired::clone(&port.interface));
+        let (vpcs, groups) = (state.world.vpcs.values().cloned(), state.world.groups.values().cloned());
+        Network::new(vpcs, groups, ports).opens(from, packet)
     }
 
     /// What was asked of the host that a correct loop never asks.
@@ -228,7 +249,10 @@ impl Vmm for SimHost {
         let ports = taps.iter().map(|tap| tap.interface).collect();
         self.act("start", |world, _| {
             world.check_refusal(ObjectKey::Instance(spec.instance))?;
+            world.check_fork(spec)?;
             world.start(spec.instance, ports, &spec.disks, now)?;
+            world.go_on_from(spec);
+            world.wake(spec);
             Ok(Steps::new())
         })
         .await
@@ -250,6 +274,14 @@ impl Vmm for SimHost {
     async fn reset(&self, instance: InstanceId) -> Result<()> {
         let now = self.0.clock.now();
         self.act("reset", |world, _| world.reset(instance, now)).await
+    }
+
+    async fn hibernate(&self, instance: InstanceId, root: &DiskSpec) -> Result<()> {
+        let there = self.0.state.lock().world.machines.contains_key(&instance);
+        if there {
+            take(self.0.config.hibernation_time).await;
+        }
+        self.act("hibernate", |world, at| world.hibernate(instance, root, at)).await
     }
 
     async fn end(&self, instance: InstanceId) -> Result<()> {
@@ -311,6 +343,28 @@ impl Vmm for SimHost {
     async fn follow(&self, instance: InstanceId, volumes: &[VolumeId]) -> Result<()> {
         self.act("follow", |world, _| {
             world.follow(instance, volumes);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn fork(
+        &self,
+        instance: InstanceId,
+        fork: ForkId,
+        volumes: &[VolumeId],
+        children: &[InstanceId],
+    ) -> Result<Duration> {
+        self.act("fork", |world, at| world.fork(instance, fork, volumes, children, at)).await
+    }
+
+    async fn forks(&self) -> Result<Vec<KeptFork>> {
+        self.act("forks", |world, at| Ok(world.kept_forks(at))).await
+    }
+
+    async fn remove_fork(&self, fork: ForkId) -> Result<()> {
+        self.act("remove_fork", |world, _| {
+            world.remove_fork(fork);
             Ok(())
         })
         .await
@@ -439,8 +493,50 @@ impl Block for SimHost {
         .await
     }
 
+    async fn change_tier(&self, snapshot: &SnapshotDesired) -> Result<SnapshotPhase> {
+        let time = self.0.config.snapshot_time;
+        self.act("change_tier", |world, at| world.change_tier(snapshot, at, time)).await
+    }
+
     async fn remove_snapshot(&self, snapshot: SnapshotId) -> Result<Option<VolumeId>> {
         self.act("remove_snapshot", |world, _| Ok(world.remove_snapshot(snapshot))).await
+    }
+
+    async fn blocks(
+        &self,
+        snapshot: SnapshotId,
+        _: SourceKey<'_>,
+        from: u64,
+        most: usize,
+    ) -> Result<Vec<u64>> {
+        self.act("blocks", |world, _| world.blocks(snapshot, from, most)).await
+    }
+
+    async fn changed_blocks(
+        &self,
+        first: (SnapshotId, SourceKey<'_>),
+        second: (SnapshotId, SourceKey<'_>),
+        from: u64,
+        most: usize,
+    ) -> Result<Option<Vec<ChangedBlock>>> {
+        // Domains are accounts and keys; accounts are the control plane's to tell apart.
+        if first.1 != second.1 {
+            return Ok(None);
+        }
+        self.act("changed_blocks", |world, _| world.changed_blocks(first.0, second.0, from, most).map(Some))
+            .await
+    }
+
+    async fn block(&self, snapshot: SnapshotId, _: SourceKey<'_>, index: u64) -> Result<Option<Vec<u8>>> {
+        self.act("block", |world, _| world.block(snapshot, index)).await
+    }
+
+    async fn put_block(&self, snapshot: &SnapshotDesired, index: u64, data: Vec<u8>) -> Result<()> {
+        self.act("put_block", |world, _| world.put_block(snapshot, index, data)).await
+    }
+
+    async fn keep_fork(&self, fork: ForkId, set: &[(SnapshotId, VolumeId)]) -> Result<()> {
+        self.act("keep_fork", |world, _| world.keep_fork(fork, set)).await
     }
 
     async fn trim(&self, volume: VolumeId, key: Option<&DataKey>) -> Result<()> {

@@ -3,12 +3,15 @@
 use super::super::{DiskSpec, HostError, MachineState, Result, SourceKey};
 use super::Inventory;
 use super::devices::Held;
+use super::forks::Fork;
+use super::sleep::Memory;
 use super::snapshots::Snapshot;
 use model::host::{
     InterfaceDesired, ObjectKey, SecurityGroupDesired, VolumeDesired, VolumeLimits, VpcDesired,
 };
 use model::{
-    DataKey, GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, SnapshotId, Timestamp, VolumeId, VpcId,
+    DataKey, ForkId, GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, SnapshotId, Timestamp, VolumeId,
+    VpcId,
 };
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
@@ -24,9 +27,13 @@ pub(super) struct World {
     pub consoles: HashMap<InstanceId, Console>,
     pub ports: HashMap<NetworkInterfaceId, Port>,
     pub vpcs: HashMap<VpcId, VpcDesired>,
-    pub groups: HashMap<SecurityGroupId, VpcId>,
+    pub groups: HashMap<SecurityGroupId, SecurityGroupDesired>,
     pub volumes: HashMap<VolumeId, Disk>,
     pub snapshots: HashMap<SnapshotId, Snapshot>,
+    pub forks: BTreeMap<ForkId, Fork>,
+    pub asleep: BTreeMap<InstanceId, Memory>,
+    /// Nothing of a machine's memory can be kept.
+    pub no_room: bool,
     pub deaf: BTreeSet<InstanceId>,
     /// Guests that let go of no device.
     pub clinging: BTreeSet<InstanceId>,
@@ -59,7 +66,9 @@ pub(super) struct Disk {
     pub size: GiB,
     pub limits: Option<VolumeLimits>,
     pub data_key: Option<DataKey>,
-    pub user: Option<InstanceId>,
+    /// Several machines may have it.
+    pub shared: bool,
+    pub users: BTreeSet<InstanceId>,
     /// Its machine still writes to a file that is frozen.
     pub lags: bool,
 }
@@ -87,6 +96,7 @@ impl World {
 
     pub fn state(&self, instance: InstanceId, now: Instant) -> MachineState {
         match self.machines.get(&instance).map(|machine| machine.power) {
+            None if self.asleep.contains_key(&instance) => MachineState::Asleep,
             None => MachineState::Absent,
             Some(Power::OffAt(at)) if at <= now => MachineState::PoweredOff,
             Some(Power::On | Power::OffAt(_)) => MachineState::Running,
@@ -129,6 +139,10 @@ impl World {
 
     pub fn boots(&self, instance: InstanceId) -> u32 {
         self.consoles.get(&instance).map_or(0, |console| console.boots)
+    }
+
+    pub fn set_boots(&mut self, instance: InstanceId, boots: u32) {
+        self.consoles.entry(instance).or_default().boots = boots;
     }
 
     pub fn set_deaf(&mut self, instance: InstanceId, deaf: bool) {
@@ -174,7 +188,9 @@ impl World {
             }
         }
         for disk in machine.held.volumes() {
-            self.volumes.entry(disk).and_modify(|disk| disk.user = None);
+            if let Some(disk) = self.volumes.get_mut(&disk) {
+                disk.users.remove(&instance);
+            }
         }
         self.nudges.push_back(instance);
     }
@@ -184,12 +200,13 @@ impl World {
             return Err(self.violation(format!("{instance} was forgotten while it was there")));
         }
         self.consoles.remove(&instance);
+        self.asleep.remove(&instance);
         Ok(())
     }
 
     pub fn reboot(&mut self) {
         self.machines.clear();
-        self.volumes.values_mut().for_each(|disk| disk.user = None);
+        self.volumes.values_mut().for_each(|disk| disk.users.clear());
         self.ports.clear();
         self.vpcs.clear();
         self.groups.clear();
@@ -226,7 +243,7 @@ impl World {
         if !self.vpcs.contains_key(&group.vpc) {
             return Err(self.violation(format!("{} was made before {}", group.group, group.vpc)));
         }
-        self.groups.insert(group.group, group.vpc);
+        self.groups.insert(group.group, group.clone());
         Ok(())
     }
 
@@ -244,7 +261,7 @@ impl World {
         }
         self.vpcs.remove(&vpc);
         self.ports.retain(|_, port| port.interface.vpc != vpc);
-        self.groups.retain(|_, of| *of != vpc);
+        self.groups.retain(|_, group| group.vpc != vpc);
         Ok(())
     }
 
@@ -307,14 +324,16 @@ impl World {
             size: volume.size,
             limits: volume.limits,
             data_key: volume.data_key.clone(),
-            user: None,
+            shared: volume.shared,
+            users: BTreeSet::new(),
             lags: false,
         };
         let disk = self.volumes.entry(volume.volume).or_insert(disk);
-        if disk.user.is_some() && disk.size < volume.size {
+        if !disk.users.is_empty() && disk.size < volume.size {
             return Err(HostError::transient(format!("{} is in use and cannot grow", volume.volume)));
         }
-        if disk.user.is_none() {
+        if disk.users.is_empty() {
+            disk.shared = volume.shared;
             disk.size = disk.size.max(volume.size);
             disk.limits = volume.limits;
         }
@@ -322,7 +341,7 @@ impl World {
     }
 
     pub fn remove_volume(&mut self, volume: VolumeId) -> Result<()> {
-        if self.volumes.get(&volume).is_some_and(|disk| disk.user.is_some()) {
+        if self.volumes.get(&volume).is_some_and(|disk| !disk.users.is_empty()) {
             return Err(self.violation(format!("{volume} was removed while in use")));
         }
         self.volumes.remove(&volume);

@@ -29,7 +29,7 @@ fn a_forged_source_or_hardware_address_reaches_nobody() {
         ] {
             a.inject(&ethernet(GATEWAY, mac, 0x0800, &ipv4_udp(SocketAddrV4::new(from, 1), to, b"forged")));
         }
-        // IPv6 has no way at all.
+        // A VPC without a block has no IPv6 at all.
         a.inject(&ethernet(GATEWAY, mine, 0x86dd, &[0x60; 60]));
         a.inject(&ethernet(GATEWAY, mine, 0x0800, &ipv4_udp(SocketAddrV4::new(A, 1), to, b"honest")));
         let mut buffer = [0; 64];

@@ -161,6 +161,7 @@ fn two_clouds_on_one_host_do_not_meet() {
             cloud: model::CloudTag::from_entropy(unique()),
             state_dir: world.config.state_dir.join("other"),
             public_pool: "198.19.0.0/24".parse().unwrap(),
+            ipv6_pool: "fd12:3456:7800::/40".parse().unwrap(),
             ..world.config.clone()
         };
         let net = agent::host::linux::net::LinuxNet::open(other.clone()).await.unwrap();

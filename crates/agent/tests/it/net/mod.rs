@@ -3,11 +3,14 @@
 
 #![allow(unsafe_code, reason = "stand-in guests hold a TAP of their own, and each test a network namespace")]
 
+mod capture;
 mod conformance;
+mod flow_logs;
 mod forward;
 mod generated;
 mod groups;
 mod hostile;
+mod ipv6;
 mod life;
 mod nat;
 mod peering;

@@ -14,7 +14,12 @@ const C: Ipv4Addr = Ipv4Addr::new(10, 3, 0, 10);
 /// Both sides ask for the way.
 fn peer(one: &mut Vpc, other: &mut Vpc) -> VpcPeeringConnectionId {
     let peering = VpcPeeringConnectionId::from_entropy(unique());
-    let side = |of: &Vpc| PeeringDesired { peering, peer: of.desired.vpc, cidrs: of.desired.cidrs.clone() };
+    let side = |of: &Vpc| PeeringDesired {
+        ipv6_cidrs: Vec::new(),
+        peering,
+        peer: of.desired.vpc,
+        cidrs: of.desired.cidrs.clone(),
+    };
     let (to_one, to_other) = (side(one), side(other));
     one.desired.peerings.push(to_other);
     other.desired.peerings.push(to_one);
@@ -62,6 +67,7 @@ fn packets_pass_between_peers_only_along_routes_of_both() {
         world.ensure_vpc(&two).await;
         assert!(a.connect_briefly(B, 7).is_err());
         two.desired.peerings.push(PeeringDesired {
+            ipv6_cidrs: Vec::new(),
             peering,
             peer: one.desired.vpc,
             cidrs: one.desired.cidrs.clone(),

@@ -4,7 +4,7 @@ use agent::directory::Directory;
 use agent::host::linux::net::{LinuxNet, LinuxNetConfig, purge};
 use agent::host::linux::netns::{self, Namespace};
 use agent::host::{Net as _, Tap};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::host::*;
 use model::metadata::{Metadata, MetadataOptions};
 use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -95,6 +95,7 @@ impl World {
             cloud: CloudTag::from_entropy(unique()),
             state_dir: state.path().join("net"),
             public_pool: "198.18.0.0/22".parse().unwrap(),
+            ipv6_pool: "fd12:3456:7800::/40".parse().unwrap(),
             uplink_nat: true,
             directory: Arc::new(Directory::default()),
             on_metadata: Arc::new(|_, listener| {
@@ -105,6 +106,8 @@ impl World {
             }),
             api_names: BTreeSet::from([plan::net::API_NAME.to_owned()]),
             upstream_dns: vec!["192.0.2.53:53".parse().unwrap()],
+            flow_logs: state.path().join("flow-logs"),
+            flow_poll: None,
         };
         let outside = anonymous_namespace();
         let path = format!("/proc/{}/fd/{}", std::process::id(), outside.as_fd().as_raw_fd());
@@ -150,7 +153,7 @@ impl World {
             group: SecurityGroupId::from_entropy(unique()),
             vpc: vpc.desired.vpc,
             ingress,
-            egress: vec![all_from("0.0.0.0/0")],
+            egress: vec![all_from("0.0.0.0/0"), all_from("::/0")],
         };
         self.net().ensure_security_group(&group).await.unwrap();
         group
@@ -226,6 +229,7 @@ impl Vpc {
             action: AclAction::Allow,
         }];
         let subnet = |cidr, route_table| SubnetDesired {
+            ipv6_cidr: None,
             subnet: SubnetId::from_entropy(unique()),
             cidr,
             route_table,
@@ -235,6 +239,7 @@ impl Vpc {
             RouteDesired { destination: "0.0.0.0/0".parse().unwrap(), target: RouteTarget::InternetGateway };
         Self {
             desired: VpcDesired {
+                ipv6_cidrs: Vec::new(),
                 vpc: VpcId::from_entropy(unique()),
                 account: AccountId::from_number(1),
                 region: Region::parse("us-east-1").unwrap(),
@@ -247,6 +252,7 @@ impl Vpc {
                 ],
                 peerings: Vec::new(),
                 nat_gateways: Vec::new(),
+                flow_logs: Vec::new(),
                 network_acls: vec![NetworkAclDesired {
                     network_acl: acl,
                     ingress: open.clone(),
@@ -256,9 +262,35 @@ impl Vpc {
         }
     }
 
+    /// The same with an IPv6 block: a /64 for each subnet, the first one public by it too.
+    pub fn with_ipv6(mut self, block: &str) -> Self {
+        let block: Ipv6Net = block.parse().unwrap();
+        self.desired.ipv6_cidrs = vec![block];
+        for (subnet, cidr) in self.desired.subnets.iter_mut().zip(block.subnets(64).unwrap()) {
+            subnet.ipv6_cidr = Some(cidr);
+        }
+        let everywhere: IpNet = "::/0".parse().unwrap();
+        let target = RouteTarget::InternetGateway;
+        self.desired.route_tables[0].routes.push(RouteDesired { destination: everywhere, target });
+        for acl in &mut self.desired.network_acls {
+            let open =
+                AclEntry { number: 101, traffic: Traffic::All, net: everywhere, action: AclAction::Allow };
+            acl.ingress.push(open);
+            acl.egress.push(open);
+        }
+        self
+    }
+
+    /// The IPv6 address of the same number as an IPv4 one, if the subnet has a block.
+    fn ipv6(subnet: &SubnetDesired, address: Ipv4Addr) -> Vec<Ipv6Addr> {
+        let number = u128::from(address.to_bits() - subnet.cidr.network().to_bits());
+        subnet.ipv6_cidr.iter().map(|cidr| Ipv6Addr::from_bits(cidr.network().to_bits() | number)).collect()
+    }
+
     pub fn interface(&self, address: Ipv4Addr, groups: &[&SecurityGroupDesired]) -> InterfaceDesired {
         let subnet = self.desired.subnets.iter().find(|s| s.cidr.contains(&address)).unwrap();
         InterfaceDesired {
+            ipv6: Self::ipv6(subnet, address),
             interface: NetworkInterfaceId::from_entropy(unique()),
             device_index: 0,
             mac: Mac::from_entropy(unique()),
@@ -276,6 +308,7 @@ impl Vpc {
 
 fn instance(interface: InterfaceDesired) -> InstanceDesired {
     InstanceDesired {
+        fork: None,
         // One instance an interface, told apart by it.
         instance: InstanceId::from_entropy(interface.interface.bits()),
         account: AccountId::from_number(1),
@@ -335,6 +368,7 @@ impl Guest {
             stop: Arc::default(),
             pump: None,
         };
+        guest.run("echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad");
         guest.run(&format!("ip link set eth0 address {} mtu {} up", guest.interface.mac, tap.mtu));
         let (port, heard, stop) =
             (Arc::clone(&guest.port), Arc::clone(&guest.heard), Arc::clone(&guest.stop));
@@ -351,6 +385,12 @@ impl Guest {
             self.run(&format!("ip addr add {}/{length} dev eth0", address.private));
         }
         self.run(&format!("ip route add default via {}", plan::net::gateway(self.interface.subnet_cidr)));
+        for address in &self.interface.ipv6 {
+            self.run(&format!("ip -6 addr add {address}/128 dev eth0 nodad"));
+        }
+        if !self.interface.ipv6.is_empty() {
+            self.run("ip -6 route replace default via fe80::1 dev eth0 metric 5");
+        }
     }
 
     pub fn address(&self) -> Ipv4Addr {

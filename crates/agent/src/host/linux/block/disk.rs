@@ -1,4 +1,5 @@
-//! Reading a volume's files as they lie on the disk: a chain of qcow2 files, on a raw one maybe, which nobody writes to.
+//! Reading a volume's files as they lie on the disk: a chain of qcow2 files, which nobody writes to, maybe on a raw one, or on a
+//! snapshot in the block store that has not become one yet.
 //!
 //! Why not by QEMU: no process to start, watch and end, no guest-written file opened by a program with root's rights, and the
 //! tables say in which file a block lies, so that what has changed since a parent is known without reading it.
@@ -32,14 +33,15 @@ pub struct Disk {
 }
 
 struct Layer {
-    file: File,
     size: u64,
     kind: Kind,
 }
 
 enum Kind {
-    Raw,
-    Qcow2(Tables),
+    Raw(File),
+    Qcow2(File, Tables),
+    /// What is not on the host as a file yet.
+    Stored(Box<blocks::Snapshot>),
 }
 
 struct Tables {
@@ -56,7 +58,7 @@ enum Found {
     /// Nothing: the layer below tells.
     Nothing,
     Zero,
-    /// From this byte of the file on.
+    /// From this byte of the file, or of the snapshot, on.
     Data(u64),
     /// A cluster, compressed into these bytes of the file.
     Compressed {
@@ -105,6 +107,11 @@ impl Disk {
         let layers = layers.collect::<io::Result<Vec<_>>>()?;
         let size = layers.first().ok_or(ErrorKind::InvalidInput)?.size;
         Ok(Self { layers, size })
+    }
+
+    /// Puts under them what a snapshot holds.
+    pub fn stand_on(&mut self, snapshot: blocks::Snapshot) {
+        self.layers.push(Layer { size: snapshot.size(), kind: Kind::Stored(Box::new(snapshot)) });
     }
 
     /// Bytes, as the guest sees it.
@@ -161,20 +168,20 @@ impl Layer {
     fn open(path: &Path, format: Format, passphrase: Option<&str>) -> io::Result<Self> {
         let file = File::open(path)?;
         match format {
-            Format::Raw => Ok(Self { size: file.metadata()?.len(), file, kind: Kind::Raw }),
+            Format::Raw => Ok(Self { size: file.metadata()?.len(), kind: Kind::Raw(file) }),
             Format::Qcow2 => {
                 let (size, tables) = tables(&file, passphrase)
                     .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
-                Ok(Self { size, file, kind: Kind::Qcow2(tables) })
+                Ok(Self { size, kind: Kind::Qcow2(file, tables) })
             }
         }
     }
 
     /// What is at this byte, and for how many bytes from it on.
     fn find(&mut self, offset: u64) -> io::Result<(Found, u64)> {
-        let tables = match &mut self.kind {
-            Kind::Raw => return Ok((Found::Data(offset), self.size - offset)),
-            Kind::Qcow2(tables) => tables,
+        let (file, tables) = match &mut self.kind {
+            Kind::Raw(_) | Kind::Stored(_) => return Ok((Found::Data(offset), self.size - offset)),
+            Kind::Qcow2(file, tables) => (file, tables),
         };
         let bits = tables.cluster_bits;
         let within = offset & ((1 << bits) - 1);
@@ -182,7 +189,7 @@ impl Layer {
         let per_table = 1_u64 << (bits - 3);
         let cluster = offset >> bits;
         let at = (cluster / per_table) as usize;
-        let Some(entry) = tables.entry(&self.file, at, (cluster % per_table) as usize)? else {
+        let Some(entry) = tables.entry(file, at, (cluster % per_table) as usize)? else {
             // Nothing of all that the table would tell.
             let span = per_table << bits;
             return Ok((Found::Nothing, span - offset % span));
@@ -204,25 +211,29 @@ impl Layer {
     }
 
     fn fetch(&self, found: Found, offset: u64, into: &mut [u8]) -> io::Result<()> {
-        match found {
-            Found::Nothing | Found::Zero => into.fill(0),
-            Found::Data(at) => match &self.kind {
-                Kind::Qcow2(Tables { cipher: Some(cipher), .. }) => {
-                    read_decrypted(&self.file, cipher, at, into)?;
-                }
-                Kind::Qcow2(_) | Kind::Raw => read_padded(&self.file, at, into)?,
-            },
-            Found::Compressed { at, length } => {
-                let Kind::Qcow2(Tables { cluster_bits, cipher: None, .. }) = &self.kind else {
-                    return Err(io::Error::new(ErrorKind::Unsupported, "a compressed cluster is encrypted"));
-                };
+        match (found, &self.kind) {
+            (Found::Nothing | Found::Zero, _) => into.fill(0),
+            (Found::Data(at), Kind::Stored(snapshot)) => {
+                snapshot.read_at(at, into).map_err(io::Error::other)?;
+            }
+            (Found::Data(at), Kind::Qcow2(file, Tables { cipher: Some(cipher), .. })) => {
+                read_decrypted(file, cipher, at, into)?;
+            }
+            (Found::Data(at), Kind::Qcow2(file, _) | Kind::Raw(file)) => read_padded(file, at, into)?,
+            (
+                Found::Compressed { at, length },
+                Kind::Qcow2(file, Tables { cluster_bits, cipher: None, .. }),
+            ) => {
                 let mut packed = vec![0; length];
-                read_padded(&self.file, at, &mut packed)?;
+                read_padded(file, at, &mut packed)?;
                 let mut cluster = vec![0; 1 << cluster_bits];
                 inflate(&packed, &mut cluster)?;
                 let within = (offset & ((1 << cluster_bits) - 1)) as usize;
                 let part = cluster.get(within..within + into.len()).ok_or(ErrorKind::InvalidData)?;
                 into.copy_from_slice(part);
+            }
+            (Found::Compressed { .. }, _) => {
+                return Err(io::Error::new(ErrorKind::Unsupported, "a compressed cluster is encrypted"));
             }
         }
         Ok(())
@@ -230,9 +241,10 @@ impl Layer {
 
     fn touched(&mut self, size: u64, touched: &mut Blocks) -> io::Result<()> {
         let size = size.min(self.size);
-        let tables = match &mut self.kind {
-            Kind::Raw => return touched_raw(&self.file, size, touched),
-            Kind::Qcow2(tables) => tables,
+        let (file, tables) = match &mut self.kind {
+            Kind::Raw(file) => return touched_raw(file, size, touched),
+            Kind::Stored(snapshot) => return touched_stored(snapshot, size, touched),
+            Kind::Qcow2(file, tables) => (file, tables),
         };
         let (bits, per_table) = (tables.cluster_bits, 1_u64 << (tables.cluster_bits - 3));
         for at in 0..tables.first.len() {
@@ -241,7 +253,7 @@ impl Layer {
                 if from >= size {
                     return Ok(());
                 }
-                match tables.entry(&self.file, at, slot as usize)? {
+                match tables.entry(file, at, slot as usize)? {
                     None => break,
                     Some(0) => {}
                     Some(_) => touched.add(from, (from + (1 << bits)).min(size)),
@@ -362,6 +374,19 @@ fn inflate(packed: &[u8], into: &mut [u8]) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::new(ErrorKind::InvalidData, "a compressed cluster is damaged"))
+    }
+}
+
+fn touched_stored(snapshot: &blocks::Snapshot, size: u64, touched: &mut Blocks) -> io::Result<()> {
+    const BATCH: usize = 1024;
+    let mut next = 0;
+    loop {
+        let batch = snapshot.blocks(next, BATCH).map_err(io::Error::other)?;
+        let Some((last, _)) = batch.last() else { return Ok(()) };
+        next = last + 1;
+        for (index, _) in batch {
+            touched.add(index * BLOCK, ((index + 1) * BLOCK).min(size));
+        }
     }
 }
 

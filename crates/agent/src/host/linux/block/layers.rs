@@ -1,7 +1,7 @@
 //! The files of a volume: the one that is written to, and those that were frozen for snapshots under it.
 //!
 //! ```text
-//! vol-….qcow2 ─► layers/vol-…/snap-B.qcow2 ─► layers/vol-…/snap-A.qcow2 ─► bases/… or layers/vol-…/base.raw
+//! vol-….qcow2 ─► layers/vol-…/snap-B.qcow2 ─► layers/vol-…/snap-A.qcow2 ─► bases/… or layers/vol-…/base.… ([`lazy`])
 //!   newest           as it was at B                 as it was at A              what the volume was made of
 //! ```
 //! Freezing: (1) what is to be done is written to `captures/` of the store, (2) new empty files are made beside, (3) each
@@ -20,7 +20,7 @@
 //! LUKS header of what it stands on. So freezing, and finishing that after a crash, needs no key; joining does.
 
 use super::{
-    BASES, TEMPLATES, disk, header, publish, qemu_img, remove_if_there, sync_directory, write_empty,
+    BASES, TEMPLATES, disk, header, lazy, publish, qemu_img, remove_if_there, sync_directory, write_empty,
 };
 use crate::host::linux::vmm::{private_directory, replace};
 use crate::host::{HostError, Result};
@@ -36,8 +36,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(super) const LAYERS: &str = "layers";
-/// What a volume that was made of a snapshot stands on.
-pub(super) const BASE: &str = "base.raw";
 /// Frozen layers of a volume that still have to be read: EC2 allows five snapshots of a volume in progress.
 const MOST_LAYERS: usize = 10;
 /// Layers, an image, a template's disk, and some room.
@@ -80,6 +78,9 @@ pub fn is_own(file: &Path, volume: VolumeId) -> bool {
 
 /// The files under a volume's newest, or under a template's disk, from the nearest down, as their headers name them.
 pub fn backing_chain(path: &Path) -> Result<Vec<PathBuf>> {
+    if format(path) == Format::Raw {
+        return Ok(Vec::new());
+    }
     let volumes = path.parent().unwrap_or(Path::new("/"));
     let own = path.file_stem().map(|volume| volumes.join(LAYERS).join(volume));
     below(volumes, own.as_deref(), path)
@@ -104,6 +105,10 @@ fn below(volumes: &Path, own: Option<&Path>, path: &Path) -> Result<Vec<PathBuf>
         let bases = volumes.join(BASES).canonicalize().ok();
         let below = PathBuf::from(&name);
         let lies_in = |place: &Option<PathBuf>| place.as_ref().is_some_and(|place| below.starts_with(place));
+        if own.as_ref().is_some_and(|own| lazy::is_to_come(volumes, own, &below)) && !chain.contains(&below) {
+            chain.push(below);
+            break;
+        }
         if below.canonicalize().ok().as_ref() != Some(&below)
             || !(lies_in(&bases) || lies_in(&own))
             || chain.len() == LONGEST
@@ -127,7 +132,9 @@ fn below(volumes: &Path, own: Option<&Path>, path: &Path) -> Result<Vec<PathBuf>
 pub(super) fn standing(volumes: &Path, volume: VolumeId) -> Result<Vec<PathBuf>> {
     let own = layers_of(volumes, volume).canonicalize().ok();
     let mut chain = backing_chain(&active(volumes, volume))?;
-    chain.retain(|file| file.parent() == own.as_deref() && format(file) == Format::Qcow2);
+    chain.retain(|file| {
+        file.parent() == own.as_deref() && format(file) == Format::Qcow2 && !lazy::is_base(file)
+    });
     Ok(chain)
 }
 
@@ -221,12 +228,17 @@ pub(super) async fn join(volumes: &Path, volume: VolumeId, passphrase: Option<&s
         let layers = standing(volumes, volume)?;
         let [upper, lower, ..] = layers.as_slice() else { break };
         // A process that another life of the agent started may still be at it.
-        let lock = layers_of(volumes, volume).join("lock");
-        let lock = File::options().create(true).truncate(false).write(true).open(lock).map_err(failed)?;
+        let path = layers_of(volumes, volume).join("lock");
+        let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
             .map_err(|e| failed(e.into()))?;
-        // All of them, for an encrypted one that a header leads to is not opened.
-        let mut image = None;
+        // All of them, for an encrypted one that a header leads to is not opened. What the volume was made of is not read, and may
+        // not be there yet: an empty file stands in for it.
+        let chain = backing_chain(&active(volumes, volume))?;
+        let mut image = chain.last().filter(|lowest| lazy::is_base(lowest)).map(|_| {
+            let file = serde_json::json!({"driver": "file", "filename": path, "locking": "off"});
+            serde_json::json!({"driver": "raw", "file": file})
+        });
         for layer in layers.iter().rev() {
             let mut node = qemu_img::node(layer, passphrase);
             node["file"]["locking"] = "off".into();

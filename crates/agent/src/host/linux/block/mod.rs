@@ -11,37 +11,51 @@
 //! root unless a machine holds it: [`super::vmm`] changes the owner. A crash leaves at most a `.tmp` file, which the next
 //! opening removes, and a capture that it finishes.
 //! A volume with a key of its own is encrypted by LUKS within qcow2 ([`luks`]), its layers too; the image under it is not, for it is
-//! not the volume's. One that starts from a snapshot stands on nothing: what the snapshot holds is written into it ([`written`]).
+//! not the volume's. One that starts from a snapshot stands on an encrypted file of its own ([`written`]).
+//! A volume of a snapshot is there at once, before what it stands on is: [`lazy`]. One that several machines may have is a raw
+//! file instead: [`shared`].
 //! Growing a volume that a machine holds is refused (QEMU's lock on the file says so): the machine grows it ([`super::vmm`]).
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volumes.html>
 
+mod archive;
+mod direct;
 mod disk;
+mod filling;
+mod forks;
 mod layers;
+pub mod lazy;
 mod luks;
 mod qemu_img;
+mod shared;
 mod shelf;
 mod written;
 
+pub(super) use forks::base_of_child;
 pub use layers::{backing_chain, format, is_own};
 pub use luks::passphrase;
+pub use shared::is_shared;
 
 use super::exec;
 use super::vmm::image;
 use crate::host::{Block, Fault, HostError, Result, SourceKey};
 use layers::Capture;
+use model::host::blocks::ChangedBlock;
 use model::host::{SnapshotDesired, SnapshotPhase, VolumeDesired};
-use model::{CloudTag, DataKey, SnapshotId, VolumeId};
+use model::{CloudTag, DataKey, ForkId, SnapshotId, VolumeId};
 use plan::machine::qcow2::{self, Below, Format};
 use shelf::Shelf;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
 
 const BASES: &str = "bases";
 /// Where the templates of this cloud lie, below the volumes.
 pub(super) const TEMPLATES: &str = "templates";
+/// Where the forks lie whose children have not begun yet.
+pub(super) const FORKS: &str = "forks";
 const DISK: &str = "disk.qcow2";
 
 #[derive(Debug, Clone)]
@@ -53,6 +67,16 @@ pub struct LinuxBlockConfig {
     pub images_dir: PathBuf,
     /// Where snapshots lie.
     pub snapshots_dir: PathBuf,
+    pub filling: Filling,
+}
+
+/// When what a volume has of its snapshot is brought onto the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filling {
+    /// Before the volume is there. Nobody serves what it lacks.
+    First,
+    /// So long after the volume is there, which [`lazy::blockd`] serves until then.
+    After(Duration),
 }
 
 #[derive(Debug)]
@@ -60,9 +84,18 @@ pub struct LinuxBlock {
     config: LinuxBlockConfig,
     /// One `qemu-img` at a time for each volume would do; one at all is simpler and they take milliseconds.
     making: tokio::sync::Mutex<()>,
-    /// Counts the encrypted volumes that were begun of snapshots: one that nobody waits for any more goes on for a while.
-    attempts: AtomicU64,
     shelf: Shelf,
+    filler: lazy::Filler,
+    served: Arc<lazy::Keys>,
+    telling: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Drop for LinuxBlock {
+    fn drop(&mut self) {
+        if let Some(telling) = self.telling.take() {
+            telling.abort();
+        }
+    }
 }
 
 impl LinuxBlock {
@@ -78,8 +111,15 @@ impl LinuxBlock {
             }
         }
         let shelf = Shelf::open(&config.snapshots_dir, &config.state_dir)?;
-        let block = Self { config, making: tokio::sync::Mutex::new(()), attempts: AtomicU64::new(0), shelf };
+        lazy::tidy(&config.state_dir).map_err(|e| failed("tidying", e))?;
+        let filler = lazy::Filler::start(shelf.make())?;
+        let served = Arc::new(lazy::Keys::new(&config.state_dir));
+        let runtime = tokio::runtime::Handle::try_current().ok().filter(|_| config.filling != Filling::First);
+        let telling = runtime.map(|runtime| runtime.spawn(Arc::clone(&served).tell()));
+        let making = tokio::sync::Mutex::new(());
+        let block = Self { config, making, shelf, filler, served, telling };
         block.finish_captures()?;
+        block.go_on_filling()?;
         block
             .drop_unused_bases()
             .map_err(|e| HostError::transient("tidying the volumes' images").caused_by(e))?;
@@ -105,6 +145,9 @@ impl LinuxBlock {
         }
         for entry in fs::read_dir(bases)? {
             let base = entry?.path();
+            if forks::is_awaited(&self.config.state_dir, &base) {
+                continue;
+            }
             if !used.contains(&base.join(DISK)) {
                 fs::remove_dir_all(&base)?;
             }
@@ -158,19 +201,6 @@ impl LinuxBlock {
         remove_if_there(&self.shelf.captures().join(snapshot.to_string())).map_err(failed)
     }
 
-    /// The file that a volume of a snapshot stands on: its own name for the snapshot's disk.
-    fn base_of_snapshot(&self, volume: VolumeId, restored: &Path) -> io::Result<PathBuf> {
-        let own = layers::layers_of(&self.config.state_dir, volume);
-        super::vmm::private_directory(&own)?;
-        let own = own.canonicalize()?;
-        let base = own.join(layers::BASE);
-        remove_if_there(&base)?;
-        fs::hard_link(restored, &base)?;
-        sync_directory(&own)?;
-        sync_directory(own.parent().unwrap_or(&own))?;
-        Ok(base)
-    }
-
     /// Removes every volume and snapshot of this cloud from the host.
     pub async fn purge(&self) -> Result<()> {
         for volume in self.volumes().await? {
@@ -188,21 +218,18 @@ impl LinuxBlock {
         Ok(())
     }
 
-    fn create(&self, wanted: &VolumeDesired, restored: Option<&Path>, path: &Path) -> Result<()> {
+    fn create(&self, wanted: &VolumeDesired, snapshot: Option<PathBuf>, path: &Path) -> Result<()> {
         let volume = wanted.volume;
         let tmp = self.config.state_dir.join(format!("{volume}.tmp"));
         let size = wanted.size.bytes();
         let mut below = None;
-        if let Some(restored) = restored {
-            let failed = |e: io::Error| HostError::transient(format!("making {volume}")).caused_by(e);
-            let held = fs::metadata(restored).map_err(failed)?.len();
-            if held > size {
-                return Err(HostError::permanent(format!(
-                    "{volume} is to be {} GiB, but its snapshot holds {held} bytes",
-                    wanted.size.0
-                )));
-            }
-            below = Some((self.base_of_snapshot(volume, restored).map_err(failed)?, Format::Raw));
+        if let Some(base) = snapshot {
+            let format = format(&base);
+            below = Some((base, format));
+        } else if let Some(fork) = wanted.fork {
+            let base = forks::base(&self.config.state_dir, fork.fork, fork.volume)
+                .map_err(|e| HostError::permanent(format!("{} is not kept here", fork.fork)).caused_by(e))?;
+            below = Some((base, Format::Qcow2));
         } else if let Some(image) = &wanted.image {
             let base = base(&self.config.state_dir, &self.config.images_dir, image)?;
             let held = header(&base).map_err(|e| {
@@ -372,29 +399,27 @@ pub(super) fn base_of_template(volumes: &Path, key: &str, disk: &Path) -> io::Re
 
 impl Block for LinuxBlock {
     async fn ensure_volume(&self, volume: &VolumeDesired, source: SourceKey<'_>) -> Result<PathBuf> {
+        if volume.shared {
+            return self.ensure_shared(volume, source).await;
+        }
+        self.end_sharing(volume)?;
         let path = self.path(volume.volume);
         if path.exists() {
             check_key(volume.volume, &path, volume.data_key.as_ref())?;
         }
-        let restored = match (volume.snapshot, &volume.data_key) {
-            (Some(snapshot), None) if !path.exists() => Some(self.shelf.restore(snapshot, source).await?),
-            (Some(snapshot), Some(key)) if !path.exists() => {
-                let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
-                let tmp = self.config.state_dir.join(format!("{}.{attempt}.tmp", volume.volume));
-                let passphrase = passphrase(volume.volume, key);
-                self.shelf.restore_encrypted(snapshot, source, &tmp, volume.size.bytes(), passphrase).await?;
-                publish(&tmp, &path)
-                    .and_then(|()| sync_directory(&self.config.state_dir))
-                    .map_err(|e| HostError::transient(format!("making {}", volume.volume)).caused_by(e))?;
+        let base = match volume.snapshot {
+            Some(snapshot) if !path.exists() => Some(self.base_of_snapshot(volume, snapshot, source).await?),
+            Some(_) => {
+                self.unlock_filling(volume).await?;
                 None
             }
-            (_, _) => None,
+            None => None,
         };
         let _one = self.making.lock().await;
         if path.exists() {
             self.grow(volume, &path).await?;
         } else {
-            self.create(volume, restored.as_deref(), &path)?;
+            self.create(volume, base, &path)?;
         }
         Ok(path)
     }
@@ -402,12 +427,18 @@ impl Block for LinuxBlock {
     async fn remove_volume(&self, volume: VolumeId) -> Result<()> {
         let _one = self.making.lock().await;
         let path = self.path(volume);
+        let raw = shared::path(&self.config.state_dir, volume);
         empty(&path)
             .and_then(|()| remove_if_there(&path))
+            .and_then(|()| empty(&raw))
+            .and_then(|()| remove_if_there(&raw))
             .and_then(|()| sync_directory(&self.config.state_dir))
             .map_err(|e| HostError::transient(format!("removing {volume}")).caused_by(e))?;
         // Snapshots that are still being stored need the layers; the last of them takes them away.
-        if self.has_captures(volume)? { Ok(()) } else { layers::tidy(&self.config.state_dir, volume) }
+        if !self.has_captures(volume)? {
+            layers::tidy(&self.config.state_dir, volume)?;
+        }
+        self.end_filling(volume).await
     }
 
     async fn volumes(&self) -> Result<Vec<VolumeId>> {
@@ -415,11 +446,12 @@ impl Block for LinuxBlock {
         let mut volumes = Vec::new();
         for entry in fs::read_dir(&self.config.state_dir).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
-            let id =
-                name.to_str().and_then(|n| n.strip_suffix(".qcow2")).and_then(|n| VolumeId::parse(n).ok());
-            volumes.extend(id);
+            let plain =
+                |name: &str| name.strip_suffix(".qcow2").or(name.strip_suffix(".raw")).map(str::to_owned);
+            volumes.extend(name.to_str().and_then(plain).and_then(|name| VolumeId::parse(&name).ok()));
         }
         volumes.sort();
+        volumes.dedup();
         Ok(volumes)
     }
 
@@ -447,6 +479,9 @@ impl Block for LinuxBlock {
         for (snapshot, volume) in set {
             if self.is_captured(*snapshot).await? {
                 continue;
+            }
+            if shared::path(volumes, *volume).exists() {
+                return Err(HostError::permanent(format!("{volume} is shared, and nothing freezes it")));
             }
             if !self.path(*volume).exists() {
                 return Err(HostError::permanent(format!("{volume} is gone")));
@@ -492,11 +527,53 @@ impl Block for LinuxBlock {
         stored
     }
 
+    async fn change_tier(&self, snapshot: &SnapshotDesired) -> Result<SnapshotPhase> {
+        self.shelf.change_tier(snapshot).await
+    }
+
     async fn remove_snapshot(&self, snapshot: SnapshotId) -> Result<Option<VolumeId>> {
+        if let Some(volume) = self.lacking_of(snapshot).await? {
+            return Err(HostError::transient(format!("{volume} still lacks some of {snapshot}")));
+        }
         self.shelf.remove(snapshot).await?;
         let volume = self.capture(snapshot)?.map(|capture| capture.volume);
         self.forget_capture(snapshot)?;
         Ok(volume)
+    }
+
+    async fn blocks(
+        &self,
+        snapshot: SnapshotId,
+        key: SourceKey<'_>,
+        from: u64,
+        most: usize,
+    ) -> Result<Vec<u64>> {
+        self.shelf.blocks(snapshot, key, from, most).await
+    }
+
+    async fn changed_blocks(
+        &self,
+        first: (SnapshotId, SourceKey<'_>),
+        second: (SnapshotId, SourceKey<'_>),
+        from: u64,
+        most: usize,
+    ) -> Result<Option<Vec<ChangedBlock>>> {
+        self.shelf.changed_blocks(first, second, from, most).await
+    }
+
+    async fn block(&self, snapshot: SnapshotId, key: SourceKey<'_>, index: u64) -> Result<Option<Vec<u8>>> {
+        self.shelf.block(snapshot, key, index).await
+    }
+
+    async fn put_block(&self, snapshot: &SnapshotDesired, index: u64, data: Vec<u8>) -> Result<()> {
+        self.shelf.put_block(snapshot, index, data).await
+    }
+
+    async fn keep_fork(&self, fork: ForkId, set: &[(SnapshotId, VolumeId)]) -> Result<()> {
+        for (snapshot, volume) in set {
+            forks::keep(&self.config.state_dir, fork, *volume, *snapshot).await?;
+        }
+        Ok(())
     }
 
     async fn trim(&self, volume: VolumeId, key: Option<&DataKey>) -> Result<()> {
@@ -508,12 +585,38 @@ impl Block for LinuxBlock {
             let passphrase = key.map(|key| passphrase(volume, key));
             layers::join(volumes, volume, passphrase.as_deref()).await?;
         }
-        layers::tidy(volumes, volume)
+        layers::tidy(volumes, volume)?;
+        self.end_filling(volume).await
+    }
+
+    async fn lacking_of(&self, snapshot: SnapshotId) -> Result<Option<VolumeId>> {
+        lazy::of_snapshot(&self.config.state_dir, snapshot)
+            .map_err(|e| HostError::transient("reading the volumes' records").caused_by(e))
+    }
+
+    async fn filled(&self) -> VolumeId {
+        self.filler.next().await
+    }
+
+    async fn take_in(&self, volume: VolumeId) -> Result<()> {
+        let Some(record) = self.record(volume)? else { return Ok(()) };
+        lazy::put_under(&self.config.state_dir, volume, &self.shelf.disk_of(record.snapshot))
+            .map_err(|e| HostError::transient(format!("{volume} is not whole yet")).caused_by(e))
+    }
+
+    async fn taken_in(&self, volume: VolumeId) -> Result<()> {
+        lazy::forget(&self.config.state_dir, volume).await?;
+        self.served.forget(volume);
+        self.filler.forget(volume);
+        Ok(())
     }
 }
 
 /// Refuses a key that is not the one of a volume that is there, and a volume that has none.
 pub(super) fn check_key(volume: VolumeId, path: &Path, key: Option<&DataKey>) -> Result<()> {
+    if is_shared(path) && key.is_none() {
+        return Ok(());
+    }
     let refused = |why: &str| Err(HostError::permanent(format!("{volume} {why}")));
     let read = File::open(path).and_then(|file| disk::luks_header(&file));
     let header = read.map_err(|e| HostError::transient(format!("{volume} cannot be read")).caused_by(e))?;

@@ -4,23 +4,26 @@
 //! snapshots/{format, objects/, tmp/}   the block store (crate `blocks`)
 //! snapshots/domains/ACCOUNT            32 random bytes each: whose equal blocks are shared
 //! snapshots/captures/SNAPSHOT          snapshots that are not stored yet
+//! snapshots/archive/SNAPSHOT/          an archived snapshot: see [`super::archive`]
 //! volumes/restored/SNAPSHOT.raw        a snapshot as a disk, made once, verified as it was read
 //! ```
 //! An encrypted snapshot's blocks are encrypted with its data key, whatever account it is of: who has the key shares, and nobody
 //! else can. It becomes a disk only as an encrypted volume, each with a file of its own.
 //! Two threads of low priority store snapshots, one after the other each. What a crash interrupts goes on from its last
-//! checkpoint. A volume of a snapshot stands on a whole copy of it, so it is there once all of the snapshot has been read;
-//! reading it on demand by NBD is not built yet. Garbage is collected in the background, some time after a removal.
+//! checkpoint. A volume of a snapshot stands on a whole copy of it, and is used before that is there: [`lazy`]. A snapshot of such a
+//! volume builds upon the one that it was made of. Garbage is collected in the background, some time after a removal.
 
+use super::direct::Openings;
 use super::disk::Disk;
 use super::layers;
-use super::{passphrase, written};
+use super::lazy::Target;
+use super::{lazy, passphrase, written};
 use crate::host::linux::vmm::{private_directory, replace};
 use crate::host::{Fault, HostError, Result, SourceKey};
 use blocks::{Begin, BlockStore, Directory, Domain, DomainId, Error, Session, ingest};
 use model::clock::SystemClock;
-use model::host::{SnapshotDesired, SnapshotPhase, SnapshotSource};
-use model::{AccountId, Clock, DataKey, SnapshotId};
+use model::host::{SnapshotDesired, SnapshotPhase, SnapshotSource, Tier};
+use model::{AccountId, Clock, DataKey, SnapshotId, VolumeId};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -46,7 +49,7 @@ const COLLECT_EACH: u64 = 64;
 const COLLECT_AFTER: Duration = Duration::from_mins(1);
 
 pub(super) struct Shelf {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     queue: Option<mpsc::Sender<Task>>,
     workers: Vec<std::thread::JoinHandle<()>>,
     collector: Option<tokio::task::JoinHandle<()>>,
@@ -58,28 +61,37 @@ impl std::fmt::Debug for Shelf {
     }
 }
 
-struct Inner {
+pub(super) struct Inner {
     path: PathBuf,
     volumes: PathBuf,
     store: BlockStore,
     jobs: Mutex<HashMap<SnapshotId, Arc<Job>>>,
-    /// One at a time for each snapshot.
-    restoring: Mutex<HashMap<SnapshotId, Arc<tokio::sync::Mutex<()>>>>,
+    /// One at a time.
+    restoring: Mutex<()>,
     garbage: Notify,
+    pub(super) openings: Openings,
     /// Sessions that were completed, and are cleared away by a collection.
     completed: AtomicU64,
 }
 
 struct Task {
     job: Arc<Job>,
+    aim: Aim,
     wanted: SnapshotDesired,
     /// What the snapshot that it is a copy of is encrypted with.
     source: Option<DataKey>,
 }
 
-/// A snapshot that is being stored.
+/// What is to be done about a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aim {
+    Store,
+    ChangeTier,
+}
+
+/// A snapshot that is being stored, or moved to another tier.
 #[derive(Default)]
-struct Job {
+pub(super) struct Job {
     done: AtomicU64,
     total: AtomicU64,
     stop: AtomicBool,
@@ -93,7 +105,7 @@ impl Job {
         (done * 100).checked_div(total).unwrap_or(0).min(99) as u8
     }
 
-    fn is_stopped(&self) -> bool {
+    pub(super) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 }
@@ -112,6 +124,7 @@ impl Shelf {
             jobs: Mutex::default(),
             restoring: Mutex::default(),
             garbage: Notify::new(),
+            openings: Openings::default(),
             completed: AtomicU64::new(0),
         });
         inner.drop_unused().map_err(failed)?;
@@ -151,7 +164,8 @@ impl Shelf {
             Err(Error::Damaged { .. }) => return Ok(true),
             Err(e) => return Err(failed(snapshot, e)),
         }
-        self.inner.store.has_session(snapshot).map_err(|e| failed(snapshot, e))
+        let is_begun = self.inner.store.has_session(snapshot).map_err(|e| failed(snapshot, e))?;
+        Ok(is_begun || self.inner.archived_manifest(snapshot)?.is_some())
     }
 
     /// Snapshots that are stored, or have begun to be.
@@ -160,11 +174,33 @@ impl Shelf {
         let mut found = self.inner.store.snapshots().map_err(listing)?;
         let sessions = self.inner.store.sessions().map_err(listing)?;
         found.extend(sessions.iter().map(|session| session.begin.snapshot));
+        found.extend(self.inner.archived()?);
         Ok(found)
     }
 
     /// Has a snapshot stored, and says how far that is.
     pub async fn store(&self, wanted: &SnapshotDesired, source: SourceKey<'_>) -> Result<SnapshotPhase> {
+        if matches!(wanted.source, SnapshotSource::Direct { seal: None, .. }) {
+            self.open_direct(wanted).await?;
+            return Ok(SnapshotPhase::Pending { percent: 0 });
+        }
+        let done = self.have_done(Aim::Store, wanted, source).await?;
+        Ok(done.unwrap_or_else(|percent| SnapshotPhase::Pending { percent }))
+    }
+
+    /// Has a completed snapshot's data brought to where they are desired, and says how far that is.
+    pub async fn change_tier(&self, wanted: &SnapshotDesired) -> Result<SnapshotPhase> {
+        let done = self.have_done(Aim::ChangeTier, wanted, None).await?;
+        Ok(done.unwrap_or_else(|percent| SnapshotPhase::Moving { percent }))
+    }
+
+    /// Has it done in the background; until it is, the answer is how far it has come.
+    async fn have_done(
+        &self,
+        aim: Aim,
+        wanted: &SnapshotDesired,
+        source: SourceKey<'_>,
+    ) -> Result<std::result::Result<SnapshotPhase, u8>> {
         let id = wanted.snapshot;
         let job = {
             let mut jobs = self.inner.jobs.lock();
@@ -174,7 +210,8 @@ impl Shelf {
             } else {
                 let job = Arc::new(Job::default());
                 let queue = self.queue.as_ref().ok_or_else(|| HostError::transient("the agent ends"))?;
-                let task = Task { job: Arc::clone(&job), wanted: wanted.clone(), source: source.cloned() };
+                let (wanted, source) = (wanted.clone(), source.cloned());
+                let task = Task { job: Arc::clone(&job), aim, wanted, source };
                 queue.send(task).map_err(|_| HostError::transient("the agent ends"))?;
                 jobs.insert(id, Arc::clone(&job));
                 job
@@ -185,9 +222,9 @@ impl Shelf {
             let _elapsed = tokio::time::timeout(SOON, ended).await;
         }
         let end = job.end.lock().take();
-        let Some(end) = end else { return Ok(SnapshotPhase::Pending { percent: job.percent() }) };
+        let Some(end) = end else { return Ok(Err(job.percent())) };
         self.inner.jobs.lock().remove(&id);
-        end
+        end.map(Ok)
     }
 
     /// Stops storing a snapshot, and removes what there is of it.
@@ -210,57 +247,52 @@ impl Shelf {
                 Ok(()) | Err(Error::NoSession(_) | Error::Exists(_)) => {}
                 Err(e) => return Err(failed(snapshot, e)),
             }
-            inner.store.delete(snapshot).map_err(|e| failed(snapshot, e))?;
-            let restored = inner.restored(snapshot);
-            super::remove_if_there(&restored)
-                .map_err(|e| HostError::transient(format!("removing {}", restored.display())).caused_by(e))?;
-            inner.garbage.notify_one();
-            Ok(())
+            inner.drop_stored(snapshot)?;
+            inner.drop_archived(snapshot)
         })
         .await
     }
 
-    /// A snapshot as a raw disk, made if it is not there. An encrypted one is refused.
-    pub async fn restore(&self, snapshot: SnapshotId, source: SourceKey<'_>) -> Result<PathBuf> {
-        if source.is_some() {
-            return Err(must_be_encrypted(snapshot));
-        }
-        let gate = Arc::clone(self.inner.restoring.lock().entry(snapshot).or_default());
-        let _one = gate.lock().await;
+    /// What makes volumes whole.
+    pub fn make(&self) -> lazy::Make {
         let inner = Arc::clone(&self.inner);
-        let restored = blocking(move || inner.restore(snapshot)).await;
-        self.inner.restoring.lock().remove(&snapshot);
-        restored
+        Box::new(move |order, is_wanted| inner.fill(order, is_wanted))
     }
 
-    /// Writes what a snapshot holds into an encrypted disk of this size, in bytes. Whoever stops waiting for it has it stopped,
-    /// some time after: nobody else may be given the same file.
-    pub async fn restore_encrypted(
-        &self,
-        snapshot: SnapshotId,
-        source: SourceKey<'_>,
-        into: &Path,
-        size: u64,
-        passphrase: String,
-    ) -> Result<()> {
-        let (inner, source, into) = (Arc::clone(&self.inner), source.cloned(), into.to_owned());
+    /// Does the same at once. Whoever stops waiting for it has it stopped, some time after.
+    pub async fn fill(&self, order: lazy::Order) -> Result<()> {
+        let inner = Arc::clone(&self.inner);
         let waited_for = Arc::new(());
         let is_wanted = Arc::downgrade(&waited_for);
-        let made = blocking(move || {
-            let is_wanted = || is_wanted.strong_count() > 0;
-            let made =
-                inner.restore_encrypted(snapshot, source.as_ref(), &into, (size, &passphrase), is_wanted);
-            made.inspect_err(|_| {
-                let _ = fs::remove_file(&into);
-            })
-        })
-        .await;
+        let made = blocking(move || inner.fill(&order, &|| is_wanted.strong_count() > 0)).await;
         drop(waited_for);
         made
     }
+
+    /// The disk of a snapshot, if it has become one.
+    pub fn restored(&self, snapshot: SnapshotId) -> Option<PathBuf> {
+        Some(self.inner.restored(snapshot)).filter(|disk| disk.exists())
+    }
+
+    /// Where the disk of a snapshot lies, if it has become one.
+    pub fn disk_of(&self, snapshot: SnapshotId) -> PathBuf {
+        self.inner.restored(snapshot)
+    }
+
+    /// A snapshot that is not encrypted.
+    pub async fn snapshot(&self, snapshot: SnapshotId) -> Result<blocks::Snapshot> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.snapshot(snapshot, None)).await
+    }
+
+    /// How many bytes a snapshot holds. One that is not whole, or does not open, is refused.
+    pub async fn size(&self, snapshot: SnapshotId, source: SourceKey<'_>) -> Result<u64> {
+        let (inner, source) = (Arc::clone(&self.inner), source.cloned());
+        blocking(move || Ok(inner.snapshot(snapshot, source.as_ref())?.size())).await
+    }
 }
 
-fn must_be_encrypted(snapshot: SnapshotId) -> HostError {
+pub(super) fn must_be_encrypted(snapshot: SnapshotId) -> HostError {
     HostError::permanent(format!("{snapshot} is encrypted, and so must be what is made of it"))
 }
 
@@ -280,7 +312,9 @@ impl Drop for Shelf {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|e| HostError::transient("this is a bug").caused_by(e))?
 }
 
@@ -305,7 +339,7 @@ async fn collect(inner: Arc<Inner>) {
 }
 
 /// What a failure of the store means for a snapshot.
-fn failed(snapshot: SnapshotId, error: Error) -> HostError {
+pub(super) fn failed(snapshot: SnapshotId, error: Error) -> HostError {
     let fault = match &error {
         Error::Damaged { .. }
         | Error::NoSnapshot(_)
@@ -329,6 +363,46 @@ fn failed(snapshot: SnapshotId, error: Error) -> HostError {
     HostError { fault, what: format!("storing {snapshot}"), source: Some(error.into()) }
 }
 
+fn domain(path: &Path, id: DomainId) -> io::Result<Arc<Domain>> {
+    let path = path.join(DOMAINS).join(id.as_str());
+    let secret: [u8; 32] = match fs::read(&path).map(<[u8; 32]>::try_from) {
+        Ok(Ok(secret)) => secret,
+        Ok(Err(_)) => {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{id} has no secret")));
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let mut fresh = [0; 32];
+            File::open("/dev/urandom")?.read_exact(&mut fresh)?;
+            replace(&path, &fresh)?;
+            fresh
+        }
+        Err(e) => return Err(e),
+    };
+    Ok(Arc::new(Domain::plain(id, &secret)))
+}
+
+/// Opens a snapshot of whatever account, in the store at this path.
+pub(super) fn open_snapshot(
+    store: &BlockStore,
+    path: &Path,
+    snapshot: SnapshotId,
+    key: SourceKey<'_>,
+) -> Result<blocks::Snapshot> {
+    let manifest = store.manifest(snapshot).map_err(|e| failed(snapshot, e))?;
+    if manifest.domain.is_of_key() {
+        let refused = |why: &str| HostError::permanent(format!("{snapshot} is encrypted{why}"));
+        let key = key.ok_or_else(|| refused(", and its key was not given"))?;
+        let domain = Domain::of_key(key.expose());
+        if *domain.id() != manifest.domain {
+            return Err(refused(" with another key"));
+        }
+        return store.snapshot(snapshot, Arc::new(domain)).map_err(|e| failed(snapshot, e));
+    }
+    let domain = domain(path, manifest.domain)
+        .map_err(|e| HostError::transient(format!("the domain of {snapshot}")).caused_by(e))?;
+    store.snapshot(snapshot, domain).map_err(|e| failed(snapshot, e))
+}
+
 impl Inner {
     fn restored(&self, snapshot: SnapshotId) -> PathBuf {
         self.volumes.join(RESTORED).join(format!("{snapshot}.raw"))
@@ -346,32 +420,34 @@ impl Inner {
         Ok(())
     }
 
-    fn domain(&self, id: DomainId) -> io::Result<Arc<Domain>> {
-        let path = self.path.join(DOMAINS).join(id.as_str());
-        let secret: [u8; 32] = match fs::read(&path).map(<[u8; 32]>::try_from) {
-            Ok(Ok(secret)) => secret,
-            Ok(Err(_)) => {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{id} has no secret")));
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let mut fresh = [0; 32];
-                File::open("/dev/urandom")?.read_exact(&mut fresh)?;
-                replace(&path, &fresh)?;
-                fresh
-            }
-            Err(e) => return Err(e),
-        };
-        Ok(Arc::new(Domain::plain(id, &secret)))
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn store(&self) -> &BlockStore {
+        &self.store
+    }
+
+    /// Removes a completed snapshot from the store; what was made of it stays.
+    pub(super) fn drop_stored(&self, snapshot: SnapshotId) -> Result<()> {
+        self.openings.forget(snapshot);
+        self.store.delete(snapshot).map_err(|e| failed(snapshot, e))?;
+        let restored = self.restored(snapshot);
+        super::remove_if_there(&restored)
+            .map_err(|e| HostError::transient(format!("removing {}", restored.display())).caused_by(e))?;
+        self.garbage.notify_one();
+        Ok(())
     }
 
     fn domain_of(&self, account: AccountId) -> Result<Arc<Domain>> {
         let id = DomainId::parse(&account.to_string())
             .ok_or_else(|| HostError::permanent(format!("{account} names no domain")))?;
-        self.domain(id).map_err(|e| HostError::transient(format!("the domain of {account}")).caused_by(e))
+        domain(&self.path, id)
+            .map_err(|e| HostError::transient(format!("the domain of {account}")).caused_by(e))
     }
 
     /// Whom a new snapshot shares its blocks with.
-    fn domain_for(&self, wanted: &SnapshotDesired) -> Result<Arc<Domain>> {
+    pub(super) fn domain_for(&self, wanted: &SnapshotDesired) -> Result<Arc<Domain>> {
         match &wanted.data_key {
             Some(key) => Ok(Arc::new(Domain::of_key(key.expose()))),
             None => self.domain_of(wanted.account),
@@ -379,28 +455,19 @@ impl Inner {
     }
 
     /// Opens a snapshot of whatever account.
-    fn snapshot(&self, snapshot: SnapshotId, key: SourceKey<'_>) -> Result<blocks::Snapshot> {
-        let manifest = self.store.manifest(snapshot).map_err(|e| failed(snapshot, e))?;
-        if manifest.domain.is_of_key() {
-            let refused = |why: &str| HostError::permanent(format!("{snapshot} is encrypted{why}"));
-            let key = key.ok_or_else(|| refused(", and its key was not given"))?;
-            let domain = Domain::of_key(key.expose());
-            if *domain.id() != manifest.domain {
-                return Err(refused(" with another key"));
-            }
-            return self.store.snapshot(snapshot, Arc::new(domain)).map_err(|e| failed(snapshot, e));
-        }
-        let domain = self
-            .domain(manifest.domain)
-            .map_err(|e| HostError::transient(format!("the domain of {snapshot}")).caused_by(e))?;
-        self.store.snapshot(snapshot, domain).map_err(|e| failed(snapshot, e))
+    pub(super) fn snapshot(&self, snapshot: SnapshotId, key: SourceKey<'_>) -> Result<blocks::Snapshot> {
+        open_snapshot(&self.store, &self.path, snapshot, key)
     }
 
     fn work(&self, task: &Task) {
-        let Task { job, wanted, source } = task;
-        let end = if job.is_stopped() { Err(stopped()) } else { self.make(wanted, source.as_ref(), job) };
+        let Task { job, aim, wanted, source } = task;
+        let end = match aim {
+            _ if job.is_stopped() => Err(stopped()),
+            Aim::Store => self.make(wanted, source.as_ref(), job),
+            Aim::ChangeTier => self.change_tier(wanted, job),
+        };
         if let Err(error) = &end {
-            tracing::warn!(snapshot = %wanted.snapshot, %error, "a snapshot is not stored");
+            tracing::warn!(snapshot = %wanted.snapshot, ?aim, %error, "a snapshot is not stored as desired");
         }
         *job.end.lock() = Some(end);
         job.ended.notify_waiters();
@@ -408,9 +475,13 @@ impl Inner {
 
     fn make(&self, wanted: &SnapshotDesired, source: SourceKey<'_>, job: &Job) -> Result<SnapshotPhase> {
         let id = wanted.snapshot;
+        let full = |manifest: &blocks::Manifest| manifest.blocks * blocks::BLOCK_SIZE as u64;
         let manifest = match self.store.manifest(id) {
             Ok(manifest) => manifest,
             Err(Error::NoSnapshot(_)) => {
+                if let Some(manifest) = self.archived_manifest(id)? {
+                    return Ok(SnapshotPhase::Completed { full: full(&manifest), tier: Tier::Archive });
+                }
                 let manifest = self.write(wanted, source, job)?;
                 if (self.completed.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(COLLECT_EACH) {
                     self.garbage.notify_one();
@@ -419,29 +490,19 @@ impl Inner {
             }
             Err(e) => return Err(failed(id, e)),
         };
-        Ok(SnapshotPhase::Completed { full: manifest.blocks * blocks::BLOCK_SIZE as u64 })
+        Ok(SnapshotPhase::Completed { full: full(&manifest), tier: Tier::Standard })
     }
 
     fn write(&self, wanted: &SnapshotDesired, source: SourceKey<'_>, job: &Job) -> Result<blocks::Manifest> {
         let id = wanted.snapshot;
+        if let SnapshotSource::Direct { seal, .. } = &wanted.source {
+            let seal = seal.as_ref().ok_or_else(|| HostError::transient(format!("{id} is not sealed")))?;
+            return self.seal(wanted, seal);
+        }
         let domain = self.domain_for(wanted)?;
         let session = match &wanted.source {
             SnapshotSource::Volume { volume, parent, .. } => {
-                let chain = layers::frozen_chain(&self.volumes, *volume, id)?;
-                let files: Vec<_> = chain.into_iter().map(|path| (layers::format(&path), path)).collect();
-                let files: Vec<_> = files.into_iter().map(|(format, path)| (path, format)).collect();
-                // Without its key an encrypted volume is refused here, rather than stored in the clear.
-                let passphrase = wanted.data_key.as_ref().map(|key| passphrase(*volume, key));
-                let mut disk =
-                    Disk::open(&files, passphrase.as_deref()).map_err(|e| failed(id, Error::Reading(e)))?;
-                let session = self.begin(wanted, *parent, wanted.size.bytes().max(disk.size()), &domain)?;
-                // The files above the parent's are what was written since.
-                let since = session.begun().parent.and_then(|parent| {
-                    let name = format!("{parent}.qcow2");
-                    files.iter().position(|(path, _)| path.file_name().is_some_and(|n| n == name.as_str()))
-                });
-                ingest_disk(&session, &mut disk, since, files.len(), job).map_err(|e| failed(id, e))?;
-                session
+                self.write_of_volume(wanted, *volume, *parent, &domain, job)?
             }
             SnapshotSource::Copy(of) => {
                 let from = self.snapshot(*of, source)?;
@@ -455,6 +516,7 @@ impl Inner {
                 }
                 session
             }
+            SnapshotSource::Direct { .. } => return Err(HostError::transient("this is a bug")),
         };
         if job.is_stopped() {
             return Err(stopped());
@@ -462,88 +524,178 @@ impl Inner {
         session.complete().map_err(|e| failed(id, e))
     }
 
+    fn write_of_volume(
+        &self,
+        wanted: &SnapshotDesired,
+        volume: VolumeId,
+        parent: Option<SnapshotId>,
+        domain: &Arc<Domain>,
+        job: &Job,
+    ) -> Result<Session> {
+        let id = wanted.snapshot;
+        let mut files = layers::frozen_chain(&self.volumes, volume, id)?;
+        let served = match files.last().filter(|file| lazy::is_lazy(file)) {
+            Some(_) => Some(self.served(volume, wanted.data_key.as_ref())?),
+            None => None,
+        };
+        let is_here = |file: &PathBuf| served.is_none() || !lazy::is_base(file);
+        files.retain(is_here);
+        let files: Vec<_> = files.into_iter().map(|path| (layers::format(&path), path)).collect();
+        let files: Vec<_> = files.into_iter().map(|(format, path)| (path, format)).collect();
+        // Without its key an encrypted volume is refused here, rather than stored in the clear.
+        let passphrase = wanted.data_key.as_ref().map(|key| passphrase(volume, key));
+        let mut disk =
+            Disk::open(&files, passphrase.as_deref()).map_err(|e| failed(id, Error::Reading(e)))?;
+        let made_of = served.as_ref().map(blocks::Snapshot::id);
+        let is_lazy = served.is_some();
+        if let Some(served) = served {
+            disk.stand_on(served);
+        }
+        // What the volume has not written is as the snapshot has it that it was made of.
+        let parent = parent.or(made_of);
+        let session = self.begin(wanted, parent, wanted.size.bytes().max(disk.size()), domain)?;
+        // The files above the parent's are what was written since.
+        let since = session.begun().parent.and_then(|parent| {
+            let name = format!("{parent}.qcow2");
+            let layer =
+                files.iter().position(|(path, _)| path.file_name().is_some_and(|n| n == name.as_str()));
+            layer.or((made_of == Some(parent)).then_some(files.len()))
+        });
+        let read = ingest_disk(&session, &mut disk, since, files.len() + usize::from(is_lazy), job);
+        let became_whole = |error: &HostError| {
+            let is_lazy_still = || lazy::record(&self.volumes, volume).is_ok_and(|record| record.is_some());
+            is_lazy && error.fault == Fault::Permanent && !is_lazy_still()
+        };
+        read.map_err(|e| failed(id, e)).map_err(|error| match error {
+            // Its snapshot may be gone since; what it stands on now is read the next time.
+            error if became_whole(&error) => HostError { fault: Fault::Transient, ..error },
+            error => error,
+        })?;
+        Ok(session)
+    }
+
+    /// The snapshot that a volume stands on which is not on the host as a disk.
+    fn served(&self, volume: VolumeId, key: Option<&DataKey>) -> Result<blocks::Snapshot> {
+        let reading = |e: io::Error| HostError::transient(format!("the record of {volume}")).caused_by(e);
+        let record = lazy::record(&self.volumes, volume).map_err(reading)?;
+        let record = record.ok_or_else(|| HostError::transient(format!("{volume} has become whole")))?;
+        let source = lazy::source_key(volume, &record, key)?;
+        self.snapshot(record.snapshot, source.as_ref())
+    }
+
     /// Begins a session, or goes on with the one that there is. A parent that cannot be built on is done without.
-    fn begin(
+    pub(super) fn begin(
         &self,
         wanted: &SnapshotDesired,
         parent: Option<SnapshotId>,
         size: u64,
         domain: &Arc<Domain>,
     ) -> Result<Session> {
-        let snapshot = wanted.snapshot;
-        let begin = |parent| Begin {
-            snapshot,
-            parent,
-            account: wanted.account,
-            key_id: None,
-            size,
-            created_at: SystemClock.now(),
-        };
-        let begun = match self.store.begin(begin(parent), Arc::clone(domain)) {
-            Err(
-                error @ (Error::NoSnapshot(_)
-                | Error::OtherDomain { .. }
-                | Error::Smaller { .. }
-                | Error::Damaged { .. }),
-            ) if parent.is_some() => {
-                tracing::warn!(%snapshot, %error, "a snapshot is made without its parent");
-                self.store.begin(begin(None), Arc::clone(domain))
+        begin_in(&self.store, wanted, parent, size, domain)
+    }
+
+    fn fill(&self, order: &lazy::Order, is_wanted: &dyn Fn() -> bool) -> Result<()> {
+        // Who has stopped waiting for the same may not have ended yet.
+        let _one = self.restoring.lock();
+        let snapshot = order.snapshot;
+        match &order.target {
+            Target::Shared => self.restore(snapshot, order.source.as_ref(), is_wanted),
+            Target::Own { passphrase } => {
+                let from = self.snapshot(snapshot, order.source.as_ref())?;
+                let path = lazy::on_its_way(&self.volumes, order.volume);
+                // A record on its way has another name.
+                let tmp = path.with_extension(lazy::HALF);
+                let file = File::create(&tmp).map_err(Error::Target);
+                let size = from.size();
+                let written = file.and_then(|file| written::export(&from, file, size, passphrase, is_wanted));
+                let written = written.map_err(|e| failed(snapshot, e));
+                self.publish(written, &tmp, &path, 0o600, is_wanted)
             }
-            begun => begun,
-        };
-        match begun {
-            Err(Error::Exists(_)) => self.store.resume(snapshot, Arc::clone(domain)),
-            begun => begun,
         }
-        .map_err(|e| failed(snapshot, e))
     }
 
-    fn restore(&self, snapshot: SnapshotId) -> Result<PathBuf> {
-        let path = self.restored(snapshot);
-        if path.exists() {
-            return Ok(path);
-        }
-        let from = self.snapshot(snapshot, None)?;
-        let tmp = path.with_extension("tmp");
-        let failed_at = |e: io::Error| HostError::transient(format!("restoring {snapshot}")).caused_by(e);
-        let made = File::create(&tmp).map_err(Error::Target).and_then(|file| ingest::export(&from, &file));
-        if let Err(error) = made {
-            let _ = fs::remove_file(&tmp);
-            return Err(failed(snapshot, error));
-        }
-        // Read by every machine that stands on it, written by none.
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(&tmp, fs::Permissions::from_mode(0o444)).map_err(failed_at)?;
-        fs::rename(&tmp, &path).map_err(failed_at)?;
-        super::sync_directory(&self.volumes.join(RESTORED)).map_err(failed_at)?;
-        Ok(path)
-    }
-}
-
-impl Inner {
-    fn restore_encrypted(
+    /// Makes the disk of a snapshot, if it is not there. An encrypted one is refused.
+    fn restore(
         &self,
         snapshot: SnapshotId,
         source: SourceKey<'_>,
-        into: &Path,
-        (size, passphrase): (u64, &str),
-        is_wanted: impl Fn() -> bool,
+        is_wanted: &dyn Fn() -> bool,
     ) -> Result<()> {
-        let from = self.snapshot(snapshot, source)?;
-        if from.size() > size {
-            return Err(HostError::permanent(format!(
-                "{snapshot} holds {} bytes, and what is made of it is to hold {size}",
-                from.size()
-            )));
+        if source.is_some() {
+            return Err(must_be_encrypted(snapshot));
         }
-        let file = File::create(into).map_err(Error::Target);
-        let written = file.and_then(|file| written::export(&from, file, size, passphrase, &is_wanted));
-        written.map_err(|e| failed(snapshot, e))?;
-        if is_wanted() { Ok(()) } else { Err(stopped()) }
+        let path = self.restored(snapshot);
+        if path.exists() {
+            return Ok(());
+        }
+        let from = self.snapshot(snapshot, None)?;
+        let tmp = path.with_extension("tmp");
+        let made = File::create(&tmp).map_err(Error::Target);
+        let made = made.and_then(|file| ingest::export_while(&from, &file, is_wanted));
+        // Read by every machine that stands on it, written by none.
+        self.publish(made.map_err(|e| failed(snapshot, e)), &tmp, &path, 0o444, is_wanted)
+    }
+
+    /// Gives a file that was written its name, unless that failed or nobody wants it any more.
+    fn publish(
+        &self,
+        written: Result<()>,
+        tmp: &Path,
+        path: &Path,
+        mode: u32,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let written = written.and_then(|()| if is_wanted() { Ok(()) } else { Err(stopped()) });
+        let named = written.and_then(|()| {
+            fs::set_permissions(tmp, fs::Permissions::from_mode(mode))
+                .and_then(|()| fs::rename(tmp, path))
+                .and_then(|()| super::sync_directory(path.parent().unwrap_or(&self.volumes)))
+                .map_err(|e| HostError::transient(format!("keeping {}", path.display())).caused_by(e))
+        });
+        named.inspect_err(|_| {
+            let _ = fs::remove_file(tmp);
+        })
     }
 }
 
-fn stopped() -> HostError {
+/// Begins a session in a store, or goes on with the one that there is. A parent that cannot be built on is done without.
+pub(super) fn begin_in(
+    store: &BlockStore,
+    wanted: &SnapshotDesired,
+    parent: Option<SnapshotId>,
+    size: u64,
+    domain: &Arc<Domain>,
+) -> Result<Session> {
+    let snapshot = wanted.snapshot;
+    let begin = |parent| Begin {
+        snapshot,
+        parent,
+        account: wanted.account,
+        key_id: None,
+        size,
+        created_at: SystemClock.now(),
+    };
+    let begun = match store.begin(begin(parent), Arc::clone(domain)) {
+        Err(
+            error @ (Error::NoSnapshot(_)
+            | Error::OtherDomain { .. }
+            | Error::Smaller { .. }
+            | Error::Damaged { .. }),
+        ) if parent.is_some() => {
+            tracing::warn!(%snapshot, %error, "a snapshot is made without its parent");
+            store.begin(begin(None), Arc::clone(domain))
+        }
+        begun => begun,
+    };
+    match begun {
+        Err(Error::Exists(_)) => store.resume(snapshot, Arc::clone(domain)),
+        begun => begun,
+    }
+    .map_err(|e| failed(snapshot, e))
+}
+
+pub(super) fn stopped() -> HostError {
     HostError::transient("it was told to stop")
 }
 
@@ -581,7 +733,7 @@ fn ingest_disk(
 }
 
 /// Puts a snapshot of another domain into a session.
-fn copy(session: &Session, from: &blocks::Snapshot, job: &Job) -> Result<(), Error> {
+pub(super) fn copy(session: &Session, from: &blocks::Snapshot, job: &Job) -> Result<(), Error> {
     const BATCH: usize = 1024;
     job.total.store(from.manifest().blocks, Ordering::Relaxed);
     ingest::put_all(session, HANDS, |put| {

@@ -21,9 +21,11 @@ pub struct Edge {
     pub root: Namespace,
     pub namespace: Namespace,
     pub rtnl: Rtnl,
-    nft: Nft,
+    pub(super) nft: Nft,
     /// Which VPC each public address leads to.
     owners: BTreeMap<Ipv4Addr, VpcId>,
+    /// The link to the host, once it carries IPv6.
+    pub(super) ipv6_link: Option<u32>,
 }
 
 impl Edge {
@@ -44,8 +46,13 @@ impl Edge {
         })?;
         rtnl.set_up(1)?;
         rtnl.add_address(1, pool::edge_address(config.public_pool))?;
-        let mut edge = Self { root, namespace, rtnl, nft, owners: BTreeMap::new() };
+        let has_ipv6 = sysctl::has_ipv6();
+        let mut edge = Self { root, namespace, rtnl, nft, owners: BTreeMap::new(), ipv6_link: None };
         edge.connect(config)?;
+        // Where it was in use, before anybody asks.
+        if has_ipv6 && !edge.ipv6_vpcs()?.is_empty() {
+            edge.connect_ipv6(config)?;
+        }
         Ok(edge)
     }
 
@@ -68,7 +75,7 @@ impl Edge {
         // The rules stand before the link is up.
         let uplink =
             if config.uplink_nat { plan::net::Uplink::Masquerade } else { plan::net::Uplink::Routed };
-        let table = plan::net::root_table(&config.cloud, config.public_pool, uplink);
+        let table = plan::net::root_table(&config.cloud, config.public_pool, config.ipv6_pool, uplink);
         self.root.run(|| {
             nft::load(&table)?;
             sysctl::quietly(&format!("net/ipv6/conf/{link_name}/disable_ipv6"), "1")?;
@@ -81,10 +88,11 @@ impl Edge {
         host.add_address(near.index, own)?;
         host.set_route(
             config.public_pool.trunc(),
-            Hop { link: near.index, via: Some(next), source: Some(own) },
+            Hop { link: near.index, via: Some(next.into()), source: Some(own.into()) },
         )?;
-        self.rtnl.set_route(single(own), Hop { link: far.index, via: Some(own), source: None })?;
-        self.rtnl.set_route(Ipv4Net::default(), Hop { link: far.index, via: Some(own), source: None })?;
+        self.rtnl.set_route(single(own), Hop { link: far.index, via: Some(own.into()), source: None })?;
+        self.rtnl
+            .set_route(Ipv4Net::default(), Hop { link: far.index, via: Some(own.into()), source: None })?;
         self.rtnl.set_unreachable(config.public_pool.trunc())
     }
 
@@ -113,7 +121,7 @@ impl Edge {
         }
         for (address, vpc) in wanted {
             let Some(link) = links.get(&names::edge_link(*vpc)) else { continue };
-            let hop = Hop { link: *link, via: Some(NEXT_HOP), source: None };
+            let hop = Hop { link: *link, via: Some(NEXT_HOP.into()), source: None };
             self.rtnl.set_route(single(*address), hop)?;
         }
         self.owners.clone_from(wanted);
@@ -123,7 +131,7 @@ impl Edge {
     /// Leads a public address to a VPC, wherever it led before.
     pub fn gain(&mut self, vpc: VpcId, link: u32, address: Ipv4Addr) -> io::Result<()> {
         // Each step may be taken again after a failure of the next.
-        self.rtnl.set_route(single(address), Hop { link, via: Some(NEXT_HOP), source: None })?;
+        self.rtnl.set_route(single(address), Hop { link, via: Some(NEXT_HOP.into()), source: None })?;
         let mut batch = Batch::default();
         if let Some(holder) = self.owners.get(&address).filter(|holder| **holder != vpc) {
             batch.delete_element(Family::Inet, EDGE_TABLE, OWNERS, &owner_key(*holder, address));
@@ -160,10 +168,10 @@ impl Edge {
         for address in theirs {
             self.lose(vpc, link.as_ref().map_or(0, |link| link.index), address)?;
         }
-        match link {
-            Some(link) => self.rtnl.delete_link(link.index),
-            None => Ok(()),
+        if let Some(link) = link {
+            self.rtnl.delete_link(link.index)?;
         }
+        self.forget_ipv6(vpc)
     }
 }
 

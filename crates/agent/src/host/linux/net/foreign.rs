@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn admit(cloud: &CloudTag) -> io::Result<()> {
     let (link, comment) = (host_link(cloud), foreign_comment(cloud));
     let mut nft = Nft::open()?;
-    for family in [Family::Ip, Family::Inet] {
+    for family in [Family::Ip, Family::Ip6, Family::Inet] {
         let rules = nft.rules(family)?;
         for chain in nft.base_chains(family)? {
             let ours = chain.table.starts_with("nube_");
@@ -65,7 +65,7 @@ pub fn admit(cloud: &CloudTag) -> io::Result<()> {
 pub fn withdraw(cloud: &CloudTag) -> io::Result<()> {
     let comment = foreign_comment(cloud);
     let mut nft = Nft::open()?;
-    for family in [Family::Ip, Family::Inet] {
+    for family in [Family::Ip, Family::Ip6, Family::Inet] {
         for rule in nft.rules(family)? {
             if rule.comment.as_deref() == Some(comment.as_str()) {
                 let mut batch = Batch::default();

@@ -14,10 +14,14 @@
 //!
 //! Differs: a VPC spans one host so far.
 
+pub mod capture;
 mod conntrack;
 mod counter;
 mod edge;
+mod edge_ipv6;
+pub mod flow;
 mod foreign;
+mod groups;
 mod netlink;
 mod nft;
 mod packet;
@@ -27,6 +31,7 @@ mod purge;
 mod router;
 mod rtnl;
 mod services;
+mod services_ipv6;
 mod sysctl;
 pub(super) mod tap;
 pub mod trial;
@@ -38,7 +43,7 @@ use crate::host::{Fault, HostError, Net, Result, Standing, Tap};
 use crate::link_local::dns::Upstream;
 use counter::Counter;
 use edge::Edge;
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use model::host::{InterfaceDesired, SecurityGroupDesired, VpcDesired};
 use model::{CloudTag, NetworkInterfaceId, SecurityGroupId, VpcId};
 use parking_lot::Mutex;
@@ -69,6 +74,8 @@ pub struct LinuxNetConfig {
     pub state_dir: PathBuf,
     /// Public addresses of instances; see [`plan::net::pool`] for the few that are kept.
     pub public_pool: Ipv4Net,
+    /// Where the IPv6 blocks of VPCs come from.
+    pub ipv6_pool: Ipv6Net,
     /// Whether instances leave the host with the host's address.
     pub uplink_nat: bool,
     pub directory: Arc<Directory>,
@@ -78,6 +85,10 @@ pub struct LinuxNetConfig {
     pub on_api: OnListener,
     /// The names that lead to the API, in lower case.
     pub api_names: BTreeSet<String>,
+    /// Where the files of flow logs go.
+    pub flow_logs: PathBuf,
+    /// How often flows are looked at ([`flow::EVERY`]); none: when [`LinuxNet::look_at_flows`] is called.
+    pub flow_poll: Option<std::time::Duration>,
     /// Where names that are not of the VPC are asked for.
     pub upstream_dns: Vec<SocketAddr>,
 }
@@ -102,6 +113,8 @@ struct Inner {
     config: Arc<Config>,
     upstream: Arc<Upstream>,
     runtime: Handle,
+    /// Locked before the state.
+    ledger: Mutex<flow::Ledger>,
     state: Mutex<State>,
 }
 
@@ -130,12 +143,24 @@ impl LinuxNet {
             .map_err(|e| failed("the network namespace", e))?;
         let inner = tokio::task::spawn_blocking(move || {
             let state = root.run(|| State::open(&config, &upstream, &runtime))?;
-            Ok(Inner { config, upstream, runtime, state: Mutex::new(state) })
+            let ledger = Mutex::new(flow::Ledger::open(&config.state_dir, &config.flow_logs)?);
+            Ok(Inner { config, upstream, runtime, ledger, state: Mutex::new(state) })
         });
         let inner = inner.await.map_err(|e| HostError::transient("opening the network").caused_by(e))?;
         let inner = Arc::new(inner.map_err(|error| failed("opening the network", error))?);
         tokio::spawn(watch_foreign_filters(Arc::downgrade(&inner)));
+        if let Some(every) = inner.config.flow_poll {
+            tokio::spawn(flow::keep(Arc::downgrade(&inner), every));
+        }
         Ok(Self(inner))
+    }
+
+    /// Takes what the kernel has counted into the flow logs, as of a time in seconds since 1970.
+    pub async fn look_at_flows(&self, now: i64) -> Result<()> {
+        let inner = Arc::clone(&self.0);
+        let look = tokio::task::spawn_blocking(move || inner.ledger.lock().look(&inner, now));
+        let done = look.await.map_err(|error| HostError::transient("flow logs").caused_by(error))?;
+        done.map_err(|error| failed("flow logs", error))
     }
 
     async fn with<T: Send + 'static>(
@@ -308,6 +333,8 @@ impl State {
         router.settled = false;
         let mut before = router.publics();
         router.configure(vpc)?;
+        self.edge.lead_ipv6(&inner.config, id, &vpc.ipv6_cidrs)?;
+        let router = self.router(id)?;
         let after = router.publics();
         before.retain(|public| !after.contains(public));
         // Those of NAT gateways; those of ports are carried with them.

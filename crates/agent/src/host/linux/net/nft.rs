@@ -28,6 +28,7 @@ pub enum Family {
     Inet = 1,
     Ip = 2,
     Arp = 3,
+    Ip6 = 10,
 }
 
 impl Family {
@@ -36,6 +37,7 @@ impl Family {
             Self::Inet => "inet",
             Self::Ip => "ip",
             Self::Arp => "arp",
+            Self::Ip6 => "ip6",
         }
     }
 
@@ -55,6 +57,17 @@ pub enum Data {
     /// The same without coming back.
     Goto(String),
 }
+
+/// An element of a set that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    pub key: Vec<u8>,
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+const ELEMENT_EXPRESSION: u16 = 7;
+const ELEMENT_EXPRESSIONS: u16 = 11;
 
 /// The contents of one set.
 pub type Elements = BTreeMap<Vec<u8>, Data>;
@@ -134,6 +147,32 @@ impl Nft {
             }
         }
         Ok(Some(elements))
+    }
+
+    /// The elements of a set that the kernel fills and counts by, each with its packets and bytes; `None` when there is no
+    /// such set.
+    pub fn counted(&mut self, family: Family, table: &str, set: &str) -> io::Result<Option<Vec<Counted>>> {
+        let mut message = Message::new(GET_ELEMENT, 0, &family.header());
+        message.text(1, table).text(2, set);
+        let found = match self.0.dump(message) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
+            found => found?,
+        };
+        let mut counted = Vec::new();
+        for payload in &found {
+            let list = payload.get(4..).and_then(|p| attr(p, 3)).unwrap_or_default();
+            for (_, element) in attrs(list) {
+                let Some(key) = attr(element, 1).and_then(|key| attr(key, 1)) else { continue };
+                // One expression stands alone, several in a list.
+                let several = attr(element, ELEMENT_EXPRESSIONS).and_then(|list| attr(list, 1));
+                let data = attr(element, ELEMENT_EXPRESSION).or(several).and_then(|expr| attr(expr, 2));
+                let Some(data) = data else { continue };
+                let number = |kind| attr(data, kind)?.try_into().map(u64::from_be_bytes).ok();
+                let (Some(bytes), Some(packets)) = (number(1), number(2)) else { continue };
+                counted.push(Counted { key: key.to_vec(), packets, bytes });
+            }
+        }
+        Ok(Some(counted))
     }
 
     /// The names of a table's sets and maps.
@@ -282,8 +321,9 @@ impl Batch {
         self.append_verdict(family, table, chain, JUMP, Some(to));
     }
 
-    pub fn append_drop(&mut self, family: Family, table: &str, chain: &str) {
-        self.append_verdict(family, table, chain, DROP, None);
+    /// Appends a rule that goes on elsewhere for good, whatever the packet is.
+    pub fn append_goto(&mut self, family: Family, table: &str, chain: &str, to: &str) {
+        self.append_verdict(family, table, chain, GOTO, Some(to));
     }
 
     fn append_verdict(&mut self, family: Family, table: &str, chain: &str, code: i32, to: Option<&str>) {
@@ -299,7 +339,6 @@ impl Batch {
     }
 }
 
-const DROP: i32 = 0;
 const JUMP: i32 = -3;
 const GOTO: i32 = -4;
 
@@ -351,9 +390,27 @@ pub fn port_key(link: &str, mac: model::Mac) -> Vec<u8> {
     key
 }
 
-/// `ifname . ether_addr . ipv4_addr`.
-pub fn sender_key(link: &str, mac: model::Mac, address: std::net::Ipv4Addr) -> Vec<u8> {
+/// `ifname . ether_addr . ipv4_addr` or `… . ipv6_addr`.
+pub fn sender_key(link: &str, mac: model::Mac, address: impl Into<std::net::IpAddr>) -> Vec<u8> {
     let mut key = port_key(link, mac);
-    key.extend_from_slice(&address.octets());
+    key.extend(address_key(address));
     key
+}
+
+/// `ipv4_addr` or `ipv6_addr`.
+pub fn address_key(address: impl Into<std::net::IpAddr>) -> Vec<u8> {
+    match address.into() {
+        std::net::IpAddr::V4(v4) => v4.octets().to_vec(),
+        std::net::IpAddr::V6(v6) => v6.octets().to_vec(),
+    }
+}
+
+/// The address that such a key is or ends with, behind so many bytes.
+pub fn address_behind(key: &[u8], start: usize) -> Option<std::net::IpAddr> {
+    let bytes = key.get(start..)?;
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(|v4| std::net::Ipv4Addr::from(v4).into()),
+        16 => <[u8; 16]>::try_from(bytes).ok().map(|v6| std::net::Ipv6Addr::from(v6).into()),
+        _ => None,
+    }
 }

@@ -6,6 +6,7 @@
 use super::State;
 use super::nft;
 use super::router::Router;
+use super::sysctl;
 use model::host::PeeringDesired;
 use model::{Mac, VpcId};
 use plan::net::names;
@@ -52,7 +53,7 @@ impl State {
                 for peering in &around {
                     let Some((far, _)) = self.vpcs.get(&peering.peer) else { continue };
                     let link = nft::link_key(&names::peering_link(peering.peering));
-                    let addresses = far.members_of(group).into_iter().flatten();
+                    let addresses = far.members_of(group.0, group.1).into_iter().flatten();
                     members.extend(addresses.map(|address| [link.clone(), address].concat()));
                 }
                 if members != known
@@ -113,6 +114,9 @@ fn connect(near: &mut Router, far: &mut Router, peering: &PeeringDesired) -> io:
         let link = router.rtnl.link(&name)?;
         let link = link.ok_or_else(|| io::Error::other("the link of a peering has vanished"))?;
         router.rtnl.set_up_silent(link.index)?;
+        if router.desired.as_ref().is_some_and(|vpc| !vpc.ipv6_cidrs.is_empty()) {
+            router.namespace.run(|| sysctl::carry_ipv6(&name))?;
+        }
         if router.side_links.insert(name.clone(), link.index) != Some(link.index)
             && let Some(vpc) = router.desired.clone()
         {

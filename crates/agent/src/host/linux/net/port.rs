@@ -1,16 +1,17 @@
 //! One interface's port: its TAP, its place in the rule set, its routes.
 
-use super::nft::{Batch, Data, Family, link_key, port_key, sender_key};
-use super::router::{Port, Router, family, single};
+use super::nft::{Batch, Data, Family, address_key, link_key, port_key, sender_key};
+use super::router::{Port, Router, family};
 use super::rtnl::Hop;
 use super::{conntrack, sysctl, tap};
+use ipnet::{IpNet, Ipv6Net};
 use model::NetworkInterfaceId;
 use model::host::InterfaceDesired;
 use plan::net::names::{self, VPC_TABLE};
-use plan::net::routes;
+use plan::net::{Version, ipv6, routes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
 /// Public addresses whose mapping a call has changed.
@@ -66,7 +67,7 @@ impl Router {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the port's machine has let go of it"));
         }
         let before = self.addresses(&port.tap);
-        let publics_before: BTreeMap<Ipv4Addr, Ipv4Addr> =
+        let publics_before: BTreeMap<IpAddr, Ipv4Addr> =
             before.iter().filter_map(|a| Some((*a, self.public_of(*a)?))).collect();
         let wanted = self.wanted(interface, &port.tap)?;
         let mut standing: BTreeSet<(String, Vec<u8>)> =
@@ -94,8 +95,8 @@ impl Router {
                 batch.append_jump(Family::Inet, VPC_TABLE, &ingress, &names::group_ingress(*group));
                 batch.append_jump(Family::Inet, VPC_TABLE, &egress, &names::group_egress(*group));
             }
-            for chain in [&ingress, &egress] {
-                batch.append_drop(Family::Inet, VPC_TABLE, chain);
+            for (chain, end) in [(&ingress, plan::net::REJECTED_IN), (&egress, plan::net::REJECTED_OUT)] {
+                batch.append_goto(Family::Inet, VPC_TABLE, chain, end);
             }
         }
         for ((set, key), data) in wanted {
@@ -106,20 +107,19 @@ impl Router {
         }
         self.commit(batch, changes)?;
         self.chains.extend([ingress, egress]);
-        for address in &interface.addresses {
-            self.holders.insert(address.private, port.tap.clone());
+        for address in all_addresses(interface) {
+            self.holders.insert(address, port.tap.clone());
         }
         self.route(interface, &port, &before)?;
 
-        let after: BTreeSet<Ipv4Addr> = interface.addresses.iter().map(|a| a.private).collect();
-        let mut ended: BTreeSet<Ipv4Addr> = before.into_iter().filter(|a| !after.contains(a)).collect();
+        let after: BTreeSet<IpAddr> = all_addresses(interface).collect();
+        let mut ended: BTreeSet<IpAddr> = before.into_iter().filter(|a| !after.contains(a)).collect();
         let gained: BTreeSet<Ipv4Addr> =
             after.iter().filter_map(|private| self.public_of(*private)).collect();
         let remapped =
             publics_before.iter().filter(|(private, public)| self.public_of(**private) != Some(**public));
         let remapped: BTreeSet<Ipv4Addr> = remapped.map(|(_, public)| *public).collect();
-        ended.extend(&remapped);
-        ended.extend(taken_publics);
+        ended.extend(remapped.iter().copied().chain(taken_publics).map(IpAddr::V4));
         // An address that moved within the interface is not lost.
         let moved = Moved { lost: remapped.difference(&gained).copied().collect(), gained };
         conntrack::forget(&mut self.conntrack, &ended)?;
@@ -155,6 +155,21 @@ impl Router {
         want("taps", port_key(tap, interface.mac), Data::None);
         // A guest that asks whether an address is taken has none yet.
         want("known", sender_key(tap, interface.mac, Ipv4Addr::UNSPECIFIED), Data::None);
+        let open = routes::is_open(vpc, subnet);
+        if !interface.ipv6.is_empty() {
+            let own = ipv6::link_local(interface.mac);
+            want("known6", sender_key(tap, interface.mac, own), Data::None);
+        }
+        for address in &interface.ipv6 {
+            let key = address_key(*address);
+            want("src6", sender_key(tap, interface.mac, *address), mark.clone());
+            if open {
+                want("open6", key.clone(), Data::None);
+            }
+            for group in &interface.security_groups {
+                want(&names::group_members(*group, Version::V6), key.clone(), Data::None);
+            }
+        }
         if !interface.source_dest_check {
             let unverified = number | routes::UNVERIFIED;
             want("anysrc", port_key(tap, interface.mac), Data::Value(unverified.to_ne_bytes().to_vec()));
@@ -173,7 +188,7 @@ impl Router {
                 want("eip_dnat", public.octets().to_vec(), Data::Value(private.clone()));
             }
             for group in &interface.security_groups {
-                want(&names::group_members(*group), private.clone(), Data::None);
+                want(&names::group_members(*group, Version::V4), private.clone(), Data::None);
             }
         }
         Ok(wanted)
@@ -196,26 +211,47 @@ impl Router {
         found
     }
 
-    fn route(&mut self, interface: &InterfaceDesired, port: &Port, before: &[Ipv4Addr]) -> io::Result<()> {
+    fn route(&mut self, interface: &InterfaceDesired, port: &Port, before: &[IpAddr]) -> io::Result<()> {
         let known = port.wanted.as_ref();
         let unchanged = known.is_some_and(|old| {
             old.mac == interface.mac
                 && old.subnet_cidr == interface.subnet_cidr
-                && old.addresses.iter().map(|a| a.private).eq(interface.addresses.iter().map(|a| a.private))
+                && all_addresses(old).eq(all_addresses(interface))
         });
         if unchanged {
             return Ok(());
         }
         self.rtnl.add_address(port.index, plan::net::gateway(interface.subnet_cidr))?;
-        for address in &interface.addresses {
-            self.rtnl.set_neighbour(port.index, address.private, interface.mac)?;
-            let hop = Hop { link: port.index, via: None, source: None };
-            self.rtnl.set_route(single(address.private), hop)?;
+        if !interface.ipv6.is_empty() {
+            self.carry_ipv6(interface, port)?;
         }
-        for gone in before.iter().filter(|old| !interface.addresses.iter().any(|a| a.private == **old)) {
-            self.rtnl.delete_route(single(*gone), port.index)?;
+        for address in all_addresses(interface) {
+            self.rtnl.set_neighbour(port.index, address, interface.mac)?;
+            let hop = Hop { link: port.index, via: None, source: None };
+            self.rtnl.set_route(IpNet::from(address), hop)?;
+        }
+        for gone in before.iter().filter(|old| !all_addresses(interface).any(|a| a == **old)) {
+            self.rtnl.delete_route(IpNet::from(*gone), port.index)?;
             self.rtnl.delete_neighbour(port.index, *gone)?;
+        }
+        if interface.ipv6.is_empty() && before.iter().any(IpAddr::is_ipv6) {
+            self.namespace.run(|| sysctl::stop_ipv6(&port.tap))?;
         }
         Ok(())
     }
+
+    /// The router's own address on the link, and the guest's: what the guest says of itself changes nothing of it.
+    fn carry_ipv6(&mut self, interface: &InterfaceDesired, port: &Port) -> io::Result<()> {
+        self.namespace.run(|| sysctl::carry_ipv6(&port.tap))?;
+        self.rtnl.add_address_in(port.index, ROUTER_NET)?;
+        self.rtnl.set_neighbour(port.index, ipv6::link_local(interface.mac), interface.mac)
+    }
+}
+
+const ROUTER_NET: IpNet = IpNet::V6(Ipv6Net::new_assert(ipv6::ROUTER, 64));
+
+/// Of both versions.
+fn all_addresses(interface: &InterfaceDesired) -> impl Iterator<Item = IpAddr> {
+    let v6 = interface.ipv6.iter().copied().map(|address: Ipv6Addr| IpAddr::V6(address));
+    interface.addresses.iter().map(|address| IpAddr::V4(address.private)).chain(v6)
 }

@@ -11,18 +11,19 @@ use super::services::Ports;
 use super::{conntrack, sysctl};
 use crate::host::linux::netns::{self, Namespace};
 use ipnet::Ipv4Net;
-use model::host::{AddressDesired, InterfaceDesired, RouteTarget, SecurityGroupDesired, VpcDesired};
+use model::host::{AddressDesired, InterfaceDesired, RouteTarget, VpcDesired};
 use model::{CloudTag, Mac, NetworkInterfaceId, SecurityGroupId, VpcId};
+use plan::net::Version;
 use plan::net::names::{self, IGW, VPC_TABLE};
 use plan::net::routes::Kind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Sets and maps whose keys begin with a port's link.
-pub(super) const BY_LINK: [&str; 8] =
-    ["taps", "src4", "anysrc", "known", "eni_in", "eni_out", "nacl_in", "nacl_out"];
-const BY_ADDRESS: [&str; 3] = ["eip_dnat", "eip_snat", NAT_PUBLICS];
+pub(super) const BY_LINK: [&str; 10] =
+    ["taps", "src4", "src6", "known6", "anysrc", "known", "eni_in", "eni_out", "nacl_in", "nacl_out"];
+const BY_ADDRESS: [&str; 4] = ["eip_dnat", "eip_snat", "open6", NAT_PUBLICS];
 /// The public addresses of NAT gateways; filled with the VPC's body.
 const NAT_PUBLICS: &str = "nat_dnat";
 /// The only set of the `arp` table.
@@ -58,13 +59,13 @@ pub struct Router {
     /// The links to other VPCs and into NAT gateways that stand, by name.
     pub side_links: BTreeMap<String, u32>,
     /// The port that last got an address. One that moved must not lose its memberships with its old port.
-    pub holders: HashMap<Ipv4Addr, String>,
+    pub holders: HashMap<IpAddr, String>,
     pub desired: Option<VpcDesired>,
     /// Whether all of `desired` has taken effect.
     pub settled: bool,
     /// The texts that were last loaded, to load none twice.
     body: Option<String>,
-    groups: HashMap<SecurityGroupId, String>,
+    pub(super) groups: HashMap<SecurityGroupId, String>,
 }
 
 impl Router {
@@ -169,7 +170,7 @@ impl Router {
         self.ports = standing;
         self.holders.clear();
         for port in self.ports.values() {
-            let found: Vec<Ipv4Addr> = self.addresses(&port.tap);
+            let found: Vec<IpAddr> = self.addresses(&port.tap);
             self.holders.extend(found.into_iter().map(|address| (address, port.tap.clone())));
         }
         let taps: BTreeSet<String> = self.ports.values().map(|port| port.tap.clone()).collect();
@@ -198,12 +199,10 @@ impl Router {
         BY_LINK.into_iter().chain(of_subnets.map(String::as_str))
     }
 
-    /// The private addresses of a port as the kernel has them.
-    pub fn addresses(&self, tap: &str) -> Vec<Ipv4Addr> {
-        self.of_link("src4", tap)
-            .filter_map(|(key, _)| <[u8; 4]>::try_from(key.get(24..28)?).ok())
-            .map(Ipv4Addr::from)
-            .collect()
+    /// The addresses of a port as the kernel has them, those of IPv4 first.
+    pub fn addresses(&self, tap: &str) -> Vec<IpAddr> {
+        let of = |set| self.of_link(set, tap).filter_map(|(key, _)| nft::address_behind(key, 24));
+        of("src4").chain(of("src6")).collect()
     }
 
     fn mac(&self, tap: &str) -> Option<Mac> {
@@ -219,8 +218,8 @@ impl Router {
     }
 
     /// The public address that stands for a private one now.
-    pub fn public_of(&self, private: Ipv4Addr) -> Option<Ipv4Addr> {
-        match self.sets.get("eip_snat")?.get(private.octets().as_slice())? {
+    pub fn public_of(&self, private: impl Into<IpAddr>) -> Option<Ipv4Addr> {
+        match self.sets.get("eip_snat")?.get(&nft::address_key(private))? {
             Data::Value(value) => <[u8; 4]>::try_from(value.as_slice()).ok().map(Ipv4Addr::from),
             _ => None,
         }
@@ -234,23 +233,29 @@ impl Router {
     }
 
     /// The groups that have an address as a member.
-    pub fn groups_of(&self, address: Ipv4Addr) -> Vec<SecurityGroupId> {
-        let sets =
-            self.sets.iter().filter(|(_, elements)| elements.contains_key(address.octets().as_slice()));
-        sets.filter_map(|(name, _)| names::group_of_members(name)).collect()
+    pub fn groups_of(&self, address: impl Into<IpAddr>) -> Vec<SecurityGroupId> {
+        let key = nft::address_key(address);
+        let sets = self.sets.iter().filter(|(_, elements)| elements.contains_key(&key));
+        sets.filter_map(|(name, _)| Some(names::group_of_members(name)?.0)).collect()
     }
 
     /// What an interface must have been asked for, told from the kernel: of a port that an earlier agent made.
     pub fn derive(&self, interface: NetworkInterfaceId) -> Option<InterfaceDesired> {
         let (port, vpc) = (self.ports.get(&interface)?, self.desired.as_ref()?);
-        let addresses: Vec<AddressDesired> = self
-            .addresses(&port.tap)
-            .into_iter()
-            .map(|private| AddressDesired { private, public: self.public_of(private) })
-            .collect();
+        let mut addresses: Vec<AddressDesired> = Vec::new();
+        let mut ipv6 = Vec::new();
+        for address in self.addresses(&port.tap) {
+            match address {
+                IpAddr::V4(private) => {
+                    addresses.push(AddressDesired { private, public: self.public_of(private) });
+                }
+                IpAddr::V6(address) => ipv6.push(address),
+            }
+        }
         let first = addresses.first()?.private;
-        let subnet = plan::net::routes::subnet_of(vpc, first)?;
+        let subnet = plan::net::routes::subnet_holding(vpc, first)?;
         Some(InterfaceDesired {
+            ipv6,
             interface,
             device_index: 0,
             mac: self.mac(&port.tap)?,
@@ -301,20 +306,23 @@ impl Router {
         }
         self.commit(batch, changes)?;
         self.holders.retain(|_, holder| holder != tap);
-        let mut ends: BTreeSet<Ipv4Addr> = addresses.into_iter().collect();
-        ends.extend(&publics);
+        let mut ends: BTreeSet<IpAddr> = addresses.into_iter().collect();
+        ends.extend(publics.iter().copied().map(IpAddr::V4));
         conntrack::forget(&mut self.conntrack, &ends)?;
         Ok(publics)
     }
 
     /// Every element that is there because of a port.
-    pub fn elements_of(&self, tap: &str, addresses: &[Ipv4Addr]) -> Vec<(String, Vec<u8>)> {
+    pub fn elements_of(&self, tap: &str, addresses: &[IpAddr]) -> Vec<(String, Vec<u8>)> {
         let mut found = Vec::new();
         for set in self.by_link() {
             found.extend(self.of_link(set, tap).map(|(key, _)| (set.to_owned(), key.clone())));
         }
         for address in addresses.iter().filter(|a| self.holders.get(*a).is_none_or(|holder| holder == tap)) {
-            let key = address.octets().to_vec();
+            let key = nft::address_key(*address);
+            if self.sets.get("open6").is_some_and(|open| open.contains_key(&key)) {
+                found.push(("open6".into(), key.clone()));
+            }
             if let Some(public) = self.public_of(*address) {
                 found.push(("eip_snat".into(), key.clone()));
                 let reverse = self.sets.get("eip_dnat").and_then(|map| map.get(public.octets().as_slice()));
@@ -323,7 +331,7 @@ impl Router {
                 }
             }
             for group in self.groups_of(*address) {
-                found.push((names::group_members(group), key.clone()));
+                found.push((names::group_members(group, Version::of(*address)), key.clone()));
             }
         }
         found
@@ -336,14 +344,25 @@ impl Router {
             self.load(&body)?;
             self.body = Some(body);
         }
+        self.namespace.run(|| sysctl::count_connections(!vpc.flow_logs.is_empty()))?;
         let publics = plan::net::nat_publics(vpc).map(|public| (public.octets().to_vec(), Data::None));
         self.sets.insert(NAT_PUBLICS.into(), publics.collect());
         self.ensure_nat_links(vpc)?;
+        if !vpc.ipv6_cidrs.is_empty() {
+            let peerings = vpc.peerings.iter().map(|peering| names::peering_link(peering.peering));
+            let standing = peerings.filter(|link| self.side_links.contains_key(link));
+            let links: Vec<String> = standing.chain([IGW.to_owned()]).collect();
+            self.namespace.run(|| links.iter().try_for_each(|link| sysctl::carry_ipv6(link)))?;
+        }
         self.reconcile_routes(vpc)?;
         self.rtnl.reconcile_rules(&plan::net::routes::rules(vpc))?;
         let own = vpc.cidrs.first().map(|first| plan::net::resolver(*first));
-        let wanted: BTreeSet<Ipv4Addr> = plan::net::SERVICES.into_iter().chain(own).collect();
-        let standing: BTreeSet<Ipv4Addr> =
+        let mut wanted: BTreeSet<IpAddr> =
+            plan::net::SERVICES.into_iter().chain(own).map(IpAddr::V4).collect();
+        if !vpc.ipv6_cidrs.is_empty() && sysctl::has_ipv6() {
+            wanted.extend(plan::net::ipv6::SERVICES.map(IpAddr::V6));
+        }
+        let standing: BTreeSet<IpAddr> =
             self.rtnl.addresses(1)?.into_iter().filter(|a| !a.is_loopback()).collect();
         for address in wanted.difference(&standing) {
             self.rtnl.add_address(1, *address)?;
@@ -373,16 +392,16 @@ impl Router {
         for route in planned {
             // What is for the interface itself comes to it, whether it forwards or not. Wider routes than the VPC's own
             // are none for its addresses.
-            let is_local = vpc.cidrs.iter().any(|cidr| cidr.contains(&route.destination));
+            let is_local = plan::net::routes::locals(vpc).any(|cidr| cidr.contains(&route.destination));
             for own in self.own_within(&route).into_iter().filter(|_| is_local) {
                 ways.insert(Planned {
                     table: route.table,
-                    destination: single(own),
+                    destination: own.into(),
                     metric: 0,
                     way: Way::Throw,
                 });
             }
-            if let Some(way) = self.way(route.kind) {
+            if let Some(way) = self.way(route.kind, Version::of_net(route.destination)) {
                 let (table, destination, metric) = (route.table, route.destination, route.metric);
                 ways.insert(Planned { table, destination, metric, way });
             }
@@ -392,7 +411,7 @@ impl Router {
     }
 
     /// The addresses of an interface that lie in the destination of a route to it.
-    fn own_within(&self, route: &plan::net::routes::Route) -> Vec<Ipv4Addr> {
+    fn own_within(&self, route: &plan::net::routes::Route) -> Vec<IpAddr> {
         let Kind::Interface(interface) = route.kind else { return Vec::new() };
         let Some(port) = self.ports.get(&interface) else { return Vec::new() };
         let mut own = self.addresses(&port.tap);
@@ -401,31 +420,38 @@ impl Router {
     }
 
     /// Where a route leads at present; none: nowhere.
-    fn way(&self, kind: Kind) -> Option<Way> {
+    fn way(&self, kind: Kind, version: Version) -> Option<Way> {
         match kind {
-            Kind::Igw => Some(Way::Link { index: self.igw, via: plan::net::NEXT_HOP }),
+            Kind::Igw => Some(Way::Link { index: self.igw, via: next_hop(version) }),
             Kind::Blackhole => Some(Way::Blackhole),
             Kind::Unreachable => Some(Way::Unreachable),
             Kind::Throw => Some(Way::Throw),
-            Kind::Peering(peering) => self.side(&names::peering_link(peering)),
+            Kind::Peering(peering) => self.side(&names::peering_link(peering), version),
             Kind::NatGateway(gateway) => {
                 let [way_in, _] = names::nat_links(gateway);
-                self.side(&way_in)
+                self.side(&way_in, version)
             }
             Kind::Interface(interface) => {
                 let port = self.ports.get(&interface)?;
                 // One that checks takes nothing that is not for itself.
                 self.of_link("anysrc", &port.tap).next()?;
                 // Any of its addresses: all are the same neighbour.
-                let via = *self.addresses(&port.tap).first()?;
+                let via = match version {
+                    Version::V4 => *self.addresses(&port.tap).first()?,
+                    // What has no IPv6 is none for it.
+                    Version::V6 => {
+                        self.of_link("src6", &port.tap).next()?;
+                        plan::net::ipv6::link_local(self.mac(&port.tap)?).into()
+                    }
+                };
                 Some(Way::Link { index: port.index, via })
             }
         }
     }
 
-    fn side(&self, link: &str) -> Option<Way> {
+    fn side(&self, link: &str, version: Version) -> Option<Way> {
         let index = *self.side_links.get(link)?;
-        Some(Way::Link { index, via: plan::net::NEXT_HOP })
+        Some(Way::Link { index, via: next_hop(version) })
     }
 
     /// Makes the links of NAT gateways, and removes those of gateways and peerings that are gone. The rules that know them
@@ -470,55 +496,6 @@ impl Router {
         Ok(())
     }
 
-    /// The groups that rules here refer to and that may be of other VPCs, each with its members there as far as they are
-    /// known here.
-    pub fn foreign_groups(&self) -> Vec<(SecurityGroupId, BTreeSet<Vec<u8>>)> {
-        let foreign = self.sets.iter().filter_map(|(name, elements)| {
-            Some((names::group_of_members_beyond(name)?, elements.keys().cloned().collect()))
-        });
-        foreign.collect()
-    }
-
-    /// Takes out of groups of other VPCs whom earlier agents wrote there by address alone.
-    pub fn forget_strangers(&mut self) -> io::Result<()> {
-        let (mut batch, mut changes) = (Batch::default(), Vec::new());
-        for (set, elements) in &self.sets {
-            let Some(group) = names::group_of_members(set) else { continue };
-            if !self.chains.contains(&names::group_ingress(group)) {
-                for key in elements.keys() {
-                    batch.delete_element(Family::Inet, VPC_TABLE, set, key);
-                    changes.push((set.clone(), key.clone(), None));
-                }
-            }
-        }
-        self.commit(batch, changes)
-    }
-
-    /// The members of a group, if it is of this VPC.
-    pub fn members_of(&self, group: SecurityGroupId) -> Option<BTreeSet<Vec<u8>>> {
-        if !self.chains.contains(&names::group_ingress(group)) {
-            return None;
-        }
-        Some(self.sets.get(&names::group_members(group))?.keys().cloned().collect())
-    }
-
-    /// Makes a foreign group's members here exactly these: the link that each comes by, and its address.
-    pub fn set_members(&mut self, group: SecurityGroupId, wanted: &BTreeSet<Vec<u8>>) -> io::Result<()> {
-        let set = names::group_members_beyond(group);
-        let standing: BTreeSet<Vec<u8>> =
-            self.sets.get(&set).map(|elements| elements.keys().cloned().collect()).unwrap_or_default();
-        let (mut batch, mut changes) = (Batch::default(), Vec::new());
-        for key in standing.difference(wanted) {
-            batch.delete_element(Family::Inet, VPC_TABLE, &set, key);
-            changes.push((set.clone(), key.clone(), None));
-        }
-        for key in wanted.difference(&standing) {
-            batch.add_element(Family::Inet, VPC_TABLE, &set, key, &Data::None);
-            changes.push((set.clone(), key.clone(), Some(Data::None)));
-        }
-        self.commit(batch, changes)
-    }
-
     /// Deletes the chains of ACLs and subnets that are no longer desired and that no port names.
     pub fn sweep_acls(&mut self) -> io::Result<()> {
         let Some(vpc) = &self.desired else { return Ok(()) };
@@ -554,73 +531,12 @@ impl Router {
         self.sweep_beyond(beyond.cloned().collect())
     }
 
-    fn load(&self, text: &str) -> io::Result<()> {
+    pub(super) fn load(&self, text: &str) -> io::Result<()> {
         self.namespace.run(|| nft::load(text))
     }
 
-    pub fn ensure_group(&mut self, group: &SecurityGroupDesired) -> io::Result<()> {
-        let text = plan::net::group_body(group);
-        if self.groups.get(&group.group) == Some(&text) {
-            return Ok(());
-        }
-        self.load(&text)?;
-        let before = self.groups.insert(group.group, text);
-        self.chains.extend([names::group_ingress(group.group), names::group_egress(group.group)]);
-        for name in self.nft.sets(Family::Inet, VPC_TABLE)? {
-            if names::group_of_members(&name).is_some() || names::group_of_members_beyond(&name).is_some() {
-                self.sets.entry(name).or_default();
-            }
-        }
-        self.sweep_beyond(before.as_deref().map(named_beyond).unwrap_or_default())?;
-        self.sweep_groups()
-    }
-
-    /// Makes sure that a port can name a group whose rules have not come yet: until then it allows nothing.
-    pub fn ensure_group_exists(&mut self, group: SecurityGroupId) -> io::Result<()> {
-        let complete = self.chains.contains(&names::group_ingress(group))
-            && self.sets.contains_key(&names::group_members(group));
-        if complete {
-            return Ok(());
-        }
-        let empty = SecurityGroupDesired { group, vpc: self.vpc, ingress: Vec::new(), egress: Vec::new() };
-        self.load(&plan::net::group_body(&empty))?;
-        self.chains.extend([names::group_ingress(group), names::group_egress(group)]);
-        self.sets.entry(names::group_members(group)).or_default();
-        Ok(())
-    }
-
-    /// Deletes a group's chains. Its set stays while another group's rules refer to it.
-    pub fn remove_group(&mut self, group: SecurityGroupId) -> io::Result<()> {
-        let (ingress, egress) = (names::group_ingress(group), names::group_egress(group));
-        let mut batch = Batch::default();
-        for chain in [&ingress, &egress] {
-            batch.flush_chain(Family::Inet, VPC_TABLE, chain);
-        }
-        for chain in [&ingress, &egress] {
-            batch.delete_chain(Family::Inet, VPC_TABLE, chain);
-        }
-        self.nft.commit(batch)?;
-        let before = self.groups.remove(&group);
-        self.chains.remove(&ingress);
-        self.chains.remove(&egress);
-        self.sweep_beyond(before.as_deref().map(named_beyond).unwrap_or_default())?;
-        self.sweep_groups()
-    }
-
-    /// Deletes those of these sets of members beyond the VPC that no rule names any more.
-    fn sweep_beyond(&mut self, mut sets: BTreeSet<String>) -> io::Result<()> {
-        if !sets.is_empty() {
-            for text in self.groups.values() {
-                for named in named_beyond(text) {
-                    sets.remove(&named);
-                }
-            }
-        }
-        self.delete_unused(sets)
-    }
-
     /// Deletes these sets, but for those that the kernel says are in use.
-    fn delete_unused(&mut self, sets: impl IntoIterator<Item = String>) -> io::Result<()> {
+    pub(super) fn delete_unused(&mut self, sets: impl IntoIterator<Item = String>) -> io::Result<()> {
         for set in sets {
             let mut batch = Batch::default();
             batch.delete_set(Family::Inet, VPC_TABLE, &set);
@@ -634,29 +550,14 @@ impl Router {
         }
         Ok(())
     }
-
-    /// Deletes the sets that belong to no group and that no rule refers to.
-    fn sweep_groups(&mut self) -> io::Result<()> {
-        let orphans: Vec<String> = self
-            .sets
-            .keys()
-            .filter(|set| {
-                names::group_of_members(set).is_some_and(|g| !self.chains.contains(&names::group_ingress(g)))
-            })
-            .cloned()
-            .collect();
-        self.delete_unused(orphans)
-    }
-
-    pub fn groups(&self) -> impl Iterator<Item = SecurityGroupId> {
-        self.chains.iter().filter_map(|chain| names::group_of_ingress(chain))
-    }
 }
 
-/// The sets of members beyond the VPC that a group's rules name.
-fn named_beyond(text: &str) -> BTreeSet<String> {
-    let named = text.split_whitespace().filter_map(|word| word.strip_prefix('@'));
-    named.filter(|set| names::group_of_members_beyond(set).is_some()).map(str::to_owned).collect()
+/// The name of the other end of a point-to-point link.
+const fn next_hop(version: Version) -> IpAddr {
+    match version {
+        Version::V4 => IpAddr::V4(plan::net::NEXT_HOP),
+        Version::V6 => IpAddr::V6(plan::net::ipv6::NEXT_HOP),
+    }
 }
 
 /// An address as a net of its own.

@@ -3,15 +3,19 @@
 //! `add_*` of what is there already and `delete_*` of what is not there succeed.
 
 use super::netlink::{ACK, CREATE, EXCL, Message, REPLACE, Socket, as_text, as_u32, attr, attrs};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::Mac;
+use plan::net::Version;
 use plan::net::routes::Rule;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
-const AF_INET: u8 = 2;
+/// What the kernel gives to IPv6 routes that name no metric; ours stand behind it.
+const IPV6_METRIC: u32 = 1024;
+/// An address that is taken without asking whether somebody else has it.
+const NODAD: u8 = 0x02;
 const UP: u32 = 0x1;
 const NOARP: u32 = 0x80;
 /// Marks routes and rules that this driver made.
@@ -50,22 +54,22 @@ pub struct Rtnl(Socket);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hop {
     pub link: u32,
-    pub via: Option<Ipv4Addr>,
-    pub source: Option<Ipv4Addr>,
+    pub via: Option<IpAddr>,
+    pub source: Option<IpAddr>,
 }
 
 /// A planned route whose way is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Planned {
     pub table: u32,
-    pub destination: Ipv4Net,
+    pub destination: IpNet,
     pub metric: u32,
     pub way: Way,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
-    Link { index: u32, via: Ipv4Addr },
+    Link { index: u32, via: IpAddr },
     Blackhole,
     Unreachable,
     Throw,
@@ -79,9 +83,32 @@ fn link_header(index: u32, flags: u32, change: u32) -> [u8; 16] {
     header
 }
 
-fn route_header(destination: Ipv4Net, table: u32, kind: u8, scope: u8, flags: u32) -> [u8; 12] {
+const fn family(version: Version) -> u8 {
+    match version {
+        Version::V4 => libc::AF_INET as u8,
+        Version::V6 => libc::AF_INET6 as u8,
+    }
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    }
+}
+
+/// The metric that the kernel is told for one of the plan's.
+fn kernel_metric(version: Version, metric: u32) -> u32 {
+    match version {
+        Version::V4 => metric,
+        Version::V6 => metric + IPV6_METRIC,
+    }
+}
+
+fn route_header(destination: IpNet, table: u32, kind: u8, scope: u8, flags: u32) -> [u8; 12] {
     let small = u8::try_from(table).unwrap_or(0);
-    let mut header = [AF_INET, destination.prefix_len(), 0, 0, small, PROTOCOL, scope, kind, 0, 0, 0, 0];
+    let family = family(Version::of_net(destination));
+    let mut header = [family, destination.prefix_len(), 0, 0, small, PROTOCOL, scope, kind, 0, 0, 0, 0];
     header[8..].copy_from_slice(&flags.to_ne_bytes());
     header
 }
@@ -161,70 +188,97 @@ impl Rtnl {
         gone(self.0.request(Message::new(libc::RTM_DELLINK, ACK, &link_header(index, 0, 0))))
     }
 
-    /// Adds `address/32`.
-    pub fn add_address(&mut self, index: u32, address: Ipv4Addr) -> io::Result<()> {
+    /// Adds the address and nothing else of its net.
+    pub fn add_address(&mut self, index: u32, address: impl Into<IpAddr>) -> io::Result<()> {
+        let address = IpNet::from(address.into());
         there(self.0.request(address_message(libc::RTM_NEWADDR, CREATE | EXCL, index, address)))
     }
 
-    pub fn delete_address(&mut self, index: u32, address: Ipv4Addr) -> io::Result<()> {
+    /// Adds the address with a route to its net.
+    pub fn add_address_in(&mut self, index: u32, address: impl Into<IpNet>) -> io::Result<()> {
+        there(self.0.request(address_message(libc::RTM_NEWADDR, CREATE | EXCL, index, address.into())))
+    }
+
+    pub fn delete_address(&mut self, index: u32, address: impl Into<IpAddr>) -> io::Result<()> {
+        let address = IpNet::from(address.into());
         gone(self.0.request(address_message(libc::RTM_DELADDR, 0, index, address)))
     }
 
-    /// The IPv4 addresses of a link.
-    pub fn addresses(&mut self, index: u32) -> io::Result<Vec<Ipv4Addr>> {
-        let found = self.0.dump(Message::new(libc::RTM_GETADDR, 0, &[AF_INET, 0, 0, 0, 0, 0, 0, 0]))?;
-        Ok(found
-            .iter()
-            .filter(|payload| payload.get(4..).map(as_u32) == Some(index))
-            .filter_map(|payload| as_address(attr(payload.get(8..)?, libc::IFA_LOCAL)?))
-            .collect())
+    /// The addresses of a link, of both versions.
+    pub fn addresses(&mut self, index: u32) -> io::Result<Vec<IpAddr>> {
+        let mut all = Vec::new();
+        for version in Version::ALL {
+            let header = [family(version), 0, 0, 0, 0, 0, 0, 0];
+            let found = self.0.dump(Message::new(libc::RTM_GETADDR, 0, &header))?;
+            let own = found.iter().filter(|payload| {
+                payload.first() == Some(&family(version)) && payload.get(4..).map(as_u32) == Some(index)
+            });
+            all.extend(own.filter_map(|payload| {
+                let attributes = payload.get(8..)?;
+                let local = attr(attributes, libc::IFA_LOCAL);
+                as_address(local.or_else(|| attr(attributes, libc::IFA_ADDRESS))?)
+            }));
+        }
+        Ok(all)
     }
 
     /// Makes or replaces a route of the main table through a link.
-    pub fn set_route(&mut self, destination: Ipv4Net, hop: Hop) -> io::Result<()> {
+    pub fn set_route(&mut self, destination: impl Into<IpNet>, hop: Hop) -> io::Result<()> {
+        let destination = destination.into();
         let (scope, flags) = if hop.via.is_some() { (0, ONLINK) } else { (253, 0) };
         let header = route_header(destination, plan::net::routes::MAIN, UNICAST, scope, flags);
         let mut message = Message::new(libc::RTM_NEWROUTE, CREATE | REPLACE, &header);
-        message.attr(libc::RTA_DST, &destination.addr().octets()).u32(libc::RTA_OIF, hop.link);
+        message.attr(libc::RTA_DST, &octets(destination.addr())).u32(libc::RTA_OIF, hop.link);
         if let Some(via) = hop.via {
-            message.attr(libc::RTA_GATEWAY, &via.octets());
+            message.attr(libc::RTA_GATEWAY, &octets(via));
         }
         if let Some(source) = hop.source {
-            message.attr(libc::RTA_PREFSRC, &source.octets());
+            message.attr(libc::RTA_PREFSRC, &octets(source));
         }
         self.0.request(message)
     }
 
     /// Deletes the route of the main table to exactly this destination through this link.
-    pub fn delete_route(&mut self, destination: Ipv4Net, link: u32) -> io::Result<()> {
+    pub fn delete_route(&mut self, destination: impl Into<IpNet>, link: u32) -> io::Result<()> {
+        let destination = destination.into();
         let header = route_header(destination, plan::net::routes::MAIN, 0, 255, 0);
         let mut message = Message::new(libc::RTM_DELROUTE, 0, &header);
-        message.attr(libc::RTA_DST, &destination.addr().octets()).u32(libc::RTA_OIF, link);
+        message.attr(libc::RTA_DST, &octets(destination.addr())).u32(libc::RTA_OIF, link);
         gone(self.0.request(message))
     }
 
     /// The /32 routes of the main table through links: (address, link).
     pub fn host_routes(&mut self) -> io::Result<BTreeMap<Ipv4Addr, u32>> {
-        Ok(self
-            .routes_raw()?
-            .into_iter()
-            .filter(|r| {
-                r.table == plan::net::routes::MAIN && r.kind == UNICAST && r.destination.prefix_len() == 32
+        let routes = self.routes_raw(Version::V4)?.into_iter();
+        let routes = routes.filter(|r| r.table == plan::net::routes::MAIN && r.kind == UNICAST);
+        Ok(routes
+            .filter_map(|r| match r.destination {
+                IpNet::V4(net) if net.prefix_len() == 32 => Some((net.addr(), r.link?)),
+                IpNet::V4(_) | IpNet::V6(_) => None,
             })
-            .filter_map(|r| Some((r.destination.addr(), r.link?)))
             .collect())
     }
 
-    fn routes_raw(&mut self) -> io::Result<Vec<RawRoute>> {
-        let header = [AF_INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    /// The IPv6 routes of the main table that this driver has made through a link.
+    pub fn ipv6_routes(&mut self, link: u32) -> io::Result<Vec<IpNet>> {
+        let routes = self.routes_raw(Version::V6)?.into_iter();
+        let ours = routes.filter(|r| r.table == plan::net::routes::MAIN && r.protocol == PROTOCOL);
+        Ok(ours.filter(|r| r.link == Some(link)).map(|r| r.destination).collect())
+    }
+
+    fn routes_raw(&mut self, version: Version) -> io::Result<Vec<RawRoute>> {
+        let header = [family(version), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let found = self.0.dump(Message::new(libc::RTM_GETROUTE, 0, &header))?;
-        Ok(found.iter().filter_map(|payload| RawRoute::parse(payload)).collect())
+        let of_it = found.iter().filter(|payload| payload.first() == Some(&family(version)));
+        Ok(of_it.filter_map(|payload| RawRoute::parse(payload)).collect())
     }
 
     /// Brings the planned routes to exactly `wanted`. Host routes of ports are not touched.
     pub fn reconcile_routes(&mut self, wanted: &BTreeSet<Planned>) -> io::Result<()> {
-        let mut standing: BTreeMap<(u32, Ipv4Net, u32), (u8, Option<Way>)> = BTreeMap::new();
-        for raw in self.routes_raw()? {
+        let mut standing: BTreeMap<(u32, IpNet, u32), (u8, Option<Way>)> = BTreeMap::new();
+        let mut raw_routes = self.routes_raw(Version::V4)?;
+        raw_routes.extend(self.routes_raw(Version::V6)?);
+        for raw in raw_routes {
             if raw.protocol != PROTOCOL || (raw.table == plan::net::routes::MAIN && raw.kind == UNICAST) {
                 continue;
             }
@@ -248,8 +302,8 @@ impl Rtnl {
         for ((table, destination, metric), (kind, _)) in standing {
             let header = route_header(destination, table, kind, 255, 0);
             let mut message = Message::new(libc::RTM_DELROUTE, 0, &header);
-            message.attr(libc::RTA_DST, &destination.addr().octets()).u32(libc::RTA_TABLE, table);
-            message.u32(libc::RTA_PRIORITY, metric);
+            message.attr(libc::RTA_DST, &octets(destination.addr())).u32(libc::RTA_TABLE, table);
+            message.u32(libc::RTA_PRIORITY, kernel_metric(Version::of_net(destination), metric));
             gone(self.0.request(message))?;
         }
         Ok(())
@@ -264,41 +318,45 @@ impl Rtnl {
         };
         let header = route_header(route.destination, route.table, kind, 0, flags);
         let mut message = Message::new(libc::RTM_NEWROUTE, CREATE | REPLACE, &header);
-        message.attr(libc::RTA_DST, &route.destination.addr().octets()).u32(libc::RTA_TABLE, route.table);
-        message.u32(libc::RTA_PRIORITY, route.metric);
+        message.attr(libc::RTA_DST, &octets(route.destination.addr())).u32(libc::RTA_TABLE, route.table);
+        message.u32(libc::RTA_PRIORITY, kernel_metric(Version::of_net(route.destination), route.metric));
         if let Way::Link { index, via } = route.way {
-            message.u32(libc::RTA_OIF, index).attr(libc::RTA_GATEWAY, &via.octets());
+            message.u32(libc::RTA_OIF, index).attr(libc::RTA_GATEWAY, &octets(via));
         }
         self.0.request(message)
     }
 
     /// A route of the main table that refuses, for what no better route knows.
-    pub fn set_unreachable(&mut self, destination: Ipv4Net) -> io::Result<()> {
+    pub fn set_unreachable(&mut self, destination: impl Into<IpNet>) -> io::Result<()> {
+        let destination = destination.into();
         let table = plan::net::routes::MAIN;
         self.set_planned(Planned { table, destination, metric: 0, way: Way::Unreachable })
     }
 
     /// Brings the rules that choose tables to exactly `wanted`; rules of others stay.
     pub fn reconcile_rules(&mut self, wanted: &BTreeSet<Rule>) -> io::Result<()> {
-        let header = [AF_INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        let found = self.0.dump(Message::new(libc::RTM_GETRULE, 0, &header))?;
         let mut standing = BTreeSet::new();
-        for payload in &found {
-            let Some(attributes) = payload.get(12..) else { continue };
-            let net = |kind, length: u8| {
-                let address = as_address(attr(attributes, kind)?)?;
-                Ipv4Net::new(address, length).ok()
-            };
-            let rule = Rule {
-                priority: attr(attributes, FRA_PRIORITY).map_or(0, as_u32),
-                from: net(FRA_SRC, payload[2]),
-                to: net(FRA_DST, payload[1]),
-                mark: attr(attributes, FRA_FWMARK)
-                    .map(|mark| (as_u32(mark), attr(attributes, FRA_FWMASK).map_or(u32::MAX, as_u32))),
-                table: attr(attributes, FRA_TABLE).map_or(u32::from(payload[4]), as_u32),
-            };
-            if plan::net::routes::is_ours(rule.priority) {
-                standing.insert(rule);
+        for version in Version::ALL {
+            let header = [family(version), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            let found = self.0.dump(Message::new(libc::RTM_GETRULE, 0, &header))?;
+            for payload in found.iter().filter(|payload| payload.first() == Some(&family(version))) {
+                let Some(attributes) = payload.get(12..) else { continue };
+                let net = |kind, length: u8| {
+                    let address = as_address(attr(attributes, kind)?)?;
+                    IpNet::new(address, length).ok()
+                };
+                let rule = Rule {
+                    version,
+                    priority: attr(attributes, FRA_PRIORITY).map_or(0, as_u32),
+                    from: net(FRA_SRC, payload[2]),
+                    to: net(FRA_DST, payload[1]),
+                    mark: attr(attributes, FRA_FWMARK)
+                        .map(|mark| (as_u32(mark), attr(attributes, FRA_FWMASK).map_or(u32::MAX, as_u32))),
+                    table: attr(attributes, FRA_TABLE).map_or(u32::from(payload[4]), as_u32),
+                };
+                if plan::net::routes::is_ours(rule.priority) {
+                    standing.insert(rule);
+                }
             }
         }
         for rule in wanted.difference(&standing) {
@@ -311,24 +369,28 @@ impl Rtnl {
     }
 
     /// A neighbour that nothing a guest says can change.
-    pub fn set_neighbour(&mut self, index: u32, address: Ipv4Addr, mac: Mac) -> io::Result<()> {
-        let mut header = [0; 12];
-        header[0] = AF_INET;
-        header[4..8].copy_from_slice(&index.to_ne_bytes());
+    pub fn set_neighbour(&mut self, index: u32, address: impl Into<IpAddr>, mac: Mac) -> io::Result<()> {
+        let address = address.into();
+        let mut header = neighbour_header(index, address);
         header[8..10].copy_from_slice(&0x80u16.to_ne_bytes());
         let mut message = Message::new(libc::RTM_NEWNEIGH, CREATE | REPLACE, &header);
-        message.attr(libc::NDA_DST, &address.octets()).attr(libc::NDA_LLADDR, &mac.0);
+        message.attr(libc::NDA_DST, &octets(address)).attr(libc::NDA_LLADDR, &mac.0);
         self.0.request(message)
     }
 
-    pub fn delete_neighbour(&mut self, index: u32, address: Ipv4Addr) -> io::Result<()> {
-        let mut header = [0; 12];
-        header[0] = AF_INET;
-        header[4..8].copy_from_slice(&index.to_ne_bytes());
-        let mut message = Message::new(libc::RTM_DELNEIGH, 0, &header);
-        message.attr(libc::NDA_DST, &address.octets());
+    pub fn delete_neighbour(&mut self, index: u32, address: impl Into<IpAddr>) -> io::Result<()> {
+        let address = address.into();
+        let mut message = Message::new(libc::RTM_DELNEIGH, 0, &neighbour_header(index, address));
+        message.attr(libc::NDA_DST, &octets(address));
         gone(self.0.request(message))
     }
+}
+
+fn neighbour_header(index: u32, address: IpAddr) -> [u8; 12] {
+    let mut header = [0; 12];
+    header[0] = family(Version::of(address));
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header
 }
 
 const FRA_DST: u16 = 1;
@@ -340,16 +402,17 @@ const FRA_FWMASK: u16 = 16;
 const FRA_PROTOCOL: u16 = 21;
 
 fn rule_message(kind: u16, flags: u16, rule: Rule) -> Message {
-    let length = |net: Option<Ipv4Net>| net.map_or(0, |net| net.prefix_len());
+    let length = |net: Option<IpNet>| net.map_or(0, |net| net.prefix_len());
     let (to, from) = (length(rule.to), length(rule.from));
     let small = u8::try_from(rule.table).unwrap_or(0);
-    let mut message = Message::new(kind, flags, &[AF_INET, to, from, 0, small, 0, 0, 1, 0, 0, 0, 0]);
+    let mut message =
+        Message::new(kind, flags, &[family(rule.version), to, from, 0, small, 0, 0, 1, 0, 0, 0, 0]);
     message.u32(FRA_PRIORITY, rule.priority).u32(FRA_TABLE, rule.table).attr(FRA_PROTOCOL, &[PROTOCOL]);
     if let Some(net) = rule.from {
-        message.attr(FRA_SRC, &net.addr().octets());
+        message.attr(FRA_SRC, &octets(net.addr()));
     }
     if let Some(net) = rule.to {
-        message.attr(FRA_DST, &net.addr().octets());
+        message.attr(FRA_DST, &octets(net.addr()));
     }
     if let Some((mark, mask)) = rule.mark {
         message.u32(FRA_FWMARK, mark).u32(FRA_FWMASK, mask);
@@ -357,41 +420,51 @@ fn rule_message(kind: u16, flags: u16, rule: Rule) -> Message {
     message
 }
 
-fn address_message(kind: u16, flags: u16, index: u32, address: Ipv4Addr) -> Message {
-    let mut header = [AF_INET, 32, 0, 0, 0, 0, 0, 0];
+fn address_message(kind: u16, flags: u16, index: u32, address: IpNet) -> Message {
+    let version = Version::of_net(address);
+    let own_flags = if version == Version::V6 { NODAD } else { 0 };
+    let mut header = [family(version), address.prefix_len(), own_flags, 0, 0, 0, 0, 0];
     header[4..].copy_from_slice(&index.to_ne_bytes());
     let mut message = Message::new(kind, flags, &header);
-    message.attr(libc::IFA_LOCAL, &address.octets()).attr(libc::IFA_ADDRESS, &address.octets());
+    let octets = octets(address.addr());
+    message.attr(libc::IFA_LOCAL, &octets).attr(libc::IFA_ADDRESS, &octets);
     message
 }
 
-fn as_address(value: &[u8]) -> Option<Ipv4Addr> {
-    <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from)
+fn as_address(value: &[u8]) -> Option<IpAddr> {
+    match value.len() {
+        4 => <[u8; 4]>::try_from(value).ok().map(|v4| Ipv4Addr::from(v4).into()),
+        16 => <[u8; 16]>::try_from(value).ok().map(|v6| Ipv6Addr::from(v6).into()),
+        _ => None,
+    }
 }
 
 struct RawRoute {
     table: u32,
-    destination: Ipv4Net,
+    destination: IpNet,
     kind: u8,
     protocol: u8,
+    /// The plan's.
     metric: u32,
     link: Option<u32>,
-    via: Option<Ipv4Addr>,
+    via: Option<IpAddr>,
 }
 
 impl RawRoute {
     fn parse(payload: &[u8]) -> Option<Self> {
         let header = payload.get(..12)?;
+        let is_v6 = header[0] == family(Version::V6);
+        let everything: IpNet = if is_v6 { Ipv6Net::default().into() } else { Ipv4Net::default().into() };
         let mut route = Self {
             table: u32::from(header[4]),
-            destination: Ipv4Net::default(),
+            destination: everything,
             kind: header[7],
             protocol: header[5],
             metric: 0,
             link: None,
             via: None,
         };
-        let mut address = Ipv4Addr::UNSPECIFIED;
+        let mut address = everything.addr();
         for (kind, value) in attrs(&payload[12..]) {
             match kind {
                 libc::RTA_DST => address = as_address(value)?,
@@ -402,7 +475,10 @@ impl RawRoute {
                 _ => {}
             }
         }
-        route.destination = Ipv4Net::new(address, header[1]).ok()?;
+        if is_v6 {
+            route.metric = route.metric.saturating_sub(IPV6_METRIC);
+        }
+        route.destination = IpNet::new(address, header[1]).ok()?;
         Some(route)
     }
 }

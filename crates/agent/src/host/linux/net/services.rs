@@ -1,7 +1,7 @@
 //! The sockets of a VPC's link-local services, opened in its namespace and served from the runtime.
 
 use super::packet::{self, PacketSocket, Way};
-use super::{Config, OnListener};
+use super::{Config, OnListener, services_ipv6, sysctl};
 use crate::host::linux::netns::Namespace;
 use crate::link_local::limit::Limit;
 use crate::link_local::{dhcp, dns, ntp};
@@ -24,12 +24,12 @@ pub type Ports = Arc<RwLock<HashMap<u32, NetworkInterfaceId>>>;
 const QUESTIONS: u32 = 1024;
 
 /// What one VPC's services share.
-struct Context {
+pub(super) struct Context {
     vpc: VpcId,
-    config: Arc<Config>,
+    pub config: Arc<Config>,
     upstream: Arc<dns::Upstream>,
-    ports: Ports,
-    limit: Limit,
+    pub ports: Ports,
+    pub limit: Limit,
     /// Questions of the whole VPC that are being answered by somebody else.
     asking: Semaphore,
 }
@@ -49,6 +49,8 @@ struct Sockets {
     ntp: std::net::UdpSocket,
     metadata: TcpListener,
     api: [TcpListener; 2],
+    /// None: the kernel has no IPv6.
+    ipv6: Option<services_ipv6::Sockets>,
 }
 
 impl Services {
@@ -84,12 +86,20 @@ impl Services {
         let dns = Arc::new(PacketSocket::new(sockets.dns)?);
         let dns_tcp = tokio::net::TcpListener::from_std(sockets.dns_tcp)?;
         let ntp = PacketSocket::new(sockets.ntp)?;
-        let tasks = vec![
+        let mut tasks = Vec::new();
+        if let Some(sockets) = sockets.ipv6 {
+            let (advertisements, udp, dns_tcp, metadata) = sockets.split();
+            lend(metadata, &config.on_metadata)?;
+            tasks = services_ipv6::Sockets::serve(advertisements, udp, &context)?;
+            let dns_tcp = tokio::net::TcpListener::from_std(dns_tcp)?;
+            tasks.push(tokio::spawn(serve_dns_by_tcp(Arc::clone(&context), dns_tcp)));
+        }
+        tasks.extend([
             tokio::spawn(serve_dhcp(Arc::clone(&context), dhcp)),
             tokio::spawn(serve_dns(Arc::clone(&context), dns)),
             tokio::spawn(serve_dns_by_tcp(context, dns_tcp)),
             tokio::spawn(serve_ntp(ntp)),
-        ];
+        ]);
         Ok(Self { tasks, lent })
     }
 }
@@ -118,6 +128,11 @@ impl Sockets {
                 patiently(|| listen((plan::net::API, 80).into()))?,
                 patiently(|| listen((plan::net::API, 443).into()))?,
             ],
+            ipv6: if sysctl::has_ipv6() {
+                Some(services_ipv6::Sockets::open(|bind| patiently(bind))?)
+            } else {
+                None
+            },
         })
     }
 }
@@ -178,11 +193,7 @@ async fn serve_dns(context: Arc<Context>, socket: Arc<PacketSocket>) {
                 let (context, socket, query) = (Arc::clone(&context), Arc::clone(&socket), query.to_vec());
                 // Ends within a second, so it need not be aborted with the service.
                 tokio::spawn(async move {
-                    let reply = match context.asking.try_acquire() {
-                        Ok(_room) => context.upstream.ask(&query).await,
-                        Err(_) => dns::failure(&query),
-                    };
-                    let _ = socket.send(&reply, way).await;
+                    let _ = socket.send(&context.ask(&query).await, way).await;
                 });
             }
         }
@@ -197,9 +208,8 @@ async fn serve_dns_by_tcp(context: Arc<Context>, listener: tokio::net::TcpListen
         let context = Arc::clone(&context);
         tokio::spawn(async move {
             let _room = room;
-            let SocketAddr::V4(from) = from else { return };
             while let Ok(Ok(query)) = timeout(Duration::from_secs(3), dns::read_framed(&mut stream)).await {
-                if !context.limit.admits(*from.ip(), Instant::now()) {
+                if !context.limit.admits(from.ip(), Instant::now()) {
                     return;
                 }
                 let reply = match context.local(&query) {
@@ -226,7 +236,15 @@ async fn serve_ntp(socket: PacketSocket) {
 }
 
 impl Context {
-    fn local(&self, query: &[u8]) -> dns::Local {
+    /// What somebody else answers, within a second.
+    pub async fn ask(&self, query: &[u8]) -> Vec<u8> {
+        match self.asking.try_acquire() {
+            Ok(_room) => self.upstream.ask(query).await,
+            Err(_) => dns::failure(query),
+        }
+    }
+
+    pub fn local(&self, query: &[u8]) -> dns::Local {
         let vpc = self.config.directory.vpc(self.vpc);
         dns::local(query, vpc.as_deref(), self.config.public_pool, &self.config.api_names)
     }

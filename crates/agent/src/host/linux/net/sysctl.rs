@@ -2,7 +2,8 @@
 
 use std::io;
 
-/// What every router needs: forwarding, no opinion on where packets come from (the rule set has one), no IPv6 yet.
+/// What every router needs: forwarding, no opinion on where packets come from (the rule set has one), IPv6 only on
+/// links that are told so.
 pub fn router() -> io::Result<()> {
     for (key, value) in [
         ("net/ipv4/ip_forward", "1"),
@@ -16,9 +17,23 @@ pub fn router() -> io::Result<()> {
     ] {
         set(key, value)?;
     }
-    // A host without IPv6 has no such settings, and nothing to turn off.
-    for key in ["net/ipv6/conf/all/disable_ipv6", "net/ipv6/conf/default/disable_ipv6"] {
-        quietly(key, "1")?;
+    // A host without IPv6 has no such settings. Links are made without it, know no address but those that they are given,
+    // and take no part in what hosts do (no router is listened to, nothing is learned from a guest).
+    for (key, value) in [
+        ("net/ipv6/conf/all/forwarding", "1"),
+        ("net/ipv6/conf/default/disable_ipv6", "1"),
+        ("net/ipv6/conf/default/addr_gen_mode", "1"),
+        ("net/ipv6/conf/default/accept_dad", "0"),
+        ("net/ipv6/conf/default/accept_ra", "0"),
+        ("net/ipv6/conf/default/accept_redirects", "0"),
+        ("net/ipv6/conf/all/accept_redirects", "0"),
+        ("net/ipv6/conf/lo/disable_ipv6", "0"),
+        ("net/ipv6/icmp/ratelimit", "0"),
+        // The services' own addresses come and go with the VPC's blocks; their sockets stay.
+        ("net/ipv6/ip_nonlocal_bind", "1"),
+        ("net/ipv6/bindv6only", "1"),
+    ] {
+        quietly(key, value)?;
     }
     // Errors such as "fragmentation needed" go to guests that wait for them; the kernel's limit is for whole hosts. Newer
     // kernels keep this one setting for the first namespace alone.
@@ -31,6 +46,26 @@ pub fn port(tap: &str) -> io::Result<()> {
     set(&format!("net/ipv4/conf/{tap}/rp_filter"), "0")?;
     set(&format!("net/ipv4/conf/{tap}/send_redirects"), "0")?;
     set(&format!("net/ipv4/neigh/{tap}/proxy_delay"), "0")
+}
+
+/// Whether connections that begin from now on are counted.
+pub fn count_connections(wanted: bool) -> io::Result<()> {
+    quietly("net/netfilter/nf_conntrack_acct", if wanted { "1" } else { "0" })
+}
+
+/// Whether the kernel has IPv6 at all.
+pub fn has_ipv6() -> bool {
+    std::path::Path::new("/proc/sys/net/ipv6").exists()
+}
+
+/// Lets a link of a router carry IPv6.
+pub fn carry_ipv6(link: &str) -> io::Result<()> {
+    set(&format!("net/ipv6/conf/{link}/disable_ipv6"), "0")
+}
+
+/// Takes it from a port again.
+pub fn stop_ipv6(link: &str) -> io::Result<()> {
+    quietly(&format!("net/ipv6/conf/{link}/disable_ipv6"), "1")
 }
 
 pub fn get(key: &str) -> io::Result<String> {

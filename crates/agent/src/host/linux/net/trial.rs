@@ -67,7 +67,7 @@ fn vxlan() -> io::Result<()> {
 pub fn foreign_filters() -> io::Result<Vec<String>> {
     let mut nft = Nft::open()?;
     let mut found = Vec::new();
-    for family in [Family::Ip, Family::Inet] {
+    for family in [Family::Ip, Family::Ip6, Family::Inet] {
         for chain in nft.base_chains(family)? {
             let ours = chain.table.starts_with("nube_");
             if !ours && chain.hook == FORWARD && chain.kind == "filter" && chain.drops {

@@ -19,13 +19,14 @@
 use super::Inner;
 use super::monitor::{Monitor, MonitorError};
 use super::start::cache_for;
-use crate::host::linux::block::{backing_chain, check_key, format, is_own, passphrase};
+use crate::host::linux::block::{backing_chain, check_key, format, is_own, is_shared, lazy, passphrase};
 use crate::host::{DiskSpec, HostError, Plugged, Release, Result, Tap};
 use model::host::VolumeDesired;
-use model::{InstanceId, NetworkInterfaceId, VolumeId};
-use plan::machine::devices::{self, Base, FdSet};
+use model::{DataKey, InstanceId, NetworkInterfaceId, VolumeId};
+use plan::machine::devices::{self, At, Base, FdSet};
+use plan::machine::qcow2::Format;
 use plan::machine::qmp::{self, Command, Secret};
-use plan::machine::{AtRest, Cache, Disk, Interface, ROOT_PORTS, limits};
+use plan::machine::{AtRest, Cache, Disk, Interface, ROOT_PORTS, StandsOn, limits};
 use serde_json::Value;
 use std::fs::OpenOptions;
 use std::io;
@@ -39,6 +40,8 @@ use std::time::Duration;
 pub(super) struct Process {
     pub monitor: Arc<Monitor>,
     pub instance: InstanceId,
+    /// Where it looks for exports.
+    pub door: Option<lazy::Door>,
 }
 
 impl Process {
@@ -123,11 +126,31 @@ impl Process {
         Ok(if has_key { AtRest::Encrypted } else { AtRest::Plain })
     }
 
-    /// A file under a volume's newest, which the process has by this set.
-    pub fn base(disk: &Disk, file: &Path, set: FdSet) -> Base {
-        // An image is not the volume's own, and not encrypted.
-        let at_rest = if is_own(file, disk.volume) { disk.at_rest } else { AtRest::Plain };
-        Base { set, format: format(file), at_rest }
+    /// Gives the process what lies under the newest file of a volume, `path`: files, or an export of what is not there yet, for
+    /// which the volume's key may be needed once. `noted` names the descriptors.
+    pub async fn lend_bases(
+        &self,
+        disk: &Disk,
+        path: &Path,
+        chain: &[PathBuf],
+        key: Option<&DataKey>,
+        noted: impl Fn(usize) -> String,
+    ) -> Result<Vec<Base>> {
+        let mut bases = Vec::with_capacity(chain.len());
+        for (depth, file) in chain.iter().enumerate() {
+            if lazy::is_lazy(file) {
+                if let Some(door) = &self.door {
+                    lazy::open_door(path, disk.volume, key, door.clone()).await?;
+                }
+                bases.push(Base { at: At::Export, format: Format::Raw, at_rest: AtRest::Plain });
+                continue;
+            }
+            let set = self.pass(noted(depth), file, disk.cache, Access::Read).await?;
+            // An image is not the volume's own, and not encrypted.
+            let at_rest = if is_own(file, disk.volume) { disk.at_rest } else { AtRest::Plain };
+            bases.push(Base { at: At::Set(set), format: format(file), at_rest });
+        }
+        Ok(bases)
     }
 
     /// Removes the nodes of a volume but for some. Which of its layers stands on which does not matter: one that another
@@ -207,12 +230,8 @@ impl Process {
         let disk = disk(spec)?;
         let own = self.pass(devices::file_node(volume), path, disk.cache, Access::Write).await?;
         let chain = backing_chain(path)?;
-        let mut bases = Vec::with_capacity(chain.len());
-        for (depth, base) in chain.iter().enumerate() {
-            let note = devices::base_file_node(volume, depth);
-            let set = self.pass(note, base, disk.cache, Access::Read).await?;
-            bases.push(Self::base(&disk, base, set));
-        }
+        let noted = |depth| devices::base_file_node(volume, depth);
+        let bases = self.lend_bases(&disk, path, &chain, spec.data_key.as_ref(), noted).await?;
         self.execute(Command::AddObject(devices::limits_group(&disk))).await?;
         if let Some(key) = &spec.data_key {
             let (id, secret) = (devices::key_object(volume), Secret(passphrase(volume, key)));
@@ -221,14 +240,22 @@ impl Process {
         for node in devices::nodes_by_descriptor(&disk, own, &bases) {
             self.execute(Command::AddNode(node)).await?;
         }
+        let device = if disk.at_rest == AtRest::Shared { devices::sharing(device) } else { device };
         self.execute(Command::AddDevice(device)).await.map(drop)
     }
 }
 
 /// A disk as the process is told of it.
 pub(super) fn disk(spec: &DiskSpec) -> Result<Disk> {
-    let at_rest = if spec.data_key.is_some() { AtRest::Encrypted } else { AtRest::Plain };
-    Ok(Disk { volume: spec.volume, cache: cache_for(&spec.path)?, limits: spec.limits, at_rest })
+    let at_rest = match &spec.data_key {
+        _ if is_shared(&spec.path) => AtRest::Shared,
+        Some(_) => AtRest::Encrypted,
+        None => AtRest::Plain,
+    };
+    let lacks = lazy::lacks(&spec.path, spec.volume);
+    let stands_on = if lacks { StandsOn::Export } else { StandsOn::Files };
+    let (volume, medium) = (spec.volume, spec.medium);
+    Ok(Disk { volume, medium, cache: cache_for(&spec.path)?, limits: spec.limits, at_rest, stands_on })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,7 +266,13 @@ pub(super) enum Access {
 
 impl Inner {
     pub(super) async fn process(self: &Arc<Self>, instance: InstanceId) -> Result<Process> {
-        Ok(Process { monitor: self.require(instance).await?, instance })
+        Ok(self.process_of(instance, self.require(instance).await?))
+    }
+
+    pub(super) fn process_of(&self, instance: InstanceId, monitor: Arc<Monitor>) -> Process {
+        let home = self.home(instance);
+        let door = |uid| lazy::Door { directory: home.lazy(), uid };
+        Process { monitor, instance, door: home.uid().ok().flatten().map(door) }
     }
 
     pub(super) fn lent(&self, instance: InstanceId) -> Result<Vec<(VolumeId, PathBuf)>> {
@@ -251,9 +284,10 @@ impl Inner {
         Ok(lent.into_iter().filter_map(named).collect())
     }
 
-    fn take_back(&self, instance: InstanceId, volume: VolumeId) -> Result<()> {
+    async fn take_back(&self, instance: InstanceId, volume: VolumeId) -> Result<()> {
         let home = self.home(instance);
         for (_, path) in self.lent(instance)?.into_iter().filter(|(lent, _)| *lent == volume) {
+            lazy::close_door(&path, volume).await;
             home.take_back_one(&path).map_err(|e| disks_failed(instance, e))?;
         }
         Ok(())
@@ -261,7 +295,7 @@ impl Inner {
 
     pub(super) async fn plugged(self: &Arc<Self>, instance: InstanceId) -> Result<Plugged> {
         let Some(monitor) = self.monitor(instance).await? else { return Ok(Plugged::default()) };
-        let process = Process { monitor, instance };
+        let process = self.process_of(instance, monitor);
         let peripherals = process.execute(Command::ListDevices).await?;
         let objects = process.execute(Command::ListObjects).await?;
         let lent: Vec<VolumeId> = self.lent(instance)?.into_iter().map(|(volume, _)| volume).collect();
@@ -286,11 +320,12 @@ impl Inner {
         let uid = uid.ok_or_else(|| HostError::transient(format!("{instance} has no user")))?;
         check_key(volume, &disk.path, disk.data_key.as_ref())?;
         backing_chain(&disk.path)?;
+        self.forsake(instance, [volume])?;
         home.lend_one(&disk.path, uid).map_err(|e| disks_failed(instance, e))?;
-        let added = process.add_disk(disk, devices::disk_device(volume, port)).await;
+        let added = process.add_disk(disk, devices::disk_device(volume, disk.medium, port)).await;
         if added.is_err() && !process.has_device(&volume.to_string()).await? {
             process.drop_nodes(volume, &[]).await?;
-            self.take_back(instance, volume)?;
+            self.take_back(instance, volume).await?;
         }
         added
     }
@@ -307,7 +342,7 @@ impl Inner {
             return Ok(Release::Pending);
         }
         process.drop_nodes(volume, &[]).await?;
-        self.take_back(instance, volume)?;
+        self.take_back(instance, volume).await?;
         Ok(Release::Done)
     }
 
@@ -316,7 +351,7 @@ impl Inner {
         let id = volume.to_string();
         if !process.has_device(&id).await? {
             process.drop_nodes(volume, &[]).await?;
-            return self.take_back(instance, volume);
+            return self.take_back(instance, volume).await;
         }
         let kept = [devices::dead_node(volume), devices::throttle_node(volume)];
         if !process.nodes(volume).await?.contains(&kept[0]) {
@@ -324,7 +359,7 @@ impl Inner {
         }
         process.execute(Command::ReopenNode(devices::led_to_dead_end(volume))).await?;
         process.drop_nodes(volume, &kept).await?;
-        self.take_back(instance, volume)?;
+        self.take_back(instance, volume).await?;
         process.try_execute(Command::RemoveDevice { id }).await
     }
 
@@ -390,7 +425,7 @@ impl Inner {
         self.follow(instance, &[volume]).await?;
         let is_lent = self.lent(instance)?.iter().any(|(lent, _)| *lent == volume);
         let Some(monitor) = self.monitor(instance).await? else { return Ok(()) };
-        let process = Process { monitor, instance };
+        let process = self.process_of(instance, monitor);
         if !is_lent || !process.has_device(&volume.to_string()).await? {
             return Ok(());
         }

@@ -6,12 +6,18 @@
 //! monitor.sock QEMU's monitor
 //! disks        the disks that were given to the machine's user, one path a line
 //! unborn       there while the process waits to be resumed from a template
+//! forking      there while it may stand still, so that its memory can be written
+//! waking       there from the moment that its memory is not kept any more until it has its links
+//! memory/      what is kept of it while it hibernates
+//! forked       of a machine that goes on from a fork: how far it has come to an identity of its own
 //! origin       how the machine was last started, for whoever asks
 //! console/     the keeper's files, owned by the machine's user
+//! lazy/        sockets by which the machine asks for what its volumes lack; shown in the sandbox
 //! root/        where the sandbox mounts its root; empty as the host sees it
 //! ```
 
 use super::keeper;
+use crate::host::linux::block::is_shared;
 use model::{InstanceId, Timestamp};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -26,6 +32,33 @@ pub(super) const UID: &str = "uid";
 const DISKS: &str = "disks";
 const UNBORN: &str = "unborn";
 const ORIGIN: &str = "origin";
+const LAZY: &str = "lazy";
+const FORKING: &str = "forking";
+const FORKED: &str = "forked";
+const WAKING: &str = "waking";
+
+/// How far a machine that goes on from a fork has come. It says so on the disk: what was born never begins anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Its guest is its parent's copy. It has no link.
+    Nameless,
+    /// Its guest is itself. It may have its link.
+    Named,
+    /// It has its link.
+    Born,
+}
+
+impl Stage {
+    const ALL: [Self; 3] = [Self::Nameless, Self::Named, Self::Born];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Nameless => "nameless",
+            Self::Named => "named",
+            Self::Born => "born",
+        }
+    }
+}
 
 /// A machine's directory, there or not.
 #[derive(Debug, Clone)]
@@ -42,6 +75,17 @@ impl Home {
 
     pub fn make(&self) -> io::Result<()> {
         private_directory(&self.0)
+    }
+
+    pub fn lazy(&self) -> PathBuf {
+        self.0.join(LAZY)
+    }
+
+    /// The machine's user may pass it, and no more: each socket in it says whose it is.
+    pub fn make_lazy(&self) -> io::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        private_directory(&self.lazy())?;
+        fs::set_permissions(self.lazy(), fs::Permissions::from_mode(0o711))
     }
 
     pub fn uid(&self) -> io::Result<Option<u32>> {
@@ -77,6 +121,42 @@ impl Home {
         self.0.join(UNBORN).exists()
     }
 
+    /// Notes that the machine may stand still, for a fork or to hibernate. It never outlives the host, nor needs this.
+    pub fn expect_fork(&self) -> io::Result<()> {
+        fs::write(self.0.join(FORKING), b"")
+    }
+
+    pub fn is_forked_from(&self) {
+        let _ = fs::remove_file(self.0.join(FORKING));
+    }
+
+    pub fn is_forking(&self) -> bool {
+        self.0.join(FORKING).exists()
+    }
+
+    /// Notes that the machine has read its memory, which is not kept any more. It never outlives the host, nor needs this.
+    pub fn expect_to_wake(&self) -> io::Result<()> {
+        fs::write(self.0.join(WAKING), b"")
+    }
+
+    pub fn is_awake(&self) {
+        let _ = fs::remove_file(self.0.join(WAKING));
+    }
+
+    pub fn is_waking(&self) -> bool {
+        self.0.join(WAKING).exists()
+    }
+
+    pub fn set_stage(&self, stage: Stage) -> io::Result<()> {
+        replace(&self.0.join(FORKED), stage.name().as_bytes())
+    }
+
+    /// None: it does not go on from a fork.
+    pub fn stage(&self) -> Option<Stage> {
+        let text = fs::read_to_string(self.0.join(FORKED)).ok()?;
+        Stage::ALL.into_iter().find(|stage| stage.name() == text)
+    }
+
     /// Notes how the machine was started, in a few words.
     pub fn set_origin(&self, origin: &str) {
         let _ = fs::write(self.0.join(ORIGIN), origin);
@@ -105,7 +185,7 @@ impl Home {
     pub fn lend(&self, disks: &[PathBuf], uid: u32) -> io::Result<()> {
         self.take_back()?;
         self.note(disks)?;
-        disks.iter().try_for_each(|disk| chown(disk, Some(uid), Some(uid)))
+        disks.iter().try_for_each(|disk| give(disk, uid))
     }
 
     /// The same for one disk more.
@@ -115,7 +195,7 @@ impl Home {
             disks.push(disk.to_owned());
             self.note(&disks)?;
         }
-        chown(disk, Some(uid), Some(uid))
+        give(disk, uid)
     }
 
     /// The disks that the machine's user has, or may have.
@@ -217,6 +297,11 @@ impl Home {
             _ => Ok(()),
         }
     }
+}
+
+/// One that others may have too stays root's: the machine has a descriptor of it.
+fn give(disk: &Path, uid: u32) -> io::Result<()> {
+    if is_shared(disk) { Ok(()) } else { chown(disk, Some(uid), Some(uid)) }
 }
 
 fn own_again(disk: &Path, uid: Option<u32>) -> io::Result<()> {

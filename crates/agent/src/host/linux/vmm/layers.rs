@@ -1,5 +1,5 @@
 //! Running machines follow what happens to the files of their disks: a new one on top (a snapshot was taken), fewer below (layers
-//! were joined).
+//! were joined), a file where there was an export (what a volume lacked of its snapshot is there: [`lazy`]).
 //!
 //! ```text
 //! follow:  new files go over as descriptors ► nodes ► one transaction puts them on top: the instant
@@ -13,12 +13,13 @@
 use super::Inner;
 use super::devices::{Access, Process};
 use super::start::cache_for;
-use crate::host::linux::block::backing_chain;
+use crate::host::linux::block::{backing_chain, is_shared, lazy};
 use crate::host::{HostError, Result};
+use model::host::Medium;
 use model::{InstanceId, VolumeId};
-use plan::machine::Disk;
 use plan::machine::devices;
 use plan::machine::qmp::{self, Command, Graph};
+use plan::machine::{Disk, StandsOn};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -28,10 +29,14 @@ use std::sync::Arc;
 impl Inner {
     pub(super) async fn follow(self: &Arc<Self>, instance: InstanceId, volumes: &[VolumeId]) -> Result<()> {
         let Some(monitor) = self.monitor(instance).await? else { return Ok(()) };
-        let process = Process { monitor, instance };
+        let process = self.process_of(instance, monitor);
         let mut held: Vec<(VolumeId, PathBuf)> = Vec::new();
         for (volume, path) in self.lent(instance)? {
-            if volumes.contains(&volume) && process.has_device(&volume.to_string()).await? {
+            // A shared one has no layers.
+            if volumes.contains(&volume)
+                && !is_shared(&path)
+                && process.has_device(&volume.to_string()).await?
+            {
                 held.push((volume, path));
             }
         }
@@ -106,7 +111,13 @@ impl Process {
         let graph = self.graph().await?;
         let Some(top) = newest(&graph, volume) else { return Ok(()) };
         let chain = backing_chain(path)?;
-        if graph.below(top).len() <= chain.len() {
+        let below = graph.below(top);
+        let has_become_whole = chain.last().is_none_or(|lowest| !lazy::is_lazy(lowest))
+            && match below.last().and_then(|lowest| graph.child(lowest, "file")) {
+                Some(file) => self.is_export(file).await?,
+                None => false,
+            };
+        if below.len() <= chain.len() && !has_become_whole {
             return Ok(());
         }
         let Some(newest_file) = graph.child(top, "file") else { return Ok(()) };
@@ -116,12 +127,8 @@ impl Process {
         let is_taken =
             |time: usize| nodes.iter().any(|n| n.starts_with(&format!("{}d", joined(volume, time))));
         let time = (0..1000).find(|time| !is_taken(*time)).unwrap_or_default();
-        let mut bases = Vec::with_capacity(chain.len());
-        for (depth, file) in chain.iter().enumerate() {
-            let note = devices::joined_file_node(volume, time, depth);
-            let set = self.pass(note, file, cache, Access::Read).await?;
-            bases.push(Self::base(&disk, file, set));
-        }
+        let noted = |depth| devices::joined_file_node(volume, time, depth);
+        let bases = self.lend_bases(&disk, path, &chain, None, noted).await?;
         for node in devices::joined_by_descriptor(volume, cache, time, &bases) {
             self.execute(Command::AddNode(node)).await?;
         }
@@ -131,10 +138,22 @@ impl Process {
         self.drop_unused(volume).await
     }
 
+    async fn is_export(&self, node: &str) -> Result<bool> {
+        let nodes = self.execute(Command::ListNodes).await?;
+        Ok(qmp::node_driver(&nodes, node) == Some(devices::EXPORT_DRIVER))
+    }
+
     /// What is known of a disk that the machine has. Its limits are not asked for: they lie above its files.
     async fn disk_of(&self, volume: VolumeId, path: &Path) -> Result<Disk> {
         let at_rest = self.at_rest(volume).await?;
-        Ok(Disk { volume, cache: cache_for(path)?, limits: None, at_rest })
+        Ok(Disk {
+            volume,
+            medium: Medium::Volume,
+            cache: cache_for(path)?,
+            limits: None,
+            at_rest,
+            stands_on: StandsOn::Files,
+        })
     }
 
     /// Removes the nodes of a volume that its device does not stand on, and their descriptors.

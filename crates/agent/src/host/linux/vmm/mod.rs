@@ -21,6 +21,8 @@
 pub mod accel;
 pub mod cgroup;
 mod devices;
+mod fork;
+mod hibernation;
 mod home;
 pub(super) mod image;
 #[allow(unsafe_code, reason = "waits for its child")]
@@ -43,16 +45,16 @@ pub(super) use home::replace;
 pub use template::{Mode as TemplateMode, TemplateConfig};
 
 use crate::host::{
-    Device, DiskSpec, HostError, MachineSpec, MachineState, Plugged, Release, Result, Steps, Tap, Templates,
-    Vmm,
+    Device, DiskSpec, HostError, KeptFork, MachineSpec, MachineState, Plugged, Release, Result, Steps, Tap,
+    Templates, Vmm,
 };
 use home::Home;
 use model::host::{Architecture, VolumeDesired};
-use model::{CloudTag, InstanceId, Timestamp, VolumeId};
+use model::{CloudTag, ForkId, InstanceId, Timestamp, VolumeId};
 use monitor::{Monitor, MonitorError, Notice};
 use parking_lot::Mutex;
 use plan::machine::qmp::{Command, Status};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -117,6 +119,10 @@ struct Inner {
     assigning: Mutex<()>,
     probing: tokio::sync::Mutex<()>,
     templates: Arc<template::Templates>,
+    /// Machines that this agent has stand still for a fork or to hibernate, or is about to.
+    forking: Mutex<HashSet<InstanceId>>,
+    /// The volumes of machines whose memory is kept.
+    asleep: Mutex<HashMap<VolumeId, InstanceId>>,
     changes: mpsc::UnboundedSender<InstanceId>,
     changed: tokio::sync::Mutex<mpsc::UnboundedReceiver<InstanceId>>,
 }
@@ -136,6 +142,8 @@ impl LinuxVmm {
         let vmm = Self(Arc::new(Inner {
             config,
             templates,
+            forking: Mutex::default(),
+            asleep: Mutex::default(),
             cgroups,
             gates: Mutex::default(),
             monitors: tokio::sync::Mutex::default(),
@@ -144,13 +152,18 @@ impl LinuxVmm {
             changes,
             changed: tokio::sync::Mutex::new(changed),
         }));
-        for instance in vmm.0.known()? {
+        let known = vmm.0.known()?;
+        vmm.0
+            .open_memories(&known)
+            .map_err(|e| HostError::transient("taking up the memories of machines").caused_by(e))?;
+        for instance in known {
             // One that does not answer now is asked again when somebody wants to know.
             if let Err(error) = vmm.0.monitor(instance).await {
                 tracing::warn!(%instance, %error, "a running machine does not answer yet");
             }
         }
         vmm.0.open_templates().await?;
+        vmm.0.open_forks().map_err(|e| HostError::transient("taking up the forks").caused_by(e))?;
         tokio::spawn(template::work(Arc::downgrade(&vmm.0)));
         Ok(vmm)
     }
@@ -394,7 +407,16 @@ impl Vmm for LinuxVmm {
 
     async fn state(&self, instance: InstanceId) -> Result<MachineState> {
         for _ in 0..2 {
-            let Some(monitor) = self.0.monitor(instance).await? else { return Ok(MachineState::Absent) };
+            let Some(monitor) = self.0.monitor(instance).await? else {
+                return Ok(self.0.without_process(instance));
+            };
+            if let Some(settled) = self.0.settle(instance, &monitor).await? {
+                return Ok(settled);
+            }
+            self.0.let_go_on(instance, &monitor).await?;
+            if self.0.is_nameless(instance).await? {
+                return Ok(MachineState::Absent);
+            }
             return match monitor.status().await {
                 // Its guest has not run yet, and only the start that made it could let it: start anew.
                 Ok(Status::Paused) if self.0.home(instance).is_unborn() => Ok(MachineState::Absent),
@@ -452,6 +474,12 @@ impl Vmm for LinuxVmm {
         }
     }
 
+    async fn hibernate(&self, instance: InstanceId, root: &DiskSpec) -> Result<()> {
+        let gate = self.0.gate(instance);
+        let _alone = gate.lock().await;
+        self.0.hibernate(instance, root).await
+    }
+
     async fn end(&self, instance: InstanceId) -> Result<()> {
         let gate = self.0.gate(instance);
         let _alone = gate.lock().await;
@@ -466,6 +494,7 @@ impl Vmm for LinuxVmm {
             .home(instance)
             .remove()
             .map_err(|e| HostError::transient(format!("forgetting {instance}")).caused_by(e))?;
+        self.0.asleep.lock().retain(|_, sleeper| *sleeper != instance);
         self.0.gates.lock().remove(&instance);
         Ok(())
     }
@@ -524,6 +553,26 @@ impl Vmm for LinuxVmm {
         let gate = self.0.gate(instance);
         let _alone = gate.lock().await;
         self.0.follow(instance, volumes).await
+    }
+
+    async fn fork(
+        &self,
+        instance: InstanceId,
+        fork: ForkId,
+        volumes: &[VolumeId],
+        children: &[InstanceId],
+    ) -> Result<Duration> {
+        let gate = self.0.gate(instance);
+        let _alone = gate.lock().await;
+        self.0.fork(instance, fork, volumes, children).await
+    }
+
+    async fn forks(&self) -> Result<Vec<KeptFork>> {
+        self.0.forks().map_err(|e| HostError::transient("listing the forks").caused_by(e))
+    }
+
+    async fn remove_fork(&self, fork: ForkId) -> Result<()> {
+        self.0.remove_fork(fork).map_err(|e| HostError::transient(format!("removing {fork}")).caused_by(e))
     }
 
     async fn templates(&self) -> Result<Templates> {

@@ -42,6 +42,16 @@ pub(super) async fn wait(process: &OwnedFd, patience: Duration) -> bool {
     true
 }
 
+/// What a process was started with, its program first.
+pub(super) fn command_line(pid: i32) -> io::Result<Vec<String>> {
+    let line = fs::read(format!("/proc/{pid}/cmdline"))?;
+    let line = line.strip_suffix(b"\0").unwrap_or(&line);
+    if line.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+}
+
 /// The processes that run as this user.
 pub(super) fn of_user(uid: u32) -> io::Result<Vec<i32>> {
     let mut pids = Vec::new();

@@ -1,11 +1,13 @@
 //! Starting a machine: the one sequence that makes things, each step safe to repeat.
 //!
-//! A machine with encrypted disks is started standing still and without them, and gets them as a running one would, so that their
-//! keys are in no command line.
+//! A machine with disks that are encrypted, or that are not wholly on the host yet, is started standing still and without them,
+//! and gets them as a running one would, so that keys are in no command line.
 
 use super::cgroup::Limits;
 use super::devices::disk;
-use super::home::Home;
+use super::fork;
+use super::hibernation::{self, Kept, Woken};
+use super::home::{Home, Stage as Begun};
 use super::image::{DirectBoot, direct_boot};
 use super::launcher::{Access, Bind, Kvm, LaunchSpec, Priority};
 use super::template::{self, Resumed};
@@ -18,8 +20,8 @@ use model::MiB;
 use model::host::Machine;
 use plan::machine::qmp::Command;
 use plan::machine::{
-    Accelerator, Boot, Cache, FIRMWARE, INITRD, Interface, KERNEL, Layout, MEMORY, Stage, arguments, devices,
-    disk_path, smbios, takes_firmware_file,
+    Accelerator, Boot, Cache, Disk, FIRMWARE, INITRD, Interface, KERNEL, LAZY, Layout, MEMORY, Stage,
+    arguments, devices, disk_path, smbios, takes_firmware_file, waits_for_disks,
 };
 use std::fs;
 use std::io;
@@ -88,11 +90,22 @@ pub(super) async fn ground(inner: &Inner, machine: &Machine, below: Vec<PathBuf>
 pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>) -> Result<Steps> {
     let instance = spec.instance;
     let mut timeline = Timeline::new();
-    if inner.monitor(instance).await?.is_some() && !inner.home(instance).is_unborn() {
+    let home = inner.home(instance);
+    let sleeps = Kept::of(&home).exists() && !home.is_waking();
+    let is_nobody = home.is_unborn() || sleeps || home.stage() == Some(Begun::Nameless);
+    if inner.monitor(instance).await?.is_some() && !is_nobody {
         return Err(HostError::transient(format!("{instance} has a process already")));
     }
     inner.sweep(instance).await?;
-    inner.home(instance).is_born();
+    home.is_born();
+    home.is_forked_from();
+    home.is_awake();
+    if let Some(fork) = spec.fork
+        && matches!(home.stage(), None | Some(Begun::Nameless))
+    {
+        fork::bear(inner, spec, fork, taps, &mut timeline).await?;
+        return Ok(timeline.take());
+    }
 
     for disk in &spec.disks {
         check_key(disk.volume, &disk.path, disk.data_key.as_ref())?;
@@ -100,12 +113,28 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
     let chains = spec.disks.iter().map(|disk| backing_chain(&disk.path)).collect::<Result<Vec<_>>>()?;
     let below = chains.first().cloned().unwrap_or_default();
     let ground = ground(inner, &spec.machine, below).await?;
+    let mut lost = None;
+    if Kept::of(&home).exists() {
+        match hibernation::wake(inner, spec, &ground, &taps, &mut timeline).await? {
+            Woken::Yes => {
+                home.set_origin("resumed from hibernation");
+                return Ok(timeline.take());
+            }
+            Woken::No(why) => {
+                tracing::warn!(%instance, why, "its memory is lost; it boots instead");
+                inner.sweep(instance).await?;
+                home.is_born();
+                inner.forget_memory(instance)?;
+                lost = Some(format!("its memory was lost: {why}"));
+            }
+        }
+    }
     let cold = match template::resume(inner, spec, &ground, &taps, &mut timeline).await? {
         Resumed::Yes(key) => {
             inner.home(instance).set_origin(&format!("clone {key}"));
             return Ok(timeline.take());
         }
-        Resumed::No(reason) => reason,
+        Resumed::No(reason) => lost.unwrap_or(reason),
     };
     // An attempt to resume may have moved the boot disk.
     let chains = spec.disks.iter().map(|disk| backing_chain(&disk.path)).collect::<Result<Vec<_>>>()?;
@@ -113,8 +142,9 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
     if held.len() < taps.len() {
         return Err(HostError::permanent("an interface without a descriptor cannot be plugged in"));
     }
-    let has_keys = spec.disks.iter().any(|disk| disk.data_key.is_some());
-    if has_keys {
+    let disks = spec.disks.iter().map(disk).collect::<Result<Vec<_>>>()?;
+    let waits = waits_for_disks(&disks);
+    if waits {
         let home = inner.home(instance);
         home.make()
             .and_then(|()| home.expect_birth())
@@ -140,7 +170,7 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
     let greeted = async {
         launched?;
         greet(inner, spec).await?;
-        if has_keys { give_encrypted(inner, spec, &ground.boot()).await } else { Ok(()) }
+        if waits { give_disks(inner, spec, &disks, &ground.boot()).await } else { Ok(()) }
     };
     let greeted = greeted.await;
     if let Err(error) = greeted {
@@ -154,12 +184,13 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
     Ok(timeline.take())
 }
 
-/// Gives a machine that stands still its encrypted disks, and lets it go. What interrupts this leaves one that is unborn.
-async fn give_encrypted(inner: &Arc<Inner>, spec: &MachineSpec, boot: &Boot<'_>) -> Result<()> {
+/// Gives a machine that stands still the disks that it was started without, and lets it go. What interrupts this leaves one that
+/// is unborn.
+async fn give_disks(inner: &Arc<Inner>, spec: &MachineSpec, disks: &[Disk], boot: &Boot<'_>) -> Result<()> {
     let process = inner.process(spec.instance).await?;
-    let encrypted = spec.disks.iter().enumerate().filter(|(_, disk)| disk.data_key.is_some());
-    for (port, disk) in encrypted {
-        process.add_disk(disk, devices::first_device(disk.volume, port, boot)).await?;
+    let later = spec.disks.iter().zip(disks).enumerate().filter(|(_, (_, disk))| disk.comes_later());
+    for (port, (disk, _)) in later {
+        process.add_disk(disk, devices::first_device(disk.volume, disk.medium, port, boot)).await?;
     }
     // To the firmware they were there from the start.
     process.execute(Command::Reset).await?;
@@ -201,13 +232,16 @@ pub(super) async fn launch(inner: &Inner, plan: Plan<'_>) -> Result<()> {
         boot: ground.boot(),
         disks: spec.disks.iter().map(disk).collect::<Result<_>>()?,
         interfaces: plan.interfaces,
+        identity: spec.identity.as_ref(),
         stage: plan.stage,
     };
     let arguments =
         arguments(&layout).map_err(|e| HostError::permanent(format!("{instance}")).caused_by(e))?;
-    let mut binds = binds(spec, plan.chains, ground)?;
+    let mut binds = binds(spec, &layout.disks, plan.chains, ground)?;
 
     home.make().map_err(|e| failed("making the directory of", e))?;
+    home.make_lazy().map_err(|e| failed("making the directory of", e))?;
+    binds.push(Bind { from: home.lazy(), to: LAZY.into(), access: Access::Read });
     let uid = {
         let _one = inner.assigning.lock();
         let others = inner.templates.nurseries();
@@ -220,6 +254,7 @@ pub(super) async fn launch(inner: &Inner, plan: Plan<'_>) -> Result<()> {
         lent.push(memory.to_owned());
         binds.push(Bind { from: memory.to_owned(), to: MEMORY.into(), access: Access::Write });
     }
+    inner.forsake(instance, spec.disks.iter().map(|disk| disk.volume))?;
     home.lend(&lent, uid).map_err(|e| failed("giving disks to", e))?;
     let limits = Limits {
         memory: MiB(spec.machine.memory.0.saturating_add(OVERHEAD.0)),
@@ -288,16 +323,16 @@ pub(super) async fn greet(inner: &Arc<Inner>, spec: &MachineSpec) -> Result<()> 
 }
 
 /// The files of the machine's sandbox.
-fn binds(spec: &MachineSpec, chains: &[Vec<PathBuf>], ground: &Ground) -> Result<Vec<Bind>> {
+fn binds(spec: &MachineSpec, disks: &[Disk], chains: &[Vec<PathBuf>], ground: &Ground) -> Result<Vec<Bind>> {
     let mut binds: Vec<Bind> = Vec::new();
     let mut show = |from: &Path, to: PathBuf, access| {
         if !binds.iter().any(|bind| bind.to == to) {
             binds.push(Bind { from: from.to_owned(), to, access });
         }
     };
-    // An encrypted one comes as descriptors.
-    let shown = spec.disks.iter().zip(chains).filter(|(disk, _)| disk.data_key.is_none());
-    for (disk, chain) in shown {
+    // The others come as descriptors.
+    let shown = spec.disks.iter().zip(chains).zip(disks).filter(|(_, disk)| !disk.comes_later());
+    for ((disk, chain), _) in shown {
         show(&disk.path, disk_path(disk.volume).into(), Access::Write);
         for image in chain {
             readable(image)?;

@@ -105,8 +105,12 @@ fn the_same_address_in_two_peers_is_a_member_in_one_of_them_only() {
         let mut spokes = [Vpc::new("10.1.0.0/16"), Vpc::new("10.1.0.0/16")];
         for spoke in &mut spokes {
             let peering = VpcPeeringConnectionId::from_entropy(unique());
-            let end =
-                |of: &Vpc| PeeringDesired { peering, peer: of.desired.vpc, cidrs: of.desired.cidrs.clone() };
+            let end = |of: &Vpc| PeeringDesired {
+                ipv6_cidrs: Vec::new(),
+                peering,
+                peer: of.desired.vpc,
+                cidrs: of.desired.cidrs.clone(),
+            };
             let (to_hub, to_spoke) = (end(&hub), end(spoke));
             hub.desired.peerings.push(to_spoke);
             spoke.desired.peerings.push(to_hub);

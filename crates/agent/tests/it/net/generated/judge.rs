@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use model::host::{InterfaceDesired, RouteTarget, SubnetDesired, VpcDesired};
 use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
 use model::{VpcId, VpcPeeringConnectionId};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
@@ -26,7 +26,7 @@ pub enum Transport {
         from: u16,
         to: u16,
     },
-    /// Type, code and identifier.
+    /// Type, code and identifier, of the packet's own version of it.
     Icmp {
         kind: u8,
         code: u8,
@@ -37,8 +37,8 @@ pub enum Transport {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packet {
-    pub src: Ipv4Addr,
-    pub dst: Ipv4Addr,
+    pub src: IpAddr,
+    pub dst: IpAddr,
     pub transport: Transport,
 }
 
@@ -91,13 +91,13 @@ impl Arrival {
 /// Where a packet that opens a flow arrives.
 pub fn opens(topology: &Topology, from: usize, packet: Packet) -> Option<Arrival> {
     let sender = &topology.interfaces[from];
-    let arrival = carried(topology, from, packet)?;
+    let arrival = carried(topology, from, packet, true)?;
     let receiver = &topology.interfaces[arrival.at];
     let vouched = holds(sender, packet.src);
     let leaves = groups(topology, sender).any(|group| {
         let member = |interface: &InterfaceDesired| holds(interface, packet.dst);
         group.1.iter().any(|allow| {
-            matches(allow.traffic, packet.transport)
+            matches(allow.traffic, packet)
                 && match allow.peer {
                     Peer::Net(net) => covers(net, packet.dst),
                     Peer::PrefixList(_) => false,
@@ -111,7 +111,7 @@ pub fn opens(topology: &Topology, from: usize, packet: Packet) -> Option<Arrival
     });
     let enters = groups(topology, receiver).any(|group| {
         group.0.iter().any(|allow| {
-            matches(allow.traffic, packet.transport)
+            matches(allow.traffic, packet)
                 && match allow.peer {
                     Peer::Net(net) => covers(net, arrival.packet.src),
                     Peer::PrefixList(_) => false,
@@ -144,7 +144,7 @@ pub fn answers(topology: &Topology, asker: usize, asked: Packet, arrival: Arriva
     if !honest || arrival.way == Way::Translated {
         return Answer::Unasked;
     }
-    let Some(mut back) = carried(topology, arrival.at, answer) else { return Answer::Lost };
+    let Some(mut back) = carried(topology, arrival.at, answer, false) else { return Answer::Lost };
     if back.at != asker || back.way != arrival.way {
         return Answer::Unasked;
     }
@@ -163,7 +163,9 @@ pub fn answer(arrival: &Arrival) -> Packet {
         transport: match packet.transport {
             Transport::Tcp { from, to } => Transport::Tcp { from: to, to: from },
             Transport::Udp { from, to } => Transport::Udp { from: to, to: from },
-            Transport::Icmp { kind: 8, code, id } => Transport::Icmp { kind: 0, code, id },
+            Transport::Icmp { kind: 8, code, id } if packet.src.is_ipv4() => {
+                Transport::Icmp { kind: 0, code, id }
+            }
             Transport::Icmp { kind, code, id } => Transport::Icmp { kind: kind + 1, code, id },
             other @ Transport::Other(_) => other,
         },
@@ -171,14 +173,31 @@ pub fn answer(arrival: &Arrival) -> Packet {
 }
 
 /// Routes and ACLs: all that has no memory.
-fn carried(topology: &Topology, from: usize, packet: Packet) -> Option<Arrival> {
+fn carried(topology: &Topology, from: usize, packet: Packet, begins: bool) -> Option<Arrival> {
     let sender = &topology.interfaces[from];
     let vouched = holds(sender, packet.src);
     let (vpc, subnet) = place(topology, sender)?;
     if !vouched && (sender.source_dest_check || nobodys(vpc, packet.src)) {
         return None;
     }
-    led(topology, vpc, subnet, packet, vouched)
+    // What neighbours, routers and their servers say to each other goes no further than to the next router.
+    let is_v6 = packet.src.is_ipv6();
+    let of_the_link = match packet.transport {
+        Transport::Icmp { kind, .. } => is_v6 && (130..=137).contains(&kind),
+        Transport::Udp { from, to } => is_v6 && (from, to) == (547, 546),
+        Transport::Tcp { .. } | Transport::Other(_) => false,
+    };
+    if of_the_link || is_v6 && (vpc.ipv6_cidrs.is_empty() || sender.ipv6.is_empty()) {
+        return None;
+    }
+    led(topology, vpc, subnet, packet, Sender { vouched, begins })
+}
+
+/// Whether the sender is who it says, and whether the packet begins a flow.
+#[derive(Clone, Copy)]
+struct Sender {
+    vouched: bool,
+    begins: bool,
 }
 
 /// From a subnet to where its table leads, over the borders on the way.
@@ -187,19 +206,21 @@ fn led(
     vpc: &VpcDesired,
     subnet: &SubnetDesired,
     packet: Packet,
-    vouched: bool,
+    sender: Sender,
 ) -> Option<Arrival> {
-    if let Lead::Target(RouteTarget::NatGateway(id)) = lead(vpc, subnet, packet.dst) {
+    if let Lead::Target(RouteTarget::NatGateway(id)) = lead(vpc, subnet, packet.dst)
+        && packet.dst.is_ipv4()
+    {
         let gateway = vpc.nat_gateways.iter().find(|gateway| gateway.gateway == *id)?;
         let inner = vpc.subnets.iter().find(|inner| inner.subnet == gateway.subnet)?;
         if inner.subnet != subnet.subnet && !borders(vpc, subnet, packet, vpc, inner, packet) {
             return None;
         }
-        let translated = Packet { src: gateway.address.private, ..packet };
-        let arrival = led(topology, vpc, inner, translated, true)?;
+        let translated = Packet { src: gateway.address.private.into(), ..packet };
+        let arrival = led(topology, vpc, inner, translated, Sender { vouched: true, ..sender })?;
         return Some(Arrival { way: Way::Translated, ..arrival });
     }
-    let (arrival, crosses) = next(topology, vpc, subnet, packet, vouched)?;
+    let (arrival, crosses) = next(topology, vpc, subnet, packet, sender)?;
     let (far, entered) = place(topology, &topology.interfaces[arrival.at])?;
     let stays = !crosses && entered.subnet == subnet.subnet;
     (stays || borders(vpc, subnet, packet, far, entered, arrival.packet)).then_some(arrival)
@@ -218,7 +239,7 @@ fn borders(
         vpc.network_acls.iter().find(|acl| acl.network_acl == of.network_acl).cloned()
     };
     let (Some(near), Some(there)) = (acl(vpc, left), acl(far, entered)) else { return false };
-    admits(&near.egress, out.dst, out.transport) && admits(&there.ingress, into.src, into.transport)
+    admits(&near.egress, out.dst, out) && admits(&there.ingress, into.src, into)
 }
 
 /// Whether the documents leave open what becomes of a packet: what nobody vouches for, or has no ports to tell flows apart,
@@ -226,7 +247,8 @@ fn borders(
 pub fn is_open(topology: &Topology, from: usize, packet: Packet) -> bool {
     let sender = &topology.interfaces[from];
     let Some((vpc, subnet)) = place(topology, sender) else { return false };
-    let by_nat = matches!(lead(vpc, subnet, packet.dst), Lead::Target(RouteTarget::NatGateway(_)));
+    let by_nat = packet.dst.is_ipv4()
+        && matches!(lead(vpc, subnet, packet.dst), Lead::Target(RouteTarget::NatGateway(_)));
     by_nat && (!holds(sender, packet.src) || matches!(packet.transport, Transport::Other(_)))
 }
 
@@ -237,15 +259,18 @@ enum Lead<'a> {
 }
 
 /// What the table of a subnet says of a destination.
-fn lead<'a>(vpc: &'a VpcDesired, subnet: &SubnetDesired, dst: Ipv4Addr) -> Lead<'a> {
-    if subnet.cidr.contains(&dst) {
+fn lead<'a>(vpc: &'a VpcDesired, subnet: &SubnetDesired, dst: IpAddr) -> Lead<'a> {
+    let mut own = subnet.ipv6_cidr.map(IpNet::V6).into_iter().chain([IpNet::V4(subnet.cidr)]);
+    if own.any(|net| net.contains(&dst)) {
         return Lead::Local;
     }
     let table = vpc.route_tables.iter().find(|table| table.route_table == subnet.route_table);
     let routes = table.into_iter().flat_map(|table| &table.routes);
     let routed = routes.filter(|route| covers(route.destination, dst));
     let routed = routed.max_by_key(|route| route.destination.prefix_len());
-    let own = vpc.cidrs.iter().filter(|cidr| cidr.contains(&dst)).map(ipnet::Ipv4Net::prefix_len).max();
+    let blocks = vpc.cidrs.iter().copied().map(IpNet::V4);
+    let blocks = blocks.chain(vpc.ipv6_cidrs.iter().copied().map(IpNet::V6));
+    let own = blocks.filter(|net| net.contains(&dst)).map(|net| net.prefix_len()).max();
     match (routed, own) {
         (Some(route), Some(own)) if route.destination.prefix_len() > own => Lead::Target(&route.target),
         (_, Some(_)) => Lead::Local,
@@ -260,7 +285,7 @@ fn next(
     vpc: &VpcDesired,
     subnet: &SubnetDesired,
     packet: Packet,
-    vouched: bool,
+    Sender { vouched, begins }: Sender,
 ) -> Option<(Arrival, bool)> {
     let dst = packet.dst;
     let local = || {
@@ -277,6 +302,9 @@ fn next(
         RouteTarget::Interface(id) => {
             let at = topology.interfaces.iter().position(|i| i.interface == *id)?;
             let machine = &topology.interfaces[at];
+            if dst.is_ipv6() && machine.ipv6.is_empty() {
+                return None;
+            }
             let way = if holds(machine, dst) { Way::Within } else { Way::Through };
             (way == Way::Within || !machine.source_dest_check).then_some((Arrival { at, packet, way }, false))
         }
@@ -285,30 +313,57 @@ fn next(
             let at = topology.interfaces.iter().position(|i| i.vpc == peering.peer && holds(i, dst))?;
             Some((Arrival { at, packet, way: Way::Across(*id) }, true))
         }
+        RouteTarget::InternetGateway | RouteTarget::EgressOnly if dst.is_ipv6() => {
+            let at = topology
+                .interfaces
+                .iter()
+                .position(|i| i.vpc != vpc.vpc && holds(i, dst))
+                .filter(|_| vouched)?;
+            let (far, entered) = place(topology, &topology.interfaces[at])?;
+            let table = far.route_tables.iter().find(|table| table.route_table == entered.route_table)?;
+            let is_open = table.routes.iter().any(|route| {
+                route.target == RouteTarget::InternetGateway && matches!(route.destination, IpNet::V6(_))
+            });
+            (is_open || !begins).then_some((Arrival { at, packet, way: Way::Internet }, true))
+        }
+        RouteTarget::EgressOnly => None,
         RouteTarget::InternetGateway => {
             let src = topology.interfaces.iter().filter(|i| i.vpc == vpc.vpc).flat_map(|i| &i.addresses);
             let src = src.chain(vpc.nat_gateways.iter().map(|gateway| &gateway.address));
-            let src = src.filter(|_| vouched).find(|a| a.private == packet.src)?.public?;
-            let at =
-                topology.interfaces.iter().position(|i| i.addresses.iter().any(|a| a.public == Some(dst)))?;
+            let src = src.filter(|_| vouched).find(|a| packet.src == a.private)?.public?;
+            let at = topology
+                .interfaces
+                .iter()
+                .position(|i| i.addresses.iter().any(|a| a.public.is_some_and(|public| dst == public)))?;
             let (far, entered) = place(topology, &topology.interfaces[at])?;
             let table = far.route_tables.iter().find(|table| table.route_table == entered.route_table)?;
             if !table.routes.iter().any(|route| route.target == RouteTarget::InternetGateway) {
                 return None;
             }
-            let private = topology.interfaces[at].addresses.iter().find(|a| a.public == Some(dst))?.private;
-            let packet = Packet { src, dst: private, ..packet };
+            let private = topology.interfaces[at]
+                .addresses
+                .iter()
+                .find(|a| a.public.is_some_and(|public| dst == public))?
+                .private;
+            let packet = Packet { src: src.into(), dst: private.into(), ..packet };
             Some((Arrival { at, packet, way: Way::Internet }, true))
         }
     }
 }
 
-fn holds(interface: &InterfaceDesired, address: Ipv4Addr) -> bool {
-    interface.addresses.iter().any(|own| own.private == address)
+fn holds(interface: &InterfaceDesired, address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => interface.addresses.iter().any(|own| own.private == v4),
+        IpAddr::V6(v6) => interface.ipv6.contains(&v6),
+    }
 }
 
 /// Sources that no machine can have: beyond unicast, and the router's own.
-fn nobodys(vpc: &VpcDesired, address: Ipv4Addr) -> bool {
+fn nobodys(vpc: &VpcDesired, address: IpAddr) -> bool {
+    let address = match address {
+        IpAddr::V4(v4) => v4,
+        IpAddr::V6(v6) => return nobodys_v6(v6),
+    };
     let routers = vpc.subnets.iter().map(|subnet| subnet.cidr.network().to_bits() + 1);
     let resolver = vpc.cidrs.first().map(|cidr| cidr.network().to_bits() + 2);
     address.is_loopback()
@@ -317,6 +372,16 @@ fn nobodys(vpc: &VpcDesired, address: Ipv4Addr) -> bool {
         || address.is_multicast()
         || address.octets()[0] >= 240
         || routers.chain(resolver).any(|router| router == address.to_bits())
+}
+
+fn nobodys_v6(address: Ipv6Addr) -> bool {
+    let services = "fd00:ec2::/32".parse::<ipnet::Ipv6Net>().unwrap();
+    // Those that only stand for IPv4's as well.
+    address.to_bits() >> 32 == 0
+        || address.to_ipv4_mapped().is_some()
+        || address.is_unicast_link_local()
+        || address.is_multicast()
+        || services.contains(&address)
 }
 
 fn place<'a>(
@@ -337,23 +402,26 @@ fn groups<'a>(
 }
 
 /// The entry with the smallest number that matches decides; none denies.
-fn admits(entries: &[AclEntry], end: Ipv4Addr, transport: Transport) -> bool {
-    let matching = entries.iter().filter(|e| covers(e.net, end) && matches(e.traffic, transport));
+fn admits(entries: &[AclEntry], end: IpAddr, packet: Packet) -> bool {
+    let matching = entries.iter().filter(|e| covers(e.net, end) && matches(e.traffic, packet));
     matching.min_by_key(|entry| entry.number).is_some_and(|entry| entry.action == AclAction::Allow)
 }
 
-fn covers(net: IpNet, address: Ipv4Addr) -> bool {
-    net.contains(&IpAddr::V4(address))
+fn covers(net: IpNet, address: IpAddr) -> bool {
+    net.contains(&address)
 }
 
-fn matches(traffic: Traffic, transport: Transport) -> bool {
-    match (traffic, transport) {
+fn matches(traffic: Traffic, packet: Packet) -> bool {
+    match (traffic, packet.transport) {
         (Traffic::All, _) => true,
         (Traffic::Tcp { from, to }, Transport::Tcp { to: port, .. })
         | (Traffic::Udp { from, to }, Transport::Udp { to: port, .. }) => (from..=to).contains(&port),
-        (Traffic::Icmp { kind, code }, Transport::Icmp { kind: k, code: c, .. }) => {
-            kind.is_none_or(|kind| kind == k) && code.is_none_or(|code| code == c)
-        }
+        (Traffic::Icmp { .. }, Transport::Icmp { .. }) if packet.src.is_ipv6() => false,
+        (Traffic::Icmpv6 { .. }, Transport::Icmp { .. }) if packet.src.is_ipv4() => false,
+        (
+            Traffic::Icmp { kind, code } | Traffic::Icmpv6 { kind, code },
+            Transport::Icmp { kind: k, code: c, .. },
+        ) => kind.is_none_or(|kind| kind == k) && code.is_none_or(|code| code == c),
         (Traffic::Protocol(number), Transport::Other(other)) => number == other,
         _ => false,
     }

@@ -8,6 +8,7 @@
 mod found;
 mod judge;
 mod topology;
+mod walked;
 mod wire;
 
 use super::world::{A_MOMENT, SOON, World, on_a_host};
@@ -15,7 +16,7 @@ use agent::host::Net as _;
 use judge::{Answer, Arrival, Packet, Transport, Way};
 use model::host::InterfaceDesired;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 use topology::{Dice, Topology};
 use wire::Port;
@@ -221,22 +222,26 @@ fn patience() -> Duration {
 }
 
 /// The address that a public one stands for.
-fn private(topology: &Topology, address: Ipv4Addr) -> Ipv4Addr {
+fn private(topology: &Topology, address: IpAddr) -> IpAddr {
     let mut all = topology.interfaces.iter().flat_map(|i| &i.addresses);
-    all.find(|a| a.public == Some(address)).map_or(address, |a| a.private)
+    let found = all.find(|a| a.public.is_some_and(|public| address == public));
+    found.map_or(address, |a| a.private.into())
 }
 
 /// Some packet that a round's rules may well have something to say about.
 fn probe(topology: &Topology, dice: &mut Dice, number: u32) -> (usize, Packet) {
     let from = dice.below(topology.interfaces.len());
     let sender = &topology.interfaces[from];
+    let port = EPHEMERAL + (number % 40_000) as u16;
+    if dice.percent(45) && topology.vpcs.iter().any(|v| v.vpc == sender.vpc && !v.ipv6_cidrs.is_empty()) {
+        return (from, probe_v6(topology, dice, sender, port));
+    }
     let own = dice.pick(&sender.addresses).private;
     let src = if dice.percent(85) { own } else { forged(topology, dice, sender) };
     let mut dst = destination(topology, dice, sender);
     while sender.addresses.iter().any(|a| a.private == dst || a.public == Some(dst)) {
         dst = Ipv4Addr::new(203, 0, 113, 77);
     }
-    let port = EPHEMERAL + (number % 40_000) as u16;
     let to = *dice.pick(&[22, 80, 443, 5000, 30, 7]);
     let transport = match dice.below(8) {
         0..=2 => Transport::Tcp { from: port, to },
@@ -245,7 +250,49 @@ fn probe(topology: &Topology, dice: &mut Dice, number: u32) -> (usize, Packet) {
         6 => Transport::Icmp { kind: 13, code: 0, id: port },
         _ => Transport::Other(*dice.pick(&[99, 100])),
     };
-    (from, Packet { src, dst, transport })
+    (from, Packet { src: src.into(), dst: dst.into(), transport })
+}
+
+/// The same by IPv6.
+fn probe_v6(topology: &Topology, dice: &mut Dice, sender: &InterfaceDesired, port: u16) -> Packet {
+    let strangers = ["2001:db8::77", "fe80::99", "ff02::1", "fd00:ec2::254", "::1", "::ffff:10.0.0.1"];
+    let stranger = |dice: &mut Dice| dice.pick(&strangers).parse::<Ipv6Addr>().unwrap();
+    let of_somebody = |dice: &mut Dice| {
+        let near = dice.percent(60).then_some(sender);
+        let somebody = somebody(topology, dice, near);
+        let beside = somebody.ipv6.first().map(|own| Ipv6Addr::from_bits(own.to_bits() ^ 0x1000));
+        match somebody.ipv6.as_slice() {
+            [] => None,
+            _ if dice.percent(8) => beside,
+            own => Some(*dice.pick(own)),
+        }
+    };
+    let src = match sender.ipv6.as_slice() {
+        [] => None,
+        own => Some(*dice.pick(own)).filter(|_| dice.percent(85)),
+    };
+    let src = src
+        .unwrap_or_else(|| of_somebody(dice).filter(|_| dice.percent(70)).unwrap_or_else(|| stranger(dice)));
+    let mut dst = of_somebody(dice).unwrap_or_else(|| stranger(dice));
+    if dst == plan::net::ipv6::METADATA || dst.is_multicast() {
+        // The sender's own router answers such pings itself.
+        dst = "fd00:ec2::9".parse().unwrap();
+    }
+    if sender.ipv6.contains(&dst) || dice.percent(4) {
+        dst = "2001:db8::77".parse().unwrap();
+    }
+    let to = *dice.pick(&[22, 80, 443, 5000, 30, 7]);
+    let transport = match dice.below(10) {
+        0..=2 => Transport::Tcp { from: port, to },
+        3 | 4 => Transport::Udp { from: port, to },
+        5 => Transport::Icmp { kind: 128, code: 0, id: port },
+        6 => Transport::Icmp { kind: 139, code: 0, id: port },
+        // Of a router or a neighbour, and of a DHCP server: they stay on their link.
+        7 => Transport::Icmp { kind: *dice.pick(&[133, 134, 136]), code: 0, id: port },
+        8 => Transport::Udp { from: 547, to: 546 },
+        _ => Transport::Other(*dice.pick(&[99, 100])),
+    };
+    Packet { src: src.into(), dst: dst.into(), transport }
 }
 
 fn somebody<'a>(

@@ -4,7 +4,7 @@
 //! some packet.
 
 use crate::net::world::Vpc;
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::host::{
     AddressDesired, InterfaceDesired, NatGatewayDesired, NetworkAclDesired, PeeringDesired, RouteDesired,
     RouteTableDesired, RouteTarget, SecurityGroupDesired, SubnetDesired, VpcDesired,
@@ -15,7 +15,7 @@ use model::{
     VpcPeeringConnectionId,
 };
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A sequence of numbers that a seed fixes (splitmix64).
 #[derive(Debug, Clone)]
@@ -78,6 +78,7 @@ impl Topology {
             let vpc = Self::vpc(dice);
             topology.vpcs.push(vpc);
         }
+        topology.ipv6_blocks(dice);
         topology.peer(dice);
         for (number, vpc) in topology.vpcs.iter_mut().enumerate() {
             if dice.percent(40) {
@@ -137,6 +138,7 @@ impl Topology {
             let block = *dice.pick(&vpc.cidrs);
             let cidr = block.subnets(24).unwrap().nth(number * 4 + dice.below(4)).unwrap();
             vpc.subnets.push(SubnetDesired {
+                ipv6_cidr: None,
                 subnet: SubnetId::from_entropy(dice.id()),
                 cidr,
                 route_table: vpc.route_tables[0].route_table,
@@ -144,6 +146,22 @@ impl Topology {
             });
         }
         vpc
+    }
+
+    /// A block for most VPCs, and a part of it for most of their subnets. None is in two VPCs.
+    fn ipv6_blocks(&mut self, dice: &mut Dice) {
+        let pool: Ipv6Net = "fd12:3456:7800::/40".parse().unwrap();
+        for vpc in &mut self.vpcs {
+            if dice.percent(25) {
+                continue;
+            }
+            let number = dice.roll() % 60_000 + 1;
+            let block = plan::net::ipv6::block(pool, number);
+            vpc.ipv6_cidrs = vec![block];
+            for (subnet, cidr) in vpc.subnets.iter_mut().zip(block.subnets(64).unwrap()) {
+                subnet.ipv6_cidr = dice.percent(85).then_some(cidr);
+            }
+        }
     }
 
     fn peer(&mut self, dice: &mut Dice) {
@@ -155,7 +173,12 @@ impl Topology {
                     continue;
                 }
                 let peering = VpcPeeringConnectionId::from_entropy(dice.id());
-                let end = |of: VpcDesired| PeeringDesired { peering, peer: of.vpc, cidrs: of.cidrs };
+                let end = |of: VpcDesired| PeeringDesired {
+                    ipv6_cidrs: of.ipv6_cidrs,
+                    peering,
+                    peer: of.vpc,
+                    cidrs: of.cidrs,
+                };
                 self.vpcs[one].peerings.push(end(b));
                 self.vpcs[other].peerings.push(end(a));
             }
@@ -178,7 +201,18 @@ impl Topology {
         if addresses.is_empty() {
             return;
         }
+        let mut ipv6: Vec<Ipv6Addr> = Vec::new();
+        if let Some(cidr) = subnet.ipv6_cidr {
+            for _ in 0..*dice.pick(&[0, 1, 1, 1, 2]) {
+                let address = Ipv6Addr::from_bits(cidr.network().to_bits() | (10 + dice.below(40)) as u128);
+                let taken = self.interfaces.iter().flat_map(|i| &i.ipv6).chain(&ipv6);
+                if taken.copied().all(|other| other != address) {
+                    ipv6.push(address);
+                }
+            }
+        }
         self.interfaces.push(InterfaceDesired {
+            ipv6,
             interface: NetworkInterfaceId::from_entropy(dice.id()),
             device_index: 0,
             mac: Mac::from_entropy(dice.id()),
@@ -255,17 +289,21 @@ impl Topology {
     }
 
     /// Every range that a rule may well name.
-    fn nets(&self) -> Vec<Ipv4Net> {
-        let mut nets = vec![Ipv4Net::default(), Ipv4Net::default()];
+    fn nets(&self) -> Vec<IpNet> {
+        let mut nets = vec![everywhere(), everywhere(), everywhere_v6(), everywhere_v6()];
         for vpc in &self.vpcs {
-            nets.extend(&vpc.cidrs);
-            nets.extend(vpc.subnets.iter().map(|subnet| subnet.cidr));
+            nets.extend(vpc.cidrs.iter().copied().map(IpNet::V4));
+            nets.extend(vpc.subnets.iter().map(|subnet| IpNet::V4(subnet.cidr)));
+            nets.extend(vpc.ipv6_cidrs.iter().copied().map(IpNet::V6));
+            nets.extend(vpc.subnets.iter().filter_map(|subnet| subnet.ipv6_cidr).map(IpNet::V6));
         }
         let gateways = self.vpcs.iter().flat_map(|vpc| &vpc.nat_gateways).map(|gateway| &gateway.address);
         for address in self.interfaces.iter().flat_map(|i| &i.addresses).chain(gateways) {
-            nets.push(address.private.into());
-            nets.extend(address.public.map(Ipv4Net::from));
+            nets.push(Ipv4Net::from(address.private).into());
+            nets.extend(address.public.map(|public| IpNet::from(Ipv4Net::from(public))));
         }
+        let ipv6 = self.interfaces.iter().flat_map(|interface| &interface.ipv6);
+        nets.extend(ipv6.map(|address| IpNet::from(Ipv6Net::from(*address))));
         nets.push("198.18.0.0/22".parse().unwrap());
         nets
     }
@@ -278,9 +316,17 @@ impl Topology {
     }
 }
 
+fn everywhere() -> IpNet {
+    Ipv4Net::default().into()
+}
+
+fn everywhere_v6() -> IpNet {
+    Ipv6Net::default().into()
+}
+
 pub fn traffic(dice: &mut Dice) -> Traffic {
     let port = *dice.pick(&PORTS);
-    match dice.below(10) {
+    match dice.below(12) {
         0 | 1 => Traffic::All,
         2 | 3 => Traffic::Tcp { from: port, to: port },
         4 => Traffic::Tcp { from: 0, to: u16::MAX },
@@ -290,21 +336,23 @@ pub fn traffic(dice: &mut Dice) -> Traffic {
         8 => {
             Traffic::Icmp { kind: Some(*dice.pick(&[0, 8, 13])), code: *dice.pick(&[None, Some(0), Some(1)]) }
         }
+        9 => Traffic::Icmpv6 { kind: None, code: None },
+        10 => {
+            Traffic::Icmpv6 { kind: Some(*dice.pick(&[128, 129, 139])), code: *dice.pick(&[None, Some(0)]) }
+        }
         _ => Traffic::Protocol(99),
     }
 }
 
-fn allows(dice: &mut Dice, open: usize, nets: &[Ipv4Net], groups: &[SecurityGroupId]) -> Vec<Allow> {
+fn allows(dice: &mut Dice, open: usize, nets: &[IpNet], groups: &[SecurityGroupId]) -> Vec<Allow> {
     if dice.percent(open) {
-        return vec![Allow { traffic: Traffic::All, peer: Peer::Net(Ipv4Net::default().into()) }];
+        let open = [everywhere(), everywhere_v6()];
+        return open.map(|net| Allow { traffic: Traffic::All, peer: Peer::Net(net) }).to_vec();
     }
     let mut allows: Vec<Allow> = (0..dice.between(0, 6))
         .map(|_| {
-            let peer = if dice.percent(40) {
-                Peer::Group(*dice.pick(groups))
-            } else {
-                Peer::Net(IpNet::V4(*dice.pick(nets)))
-            };
+            let peer =
+                if dice.percent(40) { Peer::Group(*dice.pick(groups)) } else { Peer::Net(*dice.pick(nets)) };
             Allow { traffic: traffic(dice), peer }
         })
         .collect();
@@ -313,15 +361,11 @@ fn allows(dice: &mut Dice, open: usize, nets: &[Ipv4Net], groups: &[SecurityGrou
     allows
 }
 
-fn entries(dice: &mut Dice, nets: &[Ipv4Net]) -> Vec<AclEntry> {
-    let everything = |number| AclEntry {
-        number,
-        traffic: Traffic::All,
-        net: Ipv4Net::default().into(),
-        action: AclAction::Allow,
-    };
+fn entries(dice: &mut Dice, nets: &[IpNet]) -> Vec<AclEntry> {
+    let everything = |number, net| AclEntry { number, traffic: Traffic::All, net, action: AclAction::Allow };
+    let both = |number| [everything(number, everywhere()), everything(number + 1, everywhere_v6())];
     if dice.percent(55) {
-        return vec![everything(100)];
+        return both(100).to_vec();
     }
     let numbers: BTreeSet<u16> = (0..dice.between(1, 5)).map(|_| dice.between(1, 300) as u16).collect();
     let mut entries: Vec<AclEntry> = numbers
@@ -329,12 +373,12 @@ fn entries(dice: &mut Dice, nets: &[Ipv4Net]) -> Vec<AclEntry> {
         .map(|number| AclEntry {
             number,
             traffic: traffic(dice),
-            net: IpNet::V4(*dice.pick(nets)),
+            net: *dice.pick(nets),
             action: if dice.percent(40) { AclAction::Deny } else { AclAction::Allow },
         })
         .collect();
     if dice.percent(85) {
-        entries.push(everything(32_000));
+        entries.extend(both(32_000));
     }
     entries
 }
@@ -344,24 +388,32 @@ fn routes(
     dice: &mut Dice,
     vpc: &VpcDesired,
     own: &[NetworkInterfaceId],
-    nets: &[Ipv4Net],
+    nets: &[IpNet],
 ) -> Vec<RouteDesired> {
-    let mut routes: Vec<(Ipv4Net, RouteTarget)> = Vec::new();
+    let mut routes: Vec<(IpNet, RouteTarget)> = Vec::new();
     for peering in &vpc.peerings {
-        for cidr in &peering.cidrs {
+        let v6 = peering.ipv6_cidrs.iter().copied().map(IpNet::V6);
+        for cidr in peering.cidrs.iter().copied().map(IpNet::V4).chain(v6) {
             if dice.percent(80) {
-                routes.push((*cidr, RouteTarget::Peering(peering.peering)));
+                routes.push((cidr, RouteTarget::Peering(peering.peering)));
             }
         }
     }
     if let Some(gateway) = vpc.nat_gateways.first().filter(|_| dice.percent(50)) {
-        routes.push((Ipv4Net::default(), RouteTarget::NatGateway(gateway.gateway)));
+        routes.push((everywhere(), RouteTarget::NatGateway(gateway.gateway)));
     }
-    for _ in 0..dice.between(0, 4) {
-        let destination = if dice.percent(40) { Ipv4Net::default() } else { *dice.pick(nets) };
+    if dice.percent(60) {
+        let target = *dice.pick(&[true, true, false]);
+        let target = if target { RouteTarget::InternetGateway } else { RouteTarget::EgressOnly };
+        routes.push((everywhere_v6(), target));
+    }
+    for _ in 0..dice.between(0, 5) {
+        let destination = if dice.percent(40) { everywhere() } else { *dice.pick(nets) };
+        let is_v6 = matches!(destination, IpNet::V6(_));
         let peering = vpc.peerings.first().map(|p| RouteTarget::Peering(p.peering));
         let interface = (!own.is_empty()).then(|| RouteTarget::Interface(*dice.pick(own)));
         let nat = vpc.nat_gateways.first().map(|gateway| RouteTarget::NatGateway(gateway.gateway));
+        let nat = nat.filter(|_| !is_v6).or(is_v6.then_some(RouteTarget::EgressOnly));
         let target = match dice.below(8) {
             0..=2 => RouteTarget::InternetGateway,
             6 | 7 => nat.unwrap_or(RouteTarget::InternetGateway),
@@ -371,19 +423,25 @@ fn routes(
         };
         routes.push((destination, target));
     }
-    if dice.percent(30) && !own.is_empty() {
-        routes.push((dice.pick(&vpc.subnets).cidr, RouteTarget::Interface(*dice.pick(own))));
+    let whole = |subnet: &SubnetDesired| {
+        [Some(IpNet::V4(subnet.cidr)), subnet.ipv6_cidr.map(IpNet::V6)].into_iter().flatten()
+    };
+    if dice.percent(40) && !own.is_empty() {
+        let nets: Vec<IpNet> = vpc.subnets.iter().flat_map(whole).collect();
+        routes.push((*dice.pick(&nets), RouteTarget::Interface(*dice.pick(own))));
     }
+    let v6 = vpc.ipv6_cidrs.iter().copied().map(IpNet::V6);
+    let blocks: Vec<IpNet> = vpc.cidrs.iter().copied().map(IpNet::V4).chain(v6).collect();
     let mut seen = BTreeSet::new();
     routes.retain(|(destination, target)| {
-        let within = vpc.cidrs.iter().any(|cidr| cidr.contains(destination));
-        let whole = vpc.subnets.iter().any(|subnet| subnet.cidr == *destination);
+        let within = blocks.iter().any(|block| block.contains(destination));
+        let whole = vpc.subnets.iter().flat_map(whole).any(|net| net == *destination);
         let fits = !within || (whole && matches!(target, RouteTarget::Interface(_)));
-        let local = vpc.cidrs.contains(destination);
+        let local = blocks.contains(destination);
         fits && !local && seen.insert(*destination)
     });
     let mut routes: Vec<RouteDesired> =
-        routes.into_iter().map(|(net, target)| RouteDesired { destination: net.into(), target }).collect();
+        routes.into_iter().map(|(destination, target)| RouteDesired { destination, target }).collect();
     routes.sort_by_key(|route| route.destination);
     routes
 }

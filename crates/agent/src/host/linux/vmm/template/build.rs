@@ -11,6 +11,7 @@ use super::{CONSOLE, DISK, MANIFEST, MEMORY, Manifest, Order, STATE, Template};
 use crate::host::linux::net::tap;
 use crate::host::linux::{block, netns};
 use crate::host::{DiskSpec, HostError, Life, MachineSpec, Result};
+use model::host::Medium;
 use model::{AccountId, InstanceId, VolumeId};
 use plan::machine::Stage;
 use plan::machine::qmp::Command;
@@ -105,15 +106,19 @@ async fn make(
     };
     files().map_err(failed)?;
     let spec = MachineSpec {
+        identity: None,
+        fork: None,
         instance,
         account: AccountId::from_number(0),
         machine: order.machine.clone(),
         disks: vec![DiskSpec {
             volume: VolumeId::from_entropy(0),
+            medium: Medium::Volume,
             path: disk,
             device: String::new(),
             limits: None,
             data_key: None,
+            forked: None,
         }],
         life: Life::First,
     };

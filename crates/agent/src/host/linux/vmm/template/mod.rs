@@ -17,7 +17,7 @@ mod build;
 mod resume;
 
 pub(super) use build::work;
-pub(super) use resume::{Resumed, resume};
+pub(super) use resume::{Resumed, gave_up, pass, resume};
 
 use super::home::private_directory;
 use super::start::{Ground, cache_for};
@@ -325,11 +325,13 @@ fn is_current(ingredients: &Ingredients, images: &Path) -> bool {
     let folders = fs::read_dir(images).into_iter().flatten().flatten();
     let mut held = folders.filter_map(|entry| image::manifest(&entry.path()).ok());
     held.any(|image| image.digest == ingredients.digest)
-        && program(&ingredients.program.path).is_ok_and(|program| program == ingredients.program)
+        && program(&ingredients.program.path, &ingredients.program.path)
+            .is_ok_and(|program| program == ingredients.program)
 }
 
-fn program(path: &str) -> io::Result<Program> {
-    let meta = fs::metadata(path)?;
+/// The program at `path`, by what the file says that holds it.
+pub(super) fn program(file: &str, path: &str) -> io::Result<Program> {
+    let meta = fs::metadata(file)?;
     let changed = meta.mtime() * 1000 + meta.mtime_nsec() / 1_000_000;
     Ok(Program { path: path.to_owned(), bytes: meta.size(), changed })
 }
@@ -352,7 +354,7 @@ fn ingredients(machine: &Machine, ground: &Ground, cache: Cache) -> Result<Optio
         architecture: machine.architecture,
         vcpus: machine.vcpus,
         memory: machine.memory,
-        program: program(&ground.program).map_err(failed)?,
+        program: program(&ground.program, &ground.program).map_err(failed)?,
         arguments,
     };
     Ok(Some((ingredients, guest)))

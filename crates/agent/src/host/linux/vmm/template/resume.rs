@@ -217,7 +217,7 @@ async fn clone(
 }
 
 /// Whether the process ended itself, as QEMU does over a state that it cannot read, and was not killed.
-async fn gave_up(home: &Home) -> bool {
+pub async fn gave_up(home: &Home) -> bool {
     let end = tokio::time::Instant::now() + LAST_WORDS;
     while home.alive().unwrap_or(false) && tokio::time::Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -239,7 +239,7 @@ fn prepare(home: &Home) -> io::Result<()> {
     home.expect_birth()
 }
 
-pub(super) async fn pass(
+pub async fn pass(
     monitor: &Monitor,
     name: &str,
     descriptor: std::os::fd::OwnedFd,

@@ -1,0 +1,10 @@
+//! The shapes and operations of the EBS direct APIs, 2019-11-02: plain structs, open enums, shape tables, markers in [`ops`].
+//!
+//! All of it is generated (`tools/codegen`) from `models/ebs.json` and committed; the codecs are in `wire`.
+//! Required members of structures that only ever come in are plain; all other members are optional.
+
+#[rustfmt::skip]
+#[allow(unused_imports, clippy::all, clippy::pedantic)]
+mod generated;
+
+pub use generated::*;

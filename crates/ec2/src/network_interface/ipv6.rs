@@ -1,0 +1,257 @@
+//! IPv6 addresses of interfaces: which a request wants, `AssignIpv6Addresses`, `UnassignIpv6Addresses`.
+//!
+//! An address belongs to who holds the claim on it (`ip6/SUBNET/ADDRESS`).
+//! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssignIpv6Addresses.html>
+//! Differs: no prefixes and no primary IPv6 address that is kept.
+
+use super::attach::own;
+use super::create::MAX_ADDRESSES;
+use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
+use crate::instance::kind;
+use crate::noun::{hold, touched};
+use crate::parameter::refuse;
+use api_ec2::{
+    AssignIpv6AddressesRequest, AssignIpv6AddressesResult, InstanceIpv6Address, UnassignIpv6AddressesRequest,
+    UnassignIpv6AddressesResult,
+};
+use control::{Context, Result, Tables, Touched, Txn};
+use ipnet::Ipv6Net;
+use model::record::instance::Instance;
+use model::record::network_interface::NetworkInterface;
+use model::record::vpc::Subnet;
+use model::{NetworkInterfaceId, SubnetId};
+use plan::instance::Ipv6Addresses;
+use std::net::Ipv6Addr;
+
+/// How often an address is guessed: of 2^64 one is free.
+const GUESSES: usize = 64;
+
+/// The claim on an address.
+pub fn claim(subnet: SubnetId, address: Ipv6Addr) -> String {
+    format!("ip6/{subnet}/{address}")
+}
+
+/// Gives an address back. Giving back what is free is a no-op.
+pub fn release(ctx: &Context, txn: &mut Txn<'_>, subnet: SubnetId, address: Ipv6Addr) {
+    txn.release(&ctx.region, &claim(subnet, address));
+}
+
+/// An address as a caller writes it.
+pub fn parse(text: &str) -> Result<Ipv6Addr> {
+    text.parse().map_err(|_| {
+        let shown: String = text.chars().take(64).collect();
+        invalid_parameter_value(format!("invalid value for parameter Ipv6Address: {shown}"))
+    })
+}
+
+/// What a request wants of a new interface.
+pub fn wanted(listed: Option<&[InstanceIpv6Address]>, count: Option<i32>) -> Result<Ipv6Addresses> {
+    let listed = listed.unwrap_or_default().iter();
+    let listed: Vec<&str> = listed.map(|one| one.ipv6_address.as_deref().unwrap_or_default()).collect();
+    these_or_some(&listed, count)
+}
+
+fn these_or_some(listed: &[&str], count: Option<i32>) -> Result<Ipv6Addresses> {
+    match (listed, count) {
+        ([], None) => Ok(Ipv6Addresses::AsSubnet),
+        ([], Some(count)) => {
+            let fits = u32::try_from(count).ok().filter(|count| *count <= MAX_ADDRESSES as u32);
+            fits.map(Ipv6Addresses::Any).ok_or_else(|| {
+                invalid_parameter_value(format!("Value ({count}) for parameter ipv6AddressCount is invalid."))
+            })
+        }
+        (listed, None) => {
+            listed.iter().map(|text| parse(text)).collect::<Result<_>>().map(Ipv6Addresses::These)
+        }
+        (_, Some(_)) => Err(invalid_parameter_combination(
+            "ipv6Addresses and ipv6AddressCount cannot be specified at the same time",
+        )),
+    }
+}
+
+/// Claims what a new interface in the subnet is to have.
+pub fn claim_wanted(
+    ctx: &Context,
+    txn: &mut Txn<'_>,
+    subnet: &Subnet,
+    interface: NetworkInterfaceId,
+    wanted: &Ipv6Addresses,
+) -> Result<Vec<Ipv6Addr>> {
+    let each = match wanted {
+        Ipv6Addresses::AsSubnet => vec![None; usize::from(subnet.assign_ipv6 && subnet.ipv6.is_some())],
+        Ipv6Addresses::Any(count) => vec![None; *count as usize],
+        Ipv6Addresses::These(addresses) => addresses.iter().copied().map(Some).collect(),
+    };
+    each.into_iter().map(|wanted| allocate(ctx, txn, subnet, wanted, interface)).collect()
+}
+
+/// Claims an address of the subnet's block: the wanted one, or any.
+///
+/// `InvalidParameterValue` when the subnet has no block or the address is none of it, `InvalidIPAddress.InUse`.
+pub fn allocate(
+    ctx: &Context,
+    txn: &mut Txn<'_>,
+    subnet: &Subnet,
+    wanted: Option<Ipv6Addr>,
+    owner: NetworkInterfaceId,
+) -> Result<Ipv6Addr> {
+    let block = subnet.ipv6.as_ref().map(|own| own.cidr).ok_or_else(|| {
+        invalid_parameter_value(format!("The subnet {} has no IPv6 CIDR block", subnet.subnet))
+    })?;
+    if let Some(address) = wanted {
+        if !block.contains(&address) {
+            return Err(invalid_parameter_value(format!(
+                "Address {address} does not fall within the subnet's address range"
+            )));
+        }
+        if is_reserved(block, address) {
+            return Err(invalid_parameter_value(format!(
+                "Address {address} is in subnet's reserved address range"
+            )));
+        }
+        let claim = claim(subnet.subnet, address);
+        if txn.is_claimed(&ctx.region, &claim) || txn.claim(&ctx.region, &claim, &owner.to_string()).is_err()
+        {
+            return Err(client(
+                "InvalidIPAddress.InUse",
+                format!("The address {address} is already in use in {}.", subnet.subnet),
+            ));
+        }
+        return Ok(address);
+    }
+    let host = u128::MAX >> block.prefix_len();
+    let guesses = (0..GUESSES)
+        .map(|_| Ipv6Addr::from_bits(block.network().to_bits() | (ctx.bits() & host)))
+        .filter(|address| !is_reserved(block, *address));
+    txn.claim_first(&ctx.region, &format!("ip6/{}/", subnet.subnet), guesses, &owner.to_string()).ok_or_else(
+        || {
+            client(
+                "InsufficientFreeAddressesInSubnet",
+                format!("Not enough addresses are free in subnet {} for this request.", subnet.subnet),
+            )
+        },
+    )
+}
+
+/// The first four and the last.
+fn is_reserved(block: Ipv6Net, address: Ipv6Addr) -> bool {
+    let host = address.to_bits() & (u128::MAX >> block.prefix_len());
+    host < 4 || host == u128::MAX >> block.prefix_len()
+}
+
+/// How many addresses an interface of such an instance may have; `PrivateIpAddressLimitExceeded`.
+pub fn too_many(instance_type: &str, addresses: usize) -> Result<()> {
+    let most = kind::most_ipv6_addresses(instance_type);
+    if addresses > most {
+        return Err(client(
+            "PrivateIpAddressLimitExceeded",
+            format!(
+                "Number of IPv6 addresses will exceed limit. An interface of an instance of the type \
+                 {instance_type} has at most {most}."
+            ),
+        ));
+    }
+    Ok(())
+}
+
+pub fn assign_touches(ctx: &Context, request: &AssignIpv6AddressesRequest, tables: &Tables) -> Vec<Touched> {
+    touched::<NetworkInterface>(ctx, tables, [&request.network_interface_id])
+}
+
+pub fn assign(
+    ctx: &Context,
+    request: &AssignIpv6AddressesRequest,
+    txn: &mut Txn<'_>,
+) -> Result<AssignIpv6AddressesResult> {
+    refuse(&[
+        ("Ipv6Prefix", request.ipv6_prefixes.as_ref().is_some_and(|p| !p.is_empty())),
+        ("Ipv6PrefixCount", request.ipv6_prefix_count.is_some_and(|count| count != 0)),
+    ])?;
+    let held = hold::<NetworkInterface>(ctx, txn, &request.network_interface_id)?;
+    own(&held)?;
+    let mut interface = NetworkInterface::clone(&held);
+    let listed: Vec<&str> = request.ipv6_addresses.iter().flatten().map(String::as_str).collect();
+    let each = match these_or_some(&listed, request.ipv6_address_count)? {
+        Ipv6Addresses::AsSubnet | Ipv6Addresses::Any(0) => {
+            return Err(missing_parameter("ipv6Addresses or ipv6AddressCount"));
+        }
+        Ipv6Addresses::Any(count) => vec![None; count as usize],
+        Ipv6Addresses::These(addresses) => addresses.into_iter().map(Some).collect(),
+    };
+    let subnet = txn
+        .get::<Subnet>(&ctx.region, &interface.subnet)
+        .ok_or_else(|| crate::errors::SUBNET.not_found(interface.subnet))?;
+    let mut assigned = Vec::new();
+    for wanted in each {
+        // Asked for what is so already.
+        let known = wanted.filter(|address| interface.ipv6.contains(address));
+        let address = if let Some(address) = known {
+            address
+        } else {
+            let address = allocate(ctx, txn, &subnet, wanted, interface.interface)?;
+            interface.ipv6.push(address);
+            address
+        };
+        assigned.push(address.to_string());
+    }
+    within_limits(ctx, txn.tables(), &interface)?;
+    txn.put(&ctx.region, interface);
+    Ok(AssignIpv6AddressesResult {
+        assigned_ipv6_addresses: Some(assigned),
+        network_interface_id: Some(request.network_interface_id.clone()),
+        ..Default::default()
+    })
+}
+
+fn within_limits(ctx: &Context, tables: &Tables, interface: &NetworkInterface) -> Result<()> {
+    let count = interface.ipv6.len();
+    let attachment = interface.attachment.as_ref();
+    match attachment.and_then(|a| tables.get::<Instance>(&ctx.region, &a.instance)) {
+        Some(instance) => too_many(&instance.instance_type, count),
+        None if count > MAX_ADDRESSES => Err(client(
+            "PrivateIpAddressLimitExceeded",
+            format!("An interface may have up to {MAX_ADDRESSES} IPv6 addresses."),
+        )),
+        None => Ok(()),
+    }
+}
+
+pub fn unassign_touches(
+    ctx: &Context,
+    request: &UnassignIpv6AddressesRequest,
+    tables: &Tables,
+) -> Vec<Touched> {
+    touched::<NetworkInterface>(ctx, tables, [&request.network_interface_id])
+}
+
+pub fn unassign(
+    ctx: &Context,
+    request: &UnassignIpv6AddressesRequest,
+    txn: &mut Txn<'_>,
+) -> Result<UnassignIpv6AddressesResult> {
+    refuse(&[("Ipv6Prefix", request.ipv6_prefixes.as_ref().is_some_and(|p| !p.is_empty()))])?;
+    let held = hold::<NetworkInterface>(ctx, txn, &request.network_interface_id)?;
+    own(&held)?;
+    let mut interface = NetworkInterface::clone(&held);
+    let listed = request.ipv6_addresses.as_deref().unwrap_or_default();
+    if listed.is_empty() {
+        return Err(missing_parameter("ipv6Addresses"));
+    }
+    for text in listed {
+        let address = parse(text)?;
+        let place = interface.ipv6.iter().position(|own| *own == address).ok_or_else(|| {
+            invalid_parameter_value(format!(
+                "Some of the specified addresses are not assigned to interface {}",
+                interface.interface
+            ))
+        })?;
+        interface.ipv6.remove(place);
+        release(ctx, txn, interface.subnet, address);
+    }
+    txn.put(&ctx.region, interface);
+    Ok(UnassignIpv6AddressesResult {
+        network_interface_id: Some(request.network_interface_id.clone()),
+        unassigned_ipv6_addresses: Some(listed.to_vec()),
+        ..Default::default()
+    })
+}

@@ -1,0 +1,266 @@
+//! One VPC with a public and a private subnet, and what each thing in the way says.
+
+use super::reach::{Header, Place, Protocol, Question};
+use super::*;
+use model::host::{
+    AddressDesired, NatGatewayDesired, NetworkAclDesired, RouteDesired, RouteTableDesired, RouteTarget,
+    SubnetDesired,
+};
+use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
+use model::packet::{Component, End, Obstacle, Packet, Transport};
+use model::record::security_group::Direction;
+use model::{AccountId, Mac, NatGatewayId, NetworkAclId, Region, SubnetId};
+
+fn anyone(traffic: Traffic) -> Allow {
+    Allow { traffic, peer: Peer::Net("0.0.0.0/0".parse().unwrap()) }
+}
+
+fn entry(number: u16, traffic: Traffic, action: AclAction) -> AclEntry {
+    AclEntry { number, traffic, net: "0.0.0.0/0".parse().unwrap(), action }
+}
+
+const WEB: Traffic = Traffic::Tcp { from: 80, to: 80 };
+
+struct Scene {
+    vpc: VpcDesired,
+    group: SecurityGroupDesired,
+    front: InterfaceDesired,
+    back: InterfaceDesired,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let vpc = VpcId::from_entropy(1);
+        let group = SecurityGroupId::from_entropy(2);
+        let (public, private) = (RouteTableId::from_entropy(3), RouteTableId::from_entropy(4));
+        let acl = |n| NetworkAclId::from_entropy(n);
+        let subnet = |n: u128, cidr: &str, route_table| SubnetDesired {
+            subnet: SubnetId::from_entropy(n),
+            cidr: cidr.parse().unwrap(),
+            ipv6_cidr: None,
+            route_table,
+            network_acl: acl(n),
+        };
+        let interface =
+            |n: u128, subnet: &SubnetDesired, private: &str, public: Option<&str>| InterfaceDesired {
+                interface: NetworkInterfaceId::from_entropy(n),
+                device_index: 0,
+                mac: Mac::from_entropy(n),
+                vpc,
+                subnet: subnet.subnet,
+                subnet_cidr: subnet.cidr,
+                addresses: vec![AddressDesired {
+                    private: private.parse().unwrap(),
+                    public: public.map(|public| public.parse().unwrap()),
+                }],
+                ipv6: Vec::new(),
+                security_groups: vec![group],
+                source_dest_check: true,
+                hostname: String::new(),
+                domain: String::new(),
+            };
+        let everywhere = "0.0.0.0/0".parse().unwrap();
+        let subnets = vec![subnet(10, "10.0.0.0/24", public), subnet(11, "10.0.1.0/24", private)];
+        let open = |n| NetworkAclDesired {
+            network_acl: acl(n),
+            ingress: vec![entry(100, Traffic::All, AclAction::Allow)],
+            egress: vec![entry(100, Traffic::All, AclAction::Allow)],
+        };
+        let gateway = NatGatewayId::from_entropy(5);
+        let route = |target| vec![RouteDesired { destination: everywhere, target }];
+        Self {
+            front: interface(20, &subnets[0], "10.0.0.10", Some("198.18.0.10")),
+            back: interface(21, &subnets[1], "10.0.1.10", None),
+            group: SecurityGroupDesired {
+                group,
+                vpc,
+                ingress: vec![anyone(WEB)],
+                egress: vec![anyone(Traffic::All)],
+            },
+            vpc: VpcDesired {
+                vpc,
+                account: AccountId::parse("123456789012").unwrap(),
+                region: Region::parse("us-east-1").unwrap(),
+                cidrs: vec!["10.0.0.0/16".parse().unwrap()],
+                ipv6_cidrs: Vec::new(),
+                dns_support: true,
+                flow_logs: Vec::new(),
+                nat_gateways: vec![NatGatewayDesired {
+                    gateway,
+                    subnet: subnets[0].subnet,
+                    address: AddressDesired {
+                        private: "10.0.0.60".parse().unwrap(),
+                        public: Some("198.18.0.60".parse().unwrap()),
+                    },
+                }],
+                subnets,
+                route_tables: vec![
+                    RouteTableDesired { route_table: public, routes: route(RouteTarget::InternetGateway) },
+                    RouteTableDesired {
+                        route_table: private,
+                        routes: route(RouteTarget::NatGateway(gateway)),
+                    },
+                ],
+                network_acls: vec![open(10), open(11)],
+                peerings: Vec::new(),
+            },
+        }
+    }
+
+    fn network(&self) -> Network {
+        Network::new([self.vpc.clone()], [self.group.clone()], [self.front.clone(), self.back.clone()])
+    }
+
+    fn ask(&self, from: Place, to: Place, port: u16) -> reach::Found {
+        self.network().reach(&Question {
+            from,
+            to: Some(to),
+            protocol: Protocol::Tcp,
+            leaving: Header { to_ports: Some(port..=port), ..Header::default() },
+            arriving: Header::default(),
+        })
+    }
+
+    fn front(&self) -> Place {
+        Place::Interface(self.front.interface)
+    }
+
+    fn back(&self) -> Place {
+        Place::Interface(self.back.interface)
+    }
+
+    fn world(&self) -> Place {
+        Place::Gateway(self.vpc.vpc)
+    }
+}
+
+/// The kinds of what was passed, in order.
+fn passed(walk: &model::packet::Walk) -> Vec<&'static str> {
+    let kind = |component: &Component| match component {
+        Component::Interface(_) => "interface",
+        Component::SecurityGroup { .. } => "group",
+        Component::NetworkAcl { .. } => "acl",
+        Component::Route { .. } => "route",
+        Component::NatGateway(_) => "nat",
+        Component::InternetGateway => "igw",
+        Component::EgressOnlyInternetGateway => "eigw",
+        Component::Peering(_) => "peering",
+    };
+    walk.steps.iter().map(|step| kind(&step.component)).collect()
+}
+
+#[test]
+fn a_packet_within_the_vpc_passes_both_gates_and_both_borders() {
+    let scene = Scene::new();
+    let found = scene.ask(scene.back(), scene.front(), 80);
+    assert!(found.reaches, "{found:?}");
+    assert_eq!(passed(&found.there), ["interface", "group", "acl", "route", "acl", "group", "interface"]);
+    assert_eq!(passed(&found.back.unwrap()), ["interface", "acl", "route", "acl", "interface"]);
+}
+
+#[test]
+fn groups_that_let_nothing_in_are_named() {
+    let scene = Scene::new();
+    let found = scene.ask(scene.back(), scene.front(), 22);
+    assert!(!found.reaches);
+    let [obstacle] = found.there.obstacles.as_slice() else { panic!("{found:?}") };
+    let Obstacle::SecurityGroups { interface, direction, .. } = obstacle else { panic!("{obstacle:?}") };
+    assert_eq!((*interface, *direction), (scene.front.interface, Direction::Ingress));
+}
+
+#[test]
+fn the_entry_of_an_acl_that_denies_is_named_and_what_else_stands_in_the_way_too() {
+    let mut scene = Scene::new();
+    scene.vpc.network_acls[1].egress.push(entry(50, Traffic::All, AclAction::Deny));
+    let found = scene.ask(scene.back(), scene.front(), 22);
+    let [first, second] = found.there.obstacles.as_slice() else { panic!("{found:?}") };
+    let Obstacle::NetworkAcl { rule, direction, .. } = first else { panic!("{first:?}") };
+    assert_eq!((rule.unwrap().number, *direction), (50, Direction::Egress));
+    assert!(matches!(second, Obstacle::SecurityGroups { .. }));
+}
+
+#[test]
+fn an_acl_that_stops_the_answer_stops_the_path() {
+    let mut scene = Scene::new();
+    scene.vpc.network_acls[0].egress = vec![entry(100, WEB, AclAction::Allow)];
+    let found = scene.ask(scene.back(), scene.front(), 80);
+    assert!(!found.reaches && found.there.obstacles.is_empty());
+    let back = found.back.unwrap();
+    assert!(
+        matches!(
+            back.obstacles.as_slice(),
+            [Obstacle::NetworkAcl { rule: None, direction: Direction::Egress, .. }]
+        ),
+        "{back:?}"
+    );
+}
+
+#[test]
+fn the_world_reaches_who_has_a_public_address() {
+    let scene = Scene::new();
+    let found = scene.ask(scene.world(), scene.front(), 80);
+    assert!(found.reaches, "{found:?}");
+    assert_eq!(passed(&found.there), ["igw", "acl", "group", "interface"]);
+    assert_eq!(found.there.arrives.unwrap().dst, "10.0.0.10".parse::<IpAddr>().unwrap());
+    let found = scene.ask(scene.world(), scene.back(), 80);
+    assert!(matches!(found.there.obstacles.as_slice(), [Obstacle::NotPublic { .. }]), "{found:?}");
+}
+
+#[test]
+fn a_private_subnet_reaches_the_world_by_the_nat_gateway_and_back() {
+    let scene = Scene::new();
+    let found = scene.ask(scene.back(), scene.world(), 443);
+    assert!(found.reaches, "{found:?}");
+    assert_eq!(
+        passed(&found.there),
+        ["interface", "group", "acl", "route", "acl", "nat", "acl", "route", "igw"]
+    );
+    assert_eq!(found.there.arrives.unwrap().src, "198.18.0.60".parse::<IpAddr>().unwrap());
+    assert_eq!(passed(&found.back.unwrap()), ["igw", "nat", "acl", "interface"]);
+}
+
+#[test]
+fn a_table_without_a_way_is_told_from_one_whose_target_is_gone() {
+    let mut scene = Scene::new();
+    scene.vpc.route_tables[1].routes[0].target = RouteTarget::Blackhole;
+    let found = scene.ask(scene.back(), scene.world(), 443);
+    assert!(matches!(found.there.obstacles.as_slice(), [Obstacle::Blackhole { .. }]), "{found:?}");
+    scene.vpc.route_tables[1].routes.clear();
+    let found = scene.ask(scene.back(), scene.world(), 443);
+    assert!(matches!(found.there.obstacles.as_slice(), [Obstacle::NoRoute { .. }]), "{found:?}");
+}
+
+#[test]
+fn who_has_no_public_address_does_not_leave_by_the_gateway() {
+    let mut scene = Scene::new();
+    scene.front.addresses[0].public = None;
+    let found = scene.ask(scene.front(), scene.world(), 443);
+    assert!(matches!(found.there.obstacles.as_slice(), [Obstacle::NoPublicAddress { .. }]), "{found:?}");
+}
+
+#[test]
+fn a_port_that_is_not_named_is_one_that_some_rule_lets_in() {
+    let scene = Scene::new();
+    let question = Question {
+        from: scene.back(),
+        to: Some(scene.front()),
+        protocol: Protocol::Tcp,
+        leaving: Header::default(),
+        arriving: Header::default(),
+    };
+    let found = scene.network().reach(&question);
+    assert!(matches!(found.there.arrives.unwrap().transport, Transport::Tcp { to: 80, .. }), "{found:?}");
+    assert!(!scene.network().reach(&Question { protocol: Protocol::Udp, ..question }).reaches);
+}
+
+#[test]
+fn what_the_router_itself_serves_is_reached() {
+    let scene = Scene::new();
+    let packet = Packet {
+        src: "10.0.1.10".parse().unwrap(),
+        dst: "10.0.0.2".parse().unwrap(),
+        transport: Transport::Udp { from: 40000, to: 53 },
+    };
+    let walk = scene.network().opens(scene.back.interface, packet);
+    assert_eq!(walk.arrives_at(), Some(End::Router(scene.vpc.vpc)));
+}

@@ -1,0 +1,171 @@
+"""IPv6: blocks, addresses, routes and rules by real clients; on real machines what passes between guests, and from the host."""
+
+import ipaddress
+import subprocess
+
+import pytest
+from conftest import code, wait_until
+from guest import Guest, key_pair, ssh_line
+
+SERVICE = """#!/bin/sh
+printf '#!/bin/sh\\necho {name}\\n' > /root/service
+chmod +x /root/service
+nc -ll -p 8080 -e /root/service &
+"""
+
+
+def clear(ec2, vpc):
+    """Deletes a VPC with all that its test made in it."""
+    mine = [{"Name": "vpc-id", "Values": [vpc]}]
+    attached = [{"Name": "attachment.vpc-id", "Values": [vpc]}]
+    for gateway in ec2.describe_internet_gateways(Filters=attached)["InternetGateways"]:
+        ec2.detach_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"], VpcId=vpc)
+        ec2.delete_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"])
+    for gateway in ec2.describe_egress_only_internet_gateways(Filters=attached)["EgressOnlyInternetGateways"]:
+        ec2.delete_egress_only_internet_gateway(EgressOnlyInternetGatewayId=gateway["EgressOnlyInternetGatewayId"])
+    for interface in ec2.describe_network_interfaces(Filters=mine)["NetworkInterfaces"]:
+        ec2.delete_network_interface(NetworkInterfaceId=interface["NetworkInterfaceId"])
+    for subnet in ec2.describe_subnets(Filters=mine)["Subnets"]:
+        ec2.delete_subnet(SubnetId=subnet["SubnetId"])
+    for table in ec2.describe_route_tables(Filters=mine)["RouteTables"]:
+        if not any(association["Main"] for association in table["Associations"]):
+            ec2.delete_route_table(RouteTableId=table["RouteTableId"])
+    for group in ec2.describe_security_groups(Filters=mine)["SecurityGroups"]:
+        if group["GroupName"] != "default":
+            ec2.delete_security_group(GroupId=group["GroupId"])
+    ec2.delete_vpc(VpcId=vpc)
+
+
+@pytest.fixture
+def vpc(ec2):
+    made = ec2.create_vpc(CidrBlock="10.66.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]["VpcId"]
+    yield made
+    clear(ec2, made)
+
+
+def block(ec2, vpc):
+    found = ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]["Ipv6CidrBlockAssociationSet"][0]
+    assert (found["Ipv6CidrBlockState"]["State"], found["Ipv6Pool"]) == ("associated", "Amazon")
+    return ipaddress.ip_network(found["Ipv6CidrBlock"])
+
+
+def test_blocks_subnets_and_addresses_come_and_go(ec2, cloud, vpc):
+    nets = list(block(ec2, vpc).subnets(new_prefix=64))
+    made = ec2.create_subnet(VpcId=vpc, CidrBlock="10.66.1.0/24", Ipv6CidrBlock=str(nets[1]))["Subnet"]
+    subnet = made["SubnetId"]
+    assert made["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"] == str(nets[1])
+    ec2.modify_subnet_attribute(SubnetId=subnet, AssignIpv6AddressOnCreation={"Value": True})
+    eni = ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]
+    first = ipaddress.ip_address(eni["Ipv6Addresses"][0]["Ipv6Address"])
+    assert first in nets[1]
+    given = cloud.aws("ec2", "assign-ipv6-addresses", "--network-interface-id", eni["NetworkInterfaceId"],
+                      "--ipv6-address-count", "2")["AssignedIpv6Addresses"]
+    assert len(set(given)) == 2
+    cloud.aws("ec2", "unassign-ipv6-addresses", "--network-interface-id", eni["NetworkInterfaceId"],
+              "--ipv6-addresses", given[0])
+    filters = [{"Name": "ipv6-addresses.ipv6-address", "Values": [given[1]]}]
+    shown = ec2.describe_network_interfaces(Filters=filters)["NetworkInterfaces"][0]
+    assert [a["Ipv6Address"] for a in shown["Ipv6Addresses"]] == [str(first), given[1]]
+    associated = made["Ipv6CidrBlockAssociationSet"][0]["AssociationId"]
+    assert code(ec2.disassociate_subnet_cidr_block, AssociationId=associated) == "DependencyViolation"
+    other = ec2.create_subnet(VpcId=vpc, CidrBlock="10.66.2.0/24")["Subnet"]["SubnetId"]
+    assert code(ec2.associate_subnet_cidr_block, SubnetId=other, Ipv6CidrBlock=str(nets[1])) == "InvalidSubnet.Conflict"
+    late = ec2.associate_subnet_cidr_block(SubnetId=other, Ipv6CidrBlock=str(nets[2]))["Ipv6CidrBlockAssociation"]
+    ec2.disassociate_subnet_cidr_block(AssociationId=late["AssociationId"])
+    more = ec2.associate_vpc_cidr_block(VpcId=vpc, AmazonProvidedIpv6CidrBlock=True)["Ipv6CidrBlockAssociation"]
+    assert len(ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]["Ipv6CidrBlockAssociationSet"]) == 2
+    ec2.disassociate_vpc_cidr_block(AssociationId=more["AssociationId"])
+
+
+def test_routes_rules_and_egress_only_gateways(ec2, cloud, vpc):
+    gateway = cloud.aws("ec2", "create-egress-only-internet-gateway", "--vpc-id", vpc,
+                        "--tag-specifications", "ResourceType=egress-only-internet-gateway,Tags=[{Key=a,Value=b}]")
+    gateway = gateway["EgressOnlyInternetGateway"]["EgressOnlyInternetGatewayId"]
+    tagged = [{"Name": "tag:a", "Values": ["b"]}]
+    found = ec2.describe_egress_only_internet_gateways(Filters=tagged)["EgressOnlyInternetGateways"][0]
+    assert found["Attachments"] == [{"State": "attached", "VpcId": vpc}]
+    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    ec2.create_route(RouteTableId=table, DestinationIpv6CidrBlock="::/0", EgressOnlyInternetGatewayId=gateway)
+
+    def states():
+        routes = ec2.describe_route_tables(RouteTableIds=[table])["RouteTables"][0]["Routes"]
+        return {r["DestinationIpv6CidrBlock"]: r["State"] for r in routes if "DestinationIpv6CidrBlock" in r}
+
+    assert states() == {str(block(ec2, vpc)): "active", "::/0": "active"}
+    ec2.delete_egress_only_internet_gateway(EgressOnlyInternetGatewayId=gateway)
+    assert states()["::/0"] == "blackhole"
+    group = ec2.create_security_group(GroupName="six", Description="six", VpcId=vpc)["GroupId"]
+    rule = [{"IpProtocol": "icmpv6", "FromPort": -1, "ToPort": -1, "Ipv6Ranges": [{"CidrIpv6": "2001:db8::/32"}]}]
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=rule)
+    shown = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]
+    assert shown["IpPermissions"][0]["Ipv6Ranges"] == [{"CidrIpv6": "2001:db8::/32"}]
+    assert shown["IpPermissionsEgress"][0]["Ipv6Ranges"] == [{"CidrIpv6": "::/0"}]
+
+
+@pytest.fixture(scope="module")
+def place(ec2, image, tmp_path_factory):
+    """Two guests of a VPC with IPv6: one in a public subnet, one whose way out is egress-only."""
+    key = key_pair(ec2, "six", tmp_path_factory.mktemp("six"))
+    vpc = ec2.create_vpc(CidrBlock="10.67.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]["VpcId"]
+    nets = list(block(ec2, vpc).subnets(new_prefix=64))
+    zone = ec2.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"]
+    subnets = []
+    for number in (1, 2):
+        made = ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.67.{number}.0/24", Ipv6CidrBlock=str(nets[number]),
+                                 AvailabilityZone=zone)["Subnet"]["SubnetId"]
+        ec2.modify_subnet_attribute(SubnetId=made, AssignIpv6AddressOnCreation={"Value": True})
+        subnets.append(made)
+    gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
+    egress = ec2.create_egress_only_internet_gateway(VpcId=vpc)["EgressOnlyInternetGateway"]
+    tables = [ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"] for _ in subnets]
+    for table, subnet in zip(tables, subnets):
+        ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)
+    ec2.create_route(RouteTableId=tables[0], DestinationIpv6CidrBlock="::/0", GatewayId=gateway)
+    ec2.create_route(RouteTableId=tables[0], DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
+    ec2.create_route(RouteTableId=tables[1], DestinationIpv6CidrBlock="::/0",
+                     EgressOnlyInternetGatewayId=egress["EgressOnlyInternetGatewayId"])
+    group = ec2.create_security_group(GroupName="place", Description="place", VpcId=vpc)["GroupId"]
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[
+        {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "Ipv6Ranges": [{"CidrIpv6": "::/0"}],
+         "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}])
+    guests = [
+        Guest(ec2, key, ImageId=image, UserData=SERVICE.format(name=name), MetadataOptions={"HttpProtocolIpv6": "enabled"},
+              NetworkInterfaces=[{"DeviceIndex": 0, "SubnetId": subnet, "Groups": [group],
+                                  **({"AssociatePublicIpAddress": True} if name == "public" else {})}])
+        for name, subnet in zip(("public", "private"), subnets)
+    ]
+    for guest in guests:
+        guest.running()
+        guest.six = guest.describe()["NetworkInterfaces"][0]["Ipv6Addresses"][0]["Ipv6Address"]
+    yield guests, group
+    instances = [guest.id for guest in guests]
+    ec2.terminate_instances(InstanceIds=instances)
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=instances, WaiterConfig={"Delay": 1, "MaxAttempts": 240})
+    clear(ec2, vpc)
+
+
+@pytest.mark.machines
+def test_guests_talk_by_ipv6_and_the_host_reaches_the_public_one(ec2, place):
+    (public, private), group = place
+    # The guest has it by advertisement and DHCPv6.
+    wait_until(lambda: public.six in public.ssh("ip -6 addr show dev eth0"), "the address", timeout=240)
+    assert "fe80::1" in public.ssh("ip -6 route show default")
+    told = "http://[fd00:ec2::254]/latest/meta-data/ipv6"
+    assert public.ssh(f"wget -qO- {told} || curl -s {told}") == public.six
+
+    def by_ipv6(command):
+        done = subprocess.run(ssh_line(public.six, public.key, command), capture_output=True, text=True,
+                              timeout=180, stdin=subprocess.DEVNULL, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    wait_until(lambda: by_ipv6("hostname") is not None, "ssh by IPv6", timeout=240)
+    ask = f"nc -w 5 {private.six} 8080 < /dev/null"
+    assert not public.does(f"{ask} | grep -q private")
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[
+        {"IpProtocol": "tcp", "FromPort": 8080, "ToPort": 8080, "UserIdGroupPairs": [{"GroupId": group}]}])
+    wait_until(lambda: public.does(f"{ask} | grep -q private"), "an answer", timeout=240)
+    # The way out of the private one is no way in.
+    quick = ["ssh", "-o", "ConnectTimeout=5", "-o", "BatchMode=yes", f"ec2-user@{private.six}", "true"]
+    done = subprocess.run(quick, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False)
+    assert "timed out" in done.stderr
