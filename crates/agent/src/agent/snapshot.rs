@@ -188,8 +188,7 @@ async fn fix_instant<V: Vmm, N: Net, B: Block>(
             {
                 return Ok(Instant::Waiting(format!("{} has not shut down for its reboot", during.instance)));
             }
-            capture(core, drivers, desired).await?;
-            Ok(Instant::Fixed)
+            capture(core, drivers, desired).await
         }
     }
 }
@@ -207,13 +206,14 @@ async fn is_now<V: Vmm, N: Net, B: Block>(
     Ok(is_due(during, &record, machine))
 }
 
-/// Fixes the instant of a snapshot, and of those that are taken together with it.
+/// Fixes the instant of a snapshot, and of those that are taken together with it. One that was removed while its volume's
+/// files were busy is left alone: nobody would remove it again.
 async fn capture<V: Vmm, N: Net, B: Block>(
     core: &Core,
     drivers: &Drivers<V, N, B>,
     desired: &SnapshotDesired,
-) -> Result<(), HostError> {
-    let SnapshotSource::Volume { volume, together, .. } = &desired.source else { return Ok(()) };
+) -> Result<Instant, HostError> {
+    let SnapshotSource::Volume { volume, together, .. } = &desired.source else { return Ok(Instant::Fixed) };
     let mut set: BTreeSet<(SnapshotId, VolumeId)> = together.iter().copied().collect();
     set.insert((desired.snapshot, *volume));
     let _files = core.files(set.iter().map(|(_, volume)| *volume)).await;
@@ -221,7 +221,11 @@ async fn capture<V: Vmm, N: Net, B: Block>(
         let mut tables = core.tables.lock();
         // Whoever was faster took all of them.
         if tables.snapshots.contains_key(&desired.snapshot) {
-            return Ok(());
+            return Ok(Instant::Fixed);
+        }
+        let own = tables.objects.get(&ObjectKey::Snapshot(desired.snapshot));
+        if !own.is_some_and(|object| matches!(object.body, Body::Snapshot(_))) {
+            return Ok(Instant::Waiting("it is not wanted any more".into()));
         }
         set.retain(|(snapshot, volume)| {
             let unwanted = tables.objects.get(&ObjectKey::Snapshot(*snapshot)).map_or_else(
@@ -241,7 +245,8 @@ async fn capture<V: Vmm, N: Net, B: Block>(
     drivers.block.freeze(&set).await?;
     follow(core, drivers, set.iter().map(|(_, volume)| *volume)).await?;
     drivers.block.captured(&taking.snapshots).await?;
-    captured(core, &taking.snapshots).await
+    captured(core, &taking.snapshots).await?;
+    Ok(Instant::Fixed)
 }
 
 /// Until it is dropped none of these is removed: what was taken after that would stay.
@@ -309,7 +314,7 @@ pub(super) async fn before_reset<V: Vmm, N: Net, B: Block>(
         match capture(core, drivers, &desired).await {
             Err(error) if error.fault == Fault::Transient => return Err(error),
             Err(error) => tracing::warn!(snapshot = %desired.snapshot, %error, "cannot be taken"),
-            Ok(()) => {}
+            Ok(Instant::Fixed | Instant::Waiting(_)) => {}
         }
     }
     Ok(())

@@ -91,6 +91,21 @@ impl Server {
         })
     }
 
+    /// Whether the instant of a snapshot of this volume is still to come, as far as has been observed.
+    fn awaits_snapshot_of(&self, n: u32, latest: &BTreeMap<ObjectKey, Observed>) -> bool {
+        self.wishes.values().any(|wish| match &wish.body {
+            Some(DesiredBody::Snapshot(SnapshotDesired {
+                source: SnapshotSource::Volume { volume, .. },
+                ..
+            })) => {
+                let seen = latest.get(&wish.key).map(|seen| &seen.body);
+                *volume == sample::volume_id(n)
+                    && matches!(seen, None | Some(ObservedBody::Snapshot(SnapshotPhase::Waiting)))
+            }
+            _ => false,
+        })
+    }
+
     fn all(&self) -> Vec<Desired> {
         self.wishes.values().cloned().collect()
     }
@@ -172,7 +187,10 @@ async fn story(seed: u64) {
                 instance.interfaces[0].security_groups = vec![sample::group_id(1 + dice.below(2) as u32)];
                 news.push(server.want(DesiredBody::Instance(Box::new(instance))));
             }
-            (4, Some(_)) => {
+            // The control plane keeps a key until nothing is to be taken of its volume.
+            (4, Some(_))
+                if volume(n).data_key.is_none() || !server.awaits_snapshot_of(n, &latest(&rig).await) =>
+            {
                 news.push(server.unwant(ObjectKey::Volume(sample::volume_id(n))));
                 news.push(server.unwant(ObjectKey::Instance(id)));
             }

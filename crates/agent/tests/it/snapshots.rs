@@ -2,7 +2,7 @@
 
 use super::rig::{Rig, in_virtual_time, until};
 use super::sample::*;
-use agent::host::sim::SimConfig;
+use agent::host::sim::{Faults, SimConfig};
 use model::host::*;
 use std::time::Duration;
 
@@ -126,6 +126,32 @@ fn a_snapshot_during_a_reboot_is_taken_while_the_guest_is_down() {
             // Once that reboot is past, the instant is at once.
             want(&rig, 1, vec![DesiredBody::Snapshot(snapshot_of(3, &[(3, 1)], during(1)))]).await;
             seen(&rig, 3, is_completed).await;
+            assert_eq!(rig.sim.violations(), Vec::<String>::new());
+        });
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_removed_while_another_of_the_same_reboot_is_taken_leaves_nothing() {
+    let slow = Faults { delay: 1.0, longest_delay: Duration::from_secs(3), ..Faults::NONE };
+    // At whatever moment after the reboot is asked for.
+    for moment in 0..200 {
+        in_virtual_time(async {
+            let rig = running(SimConfig { seed: moment, ..SimConfig::default() }).await;
+            let wishes = [1, 2].map(|n| DesiredBody::Snapshot(snapshot_of(n, &[(n, 1)], during(1))));
+            want(&rig, 1, wishes.into()).await;
+            for n in [1, 2] {
+                seen(&rig, n, |phase| *phase == SnapshotPhase::Waiting).await;
+            }
+            rig.sim.set_faults(slow);
+            want(&rig, 2, vec![rebooted(1)]).await;
+            tokio::time::sleep(Duration::from_millis(moment * 100)).await;
+            unwant(&rig, 2, key(2)).await;
+            let mut observations = rig.handle().subscribe();
+            until(&mut observations, |seen| seen.key == key(2) && seen.body == ObservedBody::Removed).await;
+            seen(&rig, 1, is_completed).await;
+            rig.handle().quiet().await;
+            assert_eq!(rig.sim.inventory().snapshots, [snapshot_id(1)], "{moment}");
             assert_eq!(rig.sim.violations(), Vec::<String>::new());
         });
     }
