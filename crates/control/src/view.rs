@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use model::Region;
+use model::few::Few;
 pub use model::record::{IndexValue, Record};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::any::{Any, TypeId};
@@ -61,7 +62,7 @@ struct Row<R> {
 }
 
 /// Records in the order of their ids.
-type Filed<R> = BTreeMap<<R as Record>::Id, Arc<R>>;
+type Filed<R> = Few<<R as Record>::Id, Arc<R>>;
 
 /// The records of one region.
 struct Rows<R: Record> {
@@ -128,12 +129,7 @@ impl<R: Record> Table<R> {
         self.regions.get(region)?.by_id.get(id)
     }
 
-    fn filed(
-        &self,
-        region: &Region,
-        index: &'static str,
-        value: IndexValue,
-    ) -> Option<&BTreeMap<R::Id, Arc<R>>> {
+    fn filed(&self, region: &Region, index: &'static str, value: IndexValue) -> Option<&Filed<R>> {
         self.regions.get(region)?.indexes.get(index)?.get(&value)
     }
 }
@@ -299,7 +295,7 @@ impl Tables {
         value: impl Into<IndexValue>,
     ) -> impl DoubleEndedIterator<Item = &'a Arc<R>> + 'a {
         let records = self.table::<R>().filed(region, index, value.into());
-        records.into_iter().flat_map(BTreeMap::values)
+        records.into_iter().flat_map(Few::values)
     }
 
     /// How many records [`Tables::find`] finds.
@@ -309,7 +305,7 @@ impl Tables {
         index: &'static str,
         value: impl Into<IndexValue>,
     ) -> usize {
-        self.table::<R>().filed(region, index, value.into()).map_or(0, BTreeMap::len)
+        self.table::<R>().filed(region, index, value.into()).map_or(0, Few::len)
     }
 
     /// Every value under which `index` files records, in no order, with the number of them.

@@ -22,6 +22,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// The largest frame that either side accepts, in bytes.
 pub const MAX_FRAME: usize = 16 << 20;
@@ -56,13 +57,32 @@ pub struct Desired {
     pub body: Option<DesiredBody>,
 }
 
+/// Shared: of a hundred thousand objects the server and an agent of the same process hold one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum DesiredBody {
+    Vpc(Arc<VpcDesired>),
+    SecurityGroup(Arc<SecurityGroupDesired>),
+    Volume(Arc<VolumeDesired>),
+    Snapshot(Arc<SnapshotDesired>),
+    Instance(Arc<InstanceDesired>),
+}
+
+macro_rules! shared {
+    ($($kind:ident($body:ty)),* $(,)?) => {$(
+        impl From<$body> for DesiredBody {
+            fn from(body: $body) -> Self {
+                Self::$kind(Arc::new(body))
+            }
+        }
+    )*};
+}
+
+shared! {
     Vpc(VpcDesired),
     SecurityGroup(SecurityGroupDesired),
     Volume(VolumeDesired),
     Snapshot(SnapshotDesired),
-    Instance(Box<InstanceDesired>),
+    Instance(InstanceDesired),
 }
 
 impl DesiredBody {
@@ -78,8 +98,8 @@ impl DesiredBody {
     /// Leaves the key out.
     pub fn drop_data_key(&mut self) {
         match self {
-            Self::Volume(volume) => volume.data_key = None,
-            Self::Snapshot(snapshot) => snapshot.data_key = None,
+            Self::Volume(volume) => Arc::make_mut(volume).data_key = None,
+            Self::Snapshot(snapshot) => Arc::make_mut(snapshot).data_key = None,
             Self::Vpc(_) | Self::SecurityGroup(_) | Self::Instance(_) => {}
         }
     }

@@ -6,6 +6,7 @@
 pub mod blob;
 pub mod clock;
 pub mod data_key;
+pub mod few;
 pub mod flow_log;
 pub mod host;
 pub mod id;

@@ -3,6 +3,7 @@
 //! Plain data behind one lock that is never held over an await.
 
 use crate::desired::Held;
+use model::few::FewKeys;
 use model::host::{
     Desired, DesiredBody, Downtime, InstanceDesired, ObjectKey, ObjectStatus, Observed, ObservedBody,
     SecurityGroupDesired, SnapshotDesired, SnapshotPhase, SnapshotSource, Tier, VolumeDesired, VpcDesired,
@@ -30,20 +31,18 @@ impl Body {
     pub fn of(desired: Desired) -> Option<Self> {
         match (desired.key, desired.body) {
             (_, None) => Some(Self::Gone),
-            (ObjectKey::Vpc(id), Some(DesiredBody::Vpc(body))) if body.vpc == id => {
-                Some(Self::Vpc(body.into()))
-            }
+            (ObjectKey::Vpc(id), Some(DesiredBody::Vpc(body))) if body.vpc == id => Some(Self::Vpc(body)),
             (ObjectKey::SecurityGroup(id), Some(DesiredBody::SecurityGroup(body))) if body.group == id => {
-                Some(Self::SecurityGroup(body.into()))
+                Some(Self::SecurityGroup(body))
             }
             (ObjectKey::Volume(id), Some(DesiredBody::Volume(body))) if body.volume == id => {
-                Some(Self::Volume(body.into()))
+                Some(Self::Volume(body))
             }
             (ObjectKey::Snapshot(id), Some(DesiredBody::Snapshot(body))) if body.snapshot == id => {
-                Some(Self::Snapshot(body.into()))
+                Some(Self::Snapshot(body))
             }
             (ObjectKey::Instance(id), Some(DesiredBody::Instance(body))) if body.instance == id => {
-                Some(Self::Instance(Arc::new(*body)))
+                Some(Self::Instance(body))
             }
             (_, Some(_)) => None,
         }
@@ -116,7 +115,7 @@ pub(super) struct Tables {
     /// What runs now. Kept apart from the objects: a run may outlast its object by a moment.
     pub active: HashSet<Job>,
     /// Which instances hold an object (and so keep it from being removed).
-    holders: HashMap<ObjectKey, BTreeSet<InstanceId>>,
+    holders: HashMap<ObjectKey, FewKeys<InstanceId>>,
     /// Whom to nudge when an object changes.
     waiters: HashMap<ObjectKey, HashSet<ObjectKey>>,
     by_revision: BTreeMap<u64, ObjectKey>,
@@ -304,7 +303,7 @@ impl Tables {
             matches!(body, Some(Body::Volume(desired)) if desired.shared)
         };
         let (part, holder) = volumes.copied().filter(|part| !is_shared(part)).find_map(|part| {
-            let holder = self.holders.get(&part)?.iter().copied().find(|holder| *holder != who)?;
+            let holder = self.holders.get(&part)?.keys().copied().find(|holder| *holder != who)?;
             Some((part, holder))
         })?;
         self.waiters.entry(ObjectKey::Instance(holder)).or_default().insert(ObjectKey::Instance(who));
@@ -313,7 +312,7 @@ impl Tables {
 
     /// The instances that hold an object.
     pub fn holders(&self, key: ObjectKey) -> Vec<InstanceId> {
-        self.holders.get(&key).into_iter().flatten().copied().collect()
+        self.holders.get(&key).into_iter().flat_map(FewKeys::keys).copied().collect()
     }
 
     /// A volume's latest desired form, unless it is to go.
@@ -459,7 +458,7 @@ impl Tables {
     /// An instance that keeps `key` from being removed; `key` is nudged when some instance lets go.
     pub fn holder(&mut self, key: ObjectKey) -> Option<InstanceId> {
         // The last: instances are worked on in the order of their ids, so `key` is not nudged once for each of them.
-        let holder = *self.holders.get(&key)?.last()?;
+        let holder = *self.holders.get(&key)?.keys().next_back()?;
         self.waiters.entry(ObjectKey::Instance(holder)).or_default().insert(key);
         Some(holder)
     }
@@ -467,7 +466,7 @@ impl Tables {
     pub fn set_record(&mut self, instance: InstanceId, record: Arc<InstanceRecord>) {
         self.let_go(instance);
         for key in &record.holds {
-            self.holders.entry(*key).or_default().insert(instance);
+            self.holders.entry(*key).or_default().insert(instance, ());
         }
         self.records.insert(instance, record);
     }

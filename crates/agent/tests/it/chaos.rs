@@ -63,7 +63,7 @@ impl Server {
 
     fn instance(&self, n: u32) -> Option<InstanceDesired> {
         match self.wishes.get(&ObjectKey::Instance(sample::instance_id(n)))?.body.clone()? {
-            DesiredBody::Instance(body) => Some(*body),
+            DesiredBody::Instance(body) => Some(InstanceDesired::clone(&body)),
             other => panic!("{other:?}"),
         }
     }
@@ -94,12 +94,9 @@ impl Server {
     /// Whether the instant of a snapshot of this volume is still to come, as far as has been observed.
     fn awaits_snapshot_of(&self, n: u32, latest: &BTreeMap<ObjectKey, Observed>) -> bool {
         self.wishes.values().any(|wish| match &wish.body {
-            Some(DesiredBody::Snapshot(SnapshotDesired {
-                source: SnapshotSource::Volume { volume, .. },
-                ..
-            })) => {
+            Some(DesiredBody::Snapshot(snapshot)) => {
                 let seen = latest.get(&wish.key).map(|seen| &seen.body);
-                *volume == sample::volume_id(n)
+                matches!(snapshot.source, SnapshotSource::Volume { volume, .. } if volume == sample::volume_id(n))
                     && matches!(seen, None | Some(ObservedBody::Snapshot(SnapshotPhase::Waiting)))
             }
             _ => false,
@@ -141,14 +138,14 @@ async fn story(seed: u64) {
     let mut rig = Rig::new(config).await;
     let mut server = Server::default();
     for body in [
-        DesiredBody::Vpc(sample::vpc(1)),
-        DesiredBody::SecurityGroup(sample::group(1, 1)),
-        DesiredBody::SecurityGroup(sample::group(2, 1)),
+        DesiredBody::from(sample::vpc(1)),
+        DesiredBody::from(sample::group(1, 1)),
+        DesiredBody::from(sample::group(2, 1)),
     ] {
         server.want(body);
     }
     for n in WANDERING {
-        server.want(DesiredBody::Volume(volume(n)));
+        server.want(DesiredBody::from(volume(n)));
     }
     rig.handle().sync(server.all()).await.unwrap();
 
@@ -160,8 +157,8 @@ async fn story(seed: u64) {
             (0..=4, None) => {
                 let launched = server.wishes.contains_key(&ObjectKey::Instance(id));
                 if !launched {
-                    news.push(server.want(DesiredBody::Instance(Box::new(sample::instance(n)))));
-                    news.push(server.want(DesiredBody::Volume(volume(n))));
+                    news.push(server.want(DesiredBody::from(sample::instance(n))));
+                    news.push(server.want(DesiredBody::from(volume(n))));
                 }
             }
             (0, Some(mut instance)) if instance.power == Power::On => {
@@ -171,21 +168,21 @@ async fn story(seed: u64) {
                     1 if n % 2 == 1 => Power::Hibernate,
                     _ => Power::Off,
                 };
-                news.push(server.want(DesiredBody::Instance(Box::new(instance))));
+                news.push(server.want(DesiredBody::from(instance)));
             }
             (0 | 1, Some(mut instance)) => {
                 instance.power = Power::On;
                 instance.run += 1;
                 instance.reboots = 0;
-                news.push(server.want(DesiredBody::Instance(Box::new(instance))));
+                news.push(server.want(DesiredBody::from(instance)));
             }
             (2, Some(mut instance)) => {
                 instance.reboots += 1;
-                news.push(server.want(DesiredBody::Instance(Box::new(instance))));
+                news.push(server.want(DesiredBody::from(instance)));
             }
             (3, Some(mut instance)) => {
                 instance.interfaces[0].security_groups = vec![sample::group_id(1 + dice.below(2) as u32)];
-                news.push(server.want(DesiredBody::Instance(Box::new(instance))));
+                news.push(server.want(DesiredBody::from(instance)));
             }
             // The control plane keeps a key until nothing is to be taken of its volume.
             (4, Some(_))
@@ -217,7 +214,7 @@ async fn story(seed: u64) {
                             medium: Medium::Volume,
                         });
                         instance.torn_out.retain(|torn| *torn != volume);
-                        news.push(server.want(DesiredBody::Instance(Box::new(instance))));
+                        news.push(server.want(DesiredBody::from(instance)));
                     }
                     Some(holder) => {
                         let mut instance = server.instance(holder).expect("it wants the volume");
@@ -225,7 +222,7 @@ async fn story(seed: u64) {
                         if dice.below(3) == 0 {
                             instance.torn_out.push(volume);
                         }
-                        news.push(server.want(DesiredBody::Instance(Box::new(instance))));
+                        news.push(server.want(DesiredBody::from(instance)));
                     }
                 }
             }
@@ -235,7 +232,7 @@ async fn story(seed: u64) {
                 } else {
                     instance.interfaces.push(sample::instance(200 + n).interfaces.remove(0));
                 }
-                news.push(server.want(DesiredBody::Instance(Box::new(instance))));
+                news.push(server.want(DesiredBody::from(instance)));
             }
             (13, _) => {
                 let number = WANDERING[dice.below(3) as usize];
@@ -247,7 +244,7 @@ async fn story(seed: u64) {
                 };
                 let size = model::GiB(server.size(number).0 + dice.below(2) as u32);
                 let grown = VolumeDesired { size, limits: Some(limits), ..volume(number) };
-                news.push(server.want(DesiredBody::Volume(grown)));
+                news.push(server.want(DesiredBody::from(grown)));
             }
             (15 | 16, current) => {
                 // Of the instance's own volume, together with one that wanders, whoever has that now.
@@ -265,13 +262,13 @@ async fn story(seed: u64) {
                         .filter(|_| dice.below(2) == 0);
                     if during.is_some() && dice.below(3) > 0 {
                         let rebooted = InstanceDesired { reboots: reboot, ..instance };
-                        news.push(server.want(DesiredBody::Instance(Box::new(rebooted))));
+                        news.push(server.want(DesiredBody::from(rebooted)));
                     }
                 }
                 for (snapshot, of) in &set {
                     let desired = sample::snapshot_of(*snapshot, &set, during);
                     let desired = SnapshotDesired { data_key: volume(*of).data_key, ..desired };
-                    news.push(server.want(DesiredBody::Snapshot(desired)));
+                    news.push(server.want(DesiredBody::from(desired)));
                 }
             }
             (17, _) if server.snapshots > 0 => {
@@ -302,9 +299,9 @@ async fn story(seed: u64) {
                         data_key: data_key.clone(),
                         ..sample::snapshot(server.snapshots, 1)
                     };
-                    news.push(server.want(DesiredBody::Snapshot(copy)));
+                    news.push(server.want(DesiredBody::from(copy)));
                     let made = VolumeDesired { snapshot: Some(of), data_key, ..volume(number) };
-                    news.push(server.want(DesiredBody::Volume(made)));
+                    news.push(server.want(DesiredBody::from(made)));
                 }
             }
             (14, _) => rig.sim.guest_keeps_devices(id, dice.below(2) == 0),
@@ -322,7 +319,7 @@ async fn story(seed: u64) {
     for n in 1..=INSTANCES {
         if let Some(mut instance) = server.instance(n) {
             instance.reboots += 1;
-            server.want(DesiredBody::Instance(Box::new(instance)));
+            server.want(DesiredBody::from(instance));
         }
     }
     rig.handle().sync(server.all()).await.unwrap();

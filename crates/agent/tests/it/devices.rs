@@ -29,7 +29,7 @@ fn with(volumes: &[u32], interfaces: &[u32]) -> InstanceDesired {
 }
 
 async fn set(rig: &Rig, generation: u64, instance: InstanceDesired) {
-    rig.handle().set(vec![wish(generation, DesiredBody::Instance(Box::new(instance)))]).await.unwrap();
+    rig.handle().set(vec![wish(generation, DesiredBody::from(instance))]).await.unwrap();
 }
 
 /// Waits until exactly these are reported as plugged in.
@@ -48,7 +48,7 @@ fn a_disk_and_an_interface_come_to_a_running_instance_and_go_again() {
     in_virtual_time(async {
         let rig = running(Duration::from_secs(1)).await;
         plugged(&rig, &[1], &[1]).await;
-        rig.handle().set(vec![wish(1, DesiredBody::Volume(volume(2)))]).await.unwrap();
+        rig.handle().set(vec![wish(1, DesiredBody::from(volume(2)))]).await.unwrap();
         set(&rig, 2, with(&[1, 2], &[1, 3])).await;
         plugged(&rig, &[1, 2], &[1, 3]).await;
         assert!(rig.sim.interface(interface_id(3)).is_some());
@@ -67,7 +67,7 @@ fn a_disk_waits_for_its_volume_while_another_leaves() {
         let rig = running(Duration::ZERO).await;
         set(&rig, 2, with(&[2], &[1])).await;
         plugged(&rig, &[], &[1]).await;
-        rig.handle().set(vec![wish(1, DesiredBody::Volume(volume(2)))]).await.unwrap();
+        rig.handle().set(vec![wish(1, DesiredBody::from(volume(2)))]).await.unwrap();
         plugged(&rig, &[2], &[1]).await;
     });
 }
@@ -101,7 +101,7 @@ fn a_volume_that_is_torn_out_of_a_stubborn_guest_is_free_for_another_instance() 
         rig.sim.guest_keeps_devices(instance_id(1), true);
         let second = InstanceDesired { volumes: with(&[1], &[]).volumes, ..instance(2) };
         set(&rig, 2, with(&[], &[1])).await;
-        rig.handle().set(vec![wish(1, DesiredBody::Instance(Box::new(second)))]).await.unwrap();
+        rig.handle().set(vec![wish(1, DesiredBody::from(second))]).await.unwrap();
         tokio::time::sleep(Duration::from_mins(2)).await;
         rig.phase(2, |phase| matches!(phase, InstancePhase::Starting { .. })).await;
         set(&rig, 3, InstanceDesired { torn_out: vec![volume_id(1)], ..with(&[], &[1]) }).await;
@@ -139,7 +139,7 @@ fn a_volume_grows_and_changes_its_limits_in_the_running_machine() {
             operation: 256 << 10,
         };
         let grown = VolumeDesired { size: GiB(5), limits: Some(limits), ..volume(1) };
-        rig.handle().set(vec![wish(2, DesiredBody::Volume(grown))]).await.unwrap();
+        rig.handle().set(vec![wish(2, DesiredBody::from(grown))]).await.unwrap();
         until(&mut rig.handle().subscribe(), |seen| {
             seen.key == ObjectKey::Volume(volume_id(1))
                 && (seen.generation, &seen.body) == (2, &ObservedBody::Applied)
@@ -155,7 +155,7 @@ fn an_instance_whose_slots_are_taken_says_so_and_keeps_what_it_has() {
     in_virtual_time(async {
         let rig = running(Duration::ZERO).await;
         let all: Vec<u32> = (1..=24).collect();
-        let news = all[1..].iter().map(|n| wish(1, DesiredBody::Volume(volume(*n)))).collect();
+        let news = all[1..].iter().map(|n| wish(1, DesiredBody::from(volume(*n)))).collect();
         rig.handle().set(news).await.unwrap();
         set(&rig, 2, with(&all, &[1])).await;
         plugged(&rig, &all[..23], &[1]).await;
@@ -177,7 +177,7 @@ fn an_agent_that_dies_at_any_moment_of_a_change_finds_the_truth() {
             let mut rig = Rig::new(config).await;
             rig.handle().sync(first_instance()).await.unwrap();
             rig.phase(1, |phase| matches!(phase, InstancePhase::Running { .. })).await;
-            rig.handle().set(vec![wish(1, DesiredBody::Volume(volume(2)))]).await.unwrap();
+            rig.handle().set(vec![wish(1, DesiredBody::from(volume(2)))]).await.unwrap();
             rig.sim.set_faults(Faults::HEAVY);
             for generation in 2..8 {
                 let wanted = if generation % 2 == 0 { with(&[1, 2], &[1, 3]) } else { with(&[1], &[1]) };

@@ -20,7 +20,7 @@ fn encrypted(n: u32, snapshot: Option<u32>) -> VolumeDesired {
 fn first() -> Vec<Desired> {
     let mut objects = first_instance();
     objects.retain(|object| object.key != ObjectKey::Volume(volume_id(1)));
-    objects.push(wish(1, DesiredBody::Volume(encrypted(1, None))));
+    objects.push(wish(1, DesiredBody::from(encrypted(1, None))));
     objects
 }
 
@@ -70,7 +70,7 @@ fn a_key_is_on_no_disk_and_what_needs_it_waits_for_it_after_a_restart() {
         };
         let mut objects = first();
         let first_snapshot = SnapshotDesired { data_key: Some(key(1)), ..snapshot(1, 1) };
-        objects.push(wish(1, DesiredBody::Snapshot(first_snapshot)));
+        objects.push(wish(1, DesiredBody::from(first_snapshot)));
         rig.handle().sync(objects.clone()).await.unwrap();
         runs(&rig, 1).await;
         stored(&rig, 1).await;
@@ -91,18 +91,18 @@ fn a_key_is_on_no_disk_and_what_needs_it_waits_for_it_after_a_restart() {
             format!("waits for the key of {}", volume_id(1))
         );
         stored(&rig, 1).await;
-        let made = wish(1, DesiredBody::Volume(encrypted(3, Some(1))));
-        rig.handle().set(vec![made.clone(), wish(1, DesiredBody::Snapshot(copy.clone()))]).await.unwrap();
+        let made = wish(1, DesiredBody::from(encrypted(3, Some(1))));
+        rig.handle().set(vec![made.clone(), wish(1, DesiredBody::from(copy.clone()))]).await.unwrap();
         let for_source = format!("waits for the key of {}", snapshot_id(1));
         assert_eq!(waits(&rig, of_volume(3)).await.unwrap(), for_source);
         assert_eq!(waits(&rig, ObjectKey::Snapshot(snapshot_id(2))).await.unwrap(), for_source);
         let second = SnapshotDesired { data_key: Some(key(1)), ..snapshot(3, 1) };
-        rig.handle().set(vec![wish(1, DesiredBody::Snapshot(second.clone()))]).await.unwrap();
+        rig.handle().set(vec![wish(1, DesiredBody::from(second.clone()))]).await.unwrap();
         let for_volume = format!("waits for the key of {}", volume_id(1));
         assert_eq!(waits(&rig, ObjectKey::Snapshot(snapshot_id(3))).await.unwrap(), for_volume);
 
         // The same generations again bring the keys.
-        objects.extend([made, wish(1, DesiredBody::Snapshot(copy)), wish(1, DesiredBody::Snapshot(second))]);
+        objects.extend([made, wish(1, DesiredBody::from(copy)), wish(1, DesiredBody::from(second))]);
         rig.handle().sync(objects).await.unwrap();
         for n in [1, 3] {
             applied(&rig, of_volume(n)).await;
@@ -129,20 +129,20 @@ fn an_instance_whose_volume_lacks_its_key_starts_when_it_comes() {
         assert_eq!(rig.sim.boots(instance_id(1)), 1);
         // A wish without the key brings none, and makes nothing plain.
         for generation in [1, 2] {
-            rig.handle().set(vec![wish(generation, DesiredBody::Volume(volume(1)))]).await.unwrap();
+            rig.handle().set(vec![wish(generation, DesiredBody::from(volume(1)))]).await.unwrap();
             assert_eq!(waits(&rig, ObjectKey::Volume(volume_id(1))).await.unwrap(), for_key);
             rig.restart().await;
         }
         assert!(waits(&rig, instance).await.is_some());
-        rig.handle().set(vec![wish(2, DesiredBody::Volume(encrypted(1, None)))]).await.unwrap();
+        rig.handle().set(vec![wish(2, DesiredBody::from(encrypted(1, None)))]).await.unwrap();
         runs(&rig, 1).await;
         assert_eq!(rig.sim.boots(instance_id(1)), 2);
         // Withheld from a machine that runs: it goes on, and what is to change of the volume waits.
         let grown = VolumeDesired { size: GiB(2), ..volume(1) };
-        rig.handle().set(vec![wish(3, DesiredBody::Volume(grown))]).await.unwrap();
+        rig.handle().set(vec![wish(3, DesiredBody::from(grown))]).await.unwrap();
         assert_eq!(waits(&rig, ObjectKey::Volume(volume_id(1))).await.unwrap(), for_key);
         let grown = VolumeDesired { size: GiB(2), ..encrypted(1, None) };
-        rig.handle().set(vec![wish(3, DesiredBody::Volume(grown))]).await.unwrap();
+        rig.handle().set(vec![wish(3, DesiredBody::from(grown))]).await.unwrap();
         assert_eq!(waits(&rig, ObjectKey::Volume(volume_id(1))).await, None);
         assert_eq!(rig.sim.volume(volume_id(1)).unwrap().0, GiB(2));
         assert_eq!(rig.sim.boots(instance_id(1)), 2);
@@ -155,7 +155,7 @@ fn a_volume_that_lacks_its_key_can_be_removed_and_a_wrong_key_is_said_to_be_wron
     in_virtual_time(async {
         let mut rig = Rig::new(SimConfig::default()).await;
         let (one, two) = (ObjectKey::Volume(volume_id(1)), ObjectKey::Volume(volume_id(2)));
-        let both = [1, 2].map(|n| wish(1, DesiredBody::Volume(encrypted(n, None))));
+        let both = [1, 2].map(|n| wish(1, DesiredBody::from(encrypted(n, None))));
         rig.handle().set(both.to_vec()).await.unwrap();
         applied(&rig, one).await;
         applied(&rig, two).await;
@@ -164,14 +164,14 @@ fn a_volume_that_lacks_its_key_can_be_removed_and_a_wrong_key_is_said_to_be_wron
         until(&mut rig.handle().subscribe(), |seen| seen.key == one && seen.body == ObservedBody::Removed)
             .await;
         let grown = VolumeDesired { size: GiB(2), data_key: Some(key(9)), ..volume(2) };
-        rig.handle().set(vec![wish(2, DesiredBody::Volume(grown.clone()))]).await.unwrap();
+        rig.handle().set(vec![wish(2, DesiredBody::from(grown.clone()))]).await.unwrap();
         let refused = |seen: &Observed| {
             seen.key == two
                 && matches!(&seen.body, ObservedBody::Failing { reason } if reason.contains("another key"))
         };
         until(&mut rig.handle().subscribe(), refused).await;
         let right = VolumeDesired { data_key: Some(key(2)), ..grown };
-        rig.handle().set(vec![wish(3, DesiredBody::Volume(right))]).await.unwrap();
+        rig.handle().set(vec![wish(3, DesiredBody::from(right))]).await.unwrap();
         applied(&rig, two).await;
         assert_eq!(rig.sim.volume(volume_id(2)).unwrap().0, GiB(2));
     });

@@ -29,7 +29,7 @@ fn child(n: u32) -> Vec<Desired> {
     let volume =
         VolumeDesired { fork: Some(ForkedVolume { fork: fork(), volume: volume_id(1) }), ..volume(n) };
     let instance = InstanceDesired { fork: Some(fork()), ..instance(n) };
-    vec![wish(1, DesiredBody::Volume(volume)), wish(1, DesiredBody::Instance(Box::new(instance)))]
+    vec![wish(1, DesiredBody::from(volume)), wish(1, DesiredBody::from(instance))]
 }
 
 async fn runs(rig: &Rig, n: u32) {
@@ -65,7 +65,7 @@ fn a_childs_later_runs_boot() {
         rig.handle().set(child(2)).await.unwrap();
         runs(&rig, 2).await;
         let again = InstanceDesired { run: 2, ..instance(2) };
-        rig.handle().set(vec![wish(2, DesiredBody::Instance(Box::new(again)))]).await.unwrap();
+        rig.handle().set(vec![wish(2, DesiredBody::from(again))]).await.unwrap();
         rig.phase(2, |phase| matches!(phase, InstancePhase::Running { run: 2, .. })).await;
         assert_eq!(rig.sim.boots(instance_id(2)), 2);
     });
@@ -76,7 +76,7 @@ fn what_does_not_run_is_not_forked() {
     in_virtual_time(async {
         let rig = running().await;
         let stopped = InstanceDesired { power: Power::Off, ..instance(1) };
-        rig.handle().set(vec![wish(2, DesiredBody::Instance(Box::new(stopped)))]).await.unwrap();
+        rig.handle().set(vec![wish(2, DesiredBody::from(stopped))]).await.unwrap();
         rig.phase(1, |phase| matches!(phase, InstancePhase::Stopped { .. })).await;
         let Reply::Failed { reason } = ask(&rig, &[2]).await else { panic!("it was forked") };
         assert!(reason.contains(&instance_id(1).to_string()), "{reason}");

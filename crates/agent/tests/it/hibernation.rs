@@ -13,13 +13,13 @@ fn first() -> Vec<Desired> {
     let root = VolumeDesired { data_key: Some(DataKey::new([1; 32])), ..volume(1) };
     let mut all = first_instance();
     all.retain(|wish| !matches!(wish.body, Some(DesiredBody::Volume(_))));
-    all.push(wish(1, DesiredBody::Volume(root)));
+    all.push(wish(1, DesiredBody::from(root)));
     all
 }
 
 fn wanted(generation: u64, power: Power, run: u64) -> Vec<Desired> {
     let body = InstanceDesired { power, run, ..instance(1) };
-    vec![wish(generation, DesiredBody::Instance(Box::new(body)))]
+    vec![wish(generation, DesiredBody::from(body))]
 }
 
 /// Everything, with the instance as it is wanted.

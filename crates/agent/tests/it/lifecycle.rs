@@ -11,7 +11,7 @@ use std::time::Duration;
 fn instance_wish(generation: u64, change: impl FnOnce(&mut InstanceDesired)) -> Vec<Desired> {
     let mut body = instance(1);
     change(&mut body);
-    vec![wish(generation, DesiredBody::Instance(Box::new(body)))]
+    vec![wish(generation, DesiredBody::from(body))]
 }
 
 async fn running_rig() -> Rig {
@@ -242,8 +242,8 @@ fn ten_thousand_instances_are_brought_up_and_taken_down() {
         let rig = Rig::new(SimConfig::default()).await;
         let mut objects = first_instance();
         for n in 2..=COUNT {
-            objects.push(wish(1, DesiredBody::Volume(volume(n))));
-            objects.push(wish(1, DesiredBody::Instance(Box::new(instance(n)))));
+            objects.push(wish(1, DesiredBody::from(volume(n))));
+            objects.push(wish(1, DesiredBody::from(instance(n))));
         }
         rig.handle().sync(objects).await.unwrap();
         rig.handle().quiet().await;
@@ -280,7 +280,7 @@ fn a_group_that_a_running_instance_has_left_can_be_removed() {
         rig.handle().quiet().await;
         assert_eq!(rig.sim.inventory().security_groups, [group_id(1)], "it is still in use");
         let mut news = instance_wish(2, |body| body.interfaces[0].security_groups = vec![group_id(2)]);
-        news.push(wish(1, DesiredBody::SecurityGroup(group(2, 1))));
+        news.push(wish(1, DesiredBody::from(group(2, 1))));
         rig.handle().set(news).await.unwrap();
         let mut observations = rig.handle().subscribe();
         until(&mut observations, |seen| seen.key == key && seen.body == ObservedBody::Removed).await;

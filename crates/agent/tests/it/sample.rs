@@ -180,9 +180,9 @@ pub fn wish(generation: u64, body: DesiredBody) -> Desired {
 /// VPC 1, group 1, volume 1 and instance 1, as first wishes.
 pub fn first_instance() -> Vec<Desired> {
     vec![
-        wish(1, DesiredBody::Instance(Box::new(instance(1)))),
-        wish(1, DesiredBody::Volume(volume(1))),
-        wish(1, DesiredBody::SecurityGroup(group(1, 1))),
-        wish(1, DesiredBody::Vpc(vpc(1))),
+        wish(1, DesiredBody::from(instance(1))),
+        wish(1, DesiredBody::from(volume(1))),
+        wish(1, DesiredBody::from(group(1, 1))),
+        wish(1, DesiredBody::from(vpc(1))),
     ]
 }

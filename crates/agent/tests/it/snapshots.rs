@@ -42,7 +42,7 @@ async fn unwant(rig: &Rig, generation: u64, key: ObjectKey) {
 }
 
 fn rebooted(times: u64) -> DesiredBody {
-    DesiredBody::Instance(Box::new(InstanceDesired { reboots: times, ..instance(1) }))
+    DesiredBody::from(InstanceDesired { reboots: times, ..instance(1) })
 }
 
 fn during(reboot: u64) -> Option<Downtime> {
@@ -54,7 +54,7 @@ fn a_snapshot_is_pending_for_as_long_as_its_data_is_read_and_then_completed() {
     in_virtual_time(async {
         let config = SimConfig { snapshot_time: Duration::from_secs(20), ..SimConfig::default() };
         let mut rig = running(config).await;
-        want(&rig, 1, vec![DesiredBody::Snapshot(snapshot(1, 1))]).await;
+        want(&rig, 1, vec![DesiredBody::from(snapshot(1, 1))]).await;
         seen(&rig, 1, |phase| matches!(phase, SnapshotPhase::Pending { percent: 40..60 })).await;
         // The volume may go from here on.
         rig.restart().await;
@@ -79,7 +79,7 @@ fn a_volume_is_not_removed_before_its_snapshot_is_taken() {
         let news = vec![
             Desired { key: ObjectKey::Volume(volume_id(1)), generation: 2, body: None },
             Desired { key: ObjectKey::Instance(instance_id(1)), generation: 2, body: None },
-            wish(1, DesiredBody::Snapshot(snapshot_of(1, &[(1, 1)], during(7)))),
+            wish(1, DesiredBody::from(snapshot_of(1, &[(1, 1)], during(7)))),
         ];
         rig.handle().set(news).await.unwrap();
         seen(&rig, 1, is_completed).await;
@@ -93,7 +93,7 @@ fn a_volume_is_not_removed_before_its_snapshot_is_taken() {
 fn a_snapshot_of_a_volume_that_is_gone_fails() {
     in_virtual_time(async {
         let rig = running(SimConfig::default()).await;
-        want(&rig, 1, vec![DesiredBody::Snapshot(snapshot(1, 9))]).await;
+        want(&rig, 1, vec![DesiredBody::from(snapshot(1, 9))]).await;
         let phase = seen(&rig, 1, |phase| matches!(phase, SnapshotPhase::Failed { .. })).await;
         assert_eq!(phase, SnapshotPhase::Failed { reason: format!("{} is gone", volume_id(9)) });
         unwant(&rig, 2, key(1)).await;
@@ -109,9 +109,9 @@ fn a_snapshot_during_a_reboot_is_taken_while_the_guest_is_down() {
             let config = SimConfig { shutdown_time: Duration::from_secs(30), ..SimConfig::default() };
             let mut rig = running(config).await;
             rig.sim.guest_ignores_button(instance_id(1), ignores);
-            want(&rig, 2, vec![DesiredBody::Volume(volume(2))]).await;
+            want(&rig, 2, vec![DesiredBody::from(volume(2))]).await;
             let set = [(1, 1), (2, 2)];
-            let wishes = [1, 2].map(|n| DesiredBody::Snapshot(snapshot_of(n, &set, during(1))));
+            let wishes = [1, 2].map(|n| DesiredBody::from(snapshot_of(n, &set, during(1))));
             want(&rig, 1, wishes.into()).await;
             seen(&rig, 1, |phase| *phase == SnapshotPhase::Waiting).await;
             seen(&rig, 2, |phase| *phase == SnapshotPhase::Waiting).await;
@@ -124,7 +124,7 @@ fn a_snapshot_during_a_reboot_is_taken_while_the_guest_is_down() {
             rig.handle().quiet().await;
             assert_eq!(rig.sim.boots(instance_id(1)), 2);
             // Once that reboot is past, the instant is at once.
-            want(&rig, 1, vec![DesiredBody::Snapshot(snapshot_of(3, &[(3, 1)], during(1)))]).await;
+            want(&rig, 1, vec![DesiredBody::from(snapshot_of(3, &[(3, 1)], during(1)))]).await;
             seen(&rig, 3, is_completed).await;
             assert_eq!(rig.sim.violations(), Vec::<String>::new());
         });
@@ -138,7 +138,7 @@ fn a_snapshot_that_is_removed_while_another_of_the_same_reboot_is_taken_leaves_n
     for moment in 0..200 {
         in_virtual_time(async {
             let rig = running(SimConfig { seed: moment, ..SimConfig::default() }).await;
-            let wishes = [1, 2].map(|n| DesiredBody::Snapshot(snapshot_of(n, &[(n, 1)], during(1))));
+            let wishes = [1, 2].map(|n| DesiredBody::from(snapshot_of(n, &[(n, 1)], during(1))));
             want(&rig, 1, wishes.into()).await;
             for n in [1, 2] {
                 seen(&rig, n, |phase| *phase == SnapshotPhase::Waiting).await;
@@ -162,11 +162,11 @@ fn a_snapshot_is_archived_once_nothing_is_being_made_of_it() {
     in_virtual_time(async {
         let config = SimConfig { snapshot_time: Duration::from_secs(20), ..SimConfig::default() };
         let mut rig = running(config).await;
-        want(&rig, 1, vec![DesiredBody::Snapshot(snapshot(1, 1))]).await;
+        want(&rig, 1, vec![DesiredBody::from(snapshot(1, 1))]).await;
         seen(&rig, 1, is_completed).await;
-        let tier = |tier| DesiredBody::Snapshot(SnapshotDesired { tier, ..snapshot(1, 1) });
+        let tier = |tier| DesiredBody::from(SnapshotDesired { tier, ..snapshot(1, 1) });
         let made = VolumeDesired { snapshot: Some(snapshot_id(1)), ..volume(2) };
-        want(&rig, 2, vec![tier(Tier::Archive), DesiredBody::Volume(made)]).await;
+        want(&rig, 2, vec![tier(Tier::Archive), DesiredBody::from(made)]).await;
         seen(&rig, 1, |phase| matches!(phase, SnapshotPhase::Moving { .. })).await;
         rig.restart().await;
         let is_in = |wanted| move |phase: &SnapshotPhase| matches!(phase, SnapshotPhase::Completed { tier, .. } if *tier == wanted);
@@ -190,11 +190,8 @@ fn a_copy_and_a_volume_wait_for_the_snapshot_that_they_are_made_of() {
         let rig = running(config).await;
         let copy = SnapshotDesired { source: SnapshotSource::Copy(snapshot_id(1)), ..snapshot(2, 1) };
         let made = VolumeDesired { snapshot: Some(snapshot_id(1)), ..volume(2) };
-        let wishes = vec![
-            DesiredBody::Volume(made),
-            DesiredBody::Snapshot(copy),
-            DesiredBody::Snapshot(snapshot(1, 1)),
-        ];
+        let wishes =
+            vec![DesiredBody::from(made), DesiredBody::from(copy), DesiredBody::from(snapshot(1, 1))];
         want(&rig, 1, wishes).await;
         seen(&rig, 2, |phase| *phase == SnapshotPhase::Waiting).await;
         // Its removal waits for both.
@@ -214,7 +211,7 @@ fn a_copy_and_a_volume_wait_for_the_snapshot_that_they_are_made_of() {
 fn a_snapshot_that_nobody_desires_is_removed() {
     in_virtual_time(async {
         let mut rig = running(SimConfig::default()).await;
-        want(&rig, 1, vec![DesiredBody::Snapshot(snapshot(1, 1))]).await;
+        want(&rig, 1, vec![DesiredBody::from(snapshot(1, 1))]).await;
         seen(&rig, 1, is_completed).await;
         rig.kill();
         std::fs::remove_dir_all(rig.state_dir.path().join("agent")).unwrap();

@@ -58,7 +58,7 @@ pub async fn absorb(cloud: &Arc<Cloud>, observed: Observed) {
 enum Wish {
     /// These are to be plugged in.
     Plugged(Vec<VolumeId>, Vec<NetworkInterfaceId>),
-    Volume(VolumeDesired),
+    Volume(Arc<VolumeDesired>),
     Other,
 }
 
@@ -69,7 +69,7 @@ impl Wish {
                 let interfaces = instance.interfaces.iter().map(|i| i.interface).collect();
                 Self::Plugged(instance.volumes.iter().map(|v| v.volume).collect(), interfaces)
             }
-            Some(DesiredBody::Volume(volume)) => Self::Volume(volume.clone()),
+            Some(DesiredBody::Volume(volume)) => Self::Volume(Arc::clone(volume)),
             Some(DesiredBody::Vpc(_) | DesiredBody::SecurityGroup(_) | DesiredBody::Snapshot(_)) | None => {
                 Self::Other
             }
@@ -177,7 +177,7 @@ fn volume_news(before: &Volume, body: &ObservedBody, wish: &Wish, now: Timestamp
             let Wish::Volume(wish) = wish else { return None };
             let is_new = before.life != Life::Ready;
             volume.life = Life::Ready;
-            let in_force = desired::volume(before, wish.data_key.clone()) == *wish;
+            let in_force = desired::volume(before, wish.data_key.clone()) == **wish;
             let begins = match &mut volume.modification {
                 Some(modification) if modification.in_force_since.is_none() && in_force => {
                     modification.in_force_since = Some(now);

@@ -22,27 +22,25 @@ pub fn object(root: &RootKey, tables: &Tables, region: &Region, key: ObjectKey) 
     match key {
         ObjectKey::Vpc(id) => vpc_in_use(tables, region, id)
             .then(|| crate::vpc::desired(tables, region, id))?
-            .map(DesiredBody::Vpc),
+            .map(DesiredBody::from),
         ObjectKey::SecurityGroup(id) => group_in_use(tables, region, id)
             .then(|| crate::security_group::desired(tables, region, id))?
-            .map(DesiredBody::SecurityGroup),
+            .map(DesiredBody::from),
         ObjectKey::Volume(id) => {
             let Some(volume) = tables.get::<Volume>(region, &id) else {
-                return store::desired(tables, region, id).map(DesiredBody::Volume);
+                return store::desired(tables, region, id).map(DesiredBody::from);
             };
             // What is to be captured stays until it is.
             let stays = volume.life != Life::Deleting || crate::snapshot::is_awaited(tables, region, id);
             stays.then(|| {
                 let data_key = keys::data_key(root, tables, volume.encryption.as_ref());
-                DesiredBody::Volume(self::volume(volume, data_key))
+                self::volume(volume, data_key).into()
             })
         }
-        ObjectKey::Snapshot(id) => {
-            crate::snapshot::desired(root, tables, region, id).map(DesiredBody::Snapshot)
-        }
+        ObjectKey::Snapshot(id) => crate::snapshot::desired(root, tables, region, id).map(DesiredBody::from),
         ObjectKey::Instance(id) => {
             let instance = tables.get::<Instance>(region, &id)?;
-            self::instance(tables, instance).map(|desired| DesiredBody::Instance(Box::new(desired)))
+            self::instance(tables, instance).map(DesiredBody::from)
         }
     }
 }
@@ -107,10 +105,20 @@ pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired>
     // A type that left the catalogue: its instances stay as they are, and start no more.
     let kind = kind::facts(&instance.instance_type)?;
     let attachment = |n: &NetworkInterface| n.attachment.as_ref().map(|a| a.state.leaving());
-    let interfaces = render::interfaces(tables, instance)
+    let mut interfaces: Vec<InterfaceDesired> = render::interfaces(tables, instance)
         .filter(|n| attachment(n) == Some(None))
         .filter_map(|n| interface(tables, region, n, &domain(tables, region, n.vpc)))
         .collect();
+    // Four places are made for the first, and most instances have one.
+    interfaces.shrink_to_fit();
+    let mut volumes: Vec<AttachmentDesired> = instance
+        .volumes
+        .iter()
+        .filter(|v| v.state.leaving().is_none())
+        .map(|v| AttachmentDesired { volume: v.volume, device: v.device.clone(), medium: Medium::Volume })
+        .chain(store::attached(instance))
+        .collect();
+    volumes.shrink_to_fit();
     Some(InstanceDesired {
         fork: instance.forked.filter(|_| instance.run == 1).map(|forked| forked.fork),
         instance: instance.instance,
@@ -127,13 +135,7 @@ pub fn instance(tables: &Tables, instance: &Instance) -> Option<InstanceDesired>
             direct_kernel: kernel(tables, instance),
             firmware: instance.firmware,
         },
-        volumes: instance
-            .volumes
-            .iter()
-            .filter(|v| v.state.leaving().is_none())
-            .map(|v| AttachmentDesired { volume: v.volume, device: v.device.clone(), medium: Medium::Volume })
-            .chain(store::attached(instance))
-            .collect(),
+        volumes,
         torn_out: instance
             .volumes
             .iter()

@@ -40,7 +40,7 @@ impl fmt::Display for Object {
 pub struct Objects {
     cloud: Arc<Cloud>,
     /// What each instance that the host holds stands on, so that what it leaves behind is looked at again.
-    footing: Mutex<HashMap<(Region, InstanceId), BTreeSet<ObjectKey>>>,
+    footing: Mutex<HashMap<(Region, InstanceId), Box<[ObjectKey]>>>,
 }
 
 impl Objects {
@@ -66,7 +66,7 @@ impl Objects {
             let of = (object.region.clone(), id);
             if footing.is_empty() { footings.remove(&of) } else { footings.insert(of, footing.clone()) }
         };
-        for key in earlier.unwrap_or_default().difference(&footing) {
+        for key in earlier.iter().flatten().filter(|key| footing.binary_search(key).is_err()) {
             self.set(tables, &at(*key));
         }
     }
@@ -82,12 +82,12 @@ impl Objects {
     }
 }
 
-/// What an instance needs on its host.
-fn footing(tables: &Tables, instance: &Instance) -> BTreeSet<ObjectKey> {
+/// What an instance needs on its host, in the order of the keys.
+fn footing(tables: &Tables, instance: &Instance) -> Box<[ObjectKey]> {
     if instance.phase.is_terminated() {
-        return BTreeSet::new();
+        return Box::default();
     }
-    let mut keys = BTreeSet::from([ObjectKey::Vpc(instance.vpc)]);
+    let mut keys = vec![ObjectKey::Vpc(instance.vpc)];
     keys.extend(render::interfaces(tables, instance).map(|n| ObjectKey::Vpc(n.vpc)));
     let groups = render::interfaces(tables, instance).flat_map(|n| &n.groups);
     keys.extend(groups.map(|group| ObjectKey::SecurityGroup(*group)));
@@ -96,7 +96,9 @@ fn footing(tables: &Tables, instance: &Instance) -> BTreeSet<ObjectKey> {
     // The host must know of what it is to capture during a reboot before it hears of the reboot.
     let region = &instance.zone.region;
     keys.extend(snapshot::awaiting_reboot(tables, region, instance.instance).map(ObjectKey::Snapshot));
-    keys
+    keys.sort_unstable();
+    keys.dedup();
+    keys.into()
 }
 
 /// A snapshot, and what it no longer needs once it is on its own.

@@ -27,11 +27,11 @@ async fn ebs_key(cloud: &Cloud) -> String {
 
 /// The data key that the host is told of with a volume.
 fn data_key(cloud: &Cloud, volume: &str) -> Option<DataKey> {
-    wished(cloud, volume).unwrap().data_key
+    wished(cloud, volume).unwrap().data_key.clone()
 }
 
 async fn snapshot_key(cloud: &Cloud, snapshot: &str) -> Option<DataKey> {
-    snapshot_wished(cloud, snapshot).await.unwrap().data_key
+    snapshot_wished(cloud, snapshot).await.unwrap().data_key.clone()
 }
 
 async fn copied(cloud: &Cloud, snapshot: &str, more: &[(&str, &str)]) -> String {

@@ -53,7 +53,7 @@ async fn a_log_is_described_tagged_and_told_to_the_host_until_it_is_deleted() {
 
     let key = ObjectKey::Vpc(VpcId::parse(&vpc).unwrap());
     let told = || match cloud.host.object(key).and_then(|desired| desired.body) {
-        Some(DesiredBody::Vpc(vpc)) => vpc.flow_logs,
+        Some(DesiredBody::Vpc(vpc)) => vpc.flow_logs.clone(),
         _ => panic!("the host is not told of the VPC"),
     };
     cloud.settled(key).await;

@@ -3,6 +3,7 @@
 use crate::instance::{Cloud, IMAGE, cloud};
 use model::InstanceId;
 use model::host::{DesiredBody, Devices, InstanceDesired, InstancePhase, ObjectKey, Power, StopCause};
+use std::sync::Arc;
 
 const CONFIGURED: (&str, &str) = ("HibernationOptions.Configured", "true");
 const ROOT: (&str, &str) = ("BlockDeviceMapping.1.DeviceName", "/dev/xvda");
@@ -12,7 +13,7 @@ fn key(id: &str) -> ObjectKey {
     ObjectKey::Instance(InstanceId::parse(id).unwrap())
 }
 
-async fn wished(cloud: &Cloud, id: &str) -> Box<InstanceDesired> {
+async fn wished(cloud: &Cloud, id: &str) -> Arc<InstanceDesired> {
     cloud.settled(key(id)).await;
     match cloud.host.object(key(id)).unwrap().body {
         Some(DesiredBody::Instance(instance)) => instance,

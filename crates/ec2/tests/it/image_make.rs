@@ -8,6 +8,7 @@ use model::host::{
     StopCause,
 };
 use model::{InstanceId, VolumeId};
+use std::sync::Arc;
 use testkit::START;
 
 pub async fn shown(cloud: &Cloud, id: &str, path: &str) -> String {
@@ -41,7 +42,7 @@ pub async fn available_image(cloud: &Cloud, name: &str) -> String {
     id
 }
 
-fn wish(cloud: &Cloud, instance: &str) -> Box<InstanceDesired> {
+fn wish(cloud: &Cloud, instance: &str) -> Arc<InstanceDesired> {
     match cloud.host.object(key(instance)).and_then(|desired| desired.body) {
         Some(DesiredBody::Instance(instance)) => instance,
         other => panic!("{other:?}"),
@@ -106,7 +107,7 @@ async fn an_image_of_an_instance_is_taken_during_a_reboot_and_launched() {
     let during = Downtime { instance: InstanceId::parse(&instance).unwrap(), run: 1, reboot: 1 };
     for snapshot in &all {
         let SnapshotSource::Volume { during: told, together, .. } =
-            wished(&cloud, snapshot).await.unwrap().source
+            wished(&cloud, snapshot).await.unwrap().source.clone()
         else {
             panic!("{snapshot} is of a volume");
         };
@@ -137,7 +138,10 @@ async fn an_image_of_an_instance_is_taken_during_a_reboot_and_launched() {
     assert_eq!(wish.machine.direct_kernel.as_deref(), Some("nano"), "the kernel that the first one boots by");
     for (device, snapshot) in wish.volumes.iter().zip(&all) {
         let volume = crate::volume::wished(&cloud, &device.volume.to_string()).unwrap();
-        assert_eq!((volume.snapshot.map(|s| s.to_string()).as_ref(), volume.image), (Some(snapshot), None));
+        assert_eq!(
+            (volume.snapshot.map(|s| s.to_string()).as_ref(), volume.image.clone()),
+            (Some(snapshot), None)
+        );
     }
     assert_eq!(wish.metadata.image.to_string(), id);
 }
@@ -171,7 +175,7 @@ async fn without_a_reboot_it_is_taken_at_once_and_mappings_change_it() {
     let all = snapshots(&cloud, &id).await;
     assert_eq!(all.len(), 2, "an empty one has none");
     let SnapshotSource::Volume { volume, during, together, .. } =
-        wished(&cloud, &all[0]).await.unwrap().source
+        wished(&cloud, &all[0]).await.unwrap().source.clone()
     else {
         panic!("of a volume");
     };
@@ -226,7 +230,8 @@ async fn a_stopped_instance_becomes_an_image_without_being_started() {
     cloud.observe(&instance, InstancePhase::Stopped { run: 1, cause: StopCause::Requested }).await;
     let id = made(&cloud, &instance, "stopped", &[]).await;
     let [snapshot] = snapshots(&cloud, &id).await.try_into().unwrap();
-    let SnapshotSource::Volume { during, .. } = wished(&cloud, &snapshot).await.unwrap().source else {
+    let SnapshotSource::Volume { during, .. } = wished(&cloud, &snapshot).await.unwrap().source.clone()
+    else {
         panic!("of a volume");
     };
     assert_eq!(during, None);
@@ -317,7 +322,10 @@ async fn an_image_is_registered_of_snapshots() {
     let instance = cloud.ok("RunInstances", &launched).await.one("instancesSet/item/instanceId");
     cloud.settled(key(&instance)).await;
     let wish = wish(&cloud, &instance);
-    assert_eq!((wish.machine.direct_kernel, wish.machine.firmware), (None, model::host::Firmware::Uefi));
+    assert_eq!(
+        (wish.machine.direct_kernel.clone(), wish.machine.firmware),
+        (None, model::host::Firmware::Uefi)
+    );
     let volume = crate::volume::wished(&cloud, &wish.volumes[0].volume.to_string()).unwrap();
     assert_eq!(volume.snapshot.map(|id| id.to_string()), Some(root.clone()));
 

@@ -7,13 +7,14 @@ use model::host::{
 };
 use model::record::network_interface::NetworkInterface;
 use model::{InstanceId, MiB, VolumeId};
+use std::sync::Arc;
 use testkit::{Kit, START};
 
 fn key(id: &str) -> ObjectKey {
     ObjectKey::Instance(InstanceId::parse(id).unwrap())
 }
 
-fn wished(host: &FakeHost, id: &str) -> Option<Box<InstanceDesired>> {
+fn wished(host: &FakeHost, id: &str) -> Option<Arc<InstanceDesired>> {
     match host.object(key(id))?.body? {
         DesiredBody::Instance(instance) => Some(instance),
         other => panic!("{other:?}"),

@@ -4,12 +4,13 @@ use crate::instance::{Cloud, cloud};
 use model::host::{DesiredBody, InstanceDesired, InstancePhase, Medium, ObjectKey, ObservedBody, StopCause};
 use model::record::store_disk::StoreDisk;
 use model::{GiB, InstanceId, VolumeId};
+use std::sync::Arc;
 
 fn key(instance: &str) -> ObjectKey {
     ObjectKey::Instance(InstanceId::parse(instance).unwrap())
 }
 
-async fn wish(cloud: &Cloud, instance: &str) -> Box<InstanceDesired> {
+async fn wish(cloud: &Cloud, instance: &str) -> Arc<InstanceDesired> {
     cloud.settled(key(instance)).await;
     match cloud.host.object(key(instance)).and_then(|desired| desired.body) {
         Some(DesiredBody::Instance(instance)) => instance,

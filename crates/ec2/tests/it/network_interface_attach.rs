@@ -3,6 +3,7 @@
 use crate::instance::{Cloud, IMAGE, cloud};
 use model::host::{DesiredBody, Devices, InstanceDesired, InstancePhase, ObjectKey, StopCause};
 use model::{InstanceId, NetworkInterfaceId};
+use std::sync::Arc;
 use testkit::START;
 
 pub async fn default_subnet(cloud: &Cloud, zone: &str) -> String {
@@ -28,7 +29,7 @@ async fn refused(cloud: &Cloud, interface: &str, instance: &str, index: &str) ->
     cloud.code("AttachNetworkInterface", &parameters).await
 }
 
-pub async fn settled(cloud: &Cloud, instance: &str) -> Box<InstanceDesired> {
+pub async fn settled(cloud: &Cloud, instance: &str) -> Arc<InstanceDesired> {
     let key = ObjectKey::Instance(InstanceId::parse(instance).unwrap());
     cloud.settled(key).await;
     match cloud.host.object(key).and_then(|desired| desired.body) {

@@ -9,6 +9,7 @@ use model::host::{
     SnapshotSource,
 };
 use model::{GiB, SnapshotId, VolumeId};
+use std::sync::Arc;
 use std::time::Duration;
 use testkit::{Answer, BOB, START};
 
@@ -52,7 +53,7 @@ pub async fn ids(cloud: &Cloud, parameters: &[(&str, &str)]) -> Vec<String> {
     cloud.ok("DescribeSnapshots", parameters).await.all("snapshotSet/item/snapshotId")
 }
 
-pub async fn wished(cloud: &Cloud, id: &str) -> Option<SnapshotDesired> {
+pub async fn wished(cloud: &Cloud, id: &str) -> Option<Arc<SnapshotDesired>> {
     cloud.settled(key(id)).await;
     match cloud.host.object(key(id))?.body? {
         DesiredBody::Snapshot(snapshot) => Some(snapshot),
@@ -353,7 +354,7 @@ async fn the_volumes_of_an_instance_are_captured_at_one_instant() {
     let all = answer.all("snapshotSet/item/snapshotId");
     for id in &all {
         let SnapshotSource::Volume { volume, together, during, .. } =
-            wished(&cloud, id).await.unwrap().source
+            wished(&cloud, id).await.unwrap().source.clone()
         else {
             panic!("{id} is of a volume");
         };

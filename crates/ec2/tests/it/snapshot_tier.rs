@@ -143,7 +143,7 @@ async fn what_cannot_be_archived_or_restored_is_refused() {
     archive(&cloud, &pending).await;
     assert_eq!(code("ModifySnapshotTier", &modify(&pending, "archive")).await, "IncorrectState");
     let next = taken(&cloud, &volume, &[]).await;
-    match wished(&cloud, &next).await.unwrap().source {
+    match wished(&cloud, &next).await.unwrap().source.clone() {
         SnapshotSource::Volume { parent, .. } => {
             assert_eq!(parent.unwrap().to_string(), id, "it is archived");
         }

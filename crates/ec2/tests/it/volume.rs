@@ -3,6 +3,7 @@
 use crate::instance::{Cloud, cloud};
 use model::host::{DesiredBody, ObjectKey, ObservedBody, VolumeDesired};
 use model::{GiB, VolumeId};
+use std::sync::Arc;
 use std::time::Duration;
 use testkit::{Answer, BOB};
 
@@ -45,7 +46,7 @@ pub async fn shown(cloud: &Cloud, id: &str, path: &str) -> String {
     described(cloud, id).await.one(&format!("volumeSet/item/{path}"))
 }
 
-pub fn wished(cloud: &Cloud, id: &str) -> Option<VolumeDesired> {
+pub fn wished(cloud: &Cloud, id: &str) -> Option<Arc<VolumeDesired>> {
     match cloud.host.object(key(id))?.body? {
         DesiredBody::Volume(volume) => Some(volume),
         other => panic!("{other:?}"),
@@ -83,7 +84,7 @@ async fn a_volume_is_made_used_by_nobody_and_deleted() {
     assert_eq!(cloud.code("DeleteVolume", &[("VolumeId", &id)]).await, "IncorrectState");
     applied(&cloud, &id).await;
     let wish = wished(&cloud, &id).unwrap();
-    assert_eq!((wish.size, wish.image), (GiB(10), None));
+    assert_eq!((wish.size, wish.image.clone()), (GiB(10), None));
     assert_eq!(wish.limits.unwrap().iops.base, 3000);
     assert_eq!(shown(&cloud, &id, "status").await, "available");
 

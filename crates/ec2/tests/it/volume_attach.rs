@@ -4,6 +4,7 @@ use crate::instance::{Cloud, cloud, cloud_with};
 use crate::volume::{available, described, key, made, shown};
 use model::host::{Capacity, DesiredBody, Devices, InstanceDesired, InstancePhase, ObjectKey, StopCause};
 use model::{InstanceId, VolumeId};
+use std::sync::Arc;
 use std::time::Duration;
 use testkit::START;
 
@@ -19,7 +20,7 @@ async fn refused(cloud: &Cloud, volume: &str, instance: &str, device: &str) -> S
     cloud.code("AttachVolume", &parameters).await
 }
 
-fn wish(cloud: &Cloud, instance: &str) -> Box<InstanceDesired> {
+fn wish(cloud: &Cloud, instance: &str) -> Arc<InstanceDesired> {
     let key = ObjectKey::Instance(InstanceId::parse(instance).unwrap());
     match cloud.host.object(key).and_then(|desired| desired.body) {
         Some(DesiredBody::Instance(instance)) => instance,
@@ -27,7 +28,7 @@ fn wish(cloud: &Cloud, instance: &str) -> Box<InstanceDesired> {
     }
 }
 
-async fn settled(cloud: &Cloud, instance: &str) -> Box<InstanceDesired> {
+async fn settled(cloud: &Cloud, instance: &str) -> Arc<InstanceDesired> {
     cloud.settled(ObjectKey::Instance(InstanceId::parse(instance).unwrap())).await;
     wish(cloud, instance)
 }

@@ -99,7 +99,7 @@ impl World {
         let Some(disk) = self.volumes.get(&volume) else {
             return Err(self.violation(format!("{instance} was given {volume}, which is not there")));
         };
-        let other = disk.users.iter().copied().find(|user| *user != instance);
+        let other = disk.users.keys().copied().find(|user| *user != instance);
         match other.filter(|_| !disk.shared) {
             Some(user) => Err(self.violation(format!("{instance} was given {volume}, which {user} has"))),
             None => Ok(()),
@@ -108,7 +108,7 @@ impl World {
 
     pub fn take_disk(&mut self, instance: InstanceId, given: &DiskSpec) {
         self.volumes.entry(given.volume).and_modify(|disk| {
-            disk.users.insert(instance);
+            disk.users.insert(instance, ());
             disk.lags = false;
             disk.limits = given.limits;
         });

@@ -6,6 +6,7 @@ use super::devices::Held;
 use super::forks::Fork;
 use super::sleep::Memory;
 use super::snapshots::Snapshot;
+use model::few::FewKeys;
 use model::host::{
     InterfaceDesired, ObjectKey, SecurityGroupDesired, VolumeDesired, VolumeLimits, VpcDesired,
 };
@@ -68,7 +69,7 @@ pub(super) struct Disk {
     pub data_key: Option<DataKey>,
     /// Several machines may have it.
     pub shared: bool,
-    pub users: BTreeSet<InstanceId>,
+    pub users: FewKeys<InstanceId>,
     /// Its machine still writes to a file that is frozen.
     pub lags: bool,
 }
@@ -206,7 +207,7 @@ impl World {
 
     pub fn reboot(&mut self) {
         self.machines.clear();
-        self.volumes.values_mut().for_each(|disk| disk.users.clear());
+        self.volumes.values_mut().for_each(|disk| disk.users = FewKeys::default());
         self.ports.clear();
         self.vpcs.clear();
         self.groups.clear();
@@ -325,7 +326,7 @@ impl World {
             limits: volume.limits,
             data_key: volume.data_key.clone(),
             shared: volume.shared,
-            users: BTreeSet::new(),
+            users: FewKeys::default(),
             lags: false,
         };
         let disk = self.volumes.entry(volume.volume).or_insert(disk);
