@@ -1,4 +1,4 @@
-"""Disks that are more than a volume of one instance: instance stores, Multi-Attach, and snapshots in the archive."""
+"""Disks that are more than a volume of one instance: instance stores, Multi-Attach, and snapshots in the archive or kept as disks."""
 
 import pytest
 from conftest import code, wait_until
@@ -153,3 +153,30 @@ def test_a_snapshot_goes_to_the_archive_and_back(ec2, zone, make):  # noqa: F811
     wait_until(lambda: operation(ec2, snapshot) == "permanent-restore-completed", "it is back", timeout=240)
     assert tier(ec2, snapshot) == "standard"
     ec2.delete_snapshot(SnapshotId=snapshot)
+
+
+def test_a_snapshot_is_fast_where_that_was_asked_for(cloud, ec2, zone, make):  # noqa: F811
+    volume = make()
+    snapshot = ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
+    asked = {"SourceSnapshotIds": [snapshot], "AvailabilityZones": [zone]}
+    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot], WaiterConfig=PATIENCE)
+    assert code(ec2.enable_fast_snapshot_restores, **asked, DryRun=True) == "DryRunOperation"
+    refused = ec2.disable_fast_snapshot_restores(**asked)["Unsuccessful"][0]
+    assert refused["FastSnapshotRestoreStateErrors"][0]["Error"]["Code"] == "IncorrectState"
+    done = cloud.aws("ec2", "enable-fast-snapshot-restores", "--availability-zones", zone,
+                     "--source-snapshot-ids", snapshot)["Successful"][0]
+    assert (done["SnapshotId"], done["AvailabilityZone"], done["State"]) == (snapshot, zone, "enabling")
+
+    def state():
+        shown = ec2.describe_fast_snapshot_restores(Filters=[{"Name": "snapshot-id", "Values": [snapshot]}])
+        return [item["State"] for item in shown["FastSnapshotRestores"]]
+
+    wait_until(lambda: state() == ["enabled"], "it is enabled", timeout=240)
+    made = make(SnapshotId=snapshot)
+    assert volume_of(ec2, made)["FastRestored"] and not volume_of(ec2, volume)["FastRestored"]
+    assert code(ec2.modify_snapshot_tier, SnapshotId=snapshot, StorageTier="archive") == "IncorrectState"
+    ec2.disable_fast_snapshot_restores(**asked)
+    wait_until(lambda: state() == ["disabled"], "it is disabled", timeout=240)
+    ec2.enable_fast_snapshot_restores(**asked)
+    ec2.delete_snapshot(SnapshotId=snapshot)
+    assert state() == []

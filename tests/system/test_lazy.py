@@ -148,6 +148,36 @@ def test_a_damaged_block_is_an_error_that_fsck_names(setting):
     reads_right(guest, disk_of(volume), [index])
 
 
+def fast(ec2, state, snapshots):
+    """Waits until fast restore of these snapshots is in this state."""
+    def reached():
+        shown = ec2.describe_fast_snapshot_restores(Filters=[{"Name": "snapshot-id", "Values": snapshots}])
+        return [item["State"] for item in shown["FastSnapshotRestores"]] == [state] * len(snapshots)
+    wait_until(reached, f"fast restore is {state}", timeout=240)
+
+
+def test_a_volume_of_a_fast_snapshot_lacks_nothing(setting):
+    cloud, guest, ec2 = setting.cloud, setting.guest, setting.ec2
+    before = lacking(cloud)
+    asked = {"SourceSnapshotIds": list(setting.snapshots.values()), "AvailabilityZones": [setting.zone]}
+    assert not ec2.enable_fast_snapshot_restores(**asked)["Unsuccessful"]
+    # Whatever has been done of it by now, it is finished.
+    os.kill(cloud.pid("agent"), signal.SIGKILL)
+    fast(ec2, "enabled", asked["SourceSnapshotIds"])
+    for kind, device in (("plain", "/dev/sdm"), ("encrypted", "/dev/sdn")):
+        volume = setting.lazy(kind, device)
+        assert ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["FastRestored"]
+        assert lacking(cloud) == before
+        reads_right(guest, disk_of(volume), range(BLOCKS))
+    kept = os.path.join(cloud.data, "volumes", "fast")
+    assert len(os.listdir(kept)) == 2
+    ec2.disable_fast_snapshot_restores(**asked)
+    os.kill(cloud.pid("agent"), signal.SIGKILL)
+    fast(ec2, "disabled", asked["SourceSnapshotIds"])
+    assert os.listdir(kept) == []
+    reads_right(guest, disk_of(volume), range(BLOCKS))
+
+
 def test_in_the_end_all_of_it_is_here_and_the_snapshots_may_go(setting):
     cloud, guest, ec2 = setting.cloud, setting.guest, setting.ec2
     setting.lazy("plain", "/dev/sdk")

@@ -115,6 +115,8 @@ pub fn start(
         lock: None,
         binned: None,
         tiering: None,
+        fast_restores: Vec::new(),
+        fast_asked: 0,
         tags,
     };
     let made = txn.put(&ctx.region, snapshot);

@@ -18,6 +18,7 @@ pub fn sweeps() -> Vec<Sweep> {
         Sweep::new("peerings", async |cloud| vpc_peering_connection::sweep(&cloud).await),
         Sweep::new("nat-gateways", async |cloud| nat_gateway::sweep(&cloud).await),
         Sweep::new("restored-snapshots", async |cloud| snapshot::tier::sweep(&cloud).await),
+        Sweep::new("fast-restores", async |cloud| snapshot::fast::sweep(&cloud).await),
     ]
 }
 

@@ -382,6 +382,9 @@ pub struct SnapshotDesired {
     /// Where its data lie once it is completed.
     #[serde(default)]
     pub tier: Tier,
+    /// How often its owners have changed their minds about fast restore: a host says anew where the data lie when this grows.
+    #[serde(default)]
+    pub asked: u64,
     /// What its blocks are encrypted with: its volume's key, or for a copy one of its own. None: not encrypted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_key: Option<DataKey>,
@@ -398,6 +401,8 @@ pub enum Tier {
     Archive,
     /// In both places.
     Both,
+    /// Among those of other snapshots, and whole besides, so that a new volume lacks nothing (fast restore).
+    Fast,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

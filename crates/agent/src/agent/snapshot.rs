@@ -19,7 +19,7 @@ use super::core::Core;
 use super::schedule::{Drivers, Failure, Next, Outcome};
 use super::tables::{Body, Job, Standing};
 use crate::host::{Block, Fault, HostError, Net, Vmm};
-use model::host::{Downtime, ObjectKey, ObservedBody, SnapshotDesired, SnapshotPhase, SnapshotSource};
+use model::host::{Downtime, ObjectKey, ObservedBody, SnapshotDesired, SnapshotPhase, SnapshotSource, Tier};
 use model::{InstanceId, SnapshotId, VolumeId};
 use plan::host::{Asked, RunState, SnapshotRecord, is_due};
 use std::collections::BTreeSet;
@@ -71,6 +71,12 @@ async fn ensure<V: Vmm, N: Net, B: Block>(
             return tier::change(core, drivers, desired, generation).await;
         }
         Some(SnapshotRecord::Ended(phase)) => {
+            // What an agent that died had done of it, or what is lost.
+            if matches!(phase, SnapshotPhase::Completed { .. })
+                && drivers.block.is_fast(desired.snapshot).await? != (desired.tier == Tier::Fast)
+            {
+                return tier::change(core, drivers, desired, generation).await;
+            }
             core.applied(key, generation, ObservedBody::Snapshot(phase.clone())).await?;
             return Ok(Next::Idle);
         }
@@ -95,6 +101,12 @@ async fn ensure<V: Vmm, N: Net, B: Block>(
             let is_open = matches!(desired.source, SnapshotSource::Direct { seal: None, .. });
             // Its owner says when it goes on.
             Ok(if is_open { Next::Idle } else { Next::At(core.clock.now() + LOOK_AGAIN) })
+        }
+        // It is there, and goes to where it is desired.
+        Ok(phase @ SnapshotPhase::Completed { tier, .. }) if tier != desired.tier => {
+            core.write_snapshot(desired.snapshot, SnapshotRecord::Ended(phase)).await?;
+            trim(core, drivers, desired).await;
+            Ok(Next::At(core.clock.now()))
         }
         Ok(phase @ (SnapshotPhase::Completed { .. } | SnapshotPhase::Failed { .. })) => {
             end(core, desired, generation, phase).await?;

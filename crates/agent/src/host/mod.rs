@@ -328,6 +328,9 @@ pub trait Block: Send + Sync + 'static {
     /// Nothing that the host lacks is made of one that is to be archived.
     fn change_tier(&self, snapshot: &SnapshotDesired) -> impl Future<Output = Result<SnapshotPhase>> + Send;
 
+    /// Whether a snapshot is kept so that a volume of it lacks nothing ([`Tier::Fast`](model::host::Tier::Fast)).
+    fn is_fast(&self, snapshot: SnapshotId) -> impl Future<Output = Result<bool>> + Send;
+
     /// Removes a snapshot, or what there is of it. Names the volume whose layers may be trimmed now.
     fn remove_snapshot(&self, snapshot: SnapshotId) -> impl Future<Output = Result<Option<VolumeId>>> + Send;
 

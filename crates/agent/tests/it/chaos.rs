@@ -304,6 +304,19 @@ async fn story(seed: u64) {
                     news.push(server.want(DesiredBody::from(made)));
                 }
             }
+            (19, _) if server.snapshots > 0 => {
+                let id = sample::snapshot_id(1 + dice.below(server.snapshots.into()) as u32);
+                let wish = server.wishes.get(&ObjectKey::Snapshot(id)).and_then(|wish| wish.body.clone());
+                if let Some(DesiredBody::Snapshot(wish)) = wish {
+                    let tier = if wish.tier == Tier::Fast { Tier::Standard } else { Tier::Fast };
+                    let asked = wish.asked + 1;
+                    news.push(server.want(DesiredBody::from(SnapshotDesired {
+                        tier,
+                        asked,
+                        ..SnapshotDesired::clone(&wish)
+                    })));
+                }
+            }
             (14, _) => rig.sim.guest_keeps_devices(id, dice.below(2) == 0),
             _ => tokio::time::sleep(Duration::from_millis(dice.below(20_000))).await,
         }
@@ -385,8 +398,12 @@ async fn amiss(rig: &Rig, server: &Server) -> Option<String> {
                 wanted.volumes.push(volume.volume);
             }
             Some(DesiredBody::Snapshot(snapshot)) => match &seen.body {
-                ObservedBody::Snapshot(SnapshotPhase::Completed { .. }) => {
+                ObservedBody::Snapshot(SnapshotPhase::Completed { tier, .. }) if *tier == snapshot.tier => {
                     wanted.snapshots.push(snapshot.snapshot);
+                    let is_fast = rig.sim.fast_snapshots().contains(&snapshot.snapshot);
+                    if is_fast != (snapshot.tier == Tier::Fast) {
+                        return Some(format!("{key} is fast: {is_fast}"));
+                    }
                 }
                 other => return Some(format!("{key} is {other:?}")),
             },

@@ -433,6 +433,33 @@ pub async fn an_archived_snapshot_cannot_be_used_until_it_is_restored(host: &imp
     clean_up(host, started).await;
 }
 
+pub async fn a_fast_snapshot_is_kept_for_as_long_as_that_is_desired(host: &impl TestHost) {
+    let started = start(host, 1).await;
+    let instance = started.desired.instance;
+    let (snapshot, of) = (sample::snapshot_id(1), sample::volume_id(1));
+    host.block().freeze(&[(snapshot, of)]).await.unwrap();
+    host.vmm().follow(instance, &[of]).await.unwrap();
+    host.block().captured(&[snapshot]).await.unwrap();
+    let desired = sample::snapshot(1, 1);
+    stored(host, &desired, None).await;
+    let made = VolumeDesired { snapshot: Some(snapshot), ..sample::volume(8) };
+    for tier in [Tier::Fast, Tier::Fast, Tier::Standard, Tier::Fast] {
+        placed(host, &desired, tier).await;
+        assert_eq!(host.block().is_fast(snapshot).await.unwrap(), tier == Tier::Fast);
+        assert_eq!(host.block().snapshots().await.unwrap(), [snapshot]);
+    }
+    host.block().ensure_volume(&made, None).await.unwrap();
+    assert_eq!(host.block().lacking_of(snapshot).await.unwrap(), None, "it lacks nothing");
+    placed(host, &desired, Tier::Archive).await;
+    assert!(!host.block().is_fast(snapshot).await.unwrap());
+    placed(host, &desired, Tier::Fast).await;
+    host.block().remove_snapshot(snapshot).await.unwrap();
+    assert!(!host.block().is_fast(snapshot).await.unwrap());
+    assert_eq!(host.block().snapshots().await.unwrap(), [] as [SnapshotId; 0]);
+    host.block().remove_volume(made.volume).await.unwrap();
+    clean_up(host, started).await;
+}
+
 pub async fn a_volume_of_a_snapshot_is_used_whether_or_not_all_of_it_is_here(host: &impl TestHost) {
     let started = start(host, 1).await;
     let instance = started.desired.instance;

@@ -85,6 +85,7 @@ pub fn snapshot_id(n: u32) -> SnapshotId {
 /// Snapshot `n` of a volume.
 pub fn snapshot(n: u32, volume: u32) -> SnapshotDesired {
     SnapshotDesired {
+        asked: 0,
         tier: model::host::Tier::Standard,
         snapshot: snapshot_id(n),
         account: account(),

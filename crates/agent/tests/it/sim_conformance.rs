@@ -106,6 +106,11 @@ fn snapshots_are_taken_together_and_outlive_their_volumes() {
 }
 
 #[test]
+fn a_fast_snapshot_is_kept_for_as_long_as_that_is_desired() {
+    on_the_simulator(conformance::a_fast_snapshot_is_kept_for_as_long_as_that_is_desired);
+}
+
+#[test]
 fn an_archived_snapshot_cannot_be_used_until_it_is_restored() {
     on_the_simulator(conformance::an_archived_snapshot_cannot_be_used_until_it_is_restored);
 }

@@ -184,6 +184,38 @@ fn a_snapshot_is_archived_once_nothing_is_being_made_of_it() {
 }
 
 #[test]
+fn nothing_stays_fast_of_which_an_agent_died_before_it_was_desired_otherwise() {
+    in_virtual_time(async {
+        let config = SimConfig { snapshot_time: Duration::from_secs(20), ..SimConfig::default() };
+        let mut rig = running(config).await;
+        let tier = |tier| DesiredBody::from(SnapshotDesired { tier, ..snapshot(1, 1) });
+        let is_in = |wanted| move |phase: &SnapshotPhase| matches!(phase, SnapshotPhase::Completed { tier, .. } if *tier == wanted);
+        want(&rig, 1, vec![tier(Tier::Fast)]).await;
+        seen(&rig, 1, |phase| matches!(phase, SnapshotPhase::Moving { .. })).await;
+        seen(&rig, 1, is_in(Tier::Fast)).await;
+        assert_eq!(rig.sim.fast_snapshots(), [snapshot_id(1)]);
+        want(&rig, 2, vec![tier(Tier::Standard)]).await;
+        seen(&rig, 1, is_in(Tier::Standard)).await;
+        assert_eq!(rig.sim.fast_snapshots(), []);
+        // The host has done it, and the agent dies before it has written that down.
+        rig.kill();
+        rig.sim.keeps_fast(snapshot_id(1));
+        rig.start().await;
+        want(&rig, 3, vec![tier(Tier::Standard)]).await;
+        seen(&rig, 1, is_in(Tier::Standard)).await;
+        rig.handle().quiet().await;
+        assert_eq!(rig.sim.fast_snapshots(), []);
+        want(&rig, 4, vec![tier(Tier::Fast)]).await;
+        seen(&rig, 1, is_in(Tier::Fast)).await;
+        unwant(&rig, 5, key(1)).await;
+        let mut observations = rig.handle().subscribe();
+        until(&mut observations, |seen| seen.key == key(1) && seen.body == ObservedBody::Removed).await;
+        assert_eq!(rig.sim.fast_snapshots(), []);
+        assert_eq!(rig.sim.violations(), Vec::<String>::new());
+    });
+}
+
+#[test]
 fn a_copy_and_a_volume_wait_for_the_snapshot_that_they_are_made_of() {
     in_virtual_time(async {
         let config = SimConfig { snapshot_time: Duration::from_secs(20), ..SimConfig::default() };

@@ -379,6 +379,11 @@ async fn an_encrypted_volume_opens_with_its_own_key_alone() {
 }
 
 #[tokio::test]
+async fn a_fast_snapshot_is_kept_for_as_long_as_that_is_desired() {
+    on_real_machines(conformance::a_fast_snapshot_is_kept_for_as_long_as_that_is_desired).await;
+}
+
+#[tokio::test]
 async fn an_archived_snapshot_cannot_be_used_until_it_is_restored() {
     on_real_machines(conformance::an_archived_snapshot_cannot_be_used_until_it_is_restored).await;
 }

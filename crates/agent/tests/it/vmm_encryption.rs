@@ -38,6 +38,7 @@ fn wanted(number: u32, of: Option<u32>, data_key: u8) -> VolumeDesired {
 
 fn desired(number: u32, source: SnapshotSource, data_key: u8) -> SnapshotDesired {
     SnapshotDesired {
+        asked: 0,
         tier: model::host::Tier::Standard,
         snapshot: snapshot(number),
         account: AccountId::from_number(1),

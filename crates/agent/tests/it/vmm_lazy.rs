@@ -6,8 +6,9 @@ use agent::host::linux::block::{Filling, LinuxBlock};
 use agent::host::linux::vmm::LinuxVmm;
 use agent::host::{Block, Device, DiskSpec, Fault, MachineSpec, Release, Vmm};
 use blocks::{BLOCK_SIZE, Begin, BlockStore, Directory, Domain, DomainId, fsck};
-use model::host::{SnapshotDesired, SnapshotPhase, SnapshotSource, VolumeDesired};
+use model::host::{SnapshotDesired, SnapshotPhase, SnapshotSource, Tier, VolumeDesired};
 use model::{AccountId, DataKey, GiB, InstanceId, SnapshotId, Timestamp};
+use std::io::Read as _;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -150,6 +151,7 @@ async fn capture(vmm: &LinuxVmm, block: &LinuxBlock, holder: InstanceId, taken: 
 
 async fn stored(block: &LinuxBlock, taken: u32, of: u32, keys: &Keys) {
     let wanted = SnapshotDesired {
+        asked: 0,
         tier: model::host::Tier::Standard,
         snapshot: snapshot(taken),
         account: AccountId::from_number(1),
@@ -329,6 +331,114 @@ async fn a_flipped_bit_is_the_guests_error_and_no_disk_is_made_of_it() {
     assert_eq!(std::fs::read_dir(scratch.path.join("volumes/restored")).unwrap().count(), 0);
     assert_eq!(records(&scratch), 1);
     kill(serving).await;
+}
+
+fn placed_at(number: u32, keys: &Keys, tier: Tier) -> SnapshotDesired {
+    SnapshotDesired {
+        asked: 0,
+        tier,
+        snapshot: snapshot(number),
+        account: AccountId::from_number(1),
+        size: GiB(1),
+        source: SnapshotSource::Copy(snapshot(99)),
+        data_key: keys.snapshot.clone(),
+    }
+}
+
+async fn placed(block: &LinuxBlock, number: u32, keys: &Keys, tier: Tier) {
+    loop {
+        match block.change_tier(&placed_at(number, keys, tier)).await.unwrap() {
+            SnapshotPhase::Moving { .. } => tokio::time::sleep(Duration::from_millis(20)).await,
+            SnapshotPhase::Completed { tier: reached, .. } => return assert_eq!(reached, tier),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn kept(scratch: &Scratch) -> Vec<PathBuf> {
+    blocks_of(&scratch.path.join("volumes/fast"))
+}
+
+/// Volumes of a snapshot that is kept read all of it without anybody who serves it, whatever became of the snapshot.
+async fn lacks_nothing(keys: Keys) {
+    let scratch = Scratch::new();
+    take(&scratch, 1, keys.snapshot.as_ref());
+    let vmm = scratch.vmm().await;
+    let block = scratch.block_filling(NEVER);
+    placed(&block, 1, &keys, Tier::Fast).await;
+    drop(block);
+    let half = scratch.path.join("volumes/fast").join(format!("{}.tmp", snapshot(2)));
+    std::fs::write(&half, "of an agent that died").unwrap();
+    let block = scratch.block_filling(NEVER);
+    assert!(block.is_fast(snapshot(1)).await.unwrap() && !half.exists());
+    let disk = disk(&block, 1, 1, &keys).await;
+    assert_eq!((records(&scratch), block.lacking_of(snapshot(1)).await.unwrap()), (0, None));
+    for path in kept(&scratch) {
+        let mut held = Vec::new();
+        // All of its blocks lie there.
+        std::fs::File::open(&path).unwrap().take(24 << 20).read_to_end(&mut held).unwrap();
+        let is_readable = held.windows(16).any(|at| at == said(1).as_bytes());
+        assert_eq!(is_readable, keys.snapshot.is_none(), "{}", path.display());
+    }
+    placed(&block, 1, &keys, Tier::Standard).await;
+    assert_eq!(kept(&scratch), [] as [PathBuf; 0]);
+    block.remove_snapshot(snapshot(1)).await.unwrap();
+    assert_eq!(std::fs::read_dir(scratch.path.join("volumes/restored")).unwrap().count(), 0);
+    let machine = MachineSpec { disks: vec![disk], ..spec(1, "reader") };
+    vmm.start(&machine, vec![]).await.unwrap();
+    until_says(&vmm, machine.instance, "READ 3=").await;
+    reads_all(&vmm, machine.instance).await;
+    vmm.end(machine.instance).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_of_a_fast_snapshot_lacks_nothing() {
+    lacks_nothing(Keys::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_of_an_encrypted_fast_snapshot_lacks_nothing() {
+    lacks_nothing(Keys { snapshot: Some(key(1)), volume: Some(key(2)) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fast_goes_with_its_snapshot() {
+    let scratch = Scratch::new();
+    let keys = Keys::default();
+    take(&scratch, 1, None);
+    let block = scratch.block_filling(NEVER);
+    placed(&block, 1, &keys, Tier::Fast).await;
+    block.remove_snapshot(snapshot(1)).await.unwrap();
+    assert_eq!(kept(&scratch), [] as [PathBuf; 0]);
+    assert_eq!(std::fs::read_dir(scratch.path.join("volumes/restored")).unwrap().count(), 0);
+    assert_eq!(block.snapshots().await.unwrap(), [] as [SnapshotId; 0]);
+    // What is left of one that a crash removed by half is found.
+    std::fs::write(scratch.path.join("volumes/fast").join(format!("{}.raw", snapshot(7))), "").unwrap();
+    assert_eq!(block.snapshots().await.unwrap(), [snapshot(7)]);
+    block.remove_snapshot(snapshot(7)).await.unwrap();
+    assert_eq!(kept(&scratch), [] as [PathBuf; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_snapshot_is_never_kept() {
+    let scratch = Scratch::new();
+    let keys = Keys::default();
+    take(&scratch, 3, None);
+    let block = scratch.block_filling(NEVER);
+    let victim = blocks_of(&scratch.path.join("snapshots/objects/blocks")).pop().unwrap();
+    let mut bytes = std::fs::read(&victim).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&victim, bytes).unwrap();
+    let failed = loop {
+        match block.change_tier(&placed_at(3, &keys, Tier::Fast)).await {
+            Ok(SnapshotPhase::Moving { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+            end => break end.unwrap_err(),
+        }
+    };
+    assert_eq!(failed.fault, Fault::Permanent, "{failed}");
+    assert!(!block.is_fast(snapshot(3)).await.unwrap());
+    assert_eq!(kept(&scratch), [] as [PathBuf; 0]);
 }
 
 fn blocks_of(directory: &Path) -> Vec<PathBuf> {

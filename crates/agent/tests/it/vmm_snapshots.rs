@@ -19,6 +19,7 @@ fn snapshot(number: u32) -> SnapshotId {
 
 fn desired(number: u32, of: u32, parent: Option<u32>) -> SnapshotDesired {
     SnapshotDesired {
+        asked: 0,
         tier: model::host::Tier::Standard,
         snapshot: snapshot(number),
         account: AccountId::from_number(1),

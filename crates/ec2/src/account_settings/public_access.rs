@@ -82,6 +82,7 @@ fn set_snapshots(ctx: &Context, txn: &mut Txn<'_>, state: PublicSnapshots) -> St
         if let Some(snapshot) = txn.get::<Snapshot>(&ctx.region, &id) {
             let mut snapshot = Snapshot::clone(&snapshot);
             snapshot.shared.withheld = withheld;
+            plan::snapshot::fast::end_unshared(&mut snapshot, ctx.now);
             txn.put(&ctx.region, snapshot);
         }
     }

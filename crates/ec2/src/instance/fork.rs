@@ -242,6 +242,7 @@ impl Family<'_> {
             attachment: Some(attachment),
             created_at: ctx.now,
             life: Life::Ready,
+            fast_restored: false,
             modification: None,
             modified_at: Vec::new(),
             ..(*before).clone()

@@ -35,6 +35,7 @@ use model::{
 use plan::instance::{
     DevicePlan, Facts, GroupChoice, LaunchSpec, NetworkSpec, PublicChoice, admit, hibernation,
 };
+use plan::snapshot::fast;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -550,18 +551,23 @@ impl Launch {
         choice: &Choice,
     ) -> BlockDevice {
         let id = VolumeId::from_entropy(ctx.bits());
+        let (zone, encryption) = (&self.place.subnet.zone, choice.encryption(ctx));
+        let source = plan.snapshot.and_then(|snapshot| txn.get::<Snapshot>(&ctx.region, &snapshot));
+        let fast_restored =
+            source.is_some_and(|source| fast::restores(&source, ctx.account(), zone, encryption.is_some()));
         txn.put(
             &ctx.region,
             Volume {
                 fork: None,
                 volume: id,
                 account: ctx.account(),
-                zone: self.place.subnet.zone.clone(),
+                zone: zone.clone(),
                 provision: plan.provision,
                 snapshot: plan.snapshot,
+                fast_restored,
                 host_image: self.image.host_image.clone().filter(|_| root),
                 kernel: self.image.kernel().filter(|_| root).map(str::to_owned),
-                encryption: choice.encryption(ctx),
+                encryption,
                 attachment: Some(VolumeAttachment {
                     instance,
                     device: plan.device.clone(),

@@ -3,21 +3,26 @@
 use control::{Result, Tables, Txn};
 use model::host::ObservedBody;
 use model::record::image::{Image, Registration, State};
-use model::record::snapshot::{Life, Snapshot, Tiering};
+use model::record::snapshot::{FastRestore, Life, Snapshot, Tiering};
 use model::{ImageId, Region, SnapshotId, Timestamp};
 
 enum News {
     Gone,
     Life(Life),
-    Tiering(Tiering),
+    /// Where its data lie.
+    Placed(Option<Tiering>, Option<Vec<FastRestore>>),
 }
 
 fn news(snapshot: &Snapshot, body: &ObservedBody, now: Timestamp) -> Option<News> {
     match body {
         ObservedBody::Removed => snapshot.is_deleting().then_some(News::Gone),
         ObservedBody::Snapshot(phase) => {
-            let tiering = || plan::snapshot::tier::observe(snapshot, phase, now).map(News::Tiering);
-            plan::snapshot::observe(&snapshot.life, phase, now).map(News::Life).or_else(tiering)
+            let life = plan::snapshot::observe(&snapshot.life, phase, now).map(News::Life);
+            life.or_else(|| {
+                let tiering = plan::snapshot::tier::observe(snapshot, phase, now);
+                let fast = plan::snapshot::fast::observe(snapshot, phase, now);
+                (tiering.is_some() || fast.is_some()).then_some(News::Placed(tiering, fast))
+            })
         }
         ObservedBody::Applied | ObservedBody::Failing { .. } | ObservedBody::Instance(_) => None,
     }
@@ -45,8 +50,11 @@ pub fn take(
     match news(&before, body, now) {
         None => {}
         Some(News::Gone) => txn.delete::<Snapshot>(region, &id),
-        Some(News::Tiering(tiering)) => {
-            txn.put(region, Snapshot { tiering: Some(tiering), ..(*before).clone() });
+        Some(News::Placed(tiering, fast)) => {
+            let mut placed = Snapshot::clone(&before);
+            placed.tiering = tiering.or(placed.tiering);
+            placed.fast_restores = fast.unwrap_or(placed.fast_restores);
+            txn.put(region, placed);
         }
         Some(News::Life(life)) => {
             let is_end = !matches!(life, Life::Pending { .. });

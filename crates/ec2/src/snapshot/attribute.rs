@@ -97,6 +97,7 @@ pub fn modify(
     }
     let mut snapshot = Snapshot::clone(&snapshot);
     change.apply(&mut snapshot.shared.everybody, &mut snapshot.shared.accounts);
+    plan::snapshot::fast::end_unshared(&mut snapshot, ctx.now);
     txn.put(&ctx.region, snapshot);
     Ok(ModifySnapshotAttributeResult {})
 }
@@ -113,6 +114,8 @@ pub fn reset(
     }
     let snapshot = own(ctx, txn, &request.snapshot_id)?;
     let shared = Shared { withheld: snapshot.shared.withheld, ..Shared::default() };
-    txn.put(&ctx.region, Snapshot { shared, ..(*snapshot).clone() });
+    let mut snapshot = Snapshot { shared, ..(*snapshot).clone() };
+    plan::snapshot::fast::end_unshared(&mut snapshot, ctx.now);
+    txn.put(&ctx.region, snapshot);
     Ok(ResetSnapshotAttributeResult {})
 }

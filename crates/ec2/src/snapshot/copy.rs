@@ -68,6 +68,8 @@ pub(crate) fn copy_of(ctx: &Context, txn: &mut Txn<'_>, copying: Copying<'_>) ->
         lock: None,
         binned: None,
         tiering: None,
+        fast_restores: Vec::new(),
+        fast_asked: 0,
         tags,
     };
     Ok(txn.put(&ctx.region, copy))

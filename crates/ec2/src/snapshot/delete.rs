@@ -1,4 +1,5 @@
 //! `DeleteSnapshot`: gone for everybody at once, into the recycle bin if a rule says so; else the record goes once the host has nothing of it left.
+//! Its fast restore ends with it, in the bin too.
 //!
 //! It runs exclusively: that no image uses the snapshot is read off an index, which no version guards.
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DeleteSnapshot.html>
@@ -34,10 +35,25 @@ pub(crate) fn remove(
     }
     let binned = bin::retention(ctx, txn.tables(), Resource::Snapshot, &snapshot.tags);
     if binned.is_some() && snapshot.is_completed() {
-        txn.put(&ctx.region, Snapshot { binned, shared: Shared::default(), lock: None, ..snapshot.clone() });
+        txn.put(
+            &ctx.region,
+            Snapshot {
+                binned,
+                shared: Shared::default(),
+                lock: None,
+                fast_restores: Vec::new(),
+                ..snapshot.clone()
+            },
+        );
         return Deletion::Done;
     }
-    let gone = Snapshot { life: Life::Deleting, shared: Shared::default(), lock: None, ..snapshot.clone() };
+    let gone = Snapshot {
+        life: Life::Deleting,
+        shared: Shared::default(),
+        lock: None,
+        fast_restores: Vec::new(),
+        ..snapshot.clone()
+    };
     txn.put(&ctx.region, gone);
     Deletion::Done
 }

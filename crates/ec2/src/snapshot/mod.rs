@@ -3,6 +3,7 @@
 //! Operations write intent; the host captures ([`desired`] is what it is told) and says how far it has come; that comes in by
 //! [`absorb`](mod@absorb), which also moves on the images that wait for it. One that is being deleted is seen by nobody; the
 //! host keeps it while something that has begun still starts from it ([`is_needed`]).
+//! Some of them the host keeps whole besides ([`fast`]).
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-snapshots.html>
 
 pub mod absorb;
@@ -14,6 +15,7 @@ mod create_many;
 mod delete;
 mod describe;
 pub(crate) mod errors;
+pub mod fast;
 mod filters;
 mod lock;
 pub(crate) mod render;
@@ -114,6 +116,7 @@ pub fn desired(root: &RootKey, tables: &Tables, region: &Region, id: SnapshotId)
             }
         },
         tier: plan::snapshot::tier::wanted(snapshot),
+        asked: snapshot.fast_asked,
         data_key: keys::data_key(root, tables, snapshot.encryption.as_ref()),
     })
 }
@@ -206,6 +209,9 @@ pub fn register(service: &mut Service) {
             tier::restore_tier,
         )
         .read(ops::DescribeSnapshotTierStatus, |_, _, _| Touched::anything(), tier::describe)
+        .write(ops::EnableFastSnapshotRestores, fast::touches_enable, fast::enable)
+        .write(ops::DisableFastSnapshotRestores, fast::touches_disable, fast::disable)
+        .read(ops::DescribeFastSnapshotRestores, |_, _, _| Touched::anything(), fast::describe)
         .read(ops::ListSnapshotsInRecycleBin, |_, _, _| Touched::anything(), bin::list)
         .write(ops::RestoreSnapshotFromRecycleBin, |_, _, _| Touched::anything(), bin::restore)
         .read(ops::DescribeLockedSnapshots, |_, _, _| Touched::anything(), lock::describe);

@@ -55,6 +55,8 @@ pub fn take(
             lock: None,
             binned: None,
             tiering: None,
+            fast_restores: Vec::new(),
+            fast_asked: 0,
             tags: taken.tags,
         };
         txn.put(&ctx.region, snapshot)

@@ -31,6 +31,7 @@ fn refused(snapshot: &Snapshot, refusal: Refusal) -> ApiError {
         Refusal::NotCompleted => errors::incorrect_state(snapshot, "'completed'"),
         Refusal::Moving => state("is on its way to another storage tier"),
         Refusal::Archived => state("is in the archive tier already"),
+        Refusal::Fast => state("is enabled for fast snapshot restore, which must be disabled before"),
         Refusal::NotArchived => state("is not in the archive tier"),
     }
 }

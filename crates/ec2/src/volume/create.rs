@@ -79,6 +79,9 @@ pub fn create(ctx: &Context, request: &CreateVolumeRequest, txn: &mut Txn<'_>) -
     if provision.multi_attach && encryption.is_some() {
         return Err(unsupported("An encrypted Multi-Attach volume"));
     }
+    let fast_restored = source.as_ref().is_some_and(|source| {
+        plan::snapshot::fast::restores(source, ctx.account(), &zone, encryption.is_some())
+    });
     let volume = txn.put(
         &ctx.region,
         Volume {
@@ -88,6 +91,7 @@ pub fn create(ctx: &Context, request: &CreateVolumeRequest, txn: &mut Txn<'_>) -
             zone,
             provision,
             snapshot: source.as_ref().map(|source| source.snapshot),
+            fast_restored,
             host_image: None,
             kernel: source.and_then(|source| source.kernel.clone()),
             encryption,

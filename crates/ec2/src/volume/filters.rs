@@ -33,7 +33,7 @@ pub static FIELDS: &[FilterField<Volume, Tables>] = &[
     FilterField { name: "availability-zone-id", values: |v, _| one(v.zone.id()) },
     FilterField { name: "create-time", values: |v, _| shown(wire_time(v.created_at)) },
     FilterField { name: "encrypted", values: |v, _| shown(v.encryption.is_some()) },
-    FilterField { name: "fast-restored", values: |_, _| one("false") },
+    FilterField { name: "fast-restored", values: |v, _| shown(v.fast_restored) },
     FilterField { name: "multi-attach-enabled", values: |v, _| shown(v.provision.multi_attach) },
     FilterField { name: "operator.managed", values: |_, _| one("false") },
     FilterField { name: "operator.principal", values: |_, _| Vec::new() },

@@ -69,6 +69,7 @@ pub fn volume(tables: &Tables, volume: &Volume) -> api_ec2::Volume {
         create_time: Some(wire_time(volume.created_at)),
         attachments: Some(attachments.collect()),
         encrypted: Some(volume.encryption.is_some()),
+        fast_restored: Some(volume.fast_restored),
         kms_key_id: volume.encryption.as_ref().map(Encryption::key_arn),
         ..api_ec2::Volume::default()
     }

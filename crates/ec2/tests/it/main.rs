@@ -34,6 +34,7 @@ mod route_table;
 mod route_target;
 mod security_group;
 mod snapshot;
+mod snapshot_fast;
 mod snapshot_share;
 mod snapshot_tier;
 mod subnet;

@@ -14,7 +14,7 @@ use super::recycle_bin::Binned;
 use super::{IndexValue, Record, Tags};
 use crate::host::Downtime;
 use crate::host::blocks::Seal;
-use crate::{AccountId, GiB, Region, SnapshotId, Timestamp, VolumeId};
+use crate::{AccountId, GiB, Region, SnapshotId, Timestamp, VolumeId, Zone};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -43,7 +43,49 @@ pub struct Snapshot {
     /// Its latest move between the tiers; none: it has always been in the standard tier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tiering: Option<Tiering>,
+    /// One for each account and zone that asked for it, until an hour after it is disabled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fast_restores: Vec<FastRestore>,
+    /// How often that was asked for, or that it end.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fast_asked: u64,
     pub tags: Tags,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// Fast restore of it for the volumes of one account in one zone.
+/// AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-fast-snapshot-restore.html>
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FastRestore {
+    pub account: AccountId,
+    pub zone: Zone,
+    pub stage: FastStage,
+    /// When it came to each of its stages; those of an earlier time are not kept.
+    pub enabling_at: Timestamp,
+    pub optimizing_at: Option<Timestamp>,
+    pub enabled_at: Option<Timestamp>,
+    pub disabling_at: Option<Timestamp>,
+    pub disabled_at: Option<Timestamp>,
+    /// Why its host cannot do it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// ```text
+/// Enabling ──► Optimizing ──► Enabled        its host: heard of it, fetches the data, has them whole
+///     └─────────────┴────────────┴──► Disabling ──► Disabled
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FastStage {
+    Enabling,
+    Optimizing,
+    Enabled,
+    Disabling,
+    Disabled,
 }
 
 /// A move of its data to the archive tier, or from there.
@@ -248,6 +290,10 @@ impl Snapshot {
     pub const DIRECT: &'static str = "direct";
     /// Of those that are restored for some days: always the same.
     pub const RESTORED: &'static str = "restored";
+    /// The accounts that asked for its fast restore.
+    pub const FAST: &'static str = "fast";
+    /// Of those whose fast restore has ended for somebody: always the same.
+    pub const FAST_ENDED: &'static str = "fast-ended";
     /// Of those that are neither completed nor failed: the snapshots from which they are made.
     pub const NEEDS: &'static str = "needs";
 }
@@ -271,6 +317,11 @@ impl Record for Snapshot {
         indexes.extend(self.shared.accounts.iter().map(|account| ("shared", (*account).into())));
         if self.tiering.as_ref().is_some_and(|tiering| tiering.until.is_some()) {
             indexes.push((Self::RESTORED, "true".into()));
+        }
+        let fast: BTreeSet<AccountId> = self.fast_restores.iter().map(|fast| fast.account).collect();
+        indexes.extend(fast.into_iter().map(|account| (Self::FAST, account.into())));
+        if self.fast_restores.iter().any(|fast| fast.stage == FastStage::Disabled) {
+            indexes.push((Self::FAST_ENDED, "true".into()));
         }
         if matches!(self.life, Life::Pending { .. }) {
             match &self.source {

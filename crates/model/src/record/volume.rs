@@ -17,6 +17,9 @@ pub struct Volume {
     pub provision: Provision,
     /// What its content starts from, unless [`Self::host_image`] says otherwise.
     pub snapshot: Option<SnapshotId>,
+    /// It was made while fast restore of that was enabled in its zone, for its account.
+    #[serde(default)]
+    pub fast_restored: bool,
     /// The image in the hosts' cache that its content starts from.
     pub host_image: Option<String>,
     /// The image in the hosts' cache whose kernel boots what it holds, if that is known to be a system without a boot loader.

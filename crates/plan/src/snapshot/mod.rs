@@ -2,9 +2,12 @@
 //!
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-snapshots.html>
 
+pub mod fast;
 pub mod lock;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_fast;
 #[cfg(test)]
 mod tests_tier;
 pub mod tier;
@@ -20,7 +23,7 @@ const STEP: u8 = 5;
 /// The snapshot that the next one of the same volume builds upon, out of those that there are of it. It builds upon none that is
 /// archived, or will be at any moment.
 pub fn parent<'a>(of_volume: impl IntoIterator<Item = &'a Snapshot>) -> Option<SnapshotId> {
-    let is_standard = |snapshot: &Snapshot| tier::wanted(snapshot) == Tier::Standard;
+    let is_standard = |snapshot: &Snapshot| matches!(tier::wanted(snapshot), Tier::Standard | Tier::Fast);
     let completed = of_volume.into_iter().filter(|snapshot| snapshot.is_completed() && is_standard(snapshot));
     completed.max_by_key(|snapshot| (snapshot.started_at, snapshot.snapshot)).map(|latest| latest.snapshot)
 }

@@ -28,6 +28,8 @@ pub(super) fn snapshot(number: u128, started: i64, life: Life) -> Snapshot {
         lock: None,
         binned: None,
         tiering: None,
+        fast_restores: Vec::new(),
+        fast_asked: 0,
         tags: model::record::Tags::new(),
     }
 }

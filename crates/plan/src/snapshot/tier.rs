@@ -10,6 +10,7 @@
 //! From the moment that it is to be archived nothing can be made of it.
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/snapshot-archive.html>
 
+use super::fast;
 use model::Timestamp;
 use model::host::{SnapshotPhase, Tier};
 use model::record::snapshot::{Snapshot, Stage, Tiering, Way};
@@ -28,6 +29,8 @@ pub enum Refusal {
     Moving,
     Archived,
     NotArchived,
+    /// Somebody wants it to be fast.
+    Fast,
 }
 
 /// Whether it is shown in the archive tier, where it also is while it is restored for some days.
@@ -37,12 +40,13 @@ pub fn is_archived(snapshot: &Snapshot) -> bool {
 
 /// Where its host should have its data.
 pub fn wanted(snapshot: &Snapshot) -> Tier {
-    let Some(tiering) = &snapshot.tiering else { return Tier::Standard };
+    let standard = if fast::is_on(snapshot) { Tier::Fast } else { Tier::Standard };
+    let Some(tiering) = &snapshot.tiering else { return standard };
     let restored = || if tiering.until.is_some() { Tier::Both } else { Tier::Archive };
     match (tiering.way, &tiering.stage) {
         (Way::ToArchive, Stage::Moving { .. } | Stage::Done) => Tier::Archive,
         (Way::ToArchive, Stage::Failed { .. }) | (Way::ForGood, Stage::Moving { .. } | Stage::Done) => {
-            Tier::Standard
+            standard
         }
         (Way::Temporarily(_), Stage::Moving { .. }) => Tier::Both,
         (Way::Temporarily(_), Stage::Done | Stage::Failed { .. }) | (Way::ForGood, Stage::Failed { .. }) => {
@@ -59,6 +63,9 @@ fn days(days: u32) -> Duration {
 pub fn archive(snapshot: &Snapshot, now: Timestamp) -> Result<Tiering, Refusal> {
     if !snapshot.is_completed() {
         return Err(Refusal::NotCompleted);
+    }
+    if fast::is_on(snapshot) {
+        return Err(Refusal::Fast);
     }
     match &snapshot.tiering {
         Some(tiering) if matches!(tiering.stage, Stage::Moving { .. }) => Err(Refusal::Moving),

@@ -1,4 +1,4 @@
-//! A completed snapshot whose data are to lie elsewhere: in the archive, among the others', in both places.
+//! A completed snapshot whose data are to lie elsewhere: in the archive, among the others', in both places, or as a disk besides.
 //!
 //! What is being made of it is made first; so are the volumes whole that still read it.
 

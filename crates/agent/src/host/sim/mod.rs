@@ -165,6 +165,16 @@ impl SimHost {
         self.0.state.lock().world.inventory()
     }
 
+    /// The snapshots that are kept so that volumes of them lack nothing.
+    pub fn fast_snapshots(&self) -> Vec<SnapshotId> {
+        self.0.state.lock().world.fast_snapshots()
+    }
+
+    /// Does what an agent asked for that has died since.
+    pub fn keeps_fast(&self, snapshot: SnapshotId) {
+        self.0.state.lock().world.keep_fast(snapshot);
+    }
+
     /// The form in which a part of the network stands.
     pub fn interface(&self, interface: NetworkInterfaceId) -> Option<InterfaceDesired> {
         self.0.state.lock().world.ports.get(&interface).map(|port| (*port.interface).clone())
@@ -496,6 +506,10 @@ impl Block for SimHost {
     async fn change_tier(&self, snapshot: &SnapshotDesired) -> Result<SnapshotPhase> {
         let time = self.0.config.snapshot_time;
         self.act("change_tier", |world, at| world.change_tier(snapshot, at, time)).await
+    }
+
+    async fn is_fast(&self, snapshot: SnapshotId) -> Result<bool> {
+        self.act("is_fast", |world, _| Ok(world.is_fast(snapshot))).await
     }
 
     async fn remove_snapshot(&self, snapshot: SnapshotId) -> Result<Option<VolumeId>> {

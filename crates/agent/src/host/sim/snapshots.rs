@@ -94,6 +94,20 @@ impl World {
         self.snapshots.get(&snapshot).is_some_and(|held| held.since.is_some())
     }
 
+    pub fn is_fast(&self, snapshot: SnapshotId) -> bool {
+        self.snapshots.get(&snapshot).is_some_and(|held| held.tier == Tier::Fast)
+    }
+
+    pub fn keep_fast(&mut self, snapshot: SnapshotId) {
+        self.snapshots.entry(snapshot).and_modify(|held| held.tier = Tier::Fast);
+    }
+
+    pub fn fast_snapshots(&self) -> Vec<SnapshotId> {
+        let mut fast: Vec<_> = self.snapshots.keys().copied().filter(|id| self.is_fast(*id)).collect();
+        fast.sort_unstable();
+        fast
+    }
+
     pub fn freeze(&mut self, set: &[(SnapshotId, VolumeId)]) -> Result<()> {
         for (_, volume) in set {
             let Some(disk) = self.volumes.get(volume) else {

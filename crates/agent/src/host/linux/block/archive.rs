@@ -94,18 +94,32 @@ impl Inner {
     /// Brings a completed snapshot's data to where they are desired.
     pub(super) fn change_tier(&self, wanted: &SnapshotDesired, job: &Job) -> Result<SnapshotPhase> {
         let (id, tier) = (wanted.snapshot, wanted.tier);
-        if tier != Tier::Standard && self.archived_manifest(id)?.is_none() {
+        let (is_archived, is_stored) = match tier {
+            Tier::Standard | Tier::Fast => (false, true),
+            Tier::Archive => (true, false),
+            Tier::Both => (true, true),
+        };
+        if tier != Tier::Fast {
+            self.drop_fast(id)?;
+        }
+        if is_archived && self.archived_manifest(id)?.is_none() {
             self.put_away(wanted, job)?;
         }
-        if tier != Tier::Archive && !self.is_stored(id)? {
+        if is_stored && !self.is_stored(id)? {
             self.bring_back(wanted, job)?;
         }
         let manifest = match tier {
-            Tier::Standard | Tier::Both => self.store().manifest(id).map_err(|e| failed(id, e))?,
+            Tier::Standard | Tier::Both | Tier::Fast => {
+                self.store().manifest(id).map_err(|e| failed(id, e))?
+            }
             Tier::Archive => self.archived_manifest(id)?.ok_or_else(|| lost(id))?,
         };
         match tier {
             Tier::Standard => self.drop_archived(id)?,
+            Tier::Fast => {
+                self.drop_archived(id)?;
+                self.keep_fast(wanted, job)?;
+            }
             Tier::Archive => self.drop_stored(id)?,
             Tier::Both => {}
         }

@@ -79,7 +79,11 @@ impl LinuxBlock {
         let at_rest = if key.is_some() { lazy::Rest::Encrypted } else { lazy::Rest::Plain };
         let base = own.join(lazy::base_name(at_rest));
         remove_if_there(&base).map_err(failed)?;
-        let is_restored = key.is_none() && self.shelf.restored(snapshot).is_some();
+        let is_restored = match (key, source) {
+            (None, _) => self.shelf.restored(snapshot).is_some(),
+            (Some(_), Some(_)) => self.shelf.is_sealed(snapshot),
+            (Some(_), None) => false,
+        };
         if is_restored || self.config.filling == Filling::First {
             let filled = self.fill_first(order, key).await;
             if filled.is_err() {

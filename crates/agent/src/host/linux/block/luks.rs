@@ -13,7 +13,7 @@
 
 use aes::Aes256;
 use aes::cipher::{Block, BlockDecrypt, BlockEncrypt, KeyInit};
-use model::{DataKey, VolumeId};
+use model::{DataKey, SnapshotId, VolumeId};
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::{digest, pbkdf2};
 use std::fmt::Write as _;
@@ -46,6 +46,8 @@ pub enum Locked {
     WrongKey,
     /// Not a header that we or QEMU would have made.
     Foreign,
+    /// The host gives none for a new one.
+    NoRandomNumbers,
 }
 
 impl std::fmt::Display for Locked {
@@ -53,6 +55,7 @@ impl std::fmt::Display for Locked {
         f.write_str(match self {
             Self::WrongKey => "it is encrypted with another key",
             Self::Foreign => "its encryption is none of this host's making, or is damaged",
+            Self::NoRandomNumbers => "the host has no random numbers",
         })
     }
 }
@@ -61,8 +64,17 @@ impl std::error::Error for Locked {}
 
 /// What opens the files of a volume.
 pub fn passphrase(volume: VolumeId, key: &DataKey) -> String {
+    passphrase_of(&volume.to_string(), key)
+}
+
+/// What opens the disk of a snapshot. No machine gets it.
+pub fn passphrase_of_snapshot(snapshot: SnapshotId, key: &DataKey) -> String {
+    passphrase_of(&snapshot.to_string(), key)
+}
+
+fn passphrase_of(name: &str, key: &DataKey) -> String {
     let own = blake3::derive_key("nube volume 2026 luks passphrase", key.expose());
-    blake3::keyed_hash(&own, volume.to_string().as_bytes()).to_hex().to_string()
+    blake3::keyed_hash(&own, name.as_bytes()).to_hex().to_string()
 }
 
 /// AES-256-XTS over sectors.
@@ -118,10 +130,21 @@ impl Xts {
 
 /// Makes a header that this opens, and the cipher of its new master key.
 pub fn format(passphrase: &str) -> Result<(Vec<u8>, Xts), ring::error::Unspecified> {
+    let mut master = [0; MASTER];
+    SystemRandom::new().fill(&mut master)?;
+    Ok((wrap(&master, passphrase)?, Xts::new(&master)))
+}
+
+/// A header with the same master key that another passphrase opens.
+pub fn change(header: &[u8], old: &str, new: &str) -> Result<Vec<u8>, Locked> {
+    wrap(&master(header, old)?, new).map_err(|_| Locked::NoRandomNumbers)
+}
+
+fn wrap(master: &[u8; MASTER], passphrase: &str) -> Result<Vec<u8>, ring::error::Unspecified> {
     let random = SystemRandom::new();
     let fresh = |bytes: &mut [u8]| random.fill(bytes);
-    let (mut master, mut salt, mut master_salt, mut uuid) = ([0; MASTER], [0; 32], [0; 32], [0; 16]);
-    for bytes in [&mut master[..], &mut salt, &mut master_salt, &mut uuid] {
+    let (mut salt, mut master_salt, mut uuid) = ([0; 32], [0; 32], [0; 16]);
+    for bytes in [&mut salt[..], &mut master_salt, &mut uuid] {
         fresh(bytes)?;
     }
     let mut header = vec![0; HEADER_BYTES];
@@ -133,7 +156,7 @@ pub fn format(passphrase: &str) -> Result<(Vec<u8>, Xts), ring::error::Unspecifi
     put(72, b"sha256");
     put(104, &((HEADER_BYTES / SECTOR) as u32).to_be_bytes());
     put(108, &(MASTER as u32).to_be_bytes());
-    put(112, &stretch::<20>(&master, &master_salt, ITERATIONS));
+    put(112, &stretch::<20>(master, &master_salt, ITERATIONS));
     put(132, &master_salt);
     put(164, &ITERATIONS.to_be_bytes());
     put(168, uuid_text(&uuid).as_bytes());
@@ -148,15 +171,19 @@ pub fn format(passphrase: &str) -> Result<(Vec<u8>, Xts), ring::error::Unspecifi
     let material = &mut header[FIRST_KEY..FIRST_KEY + MATERIAL];
     fresh(&mut material[..MATERIAL - MASTER])?;
     let sum = fold(&material[..MATERIAL - MASTER]);
-    for (place, (sum, key)) in material[MATERIAL - MASTER..].iter_mut().zip(sum.iter().zip(&master)) {
+    for (place, (sum, key)) in material[MATERIAL - MASTER..].iter_mut().zip(sum.iter().zip(master)) {
         *place = sum ^ key;
     }
     Xts::new(&stretch(passphrase.as_bytes(), &salt, ITERATIONS)).encrypt(0, material);
-    Ok((header, Xts::new(&master)))
+    Ok(header)
 }
 
 /// The cipher of a header's master key.
 pub fn unlock(header: &[u8], passphrase: &str) -> Result<Xts, Locked> {
+    Ok(Xts::new(&master(header, passphrase)?))
+}
+
+fn master(header: &[u8], passphrase: &str) -> Result<[u8; MASTER], Locked> {
     if header.len() != HEADER_BYTES
         || &header[..6] != MAGIC
         || header[6..8] != 1_u16.to_be_bytes()
@@ -191,7 +218,7 @@ pub fn unlock(header: &[u8], passphrase: &str) -> Result<Xts, Locked> {
             *byte ^= last;
         }
         if stretch::<20>(&master, &header[132..164], iterations) == header[112..132] {
-            return Ok(Xts::new(&master));
+            return Ok(master);
         }
     }
     Err(Locked::WrongKey)
@@ -282,6 +309,13 @@ mod tests {
         cipher.encrypt(5, &mut sector);
         unlock(&header, &right).unwrap().decrypt(5, &mut sector);
         assert_eq!(sector, [9; SECTOR]);
+        let other = passphrase_of_snapshot(model::SnapshotId::from_entropy(1), &key);
+        let changed = change(&header, &right, &other).unwrap();
+        cipher.encrypt(5, &mut sector);
+        unlock(&changed, &other).unwrap().decrypt(5, &mut sector);
+        assert_eq!(sector, [9; SECTOR], "the master key is the same");
+        assert_eq!(unlock(&changed, &right).unwrap_err(), Locked::WrongKey);
+        assert_eq!(change(&header, &other, &right), Err(Locked::WrongKey));
         for wrong in [passphrase(VolumeId::from_entropy(2), &key), passphrase(volume, &DataKey::new([8; 32]))]
         {
             assert_eq!(unlock(&header, &wrong).unwrap_err(), Locked::WrongKey);

@@ -20,6 +20,7 @@
 mod archive;
 mod direct;
 mod disk;
+mod fast;
 mod filling;
 mod forks;
 mod layers;
@@ -529,6 +530,10 @@ impl Block for LinuxBlock {
 
     async fn change_tier(&self, snapshot: &SnapshotDesired) -> Result<SnapshotPhase> {
         self.shelf.change_tier(snapshot).await
+    }
+
+    async fn is_fast(&self, snapshot: SnapshotId) -> Result<bool> {
+        Ok(self.shelf.is_fast(snapshot))
     }
 
     async fn remove_snapshot(&self, snapshot: SnapshotId) -> Result<Option<VolumeId>> {

@@ -6,6 +6,7 @@
 //! snapshots/captures/SNAPSHOT          snapshots that are not stored yet
 //! snapshots/archive/SNAPSHOT/          an archived snapshot: see [`super::archive`]
 //! volumes/restored/SNAPSHOT.raw        a snapshot as a disk, made once, verified as it was read
+//! volumes/fast/SNAPSHOT.{raw,qcow2}    a snapshot that is kept as a disk: see [`super::fast`]
 //! ```
 //! An encrypted snapshot's blocks are encrypted with its data key, whatever account it is of: who has the key shares, and nobody
 //! else can. It becomes a disk only as an encrypted volume, each with a file of its own.
@@ -72,6 +73,8 @@ pub(super) struct Inner {
     pub(super) openings: Openings,
     /// Sessions that were completed, and are cleared away by a collection.
     completed: AtomicU64,
+    /// Of the files on their way that each have a name of their own.
+    numbered: AtomicU64,
 }
 
 struct Task {
@@ -92,6 +95,7 @@ enum Aim {
 /// A snapshot that is being stored, or moved to another tier.
 #[derive(Default)]
 pub(super) struct Job {
+    tier: Tier,
     done: AtomicU64,
     total: AtomicU64,
     stop: AtomicBool,
@@ -103,6 +107,15 @@ impl Job {
     fn percent(&self) -> u8 {
         let (done, total) = (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
         (done * 100).checked_div(total).unwrap_or(0).min(99) as u8
+    }
+
+    /// There is so much to do.
+    pub(super) fn expect(&self, total: u64) {
+        self.total.store(total, Ordering::Relaxed);
+    }
+
+    pub(super) fn advance(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -126,8 +139,9 @@ impl Shelf {
             garbage: Notify::new(),
             openings: Openings::default(),
             completed: AtomicU64::new(0),
+            numbered: AtomicU64::new(0),
         });
-        inner.drop_unused().map_err(failed)?;
+        inner.open_fast().and_then(|()| inner.drop_unused()).map_err(failed)?;
         let (queue, tasks) = mpsc::channel::<Task>();
         let tasks = Arc::new(Mutex::new(tasks));
         let mut workers = Vec::with_capacity(WORKERS);
@@ -175,6 +189,7 @@ impl Shelf {
         let sessions = self.inner.store.sessions().map_err(listing)?;
         found.extend(sessions.iter().map(|session| session.begin.snapshot));
         found.extend(self.inner.archived()?);
+        found.extend(self.inner.all_fast().map_err(|e| listing(Error::Target(e)))?);
         Ok(found)
     }
 
@@ -206,9 +221,12 @@ impl Shelf {
             let mut jobs = self.inner.jobs.lock();
             let known = jobs.get(&id).cloned();
             if let Some(job) = known {
+                if aim == Aim::ChangeTier && job.tier != wanted.tier {
+                    job.stop.store(true, Ordering::Relaxed);
+                }
                 job
             } else {
-                let job = Arc::new(Job::default());
+                let job = Arc::new(Job { tier: wanted.tier, ..Job::default() });
                 let queue = self.queue.as_ref().ok_or_else(|| HostError::transient("the agent ends"))?;
                 let (wanted, source) = (wanted.clone(), source.cloned());
                 let task = Task { job: Arc::clone(&job), aim, wanted, source };
@@ -224,6 +242,10 @@ impl Shelf {
         let end = job.end.lock().take();
         let Some(end) = end else { return Ok(Err(job.percent())) };
         self.inner.jobs.lock().remove(&id);
+        if aim == Aim::ChangeTier && job.tier != wanted.tier {
+            // It was desired elsewhere; the next call begins anew.
+            return Ok(Err(0));
+        }
         end.map(Ok)
     }
 
@@ -267,6 +289,16 @@ impl Shelf {
         let made = blocking(move || inner.fill(&order, &|| is_wanted.strong_count() > 0)).await;
         drop(waited_for);
         made
+    }
+
+    /// Whether a snapshot is kept as a disk.
+    pub fn is_fast(&self, snapshot: SnapshotId) -> bool {
+        self.inner.is_fast(snapshot)
+    }
+
+    /// Whether an encrypted snapshot is.
+    pub fn is_sealed(&self, snapshot: SnapshotId) -> bool {
+        self.inner.sealed_disk(snapshot).is_some()
     }
 
     /// The disk of a snapshot, if it has become one.
@@ -404,7 +436,16 @@ pub(super) fn open_snapshot(
 }
 
 impl Inner {
-    fn restored(&self, snapshot: SnapshotId) -> PathBuf {
+    pub(super) fn volumes(&self) -> &Path {
+        &self.volumes
+    }
+
+    /// Another one each time.
+    pub(super) fn number(&self) -> u64 {
+        self.numbered.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn restored(&self, snapshot: SnapshotId) -> PathBuf {
         self.volumes.join(RESTORED).join(format!("{snapshot}.raw"))
     }
 
@@ -431,6 +472,7 @@ impl Inner {
     /// Removes a completed snapshot from the store; what was made of it stays.
     pub(super) fn drop_stored(&self, snapshot: SnapshotId) -> Result<()> {
         self.openings.forget(snapshot);
+        self.drop_fast(snapshot)?;
         self.store.delete(snapshot).map_err(|e| failed(snapshot, e))?;
         let restored = self.restored(snapshot);
         super::remove_if_there(&restored)
@@ -595,9 +637,19 @@ impl Inner {
     }
 
     fn fill(&self, order: &lazy::Order, is_wanted: &dyn Fn() -> bool) -> Result<()> {
+        let snapshot = order.snapshot;
+        // What is kept has to wait for nothing else that is made.
+        match (&order.target, &order.source) {
+            (Target::Shared, None) if self.restored(snapshot).exists() => return Ok(()),
+            (Target::Own { passphrase }, Some(key)) => {
+                if let Some(sealed) = self.sealed_disk(snapshot) {
+                    return self.copy_fast(&sealed, order, key, passphrase, is_wanted);
+                }
+            }
+            (Target::Shared, _) | (Target::Own { .. }, None) => {}
+        }
         // Who has stopped waiting for the same may not have ended yet.
         let _one = self.restoring.lock();
-        let snapshot = order.snapshot;
         match &order.target {
             Target::Shared => self.restore(snapshot, order.source.as_ref(), is_wanted),
             Target::Own { passphrase } => {
@@ -637,7 +689,7 @@ impl Inner {
     }
 
     /// Gives a file that was written its name, unless that failed or nobody wants it any more.
-    fn publish(
+    pub(super) fn publish(
         &self,
         written: Result<()>,
         tmp: &Path,
