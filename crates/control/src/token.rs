@@ -5,14 +5,19 @@
 
 use crate::view::Record;
 use crate::{Context, Result, Txn, errors};
+use lz4_flex::block::DecompressError;
 use model::{AccountId, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 use std::time::Duration;
 use wire::{Protocol, Structure, ValueRef};
 
 /// How long a token is remembered.
 pub const KEPT: Duration = Duration::from_hours(24);
+
+/// Answers longer than this are packed: that of five hundred launches fills a commit otherwise.
+const LONG: usize = 16 << 10;
 
 /// A token that was used, what for, and what the answer was.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,6 +27,9 @@ pub struct UsedToken {
     pub parameters: String,
     /// The encoded answer and the request id in it.
     pub response: model::Blob,
+    /// The answer is kept as LZ4 has it, after its size.
+    #[serde(default)]
+    pub packed: bool,
     pub request_id: String,
     pub at: Timestamp,
 }
@@ -32,6 +40,17 @@ impl Record for UsedToken {
 
     fn id(&self) -> String {
         self.key.clone()
+    }
+}
+
+impl UsedToken {
+    fn response(&self) -> std::result::Result<Cow<'_, [u8]>, DecompressError> {
+        let kept = self.response.as_slice();
+        if self.packed {
+            lz4_flex::decompress_size_prepended(kept).map(Cow::Owned)
+        } else {
+            Ok(Cow::Borrowed(kept))
+        }
     }
 }
 
@@ -142,16 +161,19 @@ impl Token {
                 _ => errors::idempotent_parameter_mismatch(&self.text),
             });
         }
-        let body =
-            String::from_utf8_lossy(used.response.as_slice()).replacen(&used.request_id, &ctx.request_id, 1);
+        let response = used.response().map_err(errors::internal)?;
+        let body = String::from_utf8_lossy(&response).replacen(&used.request_id, &ctx.request_id, 1);
         Ok(Some(body.into_bytes()))
     }
 
     pub fn remember(self, ctx: &Context, txn: &mut Txn<'_>, response: &[u8]) {
+        let packed = response.len() > LONG;
+        let kept = if packed { lz4_flex::compress_prepend_size(response) } else { response.to_vec() };
         let used = UsedToken {
             key: self.key,
             parameters: self.parameters,
-            response: response.to_vec().into(),
+            response: kept.into(),
+            packed,
             request_id: ctx.request_id.clone(),
             at: ctx.now,
         };

@@ -224,6 +224,17 @@ async fn a_token_launches_once() {
 }
 
 #[tokio::test]
+async fn a_token_holds_a_launch_of_five_hundred() {
+    let cloud = cloud_with(Capacity { vcpus: 1024, memory: MiB(1 << 20) }).await;
+    let five_hundred = [("MinCount", "500"), ("MaxCount", "500"), ("ClientToken", "t-500")];
+    let ids = |answer: &testkit::Answer| answer.all("instancesSet/item/instanceId");
+    let first = ids(&cloud.launch(&five_hundred).await);
+    assert_eq!(first.len(), 500);
+    assert_eq!(ids(&cloud.launch(&five_hundred).await), first);
+    assert_eq!(everything(&cloud).0, 500);
+}
+
+#[tokio::test]
 async fn a_hundred_are_one_launch() {
     let cloud = cloud().await;
     let answer = cloud.launch(&[("MinCount", "100"), ("MaxCount", "100")]).await;
