@@ -103,6 +103,7 @@ impl Scene {
                 ],
                 network_acls: vec![open(10), open(11)],
                 peerings: Vec::new(),
+                transits: Vec::new(),
             },
         }
     }
