@@ -15,9 +15,8 @@ use crate::metadata::Metadata;
 use crate::net::{AclEntry, Allow, Mac};
 use crate::{
     AccountId, Blob, DataKey, ForkId, GiB, InstanceId, MiB, NatGatewayId, NetworkAclId, NetworkInterfaceId,
-    Region, RouteTableId, SecurityGroupId, SnapshotId, SubnetId, Timestamp,
-    TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId, VolumeId, VpcId,
-    VpcPeeringConnectionId, Zone,
+    Region, RouteTableId, SecurityGroupId, SnapshotId, SubnetId, Timestamp, TransitGatewayAttachmentId,
+    TransitGatewayId, TransitGatewayRouteTableId, VolumeId, VpcId, VpcPeeringConnectionId, Zone,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};

@@ -96,8 +96,11 @@ impl Record for TransitGatewayAttachment {
     }
 
     fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
-        let mut indexes =
-            vec![("account", self.account.into()), ("gateway", self.gateway.into()), ("vpc", self.vpc.into())];
+        let mut indexes = vec![
+            ("account", self.account.into()),
+            ("gateway", self.gateway.into()),
+            ("vpc", self.vpc.into()),
+        ];
         indexes.extend(self.subnets.iter().map(|subnet| ("subnet", (*subnet).into())));
         indexes
     }

@@ -5,8 +5,8 @@ use crate::net::AclEntry;
 use crate::{
     AccountId, DhcpOptionsId, EgressOnlyInternetGatewayId, InternetGatewayId, NatGatewayId,
     NetworkAclAssociationId, NetworkAclId, NetworkInterfaceId, PrefixListId, RouteTableAssociationId,
-    RouteTableId, SubnetCidrAssociationId, SubnetCidrReservationId, SubnetId, TransitGatewayId, VpcCidrAssociationId, VpcId,
-    VpcPeeringConnectionId, Zone,
+    RouteTableId, SubnetCidrAssociationId, SubnetCidrReservationId, SubnetId, TransitGatewayId,
+    VpcCidrAssociationId, VpcId, VpcPeeringConnectionId, Zone,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};

@@ -11,7 +11,8 @@ use super::{Version, transit};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::host::{RouteTarget, SubnetDesired, VpcDesired};
 use model::{
-    NatGatewayId, NetworkInterfaceId, RouteTableId, SubnetId, TransitGatewayAttachmentId, VpcPeeringConnectionId,
+    NatGatewayId, NetworkInterfaceId, RouteTableId, SubnetId, TransitGatewayAttachmentId,
+    VpcPeeringConnectionId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;

@@ -72,8 +72,7 @@ pub fn through(
     };
     let within = |outer: IpNet, inner: IpNet| outer != inner && outer.contains(&inner);
     let others = table.routes.iter().map(|route| route.destination.trunc());
-    let before: Vec<IpNet> =
-        locals(vpc).chain(others.filter(|other| within(destination, *other))).collect();
+    let before: Vec<IpNet> = locals(vpc).chain(others.filter(|other| within(destination, *other))).collect();
     let parts = transit.routes.iter().filter(|route| {
         within(destination, route.destination) && !before.iter().any(|net| net.contains(&route.destination))
     });

@@ -1,8 +1,8 @@
 //! The whole way: hop after hop, from a sender to where its packet comes to.
 
+use super::super::transit;
 use super::gate::{Passing, border};
 use super::hop::{In, Out, is_nobodys, stays_on_its_link};
-use super::super::transit;
 use super::{Network, Vpc, holds, routes};
 use model::host::{InterfaceDesired, RouteTarget, SubnetDesired, TransitDesired, TransitPeerDesired};
 use model::packet::{Component, End, Lead, Obstacle, Packet, Step, Walk};
@@ -198,9 +198,7 @@ impl Network {
                 }
                 Ok(Some(At { vpc: far, subnet: None, came: In::Peering(back), packet, vouched: true }))
             }
-            Out::Transit(end, peer) => {
-                self.cross_transit(walk, vpc, (end, peer), subnet, packet).map(Some)
-            }
+            Out::Transit(end, peer) => self.cross_transit(walk, vpc, (end, peer), subnet, packet).map(Some),
             Out::Nat(gateway) => {
                 let inner = vpc.desired.subnets.iter().find(|inner| inner.subnet == gateway.subnet);
                 let refused = Obstacle::NatGateway { gateway: gateway.gateway };
