@@ -104,7 +104,7 @@ async fn hear(
         while let Some(message) = frame::decode(&mut buffer).map_err(invalid)? {
             match message {
                 ToAgent::Set { object } => {
-                    wishes.push(object);
+                    wishes.push(*object);
                     if wishes.len() >= BATCH {
                         handle.set(std::mem::take(&mut wishes)).await?;
                     }

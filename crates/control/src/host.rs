@@ -79,7 +79,7 @@ impl Host {
             && let Some(outgoing) = &state.outgoing
         {
             // A closed channel is noticed by the reader; the next connection syncs.
-            let _ = outgoing.send(ToAgent::Set { object: desired });
+            let _ = outgoing.send(ToAgent::Set { object: Box::new(desired) });
         }
         generation
     }

@@ -747,7 +747,7 @@ pub enum ToAgent {
         objects: Vec<Desired>,
     },
     Set {
-        object: Desired,
+        object: Box<Desired>,
     },
     Request {
         id: u64,

@@ -174,7 +174,7 @@ fn connect(agent: AgentHandle) -> Connection {
         while let Some(message) = messages.recv().await {
             let outcome = match message {
                 ToAgent::Sync { objects } => agent.sync(objects).await,
-                ToAgent::Set { object } => agent.set(vec![object]).await,
+                ToAgent::Set { object } => agent.set(vec![*object]).await,
                 ToAgent::Request { id, request } => {
                     let (agent, answers) = (agent.clone(), answers.clone());
                     tokio::spawn(async move {

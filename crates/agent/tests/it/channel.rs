@@ -79,7 +79,9 @@ async fn a_server_syncs_hears_what_is_observed_asks_and_the_newest_connection_wi
     second.until(is_running).await;
     while first.next().await.is_some() {}
     second
-        .send(&ToAgent::Set { object: Desired { generation: 9, body: None, ..first_instance().remove(0) } })
+        .send(&ToAgent::Set {
+            object: Box::new(Desired { generation: 9, body: None, ..first_instance().remove(0) }),
+        })
         .await;
     second
         .until(|message| {

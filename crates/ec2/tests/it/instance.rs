@@ -214,7 +214,7 @@ impl FakeHost {
                     ToAgent::Set { object } => {
                         let mut told = written.lock().unwrap();
                         told.order.push(object.key);
-                        told.objects.insert(object.key, object);
+                        told.objects.insert(object.key, *object);
                     }
                     ToAgent::Request { id, .. } => {
                         answers.send(FromAgent::Reply { id, reply: reply.clone() }).unwrap();
