@@ -66,6 +66,7 @@ async fn measure() {
             routes: vec![RouteDesired { destination: everywhere, target: RouteTarget::InternetGateway }],
         }],
         peerings: Vec::new(),
+        transits: Vec::new(),
         nat_gateways: Vec::new(),
         flow_logs: Vec::new(),
         network_acls: vec![],

@@ -107,6 +107,21 @@ pub const VPC_PEERING_CONNECTION: IdErrors = IdErrors {
 };
 pub const NAT_GATEWAY: IdErrors =
     IdErrors { called: "natGateway ID", not_found: "NatGatewayNotFound", malformed: "NatGatewayMalformed" };
+pub const TRANSIT_GATEWAY: IdErrors = IdErrors {
+    called: "transitGateway ID",
+    not_found: "InvalidTransitGatewayID.NotFound",
+    malformed: "InvalidTransitGatewayID.Malformed",
+};
+pub const TRANSIT_GATEWAY_ATTACHMENT: IdErrors = IdErrors {
+    called: "transitGatewayAttachment ID",
+    not_found: "InvalidTransitGatewayAttachmentID.NotFound",
+    malformed: "InvalidTransitGatewayAttachmentID.Malformed",
+};
+pub const TRANSIT_GATEWAY_ROUTE_TABLE: IdErrors = IdErrors {
+    called: "transitGatewayRouteTable ID",
+    not_found: "InvalidRouteTableID.NotFound",
+    malformed: "InvalidRouteTableId.Malformed",
+};
 pub const PREFIX_LIST: IdErrors = IdErrors {
     called: "prefix list ID",
     not_found: "InvalidPrefixListID.NotFound",

@@ -33,6 +33,9 @@ pub mod snapshot;
 pub mod subnet;
 pub mod sweep;
 pub mod tag;
+pub mod transit_gateway;
+pub mod transit_gateway_attachment;
+pub mod transit_gateway_route_table;
 pub mod volume;
 pub mod vpc;
 pub mod vpc_peering_connection;
@@ -55,6 +58,7 @@ pub fn schema(schema: &mut Schema) {
         security_group::SecurityGroup,
         snapshot::Snapshot,
         store_disk::StoreDisk,
+        transit_gateway::{TransitGateway, TransitGatewayAttachment, TransitGatewayRouteTable},
         volume::Volume,
         vpc::{
             DhcpOptions, EgressOnlyInternetGateway, InternetGateway, NetworkAcl, RouteTable, Subnet,
@@ -77,6 +81,9 @@ pub fn schema(schema: &mut Schema) {
         .add::<Settings>()
         .add::<Snapshot>()
         .add::<StoreDisk>()
+        .add::<TransitGateway>()
+        .add::<TransitGatewayAttachment>()
+        .add::<TransitGatewayRouteTable>()
         .add::<Volume>()
         .add::<DhcpOptions>()
         .add::<EgressOnlyInternetGateway>()
@@ -112,6 +119,9 @@ pub fn service() -> Service {
     snapshot::register(&mut service);
     subnet::register(&mut service);
     tag::register(&mut service);
+    transit_gateway::register(&mut service);
+    transit_gateway_attachment::register(&mut service);
+    transit_gateway_route_table::register(&mut service);
     volume::register(&mut service);
     vpc::register(&mut service);
     vpc_peering_connection::register(&mut service);

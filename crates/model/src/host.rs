@@ -15,8 +15,8 @@ use crate::metadata::Metadata;
 use crate::net::{AclEntry, Allow, Mac};
 use crate::{
     AccountId, Blob, DataKey, ForkId, GiB, InstanceId, MiB, NatGatewayId, NetworkAclId, NetworkInterfaceId,
-    Region, RouteTableId, SecurityGroupId, SnapshotId, SubnetId, Timestamp, VolumeId, VpcId,
-    VpcPeeringConnectionId, Zone,
+    Region, RouteTableId, SecurityGroupId, SnapshotId, SubnetId, Timestamp, TransitGatewayAttachmentId,
+    TransitGatewayId, TransitGatewayRouteTableId, VolumeId, VpcId, VpcPeeringConnectionId, Zone,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -124,6 +124,9 @@ pub struct VpcDesired {
     pub peerings: Vec<PeeringDesired>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nat_gateways: Vec<NatGatewayDesired>,
+    /// The transit gateways that it is attached to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transits: Vec<TransitDesired>,
     /// What is written of the flows of its interfaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flow_logs: Vec<FlowLogDesired>,
@@ -138,6 +141,40 @@ pub struct PeeringDesired {
     pub cidrs: Vec<Ipv4Net>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ipv6_cidrs: Vec<Ipv6Net>,
+}
+
+/// A VPC's end at a transit gateway: where packets go that its routes lead there, and who they come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransitDesired {
+    pub gateway: TransitGatewayId,
+    pub attachment: TransitGatewayAttachmentId,
+    /// Whether it carries IPv6 as well.
+    pub ipv6: bool,
+    /// The subnet whose routes packets ask that come by it.
+    pub arrival: SubnetId,
+    /// The subnets whose packets it takes: those of the zones that it is in.
+    pub served: Vec<SubnetId>,
+    /// The gateway's table that they ask; none: no packet passes.
+    pub table: Option<TransitGatewayRouteTableId>,
+    /// What that table says, each destination once.
+    pub routes: Vec<TransitRouteDesired>,
+    /// The VPCs on the other ends of its ways, in either direction.
+    pub peers: Vec<TransitPeerDesired>,
+}
+
+/// A way through a transit gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransitRouteDesired {
+    pub destination: IpNet,
+    /// None: packets are dropped.
+    pub to: Option<TransitGatewayAttachmentId>,
+}
+
+/// The link between two ends stands while both name each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TransitPeerDesired {
+    pub attachment: TransitGatewayAttachmentId,
+    pub vpc: VpcId,
 }
 
 /// What leaves by it takes its private address, with a port of its own, and is routed on as its subnet says.
@@ -182,6 +219,8 @@ pub enum RouteTarget {
     Interface(NetworkInterfaceId),
     Peering(VpcPeeringConnectionId),
     NatGateway(NatGatewayId),
+    /// On by the gateway's own routes, see [`TransitDesired`].
+    TransitGateway(TransitGatewayId),
     /// The target is gone: packets are dropped.
     Blackhole,
 }

@@ -134,6 +134,9 @@ ids! {
     DhcpOptionsId = "dopt";
     VpcPeeringConnectionId = "pcx";
     NatGatewayId = "nat";
+    TransitGatewayId = "tgw";
+    TransitGatewayAttachmentId = "tgw-attach";
+    TransitGatewayRouteTableId = "tgw-rtb";
     PrefixListId = "pl";
     SubnetCidrReservationId = "scr";
     NetworkInsightsPathId = "nip";

@@ -6,8 +6,8 @@ use crate::host::RouteTarget;
 use crate::net::{AclEntry, Allow};
 use crate::record::security_group::Direction;
 use crate::{
-    NatGatewayId, NetworkAclId, NetworkInterfaceId, RouteTableId, SecurityGroupId, SubnetId, VpcId,
-    VpcPeeringConnectionId,
+    NatGatewayId, NetworkAclId, NetworkInterfaceId, RouteTableId, SecurityGroupId, SubnetId,
+    TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId, VpcId, VpcPeeringConnectionId,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -116,6 +116,14 @@ pub enum Component {
     InternetGateway,
     EgressOnlyInternetGateway,
     Peering(VpcPeeringConnectionId),
+    /// Out of the step's VPC by its attachment, and on by this route of the gateway's table.
+    TransitGateway {
+        gateway: TransitGatewayId,
+        attachment: TransitGatewayAttachmentId,
+        table: TransitGatewayRouteTableId,
+        destination: IpNet,
+        to: TransitGatewayAttachmentId,
+    },
 }
 
 /// Where a route leads.
@@ -151,6 +159,17 @@ pub enum Obstacle {
     Forged { vpc: VpcId, peering: Option<VpcPeeringConnectionId> },
     /// Not from one side's own ranges to the other's.
     PeeringRange { peering: VpcPeeringConnectionId },
+    /// The gateway's table knows no way, or says that there is none.
+    NoTransit {
+        gateway: TransitGatewayId,
+        attachment: TransitGatewayAttachmentId,
+        table: Option<TransitGatewayRouteTableId>,
+        blackhole: Option<IpNet>,
+    },
+    /// The attachment is not in the subnet's zone.
+    TransitZone { gateway: TransitGatewayId, attachment: TransitGatewayAttachmentId, subnet: SubnetId },
+    /// A gateway takes only what one of its VPC's own vouches for, and gives a VPC nothing in its own name.
+    TransitForged { gateway: TransitGatewayId, attachment: TransitGatewayAttachmentId },
     /// A NAT gateway takes only what its own VPC sends, and lets in answers alone.
     NatGateway { gateway: NatGatewayId },
     /// It comes to somebody else; what a machine does with packets for others is not known.

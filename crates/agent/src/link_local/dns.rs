@@ -233,6 +233,7 @@ mod tests {
             subnets: vec![],
             route_tables: vec![],
             peerings: Vec::new(),
+            transits: Vec::new(),
             nat_gateways: Vec::new(),
             flow_logs: Vec::new(),
             network_acls: vec![],

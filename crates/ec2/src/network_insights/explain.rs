@@ -3,7 +3,7 @@
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/reachability/explanation-codes.html>
 
 use super::endpoint;
-use super::render::{acl_rule, direction, internet_gateway, named, route, security_group};
+use super::render::{acl_rule, direction, internet_gateway, named, route, security_group, transit_route};
 use api_ec2 as api;
 use api_ec2::Explanation;
 use control::{Context, Tables};
@@ -13,6 +13,7 @@ use model::record::nat_gateway::NatGateway;
 use model::record::network_insights::{Endpoint, NetworkInsightsAnalysis};
 use model::record::network_interface::NetworkInterface;
 use model::record::security_group::Direction;
+use model::record::transit_gateway::{TransitGateway, TransitGatewayAttachment, TransitGatewayRouteTable};
 use model::record::vpc::{InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc};
 use model::record::vpc_peering_connection::VpcPeeringConnection;
 
@@ -145,6 +146,38 @@ fn explanation(
         Obstacle::PeeringRange { peering } => Explanation {
             vpc_peering_connection: Some(named::<VpcPeeringConnection>(ctx, tables, *peering)),
             ..coded("PCX_REQUIRES_ADDRESS_IN_VPC_CIDR")
+        },
+        Obstacle::NoTransit { gateway, attachment, table, blackhole } => {
+            let route = table.zip(*blackhole).map(|(table, destination)| {
+                transit_route(ctx, tables, table, &destination.to_string(), None)
+            });
+            let code = match (table, blackhole) {
+                (None, _) => "TGW_ATTACH_MISSING_TGW_RTB_ASSOCIATION",
+                (Some(_), Some(_)) => "TGW_RTB_BAD_STATE_ROUTE",
+                (Some(_), None) => "TGW_RTB_NO_ROUTE_TO_TGW_ATTACHMENT",
+            };
+            Explanation {
+                transit_gateway: Some(named::<TransitGateway>(ctx, tables, *gateway)),
+                transit_gateway_attachment: Some(named::<TransitGatewayAttachment>(ctx, tables, *attachment)),
+                transit_gateway_route_table: table
+                    .map(|table| named::<TransitGatewayRouteTable>(ctx, tables, table)),
+                transit_gateway_route_table_route: route,
+                ..coded(code)
+            }
+        }
+        Obstacle::TransitZone { gateway, attachment, subnet } => Explanation {
+            transit_gateway: Some(named::<TransitGateway>(ctx, tables, *gateway)),
+            transit_gateway_attachment: Some(named::<TransitGatewayAttachment>(ctx, tables, *attachment)),
+            subnet: Some(named::<Subnet>(ctx, tables, *subnet)),
+            availability_zones: tables
+                .get::<Subnet>(&ctx.region, subnet)
+                .map(|subnet| vec![subnet.zone.to_string()]),
+            ..coded("TGW_ROUTE_AZ_RESTRICTION")
+        },
+        Obstacle::TransitForged { gateway, attachment } => Explanation {
+            transit_gateway: Some(named::<TransitGateway>(ctx, tables, *gateway)),
+            transit_gateway_attachment: Some(named::<TransitGatewayAttachment>(ctx, tables, *attachment)),
+            ..coded("GATEWAY_REJECTS_SPOOFED_TRAFFIC")
         },
         Obstacle::NatGateway { gateway } => Explanation {
             nat_gateway: Some(named::<NatGateway>(ctx, tables, *gateway)),

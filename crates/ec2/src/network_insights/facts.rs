@@ -12,7 +12,8 @@ use std::collections::BTreeSet;
 pub fn around(tables: &Tables, region: &Region, vpcs: impl IntoIterator<Item = VpcId>) -> BTreeSet<VpcId> {
     let ends: BTreeSet<VpcId> = vpcs.into_iter().collect();
     let peers = ends.iter().flat_map(|vpc| crate::vpc_peering_connection::desired(tables, region, *vpc));
-    let peers: BTreeSet<VpcId> = peers.map(|peering| peering.peer).collect();
+    let transits = ends.iter().flat_map(|vpc| crate::transit_gateway::desired::around(tables, region, *vpc));
+    let peers: BTreeSet<VpcId> = peers.map(|peering| peering.peer).chain(transits).collect();
     ends.into_iter().chain(peers).collect()
 }
 

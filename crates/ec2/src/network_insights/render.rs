@@ -15,9 +15,13 @@ use model::record::network_insights::{
 };
 use model::record::network_interface::NetworkInterface;
 use model::record::security_group::{Direction, SecurityGroup};
+use model::record::transit_gateway::{TransitGateway, TransitGatewayAttachment, TransitGatewayRouteTable};
 use model::record::vpc::{EgressOnlyInternetGateway, InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc};
 use model::record::vpc_peering_connection::VpcPeeringConnection;
-use model::{NetworkInterfaceId, RouteTableId, SecurityGroupId, VpcId};
+use model::{
+    NetworkInterfaceId, RouteTableId, SecurityGroupId, TransitGatewayAttachmentId,
+    TransitGatewayRouteTableId, VpcId,
+};
 use std::net::IpAddr;
 
 pub const fn protocol(protocol: PathProtocol) -> api::Protocol {
@@ -208,6 +212,42 @@ fn part(
                 ..whole
             }
         }
+        Component::TransitGateway { gateway, attachment, table, destination, to } => api::PathComponent {
+            component: Some(named::<TransitGatewayRouteTable>(ctx, tables, *table)),
+            attached_to: Some(named::<TransitGatewayAttachment>(ctx, tables, *attachment)),
+            transit_gateway: Some(named::<TransitGateway>(ctx, tables, *gateway)),
+            transit_gateway_route_table_route: Some(transit_route(
+                ctx,
+                tables,
+                *table,
+                &destination.to_string(),
+                Some(*to),
+            )),
+            ..whole
+        },
+    }
+}
+
+/// A route of a transit gateway; to nobody: a blackhole.
+pub fn transit_route(
+    ctx: &Context,
+    tables: &Tables,
+    table: TransitGatewayRouteTableId,
+    destination: &str,
+    to: Option<TransitGatewayAttachmentId>,
+) -> api::TransitGatewayRouteTableRoute {
+    let record = tables.get::<TransitGatewayRouteTable>(&ctx.region, &table);
+    let is_static = record
+        .is_some_and(|record| record.routes.iter().any(|route| route.destination.to_string() == destination));
+    let attachment = to.and_then(|to| tables.get::<TransitGatewayAttachment>(&ctx.region, &to));
+    api::TransitGatewayRouteTableRoute {
+        destination_cidr: Some(destination.to_owned()),
+        state: Some(if to.is_some() { "active" } else { "blackhole" }.into()),
+        route_origin: Some(if is_static { "static" } else { "propagated" }.into()),
+        attachment_id: to.map(|to| to.to_string()),
+        resource_id: attachment.map(|attachment| attachment.vpc.to_string()),
+        resource_type: to.map(|_| "vpc".into()),
+        ..Default::default()
     }
 }
 
@@ -344,6 +384,9 @@ pub fn route(
         Lead::Target(RouteTarget::NatGateway(id)) => {
             api::AnalysisRouteTableRoute { nat_gateway_id: Some(id.to_string()), ..shown }
         }
+        Lead::Target(RouteTarget::TransitGateway(id)) => {
+            api::AnalysisRouteTableRoute { transit_gateway_id: Some(id.to_string()), ..shown }
+        }
         Lead::Target(RouteTarget::Blackhole) => {
             let table = tables.get::<RouteTable>(&ctx.region, &table);
             let asked = table.and_then(|table| {
@@ -360,6 +403,7 @@ pub fn route(
                 network_interface_id: asked.network_interface_id,
                 instance_id: asked.instance_id,
                 vpc_peering_connection_id: asked.vpc_peering_connection_id,
+                transit_gateway_id: asked.transit_gateway_id,
                 ..shown
             }
         }

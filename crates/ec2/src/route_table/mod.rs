@@ -122,7 +122,15 @@ impl Noun for RouteTable {
                     one("active").into_iter().chain(states.map(Into::into)).collect()
                 },
             },
-            FilterField { name: "route.transit-gateway-id", values: |_, _| Vec::new() },
+            FilterField {
+                name: "route.transit-gateway-id",
+                values: |t, _| {
+                    on_targets(t, |target| match target {
+                        RouteTarget::TransitGateway(id) => Some(id.to_string()),
+                        _ => None,
+                    })
+                },
+            },
             FilterField {
                 name: "route.vpc-peering-connection-id",
                 values: |t, _| {
@@ -170,7 +178,8 @@ fn gateways(table: &RouteTable) -> Values<'_> {
         RouteTarget::EgressOnly(_)
         | RouteTarget::Interface(_)
         | RouteTarget::Peering(_)
-        | RouteTarget::NatGateway(_) => None,
+        | RouteTarget::NatGateway(_)
+        | RouteTarget::TransitGateway(_) => None,
     });
     one("local").into_iter().chain(routed).collect()
 }
@@ -187,7 +196,8 @@ fn instances<'a>(table: &'a RouteTable, tables: &'a Tables) -> Values<'a> {
         RouteTarget::InternetGateway(_)
         | RouteTarget::EgressOnly(_)
         | RouteTarget::Peering(_)
-        | RouteTarget::NatGateway(_) => None,
+        | RouteTarget::NatGateway(_)
+        | RouteTarget::TransitGateway(_) => None,
     });
     users.map(|instance| Cow::Owned(instance.instance.to_string())).collect()
 }

@@ -15,6 +15,7 @@ use model::PrefixListId;
 use model::record::instance::Instance;
 use model::record::network_interface::NetworkInterface;
 use model::record::prefix_list::{Family, PrefixList};
+use model::record::transit_gateway::TransitGateway;
 use model::record::vpc::{Destination, InternetGateway, Route, RouteTable, Vpc};
 
 /// The targets that a request names: the same members in two shapes.
@@ -26,10 +27,10 @@ macro_rules! named {
             interface: $request.network_interface_id.as_deref(),
             peering: $request.vpc_peering_connection_id.as_deref(),
             nat: $request.nat_gateway_id.as_deref(),
+            transit: $request.transit_gateway_id.as_deref(),
             egress_only: $request.egress_only_internet_gateway_id.as_deref(),
             others: [
                 ("VpcEndpointId", &$request.vpc_endpoint_id),
-                ("TransitGatewayId", &$request.transit_gateway_id),
                 ("LocalGatewayId", &$request.local_gateway_id),
                 ("CarrierGatewayId", &$request.carrier_gateway_id),
                 ("CoreNetworkArn", &$request.core_network_arn),
@@ -42,6 +43,7 @@ macro_rules! named {
 pub fn create_touches(ctx: &Context, request: &CreateRouteRequest, tables: &Tables) -> Vec<Touched> {
     let mut all = touched::<RouteTable>(ctx, tables, [&request.route_table_id]);
     all.extend(touched::<InternetGateway>(ctx, tables, &request.gateway_id));
+    all.extend(touched::<TransitGateway>(ctx, tables, &request.transit_gateway_id));
     all.extend(touched::<Instance>(ctx, tables, &request.instance_id));
     all.extend(touched::<NetworkInterface>(ctx, tables, &request.network_interface_id));
     all
@@ -81,6 +83,7 @@ pub fn create(ctx: &Context, request: &CreateRouteRequest, txn: &mut Txn<'_>) ->
 pub fn replace_touches(ctx: &Context, request: &ReplaceRouteRequest, tables: &Tables) -> Vec<Touched> {
     let mut all = touched::<RouteTable>(ctx, tables, [&request.route_table_id]);
     all.extend(touched::<InternetGateway>(ctx, tables, &request.gateway_id));
+    all.extend(touched::<TransitGateway>(ctx, tables, &request.transit_gateway_id));
     all.extend(touched::<Instance>(ctx, tables, &request.instance_id));
     all.extend(touched::<NetworkInterface>(ctx, tables, &request.network_interface_id));
     all

@@ -1,7 +1,7 @@
 //! Where routes lead: what a request names, whether it is there, and how it is shown.
 
 use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
-use crate::noun::find;
+use crate::noun::{Noun as _, find};
 use crate::parameter::unsupported;
 use crate::vpc::attached;
 use api_ec2 as api;
@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use model::record::instance::Instance;
 use model::record::nat_gateway::NatGateway;
 use model::record::network_interface::NetworkInterface;
+use model::record::transit_gateway::TransitGateway;
 use model::record::vpc::{
     Destination, EgressOnlyInternetGateway, InternetGateway, Route, RouteTable, RouteTarget, Subnet, Vpc,
 };
@@ -24,9 +25,10 @@ pub struct Named<'a> {
     pub interface: Option<&'a str>,
     pub peering: Option<&'a str>,
     pub nat: Option<&'a str>,
+    pub transit: Option<&'a str>,
     pub egress_only: Option<&'a str>,
     /// Those that are not built.
-    pub others: [(&'static str, &'a Option<String>); 6],
+    pub others: [(&'static str, &'a Option<String>); 5],
 }
 
 /// Where a route to `destination` shall lead: a gateway or interface of the table's VPC.
@@ -37,7 +39,15 @@ pub fn target(
     destination: Destination,
     named: &Named<'_>,
 ) -> Result<RouteTarget> {
-    let built = [named.gateway, named.instance, named.interface, named.peering, named.nat, named.egress_only];
+    let built = [
+        named.gateway,
+        named.instance,
+        named.interface,
+        named.peering,
+        named.nat,
+        named.transit,
+        named.egress_only,
+    ];
     let other = named.others.iter().filter(|(_, value)| value.is_some()).map(|(name, _)| *name);
     match (built.iter().flatten().count() + other.clone().count(), other.clone().next()) {
         (0, _) => return Err(missing_parameter("gatewayId")),
@@ -64,6 +74,8 @@ pub fn target(
             return Err(foreign(table, "NAT gateway", id));
         }
         RouteTarget::NatGateway(gateway.gateway)
+    } else if let Some(id) = named.transit {
+        transit_gateway(ctx, tables, table, id)?
     } else if let Some(id) = named.egress_only {
         let gateway = find::<EgressOnlyInternetGateway>(ctx, tables, id)?;
         if gateway.vpc != table.vpc {
@@ -121,15 +133,28 @@ fn foreign(table: &RouteTable, what: &str, id: &str) -> ApiError {
 
 fn internet_gateway(ctx: &Context, tables: &Tables, table: &RouteTable, id: &str) -> Result<RouteTarget> {
     if let Some((kind, _)) = id.split_once('-')
-        && matches!(kind, "vgw" | "vpce" | "lgw" | "cagw" | "eigw" | "tgw")
+        && matches!(kind, "vgw" | "vpce" | "lgw" | "cagw" | "eigw")
     {
         return Err(unsupported(&format!("A route to the target {kind} (GatewayId {id})")));
+    }
+    if id.starts_with("tgw-") {
+        return transit_gateway(ctx, tables, table, id);
     }
     let gateway = find::<InternetGateway>(ctx, tables, id)?;
     if gateway.vpc != Some(table.vpc) {
         return Err(foreign(table, "network gateway", id));
     }
     Ok(RouteTarget::InternetGateway(gateway.gateway))
+}
+
+/// One that the VPC is attached to; for others EC2 says that they do not exist.
+fn transit_gateway(ctx: &Context, tables: &Tables, table: &RouteTable, id: &str) -> Result<RouteTarget> {
+    let gateway = find::<TransitGateway>(ctx, tables, id)?.gateway;
+    if crate::transit_gateway::serves(tables, &ctx.region, gateway, table.vpc) {
+        Ok(RouteTarget::TransitGateway(gateway))
+    } else {
+        Err(TransitGateway::ERRORS.not_found(id))
+    }
 }
 
 /// Within the VPC's own blocks a route may lead whole subnets through an appliance, and nothing else.
@@ -154,12 +179,13 @@ fn within(
                 "The destination CIDR block {destination} is more specific than the VPC's and no subnet's block."
             )))
         }
-        RouteTarget::InternetGateway(_) | RouteTarget::EgressOnly(_) | RouteTarget::Peering(_) => {
-            Err(invalid_parameter_value(format!(
-                "The destination CIDR block {destination} is equal to or more specific than one of this VPC's CIDR \
+        RouteTarget::InternetGateway(_)
+        | RouteTarget::EgressOnly(_)
+        | RouteTarget::Peering(_)
+        | RouteTarget::TransitGateway(_) => Err(invalid_parameter_value(format!(
+            "The destination CIDR block {destination} is equal to or more specific than one of this VPC's CIDR \
              blocks. This route can target only an interface or an instance."
-            )))
-        }
+        ))),
     }
 }
 
@@ -172,6 +198,7 @@ pub fn leads(region: &Region, tables: &Tables, table: &RouteTable, route: &Route
         }
         RouteTarget::Peering(id) => crate::vpc_peering_connection::is_open(tables, region, id),
         RouteTarget::NatGateway(id) => crate::nat_gateway::serves(tables, region, id),
+        RouteTarget::TransitGateway(id) => crate::transit_gateway::serves(tables, region, id, table.vpc),
         RouteTarget::Interface(id) => user(region, tables, id).is_some_and(|i| i.phase.occupies_host()),
     }
 }
@@ -196,6 +223,9 @@ pub fn render(region: &Region, tables: &Tables, target: RouteTarget) -> api::Rou
         }
         RouteTarget::NatGateway(gateway) => {
             api::Route { nat_gateway_id: Some(gateway.to_string()), ..Default::default() }
+        }
+        RouteTarget::TransitGateway(gateway) => {
+            api::Route { transit_gateway_id: Some(gateway.to_string()), ..Default::default() }
         }
         RouteTarget::Interface(interface) => {
             let instance = user(region, tables, interface);

@@ -1,4 +1,4 @@
-//! `DeleteSubnet`: refused while an interface stands in it; its associations and reservations go with it.
+//! `DeleteSubnet`: refused while an interface or an attachment of a transit gateway stands in it; its associations and reservations go with it.
 
 use crate::errors::dependency_violation;
 use crate::noun::{hold, touched};
@@ -15,7 +15,9 @@ pub fn delete(ctx: &Context, request: &DeleteSubnetRequest, txn: &mut Txn<'_>) -
     let subnet = hold::<Subnet>(ctx, txn, &request.subnet_id)?.subnet;
     let (region, tables) = (&ctx.region, txn.tables());
     let holders = tables.find::<NetworkInterface>(region, "subnet", subnet);
-    let holders: Vec<String> = holders.take(10).map(|i| i.interface.to_string()).collect();
+    let transits = crate::transit_gateway_attachment::of_subnet(tables, region, subnet);
+    let holders = holders.map(|i| i.interface.to_string()).chain(transits);
+    let holders: Vec<String> = holders.take(10).collect();
     if !holders.is_empty() {
         return Err(dependency_violation(format!(
             "The subnet '{subnet}' has dependencies and cannot be deleted: {}",

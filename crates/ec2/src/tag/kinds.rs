@@ -14,6 +14,7 @@ use model::record::network_interface::NetworkInterface;
 use model::record::prefix_list::PrefixList;
 use model::record::security_group::{SecurityGroup, SecurityGroupRule};
 use model::record::snapshot::Snapshot;
+use model::record::transit_gateway::{TransitGateway, TransitGatewayAttachment, TransitGatewayRouteTable};
 use model::record::volume::Volume;
 use model::record::vpc::{
     DhcpOptions, EgressOnlyInternetGateway, InternetGateway, NetworkAcl, RouteTable, Subnet,
@@ -24,12 +25,12 @@ use model::{
     AllocationId, DhcpOptionsId, EgressOnlyInternetGatewayId, FlowLogId, ImageId, InstanceId,
     InternetGatewayId, KeyPairId, NatGatewayId, NetworkAclId, NetworkInsightsAnalysisId,
     NetworkInsightsPathId, NetworkInterfaceId, PrefixListId, RouteTableId, SecurityGroupId,
-    SecurityGroupRuleId, SnapshotId, SubnetCidrReservationId, SubnetId, VolumeId, VpcId,
-    VpcPeeringConnectionId,
+    SecurityGroupRuleId, SnapshotId, SubnetCidrReservationId, SubnetId, TransitGatewayAttachmentId,
+    TransitGatewayId, TransitGatewayRouteTableId, VolumeId, VpcId, VpcPeeringConnectionId,
 };
 use std::sync::Arc;
 
-pub(super) static KINDS: [Kind; 23] = [
+pub(super) static KINDS: [Kind; 26] = [
     Kind::of::<Address>(AllocationId::PREFIX),
     Kind::of::<DhcpOptions>(DhcpOptionsId::PREFIX),
     Kind::of::<EgressOnlyInternetGateway>(EgressOnlyInternetGatewayId::PREFIX),
@@ -50,6 +51,9 @@ pub(super) static KINDS: [Kind; 23] = [
     Kind::of::<Snapshot>(SnapshotId::PREFIX),
     Kind::of::<Subnet>(SubnetId::PREFIX),
     Kind::of::<SubnetCidrReservation>(SubnetCidrReservationId::PREFIX),
+    Kind::of::<TransitGateway>(TransitGatewayId::PREFIX),
+    Kind::of::<TransitGatewayAttachment>(TransitGatewayAttachmentId::PREFIX),
+    Kind::of::<TransitGatewayRouteTable>(TransitGatewayRouteTableId::PREFIX),
     Kind::of::<Volume>(VolumeId::PREFIX),
     Kind::of::<Vpc>(VpcId::PREFIX),
     Kind::of::<VpcPeeringConnection>(VpcPeeringConnectionId::PREFIX),

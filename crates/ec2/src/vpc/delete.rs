@@ -8,6 +8,7 @@ use control::{Context, Result, Tables, Touched, Txn};
 use model::VpcId;
 use model::record::network_interface::NetworkInterface;
 use model::record::security_group::SecurityGroup;
+use model::record::transit_gateway::TransitGatewayAttachment;
 use model::record::vpc::{EgressOnlyInternetGateway, InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc};
 
 pub fn touches(ctx: &Context, request: &DeleteVpcRequest, tables: &Tables) -> Vec<Touched> {
@@ -57,5 +58,15 @@ fn holders(ctx: &Context, tables: &Tables, vpc: VpcId) -> Vec<String> {
     let acls = acls.map(|a| a.acl.to_string());
     let groups = tables.find::<SecurityGroup>(region, "vpc", vpc).filter(|g| g.name != "default");
     let groups = groups.map(|g| g.group.to_string());
-    subnets.chain(interfaces).chain(gateways).chain(route_tables).chain(acls).chain(groups).take(10).collect()
+    let transits = tables.find::<TransitGatewayAttachment>(region, "vpc", vpc);
+    let transits = transits.filter(|a| a.deleted_at.is_none()).map(|a| a.attachment.to_string());
+    subnets
+        .chain(interfaces)
+        .chain(gateways)
+        .chain(transits)
+        .chain(route_tables)
+        .chain(acls)
+        .chain(groups)
+        .take(10)
+        .collect()
 }

@@ -13,6 +13,7 @@ use model::record::Record as _;
 use model::record::flow_log::FlowLog;
 use model::record::nat_gateway::NatGateway;
 use model::record::prefix_list::PrefixList;
+use model::record::transit_gateway::{TransitGatewayAttachment, TransitGatewayRouteTable};
 use model::record::vpc::{
     Destination, EgressOnlyInternetGateway, InternetGateway, NetworkAcl, Route, RouteTable, RouteTarget,
     Subnet, Vpc,
@@ -20,7 +21,8 @@ use model::record::vpc::{
 use model::record::vpc_peering_connection::VpcPeeringConnection;
 use model::{
     EgressOnlyInternetGatewayId, FlowLogId, InternetGatewayId, NatGatewayId, NetworkAclId, PrefixListId,
-    Region, RouteTableId, SubnetId, VpcId, VpcPeeringConnectionId,
+    Region, RouteTableId, SubnetId, TransitGatewayAttachmentId, TransitGatewayRouteTableId, VpcId,
+    VpcPeeringConnectionId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -59,6 +61,7 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Option<VpcDesire
         route_tables: route_tables.into_values().map(|table| routes(tables, region, table)).collect(),
         peerings: crate::vpc_peering_connection::desired(tables, region, vpc.vpc),
         nat_gateways: crate::nat_gateway::desired(tables, region, vpc.vpc),
+        transits: crate::transit_gateway::desired::desired(tables, region, vpc.vpc),
         flow_logs: crate::flow_log::desired(tables, region, vpc.vpc),
         network_acls: acls.into_values().map(|acl| entries(acl)).collect(),
     })
@@ -127,7 +130,14 @@ fn routes(tables: &Tables, region: &Region, table: &RouteTable) -> RouteTableDes
             RouteTarget::NatGateway(id) if crate::nat_gateway::serves(tables, region, id) => {
                 model::host::RouteTarget::NatGateway(id)
             }
-            RouteTarget::Peering(_) | RouteTarget::NatGateway(_) => model::host::RouteTarget::Blackhole,
+            RouteTarget::TransitGateway(id)
+                if crate::transit_gateway::serves(tables, region, id, table.vpc) =>
+            {
+                model::host::RouteTarget::TransitGateway(id)
+            }
+            RouteTarget::Peering(_) | RouteTarget::NatGateway(_) | RouteTarget::TransitGateway(_) => {
+                model::host::RouteTarget::Blackhole
+            }
         };
         for net in nets {
             routes.entry(net).or_insert_with(|| target.clone());
@@ -149,11 +159,28 @@ fn entries(acl: &NetworkAcl) -> NetworkAclDesired {
 /// The VPCs whose [`desired`] a changed record may have changed.
 ///
 /// A record that is gone names no VPC any more, and need not: a subnet goes in one transaction with a change of its ACL, a
-/// gateway is detached before it is deleted (an egress-only one is deleted with a change of the tables that lead to it), a flow log with a rewriting of its VPC, peerings and NAT gateways are shown long after their end, and tables and ACLs go only when no subnet uses them.
+/// gateway is detached before it is deleted (an egress-only one is deleted with a change of the tables that lead to it), a flow log with a rewriting of its VPC, peerings, NAT gateways and what belongs to transit gateways are shown long after their end, and tables and ACLs go only when no subnet uses them.
 pub fn concerned_by(changed: &ChangedKey, tables: &Tables) -> Vec<VpcId> {
     let region = &changed.region;
     match changed.noun {
-        Vpc::NOUN => VpcId::parse(&changed.id).into_iter().collect(),
+        Vpc::NOUN => {
+            let vpc = VpcId::parse(&changed.id).ok();
+            vpc.map_or_else(Vec::new, |vpc| crate::transit_gateway::desired::around(tables, region, vpc))
+        }
+        TransitGatewayAttachment::NOUN => {
+            let id = TransitGatewayAttachmentId::parse(&changed.id).ok();
+            let attachment = id.and_then(|id| tables.get::<TransitGatewayAttachment>(region, &id));
+            attachment.map_or_else(Vec::new, |attachment| {
+                crate::transit_gateway::desired::concerned(tables, region, attachment.gateway)
+            })
+        }
+        TransitGatewayRouteTable::NOUN => {
+            let id = TransitGatewayRouteTableId::parse(&changed.id).ok();
+            let table = id.and_then(|id| tables.get::<TransitGatewayRouteTable>(region, &id));
+            table.map_or_else(Vec::new, |table| {
+                crate::transit_gateway::desired::concerned(tables, region, table.gateway)
+            })
+        }
         Subnet::NOUN => {
             let subnet = SubnetId::parse(&changed.id).ok().and_then(|id| tables.get::<Subnet>(region, &id));
             subnet.map(|s| s.vpc).into_iter().collect()

@@ -64,7 +64,10 @@ index_from_id!(
     SubnetCidrReservationId,
     NetworkInsightsPathId,
     NetworkInsightsAnalysisId,
-    FlowLogId
+    FlowLogId,
+    TransitGatewayId,
+    TransitGatewayAttachmentId,
+    TransitGatewayRouteTableId
 );
 
 impl From<crate::AccountId> for IndexValue {
@@ -101,6 +104,7 @@ pub mod recycle_bin;
 pub mod security_group;
 pub mod snapshot;
 pub mod store_disk;
+pub mod transit_gateway;
 pub mod volume;
 pub mod vpc;
 pub mod vpc_peering_connection;

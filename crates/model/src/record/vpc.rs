@@ -5,8 +5,8 @@ use crate::net::AclEntry;
 use crate::{
     AccountId, DhcpOptionsId, EgressOnlyInternetGatewayId, InternetGatewayId, NatGatewayId,
     NetworkAclAssociationId, NetworkAclId, NetworkInterfaceId, PrefixListId, RouteTableAssociationId,
-    RouteTableId, SubnetCidrAssociationId, SubnetCidrReservationId, SubnetId, VpcCidrAssociationId, VpcId,
-    VpcPeeringConnectionId, Zone,
+    RouteTableId, SubnetCidrAssociationId, SubnetCidrReservationId, SubnetId, TransitGatewayId,
+    VpcCidrAssociationId, VpcId, VpcPeeringConnectionId, Zone,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -247,6 +247,7 @@ pub enum RouteTarget {
     Interface(NetworkInterfaceId),
     Peering(VpcPeeringConnectionId),
     NatGateway(NatGatewayId),
+    TransitGateway(TransitGatewayId),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -165,6 +165,9 @@ pub(super) struct Facts {
     pub region: Region,
     pub cidrs: Vec<ipnet::IpNet>,
     pub peers: Vec<ipnet::IpNet>,
+    /// What transit gateways lead on.
+    #[serde(default)]
+    pub beyond: Vec<ipnet::IpNet>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -266,12 +269,15 @@ impl Facts {
     fn of(vpc: &VpcDesired) -> Self {
         let v6 = vpc.peerings.iter().flat_map(|peering| &peering.ipv6_cidrs);
         let peers = vpc.peerings.iter().flat_map(|peering| &peering.cidrs).map(|cidr| (*cidr).into());
+        let beyond = vpc.transits.iter().flat_map(|transit| &transit.routes);
+        let beyond = beyond.filter(|route| route.to.is_some() && route.destination.prefix_len() > 0);
         Self {
             vpc: vpc.vpc,
             account: vpc.account,
             region: vpc.region.clone(),
             cidrs: crate::net::routes::locals(vpc).collect(),
             peers: peers.chain(v6.map(|cidr| (*cidr).into())).collect(),
+            beyond: beyond.map(|route| route.destination).collect(),
         }
     }
 }

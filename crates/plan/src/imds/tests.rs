@@ -76,6 +76,7 @@ fn vpc() -> VpcDesired {
         subnets: Vec::new(),
         route_tables: Vec::new(),
         peerings: Vec::new(),
+        transits: Vec::new(),
         nat_gateways: Vec::new(),
         flow_logs: Vec::new(),
         network_acls: Vec::new(),

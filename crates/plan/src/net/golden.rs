@@ -5,12 +5,14 @@
 use super::{Uplink, group_body, root_table, routes, vpc_body};
 use model::host::{
     AddressDesired, NatGatewayDesired, NetworkAclDesired, PeeringDesired, RouteDesired, RouteTableDesired,
-    RouteTarget, SecurityGroupDesired, SubnetDesired, VpcDesired,
+    RouteTarget, SecurityGroupDesired, SubnetDesired, TransitDesired, TransitPeerDesired,
+    TransitRouteDesired, VpcDesired,
 };
 use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
 use model::{
     AccountId, CloudTag, NatGatewayId, NetworkAclId, NetworkInterfaceId, Region, RouteTableId,
-    SecurityGroupId, SubnetId, VpcId, VpcPeeringConnectionId,
+    SecurityGroupId, SubnetId, TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId,
+    VpcId, VpcPeeringConnectionId,
 };
 use std::fmt::Write as _;
 use std::path::Path;
@@ -22,6 +24,10 @@ fn check(name: &str, text: &str) {
     }
     let golden = std::fs::read_to_string(&path).unwrap();
     assert_eq!(text, golden, "{name} differs; UPDATE_GOLDEN=1 writes it anew");
+}
+
+fn attachment(n: u128) -> TransitGatewayAttachmentId {
+    TransitGatewayAttachmentId::from_entropy(n)
 }
 
 fn vpc() -> VpcDesired {
@@ -64,6 +70,7 @@ fn vpc() -> VpcDesired {
                         "2001:db8:2::/56",
                         RouteTarget::Peering(VpcPeeringConnectionId::from_entropy(0xe1)),
                     ),
+                    route("10.0.0.0/8", RouteTarget::TransitGateway(TransitGatewayId::from_entropy(0x71))),
                     route("192.0.2.0/24", RouteTarget::Interface(NetworkInterfaceId::from_entropy(0x99))),
                 ],
             },
@@ -75,6 +82,21 @@ fn vpc() -> VpcDesired {
             cidrs: vec!["10.20.0.0/16".parse().unwrap()],
         }],
         flow_logs: Vec::new(),
+        transits: vec![TransitDesired {
+            gateway: TransitGatewayId::from_entropy(0x71),
+            attachment: attachment(0x72),
+            ipv6: true,
+            arrival: SubnetId::from_entropy(0xc2),
+            served: vec![SubnetId::from_entropy(0xc2)],
+            table: Some(TransitGatewayRouteTableId::from_entropy(0x73)),
+            routes: [("10.9.0.0/24", 0x74), ("10.30.0.0/16", 0x74), ("10.20.7.0/24", 0x74)]
+                .map(|(to, by)| TransitRouteDesired {
+                    destination: to.parse().unwrap(),
+                    to: Some(attachment(by)),
+                })
+                .to_vec(),
+            peers: vec![TransitPeerDesired { attachment: attachment(0x74), vpc: VpcId::from_entropy(3) }],
+        }],
         nat_gateways: vec![NatGatewayDesired {
             gateway: NatGatewayId::from_entropy(0xf1),
             subnet: SubnetId::from_entropy(0xc1),

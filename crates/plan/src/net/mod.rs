@@ -21,6 +21,7 @@ pub mod routes;
 mod side;
 mod skeleton;
 mod traffic;
+pub mod transit;
 
 pub use acl::vpc_body;
 pub use edge::{edge_blocks, edge_skeleton};

@@ -3,7 +3,10 @@
 //! A link's name holds 15 bytes at most.
 
 use super::Version;
-use model::{CloudTag, NatGatewayId, NetworkAclId, SecurityGroupId, SubnetId, VpcId, VpcPeeringConnectionId};
+use model::{
+    CloudTag, NatGatewayId, NetworkAclId, SecurityGroupId, SubnetId, TransitGatewayAttachmentId, VpcId,
+    VpcPeeringConnectionId,
+};
 use std::fmt::Display;
 
 /// The link from a VPC's namespace to the edge.
@@ -54,19 +57,34 @@ pub fn peering_link(peering: VpcPeeringConnectionId) -> String {
     format!("p{:014x}", peering.bits() & ((1 << 56) - 1))
 }
 
+/// The link between two attachments of a transit gateway, the same on both sides and either way round.
+pub fn transit_link([one, other]: [TransitGatewayAttachmentId; 2]) -> String {
+    format!("g{:014x}", (one.bits() ^ other.bits()) & ((1 << 56) - 1))
+}
+
 /// The two ends of a NAT gateway's link, both in its VPC: packets go in by the first and come back by the second.
 pub fn nat_links(gateway: NatGatewayId) -> [String; 2] {
     ["i", "o"].map(|end| format!("n{:013x}{end}", gateway.bits() & ((1 << 52) - 1)))
 }
 
-/// Whether the link belongs to a peering or a NAT gateway.
+/// Whether the link belongs to a peering, a transit gateway or a NAT gateway.
 pub fn is_side_link(name: &str) -> bool {
-    name.len() == 15 && (name.starts_with('p') || name.starts_with('n'))
+    name.len() == 15 && name.starts_with(['p', 'g', 'n'])
 }
 
 /// The chain that a packet from another VPC passes first.
 pub fn peering_arrival(peering: VpcPeeringConnectionId) -> String {
     format!("pci_{}", digits(peering))
+}
+
+/// The chain that a packet passes first that comes by a transit gateway, and the one before it leaves by it.
+pub fn transit_chains(attachment: TransitGatewayAttachmentId) -> [String; 2] {
+    ["tgi", "tgo"].map(|end| format!("{end}_{}", digits(attachment)))
+}
+
+/// The chain of an answer that comes back from a NAT gateway.
+pub fn nat_back(gateway: NatGatewayId) -> String {
+    format!("ngb_{}", digits(gateway))
 }
 
 /// The chains that a packet passes on its way into a NAT gateway, and when it comes out of it.
@@ -176,9 +194,11 @@ pub fn is_subnet_ports(set: &str) -> bool {
     set.starts_with("nsp_")
 }
 
-/// Whether the chain belongs to an ACL, a subnet, a peering or a NAT gateway.
+/// Whether the chain belongs to an ACL, a subnet, a peering, a transit gateway or a NAT gateway.
 pub fn is_acl_chain(chain: &str) -> bool {
-    ["nai_", "nao_", "nsi_", "nso_", "pci_", "ngi_", "ngo_"].iter().any(|prefix| chain.starts_with(prefix))
+    const PREFIXES: [&str; 10] =
+        ["nai_", "nao_", "nsi_", "nso_", "pci_", "tgi_", "tgo_", "ngi_", "ngo_", "ngb_"];
+    PREFIXES.iter().any(|prefix| chain.starts_with(prefix))
 }
 
 pub fn port_ingress(tap: &str) -> String {
@@ -210,6 +230,10 @@ mod tests {
         assert!(edge_link(VpcId::from_entropy(u128::MAX)).len() <= 15);
         assert!(host_link(&CloudTag::parse("abc234").unwrap()).len() <= 15);
         assert!(is_side_link(&peering_link(VpcPeeringConnectionId::from_entropy(u128::MAX))));
+        let attachments = [1, u128::MAX].map(TransitGatewayAttachmentId::from_entropy);
+        assert!(is_side_link(&transit_link(attachments)));
+        let [one, other] = attachments;
+        assert_eq!(transit_link([one, other]), transit_link([other, one]));
         assert!(nat_links(NatGatewayId::from_entropy(u128::MAX)).iter().all(|link| is_side_link(link)));
         assert!(tap(u64::from(u32::MAX) << 16).len() <= 15);
     }

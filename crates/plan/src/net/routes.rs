@@ -7,10 +7,13 @@
 //! blackhole behind it, which the kernel takes by itself when the interface's link is gone.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/route-tables-priority.html>
 
-use super::Version;
+use super::{Version, transit};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::host::{RouteTarget, SubnetDesired, VpcDesired};
-use model::{NatGatewayId, NetworkInterfaceId, RouteTableId, SubnetId, VpcPeeringConnectionId};
+use model::{
+    NatGatewayId, NetworkInterfaceId, RouteTableId, SubnetId, TransitGatewayAttachmentId,
+    VpcPeeringConnectionId,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -48,6 +51,8 @@ pub enum Kind {
     Interface(NetworkInterfaceId),
     /// Out by the link to another VPC.
     Peering(VpcPeeringConnectionId),
+    /// Out by the link from one attachment of a transit gateway, this VPC's, to another.
+    Transit([TransitGatewayAttachmentId; 2]),
     /// Into a NAT gateway.
     NatGateway(NatGatewayId),
     Blackhole,
@@ -150,12 +155,24 @@ pub fn routes(vpc: &VpcDesired) -> BTreeSet<Route> {
             if !versions(vpc).any(|carried| carried == version) {
                 continue;
             }
+            if let RouteTarget::TransitGateway(gateway) = route.target
+                && let Some(end) = transit::end(vpc, gateway)
+            {
+                for (part, link) in transit::through(vpc, table, route.destination, end) {
+                    let kind = link.map_or(Kind::Blackhole, Kind::Transit);
+                    if kind.may_vanish() {
+                        routes.insert((*number, part, FALLBACK), Kind::Blackhole);
+                    }
+                    routes.insert((*number, part, 0), kind);
+                }
+                continue;
+            }
             let kind = match (&route.target, version) {
                 (RouteTarget::InternetGateway, _) | (RouteTarget::EgressOnly, Version::V6) => Kind::Igw,
                 (RouteTarget::Interface(interface), _) => Kind::Interface(*interface),
                 (RouteTarget::Peering(peering), _) => Kind::Peering(*peering),
                 (RouteTarget::NatGateway(gateway), Version::V4) => Kind::NatGateway(*gateway),
-                (RouteTarget::Blackhole, _)
+                (RouteTarget::Blackhole | RouteTarget::TransitGateway(_), _)
                 | (RouteTarget::EgressOnly, Version::V4)
                 | (RouteTarget::NatGateway(_), Version::V6) => Kind::Blackhole,
             };
@@ -177,7 +194,7 @@ impl Kind {
     /// Whether its link can go while the route is wanted.
     const fn may_vanish(self) -> bool {
         match self {
-            Self::Interface(_) | Self::Peering(_) | Self::NatGateway(_) => true,
+            Self::Interface(_) | Self::Peering(_) | Self::Transit(_) | Self::NatGateway(_) => true,
             Self::Igw | Self::Blackhole | Self::Unreachable | Self::Throw => false,
         }
     }

@@ -1,21 +1,28 @@
-//! What a VPC's rule set holds for its links beside ports and gateway: peerings and NAT gateways.
+//! What a VPC's rule set holds for its links beside ports and gateway: peerings, transit gateways and NAT gateways.
 //!
 //! A peering is a link between two routers. Each side takes from it only what comes from the other's ranges and goes to its
 //! own, so nothing passes through; the sender's gate has judged already, the receiver's judges here.
 //!
+//! A link of a transit gateway takes what comes from its attachment's zones, whosever it is, and gives nothing in the VPC's
+//! own name. What comes by it asks the table of the attachment's subnet, so it may go on as that one says.
+//!
 //! A NAT gateway is a link from its router to itself. What is routed into it leaves with its address and a port of its own,
 //! comes back by the other end as a packet of the gateway's subnet, and is routed as that one says; so the gateway's public
-//! address is translated at the edge like any other, and what has none stays inside. Only answers go the other way.
+//! address is translated at the edge like any other, and what has none stays inside. Only answers go the other way, and they
+//! too are routed as that subnet says.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-basics.html>,
 //! <https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-basics.html>
 //! Differs: the ACL of a NAT gateway's subnet judges what goes into it and comes out of it towards its destination, not the
 //! answers.
 
 use super::names::{
-    VPC_TABLE, nat_chains, nat_links, peering_arrival, peering_link, subnet_egress, subnet_ingress,
+    VPC_TABLE, nat_back, nat_chains, nat_links, peering_arrival, peering_link, subnet_egress, subnet_ingress,
+    transit_chains, transit_link,
 };
 use super::routes;
-use model::host::VpcDesired;
+use model::SubnetId;
+use model::host::{TransitDesired, VpcDesired};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Chains by name, and elements by set.
@@ -26,7 +33,8 @@ pub(super) struct Side {
 }
 
 /// The sets that are filled anew with each change of the VPC.
-const SETS: [&str; 7] = ["link_pre", "link_out", "inward", "peers", "nat_snat", "nat_dnat", "nat_eip"];
+const SETS: [&str; 8] =
+    ["link_pre", "link_out", "link_zone", "inward", "peers", "nat_snat", "nat_dnat", "nat_eip"];
 
 pub(super) fn side(vpc: &VpcDesired) -> Side {
     let mut side = Side::default();
@@ -43,6 +51,9 @@ pub(super) fn side(vpc: &VpcDesired) -> Side {
         side.add("inward", format!("\"{link}\""));
         side.add("peers", format!("\"{link}\""));
     }
+    for transit in &vpc.transits {
+        side.transit(transit, &marks);
+    }
     for gateway in &vpc.nat_gateways {
         let [way_in, way_out] = nat_links(gateway.gateway);
         let [into, out] = nat_chains(gateway.gateway);
@@ -58,7 +69,9 @@ pub(super) fn side(vpc: &VpcDesired) -> Side {
         // No way out is known yet where this is asked: the subnet's own are told by their addresses.
         let within = format!("ip daddr {} {marked}", subnet.cidr.trunc());
         side.chains.push((out.clone(), vec![within, leaving, marked, "drop".into()]));
-        side.add("link_pre", format!("\"{way_in}\" : accept"));
+        let back = nat_back(gateway.gateway);
+        side.chains.push((back.clone(), vec![format!("meta mark set {mark} accept")]));
+        side.add("link_pre", format!("\"{way_in}\" : goto {back}"));
         side.add("link_pre", format!("\"{way_out}\" : goto {out}"));
         side.add("link_out", format!("\"{way_in}\" : goto {into}"));
         side.add("inward", format!("\"{way_out}\""));
@@ -72,6 +85,28 @@ pub(super) fn side(vpc: &VpcDesired) -> Side {
 }
 
 impl Side {
+    fn transit(&mut self, transit: &TransitDesired, marks: &BTreeMap<SubnetId, u32>) {
+        let Some(mark) = marks.get(&transit.arrival) else { return };
+        let [arrival, leaving] = transit_chains(transit.attachment);
+        let mut rules = vec!["ip saddr @local drop".to_owned(), "ip6 saddr @local6 drop".to_owned()];
+        rules.push(format!("meta nfproto ipv4 meta mark set {mark} accept"));
+        rules.extend(transit.ipv6.then(|| format!("meta nfproto ipv6 meta mark set {mark} accept")));
+        rules.push("drop".into());
+        self.chains.push((arrival.clone(), rules));
+        let served: Vec<String> =
+            transit.served.iter().filter_map(|subnet| marks.get(subnet)).map(u32::to_string).collect();
+        let served = (!served.is_empty()).then(|| format!("meta mark {{ {} }} return", served.join(", ")));
+        self.chains.push((leaving.clone(), served.into_iter().chain(["drop".into()]).collect()));
+        for peer in &transit.peers {
+            let link = transit_link([transit.attachment, peer.attachment]);
+            self.add("link_pre", format!("\"{link}\" : goto {arrival}"));
+            self.add("link_out", format!("\"{link}\" : accept"));
+            self.add("link_zone", format!("\"{link}\" : jump {leaving}"));
+            self.add("inward", format!("\"{link}\""));
+            self.add("peers", format!("\"{link}\""));
+        }
+    }
+
     fn add(&mut self, set: &'static str, element: String) {
         self.elements.push((set, element));
     }

@@ -18,7 +18,7 @@ const OTHER: &str = "fd12:3456:7801:200::/56";
 const OUTSIDE6: &str = "2001:db8:ffff::1";
 
 /// Says everything back, for as long as the test goes.
-fn serve(namespace: &Namespace, port: u16) {
+pub fn serve(namespace: &Namespace, port: u16) {
     let listener = namespace.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))).unwrap();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
@@ -42,11 +42,11 @@ fn connect6(namespace: &Namespace, to: Ipv6Addr, port: u16, limit: Duration) -> 
     })
 }
 
-fn reaches(namespace: &Namespace, to: Ipv6Addr, port: u16) -> bool {
+pub fn reaches(namespace: &Namespace, to: Ipv6Addr, port: u16) -> bool {
     connect6(namespace, to, port, SOON).is_ok()
 }
 
-fn fails(namespace: &Namespace, to: Ipv6Addr, port: u16) -> bool {
+pub fn fails(namespace: &Namespace, to: Ipv6Addr, port: u16) -> bool {
     connect6(namespace, to, port, A_MOMENT).is_err()
 }
 
@@ -54,7 +54,7 @@ fn tcp6(port: u16, net: &str) -> Allow {
     Allow { traffic: Traffic::Tcp { from: port, to: port }, peer: Peer::Net(net.parse().unwrap()) }
 }
 
-fn six(guest: &Guest) -> Ipv6Addr {
+pub fn six(guest: &Guest) -> Ipv6Addr {
     guest.interface.ipv6[0]
 }
 

@@ -16,4 +16,5 @@ mod nat;
 mod peering;
 mod public;
 mod services;
+mod transit;
 mod world;

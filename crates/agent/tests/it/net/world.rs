@@ -251,6 +251,7 @@ impl Vpc {
                     RouteTableDesired { route_table: private, routes: vec![] },
                 ],
                 peerings: Vec::new(),
+                transits: Vec::new(),
                 nat_gateways: Vec::new(),
                 flow_logs: Vec::new(),
                 network_acls: vec![NetworkAclDesired {

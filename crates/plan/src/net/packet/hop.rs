@@ -1,11 +1,12 @@
 //! One hop: where a router's tables lead a packet.
 
 use super::super::routes::{self, Kind, Route};
-use super::super::{SERVICES, Version, gateway, ipv6, resolver};
+use super::super::{SERVICES, Version, gateway, ipv6, resolver, transit};
 use super::{Network, Vpc, holds};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::host::{
-    InterfaceDesired, NatGatewayDesired, PeeringDesired, RouteTarget, SubnetDesired, VpcDesired,
+    InterfaceDesired, NatGatewayDesired, PeeringDesired, RouteTarget, SubnetDesired, TransitDesired,
+    TransitPeerDesired, VpcDesired,
 };
 use model::packet::{Component, Lead, Obstacle, Packet, Transport};
 use std::cmp::Reverse;
@@ -17,6 +18,8 @@ pub(super) enum In<'a> {
     Port(&'a InterfaceDesired),
     Igw,
     Peering(&'a PeeringDesired),
+    /// By the VPC's end at a transit gateway.
+    Transit,
     Nat(&'a NatGatewayDesired),
 }
 
@@ -26,6 +29,7 @@ pub(super) enum Out<'a> {
     Port(&'a InterfaceDesired),
     Igw,
     Peering(&'a PeeringDesired),
+    Transit(&'a TransitDesired, &'a TransitPeerDesired),
     Nat(&'a NatGatewayDesired),
     /// Back through a gateway, to whom it stands for.
     NatBack(&'a NatGatewayDesired),
@@ -37,7 +41,7 @@ impl<'a> In<'a> {
     pub const fn peering(self) -> Option<&'a PeeringDesired> {
         match self {
             Self::Peering(peering) => Some(peering),
-            Self::Port(_) | Self::Igw | Self::Nat(_) => None,
+            Self::Port(_) | Self::Igw | Self::Transit | Self::Nat(_) => None,
         }
     }
 
@@ -46,7 +50,7 @@ impl<'a> In<'a> {
         match self {
             Self::Port(interface) => interface.subnet == subnet.subnet,
             Self::Nat(gateway) => gateway.subnet == subnet.subnet,
-            Self::Igw | Self::Peering(_) => false,
+            Self::Igw | Self::Peering(_) | Self::Transit => false,
         }
     }
 }
@@ -55,7 +59,12 @@ impl<'a> Out<'a> {
     pub const fn peering(self) -> Option<&'a PeeringDesired> {
         match self {
             Self::Peering(peering) => Some(peering),
-            Self::Port(_) | Self::Igw | Self::Nat(_) | Self::NatBack(_) | Self::Router => None,
+            Self::Port(_)
+            | Self::Igw
+            | Self::Transit(..)
+            | Self::Nat(_)
+            | Self::NatBack(_)
+            | Self::Router => None,
         }
     }
 
@@ -63,7 +72,7 @@ impl<'a> Out<'a> {
         match self {
             Self::Port(interface) => interface.subnet == subnet.subnet,
             Self::Nat(gateway) | Self::NatBack(gateway) => gateway.subnet == subnet.subnet,
-            Self::Igw | Self::Peering(_) | Self::Router => false,
+            Self::Igw | Self::Peering(_) | Self::Transit(..) | Self::Router => false,
         }
     }
 }
@@ -128,6 +137,10 @@ impl Network {
                     let Some(peering) = self.open_peering(desired, id) else { continue };
                     Out::Peering(peering)
                 }
+                Kind::Transit([own, to]) => {
+                    let Some((end, peer)) = self.open_transit(desired, own, to) else { continue };
+                    Out::Transit(end, peer)
+                }
                 Kind::NatGateway(id) => {
                     let Some(gateway) = desired.nat_gateways.iter().find(|g| g.gateway == id) else {
                         continue;
@@ -135,18 +148,23 @@ impl Network {
                     Out::Nat(gateway)
                 }
                 Kind::Blackhole | Kind::Unreachable => {
-                    return Err(target(desired, subnet, route).map_or_else(no_route, |target| {
-                        Obstacle::Blackhole {
-                            table,
-                            subnet: subnet.subnet,
-                            destination: route.destination,
-                            target,
-                        }
-                    }));
+                    let Some((destination, target)) = target(desired, subnet, route) else {
+                        return Err(no_route());
+                    };
+                    let end = match target {
+                        RouteTarget::TransitGateway(gateway) => transit::end(desired, gateway),
+                        _ => None,
+                    };
+                    return Err(match end {
+                        Some(end) => no_transit(end, route.destination),
+                        None => Obstacle::Blackhole { table, subnet: subnet.subnet, destination, target },
+                    });
                 }
             };
-            let target = target(desired, subnet, route).map_or(Lead::Local, Lead::Target);
-            let (subnet, destination) = (subnet.subnet, route.destination);
+            let asked = target(desired, subnet, route);
+            let destination = asked.as_ref().map_or(route.destination, |(destination, _)| *destination);
+            let target = asked.map_or(Lead::Local, |(_, target)| Lead::Target(target));
+            let subnet = subnet.subnet;
             let route = Some(Component::Route { table, subnet, destination, target });
             return Ok(Way { out, route });
         }
@@ -161,6 +179,19 @@ impl Network {
         port.or_else(|| gateways().map(Out::NatBack)).ok_or(Obstacle::Nobody { vpc: own, address: dst })
     }
 
+    /// A way between two attachments whose other side is here and asks for it too.
+    fn open_transit<'a>(
+        &self,
+        vpc: &'a VpcDesired,
+        own: model::TransitGatewayAttachmentId,
+        to: model::TransitGatewayAttachmentId,
+    ) -> Option<(&'a TransitDesired, &'a TransitPeerDesired)> {
+        let end = vpc.transits.iter().find(|end| end.attachment == own)?;
+        let peer = end.peers.iter().find(|peer| peer.attachment == to)?;
+        let far = self.vpc(peer.vpc)?.transits.iter().find(|far| far.attachment == to)?;
+        far.peers.iter().any(|back| back.attachment == own).then_some((end, peer))
+    }
+
     /// A peering whose other side is here and asks for it too.
     fn open_peering<'a>(
         &self,
@@ -173,11 +204,16 @@ impl Network {
     }
 }
 
-/// What the table was asked to do with a destination.
-fn target(vpc: &VpcDesired, subnet: &SubnetDesired, route: &Route) -> Option<RouteTarget> {
+/// The route that the table was given, of which this one came.
+fn target(vpc: &VpcDesired, subnet: &SubnetDesired, route: &Route) -> Option<(IpNet, RouteTarget)> {
     let table = vpc.route_tables.iter().find(|table| table.route_table == subnet.route_table)?;
-    let asked = table.routes.iter().find(|asked| asked.destination.trunc() == route.destination)?;
-    Some(asked.target.clone())
+    transit::asked(table, route.destination)
+}
+
+/// Why a gateway leads a range nowhere.
+fn no_transit(end: &TransitDesired, range: IpNet) -> Obstacle {
+    let blackhole = transit::deciding(end, range).map(|route| route.destination);
+    Obstacle::NoTransit { gateway: end.gateway, attachment: end.attachment, table: end.table, blackhole }
 }
 
 fn local_route(subnet: &SubnetDesired, destination: IpNet) -> Component {

@@ -121,3 +121,5 @@ fn holds(interface: &InterfaceDesired, address: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transit_tests;

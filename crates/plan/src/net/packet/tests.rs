@@ -103,6 +103,7 @@ impl Scene {
                 ],
                 network_acls: vec![open(10), open(11)],
                 peerings: Vec::new(),
+                transits: Vec::new(),
             },
         }
     }
@@ -145,6 +146,7 @@ fn passed(walk: &model::packet::Walk) -> Vec<&'static str> {
         Component::InternetGateway => "igw",
         Component::EgressOnlyInternetGateway => "eigw",
         Component::Peering(_) => "peering",
+        Component::TransitGateway { .. } => "transit",
     };
     walk.steps.iter().map(|step| kind(&step.component)).collect()
 }
@@ -216,7 +218,7 @@ fn a_private_subnet_reaches_the_world_by_the_nat_gateway_and_back() {
         ["interface", "group", "acl", "route", "acl", "nat", "acl", "route", "igw"]
     );
     assert_eq!(found.there.arrives.unwrap().src, "198.18.0.60".parse::<IpAddr>().unwrap());
-    assert_eq!(passed(&found.back.unwrap()), ["igw", "nat", "acl", "interface"]);
+    assert_eq!(passed(&found.back.unwrap()), ["igw", "nat", "route", "acl", "interface"]);
 }
 
 #[test]

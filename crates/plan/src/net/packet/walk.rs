@@ -1,9 +1,10 @@
 //! The whole way: hop after hop, from a sender to where its packet comes to.
 
+use super::super::transit;
 use super::gate::{Passing, border};
 use super::hop::{In, Out, is_nobodys, stays_on_its_link};
 use super::{Network, Vpc, holds, routes};
-use model::host::{InterfaceDesired, RouteTarget, SubnetDesired};
+use model::host::{InterfaceDesired, RouteTarget, SubnetDesired, TransitDesired, TransitPeerDesired};
 use model::packet::{Component, End, Lead, Obstacle, Packet, Step, Walk};
 use model::record::security_group::Direction;
 use model::{NatGatewayId, NetworkInterfaceId, VpcId};
@@ -161,6 +162,9 @@ impl Network {
         if let Some(route) = way.route {
             step(walk, vpc, route, packet);
         }
+        if !vouched && let Out::Transit(end, _) = way.out {
+            return Err(Obstacle::TransitForged { gateway: end.gateway, attachment: end.attachment });
+        }
         if !vouched && matches!(way.out, Out::Igw | Out::Peering(_)) {
             return Err(Obstacle::Forged { vpc: own, peering: way.out.peering().map(|p| p.peering) });
         }
@@ -194,6 +198,7 @@ impl Network {
                 }
                 Ok(Some(At { vpc: far, subnet: None, came: In::Peering(back), packet, vouched: true }))
             }
+            Out::Transit(end, peer) => self.cross_transit(walk, vpc, (end, peer), subnet, packet).map(Some),
             Out::Nat(gateway) => {
                 let inner = vpc.desired.subnets.iter().find(|inner| inner.subnet == gateway.subnet);
                 let refused = Obstacle::NatGateway { gateway: gateway.gateway };
@@ -216,10 +221,42 @@ impl Network {
                 let (_, sender) = translated.remove(place);
                 step(walk, vpc, Component::NatGateway(gateway.gateway), packet);
                 let packet = Packet { dst: sender, ..packet };
-                Ok(Some(At { vpc, subnet: None, came: In::Nat(gateway), packet, vouched: true }))
+                let inner = vpc.desired.subnets.iter().find(|inner| inner.subnet == gateway.subnet);
+                Ok(Some(At { vpc, subnet: inner, came: In::Nat(gateway), packet, vouched: true }))
             }
             Out::Router => Ok(None),
         }
+    }
+
+    /// Out by an attachment, and into the VPC that the gateway's table means.
+    fn cross_transit<'a>(
+        &'a self,
+        walk: &mut Walk,
+        vpc: &'a Vpc,
+        (end, peer): (&'a TransitDesired, &'a TransitPeerDesired),
+        subnet: Option<&SubnetDesired>,
+        packet: Packet,
+    ) -> Result<At<'a>, Obstacle> {
+        let (gateway, attachment, to) = (end.gateway, end.attachment, peer.attachment);
+        if let Some(subnet) = subnet.map(|subnet| subnet.subnet)
+            && !end.served.contains(&subnet)
+        {
+            return Err(Obstacle::TransitZone { gateway, attachment, subnet });
+        }
+        let blackhole = None;
+        let refused = || Obstacle::NoTransit { gateway, attachment, table: end.table, blackhole };
+        let route = transit::deciding(end, packet.dst.into()).ok_or_else(refused)?;
+        let (table, destination) = (end.table.ok_or_else(refused)?, route.destination);
+        step(walk, vpc, Component::TransitGateway { gateway, attachment, table, destination, to }, packet);
+        let far = self.vpcs.get(&peer.vpc).ok_or_else(refused)?;
+        let back = far.desired.transits.iter().find(|back| back.attachment == to).ok_or_else(refused)?;
+        let own = routes::locals(&far.desired).any(|own| own.contains(&packet.src));
+        if own || packet.src.is_ipv6() && !back.ipv6 {
+            return Err(Obstacle::TransitForged { gateway, attachment: to });
+        }
+        let arrival = far.desired.subnets.iter().find(|subnet| subnet.subnet == back.arrival);
+        let arrival = arrival.ok_or_else(refused)?;
+        Ok(At { vpc: far, subnet: Some(arrival), came: In::Transit, packet, vouched: true })
     }
 
     /// Out of a port: the sender's gate, and the ACL of its subnet.

@@ -1,4 +1,5 @@
-//! Links between the routers of VPCs that meet, and what each side must know of the other's groups.
+//! Links between the routers of VPCs that meet, by a peering or a transit gateway, and what peers must know of each other's
+//! groups.
 //!
 //! A link stands while both VPCs ask for it. Who is a member of a group is known in the group's VPC; where rules of a peer
 //! refer to the group, its members are copied there whenever either side changes.
@@ -7,31 +8,37 @@ use super::State;
 use super::nft;
 use super::router::Router;
 use super::sysctl;
+use model::VpcId;
 use model::host::PeeringDesired;
-use model::{Mac, VpcId};
 use plan::net::names;
+use plan::net::transit::{Meeting, meetings};
 use std::collections::BTreeSet;
 use std::io;
 
 impl State {
     /// Makes the links between a VPC and its peers that stand here, and leads the routes of both sides over them.
     pub(super) fn meet(&mut self, vpc: VpcId) -> io::Result<()> {
-        let asked = self.peerings(vpc);
+        let asked = self.meetings(vpc);
         if let Some((router, _)) = self.vpcs.get_mut(&vpc) {
             router.forget_strangers()?;
         }
         self.part(vpc, &asked)?;
-        for peering in asked {
+        for meeting in asked {
             // One that this VPC asks for twice, or a peer that is not here, has no link.
             let Some((mut near, services)) = self.vpcs.remove(&vpc) else { return Ok(()) };
-            let done = match self.vpcs.get_mut(&peering.peer) {
-                Some((far, _)) => connect(&mut near, far, &peering),
+            let done = match self.vpcs.get_mut(&meeting.peer) {
+                Some((far, _)) => connect(&mut near, far, &meeting),
                 None => Ok(()),
             };
             self.vpcs.insert(vpc, (near, services));
             done?;
         }
         self.share(vpc)
+    }
+
+    fn meetings(&self, vpc: VpcId) -> Vec<Meeting> {
+        let desired = self.vpcs.get(&vpc).and_then(|(router, _)| router.desired.as_ref());
+        desired.map(meetings).unwrap_or_default()
     }
 
     fn peerings(&self, vpc: VpcId) -> Vec<PeeringDesired> {
@@ -72,18 +79,18 @@ impl State {
     }
 
     /// Has the peers forget the links that a VPC asks for no more.
-    fn part(&mut self, from: VpcId, kept: &[PeeringDesired]) -> io::Result<()> {
-        let is_kept = |id| kept.iter().any(|kept| kept.peering == id);
+    fn part(&mut self, from: VpcId, kept: &[Meeting]) -> io::Result<()> {
+        let is_kept = |link: &str| kept.iter().any(|kept| kept.link == link);
         let met: Vec<VpcId> = self.vpcs.keys().copied().collect();
         for vpc in met {
-            let theirs: Vec<PeeringDesired> =
-                self.peerings(vpc).into_iter().filter(|p| p.peer == from && !is_kept(p.peering)).collect();
+            let theirs: Vec<Meeting> =
+                self.meetings(vpc).into_iter().filter(|m| m.peer == from && !is_kept(&m.link)).collect();
             if theirs.is_empty() {
                 continue;
             }
             if let Some((router, _)) = self.vpcs.get_mut(&vpc) {
-                for peering in theirs {
-                    router.side_links.remove(&names::peering_link(peering.peering));
+                for meeting in theirs {
+                    router.side_links.remove(&meeting.link);
                 }
             }
             self.share(vpc)?;
@@ -92,30 +99,28 @@ impl State {
     }
 }
 
-/// The link of one peering, if the other side asks for it too.
-fn connect(near: &mut Router, far: &mut Router, peering: &PeeringDesired) -> io::Result<()> {
+/// The link of one meeting, if the other side asks for it too.
+fn connect(near: &mut Router, far: &mut Router, meeting: &Meeting) -> io::Result<()> {
+    let name = &meeting.link;
     let asks = |router: &Router| {
         let desired = router.desired.as_ref();
-        desired.is_some_and(|vpc| vpc.peerings.iter().any(|other| other.peering == peering.peering))
+        desired.is_some_and(|vpc| meetings(vpc).iter().any(|other| other.link == *name))
     };
     if !asks(far) {
         return Ok(());
     }
-    let name = names::peering_link(peering.peering);
-    if near.rtnl.link(&name)?.is_none() {
-        if let Some(orphan) = far.rtnl.link(&name)? {
+    if near.rtnl.link(name)?.is_none() {
+        if let Some(orphan) = far.rtnl.link(name)? {
             far.rtnl.delete_link(orphan.index)?;
         }
-        let bits = peering.peering.bits().to_be_bytes();
-        let mac = Mac([0x02, 0xeb, bits[12], bits[13], bits[14], bits[15]]);
-        near.rtnl.add_point_to_point(&name, &name, &far.namespace, mac)?;
+        near.rtnl.add_point_to_point(name, name, &far.namespace, meeting.mac)?;
     }
     for router in [near, far] {
-        let link = router.rtnl.link(&name)?;
-        let link = link.ok_or_else(|| io::Error::other("the link of a peering has vanished"))?;
+        let link = router.rtnl.link(name)?;
+        let link = link.ok_or_else(|| io::Error::other("the link to another VPC has vanished"))?;
         router.rtnl.set_up_silent(link.index)?;
         if router.desired.as_ref().is_some_and(|vpc| !vpc.ipv6_cidrs.is_empty()) {
-            router.namespace.run(|| sysctl::carry_ipv6(&name))?;
+            router.namespace.run(|| sysctl::carry_ipv6(name))?;
         }
         if router.side_links.insert(name.clone(), link.index) != Some(link.index)
             && let Some(vpc) = router.desired.clone()

@@ -349,8 +349,8 @@ impl Router {
         self.sets.insert(NAT_PUBLICS.into(), publics.collect());
         self.ensure_nat_links(vpc)?;
         if !vpc.ipv6_cidrs.is_empty() {
-            let peerings = vpc.peerings.iter().map(|peering| names::peering_link(peering.peering));
-            let standing = peerings.filter(|link| self.side_links.contains_key(link));
+            let meetings = plan::net::transit::meetings(vpc).into_iter().map(|meeting| meeting.link);
+            let standing = meetings.filter(|link| self.side_links.contains_key(link));
             let links: Vec<String> = standing.chain([IGW.to_owned()]).collect();
             self.namespace.run(|| links.iter().try_for_each(|link| sysctl::carry_ipv6(link)))?;
         }
@@ -427,6 +427,7 @@ impl Router {
             Kind::Unreachable => Some(Way::Unreachable),
             Kind::Throw => Some(Way::Throw),
             Kind::Peering(peering) => self.side(&names::peering_link(peering), version),
+            Kind::Transit(ends) => self.side(&names::transit_link(ends), version),
             Kind::NatGateway(gateway) => {
                 let [way_in, _] = names::nat_links(gateway);
                 self.side(&way_in, version)
@@ -454,7 +455,7 @@ impl Router {
         Some(Way::Link { index, via: next_hop(version) })
     }
 
-    /// Makes the links of NAT gateways, and removes those of gateways and peerings that are gone. The rules that know them
+    /// Makes the links of NAT gateways, and removes those of gateways and meetings that are gone. The rules that know them
     /// have been loaded before.
     fn ensure_nat_links(&mut self, vpc: &VpcDesired) -> io::Result<()> {
         let mut standing: BTreeMap<String, u32> = self
@@ -464,9 +465,9 @@ impl Router {
             .filter(|link| names::is_side_link(&link.name))
             .map(|link| (link.name, link.index))
             .collect();
-        let peerings = vpc.peerings.iter().map(|peering| names::peering_link(peering.peering));
+        let meetings = plan::net::transit::meetings(vpc).into_iter().map(|meeting| meeting.link);
         let nats = vpc.nat_gateways.iter().flat_map(|gateway| names::nat_links(gateway.gateway));
-        let wanted: BTreeSet<String> = peerings.chain(nats).collect();
+        let wanted: BTreeSet<String> = meetings.chain(nats).collect();
         for (name, index) in &standing {
             if !wanted.contains(name) {
                 self.rtnl.delete_link(*index)?;
@@ -509,7 +510,9 @@ impl Router {
             wanted.extend([names::acl_ingress(acl.network_acl), names::acl_egress(acl.network_acl)]);
         }
         wanted.extend(vpc.peerings.iter().map(|peering| names::peering_arrival(peering.peering)));
+        wanted.extend(vpc.transits.iter().flat_map(|transit| names::transit_chains(transit.attachment)));
         wanted.extend(vpc.nat_gateways.iter().flat_map(|gateway| names::nat_chains(gateway.gateway)));
+        wanted.extend(vpc.nat_gateways.iter().map(|gateway| names::nat_back(gateway.gateway)));
         self.chains = self.nft.chains(Family::Inet, VPC_TABLE)?.into_iter().collect();
         let stale: Vec<String> =
             self.chains.iter().filter(|c| names::is_acl_chain(c) && !wanted.contains(*c)).cloned().collect();

@@ -298,7 +298,8 @@ fn next(
         Lead::Nowhere => return None,
     };
     match target {
-        RouteTarget::Blackhole | RouteTarget::NatGateway(_) => None,
+        // No generated network has a transit gateway.
+        RouteTarget::Blackhole | RouteTarget::NatGateway(_) | RouteTarget::TransitGateway(_) => None,
         RouteTarget::Interface(id) => {
             let at = topology.interfaces.iter().position(|i| i.interface == *id)?;
             let machine = &topology.interfaces[at];
