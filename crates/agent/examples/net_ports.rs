@@ -9,7 +9,7 @@
 
 use agent::directory::Directory;
 use agent::host::Net as _;
-use agent::host::linux::net::{LinuxNet, LinuxNetConfig, purge};
+use agent::host::linux::net::{Limits, LinuxNet, LinuxNetConfig, purge};
 use model::host::*;
 use model::net::{Allow, Peer, Traffic};
 use model::*;
@@ -46,6 +46,7 @@ async fn measure() {
         upstream_dns: Vec::new(),
         flow_logs: directory.join("flow-logs"),
         flow_poll: None,
+        bandwidth: Limits::Ignored,
     };
     let net = LinuxNet::open(config.clone()).await.unwrap();
     let (vpc, subnet) = (VpcId::from_entropy(1), SubnetId::from_entropy(1));
@@ -106,6 +107,7 @@ async fn measure() {
                 source_dest_check: true,
                 hostname: String::new(),
                 domain: String::new(),
+                bandwidth: None,
             };
             let start = Instant::now();
             taps.push(net.open_port(&interface).await.unwrap());

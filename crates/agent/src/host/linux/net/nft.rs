@@ -5,6 +5,7 @@
 
 use super::netlink::{APPEND, CREATE, Message, Socket, as_text, as_u32, attr, attrs};
 use crate::host::linux::exec;
+use plan::net::bandwidth::Bucket;
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
@@ -326,21 +327,60 @@ impl Batch {
         self.append_verdict(family, table, chain, GOTO, Some(to));
     }
 
-    fn append_verdict(&mut self, family: Family, table: &str, chain: &str, code: i32, to: Option<&str>) {
+    /// Appends a rule that drops whatever reaches it.
+    pub fn append_drop(&mut self, family: Family, table: &str, chain: &str) {
+        self.append_verdict(family, table, chain, DROP, None);
+    }
+
+    /// Appends a rule with a token bucket of its own, full at first.
+    pub fn append_limit(&mut self, family: Family, table: &str, chain: &str, bucket: Bucket, held: Held) {
+        let (inverted, code) = match held {
+            Held::DropBeyond => (LIMIT_INVERTED, DROP),
+            Held::ReturnWithin => (0, RETURN),
+        };
         self.push(NEW_RULE, CREATE | APPEND, family, |m| {
             m.text(1, table).text(2, chain).nest(4, |expressions| {
                 expressions.nest(1, |expression| {
-                    expression.text(1, "immediate").nest(2, |data| {
-                        data.be32(1, 0).nest(2, |value| verdict(value, code, to));
+                    expression.text(1, "limit").nest(2, |data| {
+                        data.attr(1, &bucket.rate.to_be_bytes()).attr(2, &1u64.to_be_bytes());
+                        data.be32(3, bucket.burst).be32(4, LIMIT_BYTES).be32(5, inverted);
                     });
                 });
+                expressions.nest(1, |expression| immediate(expression, code, None));
+            });
+        });
+    }
+
+    fn append_verdict(&mut self, family: Family, table: &str, chain: &str, code: i32, to: Option<&str>) {
+        self.push(NEW_RULE, CREATE | APPEND, family, |m| {
+            m.text(1, table).text(2, chain).nest(4, |expressions| {
+                expressions.nest(1, |expression| immediate(expression, code, to));
             });
         });
     }
 }
 
+/// What a rule with a bucket does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// A packet that does not fit is dropped; one that fits goes on to the next rule.
+    DropBeyond,
+    /// A packet that fits leaves the chain; one that does not goes on to the next rule.
+    ReturnWithin,
+}
+
+const DROP: i32 = 0;
 const JUMP: i32 = -3;
 const GOTO: i32 = -4;
+const RETURN: i32 = -5;
+const LIMIT_BYTES: u32 = 1;
+const LIMIT_INVERTED: u32 = 1;
+
+fn immediate(expression: &mut Message, code: i32, to: Option<&str>) {
+    expression.text(1, "immediate").nest(2, |data| {
+        data.be32(1, 0).nest(2, |value| verdict(value, code, to));
+    });
+}
 
 fn verdict(message: &mut Message, code: i32, to: Option<&str>) {
     message.nest(2, |verdict| {

@@ -21,8 +21,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Sets and maps whose keys begin with a port's link.
-pub(super) const BY_LINK: [&str; 10] =
-    ["taps", "src4", "src6", "known6", "anysrc", "known", "eni_in", "eni_out", "nacl_in", "nacl_out"];
+pub(super) const BY_LINK: [&str; 12] = [
+    "taps", "src4", "src6", "known6", "anysrc", "known", "eni_in", "eni_out", "nacl_in", "nacl_out", "bw_in",
+    "bw_out",
+];
 const BY_ADDRESS: [&str; 4] = ["eip_dnat", "eip_snat", "open6", NAT_PUBLICS];
 /// The public addresses of NAT gateways; filled with the VPC's body.
 const NAT_PUBLICS: &str = "nat_dnat";
@@ -190,7 +192,7 @@ impl Router {
         for tap in dead.into_iter().filter(|tap| names::is_tap(tap) && !taps.contains(tap)) {
             self.clear(&tap)?;
         }
-        Ok(())
+        self.sweep_limits()
     }
 
     /// The sets whose keys begin with a port's link.
@@ -267,6 +269,7 @@ impl Router {
             source_dest_check: self.of_link("anysrc", &port.tap).next().is_none(),
             hostname: String::new(),
             domain: String::new(),
+            bandwidth: self.bandwidth(&port.tap),
         })
     }
 
@@ -304,6 +307,7 @@ impl Router {
                 batch.delete_chain(Family::Inet, VPC_TABLE, &chain);
             }
         }
+        self.drop_limits(&mut batch, &changes);
         self.commit(batch, changes)?;
         self.holders.retain(|_, holder| holder != tap);
         let mut ends: BTreeSet<IpAddr> = addresses.into_iter().collect();
