@@ -25,15 +25,11 @@ fn limited(mut interface: InterfaceDesired, instance: u128, rate: Rate) -> Inter
     interface
 }
 
-/// What full buckets hold, in bytes.
+/// What a full bucket holds, in bytes.
 fn full(rate: Rate) -> u64 {
-    let limits = plan::net::bandwidth::limits(rate);
-    let held = |b: &plan::net::bandwidth::Bucket| b.rate + u64::from(b.burst);
-    if limits.credit.is_empty() {
-        limits.ceiling.iter().map(held).sum()
-    } else {
-        limits.credit.iter().map(held).sum()
-    }
+    let buckets = plan::net::bandwidth::buckets(Bandwidth { instance: InstanceId::from_entropy(1), rate });
+    let bucket = buckets.iter().find(|bucket| bucket.map == "bw_out").unwrap();
+    bucket.rate + u64::from(bucket.burst)
 }
 
 fn send(from: &Guest, to: Ipv4Addr, length: usize) {
@@ -72,11 +68,11 @@ fn may_pass(rate: Rate, since: Instant) -> u64 {
     full(rate) + (rate.base as f64 * since.elapsed().as_secs_f64()).ceil() as u64
 }
 
-fn chains(world: &World, vpc: &Vpc) -> Vec<String> {
+fn buckets(world: &World, vpc: &Vpc) -> Vec<String> {
     let router = plan::net::names::vpc_namespace(&world.config.cloud, vpc.desired.vpc);
-    let all = sh(&format!("ip netns exec {router} nft -a list chains inet"));
-    let names = all.lines().filter_map(|line| line.trim().strip_prefix("chain ")?.split(' ').next());
-    names.filter(|name| plan::net::bandwidth::is_chain(name)).map(str::to_owned).collect()
+    let all = sh(&format!("ip netns exec {router} nft list limits"));
+    let names = all.lines().filter_map(|line| line.trim().strip_prefix("limit ")?.split(' ').next());
+    names.filter(|name| plan::net::bandwidth::is_bucket(name)).map(str::to_owned).collect()
 }
 
 #[test]
@@ -137,16 +133,16 @@ fn the_interfaces_of_an_instance_share_what_it_may_carry() {
         flood(&[&first], B, SLOW, start);
         // One that is plugged in later brings no credit of its own.
         let second = world.guest_with(limited(vpc.interface(A2, &[&group]), 1, SLOW)).await;
-        assert_eq!(chains(&world, &vpc).len(), 2);
+        assert_eq!(buckets(&world, &vpc).len(), 2);
         flood(&[&first, &second], B, SLOW, start);
         let passed = come(&first, &b) * PACKET as u64;
         assert!(passed <= may_pass(SLOW, start), "{passed} bytes passed");
         // The limits go with the last of them.
         world.net_remove_port(first.interface.interface).await;
-        assert_eq!(chains(&world, &vpc).len(), 2);
+        assert_eq!(buckets(&world, &vpc).len(), 2);
         assert!(second.pings(B));
         world.net_remove_port(second.interface.interface).await;
-        assert_eq!(chains(&world, &vpc), Vec::<String>::new());
+        assert_eq!(buckets(&world, &vpc), Vec::<String>::new());
     });
 }
 
@@ -158,18 +154,18 @@ fn a_new_driver_finds_the_limits_with_what_is_left_of_them_and_removes_stale_one
         let b = world.guest(&vpc, B, &[&group]).await;
         let start = Instant::now();
         let a = world.guest_with(limited(vpc.interface(A, &[&group]), 1, SLOW)).await;
-        let standing = chains(&world, &vpc);
+        let standing = buckets(&world, &vpc);
         flood(&[&a], B, SLOW, start);
 
         let router = plan::net::names::vpc_namespace(&world.config.cloud, vpc.desired.vpc);
-        let stale = "bwo_0123456789abcdef0_1_2_3";
-        sh(&format!("ip netns exec {router} nft add chain inet vpc {stale}"));
-        sh(&format!("ip netns exec {router} nft add rule inet vpc {stale} drop"));
+        let stale = "limit inet vpc bw_out_0123456789abcdef0_1_2_3 { rate over 1 bytes/second\n}";
+        sh(&format!("ip netns exec {router} nft 'add {stale}'"));
+        assert_eq!(buckets(&world, &vpc).len(), standing.len() + 1);
         world.restart().await;
-        assert_eq!(chains(&world, &vpc), standing);
+        assert_eq!(buckets(&world, &vpc), standing);
         world.ensure_vpc(&vpc).await;
         world.update(&a).await;
-        assert_eq!(chains(&world, &vpc), standing);
+        assert_eq!(buckets(&world, &vpc), standing);
         flood(&[&a], B, SLOW, start);
         let passed = come(&a, &b) * PACKET as u64;
         assert!(passed <= may_pass(SLOW, start), "{passed} bytes passed");
@@ -179,7 +175,7 @@ fn a_new_driver_finds_the_limits_with_what_is_left_of_them_and_removes_stale_one
         world.restart().await;
         world.ensure_vpc(&vpc).await;
         world.update(&a).await;
-        assert_eq!(chains(&world, &vpc), Vec::<String>::new());
+        assert_eq!(buckets(&world, &vpc), Vec::<String>::new());
         assert!(a.pings(B));
     });
 }
@@ -194,15 +190,16 @@ fn no_flow_notices_a_change_of_limits() {
         let _server = b.serve(7);
         let mut session = a.connect(B, 7).unwrap();
         assert_eq!(talk(&mut session, "unlimited").unwrap(), "unlimited");
-        for rate in [SLOW, SAVING, Rate { base: 25_000_000_000, burst: None }] {
+        let fast = Rate { base: 25_000_000_000, burst: None };
+        for (rate, count) in [(SLOW, 2), (SAVING, 4), (fast, 0)] {
             a.interface = limited(a.interface.clone(), 1, rate);
             world.update(&a).await;
-            assert_eq!(chains(&world, &vpc).len(), 2);
+            assert_eq!(buckets(&world, &vpc).len(), count);
             assert_eq!(talk(&mut session, "limited").unwrap(), "limited");
         }
         a.interface.bandwidth = None;
         world.update(&a).await;
-        assert_eq!(chains(&world, &vpc), Vec::<String>::new());
+        assert_eq!(buckets(&world, &vpc), Vec::<String>::new());
         assert_eq!(talk(&mut session, "unlimited again").unwrap(), "unlimited again");
     });
 }

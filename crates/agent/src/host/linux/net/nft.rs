@@ -22,6 +22,9 @@ const DEL_SET: u16 = SUBSYSTEM | 0xb;
 const NEW_ELEMENT: u16 = SUBSYSTEM | 0xc;
 const GET_ELEMENT: u16 = SUBSYSTEM | 0xd;
 const DEL_ELEMENT: u16 = SUBSYSTEM | 0xe;
+const NEW_OBJECT: u16 = SUBSYSTEM | 0x12;
+const GET_OBJECT: u16 = SUBSYSTEM | 0x13;
+const DEL_OBJECT: u16 = SUBSYSTEM | 0x14;
 
 /// The family of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +60,8 @@ pub enum Data {
     Jump(String),
     /// The same without coming back.
     Goto(String),
+    /// A map's object, by name.
+    Object(String),
 }
 
 /// An element of a set that counts.
@@ -68,6 +73,7 @@ pub struct Counted {
 }
 
 const ELEMENT_EXPRESSION: u16 = 7;
+const ELEMENT_OBJECT: u16 = 9;
 const ELEMENT_EXPRESSIONS: u16 = 11;
 
 /// The contents of one set.
@@ -140,9 +146,10 @@ impl Nft {
             let list = payload.get(4..).and_then(|p| attr(p, 3)).unwrap_or_default();
             for (_, element) in attrs(list) {
                 let Some(key) = attr(element, 1).and_then(|key| attr(key, 1)) else { continue };
-                let data = match attr(element, 2) {
-                    None => Data::None,
-                    Some(data) => data_of(data),
+                let data = match (attr(element, 2), attr(element, ELEMENT_OBJECT)) {
+                    (Some(data), _) => data_of(data),
+                    (None, Some(object)) => Data::Object(as_text(object)),
+                    (None, None) => Data::None,
                 };
                 elements.insert(key.to_vec(), data);
             }
@@ -185,6 +192,14 @@ impl Nft {
             found => found?,
         };
         Ok(found.iter().filter_map(|p| Some(as_text(attr(p.get(4..)?, 2)?))).collect())
+    }
+
+    /// The names of a table's token buckets.
+    pub fn buckets(&mut self, family: Family, table: &str) -> io::Result<Vec<String>> {
+        let mut message = Message::new(GET_OBJECT, 0, &family.header());
+        message.text(1, table).be32(3, OBJECT_LIMIT);
+        let found = self.0.dump(message)?;
+        Ok(found.iter().filter_map(|payload| Some(as_text(attr(payload.get(4..)?, 2)?))).collect())
     }
 
     /// The names of a table's chains.
@@ -327,60 +342,40 @@ impl Batch {
         self.append_verdict(family, table, chain, GOTO, Some(to));
     }
 
-    /// Appends a rule that drops whatever reaches it.
-    pub fn append_drop(&mut self, family: Family, table: &str, chain: &str) {
-        self.append_verdict(family, table, chain, DROP, None);
+    /// Makes a token bucket in bytes, full at first, which matches what does not fit.
+    pub fn add_bucket(&mut self, family: Family, table: &str, bucket: &Bucket) {
+        self.push(NEW_OBJECT, CREATE, family, |m| {
+            m.text(1, table).text(2, &bucket.name).be32(3, OBJECT_LIMIT).nest(4, |data| {
+                data.attr(1, &bucket.rate.to_be_bytes()).attr(2, &1u64.to_be_bytes());
+                data.be32(3, bucket.burst).be32(4, LIMIT_BYTES).be32(5, LIMIT_INVERTED);
+            });
+        });
     }
 
-    /// Appends a rule with a token bucket of its own, full at first.
-    pub fn append_limit(&mut self, family: Family, table: &str, chain: &str, bucket: Bucket, held: Held) {
-        let (inverted, code) = match held {
-            Held::DropBeyond => (LIMIT_INVERTED, DROP),
-            Held::ReturnWithin => (0, RETURN),
-        };
-        self.push(NEW_RULE, CREATE | APPEND, family, |m| {
-            m.text(1, table).text(2, chain).nest(4, |expressions| {
-                expressions.nest(1, |expression| {
-                    expression.text(1, "limit").nest(2, |data| {
-                        data.attr(1, &bucket.rate.to_be_bytes()).attr(2, &1u64.to_be_bytes());
-                        data.be32(3, bucket.burst).be32(4, LIMIT_BYTES).be32(5, inverted);
-                    });
-                });
-                expressions.nest(1, |expression| immediate(expression, code, None));
-            });
+    pub fn delete_bucket(&mut self, family: Family, table: &str, name: &str) {
+        self.push(DEL_OBJECT, 0, family, |m| {
+            m.text(1, table).text(2, name).be32(3, OBJECT_LIMIT);
         });
     }
 
     fn append_verdict(&mut self, family: Family, table: &str, chain: &str, code: i32, to: Option<&str>) {
         self.push(NEW_RULE, CREATE | APPEND, family, |m| {
             m.text(1, table).text(2, chain).nest(4, |expressions| {
-                expressions.nest(1, |expression| immediate(expression, code, to));
+                expressions.nest(1, |expression| {
+                    expression.text(1, "immediate").nest(2, |data| {
+                        data.be32(1, 0).nest(2, |value| verdict(value, code, to));
+                    });
+                });
             });
         });
     }
 }
 
-/// What a rule with a bucket does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
-    /// A packet that does not fit is dropped; one that fits goes on to the next rule.
-    DropBeyond,
-    /// A packet that fits leaves the chain; one that does not goes on to the next rule.
-    ReturnWithin,
-}
-
-const DROP: i32 = 0;
 const JUMP: i32 = -3;
 const GOTO: i32 = -4;
-const RETURN: i32 = -5;
+const OBJECT_LIMIT: u32 = 4;
 const LIMIT_BYTES: u32 = 1;
 const LIMIT_INVERTED: u32 = 1;
-
-fn immediate(expression: &mut Message, code: i32, to: Option<&str>) {
-    expression.text(1, "immediate").nest(2, |data| {
-        data.be32(1, 0).nest(2, |value| verdict(value, code, to));
-    });
-}
 
 fn verdict(message: &mut Message, code: i32, to: Option<&str>) {
     message.nest(2, |verdict| {
@@ -409,6 +404,9 @@ fn element(message: &mut Message, table: &str, set: &str, key: &[u8], data: &Dat
                 }
                 Data::Goto(chain) => {
                     element.nest(2, |d| verdict(d, GOTO, Some(chain)));
+                }
+                Data::Object(name) => {
+                    element.text(ELEMENT_OBJECT, name);
                 }
             }
         });

@@ -1,6 +1,6 @@
 //! One interface's port: its TAP, its place in the rule set, its routes.
 
-use super::bandwidth::limited;
+use super::bandwidth::limits;
 use super::nft::{Batch, Data, Family, address_key, link_key, port_key, sender_key};
 use super::router::{Port, Router, family};
 use super::rtnl::Hop;
@@ -180,8 +180,8 @@ impl Router {
         want("eni_in", link_key(tap), Data::Goto(names::port_ingress(tap)));
         want("eni_out", link_key(tap), Data::Goto(names::port_egress(tap)));
         want(&names::subnet_ports(subnet.subnet), link_key(tap), Data::None);
-        for (map, chain) in limited(interface) {
-            want(map, link_key(tap), Data::Jump(chain));
+        for bucket in limits(interface) {
+            want(bucket.map, link_key(tap), Data::Object(bucket.name));
         }
         want("nacl_in", link_key(tap), Data::Jump(names::subnet_ingress(subnet.subnet)));
         want("nacl_out", link_key(tap), Data::Jump(names::subnet_egress(subnet.subnet)));

@@ -21,9 +21,21 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Sets and maps whose keys begin with a port's link.
-pub(super) const BY_LINK: [&str; 12] = [
-    "taps", "src4", "src6", "known6", "anysrc", "known", "eni_in", "eni_out", "nacl_in", "nacl_out", "bw_in",
+pub(super) const BY_LINK: [&str; 14] = [
+    "taps",
+    "src4",
+    "src6",
+    "known6",
+    "anysrc",
+    "known",
+    "eni_in",
+    "eni_out",
+    "nacl_in",
+    "nacl_out",
+    "bw_out_peak",
     "bw_out",
+    "bw_in_peak",
+    "bw_in",
 ];
 const BY_ADDRESS: [&str; 4] = ["eip_dnat", "eip_snat", "open6", NAT_PUBLICS];
 /// The public addresses of NAT gateways; filled with the VPC's body.
@@ -56,6 +68,8 @@ pub struct Router {
     pub igw: u32,
     pub sets: BTreeMap<String, Elements>,
     pub chains: BTreeSet<String>,
+    /// The token buckets of instances.
+    pub(super) buckets: BTreeSet<String>,
     pub ports: BTreeMap<NetworkInterfaceId, Port>,
     pub links: Ports,
     /// The links to other VPCs and into NAT gateways that stand, by name.
@@ -98,6 +112,7 @@ impl Router {
             igw: 0,
             sets: BTreeMap::new(),
             chains: BTreeSet::new(),
+            buckets: BTreeSet::new(),
             ports: BTreeMap::new(),
             links: Ports::default(),
             side_links: BTreeMap::new(),
@@ -154,6 +169,7 @@ impl Router {
         let known = self.nft.elements(Family::Arp, VPC_TABLE, ARP_SET)?.unwrap_or_default();
         self.sets.insert(ARP_SET.into(), known);
         self.chains = self.nft.chains(Family::Inet, VPC_TABLE)?.into_iter().collect();
+        self.buckets = self.nft.buckets(Family::Inet, VPC_TABLE)?.into_iter().collect();
 
         let mut standing = BTreeMap::new();
         for link in self.rtnl.links()? {
