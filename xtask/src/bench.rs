@@ -4,7 +4,7 @@ use crate::{build, packages, run};
 use anyhow::{Result, bail};
 
 /// The measurements, in the order in which they run.
-const ALL: &[&str] = &["store", "start", "api", "many", "launch", "clone", "snapshot", DEBIAN];
+const ALL: &[&str] = &["store", "network", "start", "api", "many", "launch", "clone", "snapshot", DEBIAN];
 /// Builds Debian's image and takes a quarter of an hour: only when it is named.
 const DEBIAN: &str = "debian";
 
@@ -20,7 +20,13 @@ pub fn run(only: &[String]) -> Result<()> {
         run::say("Store: durable commits");
         run::cargo(&["run", "--quiet", "--release", "--package", "store", "--example", "bench"])?;
     }
-    let rest: Vec<&str> = ALL.iter().copied().filter(|name| *name != "store" && wanted(name)).collect();
+    if wanted("network") {
+        packages::ensure(packages::CLOUD)?;
+        run::say("Network: a VPC beside bare routing, and one interface among many");
+        run::cargo(&["run", "--quiet", "--release", "--package", "agent", "--example", "network"])?;
+    }
+    let apart = ["store", "network"];
+    let rest: Vec<&str> = ALL.iter().copied().filter(|name| !apart.contains(name) && wanted(name)).collect();
     if rest.is_empty() {
         return Ok(());
     }

@@ -55,7 +55,7 @@ enum Task {
     Deps,
     /// Measure, and print medians and ratios.
     Bench {
-        /// Only these: api, start, launch, store.
+        /// Only these, such as api, network, start.
         only: Vec<String>,
     },
     /// Build a Debian package of the release.

@@ -518,6 +518,19 @@ pub struct InterfaceDesired {
     pub hostname: String,
     /// The domain that DHCP hands out.
     pub domain: String,
+    /// None: what the host can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<Bandwidth>,
+}
+
+/// What the interfaces of an instance may carry together, each way.
+/// AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-network-bandwidth.html>
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bandwidth {
+    /// Interfaces that name the same instance share it.
+    pub instance: InstanceId,
+    /// In bytes.
+    pub rate: Rate,
 }
 
 /// A private address and the public one that is translated to it at the VPC's edge.

@@ -9,7 +9,7 @@ use agent::agent::{Agent, AgentConfig, AgentHandle};
 use agent::desired::Durability;
 use agent::directory::Directory;
 use agent::host::linux::block::{Filling, LinuxBlock, LinuxBlockConfig};
-use agent::host::linux::net::{LinuxNet, LinuxNetConfig};
+use agent::host::linux::net::{Limits, LinuxNet, LinuxNetConfig};
 use agent::host::linux::vmm::{
     AccelPolicy, Launcher, LinuxVmm, LinuxVmmConfig, TemplateConfig, TemplateMode, default_qemu, launcher,
 };
@@ -79,6 +79,7 @@ async fn serve(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
         upstream_dns: upstream_dns(),
         flow_logs: dir.flow_logs(),
         flow_poll: Some(net::flow::EVERY),
+        bandwidth: if cloud.bandwidth { Limits::Enforced } else { Limits::Ignored },
     });
     let network = network.await.context("the network cannot be set up")?;
     let machines = LinuxVmm::open(vmm_config(dir, cloud)).await.context("machines cannot be run")?;

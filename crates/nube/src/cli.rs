@@ -119,6 +119,9 @@ pub struct Up {
     /// Where to answer public DNS names, or `off` [default: a free port from 127.0.0.1:5354 on; off with --host sim]
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = dns_setup::parse)]
     pub dns: Option<dns_setup::Resolver>,
+    /// Whether instances are held to the network bandwidth of their types [default: on]
+    #[arg(long, value_enum, value_name = "on|off")]
+    pub bandwidth: Option<Switch>,
     #[command(flatten)]
     pub operation: operation::Flags,
     #[command(flatten)]

@@ -58,9 +58,16 @@ pub struct CloudFile {
     /// Whether and how launches are resumed from memory templates.
     #[serde(default)]
     pub templates: template::Settings,
+    /// Whether instances are held to the network bandwidth of their types.
+    #[serde(default = "yes")]
+    pub bandwidth: bool,
     /// How it is watched.
     #[serde(default)]
     pub operation: Operation,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// An account's root access key.

@@ -106,6 +106,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
                 _ => None,
             },
             templates: crate::template::Settings::default(),
+            bandwidth: true,
             operation: arguments.operation.settle(&crate::operation::Operation::default())?,
         },
     };
@@ -119,6 +120,9 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
     }
     if let Some(dns) = arguments.dns {
         cloud.dns = dns.address();
+    }
+    if let Some(bandwidth) = arguments.bandwidth {
+        cloud.bandwidth = bandwidth == Switch::On;
     }
     cloud.templates = arguments.templates.settle(cloud.templates);
     cloud.operation = arguments.operation.settle(&cloud.operation)?;

@@ -151,6 +151,10 @@ pub fn instance(n: u32) -> InstanceDesired {
             source_dest_check: true,
             hostname: format!("ip-172-31-0-{}", 10 + n),
             domain: "ec2.internal".into(),
+            bandwidth: Some(Bandwidth {
+                instance: instance_id(n),
+                rate: Rate { base: 8_000_000, burst: Some(Burst { rate: 625_000_000, seconds: 300 }) },
+            }),
         }],
         cut_off: Vec::new(),
         metadata: Metadata {

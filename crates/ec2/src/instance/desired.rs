@@ -6,8 +6,8 @@ use super::{kind, names, render, store};
 use control::Tables;
 use control::keys::{self, RootKey};
 use model::host::{
-    AddressDesired, AttachmentDesired, DesiredBody, InstanceDesired, InterfaceDesired, Machine, Medium,
-    ObjectKey, Power, VolumeDesired,
+    AddressDesired, AttachmentDesired, Bandwidth, DesiredBody, InstanceDesired, InterfaceDesired, Machine,
+    Medium, ObjectKey, Power, VolumeDesired,
 };
 use model::metadata::{Metadata, PublicKey};
 use model::record::image::Image;
@@ -189,7 +189,16 @@ pub(crate) fn interface(
         source_dest_check: interface.source_dest_check,
         hostname: names::hostname(interface.primary().address),
         domain: domain.to_owned(),
+        bandwidth: bandwidth(tables, region, interface),
     })
+}
+
+/// That of its instance's type.
+fn bandwidth(tables: &Tables, region: &Region, interface: &NetworkInterface) -> Option<Bandwidth> {
+    let id = interface.attachment.as_ref()?.instance;
+    let instance = tables.get::<Instance>(region, &id)?;
+    let rate = plan::instance_type::get(&instance.instance_type)?.bandwidth();
+    Some(Bandwidth { instance: id, rate })
 }
 
 fn metadata(tables: &Tables, instance: &Instance) -> Metadata {

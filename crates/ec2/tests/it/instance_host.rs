@@ -2,8 +2,8 @@
 
 use crate::instance::{FakeHost, cloud, image};
 use model::host::{
-    Architecture, Capacity, DesiredBody, InstanceDesired, InstancePhase, ObjectKey, Observed, ObservedBody,
-    Power, Reply, StopCause,
+    Architecture, Bandwidth, Burst, Capacity, DesiredBody, InstanceDesired, InstancePhase, ObjectKey,
+    Observed, ObservedBody, Power, Rate, Reply, StopCause,
 };
 use model::record::network_interface::NetworkInterface;
 use model::{InstanceId, MiB, VolumeId};
@@ -39,6 +39,8 @@ async fn a_host_is_told_of_an_instance_after_all_it_stands_on() {
         format!("ip-{}", interface.addresses[0].private.to_string().replace('.', "-"))
     );
     assert!(interface.addresses[0].public.is_some());
+    let rate = Rate { base: 8_000_000, burst: Some(Burst { rate: 625_000_000, seconds: 300 }) };
+    assert_eq!(interface.bandwidth, Some(Bandwidth { instance: instance.instance, rate }), "a t3.micro's");
     let before = [
         ObjectKey::Vpc(interface.vpc),
         ObjectKey::SecurityGroup(interface.security_groups[0]),

@@ -1,7 +1,7 @@
 //! Attachments of interfaces: at a launch, to running and stopped instances, how far they come, and what ends them.
 
 use crate::instance::{Cloud, IMAGE, cloud};
-use model::host::{DesiredBody, Devices, InstanceDesired, InstancePhase, ObjectKey, StopCause};
+use model::host::{DesiredBody, Devices, InstanceDesired, InstancePhase, ObjectKey, Rate, StopCause};
 use model::{InstanceId, NetworkInterfaceId};
 use std::sync::Arc;
 use testkit::START;
@@ -222,6 +222,25 @@ async fn an_attachment_that_cannot_be_is_refused_with_awss_codes() {
     );
     let check = [("InstanceId", instance.as_str()), ("SourceDestCheck.Value", "false")];
     assert_eq!(cloud.code("ModifyInstanceAttribute", &check).await, "InvalidInstanceID", "which one?");
+}
+
+#[tokio::test]
+async fn the_interfaces_of_an_instance_name_one_bandwidth_which_its_type_gives() {
+    let cloud = cloud().await;
+    let id = cloud.running(&[]).await;
+    let interface = made(&cloud, "us-east-1a", &[]).await;
+    attach(&cloud, &interface, &id, "1").await;
+    let wish = settled(&cloud, &id).await;
+    let bandwidths: Vec<_> = wish.interfaces.iter().map(|i| i.bandwidth.unwrap()).collect();
+    assert_eq!(bandwidths.len(), 2);
+    assert!(bandwidths.iter().all(|b| b.instance == wish.instance && b.rate == bandwidths[0].rate));
+    stop(&cloud, &id, 1).await;
+    let change = [("InstanceId", id.as_str()), ("InstanceType.Value", "m5.24xlarge")];
+    cloud.ok("ModifyInstanceAttribute", &change).await;
+    let wish = settled(&cloud, &id).await;
+    for interface in &wish.interfaces {
+        assert_eq!(interface.bandwidth.unwrap().rate, Rate { base: 3_125_000_000, burst: None });
+    }
 }
 
 #[tokio::test]

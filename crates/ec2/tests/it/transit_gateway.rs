@@ -4,7 +4,6 @@ use crate::instance::cloud;
 use crate::{done, refused};
 use model::VpcId;
 use model::host::{DesiredBody, ObjectKey, RouteTarget, VpcDesired};
-use std::sync::Arc;
 use std::time::Duration;
 use testkit::{BOB, Kit};
 
@@ -346,11 +345,11 @@ async fn a_host_is_told_of_ends_that_meet_and_of_no_others() {
     cloud.ok("CreateRoute", &route).await;
     let (vpc, place_one) = place(kit, 1).await;
     let spoke = attach(kit, &id, &vpc, &place_one).await;
-    let told = async || -> Arc<VpcDesired> {
+    let told = async || -> VpcDesired {
         let key = ObjectKey::Vpc(VpcId::parse(&hub).unwrap());
         cloud.settled(key).await;
         match cloud.host.object(key).and_then(|desired| desired.body) {
-            Some(DesiredBody::Vpc(vpc)) => vpc,
+            Some(DesiredBody::Vpc(vpc)) => VpcDesired::clone(&vpc),
             other => panic!("{other:?}"),
         }
     };

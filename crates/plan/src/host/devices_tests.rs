@@ -260,6 +260,7 @@ fn interface(n: u128) -> model::host::InterfaceDesired {
         source_dest_check: true,
         hostname: String::new(),
         domain: String::new(),
+        bandwidth: None,
     }
 }
 

@@ -20,6 +20,7 @@ fn sample() -> InstanceDesired {
         source_dest_check: true,
         hostname: format!("ip-172-31-0-{}", 4 + n),
         domain: "ec2.internal".into(),
+        bandwidth: None,
     };
     let volume = |n, device: &str| AttachmentDesired {
         volume: VolumeId::from_entropy(n),

@@ -16,7 +16,7 @@ pub use requirements::{Accelerators, Choice, Range, Requirements};
 
 use catalogue::{maybe, number, parts, told};
 use model::MiB;
-use model::host::Architecture;
+use model::host::{Architecture, Burst as HostBurst, Rate};
 
 /// One type of the catalogue.
 #[derive(Debug, PartialEq)]
@@ -343,6 +343,22 @@ impl InstanceType {
     /// Of all network cards together.
     pub fn peak_gbps(&self) -> f64 {
         self.network_cards().map(|card| card.peak_gbps).sum()
+    }
+
+    /// What an instance's interfaces carry together each way, in bytes per second, over all network cards: the baseline, and
+    /// the peak as a burst. How long one lasts EC2 tells as from 5 to 60 minutes, of which this is the least.
+    /// AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-network-bandwidth.html>
+    pub fn bandwidth(&self) -> Rate {
+        const BURST_SECONDS: u32 = 300;
+        let bytes = |gbps: f64| (gbps * 1e9 / 8.0).round() as u64;
+        let (base, peak) = (bytes(self.baseline_gbps()), bytes(self.peak_gbps()));
+        let burst = (peak > base).then_some(HostBurst { rate: peak, seconds: BURST_SECONDS });
+        Rate { base, burst }
+    }
+
+    /// Of all network cards together.
+    pub fn baseline_gbps(&self) -> f64 {
+        self.network_cards().map(|card| card.baseline_gbps).sum()
     }
 
     pub fn accelerator(&self, kind: AcceleratorKind) -> Option<Accelerator> {

@@ -100,6 +100,15 @@ fn network_cards_are_told_one_by_one() {
 }
 
 #[test]
+fn bandwidth_has_a_burst_where_the_peak_is_above_the_baseline() {
+    let rate = |name| kind(name).bandwidth();
+    let (base, burst) = (8_000_000, Some(HostBurst { rate: 625_000_000, seconds: 300 }));
+    assert_eq!(rate("t3.micro"), Rate { base, burst });
+    assert_eq!(rate("m5.24xlarge"), Rate { base: 3_125_000_000, burst: None });
+    assert_eq!(rate("p5.48xlarge"), Rate { base: 400_000_000_000, burst: None }, "of all cards");
+}
+
+#[test]
 fn throughput_to_ebs_keeps_its_half_bits() {
     let rates = kind("c6in.large").ebs.unwrap();
     assert_eq!((rates.baseline_mbps, rates.baseline_throughput()), (1562.5, 195.3125));

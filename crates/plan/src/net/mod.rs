@@ -9,6 +9,7 @@
 //! Differs: a guest's link-local address is the one that follows from its hardware address.
 
 mod acl;
+pub mod bandwidth;
 mod edge;
 mod group;
 pub mod ipv6;

@@ -19,7 +19,7 @@ pub const VPC_TABLE: &str = "vpc";
 pub const EDGE_TABLE: &str = "edge";
 
 /// The digits of an id, without its prefix.
-fn digits(id: impl Display) -> String {
+pub(super) fn digits(id: impl Display) -> String {
     let text = id.to_string();
     text.rsplit_once('-').map_or(text.clone(), |(_, digits)| digits.to_owned())
 }

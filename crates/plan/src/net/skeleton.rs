@@ -8,6 +8,8 @@
 //!          and the mark  ──► input ─► services (only a sender that src4 knows)
 //!          of its routes)
 //! ```
+//! What is accepted passes the buckets of its sender and of its receiver ([`super::bandwidth`]).
+//!
 //! Where an interface's source check is off, anysrc lets pass what src4 does not know, with a mark that says so. Such
 //! packets never leave by the gateway, are nobody's as members of groups, and only as answers do they profit from what is
 //! tracked: a forwarded packet passes both gates each time, as its flow was begun by another port.

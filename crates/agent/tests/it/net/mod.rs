@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code, reason = "stand-in guests hold a TAP of their own, and each test a network namespace")]
 
+mod bandwidth;
 mod capture;
 mod conformance;
 mod flow_logs;

@@ -1,7 +1,7 @@
 //! A host in a namespace, guests behind its ports, and what they can say to each other.
 
 use agent::directory::Directory;
-use agent::host::linux::net::{LinuxNet, LinuxNetConfig, purge};
+use agent::host::linux::net::{Limits, LinuxNet, LinuxNetConfig, purge};
 use agent::host::linux::netns::{self, Namespace};
 use agent::host::{Net as _, Tap};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -108,6 +108,7 @@ impl World {
             upstream_dns: vec!["192.0.2.53:53".parse().unwrap()],
             flow_logs: state.path().join("flow-logs"),
             flow_poll: None,
+            bandwidth: Limits::Enforced,
         };
         let outside = anonymous_namespace();
         let path = format!("/proc/{}/fd/{}", std::process::id(), outside.as_fd().as_raw_fd());
@@ -303,6 +304,7 @@ impl Vpc {
             source_dest_check: true,
             hostname: format!("ip-{}", address.to_string().replace('.', "-")),
             domain: "ec2.internal".into(),
+            bandwidth: None,
         }
     }
 }
@@ -437,6 +439,19 @@ impl Guest {
     /// Puts a frame on the wire, past the guest's own stack.
     pub fn inject(&self, frame: &[u8]) {
         let mut bytes = vec![0; VNET_HEADER];
+        bytes.extend_from_slice(frame);
+        rustix::io::write(&self.port, &bytes).unwrap();
+    }
+
+    /// The same with a TCP packet that is segmented on its way, as a guest with offloads sends it.
+    pub fn inject_whole(&self, frame: &[u8], segment: u16) {
+        const NEEDS_CHECKSUM: u8 = 1;
+        const TCP_OVER_IPV4: u8 = 1;
+        let mut bytes = vec![NEEDS_CHECKSUM, TCP_OVER_IPV4];
+        // Headers, segment, where the checksum begins and where it is put.
+        for number in [54, segment, 34, 16] {
+            bytes.extend_from_slice(&u16::to_ne_bytes(number));
+        }
         bytes.extend_from_slice(frame);
         rustix::io::write(&self.port, &bytes).unwrap();
     }
@@ -601,6 +616,21 @@ pub fn ipv4_udp(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Vec<u8>
     packet.extend_from_slice(&(total - 20).to_be_bytes());
     // No checksum: allowed over IPv4.
     packet.extend_from_slice(&[0, 0]);
+    packet.extend_from_slice(payload);
+    packet
+}
+
+/// Data of a connection whose beginning nobody saw; the checksum of TCP is left to the kernel.
+pub fn ipv4_tcp(from: Ipv4Addr, to: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
+    let mut packet = ipv4_udp(SocketAddrV4::new(from, 4000), SocketAddrV4::new(to, 4001), &[]);
+    packet.truncate(24);
+    let total = (40 + payload.len()) as u16;
+    packet[2..4].copy_from_slice(&total.to_be_bytes());
+    packet[9] = 6;
+    packet[10..12].fill(0);
+    let sum = checksum(&packet[..20]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x18, 0xff, 0xff, 0, 0, 0, 0]);
     packet.extend_from_slice(payload);
     packet
 }

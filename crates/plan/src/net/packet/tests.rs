@@ -58,6 +58,7 @@ impl Scene {
                 source_dest_check: true,
                 hostname: String::new(),
                 domain: String::new(),
+                bandwidth: None,
             };
         let everywhere = "0.0.0.0/0".parse().unwrap();
         let subnets = vec![subnet(10, "10.0.0.0/24", public), subnet(11, "10.0.1.0/24", private)];

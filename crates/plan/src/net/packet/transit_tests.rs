@@ -91,6 +91,7 @@ fn guest(n: u128) -> (InterfaceDesired, SecurityGroupDesired) {
         egress: vec![anyone],
     };
     let interface = InterfaceDesired {
+        bandwidth: None,
         interface: NetworkInterfaceId::from_entropy(n),
         device_index: 0,
         mac: Mac::from_entropy(n),

@@ -14,6 +14,7 @@
 //!
 //! Differs: a VPC spans one host so far.
 
+mod bandwidth;
 pub mod capture;
 mod conntrack;
 mod counter;
@@ -89,8 +90,17 @@ pub struct LinuxNetConfig {
     pub flow_logs: PathBuf,
     /// How often flows are looked at ([`flow::EVERY`]); none: when [`LinuxNet::look_at_flows`] is called.
     pub flow_poll: Option<std::time::Duration>,
+    /// Whether instances are held to the bandwidth that their wishes name.
+    pub bandwidth: Limits,
     /// Where names that are not of the VPC are asked for.
     pub upstream_dns: Vec<SocketAddr>,
+}
+
+/// Whether a limit that is wished for is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limits {
+    Enforced,
+    Ignored,
 }
 
 use LinuxNetConfig as Config;
@@ -161,6 +171,15 @@ impl LinuxNet {
         let look = tokio::task::spawn_blocking(move || inner.ledger.lock().look(&inner, now));
         let done = look.await.map_err(|error| HostError::transient("flow logs").caused_by(error))?;
         done.map_err(|error| failed("flow logs", error))
+    }
+
+    /// An interface's wish as far as this host heeds it.
+    fn fit(&self, interface: &InterfaceDesired) -> InterfaceDesired {
+        let bandwidth = match self.0.config.bandwidth {
+            Limits::Enforced => interface.bandwidth,
+            Limits::Ignored => None,
+        };
+        InterfaceDesired { bandwidth, ..interface.clone() }
     }
 
     async fn with<T: Send + 'static>(
@@ -234,13 +253,13 @@ impl Net for LinuxNet {
     }
 
     async fn open_port(&self, interface: &InterfaceDesired) -> Result<Tap> {
-        let wanted = interface.clone();
+        let wanted = self.fit(interface);
         let fd = self.with(interface.interface, move |_, state| state.open_port(&wanted)).await?;
         Ok(Tap { interface: interface.interface, mac: interface.mac, fd: Some(fd), mtu: plan::net::MTU })
     }
 
     async fn ensure_port(&self, interface: &InterfaceDesired) -> Result<()> {
-        let wanted = interface.clone();
+        let wanted = self.fit(interface);
         self.with(interface.interface, move |_, state| {
             let moved = state.router(wanted.vpc)?.place(&wanted)?;
             state.carry(wanted.vpc, &moved)?;

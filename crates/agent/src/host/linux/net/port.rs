@@ -1,5 +1,6 @@
 //! One interface's port: its TAP, its place in the rule set, its routes.
 
+use super::bandwidth::limits;
 use super::nft::{Batch, Data, Family, address_key, link_key, port_key, sender_key};
 use super::router::{Port, Router, family};
 use super::rtnl::Hop;
@@ -99,12 +100,14 @@ impl Router {
                 batch.append_goto(Family::Inet, VPC_TABLE, chain, end);
             }
         }
+        self.add_limits(&mut batch, interface);
         for ((set, key), data) in wanted {
             if self.sets.get(&set).and_then(|elements| elements.get(&key)) != Some(&data) {
                 batch.add_element(family(&set), VPC_TABLE, &set, &key, &data);
                 changes.push((set, key, Some(data)));
             }
         }
+        self.drop_limits(&mut batch, &changes);
         self.commit(batch, changes)?;
         self.chains.extend([ingress, egress]);
         for address in all_addresses(interface) {
@@ -177,6 +180,9 @@ impl Router {
         want("eni_in", link_key(tap), Data::Goto(names::port_ingress(tap)));
         want("eni_out", link_key(tap), Data::Goto(names::port_egress(tap)));
         want(&names::subnet_ports(subnet.subnet), link_key(tap), Data::None);
+        for bucket in limits(interface) {
+            want(bucket.map, link_key(tap), Data::Object(bucket.name));
+        }
         want("nacl_in", link_key(tap), Data::Jump(names::subnet_ingress(subnet.subnet)));
         want("nacl_out", link_key(tap), Data::Jump(names::subnet_egress(subnet.subnet)));
         for address in &interface.addresses {

@@ -21,8 +21,22 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Sets and maps whose keys begin with a port's link.
-pub(super) const BY_LINK: [&str; 10] =
-    ["taps", "src4", "src6", "known6", "anysrc", "known", "eni_in", "eni_out", "nacl_in", "nacl_out"];
+pub(super) const BY_LINK: [&str; 14] = [
+    "taps",
+    "src4",
+    "src6",
+    "known6",
+    "anysrc",
+    "known",
+    "eni_in",
+    "eni_out",
+    "nacl_in",
+    "nacl_out",
+    "bw_out_peak",
+    "bw_out",
+    "bw_in_peak",
+    "bw_in",
+];
 const BY_ADDRESS: [&str; 4] = ["eip_dnat", "eip_snat", "open6", NAT_PUBLICS];
 /// The public addresses of NAT gateways; filled with the VPC's body.
 const NAT_PUBLICS: &str = "nat_dnat";
@@ -54,6 +68,8 @@ pub struct Router {
     pub igw: u32,
     pub sets: BTreeMap<String, Elements>,
     pub chains: BTreeSet<String>,
+    /// The token buckets of instances.
+    pub(super) buckets: BTreeSet<String>,
     pub ports: BTreeMap<NetworkInterfaceId, Port>,
     pub links: Ports,
     /// The links to other VPCs and into NAT gateways that stand, by name.
@@ -96,6 +112,7 @@ impl Router {
             igw: 0,
             sets: BTreeMap::new(),
             chains: BTreeSet::new(),
+            buckets: BTreeSet::new(),
             ports: BTreeMap::new(),
             links: Ports::default(),
             side_links: BTreeMap::new(),
@@ -152,6 +169,7 @@ impl Router {
         let known = self.nft.elements(Family::Arp, VPC_TABLE, ARP_SET)?.unwrap_or_default();
         self.sets.insert(ARP_SET.into(), known);
         self.chains = self.nft.chains(Family::Inet, VPC_TABLE)?.into_iter().collect();
+        self.buckets = self.nft.buckets(Family::Inet, VPC_TABLE)?.into_iter().collect();
 
         let mut standing = BTreeMap::new();
         for link in self.rtnl.links()? {
@@ -190,7 +208,7 @@ impl Router {
         for tap in dead.into_iter().filter(|tap| names::is_tap(tap) && !taps.contains(tap)) {
             self.clear(&tap)?;
         }
-        Ok(())
+        self.sweep_limits()
     }
 
     /// The sets whose keys begin with a port's link.
@@ -267,6 +285,7 @@ impl Router {
             source_dest_check: self.of_link("anysrc", &port.tap).next().is_none(),
             hostname: String::new(),
             domain: String::new(),
+            bandwidth: self.bandwidth(&port.tap),
         })
     }
 
@@ -304,6 +323,7 @@ impl Router {
                 batch.delete_chain(Family::Inet, VPC_TABLE, &chain);
             }
         }
+        self.drop_limits(&mut batch, &changes);
         self.commit(batch, changes)?;
         self.holders.retain(|_, holder| holder != tap);
         let mut ends: BTreeSet<IpAddr> = addresses.into_iter().collect();

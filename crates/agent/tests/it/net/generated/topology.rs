@@ -224,6 +224,7 @@ impl Topology {
             source_dest_check: true,
             hostname: "host".into(),
             domain: "ec2.internal".into(),
+            bandwidth: None,
         });
     }
 
