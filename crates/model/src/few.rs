@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 /// Entries in the order of their keys. One entry takes no memory of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Few<K, V> {
+    #[default]
     None,
     One(K, V),
     Many(BTreeMap<K, V>),
@@ -15,12 +16,6 @@ pub enum Few<K, V> {
 
 /// Keys in their order.
 pub type FewKeys<K> = Few<K, ()>;
-
-impl<K, V> Default for Few<K, V> {
-    fn default() -> Self {
-        Self::None
-    }
-}
 
 impl<K: Ord, V> Few<K, V> {
     pub fn len(&self) -> usize {

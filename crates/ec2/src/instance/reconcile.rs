@@ -36,11 +36,14 @@ impl fmt::Display for Object {
     }
 }
 
+/// What an instance stands on, in the order of the keys.
+type Footing = Box<[ObjectKey]>;
+
 /// The host's objects.
 pub struct Objects {
     cloud: Arc<Cloud>,
     /// What each instance that the host holds stands on, so that what it leaves behind is looked at again.
-    footing: Mutex<HashMap<(Region, InstanceId), Box<[ObjectKey]>>>,
+    footing: Mutex<HashMap<(Region, InstanceId), Footing>>,
 }
 
 impl Objects {
@@ -82,10 +85,10 @@ impl Objects {
     }
 }
 
-/// What an instance needs on its host, in the order of the keys.
-fn footing(tables: &Tables, instance: &Instance) -> Box<[ObjectKey]> {
+/// What an instance needs on its host.
+fn footing(tables: &Tables, instance: &Instance) -> Footing {
     if instance.phase.is_terminated() {
-        return Box::default();
+        return Footing::default();
     }
     let mut keys = vec![ObjectKey::Vpc(instance.vpc)];
     keys.extend(render::interfaces(tables, instance).map(|n| ObjectKey::Vpc(n.vpc)));
