@@ -98,9 +98,9 @@ def test_what_a_guest_sends_and_receives_is_analyzed_logged_and_captured(ec2, cl
                                  SubnetId=subnet, SecurityGroupIds=[group])["Instances"][0]["InstanceId"]
     terminate(instance)
     found = wait_for(ec2, instance, "running")
-    # A log begins where the agent first looks, and a clone is quick.
+    # A log begins when the host hears of it.
     book = os.path.join(cloud.data, "net", "flow-logs.json")
-    wait_until(lambda: os.path.exists(book) and log in open(book).read(), "the agent looks")
+    wait_until(lambda: os.path.exists(book) and log in open(book).read(), "the log begins")
     address, private = found["PublicIpAddress"], found["PrivateIpAddress"]
     eni = found["NetworkInterfaces"][0]["NetworkInterfaceId"]
     assert analyze(ec2, gateway, instance, 22)["NetworkPathFound"]

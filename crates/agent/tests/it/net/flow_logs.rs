@@ -1,9 +1,10 @@
 //! Flow logs: what the kernel has counted, as files.
 
 use super::world::*;
-use model::FlowLogId;
+use model::clock::SystemClock;
 use model::flow_log::{Destination, Field, FlowLogDesired, Kept, Scope};
 use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
+use model::{Clock, FlowLogId};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::path::{Path, PathBuf};
 
@@ -66,6 +67,40 @@ fn written(world: &World, log: &FlowLogDesired) -> Vec<String> {
     }
     records.sort_unstable();
     records
+}
+
+#[test]
+fn a_log_begins_when_the_host_hears_of_it() {
+    on_a_host(|mut world| async move {
+        // Nobody looks again during the test.
+        world.config.flow_poll = Some(std::time::Duration::from_hours(100));
+        world.restart().await;
+        let mut vpc = Vpc::new("172.31.0.0/16");
+        world.ensure_vpc(&vpc).await;
+        let group = world.group(&vpc, vec![all_from("0.0.0.0/0")]).await;
+        let (a, b) = (world.guest(&vpc, A, &[&group]).await, world.guest(&vpc, B, &[&group]).await);
+        let socket = b.udp(9);
+        says(&a, B, 9, b"earlier");
+        assert_eq!(hears(&socket), b"earlier");
+        let all = log(Scope::Vpc, Kept::All);
+        vpc.desired.flow_logs = vec![all.clone()];
+        world.ensure_vpc(&vpc).await;
+        let begun = Clock::now(&SystemClock).as_secs();
+        says(&a, B, 10, b"first");
+        says(&a, B, 11, b"second");
+        says(&a, B, 9, b"last");
+        assert_eq!(hears(&socket), b"last");
+        for later in [60, 600] {
+            world.net().look_at_flows(begun + later).await.unwrap();
+        }
+        let near = a.interface.interface;
+        let records = written(&world, &all);
+        for (port, bytes) in [(10, 33), (11, 34)] {
+            let record = format!("{near} {A} {B} 5000 {port} 17 1 {bytes} ACCEPT egress OK");
+            assert!(records.contains(&record), "{record} is not in {records:#?}");
+        }
+        assert!(!records.iter().any(|record| record.contains(" 5000 9 17 2 ")), "{records:#?}");
+    });
 }
 
 #[test]
