@@ -202,7 +202,7 @@ impl Book {
     pub fn observe(&mut self, now: i64, observation: &Observation<'_>) {
         let vpc = observation.vpc;
         let known = self.seen.contains_key(&vpc.vpc);
-        let last = self.last.unwrap_or(now).min(now);
+        let last = (*self.last.get_or_insert(now)).min(now);
         let parts = self.seen.entry(vpc.vpc).or_default().parts(observation);
         let wanted: BTreeSet<FlowLogId> = vpc.flow_logs.iter().map(|log| log.log).collect();
         for (_, open) in
@@ -240,6 +240,11 @@ impl Book {
             open.ended = true;
         }
         self.last = Some(now);
+    }
+
+    /// Whether a VPC with a log was observed before.
+    pub fn knows(&self, vpc: VpcId) -> bool {
+        self.seen.contains_key(&vpc)
     }
 
     /// Whether it is about nothing.

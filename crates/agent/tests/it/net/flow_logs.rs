@@ -104,6 +104,39 @@ fn a_log_begins_when_the_host_hears_of_it() {
 }
 
 #[test]
+fn what_one_vpc_has_counted_is_not_lost_when_another_is_heard_of_first() {
+    on_a_host(|mut world| async move {
+        // Nobody looks again during the test.
+        world.config.flow_poll = Some(std::time::Duration::from_hours(100));
+        world.restart().await;
+        let (mut other, mut vpc) = (Vpc::new("10.0.0.0/16"), Vpc::new("172.31.0.0/16"));
+        let all = log(Scope::Vpc, Kept::All);
+        other.desired.flow_logs = vec![log(Scope::Vpc, Kept::All)];
+        vpc.desired.flow_logs = vec![all.clone()];
+        world.ensure_vpc(&other).await;
+        world.ensure_vpc(&vpc).await;
+        let begun = Clock::now(&SystemClock).as_secs();
+        let group = world.group(&vpc, vec![all_from("0.0.0.0/0")]).await;
+        let (a, b) = (world.guest(&vpc, A, &[&group]).await, world.guest(&vpc, B, &[&group]).await);
+        let socket = b.udp(9);
+        says(&a, B, 9, b"four");
+        assert_eq!(hears(&socket), b"four");
+        world.restart().await;
+        world.ensure_vpc(&other).await;
+        world.ensure_vpc(&vpc).await;
+        for guest in [&a, &b] {
+            world.update(guest).await;
+        }
+        for later in [60, 600] {
+            world.net().look_at_flows(begun + later).await.unwrap();
+        }
+        let record = format!("{} {A} {B} 5000 9 17 1 32 ACCEPT egress OK", a.interface.interface);
+        let records = written(&world, &all);
+        assert!(records.contains(&record), "{record} is not in {records:#?}");
+    });
+}
+
+#[test]
 fn flows_are_counted_at_both_ends_and_an_agent_that_starts_again_counts_nothing_twice() {
     on_a_host(|mut world| async move {
         let mut vpc = Vpc::new("172.31.0.0/16");

@@ -225,17 +225,13 @@ impl Net for LinuxNet {
     async fn ensure_vpc(&self, vpc: &VpcDesired) -> Result<()> {
         let vpc = vpc.clone();
         let id = vpc.vpc;
-        let begins = self.with(id, move |inner, state| {
-            let logs = |vpc: &VpcDesired| !vpc.flow_logs.is_empty();
-            let earlier = state.vpcs.get(&id).and_then(|(router, _)| router.desired.as_ref());
-            let begins = logs(&vpc) && !earlier.is_some_and(logs);
-            state.ensure_vpc(inner, &vpc)?;
-            Ok(begins)
-        });
-        if begins.await? && self.0.config.flow_poll.is_some() {
-            // What is counted from here on belongs to the log.
+        let logs = !vpc.flow_logs.is_empty();
+        self.with(id, move |inner, state| state.ensure_vpc(inner, &vpc)).await?;
+        if logs && self.0.config.flow_poll.is_some() {
             let now = model::Clock::now(&model::clock::SystemClock).as_secs();
-            if let Err(error) = self.look_at_flows(now).await {
+            let inner = Arc::clone(&self.0);
+            let begun = tokio::task::spawn_blocking(move || inner.ledger.lock().begin(&inner, id, now));
+            if let Ok(Err(error)) = begun.await {
                 tracing::warn!(vpc = %id, %error, "its flow logs begin later");
             }
         }

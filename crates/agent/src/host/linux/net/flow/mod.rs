@@ -83,7 +83,7 @@ impl Ledger {
     pub(super) fn look(&mut self, inner: &Inner, now: i64) -> io::Result<()> {
         let logged = {
             let mut state = inner.state.lock();
-            self.observe(inner, &mut state, now)?
+            self.observe_all(inner, &mut state, now)?
         };
         if logged.is_empty() && self.stored.book.is_empty() && self.stored.due.is_empty() {
             return Ok(());
@@ -94,21 +94,45 @@ impl Ledger {
         self.write_due()
     }
 
-    fn observe(&mut self, inner: &Inner, state: &mut State, now: i64) -> io::Result<BTreeSet<VpcId>> {
+    /// Notes where the counters of a VPC stand that has its first log: what they count from here on belongs to it. Nothing is
+    /// said of other VPCs, which an agent that has just started may not know yet.
+    pub(super) fn begin(&mut self, inner: &Inner, vpc: VpcId, now: i64) -> io::Result<()> {
+        if self.stored.book.knows(vpc) {
+            return Ok(());
+        }
+        {
+            let mut state = inner.state.lock();
+            let Some((router, _)) = state.vpcs.get_mut(&vpc) else { return Ok(()) };
+            self.observe(inner, router, now)?;
+        }
+        self.store()
+    }
+
+    /// Reads the counters of each VPC that has a log, and names these.
+    fn observe_all(&mut self, inner: &Inner, state: &mut State, now: i64) -> io::Result<BTreeSet<VpcId>> {
         let mut logged = BTreeSet::new();
         for (id, (router, _)) in &mut state.vpcs {
-            let Some(vpc) = router.desired.clone().filter(|vpc| !vpc.flow_logs.is_empty()) else { continue };
-            let ports = ports(inner, router, &vpc);
-            let tracked = conntrack::carried(&mut router.conntrack)?;
-            let mut rejected = Vec::new();
-            for set in RejectedSet::ALL {
-                let elements = router.nft.counted(Family::Inet, VPC_TABLE, set.name)?.unwrap_or_default();
-                rejected.extend(elements.iter().filter_map(|element| refused(set, element)));
+            if self.observe(inner, router, now)? {
+                logged.insert(*id);
             }
-            self.stored.book.observe(now, &Observation { vpc: &vpc, ports, tracked, rejected });
-            logged.insert(*id);
         }
         Ok(logged)
+    }
+
+    /// Whether the VPC has a log.
+    fn observe(&mut self, inner: &Inner, router: &mut Router, now: i64) -> io::Result<bool> {
+        let Some(vpc) = router.desired.clone().filter(|vpc| !vpc.flow_logs.is_empty()) else {
+            return Ok(false);
+        };
+        let ports = ports(inner, router, &vpc);
+        let tracked = conntrack::carried(&mut router.conntrack)?;
+        let mut rejected = Vec::new();
+        for set in RejectedSet::ALL {
+            let elements = router.nft.counted(Family::Inet, VPC_TABLE, set.name)?.unwrap_or_default();
+            rejected.extend(elements.iter().filter_map(|element| refused(set, element)));
+        }
+        self.stored.book.observe(now, &Observation { vpc: &vpc, ports, tracked, rejected });
+        Ok(true)
     }
 }
 
