@@ -1,5 +1,7 @@
 """Disks that are more than a volume of one instance: instance stores, Multi-Attach, and snapshots in the archive or kept as disks."""
 
+import subprocess
+
 import pytest
 from conftest import code, wait_until
 from guest import describe, key_pair, open_group, ssh, wait_for
@@ -20,19 +22,28 @@ def reachable(ec2, name, tmp_path):
     return key, {"SecurityGroupIds": [group], "KeyName": name}
 
 
+def on_disk(cloud, text):
+    """The files of disks on the host that hold a text in the clear."""
+    found = subprocess.run(["grep", "-rlaF", "--include=vol-*", text, str(cloud.data)], capture_output=True, text=True)
+    return found.stdout.split()
+
+
 @pytest.mark.machines
-def test_an_instance_store_lives_as_long_as_a_run(ec2, image, subnet, terminate, tmp_path):
-    key, more = reachable(ec2, "store", tmp_path)
+@pytest.mark.parametrize("kind, size, encrypted", [("m1.small", 160 * 10**9, False), ("c5d.large", 50 * 10**9, True)])
+def test_an_instance_store_lives_as_long_as_a_run(cloud, ec2, image, subnet, terminate, tmp_path, kind, size, encrypted):
+    key, more = reachable(ec2, f"store-{kind}", tmp_path)
     mapping = [{"DeviceName": "/dev/sdb", "VirtualName": "ephemeral0"}]
-    instance = launch(ec2, image, subnet, terminate, InstanceType="m1.small", BlockDeviceMappings=mapping, **more)
+    instance = launch(ec2, image, subnet, terminate, InstanceType=kind, BlockDeviceMappings=mapping, **more)
     assert [m["DeviceName"] for m in describe(ec2, instance)["BlockDeviceMappings"]] == [
         describe(ec2, instance)["RootDeviceName"]]
     address = describe(ec2, instance)["PublicIpAddress"]
     ssh(address, key, HERE.format("/dev/disk/by-id/virtio-AWS*"))
     disk = ssh(address, key, "readlink -f /dev/disk/by-id/virtio-AWS*")
-    assert int(ssh(address, key, f"cat /sys/class/block/{disk.rsplit('/', 1)[1]}/size")) * 512 >= 160 * 10**9
-    ssh(address, key, f"echo 'for a while' | sudo dd of={disk} bs=512 conv=sync,fsync")
-    read = "sudo head -c 11 $(readlink -f /dev/disk/by-id/virtio-AWS*) | tr -d '\\0'"
+    assert int(ssh(address, key, f"cat /sys/class/block/{disk.rsplit('/', 1)[1]}/size")) * 512 >= size
+    text = f"for a while on {kind}"
+    ssh(address, key, f"echo '{text}' | sudo dd of={disk} bs=512 conv=sync,fsync")
+    assert bool(on_disk(cloud, text)) != encrypted
+    read = f"sudo head -c {len(text)} $(readlink -f /dev/disk/by-id/virtio-AWS*) | tr -d '\\0'"
 
     boot = ssh(address, key, "cat /proc/sys/kernel/random/boot_id")
     ec2.reboot_instances(InstanceIds=[instance])
@@ -41,7 +52,7 @@ def test_an_instance_store_lives_as_long_as_a_run(ec2, image, subnet, terminate,
         done = ssh(address, key, "cat /proc/sys/kernel/random/boot_id", check=False)
         return done.returncode == 0 and done.stdout.strip() not in ("", boot)
     wait_until(rebooted, f"{instance} has rebooted", timeout=480)
-    assert ssh(address, key, read) == "for a while"
+    assert ssh(address, key, read) == text
 
     ec2.stop_instances(InstanceIds=[instance])
     wait_for(ec2, instance, "stopped")

@@ -33,6 +33,19 @@ impl RootKey {
         open(&self.0, &name(key, number), sealed)
     }
 
+    /// A new key for data that no key of the key service stands for, sealed for the place named by `of`.
+    pub fn new_data_key(&self, purpose: &str, of: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
+        let mut secret = [0; DataKey::LEN];
+        entropy.fill(&mut secret);
+        seal_with(&self.code(purpose, of), of, &secret, entropy)
+    }
+
+    /// That key in the clear; none: it was made for another place or under another root key.
+    pub fn data_key(&self, purpose: &str, of: &[u8], sealed: &[u8]) -> Option<DataKey> {
+        let secret = open(&self.code(purpose, of), of, sealed).ok()?;
+        <[u8; DataKey::LEN]>::try_from(secret).ok().map(DataKey::new)
+    }
+
     /// Whether this is the root key under which `key` was made.
     pub fn opens(&self, key: &model::record::kms::Key) -> bool {
         key.material.first().is_some_and(|first| self.open(key.key, 0, first.sealed.as_slice()).is_ok())

@@ -28,7 +28,7 @@ pub fn object(root: &RootKey, tables: &Tables, region: &Region, key: ObjectKey) 
             .map(DesiredBody::from),
         ObjectKey::Volume(id) => {
             let Some(volume) = tables.get::<Volume>(region, &id) else {
-                return store::desired(tables, region, id).map(DesiredBody::from);
+                return store::desired(root, tables, region, id).map(DesiredBody::from);
             };
             // What is to be captured stays until it is.
             let stays = volume.life != Life::Deleting || crate::snapshot::is_awaited(tables, region, id);

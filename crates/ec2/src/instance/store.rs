@@ -3,8 +3,10 @@
 //! A reboot keeps them. They are empty at each start, whether the instance was stopped by its owner, by its guest or by accident.
 //! Nobody but the instance and its host knows of them ([`StoreDisk`]): they are no volumes, in no snapshot and no image.
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-store-lifetime.html>
-//! Differs: what they hold is not encrypted. Like volumes they take room on the host as they are written to.
+//! Where the type says so (NVMe) a disk is encrypted with a key of its own, which ends with the run.
+//! Differs: like volumes they take room on the host as they are written to.
 
+use control::keys::RootKey;
 use control::{Context, Tables, Txn};
 use model::host::{AttachmentDesired, Medium, VolumeDesired};
 use model::record::instance::{EphemeralMapping, Instance, StoreDevice};
@@ -12,6 +14,9 @@ use model::record::store_disk::StoreDisk;
 use model::{InstanceId, Region, VolumeId};
 use plan::instance::{DeviceChange, DeviceSpec, store};
 use plan::instance_type;
+
+/// What the root key knows their keys by.
+const KEYS: &str = "instance store";
 
 /// What a launch maps.
 pub fn mapped(specs: &[DeviceSpec]) -> Vec<EphemeralMapping> {
@@ -38,7 +43,10 @@ pub fn begin(
     let plans = instance_type::get(instance_type).map(|kind| store::disks(kind, mapped));
     let disks = plans.unwrap_or_default().into_iter().map(|plan| {
         let disk = VolumeId::from_entropy(ctx.bits());
-        txn.put(&ctx.region, StoreDisk { disk, instance, size: plan.size, ended: false });
+        let sealed = plan.encrypted.then(|| {
+            ctx.cloud.root.new_data_key(KEYS, disk.to_string().as_bytes(), &*ctx.cloud.entropy).into()
+        });
+        txn.put(&ctx.region, StoreDisk { disk, instance, size: plan.size, sealed, ended: false });
         StoreDevice { disk, number: plan.number, device: plan.device }
     });
     disks.collect()
@@ -48,7 +56,7 @@ pub fn begin(
 pub fn end(txn: &mut Txn<'_>, region: &Region, instance: &mut Instance) {
     for device in std::mem::take(&mut instance.store) {
         if let Some(disk) = txn.get::<StoreDisk>(region, &device.disk) {
-            txn.put(region, StoreDisk { ended: true, ..(*disk).clone() });
+            txn.put(region, StoreDisk { sealed: None, ended: true, ..(*disk).clone() });
         }
     }
 }
@@ -61,8 +69,10 @@ pub fn forget(txn: &mut Txn<'_>, region: &Region, disk: VolumeId) {
 }
 
 /// What the host should hold of a disk.
-pub fn desired(tables: &Tables, region: &Region, disk: VolumeId) -> Option<VolumeDesired> {
+pub fn desired(root: &RootKey, tables: &Tables, region: &Region, disk: VolumeId) -> Option<VolumeDesired> {
     let disk = tables.get::<StoreDisk>(region, &disk).filter(|disk| !disk.ended)?;
+    let sealed = disk.sealed.as_ref().map(model::Blob::as_slice);
+    let data_key = sealed.and_then(|sealed| root.data_key(KEYS, disk.disk.to_string().as_bytes(), sealed));
     Some(VolumeDesired {
         shared: false,
         volume: disk.disk,
@@ -71,7 +81,7 @@ pub fn desired(tables: &Tables, region: &Region, disk: VolumeId) -> Option<Volum
         snapshot: None,
         fork: None,
         limits: None,
-        data_key: None,
+        data_key,
     })
 }
 

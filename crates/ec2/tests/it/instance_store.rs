@@ -1,9 +1,9 @@
 //! Instance stores: which disks a run has, and what becomes of them.
 
 use crate::instance::{Cloud, cloud};
-use model::host::{DesiredBody, InstanceDesired, InstancePhase, Medium, ObjectKey, ObservedBody, StopCause};
+use model::host::{DesiredBody, InstanceDesired, InstancePhase, Medium, ObjectKey, ObservedBody, StopCause, VolumeDesired};
 use model::record::store_disk::StoreDisk;
-use model::{GiB, InstanceId, VolumeId};
+use model::{DataKey, GiB, InstanceId, VolumeId};
 use std::sync::Arc;
 
 fn key(instance: &str) -> ObjectKey {
@@ -28,11 +28,19 @@ async fn disks(cloud: &Cloud, instance: &str) -> Vec<(VolumeId, String, u8)> {
     disks.collect()
 }
 
-fn size(cloud: &Cloud, disk: VolumeId) -> Option<GiB> {
+fn held(cloud: &Cloud, disk: VolumeId) -> Option<Arc<VolumeDesired>> {
     match cloud.host.object(ObjectKey::Volume(disk))?.body? {
-        DesiredBody::Volume(volume) => Some(volume.size),
+        DesiredBody::Volume(volume) => Some(volume),
         other => panic!("{other:?}"),
     }
+}
+
+fn size(cloud: &Cloud, disk: VolumeId) -> Option<GiB> {
+    held(cloud, disk).map(|volume| volume.size)
+}
+
+fn key_of(cloud: &Cloud, disk: VolumeId) -> Option<DataKey> {
+    held(cloud, disk)?.data_key.clone()
 }
 
 fn kept(cloud: &Cloud) -> usize {
@@ -52,6 +60,7 @@ async fn nvme_disks_come_with_each_run_and_go_with_it() {
     let first = disks(&cloud, &instance).await;
     let [(disk, name, 0)] = first.as_slice() else { panic!("{first:?}") };
     assert_eq!((name.as_str(), size(&cloud, *disk)), ("", Some(GiB(280))), "300 GB; NVMe disks have no name");
+    let first_key = key_of(&cloud, *disk).expect("NVMe disks are encrypted");
     let devices = cloud.shown_all(&instance, "blockDeviceMapping/item/deviceName").await;
     assert_eq!(devices, ["/dev/xvda"], "they are no volumes");
     let named = disk.to_string();
@@ -70,6 +79,8 @@ async fn nvme_disks_come_with_each_run_and_go_with_it() {
     cloud.settled(ObjectKey::Volume(*disk)).await;
     assert_eq!(size(&cloud, *disk), None, "the host is to remove it");
     assert_eq!(kept(&cloud), 1, "and has not yet");
+    let is_sealed = cloud.kit.cloud.view.read().everywhere::<StoreDisk>().any(|(_, disk)| disk.sealed.is_some());
+    assert!(!is_sealed, "its key is destroyed at once");
     cloud.observe_object(ObjectKey::Volume(*disk), ObservedBody::Removed).await;
     assert_eq!(kept(&cloud), 0);
 
@@ -77,6 +88,7 @@ async fn nvme_disks_come_with_each_run_and_go_with_it() {
     let second = disks(&cloud, &instance).await;
     assert_eq!(second.len(), 1);
     assert_ne!(second[0].0, *disk, "an empty one");
+    assert_ne!(key_of(&cloud, second[0].0), Some(first_key), "with a key of its own");
     cloud.observe(&instance, running(2)).await;
     cloud.observe(&instance, InstancePhase::Stopped { run: 2, cause: StopCause::GuestShutdown }).await;
     cloud.observe_object(ObjectKey::Volume(second[0].0), ObservedBody::Removed).await;
@@ -102,6 +114,7 @@ async fn other_disks_come_if_they_are_mapped_and_end_with_their_instance() {
     let given = disks(&cloud, &instance).await;
     let [(disk, name, 1)] = given.as_slice() else { panic!("{given:?}") };
     assert_eq!(name, "/dev/sdb");
+    assert!(key_of(&cloud, *disk).is_none(), "d2's disks are not encrypted");
     let volume = crate::volume::available(&cloud, &[]).await;
     let attach = [("VolumeId", volume.as_str()), ("InstanceId", &instance), ("Device", "sdb")];
     assert_eq!(cloud.code("AttachVolume", &attach).await, "InvalidParameterValue", "the name is taken");

@@ -5,7 +5,7 @@
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/InstanceStorage.html>
 
 use super::{IndexValue, Record};
-use crate::{GiB, InstanceId, VolumeId};
+use crate::{Blob, GiB, InstanceId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -13,6 +13,9 @@ pub struct StoreDisk {
     pub disk: VolumeId,
     pub instance: InstanceId,
     pub size: GiB,
+    /// Its data key, sealed with the cloud's root key. None: it is not encrypted, or its run is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<Blob>,
     /// Its run is over; the record goes once the host has nothing of it left.
     pub ended: bool,
 }

@@ -19,22 +19,24 @@ pub struct StorePlan {
     pub number: u8,
     pub device: Option<String>,
     pub size: GiB,
+    /// With a key that ends with the run.
+    pub encrypted: bool,
 }
 
 /// The disks of the next run.
 pub fn disks(kind: &InstanceType, mapped: &[EphemeralMapping]) -> Vec<StorePlan> {
     let Some(store) = kind.instance_store else { return Vec::new() };
-    let size = size(store.gb_each);
+    let (size, encrypted) = (size(store.gb_each), store.is_encrypted());
     let count = u8::try_from(store.disks).unwrap_or(u8::MAX);
     if store.is_nvme() {
         let all = (0..count).take(MOST);
-        return all.map(|number| StorePlan { number, device: None, size }).collect();
+        return all.map(|number| StorePlan { number, device: None, size, encrypted }).collect();
     }
     let mut disks: Vec<StorePlan> = Vec::new();
     for EphemeralMapping { device, number } in mapped {
         let is_new = *number < count && disks.iter().all(|disk| disk.number != *number);
         if is_new && disks.len() < MOST {
-            disks.push(StorePlan { number: *number, device: Some(device.clone()), size });
+            disks.push(StorePlan { number: *number, device: Some(device.clone()), size, encrypted });
         }
     }
     disks
@@ -59,7 +61,7 @@ mod tests {
     fn nvme_disks_are_there_whatever_is_mapped() {
         let kind = get("m5d.large").unwrap();
         let disks = super::disks(kind, &[]);
-        assert_eq!(disks, [StorePlan { number: 0, device: None, size: GiB(70) }], "75 GB");
+        assert_eq!(disks, [StorePlan { number: 0, device: None, size: GiB(70), encrypted: true }], "75 GB");
         assert_eq!(super::disks(kind, &[mapping("/dev/sdb", 0)]), disks);
         assert_eq!(super::disks(get("i3en.24xlarge").unwrap(), &[]).len(), 8);
         assert!(super::disks(get("m5.large").unwrap(), &[mapping("/dev/sdb", 0)]).is_empty());

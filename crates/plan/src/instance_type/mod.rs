@@ -223,6 +223,10 @@ impl InstanceStore {
         self.nvme != "unsupported"
     }
 
+    pub fn is_encrypted(&self) -> bool {
+        self.encryption == "required"
+    }
+
     pub fn total_gb(&self) -> u32 {
         self.disks * self.gb_each
     }
