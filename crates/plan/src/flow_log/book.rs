@@ -233,13 +233,17 @@ impl Book {
         }
     }
 
-    /// Says that all VPCs with logs were observed; the others' logs have ended.
-    pub fn observed(&mut self, now: i64, vpcs: &BTreeSet<VpcId>) {
-        self.seen.retain(|vpc, _| vpcs.contains(vpc));
-        for open in self.open.values_mut().filter(|open| !vpcs.contains(&open.facts.vpc)) {
+    /// Says that all VPCs that are known to have logs were observed.
+    pub fn observed(&mut self, now: i64) {
+        self.last = Some(now);
+    }
+
+    /// Says that a VPC has no log any more.
+    pub fn end(&mut self, vpc: VpcId) {
+        self.seen.remove(&vpc);
+        for open in self.open.values_mut().filter(|open| open.facts.vpc == vpc) {
             open.ended = true;
         }
-        self.last = Some(now);
     }
 
     /// Whether a VPC with a log was observed before.

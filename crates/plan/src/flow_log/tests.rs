@@ -5,7 +5,6 @@ use model::flow_log::{Destination, Field, FlowLogDesired, Kept, Scope};
 use model::host::{SubnetDesired, VpcDesired};
 use model::record::security_group::Direction;
 use model::{AccountId, FlowLogId, NetworkAclId, NetworkInterfaceId, Region, RouteTableId, SubnetId, VpcId};
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// A whole number of ten minutes.
@@ -91,7 +90,7 @@ const B: &str = "10.0.0.11";
 fn observe(book: &mut Book, now: i64, vpc: &VpcDesired, tracked: Vec<Tracked>, rejected: Vec<Rejected>) {
     let ports = vec![port(10, &[A]), port(11, &[B])];
     book.observe(now, &Observation { vpc, ports, tracked, rejected });
-    book.observed(now, &BTreeSet::from([vpc.vpc]));
+    book.observed(now);
 }
 
 /// The records of the only file.
@@ -227,7 +226,9 @@ fn a_log_that_ends_writes_what_it_has_gathered() {
     let between = tuple(A, B, 40000, 80);
     observe(&mut book, START + 5, &with, vec![flow(between, count(1, 60), count(0, 0))], Vec::new());
     assert!(book.close(START + 5).is_empty());
-    book.observed(START + 10, &BTreeSet::new());
+    book.observed(START + 10);
+    assert!(book.close(START + 10).is_empty() && book.knows(with.vpc), "one that is not looked at has not ended");
+    book.end(with.vpc);
     assert_eq!(records(&book.close(START + 10)).len(), 2);
     assert!(book.is_empty() && book.close(START + 60).is_empty());
 }

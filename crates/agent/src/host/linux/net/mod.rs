@@ -239,7 +239,11 @@ impl Net for LinuxNet {
     }
 
     async fn remove_vpc(&self, vpc: VpcId) -> Result<()> {
-        self.with(vpc, move |inner, state| state.remove_vpc(inner, vpc)).await
+        self.with(vpc, move |inner, state| state.remove_vpc(inner, vpc)).await?;
+        let inner = Arc::clone(&self.0);
+        let ended = tokio::task::spawn_blocking(move || inner.ledger.lock().end(vpc));
+        let ended = ended.await.map_err(|error| HostError::transient("flow logs").caused_by(error))?;
+        ended.map_err(|error| failed("flow logs", error))
     }
 
     async fn ensure_security_group(&self, group: &SecurityGroupDesired) -> Result<()> {

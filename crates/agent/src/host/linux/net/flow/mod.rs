@@ -20,7 +20,6 @@ use plan::flow_log::{Book, Count, Observation, Port, Rejected, Tuple, Written};
 use plan::net::names::VPC_TABLE;
 use plan::net::{RejectedSet, Version, routes};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Weak;
@@ -81,14 +80,14 @@ impl Ledger {
 
     /// Reads the counters of every VPC that has a log, and writes the files of windows that are over.
     pub(super) fn look(&mut self, inner: &Inner, now: i64) -> io::Result<()> {
-        let logged = {
+        {
             let mut state = inner.state.lock();
-            self.observe_all(inner, &mut state, now)?
-        };
-        if logged.is_empty() && self.stored.book.is_empty() && self.stored.due.is_empty() {
+            self.observe_all(inner, &mut state, now)?;
+        }
+        if self.stored.book.is_empty() && self.stored.due.is_empty() {
             return Ok(());
         }
-        self.stored.book.observed(now, &logged);
+        self.stored.book.observed(now);
         self.stored.due.extend(self.stored.book.close(now));
         self.store()?;
         self.write_due()
@@ -108,21 +107,31 @@ impl Ledger {
         self.store()
     }
 
-    /// Reads the counters of each VPC that has a log, and names these.
-    fn observe_all(&mut self, inner: &Inner, state: &mut State, now: i64) -> io::Result<BTreeSet<VpcId>> {
-        let mut logged = BTreeSet::new();
-        for (id, (router, _)) in &mut state.vpcs {
-            if self.observe(inner, router, now)? {
-                logged.insert(*id);
-            }
+    /// Closes the books of a VPC that is removed.
+    pub(super) fn end(&mut self, vpc: VpcId) -> io::Result<()> {
+        if self.stored.book.is_empty() {
+            return Ok(());
         }
-        Ok(logged)
+        self.stored.book.end(vpc);
+        self.store()
     }
 
-    /// Whether the VPC has a log.
-    fn observe(&mut self, inner: &Inner, router: &mut Router, now: i64) -> io::Result<bool> {
+    /// Reads the counters of each VPC that has a log. Those that are known to have none have ended theirs; of a VPC that an
+    /// agent has not heard of since it started, nothing is known.
+    fn observe_all(&mut self, inner: &Inner, state: &mut State, now: i64) -> io::Result<()> {
+        for (id, (router, _)) in &mut state.vpcs {
+            match &router.desired {
+                Some(vpc) if vpc.flow_logs.is_empty() => self.stored.book.end(*id),
+                _ => self.observe(inner, router, now)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the counters of a VPC if it has a log.
+    fn observe(&mut self, inner: &Inner, router: &mut Router, now: i64) -> io::Result<()> {
         let Some(vpc) = router.desired.clone().filter(|vpc| !vpc.flow_logs.is_empty()) else {
-            return Ok(false);
+            return Ok(());
         };
         let ports = ports(inner, router, &vpc);
         let tracked = conntrack::carried(&mut router.conntrack)?;
@@ -132,7 +141,7 @@ impl Ledger {
             rejected.extend(elements.iter().filter_map(|element| refused(set, element)));
         }
         self.stored.book.observe(now, &Observation { vpc: &vpc, ports, tracked, rejected });
-        Ok(true)
+        Ok(())
     }
 }
 
