@@ -133,9 +133,16 @@ fn join(
 
 /// What every stateful filter costs at least: the kernel keeps track of connections, and one rule asks whether it does.
 const TRACKED: &str = "table inet bench {
-    chain forward { type filter hook forward priority filter; policy accept; ct state invalid drop; }
-    chain dnat { type nat hook prerouting priority dstnat; policy accept; }
-    chain snat { type nat hook postrouting priority srcnat; policy accept; }
+    chain passing {
+        type filter hook forward priority filter; policy accept;
+        ct state invalid drop
+    }
+    chain coming {
+        type nat hook prerouting priority dstnat; policy accept;
+    }
+    chain going {
+        type nat hook postrouting priority srcnat; policy accept;
+    }
 }";
 
 fn bare(name: &'static str, rules: &str) -> Way {

@@ -1,8 +1,8 @@
 //! One VPC's router: its namespace, the sockets into it, and what its kernel holds.
 //!
 //! The kernel is the truth. Sets are read once, when the router is opened, and mirrored from then on; after a failed
-//! transaction they are read again. Every port can be told from the kernel alone: its link bears the interface's id, and
-//! the sets name its addresses, groups and mappings.
+//! transaction they are read again. Every port can be told from the kernel alone: its link bears the interface's id and the
+//! number of its class, and the sets name its addresses, groups and mappings.
 
 use super::class::{BY_CLASS, Classes};
 use super::netlink::Socket;
