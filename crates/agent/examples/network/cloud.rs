@@ -4,7 +4,7 @@ use agent::directory::Directory;
 use agent::host::Net as _;
 use agent::host::linux::net::{Limits, LinuxNet, LinuxNetConfig, purge};
 use model::host::*;
-use model::net::{Allow, Peer, Traffic};
+use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
 use model::*;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -43,6 +43,9 @@ impl Cloud {
         let network_acl = NetworkAclId::from_entropy(1);
         let cidr = "172.31.0.0/16".parse().unwrap();
         let target = RouteTarget::InternetGateway;
+        let everywhere = "0.0.0.0/0".parse().unwrap();
+        let open =
+            vec![AclEntry { number: 100, traffic: Traffic::All, net: everywhere, action: AclAction::Allow }];
         let vpc = VpcDesired {
             transits: Vec::new(),
             ipv6_cidrs: Vec::new(),
@@ -59,7 +62,7 @@ impl Cloud {
             peerings: Vec::new(),
             nat_gateways: Vec::new(),
             flow_logs: Vec::new(),
-            network_acls: vec![],
+            network_acls: vec![NetworkAclDesired { network_acl, ingress: open.clone(), egress: open }],
         };
         let net = LinuxNet::open(config.clone()).await.unwrap();
         Self { net: Some(net), config, vpc, _directory: directory }

@@ -49,13 +49,14 @@ pub async fn measure() {
     cloud.net().ensure_vpc(&cloud.vpc).await.unwrap();
     cloud.ensure_group(&cloud.group(1)).await;
     let ways = [
-        bare(),
+        bare("bare routing", ""),
+        bare("routing, connections tracked", TRACKED),
         through_vpc(&cloud, "VPC", 0, None).await,
         through_vpc(&cloud, "VPC, held to a bandwidth", 2, Some(LIMIT)).await,
     ];
     let mut rows = Vec::new();
     for kind in KINDS {
-        let mut found = [const { Vec::new() }; 3];
+        let mut found = [const { Vec::new() }; 4];
         for _ in 0..ROUNDS {
             for (way, found) in ways.iter().zip(&mut found) {
                 found.push((kind.measure)(way));
@@ -93,7 +94,13 @@ fn in_namespace(namespace: &Namespace, commands: &str) {
 }
 
 /// A guest behind a link of the router, which has its address there.
-fn join(router: &Namespace, link: &str, mac: Mac, address: Ipv4Addr, gateway: Ipv4Addr) -> Namespace {
+fn join(
+    router: &Namespace,
+    (link, class): (&str, &str),
+    mac: Mac,
+    address: Ipv4Addr,
+    gateway: Ipv4Addr,
+) -> Namespace {
     let guest = netns::apart(Namespace::current).unwrap();
     let place = format!("/proc/{}/fd/{}", std::process::id(), guest.as_fd().as_raw_fd());
     let ours = plan::net::GATEWAY_MAC.map(|byte| format!("{byte:02x}")).join(":");
@@ -104,6 +111,7 @@ fn join(router: &Namespace, link: &str, mac: Mac, address: Ipv4Addr, gateway: Ip
          echo 0 > /proc/sys/net/ipv4/conf/{link}/rp_filter\n\
          echo 0 > /proc/sys/net/ipv4/conf/{link}/send_redirects\n\
          ip addr add {gateway}/32 dev {link}\n\
+         ip link set {link} group {class}\n\
          ip link set {link} up\n\
          ip route add {address}/32 dev {link}\n\
          ip neigh replace {address} lladdr {mac} dev {link} nud permanent\n"
@@ -123,7 +131,21 @@ fn join(router: &Namespace, link: &str, mac: Mac, address: Ipv4Addr, gateway: Ip
     guest
 }
 
-fn bare() -> Way {
+/// What every stateful filter costs at least: the kernel keeps track of connections, and one rule asks whether it does.
+const TRACKED: &str = "table inet bench {
+    chain passing {
+        type filter hook forward priority filter; policy accept;
+        ct state invalid drop
+    }
+    chain coming {
+        type nat hook prerouting priority dstnat; policy accept;
+    }
+    chain going {
+        type nat hook postrouting priority srcnat; policy accept;
+    }
+}";
+
+fn bare(name: &'static str, rules: &str) -> Way {
     let router = netns::apart(Namespace::current).unwrap();
     in_namespace(
         &router,
@@ -131,11 +153,12 @@ fn bare() -> Way {
          echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter\n\
          echo 0 > /proc/sys/net/ipv4/conf/all/send_redirects\n",
     );
+    in_namespace(&router, &format!("nft -f - <<'END'\n{rules}\nEND\n"));
     let gateway = Ipv4Addr::new(10, 0, 0, 1);
     let addresses = [Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 0, 0, 3)];
-    let from = join(&router, "t1", Mac::from_entropy(1), addresses[0], gateway);
-    let to = join(&router, "t2", Mac::from_entropy(2), addresses[1], gateway);
-    Way { name: "bare routing", from, to, at: (addresses[1], OPEN).into(), _router: router }
+    let from = join(&router, ("t1", "0"), Mac::from_entropy(1), addresses[0], gateway);
+    let to = join(&router, ("t2", "0"), Mac::from_entropy(2), addresses[1], gateway);
+    Way { name, from, to, at: (addresses[1], OPEN).into(), _router: router }
 }
 
 /// Between the nth interface and the next.
@@ -148,21 +171,23 @@ async fn through_vpc(cloud: &Cloud, name: &'static str, n: u32, limit: Option<Ra
         interface.bandwidth =
             limit.map(|rate| Bandwidth { instance: InstanceId::from_entropy(u128::from(n) + 1), rate });
         let tap = cloud.net().open_port(&interface).await.unwrap();
-        let link = link_of(&router, &interface.interface.to_string());
+        let (link, class) = link_of(&router, &interface.interface.to_string());
         // Its machine lets go of it; the rules that name it stay.
         drop(tap);
         let (address, gateway) = (interface.addresses[0].private, plan::net::gateway(interface.subnet_cidr));
-        ends.push((join(&router, &link, interface.mac, address, gateway), address));
+        ends.push((join(&router, (&link, &class), interface.mac, address, gateway), address));
     }
     let ((to, at), (from, _)) = (ends.pop().unwrap(), ends.pop().unwrap());
     Way { name, from, to, at: (at, OPEN).into(), _router: router }
 }
 
-fn link_of(router: &Namespace, alias: &str) -> String {
+/// The name of a port's link, and the class that it bears.
+fn link_of(router: &Namespace, alias: &str) -> (String, String) {
     let links = router.run(|| Command::new("ip").args(["-o", "link"]).output()).unwrap().stdout;
     let links = String::from_utf8(links).unwrap();
     let line = links.lines().find(|line| line.contains(alias)).unwrap();
-    line.split([':', '@']).nth(1).unwrap().trim().to_owned()
+    let class = line.split(" group ").nth(1).unwrap().split(' ').next().unwrap();
+    (line.split([':', '@']).nth(1).unwrap().trim().to_owned(), class.to_owned())
 }
 
 /// Bits per second that one connection carries.

@@ -1,7 +1,8 @@
 //! What a VPC's rule set holds beside the skeleton: its own ranges, its resolver, network ACLs, subnets and side links.
 //!
 //! Network ACLs judge packets without state, at the border of a subnet: traffic within one subnet passes none. What is
-//! within is told by the ports that a packet comes from and goes to, as its addresses may lie.
+//! within is told by the ports that a packet comes from and goes to, as its addresses may lie. Where every subnet's ACL lets
+//! everything pass, packets are not asked for their subnets at all.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html>
 
 use super::names::{
@@ -11,7 +12,7 @@ use super::side::Side;
 use super::traffic::{matching, within};
 use super::{REJECTED_IN, REJECTED_OUT, RESOLVER, Version, ipv6, rejected, resolver};
 use model::host::VpcDesired;
-use model::net::{AclAction, AclEntry};
+use model::net::{AclAction, AclEntry, Traffic};
 use std::fmt::Write as _;
 
 /// Makes or replaces sets, ACL chains and subnet chains in one transaction. Chains of what is gone are left: they are
@@ -27,11 +28,11 @@ pub fn vpc_body(vpc: &VpcDesired) -> String {
         let gateways = vpc.nat_gateways.iter().filter(|gateway| gateway.subnet == subnet.subnet);
         let gateways: Vec<String> = gateways.flat_map(|gateway| nat_links(gateway.gateway)).collect();
         for (name, acl, end) in [
-            (subnet_ingress(subnet.subnet), acl_ingress(subnet.network_acl), "iifname"),
-            (subnet_egress(subnet.subnet), acl_egress(subnet.network_acl), "oifname"),
+            (subnet_ingress(subnet.subnet), acl_ingress(subnet.network_acl), "iif"),
+            (subnet_egress(subnet.subnet), acl_egress(subnet.network_acl), "oif"),
         ] {
-            let mut rules = vec![format!("{end} @{} return", subnet_ports(subnet.subnet))];
-            rules.extend(gateways.iter().map(|link| format!("{end} \"{link}\" return")));
+            let mut rules = vec![format!("{end}group @{} return", subnet_ports(subnet.subnet))];
+            rules.extend(gateways.iter().map(|link| format!("{end}name \"{link}\" return")));
             rules.push(format!("goto {acl}"));
             chains.push((name, rules));
         }
@@ -45,13 +46,15 @@ pub fn vpc_body(vpc: &VpcDesired) -> String {
         }
     }
 
+    chains.push((BORDERS.into(), borders(vpc)));
+
     let side = super::side::side(vpc);
     chains.extend(side.chains.iter().cloned());
 
     let mut out = format!("table inet {VPC_TABLE} {{\n");
-    // Filled with each port.
+    // Filled with each class of ports.
     for subnet in &vpc.subnets {
-        let _ = writeln!(out, "\tset {} {{\n\t\ttype ifname\n\t}}", subnet_ports(subnet.subnet));
+        let _ = writeln!(out, "\tset {} {{\n\t\ttype devgroup\n\t}}", subnet_ports(subnet.subnet));
     }
     out.push_str(&rejected::sets(counts));
     for (name, _) in &chains {
@@ -91,11 +94,46 @@ pub fn vpc_body(vpc: &VpcDesired) -> String {
     out
 }
 
-/// `refused` is where what is denied goes.
-fn entries(entries: &[AclEntry], end: &str, refused: &str) -> Vec<String> {
+/// What asks a packet for the subnets that it leaves and enters: the skeleton's chain that every packet passes.
+const BORDERS: &str = "borders";
+
+fn borders(vpc: &VpcDesired) -> Vec<String> {
+    let judged: Vec<Version> = Version::ALL.into_iter().filter(|version| !is_open(vpc, *version)).collect();
+    let only = match judged[..] {
+        [] => return Vec::new(),
+        [version] => format!("meta nfproto {} ", version.words().0),
+        _ => String::new(),
+    };
+    vec![format!("{only}iifgroup vmap @border_out"), format!("{only}oifgroup vmap @border_in")]
+}
+
+/// Whether no subnet's ACL stops any packet of this version.
+fn is_open(vpc: &VpcDesired, version: Version) -> bool {
+    vpc.subnets.iter().all(|subnet| {
+        let acl = vpc.network_acls.iter().find(|acl| acl.network_acl == subnet.network_acl);
+        acl.is_some_and(|acl| [&acl.ingress, &acl.egress].into_iter().all(|list| allows_all(list, version)))
+    })
+}
+
+fn allows_all(entries: &[AclEntry], version: Version) -> bool {
+    let of_version = |entry: &&AclEntry| Version::of_net(entry.net) == version;
+    let whole = |entry: &AclEntry| entry.net.prefix_len() == 0 && entry.traffic == Traffic::All;
+    let deciding = in_order(entries)
+        .into_iter()
+        .filter(of_version)
+        .find(|entry| entry.action == AclAction::Deny || whole(entry));
+    deciding.is_some_and(|entry| entry.action == AclAction::Allow)
+}
+
+fn in_order(entries: &[AclEntry]) -> Vec<&AclEntry> {
     let mut sorted: Vec<&AclEntry> = entries.iter().collect();
     sorted.sort_by_key(|entry| entry.number);
-    let mut rules: Vec<String> = sorted
+    sorted
+}
+
+/// `refused` is where what is denied goes.
+fn entries(entries: &[AclEntry], end: &str, refused: &str) -> Vec<String> {
+    let mut rules: Vec<String> = in_order(entries)
         .into_iter()
         .filter_map(|entry| {
             let net = within(entry.net, end);
@@ -108,4 +146,30 @@ fn entries(entries: &[AclEntry], end: &str, refused: &str) -> Vec<String> {
         .collect();
     rules.push(format!("goto {refused}"));
     rules
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(number: u16, traffic: Traffic, net: &str, action: AclAction) -> AclEntry {
+        AclEntry { number, traffic, net: net.parse().unwrap(), action }
+    }
+
+    #[test]
+    fn a_list_is_open_if_nothing_is_denied_before_everything_is_allowed() {
+        let all = |number, net| entry(number, Traffic::All, net, AclAction::Allow);
+        let smtp = Traffic::Tcp { from: 25, to: 25 };
+        let open = |entries: &[AclEntry]| Version::ALL.map(|version| allows_all(entries, version));
+        assert_eq!(open(&[]), [false, false]);
+        assert_eq!(open(&[all(100, "0.0.0.0/0")]), [true, false]);
+        assert_eq!(open(&[all(101, "::/0"), all(100, "0.0.0.0/0")]), [true, true]);
+        assert_eq!(open(&[all(100, "10.0.0.0/8"), all(101, "::/1")]), [false, false]);
+        assert_eq!(open(&[entry(1, smtp, "0.0.0.0/0", AclAction::Allow)]), [false, false]);
+        let denied = entry(50, smtp, "0.0.0.0/0", AclAction::Deny);
+        assert_eq!(open(&[all(100, "0.0.0.0/0"), all(101, "::/0"), denied]), [false, true]);
+        // What stands behind is never asked.
+        let late = entry(200, smtp, "0.0.0.0/0", AclAction::Deny);
+        assert_eq!(open(&[late, all(100, "0.0.0.0/0")]), [true, false]);
+    }
 }

@@ -11,7 +11,7 @@
 //!
 //! A packet over the limit is dropped, not queued: no queue, no device and no second way through the kernel is needed, and
 //! TCP comes to the whole base rate by it, for what it leaves unused while it waits stays in the bucket. Buckets are objects that
-//! maps lead to, not rules of chains: the kernel goes through all chains whenever a port comes, and through no objects.
+//! maps lead to, not rules of chains: the kernel goes through all chains whenever one comes, and through no objects.
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-network-bandwidth.html>
 //! Differs: packets are counted without their Ethernet header, and one that is segmented later as one. A bucket of the
 //! kernel's holds a second of its rate and 4 GiB more at most, where credit ends; moments above the peak pass. No limits of

@@ -15,6 +15,8 @@ pub const IGW: &str = "igw";
 pub const EDGE_UPLINK: &str = "up";
 /// The table of a VPC's rule set, in the `inet` and the `arp` family.
 pub const VPC_TABLE: &str = "vpc";
+/// A map of earlier rule sets, in which each port had gates of its own.
+pub const GATES_BY_PORT: &str = "eni_out";
 /// The table of the edge's rule set.
 pub const EDGE_TABLE: &str = "edge";
 
@@ -185,7 +187,7 @@ pub fn subnet_egress(subnet: SubnetId) -> String {
     format!("nso_{}", digits(subnet))
 }
 
-/// The set of a subnet's ports.
+/// The set of the classes of a subnet's ports.
 pub fn subnet_ports(subnet: SubnetId) -> String {
     format!("nsp_{}", digits(subnet))
 }
@@ -201,12 +203,18 @@ pub fn is_acl_chain(chain: &str) -> bool {
     PREFIXES.iter().any(|prefix| chain.starts_with(prefix))
 }
 
-pub fn port_ingress(tap: &str) -> String {
-    format!("i_{tap}")
+/// The receiver's gate of a class of ports: those of one subnet that have the same groups.
+pub fn class_ingress(class: u32) -> String {
+    format!("cgi_{class}")
 }
 
-pub fn port_egress(tap: &str) -> String {
-    format!("o_{tap}")
+/// The sender's gate of a class of ports.
+pub fn class_egress(class: u32) -> String {
+    format!("cgo_{class}")
+}
+
+pub fn class_of_ingress(chain: &str) -> Option<u32> {
+    chain.strip_prefix("cgi_")?.parse().ok()
 }
 
 #[cfg(test)]
@@ -223,6 +231,14 @@ mod tests {
             assert_eq!(vpc_of_namespace(&theirs, &name), None);
         }
         assert_eq!(vpc_of_namespace(&ours, &edge_namespace(&ours)), None);
+    }
+
+    #[test]
+    fn a_gate_names_its_class() {
+        assert_eq!(class_of_ingress(&class_ingress(u32::MAX)), Some(u32::MAX));
+        for other in [class_egress(7), group_ingress(SecurityGroupId::from_entropy(7)), "cgi_".into()] {
+            assert_eq!(class_of_ingress(&other), None, "{other}");
+        }
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! The rule set of a VPC's router that never changes: anti-spoofing, link-local services, the two gates, 1:1 NAT.
 //!
 //! ```text
-//! port ─► pre_raw ──► forward: subnet's egress ACL, receiver's ingress ACL (stateless)
+//! port ─► pre_raw ──► forward: borders: subnet's egress ACL, receiver's ingress ACL (stateless; none where all is allowed)
 //!         (src4:              tracked? accept
-//!          who may            eni_out ─► o_TAP ─► sgo_GROUP… ─► fwd_in ─► eni_in ─► i_TAP ─► sgi_GROUP… ─► accept
-//!          send what,         igw ─────────────────────────────► fwd_in                  └► igw: accept
+//!          who may            gate_out ─► cgo_CLASS ─► sgo_GROUP… ─► fwd_in ─► gate_in ─► cgi_CLASS ─► sgi_GROUP… ─► accept
+//!          send what,         igw ─────────────────────────────────► fwd_in          └► igw: accept
 //!          and the mark  ──► input ─► services (only a sender that src4 knows)
 //!          of its routes)
 //! ```
+//! Ports of one subnet with the same groups are a class: a number that their links bear (the group of a device, 0 is none).
+//! Gates and borders are found by it, so a port that comes or changes its groups brings neither chain nor verdict unless it
+//! is the first of its class. That matters: with each new one the kernel goes through all chains and verdicts of the table.
+//!
 //! What is accepted passes the buckets of its sender and of its receiver ([`super::bandwidth`]).
 //!
 //! Where an interface's source check is off, anysrc lets pass what src4 does not know, with a mark that says so. Such

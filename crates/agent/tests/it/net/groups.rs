@@ -69,6 +69,83 @@ fn a_reference_to_another_group_lets_its_members_in_and_nobody_else() {
     });
 }
 
+/// The gates that a VPC's rule set holds, each a pair of chains.
+fn gates(world: &World, vpc: &Vpc) -> usize {
+    let router = plan::net::names::vpc_namespace(&world.config.cloud, vpc.desired.vpc);
+    let rules = sh(&format!("ip netns exec {router} nft list table inet vpc"));
+    let chains = |start: &str| rules.lines().filter(|line| line.trim().starts_with(start)).count();
+    assert_eq!(chains("chain cgi_"), chains("chain cgo_"), "{rules}");
+    chains("chain cgi_")
+}
+
+#[test]
+fn interfaces_with_the_same_groups_share_their_gates_and_part_with_them() {
+    on_a_host(|mut world| async move {
+        let vpc = world.vpc("172.31.0.0/16").await;
+        let open = world.group(&vpc, vec![all_from("0.0.0.0/0")]).await;
+        let closed = world.group(&vpc, vec![]).await;
+        let a = world.guest(&vpc, A, &[&open]).await;
+        assert_eq!(gates(&world, &vpc), 1);
+        let mut b = world.guest(&vpc, B, &[&open]).await;
+        assert_eq!(gates(&world, &vpc), 1);
+        let mut c = world.guest(&vpc, Ipv4Addr::new(172, 31, 0, 12), &[&open, &closed]).await;
+        assert_eq!(gates(&world, &vpc), 2);
+        // Another subnet has another border.
+        let far = world.guest(&vpc, PRIVATE, &[&open]).await;
+        assert_eq!(gates(&world, &vpc), 3);
+        assert!(far.pings(A) && a.pings(B) && b.pings(A) && a.pings(c.address()));
+
+        // One that leaves takes nobody along, and the order in which groups are named is none.
+        b.interface.security_groups = vec![closed.group];
+        c.interface.security_groups.reverse();
+        world.update(&b).await;
+        world.update(&c).await;
+        assert_eq!(gates(&world, &vpc), 4);
+        assert!(!a.pings_briefly(B) && a.pings(c.address()) && far.pings(A));
+
+        // A driver that starts gives each the same again, and leaves nothing of what it found.
+        world.restart().await;
+        assert!(!a.pings_briefly(B) && a.pings(c.address()) && far.pings(A));
+        world.ensure_vpc(&vpc).await;
+        for guest in [&a, &b, &c, &far] {
+            world.update(guest).await;
+        }
+        assert_eq!(gates(&world, &vpc), 4);
+        assert!(!a.pings_briefly(B) && a.pings(c.address()) && far.pings(A));
+        b.interface.security_groups = vec![open.group];
+        world.update(&b).await;
+        assert_eq!(gates(&world, &vpc), 3);
+        assert!(a.pings(B));
+        for guest in [&a, &b, &c, &far] {
+            world.net().remove_port(guest.interface.interface).await.unwrap();
+        }
+        assert_eq!(gates(&world, &vpc), 0);
+    });
+}
+
+#[test]
+fn a_port_is_in_nobodys_class_when_its_rule_set_is_lost() {
+    on_a_host(|mut world| async move {
+        let vpc = world.vpc("172.31.0.0/16").await;
+        let (open, closed) =
+            (world.group(&vpc, vec![all_from("0.0.0.0/0")]).await, world.group(&vpc, vec![]).await);
+        let shut = world.guest(&vpc, B, &[&closed]).await;
+        let router = plan::net::names::vpc_namespace(&world.config.cloud, vpc.desired.vpc);
+        // The first class that is made then is another one's, and the link still bears a number.
+        sh(&format!("ip netns exec {router} nft flush ruleset"));
+        world.restart().await;
+        world.ensure_vpc(&vpc).await;
+        world.net().ensure_security_group(&open).await.unwrap();
+        let a = world.guest(&vpc, A, &[&open]).await;
+        assert!(a.pings(Ipv4Addr::new(172, 31, 0, 1)));
+        assert!(!a.pings_briefly(B));
+        world.net().ensure_security_group(&closed).await.unwrap();
+        world.update(&shut).await;
+        assert!(!a.pings_briefly(B));
+        assert_eq!(gates(&world, &vpc), 2);
+    });
+}
+
 #[test]
 fn egress_and_ingress_are_two_independent_gates() {
     on_a_host(|world| async move {
@@ -126,6 +203,11 @@ fn a_network_acl_judges_at_the_subnets_border_without_state() {
         assert!(a.pings(PRIVATE));
         // Within a subnet there is no border.
         assert!(a.connect(B, 7).is_ok());
+
+        // And back to an ACL that stops nothing.
+        vpc.desired.network_acls[0].ingress.pop();
+        world.ensure_vpc(&vpc).await;
+        assert!(a.connect(PRIVATE, 7).is_ok());
     });
 }
 

@@ -208,8 +208,12 @@ fn a_damaged_rule_set_is_whole_again_after_a_restart() {
         let _server = guest.serve(22);
         let tag = world.config.cloud.clone();
         let router = plan::net::names::vpc_namespace(&tag, vpc.desired.vpc);
-        // Gone, and there but of another shape.
-        for shape in ["", "nft 'table inet vpc { set taps { type ipv4_addr; }; }'"] {
+        // Gone, and there but of another shape, and as an earlier program made it.
+        let (other, earlier) = (
+            "nft 'table inet vpc { set taps { type ipv4_addr; }; }'",
+            "nft 'table inet vpc { map eni_out { type ifname : verdict; }; chain o_t1 { }; }'",
+        );
+        for shape in ["", other, earlier] {
             sh(&format!("ip netns exec {router} sh -c \"nft flush ruleset; {shape}\""));
             sh(&format!("nft delete table inet nube_{tag}; ip link del nb-{tag}"));
             world.restart().await;
@@ -218,6 +222,8 @@ fn a_damaged_rule_set_is_whole_again_after_a_restart() {
             world.update(&guest).await;
             assert!(connect(&world.outside, PUBLIC_A, 22).is_ok());
             assert!(connect_briefly(&world.outside, PUBLIC_A, 23).is_err());
+            let rules = sh(&format!("ip netns exec {router} nft list ruleset"));
+            assert!(!rules.contains("o_t1") && !rules.contains("eni_out"), "{rules}");
         }
     });
 }

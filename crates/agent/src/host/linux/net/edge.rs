@@ -41,7 +41,7 @@ impl Edge {
         };
         let (mut rtnl, nft) = namespace.run(|| {
             sysctl::router()?;
-            nft::load_skeleton(plan::net::edge_skeleton(), &[(Family::Inet, EDGE_TABLE)])?;
+            nft::load_skeleton(plan::net::edge_skeleton(), &[(Family::Inet, EDGE_TABLE)], None)?;
             Ok((Rtnl::open()?, Nft::open()?))
         })?;
         rtnl.set_up(1)?;

@@ -16,6 +16,7 @@
 
 mod bandwidth;
 pub mod capture;
+mod class;
 mod conntrack;
 mod counter;
 mod edge;

@@ -1,4 +1,4 @@
-//! nftables by netlink: elements of sets and maps, chains of ports, and lists of both.
+//! nftables by netlink: elements of sets and maps, chains of classes, and lists of both.
 //!
 //! The `nft` program costs milliseconds to tens of milliseconds for each call (it reads the rule set first), so it is
 //! kept for skeletons and bodies; what changes with each interface goes this way, in one transaction.
@@ -105,10 +105,19 @@ pub fn load(text: &str) -> io::Result<()> {
 }
 
 /// Loads a skeleton, which leaves the contents of sets alone. Where something in its way does not fit (sets of another
-/// version, somebody's hand), its tables are made anew in the same transaction: the loop fills them again.
-pub fn load_skeleton(text: &str, tables: &[(Family, &str)]) -> io::Result<()> {
-    let Err(error) = load(text) else { return Ok(()) };
-    tracing::warn!(%error, "a rule set does not fit and is made anew");
+/// version, somebody's hand), its tables are made anew in the same transaction: the loop fills them again. Not every kernel
+/// says that a set is of another kind: the first of the tables does not fit either where it holds the set `outdated`.
+pub fn load_skeleton(text: &str, tables: &[(Family, &str)], outdated: Option<&str>) -> io::Result<()> {
+    let standing = match (tables.first(), outdated) {
+        (Some((family, table)), Some(_)) => Nft::open()?.sets(*family, table)?,
+        _ => Vec::new(),
+    };
+    if standing.iter().any(|set| Some(set.as_str()) == outdated) {
+        tracing::warn!("a rule set is of an earlier version and is made anew");
+    } else {
+        let Err(error) = load(text) else { return Ok(()) };
+        tracing::warn!(%error, "a rule set does not fit and is made anew");
+    }
     let mut anew = String::new();
     for (family, table) in tables {
         let family = family.as_str();
@@ -418,6 +427,11 @@ pub fn link_key(link: &str) -> Vec<u8> {
     let mut key = link.as_bytes().to_vec();
     key.resize(16, 0);
     key
+}
+
+/// `devgroup`.
+pub fn class_key(class: u32) -> Vec<u8> {
+    class.to_ne_bytes().to_vec()
 }
 
 /// `ifname . ether_addr`: each part is padded to four bytes.

@@ -1,7 +1,7 @@
 //! One interface's port: its TAP, its place in the rule set, its routes.
 
 use super::bandwidth::limits;
-use super::nft::{Batch, Data, Family, address_key, link_key, port_key, sender_key};
+use super::nft::{Batch, Data, address_key, link_key, port_key, sender_key};
 use super::router::{Port, Router, family};
 use super::rtnl::Hop;
 use super::{conntrack, sysctl, tap};
@@ -37,8 +37,10 @@ impl Router {
             .ok_or_else(|| io::Error::other(format!("{name} has vanished while it was made")))?;
         let alias = interface.interface.to_string();
         self.rtnl.dress(link.index, plan::net::GATEWAY_MAC, &alias, plan::net::MTU)?;
-        self.ports
-            .insert(interface.interface, Port { tap: name, index: link.index, wanted: None, groups: None });
+        self.ports.insert(
+            interface.interface,
+            Port { tap: name, index: link.index, wanted: None, class: link.group },
+        );
         self.links.write().insert(link.index, interface.interface);
         let mut moved = self.place(interface)?;
         moved.lost.extend(lost.difference(&moved.gained).copied().collect::<Vec<_>>());
@@ -52,6 +54,7 @@ impl Router {
         let lost = self.clear(&port.tap)?;
         self.links.write().remove(&port.index);
         self.ports.remove(&interface);
+        self.leave_class(port.class)?;
         self.steer(interface)?;
         Ok(lost)
     }
@@ -64,9 +67,9 @@ impl Router {
         let Some(port) = self.ports.get(&interface.interface).cloned() else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the port is not there"));
         };
-        if self.rtnl.link(&port.tap)?.is_none_or(|link| link.index != port.index) {
+        let Some(link) = self.rtnl.link(&port.tap)?.filter(|link| link.index == port.index) else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the port's machine has let go of it"));
-        }
+        };
         let before = self.addresses(&port.tap);
         let publics_before: BTreeMap<IpAddr, Ipv4Addr> =
             before.iter().filter_map(|a| Some((*a, self.public_of(*a)?))).collect();
@@ -86,20 +89,7 @@ impl Router {
                 changes.push((place.0, place.1, None));
             }
         }
-        let (ingress, egress) = (names::port_ingress(&port.tap), names::port_egress(&port.tap));
-        if port.groups.as_ref() != Some(&interface.security_groups) {
-            for chain in [&ingress, &egress] {
-                batch.add_chain(Family::Inet, VPC_TABLE, chain);
-                batch.flush_chain(Family::Inet, VPC_TABLE, chain);
-            }
-            for group in &interface.security_groups {
-                batch.append_jump(Family::Inet, VPC_TABLE, &ingress, &names::group_ingress(*group));
-                batch.append_jump(Family::Inet, VPC_TABLE, &egress, &names::group_egress(*group));
-            }
-            for (chain, end) in [(&ingress, plan::net::REJECTED_IN), (&egress, plan::net::REJECTED_OUT)] {
-                batch.append_goto(Family::Inet, VPC_TABLE, chain, end);
-            }
-        }
+        let class = self.class_for(interface, &mut batch, &mut changes);
         self.add_limits(&mut batch, interface);
         for ((set, key), data) in wanted {
             if self.sets.get(&set).and_then(|elements| elements.get(&key)) != Some(&data) {
@@ -109,7 +99,7 @@ impl Router {
         }
         self.drop_limits(&mut batch, &changes);
         self.commit(batch, changes)?;
-        self.chains.extend([ingress, egress]);
+        self.join_class(interface.interface, &link, class)?;
         for address in all_addresses(interface) {
             self.holders.insert(address, port.tap.clone());
         }
@@ -127,7 +117,6 @@ impl Router {
         let moved = Moved { lost: remapped.difference(&gained).copied().collect(), gained };
         conntrack::forget(&mut self.conntrack, &ended)?;
         if let Some(port) = self.ports.get_mut(&interface.interface) {
-            port.groups = Some(interface.security_groups.clone());
             port.wanted = Some(interface.clone());
         }
         self.steer(interface.interface)?;
@@ -177,14 +166,9 @@ impl Router {
             let unverified = number | routes::UNVERIFIED;
             want("anysrc", port_key(tap, interface.mac), Data::Value(unverified.to_ne_bytes().to_vec()));
         }
-        want("eni_in", link_key(tap), Data::Goto(names::port_ingress(tap)));
-        want("eni_out", link_key(tap), Data::Goto(names::port_egress(tap)));
-        want(&names::subnet_ports(subnet.subnet), link_key(tap), Data::None);
         for bucket in limits(interface) {
             want(bucket.map, link_key(tap), Data::Object(bucket.name));
         }
-        want("nacl_in", link_key(tap), Data::Jump(names::subnet_ingress(subnet.subnet)));
-        want("nacl_out", link_key(tap), Data::Jump(names::subnet_egress(subnet.subnet)));
         for address in &interface.addresses {
             let private = address.private.octets().to_vec();
             want("src4", sender_key(tap, interface.mac, address.private), mark.clone());

@@ -1,9 +1,10 @@
 //! One VPC's router: its namespace, the sockets into it, and what its kernel holds.
 //!
 //! The kernel is the truth. Sets are read once, when the router is opened, and mirrored from then on; after a failed
-//! transaction they are read again. Every port can be told from the kernel alone: its link bears the interface's id, and
-//! the sets name its addresses, groups and mappings.
+//! transaction they are read again. Every port can be told from the kernel alone: its link bears the interface's id and the
+//! number of its class, and the sets name its addresses, groups and mappings.
 
+use super::class::{BY_CLASS, Classes};
 use super::netlink::Socket;
 use super::nft::{self, Batch, Data, Elements, Family, Nft, link_key};
 use super::rtnl::{Hop, Planned, Rtnl, Way};
@@ -21,22 +22,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Sets and maps whose keys begin with a port's link.
-pub(super) const BY_LINK: [&str; 14] = [
-    "taps",
-    "src4",
-    "src6",
-    "known6",
-    "anysrc",
-    "known",
-    "eni_in",
-    "eni_out",
-    "nacl_in",
-    "nacl_out",
-    "bw_out_peak",
-    "bw_out",
-    "bw_in_peak",
-    "bw_in",
-];
+pub(super) const BY_LINK: [&str; 10] =
+    ["taps", "src4", "src6", "known6", "anysrc", "known", "bw_out_peak", "bw_out", "bw_in_peak", "bw_in"];
 const BY_ADDRESS: [&str; 4] = ["eip_dnat", "eip_snat", "open6", NAT_PUBLICS];
 /// The public addresses of NAT gateways; filled with the VPC's body.
 const NAT_PUBLICS: &str = "nat_dnat";
@@ -54,8 +41,8 @@ pub struct Port {
     pub index: u32,
     /// What this process was last asked for; none: the port was found standing.
     pub wanted: Option<InterfaceDesired>,
-    /// The groups that its chains name, if this process wrote them.
-    pub groups: Option<Vec<SecurityGroupId>>,
+    /// What its link bears.
+    pub class: u32,
 }
 
 #[derive(Debug)]
@@ -68,6 +55,7 @@ pub struct Router {
     pub igw: u32,
     pub sets: BTreeMap<String, Elements>,
     pub chains: BTreeSet<String>,
+    pub(super) classes: Classes,
     /// The token buckets of instances.
     pub(super) buckets: BTreeSet<String>,
     pub ports: BTreeMap<NetworkInterfaceId, Port>,
@@ -100,6 +88,7 @@ impl Router {
             nft::load_skeleton(
                 plan::net::vpc_skeleton(),
                 &[(Family::Inet, VPC_TABLE), (Family::Arp, VPC_TABLE)],
+                Some(names::GATES_BY_PORT),
             )?;
             Ok((Rtnl::open()?, Nft::open()?, Socket::netfilter()?))
         })?;
@@ -112,6 +101,7 @@ impl Router {
             igw: 0,
             sets: BTreeMap::new(),
             chains: BTreeSet::new(),
+            classes: Classes::default(),
             buckets: BTreeSet::new(),
             ports: BTreeMap::new(),
             links: Ports::default(),
@@ -157,6 +147,7 @@ impl Router {
         self.sets.clear();
         for set in self.nft.sets(Family::Inet, VPC_TABLE)? {
             let ours = BY_LINK.contains(&set.as_str())
+                || BY_CLASS.contains(&set.as_str())
                 || BY_ADDRESS.contains(&set.as_str())
                 || names::is_subnet_ports(&set)
                 || names::group_of_members(&set).is_some()
@@ -180,7 +171,7 @@ impl Router {
                     tap: link.name,
                     index: link.index,
                     wanted: old.as_ref().and_then(|port| port.wanted.clone()),
-                    groups: None,
+                    class: link.group,
                 };
                 standing.insert(interface, port);
             }
@@ -194,13 +185,8 @@ impl Router {
         let taps: BTreeSet<String> = self.ports.values().map(|port| port.tap.clone()).collect();
         *self.links.write() = self.ports.iter().map(|(interface, port)| (port.index, *interface)).collect();
 
-        let mut dead: BTreeSet<String> = self
-            .chains
-            .iter()
-            .filter_map(|c| c.strip_prefix("i_").or(c.strip_prefix("o_")))
-            .map(str::to_owned)
-            .collect();
-        for set in self.by_link() {
+        let mut dead: BTreeSet<String> = BTreeSet::new();
+        for set in BY_LINK {
             for key in self.sets.get(set).into_iter().flat_map(BTreeMap::keys) {
                 dead.insert(super::netlink::as_text(&key[..16.min(key.len())]));
             }
@@ -208,13 +194,8 @@ impl Router {
         for tap in dead.into_iter().filter(|tap| names::is_tap(tap) && !taps.contains(tap)) {
             self.clear(&tap)?;
         }
+        self.sweep_classes();
         self.sweep_limits()
-    }
-
-    /// The sets whose keys begin with a port's link.
-    fn by_link(&self) -> impl Iterator<Item = &str> {
-        let of_subnets = self.sets.keys().filter(|set| names::is_subnet_ports(set));
-        BY_LINK.into_iter().chain(of_subnets.map(String::as_str))
     }
 
     /// The addresses of a port as the kernel has them, those of IPv4 first.
@@ -317,12 +298,6 @@ impl Router {
             batch.delete_element(family(&set), VPC_TABLE, &set, &key);
             changes.push((set, key, None));
         }
-        for chain in [names::port_ingress(tap), names::port_egress(tap)] {
-            if self.chains.remove(&chain) {
-                batch.flush_chain(Family::Inet, VPC_TABLE, &chain);
-                batch.delete_chain(Family::Inet, VPC_TABLE, &chain);
-            }
-        }
         self.drop_limits(&mut batch, &changes);
         self.commit(batch, changes)?;
         self.holders.retain(|_, holder| holder != tap);
@@ -335,7 +310,7 @@ impl Router {
     /// Every element that is there because of a port.
     pub fn elements_of(&self, tap: &str, addresses: &[IpAddr]) -> Vec<(String, Vec<u8>)> {
         let mut found = Vec::new();
-        for set in self.by_link() {
+        for set in BY_LINK {
             found.extend(self.of_link(set, tap).map(|(key, _)| (set.to_owned(), key.clone())));
         }
         for address in addresses.iter().filter(|a| self.holders.get(*a).is_none_or(|holder| holder == tap)) {

@@ -33,6 +33,8 @@ pub struct Link {
     pub index: u32,
     pub name: String,
     pub alias: Option<String>,
+    /// The number that a link of a port bears for its class; 0: none.
+    pub group: u32,
 }
 
 impl Link {
@@ -42,6 +44,7 @@ impl Link {
             index: as_u32(payload.get(4..)?),
             name: as_text(attr(attributes, libc::IFLA_IFNAME)?),
             alias: attr(attributes, libc::IFLA_IFALIAS).map(as_text),
+            group: attr(attributes, libc::IFLA_GROUP).map_or(0, as_u32),
         })
     }
 }
@@ -181,6 +184,12 @@ impl Rtnl {
         let mut message = Message::new(libc::RTM_NEWLINK, ACK, &link_header(index, UP, UP));
         message.attr(libc::IFLA_ADDRESS, &mac).attr(libc::IFLA_IFALIAS, alias.as_bytes());
         message.u32(libc::IFLA_MTU, u32::from(mtu));
+        self.0.request(message)
+    }
+
+    pub fn set_group(&mut self, index: u32, group: u32) -> io::Result<()> {
+        let mut message = Message::new(libc::RTM_NEWLINK, ACK, &link_header(index, 0, 0));
+        message.u32(libc::IFLA_GROUP, group);
         self.0.request(message)
     }
 
