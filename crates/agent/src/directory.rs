@@ -8,7 +8,7 @@ use model::host::{InstanceDesired, InterfaceDesired, VpcDesired};
 use model::{InstanceId, Mac, NetworkInterfaceId, VpcId};
 use parking_lot::RwLock;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 /// An instance and one of its interfaces.
@@ -39,16 +39,30 @@ struct Tables {
     instances: HashMap<InstanceId, Arc<InstanceDesired>>,
     by_address: HashMap<(VpcId, IpAddr), Occupant>,
     by_interface: HashMap<NetworkInterfaceId, Occupant>,
+    /// The names of endpoints that are known everywhere.
+    endpoints: HashMap<String, Vec<Ipv4Addr>>,
     by_mac: HashMap<(VpcId, Mac), Occupant>,
 }
 
 impl Directory {
     pub fn set_vpc(&self, vpc: Arc<VpcDesired>) {
-        self.tables.write().vpcs.insert(vpc.vpc, vpc);
+        let mut tables = self.tables.write();
+        tables.remove_endpoints(vpc.vpc);
+        for name in vpc.endpoints.iter().flat_map(|endpoint| &endpoint.names).filter(|name| !name.private) {
+            tables.endpoints.insert(name.name.clone(), name.addresses.clone());
+        }
+        tables.vpcs.insert(vpc.vpc, vpc);
     }
 
     pub fn remove_vpc(&self, vpc: VpcId) {
-        self.tables.write().vpcs.remove(&vpc);
+        let mut tables = self.tables.write();
+        tables.remove_endpoints(vpc);
+        tables.vpcs.remove(&vpc);
+    }
+
+    /// What a name leads to that some VPC's endpoint has of its own.
+    pub fn endpoint(&self, name: &str) -> Option<Vec<Ipv4Addr>> {
+        self.tables.read().endpoints.get(name).cloned()
     }
 
     pub fn set_instance(&self, instance: Arc<InstanceDesired>) {
@@ -93,6 +107,13 @@ fn addresses(interface: &InterfaceDesired) -> impl Iterator<Item = IpAddr> {
 }
 
 impl Tables {
+    fn remove_endpoints(&mut self, vpc: VpcId) {
+        let Some(old) = self.vpcs.get(&vpc).cloned() else { return };
+        for name in old.endpoints.iter().flat_map(|endpoint| &endpoint.names) {
+            self.endpoints.remove(&name.name);
+        }
+    }
+
     fn remove_instance(&mut self, instance: InstanceId) {
         let Some(old) = self.instances.remove(&instance) else { return };
         for interface in &old.interfaces {

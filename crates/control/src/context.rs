@@ -1,6 +1,6 @@
 //! One request's surroundings: who asks, where, when.
 
-use crate::{Caller, Cloud};
+use crate::{Caller, Cloud, Passage};
 use model::{AccountId, Region, Timestamp};
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ pub struct Context {
     pub request_id: String,
     /// The instant of the request: one for everything that it writes.
     pub now: Timestamp,
+    /// The VPC endpoint that the request came by, if by any.
+    pub passage: Option<Arc<Passage>>,
 }
 
 impl Context {

@@ -335,7 +335,9 @@ fn action<O: Operation>(service: &ServiceShape) -> String {
 
 fn authorize(service: &ServiceShape, action: &str, ctx: &Context, touched: &[Touched]) -> Result<()> {
     if ctx.cloud.policy.allows(&ctx.caller, action, touched) {
-        Ok(())
+        let Some(passage) = &ctx.passage else { return Ok(()) };
+        let passed = passage.permit(&ctx.caller, action, touched);
+        passed.map_err(|why| errors::not_permitted(service.protocol, &why))
     } else {
         Err(match service.protocol {
             Protocol::Ec2 => errors::unauthorized(action),

@@ -2,7 +2,7 @@
 
 use crate::Caller;
 use store::{CommitError, Outcome};
-use wire::ApiError;
+use wire::{ApiError, Protocol};
 
 pub fn dry_run() -> ApiError {
     ApiError::new("DryRunOperation", 412, "Request would have succeeded, but DryRun flag is set.")
@@ -30,6 +30,20 @@ pub fn access_denied_exception(caller: &Caller, action: &str, status: u16) -> Ap
         status,
         format!("User: {} is not authorized to perform: {action}", caller.arn),
     )
+}
+
+/// Somebody's policy forbids it: the sentence that says whose, with each service's code for that.
+pub fn not_permitted(protocol: Protocol, why: &str) -> ApiError {
+    match protocol {
+        Protocol::Ec2 => ApiError::new(
+            "UnauthorizedOperation",
+            403,
+            format!("You are not authorized to perform this operation. {why}"),
+        ),
+        Protocol::Json10 | Protocol::Json11 => ApiError::new("AccessDeniedException", 400, why.to_owned()),
+        Protocol::RestJson => ApiError::new("AccessDeniedException", 403, why.to_owned()),
+        _ => ApiError::new("AccessDenied", 403, why.to_owned()),
+    }
 }
 
 /// [`dry_run`], as the services say it that speak JSON.

@@ -107,6 +107,11 @@ pub const VPC_PEERING_CONNECTION: IdErrors = IdErrors {
 };
 pub const NAT_GATEWAY: IdErrors =
     IdErrors { called: "natGateway ID", not_found: "NatGatewayNotFound", malformed: "NatGatewayMalformed" };
+pub const VPC_ENDPOINT: IdErrors = IdErrors {
+    called: "Vpc Endpoint Id",
+    not_found: "InvalidVpcEndpointId.NotFound",
+    malformed: "InvalidVpcEndpointId.Malformed",
+};
 pub const TRANSIT_GATEWAY: IdErrors = IdErrors {
     called: "transitGateway ID",
     not_found: "InvalidTransitGatewayID.NotFound",

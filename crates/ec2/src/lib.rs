@@ -38,6 +38,7 @@ pub mod transit_gateway_attachment;
 pub mod transit_gateway_route_table;
 pub mod volume;
 pub mod vpc;
+pub mod vpc_endpoint;
 pub mod vpc_peering_connection;
 
 use control::{Schema, Service};
@@ -64,6 +65,7 @@ pub fn schema(schema: &mut Schema) {
             DhcpOptions, EgressOnlyInternetGateway, InternetGateway, NetworkAcl, RouteTable, Subnet,
             SubnetCidrReservation, Vpc,
         },
+        vpc_endpoint::VpcEndpoint,
         vpc_peering_connection::VpcPeeringConnection,
     };
     schema
@@ -93,6 +95,7 @@ pub fn schema(schema: &mut Schema) {
         .add::<Subnet>()
         .add::<SubnetCidrReservation>()
         .add::<Vpc>()
+        .add::<VpcEndpoint>()
         .add::<VpcPeeringConnection>();
 }
 
@@ -124,6 +127,7 @@ pub fn service() -> Service {
     transit_gateway_route_table::register(&mut service);
     volume::register(&mut service);
     vpc::register(&mut service);
+    vpc_endpoint::register(&mut service);
     vpc_peering_connection::register(&mut service);
     image::register(&mut service);
     instance_type::register(&mut service);

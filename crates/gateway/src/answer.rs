@@ -5,8 +5,9 @@ use crate::authenticate::{Signature, authenticate};
 use crate::emulation::{Auth, region_in_host};
 use crate::head::Head;
 use crate::observe::{Answered, Seen};
-use control::{Caller, Context, Service, errors};
+use control::{Caller, Context, Passage, Service, errors};
 use futures_util::FutureExt as _;
+use model::host::Arrival;
 use model::{AccountId, Region, Timestamp};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -45,14 +46,16 @@ impl Answer {
 }
 
 impl Gateway {
-    pub(crate) async fn answer(&self, head: &Head<'_>, body: &[u8]) -> Answer {
-        if head.path == "/_nube/health" {
+    pub(crate) async fn answer(&self, head: &Head<'_>, body: &[u8], arrival: Option<&Arrival>) -> Answer {
+        // An endpoint leads to its service and to nothing of the cloud's own.
+        let is_own = |path: &str| arrival.is_none() && head.path == path;
+        if is_own("/_nube/health") {
             return self.health();
         }
         let (now, started) = (self.cloud.clock.now(), Instant::now());
         let rest = self.rest(head);
-        let request = Incoming { head, body, rest, seen: Seen::new() };
-        if head.path == "/_nube/reset" {
+        let request = Incoming { head, body, rest, seen: Seen::new(), arrival };
+        if is_own("/_nube/reset") {
             return self.reset(&request, now).await;
         }
         let request_id = self.request_id();
@@ -159,6 +162,7 @@ impl Gateway {
         now: Timestamp,
     ) -> Result<Response, ApiError> {
         request.seen(caller.account, &region);
+        let passage = self.passage(service, &region, request)?;
         let (action, parameters) = if service.shape().protocol == Protocol::RestJson {
             let unknown = || service.shape().unknown_action(request.head.path);
             let operation = request.rest.ok_or_else(unknown)?;
@@ -182,6 +186,7 @@ impl Gateway {
             region,
             request_id: request_id.to_owned(),
             now,
+            passage,
         };
         // A bug in one operation must not take the others down.
         let run = AssertUnwindSafe(service.dispatch(context, action, parameters)).catch_unwind().await;
@@ -190,6 +195,26 @@ impl Gateway {
             let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
             Err(errors::internal(said.to_owned()))
         })
+    }
+
+    /// What a request passes that came by an endpoint, which is good for one service of its own region.
+    fn passage(
+        &self,
+        service: &Service,
+        region: &Region,
+        request: &Incoming<'_>,
+    ) -> Result<Option<Arc<Passage>>, ApiError> {
+        let Some(arrival) = request.arrival else { return Ok(None) };
+        let passage = Passage::find(&self.cloud.view.read(), arrival).ok_or_else(|| {
+            errors::not_permitted(
+                service.shape().protocol,
+                &format!("The VPC endpoint {} does not exist any more.", arrival.endpoint),
+            )
+        })?;
+        if passage.service != service.shape().name || passage.region != *region {
+            return Err(refusal(Some(service), &SigError::WrongScope));
+        }
+        Ok(Some(Arc::new(passage)))
     }
 
     fn health(&self) -> Answer {
@@ -224,6 +249,8 @@ pub(crate) struct Incoming<'a> {
     /// The operation that method and path name, of the rest protocols.
     rest: Option<&'static OperationShape>,
     seen: Seen,
+    /// The VPC endpoint that it came by, if by any.
+    arrival: Option<&'a Arrival>,
 }
 
 impl<'a> Incoming<'a> {

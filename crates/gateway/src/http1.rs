@@ -15,6 +15,7 @@ use crate::{Gateway, Limits};
 use bytes::{Buf as _, Bytes, BytesMut};
 use framing::{Chunks, End};
 use http::StatusCode;
+use model::host::Arrival;
 use request::{Length, Malformed, Request};
 use std::fmt::Write as _;
 use std::io::{self, IoSlice};
@@ -47,7 +48,12 @@ pub(crate) enum Ended {
 
 /// Serves requests until the client or the server has had enough. `closing` resolves when the server shuts down: what is
 /// under way then is answered still.
-pub(crate) async fn serve<S>(gateway: &Gateway, stream: &mut S, closing: impl Future<Output = ()>) -> Ended
+pub(crate) async fn serve<S>(
+    gateway: &Gateway,
+    stream: &mut S,
+    arrival: Option<&Arrival>,
+    closing: impl Future<Output = ()>,
+) -> Ended
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -56,6 +62,7 @@ where
     let mut connection = Connection {
         limits: gateway.limits,
         stream,
+        arrival,
         input: BytesMut::with_capacity(BUFFER),
         searched: 0,
         closing: closing.as_mut(),
@@ -71,6 +78,7 @@ where
 struct Connection<'c, S, C> {
     limits: Limits,
     stream: &'c mut S,
+    arrival: Option<&'c Arrival>,
     input: BytesMut,
     /// So much of the input was searched for the end of a head.
     searched: usize,
@@ -179,7 +187,7 @@ where
             Ok(Request { length: Length::Bytes(length), head, keep_alive, .. })
                 if length <= self.limits.body && self.input.len() - end >= length =>
             {
-                let answer = gateway.answer(&head, &self.input[end..end + length]).await;
+                let answer = gateway.answer(&head, &self.input[end..end + length], self.arrival).await;
                 Some((answer, head.method == "HEAD", keep_alive, end + length))
             }
             Ok(_) => None,
@@ -197,7 +205,7 @@ where
         let (answer, then) = match self.body(length, awaits_continue).await? {
             Ok(body) => {
                 let then = if keep_alive { Then::Next } else { Then::Close };
-                (gateway.answer(&head, &body).await, then)
+                (gateway.answer(&head, &body, self.arrival).await, then)
             }
             Err(error) => (gateway.refuse(&head, &error), Then::Linger),
         };

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use model::host::Arrival;
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -27,6 +28,7 @@ const STREAMS: u32 = 256;
 pub(crate) async fn serve<S>(
     gateway: Arc<Gateway>,
     stream: S,
+    arrival: Option<Arrival>,
     begun: BytesMut,
     closing: impl Future<Output = ()>,
 ) where
@@ -35,10 +37,11 @@ pub(crate) async fn serve<S>(
     let patience = gateway.limits.header_timeout;
     let first = Arc::new(Notify::new());
     let came = Arc::clone(&first);
+    let arrival = arrival.map(Arc::new);
     let service = service_fn(move |request| {
         came.notify_one();
-        let gateway = Arc::clone(&gateway);
-        async move { Ok::<_, Infallible>(read(&gateway, request).await) }
+        let (gateway, arrival) = (Arc::clone(&gateway), arrival.clone());
+        async move { Ok::<_, Infallible>(read(&gateway, request, arrival.as_deref()).await) }
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS);
@@ -60,12 +63,12 @@ pub(crate) async fn serve<S>(
     let _ = connection.await;
 }
 
-async fn read(gateway: &Gateway, request: Request<Incoming>) -> Response<Parts> {
+async fn read(gateway: &Gateway, request: Request<Incoming>, arrival: Option<&Arrival>) -> Response<Parts> {
     let (parts, body) = request.into_parts();
     let (limits, head) = (gateway.limits, Head::of_parts(&parts));
     let body = Limited::new(body, limits.body).collect();
     let error = match tokio::time::timeout(limits.body_timeout, body).await {
-        Ok(Ok(body)) => return respond(gateway.answer(&head, &body.to_bytes()).await),
+        Ok(Ok(body)) => return respond(gateway.answer(&head, &body.to_bytes(), arrival).await),
         Ok(Err(error)) if error.is::<LengthLimitError>() => ApiError::new(
             "RequestEntityTooLarge",
             413,

@@ -8,6 +8,7 @@ mod answer;
 mod authenticate;
 mod body;
 mod emulation;
+mod handed;
 mod head;
 mod http1;
 mod http2;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub use authenticate::SigningKeys;
 pub use emulation::{Auth, Emulation, Reset};
+pub use handed::Handed;
 pub use serve::{serve, serve_with};
 pub use tls::{Tls, TlsError};
 

@@ -44,7 +44,7 @@ pub fn create(ctx: &Context, request: &CreateKeyRequest, txn: &mut Txn<'_>) -> R
         None => keys::default_policy(ctx.account()),
         Some(text) => {
             let bypass = request.bypass_policy_lockout_safety_check == Some(true);
-            policy::check(ctx, text, ctx.account(), bypass)?;
+            policy::check(ctx, text, bypass)?;
             text.clone()
         }
     };

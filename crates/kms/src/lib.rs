@@ -9,7 +9,7 @@
 //! Differs: keys are symmetric (`SYMMETRIC_DEFAULT`, `ENCRYPT_DECRYPT`) of the service's own making; asymmetric and HMAC keys,
 //! imported material, key stores and multi-region keys are refused by name. Policies and grants are enforced at once
 //! (grant tokens need not be shown); where a policy leaves a decision to IAM, everybody in the account may. Of conditions
-//! some are known, see `control::keys::policy`.
+//! some are known, see `control::policy`.
 
 mod alias;
 mod crypto;

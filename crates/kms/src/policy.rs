@@ -11,16 +11,15 @@ use api_kms::{
     PutKeyPolicyRequest, PutKeyPolicyResult,
 };
 use control::keys::EncryptionContext;
-use control::keys::policy::{Ask, Document, LARGEST, Verdict};
+use control::policy::{Ask, Document, LARGEST, Verdict};
 use control::{Context, Result, Tables, Txn};
-use model::AccountId;
 use model::record::kms::{Key, KeyState};
 use wire::ApiError;
 
 const NAME: &str = "default";
 
-/// Whether a policy can be put on a key of this account; unless that is bypassed, the caller must be able to change it.
-pub fn check(ctx: &Context, text: &str, owner: AccountId, bypass: bool) -> Result<()> {
+/// Whether a policy can be put on a key; unless that is bypassed, the caller must be able to change it.
+pub fn check(ctx: &Context, text: &str, bypass: bool) -> Result<()> {
     if text.len() > LARGEST {
         return Err(limit_exceeded("A policy has at most 32 KiB."));
     }
@@ -29,11 +28,11 @@ pub fn check(ctx: &Context, text: &str, owner: AccountId, bypass: bool) -> Resul
     let ask = Ask {
         principal: &ctx.caller.arn,
         account: ctx.account(),
-        owner,
         action: "kms:PutKeyPolicy",
-        arn: "*",
+        resource: None,
         via: None,
         context: &none,
+        passage: ctx.passage.as_deref(),
     };
     if !bypass && document.judge(&ask) != Verdict::Allow {
         return Err(malformed_policy("with it you could not change the policy any more"));
@@ -60,7 +59,7 @@ pub fn put(ctx: &Context, request: &PutKeyPolicyRequest, txn: &mut Txn<'_>) -> R
     if matches!(key.state, KeyState::PendingDeletion(_)) {
         return Err(invalid_state(format!("{} is pending deletion.", key.arn())));
     }
-    check(ctx, &request.policy, key.account, request.bypass_policy_lockout_safety_check == Some(true))?;
+    check(ctx, &request.policy, request.bypass_policy_lockout_safety_check == Some(true))?;
     txn.put(&ctx.region, Key { policy: request.policy.clone(), ..(*key).clone() });
     Ok(PutKeyPolicyResult {})
 }

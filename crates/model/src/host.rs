@@ -16,7 +16,8 @@ use crate::net::{AclEntry, Allow, Mac};
 use crate::{
     AccountId, Blob, DataKey, ForkId, GiB, InstanceId, MiB, NatGatewayId, NetworkAclId, NetworkInterfaceId,
     Region, RouteTableId, SecurityGroupId, SnapshotId, SubnetId, Timestamp, TransitGatewayAttachmentId,
-    TransitGatewayId, TransitGatewayRouteTableId, VolumeId, VpcId, VpcPeeringConnectionId, Zone,
+    TransitGatewayId, TransitGatewayRouteTableId, VolumeId, VpcEndpointId, VpcId, VpcPeeringConnectionId,
+    Zone,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -127,6 +128,9 @@ pub struct VpcDesired {
     /// The transit gateways that it is attached to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transits: Vec<TransitDesired>,
+    /// Doors to the cloud's own API.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<EndpointDesired>,
     /// What is written of the flows of its interfaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flow_logs: Vec<FlowLogDesired>,
@@ -183,6 +187,33 @@ pub struct NatGatewayDesired {
     pub gateway: NatGatewayId,
     pub subnet: SubnetId,
     pub address: AddressDesired,
+}
+
+/// Interfaces at which the cloud's own API answers, on ports 80 and 443, and nothing else does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndpointDesired {
+    pub endpoint: VpcEndpointId,
+    pub interfaces: Vec<InterfaceDesired>,
+    pub names: Vec<EndpointName>,
+}
+
+/// A name of an endpoint, in lower case, and what it leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointName {
+    pub name: String,
+    pub addresses: Vec<Ipv4Addr>,
+    /// Whether it is known in the endpoint's VPC alone.
+    pub private: bool,
+}
+
+/// How a connection came that an agent hands to the server: by which endpoint, and from whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrival {
+    pub region: Region,
+    pub vpc: VpcId,
+    pub endpoint: VpcEndpointId,
+    /// The sender's address as the endpoint's VPC sees it.
+    pub source: Ipv4Addr,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

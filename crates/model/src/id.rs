@@ -134,6 +134,7 @@ ids! {
     DhcpOptionsId = "dopt";
     VpcPeeringConnectionId = "pcx";
     NatGatewayId = "nat";
+    VpcEndpointId = "vpce";
     TransitGatewayId = "tgw";
     TransitGatewayAttachmentId = "tgw-attach";
     TransitGatewayRouteTableId = "tgw-rtb";

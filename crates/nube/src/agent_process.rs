@@ -17,6 +17,7 @@ use agent::host::linux::{net, requirements};
 use agent::host::sim::SimHost;
 use agent::imds::{Imds, Signer};
 use agent::link_local::api::{ApiDoor, Bounds};
+use agent::link_local::endpoint::EndpointDoor;
 use anyhow::{Context as _, Result};
 use control::host::Connection;
 use model::clock::SystemClock;
@@ -62,6 +63,7 @@ async fn serve(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
     let imds = Imds::new(Arc::clone(&directory), Arc::clone(&clock), token_secret(dir)?, signer);
     let imds = Arc::new(imds.with_api(api(dir, cloud)?));
     let door = Arc::new(ApiDoor::new(Arc::clone(&directory), server(cloud), Bounds::default()));
+    let endpoints = Arc::new(EndpointDoor::new(dir.endpoint_socket()));
     let network = LinuxNet::open(LinuxNetConfig {
         cloud: cloud.tag.clone(),
         state_dir: dir.path().join("net"),
@@ -74,6 +76,9 @@ async fn serve(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
         }),
         on_api: Arc::new(move |vpc, listener| {
             tokio::spawn(Arc::clone(&door).serve(vpc, listener));
+        }),
+        on_endpoint: Arc::new(move |place, listener| {
+            tokio::spawn(Arc::clone(&endpoints).serve(place, listener));
         }),
         api_names: api_names(cloud),
         upstream_dns: upstream_dns(),

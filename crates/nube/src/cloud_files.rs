@@ -149,6 +149,11 @@ impl CloudDir {
         self.run().join("agent.sock")
     }
 
+    /// Where the agent hands over what came to VPC endpoints.
+    pub fn endpoint_socket(&self) -> PathBuf {
+        self.run().join("endpoints.sock")
+    }
+
     pub fn admin_socket(&self) -> PathBuf {
         self.run().join("admin.sock")
     }

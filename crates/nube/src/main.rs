@@ -6,6 +6,7 @@
 mod account;
 mod admin;
 mod agent_process;
+mod arrivals;
 mod blockd_process;
 mod capture;
 mod cli;

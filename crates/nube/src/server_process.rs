@@ -5,7 +5,7 @@ use crate::config::HostKind;
 use crate::emulator::Emulator;
 use crate::lock::Lock;
 use crate::metrics::Metrics;
-use crate::{account, admin, dns, operation, registration, root_key, tls};
+use crate::{account, admin, arrivals, dns, operation, registration, root_key, tls};
 use anyhow::{Context as _, Result};
 use control::access::AllowAll;
 use control::cloud::Mode;
@@ -142,8 +142,11 @@ impl Server {
         let metrics = Arc::new(Metrics::new(&self.dir, Arc::clone(&gateway), Arc::clone(&unsettled)));
         tokio::spawn(admin::serve(self.dir.clone(), Arc::clone(&cloud), unsettled, Arc::clone(&metrics)));
         let exporter = operation::watch(&self.file.operation, &cloud, metrics).await?;
+        let handed = arrivals::listen(&self.dir.endpoint_socket()).inspect_err(|error| {
+            tracing::warn!(error = format!("{error:#}"), "VPC endpoints lead nowhere");
+        });
         tracing::info!(listen = %self.file.listen, "serving");
-        gateway::serve_with(gateway, self.listener, self.tls, stop).await;
+        gateway::serve_with(gateway, self.listener, self.tls, handed.ok(), stop).await;
         if let Some(exporter) = exporter {
             exporter.finish().await;
         }

@@ -172,6 +172,11 @@ impl Names {
         let mut names =
             BTreeSet::from(["localhost", "*.nube.internal", "*.amazonaws.com"].map(str::to_owned));
         names.extend(self.regions.iter().flat_map(domains_of).map(|domain| format!("*.{domain}")));
+        let endpoints = self.regions.iter().flat_map(|region| {
+            ec2::vpc_endpoint::service::SERVICES
+                .map(|service| ec2::vpc_endpoint::service::base_name(region, service))
+        });
+        names.extend(endpoints.map(|base| format!("*.{base}")));
         let mut addresses: BTreeSet<IpAddr> =
             BTreeSet::from([Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into(), plan::net::API.into()]);
         if self.listen.is_unspecified() {

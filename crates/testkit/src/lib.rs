@@ -80,6 +80,7 @@ impl Kit {
             region: self.region(),
             request_id: format!("00000000-0000-4000-8000-{number:012x}"),
             now: self.clock.now(),
+            passage: None,
         }
     }
 

@@ -38,7 +38,15 @@ pub enum Local {
 }
 
 /// Answers what follows from the VPC alone, and the names of the cloud's own API.
-pub fn local(query: &[u8], vpc: Option<&VpcDesired>, pool: Ipv4Net, api_names: &BTreeSet<String>) -> Local {
+///
+/// `elsewhere` knows the names of endpoints of other VPCs.
+pub fn local(
+    query: &[u8],
+    vpc: Option<&VpcDesired>,
+    pool: Ipv4Net,
+    api_names: &BTreeSet<String>,
+    elsewhere: impl Fn(&str) -> Option<Vec<Ipv4Addr>>,
+) -> Local {
     let question = match Asked::of(query) {
         Asked::For(question) => question,
         Asked::Unknown(reply) => return Local::Reply(reply),
@@ -66,6 +74,14 @@ pub fn local(query: &[u8], vpc: Option<&VpcDesired>, pool: Ipv4Net, api_names: &
             return denied("in-addr.arpa");
         }
         return Local::Ask;
+    }
+    let own = vpc.endpoints.iter().flat_map(|endpoint| &endpoint.names);
+    let own = own.filter(|name| name.name == question.name).map(|name| name.addresses.clone()).next();
+    if let Some(addresses) = own.or_else(|| elsewhere(&question.name)) {
+        let asked = question.kind == A || question.kind == ANY;
+        let answers = addresses.iter().filter(|_| asked).map(|address| (A, address.octets().to_vec()));
+        let zone = Some(question.name.as_str());
+        return Local::Reply(reply_all(query, Some(&question), NO_ERROR, answers, zone));
     }
     if api_names.contains(&question.name) {
         return found(A, plan::net::API.octets().to_vec(), &question.name);
@@ -234,6 +250,7 @@ mod tests {
             route_tables: vec![],
             peerings: Vec::new(),
             transits: Vec::new(),
+            endpoints: Vec::new(),
             nat_gateways: Vec::new(),
             flow_logs: Vec::new(),
             network_acls: vec![],
@@ -257,10 +274,46 @@ mod tests {
     }
 
     fn answered(name: &str, kind: u16) -> Vec<u8> {
-        match local(&query(name, kind), Some(&vpc()), pool(), &api()) {
+        match local(&query(name, kind), Some(&vpc()), pool(), &api(), |_| None) {
             Local::Reply(reply) => reply,
             other => panic!("{name}: {other:?}"),
         }
+    }
+
+    #[test]
+    fn the_names_of_endpoints_lead_to_their_interfaces() {
+        let addresses: Vec<Ipv4Addr> =
+            ["172.31.0.50", "172.31.16.50"].iter().map(|text| text.parse().unwrap()).collect();
+        let name = |name: &str, private| model::host::EndpointName {
+            name: name.to_owned(),
+            addresses: addresses.clone(),
+            private,
+        };
+        let mut vpc = vpc();
+        vpc.endpoints.push(model::host::EndpointDesired {
+            endpoint: model::VpcEndpointId::from_entropy(1),
+            interfaces: Vec::new(),
+            names: vec![name("ec2.us-east-1.amazonaws.com", true), name("vpce-1.ec2.example", false)],
+        });
+        let asked = |name: &str, kind, vpc: &VpcDesired| {
+            let elsewhere =
+                |name: &str| (name == "vpce-2.ec2.example").then(|| vec![Ipv4Addr::new(10, 0, 0, 9)]);
+            local(&query(name, kind), Some(vpc), pool(), &api(), elsewhere)
+        };
+        // Before the name of the API that is there in every VPC.
+        for name in ["EC2.us-east-1.amazonaws.com", "vpce-1.ec2.example"] {
+            let Local::Reply(reply) = asked(name, A, &vpc) else { panic!("{name}") };
+            assert_eq!((reply[3] & 15, reply[7], reply[9]), (NO_ERROR, 2, 0), "{name}");
+            assert!(reply.ends_with(&[172, 31, 16, 50]));
+        }
+        let Local::Reply(reply) = asked("vpce-1.ec2.example", 28, &vpc) else { panic!() };
+        assert_eq!((reply[3] & 15, reply[7], reply[9]), (NO_ERROR, 0, 1), "no IPv6 address, and no denial");
+        let Local::Reply(reply) = asked("vpce-2.ec2.example", A, &vpc) else { panic!() };
+        assert!(reply.ends_with(&[10, 0, 0, 9]));
+        vpc.endpoints.clear();
+        let Local::Reply(reply) = asked("ec2.us-east-1.amazonaws.com", A, &vpc) else { panic!() };
+        assert!(reply.ends_with(&plan::net::API.octets()));
+        assert_eq!(asked("vpce-1.ec2.example", A, &vpc), Local::Ask);
     }
 
     #[test]
@@ -295,7 +348,7 @@ mod tests {
     #[test]
     fn public_names_are_asked_elsewhere() {
         for name in ["debian.org", "notec2.internal.example", "8.8.8.8.in-addr.arpa"] {
-            assert_eq!(local(&query(name, A), Some(&vpc()), pool(), &api()), Local::Ask, "{name}");
+            assert_eq!(local(&query(name, A), Some(&vpc()), pool(), &api(), |_| None), Local::Ask, "{name}");
         }
     }
 
@@ -315,26 +368,26 @@ mod tests {
         }
         assert_eq!(answered("other.nube.internal", A)[3] & 15, NAME_ERROR);
         let elsewhere = query("ec2.eu-west-1.amazonaws.com", A);
-        assert_eq!(local(&elsewhere, Some(&vpc()), pool(), &api()), Local::Ask);
+        assert_eq!(local(&elsewhere, Some(&vpc()), pool(), &api(), |_| None), Local::Ask);
     }
 
     #[test]
     fn a_response_is_never_answered() {
         let mut bytes = query("debian.org", A);
         bytes[2] |= 0x80;
-        assert_eq!(local(&bytes, Some(&vpc()), pool(), &api()), Local::Ignore);
+        assert_eq!(local(&bytes, Some(&vpc()), pool(), &api(), |_| None), Local::Ignore);
     }
 
     proptest! {
         #[test]
         fn no_packet_makes_the_resolver_fail(bytes in prop::collection::vec(any::<u8>(), 0..600), flags in 0u8..0x80) {
-            let _ = local(&bytes, Some(&vpc()), pool(), &api());
+            let _ = local(&bytes, Some(&vpc()), pool(), &api(), |_| None);
             let _ = failure(&bytes);
             let mut query = query("a.b", A);
             query[2] = flags;
             query.truncate(HEADER);
             query.extend_from_slice(&bytes);
-            let _ = local(&query, Some(&vpc()), pool(), &api());
+            let _ = local(&query, Some(&vpc()), pool(), &api(), |_| None);
             let _ = belongs(&query, &bytes);
         }
     }

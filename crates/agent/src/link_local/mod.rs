@@ -7,6 +7,7 @@
 pub mod api;
 pub mod dhcp;
 pub mod dns;
+pub mod endpoint;
 pub mod ipv6;
 pub mod limit;
 pub mod ntp;

@@ -56,6 +56,7 @@ pub fn vpc(n: u32) -> VpcDesired {
         route_tables: vec![RouteTableDesired { route_table, routes: Vec::new() }],
         peerings: Vec::new(),
         transits: Vec::new(),
+        endpoints: Vec::new(),
         nat_gateways: Vec::new(),
         flow_logs: Vec::new(),
         network_acls: vec![NetworkAclDesired { network_acl, ingress: Vec::new(), egress: Vec::new() }],

@@ -4,20 +4,19 @@
 //! has them opened again. All secrets are sealed: a key's material with the [`RootKey`] of the cloud, data with the
 //! material ([`cipher`]). Nothing is sealed with a name: ciphertexts say which key and which version of it made them.
 //! AWS: <https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html>
-//! Differs: key policies are judged here ([`policy`]); where they leave a decision to IAM, everybody in the account may.
+//! Differs: key policies are judged here ([`crate::policy`]); where they leave a decision to IAM, everybody in the account may.
 
 pub mod choice;
 pub mod cipher;
-pub mod policy;
 mod root;
 
 pub use cipher::Unreadable;
 pub use root::RootKey;
 
+use crate::policy::{Ask, Document, Verdict};
 use crate::{Cloud, Context, Tables, Txn};
 use model::record::kms::{Alias, Encryption, Grant, Key, KeyId, KeyState, Material};
 use model::{AccountId, DataKey, Region, Timestamp};
-use policy::{Ask, Document, Verdict};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -151,11 +150,11 @@ pub fn permit(ctx: &Context, tables: &Tables, key: &Key, wanted: Use<'_>) -> Res
     let ask = Ask {
         principal: &ctx.caller.arn,
         account: ctx.account(),
-        owner: key.account,
         action: &action,
-        arn: &arn,
+        resource: None,
         via: via.as_deref(),
         context: wanted.context,
+        passage: ctx.passage.as_deref(),
     };
     // Only what could be read was stored.
     let verdict = Document::parse(&key.policy).map_or(Verdict::Silent, |document| document.judge(&ask));

@@ -103,6 +103,7 @@ impl Rig {
             region: region(),
             request_id: request_id.to_owned(),
             now: self.clock.now(),
+            passage: None,
         }
     }
 

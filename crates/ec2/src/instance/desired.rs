@@ -47,11 +47,11 @@ pub fn object(root: &RootKey, tables: &Tables, region: &Region, key: ObjectKey) 
 
 /// An attached interface belongs to an instance that is not terminated: its end detaches it.
 fn vpc_in_use(tables: &Tables, region: &Region, vpc: VpcId) -> bool {
-    tables.find::<NetworkInterface>(region, "vpc", vpc).any(|n| n.attachment.is_some())
+    tables.find::<NetworkInterface>(region, "vpc", vpc).any(|n| n.is_carried())
 }
 
 fn group_in_use(tables: &Tables, region: &Region, group: SecurityGroupId) -> bool {
-    tables.find::<NetworkInterface>(region, "group", group).any(|n| n.attachment.is_some())
+    tables.find::<NetworkInterface>(region, "group", group).any(|n| n.is_carried())
 }
 
 /// A volume, with its data key if it is encrypted.

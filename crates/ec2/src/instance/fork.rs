@@ -146,7 +146,7 @@ fn context(cloud: &Arc<Cloud>, region: &Region, parent: &Instance, fork: ForkId)
         user_id: account.to_string(),
     };
     let (cloud, now) = (Arc::clone(cloud), cloud.clock.now());
-    Context { cloud, caller, region: region.clone(), request_id: fork.to_string(), now }
+    Context { cloud, caller, region: region.clone(), request_id: fork.to_string(), now, passage: None }
 }
 
 struct Family<'a> {
@@ -213,6 +213,7 @@ impl Family<'_> {
             addresses: vec![PrivateAddress { address, public }],
             attachment: Some(attachment),
             nat_gateway: None,
+            vpc_endpoint: None,
             ..(*before).clone()
         };
         txn.put(&ctx.region, interface);

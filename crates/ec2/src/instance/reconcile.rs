@@ -17,7 +17,11 @@ use model::record::snapshot::{Snapshot, Source};
 use model::record::store_disk::StoreDisk;
 use model::record::volume::{Life, Volume};
 use model::record::vpc::{DhcpOptions, Vpc};
-use model::{InstanceId, NetworkInterfaceId, PrefixListId, Region, SecurityGroupId, SnapshotId, VolumeId};
+use model::record::vpc_endpoint::VpcEndpoint;
+use model::{
+    InstanceId, NetworkInterfaceId, PrefixListId, Region, SecurityGroupId, SnapshotId, VolumeId,
+    VpcEndpointId,
+};
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -131,6 +135,14 @@ fn concerned_by_snapshot(tables: &Tables, region: &Region, id: SnapshotId) -> Ve
     objects
 }
 
+/// An endpoint's VPC, and every group of it: those that the endpoint has left are among them.
+fn of_endpoint(tables: &Tables, region: &Region, endpoint: &VpcEndpoint) -> Vec<Object> {
+    let groups = tables.find::<SecurityGroup>(region, "vpc", endpoint.vpc);
+    let groups = groups.map(|group| ObjectKey::SecurityGroup(group.group));
+    let keys = std::iter::once(ObjectKey::Vpc(endpoint.vpc)).chain(groups);
+    keys.map(|key| Object { region: region.clone(), key }).collect()
+}
+
 fn awaits_removal(tables: &Tables, object: &Object) -> bool {
     match object.key {
         ObjectKey::Instance(id) => {
@@ -158,6 +170,9 @@ impl Reconciler for Objects {
             let object = |key| Object { region: region.clone(), key };
             keys.insert(object(ObjectKey::Instance(instance.instance)));
             keys.extend(footing(tables, instance).into_iter().map(object));
+        }
+        for (region, endpoint) in tables.everywhere::<VpcEndpoint>() {
+            keys.extend(of_endpoint(tables, region, endpoint));
         }
         for (region, volume) in tables.everywhere::<Volume>() {
             keys.insert(Object { region: region.clone(), key: ObjectKey::Volume(volume.volume) });
@@ -205,6 +220,11 @@ impl Reconciler for Objects {
             SecurityGroup::NOUN => SecurityGroupId::parse(&changed.id)
                 .map(|id| vec![ObjectKey::SecurityGroup(id)])
                 .unwrap_or_default(),
+            VpcEndpoint::NOUN => {
+                let id = VpcEndpointId::parse(&changed.id).ok();
+                let endpoint = id.and_then(|id| tables.get::<VpcEndpoint>(region, &id));
+                return endpoint.map(|e| of_endpoint(tables, region, e)).unwrap_or_default();
+            }
             // An interface that is gone went with a change of its instance.
             NetworkInterface::NOUN => NetworkInterfaceId::parse(&changed.id)
                 .ok()

@@ -531,6 +531,7 @@ impl Launch {
                     source_dest_check: true,
                     attachment: attached(*delete_on_termination),
                     nat_gateway: None,
+                    vpc_endpoint: None,
                     tags: self.spec.tags.network_interface.clone(),
                 };
                 Ok((txn.put(&ctx.region, interface), automatic))

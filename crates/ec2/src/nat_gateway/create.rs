@@ -149,6 +149,7 @@ fn interface(
         source_dest_check: false,
         attachment: None,
         nat_gateway: Some(gateway),
+        vpc_endpoint: None,
         tags: control::tag::Tags::default(),
     })
 }

@@ -88,13 +88,15 @@ pub fn attach(
 
 /// An interface that belongs to a service is the service's to change; `OperationNotPermitted`.
 pub fn own(interface: &NetworkInterface) -> Result<()> {
-    match interface.nat_gateway {
-        None => Ok(()),
-        Some(gateway) => Err(operation_not_permitted(format!(
-            "The network interface '{}' is managed by the NAT gateway {gateway}.",
-            interface.interface
-        ))),
-    }
+    let owner = match (interface.nat_gateway, interface.vpc_endpoint) {
+        (None, None) => return Ok(()),
+        (Some(gateway), _) => format!("the NAT gateway {gateway}"),
+        (None, Some(endpoint)) => format!("the VPC endpoint {endpoint}"),
+    };
+    Err(operation_not_permitted(format!(
+        "The network interface '{}' is managed by {owner}.",
+        interface.interface
+    )))
 }
 
 pub fn in_use(interface: &NetworkInterface) -> ApiError {

@@ -80,6 +80,7 @@ pub fn create(
         source_dest_check: true,
         attachment: None,
         nat_gateway: None,
+        vpc_endpoint: None,
         tags: tags.into_values().next().unwrap_or_default(),
     };
     let mut shown = render::network_interface(txn.tables(), &record);

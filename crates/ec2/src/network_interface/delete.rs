@@ -30,6 +30,12 @@ pub fn delete(
             interface.interface
         )));
     }
+    if let Some(endpoint) = interface.vpc_endpoint {
+        return Err(invalid_parameter_value(format!(
+            "Network interface '{}' is currently in use by {endpoint}.",
+            interface.interface
+        )));
+    }
     remove(ctx, txn, &interface);
     Ok(DeleteNetworkInterfaceResult {})
 }

@@ -152,10 +152,7 @@ impl Noun for NetworkInterface {
                     groups.map(|group| Cow::Borrowed(group.name.as_str())).collect()
                 },
             },
-            FilterField {
-                name: "interface-type",
-                values: |i, _| one(if i.nat_gateway.is_some() { "nat_gateway" } else { "interface" }),
-            },
+            FilterField { name: "interface-type", values: |i, _| one(kind(i)) },
             FilterField {
                 name: "ipv6-addresses.ipv6-address",
                 values: |i, _| i.ipv6.iter().map(|a| Cow::Owned(a.to_string())).collect(),
@@ -177,7 +174,7 @@ impl Noun for NetworkInterface {
                 values: |i, _| i.addresses.iter().map(|a| Cow::Owned(a.address.to_string())).collect(),
             },
             FilterField { name: "requester-id", values: |_, _| Vec::new() },
-            FilterField { name: "requester-managed", values: |i, _| shown(i.nat_gateway.is_some()) },
+            FilterField { name: "requester-managed", values: |i, _| shown(i.is_managed()) },
             FilterField { name: "source-dest-check", values: |i, _| shown(i.source_dest_check) },
             FilterField {
                 name: "status",
@@ -186,6 +183,15 @@ impl Noun for NetworkInterface {
             FilterField { name: "subnet-id", values: |i, _| shown(i.subnet) },
             FilterField { name: "vpc-id", values: |i, _| shown(i.vpc) },
         ]
+    }
+}
+
+/// As the filter spells it.
+const fn kind(interface: &NetworkInterface) -> &'static str {
+    match (interface.nat_gateway, interface.vpc_endpoint) {
+        (Some(_), _) => "nat_gateway",
+        (None, Some(_)) => "vpc_endpoint",
+        (None, None) => "interface",
     }
 }
 

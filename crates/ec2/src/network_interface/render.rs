@@ -29,10 +29,7 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
         availability_zone_id: Some(interface.zone.id()),
         description: Some(interface.description.clone()),
         groups: Some(groups(tables, interface)),
-        interface_type: Some(match interface.nat_gateway {
-            Some(_) => api::NetworkInterfaceType::NatGateway,
-            None => api::NetworkInterfaceType::Interface,
-        }),
+        interface_type: Some(kind(interface)),
         ipv6_address: interface.ipv6.first().map(ToString::to_string),
         ipv6_addresses: Some(
             interface
@@ -51,7 +48,7 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
         private_dns_name: primary.filter(|_| named).map(|a| names::private(region, a.address)),
         private_ip_address: primary.map(|a| a.address.to_string()),
         private_ip_addresses: Some(addresses),
-        requester_managed: Some(interface.nat_gateway.is_some()),
+        requester_managed: Some(interface.is_managed()),
         source_dest_check: Some(interface.source_dest_check),
         status: Some(status),
         subnet_id: Some(interface.subnet.to_string()),
@@ -59,6 +56,14 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
         vpc_id: Some(interface.vpc.to_string()),
         operator: Some(api::OperatorResponse { managed: Some(false), ..Default::default() }),
         ..Default::default()
+    }
+}
+
+pub const fn kind(interface: &NetworkInterface) -> api::NetworkInterfaceType {
+    match (interface.nat_gateway, interface.vpc_endpoint) {
+        (Some(_), _) => api::NetworkInterfaceType::NatGateway,
+        (None, Some(_)) => api::NetworkInterfaceType::VpcEndpoint,
+        (None, None) => api::NetworkInterfaceType::Interface,
     }
 }
 

@@ -20,17 +20,18 @@ use model::record::vpc::{
     DhcpOptions, EgressOnlyInternetGateway, InternetGateway, NetworkAcl, RouteTable, Subnet,
     SubnetCidrReservation, Vpc,
 };
+use model::record::vpc_endpoint::VpcEndpoint;
 use model::record::vpc_peering_connection::VpcPeeringConnection;
 use model::{
     AllocationId, DhcpOptionsId, EgressOnlyInternetGatewayId, FlowLogId, ImageId, InstanceId,
     InternetGatewayId, KeyPairId, NatGatewayId, NetworkAclId, NetworkInsightsAnalysisId,
     NetworkInsightsPathId, NetworkInterfaceId, PrefixListId, RouteTableId, SecurityGroupId,
     SecurityGroupRuleId, SnapshotId, SubnetCidrReservationId, SubnetId, TransitGatewayAttachmentId,
-    TransitGatewayId, TransitGatewayRouteTableId, VolumeId, VpcId, VpcPeeringConnectionId,
+    TransitGatewayId, TransitGatewayRouteTableId, VolumeId, VpcEndpointId, VpcId, VpcPeeringConnectionId,
 };
 use std::sync::Arc;
 
-pub(super) static KINDS: [Kind; 26] = [
+pub(super) static KINDS: [Kind; 27] = [
     Kind::of::<Address>(AllocationId::PREFIX),
     Kind::of::<DhcpOptions>(DhcpOptionsId::PREFIX),
     Kind::of::<EgressOnlyInternetGateway>(EgressOnlyInternetGatewayId::PREFIX),
@@ -56,6 +57,7 @@ pub(super) static KINDS: [Kind; 26] = [
     Kind::of::<TransitGatewayRouteTable>(TransitGatewayRouteTableId::PREFIX),
     Kind::of::<Volume>(VolumeId::PREFIX),
     Kind::of::<Vpc>(VpcId::PREFIX),
+    Kind::of::<VpcEndpoint>(VpcEndpointId::PREFIX),
     Kind::of::<VpcPeeringConnection>(VpcPeeringConnectionId::PREFIX),
 ];
 

@@ -62,6 +62,7 @@ fn holders(ctx: &Context, tables: &Tables, vpc: VpcId) -> Vec<String> {
     let transits = transits.filter(|a| a.deleted_at.is_none()).map(|a| a.attachment.to_string());
     subnets
         .chain(interfaces)
+        .chain(crate::vpc_endpoint::any_in(tables, region, vpc))
         .chain(gateways)
         .chain(transits)
         .chain(route_tables)

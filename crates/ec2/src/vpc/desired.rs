@@ -18,11 +18,12 @@ use model::record::vpc::{
     Destination, EgressOnlyInternetGateway, InternetGateway, NetworkAcl, Route, RouteTable, RouteTarget,
     Subnet, Vpc,
 };
+use model::record::vpc_endpoint::VpcEndpoint;
 use model::record::vpc_peering_connection::VpcPeeringConnection;
 use model::{
     EgressOnlyInternetGatewayId, FlowLogId, InternetGatewayId, NatGatewayId, NetworkAclId, PrefixListId,
-    Region, RouteTableId, SubnetId, TransitGatewayAttachmentId, TransitGatewayRouteTableId, VpcId,
-    VpcPeeringConnectionId,
+    Region, RouteTableId, SubnetId, TransitGatewayAttachmentId, TransitGatewayRouteTableId, VpcEndpointId,
+    VpcId, VpcPeeringConnectionId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -62,6 +63,7 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Option<VpcDesire
         peerings: crate::vpc_peering_connection::desired(tables, region, vpc.vpc),
         nat_gateways: crate::nat_gateway::desired(tables, region, vpc.vpc),
         transits: crate::transit_gateway::desired::desired(tables, region, vpc.vpc),
+        endpoints: crate::vpc_endpoint::desired(tables, region, vpc),
         flow_logs: crate::flow_log::desired(tables, region, vpc.vpc),
         network_acls: acls.into_values().map(|acl| entries(acl)).collect(),
     })
@@ -159,7 +161,7 @@ fn entries(acl: &NetworkAcl) -> NetworkAclDesired {
 /// The VPCs whose [`desired`] a changed record may have changed.
 ///
 /// A record that is gone names no VPC any more, and need not: a subnet goes in one transaction with a change of its ACL, a
-/// gateway is detached before it is deleted (an egress-only one is deleted with a change of the tables that lead to it), a flow log with a rewriting of its VPC, peerings, NAT gateways and what belongs to transit gateways are shown long after their end, and tables and ACLs go only when no subnet uses them.
+/// gateway is detached before it is deleted (an egress-only one is deleted with a change of the tables that lead to it), a flow log with a rewriting of its VPC, peerings, NAT gateways, endpoints and what belongs to transit gateways are shown long after their end, and tables and ACLs go only when no subnet uses them.
 pub fn concerned_by(changed: &ChangedKey, tables: &Tables) -> Vec<VpcId> {
     let region = &changed.region;
     match changed.noun {
@@ -218,6 +220,11 @@ pub fn concerned_by(changed: &ChangedKey, tables: &Tables) -> Vec<VpcId> {
             let id = NatGatewayId::parse(&changed.id).ok();
             let gateway = id.and_then(|id| tables.get::<NatGateway>(region, &id));
             gateway.map(|gateway| gateway.vpc).into_iter().collect()
+        }
+        VpcEndpoint::NOUN => {
+            let id = VpcEndpointId::parse(&changed.id).ok();
+            let endpoint = id.and_then(|id| tables.get::<VpcEndpoint>(region, &id));
+            endpoint.map(|endpoint| endpoint.vpc).into_iter().collect()
         }
         PrefixList::NOUN => {
             let list = PrefixListId::parse(&changed.id).ok();

@@ -45,6 +45,7 @@ mod volume_attach;
 mod volume_modify;
 mod volume_share;
 mod vpc;
+mod vpc_endpoint;
 mod vpc_peering_connection;
 
 use testkit::{Answer, Kit};

@@ -231,7 +231,7 @@ impl Door {
             limits,
             signing_keys: gateway::SigningKeys::default(),
         });
-        let serving = tokio::spawn(gateway::serve_with(gateway, listener, tls, async move {
+        let serving = tokio::spawn(gateway::serve_with(gateway, listener, tls, None, async move {
             let _ = stopped.await;
         }));
         Self { at, clock, stop, serving }

@@ -107,6 +107,7 @@ pub mod store_disk;
 pub mod transit_gateway;
 pub mod volume;
 pub mod vpc;
+pub mod vpc_endpoint;
 pub mod vpc_peering_connection;
 
 /// A resource's tags, by key.

@@ -4,7 +4,8 @@ use super::instance::AttachmentState;
 use super::{IndexValue, Record, Tags};
 use crate::{
     AccountId, AddressAssociationId, AllocationId, InstanceId, Mac, NatGatewayId,
-    NetworkInterfaceAttachmentId, NetworkInterfaceId, SecurityGroupId, SubnetId, Timestamp, VpcId, Zone,
+    NetworkInterfaceAttachmentId, NetworkInterfaceId, SecurityGroupId, SubnetId, Timestamp, VpcEndpointId,
+    VpcId, Zone,
 };
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -29,6 +30,9 @@ pub struct NetworkInterface {
     /// The NAT gateway that it belongs to; nobody else may use or change it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nat_gateway: Option<NatGatewayId>,
+    /// The VPC endpoint that it belongs to, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vpc_endpoint: Option<VpcEndpointId>,
     pub tags: Tags,
 }
 
@@ -77,7 +81,17 @@ pub struct Attachment {
 impl NetworkInterface {
     /// Whether somebody has it.
     pub const fn is_in_use(&self) -> bool {
-        self.attachment.is_some() || self.nat_gateway.is_some()
+        self.attachment.is_some() || self.is_managed()
+    }
+
+    /// Whether it belongs to a service, which alone may change it.
+    pub const fn is_managed(&self) -> bool {
+        self.nat_gateway.is_some() || self.vpc_endpoint.is_some()
+    }
+
+    /// Whether a host carries it.
+    pub const fn is_carried(&self) -> bool {
+        self.attachment.is_some() || self.vpc_endpoint.is_some()
     }
 
     pub fn primary(&self) -> &PrivateAddress {

@@ -50,6 +50,7 @@ fn vpc(logs: Vec<FlowLogDesired>) -> VpcDesired {
         network_acls: Vec::new(),
         peerings: Vec::new(),
         transits: Vec::new(),
+        endpoints: Vec::new(),
         nat_gateways: Vec::new(),
         flow_logs: logs,
     }

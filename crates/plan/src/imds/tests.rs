@@ -78,6 +78,7 @@ fn vpc() -> VpcDesired {
         route_tables: Vec::new(),
         peerings: Vec::new(),
         transits: Vec::new(),
+        endpoints: Vec::new(),
         nat_gateways: Vec::new(),
         flow_logs: Vec::new(),
         network_acls: Vec::new(),

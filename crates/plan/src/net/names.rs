@@ -4,8 +4,8 @@
 
 use super::Version;
 use model::{
-    CloudTag, NatGatewayId, NetworkAclId, SecurityGroupId, SubnetId, TransitGatewayAttachmentId, VpcId,
-    VpcPeeringConnectionId,
+    CloudTag, NatGatewayId, NetworkAclId, NetworkInterfaceId, SecurityGroupId, SubnetId,
+    TransitGatewayAttachmentId, VpcId, VpcPeeringConnectionId,
 };
 use std::fmt::Display;
 
@@ -42,6 +42,16 @@ pub fn vpc_namespace(cloud: &CloudTag, vpc: VpcId) -> String {
 /// The VPC whose namespace this is, if it is one of this cloud.
 pub fn vpc_of_namespace(cloud: &CloudTag, name: &str) -> Option<VpcId> {
     VpcId::parse(&format!("vpc-{}", name.strip_prefix(&namespace_prefix(cloud))?)).ok()
+}
+
+/// Where the API answers for one interface of an endpoint.
+pub fn endpoint_namespace(cloud: &CloudTag, interface: NetworkInterfaceId) -> String {
+    format!("nube-{cloud}-{interface}")
+}
+
+/// The endpoint's interface whose namespace this is, if it is one of this cloud.
+pub fn interface_of_namespace(cloud: &CloudTag, name: &str) -> Option<NetworkInterfaceId> {
+    NetworkInterfaceId::parse(name.strip_prefix(&namespace_prefix(cloud))?).ok()
 }
 
 /// The link from the host to the cloud's edge.
@@ -109,8 +119,22 @@ pub fn tap(counter: u64) -> String {
     format!("t{counter:x}")
 }
 
+/// The link to an endpoint, counted with the taps.
+pub fn endpoint_port(counter: u64) -> String {
+    format!("e{counter:x}")
+}
+
+pub fn is_endpoint_port(name: &str) -> bool {
+    is_counted(name, 'e')
+}
+
+/// Whether it is a port's link, a machine's or an endpoint's.
 pub fn is_tap(name: &str) -> bool {
-    name.strip_prefix('t').is_some_and(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_hexdigit()))
+    is_counted(name, 't') || is_endpoint_port(name)
+}
+
+fn is_counted(name: &str, letter: char) -> bool {
+    name.strip_prefix(letter).is_some_and(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 pub fn group_ingress(group: SecurityGroupId) -> String {
@@ -231,6 +255,12 @@ mod tests {
             assert_eq!(vpc_of_namespace(&theirs, &name), None);
         }
         assert_eq!(vpc_of_namespace(&ours, &edge_namespace(&ours)), None);
+        let interface = NetworkInterfaceId::from_entropy(7);
+        let name = endpoint_namespace(&ours, interface);
+        assert_eq!(vpc_of_namespace(&ours, &name), None);
+        assert_eq!(interface_of_namespace(&ours, &name), Some(interface));
+        assert_eq!(interface_of_namespace(&theirs, &name), None);
+        assert_eq!(interface_of_namespace(&ours, &vpc_namespace(&ours, VpcId::from_entropy(7))), None);
     }
 
     #[test]
@@ -252,5 +282,7 @@ mod tests {
         assert_eq!(transit_link([one, other]), transit_link([other, one]));
         assert!(nat_links(NatGatewayId::from_entropy(u128::MAX)).iter().all(|link| is_side_link(link)));
         assert!(tap(u64::from(u32::MAX) << 16).len() <= 15);
+        assert!(is_tap(&tap(31)) && is_tap(&endpoint_port(31)) && !is_endpoint_port(&tap(31)));
+        assert!(!is_tap("eth0"));
     }
 }

@@ -1,4 +1,4 @@
-//! DNS messages, as far as an authority for a few computed names needs them: one question, at most one answer.
+//! DNS messages, as far as an authority for a few computed names needs them: one question, few answers.
 //!
 //! Whoever asks chooses every byte: nothing panics on any input. What is in a question that no host name has is replaced
 //! by a `?`, so that it matches nothing.
@@ -126,6 +126,17 @@ pub fn reply(
     answer: Option<(u16, Vec<u8>)>,
     zone: Option<&str>,
 ) -> Vec<u8> {
+    reply_all(query, question, code, answer.into_iter().filter(|(_, data)| !data.is_empty()), zone)
+}
+
+/// [`reply`], with several answers.
+pub fn reply_all(
+    query: &[u8],
+    question: Option<&Question>,
+    code: u8,
+    answers: impl Iterator<Item = (u16, Vec<u8>)>,
+    zone: Option<&str>,
+) -> Vec<u8> {
     let mut out = vec![0; HEADER];
     out[..2].copy_from_slice(query.get(..2).unwrap_or(&[0, 0]));
     // Response, the opcode and "recursion desired" as asked, authoritative for our own zones.
@@ -144,21 +155,20 @@ pub fn reply(
         out.extend_from_slice(&(data.len() as u16).to_be_bytes());
         out.extend_from_slice(data);
     };
-    match (answer, zone) {
-        (Some((kind, data)), _) if !data.is_empty() => {
-            record(&[0xc0, HEADER as u8], kind, &data);
-            out[7] = 1;
-        }
-        (_, Some(zone)) => {
-            let mut data = encode(&format!("ns.{zone}"));
-            data.extend_from_slice(&encode(&format!("hostmaster.{zone}")));
-            for number in [1, 3600, 600, 86400, TTL] {
-                data.extend_from_slice(&number.to_be_bytes());
-            }
-            record(&encode(zone), SOA, &data);
-            out[9] = 1;
-        }
-        _ => {}
+    let mut count: u8 = 0;
+    for (kind, data) in answers.take(usize::from(u8::MAX)) {
+        record(&[0xc0, HEADER as u8], kind, &data);
+        count += 1;
     }
+    if let Some(zone) = zone.filter(|_| count == 0) {
+        let mut data = encode(&format!("ns.{zone}"));
+        data.extend_from_slice(&encode(&format!("hostmaster.{zone}")));
+        for number in [1, 3600, 600, 86400, TTL] {
+            data.extend_from_slice(&number.to_be_bytes());
+        }
+        record(&encode(zone), SOA, &data);
+        out[9] = 1;
+    }
+    out[7] = count;
     out
 }

@@ -18,7 +18,7 @@ fn query(name: &str) -> Vec<u8> {
     bytes
 }
 
-fn ask(guest: &Guest, resolver: Ipv4Addr, name: &str) -> Vec<u8> {
+pub fn ask(guest: &Guest, resolver: Ipv4Addr, name: &str) -> Vec<u8> {
     let socket = guest.udp(0);
     socket.connect((resolver, 53)).unwrap();
     socket.send(&query(name)).unwrap();

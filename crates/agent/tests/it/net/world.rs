@@ -4,6 +4,7 @@ use agent::directory::Directory;
 use agent::host::linux::net::{Limits, LinuxNet, LinuxNetConfig, purge};
 use agent::host::linux::netns::{self, Namespace};
 use agent::host::{Net as _, Tap};
+use agent::link_local::endpoint::EndpointPlace;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::host::*;
 use model::metadata::{Metadata, MetadataOptions};
@@ -103,6 +104,9 @@ impl World {
             }),
             on_api: Arc::new(|_, listener| {
                 tokio::spawn(stand_in_metadata(listener));
+            }),
+            on_endpoint: Arc::new(|place, listener| {
+                tokio::spawn(stand_in_endpoint(place, listener));
             }),
             api_names: BTreeSet::from([plan::net::API_NAME.to_owned()]),
             upstream_dns: vec!["192.0.2.53:53".parse().unwrap()],
@@ -204,6 +208,14 @@ async fn stand_in_metadata(listener: tokio::net::TcpListener) {
     }
 }
 
+/// Answers every connection with the endpoint that it came to and the address that it came from.
+async fn stand_in_endpoint(place: EndpointPlace, listener: tokio::net::TcpListener) {
+    while let Ok((mut stream, from)) = listener.accept().await {
+        let said = format!("{} {}\n", place.endpoint, from.ip());
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, said.as_bytes()).await;
+    }
+}
+
 pub fn all_from(net: &str) -> Allow {
     Allow { traffic: Traffic::All, peer: Peer::Net(net.parse().unwrap()) }
 }
@@ -253,6 +265,7 @@ impl Vpc {
                 ],
                 peerings: Vec::new(),
                 transits: Vec::new(),
+                endpoints: Vec::new(),
                 nat_gateways: Vec::new(),
                 flow_logs: Vec::new(),
                 network_acls: vec![NetworkAclDesired {

@@ -60,6 +60,7 @@ fn vpc(n: u128, ways: Vec<TransitRouteDesired>, peers: &[u128]) -> VpcDesired {
             egress: vec![anything],
         }],
         peerings: Vec::new(),
+        endpoints: Vec::new(),
         nat_gateways: Vec::new(),
         transits: vec![TransitDesired {
             gateway: GATEWAY,

@@ -21,6 +21,7 @@ mod conntrack;
 mod counter;
 mod edge;
 mod edge_ipv6;
+mod endpoint;
 pub mod flow;
 mod foreign;
 mod groups;
@@ -43,6 +44,7 @@ pub use purge::purge;
 use crate::directory::Directory;
 use crate::host::{Fault, HostError, Net, Result, Standing, Tap};
 use crate::link_local::dns::Upstream;
+use crate::link_local::endpoint::EndpointPlace;
 use counter::Counter;
 use edge::Edge;
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -65,6 +67,9 @@ use tokio::runtime::Handle;
 /// must drop it. Called within the runtime, while the driver is busy: it must not call the driver.
 pub type OnListener = Arc<dyn Fn(VpcId, tokio::net::TcpListener) + Send + Sync>;
 
+/// Takes over a listener at an address of a VPC endpoint.
+pub type OnEndpoint = Arc<dyn Fn(EndpointPlace, tokio::net::TcpListener) + Send + Sync>;
+
 /// How often somebody else's filters are looked at.
 const WATCH: std::time::Duration = std::time::Duration::from_secs(20);
 
@@ -85,6 +90,8 @@ pub struct LinuxNetConfig {
     pub on_metadata: OnListener,
     /// Serves the two listeners of the cloud's API, on ports 80 and 443.
     pub on_api: OnListener,
+    /// Serves the listeners of VPC endpoints.
+    pub on_endpoint: OnEndpoint,
     /// The names that lead to the API, in lower case.
     pub api_names: BTreeSet<String>,
     /// Where the files of flow logs go.
@@ -134,6 +141,8 @@ struct State {
     edge: Edge,
     counter: Counter,
     vpcs: BTreeMap<VpcId, (Router, Services)>,
+    /// The interfaces of endpoints that are served.
+    doors: BTreeMap<NetworkInterfaceId, endpoint::Door>,
 }
 
 impl LinuxNet {
@@ -308,7 +317,8 @@ impl Net for LinuxNet {
             for (vpc, (router, _)) in &state.vpcs {
                 standing.vpcs.push(*vpc);
                 standing.security_groups.extend(router.groups());
-                standing.ports.extend(router.ports.keys());
+                let ports = router.ports.iter().filter(|(_, port)| !names::is_endpoint_port(&port.tap));
+                standing.ports.extend(ports.map(|(interface, _)| *interface));
             }
             Ok(standing)
         })
@@ -333,7 +343,9 @@ impl State {
             vpcs.insert(vpc, (router, services));
         }
         edge.reconcile(&publics)?;
-        Ok(Self { edge, counter, vpcs })
+        let mut state = Self { edge, counter, vpcs, doors: BTreeMap::new() };
+        state.sweep_endpoints(&config.cloud)?;
+        Ok(state)
     }
 
     fn router(&mut self, vpc: VpcId) -> io::Result<&mut Router> {
@@ -366,6 +378,8 @@ impl State {
             return Ok(());
         }
         router.settled = false;
+        self.close_endpoints(inner, vpc)?;
+        let router = self.router(id)?;
         let mut before = router.publics();
         router.configure(vpc)?;
         self.edge.lead_ipv6(&inner.config, id, &vpc.ipv6_cidrs)?;
@@ -388,6 +402,7 @@ impl State {
                 moved => self.carry(id, &moved?)?,
             }
         }
+        self.open_endpoints(inner, vpc)?;
         self.meet(id)?;
         let router = self.router(id)?;
         router.sweep_acls()?;
@@ -400,6 +415,7 @@ impl State {
         self.edge.forget(vpc)?;
         if let Some((mut router, services)) = self.vpcs.remove(&vpc) {
             drop(services);
+            self.close_all(&inner.config.cloud, vpc, &router)?;
             for port in std::mem::take(&mut router.ports).into_values() {
                 router.rtnl.delete_link(port.index)?;
             }

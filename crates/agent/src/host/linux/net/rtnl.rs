@@ -170,6 +170,28 @@ impl Rtnl {
         self.0.request(message)
     }
 
+    /// A pair of links, the other end in another namespace and with this MAC address.
+    pub fn add_pair(
+        &mut self,
+        name: &str,
+        peer: &str,
+        peer_namespace: &impl AsFd,
+        peer_mac: Mac,
+    ) -> io::Result<()> {
+        let mut message = Message::new(libc::RTM_NEWLINK, CREATE | EXCL, &link_header(0, 0, 0));
+        message.text(libc::IFLA_IFNAME, name);
+        message.nest(libc::IFLA_LINKINFO, |info| {
+            info.text(libc::IFLA_INFO_KIND, "veth").nest(libc::IFLA_INFO_DATA, |data| {
+                data.nest(1, |other| {
+                    other.raw(&link_header(0, 0, 0));
+                    other.text(libc::IFLA_IFNAME, peer).attr(libc::IFLA_ADDRESS, &peer_mac.0);
+                    other.u32(libc::IFLA_NET_NS_FD, peer_namespace.as_fd().as_raw_fd() as u32);
+                });
+            });
+        });
+        self.0.request(message)
+    }
+
     /// Up, and without ARP.
     pub fn set_up_silent(&mut self, index: u32) -> io::Result<()> {
         self.0.request(Message::new(libc::RTM_NEWLINK, ACK, &link_header(index, UP | NOARP, UP | NOARP)))

@@ -137,14 +137,14 @@ impl Sockets {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
 /// An agent that is just ending may hold an address a moment longer.
-fn patiently<T>(mut bind: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(super) fn patiently<T>(mut bind: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     for _ in 0..40 {
         match bind() {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -246,6 +246,8 @@ impl Context {
 
     pub fn local(&self, query: &[u8]) -> dns::Local {
         let vpc = self.config.directory.vpc(self.vpc);
-        dns::local(query, vpc.as_deref(), self.config.public_pool, &self.config.api_names)
+        let directory = &self.config.directory;
+        let elsewhere = |name: &str| directory.endpoint(name);
+        dns::local(query, vpc.as_deref(), self.config.public_pool, &self.config.api_names, elsewhere)
     }
 }

@@ -48,6 +48,20 @@ pub fn port(tap: &str) -> io::Result<()> {
     set(&format!("net/ipv4/neigh/{tap}/proxy_delay"), "0")
 }
 
+/// What an endpoint's namespace needs: nothing goes through it, and nothing but its listeners answers.
+pub fn endpoint() -> io::Result<()> {
+    for (key, value) in [
+        ("net/ipv4/ip_forward", "0"),
+        ("net/ipv4/icmp_echo_ignore_all", "1"),
+        ("net/ipv4/conf/all/accept_redirects", "0"),
+        ("net/ipv4/conf/all/accept_source_route", "0"),
+        ("net/ipv4/conf/all/rp_filter", "0"),
+    ] {
+        set(key, value)?;
+    }
+    quietly("net/ipv6/conf/all/disable_ipv6", "1")
+}
+
 /// Whether connections that begin from now on are counted.
 pub fn count_connections(wanted: bool) -> io::Result<()> {
     quietly("net/netfilter/nf_conntrack_acct", if wanted { "1" } else { "0" })

@@ -1,0 +1,186 @@
+//! VPC endpoints: ports whose machine is a namespace with two listeners in it.
+//!
+//! ```text
+//! [ VPC: groups, ACLs, routes ]─ e… ═══ eth0 ─[ endpoint: the interface's address, TCP 80 and 443, nothing else ]
+//! ```
+//! The VPC's router knows an endpoint's interface as it knows a guest's, so whatever judges packets to guests judges these.
+//! The namespace forwards nothing and has a way to the router alone: who gets into it has got no further than its port.
+
+use super::port::Moved;
+use super::router::{Port, Router};
+use super::rtnl::{Hop, Rtnl};
+use super::{Inner, State, services, sysctl};
+use crate::host::linux::netns::{self, Namespace};
+use crate::link_local::endpoint::EndpointPlace;
+use ipnet::Ipv4Net;
+use model::host::{InterfaceDesired, VpcDesired};
+use model::{CloudTag, Mac, NetworkInterfaceId, VpcId};
+use plan::net::names;
+use std::collections::BTreeSet;
+use std::io;
+use std::net::TcpListener;
+
+/// The ports at which the API answers.
+const PORTS: [u16; 2] = [80, 443];
+/// The only link of an endpoint's namespace, beside its loopback.
+const LINK: &str = "eth0";
+
+/// An endpoint's interface that is served. Dropping it ends its listeners.
+#[derive(Debug)]
+pub(super) struct Door {
+    place: EndpointPlace,
+    lent: Vec<TcpListener>,
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        // Whoever serves them sees `accept` fail and lets go of the listener, and with it of the namespace.
+        for listener in &self.lent {
+            let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
+        }
+    }
+}
+
+impl State {
+    /// Removes the interfaces of endpoints that are no longer desired, so that nothing of the VPC is held by them.
+    pub(super) fn close_endpoints(&mut self, inner: &Inner, vpc: &VpcDesired) -> io::Result<()> {
+        let wanted: BTreeSet<NetworkInterfaceId> = interfaces(vpc).map(|i| i.interface).collect();
+        let router = self.router(vpc.vpc)?;
+        for interface in router.endpoint_ports().filter(|id| !wanted.contains(id)).collect::<Vec<_>>() {
+            let lost = self.router(vpc.vpc)?.remove_port(interface)?;
+            self.carry(vpc.vpc, &Moved { lost, ..Moved::default() })?;
+            self.close(&inner.config.cloud, interface)?;
+        }
+        Ok(())
+    }
+
+    /// Makes what is missing of the VPC's endpoints and brings the rest to the desired groups.
+    pub(super) fn open_endpoints(&mut self, inner: &Inner, vpc: &VpcDesired) -> io::Result<()> {
+        for endpoint in &vpc.endpoints {
+            let place =
+                EndpointPlace { region: vpc.region.clone(), vpc: vpc.vpc, endpoint: endpoint.endpoint };
+            for interface in &endpoint.interfaces {
+                self.open_endpoint(inner, interface, &place)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn open_endpoint(
+        &mut self,
+        inner: &Inner,
+        interface: &InterfaceDesired,
+        place: &EndpointPlace,
+    ) -> io::Result<()> {
+        let id = interface.interface;
+        let name = names::endpoint_namespace(&inner.config.cloud, id);
+        let namespace = match Namespace::open(&name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                netns::remove(&name)?;
+                Namespace::create(&name)?
+            }
+            namespace => namespace?,
+        };
+        if !self.router(place.vpc)?.ports.contains_key(&id) {
+            let link = names::endpoint_port(self.counter.take()?);
+            self.router(place.vpc)?.open_endpoint_port(interface, link, &namespace)?;
+        }
+        namespace.run(|| settle(interface))?;
+        let moved = self.router(place.vpc)?.place(interface)?;
+        self.carry(place.vpc, &moved)?;
+        if self.doors.get(&id).is_some_and(|door| door.place == *place) {
+            return Ok(());
+        }
+        self.doors.remove(&id);
+        let address =
+            interface.addresses.first().ok_or_else(|| io::Error::other("it has no address"))?.private;
+        let mut door = Door { place: place.clone(), lent: Vec::new() };
+        let listen = |port| services::patiently(|| services::listen((address, port).into()));
+        let _inside = inner.runtime.enter();
+        for port in PORTS {
+            let listener = namespace.run(|| listen(port))?;
+            door.lent.push(listener.try_clone()?);
+            (inner.config.on_endpoint)(place.clone(), tokio::net::TcpListener::from_std(listener)?);
+        }
+        self.doors.insert(id, door);
+        Ok(())
+    }
+
+    /// The namespace of an endpoint's interface, and who listens in it.
+    pub(super) fn close(&mut self, cloud: &CloudTag, interface: NetworkInterfaceId) -> io::Result<()> {
+        self.doors.remove(&interface);
+        netns::remove(&names::endpoint_namespace(cloud, interface))
+    }
+
+    /// Removes what an interrupted removal has left: namespaces of interfaces that no router knows.
+    pub(super) fn sweep_endpoints(&mut self, cloud: &CloudTag) -> io::Result<()> {
+        for name in netns::names(&names::namespace_prefix(cloud))? {
+            let Some(interface) = names::interface_of_namespace(cloud, &name) else { continue };
+            if !self.vpcs.values().any(|(router, _)| router.ports.contains_key(&interface)) {
+                netns::remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of a VPC that leaves this host.
+    pub(super) fn close_all(&mut self, cloud: &CloudTag, vpc: VpcId, router: &Router) -> io::Result<()> {
+        self.doors.retain(|_, door| door.place.vpc != vpc);
+        for interface in router.endpoint_ports() {
+            netns::remove(&names::endpoint_namespace(cloud, interface))?;
+        }
+        Ok(())
+    }
+}
+
+impl Router {
+    /// The interfaces here that belong to endpoints.
+    pub(super) fn endpoint_ports(&self) -> impl Iterator<Item = NetworkInterfaceId> {
+        let ports = self.ports.iter().filter(|(_, port)| names::is_endpoint_port(&port.tap));
+        ports.map(|(interface, _)| *interface)
+    }
+
+    fn open_endpoint_port(
+        &mut self,
+        interface: &InterfaceDesired,
+        name: String,
+        inside: &Namespace,
+    ) -> io::Result<()> {
+        // One whose other end has vanished with its namespace took its port along; one that is left has no port.
+        inside.run(|| {
+            let mut rtnl = Rtnl::open()?;
+            match rtnl.link(LINK)? {
+                Some(link) => rtnl.delete_link(link.index),
+                None => Ok(()),
+            }
+        })?;
+        self.rtnl.add_pair(&name, LINK, inside, interface.mac)?;
+        self.namespace.run(|| sysctl::port(&name))?;
+        let link = self.rtnl.link(&name)?;
+        let link = link.ok_or_else(|| io::Error::other("the link to an endpoint has vanished"))?;
+        let alias = interface.interface.to_string();
+        self.rtnl.dress(link.index, plan::net::GATEWAY_MAC, &alias, plan::net::MTU)?;
+        self.links.write().insert(link.index, interface.interface);
+        let port = Port { tap: name, index: link.index, wanted: None, groups: None };
+        self.ports.insert(interface.interface, port);
+        Ok(())
+    }
+}
+
+fn interfaces(vpc: &VpcDesired) -> impl Iterator<Item = &InterfaceDesired> {
+    vpc.endpoints.iter().flat_map(|endpoint| &endpoint.interfaces)
+}
+
+/// The inside of an endpoint's namespace.
+fn settle(interface: &InterfaceDesired) -> io::Result<()> {
+    sysctl::endpoint()?;
+    let mut rtnl = Rtnl::open()?;
+    let link = rtnl.link(LINK)?.ok_or_else(|| io::Error::other("an endpoint's link has vanished"))?;
+    rtnl.dress(link.index, interface.mac.0, &interface.interface.to_string(), plan::net::MTU)?;
+    for address in &interface.addresses {
+        rtnl.add_address(link.index, address.private)?;
+    }
+    let gateway = plan::net::gateway(interface.subnet_cidr);
+    rtnl.set_neighbour(link.index, gateway, Mac(plan::net::GATEWAY_MAC))?;
+    rtnl.set_route(Ipv4Net::default(), Hop { link: link.index, via: Some(gateway.into()), source: None })
+}

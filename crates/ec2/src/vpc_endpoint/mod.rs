@@ -1,0 +1,128 @@
+//! VPC endpoints: the cloud's own API at addresses of a VPC, behind security groups and a policy.
+//!
+//! An endpoint owns a network interface in each of its subnets, at most one a zone, made and deleted with it, which nobody
+//! else may change. The host carries such an interface as a port like any other, with a namespace in a machine's place
+//! that hands what connects to the server; so groups, ACLs and routes judge it as they judge all packets. What comes by an
+//! endpoint is judged by its policy beside everything else ([`control::passage`]).
+//! AWS: <https://docs.aws.amazon.com/vpc/latest/privatelink/create-interface-endpoint.html>
+//! Differs: it is there at once; IPv4 alone; no gateway endpoints, as the services that have them are none of this cloud's.
+
+mod create;
+mod delete;
+mod describe;
+mod modify;
+mod render;
+pub mod service;
+
+use crate::errors::{self, IdErrors, client};
+use crate::instance::desired::interface;
+use crate::noun::{Noun, hold};
+use api_ec2::ops;
+use control::filter::{FilterField, one, shown};
+use control::tag::Tags;
+use control::{Cloud, Context, Result, Service, Tables, Touched, Txn};
+use model::host::{EndpointDesired, EndpointName};
+use model::record::network_interface::NetworkInterface;
+use model::record::vpc::Vpc;
+use model::record::vpc_endpoint::VpcEndpoint;
+use model::{AccountId, NetworkInterfaceId, Region, VpcId};
+use std::sync::Arc;
+use std::time::Duration;
+use wire::ApiError;
+
+/// How long a deleted one is described.
+const SHOWN: Duration = Duration::from_mins(10);
+/// How many endpoints a VPC may have.
+const MAX_ENDPOINTS: usize = 50;
+
+impl Noun for VpcEndpoint {
+    const RESOURCE_TYPE: &'static str = "vpc-endpoint";
+    const ERRORS: IdErrors = errors::VPC_ENDPOINT;
+    const PAGE: std::ops::RangeInclusive<i32> = 1..=1000;
+
+    fn account(&self) -> AccountId {
+        self.account
+    }
+
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+
+    fn filters() -> &'static [FilterField<Self, Tables>] {
+        &[
+            FilterField { name: "ip-address-type", values: |_, _| one("ipv4") },
+            FilterField {
+                name: "service-name",
+                values: |e, _| one(service::full_name(&e.region, &e.service)),
+            },
+            FilterField { name: "service-region", values: |e, _| shown(&e.region) },
+            FilterField { name: "vpc-endpoint-id", values: |e, _| shown(e.endpoint) },
+            FilterField { name: "vpc-endpoint-state", values: |e, _| one(render::state(e)) },
+            FilterField { name: "vpc-endpoint-type", values: |_, _| one("Interface") },
+            FilterField { name: "vpc-id", values: |e, _| shown(e.vpc) },
+        ]
+    }
+}
+
+/// As EC2 says it of endpoints.
+fn invalid_parameter(message: impl Into<String>) -> ApiError {
+    client("InvalidParameter", message)
+}
+
+/// An endpoint that is not deleted, held until the commit.
+fn there(ctx: &Context, txn: &mut Txn<'_>, id: &str) -> Result<Arc<VpcEndpoint>> {
+    let endpoint = hold::<VpcEndpoint>(ctx, txn, id)?;
+    if endpoint.is_there() { Ok(endpoint) } else { Err(VpcEndpoint::ERRORS.not_found(id)) }
+}
+
+/// What a host is told of a VPC's endpoints.
+pub fn desired(tables: &Tables, region: &Region, vpc: &Vpc) -> Vec<EndpointDesired> {
+    let there = tables.find::<VpcEndpoint>(region, "vpc", vpc.vpc).filter(|endpoint| endpoint.is_there());
+    there.map(|endpoint| told(tables, region, vpc, endpoint)).collect()
+}
+
+fn told(tables: &Tables, region: &Region, vpc: &Vpc, endpoint: &VpcEndpoint) -> EndpointDesired {
+    let records = endpoint.interfaces.iter();
+    let records = records.filter_map(|own| tables.get::<NetworkInterface>(region, &own.interface));
+    let interfaces: Vec<_> = records.filter_map(|record| interface(tables, region, record, "")).collect();
+    let addresses = |only: Option<NetworkInterfaceId>| {
+        let meant = interfaces.iter().filter(|i| only.is_none_or(|only| i.interface == only));
+        meant.flat_map(|i| &i.addresses).map(|address| address.private).collect()
+    };
+    let own = render::names(endpoint);
+    let own = own.map(|(name, only)| EndpointName { name, addresses: addresses(only), private: false });
+    let mut names: Vec<EndpointName> = own.collect();
+    if endpoint.private_dns && vpc.dns_hostnames {
+        let name = service::private_name(region, &endpoint.service);
+        names.push(EndpointName { name, addresses: addresses(None), private: true });
+    }
+    names.retain(|name| !name.addresses.is_empty());
+    EndpointDesired { endpoint: endpoint.endpoint, interfaces, names }
+}
+
+/// The endpoints of a VPC that are not deleted.
+pub fn any_in(tables: &Tables, region: &Region, vpc: VpcId) -> Vec<String> {
+    let there = tables.find::<VpcEndpoint>(region, "vpc", vpc).filter(|endpoint| endpoint.is_there());
+    there.map(|endpoint| endpoint.endpoint.to_string()).collect()
+}
+
+/// Removes those that were deleted long enough ago.
+pub async fn sweep(cloud: &Arc<Cloud>) -> Result<()> {
+    let over = |endpoint: &VpcEndpoint, now: model::Timestamp| {
+        endpoint.deleted_at.is_some_and(|at| now.since(at) >= SHOWN)
+    };
+    crate::sweep::remove::<VpcEndpoint>(cloud, over).await
+}
+
+pub fn register(service: &mut Service) {
+    service
+        .exclusive(ops::CreateVpcEndpoint, create::touches, create::create)
+        .exclusive(ops::ModifyVpcEndpoint, modify::touches, modify::modify)
+        .exclusive(ops::DeleteVpcEndpoints, delete::touches, delete::delete)
+        .read(ops::DescribeVpcEndpoints, |_, _, _| Touched::anything(), describe::describe)
+        .read(ops::DescribeVpcEndpointServices, service::touches, service::describe);
+}

@@ -1,0 +1,70 @@
+//! An endpoint as the API shows it, and its DNS names.
+
+use super::service;
+use crate::noun::{render_tags, wire_time};
+use api_ec2 as api;
+use control::Tables;
+use model::NetworkInterfaceId;
+use model::record::security_group::SecurityGroup;
+use model::record::vpc_endpoint::VpcEndpoint;
+
+/// The hosted zones that AWS's answers name: of the endpoints' own names, and of the service's.
+const OWN_ZONE: &str = "Z7HUB22UULQXV";
+const PRIVATE_ZONE: &str = "Z0619VPCE0PRIVATE";
+
+/// What an endpoint without a policy of its own shows.
+const FULL_ACCESS: &str = "{\n  \"Statement\": [\n    {\n      \"Action\": \"*\", \n      \"Effect\": \"Allow\", \n      \"Principal\": \
+                           \"*\", \n      \"Resource\": \"*\"\n    }\n  ]\n}";
+
+pub fn state(endpoint: &VpcEndpoint) -> &'static str {
+    if endpoint.is_there() { "available" } else { "deleted" }
+}
+
+/// Its name, then one a zone: `vpce-ID-LABEL.ec2.REGION.vpce.amazonaws.com`, `vpce-ID-LABEL-ZONE.ec2.…`.
+pub fn names(endpoint: &VpcEndpoint) -> impl Iterator<Item = (String, Option<NetworkInterfaceId>)> {
+    let base = service::base_name(&endpoint.region, &endpoint.service);
+    let front = format!("{}-{}", endpoint.endpoint, endpoint.label);
+    let whole = (format!("{front}.{base}"), None);
+    let zonal = endpoint.interfaces.iter();
+    let zonal = zonal.map(move |own| (format!("{front}-{}.{base}", own.zone), Some(own.interface)));
+    std::iter::once(whole).chain(zonal)
+}
+
+pub fn endpoint(tables: &Tables, endpoint: &VpcEndpoint) -> api::VpcEndpoint {
+    let entry = |name: String, zone: &str| api::DnsEntry {
+        dns_name: Some(name),
+        hosted_zone_id: Some(zone.to_owned()),
+    };
+    let mut entries: Vec<api::DnsEntry> = Vec::new();
+    if endpoint.is_there() {
+        entries.extend(names(endpoint).map(|(name, _)| entry(name, OWN_ZONE)));
+        let private = service::private_name(&endpoint.region, &endpoint.service);
+        entries.extend(endpoint.private_dns.then(|| entry(private, PRIVATE_ZONE)));
+    }
+    let groups = endpoint.groups.iter().map(|id| api::SecurityGroupIdentifier {
+        group_id: Some(id.to_string()),
+        group_name: tables.get::<SecurityGroup>(&endpoint.region, id).map(|group| group.name.clone()),
+    });
+    api::VpcEndpoint {
+        vpc_endpoint_id: Some(endpoint.endpoint.to_string()),
+        vpc_endpoint_type: Some(api::VpcEndpointType::Interface),
+        vpc_id: Some(endpoint.vpc.to_string()),
+        service_name: Some(service::full_name(&endpoint.region, &endpoint.service)),
+        state: Some(state(endpoint).into()),
+        policy_document: Some(endpoint.policy.clone().unwrap_or_else(|| FULL_ACCESS.to_owned())),
+        route_table_ids: Some(Vec::new()),
+        subnet_ids: Some(endpoint.interfaces.iter().map(|i| i.subnet.to_string()).collect()),
+        groups: Some(groups.collect()),
+        ip_address_type: Some("ipv4".into()),
+        dns_options: Some(api::DnsOptions { dns_record_ip_type: Some("ipv4".into()), ..Default::default() }),
+        private_dns_enabled: Some(endpoint.private_dns),
+        requester_managed: Some(false),
+        network_interface_ids: Some(endpoint.interfaces.iter().map(|i| i.interface.to_string()).collect()),
+        dns_entries: Some(entries),
+        creation_timestamp: Some(wire_time(endpoint.created_at)),
+        tags: render_tags(&endpoint.tags),
+        owner_id: Some(endpoint.account.to_string()),
+        service_region: Some(endpoint.region.to_string()),
+        ..Default::default()
+    }
+}
