@@ -161,7 +161,7 @@ impl Router {
         let alias = interface.interface.to_string();
         self.rtnl.dress(link.index, plan::net::GATEWAY_MAC, &alias, plan::net::MTU)?;
         self.links.write().insert(link.index, interface.interface);
-        let port = Port { tap: name, index: link.index, wanted: None, groups: None };
+        let port = Port { tap: name, index: link.index, wanted: None, class: link.group };
         self.ports.insert(interface.interface, port);
         Ok(())
     }
