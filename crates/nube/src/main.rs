@@ -44,6 +44,7 @@ mod template;
 mod terminal;
 mod tls;
 mod trace;
+mod transfer;
 mod up;
 mod watch;
 
