@@ -30,8 +30,8 @@ pub fn touches(ctx: &Context, request: &ImportImageRequest, tables: &Tables) -> 
     all
 }
 
-fn text(given: &Option<String>) -> Option<&str> {
-    given.as_deref().filter(|text| !text.is_empty())
+fn text(given: Option<&str>) -> Option<&str> {
+    given.filter(|text| !text.is_empty())
 }
 
 fn invalid(what: &str, value: &str) -> wire::ApiError {
@@ -45,7 +45,7 @@ fn machine(request: &ImportImageRequest) -> Result<(Option<Architecture>, Option
         "LicenseSpecifications",
         request.license_specifications.as_ref().is_some_and(|list| !list.is_empty()),
     )])?;
-    match text(&request.platform) {
+    match text(request.platform.as_deref()) {
         None => {}
         Some(name) if name.eq_ignore_ascii_case("linux") => {}
         Some(name) if name.eq_ignore_ascii_case("windows") => {
@@ -53,20 +53,21 @@ fn machine(request: &ImportImageRequest) -> Result<(Option<Architecture>, Option
         }
         Some(other) => return Err(invalid("Platform", other)),
     }
-    if let Some(other) = text(&request.hypervisor).filter(|given| *given != "xen") {
+    if let Some(other) = text(request.hypervisor.as_deref()).filter(|given| *given != "xen") {
         return Err(invalid("Hypervisor", other));
     }
-    if let Some(other) = text(&request.license_type).filter(|given| !["AWS", "BYOL", "Auto"].contains(given))
+    if let Some(other) =
+        text(request.license_type.as_deref()).filter(|given| !["AWS", "BYOL", "Auto"].contains(given))
     {
         return Err(invalid("LicenseType", other));
     }
-    if let Some(other) = text(&request.usage_operation).filter(|given| *given != "RunInstances") {
+    if let Some(other) = text(request.usage_operation.as_deref()).filter(|given| *given != "RunInstances") {
         return Err(unsupported(&format!(
             "The usage operation {}",
             other.chars().take(64).collect::<String>()
         )));
     }
-    let architecture = match text(&request.architecture) {
+    let architecture = match text(request.architecture.as_deref()) {
         None => None,
         Some("i386") => return Err(unsupported("The architecture i386")),
         Some(name) => Some(Architecture::parse(name).ok_or_else(|| invalid("Architecture", name))?),
@@ -92,7 +93,7 @@ fn of_snapshot(
     id: &str,
     asked: Option<&EncryptionChoice>,
 ) -> Result<Disk> {
-    if text(&container.url).is_some() || container.user_bucket.is_some() {
+    if text(container.url.as_deref()).is_some() || container.user_bucket.is_some() {
         return Err(client(
             "InvalidParameter",
             "A disk container has either a SnapshotId or a file, not both.",
@@ -117,7 +118,7 @@ fn of_snapshot(
         object: None,
         url: None,
         description: description(container.description.as_deref())?,
-        device: text(&container.device_name).map(str::to_owned),
+        device: text(container.device_name.as_deref()).map(str::to_owned),
         stated: None,
         format: None,
         bytes: None,
@@ -150,7 +151,7 @@ pub fn import(ctx: &Context, request: &ImportImageRequest, txn: &mut Txn<'_>) ->
     may_begin::<ImportImageTask>(ctx, txn.tables())?;
     let mut disks = Vec::with_capacity(containers.len());
     for container in containers {
-        if let Some(id) = text(&container.snapshot_id) {
+        if let Some(id) = text(container.snapshot_id.as_deref()) {
             disks.push(of_snapshot(ctx, txn, container, id, asked.as_ref())?);
             continue;
         }
@@ -173,7 +174,7 @@ pub fn import(ctx: &Context, request: &ImportImageRequest, txn: &mut Txn<'_>) ->
         disks,
         architecture,
         boot_mode,
-        license: text(&request.license_type).map(str::to_owned),
+        license: text(request.license_type.as_deref()).map(str::to_owned),
         boots: None,
         stage: Stage::Pending,
         image: None,

@@ -252,16 +252,15 @@ mod tests {
 
     #[test]
     fn an_entry_of_a_folder_is_found_wherever_it_lies() {
-        let folder = tempfile::tempdir().unwrap();
-        let partition = folder.path().join("esp");
         let mut content = vec![0; 3 << 20];
         let at = (2 << 20) + 96;
         content[at..at + 12].copy_from_slice(b"BOOTAA64EFI\x20");
         // A folder of that name is no program.
         content[640..652].copy_from_slice(b"BOOTX64 EFI\x10");
-        fs::write(&partition, content).unwrap();
+        let disk = tempfile::tempfile().unwrap();
+        disk.write_all_at(&content, 4096).unwrap();
         let mut found = NOTHING;
-        search(&partition, &mut found).unwrap();
+        search(&(disk, 4096), content.len() as u64, &mut found).unwrap();
         assert_eq!(found, Found { uefi_arm64: true, ..NOTHING });
     }
 }
