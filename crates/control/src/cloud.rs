@@ -1,5 +1,6 @@
 //! One cloud: its store, the view of it, its clock and its settings. Shared by all services and all requests.
 
+use crate::bucket::Buckets;
 use crate::entropy::Entropy;
 use crate::host::Host;
 use crate::keys::RootKey;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub public_images: PublicImages,
     /// How long an instance's status checks take after each start.
     pub status_checks: Duration,
+    /// What disks are imported from and exported to; none: there are no buckets.
+    pub buckets: Option<Buckets>,
 }
 
 /// What becomes of AWS's well-known public images here.

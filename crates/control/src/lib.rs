@@ -10,6 +10,7 @@
 //! intent into the transaction and does nothing else. It may run several times when transactions conflict.
 
 pub mod access;
+pub mod bucket;
 pub mod cloud;
 pub mod context;
 pub mod dispatch;
@@ -31,6 +32,7 @@ pub mod txn;
 pub mod view;
 
 pub use access::{Arn, Caller, Policy, Touched};
+pub use bucket::Buckets;
 pub use cloud::{Cloud, PublicImages, RegionSettings, Settings};
 pub use context::Context;
 pub use dispatch::Service;

@@ -104,6 +104,7 @@ pub fn start(
             timeout: timeout.unsigned_abs(),
             touched_at: ctx.now,
             seal: None,
+            imported: false,
         }),
         size,
         description: request.description.clone().unwrap_or_default(),

@@ -167,6 +167,16 @@ pub const NETWORK_INSIGHTS_ANALYSIS: IdErrors = IdErrors {
     not_found: "InvalidNetworkInsightsAnalysisId.NotFound",
     malformed: "InvalidNetworkInsightsAnalysisId.Malformed",
 };
+pub const IMPORT_TASK: IdErrors = IdErrors {
+    called: "import task ID",
+    not_found: "InvalidConversionTaskId",
+    malformed: "InvalidConversionTaskId.Malformed",
+};
+pub const EXPORT_TASK: IdErrors = IdErrors {
+    called: "export task ID",
+    not_found: "InvalidExportTaskID.NotFound",
+    malformed: "InvalidExportTaskID.Malformed",
+};
 pub const FLOW_LOG: IdErrors = IdErrors {
     called: "flow log ID",
     not_found: "InvalidFlowLogId.NotFound",

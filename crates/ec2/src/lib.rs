@@ -33,6 +33,7 @@ pub mod snapshot;
 pub mod subnet;
 pub mod sweep;
 pub mod tag;
+pub mod transfer;
 pub mod transit_gateway;
 pub mod transit_gateway_attachment;
 pub mod transit_gateway_route_table;
@@ -59,6 +60,7 @@ pub fn schema(schema: &mut Schema) {
         security_group::SecurityGroup,
         snapshot::Snapshot,
         store_disk::StoreDisk,
+        transfer::{ExportImageTask, ImportImageTask, ImportSnapshotTask},
         transit_gateway::{TransitGateway, TransitGatewayAttachment, TransitGatewayRouteTable},
         volume::Volume,
         vpc::{
@@ -70,8 +72,11 @@ pub fn schema(schema: &mut Schema) {
     };
     schema
         .add::<Address>()
+        .add::<ExportImageTask>()
         .add::<FlowLog>()
         .add::<Image>()
+        .add::<ImportImageTask>()
+        .add::<ImportSnapshotTask>()
         .add::<Instance>()
         .add::<KeyPair>()
         .add::<NatGateway>()
@@ -122,6 +127,7 @@ pub fn service() -> Service {
     snapshot::register(&mut service);
     subnet::register(&mut service);
     tag::register(&mut service);
+    transfer::register(&mut service);
     transit_gateway::register(&mut service);
     transit_gateway_attachment::register(&mut service);
     transit_gateway_route_table::register(&mut service);

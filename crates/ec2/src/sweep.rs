@@ -1,6 +1,8 @@
 //! What the clock does to EC2's records, by noun; used client tokens are forgotten after a day.
 
-use crate::{instance, nat_gateway, snapshot, transit_gateway, vpc_endpoint, vpc_peering_connection};
+use crate::{
+    instance, nat_gateway, snapshot, transfer, transit_gateway, vpc_endpoint, vpc_peering_connection,
+};
 use control::cloud::Mode;
 use control::token::{KEPT, UsedToken};
 use control::{Cloud, Record, Result, Sweep, Tables};
@@ -20,6 +22,7 @@ pub fn sweeps() -> Vec<Sweep> {
         Sweep::new("vpc-endpoints", async |cloud| vpc_endpoint::sweep(&cloud).await),
         Sweep::new("transit-gateways", async |cloud| transit_gateway::sweep(&cloud).await),
         Sweep::new("restored-snapshots", async |cloud| snapshot::tier::sweep(&cloud).await),
+        Sweep::new("transfers", async |cloud| transfer::sweep(&cloud).await),
         Sweep::new("fast-restores", async |cloud| snapshot::fast::sweep(&cloud).await),
     ]
 }

@@ -1,4 +1,4 @@
-//! Cloud images of others: a qcow2, raw or vmdk disk, packed or not, from a file or by HTTP, into the cache.
+//! Cloud images of others: a qcow2, raw, vmdk, VHD or VHDX disk, packed or not, from a file or by HTTP, into the cache.
 //!
 //! Nothing is trusted: neither the file's name nor what a server says of it. The format is read from the first bytes
 //! ([`format`]); a disk that refers to other files (a backing file, an external data file, a parent, extents) is refused,
@@ -16,6 +16,7 @@
 
 mod boot;
 mod convert;
+pub mod disk;
 mod fetch;
 mod format;
 
@@ -23,6 +24,7 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use self::format::Format;
 use crate::error::{At, Error, Result};
 use crate::exec::program;
 use crate::finish::{folder, recipe, replace, write_manifest};
@@ -120,16 +122,12 @@ pub fn import(cache: &Path, order: &Order, progress: &dyn Progress) -> Result<Ma
             unpacked
         }
     };
-    let bytes = fs::metadata(&disk).at(&disk)?.len();
-    let (format, size) = format::detect(&head(&disk)?, bytes)?;
-    if size > MOST_BYTES {
-        let why = format!("its disk of {} GiB is larger than any volume", size >> 30);
-        return Err(Error::NotAnImage { why });
-    }
+    let (format, size) = judge(&disk)?;
     let result = folder(work.path(), "image")?;
     let converted = result.join(DISK);
-    convert::to_qcow2(format, &disk, &converted, size, progress)?;
-    let found = step(progress, "see what it boots by", || boot::inspect(&converted, size, work.path()))?;
+    convert::to("qcow2", format, &disk, &converted, size, progress)?;
+    let looking = || boot::inspect_qcow2(&converted, size, work.path());
+    let found = step(progress, "see what it boots by", looking)?;
     let (architecture, firmware) = boot::decide(found, order.architecture)?;
 
     let about =
@@ -156,6 +154,22 @@ pub fn import(cache: &Path, order: &Order, progress: &dyn Progress) -> Result<Ma
     File::open(&converted).and_then(|disk| disk.sync_all()).at(&converted)?;
     replace(cache, &manifest.name, &result, work.path())?;
     Ok(manifest)
+}
+
+/// The format and the size of a disk in a file that nobody else changes.
+fn judge(disk: &Path) -> Result<(Format, u64)> {
+    let (format, size) = format::of_file(&File::open(disk).at(disk)?)?;
+    let size = match (format, size) {
+        (Format::Raw | Format::Qcow2 | Format::Vmdk, Some(size)) => size,
+        // What a machine sees of it follows from more than its size.
+        _ => convert::size(format, disk)?,
+    };
+    if size > MOST_BYTES {
+        let why = format!("its disk of {} GiB is larger than any volume", size >> 30);
+        return Err(Error::NotAnImage { why });
+    }
+    convert::check(format, disk)?;
+    Ok((format, size))
 }
 
 /// As much of a file's beginning as tells what it is.
@@ -224,7 +238,7 @@ fn parse_sha256(text: &str) -> Result<String> {
 }
 
 /// Is there still room where this file lies?
-fn room_at(path: &Path) -> Result<()> {
+pub fn room_at(path: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let free = rustix::fs::statvfs(folder).map_err(std::io::Error::from).at(folder)?;
     if free.f_bavail.saturating_mul(free.f_frsize) < ROOM_TO_LEAVE {

@@ -143,6 +143,9 @@ ids! {
     NetworkInsightsPathId = "nip";
     NetworkInsightsAnalysisId = "nia";
     FlowLogId = "fl";
+    ImportSnapshotTaskId = "import-snap";
+    ImportImageTaskId = "import-ami";
+    ExportImageTaskId = "export-ami";
     /// An instant of a running instance, memory and disks, that others begin from. Ours; AWS has none.
     ForkId = "fork";
 }

@@ -122,6 +122,9 @@ pub struct Up {
     /// Whether instances are held to the network bandwidth of their types [default: on]
     #[arg(long, value_enum, value_name = "on|off")]
     pub bandwidth: Option<Switch>,
+    /// A folder whose folders are the buckets that disks are imported from and exported to; remembered
+    #[arg(long, value_name = "DIR")]
+    pub buckets: Option<PathBuf>,
     #[command(flatten)]
     pub operation: operation::Flags,
     #[command(flatten)]

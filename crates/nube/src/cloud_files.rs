@@ -10,6 +10,7 @@
 //! DATA/store.redb.journal  its newest commits
 //! DATA/images/         the images that the cloud's AMIs stand for, by digest
 //! DATA/agent/ vms/ volumes/ net/   the host's state
+//! DATA/transfers/      disks that are being imported or exported
 //! DATA/run/            locks and sockets of the running processes
 //! DATA/logs/
 //! ```
@@ -19,7 +20,7 @@ use crate::emulator::Emulator;
 use crate::operation::Operation;
 use crate::template;
 use anyhow::{Context as _, Result, bail};
-use control::{PublicImages, RegionSettings, Settings};
+use control::{Buckets, PublicImages, RegionSettings, Settings};
 use ipnet::{Ipv4Net, Ipv6Net};
 use model::{AccessKeyId, AccountId, CloudTag, Overcommit, Region, region};
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,9 @@ pub struct CloudFile {
     /// Whether instances are held to the network bandwidth of their types.
     #[serde(default = "yes")]
     pub bandwidth: bool,
+    /// What lies in here are the buckets that disks are imported from and exported to.
+    #[serde(default)]
+    pub buckets: Option<PathBuf>,
     /// How it is watched.
     #[serde(default)]
     pub operation: Operation,
@@ -135,6 +139,11 @@ impl CloudDir {
     /// What all files of flow logs lie below, by bucket.
     pub fn flow_logs(&self) -> PathBuf {
         self.0.join("flow-logs")
+    }
+
+    /// What disks that are imported or exported are converted in.
+    pub fn transfers(&self) -> PathBuf {
+        self.0.join("transfers")
     }
 
     pub fn logs(&self) -> PathBuf {
@@ -228,6 +237,7 @@ impl CloudFile {
             overcommit: self.overcommit,
             public_images,
             status_checks,
+            buckets: self.buckets.clone().map(Buckets::new),
         }
     }
 

@@ -45,6 +45,7 @@ mod template;
 mod terminal;
 mod tls;
 mod trace;
+mod transfer;
 mod up;
 mod watch;
 

@@ -5,7 +5,7 @@ use crate::config::HostKind;
 use crate::emulator::Emulator;
 use crate::lock::Lock;
 use crate::metrics::Metrics;
-use crate::{account, admin, arrivals, dns, operation, registration, root_key, tls};
+use crate::{account, admin, arrivals, dns, operation, registration, root_key, tls, transfer};
 use anyhow::{Context as _, Result};
 use control::access::AllowAll;
 use control::cloud::Mode;
@@ -119,14 +119,17 @@ impl Server {
         let objects = ec2::instance::start(Arc::clone(&self.cloud));
         let sweeps = [ec2::sweep::sweeps(), kms::sweeps(), ebs::sweeps()].into_iter().flatten().collect();
         let sweeps = Sweeps::start(Arc::clone(&self.cloud), sweeps);
+        let transfers = transfer::start(&self.cloud, &self.dir)?;
         let cloud = Arc::clone(&self.cloud);
         tokio::spawn(async move {
             while let Some(connection) = connections.recv().await {
                 serve_host(&cloud, connection).await;
             }
         });
-        let unsettled: admin::Reconcilers =
-            Arc::new(move || objects.status().into_iter().chain(sweeps.status()).map(line).collect());
+        let unsettled: admin::Reconcilers = Arc::new(move || {
+            let all = [objects.status(), sweeps.status(), transfers.status()];
+            all.into_iter().flatten().map(line).collect()
+        });
         tokio::spawn(follow_images(Arc::clone(&self.cloud), self.dir.clone(), self.file.host));
         if let Some(at) = self.file.dns {
             tokio::spawn(dns::serve(at, Arc::clone(&self.cloud)));

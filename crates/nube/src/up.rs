@@ -107,6 +107,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
             },
             templates: crate::template::Settings::default(),
             bandwidth: true,
+            buckets: None,
             operation: arguments.operation.settle(&crate::operation::Operation::default())?,
         },
     };
@@ -123,6 +124,10 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
     }
     if let Some(bandwidth) = arguments.bandwidth {
         cloud.bandwidth = bandwidth == Switch::On;
+    }
+    if let Some(folder) = &arguments.buckets {
+        let found = folder.canonicalize().ok().filter(|found| found.is_dir());
+        cloud.buckets = Some(found.with_context(|| format!("{} is no folder", folder.display()))?);
     }
     cloud.templates = arguments.templates.settle(cloud.templates);
     cloud.operation = arguments.operation.settle(&cloud.operation)?;

@@ -54,6 +54,7 @@ impl Kit {
             overcommit: model::Overcommit::default(),
             public_images: PublicImages::Absent,
             status_checks: Duration::from_secs(10),
+            buckets: None,
         };
         change(&mut settings);
         let entropy = Arc::new(SeededEntropy::new(1));

@@ -85,6 +85,7 @@ impl Rig {
             overcommit: model::Overcommit::default(),
             public_images: control::PublicImages::Absent,
             status_checks: std::time::Duration::ZERO,
+            buckets: None,
         };
         let entropy = Arc::new(SeededEntropy::new(1));
         let cloud = Cloud::new(store, view, clock.clone(), entropy, policy, RootKey::new([7; 32]), settings);

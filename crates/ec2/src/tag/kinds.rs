@@ -14,6 +14,7 @@ use model::record::network_interface::NetworkInterface;
 use model::record::prefix_list::PrefixList;
 use model::record::security_group::{SecurityGroup, SecurityGroupRule};
 use model::record::snapshot::Snapshot;
+use model::record::transfer::{ExportImageTask, ImportImageTask, ImportSnapshotTask};
 use model::record::transit_gateway::{TransitGateway, TransitGatewayAttachment, TransitGatewayRouteTable};
 use model::record::volume::Volume;
 use model::record::vpc::{
@@ -23,20 +24,24 @@ use model::record::vpc::{
 use model::record::vpc_endpoint::VpcEndpoint;
 use model::record::vpc_peering_connection::VpcPeeringConnection;
 use model::{
-    AllocationId, DhcpOptionsId, EgressOnlyInternetGatewayId, FlowLogId, ImageId, InstanceId,
-    InternetGatewayId, KeyPairId, NatGatewayId, NetworkAclId, NetworkInsightsAnalysisId,
-    NetworkInsightsPathId, NetworkInterfaceId, PrefixListId, RouteTableId, SecurityGroupId,
-    SecurityGroupRuleId, SnapshotId, SubnetCidrReservationId, SubnetId, TransitGatewayAttachmentId,
-    TransitGatewayId, TransitGatewayRouteTableId, VolumeId, VpcEndpointId, VpcId, VpcPeeringConnectionId,
+    AllocationId, DhcpOptionsId, EgressOnlyInternetGatewayId, ExportImageTaskId, FlowLogId, ImageId,
+    ImportImageTaskId, ImportSnapshotTaskId, InstanceId, InternetGatewayId, KeyPairId, NatGatewayId,
+    NetworkAclId, NetworkInsightsAnalysisId, NetworkInsightsPathId, NetworkInterfaceId, PrefixListId,
+    RouteTableId, SecurityGroupId, SecurityGroupRuleId, SnapshotId, SubnetCidrReservationId, SubnetId,
+    TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId, VolumeId, VpcEndpointId, VpcId,
+    VpcPeeringConnectionId,
 };
 use std::sync::Arc;
 
-pub(super) static KINDS: [Kind; 27] = [
+pub(super) static KINDS: [Kind; 30] = [
     Kind::of::<Address>(AllocationId::PREFIX),
     Kind::of::<DhcpOptions>(DhcpOptionsId::PREFIX),
     Kind::of::<EgressOnlyInternetGateway>(EgressOnlyInternetGatewayId::PREFIX),
+    Kind::of::<ExportImageTask>(ExportImageTaskId::PREFIX),
     Kind::of::<FlowLog>(FlowLogId::PREFIX),
     Kind::of::<Image>(ImageId::PREFIX),
+    Kind::of::<ImportImageTask>(ImportImageTaskId::PREFIX),
+    Kind::of::<ImportSnapshotTask>(ImportSnapshotTaskId::PREFIX),
     Kind::of::<Instance>(InstanceId::PREFIX),
     Kind::of::<InternetGateway>(InternetGatewayId::PREFIX),
     Kind::of::<KeyPair>(KeyPairId::PREFIX),

@@ -199,6 +199,7 @@ impl Door {
             overcommit: model::Overcommit::default(),
             public_images: control::PublicImages::Absent,
             status_checks: std::time::Duration::ZERO,
+            buckets: None,
         };
         let entropy = Arc::new(SeededEntropy::new(1));
         let (policy, root) = (Arc::new(AllowAll), control::keys::RootKey::new([7; 32]));

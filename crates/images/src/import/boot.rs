@@ -5,7 +5,7 @@
 //! looked for wherever it is. That needs no parser for what others wrote.
 
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use super::convert;
@@ -42,27 +42,53 @@ struct Table {
     esp: Vec<(u64, u64)>,
 }
 
+/// A part of a disk: a file, and where in it the part begins.
+type Part = (File, u64);
+
+/// Looks at a raw disk of this size.
+pub fn inspect_raw(disk: &File, size: u64) -> Result<Found> {
+    inspect(size, |offset, _| Ok((disk.try_clone().at("the disk")?, offset)))
+}
+
 /// Looks at a qcow2 disk of this size; `scratch` is a folder for parts of it.
-pub fn inspect(disk: &Path, size: u64, scratch: &Path) -> Result<Found> {
+pub fn inspect_qcow2(disk: &Path, size: u64, scratch: &Path) -> Result<Found> {
     let part = scratch.join("part");
-    let copy = |offset: u64, size: u64| {
+    let found = inspect(size, |offset, size| {
         let _ = fs::remove_file(&part);
-        convert::part(disk, offset, size, &part)
-    };
-    copy(0, size.min(TABLE_BYTES) / SECTOR * SECTOR)?;
-    let head = fs::read(&part).at(&part)?;
+        convert::part(disk, offset, size, &part)?;
+        Ok((File::open(&part).at(&part)?, 0))
+    });
+    let _ = fs::remove_file(&part);
+    found
+}
+
+fn inspect(size: u64, part: impl Fn(u64, u64) -> Result<Part>) -> Result<Found> {
+    let whole = |bytes: u64| bytes / SECTOR * SECTOR;
+    let mut head = vec![0; usize::try_from(whole(size.min(TABLE_BYTES))).unwrap_or(0)];
+    let (file, at) = part(0, head.len() as u64)?;
+    read_at(&file, &mut head, at)?;
     let table = read(&head);
     let mut found = Found { bios: table.bios, esp: !table.esp.is_empty(), ..Found::default() };
     for (offset, length) in table.esp {
-        let length = length.min(size.saturating_sub(offset)).min(MOST_ESP_BYTES) / SECTOR * SECTOR;
-        if length == 0 {
-            continue;
+        let length = whole(length.min(size.saturating_sub(offset)).min(MOST_ESP_BYTES));
+        if length > 0 {
+            search(&part(offset, length)?, length, &mut found)?;
         }
-        copy(offset, length)?;
-        search(&part, &mut found)?;
     }
-    let _ = fs::remove_file(&part);
     Ok(found)
+}
+
+/// Reads what there is; behind the file's end are zeros.
+fn read_at(disk: &File, buffer: &mut [u8], at: u64) -> Result<()> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match disk.read_at(&mut buffer[done..], at + done as u64).at("the disk")? {
+            0 => break,
+            read => done += read,
+        }
+    }
+    buffer[done..].fill(0);
+    Ok(())
 }
 
 fn read(head: &[u8]) -> Table {
@@ -109,21 +135,20 @@ fn gpt(head: &[u8], code: bool) -> Option<Table> {
     Some(table)
 }
 
-fn search(partition: &Path, found: &mut Found) -> Result<()> {
-    let mut file = File::open(partition).at(partition)?;
-    let mut piece = Vec::new();
-    loop {
-        piece.clear();
-        if std::io::Read::by_ref(&mut file).take(1 << 20).read_to_end(&mut piece).at(partition)? == 0 {
-            return Ok(());
-        }
-        for entry in piece.chunks_exact(32) {
+fn search((disk, offset): &Part, length: u64, found: &mut Found) -> Result<()> {
+    const PIECE: u64 = 1 << 20;
+    let mut piece = vec![0; PIECE as usize];
+    for at in (0..length).step_by(PIECE as usize) {
+        let size = usize::try_from(PIECE.min(length - at)).unwrap_or(0);
+        read_at(disk, &mut piece[..size], *offset + at)?;
+        for entry in piece[..size].chunks_exact(32) {
             const NO_FILE: u8 = 0x08 | 0x10;
             let file = entry[11] & NO_FILE == 0;
             found.uefi_x86_64 |= file && entry.starts_with(b"BOOTX64 EFI");
             found.uefi_arm64 |= file && entry.starts_with(b"BOOTAA64EFI");
         }
     }
+    Ok(())
 }
 
 /// The architecture of the disk's machines, and what boots them.
@@ -227,16 +252,15 @@ mod tests {
 
     #[test]
     fn an_entry_of_a_folder_is_found_wherever_it_lies() {
-        let folder = tempfile::tempdir().unwrap();
-        let partition = folder.path().join("esp");
         let mut content = vec![0; 3 << 20];
         let at = (2 << 20) + 96;
         content[at..at + 12].copy_from_slice(b"BOOTAA64EFI\x20");
         // A folder of that name is no program.
         content[640..652].copy_from_slice(b"BOOTX64 EFI\x10");
-        fs::write(&partition, content).unwrap();
+        let disk = tempfile::tempfile().unwrap();
+        disk.write_all_at(&content, 4096).unwrap();
         let mut found = NOTHING;
-        search(&partition, &mut found).unwrap();
+        search(&(disk, 4096), content.len() as u64, &mut found).unwrap();
         assert_eq!(found, Found { uefi_arm64: true, ..NOTHING });
     }
 }

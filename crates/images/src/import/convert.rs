@@ -3,15 +3,59 @@
 use std::path::Path;
 
 use super::{format::Format, qemu_img, room_at};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::progress::Progress;
 
-/// Converts a checked disk to qcow2.
-pub fn to_qcow2(format: Format, from: &Path, to: &Path, size: u64, progress: &dyn Progress) -> Result<()> {
+/// The size of a disk whose format was seen.
+pub fn size(format: Format, disk: &Path) -> Result<u64> {
+    let said = qemu_img(1 << 20).args(["info", "--output=json"]).arg(node(format, disk)).run()?;
+    let facts: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap_or_default();
+    let damaged = || Error::NotAnImage { why: "its header is damaged".to_owned() };
+    facts["virtual-size"].as_u64().ok_or_else(damaged)
+}
+
+/// Refuses a disk whose tables lead beyond its end, where QEMU would read zeros.
+pub fn check(format: Format, disk: &Path) -> Result<()> {
+    match format {
+        Format::Raw | Format::Vhd => return Ok(()),
+        Format::Qcow2 | Format::Vmdk | Format::Vhdx => {}
+    }
+    let checked = qemu_img(1 << 20).args(["check", "-q"]).arg(node(format, disk)).run();
+    match checked {
+        // What nothing refers to does no harm.
+        Err(Error::Failed { status, .. }) if status.ends_with(" 3") => Ok(()),
+        Err(Error::Failed { said, .. }) => {
+            Err(Error::NotAnImage { why: format!("it is damaged or cut off: {}", first_line(&said)) })
+        }
+        other => other.map(drop),
+    }
+}
+
+/// Of what qemu-img said, without the description of the disk that it puts before.
+fn first_line(said: &str) -> String {
+    let line = said.lines().next().unwrap_or_default();
+    line.rsplit(": ").next().unwrap_or_default().chars().take(200).collect()
+}
+
+/// Converts a checked disk to `kind`: `qcow2`, `raw`, `vmdk` or `vpc`, as `qemu-img` calls them.
+pub fn to(
+    kind: &str,
+    format: Format,
+    from: &Path,
+    to: &Path,
+    size: u64,
+    progress: &dyn Progress,
+) -> Result<()> {
     progress.begin("convert the disk", Some(size));
     let mut line = Vec::new();
+    let options: &[&str] = match kind {
+        "vmdk" => &["-o", "subformat=streamOptimized"],
+        "vpc" => &["-o", "subformat=dynamic,force_size=on"],
+        _ => &[],
+    };
     let done = qemu_img(size.saturating_add(size / 8).saturating_add(1 << 30))
-        .args(["convert", "-p", "-O", "qcow2"])
+        .args(["convert", "-p", "-O", kind])
+        .args(options)
         .arg(node(format, from))
         .arg(to)
         .watch(|piece| {
@@ -53,6 +97,8 @@ fn description(format: Format, path: &Path) -> serde_json::Value {
         Format::Raw => serde_json::json!({ "driver": "raw", "file": file }),
         Format::Qcow2 => serde_json::json!({ "driver": "qcow2", "file": file, "backing": null }),
         Format::Vmdk => serde_json::json!({ "driver": "vmdk", "file": file, "backing": null }),
+        Format::Vhd => serde_json::json!({ "driver": "vpc", "file": file }),
+        Format::Vhdx => serde_json::json!({ "driver": "vhdx", "file": file }),
     }
 }
 

@@ -103,7 +103,7 @@ pub fn unpack(packing: Packing, from: &Path, to: &Path, progress: &dyn Progress)
 }
 
 /// Copies everything; gives the digest and the number of bytes.
-fn copy(
+pub fn copy(
     mut from: impl Read,
     to: &Path,
     progress: &dyn Progress,

@@ -1,7 +1,11 @@
 //! What a file is, from its own bytes, and whether it stands alone.
 //!
 //! Formats: <https://www.qemu.org/docs/master/interop/qcow2.html>; for vmdk the sparse extent's header of VMware's
-//! *Virtual Disk Format 5.0*.
+//! *Virtual Disk Format 5.0*; for VHD Microsoft's *Virtual Hard Disk Image Format Specification*, for VHDX
+//! <https://learn.microsoft.com/en-us/openspecs/windows_protocols/ms-vhdx>.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 
 use crate::error::{Error, Result};
 
@@ -12,6 +16,8 @@ pub const HEAD_BYTES: u64 = 1 << 20;
 pub enum Format {
     Qcow2,
     Vmdk,
+    Vhd,
+    Vhdx,
     Raw,
 }
 
@@ -42,9 +48,43 @@ pub fn packing(head: &[u8]) -> Option<Packing> {
     MAGICS.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, packing)| *packing)
 }
 
+/// A footer ends every VHD file.
+const FOOTER: usize = 512;
+
+/// The format of a file, and the size of the disk in it where its header is enough to tell that.
+pub fn of_file(file: &File) -> Result<(Format, Option<u64>)> {
+    let unreadable = |error: std::io::Error| Error::NotAnImage { why: format!("it cannot be read: {error}") };
+    let bytes = file.metadata().map_err(unreadable)?.len();
+    let mut head = vec![0; usize::try_from(bytes.min(HEAD_BYTES)).unwrap_or(0)];
+    file.read_exact_at(&mut head, 0).map_err(unreadable)?;
+    let mut tail = vec![0; head.len().min(FOOTER)];
+    let end = bytes - tail.len() as u64;
+    file.read_exact_at(&mut tail, end).map_err(unreadable)?;
+    if tail.starts_with(b"conectix") {
+        return vhd(&tail).map(|size| (Format::Vhd, Some(size)));
+    }
+    if head.starts_with(b"conectix") {
+        return refuse("it is a VHD disk whose end is cut off");
+    }
+    if head.starts_with(b"vhdxfile") {
+        return Ok((Format::Vhdx, None));
+    }
+    detect(&head, bytes).map(|(format, size)| (format, Some(size)))
+}
+
+/// The size that a footer tells.
+fn vhd(footer: &[u8]) -> Result<u64> {
+    let be64 = |at: usize| Some(u64::from_be_bytes(footer.get(at..at + 8)?.try_into().ok()?));
+    match (footer.get(60..64), be64(48)) {
+        (Some([0, 0, 0, 2 | 3]), Some(size)) => Ok(size),
+        (Some([0, 0, 0, 4]), _) => refuse("it is a VHD disk that stands on another file (a parent)"),
+        _ => refuse("its VHD footer is damaged"),
+    }
+}
+
 /// The format of a file that begins so and has so many bytes, and the size of the disk in it. Whatever is no disk that
 /// stands alone is refused.
-pub fn detect(head: &[u8], bytes: u64) -> Result<(Format, u64)> {
+fn detect(head: &[u8], bytes: u64) -> Result<(Format, u64)> {
     if head.starts_with(b"QFI\xfb") {
         return Ok((Format::Qcow2, qcow2(head)?));
     }
@@ -58,7 +98,9 @@ pub fn detect(head: &[u8], bytes: u64) -> Result<(Format, u64)> {
         // A disk has whole sectors; qemu-img fills up the last one.
         return Ok((Format::Raw, bytes.next_multiple_of(512)));
     }
-    refuse("it is no qcow2, vmdk or raw disk: it has neither of their headers, nor a partition table")
+    refuse(
+        "it is no qcow2, vmdk, VHD, VHDX or raw disk: it has neither of their headers, nor a partition table",
+    )
 }
 
 fn refuse<T>(why: &str) -> Result<T> {
@@ -145,9 +187,6 @@ fn something_else(head: &[u8]) -> Option<&'static str> {
             "it is the description of a vmdk disk whose data lies in other files; make one file of it: qemu-img convert"
         }
         () if at(0, b"COWD") => "it is a vmdk disk of ESX 3; convert it to qcow2: qemu-img convert",
-        () if at(0, b"conectix") || at(0, b"vhdxfile") => {
-            "it is a VHD or VHDX disk; convert it to qcow2: qemu-img convert"
-        }
         () if at(0, b"<<< ") && at(64, b"\x7f\x10\xda\xbe") => {
             "it is a VirtualBox disk (VDI); convert it to qcow2: qemu-img convert"
         }
@@ -261,10 +300,9 @@ mod tests {
 
     #[test]
     fn what_is_no_disk_is_called_by_its_name() {
-        let cases: [(&[u8], &str); 7] = [
+        let cases: [(&[u8], &str); 6] = [
             (b"", "empty"),
             (b"# Disk DescriptorFile\nversion=1\nRW 1 FLAT \"/etc/shadow\" 0", "other files"),
-            (b"vhdxfile", "VHDX"),
             (b"  <!DOCTYPE html><title>404", "web page"),
             (b"PK\x03\x04", "unpack"),
             (b"hello, world", "partition table"),
@@ -288,6 +326,33 @@ mod tests {
         assert!(why(&head).contains("partition table"));
         head[512..520].copy_from_slice(b"EFI PART");
         assert_eq!(detect(&head, 1024).unwrap().0, Format::Raw);
+    }
+
+    fn file(bytes: &[u8]) -> File {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_vhd_disk_is_known_by_its_footer() {
+        let mut footer = vec![0; 512];
+        footer[..8].copy_from_slice(b"conectix");
+        footer[48..56].copy_from_slice(&(3u64 << 30).to_be_bytes());
+        footer[63] = 2;
+        let mut disk = vec![0; 4096];
+        disk.extend_from_slice(&footer);
+        assert_eq!(of_file(&file(&disk)).unwrap(), (Format::Vhd, Some(3 << 30)));
+        disk[4096 + 63] = 4;
+        assert!(of_file(&file(&disk)).unwrap_err().to_string().contains("a parent"));
+        disk[4096 + 63] = 9;
+        assert!(of_file(&file(&disk)).unwrap_err().to_string().contains("damaged"));
+        // A dynamic one begins with a copy of its footer.
+        let mut cut = footer.clone();
+        cut.resize(5000, 0);
+        assert!(of_file(&file(&cut)).unwrap_err().to_string().contains("cut off"));
+        assert_eq!(of_file(&file(b"vhdxfile")).unwrap(), (Format::Vhdx, None));
+        assert!(of_file(&file(b"")).unwrap_err().to_string().contains("empty"));
     }
 
     #[test]

@@ -104,6 +104,7 @@ pub mod recycle_bin;
 pub mod security_group;
 pub mod snapshot;
 pub mod store_disk;
+pub mod transfer;
 pub mod transit_gateway;
 pub mod volume;
 pub mod vpc;

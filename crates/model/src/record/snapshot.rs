@@ -146,6 +146,9 @@ pub struct Direct {
     /// Around when it was last written to.
     pub touched_at: Timestamp,
     pub seal: Option<Seal>,
+    /// It is the cloud that writes it, for an import; its owner has no part in that.
+    #[serde(default)]
+    pub imported: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -263,7 +266,9 @@ impl Snapshot {
     /// That it is being written by its owner.
     pub const fn is_open(&self) -> Option<&Direct> {
         match (&self.life, &self.source) {
-            (Life::Pending { .. }, Source::Direct(direct)) if direct.seal.is_none() => Some(direct),
+            (Life::Pending { .. }, Source::Direct(direct)) if direct.seal.is_none() && !direct.imported => {
+                Some(direct)
+            }
             _ => None,
         }
     }
@@ -334,7 +339,9 @@ impl Record for Snapshot {
                 Source::Copy { snapshot, .. } => indexes.push((Self::NEEDS, (*snapshot).into())),
                 Source::Direct(direct) => {
                     indexes.extend(direct.parent.map(|parent| (Self::NEEDS, parent.into())));
-                    indexes.push((Self::DIRECT, self.account.into()));
+                    if !direct.imported {
+                        indexes.push((Self::DIRECT, self.account.into()));
+                    }
                 }
             }
         }

@@ -1,0 +1,201 @@
+//! Where a disk's file is: the bucket and key of a request, or an address that stands for them.
+//!
+//! Addresses are read, never fetched: the cloud makes no connection for a caller.
+
+use crate::errors::{client, invalid_parameter_value, missing_parameter};
+use crate::parameter::unsupported;
+use api_ec2::UserBucket;
+use control::bucket::{Buckets, Missing};
+use control::{Context, Result};
+use model::record::kms::Encryption;
+use model::record::transfer::{Disk, DiskFormat, Object};
+use wire::ApiError;
+
+/// What a request says of a disk.
+pub struct Given<'a> {
+    pub url: Option<&'a str>,
+    pub bucket: Option<&'a UserBucket>,
+    pub format: Option<&'a str>,
+    pub description: Option<&'a str>,
+    pub device: Option<&'a str>,
+}
+
+fn text(given: Option<&str>) -> Option<&str> {
+    given.filter(|text| !text.is_empty())
+}
+
+fn invalid(message: impl Into<String>) -> ApiError {
+    client("InvalidParameter", message)
+}
+
+/// The disk of a file that is there.
+pub fn disk(ctx: &Context, given: &Given<'_>, encryption: Option<Encryption>) -> Result<Disk> {
+    let stated = text(given.format).map(format).transpose()?;
+    let (object, url) = match (text(given.url), given.bucket) {
+        (Some(_), Some(_)) => {
+            return Err(invalid("A disk container has either a Url or a UserBucket, not both."));
+        }
+        (Some(url), None) => (parse(url)?, Some(url.to_owned())),
+        (None, Some(bucket)) => {
+            let (Some(name), Some(key)) = (text(bucket.s3_bucket.as_deref()), text(bucket.s3_key.as_deref()))
+            else {
+                return Err(missing_parameter("S3Bucket and S3Key"));
+            };
+            (Object { bucket: name.to_owned(), key: key.to_owned() }, None)
+        }
+        (None, None) => return Err(missing_parameter("DiskContainer.Url or DiskContainer.UserBucket")),
+    };
+    let file = buckets(ctx)?.open(&object.bucket, &object.key).map_err(|why| missing(&why, &object))?;
+    let bytes = file.metadata().map(|facts| facts.len());
+    Ok(Disk {
+        bytes: Some(bytes.map_err(|error| missing(&Missing::Unusable(error), &object))?),
+        object: Some(object),
+        url,
+        description: super::description(given.description)?,
+        device: text(given.device).map(str::to_owned),
+        stated,
+        format: None,
+        encryption,
+        snapshot: None,
+        size: None,
+    })
+}
+
+/// The buckets that the operator gave.
+pub fn buckets(ctx: &Context) -> Result<&Buckets> {
+    ctx.cloud.settings.buckets.as_ref().ok_or_else(|| {
+        invalid(
+            "The given S3 bucket does not exist: this cloud has no buckets. Its operator gives it some with \
+             `nube up --buckets DIR`.",
+        )
+    })
+}
+
+pub fn missing(why: &Missing, object: &Object) -> ApiError {
+    let Object { bucket, key } = object;
+    let shown = |text: &str| text.chars().take(256).collect::<String>();
+    match why {
+        Missing::Bucket => invalid(format!("The given S3 bucket does not exist: {}", shown(bucket))),
+        Missing::Object => {
+            invalid(format!("The given S3 object does not exist: s3://{}/{}", shown(bucket), shown(key)))
+        }
+        Missing::Unusable(error) => {
+            tracing::warn!(bucket, key, %error, "an object cannot be used");
+            invalid(format!("The given S3 object cannot be accessed: s3://{}/{}", shown(bucket), shown(key)))
+        }
+    }
+}
+
+fn format(text: &str) -> Result<DiskFormat> {
+    if text.eq_ignore_ascii_case("ova") {
+        return Err(unsupported("The disk image format OVA"));
+    }
+    DiskFormat::parse(text).ok_or_else(|| {
+        let shown: String = text.chars().take(32).collect();
+        invalid_parameter_value(format!(
+            "Value ({shown}) for parameter Format is invalid. Known are RAW, VMDK, VHD, VHDX and QCOW2."
+        ))
+    })
+}
+
+/// The object that an address stands for.
+fn parse(url: &str) -> Result<Object> {
+    let object = match url.strip_prefix("s3://") {
+        Some(rest) => rest.split_once('/').map(|(bucket, key)| (bucket.to_owned(), key.to_owned())),
+        None => https(url),
+    };
+    let (bucket, key) = object.ok_or_else(|| {
+        let shown: String = url.chars().take(128).collect();
+        invalid_parameter_value(format!(
+            "Value ({shown}) for parameter Url is invalid. It must be s3://BUCKET/KEY or the https address of an object \
+             in S3: this cloud fetches nothing from the network."
+        ))
+    })?;
+    Ok(Object { bucket, key })
+}
+
+/// Of an `https` address in one of S3's forms. What signs it is left aside: the object is not fetched by it.
+fn https(url: &str) -> Option<(String, String)> {
+    let rest = url.get(..8).filter(|scheme| scheme.eq_ignore_ascii_case("https://")).map(|_| &url[8..])?;
+    let rest = rest.split(['?', '#']).next()?;
+    let (host, path) = rest.split_once('/')?;
+    let host = host.to_ascii_lowercase();
+    let service = host.strip_suffix(".amazonaws.com")?;
+    let path = decode(path)?;
+    if is_s3(service) {
+        let (bucket, key) = path.split_once('/')?;
+        return Some((bucket.to_owned(), key.to_owned()));
+    }
+    // The bucket's name may have points, too.
+    let ends = service.match_indices('.').map(|(at, _)| at);
+    let at = ends.into_iter().find(|at| is_s3(&service[at + 1..]))?;
+    Some((service[..at].to_owned(), path))
+}
+
+/// `s3`, `s3.REGION` or, as of old, `s3-REGION`.
+fn is_s3(service: &str) -> bool {
+    let Some(rest) = service.strip_prefix("s3") else { return false };
+    let region = |name: &str| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    rest.is_empty() || rest.strip_prefix(['.', '-']).is_some_and(region)
+}
+
+/// A path without its percent signs.
+fn decode(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(rest.next()?).to_digit(16);
+        let (high, low) = (digit()?, digit()?);
+        bytes.push(u8::try_from(high * 16 + low).ok()?);
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_an_address_in_s3_is_read() {
+        let known = [
+            ("s3://disks/a/b.vmdk", "disks", "a/b.vmdk"),
+            ("https://disks.s3.amazonaws.com/a/b.vmdk", "disks", "a/b.vmdk"),
+            ("https://s3.amazonaws.com/disks/a/b.vmdk", "disks", "a/b.vmdk"),
+            ("https://s3.eu-west-1.amazonaws.com/disks/b", "disks", "b"),
+            ("https://my.disks.s3.eu-west-1.amazonaws.com/b%20c?X-Amz-Signature=1", "my.disks", "b c"),
+            ("HTTPS://disks.s3-us-west-2.amazonaws.com/b", "disks", "b"),
+        ];
+        for (url, bucket, key) in known {
+            let object = parse(url).unwrap();
+            assert_eq!((object.bucket.as_str(), object.key.as_str()), (bucket, key), "{url}");
+        }
+    }
+
+    #[test]
+    fn no_other_address_is_taken() {
+        let others = [
+            "http://disks.s3.amazonaws.com/b",
+            "https://example.com/b",
+            "https://169.254.169.254/latest/meta-data/",
+            "https://s3.amazonaws.com.example.com/disks/b",
+            "https://s3.amazonaws.com@example.com/disks/b",
+            "https://s3.amazonaws.com:8080/disks/b",
+            "https://amazonaws.com/disks/b",
+            "https://ec2.amazonaws.com/disks/b",
+            "https://s3.amazonaws.com/disks",
+            "file:///etc/shadow",
+            "/etc/shadow",
+            "https://s3.amazonaws.com/disks/%zz",
+            "",
+        ];
+        for url in others {
+            assert_eq!(parse(url).unwrap_err().code(), "InvalidParameterValue", "{url}");
+        }
+    }
+}
