@@ -141,7 +141,7 @@ pub fn import(ctx: &Context, request: &ImportImageRequest, txn: &mut Txn<'_>) ->
     if containers.len() > MOST_DISKS {
         return Err(invalid_parameter_value(format!("An image has at most {MOST_DISKS} disks.")));
     }
-    let names: Vec<&str> = containers.iter().filter_map(|disk| text(&disk.device_name)).collect();
+    let names: Vec<&str> = containers.iter().filter_map(|disk| text(disk.device_name.as_deref())).collect();
     if names.iter().collect::<BTreeSet<_>>().len() < names.len() {
         return Err(client("InvalidParameter", "Two disks have the same device name."));
     }
