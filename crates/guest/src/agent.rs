@@ -22,6 +22,9 @@ use crate::{
 
 /// How long a login may wait for the metadata service before ssh starts with the keys that the disk has.
 const SSH_PATIENCE: Duration = Duration::from_secs(15);
+/// How long what a login does not need waits for a clone's ssh server, and for the first to greet it.
+const SSH_START: Duration = Duration::from_secs(2);
+const FIRST_LOGIN: Duration = Duration::from_millis(100);
 const LOOPBACK: u32 = 1;
 
 pub fn main() -> ExitCode {
@@ -109,6 +112,7 @@ fn become_instance(nic: &Nic, told: Option<Told>) -> (Imds, String, crate::dhcp:
         settle_in(&primary);
     });
     report(&nic.name, Routing::open().and_then(|routing| routing.up(nic.index, None)));
+    let is_told = told.is_some();
     let (lease, known) = match told {
         Some(told) => (told.lease.clone(), Some(Imds::knowing(told))),
         None => (lease::obtain(nic), None),
@@ -120,6 +124,12 @@ fn become_instance(nic: &Nic, told: Option<Told>) -> (Imds, String, crate::dhcp:
     let mut imds = known.unwrap_or_else(Imds::connect);
     timeline::mark("token");
     let instance = identity::assume(&mut imds, lease.address);
+    if is_told {
+        // What follows would take the processors from the server, whose start somebody waits for.
+        sshd::await_listening(SSH_START);
+        timeline::mark("listening");
+        thread::sleep(FIRST_LOGIN);
+    }
     settle_in(nic);
     (imds, instance, lease)
 }

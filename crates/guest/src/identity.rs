@@ -2,12 +2,14 @@
 //!
 //! Host name and login keys are refreshed at each boot. Host keys and machine id belong to an instance id: when the
 //! disk wakes up as another instance (an image made of it, say) they are made anew. The id is recorded last, so a kill
-//! before that repeats all of it and a kill after it repeats nothing.
+//! before that repeats all of it and a kill after it repeats nothing. Where the flushes are put off ([`files::flush_later`]) one
+//! covers the record too: the journal keeps the order, so a record is never there without the removal of what was another
+//! instance's, and what else a kill cuts short is found to be no key and no id, and made anew. ssh starts after it.
 
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::Duration;
 
 use crate::console::{raw, report, say};
@@ -43,12 +45,15 @@ pub fn assume(imds: &mut Imds, address: Ipv4Addr) -> String {
     report("machine id", ensure_machine_id());
     let host_key = report("host key", sshd::ensure_host_key());
     timeline::mark("host key");
-    report("flushing the identity", files::flush());
-    timeline::mark("flushed");
     if host_key.is_some() {
         report("instance id", files::write(RECORD, instance.as_bytes(), files::PUBLIC));
     }
-    template::name_firmware(&instance);
+    // Nothing of it needs the disk, which the flush waits for.
+    thread::scope(|beside| {
+        beside.spawn(|| template::name_firmware(&instance));
+        report("flushing the identity", files::flush());
+        timeline::mark("flushed");
+    });
     sshd::start();
     timeline::mark("ssh");
     if let Some(key) = host_key {

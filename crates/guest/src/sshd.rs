@@ -17,6 +17,7 @@ use crate::{exec, files, forked, sys};
 const FOLDER: &str = "/etc/dropbear";
 const KEY: &str = "/etc/dropbear/dropbear_ed25519_host_key";
 const NEW_KEY: &str = "/etc/dropbear/.new";
+const SOCKETS: &str = "/proc/net/tcp";
 
 /// Process number of the running server, if there is one; `Some(0)` while it is being started.
 static SERVER: Mutex<Option<u32>> = Mutex::new(None);
@@ -93,6 +94,23 @@ pub fn stop() {
     }
 }
 
+/// Waits until the server takes connections, but not for ever.
+pub fn await_listening(patience: Duration) {
+    let end = sys::uptime() + patience;
+    while !fs::read_to_string(SOCKETS).is_ok_and(|sockets| is_listening(&sockets)) && sys::uptime() < end {
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether the kernel's table of TCP sockets has one that listens on port 22.
+fn is_listening(sockets: &str) -> bool {
+    sockets.lines().any(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let local = words.next().unwrap_or_default();
+        local.ends_with(":0016") && words.nth(1) == Some("0A")
+    })
+}
+
 /// Starts the server unless it was started before; then it gives that one's process number.
 pub fn start_if_stopped() -> Option<u32> {
     let mut server = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,5 +135,24 @@ fn keep_running() {
         }
         // Also what an agent that was started again does while its predecessor's server holds the port.
         thread::sleep(Duration::from_millis(500));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_table_tells_whether_the_server_listens() {
+        let table = |local: &str, state: &str| {
+            let header = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid";
+            format!(
+                "{header}\n   0: {local} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000 0\n"
+            )
+        };
+        assert!(is_listening(&table("00000000:0016", "0A")));
+        assert!(!is_listening(&table("0A00000A:0016", "01")), "a connection");
+        assert!(!is_listening(&table("00000000:0050", "0A")), "another port");
+        assert!(!is_listening(""));
     }
 }
