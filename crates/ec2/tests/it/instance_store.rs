@@ -1,7 +1,9 @@
 //! Instance stores: which disks a run has, and what becomes of them.
 
 use crate::instance::{Cloud, cloud};
-use model::host::{DesiredBody, InstanceDesired, InstancePhase, Medium, ObjectKey, ObservedBody, StopCause, VolumeDesired};
+use model::host::{
+    DesiredBody, InstanceDesired, InstancePhase, Medium, ObjectKey, ObservedBody, StopCause, VolumeDesired,
+};
 use model::record::store_disk::StoreDisk;
 use model::{DataKey, GiB, InstanceId, VolumeId};
 use std::sync::Arc;
@@ -79,7 +81,8 @@ async fn nvme_disks_come_with_each_run_and_go_with_it() {
     cloud.settled(ObjectKey::Volume(*disk)).await;
     assert_eq!(size(&cloud, *disk), None, "the host is to remove it");
     assert_eq!(kept(&cloud), 1, "and has not yet");
-    let is_sealed = cloud.kit.cloud.view.read().everywhere::<StoreDisk>().any(|(_, disk)| disk.sealed.is_some());
+    let is_sealed =
+        cloud.kit.cloud.view.read().everywhere::<StoreDisk>().any(|(_, disk)| disk.sealed.is_some());
     assert!(!is_sealed, "its key is destroyed at once");
     cloud.observe_object(ObjectKey::Volume(*disk), ObservedBody::Removed).await;
     assert_eq!(kept(&cloud), 0);

@@ -228,7 +228,10 @@ fn a_log_that_ends_writes_what_it_has_gathered() {
     observe(&mut book, START + 5, &with, vec![flow(between, count(1, 60), count(0, 0))], Vec::new());
     assert!(book.close(START + 5).is_empty());
     book.observed(START + 10);
-    assert!(book.close(START + 10).is_empty() && book.knows(with.vpc), "one that is not looked at has not ended");
+    assert!(
+        book.close(START + 10).is_empty() && book.knows(with.vpc),
+        "one that is not looked at has not ended"
+    );
     book.end(with.vpc);
     assert_eq!(records(&book.close(START + 10)).len(), 2);
     assert!(book.is_empty() && book.close(START + 60).is_empty());
