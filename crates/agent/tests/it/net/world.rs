@@ -341,6 +341,7 @@ fn instance(interface: InterfaceDesired) -> InstanceDesired {
             group_names: BTreeMap::new(),
             interface_owners: BTreeMap::new(),
             options: MetadataOptions::default(),
+            hibernation: false,
             tags: None,
         },
     }
