@@ -20,6 +20,9 @@ pub struct Metadata {
     /// The owner of each interface.
     pub interface_owners: BTreeMap<NetworkInterfaceId, AccountId>,
     pub options: MetadataOptions,
+    /// Whether its memory may be kept while it is stopped, as its launch said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hibernation: bool,
     /// Present when the instance may read its tags.
     pub tags: Option<BTreeMap<String, String>>,
 }

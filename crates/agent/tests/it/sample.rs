@@ -168,6 +168,7 @@ pub fn instance(n: u32) -> InstanceDesired {
             group_names: [(group_id(1), "default".to_owned())].into(),
             interface_owners: [(interface_id(n), account())].into(),
             options: MetadataOptions::default(),
+            hibernation: false,
             tags: None,
         },
     }

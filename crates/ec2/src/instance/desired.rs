@@ -215,6 +215,7 @@ fn metadata(tables: &Tables, instance: &Instance) -> Metadata {
         group_names: render::groups(tables, instance).map(|g| (g.group, g.name.clone())).collect(),
         interface_owners: render::interfaces(tables, instance).map(|n| (n.interface, n.account)).collect(),
         options: instance.metadata_options,
+        hibernation: !instance.hibernation.is_off(),
         tags: instance.metadata_options.instance_tags.then(|| instance.tags.clone()),
     }
 }

@@ -36,6 +36,7 @@ pub(super) fn wish(power: Power, run: u64, reboots: u64) -> InstanceDesired {
             group_names: [].into(),
             interface_owners: [].into(),
             options: MetadataOptions::default(),
+            hibernation: false,
             tags: None,
         },
     }

@@ -60,6 +60,7 @@ fn sample() -> InstanceDesired {
             ]
             .into(),
             interface_owners: [].into(),
+            hibernation: true,
             options: MetadataOptions { instance_tags: true, ..MetadataOptions::default() },
             tags: Some([("Name".to_owned(), "example".to_owned()), ("a b".to_owned(), String::new())].into()),
         },
@@ -105,6 +106,7 @@ fn values_are_those_of_the_instance() {
         ("block-device-mapping/ami", "xvda"),
         ("block-device-mapping/ebs1", "sdf"),
         ("block-device-mapping/root", "/dev/xvda"),
+        ("hibernation/configured", "true"),
         ("hostname", "ip-172-31-0-5.ec2.internal"),
         ("instance-id", "i-00000000000000abc"),
         ("instance-type", "t3.micro"),

@@ -108,6 +108,7 @@ fn metadata<'a>(instance: &InstanceDesired, vpcs: &impl Fn(VpcId) -> Option<&'a 
             vec![directory("maintenance", vec![text("history", "[]"), text("scheduled", "[]")])],
         ),
     ];
+    entries.push(directory("hibernation", vec![text("configured", told.hibernation)]));
     entries.extend(host_name.clone().map(|name| text("hostname", name)));
     entries.extend([
         text("instance-action", "none"),

@@ -354,6 +354,7 @@ fn instance(interface: InterfaceDesired) -> InstanceDesired {
             group_names: BTreeMap::new(),
             interface_owners: BTreeMap::new(),
             options: MetadataOptions::default(),
+            hibernation: false,
             tags: None,
         },
     }
