@@ -3,18 +3,19 @@
 use control::access::AllowAll;
 use control::entropy::SeededEntropy;
 use control::{Cloud, Context, RegionSettings, Schema, Service, Settings, Tables, Touched, View};
-use gateway::{Emulation, Gateway, Limits, Tls};
+use gateway::{Emulation, Gateway, Handed, Limits, Tls};
 use model::clock::ManualClock;
 use model::record::access_key::{AccessKey, Secret, Session};
+use model::record::vpc_endpoint::VpcEndpoint;
 use model::{AccessKeyId, AccountId, Clock as _, CloudTag, Region, Timestamp};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Memory;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use wire::sigv2;
 use wire::sigv4::{self, Credentials, Payload};
@@ -159,6 +160,9 @@ fn service(shape: &'static ServiceShape) -> Service {
 pub struct Door {
     pub at: SocketAddr,
     pub clock: Arc<ManualClock>,
+    pub cloud: Arc<Cloud>,
+    /// Takes connections that others have accepted.
+    pub handed: mpsc::Sender<Handed>,
     pub stop: oneshot::Sender<()>,
     pub serving: JoinHandle<()>,
 }
@@ -188,7 +192,7 @@ impl Door {
         let region = Region::parse("us-east-1").unwrap();
         let store = Arc::new(Memory::default());
         let mut schema = Schema::default();
-        schema.add::<AccessKey>();
+        schema.add::<AccessKey>().add::<VpcEndpoint>();
         let view = View::open(store.clone(), schema).await.unwrap();
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_767_225_600_000)));
         let settings = Settings {
@@ -225,17 +229,18 @@ impl Door {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
+        let (handed, taken) = mpsc::channel(1);
         let gateway = Arc::new(Gateway {
             emulation: emulation(&cloud),
-            cloud,
+            cloud: Arc::clone(&cloud),
             services: vec![service(&EC2), service(&STS), service(&KMS), rest()],
             limits,
             signing_keys: gateway::SigningKeys::default(),
         });
-        let serving = tokio::spawn(gateway::serve_with(gateway, listener, tls, None, async move {
+        let serving = tokio::spawn(gateway::serve_with(gateway, listener, tls, Some(taken), async move {
             let _ = stopped.await;
         }));
-        Self { at, clock, stop, serving }
+        Self { at, clock, cloud, handed, stop, serving }
     }
 
     pub async fn connect(&self) -> Client {
@@ -326,9 +331,9 @@ pub fn temporary(service: &'static str) -> Credentials<'static> {
     Credentials { access_key_id: TEMPORARY, session_token: Some(TOKEN), ..credentials(service) }
 }
 
-pub struct Client(pub TcpStream);
+pub struct Client<S = TcpStream>(pub S);
 
-impl Client {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub async fn send(&mut self, text: &str) {
         self.0.write_all(text.as_bytes()).await.unwrap();
     }

@@ -3,6 +3,7 @@
 
 mod door;
 mod emulation;
+mod endpoints;
 mod http;
 mod http1;
 mod json;

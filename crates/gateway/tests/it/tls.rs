@@ -15,23 +15,27 @@ use tokio_rustls::client::TlsStream;
 
 const ECHO: &str = "Action=Echo&Text=hello";
 
-struct Certificate {
+pub struct Certificate {
     der: Vec<u8>,
     key: Vec<u8>,
 }
 
-fn certificate() -> Certificate {
+pub fn certificate() -> Certificate {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     Certificate { der: made.cert.der().to_vec(), key: made.signing_key.serialize_der() }
 }
 
 impl Certificate {
-    fn tls(&self) -> Tls {
+    pub fn tls(&self) -> Tls {
         Tls::new(vec![self.der.clone()], self.key.clone()).unwrap()
     }
 
     /// A connection of a client that trusts this certificate alone.
     async fn connect(&self, door: &Door, protocols: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
+        self.over(TcpStream::connect(door.at).await.unwrap(), protocols).await
+    }
+
+    pub async fn over(&self, stream: TcpStream, protocols: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(self.der.clone())).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -41,7 +45,6 @@ impl Certificate {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        let stream = TcpStream::connect(door.at).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
