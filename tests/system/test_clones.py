@@ -110,7 +110,7 @@ def back(cloud):
     wait_until(answers, "agent and server are back", timeout=240)
 
 
-def settled(ec2, key, guest):
+def settled(cloud, ec2, key, guest):
     """What a machine came to: its own answer to who it is, or None if it ended instead."""
     def ended_or_answers():
         try:
@@ -129,7 +129,12 @@ def settled(ec2, key, guest):
         line = ssh_line(address, key, "cat /var/lib/nube/instance-id; echo; hostname")
         done = subprocess.run(line, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
         return done.stdout.split() if done.returncode == 0 else None
-    found = wait_until(ended_or_answers, f"{guest.id} has ended or answers", timeout=300, interval=0.3)
+    try:
+        found = wait_until(ended_or_answers, f"{guest.id} has ended or answers", timeout=300, interval=0.3)
+    except AssertionError as error:
+        console = ec2.get_console_output(InstanceId=guest.id, Latest=True).get("Output", "")
+        raise AssertionError(f"{error}; it is {describe(ec2, guest.id)['State']['Name']}, its console ends with "
+                             f"{console[-2000:]!r}; {cloud.logs()}") from None
     return None if found == "ended" else found
 
 
@@ -162,7 +167,7 @@ def test_no_kill_lets_half_an_instance_answer(place, rounds):  # noqa: F811
                 time.sleep(instant)
                 kill(cloud, victim, guest.id)
                 back(cloud)
-            told = settled(ec2, key, guest)
+            told = settled(cloud, ec2, key, guest)
         if told:
             private = guest.describe()["PrivateIpAddress"]
             assert told == [guest.id, f"ip-{private.replace('.', '-')}"], what
