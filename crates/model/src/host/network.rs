@@ -1,0 +1,223 @@
+//! What a host should hold of VPCs: routers, rules and interfaces.
+
+use super::Rate;
+use crate::flow_log::FlowLogDesired;
+use crate::net::{AclEntry, Allow, Mac};
+use crate::{
+    AccountId, InstanceId, NatGatewayId, NetworkAclId, NetworkInterfaceId, Region, RouteTableId,
+    SecurityGroupId, SubnetId, TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId,
+    VpcEndpointId, VpcId, VpcPeeringConnectionId,
+};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// One VPC as a host that carries some of its interfaces needs it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VpcDesired {
+    pub vpc: VpcId,
+    pub account: AccountId,
+    pub region: Region,
+    pub cidrs: Vec<Ipv4Net>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ipv6_cidrs: Vec<Ipv6Net>,
+    /// Whether the VPC's resolver answers at all.
+    pub dns_support: bool,
+    pub subnets: Vec<SubnetDesired>,
+    pub route_tables: Vec<RouteTableDesired>,
+    pub network_acls: Vec<NetworkAclDesired>,
+    /// The VPCs that it meets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peerings: Vec<PeeringDesired>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nat_gateways: Vec<NatGatewayDesired>,
+    /// The transit gateways that it is attached to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transits: Vec<TransitDesired>,
+    /// Doors to the cloud's own API.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<EndpointDesired>,
+    /// What is written of the flows of its interfaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flow_logs: Vec<FlowLogDesired>,
+}
+
+/// A way to another VPC, open while both ask for it. Packets take it where routes of their subnets say so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeeringDesired {
+    pub peering: VpcPeeringConnectionId,
+    pub peer: VpcId,
+    /// The only sources that come from there.
+    pub cidrs: Vec<Ipv4Net>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ipv6_cidrs: Vec<Ipv6Net>,
+}
+
+/// A VPC's end at a transit gateway: where packets go that its routes lead there, and who they come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransitDesired {
+    pub gateway: TransitGatewayId,
+    pub attachment: TransitGatewayAttachmentId,
+    /// Whether it carries IPv6 as well.
+    pub ipv6: bool,
+    /// The subnet whose routes packets ask that come by it.
+    pub arrival: SubnetId,
+    /// The subnets whose packets it takes: those of the zones that it is in.
+    pub served: Vec<SubnetId>,
+    /// The gateway's table that they ask; none: no packet passes.
+    pub table: Option<TransitGatewayRouteTableId>,
+    /// What that table says, each destination once.
+    pub routes: Vec<TransitRouteDesired>,
+    /// The VPCs on the other ends of its ways, in either direction.
+    pub peers: Vec<TransitPeerDesired>,
+}
+
+/// A way through a transit gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransitRouteDesired {
+    pub destination: IpNet,
+    /// None: packets are dropped.
+    pub to: Option<TransitGatewayAttachmentId>,
+}
+
+/// The link between two ends stands while both name each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TransitPeerDesired {
+    pub attachment: TransitGatewayAttachmentId,
+    pub vpc: VpcId,
+}
+
+/// What leaves by it takes its private address, with a port of its own, and is routed on as its subnet says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NatGatewayDesired {
+    pub gateway: NatGatewayId,
+    pub subnet: SubnetId,
+    pub address: AddressDesired,
+}
+
+/// Interfaces at which the cloud's own API answers, on ports 80 and 443, and nothing else does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndpointDesired {
+    pub endpoint: VpcEndpointId,
+    pub interfaces: Vec<InterfaceDesired>,
+    pub names: Vec<EndpointName>,
+}
+
+/// A name of an endpoint, in lower case, and what it leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointName {
+    pub name: String,
+    pub addresses: Vec<Ipv4Addr>,
+    /// Whether it is known in the endpoint's VPC alone.
+    pub private: bool,
+}
+
+/// How a connection came that an agent hands to the server: by which endpoint, and from whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrival {
+    pub region: Region,
+    pub vpc: VpcId,
+    pub endpoint: VpcEndpointId,
+    /// The sender's address as the endpoint's VPC sees it.
+    pub source: Ipv4Addr,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SubnetDesired {
+    pub subnet: SubnetId,
+    pub cidr: Ipv4Net,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6_cidr: Option<Ipv6Net>,
+    pub route_table: RouteTableId,
+    pub network_acl: NetworkAclId,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RouteTableDesired {
+    pub route_table: RouteTableId,
+    /// Routes beside the VPC's local ones, which always exist.
+    pub routes: Vec<RouteDesired>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RouteDesired {
+    pub destination: IpNet,
+    pub target: RouteTarget,
+}
+
+/// Where a route leads on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RouteTarget {
+    InternetGateway,
+    /// Out as by the internet gateway; nobody outside begins anything with who has no other way out.
+    EgressOnly,
+    /// To an interface whose machine forwards. While it has none here, or checks its sources and destinations, packets are
+    /// dropped.
+    Interface(NetworkInterfaceId),
+    Peering(VpcPeeringConnectionId),
+    NatGateway(NatGatewayId),
+    /// On by the gateway's own routes, see [`TransitDesired`].
+    TransitGateway(TransitGatewayId),
+    /// The target is gone: packets are dropped.
+    Blackhole,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetworkAclDesired {
+    pub network_acl: NetworkAclId,
+    /// In the order of their numbers; what matches none is denied.
+    pub ingress: Vec<AclEntry>,
+    pub egress: Vec<AclEntry>,
+}
+
+/// A security group's rules. Its members are the interfaces that name it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SecurityGroupDesired {
+    pub group: SecurityGroupId,
+    pub vpc: VpcId,
+    pub ingress: Vec<Allow>,
+    pub egress: Vec<Allow>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InterfaceDesired {
+    pub interface: NetworkInterfaceId,
+    /// Its place in the instance, from 0; places may be left out.
+    #[serde(default)]
+    pub device_index: u32,
+    pub mac: Mac,
+    pub vpc: VpcId,
+    pub subnet: SubnetId,
+    pub subnet_cidr: Ipv4Net,
+    /// The first is the primary address.
+    pub addresses: Vec<AddressDesired>,
+    /// The first is the primary one, which DHCPv6 gives.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ipv6: Vec<Ipv6Addr>,
+    pub security_groups: Vec<SecurityGroupId>,
+    pub source_dest_check: bool,
+    /// The name that DHCP hands out with the address, without its domain.
+    pub hostname: String,
+    /// The domain that DHCP hands out.
+    pub domain: String,
+    /// None: what the host can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<Bandwidth>,
+}
+
+/// What the interfaces of an instance may carry together, each way.
+/// AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-network-bandwidth.html>
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bandwidth {
+    /// Interfaces that name the same instance share it.
+    pub instance: InstanceId,
+    /// In bytes.
+    pub rate: Rate,
+}
+
+/// A private address and the public one that is translated to it at the VPC's edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressDesired {
+    pub private: Ipv4Addr,
+    pub public: Option<Ipv4Addr>,
+}
