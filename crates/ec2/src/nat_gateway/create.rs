@@ -5,7 +5,7 @@
 use super::{MAX_GATEWAYS, render};
 use crate::address;
 use crate::errors::{client, invalid_parameter_combination, missing_parameter};
-use crate::network_interface::claim_addresses;
+use crate::network_interface::managed;
 use crate::noun::{created, given_tags, hold, touched};
 use crate::parameter::refuse;
 use api_ec2::{ConnectivityType, CreateNatGatewayRequest, CreateNatGatewayResult, NatGatewayState};
@@ -14,8 +14,7 @@ use model::record::address::{Address, Association};
 use model::record::nat_gateway::{Connectivity, NatGateway};
 use model::record::network_interface::NetworkInterface;
 use model::record::vpc::{InternetGateway, Subnet};
-use model::{AddressAssociationId, Mac, NatGatewayId, NetworkInterfaceId};
-use plan::instance::SecondaryAddresses;
+use model::{AddressAssociationId, NatGatewayId};
 use std::net::Ipv4Addr;
 
 pub fn touches(ctx: &Context, request: &CreateNatGatewayRequest, tables: &Tables) -> Vec<Touched> {
@@ -133,23 +132,10 @@ fn interface(
     gateway: NatGatewayId,
     wanted: Option<Ipv4Addr>,
 ) -> Result<NetworkInterface> {
-    let interface = NetworkInterfaceId::from_entropy(ctx.bits());
-    let addresses = claim_addresses(ctx, txn, subnet, interface, wanted, &SecondaryAddresses::NONE)?;
     Ok(NetworkInterface {
-        interface,
-        account: ctx.account(),
-        vpc: subnet.vpc,
-        subnet: subnet.subnet,
-        zone: subnet.zone.clone(),
-        mac: Mac::from_entropy(ctx.bits()),
-        addresses,
-        ipv6: Vec::new(),
-        groups: Vec::new(),
         description: format!("Interface for NAT Gateway {gateway}"),
         source_dest_check: false,
-        attachment: None,
         nat_gateway: Some(gateway),
-        vpc_endpoint: None,
-        tags: control::tag::Tags::default(),
+        ..managed(ctx, txn, subnet, wanted)?
     })
 }

@@ -7,6 +7,7 @@ use crate::errors::{client, invalid_parameter_combination, invalid_parameter_val
 use crate::noun::{created, find, given_tags, hold, touched};
 use crate::parameter::{refuse, unsupported};
 use api_ec2::{CreateNetworkInterfaceRequest, CreateNetworkInterfaceResult, PrivateIpAddressSpecification};
+use control::tag::Tags;
 use control::{Context, Result, Tables, Touched, Txn};
 use model::net::Mac;
 use model::record::network_interface::{NetworkInterface, PrivateAddress};
@@ -90,6 +91,35 @@ pub fn create(
     Ok(CreateNetworkInterfaceResult {
         network_interface: Some(shown),
         client_token: request.client_token.clone(),
+    })
+}
+
+/// A new interface that a service keeps in a subnet (requester-managed): one address, no groups, checked. What it is for is
+/// its service's to say.
+pub fn managed(
+    ctx: &Context,
+    txn: &mut Txn<'_>,
+    subnet: &Subnet,
+    wanted: Option<Ipv4Addr>,
+) -> Result<NetworkInterface> {
+    let interface = NetworkInterfaceId::from_entropy(ctx.bits());
+    let addresses = claim_addresses(ctx, txn, subnet, interface, wanted, &SecondaryAddresses::NONE)?;
+    Ok(NetworkInterface {
+        interface,
+        account: ctx.account(),
+        vpc: subnet.vpc,
+        subnet: subnet.subnet,
+        zone: subnet.zone.clone(),
+        mac: Mac::from_entropy(ctx.bits()),
+        addresses,
+        ipv6: Vec::new(),
+        groups: Vec::new(),
+        description: String::new(),
+        source_dest_check: true,
+        attachment: None,
+        nat_gateway: None,
+        vpc_endpoint: None,
+        tags: Tags::default(),
     })
 }
 

@@ -20,7 +20,7 @@ pub mod render;
 
 pub use allocate::{allocate_private, allocate_public, release_private, release_public};
 pub use attach::{in_use, limits, own, too_many};
-pub use create::{claim_addresses, member_groups, parse_address, wanted_addresses};
+pub use create::{claim_addresses, managed, member_groups, parse_address, wanted_addresses};
 pub use delete::remove;
 pub use detach::set_free;
 

@@ -4,7 +4,7 @@
 
 use super::{MAX_ENDPOINTS, invalid_parameter, render, service};
 use crate::errors::{client, invalid_parameter_value, missing_parameter};
-use crate::network_interface::{claim_addresses, member_groups, parse_address};
+use crate::network_interface::{managed, member_groups, parse_address};
 use crate::noun::{created, given_tags, hold, touched};
 use crate::parameter::{refuse, unsupported};
 use api_ec2::{
@@ -17,8 +17,7 @@ use model::record::network_interface::NetworkInterface;
 use model::record::security_group::SecurityGroup;
 use model::record::vpc::{Subnet, Vpc};
 use model::record::vpc_endpoint::{EndpointInterface, VpcEndpoint};
-use model::{Mac, NetworkInterfaceId, SecurityGroupId, SubnetId, VpcEndpointId, Zone};
-use plan::instance::SecondaryAddresses;
+use model::{SecurityGroupId, SubnetId, VpcEndpointId, Zone};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -237,24 +236,11 @@ fn interface(
     endpoint: &VpcEndpoint,
     wanted: Option<Ipv4Addr>,
 ) -> Result<NetworkInterface> {
-    let interface = NetworkInterfaceId::from_entropy(ctx.bits());
-    let addresses = claim_addresses(ctx, txn, subnet, interface, wanted, &SecondaryAddresses::NONE)?;
     Ok(NetworkInterface {
-        interface,
-        account: ctx.account(),
-        vpc: subnet.vpc,
-        subnet: subnet.subnet,
-        zone: subnet.zone.clone(),
-        mac: Mac::from_entropy(ctx.bits()),
-        addresses,
-        ipv6: Vec::new(),
         groups: endpoint.groups.clone(),
         description: format!("VPC Endpoint Interface {}", endpoint.endpoint),
-        source_dest_check: true,
-        attachment: None,
-        nat_gateway: None,
         vpc_endpoint: Some(endpoint.endpoint),
-        tags: control::tag::Tags::default(),
+        ..managed(ctx, txn, subnet, wanted)?
     })
 }
 
