@@ -1,10 +1,13 @@
 """Disks from files in the operator's buckets, as snapshots and images, and images as files again: by boto3 and the AWS CLI."""
 
+import hashlib
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
+import tarfile
 
 import botocore.exceptions
 import pytest
@@ -182,7 +185,8 @@ def test_what_a_bucket_does_not_have_is_refused_at_once(own, client, bucket):
     for wrong in ({}, {"DiskContainer": {}}, {"DiskContainer": {"UserBucket": {"S3Bucket": "disks"}}}):
         assert code(client.import_snapshot, **wrong) == "MissingParameter"
     assert code(client.import_snapshot, DiskContainer={**there, "Format": "floppy"}) == "InvalidParameterValue"
-    assert code(client.import_snapshot, DiskContainer={**there, "Format": "OVA"}) == "UnsupportedOperation"
+    assert code(client.import_snapshot, DiskContainer={**there, "Format": "OVA"}) == "InvalidParameterValue"
+    assert code(client.import_image, DiskContainers=[{**there, "Format": "OVA"}, there]) == "InvalidParameter"
     assert code(client.import_snapshot, DiskContainer=there, KmsKeyId="alias/x") == "InvalidParameterDependency"
     assert code(client.import_snapshot, DiskContainer=there, DryRun=True) == "DryRunOperation"
     assert code(client.import_image, DiskContainers=[there], Platform="Windows") == "UnsupportedOperation"
@@ -343,6 +347,68 @@ def test_an_image_that_is_exported_and_imported_again_is_the_same(own, client, d
     of = client.import_image(DiskContainers=[{"SnapshotId": root}], Architecture="x86_64", BootMode="uefi")
     of = image_of(client, ended(image_task, client, of["ImportTaskId"]))
     assert (of["BootMode"], of["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]) == ("uefi", root)
+
+
+OVF = """<?xml version="1.0" encoding="UTF-8"?>
+<Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1"
+ xmlns:rasd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData">
+ <References><File ovf:href="data.vmdk" ovf:id="data"/><File ovf:href="root.vmdk" ovf:id="root"/></References>
+ <DiskSection><Info>Disks</Info>
+  <Disk ovf:capacity="64" ovf:capacityAllocationUnits="byte * 2^20" ovf:diskId="vmdisk2" ovf:fileRef="data"/>
+  <Disk ovf:capacity="64" ovf:capacityAllocationUnits="byte * 2^20" ovf:diskId="vmdisk1" ovf:fileRef="root"/>
+ </DiskSection>
+ <VirtualSystem ovf:id="machine"><Info>A machine</Info><VirtualHardwareSection><Info>Hardware</Info>
+  <Item><rasd:HostResource>ovf:/disk/vmdisk1</rasd:HostResource><rasd:ResourceType>17</rasd:ResourceType></Item>
+  <Item><rasd:HostResource>ovf:/disk/vmdisk2</rasd:HostResource><rasd:ResourceType>17</rasd:ResourceType></Item>
+ </VirtualHardwareSection></VirtualSystem>
+</Envelope>"""
+
+
+def archive(path, files, digests=None):
+    """An OVA of these files, by name; its list of digests, of them as they are or as told."""
+    digests = digests or {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    listed = "".join(f"SHA256({name})= {digest}\n" for name, digest in digests.items()).encode()
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as ova:
+        for name, data in [*list(files.items())[:1], ("machine.mf", listed), *list(files.items())[1:]]:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            ova.addfile(member, io.BytesIO(data))
+
+
+@needs_qemu
+def test_an_ova_becomes_an_image_with_its_disks_in_their_order(client, direct, bucket, tmp_path):
+    files, held = {"machine.ovf": OVF.encode()}, {}
+    for name, blocks in (("root", [9, 100]), ("data", [4])):
+        raw, disk = tmp_path / f"{name}.raw", tmp_path / f"{name}.vmdk"
+        held[name] = disk_of(raw, blocks, 64 * MIB)
+        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", raw, disk],
+                       check=True)
+        files[disk.name] = disk.read_bytes()
+    archive(bucket / "machine.ova", files)
+    for form in ({"Format": "OVA"}, {}):
+        task = client.import_image(DiskContainers=[{**form, "UserBucket": place("machine.ova")}])["ImportTaskId"]
+        shown = ended(image_task, client, task)
+        image = image_of(client, shown)
+        assert [detail["Format"] for detail in shown["SnapshotDetails"]] == ["VMDK", "VMDK"]
+        assert [detail["DiskImageSize"] for detail in shown["SnapshotDetails"]] == \
+            [len(files["root.vmdk"]), len(files["data.vmdk"])]
+        devices = {mapping["DeviceName"]: mapping["Ebs"]["SnapshotId"] for mapping in image["BlockDeviceMappings"]}
+        assert list(devices) == ["/dev/sda1", "/dev/sdb"]
+        assert read(direct, devices["/dev/sda1"]) == held["root"] and read(direct, devices["/dev/sdb"]) == held["data"]
+    before = own_snapshots(client)
+    wrong = {name: hashlib.sha256(data + b"!").hexdigest() for name, data in files.items()}
+    archive(bucket / "wrong.ova", files, wrong)
+    archive(bucket / "disk.ova", files, {"data.vmdk": wrong["data.vmdk"]})
+    archive(bucket / "lost.ova", {name: data for name, data in files.items() if name != "data.vmdk"})
+    archive(bucket / "no.ova", {"readme.txt": b"hello"})
+    with open(bucket / "cut.ova", "wb") as cut:
+        cut.write((bucket / "machine.ova").read_bytes()[:20000])
+    for name, why in (("wrong.ova", "digest"), ("disk.ova", "digest"), ("lost.ova", "not in the archive"),
+                      ("no.ova", "description"), ("cut.ova", "Disk validation failed")):
+        task = client.import_image(DiskContainers=[{"Format": "OVA", "UserBucket": place(name)}])["ImportTaskId"]
+        shown = ended(image_task, client, task)
+        assert shown["Status"] == "deleted" and why in shown["StatusMessage"], (name, shown)
+    wait_until(lambda: own_snapshots(client) == before, "nothing is left of them", timeout=PATIENCE)
 
 
 def test_a_crash_in_the_middle_of_an_import_costs_no_more_than_time(make_cloud, tmp_path):

@@ -1,7 +1,7 @@
 //! From a decoded HTTP request to an encoded answer: for every operation of every service the same steps.
 //!
 //! decode → view → touches → policy → client token → operation → dry run → commit → encode. A service registers its
-//! operations as one of four kinds, by what they need; the kind decides what surrounds them, so that no operation can
+//! operations as one of five kinds, by what they need; the kind decides what surrounds them, so that no operation can
 //! forget a step.
 
 use crate::cloud::Mode;
@@ -38,6 +38,12 @@ pub type Touches<O> = fn(&Context, &<O as Operation>::Input, &Tables) -> Vec<Tou
 pub type Read<O> = fn(&Context, &<O as Operation>::Input, &Tables) -> Result<<O as Operation>::Output>;
 /// Decides and writes intent. Runs again on a conflict.
 pub type Write<O> = fn(&Context, &<O as Operation>::Input, &mut Txn<'_>) -> Result<<O as Operation>::Output>;
+
+/// Looks at something outside the store (a file), on a thread that may wait.
+pub type Look<O, S> = fn(&Context, &<O as Operation>::Input) -> S;
+/// As [`Write`], by what was seen.
+pub type WriteSeeing<O, S> =
+    fn(&Context, &<O as Operation>::Input, &S, &mut Txn<'_>) -> Result<<O as Operation>::Output>;
 
 /// A service: its model, and the operations of it that are built.
 pub struct Service {
@@ -150,6 +156,20 @@ impl Service {
         self.transaction::<O>(Mode::Exclusive, touches, run)
     }
 
+    /// As [`Self::exclusive`], of an operation that decides by something outside the store as well. It looks after authorization and
+    /// before the transaction, which waits for nothing; what was not to be seen is for `run` to tell, if it matters still.
+    pub fn exclusive_seeing<O: Operation, S: Send + Sync + 'static>(
+        &mut self,
+        _: O,
+        touches: Touches<O>,
+        look: Look<O, S>,
+        run: WriteSeeing<O, S>,
+    ) -> &mut Self {
+        self.decided::<O>(Mode::Exclusive, move |request| {
+            Box::new(AskedSeeing::<O, S> { request, touches, look, seen: None, run })
+        })
+    }
+
     /// Registers an operation that must wait for something beside the store (a host's console, a costly computation).
     /// It runs after authorization and the dry-run answer, outside any transaction.
     pub fn call<O, F>(&mut self, _: O, touches: Touches<O>, run: fn(Context, O::Input) -> F) -> &mut Self
@@ -177,12 +197,18 @@ impl Service {
     }
 
     fn transaction<O: Operation>(&mut self, mode: Mode, touches: Touches<O>, run: Write<O>) -> &mut Self {
+        self.decided::<O>(mode, move |request| Box::new(Asked::<O> { request, touches, run }))
+    }
+
+    fn decided<O: Operation>(
+        &mut self,
+        mode: Mode,
+        ask: impl Fn(O::Input) -> Box<dyn Deciding> + Send + Sync + 'static,
+    ) -> &mut Self {
         let service = self.shape;
         let action: Arc<str> = action::<O>(service).into();
         self.add::<O>(Box::new(move |ctx, parameters| {
-            let request = parameters.decode::<O>(service.protocol);
-            let deciding =
-                request.map(|request| Box::new(Asked::<O> { request, touches, run }) as Box<dyn Deciding>);
+            let deciding = parameters.decode::<O>(service.protocol).map(&ask);
             let transaction = Transaction { service, operation: O::SHAPE, action: Arc::clone(&action), mode };
             Box::pin(transaction.run(ctx, deciding))
         }))
@@ -250,6 +276,13 @@ trait Deciding: Send + Sync {
     fn request(&self) -> &dyn Structure;
     fn touches(&self, ctx: &Context, tables: &Tables) -> Vec<Touched>;
     fn decide(&self, ctx: &Context, txn: &mut Txn<'_>) -> Result<Box<dyn Structure + Send>>;
+
+    /// Whether it must [`look`](Self::look) before it decides.
+    fn looks(&self) -> bool {
+        false
+    }
+
+    fn look(&mut self, _: &Context) {}
 }
 
 struct Asked<O: Operation> {
@@ -272,6 +305,37 @@ impl<O: Operation> Deciding for Asked<O> {
     }
 }
 
+struct AskedSeeing<O: Operation, S> {
+    request: O::Input,
+    touches: Touches<O>,
+    look: Look<O, S>,
+    seen: Option<S>,
+    run: WriteSeeing<O, S>,
+}
+
+impl<O: Operation, S: Send + Sync> Deciding for AskedSeeing<O, S> {
+    fn request(&self) -> &dyn Structure {
+        &self.request
+    }
+
+    fn touches(&self, ctx: &Context, tables: &Tables) -> Vec<Touched> {
+        (self.touches)(ctx, &self.request, tables)
+    }
+
+    fn decide(&self, ctx: &Context, txn: &mut Txn<'_>) -> Result<Box<dyn Structure + Send>> {
+        let seen = self.seen.as_ref().ok_or_else(|| errors::internal("nothing was looked at"))?;
+        Ok(Box::new((self.run)(ctx, &self.request, seen, txn)?))
+    }
+
+    fn looks(&self) -> bool {
+        true
+    }
+
+    fn look(&mut self, ctx: &Context) {
+        self.seen = Some((self.look)(ctx, &self.request));
+    }
+}
+
 /// What a transaction came to.
 enum Decided {
     Encoded(Response),
@@ -280,7 +344,17 @@ enum Decided {
 
 impl Transaction {
     async fn run(self, ctx: Context, asked: Result<Box<dyn Deciding>>) -> Result<Response> {
-        let (asked, cloud) = (asked?, Arc::clone(&ctx.cloud));
+        let (mut asked, cloud) = (asked?, Arc::clone(&ctx.cloud));
+        if asked.looks() {
+            let touched = asked.touches(&ctx, &cloud.view.read());
+            authorize(self.service, &self.action, &ctx, &touched)?;
+            let looking = ctx.clone();
+            let looked = tokio::task::spawn_blocking(move || {
+                asked.look(&looking);
+                asked
+            });
+            asked = looked.await.map_err(errors::internal)?;
+        }
         let encode = |output: &dyn Structure| encode(self.service, self.operation, output, &ctx.request_id);
         let decide = |txn: &mut Txn<'_>| {
             authorize(self.service, &self.action, &ctx, &asked.touches(&ctx, txn.tables()))?;

@@ -45,6 +45,8 @@ pub enum Error {
     NameTaken { name: String },
     #[error("{folder} has less than 1 GiB left; free some room or choose another cache")]
     NoRoom { folder: PathBuf },
+    #[error("it was given up")]
+    Unwanted,
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
 }

@@ -19,6 +19,7 @@ mod convert;
 pub mod disk;
 mod fetch;
 mod format;
+pub mod ova;
 
 use std::fs::{self, File};
 use std::io::Read as _;

@@ -13,6 +13,7 @@ use control::reconcile::{Driver, Next, Reconciler};
 use control::view::ChangedKey;
 use control::{Cloud, Record, Tables};
 use ec2::transfer::progress::{self, Transfer};
+use images::Progress;
 use model::host::blocks::{BlockReply, BlockRequest};
 use model::host::{Reply, Request};
 use model::record::transfer::{ExportImageTask, ImportImageTask, ImportSnapshotTask, Stage};
@@ -95,6 +96,7 @@ impl From<images::Error> for Stop {
                 tracing::info!(%error, "a disk cannot be converted");
                 Self::client("Disk validation failed [it is damaged or cut off]")
             }
+            images::Error::Unwanted => Self::Over,
             images::Error::MissingProgram { .. } => Self::Failed(format!("ServerError: {error}")),
             other => Self::server(other),
         }
@@ -219,6 +221,31 @@ async fn ask(
     }
 }
 
+/// Ends what takes long when its task does.
+struct Wanted<T: Transfer> {
+    cloud: Arc<Cloud>,
+    region: Region,
+    task: T::Id,
+}
+
+impl<T: Transfer> Progress for Wanted<T> {
+    fn begin(&self, _step: &str, _total: Option<u64>) {}
+    fn advance(&self, _done: u64) {}
+    fn end(&self) {}
+
+    fn is_wanted(&self) -> bool {
+        progress::active::<T>(&self.cloud, &self.region, &self.task).is_some()
+    }
+}
+
+fn joined(done: Option<Result<Result<(), Stop>, tokio::task::JoinError>>) -> Result<(), Stop> {
+    match done {
+        None => Ok(()),
+        Some(Ok(done)) => done,
+        Some(Err(error)) => Err(Stop::server(error)),
+    }
+}
+
 /// What does not wait for the network, and takes its time.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Stop> + Send + 'static,
@@ -232,6 +259,10 @@ impl Transfers {
     async fn reached<T: Transfer>(&self, region: &Region, id: &T::Id, stage: Stage) -> Result<(), Stop> {
         let goes_on = progress::reached::<T>(&self.cloud, region, id, stage).await?;
         if goes_on { Ok(()) } else { Err(Stop::Over) }
+    }
+
+    fn wanted<T: Transfer>(&self, region: &Region, id: &T::Id) -> Wanted<T> {
+        Wanted { cloud: self.cloud.clone(), region: region.clone(), task: id.clone() }
     }
 
     fn active<T: Transfer>(&self, region: &Region, id: &T::Id) -> Result<Arc<T>, Stop> {

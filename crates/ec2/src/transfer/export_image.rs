@@ -8,12 +8,12 @@ use crate::image;
 use crate::noun::{Noun as _, created, given_tags, render_tags, touched};
 use crate::snapshot;
 use api_ec2::{DiskImageFormat, ExportImageRequest, ExportImageResult};
-use control::bucket::is_key;
+use control::bucket::{Missing, is_key};
 use control::{Context, Result, Tables, Touched, Txn};
 use model::ExportImageTaskId;
 use model::record::image::{Image, State};
 use model::record::snapshot::Snapshot;
-use model::record::transfer::{DiskFormat, ExportImageTask, Object, Stage};
+use model::record::transfer::{DiskFormat, ExportImageTask, Stage};
 
 pub fn touches(ctx: &Context, request: &ExportImageRequest, tables: &Tables) -> Vec<Touched> {
     let mut all = touched::<Image>(ctx, tables, [&request.image_id]);
@@ -72,7 +72,18 @@ fn snapshot_gone(id: model::SnapshotId) -> wire::ApiError {
     crate::errors::SNAPSHOT.not_found(id)
 }
 
-pub fn export(ctx: &Context, request: &ExportImageRequest, txn: &mut Txn<'_>) -> Result<ExportImageResult> {
+/// Whether the bucket is there, if there are any.
+pub fn look(ctx: &Context, request: &ExportImageRequest) -> Option<Result<(), Missing>> {
+    let buckets = ctx.cloud.settings.buckets.as_ref()?;
+    Some(buckets.bucket(&request.s3_export_location.s3_bucket).map(drop))
+}
+
+pub fn export(
+    ctx: &Context,
+    request: &ExportImageRequest,
+    seen: &Option<Result<(), Missing>>,
+    txn: &mut Txn<'_>,
+) -> Result<ExportImageResult> {
     let format = match &request.disk_image_format {
         DiskImageFormat::Raw => DiskFormat::Raw,
         DiskImageFormat::Vmdk => DiskFormat::Vmdk,
@@ -102,9 +113,11 @@ pub fn export(ctx: &Context, request: &ExportImageRequest, txn: &mut Txn<'_>) ->
         stage: Stage::Pending,
         tags: tags.remove("export-image-task").unwrap_or_default(),
     };
-    let Object { bucket, key } = task.object();
-    place::buckets(ctx)?.bucket(&bucket).map_err(|why| place::missing(&why, &task.object()))?;
-    if !is_key(&key) {
+    place::buckets(ctx)?;
+    if let Some(Err(why)) = seen {
+        return Err(place::missing(why, &task.object()));
+    }
+    if !is_key(&task.object().key) {
         return Err(invalid_parameter_value("The S3Prefix makes no key that a file can have."));
     }
     let task = txn.put(&ctx.region, task);

@@ -3,7 +3,8 @@
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ImportImage.html>
 //! Differs: Linux alone, x86_64 and arm64; licenses are noted and mean nothing.
 
-use super::{description, may_begin, place, render};
+use super::place::{self, Given, Seen};
+use super::{MOST_DISKS, description, may_begin, render};
 use crate::encryption;
 use crate::errors::{
     SNAPSHOT, client, invalid_parameter_combination, invalid_parameter_value, missing_parameter,
@@ -17,11 +18,8 @@ use model::ImportImageTaskId;
 use model::host::Architecture;
 use model::record::image::{BootMode, EncryptionChoice};
 use model::record::snapshot::Snapshot;
-use model::record::transfer::{Disk, ImportImageTask, Stage};
+use model::record::transfer::{Disk, DiskFormat, ImportImageTask, Stage};
 use std::collections::BTreeSet;
-
-/// Of one image.
-const MOST_DISKS: usize = 20;
 
 pub fn touches(ctx: &Context, request: &ImportImageRequest, tables: &Tables) -> Vec<Touched> {
     let containers = request.disk_containers.iter().flatten();
@@ -122,13 +120,35 @@ fn of_snapshot(
         stated: None,
         format: None,
         bytes: None,
+        member: None,
         encryption: None,
         snapshot: Some(id),
         size: Some(held.size),
     })
 }
 
-pub fn import(ctx: &Context, request: &ImportImageRequest, txn: &mut Txn<'_>) -> Result<ImportImageResult> {
+fn given(container: &ImageDiskContainer) -> Given<'_> {
+    Given {
+        url: container.url.as_deref(),
+        bucket: container.user_bucket.as_ref(),
+        format: container.format.as_deref(),
+        description: container.description.as_deref(),
+        device: container.device_name.as_deref(),
+    }
+}
+
+pub fn look(ctx: &Context, request: &ImportImageRequest) -> Seen {
+    let containers = request.disk_containers.iter().flatten().take(MOST_DISKS);
+    let files = containers.filter(|container| text(container.snapshot_id.as_deref()).is_none());
+    Seen::of(ctx, files.map(given))
+}
+
+pub fn import(
+    ctx: &Context,
+    request: &ImportImageRequest,
+    seen: &Seen,
+    txn: &mut Txn<'_>,
+) -> Result<ImportImageResult> {
     let (architecture, boot_mode) = machine(request)?;
     let asked = encryption::asked(request.encrypted, request.kms_key_id.as_deref())?;
     let kinds = ["import-image-task", "image", "snapshot"];
@@ -155,14 +175,10 @@ pub fn import(ctx: &Context, request: &ImportImageRequest, txn: &mut Txn<'_>) ->
             disks.push(of_snapshot(ctx, txn, container, id, asked.as_ref())?);
             continue;
         }
-        let given = place::Given {
-            url: container.url.as_deref(),
-            bucket: container.user_bucket.as_ref(),
-            format: container.format.as_deref(),
-            description: container.description.as_deref(),
-            device: container.device_name.as_deref(),
-        };
-        let disk = place::disk(ctx, &given, None)?;
+        let disk = place::disk(ctx, &given(container), seen, &DiskFormat::ALL, None)?;
+        if disk.stated == Some(DiskFormat::Ova) && containers.len() > 1 {
+            return Err(client("InvalidParameter", "An OVA archive is imported as the only disk container."));
+        }
         let choice = encryption::choose_of(ctx, txn, asked.as_ref(), None).map_err(encryption::refused)?;
         disks.push(Disk { encryption: choice.encryption(ctx), ..disk });
     }

@@ -2,38 +2,48 @@
 //!
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ImportSnapshot.html>
 
-use super::{description, may_begin, place, render};
+use super::place::{self, Given, Seen};
+use super::{description, may_begin, render};
 use crate::encryption;
 use crate::errors::missing_parameter;
 use crate::noun::{created, given_tags, render_tags};
 use api_ec2::{ImportSnapshotRequest, ImportSnapshotResult};
 use control::{Context, Result, Tables, Touched, Txn};
 use model::ImportSnapshotTaskId;
-use model::record::transfer::{ImportSnapshotTask, Stage};
+use model::record::transfer::{Disk, DiskFormat, ImportSnapshotTask, Stage};
 
 pub fn touches(ctx: &Context, _: &ImportSnapshotRequest, _: &Tables) -> Vec<Touched> {
     vec![created(ctx, "import-snapshot-task"), created(ctx, "snapshot")]
 }
 
-pub fn import(
-    ctx: &Context,
-    request: &ImportSnapshotRequest,
-    txn: &mut Txn<'_>,
-) -> Result<ImportSnapshotResult> {
-    let container = request.disk_container.as_ref().ok_or_else(|| missing_parameter("DiskContainer"))?;
-    let asked = encryption::asked(request.encrypted, request.kms_key_id.as_deref())?;
-    let kinds = ["import-snapshot-task", "snapshot"];
-    let mut tags = given_tags(request.tag_specifications.as_deref(), &kinds)?;
-    let description = description(request.description.as_deref())?;
-    may_begin::<ImportSnapshotTask>(ctx, txn.tables())?;
-    let given = place::Given {
+fn given(request: &ImportSnapshotRequest) -> Option<Given<'_>> {
+    let container = request.disk_container.as_ref()?;
+    Some(Given {
         url: container.url.as_deref(),
         bucket: container.user_bucket.as_ref(),
         format: container.format.as_deref(),
         description: container.description.as_deref(),
         device: None,
-    };
-    let disk = place::disk(ctx, &given, None)?;
+    })
+}
+
+pub fn look(ctx: &Context, request: &ImportSnapshotRequest) -> Seen {
+    Seen::of(ctx, given(request).into_iter())
+}
+
+pub fn import(
+    ctx: &Context,
+    request: &ImportSnapshotRequest,
+    seen: &Seen,
+    txn: &mut Txn<'_>,
+) -> Result<ImportSnapshotResult> {
+    let given = given(request).ok_or_else(|| missing_parameter("DiskContainer"))?;
+    let asked = encryption::asked(request.encrypted, request.kms_key_id.as_deref())?;
+    let kinds = ["import-snapshot-task", "snapshot"];
+    let mut tags = given_tags(request.tag_specifications.as_deref(), &kinds)?;
+    let description = description(request.description.as_deref())?;
+    may_begin::<ImportSnapshotTask>(ctx, txn.tables())?;
+    let disk = place::disk(ctx, &given, seen, &DiskFormat::DISKS, None)?;
     let choice =
         encryption::choose_of(ctx, txn, asked.as_ref(), None).map_err(encryption::refused)?.encryption(ctx);
     let task = ImportSnapshotTask {
@@ -41,7 +51,7 @@ pub fn import(
         account: ctx.account(),
         created_at: ctx.now,
         description,
-        disk: model::record::transfer::Disk { encryption: choice, ..disk },
+        disk: Disk { encryption: choice, ..disk },
         stage: Stage::Pending,
         snapshot_tags: tags.remove("snapshot").unwrap_or_default(),
         tags: tags.remove("import-snapshot-task").unwrap_or_default(),

@@ -4,7 +4,7 @@
 //! come. A snapshot that an import makes is written as the EBS direct APIs write one, block by block, by the cloud
 //! itself. Buckets are folders that the operator gives (`control::bucket`), which all accounts share.
 //! AWS: <https://docs.aws.amazon.com/vm-import/latest/userguide/what-is-vmimport.html>
-//! Differs: the disk is taken as it is, no driver or boot loader is put into the guest; Linux alone; no OVA; QCOW2 besides. A
+//! Differs: the disk is taken as it is, no driver or boot loader is put into the guest; Linux alone; QCOW2 besides. A
 //! role is not needed and has no effect. Nothing is fetched from the network, whatever address is given.
 
 mod cancel;
@@ -29,6 +29,8 @@ use std::time::Duration;
 
 /// How long a task that has ended is described.
 const SHOWN: Duration = Duration::from_hours(24 * 30);
+/// Of one image.
+pub const MOST_DISKS: usize = 20;
 /// Of one kind that an account may have in progress in a region.
 const MOST_ACTIVE: usize = 20;
 
@@ -93,9 +95,14 @@ pub async fn sweep(cloud: &Arc<Cloud>) -> Result<()> {
 
 pub fn register(service: &mut Service) {
     service
-        .exclusive(ops::ImportSnapshot, import_snapshot::touches, import_snapshot::import)
-        .exclusive(ops::ImportImage, import_image::touches, import_image::import)
-        .exclusive(ops::ExportImage, export_image::touches, export_image::export)
+        .exclusive_seeing(
+            ops::ImportSnapshot,
+            import_snapshot::touches,
+            import_snapshot::look,
+            import_snapshot::import,
+        )
+        .exclusive_seeing(ops::ImportImage, import_image::touches, import_image::look, import_image::import)
+        .exclusive_seeing(ops::ExportImage, export_image::touches, export_image::look, export_image::export)
         .exclusive(ops::CancelImportTask, cancel::touches_import, cancel::import)
         .exclusive(
             ops::CancelExportTask,

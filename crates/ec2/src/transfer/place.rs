@@ -3,12 +3,12 @@
 //! Addresses are read, never fetched: the cloud makes no connection for a caller.
 
 use crate::errors::{client, invalid_parameter_value, missing_parameter};
-use crate::parameter::unsupported;
 use api_ec2::UserBucket;
 use control::bucket::{Buckets, Missing};
 use control::{Context, Result};
 use model::record::kms::Encryption;
 use model::record::transfer::{Disk, DiskFormat, Object};
+use std::collections::HashMap;
 use wire::ApiError;
 
 /// What a request says of a disk.
@@ -28,27 +28,63 @@ fn invalid(message: impl Into<String>) -> ApiError {
     client("InvalidParameter", message)
 }
 
-/// The disk of a file that is there.
-pub fn disk(ctx: &Context, given: &Given<'_>, encryption: Option<Encryption>) -> Result<Disk> {
-    let stated = text(given.format).map(format).transpose()?;
-    let (object, url) = match (text(given.url), given.bucket) {
-        (Some(_), Some(_)) => {
-            return Err(invalid("A disk container has either a Url or a UserBucket, not both."));
+/// What was seen of files in buckets, before anything was decided.
+pub struct Seen(HashMap<Object, Result<u64, Missing>>);
+
+impl Seen {
+    /// Looks for the files that a request names. What it cannot read of the request is for [`disk`] to tell.
+    pub fn of<'a>(ctx: &Context, all: impl Iterator<Item = Given<'a>>) -> Self {
+        let Some(buckets) = ctx.cloud.settings.buckets.as_ref() else { return Self(HashMap::new()) };
+        let look = |object: &Object| {
+            let file = buckets.open(&object.bucket, &object.key)?;
+            file.metadata().map(|facts| facts.len()).map_err(Missing::Unusable)
+        };
+        let objects = all.filter_map(|given| object(&given).ok());
+        Self(
+            objects.map(|(object, _)| (look(&object), object)).map(|(seen, object)| (object, seen)).collect(),
+        )
+    }
+
+    /// In bytes.
+    fn size(&self, ctx: &Context, object: &Object) -> Result<u64> {
+        buckets(ctx)?;
+        match self.0.get(object) {
+            Some(Ok(bytes)) => Ok(*bytes),
+            Some(Err(why)) => Err(missing(why, object)),
+            None => Err(missing(&Missing::Object, object)),
         }
-        (Some(url), None) => (parse(url)?, Some(url.to_owned())),
+    }
+}
+
+/// The object that is meant, and the address that stands for it if one does.
+fn object(given: &Given<'_>) -> Result<(Object, Option<String>)> {
+    match (text(given.url), given.bucket) {
+        (Some(_), Some(_)) => Err(invalid("A disk container has either a Url or a UserBucket, not both.")),
+        (Some(url), None) => Ok((parse(url)?, Some(url.to_owned()))),
         (None, Some(bucket)) => {
             let (Some(name), Some(key)) = (text(bucket.s3_bucket.as_deref()), text(bucket.s3_key.as_deref()))
             else {
                 return Err(missing_parameter("S3Bucket and S3Key"));
             };
-            (Object { bucket: name.to_owned(), key: key.to_owned() }, None)
+            Ok((Object { bucket: name.to_owned(), key: key.to_owned() }, None))
         }
-        (None, None) => return Err(missing_parameter("DiskContainer.Url or DiskContainer.UserBucket")),
-    };
-    let file = buckets(ctx)?.open(&object.bucket, &object.key).map_err(|why| missing(&why, &object))?;
-    let bytes = file.metadata().map(|facts| facts.len());
+        (None, None) => Err(missing_parameter("DiskContainer.Url or DiskContainer.UserBucket")),
+    }
+}
+
+/// The disk of a file that is there.
+pub fn disk(
+    ctx: &Context,
+    given: &Given<'_>,
+    seen: &Seen,
+    known: &[DiskFormat],
+    encryption: Option<Encryption>,
+) -> Result<Disk> {
+    let stated = text(given.format).map(|text| format(text, known)).transpose()?;
+    let (object, url) = object(given)?;
     Ok(Disk {
-        bytes: Some(bytes.map_err(|error| missing(&Missing::Unusable(error), &object))?),
+        bytes: Some(seen.size(ctx, &object)?),
+        member: None,
         object: Some(object),
         url,
         description: super::description(given.description)?,
@@ -86,14 +122,13 @@ pub fn missing(why: &Missing, object: &Object) -> ApiError {
     }
 }
 
-fn format(text: &str) -> Result<DiskFormat> {
-    if text.eq_ignore_ascii_case("ova") {
-        return Err(unsupported("The disk image format OVA"));
-    }
-    DiskFormat::parse(text).ok_or_else(|| {
+fn format(text: &str, known: &[DiskFormat]) -> Result<DiskFormat> {
+    DiskFormat::parse(text).filter(|format| known.contains(format)).ok_or_else(|| {
         let shown: String = text.chars().take(32).collect();
+        let known: Vec<_> = known.iter().map(|format| format.as_str()).collect();
         invalid_parameter_value(format!(
-            "Value ({shown}) for parameter Format is invalid. Known are RAW, VMDK, VHD, VHDX and QCOW2."
+            "Value ({shown}) for parameter Format is invalid. Known are {}.",
+            known.join(", ")
         ))
     })
 }

@@ -38,6 +38,13 @@ pub trait Importing: Transfer {
 
     fn set_boots(&mut self, _: (Architecture, BootMode)) {}
 
+    /// Whether its file may be an archive with several disks.
+    fn may_be_archive(&self) -> bool {
+        false
+    }
+
+    fn set_disks(&mut self, _: Vec<Disk>) {}
+
     /// All of its snapshots are completed.
     fn finish(&mut self, txn: &mut Txn<'_>, region: &Region, now: Timestamp, bits: u128);
 }
@@ -95,6 +102,17 @@ impl Importing for ImportImageTask {
 
     fn to_boot(&self) -> Option<Option<Architecture>> {
         Some(self.architecture)
+    }
+
+    fn may_be_archive(&self) -> bool {
+        matches!(
+            &self.disks[..],
+            [Disk { object: Some(_), member: None, stated: None | Some(DiskFormat::Ova), .. }]
+        )
+    }
+
+    fn set_disks(&mut self, disks: Vec<Disk>) {
+        self.disks = disks;
     }
 
     fn set_boots(&mut self, (architecture, found): (Architecture, BootMode)) {
@@ -218,6 +236,27 @@ async fn change<T: Transfer, U>(
 /// How far it has come. Says whether it goes on.
 pub async fn reached<T: Transfer>(cloud: &Cloud, region: &Region, id: &T::Id, stage: Stage) -> Result<bool> {
     let changed = change::<T, ()>(cloud, region, id, Mode::Shared, |task, _| task.set_stage(stage.clone()));
+    Ok(changed.await?.is_some())
+}
+
+/// Its file is an archive: it brings these disks, by their files' names and sizes. Says whether it goes on.
+pub async fn unpacked<T: Importing>(
+    cloud: &Cloud,
+    region: &Region,
+    id: &T::Id,
+    members: Vec<(String, u64)>,
+) -> Result<bool> {
+    let changed = change::<T, ()>(cloud, region, id, Mode::Shared, |task, _| {
+        let Some(archive) = task.disks().first().cloned() else { return };
+        let disk = |(index, (name, bytes)): (usize, &(String, u64))| Disk {
+            member: Some(name.clone()),
+            bytes: Some(*bytes),
+            stated: None,
+            device: archive.device.clone().filter(|_| index == 0),
+            ..archive.clone()
+        };
+        task.set_disks(members.iter().enumerate().map(disk).collect());
+    });
     Ok(changed.await?.is_some())
 }
 

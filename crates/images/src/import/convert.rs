@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{format::Format, qemu_img, room_at};
 use crate::error::{Error, Result};
-use crate::progress::Progress;
+use crate::progress::{Progress, wanted};
 
 /// The size of a disk whose format was seen.
 pub fn size(format: Format, disk: &Path) -> Result<u64> {
@@ -64,6 +64,7 @@ pub fn to(
                 progress.advance((size as f64 * percent / 100.0) as u64);
                 line.clear();
             }
+            wanted(progress)?;
             room_at(to)
         });
     progress.end();
@@ -112,6 +113,19 @@ fn last_percent(line: &[u8]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_conversion_that_nobody_wants_any_more_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, made) = (folder.path().join("from"), folder.path().join("made"));
+        std::fs::write(&from, vec![7; 8 << 20]).unwrap();
+        let converted = to("qcow2", Format::Raw, &from, &made, 8 << 20, &crate::progress::Unwanted);
+        match converted {
+            Err(Error::Unwanted) => {}
+            Err(Error::MissingProgram { .. }) => eprintln!("not tried: there is no qemu-img"),
+            other => panic!("{other:?}"),
+        }
+    }
 
     #[test]
     fn progress_is_read_from_the_last_line_that_is_whole() {

@@ -18,7 +18,7 @@ use super::{MOST_BYTES, boot, convert, fetch, format, format::Format, judge};
 use crate::error::{At, Error, Result};
 use crate::finish::is_zero;
 use crate::manifest::{Architecture, Firmware};
-use crate::progress::{Progress, Silent};
+use crate::progress::{Progress, wanted};
 
 /// A disk as its machine would see it.
 #[derive(Debug)]
@@ -37,6 +37,11 @@ const fn named(format: Format) -> DiskFormat {
         Format::Vhd => DiskFormat::Vhd,
         Format::Vhdx => DiskFormat::Vhdx,
     }
+}
+
+/// That a stranger's file cannot be read.
+pub(super) fn unreadable(error: io::Error) -> Error {
+    Error::NotAnImage { why: format!("it cannot be read: {error}") }
 }
 
 /// Opens the disk in a file. `stated` is what its owner says that it is: another one is refused, and what is said to be raw needs
@@ -60,14 +65,22 @@ pub fn open(file: File, stated: Option<DiskFormat>, work: &Path, progress: &dyn 
         }
         return Ok(Plain { file, size, format: DiskFormat::Raw });
     }
-    let (copy, raw) = (work.join("source"), work.join("raw"));
-    fetch::copy(file, &copy, &Silent, |error| Error::NotAnImage {
-        why: format!("it cannot be read: {error}"),
-    })?;
+    let copy = work.join("source");
+    fetch::copy(file, &copy, progress, unreadable)?;
     // Of the copy, for the file may have changed since.
-    let (format, size) = judge(&copy)?;
-    convert::to("raw", format, &copy, &raw, size, progress)?;
-    std::fs::remove_file(&copy).at(&copy)?;
+    of_copy(&copy, work, progress)
+}
+
+/// The disk in a file of our own, which goes unless the disk is what it holds.
+pub(super) fn of_copy(copy: &Path, work: &Path, progress: &dyn Progress) -> Result<Plain> {
+    let (format, size) = judge(copy)?;
+    if format == Format::Raw {
+        let file = File::open(copy).at(copy)?;
+        return Ok(Plain { file, size, format: DiskFormat::Raw });
+    }
+    let raw = work.join("raw");
+    convert::to("raw", format, copy, &raw, size, progress)?;
+    std::fs::remove_file(copy).at(copy)?;
     let file = File::open(&raw).at(&raw)?;
     let size = file.metadata().at(&raw)?.len();
     Ok(Plain { file, size, format: named(format) })
@@ -127,23 +140,28 @@ pub fn convert(
         DiskFormat::Vhd => "vpc",
         DiskFormat::Vhdx => "vhdx",
         DiskFormat::Qcow2 => "qcow2",
+        DiskFormat::Ova => {
+            return Err(Error::Malformed { what: "OVA".to_owned(), why: "no disk is written so".to_owned() });
+        }
     };
     convert::to(kind, Format::Raw, raw, &made, size, progress)?;
     Ok(made)
 }
 
 /// Copies a file into another one that is empty, holes kept.
-pub fn copy(from: &File, to: &File) -> io::Result<()> {
+pub fn copy(from: &File, to: &File, progress: &dyn Progress) -> Result<()> {
     const PIECE: usize = 1 << 20;
-    let size = from.metadata()?.len();
-    let whole = Plain { file: from.try_clone()?, size, format: DiskFormat::Raw };
+    let name = Path::new("the disk");
+    let size = from.metadata().at(name)?.len();
+    let whole = Plain { file: from.try_clone().at(name)?, size, format: DiskFormat::Raw };
     let mut written = Ok(());
     blocks(&whole, PIECE, |index, piece| {
         let at = index * PIECE as u64;
         let length = usize::try_from(size.saturating_sub(at)).unwrap_or(PIECE).min(PIECE);
-        written = to.write_all_at(&piece[..length], at);
+        written = wanted(progress).and_then(|()| to.write_all_at(&piece[..length], at).at(name));
         written.is_ok()
-    })?;
+    })
+    .at(name)?;
     written?;
-    to.set_len(size)
+    to.set_len(size).at(name)
 }

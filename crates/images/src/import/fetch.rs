@@ -16,7 +16,7 @@ use crate::error::{At, Error, Result};
 use crate::exec::program;
 use crate::finish::is_zero;
 use crate::packages::hex;
-use crate::progress::Progress;
+use crate::progress::{Progress, wanted};
 
 /// A hole is at least this large, as file systems keep them.
 const BLOCK: usize = 64 << 10;
@@ -112,6 +112,7 @@ pub fn copy(
     let mut sink = Sink::create(to)?;
     let (mut hash, mut piece) = (Sha256::new(), vec![0; 1 << 20]);
     loop {
+        wanted(progress)?;
         let length = match from.read(&mut piece) {
             Ok(0) => break,
             Ok(length) => length,
@@ -166,7 +167,7 @@ impl<'a> Sink<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::Silent;
+    use crate::progress::{Silent, Unwanted};
     use std::os::unix::fs::MetadataExt as _;
 
     #[test]
@@ -181,5 +182,12 @@ mod tests {
         assert_eq!(digest, hex(&Sha256::digest(&content)));
         assert_eq!(std::fs::read(&to).unwrap(), content);
         assert!(std::fs::metadata(&to).unwrap().blocks() * 512 < 1 << 20);
+    }
+
+    #[test]
+    fn what_nobody_wants_any_more_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let copied = copy(std::io::repeat(1), &folder.path().join("copy"), &Unwanted, |_| unreachable!());
+        assert!(matches!(copied, Err(Error::Unwanted)));
     }
 }

@@ -192,7 +192,7 @@ fn something_else(head: &[u8]) -> Option<&'static str> {
         }
         () if at(0, b"QED\0") => "it is a QED disk; convert it to qcow2: qemu-img convert",
         () if at(257, b"ustar") => {
-            "it is a tar archive (OVA images are such); unpack it and import the disk in it"
+            "it is a tar archive; unpack it and import the disk in it (import-image takes OVA archives as they are)"
         }
         () if at(0, b"PK\x03\x04") || at(0, b"7z\xbc\xaf\x27\x1c") || at(0, b"BZh") => {
             "it is packed in a way that is not known here; unpack it first"

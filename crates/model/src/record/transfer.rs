@@ -27,6 +27,8 @@ pub enum DiskFormat {
     Vhd,
     Vhdx,
     Qcow2,
+    /// An archive of a machine with its disks.
+    Ova,
 }
 
 impl DiskFormat {
@@ -38,18 +40,22 @@ impl DiskFormat {
             Self::Vhd => "VHD",
             Self::Vhdx => "VHDX",
             Self::Qcow2 => "QCOW2",
+            Self::Ova => "OVA",
         }
     }
 
+    /// Those of single disks.
+    pub const DISKS: [Self; 5] = [Self::Raw, Self::Vmdk, Self::Vhd, Self::Vhdx, Self::Qcow2];
+    pub const ALL: [Self; 6] = [Self::Raw, Self::Vmdk, Self::Vhd, Self::Vhdx, Self::Qcow2, Self::Ova];
+
     /// However the letters are written, as AWS takes it.
     pub fn parse(text: &str) -> Option<Self> {
-        let all = [Self::Raw, Self::Vmdk, Self::Vhd, Self::Vhdx, Self::Qcow2];
-        all.into_iter().find(|format| format.as_str().eq_ignore_ascii_case(text))
+        Self::ALL.into_iter().find(|format| format.as_str().eq_ignore_ascii_case(text))
     }
 }
 
 /// A file in a bucket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Object {
     pub bucket: String,
     pub key: String,
@@ -138,6 +144,9 @@ pub struct Disk {
     pub format: Option<DiskFormat>,
     /// Of the file.
     pub bytes: Option<u64>,
+    /// Of an object that is an archive: the file in it.
+    #[serde(default)]
+    pub member: Option<String>,
     /// What its snapshot is to be encrypted with.
     pub encryption: Option<Encryption>,
     pub snapshot: Option<SnapshotId>,

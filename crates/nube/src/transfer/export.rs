@@ -4,10 +4,9 @@
 //! blocks of its root's snapshot ─► a raw disk ─► (convert) ─► a hidden file in the bucket ─► the object
 //! ```
 
-use super::{BLOCKS_AT_ONCE, Stop, Transfers, Work, ask, blocking};
+use super::{BLOCKS_AT_ONCE, Stop, Transfers, Work, ask, blocking, joined};
 use control::bucket::Missing;
 use ec2::transfer::progress;
-use images::Silent;
 use images::import::{disk, room_at};
 use model::host::blocks::{BLOCK, BlockReply, BlockRequest};
 use model::record::snapshot::Snapshot;
@@ -66,23 +65,24 @@ impl Transfers {
         self.read(region, task, &raw).await?;
         self.active::<ExportImageTask>(region, &id)?;
         let (format, size, path) = (task.format, task.size.bytes(), work.path().to_owned());
+        let wanted = self.wanted::<ExportImageTask>(region, &id);
         let made = blocking(move || match format {
             DiskFormat::Raw => Ok(raw),
-            other => Ok(disk::convert(&raw, size, other, &path, &Silent)?),
+            other => Ok(disk::convert(&raw, size, other, &path, &wanted)?),
         })
         .await?;
         self.reached::<ExportImageTask>(region, &id, Stage::Converting { percent: 90 }).await?;
         let buckets = self.cloud.settings.buckets.clone();
         let buckets = buckets.ok_or_else(|| Stop::client("The given S3 bucket does not exist"))?;
         let object = task.object();
-        let goes_on = self.goes_on(region, task);
+        let (goes_on, wanted) = (self.goes_on(region, task), self.wanted::<ExportImageTask>(region, &id));
         blocking(move || {
             let (writing, file) = buckets.create(&object.bucket, &object.key).map_err(|why| match why {
                 Missing::Bucket => Stop::client("The given S3 bucket does not exist"),
                 Missing::Object => Stop::client("The given S3 prefix cannot be written to"),
                 Missing::Unusable(error) => Stop::server(error),
             })?;
-            disk::copy(&File::open(&made)?, &file)?;
+            disk::copy(&File::open(&made)?, &file, &wanted)?;
             goes_on()?;
             writing.finish(&file)?;
             Ok(())
@@ -150,13 +150,5 @@ impl Transfers {
             let there = held.is_some_and(|held| held.is_completed() && held.is_usable(cloud.clock.now()));
             if there { Ok(()) } else { Err(Stop::client("The snapshot of the image is there no more.")) }
         }
-    }
-}
-
-fn joined(done: Option<Result<Result<(), Stop>, tokio::task::JoinError>>) -> Result<(), Stop> {
-    match done {
-        None => Ok(()),
-        Some(Ok(done)) => done,
-        Some(Err(error)) => Err(Stop::server(error)),
     }
 }

@@ -3,19 +3,22 @@
 //! ```text
 //! open in its bucket ─► see what it is ─► (convert) ─► begin a snapshot ─► put its blocks ─► seal ─► wait for the host
 //! ```
-//! From the seal on a restart only waits; before, it begins anew.
+//! From the seal on a restart only waits; before, it begins anew. An archive (OVA) is looked into first: each disk in it is a
+//! disk of the task then.
 
-use super::{BLOCKS_AT_ONCE, LOOK_AGAIN, Stop, Transfers, Work, ask, blocking};
-use control::bucket::Missing;
+use super::{BLOCKS_AT_ONCE, LOOK_AGAIN, Stop, Transfers, Work, ask, blocking, joined};
+use control::bucket::{Buckets, Missing};
+use ec2::transfer::MOST_DISKS;
 use ec2::transfer::progress::{self, Found, Importing};
-use images::Silent;
 use images::import::disk::{self, Plain};
+use images::import::ova;
 use model::Blob;
 use model::host::blocks::{BLOCK, BlockReply, BlockRequest, Seal};
 use model::record::snapshot::{Life, Snapshot, Source};
-use model::record::transfer::{Disk, Object, Stage};
+use model::record::transfer::{Disk, DiskFormat, Object, Stage};
 use model::{Region, SnapshotId};
 use sha2::{Digest as _, Sha256};
+use std::fs::File;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -47,6 +50,7 @@ impl Transfers {
     }
 
     async fn bring<T: Importing>(&self, region: &Region, id: &T::Id) -> Result<(), Stop> {
+        self.unpack::<T>(region, id).await?;
         let disks = self.active::<T>(region, id)?.disks().len();
         for index in 0..disks {
             let task = self.active::<T>(region, id)?;
@@ -76,6 +80,31 @@ impl Transfers {
         Ok(())
     }
 
+    /// Looks into a file that may be an archive.
+    async fn unpack<T: Importing>(&self, region: &Region, id: &T::Id) -> Result<(), Stop> {
+        let task = self.active::<T>(region, id)?;
+        let disk = task.disks().first().filter(|_| task.may_be_archive());
+        let Some(Disk { object: Some(object), stated, .. }) = disk else { return Ok(()) };
+        let (object, stated) = (object.clone(), *stated);
+        let buckets = self.cloud.settings.buckets.clone();
+        let members = blocking(move || {
+            let file = open(buckets.as_ref(), &object)?;
+            if stated != Some(DiskFormat::Ova) && !ova::is_archive(&file) {
+                return Ok(None);
+            }
+            Ok(Some(ova::disks(&file)?))
+        });
+        let Some(members) = members.await? else { return Ok(()) };
+        if members.len() > MOST_DISKS {
+            return Err(Stop::client(format!(
+                "Disk validation failed [it has more than {MOST_DISKS} disks]"
+            )));
+        }
+        let members = members.into_iter().map(|member| (member.name, member.bytes)).collect();
+        let goes_on = progress::unpacked::<T>(&self.cloud, region, id, members).await?;
+        if goes_on { Ok(()) } else { Err(Stop::Over) }
+    }
+
     fn standing(&self, region: &Region, disk: &Disk) -> Result<Standing, Stop> {
         let Some(id) = disk.snapshot else { return Ok(Standing::Unwritten) };
         let tables = self.cloud.view.read();
@@ -93,18 +122,22 @@ impl Transfers {
 
     async fn disk<T: Importing>(&self, region: &Region, id: &T::Id, index: usize) -> Result<(), Stop> {
         let task = self.active::<T>(region, id)?;
-        let Some(Disk { object: Some(object), stated, .. }) = task.disks().get(index).cloned() else {
+        let Some(Disk { object: Some(object), stated, member, .. }) = task.disks().get(index).cloned() else {
             return Err(Stop::client("The snapshot was deleted."));
         };
         if task.stage() == &Stage::Pending {
             self.reached::<T>(region, id, Stage::Validating).await?;
         }
         let work = Work::new(&self.folder, id)?;
-        let file = self.open(&object)?;
+        let buckets = self.cloud.settings.buckets.clone();
         let to_boot = task.to_boot().filter(|_| index == 0);
-        let path = work.path().to_owned();
+        let (path, wanted) = (work.path().to_owned(), self.wanted::<T>(region, id));
         let (plain, boots) = blocking(move || {
-            let plain = disk::open(file, stated, &path, &Silent)?;
+            let file = open(buckets.as_ref(), &object)?;
+            let plain = match member {
+                Some(name) => ova::open(&file, &name, &path, &wanted)?,
+                None => disk::open(file, stated, &path, &wanted)?,
+            };
             let boots = to_boot.map(|wanted| disk::boots(&plain, wanted)).transpose()?;
             Ok((plain, boots))
         })
@@ -115,20 +148,6 @@ impl Transfers {
         let seal = self.put::<T>(region, id, snapshot, index, plain).await?;
         progress::seal(&self.cloud, region, snapshot, seal).await?;
         Ok(())
-    }
-
-    fn open(&self, object: &Object) -> Result<std::fs::File, Stop> {
-        let failed = |why: &str| Stop::client(format!("Disk validation failed [{why}]"));
-        let buckets = self.cloud.settings.buckets.as_ref();
-        let buckets = buckets.ok_or_else(|| failed("The given S3 bucket does not exist"))?;
-        buckets.open(&object.bucket, &object.key).map_err(|why| match why {
-            Missing::Bucket => failed("The given S3 bucket does not exist"),
-            Missing::Object => failed("The given S3 object does not exist"),
-            Missing::Unusable(error) => {
-                tracing::warn!(bucket = object.bucket, key = object.key, %error, "an object cannot be read");
-                failed("The given S3 object cannot be accessed")
-            }
-        })
     }
 
     /// Puts all of a disk's blocks into its snapshot, and says what that must hold then.
@@ -206,10 +225,15 @@ impl Transfers {
     }
 }
 
-fn joined(done: Option<Result<Result<(), Stop>, tokio::task::JoinError>>) -> Result<(), Stop> {
-    match done {
-        None => Ok(()),
-        Some(Ok(done)) => done,
-        Some(Err(error)) => Err(Stop::server(error)),
-    }
+fn open(buckets: Option<&Buckets>, object: &Object) -> Result<File, Stop> {
+    let failed = |why: &str| Stop::client(format!("Disk validation failed [{why}]"));
+    let buckets = buckets.ok_or_else(|| failed("The given S3 bucket does not exist"))?;
+    buckets.open(&object.bucket, &object.key).map_err(|why| match why {
+        Missing::Bucket => failed("The given S3 bucket does not exist"),
+        Missing::Object => failed("The given S3 object does not exist"),
+        Missing::Unusable(error) => {
+            tracing::warn!(bucket = object.bucket, key = object.key, %error, "an object cannot be read");
+            failed("The given S3 object cannot be accessed")
+        }
+    })
 }
