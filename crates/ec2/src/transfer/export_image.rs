@@ -73,15 +73,15 @@ fn snapshot_gone(id: model::SnapshotId) -> wire::ApiError {
 }
 
 /// Whether the bucket is there, if there are any.
-pub fn look(ctx: &Context, request: &ExportImageRequest) -> Option<Result<(), Missing>> {
-    let buckets = ctx.cloud.settings.buckets.as_ref()?;
-    Some(buckets.bucket(&request.s3_export_location.s3_bucket).map(drop))
+pub fn look(ctx: &Context, request: &ExportImageRequest) -> Result<(), Missing> {
+    let Some(buckets) = ctx.cloud.settings.buckets.as_ref() else { return Ok(()) };
+    buckets.bucket(&request.s3_export_location.s3_bucket).map(drop)
 }
 
 pub fn export(
     ctx: &Context,
     request: &ExportImageRequest,
-    seen: &Option<Result<(), Missing>>,
+    seen: &Result<(), Missing>,
     txn: &mut Txn<'_>,
 ) -> Result<ExportImageResult> {
     let format = match &request.disk_image_format {
@@ -114,7 +114,7 @@ pub fn export(
         tags: tags.remove("export-image-task").unwrap_or_default(),
     };
     place::buckets(ctx)?;
-    if let Some(Err(why)) = seen {
+    if let Err(why) = seen {
         return Err(place::missing(why, &task.object()));
     }
     if !is_key(&task.object().key) {
