@@ -18,9 +18,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 11;
 /// Of one pattern in one round.
-const SECONDS: u32 = 2;
+const SECONDS: u32 = 1;
 /// Of the disk that is measured: as much as 64,000 IOPS need.
 const GIB: u32 = 64;
 /// What of it is read and written.
