@@ -50,7 +50,8 @@ pub fn run(nube: &Path) {
 
     let instance = texts(client.call("RunInstances", &prepared.request(1)), "instanceId")[0].to_owned();
     let address = await_state(&mut client, &instance, "running", Instant::now()).expect("a public address");
-    let zone = texts(client.call("DescribeInstances", &format!("&InstanceId.1={instance}")), "availabilityZone");
+    let zone =
+        texts(client.call("DescribeInstances", &format!("&InstanceId.1={instance}")), "availabilityZone");
     let zone = zone[0].to_owned();
     let mut disks = Vec::new();
     for (device, what) in
@@ -104,7 +105,8 @@ fn compare(ours: &Guest<'_>, plain: &Guest<'_>) {
         .iter()
         .enumerate()
         .map(|(at, (name, _, size, depth))| {
-            let of = |value: &dyn Fn(&(Vec<f64>, Vec<f64>)) -> f64| median(rounds.iter().map(value).collect());
+            let of =
+                |value: &dyn Fn(&(Vec<f64>, Vec<f64>)) -> f64| median(rounds.iter().map(value).collect());
             let shown = |rate: f64| match *size {
                 "4k" => format!("{rate:.0} /s"),
                 "128k" => format!("{:.0} MiB/s", rate / 8.0),

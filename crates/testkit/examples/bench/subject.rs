@@ -127,7 +127,12 @@ impl Prepared {
         let mut ssh = Command::new("ssh");
         ssh.arg("-F").arg("/dev/null").arg("-i").arg(self.keys.path().join("key"));
         ssh.args(options.iter().flat_map(|option| ["-o", option]));
-        ssh.args(["-p", &server.port().to_string(), &format!("{}@{}", self.subject.user, server.ip()), command]);
+        ssh.args([
+            "-p",
+            &server.port().to_string(),
+            &format!("{}@{}", self.subject.user, server.ip()),
+            command,
+        ]);
         let done = ssh.stdin(Stdio::null()).output().unwrap();
         if done.status.success() {
             return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
