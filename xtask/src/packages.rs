@@ -33,6 +33,8 @@ pub const TESTS: &[&str] = &[
     "grub-efi-amd64-bin",
     "mtools",
     "ovmf",
+    // what measures disks in guests
+    "fio",
 ];
 
 /// What the clients need beside that: Ansible with its collections, and what its AWS modules import.

@@ -34,6 +34,7 @@ mod layers;
 mod memory;
 mod monitor;
 mod processes;
+mod room;
 mod start;
 mod template;
 mod timeline;
@@ -42,6 +43,7 @@ mod uids;
 pub use accel::AccelPolicy;
 pub use home::private_directory;
 pub(super) use home::replace;
+pub use room::RESUME_EVERY;
 pub use template::{Mode as TemplateMode, TemplateConfig};
 
 use crate::host::{
@@ -58,12 +60,9 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-
-/// How often a guest that waits for room on the host's disk is let go on.
-pub const RESUME_EVERY: Duration = Duration::from_secs(5);
 
 /// How long a process may take to end when asked, before it is killed.
 const COURTESY: Duration = Duration::from_secs(3);
@@ -121,6 +120,8 @@ struct Inner {
     templates: Arc<template::Templates>,
     /// Machines that this agent has stand still for a fork or to hibernate, or is about to.
     forking: Mutex<HashSet<InstanceId>>,
+    /// Machines whose guests wait for room on the host's disk and are let go on now and then.
+    waiting_for_room: Mutex<HashSet<InstanceId>>,
     /// The volumes of machines whose memory is kept.
     asleep: Mutex<HashMap<VolumeId, InstanceId>>,
     changes: mpsc::UnboundedSender<InstanceId>,
@@ -143,6 +144,7 @@ impl LinuxVmm {
             config,
             templates,
             forking: Mutex::default(),
+            waiting_for_room: Mutex::default(),
             asleep: Mutex::default(),
             cgroups,
             gates: Mutex::default(),
@@ -289,8 +291,7 @@ impl Inner {
         // The receiver lives as long as this.
         let _ = self.changes.send(instance);
         if notice == Notice::OutOfSpace {
-            tracing::warn!(%instance, "the host has no room for a guest's write; the guest waits");
-            tokio::spawn(resume(Arc::downgrade(self), instance));
+            room::await_room(self, instance);
         }
     }
 
@@ -377,23 +378,6 @@ impl Inner {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.sweep(instance).await
-    }
-}
-
-/// Lets a guest that waits for room go on, now and then, until it runs.
-async fn resume(inner: Weak<Inner>, instance: InstanceId) {
-    loop {
-        tokio::time::sleep(RESUME_EVERY).await;
-        let Some(inner) = inner.upgrade() else { return };
-        let Ok(Some(monitor)) = inner.monitor(instance).await else { return };
-        match monitor.status().await {
-            Ok(Status::OutOfSpace) => {}
-            // Running again (another of these was faster), off or gone.
-            _ => return,
-        }
-        if let Err(error) = monitor.execute(Command::Continue).await {
-            tracing::warn!(%instance, %error, "the guest could not be let go on");
-        }
     }
 }
 
