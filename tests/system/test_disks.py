@@ -93,7 +93,7 @@ def test_a_volume_is_attached_to_several_instances(ec2, image, subnet, make, ter
     taken = ec2.create_snapshots(InstanceSpecification={"InstanceId": second, "ExcludeBootVolume": True})["Snapshots"]
     assert [s["VolumeId"] for s in taken] == [volume]
     ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[taken[0]["SnapshotId"]], WaiterConfig=PATIENCE)
-    assert not volume_of(ec2, make(SnapshotId=taken[0]["SnapshotId"]))["MultiAttachEnabled"]
+    assert not volume_of(ec2, make(SnapshotId=taken[0]["SnapshotId"], Size=4))["MultiAttachEnabled"]
     ec2.delete_snapshot(SnapshotId=taken[0]["SnapshotId"])
     ec2.modify_instance_attribute(InstanceId=second, BlockDeviceMappings=[
         {"DeviceName": "/dev/sdf", "Ebs": {"DeleteOnTermination": True}}])
@@ -176,7 +176,7 @@ def test_a_snapshot_has_one_instant_for_all_guests(cloud, ec2, image, subnet, ma
     later = [counted(address) for address in addresses]
     for address, number in zip(addresses, later):
         wait_until(lambda: counted(address) > number, "it goes on", timeout=240)
-    made = make(SnapshotId=snapshot)
+    made = make(SnapshotId=snapshot, Size=4)
     assert volume_of(ec2, made)["Encrypted"] == encrypted
     attach(ec2, made, instances[0], "/dev/sdg")
     other = f"/dev/disk/by-id/virtio-{made.replace('-', '')}"
