@@ -311,12 +311,6 @@ impl Shelf {
         self.inner.restored(snapshot)
     }
 
-    /// A snapshot that is not encrypted.
-    pub async fn snapshot(&self, snapshot: SnapshotId) -> Result<blocks::Snapshot> {
-        let inner = Arc::clone(&self.inner);
-        blocking(move || inner.snapshot(snapshot, None)).await
-    }
-
     /// How many bytes a snapshot holds. One that is not whole, or does not open, is refused.
     pub async fn size(&self, snapshot: SnapshotId, source: SourceKey<'_>) -> Result<u64> {
         let (inner, source) = (Arc::clone(&self.inner), source.cloned());

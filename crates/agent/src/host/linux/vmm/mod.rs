@@ -13,7 +13,8 @@
 //! A guest that powers off is [`MachineState::PoweredOff`] until [`Vmm::end`], whether or not an agent was there to see it; a
 //! guest that resets boots again in place; a panicking guest does what its own kernel is set to do, as on EC2. A disk that the
 //! host has no room for pauses its guest; every [`RESUME_EVERY`] the agent lets it try again.
-//! Disks and interfaces that come and go while a machine runs: [`devices`]; what snapshots do to disks: [`layers`].
+//! Disks and interfaces that come and go while a machine runs: [`devices`]; what snapshots do to disks: [`layers`]; disks that
+//! several machines have: [`serving`].
 //! Callers: the host loop, through [`Vmm`]. The process's sandbox is described in [`launcher`], its command line in
 //! [`plan::machine`].
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
@@ -35,6 +36,7 @@ mod memory;
 mod monitor;
 mod processes;
 mod room;
+mod serving;
 mod start;
 mod template;
 mod timeline;
@@ -124,6 +126,8 @@ struct Inner {
     waiting_for_room: Mutex<HashSet<InstanceId>>,
     /// The volumes of machines whose memory is kept.
     asleep: Mutex<HashMap<VolumeId, InstanceId>>,
+    /// By the process that serves it.
+    served: Mutex<HashMap<InstanceId, serving::Served>>,
     changes: mpsc::UnboundedSender<InstanceId>,
     changed: tokio::sync::Mutex<mpsc::UnboundedReceiver<InstanceId>>,
 }
@@ -146,6 +150,7 @@ impl LinuxVmm {
             forking: Mutex::default(),
             waiting_for_room: Mutex::default(),
             asleep: Mutex::default(),
+            served: Mutex::default(),
             cgroups,
             gates: Mutex::default(),
             monitors: tokio::sync::Mutex::default(),
@@ -164,6 +169,7 @@ impl LinuxVmm {
                 tracing::warn!(%instance, %error, "a running machine does not answer yet");
             }
         }
+        vmm.0.open_servers().await?;
         vmm.0.open_templates().await?;
         vmm.0.open_forks().map_err(|e| HostError::transient("taking up the forks").caused_by(e))?;
         tokio::spawn(template::work(Arc::downgrade(&vmm.0)));
@@ -231,7 +237,7 @@ impl Inner {
         Home::of(&self.config.state_dir, instance)
     }
 
-    /// Every machine that has a directory.
+    /// Every instance's machine that has a directory.
     fn known(&self) -> Result<Vec<InstanceId>> {
         let failed = |e: io::Error| HostError::transient("listing the machines").caused_by(e);
         let mut known = Vec::new();
@@ -239,6 +245,7 @@ impl Inner {
             let name = entry.map_err(failed)?.file_name();
             known.extend(name.to_str().and_then(|n| InstanceId::parse(n).ok()));
         }
+        known.retain(|instance| self.home(*instance).serves().is_none());
         known.sort();
         Ok(known)
     }
@@ -288,6 +295,9 @@ impl Inner {
     }
 
     fn noticed(self: &Arc<Self>, instance: InstanceId, notice: Notice) {
+        if self.is_server(instance, notice == Notice::Gone) {
+            return;
+        }
         // The receiver lives as long as this.
         let _ = self.changes.send(instance);
         if notice == Notice::OutOfSpace {
@@ -302,9 +312,14 @@ impl Inner {
     }
 
     /// Kills whatever is left of the machine and undoes what was made for its process. Its own files stay.
-    async fn sweep(&self, instance: InstanceId) -> Result<()> {
+    async fn sweep(self: &Arc<Self>, instance: InstanceId) -> Result<()> {
         self.monitors.lock().await.remove(&instance);
-        self.sweep_home(instance, &self.home(instance)).await
+        let home = self.home(instance);
+        let had = home.lent();
+        self.sweep_home(instance, &home).await?;
+        let had =
+            had.map_err(|e| HostError::transient(format!("tidying up after {instance}")).caused_by(e))?;
+        self.leave(instance, had).await
     }
 
     async fn sweep_home(&self, instance: InstanceId, home: &Home) -> Result<()> {
