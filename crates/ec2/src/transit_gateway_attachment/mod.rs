@@ -1,7 +1,8 @@
 //! What is attached to transit gateways: VPCs, and sides of peerings with other gateways ([`crate::transit_gateway_peering`]).
 //!
-//! A VPC's attachment stands in one subnet of each zone that it serves. An attachment is associated with at most one route table, which the VPC's packets ask, and propagates the VPC's ranges to
-//! any number. Subnets of zones without a subnet of the attachment get nothing through.
+//! A VPC's attachment stands in one subnet of each zone that it serves. It is associated with at most one route table, which
+//! the VPC's packets ask, and propagates the VPC's ranges to any number. Subnets of zones without a subnet of the attachment
+//! get nothing through.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/tgw/tgw-vpc-attachments.html>
 //! Differs: attached at once, with no interfaces in the subnets, whose network ACLs judge nothing of what passes by; what
 //! comes asks the table of the first zone's subnet; appliance mode and references to groups across are refused.

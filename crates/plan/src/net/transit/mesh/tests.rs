@@ -2,6 +2,9 @@
 
 use super::super::Origin;
 use super::*;
+use proptest::collection::btree_map;
+use proptest::prelude::*;
+use std::net::{IpAddr, Ipv4Addr};
 
 fn net(text: &str) -> IpNet {
     text.parse().unwrap()
@@ -30,8 +33,11 @@ const fn over(gateway: u128, other: u128) -> u128 {
     0x1000 + gateway * 0x100 + other
 }
 
+/// A gateway's number, and what its table says.
+type Told<'a> = (u128, &'a [(&'a str, Option<u128>)]);
+
 /// What the gateways' tables say. `joined` are the peered ones.
-fn mesh(joined: &[(u128, u128)], tables: &[(u128, &[(&str, Option<u128>)])]) -> Mesh {
+fn mesh(joined: &[(u128, u128)], tables: &[Told<'_>]) -> Mesh {
     let mut mesh = Mesh::default();
     for (number, ways) in tables {
         let way = |(to, by): &(&str, Option<u128>)| Way {
@@ -142,4 +148,60 @@ fn an_end_without_a_table_and_a_peering_that_is_gone_drop_all() {
     let mut mesh = mesh(&[(1, 2)], &[(1, &near), (2, &far)]);
     mesh.behind.insert(attachment(over(1, 2)), Behind::Gateway(gateway(2), None));
     assert_eq!(told(&mesh), [is("10.2.0.0/16", None), is("10.3.0.0/16", None)]);
+}
+
+/// Where an address gets to, asking one table after the other.
+fn walked(mesh: &Mesh, address: IpNet) -> To {
+    let mut passed = vec![gateway(1)];
+    let mut asked = table(1);
+    loop {
+        let to = deciding(&mesh.tables[&asked], address)?.to?;
+        match mesh.behind.get(&to)? {
+            Behind::Vpc => return Some(to),
+            Behind::Gateway(next, _) if passed.contains(next) => return None,
+            Behind::Gateway(next, table) => {
+                passed.push(*next);
+                asked = (*table)?;
+            }
+        }
+    }
+}
+
+/// A table of gateway `n` of four that are all peered, over the 256 addresses of 10.0.0.0/24.
+fn ways(n: u128) -> impl Strategy<Value = Vec<Way>> {
+    let others: Vec<u128> = (1..=4).filter(|other| *other != n).map(|other| over(n, other)).collect();
+    let to = prop_oneof![
+        1 => Just(None),
+        2 => (1..=2_u128).prop_map(move |m| Some(vpc(n, m))),
+        4 => proptest::sample::select(others).prop_map(Some),
+    ];
+    let range = (0..=255_u8, 22..=29_u8)
+        .prop_map(|(last, bits)| IpNet::new(Ipv4Addr::new(10, 0, 0, last).into(), bits).unwrap().trunc());
+    btree_map(range, to, 0..8).prop_map(|ways| {
+        let way = |(destination, to): (IpNet, Option<u128>)| Way {
+            destination,
+            to: to.map(attachment),
+            origin: Origin::Static,
+        };
+        ways.into_iter().map(way).collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_address_gets_where_one_table_after_the_other_leads_it(
+        tables in (ways(1), ways(2), ways(3), ways(4)),
+    ) {
+        let joined = [(1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4)];
+        let mut mesh = mesh(&joined, &[(1, &[]), (2, &[]), (3, &[]), (4, &[])]);
+        let (one, two, three, four) = tables;
+        mesh.tables.extend([one, two, three, four].into_iter().zip(1..).map(|(ways, n)| (table(n), ways)));
+        let told = mesh.unfold(gateway(1), table(1));
+        for last in 0..=255 {
+            let address = IpNet::from(IpAddr::from(Ipv4Addr::new(10, 0, 0, last)));
+            let covering = told.iter().filter(|route| route.destination.contains(&address));
+            let decides = covering.max_by_key(|route| route.destination.prefix_len());
+            prop_assert_eq!(decides.and_then(|route| route.to), walked(&mesh, address), "{}", address);
+        }
+    }
 }
