@@ -36,6 +36,7 @@ pub mod tag;
 pub mod transfer;
 pub mod transit_gateway;
 pub mod transit_gateway_attachment;
+pub mod transit_gateway_peering;
 pub mod transit_gateway_route_table;
 pub mod volume;
 pub mod vpc;
@@ -130,6 +131,7 @@ pub fn service() -> Service {
     transfer::register(&mut service);
     transit_gateway::register(&mut service);
     transit_gateway_attachment::register(&mut service);
+    transit_gateway_peering::register(&mut service);
     transit_gateway_route_table::register(&mut service);
     volume::register(&mut service);
     vpc::register(&mut service);

@@ -41,6 +41,7 @@ mod subnet;
 mod tag;
 mod transfer;
 mod transit_gateway;
+mod transit_gateway_peering;
 mod volume;
 mod volume_attach;
 mod volume_modify;

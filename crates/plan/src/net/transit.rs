@@ -6,6 +6,8 @@
 //! routes leave it the word: what is local or has a more specific route never gets to the gateway.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/tgw/how-transit-gateways-work.html#tgw-route-evaluation-overview>
 //! Differs: a table's way back into the VPC that a packet comes from drops it.
+//!
+//! Where gateways are peered, [`mesh`] first unfolds what the other gateway's table says into this one's.
 
 use super::names::{peering_link, transit_link};
 use super::routes::locals;
@@ -14,6 +16,8 @@ use model::host::{RouteTableDesired, RouteTarget, TransitDesired, TransitRouteDe
 use model::record::transit_gateway::TransitGatewayRoute;
 use model::{Mac, TransitGatewayAttachmentId, VpcId};
 use std::collections::BTreeMap;
+
+pub mod mesh;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
