@@ -34,12 +34,14 @@ use std::sync::mpsc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// How long a request is sent again. A machine that reads waits for so long, too, so it ends before NBD gives up.
+/// How long a request is sent again. A machine that reads what its volume lacks waits for so long, too.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Requests at once, of one process.
 const AT_ONCE: usize = 32;
 /// Puts that one snapshot has on their way.
 const LANES: usize = 12;
+/// Names that are held at once: as many as S3 lists by one request.
+const PAGE: usize = 1000;
 /// A put that meets what is gone when it is looked for is made again so often.
 const TRIES: usize = 5;
 const FORMAT: &str = "nube blocks 1";
@@ -178,7 +180,7 @@ impl S3 {
         }
         let second = self.put(&path, b"second", PutMode::Create);
         let read = self.read(&path).map_err(failed)?;
-        let listed = self.names(&folder).map_err(failed)?.contains(&path.to_string());
+        let listed = self.names(&folder, None).map_err(failed)?.contains(&path.to_string());
         self.remove(vec![path.clone()]).map_err(failed)?;
         let left = self.read(&path).map_err(failed)?;
         match second {
@@ -224,8 +226,13 @@ impl S3 {
         self.claim()?;
         let failed = |e| failed("erase", &self.shown, e);
         for folder in ["objects", "probe"] {
-            let names = self.names(&self.at(folder)).map_err(failed)?;
-            self.remove(names.into_iter().map(Path::from).collect()).map_err(failed)?;
+            loop {
+                let names = self.names(&self.at(folder), None).map_err(failed)?;
+                if names.is_empty() {
+                    break;
+                }
+                self.remove(names.into_iter().map(Path::from).collect()).map_err(failed)?;
+            }
         }
         self.fit.store(false, Ordering::Release);
         self.remove(vec![self.at("format")]).map_err(failed)
@@ -265,12 +272,15 @@ impl S3 {
         found(self.run(async move { Ok(store.get(&path).await?.bytes().await?.to_vec()) }))
     }
 
-    /// Full names below a folder.
-    fn names(&self, folder: &Path) -> object_store::Result<Vec<String>> {
-        let (store, folder) = (Arc::clone(&self.store), folder.clone());
+    /// Full names below a folder, the first [`PAGE`] behind one.
+    fn names(&self, folder: &Path, after: Option<&str>) -> object_store::Result<Vec<String>> {
+        let (store, folder, after) = (Arc::clone(&self.store), folder.clone(), after.map(Path::from));
         self.run(async move {
-            let names = store.list(Some(&folder)).map_ok(|object| object.location.to_string());
-            names.try_collect().await
+            let objects = match &after {
+                Some(after) => store.list_with_offset(Some(&folder), after),
+                None => store.list(Some(&folder)),
+            };
+            objects.take(PAGE).map_ok(|object| object.location.to_string()).try_collect().await
         })
     }
 
@@ -347,10 +357,16 @@ impl Objects for S3 {
             None => return Err(ObjectError::Name(prefix.to_owned())),
         };
         self.check()?;
-        let names = self.names(&folder).map_err(|e| failed("list", prefix, e))?;
         let above = format!("{}objects/", self.root);
-        names.iter().filter_map(|name| name.strip_prefix(&above)).for_each(each);
-        Ok(())
+        let mut after: Option<String> = None;
+        loop {
+            let names = self.names(&folder, after.as_deref()).map_err(|e| failed("list", prefix, e))?;
+            names.iter().filter_map(|name| name.strip_prefix(&above)).for_each(&mut *each);
+            if names.len() < PAGE {
+                return Ok(());
+            }
+            after = names.into_iter().next_back();
+        }
     }
 
     fn delete(&self, keys: &[String]) -> Result<()> {

@@ -182,11 +182,12 @@ impl Inner {
                     let found = request.query.split('&').find_map(|pair| pair.strip_prefix(name));
                     found.map_or_else(String::new, decoded)
                 };
-                let (prefix, after) = (value("prefix="), value("continuation-token="));
-                // Pages of three, so that there are many.
+                let prefix = value("prefix=");
+                let after = value("continuation-token=").max(value("start-after="));
+                // Small pages, so that there are many.
                 let mut named =
                     self.objects.iter().filter(|(key, _)| key.starts_with(&prefix) && **key > after);
-                let page: Vec<_> = named.by_ref().take(3).collect();
+                let page: Vec<_> = named.by_ref().take(300).collect();
                 let is_more = named.next().is_some();
                 let mut xml = String::from("<ListBucketResult><Name>lab</Name>");
                 if self.flaw != Flaw::ListsNothing {
@@ -318,6 +319,22 @@ fn one_that_does_not_come_back_is_an_error_and_what_was_begun_goes_on_later() {
     put(&resumed, &Disk::from([(0, 1), (1, 2)]));
     resumed.complete().unwrap();
     assert_eq!(read(&open(&store, &domain, 1).unwrap()).unwrap(), Disk::from([(0, 1), (1, 2)]));
+}
+
+#[test]
+fn a_list_of_many_pages_is_whole() {
+    let server = Server::start();
+    let objects = server.open("p");
+    objects.check().unwrap();
+    let wanted: Vec<String> = (0..2500).map(|number| format!("a/{number:04}")).collect();
+    let held = wanted.iter().map(|key| (format!("p/objects/{key}"), vec![1]));
+    server.inner.lock().objects.extend(held);
+    let mut found = Vec::new();
+    objects.list("a/", &mut |key| found.push(key.to_owned())).unwrap();
+    found.sort();
+    assert_eq!(found, wanted);
+    objects.delete(&wanted).unwrap();
+    objects.list("", &mut |key| panic!("{key} is left")).unwrap();
 }
 
 #[test]
