@@ -22,7 +22,7 @@ use std::str::FromStr;
 const REGION: &str = "us-east-1";
 
 #[derive(Debug, Default, Args)]
-pub struct Flags {
+pub struct BlocksFlags {
     /// A bucket for the blocks of snapshots, rather than the cloud's directory; remembered, and decided before the first snapshot.
     #[arg(long, value_name = "s3://BUCKET/PREFIX")]
     blocks: Option<Bucket>,
@@ -152,7 +152,7 @@ fn credentials_file(dir: &CloudDir) -> PathBuf {
     dir.path().join("blocks-credentials")
 }
 
-impl Flags {
+impl BlocksFlags {
     /// What was known, with what this start changes. A bucket that is named is tried before it is remembered.
     pub fn settle(&self, dir: &CloudDir, cloud: &CloudFile, host: HostKind) -> Result<Option<Remote>> {
         let Self { blocks, blocks_endpoint, blocks_region, blocks_credentials } = self;

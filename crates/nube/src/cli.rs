@@ -126,7 +126,7 @@ pub struct Up {
     #[arg(long, value_name = "DIR")]
     pub buckets: Option<PathBuf>,
     #[command(flatten)]
-    pub blocks: blocks_place::Flags,
+    pub blocks: blocks_place::BlocksFlags,
     #[command(flatten)]
     pub operation: operation::Flags,
     #[command(flatten)]
