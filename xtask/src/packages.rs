@@ -61,6 +61,10 @@ const PYTHON: &[&str] = &[
     "apache-libcloud==3.9.1",
     "dnspython",
     "pytest",
+    // an S3 server that heeds If-None-Match
+    "moto[s3]==5.2.1",
+    "flask==3.1.3",
+    "flask-cors==6.0.5",
 ];
 
 /// Installs the packages that are not there yet.

@@ -414,6 +414,7 @@ async fn the_firmware_boots_an_encrypted_disk() {
         state_dir: scratch.path.join("volumes"),
         images_dir: images,
         snapshots_dir: scratch.path.join("snapshots"),
+        blocks: blocks::Place::Directory,
         filling: block::Filling::First,
     })
     .unwrap();

@@ -294,6 +294,7 @@ async fn a_volume_of_a_snapshot_is_as_the_volume_was_images_and_all() {
         state_dir: scratch.path.join("volumes"),
         images_dir: images,
         snapshots_dir: scratch.path.join("snapshots"),
+        blocks: blocks::Place::Directory,
         filling: Filling::First,
     };
     let (vmm, block) = (scratch.vmm().await, LinuxBlock::open(config.clone()).unwrap());

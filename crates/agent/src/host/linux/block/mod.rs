@@ -65,8 +65,9 @@ pub struct LinuxBlockConfig {
     pub state_dir: PathBuf,
     /// The host's image cache: `<image>/disk.qcow2`.
     pub images_dir: PathBuf,
-    /// Where snapshots lie.
+    /// Where snapshots lie, but for their blocks when those have another place.
     pub snapshots_dir: PathBuf,
+    pub blocks: blocks::Place,
     pub filling: Filling,
 }
 
@@ -110,7 +111,7 @@ impl LinuxBlock {
                 remove_if_there(&path).map_err(|e| failed("tidying", e))?;
             }
         }
-        let shelf = Shelf::open(&config.snapshots_dir, &config.state_dir)?;
+        let shelf = Shelf::open(&config.snapshots_dir, &config.state_dir, &config.blocks)?;
         lazy::tidy(&config.state_dir).map_err(|e| failed("tidying", e))?;
         let filler = lazy::Filler::start(shelf.make())?;
         let served = Arc::new(lazy::Keys::new(&config.state_dir));
@@ -460,7 +461,7 @@ impl Block for LinuxBlock {
 
     async fn snapshots(&self) -> Result<Vec<SnapshotId>> {
         let failed = |e: io::Error| HostError::transient("listing the snapshots").caused_by(e);
-        let mut found = self.shelf.snapshots()?;
+        let mut found = self.shelf.snapshots().await?;
         let captures = layers::captures(&self.shelf.captures()).map_err(failed)?;
         found.extend(captures.into_iter().map(|(snapshot, _)| snapshot));
         found.sort_unstable();
@@ -471,7 +472,7 @@ impl Block for LinuxBlock {
     async fn is_captured(&self, snapshot: SnapshotId) -> Result<bool> {
         match self.capture(snapshot)? {
             Some(capture) => Ok(capture.captured),
-            None => self.shelf.has(snapshot),
+            None => self.shelf.has(snapshot).await,
         }
     }
 
@@ -507,7 +508,7 @@ impl Block for LinuxBlock {
                     self.note(*snapshot, &Capture { captured: true, ..capture })?;
                 }
                 Some(_) => {}
-                None if self.shelf.has(*snapshot)? => {}
+                None if self.shelf.has(*snapshot).await? => {}
                 None => return Err(HostError::transient(format!("{snapshot} was not frozen"))),
             }
         }
