@@ -211,6 +211,7 @@ impl Family<'_> {
             interface: id,
             mac: Mac::from_entropy(ctx.bits()),
             addresses: vec![PrivateAddress { address, public }],
+            ipv4_prefixes: Vec::new(),
             attachment: Some(attachment),
             nat_gateway: None,
             vpc_endpoint: None,

@@ -194,6 +194,9 @@ pub struct InterfaceDesired {
     /// The first is the primary one, which DHCPv6 gives.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ipv6: Vec<Ipv6Addr>,
+    /// Blocks of /28 that are wholly its own, beside its addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ipv4_prefixes: Vec<Ipv4Net>,
     pub security_groups: Vec<SecurityGroupId>,
     pub source_dest_check: bool,
     /// The name that DHCP hands out with the address, without its domain.
@@ -203,6 +206,19 @@ pub struct InterfaceDesired {
     /// None: what the host can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<Bandwidth>,
+}
+
+impl InterfaceDesired {
+    /// Every IPv4 address that is its own, the primary one first and those of its prefixes last.
+    pub fn own_ipv4(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let of_prefixes = self.ipv4_prefixes.iter().flat_map(|prefix| addresses_of(*prefix));
+        self.addresses.iter().map(|address| address.private).chain(of_prefixes)
+    }
+}
+
+/// All of a block, its first and its last one too.
+pub fn addresses_of(block: Ipv4Net) -> impl Iterator<Item = Ipv4Addr> {
+    (block.network().to_bits()..=block.broadcast().to_bits()).map(Ipv4Addr::from_bits)
 }
 
 /// What the interfaces of an instance may carry together, each way.

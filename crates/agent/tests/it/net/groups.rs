@@ -231,3 +231,48 @@ fn a_secondary_address_comes_and_goes_with_its_interface() {
         assert!(a.pings(B));
     });
 }
+
+#[test]
+fn every_address_of_a_prefix_is_its_interfaces_and_goes_with_it() {
+    on_a_host(|world| async move {
+        let vpc = world.vpc("172.31.0.0/16").await;
+        let open = world.group(&vpc, vec![all_from("0.0.0.0/0")]).await;
+        let members = Allow { traffic: Traffic::All, peer: Peer::Group(open.group) };
+        let closed = world.group(&vpc, vec![members]).await;
+        let (first, last) = (Ipv4Addr::new(172, 31, 0, 32), Ipv4Addr::new(172, 31, 0, 47));
+        let (before, behind) = (Ipv4Addr::new(172, 31, 0, 31), Ipv4Addr::new(172, 31, 0, 48));
+        let mut a = world.guest(&vpc, A, &[&open]).await;
+        for address in [before, first, last, behind] {
+            a.run(&format!("ip addr add {address}/32 dev eth0"));
+        }
+        let b = world.guest(&vpc, B, &[&closed]).await;
+        let server = b.serve(7);
+        let from = |own: Ipv4Addr| a.namespace.run(|| std::net::UdpSocket::bind((own, 0))).unwrap();
+        let (sockets, sink) = ([first, last, before, behind].map(from), b.udp(9));
+        let mut buffer = [0; 64];
+        let send = |which: usize| sockets[which].send_to(b"prefix", (B, 9)).unwrap();
+        assert!(!b.pings_briefly(first));
+
+        a.interface.ipv4_prefixes.push("172.31.0.32/28".parse().unwrap());
+        world.update(&a).await;
+        for address in [first, last] {
+            eventually("an address of the prefix answers", || b.pings(address));
+        }
+        assert!(!b.pings_briefly(before) && !b.pings_briefly(behind));
+        // What it sends from there is a member of its group, what is beside is nobody's.
+        for (which, own) in [(2, None), (3, None), (0, Some(first)), (1, Some(last))] {
+            send(which);
+            if let Some(own) = own {
+                let (length, sender) = sink.recv_from(&mut buffer).unwrap();
+                assert_eq!((&buffer[..length], sender.ip()), (&b"prefix"[..], own.into()));
+            }
+        }
+        assert!(a.connect(B, 7).is_ok());
+
+        a.interface.ipv4_prefixes.clear();
+        world.update(&a).await;
+        assert!(!b.pings_briefly(first) && !b.pings_briefly(last));
+        assert!(b.pings(A));
+        drop(server);
+    });
+}

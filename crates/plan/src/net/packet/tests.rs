@@ -56,6 +56,7 @@ impl Scene {
                 ipv6: Vec::new(),
                 security_groups: vec![group],
                 source_dest_check: true,
+                ipv4_prefixes: Vec::new(),
                 hostname: String::new(),
                 domain: String::new(),
                 bandwidth: None,
@@ -267,4 +268,21 @@ fn what_the_router_itself_serves_is_reached() {
     };
     let walk = scene.network().opens(scene.back.interface, packet);
     assert_eq!(walk.arrives_at(), Some(End::Router(scene.vpc.vpc)));
+}
+
+#[test]
+fn every_address_of_a_prefix_is_its_interfaces_own() {
+    let mut scene = Scene::new();
+    scene.back.ipv4_prefixes.push("10.0.1.32/28".parse().unwrap());
+    let network = scene.network();
+    let holder = |address: &str| {
+        let address: IpAddr = address.parse().unwrap();
+        (network.holder(scene.vpc.vpc, address).map(|own| own.interface), holds(&scene.back, address))
+    };
+    for own in ["10.0.1.10", "10.0.1.32", "10.0.1.47"] {
+        assert_eq!(holder(own), (Some(scene.back.interface), true), "{own}");
+    }
+    for other in ["10.0.1.31", "10.0.1.48"] {
+        assert_eq!(holder(other), (None, false), "{other}");
+    }
 }

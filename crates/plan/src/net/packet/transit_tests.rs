@@ -103,6 +103,7 @@ fn guest(n: u128) -> (InterfaceDesired, SecurityGroupDesired) {
         ipv6: Vec::new(),
         security_groups: vec![group.group],
         source_dest_check: true,
+        ipv4_prefixes: Vec::new(),
         hostname: String::new(),
         domain: String::new(),
     };

@@ -264,6 +264,7 @@ impl Router {
             security_groups: self.groups_of(first),
             addresses,
             source_dest_check: self.of_link("anysrc", &port.tap).next().is_none(),
+            ipv4_prefixes: Vec::new(),
             hostname: String::new(),
             domain: String::new(),
             bandwidth: self.bandwidth(&port.tap),

@@ -222,6 +222,7 @@ impl Topology {
             addresses,
             security_groups: Vec::new(),
             source_dest_check: true,
+            ipv4_prefixes: Vec::new(),
             hostname: "host".into(),
             domain: "ec2.internal".into(),
             bandwidth: None,
