@@ -37,7 +37,7 @@ mod processes;
 mod start;
 mod template;
 mod timeline;
-mod uids;
+pub(super) mod uids;
 
 pub use accel::AccelPolicy;
 pub use home::private_directory;
