@@ -27,6 +27,11 @@ pub const TESTS: &[&str] = &[
     "gzip",
     // what captures say
     "tcpdump",
+    // VPN connections, and the office at their other end
+    "charon-systemd",
+    "strongswan-swanctl",
+    "libstrongswan-standard-plugins",
+    "libcharon-extra-plugins",
     // disks that boot by GRUB and by UEFI
     "grub-common",
     "grub-pc-bin",

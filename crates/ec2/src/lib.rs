@@ -7,6 +7,7 @@
 pub mod account_settings;
 pub mod address;
 pub mod availability_zone;
+pub mod customer_gateway;
 pub mod defaults;
 pub mod dhcp_options;
 pub mod egress_only_internet_gateway;
@@ -42,6 +43,8 @@ pub mod volume;
 pub mod vpc;
 pub mod vpc_endpoint;
 pub mod vpc_peering_connection;
+pub mod vpn_connection;
+pub mod vpn_gateway;
 
 use control::{Schema, Service};
 
@@ -70,6 +73,7 @@ pub fn schema(schema: &mut Schema) {
         },
         vpc_endpoint::VpcEndpoint,
         vpc_peering_connection::VpcPeeringConnection,
+        vpn::{CustomerGateway, VpnConnection, VpnGateway},
     };
     schema
         .add::<Address>()
@@ -102,7 +106,10 @@ pub fn schema(schema: &mut Schema) {
         .add::<SubnetCidrReservation>()
         .add::<Vpc>()
         .add::<VpcEndpoint>()
-        .add::<VpcPeeringConnection>();
+        .add::<VpcPeeringConnection>()
+        .add::<CustomerGateway>()
+        .add::<VpnConnection>()
+        .add::<VpnGateway>();
 }
 
 /// The service with every operation that is built.
@@ -112,6 +119,7 @@ pub fn service() -> Service {
     account_settings::register(&mut service);
     address::register(&mut service);
     availability_zone::register(&mut service);
+    customer_gateway::register(&mut service);
     dhcp_options::register(&mut service);
     egress_only_internet_gateway::register(&mut service);
     flow_log::register(&mut service);
@@ -137,6 +145,8 @@ pub fn service() -> Service {
     vpc::register(&mut service);
     vpc_endpoint::register(&mut service);
     vpc_peering_connection::register(&mut service);
+    vpn_connection::register(&mut service);
+    vpn_gateway::register(&mut service);
     image::register(&mut service);
     instance_type::register(&mut service);
     key_pair::register(&mut service);

@@ -62,6 +62,7 @@ impl Cloud {
             }],
             peerings: Vec::new(),
             endpoints: Vec::new(),
+            vpns: Vec::new(),
             nat_gateways: Vec::new(),
             flow_logs: Vec::new(),
             network_acls: vec![NetworkAclDesired { network_acl, ingress: open.clone(), egress: open }],

@@ -57,6 +57,7 @@ pub fn vpc(n: u32) -> VpcDesired {
         peerings: Vec::new(),
         transits: Vec::new(),
         endpoints: Vec::new(),
+        vpns: Vec::new(),
         nat_gateways: Vec::new(),
         flow_logs: Vec::new(),
         network_acls: vec![NetworkAclDesired { network_acl, ingress: Vec::new(), egress: Vec::new() }],

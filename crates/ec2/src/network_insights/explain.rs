@@ -17,6 +17,7 @@ use model::record::security_group::Direction;
 use model::record::transit_gateway::{TransitGateway, TransitGatewayAttachment};
 use model::record::vpc::{InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc};
 use model::record::vpc_peering_connection::VpcPeeringConnection;
+use model::record::vpn::{VpnConnection, VpnGateway};
 
 pub fn explanations(ctx: &Context, tables: &Tables, analysis: &NetworkInsightsAnalysis) -> Vec<Explanation> {
     let missing = analysis.missing.iter().map(|end| Explanation {
@@ -166,6 +167,10 @@ fn explanation(
             transit_gateway_attachment: Some(named::<TransitGatewayAttachment>(ctx, tables, *attachment)),
             ..coded("GATEWAY_REJECTS_SPOOFED_TRAFFIC")
         },
+        Obstacle::VpnRange { gateway, .. } => Explanation {
+            component: Some(named::<VpnGateway>(ctx, tables, *gateway)),
+            ..coded("GATEWAY_REJECTS_SPOOFED_TRAFFIC")
+        },
         Obstacle::NatGateway { gateway } => Explanation {
             nat_gateway: Some(named::<NatGateway>(ctx, tables, *gateway)),
             ..coded("NGW_REQUIRES_SOURCE_IN_VPC")
@@ -174,6 +179,7 @@ fn explanation(
             let component = match *end {
                 End::Interface(id) => Some(named::<NetworkInterface>(ctx, tables, id)),
                 End::Outside(vpc) => gateway(vpc),
+                End::Customer(_, connection) => Some(named::<VpnConnection>(ctx, tables, connection)),
                 End::Router(vpc) => in_vpc(vpc),
             };
             Explanation {

@@ -18,6 +18,7 @@ use model::record::network_interface::NetworkInterface;
 use model::record::security_group::{Direction, SecurityGroup};
 use model::record::vpc::{EgressOnlyInternetGateway, InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc};
 use model::record::vpc_peering_connection::VpcPeeringConnection;
+use model::record::vpn::{VpnConnection, VpnGateway};
 use model::{NetworkInterfaceId, RouteTableId, SecurityGroupId, VpcId};
 use std::net::IpAddr;
 
@@ -181,6 +182,12 @@ fn part(
                 ..whole
             }
         }
+        Component::VpnGateway { gateway, connection } => api::PathComponent {
+            component: Some(named::<VpnGateway>(ctx, tables, *gateway)),
+            attached_to: Some(named::<VpnConnection>(ctx, tables, *connection)),
+            inbound_header: header,
+            ..whole
+        },
         Component::InternetGateway => api::PathComponent {
             component: internet_gateway(ctx, tables, analysis, step.vpc),
             attached_to: Some(vpc),
@@ -354,6 +361,9 @@ pub fn route(
         }
         Lead::Target(RouteTarget::NatGateway(id)) => {
             api::AnalysisRouteTableRoute { nat_gateway_id: Some(id.to_string()), ..shown }
+        }
+        Lead::Target(RouteTarget::VpnGateway(id)) => {
+            api::AnalysisRouteTableRoute { gateway_id: Some(id.to_string()), ..shown }
         }
         Lead::Target(RouteTarget::TransitGateway(id)) => {
             api::AnalysisRouteTableRoute { transit_gateway_id: Some(id.to_string()), ..shown }

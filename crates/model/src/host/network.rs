@@ -6,7 +6,7 @@ use crate::net::{AclEntry, Allow, Mac};
 use crate::{
     AccountId, InstanceId, NatGatewayId, NetworkAclId, NetworkInterfaceId, Region, RouteTableId,
     SecurityGroupId, SubnetId, TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId,
-    VpcEndpointId, VpcId, VpcPeeringConnectionId,
+    VpcEndpointId, VpcId, VpcPeeringConnectionId, VpnConnectionId, VpnGatewayId,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,9 @@ pub struct VpcDesired {
     /// The transit gateways that it is attached to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transits: Vec<TransitDesired>,
+    /// The ways to its owners' own networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vpns: Vec<VpnDesired>,
     /// Doors to the cloud's own API.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<EndpointDesired>,
@@ -85,6 +88,76 @@ pub struct TransitRouteDesired {
 pub struct TransitPeerDesired {
     pub attachment: TransitGatewayAttachmentId,
     pub vpc: VpcId,
+}
+
+/// A VPN connection by a virtual private gateway: IPsec tunnels, of which any that is up carries packets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VpnDesired {
+    pub connection: VpnConnectionId,
+    pub gateway: VpnGatewayId,
+    /// Where the customer's device is.
+    pub customer: Ipv4Addr,
+    /// What lies behind it: the only destinations of what goes there and the only sources of what comes from there.
+    pub routes: Vec<Ipv4Net>,
+    pub tunnels: Vec<VpnTunnelDesired>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VpnTunnelDesired {
+    /// The cloud's end, a public address.
+    pub outside: Ipv4Addr,
+    /// A /30: its first address is the cloud's, its second the customer's.
+    pub inside: Ipv4Net,
+    pub versions: IkeVersions,
+    /// Whether the cloud begins the negotiation.
+    pub initiates: bool,
+    /// None: it is not known here (any more).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PreSharedKey>,
+}
+
+/// Which versions of IKE a tunnel speaks; at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IkeVersions {
+    pub v1: bool,
+    pub v2: bool,
+}
+
+impl IkeVersions {
+    pub const BOTH: Self = Self { v1: true, v2: true };
+}
+
+/// The secret that both ends of a tunnel know, in the clear: for memory and for the agent's socket, never for a disk or a log.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PreSharedKey(String);
+
+impl PreSharedKey {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for PreSharedKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PreSharedKey(…)")
+    }
+}
+
+/// A tunnel as a host sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelSeen {
+    pub connection: VpnConnectionId,
+    pub outside: Ipv4Addr,
+    /// Whether packets can pass.
+    pub up: bool,
+    /// Whether there is a security association for keys, without one for packets.
+    pub ike_up: bool,
 }
 
 /// What leaves by it takes its private address, with a port of its own, and is routed on as its subnet says.
@@ -158,6 +231,8 @@ pub enum RouteTarget {
     NatGateway(NatGatewayId),
     /// On by the gateway's own routes, see [`TransitDesired`].
     TransitGateway(TransitGatewayId),
+    /// On by the static routes of the gateway's connections, see [`VpnDesired`].
+    VpnGateway(VpnGatewayId),
     /// The target is gone: packets are dropped.
     Blackhole,
 }

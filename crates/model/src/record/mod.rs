@@ -67,7 +67,10 @@ index_from_id!(
     FlowLogId,
     TransitGatewayId,
     TransitGatewayAttachmentId,
-    TransitGatewayRouteTableId
+    TransitGatewayRouteTableId,
+    CustomerGatewayId,
+    VpnGatewayId,
+    VpnConnectionId
 );
 
 impl From<crate::AccountId> for IndexValue {
@@ -110,6 +113,7 @@ pub mod volume;
 pub mod vpc;
 pub mod vpc_endpoint;
 pub mod vpc_peering_connection;
+pub mod vpn;
 
 /// A resource's tags, by key.
 pub type Tags = std::collections::BTreeMap<String, String>;

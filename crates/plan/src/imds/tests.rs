@@ -81,6 +81,7 @@ fn vpc() -> VpcDesired {
         peerings: Vec::new(),
         transits: Vec::new(),
         endpoints: Vec::new(),
+        vpns: Vec::new(),
         nat_gateways: Vec::new(),
         flow_logs: Vec::new(),
         network_acls: Vec::new(),

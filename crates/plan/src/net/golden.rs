@@ -98,6 +98,7 @@ fn vpc() -> VpcDesired {
             peers: vec![TransitPeerDesired { attachment: attachment(0x74), vpc: VpcId::from_entropy(3) }],
         }],
         endpoints: Vec::new(),
+        vpns: Vec::new(),
         nat_gateways: vec![NatGatewayDesired {
             gateway: NatGatewayId::from_entropy(0xf1),
             subnet: SubnetId::from_entropy(0xc1),

@@ -19,4 +19,5 @@ mod peering;
 mod public;
 mod services;
 mod transit;
+mod vpn;
 mod world;

@@ -266,6 +266,7 @@ impl Vpc {
                 peerings: Vec::new(),
                 transits: Vec::new(),
                 endpoints: Vec::new(),
+                vpns: Vec::new(),
                 nat_gateways: Vec::new(),
                 flow_logs: Vec::new(),
                 network_acls: vec![NetworkAclDesired {

@@ -88,6 +88,7 @@ impl Scene {
                 dns_support: true,
                 flow_logs: Vec::new(),
                 endpoints: Vec::new(),
+                vpns: Vec::new(),
                 nat_gateways: vec![NatGatewayDesired {
                     gateway,
                     subnet: subnets[0].subnet,
@@ -150,6 +151,7 @@ fn passed(walk: &model::packet::Walk) -> Vec<&'static str> {
         Component::EgressOnlyInternetGateway => "eigw",
         Component::Peering(_) => "peering",
         Component::TransitGateway { .. } => "transit",
+        Component::VpnGateway { .. } => "vgw",
     };
     walk.steps.iter().map(|step| kind(&step.component)).collect()
 }

@@ -61,6 +61,7 @@ fn vpc(n: u128, ways: Vec<TransitRouteDesired>, peers: &[u128]) -> VpcDesired {
         }],
         peerings: Vec::new(),
         endpoints: Vec::new(),
+        vpns: Vec::new(),
         nat_gateways: Vec::new(),
         transits: vec![TransitDesired {
             gateway: GATEWAY,

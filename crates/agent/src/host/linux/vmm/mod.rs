@@ -40,7 +40,7 @@ mod serving;
 mod start;
 mod template;
 mod timeline;
-mod uids;
+pub(super) mod uids;
 
 pub use accel::AccelPolicy;
 pub use home::private_directory;

@@ -298,8 +298,11 @@ fn next(
         Lead::Nowhere => return None,
     };
     match target {
-        // No generated network has a transit gateway.
-        RouteTarget::Blackhole | RouteTarget::NatGateway(_) | RouteTarget::TransitGateway(_) => None,
+        // No generated network has a transit gateway or a VPN.
+        RouteTarget::Blackhole
+        | RouteTarget::NatGateway(_)
+        | RouteTarget::TransitGateway(_)
+        | RouteTarget::VpnGateway(_) => None,
         RouteTarget::Interface(id) => {
             let at = topology.interfaces.iter().position(|i| i.interface == *id)?;
             let machine = &topology.interfaces[at];
