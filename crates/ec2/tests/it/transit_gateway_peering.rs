@@ -320,7 +320,11 @@ async fn a_host_is_told_of_vpcs_behind_peered_gateways_as_all_tables_say() {
     done(kit, ROUTE, &here).await;
     assert_eq!(ways(&told(&cloud, &hub).await).1, vec![second.clone()]);
     done(kit, ROUTE, &leading(&last, "172.31.0.0/16", &homeward)).await;
-    assert_eq!(ways(&told(&cloud, &hub).await).1, vec![second.clone()], "the second gateway does not lead on");
+    assert_eq!(
+        ways(&told(&cloud, &hub).await).1,
+        vec![second.clone()],
+        "the second gateway does not lead on"
+    );
     done(kit, ROUTE, &leading(&tables[1], "172.31.0.0/16", &back)).await;
     assert_eq!(ways(&told(&cloud, &hub).await).1.len(), 2);
     // What a far VPC, a far table and a far association become is known here.

@@ -165,6 +165,7 @@ fn network() -> (Network, NetworkInterfaceId) {
         subnet_cidr: "10.1.0.0/24".parse().unwrap(),
         addresses: vec![AddressDesired { private: "10.1.0.10".parse().unwrap(), public: None }],
         ipv6: Vec::new(),
+        ipv4_prefixes: Vec::new(),
         security_groups: vec![group.group],
         source_dest_check: true,
         hostname: String::new(),
