@@ -30,7 +30,7 @@ fn attachment(n: u128) -> TransitGatewayAttachmentId {
     TransitGatewayAttachmentId::from_entropy(n)
 }
 
-fn vpc() -> VpcDesired {
+pub(super) fn vpc() -> VpcDesired {
     let acl = NetworkAclId::from_entropy(0xa1);
     let (public, private) = (RouteTableId::from_entropy(0xb1), RouteTableId::from_entropy(0xb2));
     let subnet = |n: u128, cidr: &str, route_table| SubnetDesired {

@@ -122,6 +122,11 @@ impl Side {
         }
     }
 
+    /// Whether any link judges each packet that leaves by it, answers too.
+    pub fn judges_each_packet(&self) -> bool {
+        self.elements.iter().any(|(set, _)| *set == "link_zone")
+    }
+
     fn add(&mut self, set: &'static str, element: String) {
         self.elements.push((set, element));
     }

@@ -3,6 +3,7 @@
 use super::world::*;
 use agent::host::Net as _;
 use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
+use std::io::Read as _;
 use std::net::Ipv4Addr;
 
 const A: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 10);
@@ -188,7 +189,8 @@ fn a_network_acl_judges_at_the_subnets_border_without_state() {
         let (a, b) = (world.guest(&vpc, A, &[&group]).await, world.guest(&vpc, B, &[&group]).await);
         let far = world.guest(&vpc, PRIVATE, &[&group]).await;
         let (_near, _far) = (b.serve(7), far.serve(7));
-        assert!(a.connect(PRIVATE, 7).is_ok());
+        let mut open = a.connect(PRIVATE, 7).unwrap();
+        assert_eq!(talk(&mut open, "before").unwrap(), "before");
 
         // Both subnets share one ACL: no answers from port 7 may enter again.
         let deny = AclEntry {
@@ -200,6 +202,9 @@ fn a_network_acl_judges_at_the_subnets_border_without_state() {
         vpc.desired.network_acls[0].ingress.push(deny);
         world.ensure_vpc(&vpc).await;
         assert!(a.connect_briefly(PRIVATE, 7).is_err());
+        // Nor does a connection that is open already, though it was let pass unasked until now.
+        open.set_read_timeout(Some(A_MOMENT)).unwrap();
+        assert!(talk(&mut open, "during").is_err());
         assert!(a.pings(PRIVATE));
         // Within a subnet there is no border.
         assert!(a.connect(B, 7).is_ok());
@@ -208,6 +213,10 @@ fn a_network_acl_judges_at_the_subnets_border_without_state() {
         vpc.desired.network_acls[0].ingress.pop();
         world.ensure_vpc(&vpc).await;
         assert!(a.connect(PRIVATE, 7).is_ok());
+        let mut late = [0; 6];
+        open.set_read_timeout(Some(SOON)).unwrap();
+        open.read_exact(&mut late).unwrap();
+        assert_eq!(&late, b"during");
     });
 }
 
