@@ -80,7 +80,7 @@ pub trait Objects: Send + Sync + 'static {
 pub enum Place {
     /// A directory of this host.
     Directory,
-    S3(S3Config),
+    S3(Box<S3Config>),
 }
 
 impl Place {

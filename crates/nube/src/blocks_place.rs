@@ -214,7 +214,7 @@ fn has_snapshots(dir: &CloudDir) -> Result<bool> {
 pub fn place(dir: &CloudDir, cloud: &CloudFile) -> Result<Place> {
     let Some(remote) = &cloud.blocks else { return Ok(Place::Directory) };
     let credentials = Credentials::read(&credentials_file(dir))?;
-    Ok(Place::S3(remote.config(credentials, &cloud.tag)))
+    Ok(Place::S3(Box::new(remote.config(credentials, &cloud.tag))))
 }
 
 /// Deletes what a cloud that ends for good has in its bucket.
