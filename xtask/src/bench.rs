@@ -4,7 +4,8 @@ use crate::{build, packages, run};
 use anyhow::{Result, bail};
 
 /// The measurements, in the order in which they run.
-const ALL: &[&str] = &["store", "network", "start", "api", "many", "launch", "clone", "snapshot", "disk", DEBIAN];
+const ALL: &[&str] =
+    &["store", "network", "start", "api", "many", "launch", "clone", "snapshot", "disk", DEBIAN];
 /// Builds Debian's image and takes a quarter of an hour: only when it is named.
 const DEBIAN: &str = "debian";
 
