@@ -85,28 +85,32 @@ pub fn run(nube: &Path) {
     compare(&ours, &plain);
 }
 
+/// What both did in one round: operations a second of each pattern.
+struct Round {
+    ours: Vec<f64>,
+    plain: Vec<f64>,
+}
+
 /// Rounds in turns, and the table of them.
 fn compare(ours: &Guest<'_>, plain: &Guest<'_>) {
     let mut rounds = Vec::new();
     for n in 1..=ROUNDS {
         // Whoever comes first does not always come first.
-        let (a, b);
-        if n % 2 == 1 {
-            (a, b) = (ours.measure(), plain.measure());
+        let round = if n % 2 == 1 {
+            Round { ours: ours.measure(), plain: plain.measure() }
         } else {
-            let first = plain.measure();
-            (a, b) = (ours.measure(), first);
-        }
-        let told: Vec<String> = a.iter().zip(&b).map(|(a, b)| format!("{:.2}", a / b)).collect();
+            Round { plain: plain.measure(), ours: ours.measure() }
+        };
+        let told: Vec<String> =
+            round.ours.iter().zip(&round.plain).map(|(ours, plain)| format!("{:.2}", ours / plain)).collect();
         eprintln!("  {n}: {}", told.join(" "));
-        rounds.push((a, b));
+        rounds.push(round);
     }
     let rows: Vec<Vec<String>> = PATTERNS
         .iter()
         .enumerate()
         .map(|(at, (name, _, size, depth))| {
-            let of =
-                |value: &dyn Fn(&(Vec<f64>, Vec<f64>)) -> f64| median(rounds.iter().map(value).collect());
+            let of = |value: &dyn Fn(&Round) -> f64| median(rounds.iter().map(value).collect());
             let shown = |rate: f64| match *size {
                 "4k" => format!("{rate:.0} /s"),
                 "128k" => format!("{:.0} MiB/s", rate / 8.0),
@@ -114,9 +118,9 @@ fn compare(ours: &Guest<'_>, plain: &Guest<'_>) {
             };
             vec![
                 format!("{name}, {depth} at once"),
-                shown(of(&|(ours, _)| ours[at])),
-                shown(of(&|(_, plain)| plain[at])),
-                format!("{:.2}", of(&|(ours, plain)| ours[at] / plain[at])),
+                shown(of(&|round| round.ours[at])),
+                shown(of(&|round| round.plain[at])),
+                format!("{:.2}", of(&|round| round.ours[at] / round.plain[at])),
             ]
         })
         .collect();
