@@ -50,6 +50,7 @@ mod volume_share;
 mod vpc;
 mod vpc_endpoint;
 mod vpc_peering_connection;
+mod vpn;
 
 use testkit::{Answer, Kit};
 
