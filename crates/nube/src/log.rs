@@ -110,7 +110,7 @@ mod tests {
     fn speaker() {
         start(None, LogFormat::Text);
         let spoke = std::thread::spawn(|| tracing::error!("nobody will read this")).join();
-        std::process::exit(if spoke.is_ok() { 0 } else { 1 });
+        std::process::exit(i32::from(spoke.is_err()));
     }
 
     #[test]
