@@ -253,6 +253,7 @@ mod tests {
             endpoints: Vec::new(),
             nat_gateways: Vec::new(),
             flow_logs: Vec::new(),
+            mirrors: Vec::new(),
             network_acls: vec![],
         }
     }

@@ -365,6 +365,7 @@ pub(super) fn part_from(txn: &mut Txn<'_>, region: &Region, instance: &mut Insta
                     crate::address::part(txn, region, allocation);
                 }
             }
+            crate::traffic_mirror::part(txn, region, id);
             txn.delete::<NetworkInterface>(region, &id);
         } else {
             interface.attachment = None;

@@ -53,6 +53,7 @@ fn vpc(logs: Vec<FlowLogDesired>) -> VpcDesired {
         endpoints: Vec::new(),
         nat_gateways: Vec::new(),
         flow_logs: logs,
+        mirrors: Vec::new(),
     }
 }
 

@@ -82,6 +82,7 @@ fn vpc() -> VpcDesired {
         endpoints: Vec::new(),
         nat_gateways: Vec::new(),
         flow_logs: Vec::new(),
+        mirrors: Vec::new(),
         network_acls: Vec::new(),
     }
 }

@@ -268,6 +268,7 @@ impl Vpc {
                 endpoints: Vec::new(),
                 nat_gateways: Vec::new(),
                 flow_logs: Vec::new(),
+                mirrors: Vec::new(),
                 network_acls: vec![NetworkAclDesired {
                     network_acl: acl,
                     ingress: open.clone(),

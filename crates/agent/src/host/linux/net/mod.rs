@@ -25,6 +25,7 @@ mod endpoint;
 pub mod flow;
 mod foreign;
 mod groups;
+mod mirror;
 mod netlink;
 mod nft;
 mod packet;
@@ -143,6 +144,8 @@ struct State {
     vpcs: BTreeMap<VpcId, (Router, Services)>,
     /// The interfaces of endpoints that are served.
     doors: BTreeMap<NetworkInterfaceId, endpoint::Door>,
+    /// The interfaces whose packets are copied.
+    mirrors: BTreeMap<NetworkInterfaceId, mirror::Mirroring>,
 }
 
 impl LinuxNet {
@@ -305,6 +308,7 @@ impl Net for LinuxNet {
                 let lost = state.router(vpc)?.remove_port(interface)?;
                 state.carry(vpc, &Moved { lost, ..Moved::default() })?;
                 state.share(vpc)?;
+                state.mirror(vpc)?;
             }
             Ok(())
         })
@@ -343,7 +347,7 @@ impl State {
             vpcs.insert(vpc, (router, services));
         }
         edge.reconcile(&publics)?;
-        let mut state = Self { edge, counter, vpcs, doors: BTreeMap::new() };
+        let mut state = Self { edge, counter, vpcs, doors: BTreeMap::new(), mirrors: BTreeMap::new() };
         state.sweep_endpoints(&config.cloud)?;
         Ok(state)
     }
@@ -403,6 +407,7 @@ impl State {
             }
         }
         self.open_endpoints(inner, vpc)?;
+        self.mirror(id)?;
         self.meet(id)?;
         let router = self.router(id)?;
         router.sweep_acls()?;
@@ -415,6 +420,7 @@ impl State {
         self.edge.forget(vpc)?;
         if let Some((mut router, services)) = self.vpcs.remove(&vpc) {
             drop(services);
+            self.mirror(vpc)?;
             self.close_all(&inner.config.cloud, vpc, &router)?;
             for port in std::mem::take(&mut router.ports).into_values() {
                 router.rtnl.delete_link(port.index)?;
@@ -429,6 +435,7 @@ impl State {
         let (fd, moved) = self.router(interface.vpc)?.open_port(interface, name)?;
         self.carry(interface.vpc, &moved)?;
         self.share(interface.vpc)?;
+        self.mirror(interface.vpc)?;
         Ok(fd)
     }
 
