@@ -23,6 +23,7 @@ def pytest_addoption(parser):
     parser.addoption("--host", choices=["sim", "linux"], default="sim")
     parser.addoption("--nube", default="target/debug/nube")
     parser.addoption("--full", action="store_true", help="also what takes long: whole distributions as guests")
+    parser.addoption("--seed", type=int, help="of what is drawn by lot: the same rounds once more")
 
 
 def pytest_configure(config):

@@ -72,8 +72,8 @@ def test_a_store_is_no_volume(ec2, image, subnet, terminate):
         "InvalidBlockDeviceMapping")
 
 
-def shared(make):  # noqa: F811
-    return make(Size=4, VolumeType="io2", Iops=200, MultiAttachEnabled=True)
+def shared(make, **more):  # noqa: F811
+    return make(Size=4, VolumeType="io2", Iops=200, MultiAttachEnabled=True, **more)
 
 
 def attached_to(ec2, volume):
@@ -90,7 +90,11 @@ def test_a_volume_is_attached_to_several_instances(ec2, image, subnet, make, ter
     assert code(ec2.attach_volume, VolumeId=volume, InstanceId=first, Device="/dev/sdg") == "VolumeInUse"
     assert code(ec2.detach_volume, VolumeId=volume) == "MissingParameter"
     assert code(ec2.modify_volume, VolumeId=volume, MultiAttachEnabled=False) == "InvalidParameterCombination"
-    assert code(ec2.create_snapshot, VolumeId=volume) == "UnsupportedOperation"
+    taken = ec2.create_snapshots(InstanceSpecification={"InstanceId": second, "ExcludeBootVolume": True})["Snapshots"]
+    assert [s["VolumeId"] for s in taken] == [volume]
+    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[taken[0]["SnapshotId"]], WaiterConfig=PATIENCE)
+    assert not volume_of(ec2, make(SnapshotId=taken[0]["SnapshotId"], Size=4))["MultiAttachEnabled"]
+    ec2.delete_snapshot(SnapshotId=taken[0]["SnapshotId"])
     ec2.modify_instance_attribute(InstanceId=second, BlockDeviceMappings=[
         {"DeviceName": "/dev/sdf", "Ebs": {"DeleteOnTermination": True}}])
     ec2.terminate_instances(InstanceIds=[second])
@@ -133,6 +137,55 @@ def test_what_one_guest_writes_another_reads(ec2, image, subnet, make, terminate
     for instance in (first, second):
         ec2.detach_volume(VolumeId=volume, InstanceId=instance)
     ec2.get_waiter("volume_available").wait(VolumeIds=[volume], WaiterConfig=PATIENCE)
+
+
+# Writes numbers, one after the other, each on the disk before it is said to be.
+COUNTS = ("sudo sh -c 'n=0; while :; do n=$((n+1)); printf \"%-512s\" \"$n {word}\" > /run/number; "
+          "dd if=/run/number of={disk} bs=512 count=1 seek={at} oflag=direct conv=notrunc 2>/dev/null || exit 1; "
+          "echo $n > /run/counting; mv /run/counting /run/counted; done' > /dev/null 2>&1 < /dev/null &")
+
+
+@pytest.mark.machines
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_snapshot_has_one_instant_for_all_guests(cloud, ec2, image, subnet, make, terminate, tmp_path,  # noqa: F811
+                                                   encrypted):
+    key, more = reachable(ec2, f"instant-{encrypted}", tmp_path)
+    instances = [launch(ec2, image, subnet, terminate, **more) for _ in range(2)]
+    volume = shared(make, Encrypted=encrypted)
+    disk = f"/dev/disk/by-id/virtio-{volume.replace('-', '')}"
+    for instance in instances:
+        ec2.attach_volume(VolumeId=volume, InstanceId=instance, Device="/dev/sdf")
+    wait_until(lambda: attached_to(ec2, volume) == sorted(instances), "both have it", timeout=240)
+    addresses = [describe(ec2, i)["PublicIpAddress"] for i in instances]
+    word = f"words-of-{volume}"
+
+    def counted(address):
+        said = ssh(address, key, "cat /run/counted", check=False).stdout.strip()
+        return int(said or 0)
+
+    for at, address in enumerate(addresses):
+        ssh(address, key, HERE.format(disk))
+        ssh(address, key, COUNTS.format(disk=disk, at=8 * at, word=word))
+    for address in addresses:
+        wait_until(lambda: counted(address) > 5, "it counts", timeout=480)
+    assert bool(on_disk(cloud, word)) != encrypted
+
+    acknowledged = [counted(address) for address in addresses]
+    snapshot = ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
+    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot], WaiterConfig=PATIENCE)
+    later = [counted(address) for address in addresses]
+    for address, number in zip(addresses, later):
+        wait_until(lambda: counted(address) > number, "it goes on", timeout=240)
+    made = make(SnapshotId=snapshot, Size=4)
+    assert volume_of(ec2, made)["Encrypted"] == encrypted
+    attach(ec2, made, instances[0], "/dev/sdg")
+    other = f"/dev/disk/by-id/virtio-{made.replace('-', '')}"
+    ssh(addresses[0], key, HERE.format(other))
+    for at, (least, most) in enumerate(zip(acknowledged, later)):
+        text = ssh(addresses[0], key, f"sudo dd if={other} bs=512 count=1 skip={8 * at} iflag=direct 2>/dev/null")
+        number, said = text.split()
+        assert said == word and least <= int(number) <= most + 1
+    ec2.delete_snapshot(SnapshotId=snapshot)
 
 
 def tier(ec2, snapshot):

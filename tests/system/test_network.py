@@ -89,6 +89,36 @@ def test_peerings_and_nat_gateways_come_and_go(ec2, table):
     ec2.delete_vpc(VpcId=other)
 
 
+def test_prefixes_come_and_go(ec2):
+    vpc = ec2.create_vpc(CidrBlock="10.78.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.78.1.0/24")["Subnet"]["SubnetId"]
+
+    def free():
+        return ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["AvailableIpAddressCount"]
+
+    reserved = ec2.create_subnet_cidr_reservation(SubnetId=subnet, Cidr="10.78.1.64/28", ReservationType="prefix")
+    reserved = reserved["SubnetCidrReservation"]["SubnetCidrReservationId"]
+    before = free()
+    eni = ec2.create_network_interface(SubnetId=subnet, Ipv4PrefixCount=1)["NetworkInterface"]
+    eni, given = eni["NetworkInterfaceId"], eni["Ipv4Prefixes"]
+    assert given == [{"Ipv4Prefix": "10.78.1.64/28"}], "out of the reservation"
+    more = ec2.assign_private_ip_addresses(NetworkInterfaceId=eni, Ipv4PrefixCount=2)["AssignedIpv4Prefixes"]
+    assert len(more) == 2
+    assert interface(ec2, eni)["Ipv4Prefixes"] == given + more
+    assert free() == before - 1 - 3 * 16
+    taken = str(next(ipaddress.ip_network(more[0]["Ipv4Prefix"]).hosts()))
+    with pytest.raises(ec2.exceptions.ClientError) as refused:
+        ec2.create_network_interface(SubnetId=subnet, PrivateIpAddress=taken)
+    assert refused.value.response["Error"]["Code"] == "InvalidIPAddress.InUse"
+    ec2.unassign_private_ip_addresses(NetworkInterfaceId=eni, Ipv4Prefixes=[more[0]["Ipv4Prefix"]])
+    assert free() == before - 1 - 2 * 16
+    ec2.delete_network_interface(NetworkInterfaceId=eni)
+    assert free() == before
+    ec2.delete_subnet_cidr_reservation(SubnetCidrReservationId=reserved)
+    ec2.delete_subnet(SubnetId=subnet)
+    ec2.delete_vpc(VpcId=vpc)
+
+
 @pytest.fixture(scope="module")
 def street(ec2, image, tmp_path_factory):
     """A guest in each of three subnets that say their names to everybody; the third one may forward."""
@@ -156,6 +186,28 @@ def test_a_secondary_address_is_reached_once_its_guest_has_it(ec2, street):
     wait_until(lambda: says(two, address) == "", "silence on what was given back")
     ec2.release_address(AllocationId=elastic["AllocationId"])
     one.ssh(f"sudo ip addr del {address}/32 dev {link}")
+
+
+@pytest.mark.machines
+def test_every_address_of_a_prefix_is_reached(ec2, street):
+    (_, two, three), _, _ = street
+    first = describe(ec2, two.id)["NetworkInterfaces"][0]
+    eni, mac = first["NetworkInterfaceId"], first["MacAddress"]
+    given = ec2.assign_private_ip_addresses(NetworkInterfaceId=eni, Ipv4PrefixCount=1)
+    prefix = given["AssignedIpv4Prefixes"][0]["Ipv4Prefix"]
+    assert describe(ec2, two.id)["NetworkInterfaces"][0]["Ipv4Prefixes"] == [{"Ipv4Prefix": prefix}]
+    told = f"wget -qO- http://169.254.169.254/latest/meta-data/network/interfaces/macs/{mac}/ipv4-prefix || true"
+    wait_until(lambda: two.ssh(told) == prefix, "the prefix in the metadata")
+    link = two.ssh("ip -o route show default").split(" dev ")[1].split()[0]
+    block = ipaddress.ip_network(prefix)
+    ends = [str(block[0]), str(block[-1])]
+    for address in ends:
+        two.ssh(f"sudo ip addr add {address}/32 dev {link}")
+        wait_until(lambda: says(three, address) == "two", "an answer on an address of the prefix")
+    ec2.unassign_private_ip_addresses(NetworkInterfaceId=eni, Ipv4Prefixes=[prefix])
+    for address in ends:
+        wait_until(lambda: says(three, address) == "", "silence on what was given back")
+        two.ssh(f"sudo ip addr del {address}/32 dev {link}")
 
 
 @pytest.mark.machines

@@ -96,9 +96,8 @@ def test_tables_say_who_meets_whom(ec2, cloud, net):
         "10.71.0.0/16": ("static", "blackhole")}
     ec2.delete_transit_gateway_route(TransitGatewayRouteTableId=of_hub, DestinationCidrBlock="10.71.0.0/16")
     assert code(ec2.delete_transit_gateway, TransitGatewayId=net["gateway"]) == "IncorrectState"
-    assert code(ec2.create_transit_gateway_peering_attachment, TransitGatewayId=net["gateway"],
-                PeerTransitGatewayId=net["gateway"], PeerAccountId="111111111111", PeerRegion="us-east-1") == \
-        "UnsupportedOperation"
+    assert code(ec2.create_transit_gateway_connect, TransportTransitGatewayAttachmentId=net["attachments"][0],
+                Options={"Protocol": "gre"}) == "UnsupportedOperation"
     table = main_table(ec2, net["vpcs"][1])
     led = ec2.describe_route_tables(Filters=[
         {"Name": "route.transit-gateway-id", "Values": [net["gateway"]]}])["RouteTables"]

@@ -4,7 +4,8 @@ use crate::{build, packages, run};
 use anyhow::{Result, bail};
 
 /// The measurements, in the order in which they run.
-const ALL: &[&str] = &["store", "network", "start", "api", "many", "launch", "clone", "snapshot", DEBIAN];
+const ALL: &[&str] =
+    &["store", "network", "start", "api", "many", "launch", "clone", "snapshot", "disk", DEBIAN];
 /// Builds Debian's image and takes a quarter of an hour: only when it is named.
 const DEBIAN: &str = "debian";
 
@@ -31,10 +32,13 @@ pub fn run(only: &[String]) -> Result<()> {
         return Ok(());
     }
     let nube = build::nube()?;
-    if rest.iter().any(|name| ["launch", "clone", "snapshot", DEBIAN].contains(name)) {
+    if rest.iter().any(|name| ["launch", "clone", "snapshot", "disk", DEBIAN].contains(name)) {
         packages::ensure(packages::CLOUD)?;
         build::guest()?;
         build::nano_image(&nube)?;
+    }
+    if rest.contains(&"disk") {
+        packages::ensure(&["fio"])?;
     }
     if rest.contains(&DEBIAN) {
         packages::ensure(packages::FULL)?;

@@ -97,7 +97,7 @@ fn control(nube: &Path, tree: &Path) -> Result<String> {
     let kilobytes = kilobytes.split_whitespace().next().context("du says a number")?;
     Ok(format!(
         "Package: nube\nVersion: {}\nArchitecture: {}\nMaintainer: {MAINTAINER}\nInstalled-Size: {kilobytes}\n\
-         Depends: {}\nRecommends: {}\nSuggests: awscli, mmdebstrap\nSection: admin\nPriority: optional\n\
+         Depends: {}\nRecommends: {}\nSuggests: awscli, mmdebstrap, charon-systemd, strongswan-swanctl, libcharon-extra-plugins\nSection: admin\nPriority: optional\n\
          Description: EC2-compatible cloud on your own machine\n \
          Serves the AWS APIs for compute and turns each accepted request into something\n \
          real: a QEMU virtual machine, a VPC enforced by the kernel, a volume on disk.\n \

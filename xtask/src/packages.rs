@@ -27,12 +27,19 @@ pub const TESTS: &[&str] = &[
     "gzip",
     // what captures say
     "tcpdump",
+    // VPN connections, and the office at their other end
+    "charon-systemd",
+    "strongswan-swanctl",
+    "libstrongswan-standard-plugins",
+    "libcharon-extra-plugins",
     // disks that boot by GRUB and by UEFI
     "grub-common",
     "grub-pc-bin",
     "grub-efi-amd64-bin",
     "mtools",
     "ovmf",
+    // what measures disks in guests
+    "fio",
 ];
 
 /// What the clients need beside that: Ansible with its collections, and what its AWS modules import.
@@ -59,6 +66,10 @@ const PYTHON: &[&str] = &[
     "apache-libcloud==3.9.1",
     "dnspython",
     "pytest",
+    // an S3 server that heeds If-None-Match
+    "moto[s3]==5.2.1",
+    "flask==3.1.3",
+    "flask-cors==6.0.5",
 ];
 
 /// Installs the packages that are not there yet.

@@ -103,7 +103,7 @@ impl Directory {
 /// Of both versions.
 fn addresses(interface: &InterfaceDesired) -> impl Iterator<Item = IpAddr> {
     let v6 = interface.ipv6.iter().copied().map(IpAddr::V6);
-    interface.addresses.iter().map(|address| IpAddr::V4(address.private)).chain(v6)
+    interface.own_ipv4().map(IpAddr::V4).chain(v6)
 }
 
 impl Tables {

@@ -74,6 +74,9 @@ pub enum ObjectError {
     Name(String),
     #[error("{0} is no block store of this version")]
     Format(String),
+    /// What it does breaks what the store stands on, or it is somebody else's.
+    #[error("{store} cannot hold blocks: {why}")]
+    Unfit { store: String, why: String },
 }
 
 impl ObjectError {

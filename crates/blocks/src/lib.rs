@@ -36,7 +36,7 @@ pub use domain::{Domain, DomainId};
 pub use error::{Damage, Error, ObjectError, Result};
 
 pub use manifest::{BLOCK_SIZE, BlockRef, Hash, LEAF_BLOCKS, Manifest};
-pub use objects::{Directory, Head, Memory, Objects, Put};
+pub use objects::{Directory, Head, Memory, Objects, Place, Put, S3, S3Config};
 #[cfg(any(test, feature = "faults"))]
 pub use objects::{Fault, Faulty};
 pub use session::{Begin, Progress, Session, SessionInfo, Stored};

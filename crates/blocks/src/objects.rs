@@ -5,27 +5,30 @@
 //! - an object that was there before a listing began, and is not deleted meanwhile, is listed;
 //! - an error leaves open whether the call worked; calling again is right.
 //!
-//! Backends: [`Directory`] and [`Memory`]. S3 fits behind the same trait (put with `If-None-Match: *`, ranged get, strongly
-//! consistent lists). The `object_store` crate with `aws` brings 47 crates beside what the program has (reqwest, tower, chrono,
-//! a second XML reader, ICU's tables). A client over `ureq` would bring none; this trait is where it goes.
+//! Backends: [`Directory`], [`S3`] and [`Memory`].
 
 mod directory;
 #[cfg(any(test, feature = "faults"))]
 mod faulty;
 mod memory;
+mod s3;
 
 use crate::error::ObjectError;
 pub use directory::Directory;
 #[cfg(any(test, feature = "faults"))]
 pub use faulty::{Fault, Faulty};
 pub use memory::Memory;
+pub use s3::{S3, S3Config};
+
+use std::path::Path;
+use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, ObjectError>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
     Written,
-    /// An object of this name is there; it may hold something else.
+    /// An object of this name is there; it may hold something else, or be what a first try of the same call wrote.
     Exists,
 }
 
@@ -65,4 +68,34 @@ pub trait Objects: Send + Sync + 'static {
 
     /// Removes those that are there; gone for good when it returns.
     fn delete(&self, keys: &[String]) -> Result<()>;
+
+    /// How many puts at once pay.
+    fn lanes(&self) -> usize {
+        2
+    }
+}
+
+/// Which backend a store has.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// A directory of this host.
+    Directory,
+    S3(Box<S3Config>),
+}
+
+impl Place {
+    /// Opens the store; `directory` is where it lies if it lies in one.
+    pub fn open(&self, directory: &Path) -> Result<Arc<dyn Objects>> {
+        Ok(match self {
+            Self::Directory => Arc::new(Directory::open(directory)?),
+            Self::S3(config) => Arc::new(S3::open(config)?),
+        })
+    }
+}
+
+/// That a name is one: it leads nowhere else.
+fn check_name(key: &str) -> Result<()> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
+    let plain = |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(fits);
+    if key.split('/').all(plain) { Ok(()) } else { Err(ObjectError::Name(key.to_owned())) }
 }

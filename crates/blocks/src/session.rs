@@ -405,6 +405,11 @@ impl Session {
         Ok(Root { manifest, leaves: leaves.into_iter().collect() })
     }
 
+    /// How many threads that put blocks pay.
+    pub fn lanes(&self) -> usize {
+        self.store.objects.lanes()
+    }
+
     /// Ends the session without a snapshot.
     pub fn abort(&self) -> Result<()> {
         self.state.lock().ended = true;

@@ -190,6 +190,26 @@ fn shown(ctx: &Context, rule: &Rule) -> Shown {
     }
 }
 
+/// A rule as the answers of most operations have it; what one has beside that is given with it.
+macro_rules! answer {
+    ($answer:ident, $ctx:expr, $rule:expr, |$shown:ident| $($more:ident: $value:expr),*) => {{
+        let rule: &Rule = &$rule;
+        let $shown = shown($ctx, rule);
+        $answer {
+            identifier: Some(rule.rule.clone()),
+            description: $shown.description,
+            resource_type: Some(resource_type(rule.resource)),
+            retention_period: $shown.retention,
+            resource_tags: $shown.only,
+            exclude_resource_tags: $shown.except,
+            status: Some(RuleStatus::Available),
+            lock_state: $shown.state,
+            rule_arn: $shown.arn,
+            $($more: $value),*
+        }
+    }};
+}
+
 fn identifier(ctx: &Context) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut bits = ctx.bits();
@@ -225,38 +245,14 @@ fn create(ctx: &Context, request: &CreateRuleRequest, txn: &mut Txn<'_>) -> Resu
         tags,
     };
     let rule = txn.put(&ctx.region, rule);
-    let shown = shown(ctx, &rule);
-    Ok(CreateRuleResponse {
-        identifier: Some(rule.rule.clone()),
-        retention_period: shown.retention,
-        description: shown.description,
-        tags: Some(render_tags(&rule.tags)),
-        resource_type: Some(resource_type(rule.resource)),
-        resource_tags: shown.only,
-        status: Some(RuleStatus::Available),
-        lock_configuration: shown.lock,
-        lock_state: shown.state,
-        rule_arn: shown.arn,
-        exclude_resource_tags: shown.except,
-    })
+    Ok(
+        answer!(CreateRuleResponse, ctx, rule, |shown| tags: Some(render_tags(&rule.tags)), lock_configuration: shown.lock),
+    )
 }
 
 fn get(ctx: &Context, request: &GetRuleRequest, tables: &Tables) -> Result<GetRuleResponse> {
     let rule = find(ctx, tables, &request.identifier)?;
-    let shown = shown(ctx, rule);
-    Ok(GetRuleResponse {
-        identifier: Some(rule.rule.clone()),
-        description: shown.description,
-        resource_type: Some(resource_type(rule.resource)),
-        retention_period: shown.retention,
-        resource_tags: shown.only,
-        status: Some(RuleStatus::Available),
-        lock_configuration: shown.lock,
-        lock_state: shown.state,
-        lock_end_time: shown.ends,
-        rule_arn: shown.arn,
-        exclude_resource_tags: shown.except,
-    })
+    Ok(answer!(GetRuleResponse, ctx, rule, |shown| lock_configuration: shown.lock, lock_end_time: shown.ends))
 }
 
 fn list(ctx: &Context, request: &ListRulesRequest, tables: &Tables) -> Result<ListRulesResponse> {
@@ -329,19 +325,7 @@ fn update(ctx: &Context, request: &UpdateRuleRequest, txn: &mut Txn<'_>) -> Resu
         rule.scope = scope(only, except)?;
     }
     let rule = txn.put(&ctx.region, rule);
-    let shown = shown(ctx, &rule);
-    Ok(UpdateRuleResponse {
-        identifier: Some(rule.rule.clone()),
-        retention_period: shown.retention,
-        description: shown.description,
-        resource_type: Some(resource_type(rule.resource)),
-        resource_tags: shown.only,
-        status: Some(RuleStatus::Available),
-        lock_state: shown.state,
-        lock_end_time: shown.ends,
-        rule_arn: shown.arn,
-        exclude_resource_tags: shown.except,
-    })
+    Ok(answer!(UpdateRuleResponse, ctx, rule, |shown| lock_end_time: shown.ends))
 }
 
 fn delete(ctx: &Context, request: &DeleteRuleRequest, txn: &mut Txn<'_>) -> Result<DeleteRuleResponse> {
@@ -357,19 +341,7 @@ fn lock(ctx: &Context, request: &LockRuleRequest, txn: &mut Txn<'_>) -> Result<L
     unlocked(ctx, &rule)?;
     let lock = Lock { delay: delay(&request.lock_configuration)?, ends_at: None };
     let rule = txn.put(&ctx.region, Rule { lock: Some(lock), ..(*rule).clone() });
-    let shown = shown(ctx, &rule);
-    Ok(LockRuleResponse {
-        identifier: Some(rule.rule.clone()),
-        description: shown.description,
-        resource_type: Some(resource_type(rule.resource)),
-        retention_period: shown.retention,
-        resource_tags: shown.only,
-        status: Some(RuleStatus::Available),
-        lock_configuration: shown.lock,
-        lock_state: shown.state,
-        rule_arn: shown.arn,
-        exclude_resource_tags: shown.except,
-    })
+    Ok(answer!(LockRuleResponse, ctx, rule, |shown| lock_configuration: shown.lock))
 }
 
 fn unlock(ctx: &Context, request: &UnlockRuleRequest, txn: &mut Txn<'_>) -> Result<UnlockRuleResponse> {
@@ -380,20 +352,9 @@ fn unlock(ctx: &Context, request: &UnlockRuleRequest, txn: &mut Txn<'_>) -> Resu
     let ends_at = ctx.now + Duration::from_hours(24 * u64::from(lock.delay));
     let lock = Lock { ends_at: Some(ends_at), ..lock };
     let rule = txn.put(&ctx.region, Rule { lock: Some(lock), ..(*rule).clone() });
-    let shown = shown(ctx, &rule);
-    Ok(UnlockRuleResponse {
-        identifier: Some(rule.rule.clone()),
-        description: shown.description,
-        resource_type: Some(resource_type(rule.resource)),
-        retention_period: shown.retention,
-        resource_tags: shown.only,
-        status: Some(RuleStatus::Available),
-        lock_configuration: shown.lock,
-        lock_state: shown.state,
-        lock_end_time: shown.ends,
-        rule_arn: shown.arn,
-        exclude_resource_tags: shown.except,
-    })
+    Ok(
+        answer!(UnlockRuleResponse, ctx, rule, |shown| lock_configuration: shown.lock, lock_end_time: shown.ends),
+    )
 }
 
 fn render_tags(tags: &Tags) -> Vec<Tag> {

@@ -174,6 +174,7 @@ pub fn make_vpc(
         account,
         vpc,
         routes: Vec::new(),
+        propagating: std::collections::BTreeSet::new(),
         associations: vec![RouteTableAssociation {
             association: RouteTableAssociationId::from_entropy(ctx.bits()),
             subnet: None,

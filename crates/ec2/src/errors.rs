@@ -127,6 +127,21 @@ pub const TRANSIT_GATEWAY_ROUTE_TABLE: IdErrors = IdErrors {
     not_found: "InvalidRouteTableID.NotFound",
     malformed: "InvalidRouteTableId.Malformed",
 };
+pub const CUSTOMER_GATEWAY: IdErrors = IdErrors {
+    called: "customerGateway ID",
+    not_found: "InvalidCustomerGatewayID.NotFound",
+    malformed: "InvalidCustomerGatewayId.Malformed",
+};
+pub const VPN_GATEWAY: IdErrors = IdErrors {
+    called: "vpnGateway ID",
+    not_found: "InvalidVpnGatewayID.NotFound",
+    malformed: "InvalidVpnGatewayId.Malformed",
+};
+pub const VPN_CONNECTION: IdErrors = IdErrors {
+    called: "vpnConnection ID",
+    not_found: "InvalidVpnConnectionID.NotFound",
+    malformed: "InvalidVpnConnectionId.Malformed",
+};
 pub const PREFIX_LIST: IdErrors = IdErrors {
     called: "prefix list ID",
     not_found: "InvalidPrefixListID.NotFound",

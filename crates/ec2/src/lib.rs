@@ -7,6 +7,7 @@
 pub mod account_settings;
 pub mod address;
 pub mod availability_zone;
+pub mod customer_gateway;
 pub mod defaults;
 pub mod dhcp_options;
 pub mod egress_only_internet_gateway;
@@ -37,11 +38,14 @@ pub mod traffic_mirror;
 pub mod transfer;
 pub mod transit_gateway;
 pub mod transit_gateway_attachment;
+pub mod transit_gateway_peering;
 pub mod transit_gateway_route_table;
 pub mod volume;
 pub mod vpc;
 pub mod vpc_endpoint;
 pub mod vpc_peering_connection;
+pub mod vpn_connection;
+pub mod vpn_gateway;
 
 use control::{Schema, Service};
 
@@ -73,6 +77,7 @@ pub fn schema(schema: &mut Schema) {
         },
         vpc_endpoint::VpcEndpoint,
         vpc_peering_connection::VpcPeeringConnection,
+        vpn::{CustomerGateway, VpnConnection, VpnGateway},
     };
     schema
         .add::<Address>()
@@ -109,7 +114,10 @@ pub fn schema(schema: &mut Schema) {
         .add::<SubnetCidrReservation>()
         .add::<Vpc>()
         .add::<VpcEndpoint>()
-        .add::<VpcPeeringConnection>();
+        .add::<VpcPeeringConnection>()
+        .add::<CustomerGateway>()
+        .add::<VpnConnection>()
+        .add::<VpnGateway>();
 }
 
 /// The service with every operation that is built.
@@ -119,6 +127,7 @@ pub fn service() -> Service {
     account_settings::register(&mut service);
     address::register(&mut service);
     availability_zone::register(&mut service);
+    customer_gateway::register(&mut service);
     dhcp_options::register(&mut service);
     egress_only_internet_gateway::register(&mut service);
     flow_log::register(&mut service);
@@ -139,11 +148,14 @@ pub fn service() -> Service {
     transfer::register(&mut service);
     transit_gateway::register(&mut service);
     transit_gateway_attachment::register(&mut service);
+    transit_gateway_peering::register(&mut service);
     transit_gateway_route_table::register(&mut service);
     volume::register(&mut service);
     vpc::register(&mut service);
     vpc_endpoint::register(&mut service);
     vpc_peering_connection::register(&mut service);
+    vpn_connection::register(&mut service);
+    vpn_gateway::register(&mut service);
     image::register(&mut service);
     instance_type::register(&mut service);
     key_pair::register(&mut service);

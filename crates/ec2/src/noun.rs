@@ -99,12 +99,30 @@ pub fn select<'a, R: Noun>(
 where
     R::Id: FromStr,
 {
+    select_of(ctx, tables, query, |_| true)
+}
+
+/// [`select`] for a describe of some of a noun's records; to it there are no others.
+pub fn select_of<'a, R: Noun>(
+    ctx: &'a Context,
+    tables: &'a Tables,
+    query: &Query<'_>,
+    is_of: impl Fn(&R) -> bool,
+) -> Result<(Vec<&'a Arc<R>>, Option<String>)>
+where
+    R::Id: FromStr,
+{
     let paging =
         Paging::<R::Id>::parse(query.max_results, query.next_token, R::PAGE, ByIds::from(query.ids))?;
     let filters = parse_filters::<R>(query.filters.as_deref())?;
-    let candidates = match query.ids.as_deref() {
+    let mut candidates = match query.ids.as_deref() {
         Some(ids) if !ids.is_empty() => {
             let mut found = find_all::<R>(ctx, tables, ids)?;
+            let others: Vec<String> =
+                found.iter().filter(|r| !is_of(r)).map(|record| record.id().to_string()).collect();
+            if !others.is_empty() {
+                return Err(R::ERRORS.none_found(&others));
+            }
             // Each once and in order, however often it was named.
             found.sort_unstable_by_key(|record| record.id());
             found.dedup_by_key(|record| record.id());
@@ -115,6 +133,7 @@ where
             None => R::listed(ctx, tables),
         },
     };
+    candidates.retain(|record| is_of(record));
     if filters.is_empty() && paging.is_everything() {
         return Ok((candidates, None));
     }

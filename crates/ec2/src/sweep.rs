@@ -2,6 +2,7 @@
 
 use crate::{
     instance, nat_gateway, snapshot, transfer, transit_gateway, vpc_endpoint, vpc_peering_connection,
+    vpn_connection,
 };
 use control::cloud::Mode;
 use control::token::{KEPT, UsedToken};
@@ -21,6 +22,8 @@ pub fn sweeps() -> Vec<Sweep> {
         Sweep::new("nat-gateways", async |cloud| nat_gateway::sweep(&cloud).await),
         Sweep::new("vpc-endpoints", async |cloud| vpc_endpoint::sweep(&cloud).await),
         Sweep::new("transit-gateways", async |cloud| transit_gateway::sweep(&cloud).await),
+        Sweep::new("vpns", async |cloud| vpn_connection::sweep(&cloud).await),
+        Sweep::new("vpn-tunnels", async |cloud| vpn_connection::observe(&cloud).await),
         Sweep::new("restored-snapshots", async |cloud| snapshot::tier::sweep(&cloud).await),
         Sweep::new("transfers", async |cloud| transfer::sweep(&cloud).await),
         Sweep::new("fast-restores", async |cloud| snapshot::fast::sweep(&cloud).await),

@@ -87,21 +87,30 @@ shared! {
 }
 
 impl DesiredBody {
-    /// Whether it brings the key of its data; none for what never has one.
+    /// Whether it brings the key of its data, or all keys of its tunnels; none for what never has one.
     pub fn has_data_key(&self) -> Option<bool> {
         match self {
             Self::Volume(volume) => Some(volume.data_key.is_some()),
             Self::Snapshot(snapshot) => Some(snapshot.data_key.is_some()),
-            Self::Vpc(_) | Self::SecurityGroup(_) | Self::Instance(_) => None,
+            Self::Vpc(vpc) => {
+                let mut tunnels = vpc.vpns.iter().flat_map(|vpn| &vpn.tunnels).peekable();
+                tunnels.peek()?;
+                Some(tunnels.all(|tunnel| tunnel.key.is_some()))
+            }
+            Self::SecurityGroup(_) | Self::Instance(_) => None,
         }
     }
 
-    /// Leaves the key out.
+    /// Leaves the keys out.
     pub fn drop_data_key(&mut self) {
         match self {
             Self::Volume(volume) => Arc::make_mut(volume).data_key = None,
             Self::Snapshot(snapshot) => Arc::make_mut(snapshot).data_key = None,
-            Self::Vpc(_) | Self::SecurityGroup(_) | Self::Instance(_) => {}
+            Self::Vpc(vpc) => {
+                let tunnels = Arc::make_mut(vpc).vpns.iter_mut().flat_map(|vpn| &mut vpn.tunnels);
+                tunnels.for_each(|tunnel| tunnel.key = None);
+            }
+            Self::SecurityGroup(_) | Self::Instance(_) => {}
         }
     }
 }
@@ -289,6 +298,8 @@ pub enum Request {
     },
     /// The answer is [`Reply::Blocks`].
     Blocks(blocks::BlockRequest),
+    /// Whether the host can carry VPN connections, and how their tunnels are. The answer is [`Reply::Tunnels`].
+    Tunnels,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -319,6 +330,11 @@ pub enum Reply {
         steps: Vec<TraceStep>,
     },
     Blocks(blocks::BlockReply),
+    Tunnels {
+        /// What the host lacks to carry any; none: nothing.
+        lack: Option<String>,
+        tunnels: Vec<TunnelSeen>,
+    },
     Done,
     /// The host knows no such object.
     NotFound,

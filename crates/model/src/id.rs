@@ -138,6 +138,9 @@ ids! {
     TransitGatewayId = "tgw";
     TransitGatewayAttachmentId = "tgw-attach";
     TransitGatewayRouteTableId = "tgw-rtb";
+    CustomerGatewayId = "cgw";
+    VpnGatewayId = "vgw";
+    VpnConnectionId = "vpn";
     PrefixListId = "pl";
     SubnetCidrReservationId = "scr";
     NetworkInsightsPathId = "nip";

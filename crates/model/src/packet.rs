@@ -8,6 +8,7 @@ use crate::record::security_group::Direction;
 use crate::{
     NatGatewayId, NetworkAclId, NetworkInterfaceId, RouteTableId, SecurityGroupId, SubnetId,
     TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId, VpcId, VpcPeeringConnectionId,
+    VpnConnectionId, VpnGatewayId,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -124,6 +125,11 @@ pub enum Component {
         destination: IpNet,
         to: TransitGatewayAttachmentId,
     },
+    /// Out of the step's VPC by a VPN connection, or in by it.
+    VpnGateway {
+        gateway: VpnGatewayId,
+        connection: VpnConnectionId,
+    },
 }
 
 /// Where a route leads.
@@ -172,6 +178,8 @@ pub enum Obstacle {
     TransitForged { gateway: TransitGatewayId, attachment: TransitGatewayAttachmentId },
     /// A NAT gateway takes only what its own VPC sends, and lets in answers alone.
     NatGateway { gateway: NatGatewayId },
+    /// The connection's static routes do not hold the sender, or it is one of the VPC's own, or nobody vouches for it.
+    VpnRange { gateway: VpnGatewayId, connection: VpnConnectionId },
     /// It comes to somebody else; what a machine does with packets for others is not known.
     Elsewhere { end: End },
     /// It goes in circles.
@@ -184,6 +192,8 @@ pub enum End {
     Interface(NetworkInterfaceId),
     /// Out of the cloud by this VPC's gateway.
     Outside(VpcId),
+    /// Into the customer's network behind a VPN connection of this VPC.
+    Customer(VpcId, VpnConnectionId),
     /// To the VPC's router itself, or to one of its services.
     Router(VpcId),
 }

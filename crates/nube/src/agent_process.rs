@@ -4,7 +4,7 @@ use crate::cloud_files::{CloudDir, CloudFile, write_whole};
 use crate::emulator::Emulator;
 use crate::lock::Lock;
 use crate::server_process::{services, terminated};
-use crate::{config, tls};
+use crate::{blocks_place, config, tls};
 use agent::agent::{Agent, AgentConfig, AgentHandle};
 use agent::desired::Durability;
 use agent::directory::Directory;
@@ -88,7 +88,7 @@ async fn serve(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
     });
     let network = network.await.context("the network cannot be set up")?;
     let machines = LinuxVmm::open(vmm_config(dir, cloud)).await.context("machines cannot be run")?;
-    let volumes = LinuxBlock::open(block_config(dir, cloud)).context("volumes cannot be kept")?;
+    let volumes = LinuxBlock::open(block_config(dir, cloud)?).context("volumes cannot be kept")?;
     let config = AgentConfig::new(dir.path().to_owned(), host_name(), boot_id(dir)?, capacity()?, clock);
     let agent = Agent::open(config, machines.clone(), network, volumes, directory)
         .await
@@ -122,14 +122,15 @@ fn vmm_config(dir: &CloudDir, cloud: &CloudFile) -> LinuxVmmConfig {
     }
 }
 
-fn block_config(dir: &CloudDir, cloud: &CloudFile) -> LinuxBlockConfig {
-    LinuxBlockConfig {
+fn block_config(dir: &CloudDir, cloud: &CloudFile) -> Result<LinuxBlockConfig> {
+    Ok(LinuxBlockConfig {
         cloud: cloud.tag.clone(),
         state_dir: dir.volumes(),
         images_dir: dir.images(),
         snapshots_dir: dir.snapshots(),
+        blocks: blocks_place::place(dir, cloud)?,
         filling: Filling::After(config::fill_after()),
-    }
+    })
 }
 
 /// Ends every machine of the cloud and removes every namespace, link and rule of it; volumes stay. The next agent starts again what

@@ -3,6 +3,7 @@
 //! It outlives `nube up` for as long as some volume lacks something; the next `nube up` puts its own in its place, and machines wait
 //! that long. `nube down` ends it.
 
+use crate::blocks_place;
 use crate::cloud_files::CloudDir;
 use crate::lock::Lock;
 use crate::server_process::terminated;
@@ -23,7 +24,9 @@ pub fn run(data: &Path) -> Result<ExitCode> {
     crate::log::start(Some(&dir.logs().join("blockd.log")), cloud.operation.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let blockd = Blockd::open(&dir.volumes(), &dir.snapshots()).context("snapshots cannot be served")?;
+        let place = blocks_place::place(&dir, &cloud)?;
+        let blockd = Blockd::open(&dir.volumes(), &dir.snapshots(), &place);
+        let blockd = blockd.context("snapshots cannot be served")?;
         tokio::select! {
             served = blockd.serve() => served.context("the agent cannot be heard"),
             () = terminated() => {

@@ -3,8 +3,8 @@
 use crate::config::{self, HostKind};
 use crate::emulator::{Auth, Pace};
 use crate::{
-    account, agent_process, blockd_process, capture, completions, dns_setup, doctor, down, env, fork, fsck,
-    image, metrics, operation, ps, server_process, ssh, status, template, trace, up,
+    account, agent_process, blockd_process, blocks_place, capture, completions, dns_setup, doctor, down, env,
+    fork, fsck, image, metrics, operation, ps, server_process, ssh, status, template, trace, up,
 };
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -125,6 +125,8 @@ pub struct Up {
     /// A folder whose folders are the buckets that disks are imported from and exported to; remembered
     #[arg(long, value_name = "DIR")]
     pub buckets: Option<PathBuf>,
+    #[command(flatten)]
+    pub blocks: blocks_place::BlocksFlags,
     #[command(flatten)]
     pub operation: operation::Flags,
     #[command(flatten)]

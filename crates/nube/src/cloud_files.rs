@@ -4,6 +4,7 @@
 //! DATA/cloud.json      tag, host kind, listen address, regions, public pool, TLS, resolver
 //! DATA/ca.key ca.pem   the certificate authority of a cloud with TLS, see the module tls
 //! DATA/credentials     the root access key, mode 0600
+//! DATA/blocks-credentials  what the bucket of the snapshots' blocks is used with, mode 0600
 //! DATA/root.key         what the secrets in the store are sealed with, mode 0600
 //! DATA/downs           how often the cloud was taken down
 //! DATA/store.redb      the control plane's records
@@ -15,6 +16,7 @@
 //! DATA/logs/
 //! ```
 
+use crate::blocks_place;
 use crate::config::HostKind;
 use crate::emulator::Emulator;
 use crate::operation::Operation;
@@ -65,6 +67,9 @@ pub struct CloudFile {
     /// What lies in here are the buckets that disks are imported from and exported to.
     #[serde(default)]
     pub buckets: Option<PathBuf>,
+    /// Where the blocks of its snapshots lie; none: in its directory.
+    #[serde(default)]
+    pub blocks: Option<blocks_place::Remote>,
     /// How it is watched.
     #[serde(default)]
     pub operation: Operation,

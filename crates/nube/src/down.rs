@@ -3,7 +3,7 @@
 use crate::cli::Down;
 use crate::cloud_files::CloudDir;
 use crate::config::HostKind;
-use crate::{agent_process, blockd_process};
+use crate::{agent_process, blockd_process, blocks_place};
 use crate::{dns_setup, lock, terminal};
 use anyhow::{Context as _, Result};
 use std::process::ExitCode;
@@ -26,6 +26,7 @@ pub fn run(arguments: &Down) -> Result<ExitCode> {
     }
     dns_setup::remove(dns_setup::DROP_INS.as_ref(), &cloud)?;
     if arguments.purge {
+        blocks_place::erase(&dir, &cloud)?;
         std::fs::remove_dir_all(dir.path())
             .with_context(|| format!("cannot delete {}", dir.path().display()))?;
     }

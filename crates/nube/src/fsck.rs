@@ -1,13 +1,14 @@
 //! `nube fsck`: whether every snapshot of a cloud can still be read, block by block. It changes nothing and may run
 //! while the cloud does.
 
+use crate::blocks_place;
 use crate::cli::Data;
 use crate::cloud_files::CloudDir;
 use crate::config::HostKind;
 use crate::{table, terminal};
 use anyhow::{Context as _, Result};
 use blocks::fsck::{Depth, Report};
-use blocks::{BlockStore, Directory};
+use blocks::{BlockStore, Directory, Place};
 use clap::Args;
 use std::fs;
 use std::path::Path;
@@ -28,8 +29,13 @@ pub struct Fsck {
 pub fn run(arguments: &Fsck) -> Result<ExitCode> {
     let dir = CloudDir::existing(&arguments.data.data)?;
     let store = dir.snapshots();
-    let report = if dir.read()?.host == HostKind::Linux && store.exists() {
-        examine(&store, if arguments.full { Depth::Full } else { Depth::Quick })?
+    let cloud = dir.read()?;
+    let report = if cloud.host == HostKind::Linux && store.exists() {
+        examine(
+            &store,
+            &blocks_place::place(&dir, &cloud)?,
+            if arguments.full { Depth::Full } else { Depth::Quick },
+        )?
     } else {
         // No snapshot was taken yet, or the host is simulated and keeps none.
         Report::default()
@@ -42,10 +48,10 @@ pub fn run(arguments: &Fsck) -> Result<ExitCode> {
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }
 
-fn examine(path: &Path, depth: Depth) -> Result<Report> {
+fn examine(path: &Path, place: &Place, depth: Depth) -> Result<Report> {
     let unreadable = || format!("the snapshots in {} cannot be examined", path.display());
-    let objects = Directory::open(path).with_context(unreadable)?;
-    let mut report = BlockStore::new(Arc::new(objects)).fsck(depth).with_context(unreadable)?;
+    let objects = place.open(path).with_context(unreadable)?;
+    let mut report = BlockStore::new(objects).fsck(depth).with_context(unreadable)?;
     // Each archived snapshot has a store of its own.
     let archive = path.join("archive");
     if archive.exists() {
@@ -135,7 +141,7 @@ mod tests {
     fn a_damaged_block_is_told_by_its_snapshot_and_place() {
         let dir = tempfile::tempdir().unwrap();
         let snapshot = store_with_a_snapshot(dir.path());
-        let report = examine(dir.path(), Depth::Full).unwrap();
+        let report = examine(dir.path(), &Place::Directory, Depth::Full).unwrap();
         assert_eq!((report.is_clean(), report.snapshots, report.blocks), (true, 1, 1));
         assert!(lines(&report)[0].contains("1, and 0 being written"));
 
@@ -146,7 +152,7 @@ mod tests {
         let mut bytes = std::fs::read(&block).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&block, bytes).unwrap();
-        let report = examine(dir.path(), Depth::Full).unwrap();
+        let report = examine(dir.path(), &Place::Directory, Depth::Full).unwrap();
         assert!(!report.is_clean());
         let told = lines(&report).join("\n");
         assert!(told.contains(&format!("{snapshot} block 3")) && told.contains("checksum"), "{told}");
@@ -160,9 +166,9 @@ mod tests {
         let archive = dir.path().join("archive").join(snapshot.to_string());
         std::fs::create_dir_all(&archive).unwrap();
         store_with_a_snapshot(&archive);
-        let report = examine(dir.path(), Depth::Full).unwrap();
+        let report = examine(dir.path(), &Place::Directory, Depth::Full).unwrap();
         assert_eq!((report.is_clean(), report.snapshots, report.blocks), (true, 2, 2));
         std::fs::remove_dir_all(archive.join("objects/blocks")).unwrap();
-        assert!(!examine(dir.path(), Depth::Quick).unwrap().is_clean());
+        assert!(!examine(dir.path(), &Place::Directory, Depth::Quick).unwrap().is_clean());
     }
 }

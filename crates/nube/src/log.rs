@@ -2,6 +2,7 @@
 //!
 //! A process whose standard error is its log file turns it over itself when it is full: the file becomes `….1`, older ones
 //! move on, and standard output and error go to the new one, so that a panic's words land there too.
+//! A line for which the disk has no room is lost: whoever spoke goes on.
 //! What is logged is never a request's parameters or an answer: they hold secrets.
 
 use crate::config;
@@ -26,7 +27,12 @@ pub fn start(file: Option<&Path>, format: LogFormat) {
     let quiet = ["h2=warn", "hyper=warn", "hyper_util=warn"].into_iter().filter_map(|rule| rule.parse().ok());
     let filter = quiet.fold(filter, EnvFilter::add_directive);
     let out = Arc::new(Out { file: file.map(Path::to_owned), limit: LIMIT, turn: Mutex::new(()) });
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(out).with_ansi(false);
+    // It would tell of its failures on standard error too, and panics if that fails.
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(out)
+        .with_ansi(false)
+        .log_internal_errors(false);
     // Another log of this process is as good.
     let _ = match format {
         LogFormat::Text => log.try_init(),
@@ -98,6 +104,26 @@ fn turn_over(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[ignore = "the child of the test below, whose standard error is full"]
+    fn speaker() {
+        start(None, LogFormat::Text);
+        let spoke = std::thread::spawn(|| tracing::error!("nobody will read this")).join();
+        std::process::exit(i32::from(spoke.is_err()));
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "its standard error is not ours")]
+    fn who_speaks_goes_on_when_there_is_no_room_for_a_line() {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "log::tests::speaker", "--ignored", "--nocapture"])
+            .stdout(std::process::Stdio::null())
+            .stderr(full)
+            .status();
+        assert_eq!(child.unwrap().code(), Some(0));
+    }
 
     #[test]
     fn a_few_older_logs_are_kept() {

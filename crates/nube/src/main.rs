@@ -8,6 +8,7 @@ mod admin;
 mod agent_process;
 mod arrivals;
 mod blockd_process;
+mod blocks_place;
 mod capture;
 mod cli;
 mod client;

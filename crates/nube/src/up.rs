@@ -108,6 +108,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
             templates: crate::template::Settings::default(),
             bandwidth: true,
             buckets: None,
+            blocks: None,
             operation: arguments.operation.settle(&crate::operation::Operation::default())?,
         },
     };
@@ -129,6 +130,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
         let found = folder.canonicalize().ok().filter(|found| found.is_dir());
         cloud.buckets = Some(found.with_context(|| format!("{} is no folder", folder.display()))?);
     }
+    cloud.blocks = arguments.blocks.settle(dir, &cloud, host)?;
     cloud.templates = arguments.templates.settle(cloud.templates);
     cloud.operation = arguments.operation.settle(&cloud.operation)?;
     if !arguments.regions.is_empty() {

@@ -237,6 +237,10 @@ async fn answer<V: Vmm, N: Net, B: Block>(
             None => Reply::NotFound,
         },
         Request::Blocks(asked) => super::blocks::answer(&core, &drivers, asked).await,
+        Request::Tunnels => match drivers.net.tunnels().await {
+            Ok(host::Tunnels { lack, seen }) => Reply::Tunnels { lack, tunnels: seen },
+            Err(error) => Reply::Failed { reason: error.to_string() },
+        },
         Request::RemoveTemplate { key } => match drivers.vmm.remove_template(&key).await {
             Ok(()) => Reply::Done,
             Err(error) => Reply::Failed { reason: error.to_string() },

@@ -22,7 +22,8 @@ use crate::host::{Block, Fault, HostError, Net, Vmm};
 use model::host::{Downtime, ObjectKey, ObservedBody, SnapshotDesired, SnapshotPhase, SnapshotSource, Tier};
 use model::{InstanceId, SnapshotId, VolumeId};
 use plan::host::{Asked, RunState, SnapshotRecord, is_due};
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -286,11 +287,17 @@ async fn follow<V: Vmm, N: Net, B: Block>(
     volumes: impl Iterator<Item = VolumeId>,
 ) -> Result<(), HostError> {
     let volumes: Vec<VolumeId> = volumes.collect();
-    let holders: BTreeSet<InstanceId> = {
+    let mut holders: BTreeMap<InstanceId, usize> = BTreeMap::new();
+    {
         let tables = core.tables.lock();
-        volumes.iter().flat_map(|volume| tables.holders(ObjectKey::Volume(*volume))).collect()
-    };
-    for holder in holders {
+        for holder in volumes.iter().flat_map(|volume| tables.holders(ObjectKey::Volume(*volume))) {
+            *holders.entry(holder).or_default() += 1;
+        }
+    }
+    // Who has all of them first: only there is it one instant, if others have some of them too.
+    let mut holders: Vec<(InstanceId, usize)> = holders.into_iter().collect();
+    holders.sort_by_key(|(_, held)| Reverse(*held));
+    for (holder, _) in holders {
         drivers.vmm.follow(holder, &volumes).await?;
     }
     Ok(())

@@ -13,7 +13,7 @@ pub use plan::machine::Identity;
 use model::host::blocks::ChangedBlock;
 use model::host::{
     InterfaceDesired, Machine, Medium, SecurityGroupDesired, SnapshotDesired, SnapshotPhase, TemplateStatus,
-    VolumeDesired, VolumeLimits, VpcDesired,
+    TunnelSeen, VolumeDesired, VolumeLimits, VpcDesired,
 };
 use model::{
     AccountId, DataKey, ForkId, InstanceId, NetworkInterfaceId, SecurityGroupId, SnapshotId, Timestamp,
@@ -275,6 +275,17 @@ pub trait Net: Send + Sync + 'static {
 
     /// What stands on the host, for finding what nobody wants any more.
     fn standing(&self) -> impl Future<Output = Result<Standing>> + Send;
+
+    /// How the tunnels of VPN connections are.
+    fn tunnels(&self) -> impl Future<Output = Result<Tunnels>> + Send;
+}
+
+/// VPN tunnels as a host sees them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tunnels {
+    /// What the host lacks to carry any; none: nothing.
+    pub lack: Option<String>,
+    pub seen: Vec<TunnelSeen>,
 }
 
 /// The parts of the network that stand on a host.

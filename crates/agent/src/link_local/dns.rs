@@ -251,6 +251,7 @@ mod tests {
             peerings: Vec::new(),
             transits: Vec::new(),
             endpoints: Vec::new(),
+            vpns: Vec::new(),
             nat_gateways: Vec::new(),
             flow_logs: Vec::new(),
             mirrors: Vec::new(),

@@ -14,6 +14,7 @@ fn block(scratch: &Scratch) -> LinuxBlock {
         state_dir: scratch.path.join("volumes"),
         images_dir: guest::images().to_owned(),
         snapshots_dir: scratch.path.join("snapshots"),
+        blocks: blocks::Place::Directory,
         filling: Filling::First,
     })
     .unwrap()
@@ -74,6 +75,7 @@ async fn a_volume_outlives_its_image_in_the_cache() {
         state_dir: scratch.path.join("volumes"),
         images_dir: images.clone(),
         snapshots_dir: scratch.path.join("snapshots"),
+        blocks: blocks::Place::Directory,
         filling: Filling::First,
     };
     let block = LinuxBlock::open(config.clone()).unwrap();

@@ -99,6 +99,7 @@ fn real(directory: &Path) -> LinuxBlock {
         state_dir: directory.join("volumes"),
         images_dir: directory.join("images"),
         snapshots_dir: directory.join("snapshots"),
+        blocks: blocks::Place::Directory,
         filling: Filling::First,
     })
     .unwrap()

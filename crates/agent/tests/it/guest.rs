@@ -53,8 +53,9 @@ case $order in
       done
       usleep 100000
     done;;
-  counter) n=0; while :; do n=$((n+1)); printf '%-512s' $n > /number
-      for disk in /dev/vda /dev/vdb; do [ -e $disk ] && dd if=/number of=$disk bs=512 count=1 oflag=direct 2>/dev/null; done
+  counter|counterb) n=0; at=0; mark=; [ $order = counterb ] && { at=8; mark=written-earlier!; }
+    while :; do n=$((n+1)); printf '%-512s' "$n $mark" > /number
+      for disk in /dev/vda /dev/vdb; do [ -e $disk ] && dd if=/number of=$disk bs=512 count=1 seek=$at oflag=direct conv=notrunc 2>/dev/null; done
       echo "COUNT $n"; usleep 20000; done;;
   reader) n=0; while :; do
       if dd if=/dev/vda of=/piece bs=512k skip=$n count=1 iflag=direct 2>/dev/null; then echo "READ $n=$(head -c 16 /piece)"; else echo "FAILED $n"; fi
@@ -66,8 +67,9 @@ while :; do sleep 1000; done
 "#;
 
 /// What the guest does once it runs.
-pub const ORDERS: [&str; 11] = [
-    "counter", "idle", "poweroff", "panic", "spew", "button", "disk", "fill", "identity", "devices", "reader",
+pub const ORDERS: [&str; 12] = [
+    "counter", "counterb", "idle", "poweroff", "panic", "spew", "button", "disk", "fill", "identity",
+    "devices", "reader",
 ];
 
 /// An image cache with an image per order, made once.

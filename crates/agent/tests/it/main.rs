@@ -30,4 +30,5 @@ mod vmm_devices;
 mod vmm_encryption;
 mod vmm_hibernation;
 mod vmm_lazy;
+mod vmm_shared;
 mod vmm_snapshots;

@@ -57,6 +57,7 @@ pub fn vpc(n: u32) -> VpcDesired {
         peerings: Vec::new(),
         transits: Vec::new(),
         endpoints: Vec::new(),
+        vpns: Vec::new(),
         nat_gateways: Vec::new(),
         flow_logs: Vec::new(),
         mirrors: Vec::new(),
@@ -151,6 +152,7 @@ pub fn instance(n: u32) -> InstanceDesired {
             addresses: vec![AddressDesired { private: address(n), public: None }],
             security_groups: vec![group_id(1)],
             source_dest_check: true,
+            ipv4_prefixes: Vec::new(),
             hostname: format!("ip-172-31-0-{}", 10 + n),
             domain: "ec2.internal".into(),
             bandwidth: Some(Bandwidth {

@@ -72,6 +72,7 @@ impl Scratch {
             state_dir: self.path.join("volumes"),
             images_dir: guest::images().to_owned(),
             snapshots_dir: self.path.join("snapshots"),
+            blocks: blocks::Place::Directory,
             filling,
         })
         .unwrap()

@@ -266,6 +266,10 @@ struct Real {
 struct Taps(SimHost);
 
 impl Net for Taps {
+    async fn tunnels(&self) -> agent::host::Result<agent::host::Tunnels> {
+        Ok(agent::host::Tunnels::default())
+    }
+
     async fn ensure_vpc(&self, vpc: &VpcDesired) -> Result<()> {
         self.0.ensure_vpc(vpc).await
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What the guest writes to each disk that it sees for the first time.
-const PATTERN: &[u8] = b"written-earlier!";
+pub const PATTERN: &[u8] = b"written-earlier!";
 
 fn key(n: u8) -> DataKey {
     DataKey::new([n; DataKey::LEN])
@@ -109,7 +109,7 @@ async fn finds_pattern(vmm: &LinuxVmm, machine: InstanceId, number: u32, times: 
 }
 
 /// The files below a directory that hold these bytes. The host's images are everybody's: the guest's own script is in one.
-fn holding(directory: &Path, wanted: &[u8]) -> Vec<PathBuf> {
+pub fn holding(directory: &Path, wanted: &[u8]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -125,13 +125,13 @@ fn holding(directory: &Path, wanted: &[u8]) -> Vec<PathBuf> {
 }
 
 /// Calls one of QEMU's own tools for a volume, with its key.
-struct Tool {
+pub struct Tool {
     secret: PathBuf,
     image: String,
 }
 
 impl Tool {
-    fn new(scratch: &Scratch, path: &Path, data_key: &DataKey) -> Self {
+    pub fn new(scratch: &Scratch, path: &Path, data_key: &DataKey) -> Self {
         let volume = VolumeId::parse(path.file_stem().unwrap().to_str().unwrap()).unwrap();
         let secret = scratch.path.join(format!("secret-{volume}"));
         std::fs::write(&secret, passphrase(volume, data_key)).unwrap();
@@ -159,7 +159,7 @@ impl Tool {
     }
 
     /// Its content, as a file of its own.
-    fn raw(&self, scratch: &Scratch, name: &str) -> PathBuf {
+    pub fn raw(&self, scratch: &Scratch, name: &str) -> PathBuf {
         let out = scratch.path.join(name);
         let secret = format!("secret,id=k,file={}", self.secret.display());
         let to = out.to_str().unwrap();
@@ -414,6 +414,7 @@ async fn the_firmware_boots_an_encrypted_disk() {
         state_dir: scratch.path.join("volumes"),
         images_dir: images,
         snapshots_dir: scratch.path.join("snapshots"),
+        blocks: blocks::Place::Directory,
         filling: block::Filling::First,
     })
     .unwrap();

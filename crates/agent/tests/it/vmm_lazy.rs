@@ -103,7 +103,12 @@ async fn disk(block: &LinuxBlock, number: u32, of: u32, keys: &Keys) -> DiskSpec
 }
 
 pub fn serve(scratch: &Scratch) -> JoinHandle<()> {
-    let blockd = Blockd::open(&scratch.path.join("volumes"), &scratch.path.join("snapshots")).unwrap();
+    let blockd = Blockd::open(
+        &scratch.path.join("volumes"),
+        &scratch.path.join("snapshots"),
+        &blocks::Place::Directory,
+    )
+    .unwrap();
     tokio::spawn(async move { blockd.serve().await.unwrap() })
 }
 

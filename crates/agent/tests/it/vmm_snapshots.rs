@@ -90,7 +90,7 @@ fn store(scratch: &Scratch) -> BlockStore {
     BlockStore::new(Arc::new(Directory::open(&scratch.path.join("snapshots")).unwrap()))
 }
 
-fn is_clean(scratch: &Scratch) {
+pub fn is_clean(scratch: &Scratch) {
     let report = store(scratch).fsck(fsck::Depth::Full).unwrap();
     assert!(report.is_clean() && report.foreign.is_empty(), "{report:?}");
 }
@@ -111,7 +111,7 @@ fn layers(scratch: &Scratch, number: u32) -> usize {
 }
 
 /// Writes a pattern through QEMU's own tools.
-fn write(path: &Path, pattern: u8, at: &str, length: &str) {
+pub fn write(path: &Path, pattern: u8, at: &str, length: &str) {
     run(
         "qemu-io",
         &["-c", &format!("write -P {pattern} {at} {length}"), path.to_str().unwrap()],
@@ -119,15 +119,9 @@ fn write(path: &Path, pattern: u8, at: &str, length: &str) {
     );
 }
 
-fn holds(path: &Path, pattern: u8, at: &str, length: &str) {
+pub fn holds(path: &Path, pattern: u8, at: &str, length: &str) {
     let read = format!("read -P {pattern} {at} {length}");
     let said = run("qemu-io", &["-r", "-U", "-c", &read, path.to_str().unwrap()], Path::new("/"));
-    assert!(!said.contains("verification failed"), "{at} is not {pattern}: {said}");
-}
-
-fn holds_raw(path: &Path, pattern: u8, at: &str, length: &str) {
-    let read = format!("read -P {pattern} {at} {length}");
-    let said = run("qemu-io", &["-r", "-f", "raw", "-c", &read, path.to_str().unwrap()], Path::new("/"));
     assert!(!said.contains("verification failed"), "{at} is not {pattern}: {said}");
 }
 
@@ -150,7 +144,7 @@ async fn counted(block: &LinuxBlock, of: u32) -> u64 {
 }
 
 /// Waits until the guest has written so many numbers more.
-async fn goes_on(vmm: &LinuxVmm, machine: InstanceId) -> u64 {
+pub async fn goes_on(vmm: &LinuxVmm, machine: InstanceId) -> u64 {
     let last =
         |text: &str| text.lines().filter_map(|l| l.trim().strip_prefix("COUNT ")?.parse::<u64>().ok()).max();
     let before = last(&text(vmm, machine).await).unwrap_or(0);
@@ -300,6 +294,7 @@ async fn a_volume_of_a_snapshot_is_as_the_volume_was_images_and_all() {
         state_dir: scratch.path.join("volumes"),
         images_dir: images,
         snapshots_dir: scratch.path.join("snapshots"),
+        blocks: blocks::Place::Directory,
         filling: Filling::First,
     };
     let (vmm, block) = (scratch.vmm().await, LinuxBlock::open(config.clone()).unwrap());
@@ -428,51 +423,6 @@ async fn an_archived_snapshot_lies_apart_and_whole() {
     holds(&path, 7, "0", "1M");
     holds(&path, 8, "1M", "512k");
     holds(&path, 7, "1536k", "2560k");
-}
-
-#[tokio::test]
-async fn a_volume_becomes_one_for_several_machines_and_an_ordinary_one_again() {
-    let scratch = Scratch::new();
-    let (vmm, block) = (scratch.vmm().await, scratch.block());
-    let nobody = spec(1, "idle").instance;
-    let disk = disk(&block, 1).await;
-    write(&disk.path, 7, "0", "4M");
-    capture(&vmm, &block, nobody, &[(1, 1)]).await;
-    write(&disk.path, 8, "1M", "512k");
-    let shared = |number, of, size| VolumeDesired { shared: true, size: GiB(size), ..wanted(number, of) };
-    let raw = block.ensure_volume(&shared(1, None, 2), None).await.unwrap();
-    assert_eq!((raw.extension().unwrap().to_str(), disk.path.exists()), (Some("raw"), false));
-    assert_eq!(std::fs::metadata(&raw).unwrap().len(), 2 << 30);
-    holds_raw(&raw, 7, "0", "1M");
-    holds_raw(&raw, 8, "1M", "512k");
-    // What was captured before is stored all the same.
-    stored(&block, &desired(1, 1, None)).await;
-    block.trim(volume(1), None).await.unwrap();
-    let refused = block.freeze(&[(snapshot(2), volume(1))]).await.unwrap_err();
-    assert_eq!(refused.fault, Fault::Permanent, "{refused}");
-    let of_snapshot = block.ensure_volume(&shared(2, Some(1), 1), None).await.unwrap();
-    holds_raw(&of_snapshot, 7, "0", "4M");
-    assert_eq!(block.volumes().await.unwrap(), [volume(1), volume(2)]);
-
-    for _ in 0..2 {
-        let path =
-            block.ensure_volume(&VolumeDesired { size: GiB(2), ..wanted(1, None) }, None).await.unwrap();
-        assert_eq!((&path, raw.exists()), (&disk.path, false));
-        holds(&path, 8, "1M", "512k");
-        holds(&path, 7, "1536k", "2560k");
-    }
-    write(&disk.path, 9, "2M", "64k");
-    capture(&vmm, &block, nobody, &[(3, 1)]).await;
-    let third = SnapshotDesired { size: GiB(2), ..desired(3, 1, Some(1)) };
-    stored(&block, &third).await;
-    block.trim(volume(1), None).await.unwrap();
-    let back = block.ensure_volume(&shared(1, None, 2), None).await.unwrap();
-    holds_raw(&back, 9, "2M", "64k");
-    holds_raw(&back, 8, "1M", "512k");
-    for number in [1, 2] {
-        block.remove_volume(volume(number)).await.unwrap();
-    }
-    assert!(block.volumes().await.unwrap().is_empty() && !back.exists());
 }
 
 #[tokio::test]

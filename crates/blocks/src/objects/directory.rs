@@ -7,7 +7,7 @@
 //! holds a lock on its file in `tmp/`; opening the directory removes those that nobody holds. Several processes may use one
 //! directory. The store makes directories and never removes one.
 
-use super::{Head, Objects, Put, Result};
+use super::{Head, Objects, Put, Result, check_name};
 use crate::error::ObjectError;
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock, syncfs};
@@ -79,13 +79,8 @@ impl Directory {
     }
 
     fn path(&self, key: &str) -> Result<PathBuf> {
-        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
-        let plain = |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(fits);
-        if key.split('/').all(plain) {
-            Ok(self.objects.join(key))
-        } else {
-            Err(ObjectError::Name(key.to_owned()))
-        }
+        check_name(key)?;
+        Ok(self.objects.join(key))
     }
 
     /// A flushed file without its final name. It is locked as long as the file is open.

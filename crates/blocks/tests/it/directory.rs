@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-fn conform(objects: &dyn Objects) {
+pub fn conform(objects: &dyn Objects) {
     assert_eq!(objects.get("a/b").unwrap(), None);
     assert_eq!(objects.put_if_absent("a/b", b"one").unwrap(), Put::Written);
     assert_eq!(objects.put_if_absent("a/b", b"two").unwrap(), Put::Exists);

@@ -11,6 +11,7 @@ mod kill;
 mod model;
 mod nbd;
 mod qemu;
+mod s3;
 mod world;
 
 /// Random numbers from a printed seed (`SplitMix64`).

@@ -46,6 +46,16 @@ impl RootKey {
         <[u8; DataKey::LEN]>::try_from(secret).ok().map(DataKey::new)
     }
 
+    /// Seals a secret text for the place named by `of`.
+    pub fn seal_text(&self, purpose: &str, of: &[u8], secret: &str, entropy: &dyn Entropy) -> Vec<u8> {
+        seal_with(&self.code(purpose, of), of, secret.as_bytes(), entropy)
+    }
+
+    /// That text in the clear; none: it was sealed for another place or under another root key.
+    pub fn open_text(&self, purpose: &str, of: &[u8], sealed: &[u8]) -> Option<String> {
+        String::from_utf8(open(&self.code(purpose, of), of, sealed).ok()?).ok()
+    }
+
     /// Whether this is the root key under which `key` was made.
     pub fn opens(&self, key: &model::record::kms::Key) -> bool {
         key.material.first().is_some_and(|first| self.open(key.key, 0, first.sealed.as_slice()).is_ok())

@@ -11,7 +11,7 @@ use control::cloud::Mode;
 use control::{Cloud, Record, Result, Txn};
 use model::host::{
     Desired, DesiredBody, InstancePhase, ObjectKey, Observed, ObservedBody, SnapshotPhase, StopCause,
-    VolumeDesired,
+    VolumeDesired, addresses_of,
 };
 use model::record::instance::{AttachmentState, Instance, Phase};
 use model::record::network_interface::{Attachment, NetworkInterface, PublicAddress};
@@ -363,6 +363,16 @@ pub(super) fn part_from(txn: &mut Txn<'_>, region: &Region, instance: &mut Insta
                 txn.release(region, &private_claim(interface.subnet, address.address));
                 if let Some(PublicAddress::Elastic { allocation, .. }) = address.public {
                     crate::address::part(txn, region, allocation);
+                }
+            }
+            for address in interface.ipv4_prefixes.iter().flat_map(|prefix| addresses_of(*prefix)) {
+                txn.release(region, &private_claim(interface.subnet, address));
+            }
+            for address in &interface.ipv6 {
+                let claim = crate::network_interface::ipv6::claim(interface.subnet, *address);
+                // A fork shows its parent's.
+                if txn.tables().claimed(region, &claim).is_some_and(|owner| *owner == *id.to_string()) {
+                    txn.release(region, &claim);
                 }
             }
             crate::traffic_mirror::part(txn, region, id);

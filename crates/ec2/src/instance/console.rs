@@ -31,6 +31,7 @@ pub async fn run(ctx: Context, request: GetConsoleOutputRequest) -> Result<GetCo
         | Reply::Forked { .. }
         | Reply::Trace { .. }
         | Reply::Blocks(_)
+        | Reply::Tunnels { .. }
         | Reply::Done => {
             return Err(errors::internal("the host answered another question"));
         }

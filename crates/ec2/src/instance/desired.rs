@@ -20,9 +20,12 @@ use model::{DataKey, Region, SecurityGroupId, VpcId};
 /// The body of an object; `None`: the host should have nothing of it.
 pub fn object(root: &RootKey, tables: &Tables, region: &Region, key: ObjectKey) -> Option<DesiredBody> {
     match key {
-        ObjectKey::Vpc(id) => vpc_in_use(tables, region, id)
-            .then(|| crate::vpc::desired(tables, region, id))?
-            .map(DesiredBody::from),
+        ObjectKey::Vpc(id) => {
+            let mut vpc =
+                vpc_in_use(tables, region, id).then(|| crate::vpc::desired(tables, region, id))??;
+            crate::vpn_connection::unseal(root, tables, region, &mut vpc);
+            Some(vpc.into())
+        }
         ObjectKey::SecurityGroup(id) => group_in_use(tables, region, id)
             .then(|| crate::security_group::desired(tables, region, id))?
             .map(DesiredBody::from),
@@ -45,9 +48,11 @@ pub fn object(root: &RootKey, tables: &Tables, region: &Region, key: ObjectKey) 
     }
 }
 
-/// An attached interface belongs to an instance that is not terminated: its end detaches it.
+/// An attached interface belongs to an instance that is not terminated: its end detaches it. Tunnels are there for their own
+/// sake.
 fn vpc_in_use(tables: &Tables, region: &Region, vpc: VpcId) -> bool {
     tables.find::<NetworkInterface>(region, "vpc", vpc).any(|n| n.is_carried())
+        || crate::vpn_connection::any_in(tables, region, vpc)
 }
 
 fn group_in_use(tables: &Tables, region: &Region, group: SecurityGroupId) -> bool {
@@ -171,6 +176,7 @@ pub(crate) fn interface(
     let subnet = tables.get::<Subnet>(region, &interface.subnet)?;
     Some(InterfaceDesired {
         ipv6: interface.ipv6.clone(),
+        ipv4_prefixes: interface.ipv4_prefixes.clone(),
         interface: interface.interface,
         device_index: interface.attachment.as_ref().map_or(0, |a| a.device_index),
         mac: interface.mac,

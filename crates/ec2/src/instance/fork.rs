@@ -195,6 +195,8 @@ impl Family<'_> {
         let subnet = txn.get::<Subnet>(&ctx.region, &before.subnet).ok_or_else(gone)?;
         let id = NetworkInterfaceId::from_entropy(ctx.bits());
         let address = interfaces::allocate_private(ctx, txn, &subnet, None, id)?;
+        let ipv6 = before.ipv6.iter().map(|_| interfaces::ipv6::allocate(ctx, txn, &subnet, None, id));
+        let ipv6 = ipv6.collect::<control::Result<Vec<_>>>()?;
         let mut public = None;
         if self.parent.automatic_public_address {
             public = Some(PublicAddress::Automatic(interfaces::allocate_public(ctx, txn, id)?));
@@ -211,6 +213,8 @@ impl Family<'_> {
             interface: id,
             mac: Mac::from_entropy(ctx.bits()),
             addresses: vec![PrivateAddress { address, public }],
+            ipv4_prefixes: Vec::new(),
+            ipv6,
             attachment: Some(attachment),
             nat_gateway: None,
             vpc_endpoint: None,

@@ -18,6 +18,7 @@ use model::record::store_disk::StoreDisk;
 use model::record::volume::{Life, Volume};
 use model::record::vpc::{DhcpOptions, Vpc};
 use model::record::vpc_endpoint::VpcEndpoint;
+use model::record::vpn::VpnGateway;
 use model::{
     InstanceId, NetworkInterfaceId, PrefixListId, Region, SecurityGroupId, SnapshotId, VolumeId,
     VpcEndpointId,
@@ -173,6 +174,10 @@ impl Reconciler for Objects {
         }
         for (region, endpoint) in tables.everywhere::<VpcEndpoint>() {
             keys.extend(of_endpoint(tables, region, endpoint));
+        }
+        for (region, gateway) in tables.everywhere::<VpnGateway>() {
+            let vpc = gateway.vpc.map(|vpc| Object { region: region.clone(), key: ObjectKey::Vpc(vpc) });
+            keys.extend(vpc);
         }
         for (region, volume) in tables.everywhere::<Volume>() {
             keys.insert(Object { region: region.clone(), key: ObjectKey::Volume(volume.volume) });

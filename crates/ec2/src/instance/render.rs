@@ -12,13 +12,13 @@ use api_ec2::{
     CapacityReservationSpecificationResponse, CpuOptions, DeviceType, EbsInstanceBlockDevice, EnclaveOptions,
     GroupIdentifier, HibernationOptions, HostnameType, HttpTokensState, HypervisorType,
     InstanceAutoRecoveryState, InstanceBandwidthWeighting, InstanceBlockDeviceMapping,
-    InstanceBootModeValues, InstanceIpv6Address, InstanceMaintenanceOptions, InstanceMetadataEndpointState,
-    InstanceMetadataOptionsResponse, InstanceMetadataOptionsState, InstanceMetadataProtocolState,
-    InstanceMetadataTagsState, InstanceNetworkInterface, InstanceNetworkInterfaceAssociation,
-    InstanceNetworkInterfaceAttachment, InstanceNetworkPerformanceOptions, InstancePrivateIpAddress,
-    InstanceRebootMigrationState, InstanceState, Monitoring, MonitoringState, NetworkInterfaceStatus,
-    OperatorResponse, Placement, PrivateDnsNameOptionsResponse, Reservation, StateReason, Tenancy,
-    VirtualizationType,
+    InstanceBootModeValues, InstanceIpv4Prefix, InstanceIpv6Address, InstanceMaintenanceOptions,
+    InstanceMetadataEndpointState, InstanceMetadataOptionsResponse, InstanceMetadataOptionsState,
+    InstanceMetadataProtocolState, InstanceMetadataTagsState, InstanceNetworkInterface,
+    InstanceNetworkInterfaceAssociation, InstanceNetworkInterfaceAttachment,
+    InstanceNetworkPerformanceOptions, InstancePrivateIpAddress, InstanceRebootMigrationState, InstanceState,
+    Monitoring, MonitoringState, NetworkInterfaceStatus, OperatorResponse, Placement,
+    PrivateDnsNameOptionsResponse, Reservation, StateReason, Tenancy, VirtualizationType,
 };
 use control::Tables;
 use model::host::{Architecture, Firmware};
@@ -297,6 +297,10 @@ fn interface(shown: &Shown, interface: &NetworkInterface) -> InstanceNetworkInte
         }),
         description: Some(interface.description.clone()),
         groups: Some(shown.identifiers(&interface.groups)),
+        ipv4_prefixes: (!interface.ipv4_prefixes.is_empty()).then(|| {
+            let prefixes = interface.ipv4_prefixes.iter();
+            prefixes.map(|p| InstanceIpv4Prefix { ipv4_prefix: Some(p.to_string()) }).collect()
+        }),
         ipv6_addresses: Some(ipv6.collect()),
         mac_address: Some(interface.mac.to_string()),
         network_interface_id: Some(interface.interface.to_string()),

@@ -112,13 +112,13 @@ pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> R
     let interfaces = spec.interfaces().count();
     interfaces::limits(machine.name, interfaces, 0, 0)?;
     for (_, network) in spec.interfaces() {
-        if let NetworkSpec::New { secondary, ipv6, .. } = network {
-            interfaces::too_many(machine.name, 1 + secondary.each().len())?;
+        if let NetworkSpec::New { secondary, prefixes, ipv6, .. } = network {
+            interfaces::too_many(machine.name, 1 + secondary.each().len() + prefixes.each().len())?;
             interfaces::ipv6::too_many(machine.name, ipv6.count())?;
         }
     }
     for existing in place.existing.iter().chain(place.further.iter().filter_map(|f| f.existing.as_ref())) {
-        interfaces::too_many(machine.name, existing.addresses.len())?;
+        interfaces::too_many(machine.name, existing.ipv4_places())?;
     }
     let host = kind::host(&ctx.cloud, txn.tables());
     let admitted = admit(&Facts { image: &image, machine, host }, &spec)
@@ -151,8 +151,9 @@ pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> R
 fn room(ctx: &Context, tables: &Tables, spec: &LaunchSpec, place: &Place) -> u32 {
     let mut wanted: BTreeMap<SubnetId, (&Arc<Subnet>, usize)> = BTreeMap::new();
     for ((_, network), subnet) in spec.interfaces().zip(place.subnets()) {
-        if let NetworkSpec::New { secondary, .. } = network {
-            wanted.entry(subnet.subnet).or_insert((subnet, 0)).1 += 1 + secondary.each().len();
+        if let NetworkSpec::New { secondary, prefixes, .. } = network {
+            let addresses = 1 + secondary.each().len() + prefixes.each().len() * interfaces::prefix::SIZE;
+            wanted.entry(subnet.subnet).or_insert((subnet, 0)).1 += addresses;
         }
     }
     let fit = wanted.into_values().map(|(subnet, each)| available(tables, &ctx.region, subnet) / each);
@@ -495,6 +496,7 @@ impl Launch {
                 NetworkSpec::New {
                     private_address,
                     secondary,
+                    prefixes,
                     ipv6,
                     public,
                     description,
@@ -510,8 +512,13 @@ impl Launch {
                     PublicChoice::No => false,
                 };
                 let id = NetworkInterfaceId::from_entropy(ctx.bits());
-                let mut addresses =
-                    interfaces::claim_addresses(ctx, txn, subnet, id, *private_address, secondary)?;
+                let claims = interfaces::prefix::Claims {
+                    subnet,
+                    interface: id,
+                    primary: *private_address,
+                    secondary,
+                };
+                let (mut addresses, ipv4_prefixes) = claims.make(ctx, txn, prefixes)?;
                 if automatic {
                     let public = interfaces::allocate_public(ctx, txn, id)?;
                     addresses[0].public = Some(PublicAddress::Automatic(public));
@@ -526,6 +533,7 @@ impl Launch {
                     mac: Mac::from_entropy(ctx.bits()),
                     addresses,
                     ipv6,
+                    ipv4_prefixes,
                     groups: groups.iter().map(|g| g.group).collect(),
                     description: description.clone(),
                     source_dest_check: true,

@@ -21,8 +21,8 @@ use model::metadata::MetadataOptions;
 use model::record::instance::{CpuOptions, ShutdownBehavior};
 use model::{Blob, ImageId, NetworkInterfaceId, SecurityGroupId, SnapshotId, SubnetId, Zone};
 use plan::instance::{
-    DeviceChange, DeviceSpec, FurtherInterface, GroupChoice, Ipv6Addresses, LaunchSpec, LaunchTags,
-    NetworkSpec, PublicChoice, SecondaryAddresses, VolumeSpec,
+    DeviceChange, DeviceSpec, FurtherInterface, GroupChoice, Ipv4Prefixes, Ipv6Addresses, LaunchSpec,
+    LaunchTags, NetworkSpec, PublicChoice, SecondaryAddresses, VolumeSpec,
 };
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -310,6 +310,7 @@ fn network(request: &RunInstancesRequest) -> Result<(NetworkSpec, Vec<FurtherInt
             groups,
             private_address,
             secondary: SecondaryAddresses::NONE,
+            prefixes: Ipv4Prefixes::NONE,
             ipv6,
             public: PublicChoice::Subnet,
             description: String::new(),
@@ -360,7 +361,6 @@ fn interface_spec(given: &InstanceNetworkInterfaceSpecification, number: usize) 
         (g.associate_carrier_ip_address == Some(true), "AssociateCarrierIpAddress"),
         (text(g.interface_type.as_deref()).is_some_and(|t| t != "interface"), "InterfaceType"),
         (count(g.network_card_index), "NetworkCardIndex"),
-        (some(g.ipv4_prefixes.as_ref()) || count(g.ipv4_prefix_count), "Ipv4Prefix"),
         (some(g.ipv6_prefixes.as_ref()) || count(g.ipv6_prefix_count), "Ipv6Prefix"),
         (g.primary_ipv6 == Some(true), "PrimaryIpv6"),
         (g.ena_srd_specification.is_some(), "EnaSrdSpecification"),
@@ -376,6 +376,11 @@ fn interface_spec(given: &InstanceNetworkInterfaceSpecification, number: usize) 
         g.private_ip_addresses.as_deref().unwrap_or_default(),
         g.secondary_private_ip_address_count,
     )?;
+    let prefixes = network_interface::prefix::wanted_of_new(
+        g.ipv4_prefixes.as_deref(),
+        g.ipv4_prefix_count,
+        &secondary,
+    )?;
     let ipv6 = network_interface::ipv6::wanted(g.ipv6_addresses.as_deref(), g.ipv6_address_count)?;
     let groups = group_ids(g.groups.as_ref())?;
     let subnet = subnet_id(g.subnet_id.as_deref())?;
@@ -385,6 +390,7 @@ fn interface_spec(given: &InstanceNetworkInterfaceSpecification, number: usize) 
             || !groups.is_empty()
             || private_address.is_some()
             || secondary != SecondaryAddresses::NONE
+            || prefixes != Ipv4Prefixes::NONE
             || ipv6 != Ipv6Addresses::AsSubnet
             || g.associate_public_ip_address.is_some()
             || text(g.description.as_deref()).is_some()
@@ -403,6 +409,7 @@ fn interface_spec(given: &InstanceNetworkInterfaceSpecification, number: usize) 
         groups: GroupChoice { ids: groups, names: Vec::new() },
         private_address,
         secondary,
+        prefixes,
         ipv6,
         public: match g.associate_public_ip_address {
             None => PublicChoice::Subnet,

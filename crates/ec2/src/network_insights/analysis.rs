@@ -147,9 +147,13 @@ fn place(tables: &Tables, region: &Region, end: Endpoint, address: Option<IpAddr
             let mut all: Vec<_> = crate::instance::render::interfaces(tables, instance).collect();
             all.sort_by_key(|n| n.attachment.as_ref().map_or(0, |attachment| attachment.device_index));
             let has = |interface: &&NetworkInterface| match address {
-                Some(IpAddr::V4(v4)) => interface.addresses.iter().any(|own| {
-                    own.address == v4 || own.public.as_ref().is_some_and(|public| public.address() == v4)
-                }),
+                Some(IpAddr::V4(v4)) => {
+                    interface.ipv4_prefixes.iter().any(|prefix| prefix.contains(&v4))
+                        || interface.addresses.iter().any(|own| {
+                            own.address == v4
+                                || own.public.as_ref().is_some_and(|public| public.address() == v4)
+                        })
+                }
                 Some(IpAddr::V6(v6)) => interface.ipv6.contains(&v6),
                 None => false,
             };

@@ -2,8 +2,9 @@
 //!
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/reachability/explanation-codes.html>
 
-use super::endpoint;
-use super::render::{acl_rule, direction, internet_gateway, named, route, security_group, transit_route};
+use super::render::{acl_rule, direction, internet_gateway, named, route, security_group};
+use super::{endpoint, transit};
+use crate::transit_gateway::desired::Asked;
 use api_ec2 as api;
 use api_ec2::Explanation;
 use control::{Context, Tables};
@@ -13,9 +14,10 @@ use model::record::nat_gateway::NatGateway;
 use model::record::network_insights::{Endpoint, NetworkInsightsAnalysis};
 use model::record::network_interface::NetworkInterface;
 use model::record::security_group::Direction;
-use model::record::transit_gateway::{TransitGateway, TransitGatewayAttachment, TransitGatewayRouteTable};
+use model::record::transit_gateway::{TransitGateway, TransitGatewayAttachment};
 use model::record::vpc::{InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc};
 use model::record::vpc_peering_connection::VpcPeeringConnection;
+use model::record::vpn::{VpnConnection, VpnGateway};
 
 pub fn explanations(ctx: &Context, tables: &Tables, analysis: &NetworkInsightsAnalysis) -> Vec<Explanation> {
     let missing = analysis.missing.iter().map(|end| Explanation {
@@ -47,7 +49,7 @@ pub fn explanations(ctx: &Context, tables: &Tables, analysis: &NetworkInsightsAn
     missing.chain(obstacles).chain(restricted).collect()
 }
 
-fn coded(code: &str) -> Explanation {
+pub fn coded(code: &str) -> Explanation {
     Explanation { explanation_code: Some(code.to_owned()), ..Default::default() }
 }
 
@@ -148,22 +150,8 @@ fn explanation(
             ..coded("PCX_REQUIRES_ADDRESS_IN_VPC_CIDR")
         },
         Obstacle::NoTransit { gateway, attachment, table, blackhole } => {
-            let route = table.zip(*blackhole).map(|(table, destination)| {
-                transit_route(ctx, tables, table, &destination.to_string(), None)
-            });
-            let code = match (table, blackhole) {
-                (None, _) => "TGW_ATTACH_MISSING_TGW_RTB_ASSOCIATION",
-                (Some(_), Some(_)) => "TGW_RTB_BAD_STATE_ROUTE",
-                (Some(_), None) => "TGW_RTB_NO_ROUTE_TO_TGW_ATTACHMENT",
-            };
-            Explanation {
-                transit_gateway: Some(named::<TransitGateway>(ctx, tables, *gateway)),
-                transit_gateway_attachment: Some(named::<TransitGatewayAttachment>(ctx, tables, *attachment)),
-                transit_gateway_route_table: table
-                    .map(|table| named::<TransitGatewayRouteTable>(ctx, tables, table)),
-                transit_gateway_route_table_route: route,
-                ..coded(code)
-            }
+            let first = Asked { gateway: *gateway, attachment: *attachment, table: *table, way: None };
+            transit::refusal(ctx, tables, first, *blackhole)
         }
         Obstacle::TransitZone { gateway, attachment, subnet } => Explanation {
             transit_gateway: Some(named::<TransitGateway>(ctx, tables, *gateway)),
@@ -179,6 +167,10 @@ fn explanation(
             transit_gateway_attachment: Some(named::<TransitGatewayAttachment>(ctx, tables, *attachment)),
             ..coded("GATEWAY_REJECTS_SPOOFED_TRAFFIC")
         },
+        Obstacle::VpnRange { gateway, .. } => Explanation {
+            component: Some(named::<VpnGateway>(ctx, tables, *gateway)),
+            ..coded("GATEWAY_REJECTS_SPOOFED_TRAFFIC")
+        },
         Obstacle::NatGateway { gateway } => Explanation {
             nat_gateway: Some(named::<NatGateway>(ctx, tables, *gateway)),
             ..coded("NGW_REQUIRES_SOURCE_IN_VPC")
@@ -187,6 +179,7 @@ fn explanation(
             let component = match *end {
                 End::Interface(id) => Some(named::<NetworkInterface>(ctx, tables, id)),
                 End::Outside(vpc) => gateway(vpc),
+                End::Customer(_, connection) => Some(named::<VpnConnection>(ctx, tables, connection)),
                 End::Router(vpc) => in_vpc(vpc),
             };
             Explanation {

@@ -13,6 +13,7 @@ mod explain;
 mod facts;
 mod path;
 mod render;
+mod transit;
 
 use crate::errors::{self, IdErrors};
 use crate::noun::{Noun, touched};

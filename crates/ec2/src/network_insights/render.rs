@@ -1,8 +1,9 @@
 //! Paths, analyses and the parts of a way as the API shows them.
 
-use super::{endpoint, explain};
+use super::{endpoint, explain, transit};
 use crate::noun::{Noun, render_tags, wire_time};
 use crate::security_group::render as group;
+use crate::transit_gateway::desired::Asked;
 use api_ec2 as api;
 use control::{Arn, Context, Tables};
 use model::host::RouteTarget;
@@ -15,13 +16,10 @@ use model::record::network_insights::{
 };
 use model::record::network_interface::NetworkInterface;
 use model::record::security_group::{Direction, SecurityGroup};
-use model::record::transit_gateway::{TransitGateway, TransitGatewayAttachment, TransitGatewayRouteTable};
 use model::record::vpc::{EgressOnlyInternetGateway, InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc};
 use model::record::vpc_peering_connection::VpcPeeringConnection;
-use model::{
-    NetworkInterfaceId, RouteTableId, SecurityGroupId, TransitGatewayAttachmentId,
-    TransitGatewayRouteTableId, VpcId,
-};
+use model::record::vpn::{VpnConnection, VpnGateway};
+use model::{NetworkInterfaceId, RouteTableId, SecurityGroupId, VpcId};
 use std::net::IpAddr;
 
 pub const fn protocol(protocol: PathProtocol) -> api::Protocol {
@@ -119,7 +117,7 @@ pub fn components(
         let arrives = at == last && matches!(walk.end, Some(End::Interface(_)));
         let before = !arrives;
         parts.extend(instance.clone().filter(|_| before));
-        parts.push(part(ctx, tables, analysis, step, arrives));
+        parts.extend(part(ctx, tables, analysis, step, arrives));
         parts.extend(instance.filter(|_| !before));
     }
     for (at, part) in parts.iter_mut().enumerate() {
@@ -134,11 +132,11 @@ fn part(
     analysis: &NetworkInsightsAnalysis,
     step: &Step,
     arrives: bool,
-) -> api::PathComponent {
+) -> Vec<api::PathComponent> {
     let vpc = named::<Vpc>(ctx, tables, step.vpc);
     let whole = api::PathComponent { vpc: Some(vpc.clone()), ..Default::default() };
     let header = Some(header(step.packet));
-    match &step.component {
+    let part = match &step.component {
         Component::Interface(id) => {
             let record = tables.get::<NetworkInterface>(&ctx.region, id);
             let instance = analysis.instances.iter().find(|(interface, _)| interface == id);
@@ -184,6 +182,12 @@ fn part(
                 ..whole
             }
         }
+        Component::VpnGateway { gateway, connection } => api::PathComponent {
+            component: Some(named::<VpnGateway>(ctx, tables, *gateway)),
+            attached_to: Some(named::<VpnConnection>(ctx, tables, *connection)),
+            inbound_header: header,
+            ..whole
+        },
         Component::InternetGateway => api::PathComponent {
             component: internet_gateway(ctx, tables, analysis, step.vpc),
             attached_to: Some(vpc),
@@ -212,43 +216,17 @@ fn part(
                 ..whole
             }
         }
-        Component::TransitGateway { gateway, attachment, table, destination, to } => api::PathComponent {
-            component: Some(named::<TransitGatewayRouteTable>(ctx, tables, *table)),
-            attached_to: Some(named::<TransitGatewayAttachment>(ctx, tables, *attachment)),
-            transit_gateway: Some(named::<TransitGateway>(ctx, tables, *gateway)),
-            transit_gateway_route_table_route: Some(transit_route(
-                ctx,
-                tables,
-                *table,
-                &destination.to_string(),
-                Some(*to),
-            )),
-            ..whole
-        },
-    }
-}
-
-/// A route of a transit gateway; to nobody: a blackhole.
-pub fn transit_route(
-    ctx: &Context,
-    tables: &Tables,
-    table: TransitGatewayRouteTableId,
-    destination: &str,
-    to: Option<TransitGatewayAttachmentId>,
-) -> api::TransitGatewayRouteTableRoute {
-    let record = tables.get::<TransitGatewayRouteTable>(&ctx.region, &table);
-    let is_static = record
-        .is_some_and(|record| record.routes.iter().any(|route| route.destination.to_string() == destination));
-    let attachment = to.and_then(|to| tables.get::<TransitGatewayAttachment>(&ctx.region, &to));
-    api::TransitGatewayRouteTableRoute {
-        destination_cidr: Some(destination.to_owned()),
-        state: Some(if to.is_some() { "active" } else { "blackhole" }.into()),
-        route_origin: Some(if is_static { "static" } else { "propagated" }.into()),
-        attachment_id: to.map(|to| to.to_string()),
-        resource_id: attachment.map(|attachment| attachment.vpc.to_string()),
-        resource_type: to.map(|_| "vpc".into()),
-        ..Default::default()
-    }
+        Component::TransitGateway { gateway, attachment, table, destination, to } => {
+            let (gateway, attachment) = (*gateway, *attachment);
+            let first = Asked { gateway, attachment, table: Some(*table), way: None };
+            let passed = transit::parts(ctx, tables, first, *table, (*destination, *to));
+            return passed
+                .into_iter()
+                .map(|part| api::PathComponent { vpc: Some(vpc.clone()), ..part })
+                .collect();
+        }
+    };
+    vec![part]
 }
 
 /// A resource: its id and ARN, and its name as long as it is there.
@@ -383,6 +361,9 @@ pub fn route(
         }
         Lead::Target(RouteTarget::NatGateway(id)) => {
             api::AnalysisRouteTableRoute { nat_gateway_id: Some(id.to_string()), ..shown }
+        }
+        Lead::Target(RouteTarget::VpnGateway(id)) => {
+            api::AnalysisRouteTableRoute { gateway_id: Some(id.to_string()), ..shown }
         }
         Lead::Target(RouteTarget::TransitGateway(id)) => {
             api::AnalysisRouteTableRoute { transit_gateway_id: Some(id.to_string()), ..shown }

@@ -20,6 +20,9 @@ use std::ops::RangeInclusive;
 /// How many addresses of a subnet are nobody's: the first four and the last.
 pub const RESERVED: usize = 5;
 
+/// Those of them that come first.
+pub const RESERVED_AT_START: u32 = 4;
+
 /// Where the claims on a subnet's addresses are.
 fn private_folder(subnet: SubnetId) -> String {
     format!("ip/{subnet}/")
@@ -40,7 +43,7 @@ pub fn public_claim(address: Ipv4Addr) -> String {
 
 /// The addresses of a block that interfaces may have, as numbers.
 fn assignable(block: Ipv4Net) -> RangeInclusive<u32> {
-    u32::from(block.network()) + 4..=u32::from(block.broadcast()) - 1
+    u32::from(block.network()) + RESERVED_AT_START..=u32::from(block.broadcast()) - 1
 }
 
 /// How many addresses of a subnet are free.

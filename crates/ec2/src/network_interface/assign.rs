@@ -6,10 +6,10 @@
 use super::allocate::{allocate_private, private_claim, release_private};
 use super::attach::{own, too_many};
 use super::create::{MAX_ADDRESSES, parse_address};
+use super::prefix;
 use crate::address;
 use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
 use crate::noun::{hold, touched};
-use crate::parameter::refuse;
 use api_ec2::{
     AssignPrivateIpAddressesRequest, AssignPrivateIpAddressesResult, AssignedPrivateIpAddress,
     UnassignPrivateIpAddressesRequest, UnassignPrivateIpAddressesResult,
@@ -35,15 +35,14 @@ pub fn assign(
     request: &AssignPrivateIpAddressesRequest,
     txn: &mut Txn<'_>,
 ) -> Result<AssignPrivateIpAddressesResult> {
-    refuse(&[
-        ("Ipv4Prefix", request.ipv4_prefixes.as_ref().is_some_and(|p| !p.is_empty())),
-        ("Ipv4PrefixCount", request.ipv4_prefix_count.is_some_and(|count| count != 0)),
-    ])?;
     let held = hold::<NetworkInterface>(ctx, txn, &request.network_interface_id)?;
     own(&held)?;
     let mut interface = NetworkInterface::clone(&held);
     let listed = request.private_ip_addresses.as_deref().unwrap_or_default();
+    let prefixes = prefix::wanted(request.ipv4_prefixes.as_deref(), request.ipv4_prefix_count)?.each();
     let wanted: Vec<Option<Ipv4Addr>> = match (listed, request.secondary_private_ip_address_count) {
+        ([], None) if !prefixes.is_empty() => Vec::new(),
+        _ if !prefixes.is_empty() => return Err(prefix::not_both()),
         ([], None) => {
             return Err(missing_parameter("privateIpAddress or secondaryPrivateIpAddressCount"));
         }
@@ -97,18 +96,19 @@ pub fn assign(
         };
         assigned.push(AssignedPrivateIpAddress { private_ip_address: Some(address.to_string()) });
     }
+    let assigned_prefixes = prefix::assign(ctx, txn, &subnet, &mut interface, prefixes)?;
     within_limits(ctx, txn.tables(), &interface)?;
     txn.put(&ctx.region, interface);
     Ok(AssignPrivateIpAddressesResult {
         network_interface_id: Some(request.network_interface_id.clone()),
-        assigned_private_ip_addresses: Some(assigned),
-        ..Default::default()
+        assigned_private_ip_addresses: (!assigned.is_empty()).then_some(assigned),
+        assigned_ipv4_prefixes: (!assigned_prefixes.is_empty()).then_some(assigned_prefixes),
     })
 }
 
 /// The type of the instance that has it says how many; without an instance the most that any type has.
 fn within_limits(ctx: &Context, tables: &Tables, interface: &NetworkInterface) -> Result<()> {
-    let count = interface.addresses.len();
+    let count = interface.ipv4_places();
     let instance =
         interface.attachment.as_ref().and_then(|a| tables.get::<Instance>(&ctx.region, &a.instance));
     match instance {
@@ -177,14 +177,17 @@ pub fn unassign(
     request: &UnassignPrivateIpAddressesRequest,
     txn: &mut Txn<'_>,
 ) -> Result<UnassignPrivateIpAddressesResult> {
-    refuse(&[("Ipv4Prefix", request.ipv4_prefixes.as_ref().is_some_and(|p| !p.is_empty()))])?;
     let held = hold::<NetworkInterface>(ctx, txn, &request.network_interface_id)?;
     own(&held)?;
     let mut interface = NetworkInterface::clone(&held);
     let listed = request.private_ip_addresses.as_deref().unwrap_or_default();
-    if listed.is_empty() {
-        return Err(missing_parameter("privateIpAddress"));
+    let prefixes = request.ipv4_prefixes.as_deref().unwrap_or_default();
+    match (listed.is_empty(), prefixes.is_empty()) {
+        (true, true) => return Err(missing_parameter("privateIpAddress")),
+        (false, false) => return Err(prefix::not_both()),
+        _ => {}
     }
+    prefix::unassign(ctx, txn, &mut interface, prefixes)?;
     for text in listed {
         let address = parse_address(text)?;
         let place = interface.addresses.iter().position(|a| a.address == address);

@@ -63,7 +63,7 @@ pub fn attach(
     }
     let (volumes, store) = (instance.volumes.len(), instance.store.len());
     limits(&instance.instance_type, present.len() + 1, volumes, store)?;
-    too_many(&instance.instance_type, interface.addresses.len())?;
+    too_many(&instance.instance_type, interface.ipv4_places())?;
     super::ipv6::too_many(&instance.instance_type, interface.ipv6.len())?;
 
     let attachment = NetworkInterfaceAttachmentId::from_entropy(ctx.bits());

@@ -33,8 +33,6 @@ pub fn create(
     txn: &mut Txn<'_>,
 ) -> Result<CreateNetworkInterfaceResult> {
     refuse(&[
-        ("Ipv4Prefixes", request.ipv4_prefixes.as_ref().is_some_and(|p| !p.is_empty())),
-        ("Ipv4PrefixCount", request.ipv4_prefix_count.is_some()),
         ("Ipv6Prefixes", request.ipv6_prefixes.as_ref().is_some_and(|p| !p.is_empty())),
         ("Ipv6PrefixCount", request.ipv6_prefix_count.is_some()),
         ("EnablePrimaryIpv6", request.enable_primary_ipv6 == Some(true)),
@@ -64,7 +62,13 @@ pub fn create(
         request.private_ip_addresses.as_deref().unwrap_or_default(),
         request.secondary_private_ip_address_count,
     )?;
-    let addresses = claim_addresses(ctx, txn, &subnet, interface, primary, &secondary)?;
+    let prefixes = super::prefix::wanted_of_new(
+        request.ipv4_prefixes.as_deref(),
+        request.ipv4_prefix_count,
+        &secondary,
+    )?;
+    let claims = super::prefix::Claims { subnet: &subnet, interface, primary, secondary: &secondary };
+    let (addresses, ipv4_prefixes) = claims.make(ctx, txn, &prefixes)?;
     let ipv6 = super::ipv6::wanted(request.ipv6_addresses.as_deref(), request.ipv6_address_count)?;
     let ipv6 = super::ipv6::claim_wanted(ctx, txn, &subnet, interface, &ipv6)?;
     let record = NetworkInterface {
@@ -76,6 +80,7 @@ pub fn create(
         mac: Mac::from_entropy(ctx.bits()),
         addresses,
         ipv6,
+        ipv4_prefixes,
         groups,
         description,
         source_dest_check: true,
@@ -113,6 +118,7 @@ pub fn managed(
         mac: Mac::from_entropy(ctx.bits()),
         addresses,
         ipv6: Vec::new(),
+        ipv4_prefixes: Vec::new(),
         groups: Vec::new(),
         description: String::new(),
         source_dest_check: true,

@@ -5,7 +5,7 @@
 //! come, the instance's that it has it; both always change together ([`attach`], [`detach`], [`set_free`]). What hosts say of
 //! interfaces comes in by [`crate::instance::absorb`].
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html>
-//! Differs: no prefixes.
+//! Differs: no IPv6 prefixes.
 
 pub mod allocate;
 mod assign;
@@ -16,6 +16,7 @@ mod delete;
 mod describe;
 mod detach;
 pub mod ipv6;
+pub mod prefix;
 pub mod render;
 
 pub use allocate::{allocate_private, allocate_public, release_private, release_public};

@@ -30,6 +30,12 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
         description: Some(interface.description.clone()),
         groups: Some(groups(tables, interface)),
         interface_type: Some(kind(interface)),
+        ipv4_prefixes: (!interface.ipv4_prefixes.is_empty()).then(|| {
+            let prefixes = interface.ipv4_prefixes.iter();
+            prefixes
+                .map(|prefix| api::Ipv4PrefixSpecification { ipv4_prefix: Some(prefix.to_string()) })
+                .collect()
+        }),
         ipv6_address: interface.ipv6.first().map(ToString::to_string),
         ipv6_addresses: Some(
             interface

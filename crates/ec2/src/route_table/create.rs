@@ -33,6 +33,7 @@ pub fn create(
         vpc,
         routes: Vec::new(),
         associations: Vec::new(),
+        propagating: std::collections::BTreeSet::new(),
         tags: tags.into_values().next().unwrap_or_default(),
     };
     let shown = render::route_table(&ctx.region, txn.tables(), &table);

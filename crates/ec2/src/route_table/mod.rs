@@ -24,7 +24,7 @@ use control::tag::Tags;
 use control::{Context, Result, Service, Tables, Txn};
 use ipnet::IpNet;
 use model::record::vpc::{Destination, Route, RouteTable, RouteTarget, Vpc};
-use model::{AccountId, Region, RouteTableAssociationId};
+use model::{AccountId, Region, RouteTableAssociationId, VpnGatewayId};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -96,7 +96,7 @@ impl Noun for RouteTable {
                     })
                 },
             },
-            FilterField { name: "route.gateway-id", values: |t, _| gateways(t) },
+            FilterField { name: "route.gateway-id", values: |t, all| gateways(t, all) },
             FilterField { name: "route.instance-id", values: |t, all| instances(t, all) },
             FilterField {
                 name: "route.nat-gateway-id",
@@ -109,9 +109,10 @@ impl Noun for RouteTable {
             },
             FilterField {
                 name: "route.origin",
-                values: |t, _| {
+                values: |t, all| {
                     let created = t.routes.iter().map(|_| "CreateRoute".into());
-                    one("CreateRouteTable").into_iter().chain(created).collect()
+                    let taken = propagated(t, all).into_iter().map(|_| "EnableVgwRoutePropagation".into());
+                    one("CreateRouteTable").into_iter().chain(created).chain(taken).collect()
                 },
             },
             FilterField {
@@ -172,16 +173,18 @@ fn destinations<'a>(
     local.chain(routed).filter(|net| is_of(*net)).map(|net| Cow::Owned(net.to_string())).collect()
 }
 
-fn gateways(table: &RouteTable) -> Values<'_> {
+fn gateways<'a>(table: &'a RouteTable, tables: &'a Tables) -> Values<'a> {
     let routed = table.routes.iter().filter_map(|route| match route.target {
         RouteTarget::InternetGateway(gateway) => Some(Cow::Owned(gateway.to_string())),
+        RouteTarget::VpnGateway(gateway) => Some(Cow::Owned(gateway.to_string())),
         RouteTarget::EgressOnly(_)
         | RouteTarget::Interface(_)
         | RouteTarget::Peering(_)
         | RouteTarget::NatGateway(_)
         | RouteTarget::TransitGateway(_) => None,
     });
-    one("local").into_iter().chain(routed).collect()
+    let taken = propagated(table, tables).into_iter().map(|(_, gateway)| Cow::Owned(gateway.to_string()));
+    one("local").into_iter().chain(routed).chain(taken).collect()
 }
 
 fn on_targets(table: &RouteTable, of: fn(RouteTarget) -> Option<String>) -> Values<'_> {
@@ -197,13 +200,20 @@ fn instances<'a>(table: &'a RouteTable, tables: &'a Tables) -> Values<'a> {
         | RouteTarget::EgressOnly(_)
         | RouteTarget::Peering(_)
         | RouteTarget::NatGateway(_)
-        | RouteTarget::TransitGateway(_) => None,
+        | RouteTarget::TransitGateway(_)
+        | RouteTarget::VpnGateway(_) => None,
     });
     users.map(|instance| Cow::Owned(instance.instance.to_string())).collect()
 }
 
 fn region<'a>(table: &RouteTable, tables: &'a Tables) -> Option<&'a Region> {
     tables.regions::<RouteTable>().find(|region| tables.get::<RouteTable>(region, &table.table).is_some())
+}
+
+/// What the table takes over from a virtual private gateway.
+fn propagated(table: &RouteTable, tables: &Tables) -> Vec<(IpNet, VpnGatewayId)> {
+    let here = region(table, tables);
+    here.map(|region| crate::vpn_gateway::propagated(tables, region, table)).unwrap_or_default()
 }
 
 /// Whether a route's target is there.

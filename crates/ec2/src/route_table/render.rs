@@ -27,11 +27,21 @@ pub fn route_table(region: &Region, tables: &Tables, table: &RouteTable) -> api:
         association_state: Some(associated()),
         ..Default::default()
     });
+    let taken = crate::vpn_gateway::propagated(tables, region, table).into_iter();
+    let taken = taken.map(|(net, gateway)| api::Route {
+        destination_cidr_block: Some(net.to_string()),
+        gateway_id: Some(gateway.to_string()),
+        origin: Some(api::RouteOrigin::EnableVgwRoutePropagation),
+        state: Some(api::RouteState::Active),
+        ..Default::default()
+    });
+    let propagating =
+        table.propagating.iter().map(|gateway| api::PropagatingVgw { gateway_id: Some(gateway.to_string()) });
     api::RouteTable {
         associations: Some(associations.collect()),
-        propagating_vgws: Some(Vec::new()),
+        propagating_vgws: Some(propagating.collect()),
         route_table_id: Some(table.table.to_string()),
-        routes: Some(local.chain(routes).collect()),
+        routes: Some(local.chain(routes).chain(taken).collect()),
         tags: render_tags(&table.tags),
         vpc_id: Some(table.vpc.to_string()),
         owner_id: Some(table.account.to_string()),

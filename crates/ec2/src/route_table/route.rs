@@ -17,6 +17,7 @@ use model::record::network_interface::NetworkInterface;
 use model::record::prefix_list::{Family, PrefixList};
 use model::record::transit_gateway::TransitGateway;
 use model::record::vpc::{Destination, InternetGateway, Route, RouteTable, Vpc};
+use model::record::vpn::VpnGateway;
 
 /// The targets that a request names: the same members in two shapes.
 macro_rules! named {
@@ -43,6 +44,7 @@ macro_rules! named {
 pub fn create_touches(ctx: &Context, request: &CreateRouteRequest, tables: &Tables) -> Vec<Touched> {
     let mut all = touched::<RouteTable>(ctx, tables, [&request.route_table_id]);
     all.extend(touched::<InternetGateway>(ctx, tables, &request.gateway_id));
+    all.extend(touched::<VpnGateway>(ctx, tables, &request.gateway_id));
     all.extend(touched::<TransitGateway>(ctx, tables, &request.transit_gateway_id));
     all.extend(touched::<Instance>(ctx, tables, &request.instance_id));
     all.extend(touched::<NetworkInterface>(ctx, tables, &request.network_interface_id));
@@ -83,6 +85,7 @@ pub fn create(ctx: &Context, request: &CreateRouteRequest, txn: &mut Txn<'_>) ->
 pub fn replace_touches(ctx: &Context, request: &ReplaceRouteRequest, tables: &Tables) -> Vec<Touched> {
     let mut all = touched::<RouteTable>(ctx, tables, [&request.route_table_id]);
     all.extend(touched::<InternetGateway>(ctx, tables, &request.gateway_id));
+    all.extend(touched::<VpnGateway>(ctx, tables, &request.gateway_id));
     all.extend(touched::<TransitGateway>(ctx, tables, &request.transit_gateway_id));
     all.extend(touched::<Instance>(ctx, tables, &request.instance_id));
     all.extend(touched::<NetworkInterface>(ctx, tables, &request.network_interface_id));

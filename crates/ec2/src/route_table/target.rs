@@ -15,6 +15,7 @@ use model::record::vpc::{
     Destination, EgressOnlyInternetGateway, InternetGateway, Route, RouteTable, RouteTarget, Subnet, Vpc,
 };
 use model::record::vpc_peering_connection::VpcPeeringConnection;
+use model::record::vpn::VpnGateway;
 use model::{NetworkInterfaceId, Region};
 use wire::ApiError;
 
@@ -102,9 +103,10 @@ pub fn target(
         Destination::PrefixList(list) => crate::prefix_list::nets(tables, &ctx.region, list),
     };
     for net in nets {
-        // Neither translates the other family.
+        // None of them carries the other family.
         let fits = match (net, target) {
-            (IpNet::V4(_), RouteTarget::EgressOnly(_)) | (IpNet::V6(_), RouteTarget::NatGateway(_)) => false,
+            (IpNet::V4(_), RouteTarget::EgressOnly(_))
+            | (IpNet::V6(_), RouteTarget::NatGateway(_) | RouteTarget::VpnGateway(_)) => false,
             (IpNet::V4(_) | IpNet::V6(_), _) => true,
         };
         if !fits {
@@ -133,12 +135,19 @@ fn foreign(table: &RouteTable, what: &str, id: &str) -> ApiError {
 
 fn internet_gateway(ctx: &Context, tables: &Tables, table: &RouteTable, id: &str) -> Result<RouteTarget> {
     if let Some((kind, _)) = id.split_once('-')
-        && matches!(kind, "vgw" | "vpce" | "lgw" | "cagw" | "eigw")
+        && matches!(kind, "vpce" | "lgw" | "cagw" | "eigw")
     {
         return Err(unsupported(&format!("A route to the target {kind} (GatewayId {id})")));
     }
     if id.starts_with("tgw-") {
         return transit_gateway(ctx, tables, table, id);
+    }
+    if id.starts_with("vgw-") {
+        let gateway = find::<VpnGateway>(ctx, tables, id)?;
+        if gateway.vpc != Some(table.vpc) {
+            return Err(foreign(table, "network gateway", id));
+        }
+        return Ok(RouteTarget::VpnGateway(gateway.gateway));
     }
     let gateway = find::<InternetGateway>(ctx, tables, id)?;
     if gateway.vpc != Some(table.vpc) {
@@ -182,7 +191,8 @@ fn within(
         RouteTarget::InternetGateway(_)
         | RouteTarget::EgressOnly(_)
         | RouteTarget::Peering(_)
-        | RouteTarget::TransitGateway(_) => Err(invalid_parameter_value(format!(
+        | RouteTarget::TransitGateway(_)
+        | RouteTarget::VpnGateway(_) => Err(invalid_parameter_value(format!(
             "The destination CIDR block {destination} is equal to or more specific than one of this VPC's CIDR \
              blocks. This route can target only an interface or an instance."
         ))),
@@ -199,6 +209,7 @@ pub fn leads(region: &Region, tables: &Tables, table: &RouteTable, route: &Route
         RouteTarget::Peering(id) => crate::vpc_peering_connection::is_open(tables, region, id),
         RouteTarget::NatGateway(id) => crate::nat_gateway::serves(tables, region, id),
         RouteTarget::TransitGateway(id) => crate::transit_gateway::serves(tables, region, id, table.vpc),
+        RouteTarget::VpnGateway(id) => crate::vpn_gateway::serves(tables, region, id, table.vpc),
         RouteTarget::Interface(id) => user(region, tables, id).is_some_and(|i| i.phase.occupies_host()),
     }
 }
@@ -213,6 +224,9 @@ pub fn user<'a>(region: &Region, tables: &'a Tables, id: NetworkInterfaceId) -> 
 pub fn render(region: &Region, tables: &Tables, target: RouteTarget) -> api::Route {
     match target {
         RouteTarget::InternetGateway(gateway) => {
+            api::Route { gateway_id: Some(gateway.to_string()), ..Default::default() }
+        }
+        RouteTarget::VpnGateway(gateway) => {
             api::Route { gateway_id: Some(gateway.to_string()), ..Default::default() }
         }
         RouteTarget::EgressOnly(gateway) => {

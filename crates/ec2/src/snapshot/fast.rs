@@ -135,6 +135,47 @@ pub fn touches_disable(
     touched::<Snapshot>(ctx, tables, &request.source_snapshot_ids)
 }
 
+/// What became of a call, in the shapes of its operation: AWS has one set for each of the two, alike but for their names.
+macro_rules! answer {
+    ($done:expr, $result:ident, $success:ident, $error:ident, $state_error:ident, $state_error_item:ident) => {{
+        let success = |(id, fast): (SnapshotId, &FastRestore)| {
+            let shown = render(id, fast);
+            $success {
+                snapshot_id: shown.snapshot_id,
+                availability_zone: shown.availability_zone,
+                availability_zone_id: shown.availability_zone_id,
+                state: shown.state,
+                state_transition_reason: shown.state_transition_reason,
+                owner_id: shown.owner_id,
+                owner_alias: None,
+                enabling_time: shown.enabling_time,
+                optimizing_time: shown.optimizing_time,
+                enabled_time: shown.enabled_time,
+                disabling_time: shown.disabling_time,
+                disabled_time: shown.disabled_time,
+            }
+        };
+        let error = |(zone, error): (&Zone, &ApiError)| $state_error_item {
+            availability_zone: Some(zone.to_string()),
+            availability_zone_id: Some(zone.id()),
+            error: Some($state_error {
+                code: Some(error.code().to_owned()),
+                message: Some(error.message().to_owned()),
+            }),
+        };
+        let done: Vec<Done> = $done;
+        let failed = done.iter().filter(|done| done.failures().next().is_some());
+        let failed = failed.map(|done| $error {
+            snapshot_id: Some(done.snapshot.to_string()),
+            fast_snapshot_restore_state_errors: Some(done.failures().map(error).collect()),
+        });
+        $result {
+            successful: Some(done.iter().flat_map(Done::successes).map(success).collect()),
+            unsuccessful: Some(failed.collect()),
+        }
+    }};
+}
+
 pub fn enable(
     ctx: &Context,
     request: &EnableFastSnapshotRestoresRequest,
@@ -142,40 +183,14 @@ pub fn enable(
 ) -> Result<EnableFastSnapshotRestoresResult> {
     let zones = zones(ctx, request.availability_zones.as_deref(), request.availability_zone_ids.as_deref())?;
     let done = change(ctx, txn, &request.source_snapshot_ids, &zones, fast::enable)?;
-    let item = |(id, fast): (SnapshotId, &FastRestore)| {
-        let shown = render(id, fast);
-        EnableFastSnapshotRestoreSuccessItem {
-            snapshot_id: shown.snapshot_id,
-            availability_zone: shown.availability_zone,
-            availability_zone_id: shown.availability_zone_id,
-            state: shown.state,
-            state_transition_reason: shown.state_transition_reason,
-            owner_id: shown.owner_id,
-            owner_alias: None,
-            enabling_time: shown.enabling_time,
-            optimizing_time: shown.optimizing_time,
-            enabled_time: shown.enabled_time,
-            disabling_time: shown.disabling_time,
-            disabled_time: shown.disabled_time,
-        }
-    };
-    let error = |(zone, error): (&Zone, &ApiError)| EnableFastSnapshotRestoreStateErrorItem {
-        availability_zone: Some(zone.to_string()),
-        availability_zone_id: Some(zone.id()),
-        error: Some(EnableFastSnapshotRestoreStateError {
-            code: Some(error.code().to_owned()),
-            message: Some(error.message().to_owned()),
-        }),
-    };
-    let failed = done.iter().filter(|done| done.failures().next().is_some());
-    let failed = failed.map(|done| EnableFastSnapshotRestoreErrorItem {
-        snapshot_id: Some(done.snapshot.to_string()),
-        fast_snapshot_restore_state_errors: Some(done.failures().map(error).collect()),
-    });
-    Ok(EnableFastSnapshotRestoresResult {
-        successful: Some(done.iter().flat_map(Done::successes).map(item).collect()),
-        unsuccessful: Some(failed.collect()),
-    })
+    Ok(answer!(
+        done,
+        EnableFastSnapshotRestoresResult,
+        EnableFastSnapshotRestoreSuccessItem,
+        EnableFastSnapshotRestoreErrorItem,
+        EnableFastSnapshotRestoreStateError,
+        EnableFastSnapshotRestoreStateErrorItem
+    ))
 }
 
 pub fn disable(
@@ -185,40 +200,14 @@ pub fn disable(
 ) -> Result<DisableFastSnapshotRestoresResult> {
     let zones = zones(ctx, request.availability_zones.as_deref(), request.availability_zone_ids.as_deref())?;
     let done = change(ctx, txn, &request.source_snapshot_ids, &zones, fast::disable)?;
-    let item = |(id, fast): (SnapshotId, &FastRestore)| {
-        let shown = render(id, fast);
-        DisableFastSnapshotRestoreSuccessItem {
-            snapshot_id: shown.snapshot_id,
-            availability_zone: shown.availability_zone,
-            availability_zone_id: shown.availability_zone_id,
-            state: shown.state,
-            state_transition_reason: shown.state_transition_reason,
-            owner_id: shown.owner_id,
-            owner_alias: None,
-            enabling_time: shown.enabling_time,
-            optimizing_time: shown.optimizing_time,
-            enabled_time: shown.enabled_time,
-            disabling_time: shown.disabling_time,
-            disabled_time: shown.disabled_time,
-        }
-    };
-    let error = |(zone, error): (&Zone, &ApiError)| DisableFastSnapshotRestoreStateErrorItem {
-        availability_zone: Some(zone.to_string()),
-        availability_zone_id: Some(zone.id()),
-        error: Some(DisableFastSnapshotRestoreStateError {
-            code: Some(error.code().to_owned()),
-            message: Some(error.message().to_owned()),
-        }),
-    };
-    let failed = done.iter().filter(|done| done.failures().next().is_some());
-    let failed = failed.map(|done| DisableFastSnapshotRestoreErrorItem {
-        snapshot_id: Some(done.snapshot.to_string()),
-        fast_snapshot_restore_state_errors: Some(done.failures().map(error).collect()),
-    });
-    Ok(DisableFastSnapshotRestoresResult {
-        successful: Some(done.iter().flat_map(Done::successes).map(item).collect()),
-        unsuccessful: Some(failed.collect()),
-    })
+    Ok(answer!(
+        done,
+        DisableFastSnapshotRestoresResult,
+        DisableFastSnapshotRestoreSuccessItem,
+        DisableFastSnapshotRestoreErrorItem,
+        DisableFastSnapshotRestoreStateError,
+        DisableFastSnapshotRestoreStateErrorItem
+    ))
 }
 
 /// One that is listed.

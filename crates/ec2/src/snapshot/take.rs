@@ -2,7 +2,6 @@
 
 use super::errors;
 use crate::errors::client;
-use crate::parameter::unsupported;
 use control::tag::Tags;
 use control::{Context, Result, Txn};
 use model::host::Downtime;
@@ -77,9 +76,6 @@ fn may_be_taken(ctx: &Context, txn: &Txn<'_>, volume: &Volume) -> Result<()> {
                 ),
             ));
         }
-    }
-    if volume.wanted().multi_attach {
-        return Err(unsupported("A snapshot of a Multi-Attach volume"));
     }
     let of_volume = txn.tables().find::<Snapshot>(&ctx.region, "volume", volume.volume);
     let pending = of_volume.filter(|snapshot| matches!(snapshot.life, Life::Pending { .. })).count();

@@ -1,7 +1,7 @@
 //! Reservations: parts of a subnet that are kept out of automatic assignment.
 //!
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/subnet-cidr-reservation.html>
-//! Differs: no IPv6. Interfaces have no prefixes here, so those reserved for them stay unused.
+//! Differs: no IPv6.
 
 use crate::errors::{self, IdErrors, invalid_parameter_value};
 use crate::noun::{Noun, created, find, given_tags, hold, parse_filters, render_tags, touched};

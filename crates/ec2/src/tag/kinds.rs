@@ -26,19 +26,21 @@ use model::record::vpc::{
 };
 use model::record::vpc_endpoint::VpcEndpoint;
 use model::record::vpc_peering_connection::VpcPeeringConnection;
+use model::record::vpn::{CustomerGateway, VpnConnection, VpnGateway};
 use model::{
-    AllocationId, DhcpOptionsId, EgressOnlyInternetGatewayId, ExportImageTaskId, FlowLogId, ImageId,
-    ImportImageTaskId, ImportSnapshotTaskId, InstanceId, InternetGatewayId, KeyPairId, NatGatewayId,
-    NetworkAclId, NetworkInsightsAnalysisId, NetworkInsightsPathId, NetworkInterfaceId, PrefixListId,
-    RouteTableId, SecurityGroupId, SecurityGroupRuleId, SnapshotId, SubnetCidrReservationId, SubnetId,
-    TrafficMirrorFilterId, TrafficMirrorFilterRuleId, TrafficMirrorSessionId, TrafficMirrorTargetId,
-    TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId, VolumeId, VpcEndpointId, VpcId,
-    VpcPeeringConnectionId,
+    AllocationId, CustomerGatewayId, DhcpOptionsId, EgressOnlyInternetGatewayId, ExportImageTaskId,
+    FlowLogId, ImageId, ImportImageTaskId, ImportSnapshotTaskId, InstanceId, InternetGatewayId, KeyPairId,
+    NatGatewayId, NetworkAclId, NetworkInsightsAnalysisId, NetworkInsightsPathId, NetworkInterfaceId,
+    PrefixListId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SnapshotId, SubnetCidrReservationId,
+    SubnetId, TrafficMirrorFilterId, TrafficMirrorFilterRuleId, TrafficMirrorSessionId,
+    TrafficMirrorTargetId, TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId,
+    VolumeId, VpcEndpointId, VpcId, VpcPeeringConnectionId, VpnConnectionId, VpnGatewayId,
 };
 use std::sync::Arc;
 
-pub(super) static KINDS: [Kind; 34] = [
+pub(super) static KINDS: [Kind; 37] = [
     Kind::of::<Address>(AllocationId::PREFIX),
+    Kind::of::<CustomerGateway>(CustomerGatewayId::PREFIX),
     Kind::of::<DhcpOptions>(DhcpOptionsId::PREFIX),
     Kind::of::<EgressOnlyInternetGateway>(EgressOnlyInternetGatewayId::PREFIX),
     Kind::of::<ExportImageTask>(ExportImageTaskId::PREFIX),
@@ -72,6 +74,8 @@ pub(super) static KINDS: [Kind; 34] = [
     Kind::of::<Vpc>(VpcId::PREFIX),
     Kind::of::<VpcEndpoint>(VpcEndpointId::PREFIX),
     Kind::of::<VpcPeeringConnection>(VpcPeeringConnectionId::PREFIX),
+    Kind::of::<VpnConnection>(VpnConnectionId::PREFIX),
+    Kind::of::<VpnGateway>(VpnGatewayId::PREFIX),
 ];
 
 /// Rules live inside their group's record.

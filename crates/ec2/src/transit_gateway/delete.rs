@@ -11,17 +11,18 @@ pub fn delete(
     txn: &mut Txn<'_>,
 ) -> Result<DeleteTransitGatewayResult> {
     let held = live::<TransitGateway>(ctx, txn, &request.transit_gateway_id)?;
-    let holders: Vec<String> = attached(txn.tables(), &ctx.region, held.gateway)
-        .iter()
-        .take(10)
-        .map(|attachment| attachment.attachment.to_string())
-        .collect();
-    if !holders.is_empty() {
-        return Err(incorrect_state(format!(
-            "{} has non-deleted VPC Attachments: {}.",
-            held.gateway,
-            holders.join(", ")
-        )));
+    let (vpcs, peerings): (Vec<_>, Vec<_>) = attached(txn.tables(), &ctx.region, held.gateway)
+        .into_iter()
+        .partition(|attachment| attachment.vpc().is_some());
+    for (holders, what) in [(vpcs, "VPC"), (peerings, "Peering")] {
+        let holders: Vec<String> = holders.iter().take(10).map(|a| a.attachment.to_string()).collect();
+        if !holders.is_empty() {
+            return Err(incorrect_state(format!(
+                "{} has non-deleted {what} Attachments: {}.",
+                held.gateway,
+                holders.join(", ")
+            )));
+        }
     }
     let tables = txn.tables().find::<TransitGatewayRouteTable>(&ctx.region, "gateway", held.gateway);
     for table in tables.filter(|table| table.deleted_at.is_none()) {

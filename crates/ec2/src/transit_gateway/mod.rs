@@ -4,7 +4,7 @@
 //! when nothing is attached to it any more. What has ended is described for an hour. No router stands for a gateway: what
 //! its tables mean is compiled into the networks of the VPCs ([`desired`], `plan::net::transit`).
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/tgw/what-is-transit-gateway.html>
-//! Differs: everything is there at once, so a describe never shows `pending`; there is no sharing between accounts. ASN, ECMP
+//! Differs: everything is there at once, so a describe never shows `pending`; no gateway is shared with another account. ASN, ECMP
 //! and DNS support are kept and shown, as nothing here has VPNs or resolves public names to private addresses.
 
 mod create;
@@ -67,7 +67,7 @@ pub fn incorrect_state(message: impl Into<String>) -> ApiError {
     client("IncorrectState", message)
 }
 
-/// What is attached to a gateway, the oldest first.
+/// What is attached to a gateway, or will be when a peering is accepted; the oldest first.
 pub fn attached<'a>(
     tables: &'a Tables,
     region: &'a model::Region,
@@ -81,7 +81,7 @@ pub fn attached<'a>(
 
 /// Whether packets of a VPC may go by the gateway.
 pub fn serves(tables: &Tables, region: &model::Region, gateway: TransitGatewayId, vpc: VpcId) -> bool {
-    attached(tables, region, gateway).iter().any(|attachment| attachment.vpc == vpc)
+    attached(tables, region, gateway).iter().any(|a| a.vpc().is_some_and(|known| known.vpc == vpc))
 }
 
 /// Whether a gateway's default table is that one, for associations and for propagations.

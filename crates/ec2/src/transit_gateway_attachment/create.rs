@@ -13,7 +13,9 @@ use api_ec2::{
 };
 use control::{Context, Result, Tables, Touched, Txn};
 use model::TransitGatewayAttachmentId;
-use model::record::transit_gateway::{TransitGateway, TransitGatewayAttachment};
+use model::record::transit_gateway::{
+    AttachedResource, AttachedVpc, TransitGateway, TransitGatewayAttachment,
+};
 use model::record::vpc::{Subnet, Vpc};
 
 pub fn touches(
@@ -52,13 +54,13 @@ pub fn create(
     let subnets = zones::subnets(ctx, txn, vpc, ipv6, &request.subnet_ids)?;
     let tags = given_tags(request.tag_specifications.as_deref(), &["transit-gateway-attachment"])?;
     let present = attached(txn.tables(), &ctx.region, gateway.gateway);
-    if present.iter().any(|attachment| attachment.vpc == vpc) {
+    if present.iter().any(|attachment| attachment.vpc().is_some_and(|known| known.vpc == vpc)) {
         return Err(client(
             "DuplicateTransitGatewayAttachment",
             format!("{} has non-deleted Transit Gateway Attachments with same VPC ID.", gateway.gateway),
         ));
     }
-    if present.len() >= MAX_ATTACHMENTS {
+    if present.iter().filter(|attachment| attachment.vpc().is_some()).count() >= MAX_ATTACHMENTS {
         return Err(client(
             "TransitGatewayAttachmentLimitExceeded",
             format!("The maximum number of attachments of {} has been reached.", gateway.gateway),
@@ -68,19 +70,20 @@ pub fn create(
         attachment: TransitGatewayAttachmentId::from_entropy(ctx.bits()),
         gateway: gateway.gateway,
         account: ctx.account(),
-        vpc,
-        subnets,
-        dns,
-        ipv6,
+        resource: AttachedResource::Vpc(AttachedVpc {
+            vpc,
+            subnets,
+            dns,
+            ipv6,
+            propagations: gateway.options.propagation_table.into_iter().collect(),
+        }),
         association: gateway.options.association_table,
-        propagations: gateway.options.propagation_table.into_iter().collect(),
         created_at: ctx.now,
         deleted_at: None,
         tags: tags.into_values().next().unwrap_or_default(),
     };
-    let mut shown = render::vpc_attachment(&record);
     // As EC2 answers while it makes one; a describe says `available`.
-    shown.state = Some(TransitGatewayAttachmentState::Pending);
+    let shown = render::vpc_attachment(&record, Some(TransitGatewayAttachmentState::Pending));
     txn.put(&ctx.region, record);
-    Ok(CreateTransitGatewayVpcAttachmentResult { transit_gateway_vpc_attachment: Some(shown) })
+    Ok(CreateTransitGatewayVpcAttachmentResult { transit_gateway_vpc_attachment: shown })
 }

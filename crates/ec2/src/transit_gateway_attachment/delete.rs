@@ -1,13 +1,12 @@
 //! `DeleteTransitGatewayVpcAttachment`: routes that lead by it stay, in the VPC's tables and the gateway's, and drop.
 
-use super::render;
-use crate::transit_gateway::live;
+use super::{of_vpc, render};
 use api_ec2::{
     DeleteTransitGatewayVpcAttachmentRequest, DeleteTransitGatewayVpcAttachmentResult,
     TransitGatewayAttachmentState,
 };
 use control::{Context, Result, Txn};
-use model::record::transit_gateway::TransitGatewayAttachment;
+use model::record::transit_gateway::{AttachedResource, AttachedVpc, TransitGatewayAttachment};
 use std::collections::BTreeSet;
 
 pub fn delete(
@@ -15,15 +14,14 @@ pub fn delete(
     request: &DeleteTransitGatewayVpcAttachmentRequest,
     txn: &mut Txn<'_>,
 ) -> Result<DeleteTransitGatewayVpcAttachmentResult> {
-    let held = live::<TransitGatewayAttachment>(ctx, txn, &request.transit_gateway_attachment_id)?;
+    let (held, vpc) = of_vpc(ctx, txn, &request.transit_gateway_attachment_id)?;
     let ended = TransitGatewayAttachment {
         deleted_at: Some(ctx.now),
         association: None,
-        propagations: BTreeSet::new(),
+        resource: AttachedResource::Vpc(AttachedVpc { propagations: BTreeSet::new(), ..vpc }),
         ..(*held).clone()
     };
-    let mut shown = render::vpc_attachment(&ended);
-    shown.state = Some(TransitGatewayAttachmentState::Deleting);
+    let shown = render::vpc_attachment(&ended, Some(TransitGatewayAttachmentState::Deleting));
     txn.put(&ctx.region, ended);
-    Ok(DeleteTransitGatewayVpcAttachmentResult { transit_gateway_vpc_attachment: Some(shown) })
+    Ok(DeleteTransitGatewayVpcAttachmentResult { transit_gateway_vpc_attachment: shown })
 }

@@ -1,7 +1,8 @@
-//! VPC attachments of transit gateways: one subnet of each zone that they serve.
+//! What is attached to transit gateways: VPCs, and sides of peerings with other gateways ([`crate::transit_gateway_peering`]).
 //!
-//! An attachment is associated with at most one route table, which the VPC's packets ask, and propagates the VPC's ranges to
-//! any number. Subnets of zones without a subnet of the attachment get nothing through.
+//! A VPC's attachment stands in one subnet of each zone that it serves. It is associated with at most one route table, which
+//! the VPC's packets ask, and propagates the VPC's ranges to any number. Subnets of zones without a subnet of the attachment
+//! get nothing through.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/tgw/tgw-vpc-attachments.html>
 //! Differs: attached at once, with no interfaces in the subnets, whose network ACLs judge nothing of what passes by; what
 //! comes asks the table of the first zone's subnet; appliance mode and references to groups across are refused.
@@ -16,12 +17,14 @@ mod zones;
 
 use crate::errors::{self, IdErrors};
 use crate::noun::{Noun, touched};
+use crate::transit_gateway::live;
 use api_ec2::ops;
 use control::filter::{FilterField, maybe, one, shown};
 use control::tag::Tags;
-use control::{Service, Tables, Touched};
-use model::record::transit_gateway::TransitGatewayAttachment;
+use control::{Context, Result, Service, Tables, Touched, Txn};
+use model::record::transit_gateway::{AttachedVpc, TransitGatewayAttachment};
 use model::{AccountId, Region, SubnetId};
+use std::sync::Arc;
 
 /// How many VPCs a gateway may join.
 const MAX_ATTACHMENTS: usize = 100;
@@ -52,16 +55,35 @@ impl Noun for TransitGatewayAttachment {
                 name: "association.transit-gateway-route-table-id",
                 values: |a, _| maybe(a.association.map(|table| table.to_string())),
             },
-            FilterField { name: "resource-id", values: |a, _| shown(a.vpc) },
-            FilterField { name: "resource-owner-id", values: |a, _| shown(a.account) },
-            FilterField { name: "resource-type", values: |_, _| one("vpc") },
+            FilterField { name: "local-owner-id", values: |a, _| shown(a.account) },
+            FilterField {
+                name: "remote-owner-id",
+                values: |a, _| maybe(a.peering().map(|far| far.account.to_string())),
+            },
+            FilterField { name: "resource-id", values: |a, _| one(render::resource(a)) },
+            FilterField { name: "resource-owner-id", values: |a, _| shown(render::resource_owner(a)) },
+            FilterField {
+                name: "resource-type",
+                values: |a, _| one(render::resource_type(a).as_str().to_owned()),
+            },
             FilterField { name: "state", values: |a, _| one(render::state(a).as_str().to_owned()) },
             FilterField { name: "transit-gateway-attachment-id", values: |a, _| shown(a.attachment) },
             FilterField { name: "transit-gateway-id", values: |a, _| shown(a.gateway) },
             FilterField { name: "transit-gateway-owner-id", values: |a, _| shown(a.account) },
-            FilterField { name: "vpc-id", values: |a, _| shown(a.vpc) },
+            FilterField { name: "vpc-id", values: |a, _| maybe(a.vpc().map(|vpc| vpc.vpc.to_string())) },
         ]
     }
+}
+
+/// An attachment of a VPC that has not ended, held until the commit; to operations on those there are no peerings.
+fn of_vpc(
+    ctx: &Context,
+    txn: &mut Txn<'_>,
+    id: &str,
+) -> Result<(Arc<TransitGatewayAttachment>, AttachedVpc)> {
+    let held = live::<TransitGatewayAttachment>(ctx, txn, id)?;
+    let vpc = held.vpc().cloned().ok_or_else(|| TransitGatewayAttachment::ERRORS.not_found(id))?;
+    Ok((held, vpc))
 }
 
 /// The attachments that stand in a subnet.
@@ -100,6 +122,11 @@ pub fn register(service: &mut Service) {
             ops::DescribeTransitGatewayVpcAttachments,
             |_, _, _| Touched::anything(),
             describe::vpc_attachments,
+        )
+        .read(
+            ops::DescribeTransitGatewayPeeringAttachments,
+            |_, _, _| Touched::anything(),
+            describe::peering_attachments,
         )
         .read(ops::DescribeTransitGatewayAttachments, |_, _, _| Touched::anything(), describe::attachments);
 }

@@ -2,17 +2,17 @@
 //!
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyTransitGatewayVpcAttachment.html>
 
-use super::{render, zones};
+use super::{of_vpc, render, zones};
 use crate::errors::{invalid_parameter_combination, invalid_parameter_value};
 use crate::noun::{Noun as _, touched};
 use crate::parameter::refuse;
-use crate::transit_gateway::{live, switch};
+use crate::transit_gateway::switch;
 use api_ec2::{
     ModifyTransitGatewayVpcAttachmentRequest, ModifyTransitGatewayVpcAttachmentResult,
     TransitGatewayAttachmentState,
 };
 use control::{Context, Result, Tables, Touched, Txn};
-use model::record::transit_gateway::TransitGatewayAttachment;
+use model::record::transit_gateway::{AttachedResource, TransitGatewayAttachment};
 use model::record::vpc::Subnet;
 
 pub fn touches(
@@ -31,8 +31,7 @@ pub fn modify(
     request: &ModifyTransitGatewayVpcAttachmentRequest,
     txn: &mut Txn<'_>,
 ) -> Result<ModifyTransitGatewayVpcAttachmentResult> {
-    let held = live::<TransitGatewayAttachment>(ctx, txn, &request.transit_gateway_attachment_id)?;
-    let mut changed = TransitGatewayAttachment::clone(&held);
+    let (held, mut changed) = of_vpc(ctx, txn, &request.transit_gateway_attachment_id)?;
     let (add, remove) = (
         request.add_subnet_ids.as_deref().unwrap_or_default(),
         request.remove_subnet_ids.as_deref().unwrap_or_default(),
@@ -58,14 +57,15 @@ pub fn modify(
         if !changed.subnets.remove(&subnet) {
             return Err(invalid_parameter_value(format!(
                 "The subnet {id} is not associated with {}.",
-                changed.attachment
+                held.attachment
             )));
         }
     }
     let standing: Vec<String> = changed.subnets.iter().map(ToString::to_string).collect();
     changed.subnets = zones::subnets(ctx, txn, changed.vpc, changed.ipv6, standing.iter().chain(add))?;
-    let mut shown = render::vpc_attachment(&changed);
-    shown.state = Some(TransitGatewayAttachmentState::Modifying);
+    let resource = AttachedResource::Vpc(changed);
+    let changed = TransitGatewayAttachment { resource, ..(*held).clone() };
+    let shown = render::vpc_attachment(&changed, Some(TransitGatewayAttachmentState::Modifying));
     txn.put(&ctx.region, changed);
-    Ok(ModifyTransitGatewayVpcAttachmentResult { transit_gateway_vpc_attachment: Some(shown) })
+    Ok(ModifyTransitGatewayVpcAttachmentResult { transit_gateway_vpc_attachment: shown })
 }

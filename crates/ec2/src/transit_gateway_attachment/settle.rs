@@ -1,19 +1,18 @@
 //! `AcceptTransitGatewayVpcAttachment` and `RejectTransitGatewayVpcAttachment`: of what another account asks for, which none
 //! can here, as gateways are not shared.
 
-use crate::noun::hold;
+use super::of_vpc;
 use crate::transit_gateway::incorrect_state;
 use api_ec2::{
     AcceptTransitGatewayVpcAttachmentRequest, AcceptTransitGatewayVpcAttachmentResult,
     RejectTransitGatewayVpcAttachmentRequest, RejectTransitGatewayVpcAttachmentResult,
 };
 use control::{Context, Result, Txn};
-use model::record::transit_gateway::TransitGatewayAttachment;
 use wire::ApiError;
 
 /// None waits for anybody's word.
 fn settled(ctx: &Context, txn: &mut Txn<'_>, id: &str) -> Result<ApiError> {
-    let held = hold::<TransitGatewayAttachment>(ctx, txn, id)?;
+    let (held, _) = of_vpc(ctx, txn, id)?;
     Ok(incorrect_state(format!("{} is in invalid state", held.attachment)))
 }
 

@@ -1,8 +1,8 @@
 //! What is associated with a table, and what propagates to it.
 
-use super::render::VPC;
 use crate::noun::find;
 use crate::transit_gateway::attached;
+use crate::transit_gateway_attachment::render::{resource, resource_type};
 use api_ec2 as api;
 use api_ec2::{
     Filter, GetTransitGatewayAttachmentPropagationsRequest, GetTransitGatewayAttachmentPropagationsResult,
@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 /// Both lists are filtered by what is attached.
 static FIELDS: [FilterField<TransitGatewayAttachment, ()>; 3] = [
-    FilterField { name: "resource-id", values: |a, ()| shown(a.vpc) },
-    FilterField { name: "resource-type", values: |_, ()| one("vpc") },
+    FilterField { name: "resource-id", values: |a, ()| one(resource(a)) },
+    FilterField { name: "resource-type", values: |a, ()| one(resource_type(a).as_str().to_owned()) },
     FilterField { name: "transit-gateway-attachment-id", values: |a, ()| shown(a.attachment) },
 ];
 
@@ -59,8 +59,8 @@ pub fn associations(
     let (page, next_token) = listed(ctx, tables, id, query, |a, table| a.association == Some(table))?;
     let shown = page.into_iter().map(|attachment| api::TransitGatewayRouteTableAssociation {
         transit_gateway_attachment_id: Some(attachment.attachment.to_string()),
-        resource_id: Some(attachment.vpc.to_string()),
-        resource_type: Some(VPC),
+        resource_id: Some(resource(attachment)),
+        resource_type: Some(resource_type(attachment)),
         state: Some(api::TransitGatewayAssociationState::Associated),
     });
     Ok(GetTransitGatewayRouteTableAssociationsResult { associations: Some(shown.collect()), next_token })
@@ -73,11 +73,11 @@ pub fn propagations(
 ) -> Result<GetTransitGatewayRouteTablePropagationsResult> {
     let query = (request.filters.as_deref(), request.max_results, request.next_token.as_deref());
     let id = &request.transit_gateway_route_table_id;
-    let (page, next_token) = listed(ctx, tables, id, query, |a, table| a.propagations.contains(&table))?;
+    let (page, next_token) = listed(ctx, tables, id, query, TransitGatewayAttachment::propagates_to)?;
     let shown = page.into_iter().map(|attachment| api::TransitGatewayRouteTablePropagation {
         transit_gateway_attachment_id: Some(attachment.attachment.to_string()),
-        resource_id: Some(attachment.vpc.to_string()),
-        resource_type: Some(VPC),
+        resource_id: Some(resource(attachment)),
+        resource_type: Some(resource_type(attachment)),
         state: Some(api::TransitGatewayPropagationState::Enabled),
         ..Default::default()
     });
@@ -96,7 +96,7 @@ pub fn of_attachment(
     let attachment = find::<TransitGatewayAttachment>(ctx, tables, &request.transit_gateway_attachment_id)?;
     let paging = Paging::parse(request.max_results, request.next_token.as_deref(), 5..=1000, ByIds::Absent)?;
     let filters = parse(request.filters.as_deref(), &OF_ATTACHMENT)?;
-    let known = attachment.propagations.iter().copied();
+    let known = attachment.vpc().into_iter().flat_map(|vpc| vpc.propagations.iter().copied());
     let known = known.filter(|table| filters.accept(table, &Tags::default(), &()));
     let (page, next_token) = page::cut(known, &paging, |table| *table);
     let shown = page.into_iter().map(|table| api::TransitGatewayAttachmentPropagation {

@@ -17,7 +17,7 @@ mod search;
 
 use crate::errors::{self, IdErrors, invalid_parameter_value};
 use crate::noun::{Noun, touched};
-use crate::transit_gateway::live;
+use crate::transit_gateway::{incorrect_state, live};
 use api_ec2::ops;
 use control::filter::{FilterField, one, shown};
 use control::tag::Tags;
@@ -72,7 +72,7 @@ fn defaults(table: &TransitGatewayRouteTable, tables: &Tables) -> [bool; 2] {
     gateway.map_or([false, false], |gateway| crate::transit_gateway::defaults(gateway, table.table))
 }
 
-/// A table and an attachment of one gateway, both held.
+/// A table and an attachment of one gateway, both held. A peering is one once it is accepted.
 fn pair(
     ctx: &Context,
     txn: &mut Txn<'_>,
@@ -85,6 +85,9 @@ fn pair(
         return Err(invalid_parameter_value(format!(
             "{attachment} and {table} do not belong to the same transit gateway."
         )));
+    }
+    if !other.is_open() {
+        return Err(incorrect_state(format!("{attachment} is in invalid state")));
     }
     Ok((held, other))
 }

@@ -10,12 +10,26 @@ use api_ec2::{
     TransitGatewayPropagationState,
 };
 use control::{Context, Result, Txn};
-use model::record::transit_gateway::TransitGatewayAttachment;
+use model::record::transit_gateway::{AttachedResource, AttachedVpc, TransitGatewayAttachment};
 
 fn named(attachment: Option<&str>, announcement: Option<&str>) -> Result<String> {
     refuse(&[("TransitGatewayRouteTableAnnouncementId", announcement.is_some_and(|id| !id.is_empty()))])?;
     let attachment = attachment.filter(|id| !id.is_empty());
     Ok(attachment.ok_or_else(|| missing_parameter("TransitGatewayAttachmentId"))?.to_owned())
+}
+
+/// What is behind a peering is known by static routes alone.
+fn propagating(attachment: &TransitGatewayAttachment) -> Result<AttachedVpc> {
+    let refused = || {
+        client(
+            "UnsupportedOperation",
+            format!(
+                "Route propagation is not supported for the peering attachment {}.",
+                attachment.attachment
+            ),
+        )
+    };
+    attachment.vpc().cloned().ok_or_else(refused)
 }
 
 pub fn enable(
@@ -28,8 +42,8 @@ pub fn enable(
         request.transit_gateway_route_table_announcement_id.as_deref(),
     )?;
     let (table, held) = pair(ctx, txn, &request.transit_gateway_route_table_id, &attachment)?;
-    let mut changed = TransitGatewayAttachment::clone(&held);
-    if !changed.propagations.insert(table.table) {
+    let mut vpc = propagating(&held)?;
+    if !vpc.propagations.insert(table.table) {
         return Err(client(
             "TransitGatewayRouteTablePropagation.Duplicate",
             format!(
@@ -38,6 +52,7 @@ pub fn enable(
             ),
         ));
     }
+    let changed = TransitGatewayAttachment { resource: AttachedResource::Vpc(vpc), ..(*held).clone() };
     let shown = render::propagation(&changed, table.table, TransitGatewayPropagationState::Enabled);
     txn.put(&ctx.region, changed);
     Ok(EnableTransitGatewayRouteTablePropagationResult { propagation: Some(shown) })
@@ -53,8 +68,8 @@ pub fn disable(
         request.transit_gateway_route_table_announcement_id.as_deref(),
     )?;
     let (table, held) = pair(ctx, txn, &request.transit_gateway_route_table_id, &attachment)?;
-    let mut changed = TransitGatewayAttachment::clone(&held);
-    if !changed.propagations.remove(&table.table) {
+    let mut vpc = propagating(&held)?;
+    if !vpc.propagations.remove(&table.table) {
         return Err(client(
             "TransitGatewayRouteTablePropagation.NotFound",
             format!(
@@ -63,6 +78,7 @@ pub fn disable(
             ),
         ));
     }
+    let changed = TransitGatewayAttachment { resource: AttachedResource::Vpc(vpc), ..(*held).clone() };
     let shown = render::propagation(&changed, table.table, TransitGatewayPropagationState::Disabled);
     txn.put(&ctx.region, changed);
     Ok(DisableTransitGatewayRouteTablePropagationResult { propagation: Some(shown) })

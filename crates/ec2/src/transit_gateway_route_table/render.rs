@@ -2,13 +2,13 @@
 
 use super::defaults;
 use crate::noun::{render_tags, wire_time};
+use crate::transit_gateway_attachment::render::{resource, resource_type};
 use api_ec2 as api;
 use control::Tables;
 use model::record::transit_gateway::{TransitGatewayAttachment, TransitGatewayRouteTable};
 use model::{Region, TransitGatewayRouteTableId};
 use plan::net::transit::{Origin, Way};
-
-pub const VPC: api::TransitGatewayAttachmentResourceType = api::TransitGatewayAttachmentResourceType::Vpc;
+use std::sync::Arc;
 
 pub fn state(table: &TransitGatewayRouteTable) -> api::TransitGatewayRouteTableState {
     match table.deleted_at {
@@ -38,8 +38,8 @@ pub fn association(
     api::TransitGatewayAssociation {
         transit_gateway_route_table_id: Some(table.to_string()),
         transit_gateway_attachment_id: Some(attachment.attachment.to_string()),
-        resource_id: Some(attachment.vpc.to_string()),
-        resource_type: Some(VPC),
+        resource_id: Some(resource(attachment)),
+        resource_type: Some(resource_type(attachment)),
         state: Some(state),
     }
 }
@@ -51,29 +51,33 @@ pub fn propagation(
 ) -> api::TransitGatewayPropagation {
     api::TransitGatewayPropagation {
         transit_gateway_attachment_id: Some(attachment.attachment.to_string()),
-        resource_id: Some(attachment.vpc.to_string()),
-        resource_type: Some(VPC),
+        resource_id: Some(resource(attachment)),
+        resource_type: Some(resource_type(attachment)),
         transit_gateway_route_table_id: Some(table.to_string()),
         state: Some(state),
         ..Default::default()
     }
 }
 
-/// The attachment that a way leads by, while it is one.
-pub fn leads<'a>(tables: &'a Tables, region: &Region, way: &Way) -> Option<&'a TransitGatewayAttachment> {
+/// The attachment that a way leads by, while packets may pass by it.
+pub fn leads<'a>(
+    tables: &'a Tables,
+    region: &Region,
+    way: &Way,
+) -> Option<&'a Arc<TransitGatewayAttachment>> {
     let attachment = tables.get::<TransitGatewayAttachment>(region, &way.to?)?;
-    attachment.deleted_at.is_none().then_some(&**attachment)
+    attachment.is_open().then_some(attachment)
 }
 
 pub fn route(tables: &Tables, region: &Region, way: &Way) -> api::TransitGatewayRoute {
     let by = leads(tables, region, way);
     let shown = way.to.map(|to| {
-        // The VPC of what is gone is known as long as that is described.
-        let vpc = tables.get::<TransitGatewayAttachment>(region, &to).map(|known| known.vpc.to_string());
+        // What was attached is known as long as it is described.
+        let known = tables.get::<TransitGatewayAttachment>(region, &to);
         vec![api::TransitGatewayRouteAttachment {
-            resource_id: vpc,
+            resource_id: known.map(|known| resource(known)),
             transit_gateway_attachment_id: Some(to.to_string()),
-            resource_type: Some(VPC),
+            resource_type: known.map(|known| resource_type(known)),
         }]
     });
     api::TransitGatewayRoute {

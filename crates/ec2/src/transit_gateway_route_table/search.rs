@@ -6,22 +6,23 @@ use super::render;
 use crate::errors::{invalid_parameter_value, missing_parameter};
 use crate::noun::find;
 use crate::transit_gateway::desired::ways;
+use crate::transit_gateway_attachment::render::{resource, resource_type};
 use api_ec2::{Filter, SearchTransitGatewayRoutesRequest, SearchTransitGatewayRoutesResult};
 use control::filter::{FilterField, Filters, maybe, one};
 use control::page::{self, ByIds, Paging};
 use control::tag::Tags;
 use control::{Context, Result, Tables};
 use ipnet::IpNet;
-use model::VpcId;
-use model::record::transit_gateway::TransitGatewayRouteTable;
+use model::record::transit_gateway::{TransitGatewayAttachment, TransitGatewayRouteTable};
 use plan::net::transit::{Origin, Way};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A route, and what it leads by.
 struct Found {
     way: Way,
-    /// The VPC behind it, while that is attached.
-    vpc: Option<VpcId>,
+    /// The attachment that it leads by, while packets may pass by it.
+    by: Option<Arc<TransitGatewayAttachment>>,
 }
 
 static FIELDS: [FilterField<Found, ()>; 6] = [
@@ -31,13 +32,16 @@ static FIELDS: [FilterField<Found, ()>; 6] = [
     },
     FilterField {
         name: "attachment.resource-id",
-        values: |found, ()| maybe(found.vpc.map(|vpc| vpc.to_string())),
+        values: |found, ()| maybe(found.by.as_deref().map(resource)),
     },
-    FilterField { name: "attachment.resource-type", values: |found, ()| maybe(found.way.to.map(|_| "vpc")) },
+    FilterField {
+        name: "attachment.resource-type",
+        values: |found, ()| maybe(found.by.as_ref().map(|by| resource_type(by).as_str().to_owned())),
+    },
     FilterField { name: "prefix-list-id", values: |_, ()| Vec::new() },
     FilterField {
         name: "state",
-        values: |found, ()| one(if found.vpc.is_some() { "active" } else { "blackhole" }),
+        values: |found, ()| one(if found.by.is_some() { "active" } else { "blackhole" }),
     },
     FilterField {
         name: "type",
@@ -121,8 +125,8 @@ pub fn search(
     let none = Tags::default();
     let fitting = all.iter().filter(|way| picked.iter().all(|nets| nets.contains(&way.destination)));
     let fitting = fitting.filter(|way| {
-        let vpc = render::leads(tables, &ctx.region, way).map(|attachment| attachment.vpc);
-        filters.accept(&Found { way: **way, vpc }, &none, &())
+        let by = render::leads(tables, &ctx.region, way).cloned();
+        filters.accept(&Found { way: **way, by }, &none, &())
     });
     let (page, next_token) = page::cut(fitting, &paging, |way| way.destination);
     let routes = page.into_iter().map(|way| render::route(tables, &ctx.region, way)).collect();

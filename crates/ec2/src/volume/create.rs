@@ -6,7 +6,7 @@ use super::{errors, render};
 use crate::encryption;
 use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
 use crate::noun::{created, given_tags, touched};
-use crate::parameter::{refuse, unsupported};
+use crate::parameter::refuse;
 use crate::snapshot::usable;
 use api_ec2::CreateVolumeRequest;
 use control::{Context, Result, Tables, Touched, Txn};
@@ -76,9 +76,6 @@ pub fn create(ctx: &Context, request: &CreateVolumeRequest, txn: &mut Txn<'_>) -
     .map_err(errors::refused)?;
     let choice = encryption::choose_of(ctx, txn, asked.as_ref(), source.as_deref());
     let encryption = choice.map_err(encryption::refused)?.encryption(ctx);
-    if provision.multi_attach && encryption.is_some() {
-        return Err(unsupported("An encrypted Multi-Attach volume"));
-    }
     let fast_restored = source.as_ref().is_some_and(|source| {
         plan::snapshot::fast::restores(source, ctx.account(), &zone, encryption.is_some())
     });

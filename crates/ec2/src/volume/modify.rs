@@ -8,11 +8,9 @@ use super::{errors, modifications};
 use crate::errors::client;
 use crate::instance::desired;
 use crate::noun::hold;
-use crate::parameter::unsupported;
 use api_ec2::{ModifyVolumeRequest, ModifyVolumeResult};
 use control::{Context, Result, Txn};
 use model::record::instance::Instance;
-use model::record::snapshot::Snapshot;
 use model::record::volume::{Life, Modification, Volume, VolumeType};
 use plan::instance::devices::same_device;
 use plan::volume::modification::{MOST, Stage, counted, stage};
@@ -66,12 +64,6 @@ pub fn modify(ctx: &Context, request: &ModifyVolumeRequest, txn: &mut Txn<'_>) -
     }
     let attached = before.attachment.is_some();
     let target = plan::volume::modify(&before.provision, &change, attached).map_err(errors::refused)?;
-    if target.multi_attach && before.encryption.is_some() {
-        return Err(unsupported("An encrypted Multi-Attach volume"));
-    }
-    if target.multi_attach && !before.provision.multi_attach && has_pending_snapshots(ctx, txn, &before) {
-        return Err(client("IncorrectState", "A snapshot of the volume is still pending."));
-    }
     if !bootable(target.volume_type) && is_root(ctx, txn, &before) {
         return Err(client(
             "InvalidParameterValue",
@@ -103,11 +95,6 @@ pub fn modify(ctx: &Context, request: &ModifyVolumeRequest, txn: &mut Txn<'_>) -
     let after = txn.put(&ctx.region, after);
     let shown = modifications::Shown::of(&after, ctx.now).map(|shown| shown.render());
     Ok(ModifyVolumeResult { volume_modification: shown })
-}
-
-fn has_pending_snapshots(ctx: &Context, txn: &Txn<'_>, volume: &Volume) -> bool {
-    let mut of_volume = txn.tables().find::<Snapshot>(&ctx.region, "volume", volume.volume);
-    of_volume.any(|snapshot| snapshot.is_awaited())
 }
 
 fn is_root(ctx: &Context, txn: &mut Txn<'_>, volume: &Volume) -> bool {

@@ -64,6 +64,7 @@ fn holders(ctx: &Context, tables: &Tables, vpc: VpcId) -> Vec<String> {
         .chain(interfaces)
         .chain(crate::vpc_endpoint::any_in(tables, region, vpc))
         .chain(gateways)
+        .chain(crate::vpn_gateway::of_vpc(tables, region, vpc).map(|g| g.gateway.to_string()))
         .chain(transits)
         .chain(route_tables)
         .chain(acls)

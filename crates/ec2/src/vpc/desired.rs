@@ -21,10 +21,12 @@ use model::record::vpc::{
 };
 use model::record::vpc_endpoint::VpcEndpoint;
 use model::record::vpc_peering_connection::VpcPeeringConnection;
+use model::record::vpn::{VpnConnection, VpnGateway};
 use model::{
     EgressOnlyInternetGatewayId, FlowLogId, InternetGatewayId, NatGatewayId, NetworkAclId, PrefixListId,
     Region, RouteTableId, SubnetId, TrafficMirrorFilterId, TrafficMirrorFilterRuleId, TrafficMirrorSessionId,
     TransitGatewayAttachmentId, TransitGatewayRouteTableId, VpcEndpointId, VpcId, VpcPeeringConnectionId,
+    VpnConnectionId, VpnGatewayId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -64,6 +66,7 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Option<VpcDesire
         peerings: crate::vpc_peering_connection::desired(tables, region, vpc.vpc),
         nat_gateways: crate::nat_gateway::desired(tables, region, vpc.vpc),
         transits: crate::transit_gateway::desired::desired(tables, region, vpc.vpc),
+        vpns: crate::vpn_connection::desired(tables, region, vpc.vpc),
         endpoints: crate::vpc_endpoint::desired(tables, region, vpc),
         flow_logs: crate::flow_log::desired(tables, region, vpc.vpc),
         mirrors: crate::traffic_mirror::desired(tables, region, vpc.vpc),
@@ -139,13 +142,20 @@ fn routes(tables: &Tables, region: &Region, table: &RouteTable) -> RouteTableDes
             {
                 model::host::RouteTarget::TransitGateway(id)
             }
-            RouteTarget::Peering(_) | RouteTarget::NatGateway(_) | RouteTarget::TransitGateway(_) => {
-                model::host::RouteTarget::Blackhole
+            RouteTarget::VpnGateway(id) if crate::vpn_gateway::serves(tables, region, id, table.vpc) => {
+                model::host::RouteTarget::VpnGateway(id)
             }
+            RouteTarget::Peering(_)
+            | RouteTarget::NatGateway(_)
+            | RouteTarget::TransitGateway(_)
+            | RouteTarget::VpnGateway(_) => model::host::RouteTarget::Blackhole,
         };
         for net in nets {
             routes.entry(net).or_insert_with(|| target.clone());
         }
+    }
+    for (net, gateway) in crate::vpn_gateway::propagated(tables, region, table) {
+        routes.entry(net).or_insert(model::host::RouteTarget::VpnGateway(gateway));
     }
     let routes = routes.into_iter().map(|(destination, target)| RouteDesired { destination, target });
     RouteTableDesired { route_table: table.table, routes: routes.collect() }
@@ -163,7 +173,7 @@ fn entries(acl: &NetworkAcl) -> NetworkAclDesired {
 /// The VPCs whose [`desired`] a changed record may have changed.
 ///
 /// A record that is gone names no VPC any more, and need not: a subnet goes in one transaction with a change of its ACL, a
-/// gateway is detached before it is deleted (an egress-only one is deleted with a change of the tables that lead to it), a flow log and a mirror session with a rewriting of their VPC, a mirror filter's rule with one of the filter, peerings, NAT gateways, endpoints and what belongs to transit gateways are shown long after their end, and tables and ACLs go only when no subnet uses them.
+/// gateway is detached before it is deleted (an egress-only one is deleted with a change of the tables that lead to it), a flow log and a mirror session with a rewriting of their VPC, a mirror filter's rule with one of the filter, peerings, NAT gateways, endpoints and what belongs to transit gateways and VPNs are shown long after their end, and tables and ACLs go only when no subnet uses them.
 pub fn concerned_by(changed: &ChangedKey, tables: &Tables) -> Vec<VpcId> {
     let region = &changed.region;
     match changed.noun {
@@ -241,6 +251,17 @@ pub fn concerned_by(changed: &ChangedKey, tables: &Tables) -> Vec<VpcId> {
             let id = VpcEndpointId::parse(&changed.id).ok();
             let endpoint = id.and_then(|id| tables.get::<VpcEndpoint>(region, &id));
             endpoint.map(|endpoint| endpoint.vpc).into_iter().collect()
+        }
+        VpnGateway::NOUN => {
+            let id = VpnGatewayId::parse(&changed.id).ok();
+            let gateway = id.and_then(|id| tables.get::<VpnGateway>(region, &id));
+            gateway.map_or_else(Vec::new, |gateway| gateway.vpc.into_iter().chain(gateway.detached).collect())
+        }
+        VpnConnection::NOUN => {
+            let id = VpnConnectionId::parse(&changed.id).ok();
+            let connection = id.and_then(|id| tables.get::<VpnConnection>(region, &id));
+            let gateway = connection.and_then(|own| tables.get::<VpnGateway>(region, &own.gateway));
+            gateway.and_then(|gateway| gateway.vpc).into_iter().collect()
         }
         PrefixList::NOUN => {
             let list = PrefixListId::parse(&changed.id).ok();

@@ -26,6 +26,7 @@ mod network_insights;
 mod network_interface;
 mod network_interface_address;
 mod network_interface_attach;
+mod network_interface_prefix;
 mod prefix_list;
 mod public_image;
 mod recycle_bin;
@@ -42,6 +43,7 @@ mod tag;
 mod traffic_mirror;
 mod transfer;
 mod transit_gateway;
+mod transit_gateway_peering;
 mod volume;
 mod volume_attach;
 mod volume_modify;
@@ -49,6 +51,7 @@ mod volume_share;
 mod vpc;
 mod vpc_endpoint;
 mod vpc_peering_connection;
+mod vpn;
 
 use testkit::{Answer, Kit};
 

@@ -57,7 +57,7 @@ async fn routes_that_cannot_be_are_refused() {
         ("0.0.0.0/0", "GatewayId", &other.gateway, "InvalidParameterValue"),
         ("0.0.0.0/0", "GatewayId", "igw-0123456789abcdef0", "InvalidInternetGatewayID.NotFound"),
         ("0.0.0.0/0", "NatGatewayId", "nat-0123456789abcdef0", "NatGatewayNotFound"),
-        ("0.0.0.0/0", "GatewayId", "vgw-0123456789abcdef0", "UnsupportedOperation"),
+        ("0.0.0.0/0", "GatewayId", "vgw-0123456789abcdef0", "InvalidVpnGatewayID.NotFound"),
     ] {
         let route = [("RouteTableId", table.as_str()), ("DestinationCidrBlock", destination), (target, id)];
         assert_eq!(refused(&kit, "CreateRoute", &route).await, code, "{destination} {id}");

@@ -10,18 +10,18 @@ use testkit::{BOB, Kit};
 const ROUTES: &str = "routeSet/item";
 const BY: &str = "Options.AssociationDefaultRouteTableId";
 
-async fn gateway(kit: &Kit, options: &[(&str, &str)]) -> String {
+pub async fn gateway(kit: &Kit, options: &[(&str, &str)]) -> String {
     done(kit, "CreateTransitGateway", options).await.one("transitGateway/transitGatewayId")
 }
 
 /// The default table of a gateway.
-async fn default_table(kit: &Kit, gateway: &str) -> String {
+pub async fn default_table(kit: &Kit, gateway: &str) -> String {
     let shown = done(kit, "DescribeTransitGateways", &[("TransitGatewayIds.1", gateway)]).await;
     shown.one("transitGatewaySet/item/options/associationDefaultRouteTableId")
 }
 
 /// A VPC of its own with one subnet.
-async fn place(kit: &Kit, n: u8) -> (String, String) {
+pub async fn place(kit: &Kit, n: u8) -> (String, String) {
     let vpc = done(kit, "CreateVpc", &[("CidrBlock", &format!("10.{n}.0.0/16"))]).await.one("vpc/vpcId");
     let subnet = [
         ("VpcId", vpc.as_str()),
@@ -32,7 +32,7 @@ async fn place(kit: &Kit, n: u8) -> (String, String) {
     (vpc, subnet)
 }
 
-async fn attach(kit: &Kit, gateway: &str, vpc: &str, subnet: &str) -> String {
+pub async fn attach(kit: &Kit, gateway: &str, vpc: &str, subnet: &str) -> String {
     let asked = [("TransitGatewayId", gateway), ("VpcId", vpc), ("SubnetIds.1", subnet)];
     let made = done(kit, "CreateTransitGatewayVpcAttachment", &asked).await;
     assert_eq!(made.one("transitGatewayVpcAttachment/state"), "pending");
@@ -40,7 +40,7 @@ async fn attach(kit: &Kit, gateway: &str, vpc: &str, subnet: &str) -> String {
 }
 
 /// Destinations and states of a table's routes of these types.
-async fn search(kit: &Kit, table: &str, name: &str, value: &str) -> Vec<(String, String)> {
+pub async fn search(kit: &Kit, table: &str, name: &str, value: &str) -> Vec<(String, String)> {
     let asked = [("TransitGatewayRouteTableId", table), ("Filter.1.Name", name), ("Filter.1.Value.1", value)];
     let found = done(kit, "SearchTransitGatewayRoutes", &asked).await;
     let (nets, states) =
@@ -48,7 +48,7 @@ async fn search(kit: &Kit, table: &str, name: &str, value: &str) -> Vec<(String,
     nets.into_iter().zip(states).collect()
 }
 
-fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
+pub fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
     of.iter().map(|(net, state)| ((*net).to_owned(), (*state).to_owned())).collect()
 }
 

@@ -6,6 +6,33 @@ use model::VolumeId;
 use model::host::{Capacity, Devices, InstancePhase, StopCause};
 use testkit::START;
 
+/// A snapshot of it is taken while two instances have it; what is made of that is what was asked for.
+#[tokio::test]
+async fn snapshots_are_taken_of_a_shared_volume_whoever_has_it() {
+    let cloud = cloud().await;
+    let (first, second) = (cloud.running(&[]).await, cloud.running(&[]).await);
+    let asked =
+        [("VolumeType", "io2"), ("Iops", "400"), ("MultiAttachEnabled", "true"), ("Encrypted", "true")];
+    let volume = available(&cloud, &asked).await;
+    for instance in [&first, &second] {
+        attach(&cloud, &volume, instance).await;
+        plugged(&cloud, instance, &[&volume]).await;
+    }
+    let snapshot = cloud.ok("CreateSnapshot", &[("VolumeId", &volume)]).await.one("snapshotId");
+    let desired = crate::snapshot::wished(&cloud, &snapshot).await.unwrap();
+    assert_eq!(desired.data_key, wished(&cloud, &volume).unwrap().data_key);
+    crate::snapshot::complete(&cloud, &snapshot).await;
+    let of_instance = [("InstanceSpecification.InstanceId", second.as_str())];
+    let set = cloud.ok("CreateSnapshots", &of_instance).await.all("snapshotSet/item/volumeId");
+    assert!(set.len() == 2 && set.contains(&volume), "{set:?}");
+    for (more, is_shared) in [(&[][..], false), (&asked[..3], true)] {
+        let of_snapshot = [&[("SnapshotId", snapshot.as_str())], more].concat();
+        let made = available(&cloud, &of_snapshot).await;
+        let desired = wished(&cloud, &made).unwrap();
+        assert_eq!((desired.shared, desired.data_key.is_some()), (is_shared, true));
+    }
+}
+
 async fn shared(cloud: &Cloud) -> String {
     let asked = [("VolumeType", "io2"), ("Iops", "400"), ("MultiAttachEnabled", "true")];
     available(cloud, &asked).await
@@ -58,7 +85,6 @@ async fn a_shared_volume_is_attached_to_several_instances_and_each_has_its_part_
     plugged(&cloud, &first, &[&volume]).await;
     assert_eq!(cloud.code("DetachVolume", &[("VolumeId", &volume)]).await, "MissingParameter");
     assert_eq!(cloud.code("DeleteVolume", &[("VolumeId", &volume)]).await, "VolumeInUse");
-    assert_eq!(cloud.code("CreateSnapshot", &[("VolumeId", &volume)]).await, "UnsupportedOperation");
     let part = [("VolumeId", volume.as_str()), ("InstanceId", &first), ("Force", "true")];
     assert_eq!(cloud.ok("DetachVolume", &part).await.one("status"), "detaching");
     plugged(&cloud, &first, &[]).await;
@@ -110,16 +136,12 @@ async fn a_shared_volume_has_its_bounds() {
     assert_eq!(cloud.code("AttachVolume", &more).await, "AttachmentLimitExceeded");
     let off = [("VolumeId", volume.as_str()), ("MultiAttachEnabled", "false")];
     assert_eq!(cloud.code("ModifyVolume", &off).await, "InvalidParameterCombination", "while it is attached");
-    let encrypted = [
-        ("AvailabilityZone", crate::volume::ZONE),
-        ("Size", "10"),
-        ("VolumeType", "io2"),
-        ("Iops", "100"),
-        ("MultiAttachEnabled", "true"),
-        ("Encrypted", "true"),
-    ];
-    assert_eq!(cloud.code("CreateVolume", &encrypted).await, "UnsupportedOperation");
-    let single = shared(&cloud).await;
+    let single = available(
+        &cloud,
+        &[("VolumeType", "io2"), ("Iops", "400"), ("MultiAttachEnabled", "true"), ("Encrypted", "true")],
+    )
+    .await;
+    assert!(wished(&cloud, &single).unwrap().data_key.is_some());
     cloud.ok("ModifyVolume", &[("VolumeId", &single), ("MultiAttachEnabled", "false")]).await;
     cloud.settled(key(&single)).await;
     assert!(!wished(&cloud, &single).unwrap().shared);

@@ -7,7 +7,7 @@ use crate::traffic_mirror::MirrorDesired;
 use crate::{
     AccountId, InstanceId, NatGatewayId, NetworkAclId, NetworkInterfaceId, Region, RouteTableId,
     SecurityGroupId, SubnetId, TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId,
-    VpcEndpointId, VpcId, VpcPeeringConnectionId,
+    VpcEndpointId, VpcId, VpcPeeringConnectionId, VpnConnectionId, VpnGatewayId,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,9 @@ pub struct VpcDesired {
     /// The transit gateways that it is attached to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transits: Vec<TransitDesired>,
+    /// The ways to its owners' own networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vpns: Vec<VpnDesired>,
     /// Doors to the cloud's own API.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<EndpointDesired>,
@@ -89,6 +92,76 @@ pub struct TransitRouteDesired {
 pub struct TransitPeerDesired {
     pub attachment: TransitGatewayAttachmentId,
     pub vpc: VpcId,
+}
+
+/// A VPN connection by a virtual private gateway: IPsec tunnels, of which any that is up carries packets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VpnDesired {
+    pub connection: VpnConnectionId,
+    pub gateway: VpnGatewayId,
+    /// Where the customer's device is.
+    pub customer: Ipv4Addr,
+    /// What lies behind it: the only destinations of what goes there and the only sources of what comes from there.
+    pub routes: Vec<Ipv4Net>,
+    pub tunnels: Vec<VpnTunnelDesired>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VpnTunnelDesired {
+    /// The cloud's end, a public address.
+    pub outside: Ipv4Addr,
+    /// A /30: its first address is the cloud's, its second the customer's.
+    pub inside: Ipv4Net,
+    pub versions: IkeVersions,
+    /// Whether the cloud begins the negotiation.
+    pub initiates: bool,
+    /// None: it is not known here (any more).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PreSharedKey>,
+}
+
+/// Which versions of IKE a tunnel speaks; at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IkeVersions {
+    pub v1: bool,
+    pub v2: bool,
+}
+
+impl IkeVersions {
+    pub const BOTH: Self = Self { v1: true, v2: true };
+}
+
+/// The secret that both ends of a tunnel know, in the clear: for memory and for the agent's socket, never for a disk or a log.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PreSharedKey(String);
+
+impl PreSharedKey {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for PreSharedKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PreSharedKey(…)")
+    }
+}
+
+/// A tunnel as a host sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelSeen {
+    pub connection: VpnConnectionId,
+    pub outside: Ipv4Addr,
+    /// Whether packets can pass.
+    pub up: bool,
+    /// Whether there is a security association for keys, without one for packets.
+    pub ike_up: bool,
 }
 
 /// What leaves by it takes its private address, with a port of its own, and is routed on as its subnet says.
@@ -162,6 +235,8 @@ pub enum RouteTarget {
     NatGateway(NatGatewayId),
     /// On by the gateway's own routes, see [`TransitDesired`].
     TransitGateway(TransitGatewayId),
+    /// On by the static routes of the gateway's connections, see [`VpnDesired`].
+    VpnGateway(VpnGatewayId),
     /// The target is gone: packets are dropped.
     Blackhole,
 }
@@ -198,6 +273,9 @@ pub struct InterfaceDesired {
     /// The first is the primary one, which DHCPv6 gives.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ipv6: Vec<Ipv6Addr>,
+    /// Blocks of /28 that are wholly its own, beside its addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ipv4_prefixes: Vec<Ipv4Net>,
     pub security_groups: Vec<SecurityGroupId>,
     pub source_dest_check: bool,
     /// The name that DHCP hands out with the address, without its domain.
@@ -207,6 +285,19 @@ pub struct InterfaceDesired {
     /// None: what the host can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<Bandwidth>,
+}
+
+impl InterfaceDesired {
+    /// Every IPv4 address that is its own, the primary one first and those of its prefixes last.
+    pub fn own_ipv4(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let of_prefixes = self.ipv4_prefixes.iter().flat_map(|prefix| addresses_of(*prefix));
+        self.addresses.iter().map(|address| address.private).chain(of_prefixes)
+    }
+}
+
+/// All of a block, its first and its last one too.
+pub fn addresses_of(block: Ipv4Net) -> impl Iterator<Item = Ipv4Addr> {
+    (block.network().to_bits()..=block.broadcast().to_bits()).map(Ipv4Addr::from_bits)
 }
 
 /// What the interfaces of an instance may carry together, each way.

@@ -69,7 +69,10 @@ index_from_id!(
     TrafficMirrorFilterId,
     TransitGatewayId,
     TransitGatewayAttachmentId,
-    TransitGatewayRouteTableId
+    TransitGatewayRouteTableId,
+    CustomerGatewayId,
+    VpnGatewayId,
+    VpnConnectionId
 );
 
 impl From<crate::AccountId> for IndexValue {
@@ -113,6 +116,7 @@ pub mod volume;
 pub mod vpc;
 pub mod vpc_endpoint;
 pub mod vpc_peering_connection;
+pub mod vpn;
 
 /// A resource's tags, by key.
 pub type Tags = std::collections::BTreeMap<String, String>;

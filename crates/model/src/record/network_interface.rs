@@ -7,6 +7,7 @@ use crate::{
     NetworkInterfaceAttachmentId, NetworkInterfaceId, SecurityGroupId, SubnetId, Timestamp, VpcEndpointId,
     VpcId, Zone,
 };
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -23,6 +24,9 @@ pub struct NetworkInterface {
     /// The first is the one that DHCPv6 gives.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ipv6: Vec<Ipv6Addr>,
+    /// Blocks of /28 that are wholly its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ipv4_prefixes: Vec<Ipv4Net>,
     pub groups: Vec<SecurityGroupId>,
     pub description: String,
     pub source_dest_check: bool,
@@ -92,6 +96,11 @@ impl NetworkInterface {
     /// Whether a host carries it.
     pub const fn is_carried(&self) -> bool {
         self.attachment.is_some() || self.vpc_endpoint.is_some()
+    }
+
+    /// How many of the addresses that its instance's type allows it has taken: a prefix counts as one.
+    pub const fn ipv4_places(&self) -> usize {
+        self.addresses.len() + self.ipv4_prefixes.len()
     }
 
     pub fn primary(&self) -> &PrivateAddress {

@@ -35,24 +35,93 @@ pub struct TransitGatewayOptions {
     pub dns: bool,
 }
 
-/// A VPC's way to a gateway, by one subnet of each zone that it serves.
+/// One end at a gateway: a VPC's, or one side of a peering with another gateway.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TransitGatewayAttachment {
     pub attachment: TransitGatewayAttachmentId,
     pub gateway: TransitGatewayId,
     pub account: AccountId,
+    #[serde(flatten)]
+    pub resource: AttachedResource,
+    /// The table that packets from here ask.
+    pub association: Option<TransitGatewayRouteTableId>,
+    pub created_at: Timestamp,
+    /// Since when it has been nothing but described.
+    pub deleted_at: Option<Timestamp>,
+    pub tags: Tags,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum AttachedResource {
+    Vpc(AttachedVpc),
+    Peering { peering: AttachedPeering },
+}
+
+/// A VPC, by one subnet of each zone that is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedVpc {
     pub vpc: VpcId,
     pub subnets: BTreeSet<SubnetId>,
     pub dns: bool,
     /// Whether it carries IPv6.
     pub ipv6: bool,
-    /// The table that packets from here ask.
-    pub association: Option<TransitGatewayRouteTableId>,
     /// The tables that know the VPC's own ranges.
     pub propagations: BTreeSet<TransitGatewayRouteTableId>,
-    pub created_at: Timestamp,
-    pub deleted_at: Option<Timestamp>,
-    pub tags: Tags,
+}
+
+/// Another gateway of the region, whose end is an attachment of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedPeering {
+    pub gateway: TransitGatewayId,
+    pub account: AccountId,
+    /// The other end; none: nobody was there to be asked.
+    pub attachment: Option<TransitGatewayAttachmentId>,
+    pub role: PeeringRole,
+    pub phase: PeeringPhase,
+}
+
+/// Which side this end is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeeringRole {
+    Requester,
+    Accepter,
+}
+
+/// The same on both sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeeringPhase {
+    PendingAcceptance,
+    Available,
+    Rejected,
+    Deleted,
+    Failed,
+}
+
+impl TransitGatewayAttachment {
+    pub const fn vpc(&self) -> Option<&AttachedVpc> {
+        match &self.resource {
+            AttachedResource::Vpc(vpc) => Some(vpc),
+            AttachedResource::Peering { .. } => None,
+        }
+    }
+
+    pub const fn peering(&self) -> Option<&AttachedPeering> {
+        match &self.resource {
+            AttachedResource::Peering { peering } => Some(peering),
+            AttachedResource::Vpc(_) => None,
+        }
+    }
+
+    /// Whether packets may pass by it.
+    pub fn is_open(&self) -> bool {
+        self.deleted_at.is_none()
+            && self.peering().is_none_or(|peering| peering.phase == PeeringPhase::Available)
+    }
+
+    pub fn propagates_to(&self, table: TransitGatewayRouteTableId) -> bool {
+        self.vpc().is_some_and(|vpc| vpc.propagations.contains(&table))
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -96,12 +165,11 @@ impl Record for TransitGatewayAttachment {
     }
 
     fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
-        let mut indexes = vec![
-            ("account", self.account.into()),
-            ("gateway", self.gateway.into()),
-            ("vpc", self.vpc.into()),
-        ];
-        indexes.extend(self.subnets.iter().map(|subnet| ("subnet", (*subnet).into())));
+        let mut indexes = vec![("account", self.account.into()), ("gateway", self.gateway.into())];
+        if let Some(vpc) = self.vpc() {
+            indexes.push(("vpc", vpc.vpc.into()));
+            indexes.extend(vpc.subnets.iter().map(|subnet| ("subnet", (*subnet).into())));
+        }
         indexes
     }
 }
@@ -116,5 +184,42 @@ impl Record for TransitGatewayRouteTable {
 
     fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
         vec![("account", self.account.into()), ("gateway", self.gateway.into())]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attachment_that_was_written_before_there_were_peerings_is_still_read() {
+        let old = serde_json::json!({
+            "attachment": "tgw-attach-00000000000000001", "gateway": "tgw-00000000000000002",
+            "account": "111111111111", "vpc": "vpc-00000000000000003",
+            "subnets": ["subnet-00000000000000004"], "dns": true, "ipv6": false,
+            "association": "tgw-rtb-00000000000000005", "propagations": ["tgw-rtb-00000000000000005"],
+            "created_at": serde_json::to_value(Timestamp::from_millis(7)).unwrap(),
+            "deleted_at": null, "tags": {},
+        });
+        let read: TransitGatewayAttachment = serde_json::from_value(old.clone()).unwrap();
+        let vpc = read.vpc().unwrap();
+        assert_eq!(vpc.subnets.len(), 1);
+        assert!(read.is_open() && read.propagates_to(read.association.unwrap()));
+        assert_eq!(serde_json::to_value(&read).unwrap(), old);
+        let side = AttachedPeering {
+            gateway: read.gateway,
+            account: read.account,
+            attachment: None,
+            role: PeeringRole::Requester,
+            phase: PeeringPhase::PendingAcceptance,
+        };
+        let peering = TransitGatewayAttachment {
+            resource: AttachedResource::Peering { peering: side.clone() },
+            ..read
+        };
+        let text = serde_json::to_string(&peering).unwrap();
+        let back: TransitGatewayAttachment = serde_json::from_str(&text).unwrap();
+        assert_eq!(back.peering(), Some(&side));
+        assert!(!back.is_open());
     }
 }

@@ -6,10 +6,11 @@ use crate::{
     AccountId, DhcpOptionsId, EgressOnlyInternetGatewayId, InternetGatewayId, NatGatewayId,
     NetworkAclAssociationId, NetworkAclId, NetworkInterfaceId, PrefixListId, RouteTableAssociationId,
     RouteTableId, SubnetCidrAssociationId, SubnetCidrReservationId, SubnetId, TransitGatewayId,
-    VpcCidrAssociationId, VpcId, VpcPeeringConnectionId, Zone,
+    VpcCidrAssociationId, VpcId, VpcPeeringConnectionId, VpnGatewayId, Zone,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Vpc {
@@ -214,6 +215,9 @@ pub struct RouteTable {
     /// Routes beside the VPC's local ones.
     pub routes: Vec<Route>,
     pub associations: Vec<RouteTableAssociation>,
+    /// The virtual private gateways whose routes it takes over.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub propagating: BTreeSet<VpnGatewayId>,
     pub tags: Tags,
 }
 
@@ -248,6 +252,7 @@ pub enum RouteTarget {
     Peering(VpcPeeringConnectionId),
     NatGateway(NatGatewayId),
     TransitGateway(TransitGatewayId),
+    VpnGateway(VpnGatewayId),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

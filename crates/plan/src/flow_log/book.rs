@@ -168,6 +168,9 @@ pub(super) struct Facts {
     /// What transit gateways lead on.
     #[serde(default)]
     pub beyond: Vec<ipnet::IpNet>,
+    /// What VPN connections lead to.
+    #[serde(default)]
+    pub customers: Vec<ipnet::IpNet>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -287,6 +290,7 @@ impl Facts {
             cidrs: crate::net::routes::locals(vpc).collect(),
             peers: peers.chain(v6.map(|cidr| (*cidr).into())).collect(),
             beyond: beyond.map(|route| route.destination).collect(),
+            customers: vpc.vpns.iter().flat_map(|vpn| &vpn.routes).map(|net| (*net).into()).collect(),
         }
     }
 }

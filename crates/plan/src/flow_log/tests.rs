@@ -51,6 +51,7 @@ fn vpc(logs: Vec<FlowLogDesired>) -> VpcDesired {
         peerings: Vec::new(),
         transits: Vec::new(),
         endpoints: Vec::new(),
+        vpns: Vec::new(),
         nat_gateways: Vec::new(),
         flow_logs: logs,
         mirrors: Vec::new(),

@@ -137,12 +137,15 @@ fn write_field(text: &mut String, open: &Open, port: &Port, field: Field, record
     }
 }
 
-/// By which way it leaves: 1 within the VPC (a NAT gateway's and a transit gateway's too), 4 by a peering, 8 by the internet gateway.
+/// By which way it leaves: 1 within the VPC (a NAT gateway's and a transit gateway's too), 3 by a virtual private
+/// gateway, 4 by a peering, 8 by the internet gateway.
 fn path_number(open: &Open, port: &Port, dst: IpAddr) -> u8 {
     if open.facts.cidrs.iter().any(|cidr| cidr.contains(&dst)) {
         1
     } else if open.facts.peers.iter().any(|cidr| cidr.contains(&dst)) {
         4
+    } else if open.facts.customers.iter().any(|net| net.prefix_len() > 0 && net.contains(&dst)) {
+        3
     } else if (port.public || dst.is_ipv6()) && !open.facts.beyond.iter().any(|cidr| cidr.contains(&dst)) {
         8
     } else {

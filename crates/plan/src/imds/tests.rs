@@ -18,6 +18,7 @@ fn sample() -> InstanceDesired {
         }],
         security_groups: vec![SecurityGroupId::from_entropy(1), SecurityGroupId::from_entropy(2)],
         source_dest_check: true,
+        ipv4_prefixes: Vec::new(),
         hostname: format!("ip-172-31-0-{}", 4 + n),
         domain: "ec2.internal".into(),
         bandwidth: None,
@@ -80,6 +81,7 @@ fn vpc() -> VpcDesired {
         peerings: Vec::new(),
         transits: Vec::new(),
         endpoints: Vec::new(),
+        vpns: Vec::new(),
         nat_gateways: Vec::new(),
         flow_logs: Vec::new(),
         mirrors: Vec::new(),
@@ -97,6 +99,20 @@ fn ask(path: &str) -> String {
         Answer::Text(text) => text,
         other => panic!("{path}: {other:?}"),
     }
+}
+
+#[test]
+fn prefixes_are_told_beside_the_addresses() {
+    let mut instance = sample();
+    instance.interfaces[0].ipv4_prefixes =
+        ["172.31.0.32/28", "172.31.0.64/28"].map(|prefix| prefix.parse().unwrap()).to_vec();
+    let of = |n: usize, what: &str| {
+        let mac = instance.interfaces[n].mac;
+        ask_of(&instance, &format!("/latest/meta-data/network/interfaces/macs/{mac}/{what}"))
+    };
+    assert_eq!(of(0, "ipv4-prefix"), Answer::Text("172.31.0.32/28\n172.31.0.64/28".into()));
+    assert_eq!(of(0, "local-ipv4s"), Answer::Text("172.31.0.5".into()));
+    assert!(!matches!(of(1, "ipv4-prefix"), Answer::Text(_)));
 }
 
 #[test]

@@ -197,6 +197,9 @@ fn interface_entries<'a>(
         let associations = public.iter().map(|(public, private)| text(public.to_string(), private)).collect();
         entries.push(directory("ipv4-associations", associations));
     }
+    if !interface.ipv4_prefixes.is_empty() {
+        entries.push(text("ipv4-prefix", lines(&interface.ipv4_prefixes)));
+    }
     if !interface.ipv6.is_empty() {
         entries.push(text("ipv6s", lines(&interface.ipv6)));
     }

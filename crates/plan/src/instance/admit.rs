@@ -169,6 +169,7 @@ pub(crate) mod tests {
                 groups: GroupChoice::default(),
                 private_address: None,
                 secondary: super::super::SecondaryAddresses::NONE,
+                prefixes: super::super::Ipv4Prefixes::NONE,
                 public: PublicChoice::Subnet,
                 description: String::new(),
                 delete_on_termination: true,

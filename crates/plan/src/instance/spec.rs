@@ -1,6 +1,7 @@
 //! What a launch asks for, after the soup of optional parameters has been read.
 
 use super::DeviceSpec;
+use ipnet::Ipv4Net;
 use model::metadata::MetadataOptions;
 use model::record::Tags;
 use model::record::instance::{CpuOptions, ShutdownBehavior};
@@ -70,6 +71,7 @@ pub enum NetworkSpec {
         groups: GroupChoice,
         private_address: Option<Ipv4Addr>,
         secondary: SecondaryAddresses,
+        prefixes: Ipv4Prefixes,
         ipv6: Ipv6Addresses,
         public: PublicChoice,
         description: String,
@@ -100,6 +102,25 @@ impl SecondaryAddresses {
     }
 }
 
+/// The /28 prefixes of a new interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ipv4Prefixes {
+    Any(u32),
+    These(Vec<Ipv4Net>),
+}
+
+impl Ipv4Prefixes {
+    pub const NONE: Self = Self::Any(0);
+
+    /// One by one; `None` is any.
+    pub fn each(&self) -> Vec<Option<Ipv4Net>> {
+        match self {
+            Self::Any(count) => vec![None; *count as usize],
+            Self::These(prefixes) => prefixes.iter().copied().map(Some).collect(),
+        }
+    }
+}
+
 /// The IPv6 addresses of a new interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ipv6Addresses {
@@ -124,9 +145,10 @@ impl NetworkSpec {
     /// Whether only one interface can be like this.
     pub fn is_unique(&self) -> bool {
         match self {
-            Self::New { private_address, secondary, ipv6, .. } => {
+            Self::New { private_address, secondary, prefixes, ipv6, .. } => {
                 private_address.is_some()
                     || matches!(secondary, SecondaryAddresses::These(_))
+                    || matches!(prefixes, Ipv4Prefixes::These(_))
                     || matches!(ipv6, Ipv6Addresses::These(_))
             }
             Self::Existing { .. } => true,

@@ -57,6 +57,8 @@ pub enum AtRest {
     Encrypted,
     /// Byte by byte in a raw file that other machines write to as well. Nothing lies under it.
     Shared,
+    /// In files that another process has, which serves them by [`lazy_socket`], to other machines too: [`super::server`].
+    Served,
 }
 
 /// How the host caches a disk. Either way a guest's flush reaches the disk.
@@ -174,7 +176,7 @@ fn bases_by_descriptor(volume: VolumeId, mode: Cache, bases: &[Base], named: Nam
         let (name, file_name) = named(depth);
         nodes.push(match base.at {
             At::Set(set) => file(mode, file_name.clone(), place(set), Access::Read),
-            At::Export => export(volume, mode, &file_name),
+            At::Export => export(volume, mode, &file_name, Access::Read),
         });
         let mut node = json!({
             "driver": base.format.driver(),
@@ -270,6 +272,22 @@ pub fn nodes_by_descriptor(disk: &Disk, own: FdSet, bases: &[Base]) -> Vec<Value
     nodes
 }
 
+/// The nodes of a disk that another process serves.
+pub fn nodes_by_export(disk: &Disk) -> [Value; 2] {
+    let name = file_node(disk.volume);
+    [served(disk, &name), throttle(disk.volume, name)]
+}
+
+/// The node of a disk that another process serves, by one of its two names ([`file_node`], [`image_node`]).
+pub fn served(disk: &Disk, name: &str) -> Value {
+    export(disk.volume, disk.cache, name, Access::Write)
+}
+
+/// `blockdev-reopen`: a volume's device is led to another node.
+pub fn led_to(volume: VolumeId, node: &str) -> Value {
+    throttle(volume, node.to_owned())
+}
+
 /// What takes the place of a volume's image when it is torn out.
 pub fn dead(volume: VolumeId) -> Value {
     json!({"driver": "null-co", "node-name": dead_node(volume), "size": 0})
@@ -325,19 +343,23 @@ fn file(mode: Cache, name: String, filename: String, access: Access) -> Value {
 }
 
 /// What is served rather than lies on the host. The server may end and come back: requests wait for it.
-fn export(volume: VolumeId, mode: Cache, name: &str) -> Value {
-    json!({
+fn export(volume: VolumeId, mode: Cache, name: &str, access: Access) -> Value {
+    let mut node = json!({
         "driver": EXPORT_DRIVER,
         "node-name": name,
         "server": {"type": "unix", "path": lazy_socket(volume)},
         "export": volume.to_string(),
         "reconnect-delay": RECONNECT,
-        "read-only": true,
         "cache": cache(mode),
-    })
+    });
+    match access {
+        Access::Read => node["read-only"] = json!(true),
+        Access::Write => node["discard"] = json!("unmap"),
+    }
+    node
 }
 
-/// The driver of nodes that read an export.
+/// The driver of nodes that are another process's export.
 pub const EXPORT_DRIVER: &str = "nbd";
 
 fn image(disk: &Disk) -> Value {

@@ -26,6 +26,7 @@ pub mod limits;
 pub mod probe;
 pub mod qcow2;
 pub mod qmp;
+pub mod server;
 pub mod smbios;
 pub mod template;
 
@@ -51,6 +52,8 @@ pub const INITRD: &str = "/boot/initrd";
 pub const MEMORY: &str = "/memory";
 /// Where the process finds the sockets of what is not on the host yet. It is there from the start, for what comes later.
 pub const LAZY: &str = "/lazy";
+
+const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
 /// What executes the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,7 +181,7 @@ pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
     line.flag("-nodefaults");
     line.flag("-no-user-config");
     line.option("-display", "none");
-    line.option("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+    line.option("-sandbox", SANDBOX);
     line.option("-action", "reboot=reset,shutdown=pause,panic=none,watchdog=reset");
     let board = board::machine(machine.architecture, layout.accelerator);
     match layout.stage {

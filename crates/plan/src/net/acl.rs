@@ -2,12 +2,14 @@
 //!
 //! Network ACLs judge packets without state, at the border of a subnet: traffic within one subnet passes none. What is
 //! within is told by the ports that a packet comes from and goes to, as its addresses may lie. Where every subnet's ACL lets
-//! everything pass, packets are not asked for their subnets at all.
+//! everything pass, packets are not asked for their subnets at all, and those of IPv4 that belong to a tracked connection
+//! take the express: a chain before all others, in force exactly as long as no border and no zone has a say in each packet.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html>
 
 use super::names::{
     VPC_TABLE, acl_egress, acl_ingress, nat_links, subnet_egress, subnet_ingress, subnet_ports,
 };
+use super::routes::UNVERIFIED;
 use super::side::Side;
 use super::traffic::{matching, within};
 use super::{REJECTED_IN, REJECTED_OUT, RESOLVER, Version, ipv6, rejected, resolver};
@@ -46,9 +48,9 @@ pub fn vpc_body(vpc: &VpcDesired) -> String {
         }
     }
 
-    chains.push((BORDERS.into(), borders(vpc)));
-
     let side = super::side::side(vpc);
+    chains.push((BORDERS.into(), borders(vpc)));
+    chains.push((EXPRESS.into(), express(vpc, &side)));
     chains.extend(side.chains.iter().cloned());
 
     let mut out = format!("table inet {VPC_TABLE} {{\n");
@@ -107,6 +109,17 @@ fn borders(vpc: &VpcDesired) -> Vec<String> {
     vec![format!("{only}iifgroup vmap @border_out"), format!("{only}oifgroup vmap @border_in")]
 }
 
+/// What lets tracked connections pass before anything else is asked: the skeleton's chain that every packet passes first.
+const EXPRESS: &str = "express";
+
+/// The source of each packet was checked before; one that nobody vouches for has a mark and takes the long way.
+fn express(vpc: &VpcDesired, side: &Side) -> Vec<String> {
+    let asked = !is_open(vpc, Version::V4) || side.judges_each_packet();
+    let checked = format!("meta mark & {UNVERIFIED:#x} == 0");
+    let rule = format!("meta nfproto ipv4 {checked} ct state established,related accept");
+    if asked { Vec::new() } else { vec![rule] }
+}
+
 /// Whether no subnet's ACL stops any packet of this version.
 fn is_open(vpc: &VpcDesired, version: Version) -> bool {
     vpc.subnets.iter().all(|subnet| {
@@ -154,6 +167,26 @@ mod tests {
 
     fn entry(number: u16, traffic: Traffic, net: &str, action: AclAction) -> AclEntry {
         AclEntry { number, traffic, net: net.parse().unwrap(), action }
+    }
+
+    #[test]
+    fn connections_take_the_express_only_where_no_packet_is_judged_by_itself() {
+        let of = |entries: &[AclEntry], transit: bool| {
+            let mut vpc = super::super::golden::vpc();
+            for list in &mut vpc.network_acls {
+                list.ingress = entries.to_vec();
+                list.egress = entries.to_vec();
+            }
+            vpc.transits.retain(|_| transit);
+            !express(&vpc, &super::super::side::side(&vpc)).is_empty()
+        };
+        let all = entry(100, Traffic::All, "0.0.0.0/0", AclAction::Allow);
+        let smtp = Traffic::Tcp { from: 25, to: 25 };
+        let denied = entry(50, smtp, "0.0.0.0/0", AclAction::Deny);
+        assert!(of(&[all], false));
+        assert!(!of(&[all, denied], false));
+        assert!(!of(&[], false));
+        assert!(!of(&[all], true), "a zone judges each packet");
     }
 
     #[test]

@@ -30,7 +30,7 @@ fn attachment(n: u128) -> TransitGatewayAttachmentId {
     TransitGatewayAttachmentId::from_entropy(n)
 }
 
-fn vpc() -> VpcDesired {
+pub(super) fn vpc() -> VpcDesired {
     let acl = NetworkAclId::from_entropy(0xa1);
     let (public, private) = (RouteTableId::from_entropy(0xb1), RouteTableId::from_entropy(0xb2));
     let subnet = |n: u128, cidr: &str, route_table| SubnetDesired {
@@ -99,6 +99,7 @@ fn vpc() -> VpcDesired {
             peers: vec![TransitPeerDesired { attachment: attachment(0x74), vpc: VpcId::from_entropy(3) }],
         }],
         endpoints: Vec::new(),
+        vpns: Vec::new(),
         nat_gateways: vec![NatGatewayDesired {
             gateway: NatGatewayId::from_entropy(0xf1),
             subnet: SubnetId::from_entropy(0xc1),

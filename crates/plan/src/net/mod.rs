@@ -23,6 +23,7 @@ mod side;
 mod skeleton;
 mod traffic;
 pub mod transit;
+pub mod vpn;
 
 pub use acl::vpc_body;
 pub use edge::{edge_blocks, edge_skeleton};

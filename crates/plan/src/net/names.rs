@@ -5,7 +5,7 @@
 use super::Version;
 use model::{
     CloudTag, NatGatewayId, NetworkAclId, NetworkInterfaceId, SecurityGroupId, SubnetId,
-    TransitGatewayAttachmentId, VpcId, VpcPeeringConnectionId,
+    TransitGatewayAttachmentId, VpcId, VpcPeeringConnectionId, VpnConnectionId,
 };
 use std::fmt::Display;
 
@@ -54,6 +54,21 @@ pub fn interface_of_namespace(cloud: &CloudTag, name: &str) -> Option<NetworkInt
     NetworkInterfaceId::parse(name.strip_prefix(&namespace_prefix(cloud))?).ok()
 }
 
+/// Where the tunnels of a VPN connection end.
+pub fn vpn_namespace(cloud: &CloudTag, connection: VpnConnectionId) -> String {
+    format!("nube-{cloud}-{connection}")
+}
+
+/// The VPN connection whose namespace this is, if it is one of this cloud.
+pub fn connection_of_namespace(cloud: &CloudTag, name: &str) -> Option<VpnConnectionId> {
+    VpnConnectionId::parse(name.strip_prefix(&namespace_prefix(cloud))?).ok()
+}
+
+/// The link to a VPN connection's namespace, from the edge and from the VPC: 56 of the id's bits.
+pub fn vpn_link(connection: VpnConnectionId) -> String {
+    format!("w{:014x}", connection.bits() & ((1 << 56) - 1))
+}
+
 /// The link from the host to the cloud's edge.
 pub fn host_link(cloud: &CloudTag) -> String {
     format!("nb-{cloud}")
@@ -79,9 +94,9 @@ pub fn nat_links(gateway: NatGatewayId) -> [String; 2] {
     ["i", "o"].map(|end| format!("n{:013x}{end}", gateway.bits() & ((1 << 52) - 1)))
 }
 
-/// Whether the link belongs to a peering, a transit gateway or a NAT gateway.
+/// Whether the link belongs to a peering, a transit gateway, a NAT gateway or a VPN connection.
 pub fn is_side_link(name: &str) -> bool {
-    name.len() == 15 && name.starts_with(['p', 'g', 'n'])
+    name.len() == 15 && name.starts_with(['p', 'g', 'n', 'w'])
 }
 
 /// The chain that a packet from another VPC passes first.
@@ -92,6 +107,11 @@ pub fn peering_arrival(peering: VpcPeeringConnectionId) -> String {
 /// The chain that a packet passes first that comes by a transit gateway, and the one before it leaves by it.
 pub fn transit_chains(attachment: TransitGatewayAttachmentId) -> [String; 2] {
     ["tgi", "tgo"].map(|end| format!("{end}_{}", digits(attachment)))
+}
+
+/// The chain that a packet from a VPN connection passes first.
+pub fn vpn_arrival(connection: VpnConnectionId) -> String {
+    format!("vpi_{}", digits(connection))
 }
 
 /// The chain of an answer that comes back from a NAT gateway.
@@ -222,8 +242,8 @@ pub fn is_subnet_ports(set: &str) -> bool {
 
 /// Whether the chain belongs to an ACL, a subnet, a peering, a transit gateway or a NAT gateway.
 pub fn is_acl_chain(chain: &str) -> bool {
-    const PREFIXES: [&str; 10] =
-        ["nai_", "nao_", "nsi_", "nso_", "pci_", "tgi_", "tgo_", "ngi_", "ngo_", "ngb_"];
+    const PREFIXES: [&str; 11] =
+        ["nai_", "nao_", "nsi_", "nso_", "pci_", "tgi_", "tgo_", "ngi_", "ngo_", "ngb_", "vpi_"];
     PREFIXES.iter().any(|prefix| chain.starts_with(prefix))
 }
 
@@ -280,6 +300,7 @@ mod tests {
         assert!(is_side_link(&transit_link(attachments)));
         let [one, other] = attachments;
         assert_eq!(transit_link([one, other]), transit_link([other, one]));
+        assert!(is_side_link(&vpn_link(VpnConnectionId::from_entropy(u128::MAX))));
         assert!(nat_links(NatGatewayId::from_entropy(u128::MAX)).iter().all(|link| is_side_link(link)));
         assert!(tap(u64::from(u32::MAX) << 16).len() <= 15);
         assert!(is_tap(&tap(31)) && is_tap(&endpoint_port(31)) && !is_endpoint_port(&tap(31)));

@@ -7,12 +7,12 @@
 //! blackhole behind it, which the kernel takes by itself when the interface's link is gone.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/route-tables-priority.html>
 
-use super::{Version, transit};
+use super::{Version, transit, vpn};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::host::{RouteTarget, SubnetDesired, VpcDesired};
 use model::{
     NatGatewayId, NetworkInterfaceId, RouteTableId, SubnetId, TransitGatewayAttachmentId,
-    VpcPeeringConnectionId,
+    VpcPeeringConnectionId, VpnConnectionId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -38,6 +38,11 @@ pub struct Rule {
     pub table: u32,
 }
 
+/// A rule by which packets with a mark ask a table, and no other.
+pub(super) const fn by_mark(version: Version, mark: u32, table: u32) -> Rule {
+    Rule { version, priority: BY_MARK, from: None, to: None, mark: Some((mark, u32::MAX)), table }
+}
+
 /// Whether this priority is one of ours.
 pub const fn is_ours(priority: u32) -> bool {
     priority == WITHIN_SUBNET || priority == BY_MARK
@@ -53,6 +58,8 @@ pub enum Kind {
     Peering(VpcPeeringConnectionId),
     /// Out by the link from one attachment of a transit gateway, this VPC's, to another.
     Transit([TransitGatewayAttachmentId; 2]),
+    /// Into the tunnels of a VPN connection.
+    Vpn(VpnConnectionId),
     /// Into a NAT gateway.
     NatGateway(NatGatewayId),
     Blackhole,
@@ -167,12 +174,22 @@ pub fn routes(vpc: &VpcDesired) -> BTreeSet<Route> {
                 }
                 continue;
             }
+            if let RouteTarget::VpnGateway(gateway) = route.target {
+                for (part, connection) in vpn::through(vpc, table, route.destination, gateway) {
+                    let kind = connection.map_or(Kind::Blackhole, Kind::Vpn);
+                    if kind.may_vanish() {
+                        routes.insert((*number, part, FALLBACK), Kind::Blackhole);
+                    }
+                    routes.insert((*number, part, 0), kind);
+                }
+                continue;
+            }
             let kind = match (&route.target, version) {
                 (RouteTarget::InternetGateway, _) | (RouteTarget::EgressOnly, Version::V6) => Kind::Igw,
                 (RouteTarget::Interface(interface), _) => Kind::Interface(*interface),
                 (RouteTarget::Peering(peering), _) => Kind::Peering(*peering),
                 (RouteTarget::NatGateway(gateway), Version::V4) => Kind::NatGateway(*gateway),
-                (RouteTarget::Blackhole | RouteTarget::TransitGateway(_), _)
+                (RouteTarget::Blackhole | RouteTarget::TransitGateway(_) | RouteTarget::VpnGateway(_), _)
                 | (RouteTarget::EgressOnly, Version::V4)
                 | (RouteTarget::NatGateway(_), Version::V6) => Kind::Blackhole,
             };
@@ -194,7 +211,9 @@ impl Kind {
     /// Whether its link can go while the route is wanted.
     const fn may_vanish(self) -> bool {
         match self {
-            Self::Interface(_) | Self::Peering(_) | Self::Transit(_) | Self::NatGateway(_) => true,
+            Self::Interface(_) | Self::Peering(_) | Self::Transit(_) | Self::Vpn(_) | Self::NatGateway(_) => {
+                true
+            }
             Self::Igw | Self::Blackhole | Self::Unreachable | Self::Throw => false,
         }
     }

@@ -1,10 +1,14 @@
-//! What a VPC's rule set holds for its links beside ports and gateway: peerings, transit gateways and NAT gateways.
+//! What a VPC's rule set holds for its links beside ports and gateway: peerings, transit gateways, VPN connections and NAT
+//! gateways.
 //!
 //! A peering is a link between two routers. Each side takes from it only what comes from the other's ranges and goes to its
 //! own, so nothing passes through; the sender's gate has judged already, the receiver's judges here.
 //!
 //! A link of a transit gateway takes what comes from its attachment's zones, whosever it is, and gives nothing in the VPC's
 //! own name. What comes by it asks the table of the attachment's subnet, so it may go on as that one says.
+//!
+//! A link of a VPN connection is like a peering's: it gives what comes from the connection's static routes, and goes to the
+//! VPC's own ranges.
 //!
 //! A NAT gateway is a link from its router to itself. What is routed into it leaves with its address and a port of its own,
 //! comes back by the other end as a packet of the gateway's subnet, and is routed as that one says; so the gateway's public
@@ -17,7 +21,7 @@
 
 use super::names::{
     VPC_TABLE, nat_back, nat_chains, nat_links, peering_arrival, peering_link, subnet_egress, subnet_ingress,
-    transit_chains, transit_link,
+    transit_chains, transit_link, vpn_arrival, vpn_link,
 };
 use super::routes;
 use model::SubnetId;
@@ -53,6 +57,17 @@ pub(super) fn side(vpc: &VpcDesired) -> Side {
     }
     for transit in &vpc.transits {
         side.transit(transit, &marks);
+    }
+    for vpn in &vpc.vpns {
+        let (link, arrival) = (vpn_link(vpn.connection), vpn_arrival(vpn.connection));
+        let from = vpn.routes.iter().map(ipnet::Ipv4Net::trunc);
+        let rules = from.map(|net| format!("ip saddr {net} ip daddr @local accept"));
+        let own = ["ip saddr @local drop".to_owned()].into_iter();
+        side.chains.push((arrival.clone(), own.chain(rules).chain(["drop".into()]).collect()));
+        side.add("link_pre", format!("\"{link}\" : goto {arrival}"));
+        side.add("link_out", format!("\"{link}\" : accept"));
+        side.add("inward", format!("\"{link}\""));
+        side.add("peers", format!("\"{link}\""));
     }
     for gateway in &vpc.nat_gateways {
         let [way_in, way_out] = nat_links(gateway.gateway);
@@ -105,6 +120,11 @@ impl Side {
             self.add("inward", format!("\"{link}\""));
             self.add("peers", format!("\"{link}\""));
         }
+    }
+
+    /// Whether any link judges each packet that leaves by it, answers too.
+    pub fn judges_each_packet(&self) -> bool {
+        self.elements.iter().any(|(set, _)| *set == "link_zone")
     }
 
     fn add(&mut self, set: &'static str, element: String) {

@@ -1,7 +1,8 @@
 //! The rule set of a VPC's router that never changes: anti-spoofing, link-local services, the two gates, 1:1 NAT.
 //!
 //! ```text
-//! port ─► pre_raw ──► forward: borders: subnet's egress ACL, receiver's ingress ACL (stateless; none where all is allowed)
+//! port ─► pre_raw ──► forward: express: tracked? accept, where no packet is judged by itself
+//!                             borders: subnet's egress ACL, receiver's ingress ACL (stateless; none where all is allowed)
 //!         (src4:              tracked? accept
 //!          who may            gate_out ─► cgo_CLASS ─► sgo_GROUP… ─► fwd_in ─► gate_in ─► cgi_CLASS ─► sgi_GROUP… ─► accept
 //!          send what,         igw ─────────────────────────────────► fwd_in          └► igw: accept
@@ -11,6 +12,9 @@
 //! Ports of one subnet with the same groups are a class: a number that their links bear (the group of a device, 0 is none).
 //! Gates and borders are found by it, so a port that comes or changes its groups brings neither chain nor verdict unless it
 //! is the first of its class. That matters: with each new one the kernel goes through all chains and verdicts of the table.
+//!
+//! An interface's open connections are counted when one begins, not with each packet that nobody has answered yet: the kernel
+//! would go through its list of them each time.
 //!
 //! What is accepted passes the buckets of its sender and of its receiver ([`super::bandwidth`]).
 //!

@@ -6,6 +6,8 @@
 //! routes leave it the word: what is local or has a more specific route never gets to the gateway.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/tgw/how-transit-gateways-work.html#tgw-route-evaluation-overview>
 //! Differs: a table's way back into the VPC that a packet comes from drops it.
+//!
+//! Where gateways are peered, [`mesh`] first unfolds what the other gateway's table says into this one's.
 
 use super::names::{peering_link, transit_link};
 use super::routes::locals;
@@ -14,6 +16,8 @@ use model::host::{RouteTableDesired, RouteTarget, TransitDesired, TransitRouteDe
 use model::record::transit_gateway::TransitGatewayRoute;
 use model::{Mac, TransitGatewayAttachmentId, VpcId};
 use std::collections::BTreeMap;
+
+pub mod mesh;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
@@ -70,14 +74,27 @@ pub fn through(
     let lead = |route: &TransitRouteDesired| {
         route.to.filter(|to| *to != transit.attachment).map(|to| [transit.attachment, to])
     };
+    let ways: Vec<_> = transit.routes.iter().map(|route| (route.destination, lead(route))).collect();
+    divide(vpc, table, destination, &ways)
+}
+
+/// What a VPC's route to a gateway becomes that has ways of its own: the parts of the destination that those tell apart, as
+/// far as neither the VPC nor its table knows them better, and then the destination itself.
+pub(super) fn divide<T: Copy>(
+    vpc: &VpcDesired,
+    table: &RouteTableDesired,
+    destination: IpNet,
+    ways: &[(IpNet, Option<T>)],
+) -> Vec<(IpNet, Option<T>)> {
     let within = |outer: IpNet, inner: IpNet| outer != inner && outer.contains(&inner);
     let others = table.routes.iter().map(|route| route.destination.trunc());
     let before: Vec<IpNet> = locals(vpc).chain(others.filter(|other| within(destination, *other))).collect();
-    let parts = transit.routes.iter().filter(|route| {
-        within(destination, route.destination) && !before.iter().any(|net| net.contains(&route.destination))
-    });
-    let whole = deciding(transit, destination).and_then(lead);
-    parts.map(|route| (route.destination, lead(route))).chain([(destination, whole)]).collect()
+    let parts = ways
+        .iter()
+        .filter(|(net, _)| within(destination, *net) && !before.iter().any(|other| other.contains(net)));
+    let covering = ways.iter().filter(|(net, _)| net.contains(&destination));
+    let whole = covering.max_by_key(|(net, _)| net.prefix_len()).and_then(|(_, to)| *to);
+    parts.copied().chain([(destination, whole)]).collect()
 }
 
 /// The VPC's end at a gateway.

@@ -1,7 +1,7 @@
 //! What a cloud costs, measured from outside: start-up, the API on simulated machines, launches of real ones.
 //!
 //! `cargo xtask bench` runs this; by hand: `cargo run --release -p testkit --example bench -- --nube PATH [start] [api]
-//! [many] [launch] [clone] [snapshot] [debian]`. It prints medians and ratios and asserts nothing about time: machines are shared and noisy.
+//! [many] [launch] [clone] [snapshot] [disk] [debian]`. It prints medians and ratios and asserts nothing about time: machines are shared and noisy.
 #![allow(
     clippy::disallowed_methods,
     reason = "it measures real time, starts real programs and ends its own children; nothing here is simulated"
@@ -12,6 +12,7 @@ mod api;
 mod client;
 mod clone;
 mod cloud;
+mod disk;
 mod launch;
 mod load;
 mod many;
@@ -25,7 +26,7 @@ mod table;
 
 use std::path::PathBuf;
 
-const ALL: [&str; 7] = ["start", "api", "many", "launch", "clone", "snapshot", DEBIAN];
+const ALL: [&str; 8] = ["start", "api", "many", "launch", "clone", "snapshot", "disk", DEBIAN];
 /// Takes an image that is not built by default, and a quarter of an hour: only when it is named.
 const DEBIAN: &str = "debian";
 
@@ -55,6 +56,7 @@ fn main() {
             "many" => many::run(&nube),
             "clone" => clone::run(&nube),
             "snapshot" => snapshot::run(&nube),
+            "disk" => disk::run(&nube),
             "debian" => clone::run_debian(&nube),
             _ => launch::run(&nube),
         }

@@ -45,6 +45,11 @@ pub struct Plain {
 impl Plain {
     /// An overlay on the image's disk, and a machine on it.
     pub fn boot(recipe: &Recipe) -> Self {
+        Self::boot_with(recipe, &[])
+    }
+
+    /// The same with more disks, each as `-drive` takes it.
+    pub fn boot_with(recipe: &Recipe, drives: &[String]) -> Self {
         let folder = TempDir::new().unwrap();
         let disk = folder.path().join("disk.qcow2");
         let base = recipe.image.join("disk.qcow2");
@@ -72,6 +77,7 @@ impl Plain {
             .arg("-initrd")
             .arg(recipe.image.join("initrd"))
             .args(["-drive", &format!("file={},if=virtio,format=qcow2", disk.display())])
+            .args(drives.iter().flat_map(|drive| ["-drive", drive]))
             .args(["-netdev", &network, "-device", "virtio-net-pci,netdev=net,romfile="])
             .args(["-device", "virtio-rng-pci"])
             .stdin(Stdio::null())

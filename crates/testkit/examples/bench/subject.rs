@@ -4,7 +4,7 @@ use crate::client::{Client, texts};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -111,6 +111,11 @@ impl Prepared {
     }
 
     fn opens(&self, address: IpAddr) -> bool {
+        self.ssh(SocketAddr::new(address, 22), "true").is_ok()
+    }
+
+    /// Runs a command in a machine; what it printed, or how it failed.
+    pub fn ssh(&self, server: SocketAddr, command: &str) -> Result<String, String> {
         let options = [
             "BatchMode=yes",
             "StrictHostKeyChecking=no",
@@ -122,9 +127,17 @@ impl Prepared {
         let mut ssh = Command::new("ssh");
         ssh.arg("-F").arg("/dev/null").arg("-i").arg(self.keys.path().join("key"));
         ssh.args(options.iter().flat_map(|option| ["-o", option]));
-        ssh.arg(format!("{}@{address}", self.subject.user)).arg("true");
-        ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        ssh.status().unwrap().success()
+        ssh.args([
+            "-p",
+            &server.port().to_string(),
+            &format!("{}@{}", self.subject.user, server.ip()),
+            command,
+        ]);
+        let done = ssh.stdin(Stdio::null()).output().unwrap();
+        if done.status.success() {
+            return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
+        }
+        Err(String::from_utf8_lossy(&done.stderr).into_owned())
     }
 
     /// Where the cloud in this directory keeps the image's files.

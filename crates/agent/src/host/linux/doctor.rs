@@ -82,10 +82,21 @@ pub async fn examine(qemu: &str, images: &Path) -> Vec<Finding> {
     } else {
         findings.push(Finding::new("kernel", Level::Note, "what it can do is tried as root only"));
     }
+    findings.push(vpn());
     findings.push(cgroups());
     findings.push(memory());
     findings.push(clock());
     findings
+}
+
+/// VPN connections are an extra: without what they need, nothing else suffers.
+fn vpn() -> Finding {
+    match requirements::lacks_vpn() {
+        None => Finding::new("vpn", Level::Good, "strongSwan is there for VPN connections"),
+        Some(lack) => Finding::new("vpn", Level::Note, format!("no VPN connections can be made: {lack}")).remedy(
+            "apt install charon-systemd strongswan-swanctl libstrongswan-standard-plugins libcharon-extra-plugins",
+        ),
+    }
 }
 
 async fn version(qemu: &str) -> Finding {
@@ -282,7 +293,7 @@ mod tests {
     #[tokio::test]
     async fn every_subject_has_a_finding() {
         let findings = examine("/usr/bin/qemu-system-x86_64", Path::new("/nonexistent")).await;
-        for subject in ["requirements", "qemu", "kvm", "kernel", "cgroups", "memory", "clock"] {
+        for subject in ["requirements", "qemu", "kvm", "kernel", "vpn", "cgroups", "memory", "clock"] {
             assert!(findings.iter().any(|finding| finding.subject == subject), "{subject}: {findings:#?}");
         }
     }

@@ -81,6 +81,38 @@ pub fn lacks() -> Vec<Lack> {
     lacks
 }
 
+/// Where distributions put strongSwan's plugins.
+const STRONGSWAN_PLUGINS: [&str; 3] =
+    ["/usr/lib/ipsec/plugins", "/usr/lib64/strongswan/plugins", "/usr/lib/strongswan/plugins"];
+/// What the IKE daemon needs of them, and the Debian packages that hold it.
+const IKE_PLUGINS: [(&str, &str); 3] = [
+    ("kernel-libipsec", "libcharon-extra-plugins"),
+    ("vici", "strongswan-swanctl"),
+    ("openssl", "libstrongswan-standard-plugins"),
+];
+
+/// The program that speaks IKE for VPN connections; an error says in one sentence what is missing.
+pub(super) fn ike_daemon() -> Result<&'static Path, String> {
+    let program = ["/usr/sbin/charon-systemd", "/usr/local/sbin/charon-systemd"].map(Path::new);
+    let program = program.into_iter().find(|path| path.exists()).ok_or_else(|| {
+        "strongSwan's `charon-systemd` is not installed (Debian package `charon-systemd`)".to_owned()
+    })?;
+    for (plugin, package) in IKE_PLUGINS {
+        let file = format!("libstrongswan-{plugin}.so");
+        if !STRONGSWAN_PLUGINS.iter().any(|dir| Path::new(dir).join(&file).exists()) {
+            return Err(format!(
+                "strongSwan's plugin `{plugin}` is not installed (Debian package `{package}`)"
+            ));
+        }
+    }
+    Ok(program)
+}
+
+/// One sentence if this host cannot carry VPN connections. Nothing else suffers from it.
+pub fn lacks_vpn() -> Option<String> {
+    ike_daemon().err()
+}
+
 /// Whether something is mounted at `path`, by the text of `/proc/self/mountinfo`: the fifth word of each line.
 fn is_mount_point(mounts: &str, path: &str) -> bool {
     mounts.lines().any(|line| line.split(' ').nth(4) == Some(path))

@@ -17,7 +17,7 @@ pub use faults::Faults;
 
 use super::{
     Block, Device, DiskSpec, HostError, KeptFork, MachineSpec, MachineState, Net, Plugged, Release, Result,
-    SourceKey, Standing, Steps, Tap, Templates, Vmm,
+    SourceKey, Standing, Steps, Tap, Templates, Tunnels, Vmm,
 };
 use faults::{Outcome, Random};
 use model::host::blocks::ChangedBlock;
@@ -123,6 +123,16 @@ impl SimHost {
     /// The guest stops letting go of devices (or does again).
     pub fn guest_keeps_devices(&self, instance: InstanceId, keeps: bool) {
         self.0.state.lock().world.set_clinging(instance, keeps);
+    }
+
+    /// The device at the other end of the tunnel with this outside address falls silent (or speaks again).
+    pub fn device_is_silent(&self, outside: std::net::Ipv4Addr, silent: bool) {
+        let world = &mut self.0.state.lock().world;
+        if silent {
+            world.silent.insert(outside)
+        } else {
+            world.silent.remove(&outside)
+        };
     }
 
     /// No room for the memory of machines that are hibernated (or there is again).
@@ -453,6 +463,10 @@ impl Net for SimHost {
             Ok(Standing { vpcs, security_groups, ports })
         })
         .await
+    }
+
+    async fn tunnels(&self) -> Result<Tunnels> {
+        self.act("tunnels", |world, _| Ok(Tunnels { lack: None, seen: world.tunnels() })).await
     }
 }
 

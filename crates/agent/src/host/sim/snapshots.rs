@@ -110,11 +110,8 @@ impl World {
 
     pub fn freeze(&mut self, set: &[(SnapshotId, VolumeId)]) -> Result<()> {
         for (_, volume) in set {
-            let Some(disk) = self.volumes.get(volume) else {
+            if !self.volumes.contains_key(volume) {
                 return Err(HostError::permanent(format!("{volume} is gone")));
-            };
-            if disk.shared {
-                return Err(HostError::permanent(format!("{volume} is shared, and nothing freezes it")));
             }
         }
         for (snapshot, volume) in set {

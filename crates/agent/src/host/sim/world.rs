@@ -8,7 +8,7 @@ use super::sleep::Memory;
 use super::snapshots::Snapshot;
 use model::few::FewKeys;
 use model::host::{
-    InterfaceDesired, ObjectKey, SecurityGroupDesired, VolumeDesired, VolumeLimits, VpcDesired,
+    InterfaceDesired, ObjectKey, SecurityGroupDesired, TunnelSeen, VolumeDesired, VolumeLimits, VpcDesired,
 };
 use model::{
     DataKey, ForkId, GiB, InstanceId, NetworkInterfaceId, SecurityGroupId, SnapshotId, Timestamp, VolumeId,
@@ -38,6 +38,8 @@ pub(super) struct World {
     pub deaf: BTreeSet<InstanceId>,
     /// Guests that let go of no device.
     pub clinging: BTreeSet<InstanceId>,
+    /// Outside addresses of tunnels whose device has not called.
+    pub silent: BTreeSet<std::net::Ipv4Addr>,
     pub refused: BTreeSet<ObjectKey>,
     pub host_boots: u32,
     pub violations: Vec<String>,
@@ -347,6 +349,20 @@ impl World {
         }
         self.volumes.remove(&volume);
         Ok(())
+    }
+
+    /// Every tunnel is up whose device has not fallen silent.
+    pub fn tunnels(&self) -> Vec<TunnelSeen> {
+        let all = self
+            .vpcs
+            .values()
+            .flat_map(|vpc| &vpc.vpns)
+            .flat_map(|vpn| vpn.tunnels.iter().map(move |t| (vpn, t)));
+        let seen = all.map(|(vpn, tunnel)| {
+            let up = !self.silent.contains(&tunnel.outside);
+            TunnelSeen { connection: vpn.connection, outside: tunnel.outside, up, ike_up: up }
+        });
+        seen.collect()
     }
 
     pub fn inventory(&self) -> Inventory {

@@ -21,6 +21,10 @@ struct Held {
 }
 
 impl Net for Held {
+    async fn tunnels(&self) -> agent::host::Result<agent::host::Tunnels> {
+        self.net.tunnels().await
+    }
+
     async fn ensure_vpc(&self, vpc: &VpcDesired) -> Result<()> {
         self.sim.ensure_vpc(vpc).await?;
         self.net.ensure_vpc(vpc).await

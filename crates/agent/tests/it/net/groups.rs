@@ -3,6 +3,7 @@
 use super::world::*;
 use agent::host::Net as _;
 use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
+use std::io::Read as _;
 use std::net::Ipv4Addr;
 
 const A: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 10);
@@ -188,7 +189,8 @@ fn a_network_acl_judges_at_the_subnets_border_without_state() {
         let (a, b) = (world.guest(&vpc, A, &[&group]).await, world.guest(&vpc, B, &[&group]).await);
         let far = world.guest(&vpc, PRIVATE, &[&group]).await;
         let (_near, _far) = (b.serve(7), far.serve(7));
-        assert!(a.connect(PRIVATE, 7).is_ok());
+        let mut open = a.connect(PRIVATE, 7).unwrap();
+        assert_eq!(talk(&mut open, "before").unwrap(), "before");
 
         // Both subnets share one ACL: no answers from port 7 may enter again.
         let deny = AclEntry {
@@ -200,6 +202,9 @@ fn a_network_acl_judges_at_the_subnets_border_without_state() {
         vpc.desired.network_acls[0].ingress.push(deny);
         world.ensure_vpc(&vpc).await;
         assert!(a.connect_briefly(PRIVATE, 7).is_err());
+        // Nor does a connection that is open already, though it was let pass unasked until now.
+        open.set_read_timeout(Some(A_MOMENT)).unwrap();
+        assert!(talk(&mut open, "during").is_err());
         assert!(a.pings(PRIVATE));
         // Within a subnet there is no border.
         assert!(a.connect(B, 7).is_ok());
@@ -208,6 +213,10 @@ fn a_network_acl_judges_at_the_subnets_border_without_state() {
         vpc.desired.network_acls[0].ingress.pop();
         world.ensure_vpc(&vpc).await;
         assert!(a.connect(PRIVATE, 7).is_ok());
+        let mut late = [0; 6];
+        open.set_read_timeout(Some(SOON)).unwrap();
+        open.read_exact(&mut late).unwrap();
+        assert_eq!(&late, b"during");
     });
 }
 
@@ -229,5 +238,50 @@ fn a_secondary_address_comes_and_goes_with_its_interface() {
         world.update(&b).await;
         assert!(!a.pings_briefly(second));
         assert!(a.pings(B));
+    });
+}
+
+#[test]
+fn every_address_of_a_prefix_is_its_interfaces_and_goes_with_it() {
+    on_a_host(|world| async move {
+        let vpc = world.vpc("172.31.0.0/16").await;
+        let open = world.group(&vpc, vec![all_from("0.0.0.0/0")]).await;
+        let members = Allow { traffic: Traffic::All, peer: Peer::Group(open.group) };
+        let closed = world.group(&vpc, vec![members]).await;
+        let (first, last) = (Ipv4Addr::new(172, 31, 0, 32), Ipv4Addr::new(172, 31, 0, 47));
+        let (before, behind) = (Ipv4Addr::new(172, 31, 0, 31), Ipv4Addr::new(172, 31, 0, 48));
+        let mut a = world.guest(&vpc, A, &[&open]).await;
+        for address in [before, first, last, behind] {
+            a.run(&format!("ip addr add {address}/32 dev eth0"));
+        }
+        let b = world.guest(&vpc, B, &[&closed]).await;
+        let server = b.serve(7);
+        let from = |own: Ipv4Addr| a.namespace.run(|| std::net::UdpSocket::bind((own, 0))).unwrap();
+        let (sockets, sink) = ([first, last, before, behind].map(from), b.udp(9));
+        let mut buffer = [0; 64];
+        let send = |which: usize| sockets[which].send_to(b"prefix", (B, 9)).unwrap();
+        assert!(!b.pings_briefly(first));
+
+        a.interface.ipv4_prefixes.push("172.31.0.32/28".parse().unwrap());
+        world.update(&a).await;
+        for address in [first, last] {
+            eventually("an address of the prefix answers", || b.pings(address));
+        }
+        assert!(!b.pings_briefly(before) && !b.pings_briefly(behind));
+        // What it sends from there is a member of its group, what is beside is nobody's.
+        for (which, own) in [(2, None), (3, None), (0, Some(first)), (1, Some(last))] {
+            send(which);
+            if let Some(own) = own {
+                let (length, sender) = sink.recv_from(&mut buffer).unwrap();
+                assert_eq!((&buffer[..length], sender.ip()), (&b"prefix"[..], own.into()));
+            }
+        }
+        assert!(a.connect(B, 7).is_ok());
+
+        a.interface.ipv4_prefixes.clear();
+        world.update(&a).await;
+        assert!(!b.pings_briefly(first) && !b.pings_briefly(last));
+        assert!(b.pings(A));
+        drop(server);
     });
 }

@@ -20,4 +20,5 @@ mod peering;
 mod public;
 mod services;
 mod transit;
+mod vpn;
 mod world;

@@ -1,12 +1,12 @@
 //! One hop: where a router's tables lead a packet.
 
 use super::super::routes::{self, Kind, Route};
-use super::super::{SERVICES, Version, gateway, ipv6, resolver, transit};
+use super::super::{SERVICES, Version, gateway, ipv6, resolver, transit, vpn};
 use super::{Network, Vpc, holds};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::host::{
     InterfaceDesired, NatGatewayDesired, PeeringDesired, RouteTarget, SubnetDesired, TransitDesired,
-    TransitPeerDesired, VpcDesired,
+    TransitPeerDesired, VpcDesired, VpnDesired,
 };
 use model::packet::{Component, Lead, Obstacle, Packet, Transport};
 use std::cmp::Reverse;
@@ -20,6 +20,8 @@ pub(super) enum In<'a> {
     Peering(&'a PeeringDesired),
     /// By the VPC's end at a transit gateway.
     Transit,
+    /// By a VPN connection.
+    Vpn,
     Nat(&'a NatGatewayDesired),
 }
 
@@ -30,6 +32,7 @@ pub(super) enum Out<'a> {
     Igw,
     Peering(&'a PeeringDesired),
     Transit(&'a TransitDesired, &'a TransitPeerDesired),
+    Vpn(&'a VpnDesired),
     Nat(&'a NatGatewayDesired),
     /// Back through a gateway, to whom it stands for.
     NatBack(&'a NatGatewayDesired),
@@ -41,7 +44,7 @@ impl<'a> In<'a> {
     pub const fn peering(self) -> Option<&'a PeeringDesired> {
         match self {
             Self::Peering(peering) => Some(peering),
-            Self::Port(_) | Self::Igw | Self::Transit | Self::Nat(_) => None,
+            Self::Port(_) | Self::Igw | Self::Transit | Self::Vpn | Self::Nat(_) => None,
         }
     }
 
@@ -50,7 +53,7 @@ impl<'a> In<'a> {
         match self {
             Self::Port(interface) => interface.subnet == subnet.subnet,
             Self::Nat(gateway) => gateway.subnet == subnet.subnet,
-            Self::Igw | Self::Peering(_) | Self::Transit => false,
+            Self::Igw | Self::Peering(_) | Self::Transit | Self::Vpn => false,
         }
     }
 }
@@ -62,6 +65,7 @@ impl<'a> Out<'a> {
             Self::Port(_)
             | Self::Igw
             | Self::Transit(..)
+            | Self::Vpn(_)
             | Self::Nat(_)
             | Self::NatBack(_)
             | Self::Router => None,
@@ -72,7 +76,7 @@ impl<'a> Out<'a> {
         match self {
             Self::Port(interface) => interface.subnet == subnet.subnet,
             Self::Nat(gateway) | Self::NatBack(gateway) => gateway.subnet == subnet.subnet,
-            Self::Igw | Self::Peering(_) | Self::Transit(..) | Self::Router => false,
+            Self::Igw | Self::Peering(_) | Self::Transit(..) | Self::Vpn(_) | Self::Router => false,
         }
     }
 }
@@ -140,6 +144,10 @@ impl Network {
                 Kind::Transit([own, to]) => {
                     let Some((end, peer)) = self.open_transit(desired, own, to) else { continue };
                     Out::Transit(end, peer)
+                }
+                Kind::Vpn(id) => {
+                    let Some(vpn) = vpn::connection(desired, id) else { continue };
+                    Out::Vpn(vpn)
                 }
                 Kind::NatGateway(id) => {
                     let Some(gateway) = desired.nat_gateways.iter().find(|g| g.gateway == id) else {

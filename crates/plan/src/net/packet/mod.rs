@@ -50,9 +50,9 @@ impl Network {
         let (mut holders, mut publics) = (BTreeMap::new(), BTreeMap::new());
         for (id, interface) in &interfaces {
             for address in &interface.addresses {
-                holders.insert((interface.vpc, address.private.into()), *id);
                 publics.extend(address.public.map(|public| (public, *id)));
             }
+            holders.extend(interface.own_ipv4().map(|v4| ((interface.vpc, IpAddr::V4(v4)), *id)));
             holders.extend(interface.ipv6.iter().map(|v6| ((interface.vpc, IpAddr::V6(*v6)), *id)));
         }
         Self {
@@ -114,7 +114,7 @@ impl Network {
 
 fn holds(interface: &InterfaceDesired, address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => interface.addresses.iter().any(|own| own.private == v4),
+        IpAddr::V4(v4) => interface.own_ipv4().any(|own| own == v4),
         IpAddr::V6(v6) => interface.ipv6.contains(&v6),
     }
 }

@@ -221,7 +221,7 @@ impl Header {
 
 /// Its own addresses, the primary one first.
 fn own(interface: &InterfaceDesired) -> Vec<IpAddr> {
-    let v4 = interface.addresses.iter().map(|address| IpAddr::V4(address.private));
+    let v4 = interface.own_ipv4().map(IpAddr::V4);
     v4.chain(interface.ipv6.iter().copied().map(IpAddr::V6)).collect()
 }
 

@@ -56,6 +56,7 @@ impl Scene {
                 ipv6: Vec::new(),
                 security_groups: vec![group],
                 source_dest_check: true,
+                ipv4_prefixes: Vec::new(),
                 hostname: String::new(),
                 domain: String::new(),
                 bandwidth: None,
@@ -88,6 +89,7 @@ impl Scene {
                 flow_logs: Vec::new(),
                 mirrors: Vec::new(),
                 endpoints: Vec::new(),
+                vpns: Vec::new(),
                 nat_gateways: vec![NatGatewayDesired {
                     gateway,
                     subnet: subnets[0].subnet,
@@ -150,6 +152,7 @@ fn passed(walk: &model::packet::Walk) -> Vec<&'static str> {
         Component::EgressOnlyInternetGateway => "eigw",
         Component::Peering(_) => "peering",
         Component::TransitGateway { .. } => "transit",
+        Component::VpnGateway { .. } => "vgw",
     };
     walk.steps.iter().map(|step| kind(&step.component)).collect()
 }
@@ -268,4 +271,21 @@ fn what_the_router_itself_serves_is_reached() {
     };
     let walk = scene.network().opens(scene.back.interface, packet);
     assert_eq!(walk.arrives_at(), Some(End::Router(scene.vpc.vpc)));
+}
+
+#[test]
+fn every_address_of_a_prefix_is_its_interfaces_own() {
+    let mut scene = Scene::new();
+    scene.back.ipv4_prefixes.push("10.0.1.32/28".parse().unwrap());
+    let network = scene.network();
+    let holder = |address: &str| {
+        let address: IpAddr = address.parse().unwrap();
+        (network.holder(scene.vpc.vpc, address).map(|own| own.interface), holds(&scene.back, address))
+    };
+    for own in ["10.0.1.10", "10.0.1.32", "10.0.1.47"] {
+        assert_eq!(holder(own), (Some(scene.back.interface), true), "{own}");
+    }
+    for other in ["10.0.1.31", "10.0.1.48"] {
+        assert_eq!(holder(other), (None, false), "{other}");
+    }
 }

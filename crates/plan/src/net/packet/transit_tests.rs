@@ -61,6 +61,7 @@ fn vpc(n: u128, ways: Vec<TransitRouteDesired>, peers: &[u128]) -> VpcDesired {
         }],
         peerings: Vec::new(),
         endpoints: Vec::new(),
+        vpns: Vec::new(),
         nat_gateways: Vec::new(),
         transits: vec![TransitDesired {
             gateway: GATEWAY,
@@ -104,6 +105,7 @@ fn guest(n: u128) -> (InterfaceDesired, SecurityGroupDesired) {
         ipv6: Vec::new(),
         security_groups: vec![group.group],
         source_dest_check: true,
+        ipv4_prefixes: Vec::new(),
         hostname: String::new(),
         domain: String::new(),
     };

@@ -1,13 +1,14 @@
 //! The whole way: hop after hop, from a sender to where its packet comes to.
 
-use super::super::transit;
+use super::super::{transit, vpn};
 use super::gate::{Passing, border};
 use super::hop::{In, Out, is_nobodys, stays_on_its_link};
 use super::{Network, Vpc, holds, routes};
+use ipnet::IpNet;
 use model::host::{InterfaceDesired, RouteTarget, SubnetDesired, TransitDesired, TransitPeerDesired};
 use model::packet::{Component, End, Lead, Obstacle, Packet, Step, Walk};
 use model::record::security_group::Direction;
-use model::{NatGatewayId, NetworkInterfaceId, VpcId};
+use model::{NatGatewayId, NetworkInterfaceId, VpcId, VpnConnectionId};
 use std::net::IpAddr;
 
 /// After so many routers a packet is going in circles.
@@ -52,6 +53,18 @@ impl Network {
         walk
     }
 
+    /// The way of a packet that a customer's network sends by a VPN connection.
+    pub fn comes(&self, vpc: VpcId, connection: VpnConnectionId, packet: Packet) -> Walk {
+        let mut walk = Walk::default();
+        if let Some(vpc) = self.vpcs.get(&vpc) {
+            match come_by_vpn(&mut walk, vpc, connection, packet) {
+                Ok(at) => self.go(&mut walk, at, Flow::Begins, Vec::new()),
+                Err(obstacle) => walk.obstacles.push(obstacle),
+            }
+        }
+        walk
+    }
+
     /// The way of the answer to a packet that arrived at an interface; none: a forger is not answered, and what is on its way
     /// through a machine is that one's affair.
     pub fn answers(&self, asked: &Walk) -> Option<Walk> {
@@ -71,6 +84,13 @@ impl Network {
             End::Outside(vpc) => {
                 if let Some(at) = self.arrive(&mut walk, self.vpcs.get(&vpc)?, packet, Flow::Answers) {
                     self.go(&mut walk, at, Flow::Answers, translated);
+                }
+            }
+            End::Customer(vpc, connection) => {
+                let vpc = self.vpcs.get(&vpc)?;
+                match come_by_vpn(&mut walk, vpc, connection, packet) {
+                    Ok(at) => self.go(&mut walk, at, Flow::Answers, translated),
+                    Err(obstacle) => walk.obstacles.push(obstacle),
                 }
             }
             End::Router(_) => return None,
@@ -165,6 +185,9 @@ impl Network {
         if !vouched && let Out::Transit(end, _) = way.out {
             return Err(Obstacle::TransitForged { gateway: end.gateway, attachment: end.attachment });
         }
+        if !vouched && let Out::Vpn(vpn) = way.out {
+            return Err(Obstacle::VpnRange { gateway: vpn.gateway, connection: vpn.connection });
+        }
         if !vouched && matches!(way.out, Out::Igw | Out::Peering(_)) {
             return Err(Obstacle::Forged { vpc: own, peering: way.out.peering().map(|p| p.peering) });
         }
@@ -199,6 +222,17 @@ impl Network {
                 Ok(Some(At { vpc: far, subnet: None, came: In::Peering(back), packet, vouched: true }))
             }
             Out::Transit(end, peer) => self.cross_transit(walk, vpc, (end, peer), subnet, packet).map(Some),
+            Out::Vpn(vpn) => {
+                let (gateway, connection) = (vpn.gateway, vpn.connection);
+                // The customer's device is told only of the VPC's own.
+                if !routes::locals(&vpc.desired).any(|own| own.contains(&packet.src)) {
+                    return Err(Obstacle::VpnRange { gateway, connection });
+                }
+                step(walk, vpc, Component::VpnGateway { gateway, connection }, packet);
+                walk.end = Some(End::Customer(own, connection));
+                walk.arrives = Some(packet);
+                Ok(None)
+            }
             Out::Nat(gateway) => {
                 let inner = vpc.desired.subnets.iter().find(|inner| inner.subnet == gateway.subnet);
                 let refused = Obstacle::NatGateway { gateway: gateway.gateway };
@@ -360,6 +394,28 @@ impl Network {
         };
         Some(At { vpc, subnet: None, came: In::Igw, packet, vouched: true })
     }
+}
+
+/// In by a VPN connection: from what lies behind it, to the VPC's own.
+fn come_by_vpn<'a>(
+    walk: &mut Walk,
+    vpc: &'a Vpc,
+    connection: VpnConnectionId,
+    packet: Packet,
+) -> Result<At<'a>, Obstacle> {
+    let own = vpc.desired.vpc;
+    let nobody = Obstacle::Nobody { vpc: own, address: packet.dst };
+    let vpn = vpn::connection(&vpc.desired, connection).ok_or_else(|| nobody.clone())?;
+    step(walk, vpc, Component::VpnGateway { gateway: vpn.gateway, connection }, packet);
+    let is_local = |address: IpAddr| routes::locals(&vpc.desired).any(|net| net.contains(&address));
+    let is_theirs = vpn.routes.iter().any(|net| IpNet::V4(*net).contains(&packet.src));
+    if !is_theirs || is_local(packet.src) {
+        return Err(Obstacle::VpnRange { gateway: vpn.gateway, connection });
+    }
+    if !is_local(packet.dst) {
+        return Err(nobody);
+    }
+    Ok(At { vpc, subnet: None, came: In::Vpn, packet, vouched: true })
 }
 
 fn as_v4(address: IpAddr) -> std::net::Ipv4Addr {

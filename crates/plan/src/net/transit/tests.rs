@@ -46,6 +46,7 @@ fn vpc(routes: &[(&str, RouteTarget)], ways: &[(&str, Option<u128>)]) -> VpcDesi
         network_acls: Vec::new(),
         peerings: Vec::new(),
         endpoints: Vec::new(),
+        vpns: Vec::new(),
         nat_gateways: Vec::new(),
         transits: vec![TransitDesired {
             gateway: TransitGatewayId::from_entropy(5),

@@ -78,7 +78,7 @@ pub fn is_own(file: &Path, volume: VolumeId) -> bool {
 
 /// The files under a volume's newest, or under a template's disk, from the nearest down, as their headers name them.
 pub fn backing_chain(path: &Path) -> Result<Vec<PathBuf>> {
-    if format(path) == Format::Raw {
+    if super::is_shared(path) {
         return Ok(Vec::new());
     }
     let volumes = path.parent().unwrap_or(Path::new("/"));

@@ -12,8 +12,7 @@
 //! opening removes, and a capture that it finishes.
 //! A volume with a key of its own is encrypted by LUKS within qcow2 ([`luks`]), its layers too; the image under it is not, for it is
 //! not the volume's. One that starts from a snapshot stands on an encrypted file of its own ([`written`]).
-//! A volume of a snapshot is there at once, before what it stands on is: [`lazy`]. One that several machines may have is a raw
-//! file instead: [`shared`].
+//! A volume of a snapshot is there at once, before what it stands on is: [`lazy`]. One that several machines may have: [`shared`].
 //! Growing a volume that a machine holds is refused (QEMU's lock on the file says so): the machine grows it ([`super::vmm`]).
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volumes.html>
 
@@ -34,7 +33,7 @@ mod written;
 pub(super) use forks::base_of_child;
 pub use layers::{backing_chain, format, is_own};
 pub use luks::passphrase;
-pub use shared::is_shared;
+pub use shared::{file_of, is_served, is_shared};
 
 use super::exec;
 use super::vmm::image;
@@ -66,8 +65,9 @@ pub struct LinuxBlockConfig {
     pub state_dir: PathBuf,
     /// The host's image cache: `<image>/disk.qcow2`.
     pub images_dir: PathBuf,
-    /// Where snapshots lie.
+    /// Where snapshots lie, but for their blocks when those have another place.
     pub snapshots_dir: PathBuf,
+    pub blocks: blocks::Place,
     pub filling: Filling,
 }
 
@@ -111,7 +111,7 @@ impl LinuxBlock {
                 remove_if_there(&path).map_err(|e| failed("tidying", e))?;
             }
         }
-        let shelf = Shelf::open(&config.snapshots_dir, &config.state_dir)?;
+        let shelf = Shelf::open(&config.snapshots_dir, &config.state_dir, &config.blocks)?;
         lazy::tidy(&config.state_dir).map_err(|e| failed("tidying", e))?;
         let filler = lazy::Filler::start(shelf.make())?;
         let served = Arc::new(lazy::Keys::new(&config.state_dir));
@@ -400,10 +400,12 @@ pub(super) fn base_of_template(volumes: &Path, key: &str, disk: &Path) -> io::Re
 
 impl Block for LinuxBlock {
     async fn ensure_volume(&self, volume: &VolumeDesired, source: SourceKey<'_>) -> Result<PathBuf> {
-        if volume.shared {
-            return self.ensure_shared(volume, source).await;
+        if volume.shared
+            && let Some(raw) = self.raw_in_use(volume)?
+        {
+            return Ok(raw);
         }
-        self.end_sharing(volume)?;
+        self.end_raw(volume)?;
         let path = self.path(volume.volume);
         if path.exists() {
             check_key(volume.volume, &path, volume.data_key.as_ref())?;
@@ -422,7 +424,7 @@ impl Block for LinuxBlock {
         } else {
             self.create(volume, base, &path)?;
         }
-        Ok(path)
+        self.mark(volume, path)
     }
 
     async fn remove_volume(&self, volume: VolumeId) -> Result<()> {
@@ -433,6 +435,7 @@ impl Block for LinuxBlock {
             .and_then(|()| remove_if_there(&path))
             .and_then(|()| empty(&raw))
             .and_then(|()| remove_if_there(&raw))
+            .and_then(|()| remove_if_there(&shared::mark(&self.config.state_dir, volume)))
             .and_then(|()| sync_directory(&self.config.state_dir))
             .map_err(|e| HostError::transient(format!("removing {volume}")).caused_by(e))?;
         // Snapshots that are still being stored need the layers; the last of them takes them away.
@@ -458,7 +461,7 @@ impl Block for LinuxBlock {
 
     async fn snapshots(&self) -> Result<Vec<SnapshotId>> {
         let failed = |e: io::Error| HostError::transient("listing the snapshots").caused_by(e);
-        let mut found = self.shelf.snapshots()?;
+        let mut found = self.shelf.snapshots().await?;
         let captures = layers::captures(&self.shelf.captures()).map_err(failed)?;
         found.extend(captures.into_iter().map(|(snapshot, _)| snapshot));
         found.sort_unstable();
@@ -469,7 +472,7 @@ impl Block for LinuxBlock {
     async fn is_captured(&self, snapshot: SnapshotId) -> Result<bool> {
         match self.capture(snapshot)? {
             Some(capture) => Ok(capture.captured),
-            None => self.shelf.has(snapshot),
+            None => self.shelf.has(snapshot).await,
         }
     }
 
@@ -482,7 +485,7 @@ impl Block for LinuxBlock {
                 continue;
             }
             if shared::path(volumes, *volume).exists() {
-                return Err(HostError::permanent(format!("{volume} is shared, and nothing freezes it")));
+                return Err(HostError::permanent(format!("{volume}: {}", shared::HELD_AS_BEFORE)));
             }
             if !self.path(*volume).exists() {
                 return Err(HostError::permanent(format!("{volume} is gone")));
@@ -505,7 +508,7 @@ impl Block for LinuxBlock {
                     self.note(*snapshot, &Capture { captured: true, ..capture })?;
                 }
                 Some(_) => {}
-                None if self.shelf.has(*snapshot)? => {}
+                None if self.shelf.has(*snapshot).await? => {}
                 None => return Err(HostError::transient(format!("{snapshot} was not frozen"))),
             }
         }
@@ -619,9 +622,10 @@ impl Block for LinuxBlock {
 
 /// Refuses a key that is not the one of a volume that is there, and a volume that has none.
 pub(super) fn check_key(volume: VolumeId, path: &Path, key: Option<&DataKey>) -> Result<()> {
-    if is_shared(path) && key.is_none() {
+    if is_shared(path) && !is_served(path) && key.is_none() {
         return Ok(());
     }
+    let path = &file_of(path);
     let refused = |why: &str| Err(HostError::permanent(format!("{volume} {why}")));
     let read = File::open(path).and_then(|file| disk::luks_header(&file));
     let header = read.map_err(|e| HostError::transient(format!("{volume} cannot be read")).caused_by(e))?;

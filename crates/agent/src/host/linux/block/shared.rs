@@ -1,36 +1,56 @@
 //! Volumes that several machines may have at once (Multi-Attach).
 //!
 //! ```text
-//! volumes/vol-….raw     all that such a volume is
+//! volumes/vol-….qcow2     and what lies under it, as of any volume
+//! volumes/vol-….shared    empty: no machine gets the files; a process that serves the volume does
+//! volumes/vol-….raw       all of such a volume that an earlier version of this program made
 //! ```
-//! Its file is raw, so that no process keeps anything of it: each machine gets a descriptor of it, passes the page cache by, and
-//! what one has written the others read. The file stays root's, whoever has it. It has no layers: nothing freezes several machines at
-//! one instant, so no snapshot is taken of it.
-//! A volume becomes one, and ceases to be one, while no machine has it. Invariants: one of its two files is whole at every moment;
-//! the raw one counts once it has its name, so what a crash interrupts is finished by the next attempt.
+//! So such a volume may be encrypted, begins from snapshots, and is captured and grown, as any other; who has its files is the affair of
+//! [`super::super::vmm`]. It becomes one, and ceases to be one, while no machine has it.
+//!
+//! Machines used to have a raw file together. Those that still do, keep it, and others join them; no snapshot is taken of it. When it is
+//! looked at while none has it (an agent looks at all volumes as it starts), an ordinary file is put over it. Invariants: one of the two files is whole at every moment; the ordinary one
+//! counts once it has its name, so what a crash interrupts is finished by the next attempt.
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volumes-multi.html>
 //! Differs: no NVMe reservations.
 
-use super::disk::Disk;
-use super::{LinuxBlock, empty, layers, lazy, publish, remove_if_there, sync_directory, write_overlay};
+use super::{LinuxBlock, layers, lazy, remove_if_there, sync_directory, write_overlay};
 use crate::host::linux::vmm::private_directory;
-use crate::host::{HostError, Result, SourceKey};
-use blocks::BLOCK_SIZE;
+use crate::host::{HostError, Result};
 use model::VolumeId;
 use model::host::VolumeDesired;
 use plan::machine::qcow2::Format;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+const SERVED: &str = "shared";
+/// Why there is no snapshot of a raw file.
+pub(super) const HELD_AS_BEFORE: &str = "its instances have it since an earlier version of this program; stop all of them, and start the agent anew";
 
 pub(super) fn path(volumes: &Path, volume: VolumeId) -> PathBuf {
     volumes.join(format!("{volume}.raw"))
 }
 
-/// Whether a volume's file is one that several machines may have.
+pub(super) fn mark(volumes: &Path, volume: VolumeId) -> PathBuf {
+    volumes.join(format!("{volume}.{SERVED}"))
+}
+
+/// Whether a volume, as a machine is told of it, is one that several machines may have.
 pub fn is_shared(path: &Path) -> bool {
-    layers::format(path) == Format::Raw
+    is_served(path) || layers::format(path) == Format::Raw
+}
+
+/// Whether a process of its own serves it to them.
+pub fn is_served(path: &Path) -> bool {
+    path.extension() == Some(OsStr::new(SERVED))
+}
+
+/// The newest file of a volume, as a machine is told of it.
+pub fn file_of(path: &Path) -> PathBuf {
+    if is_served(path) { path.with_extension("qcow2") } else { path.to_owned() }
 }
 
 fn failed(volume: VolumeId) -> impl Fn(io::Error) -> HostError {
@@ -38,45 +58,39 @@ fn failed(volume: VolumeId) -> impl Fn(io::Error) -> HostError {
 }
 
 impl LinuxBlock {
-    /// Makes such a volume, out of nothing, a snapshot, or what it was before it was one; or grows it.
-    pub(super) async fn ensure_shared(
-        &self,
-        wanted: &VolumeDesired,
-        source: SourceKey<'_>,
-    ) -> Result<PathBuf> {
-        let volume = wanted.volume;
-        if wanted.data_key.is_some() || source.is_some() {
-            let why = "is encrypted, and cannot be attached to several instances";
-            return Err(HostError::permanent(format!("{volume} {why}")));
-        }
-        let volumes = self.config.state_dir.clone();
-        let (raw, single) = (path(&volumes, volume), layers::active(&volumes, volume));
-        if !raw.exists() {
-            if self.record(volume)?.is_some() {
-                let what = format!("{volume} is shared once all of it is on the host");
-                return Err(HostError::transient(what));
+    /// Says by its name how machines get a volume whose file is there.
+    pub(super) fn mark(&self, wanted: &VolumeDesired, file: PathBuf) -> Result<PathBuf> {
+        let mark = mark(&self.config.state_dir, wanted.volume);
+        let failed = failed(wanted.volume);
+        if wanted.shared {
+            if !mark.exists() {
+                File::create(&mark).map_err(failed)?;
             }
-            let snapshot = match wanted.snapshot.filter(|_| !single.exists()) {
-                Some(snapshot) => Some(self.shelf.snapshot(snapshot).await?),
-                None => None,
-            };
-            let (from, to, size) = (single.clone(), raw.clone(), wanted.size.bytes());
-            let made = tokio::task::spawn_blocking(move || write(&from, snapshot.as_ref(), &to, size));
-            made.await.map_err(|e| failed(volume)(e.into()))?.map_err(failed(volume))?;
+            return Ok(mark);
         }
-        if single.exists() {
-            empty(&single).and_then(|()| remove_if_there(&single)).map_err(failed(volume))?;
-            sync_directory(&volumes).map_err(failed(volume))?;
-        }
-        if !self.has_captures(volume)? {
-            layers::tidy(&volumes, volume)?;
-        }
-        grow(&raw, wanted.size.bytes()).map_err(failed(volume))?;
-        Ok(raw)
+        remove_if_there(&mark).map_err(failed)?;
+        Ok(file)
     }
 
-    /// A volume that was for several is for one from here on: its file is what the new one stands on.
-    pub(super) fn end_sharing(&self, wanted: &VolumeDesired) -> Result<()> {
+    /// The raw file of a volume that machines have together, grown as is wished.
+    pub(super) fn raw_in_use(&self, wanted: &VolumeDesired) -> Result<Option<PathBuf>> {
+        let raw = path(&self.config.state_dir, wanted.volume);
+        let grown = || -> io::Result<bool> {
+            if !raw.exists() || !is_open(&raw)? {
+                return Ok(false);
+            }
+            let file = File::options().write(true).open(&raw)?;
+            if file.metadata()?.len() < wanted.size.bytes() {
+                file.set_len(wanted.size.bytes())?;
+                file.sync_all()?;
+            }
+            Ok(true)
+        };
+        Ok(grown().map_err(failed(wanted.volume))?.then_some(raw))
+    }
+
+    /// What was one raw file is an ordinary volume from here on, which stands on it.
+    pub(super) fn end_raw(&self, wanted: &VolumeDesired) -> Result<()> {
         let volume = wanted.volume;
         let volumes = &self.config.state_dir;
         let (raw, single) = (path(volumes, volume), layers::active(volumes, volume));
@@ -104,53 +118,16 @@ impl LinuxBlock {
     }
 }
 
-/// Writes what a volume, or else a snapshot, holds into a raw file.
-fn write(from: &Path, snapshot: Option<&blocks::Snapshot>, to: &Path, size: u64) -> io::Result<()> {
-    let tmp = to.with_extension("tmp");
-    let written = (|| {
-        let file = File::create(&tmp)?;
-        let mut held = 0;
-        if from.exists() {
-            let mut files = vec![from.to_owned()];
-            files.extend(layers::backing_chain(from).map_err(io::Error::other)?);
-            let files: Vec<_> = files.into_iter().map(|path| (layers::format(&path), path)).collect();
-            let files: Vec<_> = files.into_iter().map(|(format, path)| (path, format)).collect();
-            let mut disk = Disk::open(&files, None)?;
-            held = disk.size();
-            copy(&mut disk, files.len(), &file)?;
-        } else if let Some(snapshot) = snapshot {
-            held = snapshot.size();
-            blocks::ingest::export(snapshot, &file).map_err(io::Error::other)?;
-        }
-        file.set_len(held.max(size))?;
-        chown(&tmp, Some(0), Some(0))?;
-        publish(&tmp, to)?;
-        sync_directory(to.parent().unwrap_or(Path::new("/")))
-    })();
-    written.inspect_err(|_| {
-        let _ = fs::remove_file(&tmp);
-    })
-}
-
-fn copy(disk: &mut Disk, layers: usize, into: &File) -> io::Result<()> {
-    let touched = disk.touched(layers)?;
-    let (size, block) = (disk.size(), BLOCK_SIZE as u64);
-    for index in touched.iter() {
-        let at = index * block;
-        let mut bytes = vec![0; size.saturating_sub(at).min(block) as usize];
-        disk.read(at, &mut bytes)?;
-        if bytes.iter().any(|byte| *byte != 0) {
-            into.write_all_at(&bytes, at)?;
+/// Whether some process has a file open.
+fn is_open(path: &Path) -> io::Result<bool> {
+    let file = fs::metadata(path)?;
+    for process in fs::read_dir("/proc")? {
+        // Processes and files may be gone by now.
+        let Ok(open) = fs::read_dir(process?.path().join("fd")) else { continue };
+        let mut open = open.filter_map(|entry| fs::metadata(entry.ok()?.path()).ok());
+        if open.any(|open| (open.dev(), open.ino()) == (file.dev(), file.ino())) {
+            return Ok(true);
         }
     }
-    Ok(())
-}
-
-fn grow(raw: &Path, size: u64) -> io::Result<()> {
-    let file = File::options().write(true).open(raw)?;
-    if file.metadata()?.len() < size {
-        file.set_len(size)?;
-        file.sync_all()?;
-    }
-    Ok(())
+    Ok(false)
 }

@@ -21,7 +21,7 @@ use super::lazy::Target;
 use super::{lazy, passphrase, written};
 use crate::host::linux::vmm::{private_directory, replace};
 use crate::host::{Fault, HostError, Result, SourceKey};
-use blocks::{Begin, BlockStore, Directory, Domain, DomainId, Error, Session, ingest};
+use blocks::{Begin, BlockStore, Domain, DomainId, Error, Place, Session, ingest};
 use model::clock::SystemClock;
 use model::host::{SnapshotDesired, SnapshotPhase, SnapshotSource, Tier};
 use model::{AccountId, Clock, DataKey, SnapshotId, VolumeId};
@@ -40,8 +40,6 @@ pub(super) const CAPTURES: &str = "captures";
 const DOMAINS: &str = "domains";
 const RESTORED: &str = "restored";
 const WORKERS: usize = 2;
-/// Threads that hash and compress for one snapshot.
-const HANDS: usize = 2;
 /// How long a call waits for what may be done at once.
 const SOON: Duration = Duration::from_millis(300);
 /// After so many snapshots what was needed to make them is cleared away.
@@ -124,16 +122,16 @@ impl Job {
 }
 
 impl Shelf {
-    pub fn open(path: &Path, volumes: &Path) -> Result<Self> {
+    pub fn open(path: &Path, volumes: &Path, place: &Place) -> Result<Self> {
         let failed = |e: io::Error| HostError::transient(format!("opening {}", path.display())).caused_by(e);
         for directory in [path.to_owned(), path.join(DOMAINS), path.join(CAPTURES), volumes.join(RESTORED)] {
             private_directory(&directory).map_err(failed)?;
         }
-        let objects = Directory::open(path).map_err(|e| failed(e.into()))?;
+        let objects = place.open(path).map_err(|e| failed(e.into()))?;
         let inner = Arc::new(Inner {
             path: path.to_owned(),
             volumes: volumes.to_owned(),
-            store: BlockStore::new(Arc::new(objects)),
+            store: BlockStore::new(objects),
             jobs: Mutex::default(),
             restoring: Mutex::default(),
             garbage: Notify::new(),
@@ -170,27 +168,15 @@ impl Shelf {
     }
 
     /// Whether a snapshot is stored, or has begun to be.
-    pub fn has(&self, snapshot: SnapshotId) -> Result<bool> {
-        match self.inner.store.manifest(snapshot) {
-            Ok(_) => return Ok(true),
-            Err(Error::NoSnapshot(_)) => {}
-            // It is there, in whatever state.
-            Err(Error::Damaged { .. }) => return Ok(true),
-            Err(e) => return Err(failed(snapshot, e)),
-        }
-        let is_begun = self.inner.store.has_session(snapshot).map_err(|e| failed(snapshot, e))?;
-        Ok(is_begun || self.inner.archived_manifest(snapshot)?.is_some())
+    pub async fn has(&self, snapshot: SnapshotId) -> Result<bool> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.has(snapshot)).await
     }
 
     /// Snapshots that are stored, or have begun to be.
-    pub fn snapshots(&self) -> Result<Vec<SnapshotId>> {
-        let listing = |e: Error| HostError::transient("listing the snapshots").caused_by(e);
-        let mut found = self.inner.store.snapshots().map_err(listing)?;
-        let sessions = self.inner.store.sessions().map_err(listing)?;
-        found.extend(sessions.iter().map(|session| session.begin.snapshot));
-        found.extend(self.inner.archived()?);
-        found.extend(self.inner.all_fast().map_err(|e| listing(Error::Target(e)))?);
-        Ok(found)
+    pub async fn snapshots(&self) -> Result<Vec<SnapshotId>> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.snapshots()).await
     }
 
     /// Has a snapshot stored, and says how far that is.
@@ -309,12 +295,6 @@ impl Shelf {
     /// Where the disk of a snapshot lies, if it has become one.
     pub fn disk_of(&self, snapshot: SnapshotId) -> PathBuf {
         self.inner.restored(snapshot)
-    }
-
-    /// A snapshot that is not encrypted.
-    pub async fn snapshot(&self, snapshot: SnapshotId) -> Result<blocks::Snapshot> {
-        let inner = Arc::clone(&self.inner);
-        blocking(move || inner.snapshot(snapshot, None)).await
     }
 
     /// How many bytes a snapshot holds. One that is not whole, or does not open, is refused.
@@ -467,6 +447,28 @@ impl Inner {
 
     pub(super) fn store(&self) -> &BlockStore {
         &self.store
+    }
+
+    fn has(&self, snapshot: SnapshotId) -> Result<bool> {
+        match self.store.manifest(snapshot) {
+            Ok(_) => return Ok(true),
+            Err(Error::NoSnapshot(_)) => {}
+            // It is there, in whatever state.
+            Err(Error::Damaged { .. }) => return Ok(true),
+            Err(e) => return Err(failed(snapshot, e)),
+        }
+        let is_begun = self.store.has_session(snapshot).map_err(|e| failed(snapshot, e))?;
+        Ok(is_begun || self.archived_manifest(snapshot)?.is_some())
+    }
+
+    fn snapshots(&self) -> Result<Vec<SnapshotId>> {
+        let listing = |e: Error| HostError::transient("listing the snapshots").caused_by(e);
+        let mut found = self.store.snapshots().map_err(listing)?;
+        let sessions = self.store.sessions().map_err(listing)?;
+        found.extend(sessions.iter().map(|session| session.begin.snapshot));
+        found.extend(self.archived()?);
+        found.extend(self.all_fast().map_err(|e| listing(Error::Target(e)))?);
+        Ok(found)
     }
 
     /// Removes a completed snapshot from the store; what was made of it stays.
@@ -763,7 +765,7 @@ fn ingest_disk(
     job.total.store(touched.count(), Ordering::Relaxed);
     let block = blocks::BLOCK_SIZE as u64;
     let end = disk.size();
-    ingest::put_all(session, HANDS, |put| {
+    ingest::put_all(session, session.lanes(), |put| {
         for index in touched.iter() {
             let at = index * block;
             let mut bytes = vec![0; (end - at).min(block) as usize];
@@ -788,7 +790,7 @@ fn ingest_disk(
 pub(super) fn copy(session: &Session, from: &blocks::Snapshot, job: &Job) -> Result<(), Error> {
     const BATCH: usize = 1024;
     job.total.store(from.manifest().blocks, Ordering::Relaxed);
-    ingest::put_all(session, HANDS, |put| {
+    ingest::put_all(session, session.lanes(), |put| {
         let mut next = 0;
         loop {
             let batch = from.blocks(next, BATCH)?;

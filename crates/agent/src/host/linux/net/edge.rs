@@ -6,7 +6,7 @@ use super::rtnl::{Hop, Rtnl};
 use super::{Config, foreign, sysctl};
 use crate::host::linux::netns::{self, Namespace};
 use ipnet::Ipv4Net;
-use model::{Mac, VpcId};
+use model::{Mac, VpcId, VpnConnectionId};
 use plan::net::names::{self, EDGE_TABLE, EDGE_UPLINK};
 use plan::net::{NEXT_HOP, pool};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,24 @@ use std::net::Ipv4Addr;
 
 const OWNERS: &str = "owners";
 
+/// Who has a public address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holder {
+    Vpc(VpcId),
+    /// The end of a tunnel.
+    Vpn(VpnConnectionId),
+}
+
+impl Holder {
+    /// The edge's link to it.
+    fn link(self) -> String {
+        match self {
+            Self::Vpc(vpc) => names::edge_link(vpc),
+            Self::Vpn(connection) => names::vpn_link(connection),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Edge {
     /// The host's namespace: the one that the driver was opened in.
@@ -22,8 +40,8 @@ pub struct Edge {
     pub namespace: Namespace,
     pub rtnl: Rtnl,
     pub(super) nft: Nft,
-    /// Which VPC each public address leads to.
-    owners: BTreeMap<Ipv4Addr, VpcId>,
+    /// Whom each public address leads to.
+    owners: BTreeMap<Ipv4Addr, Holder>,
     /// The link to the host, once it carries IPv6.
     pub(super) ipv6_link: Option<u32>,
 }
@@ -96,12 +114,12 @@ impl Edge {
         self.rtnl.set_unreachable(config.public_pool.trunc())
     }
 
-    /// Makes exactly these public addresses lead to their VPCs: after a start, when nothing else is known.
-    pub fn reconcile(&mut self, wanted: &BTreeMap<Ipv4Addr, VpcId>) -> io::Result<()> {
+    /// Makes exactly these public addresses lead to their holders: after a start, when nothing else is known.
+    pub fn reconcile(&mut self, wanted: &BTreeMap<Ipv4Addr, Holder>) -> io::Result<()> {
         let standing = self.nft.elements(Family::Inet, EDGE_TABLE, OWNERS)?.unwrap_or_default();
         let mut keys = BTreeSet::new();
-        for (address, vpc) in wanted {
-            keys.insert(owner_key(*vpc, *address));
+        for (address, holder) in wanted {
+            keys.insert(owner_key(*holder, *address));
         }
         let mut batch = Batch::default();
         for key in standing.keys().filter(|key| !keys.contains(*key)) {
@@ -119,8 +137,8 @@ impl Edge {
                 self.rtnl.delete_route(single(address), link)?;
             }
         }
-        for (address, vpc) in wanted {
-            let Some(link) = links.get(&names::edge_link(*vpc)) else { continue };
+        for (address, holder) in wanted {
+            let Some(link) = links.get(&holder.link()) else { continue };
             let hop = Hop { link: *link, via: Some(NEXT_HOP.into()), source: None };
             self.rtnl.set_route(single(*address), hop)?;
         }
@@ -128,55 +146,61 @@ impl Edge {
         Ok(())
     }
 
-    /// Leads a public address to a VPC, wherever it led before.
-    pub fn gain(&mut self, vpc: VpcId, link: u32, address: Ipv4Addr) -> io::Result<()> {
+    /// Leads a public address to its holder, wherever it led before.
+    pub fn gain(&mut self, to: Holder, link: u32, address: Ipv4Addr) -> io::Result<()> {
         // Each step may be taken again after a failure of the next.
         self.rtnl.set_route(single(address), Hop { link, via: Some(NEXT_HOP.into()), source: None })?;
         let mut batch = Batch::default();
-        if let Some(holder) = self.owners.get(&address).filter(|holder| **holder != vpc) {
+        if let Some(holder) = self.owners.get(&address).filter(|holder| **holder != to) {
             batch.delete_element(Family::Inet, EDGE_TABLE, OWNERS, &owner_key(*holder, address));
         }
-        batch.add_element(Family::Inet, EDGE_TABLE, OWNERS, &owner_key(vpc, address), &Data::None);
+        batch.add_element(Family::Inet, EDGE_TABLE, OWNERS, &owner_key(to, address), &Data::None);
         self.nft.commit(batch)?;
-        self.owners.insert(address, vpc);
+        self.owners.insert(address, to);
         Ok(())
     }
 
-    /// Stops leading a public address to this VPC. One that another VPC has got meanwhile stays there.
-    pub fn lose(&mut self, vpc: VpcId, link: u32, address: Ipv4Addr) -> io::Result<()> {
-        if self.owners.get(&address) != Some(&vpc) {
+    /// Stops leading a public address to this holder. One that another has got meanwhile stays there.
+    pub fn lose(&mut self, from: Holder, link: u32, address: Ipv4Addr) -> io::Result<()> {
+        if self.owners.get(&address) != Some(&from) {
             return Ok(());
         }
         self.rtnl.delete_route(single(address), link)?;
         let mut batch = Batch::default();
-        batch.delete_element(Family::Inet, EDGE_TABLE, OWNERS, &owner_key(vpc, address));
+        batch.delete_element(Family::Inet, EDGE_TABLE, OWNERS, &owner_key(from, address));
         self.nft.commit(batch)?;
         self.owners.remove(&address);
         Ok(())
     }
 
-    /// The VPC that a public address leads to.
-    pub fn owner(&self, address: Ipv4Addr) -> Option<VpcId> {
+    /// Whom a public address leads to.
+    pub fn owner(&self, address: Ipv4Addr) -> Option<Holder> {
         self.owners.get(&address).copied()
     }
 
     /// Everything that leads to a VPC, and its link.
     pub fn forget(&mut self, vpc: VpcId) -> io::Result<()> {
-        let link = self.rtnl.link(&names::edge_link(vpc))?;
+        self.forget_holder(Holder::Vpc(vpc), &names::edge_link(vpc))?;
+        self.forget_ipv6(vpc)
+    }
+
+    /// Every public address that leads to a holder, and the link.
+    pub fn forget_holder(&mut self, holder: Holder, link: &str) -> io::Result<()> {
+        let link = self.rtnl.link(link)?;
         let theirs: Vec<Ipv4Addr> =
-            self.owners.iter().filter(|(_, owner)| **owner == vpc).map(|(address, _)| *address).collect();
+            self.owners.iter().filter(|(_, owner)| **owner == holder).map(|(address, _)| *address).collect();
         for address in theirs {
-            self.lose(vpc, link.as_ref().map_or(0, |link| link.index), address)?;
+            self.lose(holder, link.as_ref().map_or(0, |link| link.index), address)?;
         }
         if let Some(link) = link {
             self.rtnl.delete_link(link.index)?;
         }
-        self.forget_ipv6(vpc)
+        Ok(())
     }
 }
 
-fn owner_key(vpc: VpcId, address: Ipv4Addr) -> Vec<u8> {
-    let mut key = nft::link_key(&names::edge_link(vpc));
+fn owner_key(holder: Holder, address: Ipv4Addr) -> Vec<u8> {
+    let mut key = nft::link_key(&holder.link());
     key.extend_from_slice(&address.octets());
     key
 }

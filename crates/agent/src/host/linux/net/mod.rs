@@ -39,18 +39,19 @@ mod services_ipv6;
 mod sysctl;
 pub(super) mod tap;
 pub mod trial;
+mod vpn;
 
 pub use purge::purge;
 
 use crate::directory::Directory;
-use crate::host::{Fault, HostError, Net, Result, Standing, Tap};
+use crate::host::{Fault, HostError, Net, Result, Standing, Tap, Tunnels};
 use crate::link_local::dns::Upstream;
 use crate::link_local::endpoint::EndpointPlace;
 use counter::Counter;
-use edge::Edge;
+use edge::{Edge, Holder};
 use ipnet::{Ipv4Net, Ipv6Net};
 use model::host::{InterfaceDesired, SecurityGroupDesired, VpcDesired};
-use model::{CloudTag, NetworkInterfaceId, SecurityGroupId, VpcId};
+use model::{CloudTag, NetworkInterfaceId, SecurityGroupId, VpcId, VpnConnectionId};
 use parking_lot::Mutex;
 use plan::net::names;
 use port::Moved;
@@ -146,6 +147,7 @@ struct State {
     doors: BTreeMap<NetworkInterfaceId, endpoint::Door>,
     /// The interfaces whose packets are copied.
     mirrors: BTreeMap<NetworkInterfaceId, mirror::Mirroring>,
+    vpns: BTreeMap<VpnConnectionId, Arc<vpn::Vpn>>,
 }
 
 impl LinuxNet {
@@ -172,6 +174,7 @@ impl LinuxNet {
         let inner = inner.await.map_err(|e| HostError::transient("opening the network").caused_by(e))?;
         let inner = Arc::new(inner.map_err(|error| failed("opening the network", error))?);
         tokio::spawn(watch_foreign_filters(Arc::downgrade(&inner)));
+        tokio::spawn(vpn::keep(Arc::downgrade(&inner)));
         if let Some(every) = inner.config.flow_poll {
             tokio::spawn(flow::keep(Arc::downgrade(&inner), every));
         }
@@ -328,6 +331,15 @@ impl Net for LinuxNet {
         })
         .await
     }
+
+    async fn tunnels(&self) -> Result<Tunnels> {
+        let inner = Arc::clone(&self.0);
+        let look = tokio::task::spawn_blocking(move || Tunnels {
+            lack: crate::host::linux::requirements::lacks_vpn(),
+            seen: vpn::seen(&inner),
+        });
+        look.await.map_err(|error| HostError::transient("tunnels").caused_by(error))
+    }
 }
 
 impl State {
@@ -342,12 +354,21 @@ impl State {
             for tap in router.ports.values().filter_map(|port| u64::from_str_radix(&port.tap[1..], 16).ok()) {
                 counter.skip_past(tap);
             }
-            publics.extend(router.publics().into_iter().map(|public| (public, vpc)));
+            publics.extend(router.publics().into_iter().map(|public| (public, Holder::Vpc(vpc))));
             let services = Services::start(vpc, &router.namespace, config, upstream, &router.links, runtime)?;
             vpcs.insert(vpc, (router, services));
         }
-        edge.reconcile(&publics)?;
-        let mut state = Self { edge, counter, vpcs, doors: BTreeMap::new(), mirrors: BTreeMap::new() };
+        let mut state = Self {
+            edge,
+            counter,
+            vpcs,
+            doors: BTreeMap::new(),
+            mirrors: BTreeMap::new(),
+            vpns: BTreeMap::new(),
+        };
+        state.find_vpns(config)?;
+        publics.extend(state.vpn_publics(config)?);
+        state.edge.reconcile(&publics)?;
         state.sweep_endpoints(&config.cloud)?;
         Ok(state)
     }
@@ -383,6 +404,7 @@ impl State {
         }
         router.settled = false;
         self.close_endpoints(inner, vpc)?;
+        self.close_vpns(&inner.config, id, &vpc.vpns)?;
         let router = self.router(id)?;
         let mut before = router.publics();
         router.configure(vpc)?;
@@ -408,6 +430,7 @@ impl State {
         }
         self.open_endpoints(inner, vpc)?;
         self.mirror(id)?;
+        self.open_vpns(&inner.config, vpc)?;
         self.meet(id)?;
         let router = self.router(id)?;
         router.sweep_acls()?;
@@ -418,6 +441,7 @@ impl State {
     fn remove_vpc(&mut self, inner: &Inner, vpc: VpcId) -> io::Result<()> {
         // Also when only the name stands: an earlier removal was interrupted.
         self.edge.forget(vpc)?;
+        self.close_vpns(&inner.config, vpc, &[])?;
         if let Some((mut router, services)) = self.vpcs.remove(&vpc) {
             drop(services);
             self.mirror(vpc)?;
@@ -441,19 +465,20 @@ impl State {
 
     /// Tells the edge what a port has gained and lost.
     fn carry(&mut self, vpc: VpcId, moved: &Moved) -> io::Result<()> {
-        let fresh = moved.gained.iter().any(|public| self.edge.owner(*public) != Some(vpc));
+        let holder = Holder::Vpc(vpc);
+        let fresh = moved.gained.iter().any(|public| self.edge.owner(*public) != Some(holder));
         if moved.lost.is_empty() && !fresh {
             return Ok(());
         }
         let link = self.edge.rtnl.link(&names::edge_link(vpc))?;
         let link = link.ok_or_else(|| io::Error::other("the edge has lost its link to the VPC"))?.index;
         for public in &moved.lost {
-            self.edge.lose(vpc, link, *public)?;
+            self.edge.lose(holder, link, *public)?;
         }
         for public in
-            moved.gained.iter().filter(|public| self.edge.owner(**public) != Some(vpc)).collect::<Vec<_>>()
+            moved.gained.iter().filter(|public| self.edge.owner(**public) != Some(holder)).collect::<Vec<_>>()
         {
-            self.edge.gain(vpc, link, *public)?;
+            self.edge.gain(holder, link, *public)?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use super::rtnl::Hop;
 use super::{conntrack, sysctl, tap};
 use ipnet::{IpNet, Ipv6Net};
 use model::NetworkInterfaceId;
-use model::host::InterfaceDesired;
+use model::host::{InterfaceDesired, addresses_of};
 use plan::net::names::{self, VPC_TABLE};
 use plan::net::{Version, ipv6, routes};
 use std::collections::{BTreeMap, BTreeSet};
@@ -181,6 +181,13 @@ impl Router {
                 want(&names::group_members(*group, Version::V4), private.clone(), Data::None);
             }
         }
+        for private in interface.ipv4_prefixes.iter().flat_map(|prefix| addresses_of(*prefix)) {
+            want("src4", sender_key(tap, interface.mac, private), mark.clone());
+            want("known", sender_key(tap, interface.mac, private), Data::None);
+            for group in &interface.security_groups {
+                want(&names::group_members(*group, Version::V4), private.octets().to_vec(), Data::None);
+            }
+        }
         Ok(wanted)
     }
 
@@ -240,8 +247,8 @@ impl Router {
 
 const ROUTER_NET: IpNet = IpNet::V6(Ipv6Net::new_assert(ipv6::ROUTER, 64));
 
-/// Of both versions.
+/// Of both versions, those of prefixes one by one.
 fn all_addresses(interface: &InterfaceDesired) -> impl Iterator<Item = IpAddr> {
     let v6 = interface.ipv6.iter().copied().map(|address: Ipv6Addr| IpAddr::V6(address));
-    interface.addresses.iter().map(|address| IpAddr::V4(address.private)).chain(v6)
+    interface.own_ipv4().map(IpAddr::V4).chain(v6)
 }

@@ -26,7 +26,12 @@ pub fn purge(cloud: &CloudTag) -> io::Result<()> {
             for name in found {
                 // A namespace lives on while a socket or a TAP is open in it, so it is emptied first.
                 match Namespace::open(&name) {
-                    Ok(namespace) => note(namespace.run(empty)),
+                    Ok(namespace) => {
+                        if names::connection_of_namespace(cloud, &name).is_some() {
+                            note(super::vpn::charon::end(&namespace));
+                        }
+                        note(namespace.run(empty));
+                    }
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => note(Err(error)),
                 }

@@ -60,7 +60,7 @@ pub struct Router {
     pub(super) buckets: BTreeSet<String>,
     pub ports: BTreeMap<NetworkInterfaceId, Port>,
     pub links: Ports,
-    /// The links to other VPCs and into NAT gateways that stand, by name.
+    /// The links to other VPCs, to VPN connections and into NAT gateways that stand, by name.
     pub side_links: BTreeMap<String, u32>,
     /// The port that last got an address. One that moved must not lose its memberships with its old port.
     pub holders: HashMap<IpAddr, String>,
@@ -264,6 +264,7 @@ impl Router {
             security_groups: self.groups_of(first),
             addresses,
             source_dest_check: self.of_link("anysrc", &port.tap).next().is_none(),
+            ipv4_prefixes: Vec::new(),
             hostname: String::new(),
             domain: String::new(),
             bandwidth: self.bandwidth(&port.tap),
@@ -423,6 +424,7 @@ impl Router {
             Kind::Throw => Some(Way::Throw),
             Kind::Peering(peering) => self.side(&names::peering_link(peering), version),
             Kind::Transit(ends) => self.side(&names::transit_link(ends), version),
+            Kind::Vpn(connection) => self.side(&names::vpn_link(connection), version),
             Kind::NatGateway(gateway) => {
                 let [way_in, _] = names::nat_links(gateway);
                 self.side(&way_in, version)
@@ -462,7 +464,8 @@ impl Router {
             .collect();
         let meetings = plan::net::transit::meetings(vpc).into_iter().map(|meeting| meeting.link);
         let nats = vpc.nat_gateways.iter().flat_map(|gateway| names::nat_links(gateway.gateway));
-        let wanted: BTreeSet<String> = meetings.chain(nats).collect();
+        let vpns = vpc.vpns.iter().map(|vpn| names::vpn_link(vpn.connection));
+        let wanted: BTreeSet<String> = meetings.chain(nats).chain(vpns).collect();
         for (name, index) in &standing {
             if !wanted.contains(name) {
                 self.rtnl.delete_link(*index)?;
@@ -505,6 +508,7 @@ impl Router {
             wanted.extend([names::acl_ingress(acl.network_acl), names::acl_egress(acl.network_acl)]);
         }
         wanted.extend(vpc.peerings.iter().map(|peering| names::peering_arrival(peering.peering)));
+        wanted.extend(vpc.vpns.iter().map(|vpn| names::vpn_arrival(vpn.connection)));
         wanted.extend(vpc.transits.iter().flat_map(|transit| names::transit_chains(transit.attachment)));
         wanted.extend(vpc.nat_gateways.iter().flat_map(|gateway| names::nat_chains(gateway.gateway)));
         wanted.extend(vpc.nat_gateways.iter().map(|gateway| names::nat_back(gateway.gateway)));

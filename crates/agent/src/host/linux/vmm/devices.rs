@@ -19,13 +19,15 @@
 use super::Inner;
 use super::monitor::{Monitor, MonitorError};
 use super::start::cache_for;
-use crate::host::linux::block::{backing_chain, check_key, format, is_own, is_shared, lazy, passphrase};
+use crate::host::linux::block::{
+    backing_chain, check_key, format, is_own, is_served, is_shared, lazy, passphrase,
+};
 use crate::host::{DiskSpec, HostError, Plugged, Release, Result, Tap};
 use model::host::VolumeDesired;
 use model::{DataKey, InstanceId, NetworkInterfaceId, VolumeId};
 use plan::machine::devices::{self, At, Base, FdSet};
 use plan::machine::qcow2::Format;
-use plan::machine::qmp::{self, Command, Secret};
+use plan::machine::qmp::{self, Command, Graph, Secret};
 use plan::machine::{AtRest, Cache, Disk, Interface, ROOT_PORTS, StandsOn, limits};
 use serde_json::Value;
 use std::fs::OpenOptions;
@@ -50,7 +52,7 @@ impl Process {
         self.monitor.execute(command).await.map_err(|e| self.failed(name, e))
     }
 
-    async fn execute_with(&self, command: Command, descriptor: OwnedFd) -> Result<Value> {
+    pub async fn execute_with(&self, command: Command, descriptor: OwnedFd) -> Result<Value> {
         let name = command.name();
         self.monitor.execute_with(command, vec![descriptor]).await.map_err(|e| self.failed(name, e))
     }
@@ -226,10 +228,28 @@ impl Process {
 
     /// Gives the process a disk that was lent to it, as this device.
     pub async fn add_disk(&self, spec: &DiskSpec, device: Value) -> Result<()> {
+        let at_rest = self.add_nodes(spec, None).await?;
+        let device = if at_rest == AtRest::Shared { devices::sharing(device) } else { device };
+        self.execute(Command::AddDevice(device)).await.map(drop)
+    }
+
+    /// Gives the process all of a disk but the device. It writes to the newest file, or else to this one of those under it.
+    pub async fn add_nodes(&self, spec: &DiskSpec, older: Option<&Path>) -> Result<AtRest> {
         let (volume, path) = (spec.volume, spec.path.as_path());
         let disk = disk(spec)?;
-        let own = self.pass(devices::file_node(volume), path, disk.cache, Access::Write).await?;
-        let chain = backing_chain(path)?;
+        if disk.at_rest == AtRest::Served {
+            self.execute(Command::AddObject(devices::limits_group(&disk))).await?;
+            for node in devices::nodes_by_export(&disk) {
+                self.execute(Command::AddNode(node)).await?;
+            }
+            return Ok(disk.at_rest);
+        }
+        let mut chain = backing_chain(path)?;
+        if let Some(at) = chain.iter().position(|file| Some(file.as_path()) == older) {
+            chain.drain(..=at);
+        }
+        let file = older.unwrap_or(path);
+        let own = self.pass(devices::file_node(volume), file, disk.cache, Access::Write).await?;
         let noted = |depth| devices::base_file_node(volume, depth);
         let bases = self.lend_bases(&disk, path, &chain, spec.data_key.as_ref(), noted).await?;
         self.execute(Command::AddObject(devices::limits_group(&disk))).await?;
@@ -240,19 +260,38 @@ impl Process {
         for node in devices::nodes_by_descriptor(&disk, own, &bases) {
             self.execute(Command::AddNode(node)).await?;
         }
-        let device = if disk.at_rest == AtRest::Shared { devices::sharing(device) } else { device };
-        self.execute(Command::AddDevice(device)).await.map(drop)
+        Ok(disk.at_rest)
+    }
+
+    /// Asks anew for a disk that another process serves: it has grown, and a connection knows one size.
+    async fn ask_anew(&self, volume: VolumeId, path: &Path) -> Result<()> {
+        let throttle = devices::throttle_node(volume);
+        let graph = Graph::parse(&self.execute(qmp::query_graph()).await?);
+        let names = [devices::file_node(volume), devices::image_node(volume)];
+        let Some(current) = graph.child(&throttle, "file") else { return Ok(()) };
+        let Some(other) = names.iter().find(|name| *name != current) else { return Ok(()) };
+        if !names.iter().any(|name| name == current) {
+            return Ok(());
+        }
+        if self.nodes(volume).await?.contains(other) {
+            self.remove_node(other.clone()).await?;
+        }
+        let disk = self.disk_of(volume, path).await?;
+        self.execute(Command::AddNode(devices::served(&disk, other))).await?;
+        self.execute(Command::ReopenNode(devices::led_to(volume, other))).await?;
+        self.remove_node(current.to_owned()).await
     }
 }
 
 /// A disk as the process is told of it.
 pub(super) fn disk(spec: &DiskSpec) -> Result<Disk> {
     let at_rest = match &spec.data_key {
+        _ if is_served(&spec.path) => AtRest::Served,
         _ if is_shared(&spec.path) => AtRest::Shared,
         Some(_) => AtRest::Encrypted,
         None => AtRest::Plain,
     };
-    let lacks = lazy::lacks(&spec.path, spec.volume);
+    let lacks = !is_served(&spec.path) && lazy::lacks(&spec.path, spec.volume);
     let stands_on = if lacks { StandsOn::Export } else { StandsOn::Files };
     let (volume, medium) = (spec.volume, spec.medium);
     Ok(Disk { volume, medium, cache: cache_for(&spec.path)?, limits: spec.limits, at_rest, stands_on })
@@ -277,18 +316,18 @@ impl Inner {
 
     pub(super) fn lent(&self, instance: InstanceId) -> Result<Vec<(VolumeId, PathBuf)>> {
         let lent = self.home(instance).lent().map_err(|e| disks_failed(instance, e))?;
-        let named = |path: PathBuf| {
-            let volume = VolumeId::parse(path.file_stem()?.to_str()?).ok()?;
-            Some((volume, path))
-        };
+        let named = |path: PathBuf| Some((volume_of(&path)?, path));
         Ok(lent.into_iter().filter_map(named).collect())
     }
 
-    async fn take_back(&self, instance: InstanceId, volume: VolumeId) -> Result<()> {
+    async fn take_back(self: &Arc<Self>, instance: InstanceId, volume: VolumeId) -> Result<()> {
         let home = self.home(instance);
         for (_, path) in self.lent(instance)?.into_iter().filter(|(lent, _)| *lent == volume) {
-            lazy::close_door(&path, volume).await;
+            if !is_served(&path) {
+                lazy::close_door(&path, volume).await;
+            }
             home.take_back_one(&path).map_err(|e| disks_failed(instance, e))?;
+            self.leave(instance, vec![path]).await?;
         }
         Ok(())
     }
@@ -322,7 +361,11 @@ impl Inner {
         backing_chain(&disk.path)?;
         self.forsake(instance, [volume])?;
         home.lend_one(&disk.path, uid).map_err(|e| disks_failed(instance, e))?;
-        let added = process.add_disk(disk, devices::disk_device(volume, disk.medium, port)).await;
+        let added = async {
+            self.reach(disk).await?;
+            process.add_disk(disk, devices::disk_device(volume, disk.medium, port)).await
+        }
+        .await;
         if added.is_err() && !process.has_device(&volume.to_string()).await? {
             process.drop_nodes(volume, &[]).await?;
             self.take_back(instance, volume).await?;
@@ -421,12 +464,17 @@ impl Inner {
         desired: &VolumeDesired,
     ) -> Result<()> {
         let volume = desired.volume;
+        let lent = self.lent(instance)?.into_iter().find(|(lent, _)| *lent == volume).map(|(_, path)| path);
+        let served = lent.as_ref().filter(|path| is_served(path));
+        let monitor = self.monitor(instance).await?;
+        if let (Some(path), Some(_)) = (served, &monitor) {
+            self.serve(volume, path, desired.data_key.as_ref()).await?;
+        }
         // An agent that died in the middle of a snapshot left this to be done.
-        self.follow(instance, &[volume]).await?;
-        let is_lent = self.lent(instance)?.iter().any(|(lent, _)| *lent == volume);
-        let Some(monitor) = self.monitor(instance).await? else { return Ok(()) };
+        self.catch_up(instance, volume).await?;
+        let Some(monitor) = monitor else { return Ok(()) };
         let process = self.process_of(instance, monitor);
-        if !is_lent || !process.has_device(&volume.to_string()).await? {
+        if lent.is_none() || !process.has_device(&volume.to_string()).await? {
             return Ok(());
         }
         let object = devices::limits_object(volume);
@@ -449,11 +497,23 @@ impl Inner {
             return Ok(());
         };
         let size = desired.size.bytes();
+        if let Some(path) = served
+            && held < size
+            && let Some(server) = self.server(volume).await?
+        {
+            self.grow_served(&server, volume, size).await?;
+            process.ask_anew(volume, path).await?;
+        }
         if held < size {
             process.execute(Command::Resize { node, size }).await?;
         }
         Ok(())
     }
+}
+
+/// The volume that a file is named after.
+pub(super) fn volume_of(path: &Path) -> Option<VolumeId> {
+    VolumeId::parse(path.file_stem()?.to_str()?).ok()
 }
 
 fn disks_failed(instance: InstanceId, error: io::Error) -> HostError {

@@ -13,12 +13,15 @@
 //! origin       how the machine was last started, for whoever asks
 //! console/     the keeper's files, owned by the machine's user
 //! lazy/        sockets by which the machine asks for what its volumes lack; shown in the sandbox
+//! serves       of a process that serves a volume to machines ([`super::serving`]): which one
+//! top          the inode of the file that it writes to, or is about to
+//! door.sock    where it listens
 //! root/        where the sandbox mounts its root; empty as the host sees it
 //! ```
 
 use super::keeper;
 use crate::host::linux::block::is_shared;
-use model::{InstanceId, Timestamp};
+use model::{InstanceId, Timestamp, VolumeId};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
@@ -28,6 +31,8 @@ pub(super) const LOCK: &str = "lock";
 pub(super) const MONITOR: &str = "monitor.sock";
 pub(super) const CONSOLE: &str = "console";
 pub(super) const ROOT: &str = "root";
+/// Where a process that serves a volume listens.
+pub(super) const SOCKET: &str = "door.sock";
 pub(super) const UID: &str = "uid";
 const DISKS: &str = "disks";
 const UNBORN: &str = "unborn";
@@ -36,6 +41,8 @@ const LAZY: &str = "lazy";
 const FORKING: &str = "forking";
 const FORKED: &str = "forked";
 const WAKING: &str = "waking";
+const SERVES: &str = "serves";
+const TOP: &str = "top";
 
 /// How far a machine that goes on from a fork has come. It says so on the disk: what was born never begins anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +162,24 @@ impl Home {
     pub fn stage(&self) -> Option<Stage> {
         let text = fs::read_to_string(self.0.join(FORKED)).ok()?;
         Stage::ALL.into_iter().find(|stage| stage.name() == text)
+    }
+
+    /// Notes that its process is no instance's.
+    pub fn set_serves(&self, volume: VolumeId) -> io::Result<()> {
+        replace(&self.0.join(SERVES), volume.to_string().as_bytes())
+    }
+
+    pub fn serves(&self) -> Option<VolumeId> {
+        VolumeId::parse(&fs::read_to_string(self.0.join(SERVES)).ok()?).ok()
+    }
+
+    /// Notes to which of a volume's files its process writes from here on, by inode.
+    pub fn set_top(&self, inode: u64) -> io::Result<()> {
+        replace(&self.0.join(TOP), inode.to_string().as_bytes())
+    }
+
+    pub fn top(&self) -> Option<u64> {
+        fs::read_to_string(self.0.join(TOP)).ok()?.parse().ok()
     }
 
     /// Notes how the machine was started, in a few words.
@@ -299,7 +324,7 @@ impl Home {
     }
 }
 
-/// One that others may have too stays root's: the machine has a descriptor of it.
+/// One that others may have too stays root's: the machine has a descriptor of it, or asks another process.
 fn give(disk: &Path, uid: u32) -> io::Result<()> {
     if is_shared(disk) { Ok(()) } else { chown(disk, Some(uid), Some(uid)) }
 }

@@ -5,6 +5,8 @@
 //! follow:  new files go over as descriptors ► nodes ► one transaction puts them on top: the instant
 //!          what lies below the newest is opened anew ► the newest is stood on it ► the old nodes go
 //! ```
+//! A volume that is served to several machines ([`super::serving`]) is followed in the process that serves it, once for all of them. An
+//! instant of it and of a machine's own is one because the machine stands still meanwhile, with nothing of it under way.
 //! Invariants: whether a step was done is asked of the process (its graph of nodes, its open files), so a step that was
 //! interrupted is finished or found done; a node for a volume's newest file is named after the file's inode. The limits stay in force,
 //! for they lie above. Nothing but the newest file is open for writing afterwards.
@@ -12,13 +14,15 @@
 
 use super::Inner;
 use super::devices::{Access, Process};
+use super::monitor::MonitorError;
+use super::serving::server_of;
 use super::start::cache_for;
-use crate::host::linux::block::{backing_chain, is_shared, lazy};
+use crate::host::linux::block::{backing_chain, file_of, is_served, is_shared, lazy};
 use crate::host::{HostError, Result};
 use model::host::Medium;
 use model::{InstanceId, VolumeId};
 use plan::machine::devices;
-use plan::machine::qmp::{self, Command, Graph};
+use plan::machine::qmp::{self, Command, Graph, Status};
 use plan::machine::{Disk, StandsOn};
 use std::fs;
 use std::io;
@@ -26,32 +30,149 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// A process, its volumes among those that are followed, and what is put on top of them.
+struct Following {
+    process: Process,
+    held: Vec<(VolumeId, PathBuf)>,
+    pairs: Vec<(String, String)>,
+}
+
 impl Inner {
     pub(super) async fn follow(self: &Arc<Self>, instance: InstanceId, volumes: &[VolumeId]) -> Result<()> {
+        self.follow_while(instance, volumes, Others::HaveItStandStill).await
+    }
+
+    async fn follow_while(
+        self: &Arc<Self>,
+        instance: InstanceId,
+        volumes: &[VolumeId],
+        others: Others,
+    ) -> Result<()> {
         let Some(monitor) = self.monitor(instance).await? else { return Ok(()) };
+        let mut lent = self.lent(instance)?;
+        lent.retain(|(volume, _)| volumes.contains(volume));
+        lent.sort();
+        let (served, own): (Vec<_>, Vec<_>) = lent.into_iter().partition(|(_, path)| is_served(path));
+
+        // In the volumes' order, so that no two wait for each other.
+        let gates: Vec<_> = served.iter().map(|(volume, _)| self.gate(server_of(*volume))).collect();
+        let mut alone = Vec::with_capacity(gates.len());
+        for gate in &gates {
+            alone.push(gate.lock().await);
+        }
         let process = self.process_of(instance, monitor);
-        let mut held: Vec<(VolumeId, PathBuf)> = Vec::new();
-        for (volume, path) in self.lent(instance)? {
-            // A shared one has no layers.
-            if volumes.contains(&volume)
-                && !is_shared(&path)
-                && process.has_device(&volume.to_string()).await?
-            {
+        let mut held = Vec::new();
+        for (volume, path) in own {
+            // One that an earlier version of this program shared has no layers.
+            if !is_shared(&path) && process.has_device(&volume.to_string()).await? {
                 held.push((volume, path));
             }
         }
-        let mut pairs = Vec::new();
-        for (volume, path) in &held {
-            pairs.extend(process.new_layer(*volume, path).await?);
+        let mut all = vec![Following { process, held, pairs: Vec::new() }];
+        for (volume, path) in served {
+            let process = self.serving(volume, &path).await?;
+            all.push(Following { process, held: vec![(volume, file_of(&path))], pairs: Vec::new() });
         }
-        if !pairs.is_empty() {
-            process.execute(qmp::overlay(&pairs)).await?;
+        for following in &mut all {
+            for (volume, path) in &following.held {
+                following.pairs.extend(following.process.new_layer(*volume, path).await?);
+            }
         }
-        for (volume, path) in &held {
-            process.stand_on_joined(*volume, path).await?;
+        let due: Vec<&Following> = all.iter().filter(|following| !following.pairs.is_empty()).collect();
+        if due.len() > 1 && others == Others::HaveItStandStill {
+            self.stand_still(&all[0].process, self.put_on_top(&due)).await?;
+        } else {
+            self.put_on_top(&due).await?;
+        }
+        for Following { process, held, .. } in &all {
+            for (volume, path) in held {
+                process.stand_on_joined(*volume, path).await?;
+            }
         }
         Ok(())
     }
+
+    /// The same for one volume, of whose snapshot nobody may know any more. What was taken together has one instant all the same: if
+    /// this one lags behind, all follow.
+    pub(super) async fn catch_up(self: &Arc<Self>, instance: InstanceId, volume: VolumeId) -> Result<()> {
+        let Some(monitor) = self.monitor(instance).await? else { return Ok(()) };
+        let Some((_, path)) = self.lent(instance)?.into_iter().find(|(lent, _)| *lent == volume) else {
+            return Ok(());
+        };
+        let newest = fs::metadata(file_of(&path)).map_err(looking(&path))?;
+        let lags = if is_served(&path) {
+            self.home(server_of(volume)).top().is_some_and(|top| top != newest.ino())
+        } else {
+            !has_open(monitor.pid, &newest).map_err(looking(&path))?
+        };
+        if lags {
+            self.follow_all(instance, Others::HaveItStandStill).await
+        } else {
+            self.follow(instance, &[volume]).await
+        }
+    }
+
+    /// What an agent before this one had the machine stand still for, is done before it goes on.
+    pub(super) async fn follow_before_it_goes_on(self: &Arc<Self>, instance: InstanceId) -> Result<()> {
+        self.follow_all(instance, Others::LetItGoOn).await
+    }
+
+    async fn follow_all(self: &Arc<Self>, instance: InstanceId, others: Others) -> Result<()> {
+        let volumes: Vec<VolumeId> = self.lent(instance)?.into_iter().map(|(volume, _)| volume).collect();
+        self.follow_while(instance, &volumes, others).await
+    }
+
+    /// The instant, process by process.
+    async fn put_on_top(&self, due: &[&Following]) -> Result<()> {
+        for Following { process, held, pairs } in due {
+            let home = self.home(process.instance);
+            if home.serves().is_some() {
+                for (_, path) in held {
+                    fs::metadata(path).and_then(|meta| home.set_top(meta.ino())).map_err(looking(path))?;
+                }
+            }
+            process.execute(qmp::overlay(pairs)).await?;
+        }
+        Ok(())
+    }
+
+    /// Does something while a machine stands still, with no request of its guest's under way.
+    async fn stand_still(
+        &self,
+        process: &Process,
+        meanwhile: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        let instance = process.instance;
+        let failed =
+            |e: MonitorError| HostError::transient(format!("having {instance} stand still")).caused_by(e);
+        if !matches!(process.monitor.status().await.map_err(failed)?, Status::On) {
+            return meanwhile.await;
+        }
+        let home = self.home(instance);
+        home.expect_fork()
+            .map_err(|e| HostError::transient(format!("having {instance} stand still")).caused_by(e))?;
+        self.forking.lock().insert(instance);
+        let stopped = process.monitor.execute(Command::Stop).await.map_err(failed);
+        let done = match stopped {
+            Ok(_) => meanwhile.await,
+            Err(error) => Err(error),
+        };
+        let gone_on = process.monitor.execute(Command::Continue).await;
+        self.forking.lock().remove(&instance);
+        match gone_on {
+            Ok(_) => home.is_forked_from(),
+            // Whoever looks at it next tries again.
+            Err(error) => tracing::warn!(%instance, %error, "it does not go on after a snapshot"),
+        }
+        done
+    }
+}
+
+/// Whether somebody else sees to it that the machine writes nothing between two instants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Others {
+    HaveItStandStill,
+    LetItGoOn,
 }
 
 fn looking(path: &Path) -> impl Fn(io::Error) -> HostError {
@@ -144,7 +265,7 @@ impl Process {
     }
 
     /// What is known of a disk that the machine has. Its limits are not asked for: they lie above its files.
-    async fn disk_of(&self, volume: VolumeId, path: &Path) -> Result<Disk> {
+    pub async fn disk_of(&self, volume: VolumeId, path: &Path) -> Result<Disk> {
         let at_rest = self.at_rest(volume).await?;
         Ok(Disk {
             volume,

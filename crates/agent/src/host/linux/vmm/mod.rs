@@ -13,7 +13,8 @@
 //! A guest that powers off is [`MachineState::PoweredOff`] until [`Vmm::end`], whether or not an agent was there to see it; a
 //! guest that resets boots again in place; a panicking guest does what its own kernel is set to do, as on EC2. A disk that the
 //! host has no room for pauses its guest; every [`RESUME_EVERY`] the agent lets it try again.
-//! Disks and interfaces that come and go while a machine runs: [`devices`]; what snapshots do to disks: [`layers`].
+//! Disks and interfaces that come and go while a machine runs: [`devices`]; what snapshots do to disks: [`layers`]; disks that
+//! several machines have: [`serving`].
 //! Callers: the host loop, through [`Vmm`]. The process's sandbox is described in [`launcher`], its command line in
 //! [`plan::machine`].
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
@@ -34,14 +35,17 @@ mod layers;
 mod memory;
 mod monitor;
 mod processes;
+mod room;
+mod serving;
 mod start;
 mod template;
 mod timeline;
-mod uids;
+pub(super) mod uids;
 
 pub use accel::AccelPolicy;
 pub use home::private_directory;
 pub(super) use home::replace;
+pub use room::RESUME_EVERY;
 pub use template::{Mode as TemplateMode, TemplateConfig};
 
 use crate::host::{
@@ -58,12 +62,9 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-
-/// How often a guest that waits for room on the host's disk is let go on.
-pub const RESUME_EVERY: Duration = Duration::from_secs(5);
 
 /// How long a process may take to end when asked, before it is killed.
 const COURTESY: Duration = Duration::from_secs(3);
@@ -121,8 +122,12 @@ struct Inner {
     templates: Arc<template::Templates>,
     /// Machines that this agent has stand still for a fork or to hibernate, or is about to.
     forking: Mutex<HashSet<InstanceId>>,
+    /// Machines whose guests wait for room on the host's disk and are let go on now and then.
+    waiting_for_room: Mutex<HashSet<InstanceId>>,
     /// The volumes of machines whose memory is kept.
     asleep: Mutex<HashMap<VolumeId, InstanceId>>,
+    /// By the process that serves it.
+    served: Mutex<HashMap<InstanceId, serving::Served>>,
     changes: mpsc::UnboundedSender<InstanceId>,
     changed: tokio::sync::Mutex<mpsc::UnboundedReceiver<InstanceId>>,
 }
@@ -143,7 +148,9 @@ impl LinuxVmm {
             config,
             templates,
             forking: Mutex::default(),
+            waiting_for_room: Mutex::default(),
             asleep: Mutex::default(),
+            served: Mutex::default(),
             cgroups,
             gates: Mutex::default(),
             monitors: tokio::sync::Mutex::default(),
@@ -162,6 +169,7 @@ impl LinuxVmm {
                 tracing::warn!(%instance, %error, "a running machine does not answer yet");
             }
         }
+        vmm.0.open_servers().await?;
         vmm.0.open_templates().await?;
         vmm.0.open_forks().map_err(|e| HostError::transient("taking up the forks").caused_by(e))?;
         tokio::spawn(template::work(Arc::downgrade(&vmm.0)));
@@ -229,7 +237,7 @@ impl Inner {
         Home::of(&self.config.state_dir, instance)
     }
 
-    /// Every machine that has a directory.
+    /// Every instance's machine that has a directory.
     fn known(&self) -> Result<Vec<InstanceId>> {
         let failed = |e: io::Error| HostError::transient("listing the machines").caused_by(e);
         let mut known = Vec::new();
@@ -237,6 +245,7 @@ impl Inner {
             let name = entry.map_err(failed)?.file_name();
             known.extend(name.to_str().and_then(|n| InstanceId::parse(n).ok()));
         }
+        known.retain(|instance| self.home(*instance).serves().is_none());
         known.sort();
         Ok(known)
     }
@@ -286,11 +295,13 @@ impl Inner {
     }
 
     fn noticed(self: &Arc<Self>, instance: InstanceId, notice: Notice) {
+        if self.is_server(instance, notice == Notice::Gone) {
+            return;
+        }
         // The receiver lives as long as this.
         let _ = self.changes.send(instance);
         if notice == Notice::OutOfSpace {
-            tracing::warn!(%instance, "the host has no room for a guest's write; the guest waits");
-            tokio::spawn(resume(Arc::downgrade(self), instance));
+            room::await_room(self, instance);
         }
     }
 
@@ -301,9 +312,14 @@ impl Inner {
     }
 
     /// Kills whatever is left of the machine and undoes what was made for its process. Its own files stay.
-    async fn sweep(&self, instance: InstanceId) -> Result<()> {
+    async fn sweep(self: &Arc<Self>, instance: InstanceId) -> Result<()> {
         self.monitors.lock().await.remove(&instance);
-        self.sweep_home(instance, &self.home(instance)).await
+        let home = self.home(instance);
+        let had = home.lent();
+        self.sweep_home(instance, &home).await?;
+        let had =
+            had.map_err(|e| HostError::transient(format!("tidying up after {instance}")).caused_by(e))?;
+        self.leave(instance, had).await
     }
 
     async fn sweep_home(&self, instance: InstanceId, home: &Home) -> Result<()> {
@@ -377,23 +393,6 @@ impl Inner {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.sweep(instance).await
-    }
-}
-
-/// Lets a guest that waits for room go on, now and then, until it runs.
-async fn resume(inner: Weak<Inner>, instance: InstanceId) {
-    loop {
-        tokio::time::sleep(RESUME_EVERY).await;
-        let Some(inner) = inner.upgrade() else { return };
-        let Ok(Some(monitor)) = inner.monitor(instance).await else { return };
-        match monitor.status().await {
-            Ok(Status::OutOfSpace) => {}
-            // Running again (another of these was faster), off or gone.
-            _ => return,
-        }
-        if let Err(error) = monitor.execute(Command::Continue).await {
-            tracing::warn!(%instance, %error, "the guest could not be let go on");
-        }
     }
 }
 

@@ -16,8 +16,8 @@ use super::{Inner, Launcher, LinuxVmmConfig as Config, accel, uids};
 use crate::host::linux::block::{backing_chain, check_key};
 use crate::host::linux::{exec, requirements};
 use crate::host::{HostError, MachineSpec, Result, Steps, Tap};
-use model::MiB;
 use model::host::Machine;
+use model::{InstanceId, MiB};
 use plan::machine::qmp::Command;
 use plan::machine::{
     Accelerator, Boot, Cache, Disk, FIRMWARE, INITRD, Interface, KERNEL, LAZY, Layout, MEMORY, Stage,
@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What QEMU takes beside the guest's memory: itself, its translations (128 MiB under TCG), disk buffers, the keeper.
-const OVERHEAD: MiB = MiB(512);
+pub(super) const OVERHEAD: MiB = MiB(512);
 /// How long a new process may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -169,7 +169,7 @@ pub(super) async fn start(inner: &Arc<Inner>, spec: &MachineSpec, taps: Vec<Tap>
     drop(taps);
     let greeted = async {
         launched?;
-        greet(inner, spec).await?;
+        greet(inner, instance).await?;
         if waits { give_disks(inner, spec, &disks, &ground.boot()).await } else { Ok(()) }
     };
     let greeted = greeted.await;
@@ -190,6 +190,7 @@ async fn give_disks(inner: &Arc<Inner>, spec: &MachineSpec, disks: &[Disk], boot
     let process = inner.process(spec.instance).await?;
     let later = spec.disks.iter().zip(disks).enumerate().filter(|(_, (_, disk))| disk.comes_later());
     for (port, (disk, _)) in later {
+        inner.reach(disk).await?;
         process.add_disk(disk, devices::first_device(disk.volume, disk.medium, port, boot)).await?;
     }
     // To the firmware they were there from the start.
@@ -290,8 +291,7 @@ pub(super) async fn launch(inner: &Inner, plan: Plan<'_>) -> Result<()> {
 }
 
 /// Waits until the process answers, and is who it should be.
-pub(super) async fn greet(inner: &Arc<Inner>, spec: &MachineSpec) -> Result<()> {
-    let instance = spec.instance;
+pub(super) async fn greet(inner: &Arc<Inner>, instance: InstanceId) -> Result<()> {
     let home = inner.home(instance);
     let end = tokio::time::Instant::now() + PATIENCE;
     loop {

@@ -10,7 +10,7 @@
 //! no member of a group; a public address is in force only in a public subnet.
 
 use super::topology::Topology;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use model::host::{InterfaceDesired, RouteTarget, SubnetDesired, VpcDesired};
 use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
 use model::{VpcId, VpcPeeringConnectionId};
@@ -154,6 +154,16 @@ pub fn answers(topology: &Topology, asker: usize, asked: Packet, arrival: Arriva
     Answer::Arrives(back)
 }
 
+/// Where another packet comes to of a flow whose first one arrived so under earlier rules, and was answered: groups are not
+/// asked again, routes and ACLs are.
+pub fn goes_on(topology: &Topology, asker: usize, asked: Packet, arrived: Arrival) -> Answer {
+    match carried(topology, asker, asked, false) {
+        None => Answer::Lost,
+        Some(arrival) if arrival == arrived => Answer::Arrives(arrival),
+        Some(_) => Answer::Unasked,
+    }
+}
+
 /// The packet that answers, as the receiver sends it.
 pub fn answer(arrival: &Arrival) -> Packet {
     let packet = arrival.packet;
@@ -187,7 +197,12 @@ fn carried(topology: &Topology, from: usize, packet: Packet, begins: bool) -> Op
         Transport::Udp { from, to } => is_v6 && (from, to) == (547, 546),
         Transport::Tcp { .. } | Transport::Other(_) => false,
     };
-    if of_the_link || is_v6 && (vpc.ipv6_cidrs.is_empty() || sender.ipv6.is_empty()) {
+    // Nor does what is for a link's own addresses, for many at once, or for a service that the router is asked for.
+    let goes_no_further = match packet.dst {
+        IpAddr::V6(dst) => dst.is_unicast_link_local() || dst.is_multicast() || is_service(dst),
+        IpAddr::V4(_) => false,
+    };
+    if of_the_link || goes_no_further || is_v6 && (vpc.ipv6_cidrs.is_empty() || sender.ipv6.is_empty()) {
         return None;
     }
     led(topology, vpc, subnet, packet, Sender { vouched, begins })
@@ -298,8 +313,11 @@ fn next(
         Lead::Nowhere => return None,
     };
     match target {
-        // No generated network has a transit gateway.
-        RouteTarget::Blackhole | RouteTarget::NatGateway(_) | RouteTarget::TransitGateway(_) => None,
+        // No generated network has a transit gateway or a VPN.
+        RouteTarget::Blackhole
+        | RouteTarget::NatGateway(_)
+        | RouteTarget::TransitGateway(_)
+        | RouteTarget::VpnGateway(_) => None,
         RouteTarget::Interface(id) => {
             let at = topology.interfaces.iter().position(|i| i.interface == *id)?;
             let machine = &topology.interfaces[at];
@@ -376,13 +394,16 @@ fn nobodys(vpc: &VpcDesired, address: IpAddr) -> bool {
 }
 
 fn nobodys_v6(address: Ipv6Addr) -> bool {
-    let services = "fd00:ec2::/32".parse::<ipnet::Ipv6Net>().unwrap();
     // Those that only stand for IPv4's as well.
     address.to_bits() >> 32 == 0
         || address.to_ipv4_mapped().is_some()
         || address.is_unicast_link_local()
         || address.is_multicast()
-        || services.contains(&address)
+        || is_service(address)
+}
+
+fn is_service(address: Ipv6Addr) -> bool {
+    "fd00:ec2::/32".parse::<Ipv6Net>().unwrap().contains(&address)
 }
 
 fn place<'a>(

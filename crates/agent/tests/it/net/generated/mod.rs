@@ -25,6 +25,9 @@ use wire::Port;
 const EPHEMERAL: u16 = 20_000;
 const ROUNDS: usize = 6;
 const PROBES: usize = 60;
+/// How many packets of a standing flow are sent each way in a round, and of how many flows.
+const COPIES: usize = 3;
+const STANDING: usize = 24;
 /// Topologies of a usual run.
 const USUAL: usize = 300;
 
@@ -70,6 +73,8 @@ struct Tally {
     arrived: usize,
     answers: usize,
     returned: usize,
+    /// Packets of flows that stood before the rules changed, and those of them that arrived.
+    later: [usize; 2],
     /// By what way they arrived: within, across, over the internet, at a machine on the way, translated.
     ways: [usize; 5],
 }
@@ -87,15 +92,24 @@ async fn play(world: &World, seed: u64, tally: &mut Tally) {
     let mut ports: Vec<Port> = Vec::new();
     let mut flows = BTreeSet::new();
     let mut number = 0;
+    let mut standing: Vec<(usize, Packet, Arrival)> = Vec::new();
     for round in 0..ROUNDS {
         topology.round(&mut dice);
         put_into_force(world, &topology, &mut ports).await;
+        if round == 0 {
+            topology.vpcs.iter().for_each(|vpc| remember_flows(world, vpc.vpc));
+        }
         let told = |what: &str, probe: &Probe| {
             format!(
                 "seed {seed}, round {round}: {what}: {:?} from {} {:#?}",
                 probe.packet, probe.from, topology
             )
         };
+        let later = later(&topology, &mut standing, &mut number);
+        tally.later[0] += later.len();
+        tally.later[1] += later.values().filter(|probe| probe.arrival.is_some()).count();
+        exchange(&mut ports, &later, &told);
+
         let mut probes = BTreeMap::new();
         for _ in 0..PROBES {
             number += 1;
@@ -134,6 +148,10 @@ async fn play(world: &World, seed: u64, tally: &mut Tally) {
                 Answer::Lost => None,
                 Answer::Unasked => continue,
             };
+            let has_ports = matches!(asked.packet.transport, Transport::Udp { .. });
+            if back.is_some() && has_ports && arrival.way == Way::Within {
+                standing.push((asked.from, asked.packet, arrival));
+            }
             number += 1;
             answers
                 .insert(number, Probe { from: arrival.at, packet: judge::answer(&arrival), arrival: back });
@@ -152,6 +170,39 @@ async fn play(world: &World, seed: u64, tally: &mut Tally) {
     for vpc in &topology.vpcs {
         world.net().remove_vpc(vpc.vpc).await.unwrap();
     }
+}
+
+/// Packets, both ways, of flows that were answered under the rules of earlier rounds.
+fn later(
+    topology: &Topology,
+    standing: &mut Vec<(usize, Packet, Arrival)>,
+    number: &mut u32,
+) -> BTreeMap<u32, Probe> {
+    standing.drain(..standing.len().saturating_sub(STANDING));
+    let mut probes = BTreeMap::new();
+    for (asker, asked, arrived) in standing.iter().copied() {
+        let forth = (asker, asked, judge::goes_on(topology, asker, asked, arrived));
+        let back = (arrived.at, judge::answer(&arrived), judge::answers(topology, asker, asked, arrived));
+        for (from, packet, becomes) in [forth, back].into_iter().cycle().take(2 * COPIES) {
+            let arrival = match becomes {
+                Answer::Arrives(arrival) => Some(arrival),
+                Answer::Lost => None,
+                Answer::Unasked => continue,
+            };
+            *number += 1;
+            probes.insert(*number, Probe { from, packet, arrival });
+        }
+    }
+    probes
+}
+
+/// Lets no flow be forgotten between two rounds, however long a loaded machine takes for one.
+fn remember_flows(world: &World, vpc: model::VpcId) {
+    let name = plan::net::names::vpc_namespace(&world.config.cloud, vpc);
+    let set =
+        |kind| std::fs::write(format!("/proc/sys/net/netfilter/nf_conntrack_udp_timeout{kind}"), "86400");
+    let router = agent::host::linux::netns::Namespace::open(&name).unwrap();
+    router.run(|| ["", "_stream"].into_iter().try_for_each(set)).unwrap();
 }
 
 async fn put_into_force(world: &World, topology: &Topology, ports: &mut Vec<Port>) {

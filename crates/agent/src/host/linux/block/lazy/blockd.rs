@@ -15,7 +15,7 @@ use crate::host::linux::block::shelf;
 use crate::host::linux::vmm::private_directory;
 use crate::host::{HostError, Result};
 use blocks::nbd::{Limits, Server, Shelf};
-use blocks::{BlockStore, Directory};
+use blocks::{BlockStore, Place};
 use model::{DataKey, SnapshotId, VolumeId};
 use parking_lot::Mutex;
 use plan::machine::devices::lazy_socket_name;
@@ -63,17 +63,17 @@ impl Drop for Served {
 
 impl Blockd {
     /// Opens the block store of these snapshots, for the volumes in a directory.
-    pub fn open(volumes: &Path, snapshots: &Path) -> Result<Arc<Self>> {
+    pub fn open(volumes: &Path, snapshots: &Path, place: &Place) -> Result<Arc<Self>> {
         let failed = |what: &Path, e: io::Error| {
             HostError::transient(format!("opening {}", what.display())).caused_by(e)
         };
         private_directory(&directory(volumes)).map_err(|e| failed(volumes, e))?;
         private_directory(snapshots).map_err(|e| failed(snapshots, e))?;
-        let objects = Directory::open(snapshots).map_err(|e| failed(snapshots, e.into()))?;
+        let objects = place.open(snapshots).map_err(|e| failed(snapshots, e.into()))?;
         Ok(Arc::new(Self {
             volumes: volumes.to_owned(),
             snapshots: snapshots.to_owned(),
-            store: BlockStore::new(Arc::new(objects)),
+            store: BlockStore::new(objects),
             exports: tokio::sync::Mutex::default(),
             keys: Mutex::default(),
         }))

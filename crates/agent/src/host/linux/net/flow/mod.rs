@@ -172,7 +172,7 @@ fn ports(inner: &Inner, router: &Router, vpc: &VpcDesired) -> Vec<Port> {
 }
 
 fn described(interface: &InterfaceDesired, vpc: &VpcDesired, instance: Option<model::InstanceId>) -> Port {
-    let v4 = interface.addresses.iter().map(|address| address.private.into());
+    let v4 = interface.own_ipv4().map(Into::into);
     let subnet = vpc.subnets.iter().find(|subnet| subnet.subnet == interface.subnet);
     let public = subnet.is_some_and(|subnet| routes::is_public(vpc, subnet));
     Port {

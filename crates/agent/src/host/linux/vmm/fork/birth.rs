@@ -97,7 +97,7 @@ async fn begin(
     };
     launch(inner, plan).await?;
     timeline.mark("launched");
-    greet(inner, spec).await?;
+    greet(inner, instance).await?;
     timeline.mark("greeted");
     let (interface, mac) = (tap.interface, tap.mac);
     // QEMU has its own copy; its end must be the interface's end.

@@ -134,7 +134,7 @@ async fn attempt(
     };
     launch(inner, plan).await?;
     timeline.mark("launched");
-    greet(inner, &spec).await?;
+    greet(inner, instance).await?;
     timeline.mark("greeted");
     give_disks(inner, &spec, &disks, &slots, ground).await?;
     stand_in(inner, &spec, &shape.gone(&disks)).await?;
@@ -160,6 +160,7 @@ async fn give_disks(
     let process = inner.process(spec.instance).await?;
     for ((spec, disk), slot) in spec.disks.iter().zip(disks).zip(slots) {
         if disk.comes_later() {
+            inner.reach(spec).await?;
             process.add_disk(spec, first_device(disk.volume, disk.medium, *slot, &ground.boot())).await?;
         }
     }

@@ -174,7 +174,7 @@ async fn clone(
     )
     .await?;
     timeline.mark("launched");
-    greet(inner, spec).await?;
+    greet(inner, spec.instance).await?;
     timeline.mark("greeted");
     let monitor = inner.require(instance).await?;
     // Refused by a process that lives: that is about the template. A process that is gone was killed, unless it gave up.
