@@ -76,14 +76,18 @@ def setting(make_cloud, tmp_path_factory):
     return Setting(make_cloud("limits").up(), tmp_path_factory.mktemp("limits-keys"))
 
 
+#: One case tells whether a guest gets what was provisioned; the others take a minute each.
+FULL = pytest.mark.full
+
+
 @pytest.mark.parametrize("request_, iops, pattern, size", [
-    ({"VolumeType": "io1", "Size": 4, "Iops": 100}, 100, "randrw", "4k"),
-    ({"VolumeType": "io2", "Size": 4, "Iops": 300}, 300, "randwrite", "4k"),
-    ({"VolumeType": "io2", "Size": 4, "Iops": 1000}, 1000, "randread", "4k"),
-    ({"VolumeType": "io2", "Size": 4, "Iops": 100}, 100, "read", "512k"),
+    pytest.param({"VolumeType": "io1", "Size": 4, "Iops": 100}, 100, "randrw", "4k", id="io1-100"),
+    pytest.param({"VolumeType": "io2", "Size": 4, "Iops": 300}, 300, "randwrite", "4k", id="io2-300", marks=FULL),
+    pytest.param({"VolumeType": "io2", "Size": 4, "Iops": 1000}, 1000, "randread", "4k", id="io2-1000", marks=FULL),
+    pytest.param({"VolumeType": "io2", "Size": 4, "Iops": 100}, 100, "read", "512k", id="io2-100-large", marks=FULL),
     # In its burst. A small operation costs as much of its throughput as one of a MiB.
-    ({"VolumeType": "st1", "Size": 410}, 100, "randread", "4k"),
-], ids=["io1-100", "io2-300", "io2-1000", "io2-100-large", "st1"])
+    pytest.param({"VolumeType": "st1", "Size": 410}, 100, "randread", "4k", id="st1", marks=FULL),
+])
 def test_a_guest_gets_what_was_provisioned(setting, request_, iops, pattern, size):
     volume = setting.volume("/dev/sdh", **request_)
     setting.holds(volume, iops, pattern, size)
@@ -91,6 +95,7 @@ def test_a_guest_gets_what_was_provisioned(setting, request_, iops, pattern, siz
     setting.ec2.delete_volume(VolumeId=volume)
 
 
+@FULL
 def test_other_limits_hold_while_a_guest_runs(setting):
     volume = setting.volume("/dev/sdi", Size=4, VolumeType="io2", Iops=200)
     setting.holds(volume, 200)

@@ -25,7 +25,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a cloud until interrupted. Instances keep running when it ends.
-    Up(Up),
+    Up(Box<Up>),
     /// Stop a cloud and every machine, namespace, link and rule of it.
     Down(Down),
     /// Print the shell lines that point AWS clients at a cloud: eval "$(nube env)".

@@ -1,4 +1,5 @@
 //! Objects in S3: a server of this test's own, that can be as unfit, slow, forgetful or dead as one is.
+#![allow(clippy::format_push_string, reason = "XML in a test is read more easily so")]
 
 use crate::Dice;
 use crate::world::*;

@@ -113,7 +113,7 @@ pub async fn sweep(cloud: &Arc<Cloud>) -> Result<()> {
     crate::sweep::remove::<CustomerGateway>(cloud, over).await
 }
 
-fn touches<'a>(ctx: &Context, tables: &Tables, id: &'a String) -> Vec<Touched> {
+fn touches(ctx: &Context, tables: &Tables, id: &String) -> Vec<Touched> {
     touched::<VpnConnection>(ctx, tables, [id])
 }
 

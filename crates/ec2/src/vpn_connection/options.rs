@@ -73,8 +73,8 @@ pub fn tunnels(request: &CreateVpnConnectionRequest) -> Result<[Asked; 2]> {
 
 fn tunnel(given: &VpnTunnelOptionsSpecification) -> Result<Asked> {
     let other = |value: Option<i32>, usual: i32| value.is_some_and(|value| value != usual);
-    fn some<T>(list: &Option<Vec<T>>) -> bool {
-        list.as_ref().is_some_and(|list| !list.is_empty())
+    fn some<T>(list: Option<&Vec<T>>) -> bool {
+        list.is_some_and(|list| !list.is_empty())
     }
     refuse(&[
         ("TunnelInsideIpv6Cidr", given.tunnel_inside_ipv6_cidr.is_some()),
@@ -85,12 +85,12 @@ fn tunnel(given: &VpnTunnelOptionsSpecification) -> Result<Asked> {
         ("ReplayWindowSize", other(given.replay_window_size, 1_024)),
         ("DPDTimeoutSeconds", other(given.dpd_timeout_seconds, 30)),
         ("DPDTimeoutAction", given.dpd_timeout_action.as_ref().is_some_and(|action| action != "clear")),
-        ("Phase1EncryptionAlgorithms", some(&given.phase1_encryption_algorithms)),
-        ("Phase2EncryptionAlgorithms", some(&given.phase2_encryption_algorithms)),
-        ("Phase1IntegrityAlgorithms", some(&given.phase1_integrity_algorithms)),
-        ("Phase2IntegrityAlgorithms", some(&given.phase2_integrity_algorithms)),
-        ("Phase1DHGroupNumbers", some(&given.phase1_dh_group_numbers)),
-        ("Phase2DHGroupNumbers", some(&given.phase2_dh_group_numbers)),
+        ("Phase1EncryptionAlgorithms", some(given.phase1_encryption_algorithms.as_ref())),
+        ("Phase2EncryptionAlgorithms", some(given.phase2_encryption_algorithms.as_ref())),
+        ("Phase1IntegrityAlgorithms", some(given.phase1_integrity_algorithms.as_ref())),
+        ("Phase2IntegrityAlgorithms", some(given.phase2_integrity_algorithms.as_ref())),
+        ("Phase1DHGroupNumbers", some(given.phase1_dh_group_numbers.as_ref())),
+        ("Phase2DHGroupNumbers", some(given.phase2_dh_group_numbers.as_ref())),
         ("LogOptions", given.log_options.is_some()),
         ("EnableTunnelLifecycleControl", given.enable_tunnel_lifecycle_control == Some(true)),
     ])?;

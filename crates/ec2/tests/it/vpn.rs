@@ -70,7 +70,7 @@ async fn a_customer_gateway_is_made_once_and_stays_while_it_is_in_use() {
     let shown = done(&kit, "DescribeCustomerGateways", &[("CustomerGatewayId.1", &id)]).await;
     let member = |name: &str| shown.one(&format!("customerGatewaySet/item/{name}"));
     assert_eq!(
-        ["ipAddress", "bgpAsn", "type", "state"].map(|name| member(name)),
+        ["ipAddress", "bgpAsn", "type", "state"].map(member),
         ["203.0.113.9", "65010", "ipsec.1", "available"]
     );
     for (asked, code) in [

@@ -471,7 +471,7 @@ impl Inner {
             self.serve(volume, path, desired.data_key.as_ref()).await?;
         }
         // An agent that died in the middle of a snapshot left this to be done.
-        self.catch_up(instance, volume).await?;
+        self.follow_all(instance).await?;
         let Some(monitor) = monitor else { return Ok(()) };
         let process = self.process_of(instance, monitor);
         if lent.is_none() || !process.has_device(&volume.to_string()).await? {

@@ -28,7 +28,12 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// How soon a machine that stands still is looked at again.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// A process, its volumes among those that are followed, and what is put on top of them.
 struct Following {
@@ -39,15 +44,6 @@ struct Following {
 
 impl Inner {
     pub(super) async fn follow(self: &Arc<Self>, instance: InstanceId, volumes: &[VolumeId]) -> Result<()> {
-        self.follow_while(instance, volumes, Others::HaveItStandStill).await
-    }
-
-    async fn follow_while(
-        self: &Arc<Self>,
-        instance: InstanceId,
-        volumes: &[VolumeId],
-        others: Others,
-    ) -> Result<()> {
         let Some(monitor) = self.monitor(instance).await? else { return Ok(()) };
         let mut lent = self.lent(instance)?;
         lent.retain(|(volume, _)| volumes.contains(volume));
@@ -79,7 +75,7 @@ impl Inner {
             }
         }
         let due: Vec<&Following> = all.iter().filter(|following| !following.pairs.is_empty()).collect();
-        if due.len() > 1 && others == Others::HaveItStandStill {
+        if due.len() > 1 {
             self.stand_still(&all[0].process, self.put_on_top(&due)).await?;
         } else {
             self.put_on_top(&due).await?;
@@ -92,34 +88,12 @@ impl Inner {
         Ok(())
     }
 
-    /// The same for one volume, of whose snapshot nobody may know any more. What was taken together has one instant all the same: if
-    /// this one lags behind, all follow.
-    pub(super) async fn catch_up(self: &Arc<Self>, instance: InstanceId, volume: VolumeId) -> Result<()> {
-        let Some(monitor) = self.monitor(instance).await? else { return Ok(()) };
-        let Some((_, path)) = self.lent(instance)?.into_iter().find(|(lent, _)| *lent == volume) else {
-            return Ok(());
-        };
-        let newest = fs::metadata(file_of(&path)).map_err(looking(&path))?;
-        let lags = if is_served(&path) {
-            self.home(server_of(volume)).top().is_some_and(|top| top != newest.ino())
-        } else {
-            !has_open(monitor.pid, &newest).map_err(looking(&path))?
-        };
-        if lags {
-            self.follow_all(instance, Others::HaveItStandStill).await
-        } else {
-            self.follow(instance, &[volume]).await
-        }
-    }
-
-    /// What an agent before this one had the machine stand still for, is done before it goes on.
-    pub(super) async fn follow_before_it_goes_on(self: &Arc<Self>, instance: InstanceId) -> Result<()> {
-        self.follow_all(instance, Others::LetItGoOn).await
-    }
-
-    async fn follow_all(self: &Arc<Self>, instance: InstanceId, others: Others) -> Result<()> {
+    /// The same with all volumes of a machine, of whose snapshots nobody may know any more. What was taken together has one instant all
+    /// the same: what of it lags behind follows at once. What a machine stands still for, or was about to when its agent died, is
+    /// done so before it goes on.
+    pub(super) async fn follow_all(self: &Arc<Self>, instance: InstanceId) -> Result<()> {
         let volumes: Vec<VolumeId> = self.lent(instance)?.into_iter().map(|(volume, _)| volume).collect();
-        self.follow_while(instance, &volumes, others).await
+        self.follow(instance, &volumes).await
     }
 
     /// The instant, process by process.
@@ -136,11 +110,12 @@ impl Inner {
         Ok(())
     }
 
-    /// Does something while a machine stands still, with no request of its guest's under way.
+    /// Does something while a machine stands still, with no request of its guest's under way. Of what fails some may have been
+    /// done: the machine stands still until all of its volumes have followed.
     async fn stand_still(
-        &self,
+        self: &Arc<Self>,
         process: &Process,
-        meanwhile: impl Future<Output = Result<()>>,
+        meanwhile: impl Future<Output = Result<()>> + Send,
     ) -> Result<()> {
         let instance = process.instance;
         let failed =
@@ -157,22 +132,35 @@ impl Inner {
             Ok(_) => meanwhile.await,
             Err(error) => Err(error),
         };
-        let gone_on = process.monitor.execute(Command::Continue).await;
+        let gone_on = match &done {
+            Ok(()) => process.monitor.execute(Command::Continue).await.map(drop).map_err(failed),
+            Err(error) => Err(HostError::transient(error.to_string())),
+        };
         self.forking.lock().remove(&instance);
         match gone_on {
-            Ok(_) => home.is_forked_from(),
-            // Whoever looks at it next tries again.
-            Err(error) => tracing::warn!(%instance, %error, "it does not go on after a snapshot"),
+            Ok(()) => home.is_forked_from(),
+            Err(error) => {
+                tracing::warn!(%instance, %error, "it stands still until its snapshot is taken");
+                tokio::spawn(go_on(Arc::downgrade(self), instance));
+            }
         }
         done
     }
 }
 
-/// Whether somebody else sees to it that the machine writes nothing between two instants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Others {
-    HaveItStandStill,
-    LetItGoOn,
+/// Lets a machine go on as soon as all of its volumes have followed; whoever looks at it meanwhile may do so first.
+fn go_on(inner: Weak<Inner>, instance: InstanceId) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        loop {
+            tokio::time::sleep(AGAIN).await;
+            let Some(inner) = inner.upgrade() else { return };
+            match inner.monitor(instance).await {
+                Ok(Some(monitor)) if inner.let_go_on(instance, &monitor).await.is_err() => {}
+                Ok(_) => return,
+                Err(_) => {}
+            }
+        }
+    })
 }
 
 fn looking(path: &Path) -> impl Fn(io::Error) -> HostError {

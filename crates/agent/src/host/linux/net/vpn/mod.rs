@@ -158,21 +158,20 @@ impl State {
             // Its gateway has moved to another VPC before the first was told.
             self.close_vpn(config, id)?;
         }
-        let vpn = match self.vpns.get(&id) {
-            Some(vpn) => Arc::clone(vpn),
-            None => {
-                let name = names::vpn_namespace(&config.cloud, id);
-                let namespace = match Namespace::open(&name) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        netns::remove(&name)?;
-                        Namespace::create(&name)?
-                    }
-                    namespace => namespace?,
-                };
-                let vpn = Vpn::new(vpc.vpc, id, namespace);
-                self.vpns.insert(id, Arc::clone(&vpn));
-                vpn
-            }
+        let vpn = if let Some(vpn) = self.vpns.get(&id) {
+            Arc::clone(vpn)
+        } else {
+            let name = names::vpn_namespace(&config.cloud, id);
+            let namespace = match Namespace::open(&name) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    netns::remove(&name)?;
+                    Namespace::create(&name)?
+                }
+                namespace => namespace?,
+            };
+            let vpn = Vpn::new(vpc.vpc, id, namespace);
+            self.vpns.insert(id, Arc::clone(&vpn));
+            vpn
         };
         // The rules stand before any link is up.
         let rules = vpn::rule_set(vpc, wanted);
@@ -242,25 +241,24 @@ impl Vpn {
         let wanted = self.wanted.lock().clone();
         let Some((vpc, wanted)) = wanted.filter(|_| !self.is_gone()) else { return Ok(()) };
         let found = self.namespace.run(vici::Vici::connect);
-        let mut vici = match found {
-            Ok(vici) => vici,
-            Err(_) => {
-                if wanted.tunnels.iter().all(|tunnel| tunnel.key.is_none()) {
-                    return Ok(());
-                }
-                let program = requirements::ike_daemon().map_err(io::Error::other)?;
-                charon::end(&self.namespace)?;
-                (tended.told, tended.routed) = (None, None);
-                let place = charon::Place {
-                    cloud: &config.cloud,
-                    connection: self.connection,
-                    namespace: &self.namespace,
-                    log: &log(config, self.connection),
-                };
-                charon::start(program, &place, || self.is_gone())?;
-                tracing::info!(connection = %self.connection, "the IKE daemon was started");
-                self.namespace.run(vici::Vici::connect)?
+        let mut vici = if let Ok(vici) = found {
+            vici
+        } else {
+            if wanted.tunnels.iter().all(|tunnel| tunnel.key.is_none()) {
+                return Ok(());
             }
+            let program = requirements::ike_daemon().map_err(io::Error::other)?;
+            charon::end(&self.namespace)?;
+            (tended.told, tended.routed) = (None, None);
+            let place = charon::Place {
+                cloud: &config.cloud,
+                connection: self.connection,
+                namespace: &self.namespace,
+                log: &log(config, self.connection),
+            };
+            charon::start(program, &place, || self.is_gone())?;
+            tracing::info!(connection = %self.connection, "the IKE daemon was started");
+            self.namespace.run(vici::Vici::connect)?
         };
         let mut rtnl = self.namespace.run(Rtnl::open)?;
         let tun = rtnl.link(TUN)?.ok_or_else(|| io::Error::other("the IKE daemon has made no TUN device"))?;

@@ -108,7 +108,7 @@ impl Inner {
             return Ok(());
         }
         let failed = |e: MonitorError| HostError::transient(format!("letting {instance} go on")).caused_by(e);
-        self.follow_before_it_goes_on(instance).await?;
+        self.follow_all(instance).await?;
         let_go(monitor).await.map_err(failed)?;
         home.is_forked_from();
         tracing::warn!(%instance, "it goes on: whoever had it stand still was interrupted");
