@@ -16,6 +16,9 @@
 //! An interface's open connections are counted when one begins, not with each packet that nobody has answered yet: the kernel
 //! would go through its list of them each time.
 //!
+//! A connection is tracked for good ("confirmed") once all hooks have let its first packet pass, so those that follow need no
+//! answer to be known: what goes one way alone (UDP to a collector) is not judged packet by packet.
+//!
 //! What is accepted passes the buckets of its sender and of its receiver ([`super::bandwidth`]).
 //!
 //! Where an interface's source check is off, anysrc lets pass what src4 does not know, with a mark that says so. Such
