@@ -14,6 +14,9 @@ use model::record::network_interface::NetworkInterface;
 use model::record::prefix_list::PrefixList;
 use model::record::security_group::{SecurityGroup, SecurityGroupRule};
 use model::record::snapshot::Snapshot;
+use model::record::traffic_mirror::{
+    TrafficMirrorFilter, TrafficMirrorFilterRule, TrafficMirrorSession, TrafficMirrorTarget,
+};
 use model::record::transfer::{ExportImageTask, ImportImageTask, ImportSnapshotTask};
 use model::record::transit_gateway::{TransitGateway, TransitGatewayAttachment, TransitGatewayRouteTable};
 use model::record::volume::Volume;
@@ -29,12 +32,13 @@ use model::{
     FlowLogId, ImageId, ImportImageTaskId, ImportSnapshotTaskId, InstanceId, InternetGatewayId, KeyPairId,
     NatGatewayId, NetworkAclId, NetworkInsightsAnalysisId, NetworkInsightsPathId, NetworkInterfaceId,
     PrefixListId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SnapshotId, SubnetCidrReservationId,
-    SubnetId, TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId, VolumeId,
-    VpcEndpointId, VpcId, VpcPeeringConnectionId, VpnConnectionId, VpnGatewayId,
+    SubnetId, TrafficMirrorFilterId, TrafficMirrorFilterRuleId, TrafficMirrorSessionId,
+    TrafficMirrorTargetId, TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId,
+    VolumeId, VpcEndpointId, VpcId, VpcPeeringConnectionId, VpnConnectionId, VpnGatewayId,
 };
 use std::sync::Arc;
 
-pub(super) static KINDS: [Kind; 33] = [
+pub(super) static KINDS: [Kind; 37] = [
     Kind::of::<Address>(AllocationId::PREFIX),
     Kind::of::<CustomerGateway>(CustomerGatewayId::PREFIX),
     Kind::of::<DhcpOptions>(DhcpOptionsId::PREFIX),
@@ -59,6 +63,10 @@ pub(super) static KINDS: [Kind; 33] = [
     Kind::of::<Snapshot>(SnapshotId::PREFIX),
     Kind::of::<Subnet>(SubnetId::PREFIX),
     Kind::of::<SubnetCidrReservation>(SubnetCidrReservationId::PREFIX),
+    Kind::of::<TrafficMirrorFilter>(TrafficMirrorFilterId::PREFIX),
+    Kind::of::<TrafficMirrorFilterRule>(TrafficMirrorFilterRuleId::PREFIX),
+    Kind::of::<TrafficMirrorSession>(TrafficMirrorSessionId::PREFIX),
+    Kind::of::<TrafficMirrorTarget>(TrafficMirrorTargetId::PREFIX),
     Kind::of::<TransitGateway>(TransitGatewayId::PREFIX),
     Kind::of::<TransitGatewayAttachment>(TransitGatewayAttachmentId::PREFIX),
     Kind::of::<TransitGatewayRouteTable>(TransitGatewayRouteTableId::PREFIX),
