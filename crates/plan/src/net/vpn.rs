@@ -171,6 +171,7 @@ pub fn hub(
         }],
         endpoints: Vec::new(),
         flow_logs: Vec::new(),
+        mirrors: Vec::new(),
     }
 }
 
