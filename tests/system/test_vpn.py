@@ -87,3 +87,33 @@ def test_the_host_tells_how_tunnels_are(ec2, cloud, office):
         return [tunnel["Status"] for tunnel in shown(ec2, office["connection"])["VgwTelemetry"]]
 
     wait_until(lambda: telemetry() == [expected, expected], "the host's word", timeout=600, interval=1)
+
+
+def test_a_connection_is_attached_to_a_transit_gateway(ec2, cloud):
+    customer = ec2.create_customer_gateway(Type="ipsec.1", IpAddress="203.0.113.78")["CustomerGateway"]["CustomerGatewayId"]
+    transit = ec2.create_transit_gateway()["TransitGateway"]
+    gateway, table = transit["TransitGatewayId"], transit["Options"]["AssociationDefaultRouteTableId"]
+    connection = cloud.aws("ec2", "create-vpn-connection", "--type", "ipsec.1", "--customer-gateway-id", customer,
+                           "--transit-gateway-id", gateway, "--options", "StaticRoutesOnly=true",
+                           )["VpnConnection"]["VpnConnectionId"]
+    found = shown(ec2, connection)
+    assert found["TransitGatewayId"] == gateway and "VpnGatewayId" not in found
+    [attachment] = ec2.describe_transit_gateway_attachments(
+        Filters=[{"Name": "resource-id", "Values": [connection]}])["TransitGatewayAttachments"]
+    assert (attachment["ResourceType"], attachment["State"]) == ("vpn", "available")
+    assert attachment["Association"]["TransitGatewayRouteTableId"] == table
+    ec2.create_transit_gateway_route(
+        TransitGatewayRouteTableId=table, DestinationCidrBlock=OFFICE,
+        TransitGatewayAttachmentId=attachment["TransitGatewayAttachmentId"])
+    assert code(ec2.create_vpn_connection_route, VpnConnectionId=connection,
+                DestinationCidrBlock=OFFICE) == "UnsupportedOperation"
+    expected = "UP" if cloud.host == "sim" else "DOWN"
+    wait_until(lambda: [tunnel["Status"] for tunnel in shown(ec2, connection)["VgwTelemetry"]] == [expected] * 2,
+               "the host's word", timeout=600, interval=1)
+    assert code(ec2.delete_transit_gateway, TransitGatewayId=gateway) == "IncorrectState"
+    ec2.delete_vpn_connection(VpnConnectionId=connection)
+    routes = ec2.search_transit_gateway_routes(
+        TransitGatewayRouteTableId=table, Filters=[{"Name": "type", "Values": ["static"]}])["Routes"]
+    assert [(route["DestinationCidrBlock"], route["State"]) for route in routes] == [(OFFICE, "blackhole")]
+    ec2.delete_transit_gateway(TransitGatewayId=gateway)
+    ec2.delete_customer_gateway(CustomerGatewayId=customer)

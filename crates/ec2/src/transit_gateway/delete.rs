@@ -1,7 +1,11 @@
 //! `DeleteTransitGateway`: with its route tables, once nothing is attached.
 
 use super::{at_work, attached, incorrect_state, live, render};
-use api_ec2::{DeleteTransitGatewayRequest, DeleteTransitGatewayResult};
+use crate::transit_gateway_attachment::render::resource_type;
+use api_ec2::{
+    DeleteTransitGatewayRequest, DeleteTransitGatewayResult,
+    TransitGatewayAttachmentResourceType as AttachmentKind,
+};
 use control::{Context, Result, Txn};
 use model::record::transit_gateway::{TransitGateway, TransitGatewayRouteTable};
 
@@ -11,11 +15,12 @@ pub fn delete(
     txn: &mut Txn<'_>,
 ) -> Result<DeleteTransitGatewayResult> {
     let held = live::<TransitGateway>(ctx, txn, &request.transit_gateway_id)?;
-    let (vpcs, peerings): (Vec<_>, Vec<_>) = attached(txn.tables(), &ctx.region, held.gateway)
-        .into_iter()
-        .partition(|attachment| attachment.vpc().is_some());
-    for (holders, what) in [(vpcs, "VPC"), (peerings, "Peering")] {
-        let holders: Vec<String> = holders.iter().take(10).map(|a| a.attachment.to_string()).collect();
+    let there = attached(txn.tables(), &ctx.region, held.gateway);
+    for (kind, what) in
+        [(AttachmentKind::Vpc, "VPC"), (AttachmentKind::Vpn, "VPN"), (AttachmentKind::Peering, "Peering")]
+    {
+        let holders = there.iter().filter(|attachment| resource_type(attachment) == kind);
+        let holders: Vec<String> = holders.take(10).map(|a| a.attachment.to_string()).collect();
         if !holders.is_empty() {
             return Err(incorrect_state(format!(
                 "{} has non-deleted {what} Attachments: {}.",

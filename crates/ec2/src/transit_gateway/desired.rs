@@ -8,7 +8,9 @@ use model::record::transit_gateway::{
     AttachedResource, AttachedVpc, TransitGatewayAttachment, TransitGatewayRouteTable,
 };
 use model::record::vpc::{Subnet, Vpc};
-use model::{Region, TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId, VpcId, Zone};
+use model::{
+    Region, SubnetId, TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId, VpcId, Zone,
+};
 use plan::net::transit::mesh::{Behind, Mesh, deciding};
 use plan::net::transit::{Way, in_force};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +37,17 @@ pub fn ways(tables: &Tables, region: &Region, table: &TransitGatewayRouteTable) 
 pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Vec<TransitDesired> {
     let own = tables.find::<TransitGatewayAttachment>(region, "vpc", vpc);
     let own = own.filter(|attachment| attachment.deleted_at.is_none());
-    own.filter_map(|attachment| end(tables, region, attachment, attachment.vpc()?)).collect()
+    own.filter_map(|attachment| end(tables, region, attachment)).collect()
+}
+
+/// An attachment's end, of a VPN connection's network too; none: it has ended.
+pub fn of_attachment(
+    tables: &Tables,
+    region: &Region,
+    id: TransitGatewayAttachmentId,
+) -> Option<TransitDesired> {
+    let own = tables.get::<TransitGatewayAttachment>(region, &id)?;
+    end(tables, region, own).filter(|_| own.deleted_at.is_none())
 }
 
 /// A gateway and all that peerings join with it, one by one; `counts` says which peerings do.
@@ -75,7 +87,7 @@ fn mesh(
     let of = of.filter(|table| table.deleted_at.is_none());
     let behind = open.iter().map(|attachment| {
         let behind = match &attachment.resource {
-            AttachedResource::Vpc(_) => Behind::Vpc,
+            AttachedResource::Vpc(_) | AttachedResource::Vpn { .. } => Behind::Vpc,
             AttachedResource::Peering { peering } => {
                 Behind::Gateway(peering.gateway, beyond(tables, region, peering.attachment))
             }
@@ -88,18 +100,14 @@ fn mesh(
     }
 }
 
-fn end(
-    tables: &Tables,
-    region: &Region,
-    own: &TransitGatewayAttachment,
-    vpc: &AttachedVpc,
-) -> Option<TransitDesired> {
+fn end(tables: &Tables, region: &Region, own: &TransitGatewayAttachment) -> Option<TransitDesired> {
+    let place = own.place()?;
     let gateways = joined(tables, region, own.gateway, TransitGatewayAttachment::is_open);
     let open = gateways.iter().flat_map(|gateway| attached(tables, region, *gateway));
     let open: Vec<&Arc<TransitGatewayAttachment>> = open.filter(|attachment| attachment.is_open()).collect();
     let mesh = mesh(tables, region, &gateways, &open);
     let mut told: BTreeMap<TransitGatewayRouteTableId, Vec<TransitRouteDesired>> = BTreeMap::new();
-    for attachment in open.iter().filter(|attachment| attachment.vpc().is_some()) {
+    for attachment in open.iter().filter(|attachment| attachment.place().is_some()) {
         if let Some(table) = attachment.association {
             told.entry(table).or_insert_with(|| mesh.unfold(attachment.gateway, table));
         }
@@ -109,10 +117,10 @@ fn end(
         routes.is_some_and(|routes| routes.iter().any(|route| route.to == Some(to)))
     };
     // By another gateway to the VPC itself: that is its own end as well.
-    let others = open.iter().filter_map(|other| Some((other, other.vpc()?.vpc)));
+    let others = open.iter().filter_map(|other| Some((other, other.place()?)));
     let (others, again): (Vec<_>, Vec<_>) = others
         .filter(|(other, _)| other.attachment != own.attachment)
-        .partition(|(_, beyond)| *beyond != vpc.vpc);
+        .partition(|(_, beyond)| *beyond != place);
     let mut routes = own.association.and_then(|table| told.get(&table)).cloned().unwrap_or_default();
     for route in &mut routes {
         route.to = route.to.filter(|to| !again.iter().any(|(other, _)| other.attachment == *to));
@@ -122,20 +130,38 @@ fn end(
     let mut peers: Vec<TransitPeerDesired> =
         met.map(|(other, vpc)| TransitPeerDesired { attachment: other.attachment, vpc }).collect();
     peers.sort_unstable();
-    let by: Vec<&Arc<Subnet>> =
-        vpc.subnets.iter().filter_map(|id| tables.get::<Subnet>(region, id)).collect();
-    let zones: BTreeSet<&Zone> = by.iter().map(|subnet| &subnet.zone).collect();
-    let served = tables.find::<Subnet>(region, "vpc", vpc.vpc).filter(|subnet| zones.contains(&subnet.zone));
+    let (ipv6, arrival, served) = match (&own.resource, plan_hub(own)) {
+        (AttachedResource::Vpc(vpc), _) => {
+            let (arrival, served) = zones(tables, region, vpc)?;
+            (vpc.ipv6, arrival, served)
+        }
+        (_, Some(hub)) => (false, hub.outward, vec![hub.inward]),
+        (_, None) => return None,
+    };
     Some(TransitDesired {
         gateway: own.gateway,
         attachment: own.attachment,
-        ipv6: vpc.ipv6,
-        arrival: by.iter().min_by_key(|subnet| (&subnet.zone, subnet.subnet))?.subnet,
-        served: served.map(|subnet| subnet.subnet).collect(),
+        ipv6,
+        arrival,
+        served,
         table: own.association,
         routes,
         peers,
     })
+}
+
+fn plan_hub(own: &TransitGatewayAttachment) -> Option<plan::net::vpn::Hub> {
+    own.vpn().map(|vpn| plan::net::vpn::hub_of(vpn.connection))
+}
+
+/// The subnet whose table is asked for what comes to a VPC, and those whose packets may leave.
+fn zones(tables: &Tables, region: &Region, vpc: &AttachedVpc) -> Option<(SubnetId, Vec<SubnetId>)> {
+    let by: Vec<&Arc<Subnet>> =
+        vpc.subnets.iter().filter_map(|id| tables.get::<Subnet>(region, id)).collect();
+    let zones: BTreeSet<&Zone> = by.iter().map(|subnet| &subnet.zone).collect();
+    let served = tables.find::<Subnet>(region, "vpc", vpc.vpc).filter(|subnet| zones.contains(&subnet.zone));
+    let arrival = by.iter().min_by_key(|subnet| (&subnet.zone, subnet.subnet))?.subnet;
+    Some((arrival, served.map(|subnet| subnet.subnet).collect()))
 }
 
 /// One gateway on a packet's way: where it came in, the table that was asked, and the route that decided.
@@ -171,7 +197,7 @@ pub fn trace(tables: &Tables, region: &Region, from: &TransitGatewayAttachment, 
 pub fn concerned(tables: &Tables, region: &Region, gateway: TransitGatewayId) -> Vec<VpcId> {
     let gateways = joined(tables, region, gateway, |_| true);
     let all = gateways.iter().flat_map(|id| tables.find::<TransitGatewayAttachment>(region, "gateway", *id));
-    let vpcs: BTreeSet<VpcId> = all.filter_map(|attachment| Some(attachment.vpc()?.vpc)).collect();
+    let vpcs: BTreeSet<VpcId> = all.filter_map(|attachment| attachment.place()).collect();
     vpcs.into_iter().collect()
 }
 

@@ -5,7 +5,7 @@
 //! its tables mean is compiled into the networks of the VPCs ([`desired`], `plan::net::transit`).
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/tgw/what-is-transit-gateway.html>
 //! Differs: everything is there at once, so a describe never shows `pending`; no gateway is shared with another account. ASN, ECMP
-//! and DNS support are kept and shown, as nothing here has VPNs or resolves public names to private addresses.
+//! and DNS support are kept and shown, as nothing here speaks BGP or resolves public names to private addresses.
 
 mod create;
 mod delete;

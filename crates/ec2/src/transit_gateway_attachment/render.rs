@@ -17,11 +17,12 @@ pub fn state(attachment: &TransitGatewayAttachment) -> api::TransitGatewayAttach
     }
 }
 
-/// The id of what is attached: a VPC, or the gateway beyond a peering.
+/// The id of what is attached: a VPC, a VPN connection, or the gateway beyond a peering.
 pub fn resource(attachment: &TransitGatewayAttachment) -> String {
     match &attachment.resource {
         AttachedResource::Vpc(vpc) => vpc.vpc.to_string(),
         AttachedResource::Peering { peering } => peering.gateway.to_string(),
+        AttachedResource::Vpn { vpn } => vpn.connection.to_string(),
     }
 }
 
@@ -31,6 +32,7 @@ pub const fn resource_type(
     match attachment.resource {
         AttachedResource::Vpc(_) => api::TransitGatewayAttachmentResourceType::Vpc,
         AttachedResource::Peering { .. } => api::TransitGatewayAttachmentResourceType::Peering,
+        AttachedResource::Vpn { .. } => api::TransitGatewayAttachmentResourceType::Vpn,
     }
 }
 

@@ -7,7 +7,7 @@ use api_ec2::{
     TransitGatewayRouteTableState,
 };
 use control::{Context, Result, Txn};
-use model::record::transit_gateway::{AttachedResource, TransitGatewayAttachment, TransitGatewayRouteTable};
+use model::record::transit_gateway::{TransitGatewayAttachment, TransitGatewayRouteTable};
 
 pub fn delete(
     ctx: &Context,
@@ -34,9 +34,7 @@ pub fn delete(
         )));
     }
     for mut attachment in there {
-        if let AttachedResource::Vpc(vpc) = &mut attachment.resource
-            && vpc.propagations.remove(&table)
-        {
+        if attachment.propagations_mut().is_some_and(|propagations| propagations.remove(&table)) {
             txn.put(&ctx.region, attachment);
         }
     }

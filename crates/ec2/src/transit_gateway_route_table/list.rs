@@ -96,7 +96,7 @@ pub fn of_attachment(
     let attachment = find::<TransitGatewayAttachment>(ctx, tables, &request.transit_gateway_attachment_id)?;
     let paging = Paging::parse(request.max_results, request.next_token.as_deref(), 5..=1000, ByIds::Absent)?;
     let filters = parse(request.filters.as_deref(), &OF_ATTACHMENT)?;
-    let known = attachment.vpc().into_iter().flat_map(|vpc| vpc.propagations.iter().copied());
+    let known = attachment.propagations().into_iter().flatten().copied();
     let known = known.filter(|table| filters.accept(table, &Tags::default(), &()));
     let (page, next_token) = page::cut(known, &paging, |table| *table);
     let shown = page.into_iter().map(|table| api::TransitGatewayAttachmentPropagation {

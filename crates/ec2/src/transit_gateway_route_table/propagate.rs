@@ -10,7 +10,9 @@ use api_ec2::{
     TransitGatewayPropagationState,
 };
 use control::{Context, Result, Txn};
-use model::record::transit_gateway::{AttachedResource, AttachedVpc, TransitGatewayAttachment};
+use model::TransitGatewayRouteTableId;
+use model::record::transit_gateway::TransitGatewayAttachment;
+use std::collections::BTreeSet;
 
 fn named(attachment: Option<&str>, announcement: Option<&str>) -> Result<String> {
     refuse(&[("TransitGatewayRouteTableAnnouncementId", announcement.is_some_and(|id| !id.is_empty()))])?;
@@ -19,7 +21,9 @@ fn named(attachment: Option<&str>, announcement: Option<&str>) -> Result<String>
 }
 
 /// What is behind a peering is known by static routes alone.
-fn propagating(attachment: &TransitGatewayAttachment) -> Result<AttachedVpc> {
+fn propagating(
+    attachment: &TransitGatewayAttachment,
+) -> Result<(TransitGatewayAttachment, BTreeSet<TransitGatewayRouteTableId>)> {
     let refused = || {
         client(
             "UnsupportedOperation",
@@ -29,7 +33,19 @@ fn propagating(attachment: &TransitGatewayAttachment) -> Result<AttachedVpc> {
             ),
         )
     };
-    attachment.vpc().cloned().ok_or_else(refused)
+    let tables = attachment.propagations().cloned().ok_or_else(refused)?;
+    Ok((attachment.clone(), tables))
+}
+
+/// The attachment as it propagates to other tables.
+fn with(
+    mut attachment: TransitGatewayAttachment,
+    tables: BTreeSet<TransitGatewayRouteTableId>,
+) -> TransitGatewayAttachment {
+    if let Some(propagations) = attachment.propagations_mut() {
+        *propagations = tables;
+    }
+    attachment
 }
 
 pub fn enable(
@@ -42,8 +58,8 @@ pub fn enable(
         request.transit_gateway_route_table_announcement_id.as_deref(),
     )?;
     let (table, held) = pair(ctx, txn, &request.transit_gateway_route_table_id, &attachment)?;
-    let mut vpc = propagating(&held)?;
-    if !vpc.propagations.insert(table.table) {
+    let (own, mut tables) = propagating(&held)?;
+    if !tables.insert(table.table) {
         return Err(client(
             "TransitGatewayRouteTablePropagation.Duplicate",
             format!(
@@ -52,7 +68,7 @@ pub fn enable(
             ),
         ));
     }
-    let changed = TransitGatewayAttachment { resource: AttachedResource::Vpc(vpc), ..(*held).clone() };
+    let changed = with(own, tables);
     let shown = render::propagation(&changed, table.table, TransitGatewayPropagationState::Enabled);
     txn.put(&ctx.region, changed);
     Ok(EnableTransitGatewayRouteTablePropagationResult { propagation: Some(shown) })
@@ -68,8 +84,8 @@ pub fn disable(
         request.transit_gateway_route_table_announcement_id.as_deref(),
     )?;
     let (table, held) = pair(ctx, txn, &request.transit_gateway_route_table_id, &attachment)?;
-    let mut vpc = propagating(&held)?;
-    if !vpc.propagations.remove(&table.table) {
+    let (own, mut tables) = propagating(&held)?;
+    if !tables.remove(&table.table) {
         return Err(client(
             "TransitGatewayRouteTablePropagation.NotFound",
             format!(
@@ -78,7 +94,7 @@ pub fn disable(
             ),
         ));
     }
-    let changed = TransitGatewayAttachment { resource: AttachedResource::Vpc(vpc), ..(*held).clone() };
+    let changed = with(own, tables);
     let shown = render::propagation(&changed, table.table, TransitGatewayPropagationState::Disabled);
     txn.put(&ctx.region, changed);
     Ok(DisableTransitGatewayRouteTablePropagationResult { propagation: Some(shown) })

@@ -31,9 +31,11 @@ use model::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The VPC with its subnets, and the route tables and ACLs that are in force in them. `None`: there is no such VPC.
+/// The VPC with its subnets, and the route tables and ACLs that are in force in them, or a VPN connection's own network. `None`: there is neither.
 pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Option<VpcDesired> {
-    let vpc = tables.get::<Vpc>(region, &vpc)?;
+    let Some(vpc) = tables.get::<Vpc>(region, &vpc) else {
+        return crate::vpn_connection::hub(tables, region, vpc);
+    };
     let mut route_tables = BTreeMap::new();
     let mut acls = BTreeMap::new();
     let mut subnets = Vec::new();
@@ -260,8 +262,10 @@ pub fn concerned_by(changed: &ChangedKey, tables: &Tables) -> Vec<VpcId> {
         VpnConnection::NOUN => {
             let id = VpnConnectionId::parse(&changed.id).ok();
             let connection = id.and_then(|id| tables.get::<VpnConnection>(region, &id));
-            let gateway = connection.and_then(|own| tables.get::<VpnGateway>(region, &own.gateway));
-            gateway.and_then(|gateway| gateway.vpc).into_iter().collect()
+            let gateways = connection.into_iter().flat_map(|own| [own.end.gateway(), own.left]);
+            let gateways = gateways.flatten().filter_map(|id| tables.get::<VpnGateway>(region, &id));
+            // Its own network too: it may have been of a transit gateway.
+            gateways.filter_map(|gateway| gateway.vpc).chain(id.map(model::record::vpn::hub)).collect()
         }
         PrefixList::NOUN => {
             let list = PrefixListId::parse(&changed.id).ok();

@@ -80,7 +80,9 @@ pub fn document(root: &RootKey, customer: &CustomerGateway, connection: &VpnConn
         connection.connection
     );
     document.leaf("customer_gateway_id", customer.gateway);
-    document.leaf("vpn_gateway_id", connection.gateway);
+    // Empty for a transit gateway's, as on EC2.
+    let gateway = connection.end.gateway().map(|id| id.to_string());
+    document.leaf("vpn_gateway_id", gateway.unwrap_or_default());
     document.leaf("vpn_connection_type", crate::customer_gateway::KIND);
     document.leaf("vpn_connection_attributes", "NoBGPVPNConnection");
     for tunnel in &connection.tunnels {

@@ -1,10 +1,12 @@
-//! `CreateVpnConnection`: with two addresses of the public pool, two inside blocks and two keys.
+//! `CreateVpnConnection`: with two addresses of the public pool, two inside blocks and two keys, and an attachment if its end
+//! is a transit gateway.
 //!
 //! A host that lacks what carries VPNs says so, and none is made for it. While the host is away nobody knows, and it is made.
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateVpnConnection.html>
 
+use super::end::named;
 use super::options::{Asked, free_inside, new_key, tunnels};
-use super::{KEYS, MAX_CONNECTIONS, of_gateway, place, render};
+use super::{KEYS, place, render};
 use crate::errors::{client, invalid_parameter_value, missing_parameter};
 use crate::network_interface::allocate::allocate_public;
 use crate::noun::{created, given_tags, touched};
@@ -13,17 +15,17 @@ use crate::transit_gateway::live;
 use api_ec2::{CreateVpnConnectionRequest, CreateVpnConnectionResult, VpnState};
 use control::cloud::Mode;
 use control::{Context, Result, Tables, Touched, Txn};
-use ipnet::Ipv4Net;
 use model::VpnConnectionId;
 use model::host::{Reply, Request};
+use model::record::transit_gateway::TransitGateway;
 use model::record::vpn::{CustomerGateway, TunnelStatus, VpnConnection, VpnGateway, VpnTunnel};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub fn touches(ctx: &Context, request: &CreateVpnConnectionRequest, tables: &Tables) -> Vec<Touched> {
     let mut all = vec![created(ctx, "vpn-connection")];
     all.extend(touched::<CustomerGateway>(ctx, tables, [&request.customer_gateway_id]));
     all.extend(touched::<VpnGateway>(ctx, tables, &request.vpn_gateway_id));
+    all.extend(touched::<TransitGateway>(ctx, tables, &request.transit_gateway_id));
     all
 }
 
@@ -49,32 +51,12 @@ fn create(
     txn: &mut Txn<'_>,
 ) -> Result<CreateVpnConnectionResult> {
     let customer = live::<CustomerGateway>(ctx, txn, &request.customer_gateway_id)?;
-    let gateway = request.vpn_gateway_id.as_deref().filter(|id| !id.is_empty());
-    let gateway = live::<VpnGateway>(ctx, txn, gateway.ok_or_else(|| missing_parameter("VpnGatewayId"))?)?;
+    let (vpn, transit) = (request.vpn_gateway_id.as_deref(), request.transit_gateway_id.as_deref());
+    let gateway = named(ctx, txn, vpn, transit)?.ok_or_else(|| missing_parameter("VpnGatewayId"))?;
     let tags = given_tags(request.tag_specifications.as_deref(), &["vpn-connection"])?;
-    let beside = of_gateway(txn.tables(), &ctx.region, gateway.gateway);
-    if let Some(known) = beside.iter().find(|other| other.customer_gateway == customer.gateway) {
-        return Err(invalid_parameter_value(format!(
-            "The VPN connection {} between {} and {} already exists.",
-            known.connection, customer.gateway, gateway.gateway
-        )));
-    }
-    if beside.len() >= MAX_CONNECTIONS {
-        return Err(client(
-            "VpnConnectionLimitExceeded",
-            format!("The maximum number of VPN connections of {} has been reached.", gateway.gateway),
-        ));
-    }
-    let mut taken: BTreeSet<Ipv4Net> =
-        beside.iter().flat_map(|other| &other.tunnels).map(|tunnel| tunnel.inside).collect();
-    for inside in asked.iter().filter_map(|tunnel| tunnel.inside) {
-        if !taken.insert(inside) {
-            return Err(invalid_parameter_value(format!(
-                "The tunnel inside CIDR block {inside} is in use at {}.",
-                gateway.gateway
-            )));
-        }
-    }
+    let wished = asked.iter().filter_map(|tunnel| tunnel.inside);
+    let mut taken = gateway.room(ctx, txn, None, customer.gateway, wished.clone())?;
+    taken.extend(wished);
     let connection = VpnConnectionId::from_entropy(ctx.bits());
     let mut made = Vec::new();
     for wish in asked {
@@ -102,7 +84,8 @@ fn create(
         connection,
         account: ctx.account(),
         customer_gateway: customer.gateway,
-        gateway: gateway.gateway,
+        end: gateway.end(ctx, txn, connection),
+        left: None,
         routes: Vec::new(),
         tunnels: made,
         created_at: ctx.now,

@@ -1,5 +1,6 @@
-//! `DeleteVpnConnection`: its addresses go back to the pool; routes to its gateway stay and drop what was its own.
+//! `DeleteVpnConnection`: its addresses go back to the pool, its attachment to a transit gateway ends with it; routes to its gateway stay and drop what was its own.
 
+use super::end;
 use crate::network_interface::allocate::release_public;
 use crate::transit_gateway::live;
 use api_ec2::{DeleteVpnConnectionRequest, DeleteVpnConnectionResult};
@@ -15,6 +16,7 @@ pub fn delete(
     for tunnel in &held.tunnels {
         release_public(txn, tunnel.outside);
     }
+    end::detach(ctx, txn, held.end);
     let mut ended = VpnConnection { deleted_at: Some(ctx.now), ..(*held).clone() };
     for tunnel in &mut ended.tunnels {
         tunnel.sealed = Vec::new().into();

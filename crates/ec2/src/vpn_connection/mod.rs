@@ -1,10 +1,11 @@
-//! VPN connections: two IPsec tunnels from a virtual private gateway to a customer gateway.
+//! VPN connections: two IPsec tunnels from a virtual private gateway or a transit gateway to a customer gateway.
 //!
 //! A tunnel's outside address is of the cloud's public pool; its pre-shared key is sealed in the record and shown to its owner
 //! in the configuration for the device. Hosts are told of the connections of gateways that are attached, with the VPC's
-//! network, and asked how the tunnels are ([`observe`]).
+//! network, and asked how the tunnels are ([`observe`]). One of a transit gateway is attached to it for as long as it is there,
+//! and has a network of its own on the host (`plan::net::vpn::hub`).
 //! AWS: <https://docs.aws.amazon.com/vpn/latest/s2svpn/VPC_VPN.html>
-//! Differs: static routes only, no BGP; no transit gateway at the other end; IPv4; what tunnels speak is fixed
+//! Differs: static routes only, no BGP; IPv4; what tunnels speak is fixed
 //! ([`configuration`]) but for key, inside range, versions of IKE and who begins.
 
 mod configuration;
@@ -12,19 +13,21 @@ mod create;
 mod delete;
 mod describe;
 mod desired;
+mod end;
+mod modify;
 mod observe;
 mod options;
 mod render;
 mod routes;
 
-pub use desired::{any_in, desired, of_gateway, unseal};
+pub use desired::{any_in, desired, hub, of_gateway, unseal};
 pub use observe::observe;
 
 use crate::errors::{self, IdErrors};
 use crate::noun::{Noun, touched};
 use crate::transit_gateway::Ends;
 use api_ec2::ops;
-use control::filter::{FilterField, one, shown};
+use control::filter::{FilterField, maybe, one, shown};
 use control::keys::RootKey;
 use control::tag::Tags;
 use control::{Cloud, Context, Result, Service, Tables, Touched};
@@ -39,6 +42,8 @@ use std::time::Duration;
 const SHOWN: Duration = Duration::from_hours(1);
 /// How many connections a gateway may have.
 const MAX_CONNECTIONS: usize = 10;
+/// How many a transit gateway may have.
+const MAX_AT_TRANSIT: usize = 50;
 /// How many static routes a connection may have.
 const MAX_ROUTES: usize = 100;
 /// What keys of tunnels are sealed for.
@@ -80,8 +85,14 @@ impl Noun for VpnConnection {
             FilterField { name: "bgp-asn", values: |_, _| Vec::new() },
             FilterField { name: "type", values: |_, _| one(crate::customer_gateway::KIND) },
             FilterField { name: "vpn-connection-id", values: |c, _| shown(c.connection) },
-            FilterField { name: "vpn-gateway-id", values: |c, _| shown(c.gateway) },
-            FilterField { name: "transit-gateway-id", values: |_, _| Vec::new() },
+            FilterField {
+                name: "vpn-gateway-id",
+                values: |c, _| maybe(c.end.gateway().map(|id| id.to_string())),
+            },
+            FilterField {
+                name: "transit-gateway-id",
+                values: |c, _| maybe(c.end.transit().map(|(id, _)| id.to_string())),
+            },
         ]
     }
 }
@@ -125,6 +136,7 @@ pub fn register(service: &mut Service) {
             |ctx, request, tables| touches(ctx, tables, &request.vpn_connection_id),
             delete::delete,
         )
+        .exclusive(ops::ModifyVpnConnection, modify::touches, modify::modify)
         .write(
             ops::CreateVpnConnectionRoute,
             |ctx, request, tables| touches(ctx, tables, &request.vpn_connection_id),

@@ -27,7 +27,6 @@ pub const RESERVED: [[u8; 2]; 7] = [[0, 0], [1, 0], [2, 0], [3, 0], [4, 0], [5, 
 /// The two tunnels that a request asks for.
 pub fn tunnels(request: &CreateVpnConnectionRequest) -> Result<[Asked; 2]> {
     refuse(&[
-        ("TransitGatewayId", request.transit_gateway_id.as_ref().is_some_and(|id| !id.is_empty())),
         ("VpnConcentratorId", request.vpn_concentrator_id.as_ref().is_some_and(|id| !id.is_empty())),
         (
             "PreSharedKeyStorage",

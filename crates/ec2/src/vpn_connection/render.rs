@@ -45,7 +45,8 @@ pub fn connection(
         customer_gateway_configuration: customer.map(|it| configuration::document(root, it, connection)),
         r#type: Some(api::GatewayType::Ipsec1),
         customer_gateway_id: Some(connection.customer_gateway.to_string()),
-        vpn_gateway_id: Some(connection.gateway.to_string()),
+        vpn_gateway_id: connection.end.gateway().map(|id| id.to_string()),
+        transit_gateway_id: connection.end.transit().map(|(id, _)| id.to_string()),
         ..Default::default()
     }
 }

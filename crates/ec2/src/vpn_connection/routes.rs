@@ -9,7 +9,22 @@ use api_ec2::{
     DeleteVpnConnectionRouteResult,
 };
 use control::{Context, Result, Txn};
-use model::record::vpn::VpnConnection;
+use model::record::vpn::{VpnConnection, VpnEnd};
+use std::sync::Arc;
+
+/// Static routes to what is behind a transit gateway's connection are its tables'.
+fn by_gateway(ctx: &Context, txn: &mut Txn<'_>, id: &str) -> Result<Arc<VpnConnection>> {
+    let held = live::<VpnConnection>(ctx, txn, id)?;
+    match held.end {
+        VpnEnd::Vpc { .. } => Ok(held),
+        VpnEnd::Transit { transit_gateway, .. } => Err(client(
+            "UnsupportedOperation",
+            format!(
+                "The VPN connection {id} ends at the transit gateway {transit_gateway}: add static routes to its route tables."
+            ),
+        )),
+    }
+}
 
 /// Asking again for what is already so changes nothing.
 pub fn create(
@@ -18,7 +33,7 @@ pub fn create(
     txn: &mut Txn<'_>,
 ) -> Result<CreateVpnConnectionRouteResult> {
     let net = ipv4_block("destinationCidrBlock", &request.destination_cidr_block)?.trunc();
-    let held = live::<VpnConnection>(ctx, txn, &request.vpn_connection_id)?;
+    let held = by_gateway(ctx, txn, &request.vpn_connection_id)?;
     if held.routes.contains(&net) {
         return Ok(CreateVpnConnectionRouteResult {});
     }
@@ -40,7 +55,7 @@ pub fn delete(
     txn: &mut Txn<'_>,
 ) -> Result<DeleteVpnConnectionRouteResult> {
     let net = ipv4_block("destinationCidrBlock", &request.destination_cidr_block)?.trunc();
-    let held = live::<VpnConnection>(ctx, txn, &request.vpn_connection_id)?;
+    let held = by_gateway(ctx, txn, &request.vpn_connection_id)?;
     if !held.routes.contains(&net) {
         return Err(client(
             "InvalidRoute.NotFound",

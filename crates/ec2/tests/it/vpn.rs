@@ -189,7 +189,8 @@ async fn what_is_not_built_or_not_fit_is_refused_before_anything_is_taken() {
     for (more, code) in [
         (vec![with], "UnsupportedOperation"),
         (vec![with, ("Options.StaticRoutesOnly", "false")], "UnsupportedOperation"),
-        (vec![fixed, ("TransitGatewayId", "tgw-0123456789abcdef0")], "UnsupportedOperation"),
+        (vec![fixed, ("TransitGatewayId", "tgw-0123456789abcdef0")], "InvalidTransitGatewayID.NotFound"),
+        (vec![with, fixed, ("TransitGatewayId", "tgw-0123456789abcdef0")], "InvalidParameterCombination"),
         (vec![fixed], "MissingParameter"),
         (vec![fixed, ("VpnGatewayId", "vgw-0123456789abcdef0")], "InvalidVpnGatewayID.NotFound"),
         (vec![with, fixed, ("Options.TunnelOptions.1.PreSharedKey", "0short")], "InvalidParameterValue"),
@@ -301,4 +302,145 @@ async fn a_host_that_lacks_what_carries_vpns_gets_none() {
         ("Options.StaticRoutesOnly", "true"),
     ];
     assert_eq!(refused(&kit, "CreateVpnConnection", &asked).await, "UnsupportedOperation");
+}
+
+async fn transit(kit: &Kit) -> (String, String) {
+    let made = done(kit, "CreateTransitGateway", &[]).await;
+    let member = |name: &str| made.one(&format!("transitGateway/{name}"));
+    (member("transitGatewayId"), member("options/associationDefaultRouteTableId"))
+}
+
+const ATTACHMENT: &str = "transitGatewayAttachments/item";
+
+#[tokio::test]
+async fn a_connection_of_a_transit_gateway_is_attached_to_it_and_has_a_network_of_its_own() {
+    let cloud = cloud().await;
+    let kit = &cloud.kit;
+    let (customer, (gateway, table)) = (customer(kit, "203.0.113.9").await, transit(kit).await);
+    let asked = [
+        ("Type", "ipsec.1"),
+        ("CustomerGatewayId", customer.as_str()),
+        ("TransitGatewayId", gateway.as_str()),
+        ("Options.StaticRoutesOnly", "true"),
+    ];
+    let id = done(kit, "CreateVpnConnection", &asked).await.one("vpnConnection/vpnConnectionId");
+    let second = done(kit, "CreateVpnConnection", &asked).await.one("vpnConnection/vpnConnectionId");
+    assert_ne!(id, second, "several to one customer gateway");
+    done(kit, "DeleteVpnConnection", &[("VpnConnectionId", &second)]).await;
+
+    let by_gateway = [("Filter.1.Name", "transit-gateway-id"), ("Filter.1.Value.1", gateway.as_str())];
+    let shown = done(kit, "DescribeVpnConnections", &by_gateway).await;
+    assert_eq!(shown.all(&format!("{CONNECTION}/transitGatewayId")), [gateway.as_str(); 2]);
+    assert!(shown.all(&format!("{CONNECTION}/vpnGatewayId")).is_empty());
+    let by_id = [("Filter.1.Name", "resource-id"), ("Filter.1.Value.1", id.as_str())];
+    let ends = done(kit, "DescribeTransitGatewayAttachments", &by_id).await;
+    let member = |name: &str| ends.one(&format!("{ATTACHMENT}/{name}"));
+    assert_eq!(["resourceType", "state"].map(member), ["vpn", "available"]);
+    assert_eq!(member("association/transitGatewayRouteTableId"), table);
+    let attachment = member("transitGatewayAttachmentId");
+    let of_table = [("TransitGatewayRouteTableId", table.as_str())];
+    let known = done(kit, "GetTransitGatewayRouteTablePropagations", &of_table).await;
+    assert_eq!(known.one("transitGatewayRouteTablePropagations/item/resourceId"), id);
+    let other = [("VpnConnectionId", id.as_str()), ("DestinationCidrBlock", "192.168.7.0/24")];
+    assert_eq!(refused(kit, "CreateVpnConnectionRoute", &other).await, "UnsupportedOperation");
+    let wrong = [("TransitGatewayAttachmentId", attachment.as_str())];
+    assert_eq!(
+        refused(kit, "DeleteTransitGatewayVpcAttachment", &wrong).await,
+        "InvalidTransitGatewayAttachmentID.NotFound"
+    );
+    assert_eq!(
+        refused(kit, "DeleteTransitGateway", &[("TransitGatewayId", &gateway)]).await,
+        "IncorrectState"
+    );
+
+    // The host hears of a network for it alone, where its ends meet: what comes out of the tunnels is the gateway's.
+    let connection = VpnConnectionId::parse(&id).unwrap();
+    let hub = model::record::vpn::hub(connection).to_string();
+    until("the host is told", || {
+        told(kit, &hub).is_some_and(|hub| hub.vpns.len() == 1 && hub.transits.len() == 1)
+    })
+    .await;
+    let network = told(kit, &hub).unwrap();
+    assert!(network.vpns[0].tunnels.iter().all(|tunnel| tunnel.key.is_some()));
+    assert!(network.cidrs.is_empty() && network.vpns[0].arrival.is_some());
+    assert_eq!(network.transits[0].attachment.to_string(), attachment);
+
+    // A VPC meets it where the gateway's table leads there.
+    let (vpc, _) = vpc(kit).await;
+    let subnet = [("VpcId", vpc.as_str()), ("CidrBlock", "10.1.1.0/24")];
+    let subnet = done(kit, "CreateSubnet", &subnet).await.one("subnet/subnetId");
+    let asked = [("TransitGatewayId", gateway.as_str()), ("VpcId", &vpc), ("SubnetIds.1", &subnet)];
+    done(kit, "CreateTransitGatewayVpcAttachment", &asked).await;
+    until("the VPC is told of", || told(kit, &hub).is_some_and(|hub| hub.transits[0].peers.len() == 1)).await;
+    let site = [
+        ("TransitGatewayRouteTableId", table.as_str()),
+        ("DestinationCidrBlock", "192.168.7.0/24"),
+        ("TransitGatewayAttachmentId", attachment.as_str()),
+    ];
+    done(kit, "CreateTransitGatewayRoute", &site).await;
+    until("the route is told", || told(kit, &hub).is_some_and(|hub| hub.transits[0].routes.len() == 2)).await;
+
+    done(kit, "DeleteVpnConnection", &[("VpnConnectionId", &id)]).await;
+    until("the host forgets it", || told(kit, &hub).is_none()).await;
+    let ends = done(kit, "DescribeTransitGatewayAttachments", &by_id).await;
+    assert_eq!(ends.one(&format!("{ATTACHMENT}/state")), "deleted");
+    let find = [of_table[0], ("Filter.1.Name", "type"), ("Filter.1.Value.1", "static")];
+    assert_eq!(done(kit, "SearchTransitGatewayRoutes", &find).await.one("routeSet/item/state"), "blackhole");
+}
+
+#[tokio::test]
+async fn a_connection_moves_between_gateways_with_its_addresses_and_keys() {
+    let cloud = cloud().await;
+    let kit = &cloud.kit;
+    let (first, second) = (customer(kit, "203.0.113.9").await, customer(kit, "203.0.113.10").await);
+    let (old, new) = (gateway(kit).await, gateway(kit).await);
+    let ((near, _), (far, _)) = (vpc(kit).await, vpc(kit).await);
+    attach(kit, &old, &near).await;
+    attach(kit, &new, &far).await;
+    let id = connect(kit, &first, &old, &[]).await;
+    let route = [("VpnConnectionId", id.as_str()), ("DestinationCidrBlock", "192.168.7.0/24")];
+    done(kit, "CreateVpnConnectionRoute", &route).await;
+    let has = |vpc: &str| told(kit, vpc).is_some_and(|vpc| vpc.vpns.len() == 1);
+    until("the host is told", || has(&near)).await;
+    let show = async || done(kit, "DescribeVpnConnections", &[]).await;
+    let outside = format!("{CONNECTION}/options/tunnelOptionSet/item/outsideIpAddress");
+    let before = show().await.all(&outside);
+
+    let with = |more: &[(&'static str, &str)]| {
+        let mut asked = vec![("VpnConnectionId".to_owned(), id.clone())];
+        asked.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        asked
+    };
+    let modify = async |more: &[(&'static str, &str)]| {
+        let asked = with(more);
+        let asked: Vec<(&str, &str)> = asked.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        done(kit, "ModifyVpnConnection", &asked).await;
+    };
+    for (more, code) in [
+        (vec![], "InvalidParameterCombination"),
+        (vec![("VpnGatewayId", "vgw-0123456789abcdef0")], "InvalidVpnGatewayID.NotFound"),
+        (vec![("CustomerGatewayId", "cgw-0123456789abcdef0")], "InvalidCustomerGatewayID.NotFound"),
+        (vec![("VpnGatewayId", new.as_str()), ("DryRun", "true")], "DryRunOperation"),
+    ] {
+        let asked = with(&more);
+        let asked: Vec<(&str, &str)> = asked.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        assert_eq!(refused(kit, "ModifyVpnConnection", &asked).await, code, "{more:?}");
+    }
+
+    modify(&[("VpnGatewayId", &new), ("CustomerGatewayId", &second)]).await;
+    until("the host hears of the move", || told(kit, &near).is_none() && has(&far)).await;
+    let vpn = told(kit, &far).unwrap().vpns[0].clone();
+    assert_eq!((vpn.customer.to_string(), vpn.routes.len()), ("203.0.113.10".to_owned(), 1));
+    assert_eq!(show().await.all(&outside), before);
+
+    let (hub, _) = transit(kit).await;
+    modify(&[("TransitGatewayId", &hub)]).await;
+    let network = model::record::vpn::hub(VpnConnectionId::parse(&id).unwrap()).to_string();
+    until("it is the transit gateway's", || told(kit, &far).is_none() && has(&network)).await;
+    let shown = show().await;
+    assert!(shown.all(&format!("{CONNECTION}/routes/item")).is_empty(), "static routes were the gateway's");
+    assert_eq!(shown.all(&outside), before);
+    modify(&[("VpnGatewayId", &old)]).await;
+    until("it is back", || told(kit, &network).is_none() && has(&near)).await;
+    done(kit, "DeleteTransitGateway", &[("TransitGatewayId", &hub)]).await;
 }

@@ -94,11 +94,15 @@ pub struct TransitPeerDesired {
     pub vpc: VpcId,
 }
 
-/// A VPN connection by a virtual private gateway: IPsec tunnels, of which any that is up carries packets.
+/// A VPN connection by a virtual private gateway or a transit gateway: IPsec tunnels, of which any that is up carries
+/// packets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VpnDesired {
     pub connection: VpnConnectionId,
     pub gateway: VpnGatewayId,
+    /// The subnet whose routes what comes from there asks, wherever it goes; none: it goes to the VPC's own ranges alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrival: Option<SubnetId>,
     /// Where the customer's device is.
     pub customer: Ipv4Addr,
     /// What lies behind it: the only destinations of what goes there and the only sources of what comes from there.

@@ -3,7 +3,7 @@
 use super::{IndexValue, Record, Tags};
 use crate::{
     AccountId, SubnetId, Timestamp, TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId,
-    VpcId,
+    VpcId, VpnConnectionId,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ pub struct TransitGatewayOptions {
     pub dns: bool,
 }
 
-/// One end at a gateway: a VPC's, or one side of a peering with another gateway.
+/// One end at a gateway: a VPC's, a VPN connection's, or one side of a peering with another gateway.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TransitGatewayAttachment {
     pub attachment: TransitGatewayAttachmentId,
@@ -56,6 +56,7 @@ pub struct TransitGatewayAttachment {
 pub enum AttachedResource {
     Vpc(AttachedVpc),
     Peering { peering: AttachedPeering },
+    Vpn { vpn: AttachedVpn },
 }
 
 /// A VPC, by one subnet of each zone that is served.
@@ -67,6 +68,13 @@ pub struct AttachedVpc {
     /// Whether it carries IPv6.
     pub ipv6: bool,
     /// The tables that know the VPC's own ranges.
+    pub propagations: BTreeSet<TransitGatewayRouteTableId>,
+}
+
+/// A VPN connection. Its routes are static: tables that it propagates to learn none from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedVpn {
+    pub connection: VpnConnectionId,
     pub propagations: BTreeSet<TransitGatewayRouteTableId>,
 }
 
@@ -102,14 +110,47 @@ impl TransitGatewayAttachment {
     pub const fn vpc(&self) -> Option<&AttachedVpc> {
         match &self.resource {
             AttachedResource::Vpc(vpc) => Some(vpc),
-            AttachedResource::Peering { .. } => None,
+            AttachedResource::Peering { .. } | AttachedResource::Vpn { .. } => None,
         }
     }
 
     pub const fn peering(&self) -> Option<&AttachedPeering> {
         match &self.resource {
             AttachedResource::Peering { peering } => Some(peering),
-            AttachedResource::Vpc(_) => None,
+            AttachedResource::Vpc(_) | AttachedResource::Vpn { .. } => None,
+        }
+    }
+
+    pub const fn vpn(&self) -> Option<&AttachedVpn> {
+        match &self.resource {
+            AttachedResource::Vpn { vpn } => Some(vpn),
+            AttachedResource::Vpc(_) | AttachedResource::Peering { .. } => None,
+        }
+    }
+
+    /// The network that stands at its end on the host; none: another gateway is there.
+    pub fn place(&self) -> Option<VpcId> {
+        match &self.resource {
+            AttachedResource::Vpc(vpc) => Some(vpc.vpc),
+            AttachedResource::Vpn { vpn } => Some(super::vpn::hub(vpn.connection)),
+            AttachedResource::Peering { .. } => None,
+        }
+    }
+
+    /// The tables that it propagates to; none: what is behind it is known by static routes alone.
+    pub const fn propagations(&self) -> Option<&BTreeSet<TransitGatewayRouteTableId>> {
+        match &self.resource {
+            AttachedResource::Vpc(vpc) => Some(&vpc.propagations),
+            AttachedResource::Vpn { vpn } => Some(&vpn.propagations),
+            AttachedResource::Peering { .. } => None,
+        }
+    }
+
+    pub const fn propagations_mut(&mut self) -> Option<&mut BTreeSet<TransitGatewayRouteTableId>> {
+        match &mut self.resource {
+            AttachedResource::Vpc(vpc) => Some(&mut vpc.propagations),
+            AttachedResource::Vpn { vpn } => Some(&mut vpn.propagations),
+            AttachedResource::Peering { .. } => None,
         }
     }
 
@@ -120,7 +161,7 @@ impl TransitGatewayAttachment {
     }
 
     pub fn propagates_to(&self, table: TransitGatewayRouteTableId) -> bool {
-        self.vpc().is_some_and(|vpc| vpc.propagations.contains(&table))
+        self.propagations().is_some_and(|tables| tables.contains(&table))
     }
 }
 

@@ -2,7 +2,10 @@
 
 use super::{IndexValue, Record, Tags};
 use crate::host::IkeVersions;
-use crate::{AccountId, Blob, CustomerGatewayId, Timestamp, VpcId, VpnConnectionId, VpnGatewayId, Zone};
+use crate::{
+    AccountId, Blob, CustomerGatewayId, Timestamp, TransitGatewayAttachmentId, TransitGatewayId, VpcId,
+    VpnConnectionId, VpnGatewayId, Zone,
+};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -41,13 +44,47 @@ pub struct VpnConnection {
     pub connection: VpnConnectionId,
     pub account: AccountId,
     pub customer_gateway: CustomerGatewayId,
-    pub gateway: VpnGatewayId,
+    #[serde(flatten)]
+    pub end: VpnEnd,
+    /// The virtual private gateway that it was of last, if it is no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<VpnGatewayId>,
     /// The static routes, each once, in the order in which they came.
     pub routes: Vec<Ipv4Net>,
     pub tunnels: Vec<VpnTunnel>,
     pub created_at: Timestamp,
     pub deleted_at: Option<Timestamp>,
     pub tags: Tags,
+}
+
+/// The cloud's end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum VpnEnd {
+    Vpc {
+        gateway: VpnGatewayId,
+    },
+    /// An attachment of its own.
+    Transit {
+        transit_gateway: TransitGatewayId,
+        attachment: TransitGatewayAttachmentId,
+    },
+}
+
+impl VpnEnd {
+    pub const fn gateway(self) -> Option<VpnGatewayId> {
+        match self {
+            Self::Vpc { gateway } => Some(gateway),
+            Self::Transit { .. } => None,
+        }
+    }
+
+    pub const fn transit(self) -> Option<(TransitGatewayId, TransitGatewayAttachmentId)> {
+        match self {
+            Self::Transit { transit_gateway, attachment } => Some((transit_gateway, attachment)),
+            Self::Vpc { .. } => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -92,6 +129,11 @@ impl VpnConnection {
     }
 }
 
+/// The network that stands for a connection of a transit gateway on the host: no VPC's, but made as one.
+pub fn hub(connection: VpnConnectionId) -> VpcId {
+    VpcId::from_entropy(connection.bits())
+}
+
 impl Record for CustomerGateway {
     const NOUN: &'static str = "customer-gateway";
     type Id = CustomerGatewayId;
@@ -129,10 +171,12 @@ impl Record for VpnConnection {
     }
 
     fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
-        vec![
-            ("account", self.account.into()),
-            ("gateway", self.gateway.into()),
-            ("customer-gateway", self.customer_gateway.into()),
-        ]
+        let mut indexes =
+            vec![("account", self.account.into()), ("customer-gateway", self.customer_gateway.into())];
+        indexes.push(match self.end {
+            VpnEnd::Vpc { gateway } => ("gateway", gateway.into()),
+            VpnEnd::Transit { transit_gateway, .. } => ("transit-gateway", transit_gateway.into()),
+        });
+        indexes
     }
 }

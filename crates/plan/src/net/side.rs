@@ -10,6 +10,9 @@
 //! A link of a VPN connection is like a peering's: it gives what comes from the connection's static routes, and goes to the
 //! VPC's own ranges.
 //!
+//! That of a transit gateway's stands in a network of its own, without ranges: what comes by it asks the table of a subnet
+//! that is there for it.
+//!
 //! A NAT gateway is a link from its router to itself. What is routed into it leaves with its address and a port of its own,
 //! comes back by the other end as a packet of the gateway's subnet, and is routed as that one says; so the gateway's public
 //! address is translated at the edge like any other, and what has none stays inside. Only answers go the other way, and they
@@ -60,8 +63,13 @@ pub(super) fn side(vpc: &VpcDesired) -> Side {
     }
     for vpn in &vpc.vpns {
         let (link, arrival) = (vpn_link(vpn.connection), vpn_arrival(vpn.connection));
+        let on = match vpn.arrival.map(|subnet| marks.get(&subnet)) {
+            None => "ip daddr @local accept".to_owned(),
+            Some(Some(mark)) => format!("meta mark set {mark} accept"),
+            Some(None) => "drop".to_owned(),
+        };
         let from = vpn.routes.iter().map(ipnet::Ipv4Net::trunc);
-        let rules = from.map(|net| format!("ip saddr {net} ip daddr @local accept"));
+        let rules = from.map(|net| format!("ip saddr {net} {on}"));
         let own = ["ip saddr @local drop".to_owned()].into_iter();
         side.chains.push((arrival.clone(), own.chain(rules).chain(["drop".into()]).collect()));
         side.add("link_pre", format!("\"{link}\" : goto {arrival}"));

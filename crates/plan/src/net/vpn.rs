@@ -9,6 +9,10 @@
 //! comes from the VPC goes into a tunnel and nowhere else. Packets are told apart by the link that they come by, so a static
 //! route may hold anything, the customer gateway's own address too.
 //!
+//! A connection of a transit gateway has a network of its own on the host, made as a VPC's, with no ranges and nobody in it
+//! ([`hub`]): links lead from there to the VPCs that the gateway's tables join with it, as between VPCs. Whatever comes out of
+//! a tunnel asks the gateway's table there, and whatever a table leads there goes into a tunnel, wherever it is from.
+//!
 //! A gateway's routes are its connections' static ones, the longest prefix first, of two alike the older connection's. As on
 //! AWS, what is the VPC's own stays within it.
 //! AWS: <https://docs.aws.amazon.com/vpn/latest/s2svpn/VPNRoutingTypes.html>,
@@ -19,8 +23,13 @@ use super::routes::{Rule, by_mark};
 use super::transit::divide;
 use super::{NEXT_HOP, Version};
 use ipnet::{IpNet, Ipv4Net};
-use model::host::{RouteTableDesired, VpcDesired, VpnDesired};
-use model::{VpnConnectionId, VpnGatewayId};
+use model::host::{
+    RouteDesired, RouteTableDesired, RouteTarget, SubnetDesired, TransitDesired, VpcDesired, VpnDesired,
+};
+use model::record::vpn::hub as network_of;
+use model::{
+    AccountId, NetworkAclId, Region, RouteTableId, SubnetId, TransitGatewayId, VpnConnectionId, VpnGatewayId,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -33,6 +42,8 @@ pub const TUN: &str = "ipsec0";
 pub const TABLE: &str = "vpn";
 /// What TCP is held to, so that its packets fit into a tunnel.
 pub const MOST_SEGMENT: u16 = 1360;
+/// What no packet comes from or goes to that passes by.
+const NOWHERE: &str = "0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/3";
 /// The marks of packets from the VPC and from the tunnels, and their routing tables.
 const FROM_VPC: u32 = 256;
 const FROM_TUNNEL: u32 = 257;
@@ -85,11 +96,83 @@ pub fn routes(vpc: &VpcDesired, vpn: &VpnDesired) -> BTreeSet<Planned> {
     let mut routes: BTreeMap<(u32, Ipv4Net), Planned> = BTreeMap::new();
     let dropped = [FROM_VPC, FROM_TUNNEL].map(|table| to(table, None)(Ipv4Net::default()));
     let out = vpn.routes.iter().copied().map(to(FROM_VPC, Some(Side::Tunnel)));
-    let back = vpc.cidrs.iter().copied().map(to(FROM_TUNNEL, Some(Side::Vpc)));
+    let back = beside(vpc, vpn).into_iter().map(to(FROM_TUNNEL, Some(Side::Vpc)));
     for planned in dropped.into_iter().chain(out).chain(back) {
         routes.insert((planned.table, planned.destination), planned);
     }
     routes.into_values().collect()
+}
+
+/// What lies on the VPC's side: its own ranges, or anything at all.
+fn beside(vpc: &VpcDesired, vpn: &VpnDesired) -> Vec<Ipv4Net> {
+    if vpn.arrival.is_some() { vec![Ipv4Net::default()] } else { vpc.cidrs.clone() }
+}
+
+/// Where packets are in a connection's own network: those for the customer, and those from there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hub {
+    pub outward: SubnetId,
+    pub inward: SubnetId,
+    gateway: VpnGatewayId,
+}
+
+/// The subnets of a connection's own network, which nobody is in.
+pub const fn hub_of(connection: VpnConnectionId) -> Hub {
+    let bits = connection.bits();
+    Hub {
+        outward: SubnetId::from_entropy(bits),
+        inward: SubnetId::from_entropy(bits ^ 1),
+        gateway: VpnGatewayId::from_entropy(bits),
+    }
+}
+
+/// The network of a connection of a transit gateway: what its end at the gateway gives goes into the tunnels, what comes out
+/// of these is the gateway's.
+pub fn hub(
+    (account, region): (AccountId, Region),
+    vpn: VpnDesired,
+    (gateway, end): (TransitGatewayId, Option<TransitDesired>),
+) -> VpcDesired {
+    let Hub { outward, inward, gateway: own } = hub_of(vpn.connection);
+    let all = IpNet::V4(Ipv4Net::default());
+    let nobody = |at: u32| Ipv4Net::from(Ipv4Addr::from_bits(at));
+    let place = |subnet: SubnetId, at: u32| SubnetDesired {
+        subnet,
+        cidr: nobody(at),
+        ipv6_cidr: None,
+        route_table: RouteTableId::from_entropy(subnet.bits()),
+        network_acl: NetworkAclId::from_entropy(vpn.connection.bits()),
+    };
+    let table = |subnet: SubnetId, target: RouteTarget| RouteTableDesired {
+        route_table: RouteTableId::from_entropy(subnet.bits()),
+        routes: vec![RouteDesired { destination: all, target }],
+    };
+    VpcDesired {
+        vpc: network_of(vpn.connection),
+        account,
+        region,
+        cidrs: Vec::new(),
+        ipv6_cidrs: Vec::new(),
+        dns_support: false,
+        subnets: vec![place(outward, 0), place(inward, 1)],
+        route_tables: vec![
+            table(outward, RouteTarget::VpnGateway(own)),
+            table(inward, RouteTarget::TransitGateway(gateway)),
+        ],
+        network_acls: Vec::new(),
+        peerings: Vec::new(),
+        nat_gateways: Vec::new(),
+        transits: end.into_iter().collect(),
+        vpns: vec![VpnDesired {
+            gateway: own,
+            arrival: Some(inward),
+            routes: vec![Ipv4Net::default()],
+            ..vpn
+        }],
+        endpoints: Vec::new(),
+        flow_logs: Vec::new(),
+        mirrors: Vec::new(),
+    }
 }
 
 /// The cloud's and the customer's address inside a tunnel.
@@ -101,7 +184,7 @@ pub fn inside(net: Ipv4Net) -> [Ipv4Addr; 2] {
 pub fn rule_set(vpc: &VpcDesired, vpn: &VpnDesired) -> String {
     let list = |all: &mut dyn Iterator<Item = String>| all.collect::<Vec<_>>().join(", ");
     let outside = list(&mut vpn.tunnels.iter().map(|tunnel| tunnel.outside.to_string()));
-    let local: Vec<IpNet> = vpc.cidrs.iter().map(|cidr| IpNet::V4(cidr.trunc())).collect();
+    let local: Vec<IpNet> = beside(vpc, vpn).into_iter().map(|cidr| IpNet::V4(cidr.trunc())).collect();
     let local = list(&mut IpNet::aggregate(&local).iter().map(ToString::to_string));
     let customer = vpn.customer;
     let mut out = format!("table inet {TABLE} {{\n}}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n");
@@ -119,9 +202,17 @@ pub fn rule_set(vpc: &VpcDesired, vpn: &VpnDesired) -> String {
             "\t\tiifname \"{TUN}\" ip saddr {theirs} ip daddr {ours} icmp type echo-request limit rate 100/second accept"
         );
     }
-    let _ = writeln!(out, "\t\tip saddr {{ 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/3 }} drop");
+    let _ = writeln!(out, "\t\tip saddr {{ {NOWHERE} }} drop");
     if !local.is_empty() {
-        let _ = writeln!(out, "\t\tiifname \"{TUN}\" ip saddr {{ {local} }} drop");
+        match vpn.arrival {
+            None => {
+                let _ = writeln!(out, "\t\tiifname \"{TUN}\" ip saddr {{ {local} }} drop");
+            }
+            // The hosts' own ranges lead nowhere from there.
+            Some(_) => {
+                let _ = writeln!(out, "\t\tip daddr {{ {NOWHERE} }} drop");
+            }
+        }
         let remote: Vec<IpNet> = vpn.routes.iter().map(|net| IpNet::V4(net.trunc())).collect();
         let remote = list(&mut IpNet::aggregate(&remote).iter().map(ToString::to_string));
         if !remote.is_empty() {

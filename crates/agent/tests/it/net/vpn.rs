@@ -5,9 +5,12 @@ use agent::host::Net as _;
 use agent::host::linux::netns::{self, Namespace};
 use ipnet::Ipv4Net;
 use model::host::{
-    IkeVersions, PreSharedKey, RouteDesired, RouteTarget, TunnelSeen, VpnDesired, VpnTunnelDesired,
+    IkeVersions, PreSharedKey, RouteDesired, RouteTarget, TransitDesired, TransitPeerDesired,
+    TransitRouteDesired, TunnelSeen, VpcDesired, VpnDesired, VpnTunnelDesired,
 };
-use model::{VpnConnectionId, VpnGatewayId};
+use model::{
+    TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId, VpnConnectionId, VpnGatewayId,
+};
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::os::linux::fs::MetadataExt as _;
@@ -40,6 +43,7 @@ fn connection() -> VpnDesired {
     VpnDesired {
         connection: VpnConnectionId::from_entropy(unique()),
         gateway: VpnGatewayId::from_entropy(unique()),
+        arrival: None,
         customer: OUTSIDE,
         routes: vec!["192.168.7.0/24".parse().unwrap()],
         tunnels: tunnels.collect(),
@@ -253,4 +257,104 @@ async fn outlives(world: &mut World, vpc: &Vpc, outside: &Namespace, name: &str,
         })
         .unwrap();
     at_last("packets pass all the same", || guest.pings_briefly(OFFICE));
+}
+
+/// A VPC and a connection's own network at one gateway, whose table leads each to the other.
+fn at_transit(vpc: &mut Vpc, vpn: &VpnDesired) -> VpcDesired {
+    let gateway = TransitGatewayId::from_entropy(unique());
+    let [near, far] = [(); 2].map(|()| TransitGatewayAttachmentId::from_entropy(unique()));
+    let table = Some(TransitGatewayRouteTableId::from_entropy(unique()));
+    let routes = vec![
+        TransitRouteDesired { destination: "172.31.0.0/16".parse().unwrap(), to: Some(near) },
+        TransitRouteDesired { destination: "192.168.7.0/24".parse().unwrap(), to: Some(far) },
+    ];
+    vpc.desired.transits.push(TransitDesired {
+        gateway,
+        attachment: near,
+        ipv6: false,
+        arrival: vpc.desired.subnets[0].subnet,
+        served: vpc.desired.subnets.iter().map(|subnet| subnet.subnet).collect(),
+        table,
+        routes: routes.clone(),
+        peers: vec![TransitPeerDesired { attachment: far, vpc: model::record::vpn::hub(vpn.connection) }],
+    });
+    let target = RouteTarget::TransitGateway(gateway);
+    let destination = "192.168.0.0/16".parse().unwrap();
+    vpc.desired.route_tables[0].routes.push(RouteDesired { destination, target });
+    let subnets = plan::net::vpn::hub_of(vpn.connection);
+    let end = TransitDesired {
+        gateway,
+        attachment: far,
+        ipv6: false,
+        arrival: subnets.outward,
+        served: vec![subnets.inward],
+        table,
+        routes,
+        peers: vec![TransitPeerDesired { attachment: near, vpc: vpc.desired.vpc }],
+    };
+    let place = (vpc.desired.account, vpc.desired.region.clone());
+    plan::net::vpn::hub(place, vpn.clone(), (gateway, Some(end)))
+}
+
+#[test]
+fn an_office_at_a_transit_gateway_meets_what_the_gateways_table_says() {
+    on_a_host(|mut world| async move {
+        let mut vpc = Vpc::new("172.31.0.0/16");
+        let vpn = connection();
+        let mut hub = at_transit(&mut vpc, &vpn);
+        world.ensure_vpc(&vpc).await;
+        world.net().ensure_vpc(&hub).await.unwrap();
+        let group = world.group(&vpc, vec![all_from("192.168.0.0/16")]).await;
+        let guest = world.guest(&vpc, GUEST, &[&group]).await;
+        let outside = world.outside.run(Namespace::current).unwrap();
+        let device = Device::start(&outside);
+        all_up(&world, 2).await;
+
+        // Both ways.
+        at_last("the office reaches the guest", || pings_briefly(&outside, GUEST));
+        assert!(guest.pings(OFFICE));
+        let served = guest.serve(7000);
+        let mut stream = connect(&outside, GUEST, 7000).unwrap();
+        assert!(talk(&mut stream, &"x".repeat(20_000)).is_ok());
+        assert_eq!(served.next_peer(), OFFICE);
+        let desk = Echo::start(&outside, 7001);
+        let mut stream = guest.connect(OFFICE, 7001).unwrap();
+        assert!(talk(&mut stream, "hello").is_ok());
+        assert_eq!(desk.next_peer(), GUEST);
+
+        // Who claims to be of the VPC does not come in, and nobody gets to the host or its services.
+        device.run(
+            "ip addr add 172.31.0.77/32 dev lo; ip route replace 172.31.0.0/16 dev ipsec0 src 172.31.0.77",
+        );
+        assert!(!pings_briefly(&outside, GUEST));
+        device.run(&format!("ip route replace 172.31.0.0/16 dev ipsec0 src {OFFICE}"));
+        for nobody in [HOST, plan::net::METADATA] {
+            device.run(&format!("ip route replace {nobody}/32 dev ipsec0 src {OFFICE}"));
+            assert!(!pings_briefly(&outside, nobody));
+            device.run(&format!("ip route del {nobody}/32 dev ipsec0"));
+        }
+
+        // A new driver finds all of it.
+        world.restart().await;
+        world.ensure_vpc(&vpc).await;
+        world.net().ensure_vpc(&hub).await.unwrap();
+        all_up(&world, 2).await;
+        assert!(connect(&outside, GUEST, 7000).is_ok());
+
+        // The table that what comes from the office asks leads nowhere: a blackhole.
+        let led = std::mem::take(&mut hub.transits[0].routes);
+        world.net().ensure_vpc(&hub).await.unwrap();
+        assert!(connect_briefly(&outside, GUEST, 7000).is_err());
+        hub.transits[0].routes = led;
+        world.net().ensure_vpc(&hub).await.unwrap();
+        assert!(connect(&outside, GUEST, 7000).is_ok());
+
+        // Without the connection nothing is left.
+        world.net().remove_vpc(hub.vpc).await.unwrap();
+        assert!(connect_briefly(&outside, GUEST, 7000).is_err());
+        let name = plan::net::names::vpn_namespace(&world.config.cloud, vpn.connection);
+        let left = netns::names(&plan::net::names::namespace_prefix(&world.config.cloud)).unwrap();
+        assert!(!left.contains(&name), "{left:?}");
+        drop(device);
+    });
 }

@@ -88,6 +88,10 @@ impl Network {
             }
             End::Customer(vpc, connection) => {
                 let vpc = self.vpcs.get(&vpc)?;
+                // A transit gateway's: its own network is nothing that could be shown.
+                if vpn::connection(&vpc.desired, connection)?.arrival.is_some() {
+                    return None;
+                }
                 match come_by_vpn(&mut walk, vpc, connection, packet) {
                     Ok(at) => self.go(&mut walk, at, Flow::Answers, translated),
                     Err(obstacle) => walk.obstacles.push(obstacle),
@@ -221,7 +225,7 @@ impl Network {
                 }
                 Ok(Some(At { vpc: far, subnet: None, came: In::Peering(back), packet, vouched: true }))
             }
-            Out::Transit(end, peer) => self.cross_transit(walk, vpc, (end, peer), subnet, packet).map(Some),
+            Out::Transit(end, peer) => self.cross_transit(walk, vpc, (end, peer), subnet, packet),
             Out::Vpn(vpn) => {
                 let (gateway, connection) = (vpn.gateway, vpn.connection);
                 // The customer's device is told only of the VPC's own.
@@ -270,7 +274,7 @@ impl Network {
         (end, peer): (&'a TransitDesired, &'a TransitPeerDesired),
         subnet: Option<&SubnetDesired>,
         packet: Packet,
-    ) -> Result<At<'a>, Obstacle> {
+    ) -> Result<Option<At<'a>>, Obstacle> {
         let (gateway, attachment, to) = (end.gateway, end.attachment, peer.attachment);
         if let Some(subnet) = subnet.map(|subnet| subnet.subnet)
             && !end.served.contains(&subnet)
@@ -284,13 +288,18 @@ impl Network {
         step(walk, vpc, Component::TransitGateway { gateway, attachment, table, destination, to }, packet);
         let far = self.vpcs.get(&peer.vpc).ok_or_else(refused)?;
         let back = far.desired.transits.iter().find(|back| back.attachment == to).ok_or_else(refused)?;
+        if let Some(vpn) = far.desired.vpns.iter().find(|vpn| vpn.arrival.is_some()) {
+            walk.end = Some(End::Customer(far.desired.vpc, vpn.connection));
+            walk.arrives = Some(packet);
+            return Ok(None);
+        }
         let own = routes::locals(&far.desired).any(|own| own.contains(&packet.src));
         if own || packet.src.is_ipv6() && !back.ipv6 {
             return Err(Obstacle::TransitForged { gateway, attachment: to });
         }
         let arrival = far.desired.subnets.iter().find(|subnet| subnet.subnet == back.arrival);
         let arrival = arrival.ok_or_else(refused)?;
-        Ok(At { vpc: far, subnet: Some(arrival), came: In::Transit, packet, vouched: true })
+        Ok(Some(At { vpc: far, subnet: Some(arrival), came: In::Transit, packet, vouched: true }))
     }
 
     /// Out of a port: the sender's gate, and the ACL of its subnet.

@@ -3,12 +3,13 @@ use super::super::routes::{self, Kind};
 use super::*;
 use model::host::{
     AddressDesired, IkeVersions, InterfaceDesired, NetworkAclDesired, RouteDesired, RouteTarget,
-    SecurityGroupDesired, SubnetDesired, VpnTunnelDesired,
+    SecurityGroupDesired, SubnetDesired, TransitPeerDesired, TransitRouteDesired, VpnTunnelDesired,
 };
 use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
 use model::packet::{Component, End, Obstacle, Packet, Transport};
 use model::{
-    AccountId, Mac, NetworkAclId, NetworkInterfaceId, Region, RouteTableId, SecurityGroupId, SubnetId, VpcId,
+    AccountId, Mac, NetworkAclId, NetworkInterfaceId, Region, RouteTableId, SecurityGroupId, SubnetId,
+    TransitGatewayAttachmentId, TransitGatewayRouteTableId, VpcId,
 };
 
 const GATEWAY: VpnGatewayId = VpnGatewayId::from_entropy(7);
@@ -20,6 +21,7 @@ fn connection(id: VpnConnectionId, routes: &[&str]) -> VpnDesired {
     VpnDesired {
         connection: id,
         gateway: GATEWAY,
+        arrival: None,
         customer: "203.0.113.9".parse().unwrap(),
         routes: routes.iter().map(|net| net.parse().unwrap()).collect(),
         tunnels: vec![VpnTunnelDesired {
@@ -207,5 +209,58 @@ fn what_the_customer_begins_is_judged_by_its_source_and_by_groups() {
     assert!(matches!(come("192.168.8.1", 22).obstacles[..], [Obstacle::SecurityGroups { .. }]));
     for forged in ["172.16.0.1", "10.1.0.20"] {
         assert!(matches!(come(forged, 22).obstacles[..], [Obstacle::VpnRange { .. }]), "{forged}");
+    }
+}
+
+#[test]
+fn a_connection_of_a_transit_gateway_has_a_network_where_the_gateways_table_decides() {
+    let (transit, own, other) = (
+        TransitGatewayId::from_entropy(5),
+        TransitGatewayAttachmentId::from_entropy(6),
+        TransitGatewayAttachmentId::from_entropy(7),
+    );
+    let Hub { outward, inward, .. } = hub_of(FIRST);
+    let end = TransitDesired {
+        gateway: transit,
+        attachment: own,
+        ipv6: false,
+        arrival: outward,
+        served: vec![inward],
+        table: Some(TransitGatewayRouteTableId::from_entropy(8)),
+        routes: vec![
+            TransitRouteDesired { destination: "10.1.0.0/16".parse().unwrap(), to: Some(other) },
+            TransitRouteDesired { destination: "192.168.0.0/16".parse().unwrap(), to: Some(own) },
+        ],
+        peers: vec![TransitPeerDesired { attachment: other, vpc: VpcId::from_entropy(1) }],
+    };
+    let place = (AccountId::from_number(1), Region::parse("us-east-1").unwrap());
+    let hub = hub(place, connection(FIRST, &[]), (transit, Some(end)));
+    let numbers = routes::numbers(&hub);
+    let of = |subnet: SubnetId| {
+        let table = numbers[&RouteTableId::from_entropy(subnet.bits())];
+        let all =
+            routes::routes(&hub).into_iter().filter(move |route| route.table == table && route.metric == 0);
+        all.map(|route| (route.destination.to_string(), route.kind)).collect::<Vec<_>>()
+    };
+    // Whatever a table leads there goes into the tunnels, and what comes out of them asks the gateway's table; never back.
+    assert_eq!(of(outward), [("0.0.0.0/0".to_owned(), Kind::Vpn(FIRST))]);
+    assert_eq!(
+        of(inward),
+        [
+            ("0.0.0.0/0".to_owned(), Kind::Blackhole),
+            ("10.1.0.0/16".to_owned(), Kind::Transit([own, other])),
+            ("192.168.0.0/16".to_owned(), Kind::Blackhole),
+        ]
+    );
+    let mark = routes::marks(&hub)[&inward];
+    let body = super::super::vpc_body(&hub);
+    assert!(body.contains(&format!("ip saddr 0.0.0.0/0 meta mark set {mark} accept")), "{body}");
+    let rules = rule_set(&hub, &hub.vpns[0]);
+    for rule in [
+        "ip daddr { 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/3 } drop",
+        "iifname \"ipsec0\" ip saddr { 0.0.0.0/0 } ip daddr { 0.0.0.0/0 } meta mark set 257 accept",
+        "iifname \"vpc\" ip saddr { 0.0.0.0/0 } ip daddr { 0.0.0.0/0 } meta mark set 256 accept",
+    ] {
+        assert!(rules.contains(rule), "{rule}\n{rules}");
     }
 }

@@ -1,6 +1,7 @@
 //! Removes whatever a cloud has left on the host, however little of it still fits together.
 
 use super::rtnl::Rtnl;
+use super::vpn::charon;
 use super::{foreign, nft};
 use crate::host::linux::netns::{self, Namespace};
 use model::CloudTag;
@@ -27,8 +28,9 @@ pub fn purge(cloud: &CloudTag) -> io::Result<()> {
                 // A namespace lives on while a socket or a TAP is open in it, so it is emptied first.
                 match Namespace::open(&name) {
                     Ok(namespace) => {
-                        if names::connection_of_namespace(cloud, &name).is_some() {
-                            note(super::vpn::charon::end(&namespace));
+                        if let Some(connection) = names::connection_of_namespace(cloud, &name) {
+                            note(charon::end(&namespace));
+                            note(charon::unbound(cloud, connection));
                         }
                         note(namespace.run(empty));
                     }
@@ -40,6 +42,7 @@ pub fn purge(cloud: &CloudTag) -> io::Result<()> {
         }
         Err(error) => note(Err(error)),
     }
+    note(charon::unbound_all(cloud));
     note(foreign::withdraw(cloud));
     let table = names::root_table_name(cloud);
     note(nft::load(&format!("table inet {table} {{\n}}\ndelete table inet {table}\n")));

@@ -2,9 +2,11 @@
 //!
 //! `nube-<cloud>/<instance>` under the mount of each controller (version 1) or of all (version 2, and then at the mount's root:
 //! machines outlive the services that started them). The groups also are the kernel's own list of a machine's processes.
+//! What a VPN connection's daemon takes is bounded likewise, in `nube-<cloud>-vpn/<connection>`.
 
 use super::launcher::Priority;
 use model::{CloudTag, InstanceId, MiB};
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -76,6 +78,11 @@ impl Cgroups {
         Self { hierarchy, name: format!("nube-{cloud}") }
     }
 
+    /// Those of its VPN connections.
+    pub fn of_vpns(cloud: &CloudTag, hierarchy: Hierarchy) -> Self {
+        Self { hierarchy, name: format!("nube-{cloud}-vpn") }
+    }
+
     /// This cloud's directory under each mount.
     fn tops(&self) -> Vec<PathBuf> {
         let mounts = match &self.hierarchy {
@@ -90,7 +97,8 @@ impl Cgroups {
     }
 
     /// Makes the machine's groups with these limits, and names the files that a process joins them by.
-    pub fn ensure(&self, instance: InstanceId, limits: Limits) -> io::Result<Vec<PathBuf>> {
+    pub fn ensure(&self, of: impl Display, limits: Limits) -> io::Result<Vec<PathBuf>> {
+        let own = of.to_string();
         let bytes = limits.memory.bytes().to_string();
         let processes = limits.processes.to_string();
         let period = PERIOD.as_micros();
@@ -106,7 +114,7 @@ impl Cgroups {
                         tracing::warn!(group = %parent.display(), %error, "machines run without limits of their own");
                     }
                 }
-                let group = top.join(instance.to_string());
+                let group = top.join(&own);
                 fs::create_dir_all(&group)?;
                 let quota = limits.cpu.map_or("max".to_owned(), |q| q.as_micros().to_string());
                 let weight = if limits.priority == Priority::Background { "1" } else { "100" };
@@ -124,7 +132,7 @@ impl Cgroups {
             }
             Hierarchy::V1 { memory, pids, cpu } => {
                 let make = |mount: &Path| -> io::Result<PathBuf> {
-                    let group = mount.join(&self.name).join(instance.to_string());
+                    let group = mount.join(&self.name).join(&own);
                     fs::create_dir_all(&group)?;
                     Ok(group)
                 };
@@ -142,7 +150,7 @@ impl Cgroups {
                 }
             }
         }
-        Ok(self.tops().into_iter().map(|top| top.join(instance.to_string()).join("cgroup.procs")).collect())
+        Ok(self.tops().into_iter().map(|top| top.join(&own).join("cgroup.procs")).collect())
     }
 
     /// The processes in the machine's groups.
@@ -173,8 +181,9 @@ impl Cgroups {
     }
 
     /// Removes the machine's groups, which must hold no process.
-    pub fn remove(&self, instance: InstanceId) -> io::Result<()> {
-        self.tops().iter().try_for_each(|top| remove(&top.join(instance.to_string())))
+    pub fn remove(&self, of: impl Display) -> io::Result<()> {
+        let own = of.to_string();
+        self.tops().iter().try_for_each(|top| remove(&top.join(&own)))
     }
 
     /// Removes the cloud's own groups, which must hold no machine.

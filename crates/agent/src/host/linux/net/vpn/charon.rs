@@ -1,15 +1,17 @@
 //! strongSwan's IKE daemon for one VPN connection: started in the connection's namespace, told its settings, asked, ended.
 //!
-//! It runs as a user of its own with no rights but those over its namespace's network and low ports, in a session of its own,
-//! so it outlives the agent as machines do. ESP is done by the daemon itself over a TUN device (its plugin kernel-libipsec), always in
+//! It runs as a user of its own with no rights but those over its namespace's network and low ports, in a control group and a
+//! session of its own, so it outlives the agent as machines do. ESP is done by the daemon itself over a TUN device (its plugin kernel-libipsec), always in
 //! UDP: no kernel needs to know IPsec. Keys come over the daemon's socket and are in no file.
 
 use super::vici::{Message, Vici};
 use crate::host::linux::exec::blocking;
 use crate::host::linux::netns::Namespace;
+use crate::host::linux::vmm::cgroup::{Cgroups, Hierarchy, Limits};
+use crate::host::linux::vmm::launcher::Priority;
 use crate::host::linux::vmm::uids;
 use model::host::{IkeVersions, VpnDesired, VpnTunnelDesired};
-use model::{CloudTag, VpnConnectionId};
+use model::{CloudTag, MiB, VpnConnectionId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs;
@@ -22,6 +24,9 @@ use std::time::{Duration, Instant};
 const START: Duration = Duration::from_secs(30);
 /// The user ids of a cloud's block that machines never get.
 const UIDS: std::ops::Range<u32> = 65_001..65_536;
+
+/// What a daemon may take of the host; it has a few dozen threads, and a machine's share of the processors.
+const LIMITS: Limits = Limits { memory: MiB(256), processes: 128, cpu: None, priority: Priority::Usual };
 
 /// The routes for everything that the daemon makes all the same stand behind those of the namespace, and so are never asked.
 const SETTINGS: &str = "charon {
@@ -61,8 +66,9 @@ rights=-all,+net_admin,+net_bind_service
 STRONGSWAN_CONF=/dev/net/strongswan.conf exec setpriv --reuid \"$1\" --regid \"$1\" --clear-groups \
 --inh-caps=$rights --ambient-caps=$rights --bounding-set=$rights --no-new-privs \"$3\"";
 
-/// Arguments: where its words go, and those of [`INSIDE`].
-const OUTSIDE: &str = "log=$1; inside=$2; shift 2
+/// Arguments: the control groups to join, where its words go, and those of [`INSIDE`].
+const OUTSIDE: &str = "groups=$1; log=$2; inside=$3; shift 3
+for group in $groups; do echo $$ >\"$group\" || exit; done
 exec setsid --fork unshare --mount --propagation private -- sh -c \"$inside\" sh \"$@\" \
 </dev/null >\"$log\" 2>&1";
 
@@ -80,8 +86,11 @@ pub fn start(program: &Path, place: &Place<'_>, unwanted: impl Fn() -> bool) -> 
     let Place { cloud, connection, namespace, log } = place;
     let choice = (connection.bits() % u128::from(UIDS.end - UIDS.start)) as u32;
     let uid = (uids::first(cloud) + UIDS.start + choice).to_string();
-    let (log, program) = (log.to_string_lossy(), program.to_string_lossy());
-    let arguments = ["-c", OUTSIDE, "sh", &log, INSIDE, &uid, SETTINGS, &program];
+    let groups =
+        groups(cloud).map(|groups| groups.ensure(connection, LIMITS)).transpose()?.unwrap_or_default();
+    let groups: Vec<_> = groups.iter().map(|group| group.to_string_lossy()).collect();
+    let (groups, log, program) = (groups.join(" "), log.to_string_lossy(), program.to_string_lossy());
+    let arguments = ["-c", OUTSIDE, "sh", &groups, &log, INSIDE, &uid, SETTINGS, &program];
     namespace.run(|| blocking::run_ok("sh", &arguments, b"", START).map(drop))?;
     #[allow(
         clippy::disallowed_methods,
@@ -103,6 +112,32 @@ pub fn start(program: &Path, place: &Place<'_>, unwanted: impl Fn() -> bool) -> 
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
     }
+}
+
+/// The control groups of a cloud's daemons; none where the host has none at all.
+fn groups(cloud: &CloudTag) -> Option<Cgroups> {
+    Some(Cgroups::of_vpns(cloud, Hierarchy::detect()?))
+}
+
+/// Removes what bounded a connection's daemon, which must have ended.
+pub fn unbound(cloud: &CloudTag, connection: VpnConnectionId) -> io::Result<()> {
+    let Some(groups) = groups(cloud) else { return Ok(()) };
+    // The kernel empties the group a moment after its last process is gone.
+    let mut removed = groups.remove(connection);
+    for _ in 0..200 {
+        match &removed {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
+            _ => break,
+        }
+        std::thread::sleep(Duration::from_millis(10));
+        removed = groups.remove(connection);
+    }
+    removed
+}
+
+/// Removes what is left of a cloud's control groups when no connection is.
+pub fn unbound_all(cloud: &CloudTag) -> io::Result<()> {
+    groups(cloud).map_or(Ok(()), |groups| groups.remove_all())
 }
 
 /// Ends every process of a namespace, and waits for their end.

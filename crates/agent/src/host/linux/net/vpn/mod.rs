@@ -28,6 +28,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+/// A daemon that has not been told its settings refuses whoever calls, and devices take that for the last word: until then
+/// nothing comes to it.
+const SHUT: &str = "table inet shut {
+	chain pre {
+		type filter hook prerouting priority -310; policy accept;
+		iifname \"up\" drop
+	}
+}
+";
+const OPENED: &str = "table inet shut {\n}\ndelete table inet shut\n";
 /// How often a daemon is looked at.
 const EVERY: Duration = Duration::from_secs(3);
 
@@ -86,6 +96,7 @@ impl State {
                 }
                 (_, Some(namespace)) => {
                     charon::end(&namespace)?;
+                    charon::unbound(&config.cloud, connection)?;
                     netns::remove(&name)?;
                 }
                 (_, None) => netns::remove(&name)?,
@@ -138,6 +149,7 @@ impl State {
                 }
             }
         }
+        charon::unbound(&config.cloud, id)?;
         netns::remove(&names::vpn_namespace(&config.cloud, id))?;
         let _ = std::fs::remove_file(log(config, id));
         self.vpns.remove(&id);
@@ -256,6 +268,7 @@ impl Vpn {
                 namespace: &self.namespace,
                 log: &log(config, self.connection),
             };
+            self.namespace.run(|| nft::load(SHUT))?;
             charon::start(program, &place, || self.is_gone())?;
             tracing::info!(connection = %self.connection, "the IKE daemon was started");
             self.namespace.run(vici::Vici::connect)?
@@ -271,6 +284,7 @@ impl Vpn {
         let (.., wanted) = led;
         if tended.told.as_ref() != Some(&wanted) {
             charon::tell(&mut vici, &wanted)?;
+            self.namespace.run(|| nft::load(OPENED))?;
             tended.told = Some(wanted);
         }
         Ok(())
