@@ -98,6 +98,9 @@ pub struct Up {
     /// Where public addresses come from [default: a free /22 inside 198.18.0.0/15]
     #[arg(long, value_name = "CIDR")]
     pub public_pool: Option<Ipv4Net>,
+    /// A range that an account may bring as public addresses of its own, and repeatedly; `off`: none; remembered
+    #[arg(long, value_name = "CIDR[=ACCOUNT]")]
+    pub byoip: Vec<String>,
     /// Where IPv6 blocks of VPCs come from [default: a /40 of unique local addresses]
     #[arg(long, value_name = "CIDR")]
     pub ipv6_pool: Option<Ipv6Net>,

@@ -98,6 +98,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
                 (None, HostKind::Linux) => pool::claim(&config::pool_claims(), dir.path())?,
                 (None, HostKind::Sim) => pool::ALL,
             },
+            byoip: Vec::new(),
             ipv6_pool: arguments.ipv6_pool.map(|pool| pool.trunc()),
             overcommit: Overcommit::default(),
             tls: false,
@@ -130,6 +131,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
         let found = folder.canonicalize().ok().filter(|found| found.is_dir());
         cloud.buckets = Some(found.with_context(|| format!("{} is no folder", folder.display()))?);
     }
+    cloud.byoip = byoip::settle(&arguments.byoip, cloud.byoip, cloud.public_pool)?;
     cloud.blocks = arguments.blocks.settle(dir, &cloud, host)?;
     cloud.templates = arguments.templates.settle(cloud.templates);
     cloud.operation = arguments.operation.settle(&cloud.operation)?;

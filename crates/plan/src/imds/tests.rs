@@ -15,6 +15,7 @@ fn sample() -> InstanceDesired {
         addresses: vec![AddressDesired {
             private: format!("172.31.0.{}", 4 + n).parse().unwrap(),
             public: public.map(|p| p.parse().unwrap()),
+            withheld: None,
         }],
         security_groups: vec![SecurityGroupId::from_entropy(1), SecurityGroupId::from_entropy(2)],
         source_dest_check: true,
