@@ -7,8 +7,8 @@ use crate::emulator::Emulator;
 use crate::lock::Lock;
 use crate::server_process::{Server, terminated};
 use crate::{
-    agent_process, blockd_process, dns_setup, http, lock, notify, pool, registration, supervise, terminal,
-    tls,
+    agent_process, blockd_process, byoip, dns_setup, http, lock, notify, pool, registration, supervise,
+    terminal, tls,
 };
 use anyhow::{Context as _, Result, bail};
 use model::clock::SystemClock;

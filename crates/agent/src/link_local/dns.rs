@@ -78,7 +78,10 @@ pub fn local(
             return found(PTR, encode(&format!("{}.{internal}", host(address))), "in-addr.arpa");
         }
         // Nobody outside can know a private address, and the question would tell them ours.
-        if address.is_private() || address.is_link_local() || address.is_loopback() || publics.pool.contains(&address)
+        if address.is_private()
+            || address.is_link_local()
+            || address.is_loopback()
+            || publics.pool.contains(&address)
         {
             return denied("in-addr.arpa");
         }
@@ -359,7 +362,11 @@ mod tests {
     #[test]
     fn public_names_are_asked_elsewhere() {
         for name in ["debian.org", "notec2.internal.example", "8.8.8.8.in-addr.arpa"] {
-            assert_eq!(local(&query(name, A), Some(&vpc()), publics(), &api(), |_| None), Local::Ask, "{name}");
+            assert_eq!(
+                local(&query(name, A), Some(&vpc()), publics(), &api(), |_| None),
+                Local::Ask,
+                "{name}"
+            );
         }
     }
 

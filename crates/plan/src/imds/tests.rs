@@ -220,6 +220,16 @@ fn what_is_not_there_is_not_found() {
 }
 
 #[test]
+fn an_address_that_nobody_reaches_yet_is_told_as_any() {
+    let mut silent = sample();
+    let address = &mut silent.interfaces[0].addresses[0];
+    (address.public, address.withheld) = (None, address.public);
+    for path in ["/latest/meta-data/public-ipv4", "/latest/meta-data/public-hostname"] {
+        assert_eq!(ask_of(&silent, path), ask_of(&sample(), path), "{path}");
+    }
+}
+
+#[test]
 fn user_data_comes_back_byte_for_byte() {
     let Answer::Bytes(bytes) = ask_of(&sample(), "/latest/user-data") else { panic!("no user data") };
     assert_eq!(bytes.as_slice(), b"#!/bin/sh\n\xff");

@@ -160,13 +160,8 @@ impl Edge {
         // The rules stand before the link is up.
         let uplink =
             if config.uplink_nat { plan::net::Uplink::Masquerade } else { plan::net::Uplink::Routed };
-        let table = plan::net::root_table(
-            &config.cloud,
-            config.public_pool,
-            &config.byoip,
-            config.ipv6_pool,
-            uplink,
-        );
+        let table =
+            plan::net::root_table(&config.cloud, config.public_pool, &config.byoip, config.ipv6_pool, uplink);
         self.root.run(|| {
             nft::load(&table)?;
             sysctl::quietly(&format!("net/ipv6/conf/{link_name}/disable_ipv6"), "1")?;
