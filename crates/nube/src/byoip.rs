@@ -5,30 +5,40 @@ use ipnet::Ipv4Net;
 use model::ByoipGrant;
 use plan::net::byoip::{fit, overlap};
 
-/// What takes every grant back.
-const OFF: &str = "off";
+/// One flag's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    Grant(ByoipGrant),
+    /// `off`: nobody may bring anything.
+    Off,
+}
+
+pub fn parse(text: &str) -> Result<Choice, String> {
+    if text == "off" {
+        return Ok(Choice::Off);
+    }
+    let grant: ByoipGrant = text.parse().map_err(|error: model::byoip::NoGrant| error.to_string())?;
+    match fit(grant.cidr) {
+        Ok(()) => Ok(Choice::Grant(grant)),
+        Err(why) => Err(format!("nobody can bring this: {why}")),
+    }
+}
 
 /// The grants from now on. Those that are taken back leave ranges provisioned, and nobody reaches them any more.
-pub fn settle(given: &[String], known: Vec<ByoipGrant>, public_pool: Ipv4Net) -> Result<Vec<ByoipGrant>> {
+pub fn settle(given: &[Choice], known: Vec<ByoipGrant>, public_pool: Ipv4Net) -> Result<Vec<ByoipGrant>> {
     match given {
         [] => return Ok(known),
-        [off] if off == OFF => return Ok(Vec::new()),
+        [Choice::Off] => return Ok(Vec::new()),
         _ => {}
     }
     let mut grants: Vec<ByoipGrant> = Vec::new();
-    for text in given {
-        let grant: ByoipGrant = match text.parse() {
-            Ok(grant) => grant,
-            Err(error) => bail!("--byoip {text}: {error}"),
-        };
-        if let Err(why) = fit(grant.cidr) {
-            bail!("--byoip {text}: nobody can bring this, as {why}");
-        }
+    for choice in given {
+        let Choice::Grant(grant) = *choice else { bail!("--byoip off goes with no other --byoip") };
         if overlap(public_pool, grant.cidr) {
-            bail!("--byoip {text}: this overlaps the cloud's own public addresses, {public_pool}");
+            bail!("--byoip {grant} overlaps the cloud's own public addresses, {public_pool}");
         }
         if let Some(other) = grants.iter().find(|other| overlap(other.cidr, grant.cidr)) {
-            bail!("--byoip {text}: this overlaps {other}");
+            bail!("--byoip {grant} overlaps --byoip {other}");
         }
         grants.push(grant);
     }
@@ -40,9 +50,9 @@ mod tests {
     use super::*;
 
     fn settled(given: &[&str]) -> Result<Vec<String>> {
-        let given: Vec<String> = given.iter().map(|text| (*text).to_owned()).collect();
-        let known = vec!["192.0.2.0/24".parse().unwrap()];
-        let grants = settle(&given, known, "198.18.0.0/22".parse().unwrap())?;
+        let parsed: Result<Vec<Choice>, String> = given.iter().map(|text| parse(text)).collect();
+        let known = vec!["192.0.2.0/24".parse()?];
+        let grants = settle(&parsed.map_err(anyhow::Error::msg)?, known, "198.18.0.0/22".parse()?)?;
         Ok(grants.iter().map(ToString::to_string).collect())
     }
 
