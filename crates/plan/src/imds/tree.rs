@@ -3,7 +3,7 @@
 use super::{Answer, Api, Signature};
 use crate::machine::disk_serial;
 use model::Blob;
-use model::host::{AttachmentDesired, InstanceDesired, InterfaceDesired, Medium, VpcDesired};
+use model::host::{AddressDesired, AttachmentDesired, InstanceDesired, InterfaceDesired, Medium, VpcDesired};
 use model::{Region, VpcId};
 use std::net::Ipv4Addr;
 
@@ -132,7 +132,7 @@ fn metadata<'a>(instance: &InstanceDesired, vpcs: &impl Fn(VpcId) -> Option<&'a 
         ),
         text("profile", "default-hvm"),
     ]);
-    if let Some(public) = address.and_then(|address| address.shown()) {
+    if let Some(public) = address.and_then(AddressDesired::shown) {
         entries.push(text("public-hostname", public_name(public, region)));
         entries.push(text("public-ipv4", public));
     }

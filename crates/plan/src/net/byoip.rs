@@ -36,7 +36,7 @@ impl fmt::Display for Unfit {
 /// Whether a range can be brought at all.
 pub fn fit(cidr: Ipv4Net) -> Result<(), Unfit> {
     const SPECIAL: [(Ipv4Addr, u8); 4] = [
-        (Ipv4Addr::new(0, 0, 0, 0), 8),
+        (Ipv4Addr::UNSPECIFIED, 8),
         (Ipv4Addr::new(127, 0, 0, 0), 8),
         (Ipv4Addr::new(169, 254, 0, 0), 16),
         (Ipv4Addr::new(224, 0, 0, 0), 3),
@@ -137,9 +137,8 @@ pub fn next(cidr: &ByoipCidr, event: Event, now: Timestamp) -> Result<ByoipPhase
         (ByoipPhase::Provisioned | ByoipPhase::Failed, Event::Deprovision) => {
             Ok(ByoipPhase::Deprovisioned { at: now })
         }
-        (ByoipPhase::Provisioned, Event::Advertise | Event::Withdraw)
+        (ByoipPhase::Provisioned | ByoipPhase::Failed, Event::Advertise | Event::Withdraw)
         | (ByoipPhase::Advertised, Event::Advertise | Event::Deprovision)
-        | (ByoipPhase::Failed, Event::Advertise | Event::Withdraw)
         | (ByoipPhase::Deprovisioned { .. }, Event::Advertise | Event::Withdraw | Event::Deprovision) => {
             Err(IllegalTransition)
         }
