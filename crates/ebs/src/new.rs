@@ -12,7 +12,7 @@ use control::{Context, Result, Txn};
 use model::host::blocks::BLOCK;
 use model::record::image::EncryptionChoice;
 use model::record::kms::Encryption;
-use model::record::snapshot::{Direct, Life, Shared, Snapshot, Source};
+use model::record::snapshot::{Direct, Snapshot, Source};
 use model::{GiB, SnapshotId};
 use std::sync::Arc;
 
@@ -96,29 +96,20 @@ pub fn start(
     } else {
         choice::choose(ctx, txn, asked.as_ref(), source).map_err(errors::of_key)?.encryption(ctx)
     };
+    let id = SnapshotId::from_entropy(ctx.bits());
+    let source = Source::Direct(Direct {
+        parent: parent.as_ref().map(|parent| parent.snapshot),
+        timeout: timeout.unsigned_abs(),
+        touched_at: ctx.now,
+        seal: None,
+        imported: false,
+    });
     let snapshot = Snapshot {
-        snapshot: SnapshotId::from_entropy(ctx.bits()),
-        account: ctx.account(),
-        source: Source::Direct(Direct {
-            parent: parent.as_ref().map(|parent| parent.snapshot),
-            timeout: timeout.unsigned_abs(),
-            touched_at: ctx.now,
-            seal: None,
-            imported: false,
-        }),
-        size,
         description: request.description.clone().unwrap_or_default(),
-        started_at: ctx.now,
-        life: Life::Pending { taken: true, percent: 0 },
         kernel: parent.as_ref().and_then(|parent| parent.kernel.clone()),
         encryption,
-        shared: Shared::default(),
-        lock: None,
-        binned: None,
-        tiering: None,
-        fast_restores: Vec::new(),
-        fast_asked: 0,
         tags,
+        ..Snapshot::begun(id, ctx.account(), source, size, ctx.now)
     };
     let made = txn.put(&ctx.region, snapshot);
     let shown =

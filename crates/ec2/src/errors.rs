@@ -202,3 +202,23 @@ pub const FLOW_LOG: IdErrors = IdErrors {
     not_found: "InvalidFlowLogId.NotFound",
     malformed: "InvalidFlowLogId.Malformed",
 };
+pub const TRAFFIC_MIRROR_TARGET: IdErrors = IdErrors {
+    called: "traffic mirror target ID",
+    not_found: "InvalidTrafficMirrorTargetId.NotFound",
+    malformed: "InvalidTrafficMirrorTargetId.Malformed",
+};
+pub const TRAFFIC_MIRROR_FILTER: IdErrors = IdErrors {
+    called: "traffic mirror filter ID",
+    not_found: "InvalidTrafficMirrorFilterId.NotFound",
+    malformed: "InvalidTrafficMirrorFilterId.Malformed",
+};
+pub const TRAFFIC_MIRROR_FILTER_RULE: IdErrors = IdErrors {
+    called: "traffic mirror filter rule ID",
+    not_found: "InvalidTrafficMirrorFilterRuleId.NotFound",
+    malformed: "InvalidTrafficMirrorFilterRuleId.Malformed",
+};
+pub const TRAFFIC_MIRROR_SESSION: IdErrors = IdErrors {
+    called: "traffic mirror session ID",
+    not_found: "InvalidTrafficMirrorSessionId.NotFound",
+    malformed: "InvalidTrafficMirrorSessionId.Malformed",
+};

@@ -35,6 +35,7 @@ pub mod snapshot;
 pub mod subnet;
 pub mod sweep;
 pub mod tag;
+pub mod traffic_mirror;
 pub mod transfer;
 pub mod transit_gateway;
 pub mod transit_gateway_attachment;
@@ -66,6 +67,9 @@ pub fn schema(schema: &mut Schema) {
         security_group::SecurityGroup,
         snapshot::Snapshot,
         store_disk::StoreDisk,
+        traffic_mirror::{
+            TrafficMirrorFilter, TrafficMirrorFilterRule, TrafficMirrorSession, TrafficMirrorTarget,
+        },
         transfer::{ExportImageTask, ImportImageTask, ImportSnapshotTask},
         transit_gateway::{TransitGateway, TransitGatewayAttachment, TransitGatewayRouteTable},
         volume::Volume,
@@ -96,6 +100,10 @@ pub fn schema(schema: &mut Schema) {
         .add::<Settings>()
         .add::<Snapshot>()
         .add::<StoreDisk>()
+        .add::<TrafficMirrorFilter>()
+        .add::<TrafficMirrorFilterRule>()
+        .add::<TrafficMirrorSession>()
+        .add::<TrafficMirrorTarget>()
         .add::<TransitGateway>()
         .add::<TransitGatewayAttachment>()
         .add::<TransitGatewayRouteTable>()
@@ -140,6 +148,7 @@ pub fn service() -> Service {
     snapshot::register(&mut service);
     subnet::register(&mut service);
     tag::register(&mut service);
+    traffic_mirror::register(&mut service);
     transfer::register(&mut service);
     transit_gateway::register(&mut service);
     transit_gateway_attachment::register(&mut service);

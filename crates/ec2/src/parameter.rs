@@ -36,6 +36,14 @@ pub fn one_block(v4: Option<&str>, v6: Option<&str>, names: [&str; 2]) -> Result
     }
 }
 
+/// A value that is none of those that a parameter may have.
+pub fn not_one_of(parameter: &str, given: &str, known: &str) -> ApiError {
+    let shown: String = given.chars().take(64).collect();
+    invalid_parameter_value(format!(
+        "Value ({shown}) for parameter {parameter} is invalid. Use one of {known}."
+    ))
+}
+
 /// A part of the API that this cloud does not have.
 pub fn unsupported(what: &str) -> ApiError {
     client("UnsupportedOperation", format!("{what} is not supported by this cloud yet."))

@@ -147,6 +147,10 @@ ids! {
     NetworkInsightsPathId = "nip";
     NetworkInsightsAnalysisId = "nia";
     FlowLogId = "fl";
+    TrafficMirrorTargetId = "tmt";
+    TrafficMirrorFilterId = "tmf";
+    TrafficMirrorFilterRuleId = "tmfr";
+    TrafficMirrorSessionId = "tms";
     ImportSnapshotTaskId = "import-snap";
     ImportImageTaskId = "import-ami";
     ExportImageTaskId = "export-ami";

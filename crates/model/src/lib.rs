@@ -20,6 +20,7 @@ pub mod place;
 pub mod record;
 pub mod region;
 pub mod time;
+pub mod traffic_mirror;
 pub mod units;
 
 pub use blob::Blob;

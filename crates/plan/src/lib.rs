@@ -7,6 +7,7 @@ pub mod imds;
 pub mod instance;
 pub mod instance_type;
 pub mod machine;
+pub mod mirror;
 pub mod net;
 pub mod public_image;
 pub mod snapshot;

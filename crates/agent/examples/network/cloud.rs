@@ -66,6 +66,7 @@ impl Cloud {
             vpns: Vec::new(),
             nat_gateways: Vec::new(),
             flow_logs: Vec::new(),
+            mirrors: Vec::new(),
             network_acls: vec![NetworkAclDesired { network_acl, ingress: open.clone(), egress: open }],
         };
         let net = LinuxNet::open(config.clone()).await.unwrap();

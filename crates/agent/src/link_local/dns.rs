@@ -266,6 +266,7 @@ mod tests {
             vpns: Vec::new(),
             nat_gateways: Vec::new(),
             flow_logs: Vec::new(),
+            mirrors: Vec::new(),
             network_acls: vec![],
         }
     }

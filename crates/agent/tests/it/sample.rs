@@ -60,6 +60,7 @@ pub fn vpc(n: u32) -> VpcDesired {
         vpns: Vec::new(),
         nat_gateways: Vec::new(),
         flow_logs: Vec::new(),
+        mirrors: Vec::new(),
         network_acls: vec![NetworkAclDesired { network_acl, ingress: Vec::new(), egress: Vec::new() }],
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateFlowLogs.html>
 
-use crate::errors::{client, invalid_parameter_value, missing_parameter};
+use crate::errors::{client, missing_parameter};
 use crate::noun::{created, find, find_all, given_tags, touched};
-use crate::parameter::{refuse, unsupported};
+use crate::parameter::{not_one_of, refuse, unsupported};
 use api_ec2::{
     CreateFlowLogsRequest, CreateFlowLogsResult, DestinationFileFormat, FlowLogsResourceType,
     LogDestinationType, TrafficType, UnsuccessfulItem, UnsuccessfulItemError,
@@ -142,13 +142,6 @@ fn resources(
         }
         other => Err(unsupported(&format!("The ResourceType {}", other.as_str()))),
     }
-}
-
-fn not_one_of(parameter: &str, given: &str, known: &str) -> ApiError {
-    let shown: String = given.chars().take(64).collect();
-    invalid_parameter_value(format!(
-        "Value ({shown}) for parameter {parameter} is invalid. Use one of {known}."
-    ))
 }
 
 /// The ARN as it was given, and where files go.

@@ -1,8 +1,8 @@
 //! EC2's errors about images.
 
 use crate::errors::{client, operation_not_permitted};
-use model::ImageId;
 use model::record::image::Image;
+use model::{ImageId, SnapshotId};
 use std::fmt::Display;
 use wire::ApiError;
 
@@ -24,6 +24,14 @@ pub fn incorrect_state(image: &Image, wanted: &str) -> ApiError {
         "IncorrectState",
         format!("The image '{}' is '{}', not {wanted}.", image.image, image.state_name()),
     )
+}
+
+pub fn is_archived(image: &Image, snapshot: SnapshotId) -> ApiError {
+    let id = image.image;
+    let message = format!(
+        "The image '{id}' cannot be enabled: its snapshot '{snapshot}' is in the archive tier. It must be restored permanently before."
+    );
+    client("IncorrectState", message)
 }
 
 pub fn malformed_name() -> ApiError {

@@ -12,6 +12,7 @@ use api_ec2::{
 use control::{Context, Result, Txn};
 use model::Timestamp;
 use model::record::image::{Image, Registration, State};
+use model::record::snapshot::Snapshot;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -36,12 +37,17 @@ pub fn disable(
     Ok(DisableImageResult { r#return: Some(true) })
 }
 
+/// Refused while a snapshot is archived, as nothing could be launched from it.
 pub fn enable(ctx: &Context, request: &EnableImageRequest, txn: &mut Txn<'_>) -> Result<EnableImageResult> {
     let image = own(ctx, txn, &request.image_id)?;
     match image.registration.state {
         State::Disabled => {}
         State::Stock | State::Available => return Ok(EnableImageResult { r#return: Some(true) }),
         State::Pending | State::Failed { .. } => return Err(errors::incorrect_state(&image, "'disabled'")),
+    }
+    let mut snapshots = image.snapshots().filter_map(|id| txn.get::<Snapshot>(&ctx.region, &id));
+    if let Some(archived) = snapshots.find(|snapshot| snapshot.is_archived()) {
+        return Err(errors::is_archived(&image, archived.snapshot));
     }
     let registration = Registration { state: State::Available, ..image.registration.clone() };
     txn.put(&ctx.region, Image { registration, ..(*image).clone() });

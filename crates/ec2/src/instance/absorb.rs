@@ -375,6 +375,7 @@ pub(super) fn part_from(txn: &mut Txn<'_>, region: &Region, instance: &mut Insta
                     txn.release(region, &claim);
                 }
             }
+            crate::traffic_mirror::part(txn, region, id);
             txn.delete::<NetworkInterface>(region, &id);
         } else {
             interface.attachment = None;

@@ -4,6 +4,7 @@ use super::allocate::{release_private, release_public};
 use crate::address;
 use crate::errors::invalid_parameter_value;
 use crate::noun::{hold, touched};
+use crate::traffic_mirror;
 use api_ec2::{DeleteNetworkInterfaceRequest, DeleteNetworkInterfaceResult};
 use control::{Context, Result, Tables, Touched, Txn};
 use model::record::network_interface::{NetworkInterface, PublicAddress};
@@ -56,5 +57,6 @@ pub fn remove(ctx: &Context, txn: &mut Txn<'_>, interface: &NetworkInterface) {
     for address in &interface.ipv6 {
         super::ipv6::release(ctx, txn, interface.subnet, *address);
     }
+    traffic_mirror::part(txn, &ctx.region, interface.interface);
     txn.delete::<NetworkInterface>(&ctx.region, &interface.interface);
 }

@@ -13,7 +13,7 @@ use api_ec2::{CopySnapshotRequest, CopySnapshotResult};
 use control::tag::Tags;
 use control::{Context, Result, Tables, Touched, Txn};
 use model::record::image::EncryptionChoice;
-use model::record::snapshot::{Life, Shared, Snapshot, Source};
+use model::record::snapshot::{Snapshot, Source};
 use model::{Region, SnapshotId};
 use std::sync::Arc;
 
@@ -54,23 +54,14 @@ pub(crate) fn copy_of(ctx: &Context, txn: &mut Txn<'_>, copying: Copying<'_>) ->
     errors::must_be_usable(source, ctx.now)?;
     let choice =
         encryption::choose_of(ctx, txn, asked.as_ref(), Some(source)).map_err(encryption::refused)?;
+    let id = SnapshotId::from_entropy(ctx.bits());
+    let from = Source::Copy { snapshot: source.snapshot, region: region.clone() };
     let copy = Snapshot {
-        snapshot: SnapshotId::from_entropy(ctx.bits()),
-        account: ctx.account(),
-        source: Source::Copy { snapshot: source.snapshot, region: region.clone() },
-        size: source.size,
         description,
-        started_at: ctx.now,
-        life: Life::Pending { taken: true, percent: 0 },
         kernel: source.kernel.clone(),
         encryption: choice.encryption(ctx),
-        shared: Shared::default(),
-        lock: None,
-        binned: None,
-        tiering: None,
-        fast_restores: Vec::new(),
-        fast_asked: 0,
         tags,
+        ..Snapshot::begun(id, ctx.account(), from, source.size, ctx.now)
     };
     Ok(txn.put(&ctx.region, copy))
 }

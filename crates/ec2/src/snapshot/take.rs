@@ -6,7 +6,7 @@ use control::tag::Tags;
 use control::{Context, Result, Txn};
 use model::host::Downtime;
 use model::record::instance::Instance;
-use model::record::snapshot::{Life, Shared, Snapshot, Source};
+use model::record::snapshot::{Life, Snapshot, Source};
 use model::record::volume::{self, Volume};
 use model::{SnapshotId, VolumeId};
 use plan::instance::devices::same_device;
@@ -35,28 +35,19 @@ pub fn take(
         let earlier = txn.tables().find::<Snapshot>(&ctx.region, "volume", *volume);
         let parent = plan::snapshot::parent(earlier.map(|snapshot| &**snapshot));
         let kernel = taken.volume.kernel.clone().or_else(|| kernel_of_root(ctx, txn, &taken.volume));
+        let source = Source::Volume {
+            volume: *volume,
+            parent,
+            together: all.iter().filter(|(other, _)| other != id).copied().collect(),
+            during,
+        };
         let snapshot = Snapshot {
-            snapshot: *id,
-            account: ctx.account(),
-            source: Source::Volume {
-                volume: *volume,
-                parent,
-                together: all.iter().filter(|(other, _)| other != id).copied().collect(),
-                during,
-            },
-            size: taken.volume.provision.size,
             description: taken.description,
-            started_at: ctx.now,
             life: Life::Pending { taken: false, percent: 0 },
             kernel,
             encryption: taken.volume.encryption.clone(),
-            shared: Shared::default(),
-            lock: None,
-            binned: None,
-            tiering: None,
-            fast_restores: Vec::new(),
-            fast_asked: 0,
             tags: taken.tags,
+            ..Snapshot::begun(*id, ctx.account(), source, taken.volume.provision.size, ctx.now)
         };
         txn.put(&ctx.region, snapshot)
     });

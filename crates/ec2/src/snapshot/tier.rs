@@ -3,7 +3,7 @@
 //!
 //! Archiving runs exclusively: that nothing uses the snapshot is read off indexes, which no version guards.
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/snapshot-archive.html>
-//! Differs: a move takes as long as copying takes; no period is charged; snapshots of disabled images are not archived either.
+//! Differs: a move takes as long as copying takes; no period is charged.
 
 use super::{errors, is_needed, own, render};
 use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
@@ -17,7 +17,7 @@ use control::cloud::Mode;
 use control::filter::{FilterField, Filters, maybe, one, shown};
 use control::page::{self, ByIds, Paging};
 use control::{Cloud, Context, Result, Tables, Txn};
-use model::record::image::Image;
+use model::record::image::{Image, State};
 use model::record::snapshot::{Snapshot, Stage, Way};
 use model::{Region, SnapshotId};
 use plan::snapshot::tier::{DAYS, Refusal, archive, expired, restore, status};
@@ -54,7 +54,8 @@ pub fn modify(
     let snapshot = own(ctx, txn, &request.snapshot_id)?;
     let tiering = archive(&snapshot, ctx.now).map_err(|why| refused(&snapshot, why))?;
     let id = snapshot.snapshot;
-    if let Some(image) = txn.tables().find::<Image>(&ctx.region, "snapshot", id).next() {
+    let mut images = txn.tables().find::<Image>(&ctx.region, "snapshot", id);
+    if let Some(image) = images.find(|image| image.registration.state != State::Disabled) {
         return Err(errors::in_use(id, image.image));
     }
     if is_needed(txn.tables(), &ctx.region, id) {

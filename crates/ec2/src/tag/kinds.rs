@@ -15,6 +15,9 @@ use model::record::network_interface::NetworkInterface;
 use model::record::prefix_list::PrefixList;
 use model::record::security_group::{SecurityGroup, SecurityGroupRule};
 use model::record::snapshot::Snapshot;
+use model::record::traffic_mirror::{
+    TrafficMirrorFilter, TrafficMirrorFilterRule, TrafficMirrorSession, TrafficMirrorTarget,
+};
 use model::record::transfer::{ExportImageTask, ImportImageTask, ImportSnapshotTask};
 use model::record::transit_gateway::{TransitGateway, TransitGatewayAttachment, TransitGatewayRouteTable};
 use model::record::volume::Volume;
@@ -30,13 +33,14 @@ use model::{
     FlowLogId, ImageId, ImportImageTaskId, ImportSnapshotTaskId, InstanceId, InternetGatewayId, KeyPairId,
     NatGatewayId, NetworkAclId, NetworkInsightsAnalysisId, NetworkInsightsPathId, NetworkInterfaceId,
     PrefixListId, PublicIpv4PoolId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SnapshotId,
-    SubnetCidrReservationId, SubnetId, TransitGatewayAttachmentId, TransitGatewayId,
+    SubnetCidrReservationId, SubnetId, TrafficMirrorFilterId, TrafficMirrorFilterRuleId,
+    TrafficMirrorSessionId, TrafficMirrorTargetId, TransitGatewayAttachmentId, TransitGatewayId,
     TransitGatewayRouteTableId, VolumeId, VpcEndpointId, VpcId, VpcPeeringConnectionId, VpnConnectionId,
     VpnGatewayId,
 };
 use std::sync::Arc;
 
-pub(super) static KINDS: [Kind; 34] = [
+pub(super) static KINDS: [Kind; 38] = [
     Kind::of::<Address>(AllocationId::PREFIX),
     Kind::of::<ByoipCidr>(PublicIpv4PoolId::PREFIX),
     Kind::of::<CustomerGateway>(CustomerGatewayId::PREFIX),
@@ -62,6 +66,10 @@ pub(super) static KINDS: [Kind; 34] = [
     Kind::of::<Snapshot>(SnapshotId::PREFIX),
     Kind::of::<Subnet>(SubnetId::PREFIX),
     Kind::of::<SubnetCidrReservation>(SubnetCidrReservationId::PREFIX),
+    Kind::of::<TrafficMirrorFilter>(TrafficMirrorFilterId::PREFIX),
+    Kind::of::<TrafficMirrorFilterRule>(TrafficMirrorFilterRuleId::PREFIX),
+    Kind::of::<TrafficMirrorSession>(TrafficMirrorSessionId::PREFIX),
+    Kind::of::<TrafficMirrorTarget>(TrafficMirrorTargetId::PREFIX),
     Kind::of::<TransitGateway>(TransitGatewayId::PREFIX),
     Kind::of::<TransitGatewayAttachment>(TransitGatewayAttachmentId::PREFIX),
     Kind::of::<TransitGatewayRouteTable>(TransitGatewayRouteTableId::PREFIX),

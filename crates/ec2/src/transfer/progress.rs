@@ -289,34 +289,15 @@ pub async fn begin<T: Importing>(
         let size = GiB(u32::try_from(found.bytes.div_ceil(1 << 30)).unwrap_or(u32::MAX).max(1));
         let snapshot = SnapshotId::from_entropy(cloud.entropy.bits());
         (disk.snapshot, disk.format, disk.size) = (Some(snapshot), Some(found.format), Some(size));
-        let encryption = disk.encryption.clone();
-        txn.put(
-            region,
-            Snapshot {
-                snapshot,
-                account,
-                source: Source::Direct(Direct {
-                    parent: None,
-                    timeout: 0,
-                    touched_at: now,
-                    seal: None,
-                    imported: true,
-                }),
-                size,
-                description: format!("Created by AWS-VMImport service for {name}"),
-                started_at: now,
-                life: Life::Pending { taken: true, percent: 0 },
-                kernel: None,
-                encryption,
-                shared: Shared::default(),
-                lock: None,
-                binned: None,
-                tiering: None,
-                fast_restores: Vec::new(),
-                fast_asked: 0,
-                tags,
-            },
-        );
+        let source =
+            Source::Direct(Direct { parent: None, timeout: 0, touched_at: now, seal: None, imported: true });
+        let begun = Snapshot {
+            description: format!("Created by AWS-VMImport service for {name}"),
+            encryption: disk.encryption.clone(),
+            tags,
+            ..Snapshot::begun(snapshot, account, source, size, now)
+        };
+        txn.put(region, begun);
         Some(snapshot)
     });
     Ok(begun.await?.flatten())

@@ -13,6 +13,7 @@ use model::record::Record as _;
 use model::record::flow_log::FlowLog;
 use model::record::nat_gateway::NatGateway;
 use model::record::prefix_list::PrefixList;
+use model::record::traffic_mirror::{TrafficMirrorFilter, TrafficMirrorFilterRule, TrafficMirrorSession};
 use model::record::transit_gateway::{TransitGatewayAttachment, TransitGatewayRouteTable};
 use model::record::vpc::{
     Destination, EgressOnlyInternetGateway, InternetGateway, NetworkAcl, Route, RouteTable, RouteTarget,
@@ -23,8 +24,9 @@ use model::record::vpc_peering_connection::VpcPeeringConnection;
 use model::record::vpn::{VpnConnection, VpnGateway};
 use model::{
     EgressOnlyInternetGatewayId, FlowLogId, InternetGatewayId, NatGatewayId, NetworkAclId, PrefixListId,
-    Region, RouteTableId, SubnetId, TransitGatewayAttachmentId, TransitGatewayRouteTableId, VpcEndpointId,
-    VpcId, VpcPeeringConnectionId, VpnConnectionId, VpnGatewayId,
+    Region, RouteTableId, SubnetId, TrafficMirrorFilterId, TrafficMirrorFilterRuleId, TrafficMirrorSessionId,
+    TransitGatewayAttachmentId, TransitGatewayRouteTableId, VpcEndpointId, VpcId, VpcPeeringConnectionId,
+    VpnConnectionId, VpnGatewayId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -67,6 +69,7 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Option<VpcDesire
         vpns: crate::vpn_connection::desired(tables, region, vpc.vpc),
         endpoints: crate::vpc_endpoint::desired(tables, region, vpc),
         flow_logs: crate::flow_log::desired(tables, region, vpc.vpc),
+        mirrors: crate::traffic_mirror::desired(tables, region, vpc.vpc),
         network_acls: acls.into_values().map(|acl| entries(acl)).collect(),
     })
 }
@@ -170,7 +173,7 @@ fn entries(acl: &NetworkAcl) -> NetworkAclDesired {
 /// The VPCs whose [`desired`] a changed record may have changed.
 ///
 /// A record that is gone names no VPC any more, and need not: a subnet goes in one transaction with a change of its ACL, a
-/// gateway is detached before it is deleted (an egress-only one is deleted with a change of the tables that lead to it), a flow log with a rewriting of its VPC, peerings, NAT gateways, endpoints and what belongs to transit gateways and VPNs are shown long after their end, and tables and ACLs go only when no subnet uses them.
+/// gateway is detached before it is deleted (an egress-only one is deleted with a change of the tables that lead to it), a flow log and a mirror session with a rewriting of their VPC, a mirror filter's rule with one of the filter, peerings, NAT gateways, endpoints and what belongs to transit gateways and VPNs are shown long after their end, and tables and ACLs go only when no subnet uses them.
 pub fn concerned_by(changed: &ChangedKey, tables: &Tables) -> Vec<VpcId> {
     let region = &changed.region;
     match changed.noun {
@@ -224,6 +227,20 @@ pub fn concerned_by(changed: &ChangedKey, tables: &Tables) -> Vec<VpcId> {
         FlowLog::NOUN => {
             let log = FlowLogId::parse(&changed.id).ok().and_then(|id| tables.get::<FlowLog>(region, &id));
             log.map(|log| log.vpc).into_iter().collect()
+        }
+        TrafficMirrorSession::NOUN => {
+            let id = TrafficMirrorSessionId::parse(&changed.id).ok();
+            let session = id.and_then(|id| tables.get::<TrafficMirrorSession>(region, &id));
+            session.map(|session| session.vpc).into_iter().collect()
+        }
+        TrafficMirrorFilter::NOUN => {
+            let filter = TrafficMirrorFilterId::parse(&changed.id).ok();
+            filter.map_or_else(Vec::new, |filter| crate::traffic_mirror::filtered(tables, region, filter))
+        }
+        TrafficMirrorFilterRule::NOUN => {
+            let id = TrafficMirrorFilterRuleId::parse(&changed.id).ok();
+            let rule = id.and_then(|id| tables.get::<TrafficMirrorFilterRule>(region, &id));
+            rule.map_or_else(Vec::new, |rule| crate::traffic_mirror::filtered(tables, region, rule.filter))
         }
         NatGateway::NOUN => {
             let id = NatGatewayId::parse(&changed.id).ok();

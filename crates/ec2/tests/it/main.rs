@@ -41,6 +41,7 @@ mod snapshot_share;
 mod snapshot_tier;
 mod subnet;
 mod tag;
+mod traffic_mirror;
 mod transfer;
 mod transit_gateway;
 mod transit_gateway_peering;

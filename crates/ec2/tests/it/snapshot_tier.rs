@@ -25,6 +25,17 @@ async fn status(cloud: &Cloud, id: &str, path: &str) -> Vec<String> {
     answer.all(&format!("snapshotTierStatusSet/item/{path}"))
 }
 
+/// An image whose root is the snapshot.
+async fn registered(cloud: &Cloud, id: &str) -> String {
+    let image = [
+        ("Name", "keeps"),
+        ("RootDeviceName", "/dev/xvda"),
+        ("BlockDeviceMapping.1.DeviceName", "/dev/xvda"),
+        ("BlockDeviceMapping.1.Ebs.SnapshotId", id),
+    ];
+    cloud.ok("RegisterImage", &image).await.one("imageId")
+}
+
 async fn use_of(cloud: &Cloud, id: &str) -> String {
     cloud.code("CreateVolume", &[("SnapshotId", id), ("AvailabilityZone", ZONE), ("DryRun", "true")]).await
 }
@@ -100,6 +111,27 @@ async fn a_temporary_restore_is_over_when_its_days_are() {
 }
 
 #[tokio::test]
+async fn snapshots_of_a_disabled_image_are_archived_and_it_is_enabled_once_they_are_back() {
+    let cloud = cloud().await;
+    let volume = available(&cloud, &[]).await;
+    let id = completed(&cloud, &volume, &[]).await;
+    let image = registered(&cloud, &id).await;
+    let (disable, enable) = ("DisableImage", "EnableImage");
+    cloud.ok(disable, &[("ImageId", &image)]).await;
+    archive(&cloud, &id).await;
+    assert_eq!(cloud.code(enable, &[("ImageId", &image)]).await, "IncorrectState", "on its way");
+    placed(&cloud, &id, Tier::Archive).await;
+    cloud.ok("RestoreSnapshotTier", &[("SnapshotId", &id), ("TemporaryRestoreDays", "2")]).await;
+    placed(&cloud, &id, Tier::Both).await;
+    assert_eq!(cloud.code(enable, &[("ImageId", &image)]).await, "IncorrectState", "for two days only");
+    cloud.ok("RestoreSnapshotTier", &[("SnapshotId", &id), ("PermanentRestore", "true")]).await;
+    placed(&cloud, &id, Tier::Standard).await;
+    cloud.ok(enable, &[("ImageId", &image)]).await;
+    let archive = [("SnapshotId", id.as_str()), ("StorageTier", "archive")];
+    assert_eq!(cloud.code("ModifySnapshotTier", &archive).await, "InvalidSnapshot.InUse");
+}
+
+#[tokio::test]
 async fn what_cannot_be_archived_or_restored_is_refused() {
     let cloud = cloud().await;
     let volume = available(&cloud, &[]).await;
@@ -132,13 +164,7 @@ async fn what_cannot_be_archived_or_restored_is_refused() {
         "it is built upon"
     );
     complete(&cloud, &pending).await;
-    let image = [
-        ("Name", "keeps"),
-        ("RootDeviceName", "/dev/xvda"),
-        ("BlockDeviceMapping.1.DeviceName", "/dev/xvda"),
-        ("BlockDeviceMapping.1.Ebs.SnapshotId", &id),
-    ];
-    cloud.ok("RegisterImage", &image).await;
+    registered(&cloud, &id).await;
     assert_eq!(code("ModifySnapshotTier", &modify(&id, "archive")).await, "InvalidSnapshot.InUse");
     archive(&cloud, &pending).await;
     assert_eq!(code("ModifySnapshotTier", &modify(&pending, "archive")).await, "IncorrectState");

@@ -3,6 +3,7 @@
 use super::Rate;
 use crate::flow_log::FlowLogDesired;
 use crate::net::{AclEntry, Allow, Mac};
+use crate::traffic_mirror::MirrorDesired;
 use crate::{
     AccountId, InstanceId, NatGatewayId, NetworkAclId, NetworkInterfaceId, Region, RouteTableId,
     SecurityGroupId, SubnetId, TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId,
@@ -43,6 +44,9 @@ pub struct VpcDesired {
     /// What is written of the flows of its interfaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flow_logs: Vec<FlowLogDesired>,
+    /// Which packets of its interfaces are copied to others of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<MirrorDesired>,
 }
 
 /// A way to another VPC, open while both ask for it. Packets take it where routes of their subnets say so.

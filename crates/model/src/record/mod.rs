@@ -65,6 +65,8 @@ index_from_id!(
     NetworkInsightsPathId,
     NetworkInsightsAnalysisId,
     FlowLogId,
+    TrafficMirrorTargetId,
+    TrafficMirrorFilterId,
     TransitGatewayId,
     TransitGatewayAttachmentId,
     TransitGatewayRouteTableId,
@@ -109,6 +111,7 @@ pub mod recycle_bin;
 pub mod security_group;
 pub mod snapshot;
 pub mod store_disk;
+pub mod traffic_mirror;
 pub mod transfer;
 pub mod transit_gateway;
 pub mod volume;

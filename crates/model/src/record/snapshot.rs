@@ -216,6 +216,34 @@ pub enum Until {
 }
 
 impl Snapshot {
+    /// One that is just asked for: of an instant that is past, and nothing else is said of it yet.
+    pub fn begun(
+        snapshot: SnapshotId,
+        account: AccountId,
+        source: Source,
+        size: GiB,
+        started_at: Timestamp,
+    ) -> Self {
+        Self {
+            snapshot,
+            account,
+            source,
+            size,
+            description: String::new(),
+            started_at,
+            life: Life::Pending { taken: true, percent: 0 },
+            kernel: None,
+            encryption: None,
+            shared: Shared::default(),
+            lock: None,
+            binned: None,
+            tiering: None,
+            fast_restores: Vec::new(),
+            fast_asked: 0,
+            tags: Tags::new(),
+        }
+    }
+
     /// The state that the API shows.
     pub const fn state_name(&self) -> &'static str {
         match self.life {
@@ -244,6 +272,14 @@ impl Snapshot {
                 tiering.until.is_some_and(|until| now < until)
             }
         }
+    }
+
+    /// Whether its data are in the archive, or on their way there; some days' restore does not count.
+    pub fn is_archived(&self) -> bool {
+        let to_archive = |tiering: &Tiering| {
+            tiering.way == Way::ToArchive && matches!(tiering.stage, Stage::Moving { .. })
+        };
+        self.tiering.as_ref().is_some_and(|tiering| tiering.archived_at.is_some() || to_archive(tiering))
     }
 
     /// In percent.

@@ -54,6 +54,7 @@ fn vpc(logs: Vec<FlowLogDesired>) -> VpcDesired {
         vpns: Vec::new(),
         nat_gateways: Vec::new(),
         flow_logs: logs,
+        mirrors: Vec::new(),
     }
 }
 

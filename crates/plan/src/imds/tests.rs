@@ -85,6 +85,7 @@ fn vpc() -> VpcDesired {
         vpns: Vec::new(),
         nat_gateways: Vec::new(),
         flow_logs: Vec::new(),
+        mirrors: Vec::new(),
         network_acls: Vec::new(),
     }
 }

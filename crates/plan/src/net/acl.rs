@@ -116,8 +116,9 @@ const EXPRESS: &str = "express";
 fn express(vpc: &VpcDesired, side: &Side) -> Vec<String> {
     let asked = !is_open(vpc, Version::V4) || side.judges_each_packet();
     let checked = format!("meta mark & {UNVERIFIED:#x} == 0");
-    let rule = format!("meta nfproto ipv4 {checked} ct state established,related accept");
-    if asked { Vec::new() } else { vec![rule] }
+    let rules = ["ct status confirmed", "ct state related"]
+        .map(|tracked| format!("meta nfproto ipv4 {checked} {tracked} accept"));
+    if asked { Vec::new() } else { rules.into() }
 }
 
 /// Whether no subnet's ACL stops any packet of this version.

@@ -82,6 +82,7 @@ pub(super) fn vpc() -> VpcDesired {
             cidrs: vec!["10.20.0.0/16".parse().unwrap()],
         }],
         flow_logs: Vec::new(),
+        mirrors: Vec::new(),
         transits: vec![TransitDesired {
             gateway: TransitGatewayId::from_entropy(0x71),
             attachment: attachment(0x72),

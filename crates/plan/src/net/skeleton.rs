@@ -16,11 +16,16 @@
 //! An interface's open connections are counted when one begins, not with each packet that nobody has answered yet: the kernel
 //! would go through its list of them each time.
 //!
+//! A connection is tracked for good ("confirmed") once all hooks have let its first packet pass, so those that follow need no
+//! answer to be known: what goes one way alone (UDP to a collector) is not judged packet by packet.
+//!
 //! What is accepted passes the buckets of its sender and of its receiver ([`super::bandwidth`]).
 //!
 //! Where an interface's source check is off, anysrc lets pass what src4 does not know, with a mark that says so. Such
 //! packets never leave by the gateway, are nobody's as members of groups, and only as answers do they profit from what is
 //! tracked: a forwarded packet passes both gates each time, as its flow was begun by another port.
+//! What the router itself sends passes freely, but for copies of packets ([`crate::mirror`]): the receiver's ACL and groups
+//! judge those too. No connection of theirs is tracked.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-connection-tracking.html>
 //! Differs: an interface may hold 20,000 open connections; beyond that new ones are dropped.
 

@@ -1,6 +1,6 @@
 use super::lock::{self, Stage};
 use super::*;
-use model::record::snapshot::{Lock, LockMode, Shared, Source, Until};
+use model::record::snapshot::{Lock, LockMode, Source, Until};
 use model::{AccountId, GiB, VolumeId};
 use std::time::Duration;
 
@@ -9,29 +9,14 @@ const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
 pub(super) fn snapshot(number: u128, started: i64, life: Life) -> Snapshot {
-    Snapshot {
-        snapshot: SnapshotId::from_entropy(number),
-        account: AccountId::from_number(1),
-        source: Source::Volume {
-            volume: VolumeId::from_entropy(1),
-            parent: None,
-            together: Vec::new(),
-            during: None,
-        },
-        size: GiB(1),
-        description: String::new(),
-        started_at: Timestamp::from_millis(started),
-        life,
-        kernel: None,
-        encryption: None,
-        shared: Shared::default(),
-        lock: None,
-        binned: None,
-        tiering: None,
-        fast_restores: Vec::new(),
-        fast_asked: 0,
-        tags: model::record::Tags::new(),
-    }
+    let source = Source::Volume {
+        volume: VolumeId::from_entropy(1),
+        parent: None,
+        together: Vec::new(),
+        during: None,
+    };
+    let (id, account) = (SnapshotId::from_entropy(number), AccountId::from_number(1));
+    Snapshot { life, ..Snapshot::begun(id, account, source, GiB(1), Timestamp::from_millis(started)) }
 }
 
 pub(super) const DONE: Life = Life::Completed { at: NOW, full: 7 };

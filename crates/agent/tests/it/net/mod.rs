@@ -14,6 +14,7 @@ mod groups;
 mod hostile;
 mod ipv6;
 mod life;
+mod mirror;
 mod nat;
 mod peering;
 mod public;

@@ -270,6 +270,7 @@ impl Vpc {
                 vpns: Vec::new(),
                 nat_gateways: Vec::new(),
                 flow_logs: Vec::new(),
+                mirrors: Vec::new(),
                 network_acls: vec![NetworkAclDesired {
                     network_acl: acl,
                     ingress: open.clone(),

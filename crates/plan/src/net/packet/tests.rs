@@ -88,6 +88,7 @@ impl Scene {
                 ipv6_cidrs: Vec::new(),
                 dns_support: true,
                 flow_logs: Vec::new(),
+                mirrors: Vec::new(),
                 endpoints: Vec::new(),
                 vpns: Vec::new(),
                 nat_gateways: vec![NatGatewayDesired {

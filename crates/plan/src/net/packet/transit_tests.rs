@@ -80,6 +80,7 @@ fn vpc(n: u128, ways: Vec<TransitRouteDesired>, peers: &[u128]) -> VpcDesired {
                 .collect(),
         }],
         flow_logs: Vec::new(),
+        mirrors: Vec::new(),
     }
 }
 

@@ -59,6 +59,7 @@ fn vpc(routes: &[(&str, RouteTarget)], ways: &[(&str, Option<u128>)]) -> VpcDesi
             peers: Vec::new(),
         }],
         flow_logs: Vec::new(),
+        mirrors: Vec::new(),
     }
 }
 

@@ -75,6 +75,7 @@ fn vpc(routes: &[(&str, RouteTarget)], vpns: Vec<VpnDesired>) -> VpcDesired {
         vpns,
         endpoints: Vec::new(),
         flow_logs: Vec::new(),
+        mirrors: Vec::new(),
     }
 }
 

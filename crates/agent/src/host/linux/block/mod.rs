@@ -17,9 +17,11 @@
 //! AWS: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volumes.html>
 
 mod archive;
+mod bases;
 mod direct;
 mod disk;
 mod fast;
+mod file;
 mod filling;
 mod forks;
 mod layers;
@@ -30,33 +32,34 @@ mod shared;
 mod shelf;
 mod written;
 
+pub(super) use bases::{base, base_of_template, stand_on, untouched};
+pub(super) use file::header;
 pub(super) use forks::base_of_child;
 pub use layers::{backing_chain, format, is_own};
 pub use luks::passphrase;
 pub use shared::{file_of, is_served, is_shared};
 
 use super::exec;
-use super::vmm::image;
 use crate::host::{Block, Fault, HostError, Result, SourceKey};
+use bases::{BASES, DISK};
+use file::{empty, publish, remove_if_there, sync_directory, write_empty, write_overlay};
 use layers::Capture;
 use model::host::blocks::ChangedBlock;
 use model::host::{SnapshotDesired, SnapshotPhase, VolumeDesired};
 use model::{CloudTag, DataKey, ForkId, SnapshotId, VolumeId};
-use plan::machine::qcow2::{self, Below, Format};
+use plan::machine::qcow2::Format;
 use shelf::Shelf;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-const BASES: &str = "bases";
 /// Where the templates of this cloud lie, below the volumes.
 pub(super) const TEMPLATES: &str = "templates";
 /// Where the forks lie whose children have not begun yet.
 pub(super) const FORKS: &str = "forks";
-const DISK: &str = "disk.qcow2";
 
 #[derive(Debug, Clone)]
 pub struct LinuxBlockConfig {
@@ -277,125 +280,6 @@ impl LinuxBlock {
             .and_then(|f| f.sync_all())
             .map_err(|e| HostError::transient(format!("growing {volume}")).caused_by(e))
     }
-}
-
-/// The disk that volumes of this image stand on, kept from the cache.
-pub(super) fn base(volumes_dir: &Path, images_dir: &Path, name: &str) -> Result<PathBuf> {
-    if !image::plain_name(name) {
-        return Err(HostError::permanent(format!("\"{name}\" is no image's name")));
-    }
-    let cached = images_dir.join(name);
-    let manifest = image::manifest(&cached).map_err(|e| {
-        HostError::permanent(format!("the image {name} is not in this host's cache")).caused_by(e)
-    })?;
-    let digest: String = manifest.digest.chars().filter(char::is_ascii_alphanumeric).collect();
-    let failed = |e: io::Error| HostError::transient(format!("keeping the image {name}")).caused_by(e);
-    let bases = volumes_dir.join(BASES);
-    super::vmm::private_directory(&bases).map_err(failed)?;
-    let bases = bases.canonicalize().map_err(failed)?;
-    let base = bases.join(format!("{name}-{digest}"));
-    if base.exists() {
-        return Ok(base.join(DISK));
-    }
-    let tmp = bases.join(format!("{name}.tmp"));
-    let kept = keep(&cached, &tmp).and_then(|()| {
-        if image::manifest(&tmp)?.digest != image::manifest(&cached)?.digest {
-            return Err(io::Error::other("it was replaced meanwhile"));
-        }
-        fs::rename(&tmp, &base)?;
-        sync_directory(&bases)
-    });
-    if kept.is_err() {
-        let _ = fs::remove_dir_all(&tmp);
-    }
-    kept.map_err(failed)?;
-    Ok(base.join(DISK))
-}
-
-/// Makes an empty qcow2 file, by way of `tmp`.
-fn write_overlay(
-    tmp: &Path,
-    path: &Path,
-    size: u64,
-    below: Option<(&Path, Format)>,
-    luks: Option<&[u8]>,
-) -> io::Result<()> {
-    let below = match below {
-        Some((below, format)) => {
-            let file = below.to_str().ok_or(io::ErrorKind::InvalidFilename)?;
-            Some(Below { file, format })
-        }
-        None => None,
-    };
-    let file = qcow2::empty(size, below, luks).map_err(io::Error::other)?;
-    write_empty(tmp, &file, luks)?;
-    publish(tmp, path)?;
-    sync_directory(path.parent().unwrap_or(Path::new("/")))
-}
-
-/// Makes a file that takes no room for the zeros of its LUKS header, which has room for seven keys that there are not.
-fn write_empty(path: &Path, bytes: &[u8], luks: Option<&[u8]>) -> io::Result<()> {
-    use std::os::unix::fs::FileExt;
-    if luks.is_none() {
-        return fs::write(path, bytes);
-    }
-    const PAGE: usize = 4096;
-    let file = File::create(path)?;
-    file.set_len(bytes.len() as u64)?;
-    for (at, page) in (0..).step_by(PAGE).zip(bytes.chunks(PAGE)) {
-        if page.iter().any(|byte| *byte != 0) {
-            file.write_all_at(page, at)?;
-        }
-    }
-    Ok(())
-}
-
-/// Puts an empty overlay in the place of a disk that nobody has written to.
-pub(super) fn stand_on(disk: &Path, size: u64, below: &Path) -> io::Result<()> {
-    let tmp = disk.with_extension("tmp");
-    let below = Below { file: below.to_str().ok_or(io::ErrorKind::InvalidFilename)?, format: Format::Qcow2 };
-    let file = qcow2::empty(size, Some(below), None).map_err(io::Error::other)?;
-    // Whichever of the two a crash leaves is as good as the other.
-    fs::write(&tmp, file).and_then(|()| publish(&tmp, disk)).inspect_err(|_| {
-        let _ = fs::remove_file(&tmp);
-    })
-}
-
-/// The size of a disk that still is as it was made of an image, in bytes; none when somebody has written to it, or may have,
-/// or when it came from a snapshot.
-pub(super) fn untouched(disk: &Path) -> io::Result<Option<u64>> {
-    let held = header(disk)?;
-    let bases = disk.with_file_name(BASES).canonicalize();
-    let is_of_image = |file: &str| bases.as_ref().is_ok_and(|bases| Path::new(file).starts_with(bases));
-    if !held.backing_file.as_deref().is_none_or(is_of_image) {
-        return Ok(None);
-    }
-    let below = held.backing_file.as_deref().map(|file| Below { file, format: Format::Qcow2 });
-    let Ok(made) = qcow2::empty(held.size, below, None) else { return Ok(None) };
-    if File::open(disk)?.metadata()?.len() != made.len() as u64 {
-        return Ok(None);
-    }
-    Ok((fs::read(disk)? == made).then_some(held.size))
-}
-
-/// The disk of a template as volumes stand on it: it stays for as long as they do.
-pub(super) fn base_of_template(volumes: &Path, key: &str, disk: &Path) -> io::Result<PathBuf> {
-    let bases = volumes.join(BASES).canonicalize()?;
-    let base = bases.join(key);
-    let kept = base.join(DISK);
-    if !kept.exists() {
-        match fs::create_dir(&base) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-            _ => {}
-        }
-        match fs::hard_link(disk, &kept) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-            _ => {}
-        }
-        sync_directory(&base)?;
-        sync_directory(&bases)?;
-    }
-    Ok(kept)
 }
 
 impl Block for LinuxBlock {
@@ -636,67 +520,5 @@ pub(super) fn check_key(volume: VolumeId, path: &Path, key: Option<&DataKey>) ->
         (Some(header), Some(key)) => luks::unlock(&header, &passphrase(volume, key))
             .map(drop)
             .map_err(|e| HostError::permanent(format!("{volume} does not open")).caused_by(e)),
-    }
-}
-
-/// Reads the header of a qcow2 file.
-pub(super) fn header(path: &Path) -> io::Result<qcow2::Header> {
-    let mut bytes = Vec::with_capacity(qcow2::HEADER_BYTES);
-    File::open(path)?.take(qcow2::HEADER_BYTES as u64).read_to_end(&mut bytes)?;
-    qcow2::parse(&bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
-}
-
-/// Makes a directory with an image's files, so that they stay when the cache changes.
-fn keep(image: &Path, into: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(into) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    fs::create_dir(into)?;
-    for entry in fs::read_dir(image)? {
-        let entry = entry?;
-        if !entry.file_type()?.is_file() {
-            continue;
-        }
-        let to = into.join(entry.file_name());
-        match fs::hard_link(entry.path(), &to) {
-            Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
-                fs::copy(entry.path(), &to)?;
-                File::open(&to)?.sync_all()?;
-            }
-            linked => linked?,
-        }
-    }
-    sync_directory(into)
-}
-
-/// Gives a finished file its name, so that a crash at any moment leaves the whole file or what was there before.
-fn publish(tmp: &Path, path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(tmp, fs::Permissions::from_mode(0o600))?;
-    File::open(tmp)?.sync_all()?;
-    fs::rename(tmp, path)
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-/// Frees what a file takes. A machine that had the disk from its start on sees the file in its sandbox until it ends, and
-/// would keep its room taken.
-fn empty(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    match fs::OpenOptions::new().write(true).open(path) {
-        Ok(file) if file.metadata()?.nlink() == 1 => file.set_len(0),
-        Ok(_) => Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e),
-    }
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
     }
 }

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::time::{ClockId, clock_gettime};
 use std::io::{self, Write};
 use std::mem::{MaybeUninit, size_of};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::time::Duration;
 
 /// Nanoseconds, in this host's byte order.
@@ -137,7 +137,6 @@ fn write_frame(out: &mut impl Write, at: Duration, frame: &[u8]) -> io::Result<(
 
 /// A socket that hears all that a link of the calling thread's namespace carries, both ways.
 fn listen(link: u32) -> io::Result<OwnedFd> {
-    const EVERYTHING: u16 = (libc::ETH_P_ALL as u16).to_be();
     // Without a protocol it hears nothing before it is bound.
     // SAFETY: plain numbers; the result is checked.
     let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
@@ -146,6 +145,13 @@ fn listen(link: u32) -> io::Result<OwnedFd> {
     }
     // SAFETY: the descriptor is new, open, and nobody else's.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    bind(socket.as_fd(), link)?;
+    Ok(socket)
+}
+
+/// Lets a packet socket hear all that a link carries, both ways.
+pub(super) fn bind(socket: BorrowedFd<'_>, link: u32) -> io::Result<()> {
+    const EVERYTHING: u16 = (libc::ETH_P_ALL as u16).to_be();
     // SAFETY: an all-zero sockaddr_ll is a valid value of its type.
     let mut address: libc::sockaddr_ll = unsafe { MaybeUninit::zeroed().assume_init() };
     address.sll_family = libc::AF_PACKET as u16;
@@ -159,5 +165,5 @@ fn listen(link: u32) -> io::Result<OwnedFd> {
             size_of::<libc::sockaddr_ll>() as libc::socklen_t,
         )
     };
-    if done == 0 { Ok(socket) } else { Err(io::Error::last_os_error()) }
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

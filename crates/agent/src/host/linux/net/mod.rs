@@ -25,6 +25,7 @@ mod endpoint;
 pub mod flow;
 mod foreign;
 mod groups;
+mod mirror;
 mod netlink;
 mod nft;
 mod packet;
@@ -146,6 +147,8 @@ struct State {
     vpcs: BTreeMap<VpcId, (Router, Services)>,
     /// The interfaces of endpoints that are served.
     doors: BTreeMap<NetworkInterfaceId, endpoint::Door>,
+    /// The interfaces whose packets are copied.
+    mirrors: BTreeMap<NetworkInterfaceId, mirror::Mirroring>,
     vpns: BTreeMap<VpnConnectionId, Arc<vpn::Vpn>>,
 }
 
@@ -310,6 +313,7 @@ impl Net for LinuxNet {
                 let lost = state.router(vpc)?.remove_port(interface)?;
                 state.carry(vpc, &Moved { lost, ..Moved::default() })?;
                 state.share(vpc)?;
+                state.mirror(vpc)?;
             }
             Ok(())
         })
@@ -356,7 +360,14 @@ impl State {
             let services = Services::start(vpc, &router.namespace, config, upstream, &router.links, runtime)?;
             vpcs.insert(vpc, (router, services));
         }
-        let mut state = Self { edge, counter, vpcs, doors: BTreeMap::new(), vpns: BTreeMap::new() };
+        let mut state = Self {
+            edge,
+            counter,
+            vpcs,
+            doors: BTreeMap::new(),
+            mirrors: BTreeMap::new(),
+            vpns: BTreeMap::new(),
+        };
         state.find_vpns(config)?;
         publics.extend(state.vpn_publics(config)?);
         state.edge.reconcile(&publics)?;
@@ -420,6 +431,7 @@ impl State {
             }
         }
         self.open_endpoints(inner, vpc)?;
+        self.mirror(id)?;
         self.open_vpns(&inner.config, vpc)?;
         self.meet(id)?;
         let router = self.router(id)?;
@@ -434,6 +446,7 @@ impl State {
         self.close_vpns(&inner.config, vpc, &[])?;
         if let Some((mut router, services)) = self.vpcs.remove(&vpc) {
             drop(services);
+            self.mirror(vpc)?;
             self.close_all(&inner.config.cloud, vpc, &router)?;
             for port in std::mem::take(&mut router.ports).into_values() {
                 router.rtnl.delete_link(port.index)?;
@@ -448,6 +461,7 @@ impl State {
         let (fd, moved) = self.router(interface.vpc)?.open_port(interface, name)?;
         self.carry(interface.vpc, &moved)?;
         self.share(interface.vpc)?;
+        self.mirror(interface.vpc)?;
         Ok(fd)
     }
 

@@ -54,14 +54,24 @@ pub fn without_checksums(socket: std::net::UdpSocket) -> io::Result<std::net::Ud
 
 fn turn_on(socket: &std::net::UdpSocket, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
-    // SAFETY: the descriptor is open and the option's value is an int of the given size.
+    set_option(socket, level, option, &on)
+}
+
+/// Sets an option whose value is a number or a structure of the kernel's.
+pub(super) fn set_option<T>(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
+    // SAFETY: the descriptor is open, and the value readable and of the given size.
     let done = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             level,
             option,
-            (&raw const on).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
+            std::ptr::from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
         )
     };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
