@@ -132,7 +132,7 @@ fn an_address_that_was_brought_leads_here_while_it_is_mapped_and_elsewhere_other
             assert_eq!(at_near.next_peer(), brought);
             // A new agent finds it, and what was ours and nobody holds any more goes.
             sh(
-                "ip route add 198.51.100.9/32 dev $(ip -o route show to root 198.51.100.0/24 | grep -o 'nb-[^ ]*')",
+                "ip route add 198.51.100.9/32 proto 158 dev $(ip -o route show to root 198.51.100.0/24 | grep -o 'nb-[^ ]*')",
             );
             world.restart().await;
             world.ensure_vpc(&vpc).await;
