@@ -142,6 +142,11 @@ pub const VPN_CONNECTION: IdErrors = IdErrors {
     not_found: "InvalidVpnConnectionID.NotFound",
     malformed: "InvalidVpnConnectionId.Malformed",
 };
+pub const PUBLIC_IPV4_POOL: IdErrors = IdErrors {
+    called: "pool ID",
+    not_found: "InvalidPublicIpv4PoolID.NotFound",
+    malformed: "InvalidPublicIpv4PoolID.Malformed",
+};
 pub const PREFIX_LIST: IdErrors = IdErrors {
     called: "prefix list ID",
     not_found: "InvalidPrefixListID.NotFound",

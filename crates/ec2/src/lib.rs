@@ -7,6 +7,7 @@
 pub mod account_settings;
 pub mod address;
 pub mod availability_zone;
+pub mod byoip;
 pub mod customer_gateway;
 pub mod defaults;
 pub mod dhcp_options;
@@ -54,6 +55,7 @@ pub fn schema(schema: &mut Schema) {
     use model::record::{
         account::Settings,
         address::Address,
+        byoip::ByoipCidr,
         flow_log::FlowLog,
         image::Image,
         instance::Instance,
@@ -81,6 +83,7 @@ pub fn schema(schema: &mut Schema) {
     };
     schema
         .add::<Address>()
+        .add::<ByoipCidr>()
         .add::<ExportImageTask>()
         .add::<FlowLog>()
         .add::<Image>()
@@ -127,6 +130,7 @@ pub fn service() -> Service {
     account_settings::register(&mut service);
     address::register(&mut service);
     availability_zone::register(&mut service);
+    byoip::register(&mut service);
     customer_gateway::register(&mut service);
     dhcp_options::register(&mut service);
     egress_only_internet_gateway::register(&mut service);

@@ -1,7 +1,7 @@
 //! What the clock does to EC2's records, by noun; used client tokens are forgotten after a day.
 
 use crate::{
-    instance, nat_gateway, snapshot, transfer, transit_gateway, vpc_endpoint, vpc_peering_connection,
+    byoip, instance, nat_gateway, snapshot, transfer, transit_gateway, vpc_endpoint, vpc_peering_connection,
     vpn_connection,
 };
 use control::cloud::Mode;
@@ -19,6 +19,7 @@ pub fn sweeps() -> Vec<Sweep> {
         Sweep::new("client-tokens", async |cloud| tokens(&cloud).await),
         Sweep::new("stuck-detachments", async |cloud| instance::sweep::detachments(&cloud).await),
         Sweep::new("peerings", async |cloud| vpc_peering_connection::sweep(&cloud).await),
+        Sweep::new("byoip-cidrs", async |cloud| byoip::sweep(&cloud).await),
         Sweep::new("nat-gateways", async |cloud| nat_gateway::sweep(&cloud).await),
         Sweep::new("vpc-endpoints", async |cloud| vpc_endpoint::sweep(&cloud).await),
         Sweep::new("transit-gateways", async |cloud| transit_gateway::sweep(&cloud).await),

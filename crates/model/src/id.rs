@@ -131,6 +131,7 @@ ids! {
     NetworkAclAssociationId = "aclassoc";
     AllocationId = "eipalloc";
     AddressAssociationId = "eipassoc";
+    PublicIpv4PoolId = "ipv4pool-ec2";
     DhcpOptionsId = "dopt";
     VpcPeeringConnectionId = "pcx";
     NatGatewayId = "nat";

@@ -4,6 +4,7 @@
 //! Everybody may import this crate; it imports nobody.
 
 pub mod blob;
+pub mod byoip;
 pub mod clock;
 pub mod data_key;
 pub mod few;
@@ -23,6 +24,7 @@ pub mod traffic_mirror;
 pub mod units;
 
 pub use blob::Blob;
+pub use byoip::ByoipGrant;
 pub use clock::Clock;
 pub use data_key::DataKey;
 pub use id::*;

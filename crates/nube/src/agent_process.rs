@@ -68,6 +68,7 @@ async fn serve(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
         cloud: cloud.tag.clone(),
         state_dir: dir.path().join("net"),
         public_pool: cloud.public_pool,
+        byoip: cloud.byoip.iter().map(|grant| grant.cidr).collect(),
         ipv6_pool: cloud.ipv6_pool(),
         uplink_nat: true,
         directory: Arc::clone(&directory),

@@ -3,8 +3,8 @@
 use crate::config::{self, HostKind};
 use crate::emulator::{Auth, Pace};
 use crate::{
-    account, agent_process, blockd_process, blocks_place, capture, completions, dns_setup, doctor, down, env,
-    fork, fsck, image, metrics, operation, ps, server_process, ssh, status, template, trace, up,
+    account, agent_process, blockd_process, blocks_place, byoip, capture, completions, dns_setup, doctor,
+    down, env, fork, fsck, image, metrics, operation, ps, server_process, ssh, status, template, trace, up,
 };
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -98,6 +98,9 @@ pub struct Up {
     /// Where public addresses come from [default: a free /22 inside 198.18.0.0/15]
     #[arg(long, value_name = "CIDR")]
     pub public_pool: Option<Ipv4Net>,
+    /// A range that an account may bring as public addresses of its own, and repeatedly; `off`: none; remembered
+    #[arg(long, value_name = "CIDR[=ACCOUNT]", value_parser = byoip::parse)]
+    pub byoip: Vec<byoip::Choice>,
     /// Where IPv6 blocks of VPCs come from [default: a /40 of unique local addresses]
     #[arg(long, value_name = "CIDR")]
     pub ipv6_pool: Option<Ipv6Net>,

@@ -24,7 +24,7 @@ use crate::template;
 use anyhow::{Context as _, Result, bail};
 use control::{Buckets, PublicImages, RegionSettings, Settings};
 use ipnet::{Ipv4Net, Ipv6Net};
-use model::{AccessKeyId, AccountId, CloudTag, Overcommit, Region, region};
+use model::{AccessKeyId, AccountId, ByoipGrant, CloudTag, Overcommit, Region, region};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write as _;
@@ -46,6 +46,9 @@ pub struct CloudFile {
     pub listen: SocketAddr,
     pub regions: Vec<Region>,
     pub public_pool: Ipv4Net,
+    /// Who may bring which further public addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub byoip: Vec<ByoipGrant>,
     /// Where IPv6 blocks come from; none: see [`CloudFile::ipv6_pool`].
     #[serde(default)]
     pub ipv6_pool: Option<Ipv6Net>,
@@ -238,6 +241,7 @@ impl CloudFile {
             tag: self.tag.clone(),
             regions: regions.collect(),
             public_pool: self.public_pool,
+            byoip: self.byoip.clone(),
             ipv6_pool: self.ipv6_pool(),
             overcommit: self.overcommit,
             public_images,

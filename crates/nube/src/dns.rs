@@ -122,22 +122,21 @@ fn judge(
     is_live: impl Fn(&Region, Ipv4Addr) -> bool,
 ) -> Said {
     if let Some(address) = reverse(&question.name) {
-        if !pool.contains(&address) {
-            return Said::NotOurs;
-        }
         let zone = "in-addr.arpa".to_owned();
         return match regions.iter().find(|region| is_live(region, address)) {
             Some(region) => {
                 Said::Is { kind: PTR, data: encode(&ec2::instance::names::public(region, address)), zone }
             }
-            None => Said::IsNot { zone },
+            None if pool.contains(&address) => Said::IsNot { zone },
+            None => Said::NotOurs,
         };
     }
     for region in regions {
         let zone = region.public_domain();
         let Some(host) = below(&question.name, &zone) else { continue };
         return match dashed(host, "ec2-") {
-            Some(address) if pool.contains(&address) && is_live(region, address) => {
+            // One that an account brought is in no pool of ours.
+            Some(address) if is_live(region, address) => {
                 Said::Is { kind: A, data: address.octets().to_vec(), zone }
             }
             // Of AWS itself, perhaps: not for us to deny.
@@ -159,9 +158,10 @@ mod tests {
         query.extend([0, 1, 0, 1]);
         let Asked::For(question) = Asked::of(&query) else { panic!("{name} is no question") };
         let live = Ipv4Addr::new(198, 18, 0, 7);
+        let brought = Ipv4Addr::new(203, 0, 113, 7);
         let pool = "198.18.0.0/22".parse().unwrap();
         judge(&question, &[&regions[0], &regions[1]], pool, |region, address| {
-            region.as_str() == "eu-central-1" && address == live
+            region.as_str() == "eu-central-1" && (address == live || address == brought)
         })
     }
 
@@ -173,6 +173,14 @@ mod tests {
         assert!(matches!(said("ec2-198-18-0-8.eu-central-1.compute.amazonaws.com"), Said::IsNot { .. }));
         let Said::Is { kind: PTR, data, .. } = said("7.0.18.198.in-addr.arpa") else { panic!("no name") };
         assert_eq!(data, encode("ec2-198-18-0-7.eu-central-1.compute.amazonaws.com"));
+    }
+
+    #[test]
+    fn an_address_that_was_brought_has_its_names_while_it_is_live() {
+        let here = said("ec2-203-0-113-7.eu-central-1.compute.amazonaws.com");
+        assert!(matches!(here, Said::Is { kind: A, data, .. } if data == [203, 0, 113, 7]));
+        assert!(matches!(said("7.113.0.203.in-addr.arpa"), Said::Is { kind: PTR, .. }));
+        assert_eq!(said("8.113.0.203.in-addr.arpa"), Said::NotOurs);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod agent_process;
 mod arrivals;
 mod blockd_process;
 mod blocks_place;
+mod byoip;
 mod capture;
 mod cli;
 mod client;

@@ -7,8 +7,8 @@ use crate::emulator::Emulator;
 use crate::lock::Lock;
 use crate::server_process::{Server, terminated};
 use crate::{
-    agent_process, blockd_process, dns_setup, http, lock, notify, pool, registration, supervise, terminal,
-    tls,
+    agent_process, blockd_process, byoip, dns_setup, http, lock, notify, pool, registration, supervise,
+    terminal, tls,
 };
 use anyhow::{Context as _, Result, bail};
 use model::clock::SystemClock;
@@ -98,6 +98,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
                 (None, HostKind::Linux) => pool::claim(&config::pool_claims(), dir.path())?,
                 (None, HostKind::Sim) => pool::ALL,
             },
+            byoip: Vec::new(),
             ipv6_pool: arguments.ipv6_pool.map(|pool| pool.trunc()),
             overcommit: Overcommit::default(),
             tls: false,
@@ -130,6 +131,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
         let found = folder.canonicalize().ok().filter(|found| found.is_dir());
         cloud.buckets = Some(found.with_context(|| format!("{} is no folder", folder.display()))?);
     }
+    cloud.byoip = byoip::settle(&arguments.byoip, cloud.byoip, cloud.public_pool)?;
     cloud.blocks = arguments.blocks.settle(dir, &cloud, host)?;
     cloud.templates = arguments.templates.settle(cloud.templates);
     cloud.operation = arguments.operation.settle(&cloud.operation)?;

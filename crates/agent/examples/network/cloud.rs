@@ -27,6 +27,7 @@ impl Cloud {
         let config = LinuxNetConfig {
             cloud: CloudTag::from_entropy(u128::from(std::process::id()) << 7),
             state_dir: directory.path().to_owned(),
+            byoip: Vec::new(),
             public_pool: "198.18.0.0/20".parse().unwrap(),
             ipv6_pool: "fd12:3456:7800::/40".parse().unwrap(),
             uplink_nat: true,
@@ -98,6 +99,7 @@ impl Cloud {
             addresses: vec![AddressDesired {
                 private: Ipv4Addr::from_bits(0xac1f_0010 + n),
                 public: (n < 4000).then(|| Ipv4Addr::from_bits(0xc612_0010 + n)),
+                withheld: None,
             }],
             security_groups: vec![group],
             source_dest_check: true,

@@ -37,13 +37,22 @@ pub enum Local {
     Ignore,
 }
 
+/// Where public addresses are from.
+#[derive(Debug, Clone, Copy)]
+pub struct Publics<'a> {
+    /// The cloud's pool.
+    pub pool: Ipv4Net,
+    /// What accounts may bring: their names are answered here, their numbers asked for elsewhere, where they have an owner.
+    pub brought: &'a [Ipv4Net],
+}
+
 /// Answers what follows from the VPC alone, and the names of the cloud's own API.
 ///
 /// `elsewhere` knows the names of endpoints of other VPCs.
 pub fn local(
     query: &[u8],
     vpc: Option<&VpcDesired>,
-    pool: Ipv4Net,
+    publics: Publics<'_>,
     api_names: &BTreeSet<String>,
     elsewhere: impl Fn(&str) -> Option<Vec<Ipv4Addr>>,
 ) -> Local {
@@ -69,7 +78,10 @@ pub fn local(
             return found(PTR, encode(&format!("{}.{internal}", host(address))), "in-addr.arpa");
         }
         // Nobody outside can know a private address, and the question would tell them ours.
-        if address.is_private() || address.is_link_local() || address.is_loopback() || pool.contains(&address)
+        if address.is_private()
+            || address.is_link_local()
+            || address.is_loopback()
+            || publics.pool.contains(&address)
         {
             return denied("in-addr.arpa");
         }
@@ -95,7 +107,7 @@ pub fn local(
     }
     let public = vpc.region.public_domain();
     if let Some(address) = below(&question.name, &public).and_then(|host| dashed(host, "ec2-"))
-        && pool.contains(&address)
+        && [publics.pool].iter().chain(publics.brought).any(|range| range.contains(&address))
     {
         return found(A, address.octets().to_vec(), &public);
     }
@@ -259,8 +271,9 @@ mod tests {
         }
     }
 
-    fn pool() -> Ipv4Net {
-        "198.18.0.0/22".parse().unwrap()
+    fn publics() -> Publics<'static> {
+        static BROUGHT: [Ipv4Net; 1] = [Ipv4Net::new_assert(Ipv4Addr::new(203, 0, 113, 0), 24)];
+        Publics { pool: "198.18.0.0/22".parse().unwrap(), brought: &BROUGHT }
     }
 
     fn api() -> BTreeSet<String> {
@@ -276,7 +289,7 @@ mod tests {
     }
 
     fn answered(name: &str, kind: u16) -> Vec<u8> {
-        match local(&query(name, kind), Some(&vpc()), pool(), &api(), |_| None) {
+        match local(&query(name, kind), Some(&vpc()), publics(), &api(), |_| None) {
             Local::Reply(reply) => reply,
             other => panic!("{name}: {other:?}"),
         }
@@ -300,7 +313,7 @@ mod tests {
         let asked = |name: &str, kind, vpc: &VpcDesired| {
             let elsewhere =
                 |name: &str| (name == "vpce-2.ec2.example").then(|| vec![Ipv4Addr::new(10, 0, 0, 9)]);
-            local(&query(name, kind), Some(vpc), pool(), &api(), elsewhere)
+            local(&query(name, kind), Some(vpc), publics(), &api(), elsewhere)
         };
         // Before the name of the API that is there in every VPC.
         for name in ["EC2.us-east-1.amazonaws.com", "vpce-1.ec2.example"] {
@@ -350,7 +363,11 @@ mod tests {
     #[test]
     fn public_names_are_asked_elsewhere() {
         for name in ["debian.org", "notec2.internal.example", "8.8.8.8.in-addr.arpa"] {
-            assert_eq!(local(&query(name, A), Some(&vpc()), pool(), &api(), |_| None), Local::Ask, "{name}");
+            assert_eq!(
+                local(&query(name, A), Some(&vpc()), publics(), &api(), |_| None),
+                Local::Ask,
+                "{name}"
+            );
         }
     }
 
@@ -370,26 +387,26 @@ mod tests {
         }
         assert_eq!(answered("other.nube.internal", A)[3] & 15, NAME_ERROR);
         let elsewhere = query("ec2.eu-west-1.amazonaws.com", A);
-        assert_eq!(local(&elsewhere, Some(&vpc()), pool(), &api(), |_| None), Local::Ask);
+        assert_eq!(local(&elsewhere, Some(&vpc()), publics(), &api(), |_| None), Local::Ask);
     }
 
     #[test]
     fn a_response_is_never_answered() {
         let mut bytes = query("debian.org", A);
         bytes[2] |= 0x80;
-        assert_eq!(local(&bytes, Some(&vpc()), pool(), &api(), |_| None), Local::Ignore);
+        assert_eq!(local(&bytes, Some(&vpc()), publics(), &api(), |_| None), Local::Ignore);
     }
 
     proptest! {
         #[test]
         fn no_packet_makes_the_resolver_fail(bytes in prop::collection::vec(any::<u8>(), 0..600), flags in 0u8..0x80) {
-            let _ = local(&bytes, Some(&vpc()), pool(), &api(), |_| None);
+            let _ = local(&bytes, Some(&vpc()), publics(), &api(), |_| None);
             let _ = failure(&bytes);
             let mut query = query("a.b", A);
             query[2] = flags;
             query.truncate(HEADER);
             query.extend_from_slice(&bytes);
-            let _ = local(&query, Some(&vpc()), pool(), &api(), |_| None);
+            let _ = local(&query, Some(&vpc()), publics(), &api(), |_| None);
             let _ = belongs(&query, &bytes);
         }
     }

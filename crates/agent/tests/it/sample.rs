@@ -149,7 +149,7 @@ pub fn instance(n: u32) -> InstanceDesired {
             vpc: vpc_id(1),
             subnet: SubnetId::from_entropy(1),
             subnet_cidr: subnet_cidr(),
-            addresses: vec![AddressDesired { private: address(n), public: None }],
+            addresses: vec![AddressDesired { private: address(n), public: None, withheld: None }],
             security_groups: vec![group_id(1)],
             source_dest_check: true,
             ipv4_prefixes: Vec::new(),

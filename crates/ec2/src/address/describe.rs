@@ -56,7 +56,7 @@ fn render(tables: &Tables, address: &Address) -> api_ec2::Address {
         network_interface_owner_id: interface.map(|interface| interface.account.to_string()),
         private_ip_address: association.map(|a| a.private.to_string()),
         public_ip: Some(address.address.to_string()),
-        public_ipv4_pool: Some(allocate::POOL.into()),
+        public_ipv4_pool: Some(allocate::pool_name(address.pool)),
         tags: render_tags(&address.tags),
         ..Default::default()
     }

@@ -3,22 +3,24 @@
 //! The claim on the address ([`public_claim`](crate::network_interface::allocate::public_claim)) is the allocation's. What an
 //! address stands for is written in two records, its own and the interface's, always in one transaction: [`join`], [`part`].
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/elastic-ip-addresses-eip.html>
-//! Differs: no quota of five, the pool is the bound; no BYOIP pools, no reverse DNS records.
+//! Differs: no quota of five, the pool is the bound; no reverse DNS records.
 
-mod allocate;
+pub mod allocate;
 mod associate;
 mod describe;
 mod disassociate;
 mod transfer;
 
+use crate::byoip;
 use crate::errors::{self, IdErrors, client, invalid_parameter_value};
 use crate::noun::Noun;
 use api_ec2::ops;
 use control::filter::{FilterField, maybe, one, shown};
 use control::tag::Tags;
 use control::{Context, Result, Service, Tables, Txn};
+use model::host::AddressDesired;
 use model::record::address::{Address, Association};
-use model::record::network_interface::{NetworkInterface, PublicAddress};
+use model::record::network_interface::{NetworkInterface, PrivateAddress, PublicAddress};
 use model::{AccountId, AllocationId, Region};
 use std::net::Ipv4Addr;
 
@@ -86,7 +88,7 @@ pub fn register(service: &mut Service) {
 }
 
 /// The interface that the address is associated with.
-fn interface<'a>(tables: &'a Tables, address: &Address) -> Option<&'a NetworkInterface> {
+pub fn interface<'a>(tables: &'a Tables, address: &Address) -> Option<&'a NetworkInterface> {
     let association = address.association.as_ref()?;
     tables.get::<NetworkInterface>(&address.region, &association.interface).map(|interface| &**interface)
 }
@@ -98,6 +100,20 @@ fn by_number(ctx: &Context, tables: &Tables, text: &str) -> Result<AllocationId>
     let mut found = tables.find::<Address>(&ctx.region, "address", number);
     let own = found.find(|address| address.visible_to(ctx)).map(|address| address.allocation);
     own.ok_or_else(|| client("InvalidAddress.NotFound", format!("Address '{number}' not found.")))
+}
+
+/// What a host is told of a private address: a public one of a range that is not advertised is withheld from packets.
+pub fn desired(tables: &Tables, region: &Region, private: &PrivateAddress) -> AddressDesired {
+    let public = private.public.as_ref().map(PublicAddress::address);
+    let silent = match &private.public {
+        Some(PublicAddress::Elastic { allocation, .. }) => {
+            let pool = tables.get::<Address>(region, allocation).and_then(|address| address.pool);
+            pool.is_some_and(|pool| !byoip::is_advertised(tables, region, pool))
+        }
+        Some(PublicAddress::Automatic(_)) | None => false,
+    };
+    let (public, withheld) = if silent { (None, public) } else { (public, None) };
+    AddressDesired { private: private.address, public, withheld }
 }
 
 /// Writes an association into both records. Whatever stood in its place has been parted before.

@@ -6,6 +6,7 @@
 use crate::errors::{client, invalid_parameter_value};
 use crate::network_interface::allocate::{claim_public, release_public};
 use crate::noun::{Noun as _, created, find_all, given_tags, hold, touched, wire_time};
+use crate::parameter::unsupported;
 use api_ec2 as api;
 use control::page::{self, ByIds, Paging};
 use control::{Context, Result, Tables, Touched, Txn};
@@ -51,6 +52,9 @@ pub fn enable(
     txn: &mut Txn<'_>,
 ) -> Result<api::EnableAddressTransferResult> {
     let address = hold::<Address>(ctx, txn, &request.allocation_id)?;
+    if address.pool.is_some() {
+        return Err(unsupported("The transfer of addresses that were brought along"));
+    }
     let text = &request.transfer_account_id;
     let to = AccountId::parse(text).filter(|to| *to != ctx.account()).ok_or_else(|| {
         let shown: String = text.chars().take(64).collect();
@@ -113,7 +117,7 @@ pub fn accept(
     }
     let allocation = AllocationId::from_entropy(ctx.bits());
     release_public(txn, number);
-    claim_public(ctx, txn, number, allocation)?;
+    claim_public(ctx, txn, None, number, allocation)?;
     txn.delete::<Address>(&ctx.region, &old.allocation);
     let new = Address {
         allocation,

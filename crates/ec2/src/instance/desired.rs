@@ -6,13 +6,13 @@ use super::{kind, names, render, store};
 use control::Tables;
 use control::keys::{self, RootKey};
 use model::host::{
-    AddressDesired, AttachmentDesired, Bandwidth, DesiredBody, InstanceDesired, InterfaceDesired, Machine,
-    Medium, ObjectKey, Power, VolumeDesired,
+    AttachmentDesired, Bandwidth, DesiredBody, InstanceDesired, InterfaceDesired, Machine, Medium, ObjectKey,
+    Power, VolumeDesired,
 };
 use model::metadata::{Metadata, PublicKey};
 use model::record::image::Image;
 use model::record::instance::{Boot, CpuOptions, Force, Hibernation, Instance, Phase};
-use model::record::network_interface::{NetworkInterface, PublicAddress};
+use model::record::network_interface::NetworkInterface;
 use model::record::volume::{Life, Volume};
 use model::record::vpc::{DhcpOptions, Subnet, Vpc};
 use model::{DataKey, Region, SecurityGroupId, VpcId};
@@ -183,14 +183,7 @@ pub(crate) fn interface(
         vpc: interface.vpc,
         subnet: interface.subnet,
         subnet_cidr: subnet.cidr,
-        addresses: interface
-            .addresses
-            .iter()
-            .map(|a| AddressDesired {
-                private: a.address,
-                public: a.public.as_ref().map(PublicAddress::address),
-            })
-            .collect(),
+        addresses: interface.addresses.iter().map(|a| crate::address::desired(tables, region, a)).collect(),
         security_groups: interface.groups.clone(),
         source_dest_check: interface.source_dest_check,
         hostname: names::hostname(interface.primary().address),

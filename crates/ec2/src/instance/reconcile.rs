@@ -9,6 +9,7 @@ use control::reconcile::{Driver, Next, Reconciler};
 use control::view::ChangedKey;
 use control::{Cloud, Record, Tables};
 use model::host::{Desired, ObjectKey};
+use model::record::byoip::ByoipCidr;
 use model::record::instance::{Instance, Phase};
 use model::record::network_interface::NetworkInterface;
 use model::record::prefix_list::PrefixList;
@@ -230,6 +231,7 @@ impl Reconciler for Objects {
                 let endpoint = id.and_then(|id| tables.get::<VpcEndpoint>(region, &id));
                 return endpoint.map(|e| of_endpoint(tables, region, e)).unwrap_or_default();
             }
+            ByoipCidr::NOUN => crate::byoip::concerned(tables, region, &changed.id),
             // An interface that is gone went with a change of its instance.
             NetworkInterface::NOUN => NetworkInterfaceId::parse(&changed.id)
                 .ok()

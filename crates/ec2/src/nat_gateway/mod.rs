@@ -19,7 +19,7 @@ use control::tag::Tags;
 use control::{Cloud, Result, Service, Tables, Touched};
 use model::host::{AddressDesired, NatGatewayDesired};
 use model::record::nat_gateway::{Connectivity, NatGateway};
-use model::record::network_interface::{NetworkInterface, PublicAddress};
+use model::record::network_interface::NetworkInterface;
 use model::{AccountId, NatGatewayId, Region, VpcId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,11 +70,12 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Vec<NatGatewayDe
     let shown = there.filter_map(|gateway| {
         let interface = tables.get::<NetworkInterface>(region, &gateway.interface)?;
         let address = interface.primary();
-        let public = match gateway.connectivity {
-            Connectivity::Public => address.public.as_ref().map(PublicAddress::address),
-            Connectivity::Private => None,
+        let address = match gateway.connectivity {
+            Connectivity::Public => crate::address::desired(tables, region, address),
+            Connectivity::Private => {
+                AddressDesired { private: address.address, public: None, withheld: None }
+            }
         };
-        let address = AddressDesired { private: address.address, public };
         Some(NatGatewayDesired { gateway: gateway.gateway, subnet: gateway.subnet, address })
     });
     shown.collect()

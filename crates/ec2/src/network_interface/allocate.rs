@@ -10,6 +10,7 @@ use crate::errors::{client, invalid_parameter_value};
 use control::{Context, Result, Tables, Txn};
 use ipnet::Ipv4Net;
 use model::record::address::Address;
+use model::record::byoip::ByoipCidr;
 use model::record::network_interface::{NetworkInterface, PublicAddress};
 use model::record::vpc::{Subnet, SubnetCidrReservation};
 use model::{AllocationId, NetworkInterfaceId, Region, SubnetId};
@@ -103,14 +104,24 @@ pub fn release_private(ctx: &Context, txn: &mut Txn<'_>, subnet: SubnetId, addre
     txn.release(&ctx.region, &private_claim(subnet, address));
 }
 
-/// Claims a certain public address of the cloud; `InvalidAddress.NotFound` when it has none such, or it is taken.
+/// The addresses of a pool that may be given away, as numbers: those of the cloud's own (`None`), or of a range that an
+/// account brought, of which none is kept.
+fn publics(ctx: &Context, pool: Option<&ByoipCidr>) -> RangeInclusive<u32> {
+    match pool {
+        Some(pool) => u32::from(pool.cidr.network())..=u32::from(pool.cidr.broadcast()),
+        None => plan::net::pool::assignable_range(ctx.cloud.settings.public_pool),
+    }
+}
+
+/// Claims a certain public address of a pool; `InvalidAddress.NotFound` when it has none such, or it is taken.
 pub fn claim_public(
     ctx: &Context,
     txn: &mut Txn<'_>,
+    pool: Option<&ByoipCidr>,
     wanted: Ipv4Addr,
     owner: impl Display,
 ) -> Result<Ipv4Addr> {
-    let range = plan::net::pool::assignable_range(ctx.cloud.settings.public_pool);
+    let range = publics(ctx, pool);
     let (region, claim) = (Region::global(), public_claim(wanted));
     let free = range.contains(&u32::from(wanted)) && !txn.is_claimed(&region, &claim);
     if free && txn.claim(&region, &claim, &owner.to_string()).is_ok() {
@@ -120,10 +131,19 @@ pub fn claim_public(
     }
 }
 
-/// Claims any free public address of the cloud, for an interface or an allocation; `InsufficientAddressCapacity` when none
-/// is left.
+/// [`allocate_from`] the cloud's own pool, for an interface or an allocation.
 pub fn allocate_public(ctx: &Context, txn: &mut Txn<'_>, owner: impl Display) -> Result<Ipv4Addr> {
-    let range = plan::net::pool::assignable_range(ctx.cloud.settings.public_pool);
+    allocate_from(ctx, txn, None, owner)
+}
+
+/// Claims any free public address of a pool; `InsufficientAddressCapacity` when none is left.
+pub fn allocate_from(
+    ctx: &Context,
+    txn: &mut Txn<'_>,
+    pool: Option<&ByoipCidr>,
+    owner: impl Display,
+) -> Result<Ipv4Addr> {
+    let range = publics(ctx, pool);
     claim_any(ctx, txn, &Region::global(), PUBLIC_FOLDER, range, |_| true, owner).ok_or_else(|| {
         client("InsufficientAddressCapacity", "Not enough public addresses are available for this request.")
     })

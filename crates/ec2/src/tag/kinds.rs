@@ -4,6 +4,7 @@ use super::Kind;
 use crate::errors::SECURITY_GROUP_RULE;
 use control::{Arn, Context, Tables, Touched};
 use model::record::address::Address;
+use model::record::byoip::ByoipCidr;
 use model::record::flow_log::FlowLog;
 use model::record::image::Image;
 use model::record::instance::Instance;
@@ -31,15 +32,17 @@ use model::{
     AllocationId, CustomerGatewayId, DhcpOptionsId, EgressOnlyInternetGatewayId, ExportImageTaskId,
     FlowLogId, ImageId, ImportImageTaskId, ImportSnapshotTaskId, InstanceId, InternetGatewayId, KeyPairId,
     NatGatewayId, NetworkAclId, NetworkInsightsAnalysisId, NetworkInsightsPathId, NetworkInterfaceId,
-    PrefixListId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SnapshotId, SubnetCidrReservationId,
-    SubnetId, TrafficMirrorFilterId, TrafficMirrorFilterRuleId, TrafficMirrorSessionId,
-    TrafficMirrorTargetId, TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId,
-    VolumeId, VpcEndpointId, VpcId, VpcPeeringConnectionId, VpnConnectionId, VpnGatewayId,
+    PrefixListId, PublicIpv4PoolId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SnapshotId,
+    SubnetCidrReservationId, SubnetId, TrafficMirrorFilterId, TrafficMirrorFilterRuleId,
+    TrafficMirrorSessionId, TrafficMirrorTargetId, TransitGatewayAttachmentId, TransitGatewayId,
+    TransitGatewayRouteTableId, VolumeId, VpcEndpointId, VpcId, VpcPeeringConnectionId, VpnConnectionId,
+    VpnGatewayId,
 };
 use std::sync::Arc;
 
-pub(super) static KINDS: [Kind; 37] = [
+pub(super) static KINDS: [Kind; 38] = [
     Kind::of::<Address>(AllocationId::PREFIX),
+    Kind::of::<ByoipCidr>(PublicIpv4PoolId::PREFIX),
     Kind::of::<CustomerGateway>(CustomerGatewayId::PREFIX),
     Kind::of::<DhcpOptions>(DhcpOptionsId::PREFIX),
     Kind::of::<EgressOnlyInternetGateway>(EgressOnlyInternetGatewayId::PREFIX),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod address;
+mod byoip;
 mod dhcp_options;
 mod encryption;
 mod flow_log;

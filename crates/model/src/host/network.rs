@@ -319,4 +319,15 @@ pub struct Bandwidth {
 pub struct AddressDesired {
     pub private: Ipv4Addr,
     pub public: Option<Ipv4Addr>,
+    /// A public address that is its own and that nobody is to reach yet: its range is not advertised. Metadata shows it, no
+    /// packet uses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<Ipv4Addr>,
+}
+
+impl AddressDesired {
+    /// The public address as its owner knows it.
+    pub fn shown(&self) -> Option<Ipv4Addr> {
+        self.public.or(self.withheld)
+    }
 }

@@ -1,7 +1,9 @@
 //! Elastic IP addresses: public addresses that an account keeps until it releases them.
 
 use super::{IndexValue, Record, Tags};
-use crate::{AccountId, AddressAssociationId, AllocationId, NetworkInterfaceId, Region, Timestamp};
+use crate::{
+    AccountId, AddressAssociationId, AllocationId, NetworkInterfaceId, PublicIpv4PoolId, Region, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
@@ -13,6 +15,9 @@ pub struct Address {
     pub account: AccountId,
     pub region: Region,
     pub address: Ipv4Addr,
+    /// The pool that it comes from, of its owner's own; none: the cloud's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PublicIpv4PoolId>,
     pub association: Option<Association>,
     /// Whom it is offered to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,6 +49,8 @@ impl Record for Address {
     }
 
     fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
-        vec![("account", self.account.into()), ("address", IndexValue::Address(self.address))]
+        let mut all = vec![("account", self.account.into()), ("address", IndexValue::Address(self.address))];
+        all.extend(self.pool.map(|pool| ("pool", pool.into())));
+        all
     }
 }

@@ -72,7 +72,8 @@ index_from_id!(
     TransitGatewayRouteTableId,
     CustomerGatewayId,
     VpnGatewayId,
-    VpnConnectionId
+    VpnConnectionId,
+    PublicIpv4PoolId
 );
 
 impl From<crate::AccountId> for IndexValue {
@@ -96,6 +97,7 @@ impl From<std::net::Ipv4Addr> for IndexValue {
 pub mod access_key;
 pub mod account;
 pub mod address;
+pub mod byoip;
 pub mod flow_log;
 pub mod image;
 pub mod instance;

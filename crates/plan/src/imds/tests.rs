@@ -15,6 +15,7 @@ fn sample() -> InstanceDesired {
         addresses: vec![AddressDesired {
             private: format!("172.31.0.{}", 4 + n).parse().unwrap(),
             public: public.map(|p| p.parse().unwrap()),
+            withheld: None,
         }],
         security_groups: vec![SecurityGroupId::from_entropy(1), SecurityGroupId::from_entropy(2)],
         source_dest_check: true,
@@ -216,6 +217,16 @@ fn what_is_not_there_is_not_found() {
         "/latest/meta-data/public-ipv4",
     ] {
         assert_eq!(ask_of(&bare, path), Answer::NotFound, "{path}");
+    }
+}
+
+#[test]
+fn an_address_that_nobody_reaches_yet_is_told_as_any() {
+    let mut silent = sample();
+    let address = &mut silent.interfaces[0].addresses[0];
+    (address.public, address.withheld) = (None, address.public);
+    for path in ["/latest/meta-data/public-ipv4", "/latest/meta-data/public-hostname"] {
+        assert_eq!(ask_of(&silent, path), ask_of(&sample(), path), "{path}");
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Answer, Api, Signature};
 use crate::machine::disk_serial;
 use model::Blob;
-use model::host::{AttachmentDesired, InstanceDesired, InterfaceDesired, Medium, VpcDesired};
+use model::host::{AddressDesired, AttachmentDesired, InstanceDesired, InterfaceDesired, Medium, VpcDesired};
 use model::{Region, VpcId};
 use std::net::Ipv4Addr;
 
@@ -132,7 +132,7 @@ fn metadata<'a>(instance: &InstanceDesired, vpcs: &impl Fn(VpcId) -> Option<&'a 
         ),
         text("profile", "default-hvm"),
     ]);
-    if let Some(public) = address.and_then(|address| address.public) {
+    if let Some(public) = address.and_then(AddressDesired::shown) {
         entries.push(text("public-hostname", public_name(public, region)));
         entries.push(text("public-ipv4", public));
     }
@@ -190,7 +190,7 @@ fn interface_entries<'a>(
     let owner =
         instance.metadata.interface_owners.get(&interface.interface).copied().unwrap_or(instance.account);
     let public: Vec<(Ipv4Addr, Ipv4Addr)> =
-        interface.addresses.iter().filter_map(|address| Some((address.public?, address.private))).collect();
+        interface.addresses.iter().filter_map(|address| Some((address.shown()?, address.private))).collect();
     let mut entries =
         vec![text("device-number", interface.device_index), text("interface-id", interface.interface)];
     if !public.is_empty() {

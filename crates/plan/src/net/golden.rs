@@ -106,6 +106,7 @@ pub(super) fn vpc() -> VpcDesired {
             address: AddressDesired {
                 private: "172.31.0.77".parse().unwrap(),
                 public: Some("198.18.0.77".parse().unwrap()),
+                withheld: None,
             },
         }],
         network_acls: vec![NetworkAclDesired {
@@ -159,8 +160,13 @@ fn the_hosts_table_renders_as_ever() {
     let cloud = CloudTag::parse("abc234").unwrap();
     let pool = "198.18.0.0/22".parse().unwrap();
     let ipv6 = "fd12:3456:7800::/40".parse().unwrap();
-    check("root.nft", &root_table(&cloud, pool, ipv6, Uplink::Masquerade));
-    assert!(!root_table(&cloud, pool, ipv6, Uplink::Routed).contains("masquerade"));
+    check("root.nft", &root_table(&cloud, pool, &[], ipv6, Uplink::Masquerade));
+    assert!(!root_table(&cloud, pool, &[], ipv6, Uplink::Routed).contains("masquerade"));
+    let brought = ["203.0.113.0/24", "198.51.100.0/24"].map(|range| range.parse().unwrap());
+    let table = root_table(&cloud, pool, &brought, ipv6, Uplink::Masquerade);
+    let pools = "{ 198.18.0.0/22, 203.0.113.0/24, 198.51.100.0/24 }";
+    assert!(table.contains(&format!("ip saddr != {pools} drop")), "{table}");
+    assert!(table.contains(&format!("ip saddr {pools} oifname")), "{table}");
 }
 
 #[test]

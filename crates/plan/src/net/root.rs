@@ -12,9 +12,21 @@ pub enum Uplink {
     Routed,
 }
 
-/// Makes or replaces the table in one transaction.
-pub fn root_table(cloud: &CloudTag, pool: Ipv4Net, ipv6: Ipv6Net, uplink: Uplink) -> String {
-    let (table, link, pool, ipv6) = (root_table_name(cloud), host_link(cloud), pool.trunc(), ipv6.trunc());
+/// Makes or replaces the table in one transaction. `brought` are the ranges that accounts may bring, beside the pool; no
+/// two of all these overlap.
+pub fn root_table(
+    cloud: &CloudTag,
+    pool: Ipv4Net,
+    brought: &[Ipv4Net],
+    ipv6: Ipv6Net,
+    uplink: Uplink,
+) -> String {
+    let (table, link, ipv6) = (root_table_name(cloud), host_link(cloud), ipv6.trunc());
+    let ranges: Vec<String> = [pool].iter().chain(brought).map(|net| net.trunc().to_string()).collect();
+    let pool = match ranges.as_slice() {
+        [only] => only.clone(),
+        several => format!("{{ {} }}", several.join(", ")),
+    };
     let masquerade = match uplink {
         Uplink::Masquerade => [format!("ip saddr {pool}"), format!("ip6 saddr {ipv6}")]
             .map(|from| format!("\t\t{from} oifname != {{ \"lo\", \"{link}\" }} masquerade\n"))

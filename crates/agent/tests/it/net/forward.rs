@@ -57,7 +57,7 @@ fn every_address_of_a_port_is_routed_and_judged_and_translated() {
         let closed = world.group(&vpc, vec![members]).await;
         let mut interface = vpc.interface(B, &[&closed]);
         let second = Ipv4Addr::new(172, 31, 0, 111);
-        interface.addresses.push(AddressDesired { private: second, public: Some(PUBLIC_C) });
+        interface.addresses.push(AddressDesired { private: second, public: Some(PUBLIC_C), withheld: None });
         let mut b = world.guest_with(interface).await;
         let c = world.guest(&vpc, C, &[&open]).await;
         let server = b.serve(7);

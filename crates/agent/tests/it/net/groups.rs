@@ -230,7 +230,11 @@ fn a_secondary_address_comes_and_goes_with_its_interface() {
         let second = Ipv4Addr::new(172, 31, 0, 12);
         b.run("ip addr add 172.31.0.12/17 dev eth0");
         assert!(!a.pings_briefly(second));
-        b.interface.addresses.push(model::host::AddressDesired { private: second, public: None });
+        b.interface.addresses.push(model::host::AddressDesired {
+            private: second,
+            public: None,
+            withheld: None,
+        });
         world.update(&b).await;
         // The guest may still be waiting for an answer to its first question for the address.
         eventually("the second address answers", || a.pings(second));

@@ -17,7 +17,7 @@ fn with_gateway(vpc: &mut Vpc, public: Option<Ipv4Addr>, destination: &str) {
     vpc.desired.nat_gateways.push(NatGatewayDesired {
         gateway,
         subnet: vpc.desired.subnets[0].subnet,
-        address: AddressDesired { private: GATEWAY, public },
+        address: AddressDesired { private: GATEWAY, public, withheld: None },
     });
     let target = RouteTarget::NatGateway(gateway);
     vpc.desired.route_tables[1]

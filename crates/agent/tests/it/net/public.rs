@@ -98,6 +98,54 @@ fn public_addresses_meet_at_the_edge_within_a_vpc_and_across_vpcs() {
 }
 
 #[test]
+fn an_address_that_was_brought_leads_here_while_it_is_mapped_and_elsewhere_otherwise() {
+    on_a_host(|mut world| async move {
+        let brought = Ipv4Addr::new(198, 51, 100, 255);
+        let vpc = world.vpc("172.31.0.0/16").await;
+        let group = world.group(&vpc, vec![all_from("0.0.0.0/0")]).await;
+        let mut guest = world.guest(&vpc, A, &[&group]).await;
+        let near = world.guest_with(with_public(&vpc, B, PUBLIC_B, &[&group])).await;
+        let (at_guest, at_near) = (guest.serve(7), near.serve(7));
+        let web = Echo::start(&world.outside, 80);
+        let host = agent::host::linux::netns::Namespace::current().unwrap();
+        let routes = || sh("ip route show to root 198.51.100.0/24");
+        guest.interface.addresses[0].withheld = Some(brought);
+        world.update(&guest).await;
+        assert_eq!(routes(), "");
+        assert!(guest.connect_briefly(OUTSIDE, 80).is_err());
+        assert!(connect_briefly(&world.outside, brought, 7).is_err());
+
+        guest.interface.addresses[0].withheld = None;
+        guest.interface.addresses[0].public = Some(brought);
+        for _ in 0..2 {
+            world.update(&guest).await;
+            assert_eq!(routes().lines().count(), 1, "{}", routes());
+            connect(&world.outside, brought, 7).unwrap();
+            assert_eq!(at_guest.next_peer(), OUTSIDE);
+            connect(&host, brought, 7).unwrap();
+            assert_eq!(at_guest.next_peer(), Ipv4Addr::new(198, 18, 0, 1));
+            guest.connect(OUTSIDE, 80).unwrap();
+            assert_eq!(web.next_peer(), HOST);
+            near.connect(brought, 7).unwrap();
+            assert_eq!(at_guest.next_peer(), PUBLIC_B);
+            guest.connect(PUBLIC_B, 7).unwrap();
+            assert_eq!(at_near.next_peer(), brought);
+            // A new agent finds it, and what was ours and nobody holds any more goes.
+            sh(
+                "ip route add 198.51.100.9/32 proto 158 dev $(ip -o route show to root 198.51.100.0/24 | grep -o 'nb-[^ ]*')",
+            );
+            world.restart().await;
+            world.ensure_vpc(&vpc).await;
+        }
+
+        guest.interface.addresses[0].public = None;
+        world.update(&guest).await;
+        assert_eq!(routes().lines().filter(|route| route.contains("198.51.100.255")).count(), 0);
+        assert!(connect_briefly(&world.outside, brought, 7).is_err());
+    });
+}
+
+#[test]
 fn a_subnet_is_public_only_while_its_route_table_leads_to_the_internet_gateway() {
     on_a_host(|world| async move {
         let mut vpc = world.vpc("172.31.0.0/16").await;

@@ -177,7 +177,7 @@ fn a_spoke_leaves_by_the_hubs_nat_gateway() {
         hub.desired.nat_gateways.push(NatGatewayDesired {
             gateway: nat,
             subnet: hub.desired.subnets[0].subnet,
-            address: AddressDesired { private, public },
+            address: AddressDesired { private, public, withheld: None },
         });
         hub.desired.transits[0].arrival = hub.desired.subnets[1].subnet;
         let destination = "0.0.0.0/0".parse().unwrap();

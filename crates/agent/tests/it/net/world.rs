@@ -95,6 +95,7 @@ impl World {
         let config = LinuxNetConfig {
             cloud: CloudTag::from_entropy(unique()),
             state_dir: state.path().join("net"),
+            byoip: vec!["198.51.100.0/24".parse().unwrap()],
             public_pool: "198.18.0.0/22".parse().unwrap(),
             ipv6_pool: "fd12:3456:7800::/40".parse().unwrap(),
             uplink_nat: true,
@@ -314,7 +315,7 @@ impl Vpc {
             vpc: self.desired.vpc,
             subnet: subnet.subnet,
             subnet_cidr: subnet.cidr,
-            addresses: vec![AddressDesired { private: address, public: None }],
+            addresses: vec![AddressDesired { private: address, public: None, withheld: None }],
             security_groups: groups.iter().map(|g| g.group).collect(),
             source_dest_check: true,
             ipv4_prefixes: Vec::new(),

@@ -52,6 +52,7 @@ impl Scene {
                 addresses: vec![AddressDesired {
                     private: private.parse().unwrap(),
                     public: public.map(|public| public.parse().unwrap()),
+                    withheld: None,
                 }],
                 ipv6: Vec::new(),
                 security_groups: vec![group],
@@ -96,6 +97,7 @@ impl Scene {
                     address: AddressDesired {
                         private: "10.0.0.60".parse().unwrap(),
                         public: Some("198.18.0.60".parse().unwrap()),
+                        withheld: None,
                     },
                 }],
                 subnets,

@@ -101,7 +101,11 @@ fn guest(n: u128) -> (InterfaceDesired, SecurityGroupDesired) {
         vpc: VpcId::from_entropy(n),
         subnet: SubnetId::from_entropy(n),
         subnet_cidr: format!("10.{n}.0.0/24").parse().unwrap(),
-        addresses: vec![AddressDesired { private: format!("10.{n}.0.10").parse().unwrap(), public: None }],
+        addresses: vec![AddressDesired {
+            private: format!("10.{n}.0.10").parse().unwrap(),
+            public: None,
+            withheld: None,
+        }],
         ipv6: Vec::new(),
         security_groups: vec![group.group],
         source_dest_check: true,
@@ -219,6 +223,7 @@ fn what_comes_goes_on_as_the_attachments_subnet_says() {
         address: AddressDesired {
             private: "10.3.9.5".parse().unwrap(),
             public: Some("198.18.0.5".parse().unwrap()),
+            withheld: None,
         },
     });
     vpcs[2].transits[0].served.push(place.subnet);

@@ -166,7 +166,11 @@ fn network() -> (Network, NetworkInterfaceId) {
         vpc: VpcId::from_entropy(1),
         subnet: SubnetId::from_entropy(1),
         subnet_cidr: "10.1.0.0/24".parse().unwrap(),
-        addresses: vec![AddressDesired { private: "10.1.0.10".parse().unwrap(), public: None }],
+        addresses: vec![AddressDesired {
+            private: "10.1.0.10".parse().unwrap(),
+            public: None,
+            withheld: None,
+        }],
         ipv6: Vec::new(),
         ipv4_prefixes: Vec::new(),
         security_groups: vec![group.group],

@@ -33,6 +33,64 @@ impl Holder {
     }
 }
 
+/// How the host leads to addresses outside of the pool: one by one, while somebody holds them. What else is in their ranges
+/// stays wherever the host's other routes say.
+#[derive(Debug)]
+struct Brought {
+    ranges: Vec<Ipv4Net>,
+    /// The host's end of the link to the edge.
+    link: String,
+    via: Ipv4Addr,
+    source: Ipv4Addr,
+}
+
+impl Brought {
+    fn is_one(&self, address: Ipv4Addr) -> bool {
+        self.ranges.iter().any(|range| range.contains(&address))
+    }
+
+    fn hop(&self, link: u32) -> Hop {
+        Hop { link, via: Some(self.via.into()), source: Some(self.source.into()) }
+    }
+
+    fn lead(&self, host: &Namespace, address: Ipv4Addr) -> io::Result<()> {
+        if !self.is_one(address) {
+            return Ok(());
+        }
+        let mut rtnl = host.run(Rtnl::open)?;
+        match rtnl.link(&self.link)? {
+            Some(link) => rtnl.set_route(single(address), self.hop(link.index)),
+            None => Err(io::Error::other("the link between host and edge has vanished")),
+        }
+    }
+
+    fn part(&self, host: &Namespace, address: Ipv4Addr) -> io::Result<()> {
+        if !self.is_one(address) {
+            return Ok(());
+        }
+        let mut rtnl = host.run(Rtnl::open)?;
+        match rtnl.link(&self.link)? {
+            Some(link) => rtnl.delete_route(single(address), link.index),
+            None => Ok(()),
+        }
+    }
+
+    /// Leads to exactly these addresses, as far as they were brought.
+    fn reconcile(&self, host: &Namespace, held: impl Iterator<Item = Ipv4Addr>) -> io::Result<()> {
+        let mut rtnl = host.run(Rtnl::open)?;
+        let Some(link) = rtnl.link(&self.link)? else { return Ok(()) };
+        let wanted: BTreeSet<Ipv4Addr> = held.filter(|address| self.is_one(*address)).collect();
+        let standing = rtnl.host_routes()?.into_iter().filter(|(_, at)| *at == link.index);
+        for (address, at) in standing.filter(|(address, _)| !wanted.contains(address)) {
+            rtnl.delete_route(single(address), at)?;
+        }
+        for address in wanted {
+            rtnl.set_route(single(address), self.hop(link.index))?;
+        }
+        Ok(())
+    }
+}
+
 #[derive(Debug)]
 pub struct Edge {
     /// The host's namespace: the one that the driver was opened in.
@@ -42,6 +100,8 @@ pub struct Edge {
     pub(super) nft: Nft,
     /// Whom each public address leads to.
     owners: BTreeMap<Ipv4Addr, Holder>,
+    /// The host's route to each address that an account brought.
+    brought: Brought,
     /// The link to the host, once it carries IPv6.
     pub(super) ipv6_link: Option<u32>,
 }
@@ -65,7 +125,14 @@ impl Edge {
         rtnl.set_up(1)?;
         rtnl.add_address(1, pool::edge_address(config.public_pool))?;
         let has_ipv6 = sysctl::has_ipv6();
-        let mut edge = Self { root, namespace, rtnl, nft, owners: BTreeMap::new(), ipv6_link: None };
+        let brought = Brought {
+            ranges: config.byoip.clone(),
+            link: names::host_link(&config.cloud),
+            via: pool::edge_address(config.public_pool),
+            source: pool::host_address(config.public_pool),
+        };
+        let owners = BTreeMap::new();
+        let mut edge = Self { root, namespace, rtnl, nft, owners, brought, ipv6_link: None };
         edge.connect(config)?;
         // Where it was in use, before anybody asks.
         if has_ipv6 && !edge.ipv6_vpcs()?.is_empty() {
@@ -93,7 +160,8 @@ impl Edge {
         // The rules stand before the link is up.
         let uplink =
             if config.uplink_nat { plan::net::Uplink::Masquerade } else { plan::net::Uplink::Routed };
-        let table = plan::net::root_table(&config.cloud, config.public_pool, config.ipv6_pool, uplink);
+        let table =
+            plan::net::root_table(&config.cloud, config.public_pool, &config.byoip, config.ipv6_pool, uplink);
         self.root.run(|| {
             nft::load(&table)?;
             sysctl::quietly(&format!("net/ipv6/conf/{link_name}/disable_ipv6"), "1")?;
@@ -142,6 +210,7 @@ impl Edge {
             let hop = Hop { link: *link, via: Some(NEXT_HOP.into()), source: None };
             self.rtnl.set_route(single(*address), hop)?;
         }
+        self.brought.reconcile(&self.root, wanted.keys().copied())?;
         self.owners.clone_from(wanted);
         Ok(())
     }
@@ -156,6 +225,7 @@ impl Edge {
         }
         batch.add_element(Family::Inet, EDGE_TABLE, OWNERS, &owner_key(to, address), &Data::None);
         self.nft.commit(batch)?;
+        self.brought.lead(&self.root, address)?;
         self.owners.insert(address, to);
         Ok(())
     }
@@ -165,6 +235,7 @@ impl Edge {
         if self.owners.get(&address) != Some(&from) {
             return Ok(());
         }
+        self.brought.part(&self.root, address)?;
         self.rtnl.delete_route(single(address), link)?;
         let mut batch = Batch::default();
         batch.delete_element(Family::Inet, EDGE_TABLE, OWNERS, &owner_key(from, address));

@@ -83,6 +83,8 @@ pub struct LinuxNetConfig {
     pub state_dir: PathBuf,
     /// Public addresses of instances; see [`plan::net::pool`] for the few that are kept.
     pub public_pool: Ipv4Net,
+    /// Ranges that accounts may bring as further public addresses; none overlaps another or the pool.
+    pub byoip: Vec<Ipv4Net>,
     /// Where the IPv6 blocks of VPCs come from.
     pub ipv6_pool: Ipv6Net,
     /// Whether instances leave the host with the host's address.

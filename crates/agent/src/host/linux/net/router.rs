@@ -246,7 +246,11 @@ impl Router {
         for address in self.addresses(&port.tap) {
             match address {
                 IpAddr::V4(private) => {
-                    addresses.push(AddressDesired { private, public: self.public_of(private) });
+                    addresses.push(AddressDesired {
+                        private,
+                        public: self.public_of(private),
+                        withheld: None,
+                    });
                 }
                 IpAddr::V6(address) => ipv6.push(address),
             }

@@ -248,6 +248,7 @@ impl Context {
         let vpc = self.config.directory.vpc(self.vpc);
         let directory = &self.config.directory;
         let elsewhere = |name: &str| directory.endpoint(name);
-        dns::local(query, vpc.as_deref(), self.config.public_pool, &self.config.api_names, elsewhere)
+        let publics = dns::Publics { pool: self.config.public_pool, brought: &self.config.byoip };
+        dns::local(query, vpc.as_deref(), publics, &self.config.api_names, elsewhere)
     }
 }

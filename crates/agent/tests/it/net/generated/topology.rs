@@ -93,6 +93,7 @@ impl Topology {
                 address: AddressDesired {
                     private: Ipv4Addr::from_bits(subnet.cidr.network().to_bits() + 60),
                     public,
+                    withheld: None,
                 },
             });
         }
@@ -196,7 +197,7 @@ impl Topology {
             if taken.chain(&addresses).any(|address| address.private == private) {
                 continue;
             }
-            addresses.push(AddressDesired { private, public: self.public(dice, &addresses) });
+            addresses.push(AddressDesired { private, public: self.public(dice, &addresses), withheld: None });
         }
         if addresses.is_empty() {
             return;
