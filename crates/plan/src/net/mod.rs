@@ -10,6 +10,7 @@
 
 mod acl;
 pub mod bandwidth;
+pub mod detour;
 mod edge;
 mod group;
 pub mod ipv6;

@@ -98,7 +98,8 @@ impl Scene {
                     },
                 }],
                 subnets,
-                route_tables: vec![
+                gateway_table: None,
+        route_tables: vec![
                     RouteTableDesired { route_table: public, routes: route(RouteTarget::InternetGateway) },
                     RouteTableDesired {
                         route_table: private,
