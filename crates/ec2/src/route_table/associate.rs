@@ -65,9 +65,7 @@ fn with_gateway(
     let gateway = edge::gateway(ctx, txn, &table, gateway)?;
     if let Some(own) = txn.tables().find::<RouteTable>(&ctx.region, "gateway", gateway).next() {
         let same = own.associations.iter().find(|a| own.table == table.table && a.gateway == Some(gateway));
-        return same
-            .map(|a| a.association)
-            .ok_or_else(|| already(&format!("gateway {gateway}"), own));
+        return same.map(|a| a.association).ok_or_else(|| already(&format!("gateway {gateway}"), own));
     }
     edge::fits(ctx, txn.tables(), &table)?;
     let association = RouteTableAssociationId::from_entropy(ctx.bits());

@@ -155,11 +155,7 @@ fn main_values(table: &RouteTable) -> Values<'_> {
     if table.associations.is_empty() {
         return one("false");
     }
-    table
-        .associations
-        .iter()
-        .map(|a| Cow::Borrowed(if a.is_main() { "true" } else { "false" }))
-        .collect()
+    table.associations.iter().map(|a| Cow::Borrowed(if a.is_main() { "true" } else { "false" })).collect()
 }
 
 /// The destinations of a family, the local ones first. Records do not know their region; ids are unique in all of them.

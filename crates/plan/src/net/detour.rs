@@ -100,8 +100,47 @@ pub(super) fn body(out: &mut String, vpc: &VpcDesired) {
     }
     let igw = super::names::IGW;
     let hook = "type filter hook postrouting priority 300; policy accept;";
-    let _ = writeln!(out, "add chain inet {VPC_TABLE} {OUT} {{ {hook} }}\nflush chain inet {VPC_TABLE} {OUT}");
+    let _ =
+        writeln!(out, "add chain inet {VPC_TABLE} {OUT} {{ {hook} }}\nflush chain inet {VPC_TABLE} {OUT}");
     for rule in ["set ip saddr map @detour_snat", "@detour drop"] {
         let _ = writeln!(out, "add rule inet {VPC_TABLE} {OUT} oifname \"{igw}\" ip saddr {rule}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::RouteTableId;
+    use model::host::RouteTableDesired;
+
+    #[test]
+    fn the_gateways_table_is_asked_by_what_comes_in_and_only_of_what_it_leads() {
+        let mut vpc = super::super::golden::vpc();
+        vpc.gateway_table = None;
+        assert!(nets(&vpc).is_empty() && rules(&vpc).is_empty() && arrival(&vpc).is_none());
+        let table = RouteTableId::from_entropy(1 << 40);
+        vpc.gateway_table = Some(table);
+        vpc.route_tables.push(RouteTableDesired { route_table: table, routes: Vec::new() });
+        assert!(rules(&vpc).is_empty(), "all of it is local");
+
+        let subnet = vpc.subnets[0].clone();
+        let interface = NetworkInterfaceId::from_entropy(7);
+        let route =
+            |destination: IpNet| RouteDesired { destination, target: RouteTarget::Interface(interface) };
+        let local = IpNet::V4(vpc.cidrs[0]);
+        let routes = vec![route(subnet.cidr.into()), route(local), route("192.0.2.0/24".parse().unwrap())];
+        vpc.route_tables.last_mut().unwrap().routes = routes;
+        assert_eq!(nets(&vpc), [local.trunc()], "what lies within is named once, what lies outside never");
+        assert_eq!(to(&vpc, subnet.cidr.network().into()), Some(interface));
+        assert_eq!(to(&vpc, "192.0.2.1".parse().unwrap()), None);
+        assert!(leads_to(&vpc, &subnet, Version::V4) && !leads_to(&vpc, &subnet, Version::V6));
+        let number = routes::numbers(&vpc)[&table];
+        assert_eq!(rules(&vpc).len(), versions(&vpc).count());
+        assert!(routes::rules(&vpc).contains(&by_mark(Version::V4, ARRIVED, number)));
+        // The local route of this table leads to the machine.
+        let planned = routes::routes(&vpc);
+        let kinds = planned.iter().filter(|r| r.table == number && r.destination == local.trunc());
+        assert!(kinds.clone().any(|r| r.kind == routes::Kind::Interface(interface)));
+        assert!(kinds.clone().all(|r| r.kind != routes::Kind::Throw));
     }
 }

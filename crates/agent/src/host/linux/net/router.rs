@@ -237,7 +237,8 @@ impl Router {
 
     /// Every mapped public address.
     pub fn publics(&self) -> BTreeSet<Ipv4Addr> {
-        let keys = [MAPPINGS[0][0], MAPPINGS[1][0], NAT_PUBLICS].into_iter().filter_map(|map| self.sets.get(map));
+        let keys =
+            [MAPPINGS[0][0], MAPPINGS[1][0], NAT_PUBLICS].into_iter().filter_map(|map| self.sets.get(map));
         let keys = keys.flat_map(BTreeMap::keys);
         keys.filter_map(|key| <[u8; 4]>::try_from(key.as_slice()).ok()).map(Ipv4Addr::from).collect()
     }
