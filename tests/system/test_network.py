@@ -1,6 +1,7 @@
 """Interfaces that come and go, secondary addresses, and the ways out of a subnet beside its gateway."""
 
 import ipaddress
+import socket
 
 import pytest
 from conftest import wait_until
@@ -208,6 +209,35 @@ def test_every_address_of_a_prefix_is_reached(ec2, street):
     for address in ends:
         wait_until(lambda: says(three, address) == "", "silence on what was given back")
         two.ssh(f"sudo ip addr del {address}/32 dev {link}")
+
+
+def answers(address):
+    """What the service on a public address says to the host."""
+    try:
+        with socket.create_connection((address, 8080), timeout=5) as connection:
+            return connection.recv(64).decode().strip()
+    except OSError:
+        return ""
+
+
+@pytest.mark.machines
+def test_what_comes_by_the_gateway_passes_the_machine_before_the_subnet(ec2, street, table):
+    (_, two, three), places, _ = street
+    out = ec2.describe_internet_gateways()["InternetGateways"][0]["InternetGatewayId"]
+    wait_until(lambda: answers(two.address) == "two", "the way in")
+    ec2.associate_route_table(RouteTableId=table, GatewayId=out)
+    assert answers(two.address) == "two", "a table without routes leads nothing elsewhere"
+    ec2.create_route(RouteTableId=table, DestinationCidrBlock=places[1]["CidrBlock"], InstanceId=three.id)
+    wait_until(lambda: answers(two.address) == "", "the way leads to a machine that takes nothing for others")
+    ec2.modify_instance_attribute(InstanceId=three.id, SourceDestCheck={"Value": False})
+    three.ssh("sudo sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'")
+    wait_until(lambda: answers(two.address) == "two", "the machine passes packets on")
+    assert answers(three.address) == "three", "and is reached itself"
+    three.ssh("sudo sh -c 'echo 0 > /proc/sys/net/ipv4/ip_forward'")
+    wait_until(lambda: answers(two.address) == "", "and nobody else does")
+    ec2.delete_route(RouteTableId=table, DestinationCidrBlock=places[1]["CidrBlock"])
+    wait_until(lambda: answers(two.address) == "two", "the local route again")
+    ec2.modify_instance_attribute(InstanceId=three.id, SourceDestCheck={"Value": True})
 
 
 @pytest.mark.machines

@@ -277,3 +277,38 @@ def test_packets_follow_a_list_and_reach_a_further_block(ec2, image, tmp_path):
     ec2.delete_managed_prefix_list(PrefixListId=friends)
     ec2.delete_subnet(SubnetId=far)
     ec2.disassociate_vpc_cidr_block(AssociationId=block["AssociationId"])
+
+
+def test_a_gateways_own_table_leads_subnets_to_interfaces_and_holds_the_gateway(ec2, vpc):
+    out = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    ec2.attach_internet_gateway(InternetGatewayId=out, VpcId=vpc)
+    guarded = ec2.create_subnet(VpcId=vpc, CidrBlock="10.64.1.0/24")["Subnet"]["SubnetId"]
+    front = ec2.create_subnet(VpcId=vpc, CidrBlock="10.64.2.0/24")["Subnet"]["SubnetId"]
+    firewall = ec2.create_network_interface(SubnetId=front)["NetworkInterface"]["NetworkInterfaceId"]
+    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    by_gateway = [{"Name": "association.gateway-id", "Values": [out]}]
+    assert ec2.describe_route_tables(Filters=by_gateway)["RouteTables"] == []
+    made = ec2.associate_route_table(RouteTableId=table, GatewayId=out)
+    assert made["AssociationState"]["State"] == "associated"
+    wrong = {"RouteTableId": table, "DestinationCidrBlock": "0.0.0.0/0"}
+    assert code(ec2.create_route, **wrong, GatewayId=out) == "InvalidParameterValue"
+    assert code(ec2.create_route, **wrong, NetworkInterfaceId=firewall) == "InvalidParameterValue"
+    ec2.create_route(RouteTableId=table, DestinationCidrBlock="10.64.1.0/24", NetworkInterfaceId=firewall)
+    ec2.replace_route(RouteTableId=table, DestinationCidrBlock="10.64.0.0/16", NetworkInterfaceId=firewall)
+    [shown] = ec2.describe_route_tables(Filters=by_gateway)["RouteTables"]
+    [association] = shown["Associations"]
+    assert (association["GatewayId"], association["Main"]) == (out, False) and "SubnetId" not in association
+    led = {route["DestinationCidrBlock"]: route.get("NetworkInterfaceId") for route in shown["Routes"]}
+    assert led == {"10.64.0.0/16": firewall, "10.64.1.0/24": firewall}
+    ec2.replace_route(RouteTableId=table, DestinationCidrBlock="10.64.0.0/16", LocalTarget=True)
+    [shown] = ec2.describe_route_tables(Filters=by_gateway)["RouteTables"]
+    assert shown["Routes"][0]["GatewayId"] == "local"
+    assert code(ec2.detach_internet_gateway, InternetGatewayId=out, VpcId=vpc) == "DependencyViolation"
+    assert code(ec2.delete_route_table, RouteTableId=table) == "DependencyViolation"
+    ec2.disassociate_route_table(AssociationId=association["RouteTableAssociationId"])
+    ec2.delete_route_table(RouteTableId=table)
+    ec2.delete_network_interface(NetworkInterfaceId=firewall)
+    for subnet in (guarded, front):
+        ec2.delete_subnet(SubnetId=subnet)
+    ec2.detach_internet_gateway(InternetGatewayId=out, VpcId=vpc)
+    ec2.delete_internet_gateway(InternetGatewayId=out)

@@ -178,6 +178,7 @@ pub fn make_vpc(
         associations: vec![RouteTableAssociation {
             association: RouteTableAssociationId::from_entropy(ctx.bits()),
             subnet: None,
+            gateway: None,
         }],
         tags: Tags::default(),
     };

@@ -259,6 +259,7 @@ mod tests {
             cidrs: vec!["172.31.0.0/16".parse().unwrap()],
             dns_support: true,
             subnets: vec![],
+            gateway_table: None,
             route_tables: vec![],
             peerings: Vec::new(),
             transits: Vec::new(),

@@ -53,6 +53,7 @@ pub fn vpc(n: u32) -> VpcDesired {
             route_table,
             network_acl,
         }],
+        gateway_table: None,
         route_tables: vec![RouteTableDesired { route_table, routes: Vec::new() }],
         peerings: Vec::new(),
         transits: Vec::new(),

@@ -8,7 +8,7 @@ use api_ec2::{
 };
 use control::{Context, Result, Tables, Touched, Txn};
 use model::record::network_interface::NetworkInterface;
-use model::record::vpc::{InternetGateway, Vpc};
+use model::record::vpc::{InternetGateway, RouteTable, Vpc};
 
 pub fn attach_touches(
     ctx: &Context,
@@ -55,7 +55,7 @@ pub fn detach_touches(
     all
 }
 
-/// Refused while an address of the VPC is translated to a public one.
+/// Refused while an address of the VPC is translated to a public one, and while a route table is associated with it.
 pub fn detach(
     ctx: &Context,
     request: &DetachInternetGatewayRequest,
@@ -74,6 +74,12 @@ pub fn detach(
         return Err(dependency_violation(format!(
             "Network {vpc} has some mapped public address(es). Please unmap those public address(es) before detaching the gateway: {}",
             mapped.interface
+        )));
+    }
+    if let Some(table) = txn.tables().find::<RouteTable>(&ctx.region, "gateway", gateway.gateway).next() {
+        return Err(dependency_violation(format!(
+            "The gateway '{}' has dependencies and cannot be detached: {}",
+            gateway.gateway, table.table
         )));
     }
     let mut gateway = InternetGateway::clone(&gateway);

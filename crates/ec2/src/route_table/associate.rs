@@ -1,9 +1,9 @@
-//! Which table a subnet uses: `AssociateRouteTable`, `DisassociateRouteTable`, `ReplaceRouteTableAssociation`.
+//! Which table a subnet or a gateway uses: `AssociateRouteTable`, `DisassociateRouteTable`, `ReplaceRouteTableAssociation`.
 //!
-//! They run exclusively: a subnet has at most one association, a VPC exactly one main one, over all of its tables.
+//! They run exclusively: a subnet or gateway has at most one association, a VPC exactly one main one, over all of its tables.
 
-use super::{holding, render};
-use crate::errors::{client, invalid_parameter_value, missing_parameter};
+use super::{edge, holding, render};
+use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
 use crate::noun::{hold, touched};
 use crate::parameter::refuse;
 use api_ec2::{
@@ -12,7 +12,8 @@ use api_ec2::{
 };
 use control::{Context, Result, Tables, Touched, Txn};
 use model::RouteTableAssociationId;
-use model::record::vpc::{RouteTable, RouteTableAssociation, Subnet};
+use model::record::vpc::{InternetGateway, RouteTable, RouteTableAssociation, Subnet};
+use wire::ApiError;
 
 pub fn associate_touches(
     ctx: &Context,
@@ -21,6 +22,7 @@ pub fn associate_touches(
 ) -> Vec<Touched> {
     let mut all = touched::<RouteTable>(ctx, tables, [&request.route_table_id]);
     all.extend(touched::<Subnet>(ctx, tables, &request.subnet_id));
+    all.extend(touched::<InternetGateway>(ctx, tables, &request.gateway_id));
     all
 }
 
@@ -29,12 +31,55 @@ pub fn associate(
     request: &AssociateRouteTableRequest,
     txn: &mut Txn<'_>,
 ) -> Result<AssociateRouteTableResult> {
-    refuse(&[
-        ("GatewayId", request.gateway_id.is_some()),
-        ("PublicIpv4Pool", request.public_ipv4_pool.is_some()),
-    ])?;
-    let mut table = RouteTable::clone(&*hold::<RouteTable>(ctx, txn, &request.route_table_id)?);
-    let subnet = request.subnet_id.as_deref().ok_or_else(|| missing_parameter("subnetId"))?;
+    refuse(&[("PublicIpv4Pool", request.public_ipv4_pool.is_some())])?;
+    let table = RouteTable::clone(&*hold::<RouteTable>(ctx, txn, &request.route_table_id)?);
+    let association = match (request.subnet_id.as_deref(), request.gateway_id.as_deref()) {
+        (Some(subnet), None) => with_subnet(ctx, txn, table, subnet)?,
+        (None, Some(gateway)) => with_gateway(ctx, txn, table, gateway)?,
+        (Some(_), Some(_)) => {
+            return Err(invalid_parameter_combination(
+                "The parameters subnetId and gatewayId cannot be used together",
+            ));
+        }
+        (None, None) => return Err(missing_parameter("subnetId or gatewayId")),
+    };
+    Ok(AssociateRouteTableResult {
+        association_id: Some(association.to_string()),
+        association_state: Some(render::associated()),
+    })
+}
+
+fn already(what: &str, table: &RouteTable) -> ApiError {
+    client(
+        "Resource.AlreadyAssociated",
+        format!("The {what} is already associated with route table {}", table.table),
+    )
+}
+
+fn with_gateway(
+    ctx: &Context,
+    txn: &mut Txn<'_>,
+    mut table: RouteTable,
+    gateway: &str,
+) -> Result<RouteTableAssociationId> {
+    let gateway = edge::gateway(ctx, txn, &table, gateway)?;
+    if let Some(own) = txn.tables().find::<RouteTable>(&ctx.region, "gateway", gateway).next() {
+        let same = own.associations.iter().find(|a| own.table == table.table && a.gateway == Some(gateway));
+        return same.map(|a| a.association).ok_or_else(|| already(&format!("gateway {gateway}"), own));
+    }
+    edge::fits(ctx, txn.tables(), &table)?;
+    let association = RouteTableAssociationId::from_entropy(ctx.bits());
+    table.associations.push(RouteTableAssociation { association, subnet: None, gateway: Some(gateway) });
+    txn.put(&ctx.region, table);
+    Ok(association)
+}
+
+fn with_subnet(
+    ctx: &Context,
+    txn: &mut Txn<'_>,
+    mut table: RouteTable,
+    subnet: &str,
+) -> Result<RouteTableAssociationId> {
     let subnet = hold::<Subnet>(ctx, txn, subnet)?;
     if subnet.vpc != table.vpc {
         return Err(invalid_parameter_value(format!(
@@ -45,10 +90,7 @@ pub fn associate(
     let own = txn.tables().find::<RouteTable>(&ctx.region, "subnet", subnet.subnet).next();
     let association = match own {
         Some(own) if own.table != table.table => {
-            return Err(client(
-                "Resource.AlreadyAssociated",
-                format!("The subnet {} is already associated with route table {}", subnet.subnet, own.table),
-            ));
+            return Err(already(&format!("subnet {}", subnet.subnet), own));
         }
         // Asking again for what is already so gives the association there is.
         Some(own) => own.associations.iter().find(|a| a.subnet == Some(subnet.subnet)).map(|a| a.association),
@@ -56,14 +98,15 @@ pub fn associate(
     };
     let association = association.unwrap_or_else(|| {
         let association = RouteTableAssociationId::from_entropy(ctx.bits());
-        table.associations.push(RouteTableAssociation { association, subnet: Some(subnet.subnet) });
+        table.associations.push(RouteTableAssociation {
+            association,
+            subnet: Some(subnet.subnet),
+            gateway: None,
+        });
         association
     });
     txn.put(&ctx.region, table);
-    Ok(AssociateRouteTableResult {
-        association_id: Some(association.to_string()),
-        association_state: Some(render::associated()),
-    })
+    Ok(association)
 }
 
 fn touched_by_association(ctx: &Context, tables: &Tables, association: &str) -> Vec<Touched> {
@@ -88,7 +131,7 @@ pub fn disassociate(
 ) -> Result<DisassociateRouteTableResult> {
     let (table, id) = holding(ctx, txn, &request.association_id)?;
     let mut table = RouteTable::clone(&table);
-    if table.associations.iter().any(|a| a.association == id && a.subnet.is_none()) {
+    if table.associations.iter().any(|a| a.association == id && a.is_main()) {
         return Err(invalid_parameter_value(format!(
             "cannot disassociate the main route table association {id}"
         )));
@@ -108,7 +151,7 @@ pub fn replace_touches(
     all
 }
 
-/// Moves a subnet, or the role of main table, to another table. The association gets a new id.
+/// Moves a subnet, a gateway, or the role of main table, to another table. The association gets a new id.
 pub fn replace(
     ctx: &Context,
     request: &ReplaceRouteTableAssociationRequest,
@@ -128,9 +171,18 @@ pub fn replace(
         let mut from = RouteTable::clone(&from);
         let mut to = RouteTable::clone(&to);
         let association = RouteTableAssociationId::from_entropy(ctx.bits());
-        let subnet = from.associations.iter().find(|a| a.association == id).and_then(|a| a.subnet);
+        let old = from.associations.iter().find(|a| a.association == id);
+        let (subnet, gateway) = old.map_or((None, None), |a| (a.subnet, a.gateway));
+        if gateway.is_some() {
+            edge::fits(ctx, txn.tables(), &to)?;
+        } else if subnet.is_none() && to.edge().is_some() {
+            return Err(invalid_parameter_value(format!(
+                "The gateway route table {} cannot be the main route table",
+                to.table
+            )));
+        }
         from.associations.retain(|a| a.association != id);
-        to.associations.push(RouteTableAssociation { association, subnet });
+        to.associations.push(RouteTableAssociation { association, subnet, gateway });
         txn.put(&ctx.region, from);
         txn.put(&ctx.region, to);
         association

@@ -3,12 +3,13 @@
 //! A VPC has one main table, for subnets without one of their own. The route to the VPC's own block is in every table, shown
 //! but not stored. A route whose target is gone, detached or stopped stays and drops what it matches (`blackhole`).
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Route_Tables.html>
-//! Differs: edge associations and other targets answer `UnsupportedOperation`.
+//! Differs: edge associations of virtual private gateways and other targets answer `UnsupportedOperation`.
 
 mod associate;
 mod create;
 mod delete;
 mod describe;
+mod edge;
 pub mod render;
 mod route;
 mod target;
@@ -52,7 +53,10 @@ impl Noun for RouteTable {
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[
-            FilterField { name: "association.gateway-id", values: |_, _| Vec::new() },
+            FilterField {
+                name: "association.gateway-id",
+                values: |t, _| t.edge().map(|gateway| Cow::Owned(gateway.to_string())).into_iter().collect(),
+            },
             FilterField { name: "association.main", values: |t, _| main_values(t) },
             FilterField {
                 name: "association.route-table-association-id",
@@ -151,11 +155,7 @@ fn main_values(table: &RouteTable) -> Values<'_> {
     if table.associations.is_empty() {
         return one("false");
     }
-    table
-        .associations
-        .iter()
-        .map(|a| Cow::Borrowed(if a.subnet.is_none() { "true" } else { "false" }))
-        .collect()
+    table.associations.iter().map(|a| Cow::Borrowed(if a.is_main() { "true" } else { "false" })).collect()
 }
 
 /// The destinations of a family, the local ones first. Records do not know their region; ids are unique in all of them.

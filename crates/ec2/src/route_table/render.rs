@@ -10,20 +10,30 @@ use model::record::vpc::{Destination, Route, RouteTable, Vpc};
 
 pub fn route_table(region: &Region, tables: &Tables, table: &RouteTable) -> api::RouteTable {
     let blocks = tables.get::<Vpc>(region, &table.vpc).into_iter().flat_map(|vpc| vpc.nets());
-    let local = blocks.map(|net| api::Route {
-        destination_cidr_block: matches!(net, IpNet::V4(_)).then(|| net.to_string()),
-        destination_ipv6_cidr_block: matches!(net, IpNet::V6(_)).then(|| net.to_string()),
-        gateway_id: Some("local".into()),
-        origin: Some(api::RouteOrigin::CreateRouteTable),
-        state: Some(api::RouteState::Active),
-        ..Default::default()
+    let blocks: Vec<IpNet> = blocks.collect();
+    let local = blocks.iter().map(|net| {
+        let replaced = table.routes.iter().find(|route| route.destination == Destination::Net(*net));
+        let shown = replaced.map_or_else(
+            || api::Route {
+                destination_cidr_block: matches!(net, IpNet::V4(_)).then(|| net.to_string()),
+                destination_ipv6_cidr_block: matches!(net, IpNet::V6(_)).then(|| net.to_string()),
+                gateway_id: Some("local".into()),
+                state: Some(api::RouteState::Active),
+                ..Default::default()
+            },
+            |replaced| route(region, tables, table, replaced),
+        );
+        api::Route { origin: Some(api::RouteOrigin::CreateRouteTable), ..shown }
     });
-    let routes = table.routes.iter().map(|r| route(region, tables, table, r));
+    let is_block = |to: Destination| blocks.iter().any(|net| to == Destination::Net(*net));
+    let routes = table.routes.iter().filter(|route| !is_block(route.destination));
+    let routes = routes.map(|r| route(region, tables, table, r));
     let associations = table.associations.iter().map(|association| api::RouteTableAssociation {
-        main: Some(association.subnet.is_none()),
+        main: Some(association.is_main()),
         route_table_association_id: Some(association.association.to_string()),
         route_table_id: Some(table.table.to_string()),
         subnet_id: association.subnet.map(|subnet| subnet.to_string()),
+        gateway_id: association.gateway.map(|gateway| gateway.to_string()),
         association_state: Some(associated()),
         ..Default::default()
     });

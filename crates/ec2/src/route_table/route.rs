@@ -1,10 +1,10 @@
 //! Single routes: `CreateRoute`, `ReplaceRoute`, `DeleteRoute`.
 
-use super::MAX_ROUTES;
 use super::target::{Named, target};
+use super::{MAX_ROUTES, edge};
 use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
 use crate::noun::{find, hold, touched};
-use crate::parameter::{one_block, unsupported};
+use crate::parameter::one_block;
 use crate::prefix_list::usage;
 use api_ec2::{
     CreateRouteRequest, CreateRouteResult, DeleteRouteRequest, DeleteRouteResult, ReplaceRouteRequest,
@@ -16,7 +16,7 @@ use model::record::instance::Instance;
 use model::record::network_interface::NetworkInterface;
 use model::record::prefix_list::{Family, PrefixList};
 use model::record::transit_gateway::TransitGateway;
-use model::record::vpc::{Destination, InternetGateway, Route, RouteTable, Vpc};
+use model::record::vpc::{Destination, InternetGateway, Route, RouteTable, RouteTarget, Vpc};
 use model::record::vpn::VpnGateway;
 
 /// The targets that a request names: the same members in two shapes.
@@ -66,6 +66,9 @@ pub fn create(ctx: &Context, request: &CreateRouteRequest, txn: &mut Txn<'_>) ->
             "The destination CIDR block {destination} is the VPC's own, whose route is local in every table"
         )));
     }
+    if table.edge().is_some() {
+        edge::admits(ctx, txn.tables(), &table, destination, target)?;
+    }
     match table.routes.iter().find(|route| route.destination == destination) {
         Some(route) if route.target == target => return Ok(CreateRouteResult { r#return: Some(true) }),
         Some(_) => {
@@ -105,15 +108,26 @@ pub fn replace(
         request.destination_ipv6_cidr_block.as_deref(),
         request.destination_prefix_list_id.as_deref(),
     )?;
-    if is_local(ctx, txn.tables(), &table, destination) {
-        // The local route can only be what it is already.
-        return if request.local_target == Some(true) {
-            Ok(ReplaceRouteResult {})
-        } else {
-            Err(unsupported("Another target for the local route"))
-        };
+    let local = is_local(ctx, txn.tables(), &table, destination);
+    if request.local_target == Some(true) {
+        return replace_by_local(ctx, txn, table, destination, local, &named!(request));
     }
     let target = target(ctx, txn, &table, destination, &named!(request))?;
+    if table.edge().is_some() {
+        edge::admits(ctx, txn.tables(), &table, destination, target)?;
+    }
+    if local {
+        if !matches!(target, RouteTarget::Interface(_) | RouteTarget::NatGateway(_)) {
+            return Err(invalid_parameter_value(format!(
+                "The local route for {destination} can target only an interface, an instance or a NAT gateway."
+            )));
+        }
+        table.routes.retain(|route| route.destination != destination);
+        table.routes.push(Route { destination, target });
+        check_quota(&table, &|list| usage::weight(txn.tables(), &ctx.region, list))?;
+        txn.put(&ctx.region, table);
+        return Ok(ReplaceRouteResult {});
+    }
     let route = table.routes.iter_mut().find(|route| route.destination == destination);
     route
         .ok_or_else(|| {
@@ -123,6 +137,29 @@ pub fn replace(
             ))
         })?
         .target = target;
+    txn.put(&ctx.region, table);
+    Ok(ReplaceRouteResult {})
+}
+
+/// The local route as it was at first.
+fn replace_by_local(
+    ctx: &Context,
+    txn: &mut Txn<'_>,
+    mut table: RouteTable,
+    destination: Destination,
+    local: bool,
+    named: &Named<'_>,
+) -> Result<ReplaceRouteResult> {
+    if named.count() > 0 {
+        return Err(invalid_parameter_combination("A route has exactly one target"));
+    }
+    if !local {
+        return Err(invalid_parameter_value(format!(
+            "The route for {destination} in route table {} is not the local one",
+            table.table
+        )));
+    }
+    table.routes.retain(|route| route.destination != destination);
     txn.put(&ctx.region, table);
     Ok(ReplaceRouteResult {})
 }

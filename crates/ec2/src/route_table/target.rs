@@ -32,6 +32,22 @@ pub struct Named<'a> {
     pub others: [(&'static str, &'a Option<String>); 5],
 }
 
+impl Named<'_> {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        let built = [
+            self.gateway,
+            self.instance,
+            self.interface,
+            self.peering,
+            self.nat,
+            self.transit,
+            self.egress_only,
+        ];
+        built.iter().flatten().count() + self.others.iter().filter(|(_, value)| value.is_some()).count()
+    }
+}
+
 /// Where a route to `destination` shall lead: a gateway or interface of the table's VPC.
 pub fn target(
     ctx: &Context,
@@ -40,17 +56,8 @@ pub fn target(
     destination: Destination,
     named: &Named<'_>,
 ) -> Result<RouteTarget> {
-    let built = [
-        named.gateway,
-        named.instance,
-        named.interface,
-        named.peering,
-        named.nat,
-        named.transit,
-        named.egress_only,
-    ];
-    let other = named.others.iter().filter(|(_, value)| value.is_some()).map(|(name, _)| *name);
-    match (built.iter().flatten().count() + other.clone().count(), other.clone().next()) {
+    let mut other = named.others.iter().filter(|(_, value)| value.is_some()).map(|(name, _)| *name);
+    match (named.count(), other.next()) {
         (0, _) => return Err(missing_parameter("gatewayId")),
         (1, Some(name)) => return Err(unsupported(&format!("A route to the target {name}"))),
         (1, None) => {}

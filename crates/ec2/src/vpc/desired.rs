@@ -56,7 +56,12 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Option<VpcDesire
         route_tables.entry(table.table).or_insert(table);
         acls.entry(acl.acl).or_insert(acl);
     }
+    let at_gateway = edge_table(tables, region, vpc.vpc);
+    if let Some(table) = at_gateway {
+        route_tables.entry(table.table).or_insert(table);
+    }
     Some(VpcDesired {
+        gateway_table: at_gateway.map(|table| table.table),
         ipv6_cidrs: vpc.ipv6_cidrs().collect(),
         vpc: vpc.vpc,
         account: vpc.account,
@@ -84,6 +89,12 @@ pub fn route_table_of<'a>(
 ) -> Option<&'a Arc<RouteTable>> {
     let own = tables.find::<RouteTable>(region, "subnet", subnet.subnet).next();
     own.or_else(|| tables.find::<RouteTable>(region, "vpc", subnet.vpc).find(|table| table.is_main()))
+}
+
+/// The table that leads what comes in by the VPC's internet gateway.
+fn edge_table<'a>(tables: &'a Tables, region: &'a Region, vpc: VpcId) -> Option<&'a Arc<RouteTable>> {
+    let gateway = tables.find::<InternetGateway>(region, "vpc", vpc).next()?;
+    tables.find::<RouteTable>(region, "gateway", gateway.gateway).next()
 }
 
 /// The ACL in force in a subnet.

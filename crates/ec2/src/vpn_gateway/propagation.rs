@@ -1,7 +1,7 @@
 //! `EnableVgwRoutePropagation`, `DisableVgwRoutePropagation`, and what comes of it.
 
 use super::{of_vpc, serves};
-use crate::errors::client;
+use crate::errors::{client, invalid_parameter_value};
 use crate::noun::{hold, touched};
 use crate::transit_gateway::live;
 use api_ec2::{
@@ -54,6 +54,12 @@ pub fn enable(
             "Gateway.NotAttached",
             format!("Virtual private gateway {gateway} is not attached to network {}", table.vpc),
         ));
+    }
+    if table.edge().is_some() {
+        return Err(invalid_parameter_value(format!(
+            "Route propagation cannot be enabled for the gateway route table {}",
+            table.table
+        )));
     }
     if table.propagating.insert(gateway) {
         txn.put(&ctx.region, table);

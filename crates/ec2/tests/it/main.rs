@@ -32,6 +32,7 @@ mod prefix_list;
 mod public_image;
 mod recycle_bin;
 mod region;
+mod route_edge;
 mod route_table;
 mod route_target;
 mod security_group;

@@ -258,13 +258,27 @@ pub enum RouteTarget {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteTableAssociation {
     pub association: RouteTableAssociationId,
-    /// `None`: the main association, for every subnet without one of its own.
+    /// `None`, of a gateway too: the main association, for every subnet without one of its own.
     pub subnet: Option<SubnetId>,
+    /// An edge association: the table leads what comes in by this gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<InternetGatewayId>,
+}
+
+impl RouteTableAssociation {
+    pub const fn is_main(&self) -> bool {
+        self.subnet.is_none() && self.gateway.is_none()
+    }
 }
 
 impl RouteTable {
     pub fn is_main(&self) -> bool {
-        self.associations.iter().any(|a| a.subnet.is_none())
+        self.associations.iter().any(RouteTableAssociation::is_main)
+    }
+
+    /// The gateway whose arriving packets it leads.
+    pub fn edge(&self) -> Option<InternetGatewayId> {
+        self.associations.iter().find_map(|a| a.gateway)
     }
 }
 
@@ -279,6 +293,7 @@ impl Record for RouteTable {
     fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
         let mut indexes = vec![("account", self.account.into()), ("vpc", self.vpc.into())];
         indexes.extend(self.associations.iter().filter_map(|a| Some(("subnet", a.subnet?.into()))));
+        indexes.extend(self.edge().map(|gateway| ("gateway", gateway.into())));
         indexes.extend(self.routes.iter().filter_map(|route| match route.destination {
             Destination::PrefixList(list) => Some(("prefix-list", list.into())),
             Destination::Net(_) => None,

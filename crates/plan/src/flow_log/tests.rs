@@ -46,6 +46,7 @@ fn vpc(logs: Vec<FlowLogDesired>) -> VpcDesired {
             route_table: RouteTableId::from_entropy(3),
             network_acl: NetworkAclId::from_entropy(4),
         }],
+        gateway_table: None,
         route_tables: Vec::new(),
         network_acls: Vec::new(),
         peerings: Vec::new(),

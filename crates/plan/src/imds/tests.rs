@@ -78,6 +78,7 @@ fn vpc() -> VpcDesired {
         cidrs: vec!["172.31.0.0/16".parse().unwrap(), "10.0.0.0/16".parse().unwrap()],
         dns_support: true,
         subnets: Vec::new(),
+        gateway_table: None,
         route_tables: Vec::new(),
         peerings: Vec::new(),
         transits: Vec::new(),

@@ -80,6 +80,7 @@ pub fn vpc_body(vpc: &VpcDesired) -> String {
             let _ = writeln!(out, "add element inet {VPC_TABLE} resolvers {{ {address} }}");
         }
     }
+    super::detour::body(&mut out, vpc);
     side.fill(&mut out);
     for (name, _) in &chains {
         let _ = writeln!(out, "flush chain inet {VPC_TABLE} {name}");

@@ -51,6 +51,7 @@ pub(super) fn vpc() -> VpcDesired {
         cidrs: vec!["172.31.0.0/16".parse().unwrap(), "10.9.0.0/24".parse().unwrap()],
         dns_support: true,
         subnets: vec![subnet(0xc1, "172.31.0.0/20", public), subnet(0xc2, "172.31.16.0/20", private)],
+        gateway_table: None,
         route_tables: vec![
             RouteTableDesired {
                 route_table: public,

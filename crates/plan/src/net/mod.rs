@@ -11,6 +11,7 @@
 mod acl;
 pub mod bandwidth;
 pub mod byoip;
+pub mod detour;
 mod edge;
 mod group;
 pub mod ipv6;

@@ -7,7 +7,7 @@
 //! blackhole behind it, which the kernel takes by itself when the interface's link is gone.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/route-tables-priority.html>
 
-use super::{Version, transit, vpn};
+use super::{Version, detour, transit, vpn};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::host::{RouteTarget, SubnetDesired, VpcDesired};
 use model::{
@@ -139,6 +139,7 @@ pub fn rules(vpc: &VpcDesired) -> BTreeSet<Rule> {
             rules.insert(Rule { version, priority: BY_MARK, from: None, to: None, mark, table: *table });
         }
     }
+    rules.extend(detour::rules(vpc));
     rules
 }
 
@@ -200,7 +201,8 @@ pub fn routes(vpc: &VpcDesired) -> BTreeSet<Route> {
             routes.insert((*number, destination, 0), kind);
         }
         for local in locals(vpc) {
-            routes.insert((*number, local, 0), Kind::Throw);
+            // The table may lead the VPC's own to a machine.
+            routes.entry((*number, local, 0)).or_insert(Kind::Throw);
         }
     }
     let route = |((table, destination, metric), kind)| Route { table, destination, metric, kind };
@@ -224,15 +226,16 @@ pub fn subnet_holding(vpc: &VpcDesired, address: Ipv4Addr) -> Option<&SubnetDesi
     vpc.subnets.iter().find(|subnet| subnet.cidr.contains(&address))
 }
 
-/// Whether the subnet is public: its route table leads to the internet gateway.
+/// Whether the subnet is public: its route table leads to the internet gateway, or the gateway's leads to it.
 pub fn is_public(vpc: &VpcDesired, subnet: &SubnetDesired) -> bool {
-    leads_out(vpc, subnet, |_| true)
+    leads_out(vpc, subnet, |_| true) || detour::leads_to(vpc, subnet, Version::V4)
 }
 
 /// Whether those outside may begin to speak to the subnet by IPv6: its route table leads to the internet gateway, not only
-/// to an egress-only one.
+/// to an egress-only one, or the gateway's leads to it.
 pub fn is_open(vpc: &VpcDesired, subnet: &SubnetDesired) -> bool {
     leads_out(vpc, subnet, |to| Version::of_net(to) == Version::V6)
+        || detour::leads_to(vpc, subnet, Version::V6)
 }
 
 fn leads_out(vpc: &VpcDesired, subnet: &SubnetDesired, counts: impl Fn(IpNet) -> bool) -> bool {

@@ -58,6 +58,10 @@ pub(super) fn side(vpc: &VpcDesired) -> Side {
         side.add("inward", format!("\"{link}\""));
         side.add("peers", format!("\"{link}\""));
     }
+    if let Some(arrival) = super::detour::arrival(vpc) {
+        side.chains.push(arrival);
+        side.add("link_pre", super::detour::entrance());
+    }
     for transit in &vpc.transits {
         side.transit(transit, &marks);
     }

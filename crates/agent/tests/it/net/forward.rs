@@ -16,7 +16,7 @@ const PUBLIC_C: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 12);
 const GATEWAY: [u8; 6] = plan::net::GATEWAY_MAC;
 
 /// A guest whose machine forwards.
-async fn forwarder(world: &World, vpc: &Vpc, groups: &[&SecurityGroupDesired]) -> Guest {
+pub async fn forwarder(world: &World, vpc: &Vpc, groups: &[&SecurityGroupDesired]) -> Guest {
     let mut interface = vpc.interface(N, groups);
     interface.source_dest_check = false;
     interface.addresses[0].public = Some(PUBLIC_N);

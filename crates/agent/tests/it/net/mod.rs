@@ -6,6 +6,7 @@
 mod bandwidth;
 mod capture;
 mod conformance;
+mod detour;
 mod endpoint;
 mod flow_logs;
 mod forward;

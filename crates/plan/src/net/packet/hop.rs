@@ -1,7 +1,7 @@
 //! One hop: where a router's tables lead a packet.
 
 use super::super::routes::{self, Kind, Route};
-use super::super::{SERVICES, Version, gateway, ipv6, resolver, transit, vpn};
+use super::super::{SERVICES, Version, detour, gateway, ipv6, resolver, transit, vpn};
 use super::{Network, Vpc, holds};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::host::{
@@ -9,6 +9,7 @@ use model::host::{
     TransitPeerDesired, VpcDesired, VpnDesired,
 };
 use model::packet::{Component, Lead, Obstacle, Packet, Transport};
+use model::record::security_group::Direction;
 use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -177,6 +178,25 @@ impl Network {
             return Ok(Way { out, route });
         }
         Err(no_route())
+    }
+
+    /// Where a packet goes that came in by the internet gateway: to whom it is for, or to a machine before that one.
+    pub(super) fn way_in<'a>(&'a self, vpc: &'a Vpc, dst: IpAddr) -> Result<Way<'a>, Obstacle> {
+        let desired = &vpc.desired;
+        let kept = is_routers(desired, dst) || is_kept(dst);
+        let of_nat = desired.nat_gateways.iter().any(|gateway| dst == gateway.address.private);
+        let Some(id) = detour::to(desired, dst).filter(|_| !kept && !of_nat) else {
+            return self.way(vpc, None, dst);
+        };
+        let there = self.interface(id).filter(|machine| machine.vpc == desired.vpc);
+        let machine = there.ok_or(Obstacle::Nobody { vpc: desired.vpc, address: dst })?;
+        if holds(machine, dst) {
+            return self.way(vpc, None, dst);
+        }
+        if machine.source_dest_check || dst.is_ipv6() && machine.ipv6.is_empty() {
+            return Err(Obstacle::SourceDestinationCheck { interface: id, direction: Direction::Ingress });
+        }
+        Ok(Way { out: Out::Port(machine), route: None })
     }
 
     /// Who in the VPC has an address.

@@ -101,6 +101,7 @@ impl Scene {
                     },
                 }],
                 subnets,
+                gateway_table: None,
                 route_tables: vec![
                     RouteTableDesired { route_table: public, routes: route(RouteTarget::InternetGateway) },
                     RouteTableDesired {
@@ -290,4 +291,46 @@ fn every_address_of_a_prefix_is_its_interfaces_own() {
     for other in ["10.0.1.31", "10.0.1.48"] {
         assert_eq!(holder(other), (None, false), "{other}");
     }
+}
+
+#[test]
+fn what_comes_by_the_gateway_meets_the_machine_that_the_gateways_table_names() {
+    let mut scene = Scene::new();
+    scene.back.addresses[0].public = Some("198.18.0.11".parse().unwrap());
+    let private = scene.vpc.subnets[1].clone();
+    let web = |src: &str, dst: &str| Packet {
+        src: src.parse().unwrap(),
+        dst: dst.parse().unwrap(),
+        transport: Transport::Tcp { from: 40000, to: 80 },
+    };
+    let enters = |scene: &Scene| scene.network().enters(scene.vpc.vpc, web("203.0.113.9", "198.18.0.11"));
+    let blocked = enters(&scene);
+    assert!(matches!(blocked.obstacles.as_slice(), [Obstacle::NotPublic { .. }]), "{blocked:?}");
+
+    let table = RouteTableId::from_entropy(30);
+    let target = RouteTarget::Interface(scene.front.interface);
+    let destination = private.cidr.into();
+    scene
+        .vpc
+        .route_tables
+        .push(RouteTableDesired { route_table: table, routes: vec![RouteDesired { destination, target }] });
+    scene.vpc.gateway_table = Some(table);
+    let check = enters(&scene);
+    assert!(matches!(check.obstacles.as_slice(), [Obstacle::SourceDestinationCheck { .. }]), "{check:?}");
+    scene.front.source_dest_check = false;
+    let walk = enters(&scene);
+    assert_eq!(walk.arrives_at(), Some(End::Interface(scene.front.interface)));
+    assert_eq!(walk.arrives.unwrap().dst, "10.0.1.10".parse::<IpAddr>().unwrap());
+    let to_itself = scene.network().enters(scene.vpc.vpc, web("203.0.113.9", "198.18.0.10"));
+    assert_eq!(to_itself.arrives.unwrap().dst, "10.0.0.10".parse::<IpAddr>().unwrap());
+
+    // Forwarded, it reaches whom it is for; and the answer leaves in that one's name, nobody else's.
+    let (front, network) = (scene.front.interface, scene.network());
+    let on = network.opens(front, web("203.0.113.9", "10.0.1.10"));
+    assert_eq!(on.arrives_at(), Some(End::Interface(scene.back.interface)));
+    let back = network.opens(front, web("10.0.1.10", "203.0.113.9"));
+    assert_eq!(back.arrives_at(), Some(End::Outside(scene.vpc.vpc)));
+    assert_eq!(back.arrives.unwrap().src, "198.18.0.11".parse::<IpAddr>().unwrap());
+    let forged = network.opens(front, web("10.0.0.99", "203.0.113.9"));
+    assert!(matches!(forged.obstacles.as_slice(), [Obstacle::Forged { .. }]), "{forged:?}");
 }

@@ -50,6 +50,7 @@ fn vpc(n: u128, ways: Vec<TransitRouteDesired>, peers: &[u128]) -> VpcDesired {
             route_table: table,
             network_acl: acl,
         }],
+        gateway_table: None,
         route_tables: vec![RouteTableDesired {
             route_table: table,
             routes: vec![route("0.0.0.0/0", RouteTarget::TransitGateway(GATEWAY))],

@@ -1,6 +1,6 @@
 //! The whole way: hop after hop, from a sender to where its packet comes to.
 
-use super::super::{transit, vpn};
+use super::super::{detour, transit, vpn};
 use super::gate::{Passing, border};
 use super::hop::{In, Out, is_nobodys, stays_on_its_link};
 use super::{Network, Vpc, holds, routes};
@@ -164,7 +164,12 @@ impl Network {
     ) -> Result<Option<At<'a>>, Obstacle> {
         let At { vpc, subnet, came, packet, vouched } = at;
         let own = vpc.desired.vpc;
-        let way = self.way(vpc, subnet, packet.dst);
+        let way = match came {
+            In::Igw => self.way_in(vpc, packet.dst),
+            In::Port(_) | In::Peering(_) | In::Transit | In::Vpn | In::Nat(_) => {
+                self.way(vpc, subnet, packet.dst)
+            }
+        };
         let out = way.as_ref().ok().map(|way| way.out);
         // What is for the router itself passes no gate.
         if matches!(out, Some(Out::Router)) {
@@ -192,7 +197,9 @@ impl Network {
         if !vouched && let Out::Vpn(vpn) = way.out {
             return Err(Obstacle::VpnRange { gateway: vpn.gateway, connection: vpn.connection });
         }
-        if !vouched && matches!(way.out, Out::Igw | Out::Peering(_)) {
+        // A machine may forward by the gateway what the gateway leads to it.
+        let forwarded = matches!(way.out, Out::Igw) && detour::holds(&vpc.desired, packet.src);
+        if !vouched && !forwarded && matches!(way.out, Out::Igw | Out::Peering(_)) {
             return Err(Obstacle::Forged { vpc: own, peering: way.out.peering().map(|p| p.peering) });
         }
         let passing = Passing { vpc, packet, vouched, came, goes: way.out };

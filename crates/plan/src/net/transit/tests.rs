@@ -39,6 +39,7 @@ fn vpc(routes: &[(&str, RouteTarget)], ways: &[(&str, Option<u128>)]) -> VpcDesi
             route_table: table,
             network_acl: NetworkAclId::from_entropy(4),
         }],
+        gateway_table: None,
         route_tables: vec![RouteTableDesired {
             route_table: table,
             routes: routes.iter().map(route).collect(),

@@ -56,6 +56,7 @@ fn vpc(routes: &[(&str, RouteTarget)], vpns: Vec<VpnDesired>) -> VpcDesired {
             route_table: table,
             network_acl: acl,
         }],
+        gateway_table: None,
         route_tables: vec![RouteTableDesired {
             route_table: table,
             routes: routes

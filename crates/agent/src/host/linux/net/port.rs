@@ -2,14 +2,14 @@
 
 use super::bandwidth::limits;
 use super::nft::{Batch, Data, address_key, link_key, port_key, sender_key};
-use super::router::{Port, Router, family};
+use super::router::{MAPPINGS, Port, Router, family};
 use super::rtnl::Hop;
 use super::{conntrack, sysctl, tap};
 use ipnet::{IpNet, Ipv6Net};
 use model::NetworkInterfaceId;
 use model::host::{InterfaceDesired, addresses_of};
 use plan::net::names::{self, VPC_TABLE};
-use plan::net::{Version, ipv6, routes};
+use plan::net::{Version, detour, ipv6, routes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -71,8 +71,8 @@ impl Router {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the port's machine has let go of it"));
         };
         let before = self.addresses(&port.tap);
-        let publics_before: BTreeMap<IpAddr, Ipv4Addr> =
-            before.iter().filter_map(|a| Some((*a, self.public_of(*a)?))).collect();
+        let mapped_before: BTreeMap<IpAddr, ([&'static str; 2], Ipv4Addr)> =
+            before.iter().filter_map(|a| Some((*a, self.mapping_of(*a)?))).collect();
         let wanted = self.wanted(interface, &port.tap)?;
         let mut standing: BTreeSet<(String, Vec<u8>)> =
             self.elements_of(&port.tap, &before).into_iter().collect();
@@ -110,8 +110,12 @@ impl Router {
         let gained: BTreeSet<Ipv4Addr> =
             after.iter().filter_map(|private| self.public_of(*private)).collect();
         let remapped =
-            publics_before.iter().filter(|(private, public)| self.public_of(**private) != Some(**public));
-        let remapped: BTreeSet<Ipv4Addr> = remapped.map(|(_, public)| *public).collect();
+            mapped_before.iter().filter(|(private, mapping)| self.mapping_of(**private) != Some(**mapping));
+        let remapped: Vec<_> = remapped.collect();
+        // Flows over a detour are tracked by their private ends.
+        let detoured = remapped.iter().filter(|(_, (maps, _))| *maps == MAPPINGS[1]);
+        ended.extend(detoured.map(|(private, _)| **private));
+        let remapped: BTreeSet<Ipv4Addr> = remapped.iter().map(|(_, (_, public))| *public).collect();
         ended.extend(remapped.iter().copied().chain(taken_publics).map(IpAddr::V4));
         // An address that moved within the interface is not lost.
         let moved = Moved { lost: remapped.difference(&gained).copied().collect(), gained };
@@ -174,8 +178,9 @@ impl Router {
             want("src4", sender_key(tap, interface.mac, address.private), mark.clone());
             want("known", sender_key(tap, interface.mac, address.private), Data::None);
             if let Some(public) = address.public.filter(|_| public_subnet) {
-                want("eip_snat", private.clone(), Data::Value(public.octets().to_vec()));
-                want("eip_dnat", public.octets().to_vec(), Data::Value(private.clone()));
+                let [dnat, snat] = MAPPINGS[usize::from(detour::holds(vpc, address.private.into()))];
+                want(snat, private.clone(), Data::Value(public.octets().to_vec()));
+                want(dnat, public.octets().to_vec(), Data::Value(private.clone()));
             }
             for group in &interface.security_groups {
                 want(&names::group_members(*group, Version::V4), private.clone(), Data::None);
@@ -197,12 +202,14 @@ impl Router {
         for address in &interface.addresses {
             let Some(public) = address.public else { continue };
             let key = public.octets().to_vec();
-            let holder = self.sets.get("eip_dnat").and_then(|map| map.get(&key));
-            if let Some(Data::Value(holder)) = holder
-                && *holder != address.private.octets()
-            {
-                found.push(("eip_dnat".to_owned(), key, Some(public)));
-                found.push(("eip_snat".to_owned(), holder.clone(), None));
+            for [dnat, snat] in MAPPINGS {
+                let holder = self.sets.get(dnat).and_then(|map| map.get(&key));
+                if let Some(Data::Value(holder)) = holder
+                    && *holder != address.private.octets()
+                {
+                    found.push((dnat.to_owned(), key.clone(), Some(public)));
+                    found.push((snat.to_owned(), holder.clone(), None));
+                }
             }
         }
         found

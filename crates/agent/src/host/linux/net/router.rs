@@ -24,7 +24,10 @@ use std::net::{IpAddr, Ipv4Addr};
 /// Sets and maps whose keys begin with a port's link.
 pub(super) const BY_LINK: [&str; 10] =
     ["taps", "src4", "src6", "known6", "anysrc", "known", "bw_out_peak", "bw_out", "bw_in_peak", "bw_in"];
-const BY_ADDRESS: [&str; 4] = ["eip_dnat", "eip_snat", "open6", NAT_PUBLICS];
+const BY_ADDRESS: [&str; 6] = ["eip_dnat", "eip_snat", "detour_dnat", "detour_snat", "open6", NAT_PUBLICS];
+/// The maps between public and private addresses, and back: those whose flows are translated, and those of detours, whose
+/// packets are.
+pub(super) const MAPPINGS: [[&str; 2]; 2] = [["eip_dnat", "eip_snat"], ["detour_dnat", "detour_snat"]];
 /// The public addresses of NAT gateways; filled with the VPC's body.
 const NAT_PUBLICS: &str = "nat_dnat";
 /// The only set of the `arp` table.
@@ -218,15 +221,24 @@ impl Router {
 
     /// The public address that stands for a private one now.
     pub fn public_of(&self, private: impl Into<IpAddr>) -> Option<Ipv4Addr> {
-        match self.sets.get("eip_snat")?.get(&nft::address_key(private))? {
-            Data::Value(value) => <[u8; 4]>::try_from(value.as_slice()).ok().map(Ipv4Addr::from),
+        self.mapping_of(private).map(|(_, public)| public)
+    }
+
+    /// The maps that know a private address, and its public one.
+    pub(super) fn mapping_of(&self, private: impl Into<IpAddr>) -> Option<([&'static str; 2], Ipv4Addr)> {
+        let key = nft::address_key(private);
+        MAPPINGS.into_iter().find_map(|maps| match self.sets.get(maps[1])?.get(&key)? {
+            Data::Value(value) => {
+                Some((maps, <[u8; 4]>::try_from(value.as_slice()).ok().map(Ipv4Addr::from)?))
+            }
             _ => None,
-        }
+        })
     }
 
     /// Every mapped public address.
     pub fn publics(&self) -> BTreeSet<Ipv4Addr> {
-        let keys = ["eip_dnat", NAT_PUBLICS].into_iter().filter_map(|map| self.sets.get(map));
+        let keys =
+            [MAPPINGS[0][0], MAPPINGS[1][0], NAT_PUBLICS].into_iter().filter_map(|map| self.sets.get(map));
         let keys = keys.flat_map(BTreeMap::keys);
         keys.filter_map(|key| <[u8; 4]>::try_from(key.as_slice()).ok()).map(Ipv4Addr::from).collect()
     }
@@ -323,11 +335,11 @@ impl Router {
             if self.sets.get("open6").is_some_and(|open| open.contains_key(&key)) {
                 found.push(("open6".into(), key.clone()));
             }
-            if let Some(public) = self.public_of(*address) {
-                found.push(("eip_snat".into(), key.clone()));
-                let reverse = self.sets.get("eip_dnat").and_then(|map| map.get(public.octets().as_slice()));
+            if let Some(([dnat, snat], public)) = self.mapping_of(*address) {
+                found.push((snat.into(), key.clone()));
+                let reverse = self.sets.get(dnat).and_then(|map| map.get(public.octets().as_slice()));
                 if reverse == Some(&Data::Value(key.clone())) {
-                    found.push(("eip_dnat".into(), public.octets().to_vec()));
+                    found.push((dnat.into(), public.octets().to_vec()));
                 }
             }
             for group in self.groups_of(*address) {
