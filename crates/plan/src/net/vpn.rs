@@ -148,6 +148,7 @@ pub fn hub(
         routes: vec![RouteDesired { destination: all, target }],
     };
     VpcDesired {
+        gateway_table: None,
         vpc: network_of(vpn.connection),
         account,
         region,
