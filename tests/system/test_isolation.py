@@ -199,7 +199,7 @@ def test_guests_do_not_reach_the_hosts_own_services(cloud, hood):
 class Outside:
     """A host of the outside world: a namespace behind the host's routing that tells callers who they are."""
 
-    name, near, address = "nube-test-outside", "203.0.113.1", "203.0.113.2"
+    name, near, address = "nube-test-outside", "198.19.255.1", "198.19.255.2"
 
     def run(self, *command):
         return subprocess.run(["ip", "netns", "exec", self.name, *command], capture_output=True, text=True, check=True).stdout

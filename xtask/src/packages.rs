@@ -66,6 +66,7 @@ const PYTHON: &[&str] = &[
     "apache-libcloud==3.9.1",
     "dnspython",
     "pytest",
+    "pytest-xdist==3.8.0",
     // an S3 server that heeds If-None-Match
     "moto[s3]==5.2.1",
     "flask==3.1.3",

@@ -59,7 +59,9 @@ pub fn run(only: Option<Part>, extent: Extent) -> Result<()> {
             deb::pack(&nube, &guest, deb::Size::Quick)?;
             build::nano_image(&nube)?;
             let nube_path = nube.display().to_string();
-            let mut arguments = vec!["--host", "linux", "--nube", &nube_path];
+            // Two files at a time, each with clouds of its own: an emulated machine keeps one processor busy.
+            let mut arguments =
+                vec!["--host", "linux", "--nube", &nube_path, "-n", "2", "--dist", "loadfile"];
             if extent == Extent::Full {
                 build::guest_arm64()?;
                 build::debian_image(&nube)?;
