@@ -249,7 +249,9 @@ class World:
 
     def settled(self, fresh, before=0):
         """All snapshots are completed, and what they hold is a moment after the call."""
-        completed(self.ec2, *self.snapshots())
+        # Whoever asks for none in particular asks for all, and waits for one.
+        if snapshots := self.snapshots():
+            completed(self.ec2, *snapshots)
         self.cloud.at_rest()
         for snapshot in sorted(fresh):
             shown = self.snapshots()[snapshot]
