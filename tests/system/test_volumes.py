@@ -51,7 +51,7 @@ def attach(ec2, volume, instance, device="/dev/sdf"):
     ec2.get_waiter("volume_in_use").wait(VolumeIds=[volume], WaiterConfig=PATIENCE)
 
     def attached():
-        return [a["State"] for a in volume_of(ec2, volume)["Attachments"]] == ["attached"]
+        return ("attached", instance) in [(a["State"], a["InstanceId"]) for a in volume_of(ec2, volume)["Attachments"]]
     wait_until(attached, f"{volume} is attached", timeout=240)
 
 

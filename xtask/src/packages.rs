@@ -73,6 +73,9 @@ const PYTHON: &[&str] = &[
     "flask-cors==6.0.5",
 ];
 
+/// A mirror that does not answer at once is asked again.
+const RETRIES: [&str; 2] = ["-o", "Acquire::Retries=5"];
+
 /// Installs the packages that are not there yet.
 pub fn ensure(packages: &[&str]) -> Result<()> {
     let missing: Vec<&str> = packages.iter().copied().filter(|package| !installed(package)).collect();
@@ -83,8 +86,9 @@ pub fn ensure(packages: &[&str]) -> Result<()> {
         bail!("these packages are missing; as root run: apt-get install {}", missing.join(" "));
     }
     run::say(format_args!("Installing {}", missing.join(", ")));
-    run::program("apt-get", &["update", "-qq"])?;
+    run::program("apt-get", &["update", "-qq", RETRIES[0], RETRIES[1]])?;
     let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    arguments.extend(RETRIES);
     arguments.extend(missing);
     let mut apt = std::process::Command::new("apt-get");
     run::finish(apt.env("DEBIAN_FRONTEND", "noninteractive").args(arguments))

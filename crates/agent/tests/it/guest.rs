@@ -122,7 +122,7 @@ fn unpacked(cache: &Path) -> PathBuf {
         .find_map(|l| l.trim().strip_prefix("Depends: "))
         .expect("a kernel package")
         .to_owned();
-    run("apt-get", &["download", &kernel, "busybox-static"], cache);
+    run("apt-get", &["-o", "Acquire::Retries=5", "download", &kernel, "busybox-static"], cache);
     let half = cache.join("half");
     for package in std::fs::read_dir(cache).unwrap().map(|e| e.unwrap().path()) {
         if package.extension().is_some_and(|e| e == "deb") {

@@ -151,7 +151,7 @@ fn entries(entries: &[AclEntry], end: &str, refused: &str) -> Vec<String> {
     let mut rules: Vec<String> = in_order(entries)
         .into_iter()
         .filter_map(|entry| {
-            let net = within(entry.net, end);
+            let net = within(&[entry.net], end);
             let verdict = match entry.action {
                 AclAction::Allow => "return".to_owned(),
                 AclAction::Deny => format!("goto {refused}"),

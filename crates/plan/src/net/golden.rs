@@ -1,4 +1,4 @@
-//! Rule sets as golden files: a change of rendering shows as a change of text. `UPDATE_GOLDEN=1` writes them anew.
+//! Rule sets as golden files: a change of rendering shows as a change of text. `NUBE_BLESS=1` writes them anew.
 
 #![allow(clippy::disallowed_methods, reason = "a test's own switch, not configuration of the program")]
 
@@ -19,11 +19,11 @@ use std::path::Path;
 
 fn check(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/net/golden").join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+    if std::env::var_os("NUBE_BLESS").is_some() {
         std::fs::write(&path, text).unwrap();
     }
     let golden = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(text, golden, "{name} differs; UPDATE_GOLDEN=1 writes it anew");
+    assert_eq!(text, golden, "{name} differs; NUBE_BLESS=1 writes it anew");
 }
 
 fn attachment(n: u128) -> TransitGatewayAttachmentId {
