@@ -25,6 +25,9 @@ pub enum Extent {
     Full,
 }
 
+/// Two files of tests at a time, each with clouds of its own: most of the time a test waits.
+const TWO: [&str; 4] = ["-n", "2", "--dist", "loadfile"];
+
 pub fn run(only: Option<Part>, extent: Extent) -> Result<()> {
     packages::ensure(packages::CLOUD)?;
     packages::ensure(packages::TESTS)?;
@@ -49,19 +52,20 @@ pub fn run(only: Option<Part>, extent: Extent) -> Result<()> {
     }
     if wanted(Part::Clients) || wanted(Part::Host) {
         let nube = build::nube_for_tests()?;
+        let nube_path = nube.display().to_string();
         if wanted(Part::Clients) {
             clients(&nube, extent)?;
             run::say("Real clients against the simulator");
-            pytest("tests/system", &["--host", "sim", "--nube", &nube.display().to_string()])?;
+            let mut arguments = vec!["--host", "sim", "--nube", &nube_path];
+            arguments.extend(TWO);
+            pytest("tests/system", &arguments)?;
         }
         if wanted(Part::Host) {
             let guest = build::guest()?;
             deb::pack(&nube, &guest, deb::Size::Quick)?;
             build::nano_image(&nube)?;
-            let nube_path = nube.display().to_string();
-            // Two files at a time, each with clouds of its own: an emulated machine keeps one processor busy.
-            let mut arguments =
-                vec!["--host", "linux", "--nube", &nube_path, "-n", "2", "--dist", "loadfile"];
+            let mut arguments = vec!["--host", "linux", "--nube", &nube_path];
+            arguments.extend(TWO);
             if extent == Extent::Full {
                 build::guest_arm64()?;
                 build::debian_image(&nube)?;
