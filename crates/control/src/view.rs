@@ -115,22 +115,40 @@ impl<R: Record> Rows<R> {
 }
 
 struct Table<R: Record> {
-    regions: BTreeMap<Region, Rows<R>>,
+    /// In the order of their names. They are a handful.
+    regions: Vec<(Region, Rows<R>)>,
 }
 
 impl<R: Record> Default for Table<R> {
     fn default() -> Self {
-        Self { regions: BTreeMap::new() }
+        Self { regions: Vec::new() }
     }
 }
 
 impl<R: Record> Table<R> {
+    /// Where a region is, or where it would be.
+    fn place(&self, region: &Region) -> Result<usize, usize> {
+        self.regions.binary_search_by(|(known, _)| known.cmp(region))
+    }
+
+    fn rows(&self, region: &Region) -> Option<&Rows<R>> {
+        self.place(region).ok().map(|at| &self.regions[at].1)
+    }
+
+    fn rows_mut(&mut self, region: Region) -> &mut Rows<R> {
+        let at = self.place(&region).unwrap_or_else(|at| {
+            self.regions.insert(at, (region, Rows::default()));
+            at
+        });
+        &mut self.regions[at].1
+    }
+
     fn row(&self, region: &Region, id: &R::Id) -> Option<&Row<R>> {
-        self.regions.get(region)?.by_id.get(id)
+        self.rows(region)?.by_id.get(id)
     }
 
     fn filed(&self, region: &Region, index: &'static str, value: IndexValue) -> Option<&Filed<R>> {
-        self.regions.get(region)?.indexes.get(index)?.get(&value)
+        self.rows(region)?.indexes.get(index)?.get(&value)
     }
 }
 
@@ -165,7 +183,7 @@ impl<R: Record> AnyTable for Table<R> {
         version: Revision,
     ) -> Result<(), String> {
         let id = R::Id::from_str(id).map_err(|_| format!("{id} is not the id of a {}", R::NOUN))?;
-        let rows = self.regions.entry(region).or_default();
+        let rows = self.rows_mut(region);
         let Some(Content { bytes, own }) = content else {
             rows.remove(&id);
             return Ok(());
@@ -243,7 +261,7 @@ impl Tables {
     /// A number that grows whenever a record of this noun comes, goes or is replaced in this region: while it is the same,
     /// so are the records. Means something within this process alone.
     pub fn changes<R: Record>(&self, region: &Region) -> u64 {
-        self.table::<R>().regions.get(region).map_or(0, |rows| rows.changes)
+        self.table::<R>().rows(region).map_or(0, |rows| rows.changes)
     }
 
     pub(crate) fn versioned<R: Record>(&self, region: &Region, id: &R::Id) -> Option<(&Arc<R>, Revision)> {
@@ -252,13 +270,13 @@ impl Tables {
 
     /// Every record of a region, in the order of the ids.
     pub fn all<'a, R: Record>(&'a self, region: &'a Region) -> impl Iterator<Item = &'a Arc<R>> + 'a {
-        let rows = self.table::<R>().regions.get(region);
+        let rows = self.table::<R>().rows(region);
         rows.into_iter().flat_map(|rows| rows.by_id.values()).map(|row| &row.record)
     }
 
     /// The regions that have, or once had, records of this noun.
     pub fn regions<R: Record>(&self) -> impl Iterator<Item = &Region> {
-        self.table::<R>().regions.keys()
+        self.table::<R>().regions.iter().map(|(region, _)| region)
     }
 
     /// Whether [`View::show_facts`] was called for this noun in this region.
@@ -271,7 +289,7 @@ impl Tables {
         let table = self.tables.get_mut(&TypeId::of::<R>());
         let table = table.and_then(|t| t.as_any_mut().downcast_mut::<Table<R>>());
         let Some(table) = table else { return };
-        let rows = table.regions.entry(region.clone()).or_default();
+        let rows = table.rows_mut(region.clone());
         for fact in facts {
             let id = fact.id();
             if !rows.by_id.contains_key(&id) {
@@ -314,7 +332,7 @@ impl Tables {
         region: &Region,
         index: &'static str,
     ) -> impl Iterator<Item = (&'a IndexValue, usize)> {
-        let values = self.table::<R>().regions.get(region).and_then(|rows| rows.indexes.get(index));
+        let values = self.table::<R>().rows(region).and_then(|rows| rows.indexes.get(index));
         values.into_iter().flatten().map(|(value, records)| (value, records.len()))
     }
 

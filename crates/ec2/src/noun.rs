@@ -9,6 +9,7 @@ use control::page::{self, ByIds, Paging};
 use control::tag::Tags;
 use control::{Arn, Context, Record, Result, Tables, Touched, Txn};
 use model::AccountId;
+use std::cmp::Ordering;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -124,7 +125,8 @@ where
                 return Err(R::ERRORS.none_found(&others));
             }
             // Each once and in order, however often it was named.
-            found.sort_unstable_by_key(|record| record.id());
+            let order = sorted(found.len(), &|a, b| found[a].id().cmp(&found[b].id()));
+            found = order.into_iter().map(|index| found[index]).collect();
             found.dedup_by_key(|record| record.id());
             found
         }
@@ -139,6 +141,14 @@ where
     }
     let matching = candidates.into_iter().filter(|r| filters.accept(r, r.tags(), tables));
     Ok(page::cut(matching, &paging, |r| r.id()))
+}
+
+/// The numbers below `count` in the order of what they stand for. One sort serves every noun: each one's own would be
+/// eight kilobytes of the program.
+fn sorted(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_unstable_by(|a, b| compare(*a, *b));
+    order
 }
 
 /// The filters of a request, for nouns whose describe is not [`select`].

@@ -43,7 +43,13 @@ impl<K: Ord, V> Few<K, V> {
         *self = match std::mem::take(self) {
             Self::None => Self::One(key, value),
             Self::One(only, _) if only == key => Self::One(key, value),
-            Self::One(only, its) => Self::Many(BTreeMap::from([(only, its), (key, value)])),
+            Self::One(only, its) => {
+                // Each of its types would have a sort of its own for `BTreeMap::from`.
+                let mut entries = BTreeMap::new();
+                entries.insert(only, its);
+                entries.insert(key, value);
+                Self::Many(entries)
+            }
             Self::Many(mut entries) => {
                 entries.insert(key, value);
                 Self::Many(entries)
