@@ -54,7 +54,7 @@ pub fn home() -> Option<PathBuf> {
     variable("HOME")
 }
 
-/// What the log shows: `NUBE_LOG` in the syntax of tracing's filters, or what matters.
+/// What the log shows: `NUBE_LOG`, levels by target such as `info,agent=debug`, or what matters.
 pub fn log_filter() -> String {
     variable("NUBE_LOG").and_then(|v| v.into_os_string().into_string().ok()).unwrap_or_else(|| "info".into())
 }

@@ -13,7 +13,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{fmt as shown, registry};
 
 /// A log that has grown past this is turned over.
 pub const LIMIT: u64 = 16 << 20;
@@ -22,22 +26,21 @@ const OLDER: u32 = 3;
 
 /// Starts the log of this process. `file` is what the supervisor pointed standard error at.
 pub fn start(file: Option<&Path>, format: LogFormat) {
-    let filter = EnvFilter::try_new(config::log_filter()).unwrap_or_else(|_| EnvFilter::new("info"));
+    let wanted = config::log_filter().parse();
+    let filter: Targets = wanted.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     // Whole frames of requests are nothing for a log, whatever the filter says.
-    let quiet = ["h2=warn", "hyper=warn", "hyper_util=warn"].into_iter().filter_map(|rule| rule.parse().ok());
-    let filter = quiet.fold(filter, EnvFilter::add_directive);
+    let filter = ["h2", "hyper", "hyper_util"]
+        .into_iter()
+        .fold(filter, |filter, library| filter.with_target(library, LevelFilter::WARN));
     let out = Arc::new(Out { file: file.map(Path::to_owned), limit: LIMIT, turn: Mutex::new(()) });
     // It would tell of its failures on standard error too, and panics if that fails.
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(out)
-        .with_ansi(false)
-        .log_internal_errors(false);
+    let lines = shown::layer().with_writer(out).with_ansi(false).log_internal_errors(false);
     // Another log of this process is as good.
     let _ = match format {
-        LogFormat::Text => log.try_init(),
+        LogFormat::Text => registry().with(filter).with(lines).try_init(),
         LogFormat::Json => {
-            log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+            let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            registry().with(filter).with(lines).try_init()
         }
     };
 }

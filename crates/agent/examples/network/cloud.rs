@@ -3,6 +3,7 @@
 use agent::directory::Directory;
 use agent::host::Net as _;
 use agent::host::linux::net::{Limits, LinuxNet, LinuxNetConfig, purge};
+use ipnet::Ipv4Net;
 use model::host::*;
 use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
 use model::*;
@@ -74,12 +75,16 @@ impl Cloud {
         Self { net: Some(net), config, vpc, _directory: directory }
     }
 
-    /// A group of its own number.
+    /// A group of its own number. Each of its rules has a network and a port of its own, so that no two of them are asked as
+    /// one; the last two are those that let pass.
     pub fn group(&self, n: u128) -> SecurityGroupDesired {
         let peer = Peer::Net("0.0.0.0/0".parse().unwrap());
         let allow = |traffic| Allow { traffic, peer };
-        let mut ingress: Vec<Allow> =
-            (1..RULES - 1).map(|port| allow(Traffic::Tcp { from: port, to: port })).collect();
+        let other = |port: u16| {
+            let net = Ipv4Net::new(Ipv4Addr::new(100, 64, port as u8, 0), 24).unwrap();
+            Allow { traffic: Traffic::Tcp { from: port, to: port }, peer: Peer::Net(net.into()) }
+        };
+        let mut ingress: Vec<Allow> = (1..RULES - 1).map(other).collect();
         ingress.push(allow(Traffic::Tcp { from: OPEN, to: OPEN }));
         ingress.push(allow(Traffic::Udp { from: OPEN, to: OPEN }));
         let egress = vec![allow(Traffic::All)];

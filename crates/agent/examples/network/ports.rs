@@ -3,6 +3,7 @@
 use crate::cloud::{Cloud, RULES};
 use crate::table;
 use agent::host::Net as _;
+use model::net::Traffic;
 use std::time::{Duration, Instant};
 
 const STEPS: [u32; 3] = [10, 1000, 5000];
@@ -79,8 +80,9 @@ pub async fn measure() {
             removed.note(cloud.net().remove_port(one.interface)).await.unwrap();
             drop(tap);
         }
-        for _ in 0..LOADS {
-            group.ingress.rotate_left(1);
+        for load in 0..LOADS {
+            let port = present as u16 + load as u16;
+            group.ingress[0].traffic = Traffic::Tcp { from: port, to: port };
             loaded.note(cloud.net().ensure_security_group(&group)).await.unwrap();
         }
         rows.push(opened.row("an interface comes", present));
