@@ -59,10 +59,11 @@ pub fn create(
     }
     let own = Owner { endpoint: VpcEndpointId::from_entropy(ctx.bits()), vpc: vpc.vpc };
     let given = request.policy_document.as_deref().filter(|text| !text.is_empty());
-    let (kind, policy) = match offered {
+    let (kind, policy, led) = match offered {
         Offered::Interface(service) => {
             let policy = given.map(policy::parse).transpose()?;
-            (EndpointKind::Interface(with_interfaces(ctx, request, txn, (&vpc, own), service)?), policy)
+            let made = with_interfaces(ctx, request, txn, (&vpc, own), service)?;
+            (EndpointKind::Interface(made), policy, Vec::new())
         }
         Offered::Gateway(service) => {
             gateway::refuse_others(&gateway::Others {
@@ -75,8 +76,8 @@ pub fn create(
             })?;
             let policy = given.map(policy::full_access).transpose()?;
             let ids = request.route_table_ids.as_deref().unwrap_or_default();
-            gateway::lead(ctx, txn, own, service, ids)?;
-            (EndpointKind::Gateway { service }, policy)
+            let led = gateway::lead(ctx, txn, own, service, ids)?;
+            (EndpointKind::Gateway { service }, policy, led)
         }
     };
     let record = VpcEndpoint {
@@ -92,6 +93,8 @@ pub fn create(
     };
     txn.put(&ctx.region, record.clone());
     let mut shown = render::endpoint(txn.tables(), &record);
+    // The tables at hand are those before this call.
+    shown.route_table_ids = Some(led.iter().map(ToString::to_string).collect());
     if record.interface().is_some() {
         // As EC2 answers while it makes one; a describe says `available`.
         shown.state = Some("pending".into());

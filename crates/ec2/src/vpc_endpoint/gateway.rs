@@ -58,14 +58,15 @@ pub fn tables_of(tables: &Tables, region: &Region, vpc: VpcId, endpoint: VpcEndp
     all.filter(|table| table.routes.iter().any(|route| is_to(route, endpoint))).map(|t| t.table).collect()
 }
 
-/// Puts a route into each of these tables.
+/// Puts a route into each of these tables, and names them.
 pub fn lead(
     ctx: &Context,
     txn: &mut Txn<'_>,
     own: Owner,
     service: GatewayService,
     ids: &[String],
-) -> Result<()> {
+) -> Result<Vec<RouteTableId>> {
+    let mut led = Vec::new();
     let destination = Destination::PrefixList(prefix_list(&ctx.region, service));
     for table in named(ctx, txn, own.vpc, ids)? {
         let mut table = RouteTable::clone(&table);
@@ -86,9 +87,10 @@ pub fn lead(
         }
         table.routes.push(Route { destination, target: RouteTarget::Endpoint(own.endpoint) });
         check_quota(&table, &|list| usage::weight(txn.tables(), &ctx.region, list))?;
+        led.push(table.table);
         txn.put(&ctx.region, table);
     }
-    Ok(())
+    Ok(led)
 }
 
 /// Each table once, held until the commit, and of the VPC.

@@ -49,6 +49,13 @@ fn inside(world: &World, vpc: &Vpc) -> Option<Ipv4Addr> {
     Some(gateway_service::inside(index))
 }
 
+/// The service's side: at its own address, so that answers come from there.
+fn sink(namespace: &Namespace, at: Ipv4Addr) -> UdpSocket {
+    let socket = namespace.run(|| UdpSocket::bind((at, 9))).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    socket
+}
+
 /// Whether what is sent from here comes there, and the answer back.
 fn asks(guest: &Guest, port: u16, sink: &UdpSocket, to: Ipv4Addr) -> Ipv4Addr {
     let own = guest.address();
@@ -100,7 +107,7 @@ fn a_subnet_reaches_a_service_by_its_endpoint_and_nothing_else_and_nobody_reache
         // Whoever finds the way in finds it shut.
         let door = inside(&world, &vpc).expect("the way stands");
         let link = names::host_link(&world.config.cloud);
-        sh(&format!("ip route add {door}/32 via {EDGE} dev {link}"));
+        sh(&format!("ip route add {door}/32 via {EDGE} dev {link} onlink"));
         let _listens = a.serve(8);
         assert!(!pings_briefly(&host, door));
         assert!(connect_briefly(&host, door, 8).is_err());
@@ -146,8 +153,8 @@ fn vpcs_of_the_same_range_reach_a_service_each_by_a_way_of_its_own() {
             let group = world.group(vpc, vec![]).await;
             guests.push(world.guest(vpc, A, &[&group]).await);
         }
-        let sink = udp(&world.outside, 9);
-        let at_host = udp(&Namespace::current().unwrap(), 9);
+        let sink = sink(&world.outside, SERVICE);
+        let at_host = self::sink(&Namespace::current().unwrap(), OWN);
         for guest in &guests {
             // The same port of the same address, twice.
             assert_eq!(asks(guest, 4242, &sink, SERVICE), HOST);
@@ -198,7 +205,7 @@ fn only_a_vpcs_own_leave_by_its_endpoint() {
         public.addresses[0].public = Some(PUBLIC);
         public.source_dest_check = false;
         let b = world.guest_with(public).await;
-        let sink = udp(&world.outside, 9);
+        let sink = sink(&world.outside, SERVICE);
         assert_eq!(asks(&b, 4242, &sink, SERVICE), HOST);
         assert!(b.connect(OUTSIDE, 7).is_ok());
         there.next_peer();
