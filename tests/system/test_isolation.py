@@ -9,6 +9,7 @@ import threading
 import pytest
 from conftest import wait_until
 from guest import Guest, key_pair, open_group, ssh_line
+from outside import Outside
 
 pytestmark = pytest.mark.machines
 
@@ -196,54 +197,10 @@ def test_guests_do_not_reach_the_hosts_own_services(cloud, hood):
         listener.shutdown(socket.SHUT_RDWR)
 
 
-class Outside:
-    """A host of the outside world: a namespace behind the host's routing that tells callers who they are."""
-
-    name, near, address = "nube-test-outside", "198.19.255.1", "198.19.255.2"
-
-    def run(self, *command):
-        return subprocess.run(["ip", "netns", "exec", self.name, *command], capture_output=True, text=True, check=True).stdout
-
-    def heard(self):
-        lines = [line.split() for line in self.run("grep", "^Icmp:", "/proc/net/snmp").splitlines()]
-        return int(dict(zip(*lines))["InEchos"])
-
-
 @pytest.fixture(scope="module")
 def outside():
-    outside = Outside()
-
-    def ip(*words, check=True):
-        subprocess.run(["ip", *words], capture_output=True, check=check)
-    ip("netns", "del", outside.name, check=False)
-    ip("netns", "add", outside.name)
-    program = (
-        "import socket\n"
-        "listener = socket.create_server(('0.0.0.0', 9000))\n"
-        "print('ready', flush=True)\n"
-        "while True:\n"
-        "    connection, peer = listener.accept()\n"
-        "    connection.sendall(f'{peer[0]}\\n'.encode())\n"
-        "    connection.close()\n")
-    server = None
-    try:
-        ip("link", "add", "nbtest0", "type", "veth", "peer", "name", "eth0", "netns", outside.name)
-        ip("addr", "add", f"{outside.near}/30", "dev", "nbtest0")
-        ip("link", "set", "nbtest0", "up")
-        ip("-n", outside.name, "addr", "add", f"{outside.address}/30", "dev", "eth0")
-        ip("-n", outside.name, "link", "set", "eth0", "up")
-        ip("-n", outside.name, "link", "set", "lo", "up")
-        # No route back to anything but its own link: who is not translated gets no answer.
-        server = subprocess.Popen(["ip", "netns", "exec", outside.name, "python3", "-c", program],
-                                  stdout=subprocess.PIPE, text=True)
-        assert server.stdout.readline() == "ready\n"
-        yield outside
-    finally:
-        if server:
-            server.kill()
-            server.communicate()
-        ip("netns", "del", outside.name, check=False)
-        ip("link", "del", "nbtest0", check=False)
+    with Outside("outside", "198.19.255.1", "198.19.255.2") as there:
+        yield there
 
 
 def test_guests_reach_the_outside_under_the_hosts_address(hood, outside):

@@ -23,6 +23,11 @@ impl Arn {
         Self(format!("arn:aws:{service}:{region}:{account}:{kind}/{id}"))
     }
 
+    /// `arn:aws:SERVICE:REGION:aws:TYPE/ID`, for what AWS itself owns.
+    pub fn of_aws(service: &str, region: &Region, kind: &str, id: impl fmt::Display) -> Self {
+        Self(format!("arn:aws:{service}:{region}:aws:{kind}/{id}"))
+    }
+
     /// `arn:aws:SERVICE:REGION::TYPE/ID`, for resources whose name tells no account.
     pub fn ownerless(service: &str, region: &Region, kind: &str, id: impl fmt::Display) -> Self {
         Self(format!("arn:aws:{service}:{region}::{kind}/{id}"))

@@ -10,7 +10,7 @@ use crate::txn::Txn;
 use crate::view::Underway;
 use crate::{Policy, Result, View, errors};
 use ipnet::{Ipv4Net, Ipv6Net};
-use model::{ByoipGrant, Clock, CloudTag, Overcommit, Region, Zone};
+use model::{ByoipGrant, Clock, CloudTag, Overcommit, Region, ServiceRanges, Zone};
 use std::collections::BTreeMap;
 use std::future::{poll_fn, ready};
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub struct Settings {
     pub public_pool: Ipv4Net,
     /// Who may bring which public addresses along.
     pub byoip: Vec<ByoipGrant>,
+    /// Services beside the cloud that gateway endpoints lead to, each at most once.
+    pub gateway_services: Vec<ServiceRanges>,
     /// Where the IPv6 blocks of VPCs come from.
     pub ipv6_pool: Ipv6Net,
     /// How often a host's processors and memory are promised.

@@ -33,6 +33,7 @@ impl Passage {
     /// `None`: there is no such endpoint any more.
     pub fn find(tables: &Tables, arrival: &Arrival) -> Option<Self> {
         let endpoint = tables.get::<VpcEndpoint>(&arrival.region, &arrival.endpoint)?;
+        let service = endpoint.interface()?.service;
         let policy = match endpoint.policy.as_deref().map(Document::parse) {
             None => Judge::FullAccess,
             Some(Ok(document)) => Judge::Document(document),
@@ -43,7 +44,7 @@ impl Passage {
             vpc: endpoint.vpc,
             source: arrival.source,
             region: arrival.region.clone(),
-            service: endpoint.service.clone(),
+            service: service.as_str().to_owned(),
             policy,
         })
     }

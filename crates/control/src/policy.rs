@@ -106,6 +106,19 @@ impl Document {
         statements.into_iter().map(Statement::parse).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Whether it lets everybody do everything.
+    pub fn is_full_access(&self) -> bool {
+        let is_all = |texts: &[String]| texts.iter().any(|text| text == "*");
+        let whole = |s: &Statement| {
+            !s.but_principals
+                && !s.but_actions
+                && !s.but_resources
+                && s.conditions.is_empty()
+                && [&s.principals, &s.actions, &s.resources].into_iter().all(|texts| is_all(texts))
+        };
+        self.0.iter().all(|statement| statement.allows) && self.0.iter().any(whole)
+    }
+
     /// A denial counts for more than any leave.
     pub fn judge(&self, ask: &Ask<'_>) -> Verdict {
         let mut verdict = Verdict::Silent;

@@ -7,8 +7,8 @@ use crate::net::{AclEntry, Allow};
 use crate::record::security_group::Direction;
 use crate::{
     NatGatewayId, NetworkAclId, NetworkInterfaceId, RouteTableId, SecurityGroupId, SubnetId,
-    TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId, VpcId, VpcPeeringConnectionId,
-    VpnConnectionId, VpnGatewayId,
+    TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId, VpcEndpointId, VpcId,
+    VpcPeeringConnectionId, VpnConnectionId, VpnGatewayId,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -130,6 +130,8 @@ pub enum Component {
         gateway: VpnGatewayId,
         connection: VpnConnectionId,
     },
+    /// Out of the step's VPC by a gateway endpoint, or back by it.
+    GatewayEndpoint(VpcEndpointId),
 }
 
 /// Where a route leads.
@@ -180,6 +182,8 @@ pub enum Obstacle {
     NatGateway { gateway: NatGatewayId },
     /// The connection's static routes do not hold the sender, or it is one of the VPC's own, or nobody vouches for it.
     VpnRange { gateway: VpnGatewayId, connection: VpnConnectionId },
+    /// A gateway endpoint takes only what its own VPC sends.
+    GatewayEndpoint { endpoint: VpcEndpointId },
     /// It comes to somebody else; what a machine does with packets for others is not known.
     Elsewhere { end: End },
     /// It goes in circles.
@@ -194,6 +198,8 @@ pub enum End {
     Outside(VpcId),
     /// Into the customer's network behind a VPN connection of this VPC.
     Customer(VpcId, VpnConnectionId),
+    /// To the service behind a gateway endpoint of this VPC, which sees an address of the host's as its source.
+    Service(VpcId, VpcEndpointId),
     /// To the VPC's router itself, or to one of its services.
     Router(VpcId),
 }

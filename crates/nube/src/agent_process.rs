@@ -69,6 +69,7 @@ async fn serve(dir: &CloudDir, cloud: &CloudFile) -> Result<()> {
         state_dir: dir.path().join("net"),
         public_pool: cloud.public_pool,
         byoip: cloud.byoip.iter().map(|grant| grant.cidr).collect(),
+        gateway_services: cloud.gateway_services.iter().flat_map(|s| s.cidrs.iter().copied()).collect(),
         ipv6_pool: cloud.ipv6_pool(),
         uplink_nat: true,
         directory: Arc::clone(&directory),

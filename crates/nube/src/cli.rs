@@ -4,7 +4,8 @@ use crate::config::{self, HostKind};
 use crate::emulator::{Auth, Pace};
 use crate::{
     account, agent_process, blockd_process, blocks_place, byoip, capture, completions, dns_setup, doctor,
-    down, env, fork, fsck, image, metrics, operation, ps, server_process, ssh, status, template, trace, up,
+    down, env, fork, fsck, gateway_service, image, metrics, operation, ps, server_process, ssh, status,
+    template, trace, up,
 };
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -101,6 +102,9 @@ pub struct Up {
     /// A range that an account may bring as public addresses of its own, and repeatedly; `off`: none; remembered
     #[arg(long, value_name = "CIDR[=ACCOUNT]", value_parser = byoip::parse)]
     pub byoip: Vec<byoip::Choice>,
+    /// Where s3 or dynamodb is that gateway endpoints lead to, as this host reaches it; `off`: nowhere; remembered
+    #[arg(long, value_name = "SERVICE=CIDR[,CIDR…]", value_parser = gateway_service::parse)]
+    pub gateway_service: Vec<gateway_service::Choice>,
     /// Where IPv6 blocks of VPCs come from [default: a /40 of unique local addresses]
     #[arg(long, value_name = "CIDR")]
     pub ipv6_pool: Option<Ipv6Net>,

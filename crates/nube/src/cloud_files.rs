@@ -24,7 +24,7 @@ use crate::template;
 use anyhow::{Context as _, Result, bail};
 use control::{Buckets, PublicImages, RegionSettings, Settings};
 use ipnet::{Ipv4Net, Ipv6Net};
-use model::{AccessKeyId, AccountId, ByoipGrant, CloudTag, Overcommit, Region, region};
+use model::{AccessKeyId, AccountId, ByoipGrant, CloudTag, Overcommit, Region, ServiceRanges, region};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write as _;
@@ -49,6 +49,9 @@ pub struct CloudFile {
     /// Who may bring which further public addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub byoip: Vec<ByoipGrant>,
+    /// Where the services beside the cloud are that gateway endpoints lead to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateway_services: Vec<ServiceRanges>,
     /// Where IPv6 blocks come from; none: see [`CloudFile::ipv6_pool`].
     #[serde(default)]
     pub ipv6_pool: Option<Ipv6Net>,
@@ -242,6 +245,7 @@ impl CloudFile {
             regions: regions.collect(),
             public_pool: self.public_pool,
             byoip: self.byoip.clone(),
+            gateway_services: self.gateway_services.clone(),
             ipv6_pool: self.ipv6_pool(),
             overcommit: self.overcommit,
             public_images,

@@ -127,7 +127,16 @@ fn reset(cloud: Arc<Cloud>, operator: &Credentials) -> Reset {
     let kept = format!("{}/{}/{}", Region::global(), AccessKey::NOUN, operator.access_key_id);
     Arc::new(move || {
         let (cloud, kept) = (Arc::clone(&cloud), kept.clone());
-        Box::pin(async move { cloud.forget_everything(move |key| key.as_str() == kept).await })
+        Box::pin(async move {
+            let forgotten = cloud.forget_everything(move |key| key.as_str() == kept).await?;
+            // AWS's own lists are not of this world's making.
+            let put = |txn: &mut control::Txn<'_>| {
+                ec2::prefix_list::aws::settle(&cloud, txn);
+                Ok(())
+            };
+            cloud.transact(control::cloud::Mode::Shared, put).await?;
+            Ok(forgotten)
+        })
     })
 }
 

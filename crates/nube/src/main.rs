@@ -24,6 +24,7 @@ mod emulator;
 mod env;
 mod fork;
 mod fsck;
+mod gateway_service;
 mod http;
 mod image;
 mod inventory;

@@ -98,6 +98,7 @@ impl Server {
         let begun = cloud.transact(Mode::Shared, |txn| {
             account::put_key(&cloud, txn, &operator);
             registration::put(txn, &images);
+            ec2::prefix_list::aws::settle(&cloud, txn);
             Ok(())
         });
         begun

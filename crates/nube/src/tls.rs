@@ -173,7 +173,7 @@ impl Names {
             BTreeSet::from(["localhost", "*.nube.internal", "*.amazonaws.com"].map(str::to_owned));
         names.extend(self.regions.iter().flat_map(domains_of).map(|domain| format!("*.{domain}")));
         let endpoints = self.regions.iter().flat_map(|region| {
-            ec2::vpc_endpoint::service::SERVICES
+            model::record::vpc_endpoint::ApiService::ALL
                 .map(|service| ec2::vpc_endpoint::service::base_name(region, service))
         });
         names.extend(endpoints.map(|base| format!("*.{base}")));

@@ -7,8 +7,8 @@ use crate::emulator::Emulator;
 use crate::lock::Lock;
 use crate::server_process::{Server, terminated};
 use crate::{
-    agent_process, blockd_process, byoip, dns_setup, http, lock, notify, pool, registration, supervise,
-    terminal, tls,
+    agent_process, blockd_process, byoip, dns_setup, gateway_service, http, lock, notify, pool, registration,
+    supervise, terminal, tls,
 };
 use anyhow::{Context as _, Result, bail};
 use model::clock::SystemClock;
@@ -99,6 +99,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
                 (None, HostKind::Sim) => pool::ALL,
             },
             byoip: Vec::new(),
+            gateway_services: Vec::new(),
             ipv6_pool: arguments.ipv6_pool.map(|pool| pool.trunc()),
             overcommit: Overcommit::default(),
             tls: false,
@@ -132,6 +133,7 @@ fn settle(dir: &CloudDir, arguments: &Up, host: HostKind) -> Result<CloudFile> {
         cloud.buckets = Some(found.with_context(|| format!("{} is no folder", folder.display()))?);
     }
     cloud.byoip = byoip::settle(&arguments.byoip, cloud.byoip, cloud.public_pool)?;
+    cloud.gateway_services = gateway_service::settle(&arguments.gateway_service, &cloud)?;
     cloud.blocks = arguments.blocks.settle(dir, &cloud, host)?;
     cloud.templates = arguments.templates.settle(cloud.templates);
     cloud.operation = arguments.operation.settle(&cloud.operation)?;

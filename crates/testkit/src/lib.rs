@@ -50,6 +50,7 @@ impl Kit {
             tag: CloudTag::parse("test00").expect("a tag"),
             regions: vec![RegionSettings { region, zones }],
             byoip: Vec::new(),
+            gateway_services: Vec::new(),
             public_pool: "198.18.0.0/22".parse().expect("a block"),
             ipv6_pool: "fd12:3456:7800::/40".parse().expect("a block"),
             overcommit: model::Overcommit::default(),

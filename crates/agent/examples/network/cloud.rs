@@ -29,6 +29,7 @@ impl Cloud {
             cloud: CloudTag::from_entropy(u128::from(std::process::id()) << 7),
             state_dir: directory.path().to_owned(),
             byoip: Vec::new(),
+            gateway_services: Vec::new(),
             public_pool: "198.18.0.0/20".parse().unwrap(),
             ipv6_pool: "fd12:3456:7800::/40".parse().unwrap(),
             uplink_nat: true,

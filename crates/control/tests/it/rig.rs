@@ -81,6 +81,7 @@ impl Rig {
             tag: CloudTag::parse("test00").unwrap(),
             regions: vec![RegionSettings { region: region(), zones: Vec::new() }],
             byoip: Vec::new(),
+            gateway_services: Vec::new(),
             public_pool: "198.18.0.0/22".parse().unwrap(),
             ipv6_pool: "fd12:3456:7800::/40".parse().unwrap(),
             overcommit: model::Overcommit::default(),

@@ -16,6 +16,7 @@ use model::record::network_interface::NetworkInterface;
 use model::record::security_group::Direction;
 use model::record::transit_gateway::{TransitGateway, TransitGatewayAttachment};
 use model::record::vpc::{InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc};
+use model::record::vpc_endpoint::VpcEndpoint;
 use model::record::vpc_peering_connection::VpcPeeringConnection;
 use model::record::vpn::{VpnConnection, VpnGateway};
 
@@ -171,6 +172,10 @@ fn explanation(
             component: Some(named::<VpnGateway>(ctx, tables, *gateway)),
             ..coded("GATEWAY_REJECTS_SPOOFED_TRAFFIC")
         },
+        Obstacle::GatewayEndpoint { endpoint } => Explanation {
+            component: Some(named::<VpcEndpoint>(ctx, tables, *endpoint)),
+            ..coded("GATEWAY_REJECTS_SPOOFED_TRAFFIC")
+        },
         Obstacle::NatGateway { gateway } => Explanation {
             nat_gateway: Some(named::<NatGateway>(ctx, tables, *gateway)),
             ..coded("NGW_REQUIRES_SOURCE_IN_VPC")
@@ -180,6 +185,7 @@ fn explanation(
                 End::Interface(id) => Some(named::<NetworkInterface>(ctx, tables, id)),
                 End::Outside(vpc) => gateway(vpc),
                 End::Customer(_, connection) => Some(named::<VpnConnection>(ctx, tables, connection)),
+                End::Service(_, endpoint) => Some(named::<VpcEndpoint>(ctx, tables, endpoint)),
                 End::Router(vpc) => in_vpc(vpc),
             };
             Explanation {

@@ -17,6 +17,7 @@ use model::record::network_insights::{
 use model::record::network_interface::NetworkInterface;
 use model::record::security_group::{Direction, SecurityGroup};
 use model::record::vpc::{EgressOnlyInternetGateway, InternetGateway, NetworkAcl, RouteTable, Subnet, Vpc};
+use model::record::vpc_endpoint::VpcEndpoint;
 use model::record::vpc_peering_connection::VpcPeeringConnection;
 use model::record::vpn::{VpnConnection, VpnGateway};
 use model::{NetworkInterfaceId, RouteTableId, SecurityGroupId, VpcId};
@@ -185,6 +186,11 @@ fn part(
         Component::VpnGateway { gateway, connection } => api::PathComponent {
             component: Some(named::<VpnGateway>(ctx, tables, *gateway)),
             attached_to: Some(named::<VpnConnection>(ctx, tables, *connection)),
+            inbound_header: header,
+            ..whole
+        },
+        Component::GatewayEndpoint(id) => api::PathComponent {
+            component: Some(named::<VpcEndpoint>(ctx, tables, *id)),
             inbound_header: header,
             ..whole
         },
@@ -363,6 +369,9 @@ pub fn route(
             api::AnalysisRouteTableRoute { nat_gateway_id: Some(id.to_string()), ..shown }
         }
         Lead::Target(RouteTarget::VpnGateway(id)) => {
+            api::AnalysisRouteTableRoute { gateway_id: Some(id.to_string()), ..shown }
+        }
+        Lead::Target(RouteTarget::GatewayEndpoint(id)) => {
             api::AnalysisRouteTableRoute { gateway_id: Some(id.to_string()), ..shown }
         }
         Lead::Target(RouteTarget::TransitGateway(id)) => {

@@ -3,6 +3,7 @@
 use super::{MAX_CHANGES, added, check_name, check_size, range, render, size, usage};
 use crate::errors::{
     client, dependency_violation, invalid_parameter_combination, invalid_parameter_value, missing_parameter,
+    operation_not_permitted,
 };
 use crate::noun::hold;
 use api_ec2::{
@@ -12,6 +13,18 @@ use api_ec2::{
 };
 use control::{Context, Result, Txn};
 use model::record::prefix_list::{Last, PrefixList};
+use std::sync::Arc;
+
+/// The caller's own; AWS's change by the operator's word alone.
+fn own(ctx: &Context, txn: &mut Txn<'_>, id: &str) -> Result<Arc<PrefixList>> {
+    let list = hold::<PrefixList>(ctx, txn, id)?;
+    if list.account.is_some() {
+        return Ok(list);
+    }
+    Err(operation_not_permitted(format!(
+        "The prefix list '{id}' is managed by AWS and cannot be modified or deleted."
+    )))
+}
 
 fn check_version(list: &PrefixList, expected: i64) -> Result<()> {
     if expected == list.version() {
@@ -26,7 +39,7 @@ pub fn modify(
     request: &ModifyManagedPrefixListRequest,
     txn: &mut Txn<'_>,
 ) -> Result<ModifyManagedPrefixListResult> {
-    let mut list = PrefixList::clone(&*hold::<PrefixList>(ctx, txn, &request.prefix_list_id)?);
+    let mut list = PrefixList::clone(&*own(ctx, txn, &request.prefix_list_id)?);
     if request.ipam_prefix_list_resolver_sync_enabled == Some(true) {
         return Err(crate::parameter::unsupported("The parameter IpamPrefixListResolverSyncEnabled"));
     }
@@ -100,7 +113,7 @@ pub fn restore(
     request: &RestoreManagedPrefixListVersionRequest,
     txn: &mut Txn<'_>,
 ) -> Result<RestoreManagedPrefixListVersionResult> {
-    let mut list = PrefixList::clone(&*hold::<PrefixList>(ctx, txn, &request.prefix_list_id)?);
+    let mut list = PrefixList::clone(&*own(ctx, txn, &request.prefix_list_id)?);
     check_version(&list, request.current_version)?;
     let earlier =
         list.entries_of(request.previous_version).filter(|_| request.previous_version < list.version());
@@ -124,8 +137,9 @@ pub fn delete(
     request: &DeleteManagedPrefixListRequest,
     txn: &mut Txn<'_>,
 ) -> Result<DeleteManagedPrefixListResult> {
-    let list = hold::<PrefixList>(ctx, txn, &request.prefix_list_id)?;
-    let users: Vec<String> = usage::users(ctx, txn.tables(), list.list).into_iter().take(10).collect();
+    let list = own(ctx, txn, &request.prefix_list_id)?;
+    let users: Vec<String> =
+        usage::users(&ctx.region, txn.tables(), list.list).into_iter().take(10).collect();
     if !users.is_empty() {
         return Err(dependency_violation(format!(
             "The prefix list '{}' has dependencies and cannot be deleted: {}",

@@ -40,7 +40,7 @@ pub fn create(
     }
     let list = PrefixList {
         list: PrefixListId::from_entropy(ctx.bits()),
-        account: ctx.account(),
+        account: Some(ctx.account()),
         name: request.prefix_list_name.clone(),
         family,
         max_entries,

@@ -2,15 +2,17 @@
 
 use super::{render, usage};
 use crate::errors::{PREFIX_LIST, invalid_parameter_value};
-use crate::noun::{Noun as _, Query, find, parse_filters, select};
+use crate::noun::{Noun as _, Query, find, select};
 use api_ec2::{
     DescribeManagedPrefixListsRequest, DescribeManagedPrefixListsResult, DescribePrefixListsRequest,
     DescribePrefixListsResult, GetManagedPrefixListAssociationsRequest,
     GetManagedPrefixListAssociationsResult, GetManagedPrefixListEntriesRequest,
     GetManagedPrefixListEntriesResult, PrefixListAssociation, PrefixListEntry,
 };
+use control::filter::{FilterField, Filters, one, shown};
 use control::page::{self, ByIds, Paging};
 use control::{Context, Result, Tables};
+use model::PrefixListId;
 use model::record::prefix_list::PrefixList;
 
 pub fn describe(
@@ -29,24 +31,44 @@ pub fn describe(
     Ok(DescribeManagedPrefixListsResult { prefix_lists: Some(lists), next_token })
 }
 
-/// Lists of AWS's services: there are none.
+/// AWS's own lists, each with its ranges.
 pub fn of_aws(
-    _: &Context,
+    ctx: &Context,
     request: &DescribePrefixListsRequest,
-    _: &Tables,
+    tables: &Tables,
 ) -> Result<DescribePrefixListsResult> {
     let ids = request.prefix_list_ids.as_deref().unwrap_or_default();
-    let by_ids = ByIds::from(&request.prefix_list_ids);
-    Paging::<String>::parse(request.max_results, request.next_token.as_deref(), 5..=1000, by_ids)?;
-    parse_filters::<PrefixList>(request.filters.as_deref())?;
-    for id in ids {
-        PrefixList::parse_id(id)?;
+    let paging = Paging::<PrefixListId>::parse(
+        request.max_results,
+        request.next_token.as_deref(),
+        5..=1000,
+        ByIds::from(&request.prefix_list_ids),
+    )?;
+    let given = request.filters.as_deref().unwrap_or_default();
+    let filters = Filters::parse(given.iter().map(|f| (f.name.as_deref(), f.values.as_deref())), OF_AWS)?;
+    let wanted = ids.iter().map(|id| PrefixList::parse_id(id)).collect::<Result<Vec<_>>>()?;
+    let mut lists: Vec<_> = super::of_aws(&ctx.region, tables).map(|(_, list)| list).collect();
+    lists.sort_unstable_by_key(|list| list.list);
+    let is_there = |id: &PrefixListId| lists.iter().any(|list| list.list == *id);
+    let missing: Vec<String> = wanted.iter().filter(|id| !is_there(id)).map(ToString::to_string).collect();
+    if !missing.is_empty() {
+        return Err(PREFIX_LIST.none_found(&missing));
     }
-    if !ids.is_empty() {
-        return Err(PREFIX_LIST.none_found(ids));
-    }
-    Ok(DescribePrefixListsResult { prefix_lists: Some(Vec::new()), next_token: None })
+    lists.retain(|list| wanted.is_empty() || wanted.contains(&list.list));
+    let matching = lists.into_iter().filter(|list| filters.accept(list, &list.tags, &()));
+    let (page, next_token) = page::cut(matching, &paging, |list| list.list);
+    let shown = page.into_iter().map(|list| api_ec2::PrefixList {
+        prefix_list_id: Some(list.list.to_string()),
+        prefix_list_name: Some(list.name.clone()),
+        cidrs: Some(list.entries().iter().map(|entry| entry.cidr.to_string()).collect()),
+    });
+    Ok(DescribePrefixListsResult { prefix_lists: Some(shown.collect()), next_token })
 }
+
+static OF_AWS: &[FilterField<PrefixList, ()>] = &[
+    FilterField { name: "prefix-list-id", values: |l, ()| shown(l.list) },
+    FilterField { name: "prefix-list-name", values: |l, ()| one(l.name.as_str()) },
+];
 
 pub fn entries(
     ctx: &Context,
@@ -76,10 +98,10 @@ pub fn associations(
     let list = find::<PrefixList>(ctx, tables, &request.prefix_list_id)?;
     let paging =
         Paging::<String>::parse(request.max_results, request.next_token.as_deref(), 5..=255, ByIds::Absent)?;
-    let (page, next_token) = page::cut(usage::users(ctx, tables, list.list), &paging, Clone::clone);
+    let (page, next_token) = page::cut(usage::users(&ctx.region, tables, list.list), &paging, Clone::clone);
     let shown = page.into_iter().map(|id| PrefixListAssociation {
         resource_id: Some(id),
-        resource_owner: Some(list.account.to_string()),
+        resource_owner: Some(ctx.account().to_string()),
     });
     Ok(GetManagedPrefixListAssociationsResult { prefix_list_associations: Some(shown.collect()), next_token })
 }

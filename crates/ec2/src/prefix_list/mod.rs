@@ -4,9 +4,10 @@
 //! route names the list. A reference counts in quotas as many times as the list may have entries.
 //! Called by dispatch; [`nets`] by what derives the desired state of hosts.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/managed-prefix-lists.html>
-//! Differs: changes are in force at once; no lists of AWS's own, as none of its services is here; no sharing with other
-//! accounts; ranges are cut to their network.
+//! Differs: changes are in force at once; AWS's own lists are those of [`aws`]; no sharing with other accounts; ranges are cut to their
+//! network.
 
+pub mod aws;
 mod change;
 mod create;
 mod describe;
@@ -18,10 +19,12 @@ use crate::noun::{Noun, touched};
 use api_ec2::ops;
 use control::filter::{FilterField, one, shown};
 use control::tag::Tags;
-use control::{Result, Service, Tables};
+use control::{Arn, Context, Result, Service, Tables};
 use ipnet::IpNet;
 use model::record::prefix_list::{Entry, Family, PrefixList};
-use model::{AccountId, PrefixListId, Region};
+use model::{AccountId, GatewayService, PrefixListId, Region};
+use plan::net::gateway_service;
+use std::sync::Arc;
 
 /// How many lists an account may have in a region.
 pub const MAX_LISTS: usize = 100;
@@ -35,8 +38,9 @@ impl Noun for PrefixList {
     const ERRORS: IdErrors = errors::PREFIX_LIST;
     const PAGE: std::ops::RangeInclusive<i32> = 1..=100;
 
+    /// AWS's own are nobody's here.
     fn account(&self) -> AccountId {
-        self.account
+        self.account.unwrap_or(NOBODY)
     }
 
     fn tags(&self) -> &Tags {
@@ -49,12 +53,43 @@ impl Noun for PrefixList {
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[
-            FilterField { name: "owner-id", values: |l, _| shown(l.account) },
+            FilterField { name: "owner-id", values: |l, _| one(render::owner(l)) },
             FilterField { name: "prefix-list-id", values: |l, _| shown(l.list) },
             FilterField { name: "prefix-list-name", values: |l, _| one(l.name.as_str()) },
         ]
     }
+
+    fn visible_to(&self, ctx: &Context) -> bool {
+        self.account.is_none_or(|account| account == ctx.account())
+    }
+
+    fn listed<'a>(ctx: &'a Context, tables: &'a Tables) -> Vec<&'a Arc<Self>> {
+        let own = tables.find::<Self>(&ctx.region, "account", ctx.account());
+        let mut all: Vec<&Arc<Self>> = own.chain(of_aws(&ctx.region, tables).map(|(_, list)| list)).collect();
+        all.sort_unstable_by_key(|list| list.list);
+        all
+    }
+
+    fn arn(&self, ctx: &Context) -> Arn {
+        match self.account {
+            Some(account) => Arn::new("ec2", &ctx.region, account, Self::RESOURCE_TYPE, self.list),
+            None => Arn::of_aws("ec2", &ctx.region, Self::RESOURCE_TYPE, self.list),
+        }
+    }
 }
+
+/// AWS's lists of a region, with the services whose they are.
+pub fn of_aws<'a>(
+    region: &'a Region,
+    tables: &'a Tables,
+) -> impl Iterator<Item = (GatewayService, &'a Arc<PrefixList>)> {
+    GatewayService::ALL.into_iter().filter_map(|service| {
+        Some((service, tables.get::<PrefixList>(region, &gateway_service::prefix_list(region, service))?))
+    })
+}
+
+/// Stands for AWS where an account must be; no account has the number.
+const NOBODY: AccountId = AccountId::from_number(999_999_999_999);
 
 /// The ranges of a list that are in force.
 pub fn nets(tables: &Tables, region: &Region, list: PrefixListId) -> Vec<IpNet> {

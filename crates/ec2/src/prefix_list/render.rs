@@ -20,6 +20,11 @@ pub const fn state(list: &PrefixList) -> PrefixListState {
     }
 }
 
+/// The account that has it, or `AWS`.
+pub fn owner(list: &PrefixList) -> String {
+    list.account.map_or_else(|| "AWS".to_owned(), |account| account.to_string())
+}
+
 pub fn prefix_list(ctx: &Context, list: &PrefixList, state: PrefixListState) -> ManagedPrefixList {
     ManagedPrefixList {
         prefix_list_id: Some(list.list.to_string()),
@@ -27,10 +32,11 @@ pub fn prefix_list(ctx: &Context, list: &PrefixList, state: PrefixListState) -> 
         state: Some(state),
         prefix_list_arn: Some(list.arn(ctx).to_string()),
         prefix_list_name: Some(list.name.clone()),
-        max_entries: Some(list.max_entries as i32),
-        version: Some(list.version()),
+        // AWS shows neither of its own.
+        max_entries: list.account.map(|_| list.max_entries as i32),
+        version: list.account.map(|_| list.version()),
         tags: render_tags(&list.tags),
-        owner_id: Some(list.account.to_string()),
+        owner_id: Some(owner(list)),
         ..Default::default()
     }
 }

@@ -10,9 +10,9 @@ use model::record::vpc::RouteTable;
 use model::{PrefixListId, Region};
 
 /// The groups and route tables that refer to a list, by id.
-pub fn users(ctx: &Context, tables: &Tables, list: PrefixListId) -> Vec<String> {
-    let groups = tables.find::<SecurityGroup>(&ctx.region, "prefix-list", list);
-    let routed = tables.find::<RouteTable>(&ctx.region, "prefix-list", list);
+pub fn users(region: &Region, tables: &Tables, list: PrefixListId) -> Vec<String> {
+    let groups = tables.find::<SecurityGroup>(region, "prefix-list", list);
+    let routed = tables.find::<RouteTable>(region, "prefix-list", list);
     let mut users: Vec<String> =
         groups.map(|g| g.group.to_string()).chain(routed.map(|t| t.table.to_string())).collect();
     users.sort_unstable();

@@ -177,6 +177,7 @@ fn gateways<'a>(table: &'a RouteTable, tables: &'a Tables) -> Values<'a> {
     let routed = table.routes.iter().filter_map(|route| match route.target {
         RouteTarget::InternetGateway(gateway) => Some(Cow::Owned(gateway.to_string())),
         RouteTarget::VpnGateway(gateway) => Some(Cow::Owned(gateway.to_string())),
+        RouteTarget::Endpoint(endpoint) => Some(Cow::Owned(endpoint.to_string())),
         RouteTarget::EgressOnly(_)
         | RouteTarget::Interface(_)
         | RouteTarget::Peering(_)
@@ -201,7 +202,8 @@ fn instances<'a>(table: &'a RouteTable, tables: &'a Tables) -> Values<'a> {
         | RouteTarget::Peering(_)
         | RouteTarget::NatGateway(_)
         | RouteTarget::TransitGateway(_)
-        | RouteTarget::VpnGateway(_) => None,
+        | RouteTarget::VpnGateway(_)
+        | RouteTarget::Endpoint(_) => None,
     });
     users.map(|instance| Cow::Owned(instance.instance.to_string())).collect()
 }

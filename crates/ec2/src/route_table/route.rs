@@ -108,6 +108,7 @@ pub fn replace(
         request.destination_ipv6_cidr_block.as_deref(),
         request.destination_prefix_list_id.as_deref(),
     )?;
+    not_an_endpoints(&table, destination, "modify")?;
     let local = is_local(ctx, txn.tables(), &table, destination);
     if request.local_target == Some(true) {
         return replace_by_local(ctx, txn, table, destination, local, &named!(request));
@@ -183,6 +184,7 @@ pub fn delete(ctx: &Context, request: &DeleteRouteRequest, txn: &mut Txn<'_>) ->
             table.table
         )));
     }
+    not_an_endpoints(&table, destination, "remove")?;
     let before = table.routes.len();
     table.routes.retain(|route| route.destination != destination);
     if table.routes.len() == before {
@@ -193,6 +195,19 @@ pub fn delete(ctx: &Context, request: &DeleteRouteRequest, txn: &mut Txn<'_>) ->
     }
     txn.put(&ctx.region, table);
     Ok(DeleteRouteResult {})
+}
+
+/// Such routes come and go with their endpoint.
+fn not_an_endpoints(table: &RouteTable, destination: Destination, done: &str) -> Result<()> {
+    let is_it =
+        |route: &Route| route.destination == destination && matches!(route.target, RouteTarget::Endpoint(_));
+    if !table.routes.iter().any(is_it) {
+        return Ok(());
+    }
+    Err(invalid_parameter_value(format!(
+        "cannot {done} VPC endpoint route {destination} in route table {}",
+        table.table
+    )))
 }
 
 /// A route for a list counts as often as the list may have entries.

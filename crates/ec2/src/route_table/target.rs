@@ -199,7 +199,8 @@ fn within(
         | RouteTarget::EgressOnly(_)
         | RouteTarget::Peering(_)
         | RouteTarget::TransitGateway(_)
-        | RouteTarget::VpnGateway(_) => Err(invalid_parameter_value(format!(
+        | RouteTarget::VpnGateway(_)
+        | RouteTarget::Endpoint(_) => Err(invalid_parameter_value(format!(
             "The destination CIDR block {destination} is equal to or more specific than one of this VPC's CIDR \
              blocks. This route can target only an interface or an instance."
         ))),
@@ -217,6 +218,7 @@ pub fn leads(region: &Region, tables: &Tables, table: &RouteTable, route: &Route
         RouteTarget::NatGateway(id) => crate::nat_gateway::serves(tables, region, id),
         RouteTarget::TransitGateway(id) => crate::transit_gateway::serves(tables, region, id, table.vpc),
         RouteTarget::VpnGateway(id) => crate::vpn_gateway::serves(tables, region, id, table.vpc),
+        RouteTarget::Endpoint(id) => crate::vpc_endpoint::serves(tables, region, id),
         RouteTarget::Interface(id) => user(region, tables, id).is_some_and(|i| i.phase.occupies_host()),
     }
 }
@@ -235,6 +237,9 @@ pub fn render(region: &Region, tables: &Tables, target: RouteTarget) -> api::Rou
         }
         RouteTarget::VpnGateway(gateway) => {
             api::Route { gateway_id: Some(gateway.to_string()), ..Default::default() }
+        }
+        RouteTarget::Endpoint(endpoint) => {
+            api::Route { gateway_id: Some(endpoint.to_string()), ..Default::default() }
         }
         RouteTarget::EgressOnly(gateway) => {
             api::Route { egress_only_internet_gateway_id: Some(gateway.to_string()), ..Default::default() }

@@ -158,7 +158,11 @@ fn routes(tables: &Tables, region: &Region, table: &RouteTable) -> RouteTableDes
             RouteTarget::VpnGateway(id) if crate::vpn_gateway::serves(tables, region, id, table.vpc) => {
                 model::host::RouteTarget::VpnGateway(id)
             }
-            RouteTarget::Peering(_)
+            RouteTarget::Endpoint(id) if crate::vpc_endpoint::serves(tables, region, id) => {
+                model::host::RouteTarget::GatewayEndpoint(id)
+            }
+            RouteTarget::Endpoint(_)
+            | RouteTarget::Peering(_)
             | RouteTarget::NatGateway(_)
             | RouteTarget::TransitGateway(_)
             | RouteTarget::VpnGateway(_) => model::host::RouteTarget::Blackhole,

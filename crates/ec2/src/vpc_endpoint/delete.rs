@@ -1,12 +1,12 @@
-//! `DeleteVpcEndpoints`: each with its interfaces; what is not there is told, and keeps nothing else from its end.
+//! `DeleteVpcEndpoints`: each with its interfaces or its routes; what is not there is told, and keeps nothing else from its end.
 
-use super::there;
+use super::{gateway, there};
 use crate::network_interface as interfaces;
 use crate::noun::{Noun as _, touched};
 use api_ec2::{DeleteVpcEndpointsRequest, DeleteVpcEndpointsResult, UnsuccessfulItem, UnsuccessfulItemError};
 use control::{Context, Result, Tables, Touched, Txn};
 use model::record::network_interface::NetworkInterface;
-use model::record::vpc_endpoint::VpcEndpoint;
+use model::record::vpc_endpoint::{EndpointKind, VpcEndpoint};
 
 pub fn touches(ctx: &Context, request: &DeleteVpcEndpointsRequest, tables: &Tables) -> Vec<Touched> {
     touched::<VpcEndpoint>(ctx, tables, &request.vpc_endpoint_ids)
@@ -36,12 +36,17 @@ pub fn delete(
                 continue;
             }
         };
-        for own in &endpoint.interfaces {
-            if let Some(interface) = txn.get::<NetworkInterface>(&ctx.region, &own.interface) {
-                interfaces::remove(ctx, txn, &interface);
+        let mut ended = VpcEndpoint { deleted_at: Some(ctx.now), ..(*endpoint).clone() };
+        match &mut ended.kind {
+            EndpointKind::Interface(own) => {
+                for own in std::mem::take(&mut own.interfaces) {
+                    if let Some(interface) = txn.get::<NetworkInterface>(&ctx.region, &own.interface) {
+                        interfaces::remove(ctx, txn, &interface);
+                    }
+                }
             }
+            EndpointKind::Gateway { .. } => gateway::end(ctx, txn, &endpoint),
         }
-        let ended = VpcEndpoint { interfaces: Vec::new(), deleted_at: Some(ctx.now), ..(*endpoint).clone() };
         txn.put(&ctx.region, ended);
     }
     Ok(DeleteVpcEndpointsResult { unsuccessful: Some(unsuccessful) })

@@ -1,21 +1,28 @@
-//! VPC endpoints: the cloud's own API at addresses of a VPC, behind security groups and a policy.
+//! VPC endpoints: ways from a VPC to services.
 //!
-//! An endpoint owns a network interface in each of its subnets, at most one a zone, made and deleted with it, which nobody
+//! A gateway endpoint leads to a service beside the cloud: a route for the service's prefix list in each of its tables
+//! ([`gateway`]), and on the host a link that lets out what takes those routes.
+//!
+//! An interface endpoint is the cloud's own API at addresses of a VPC, behind security groups and a policy. It owns a network interface in each of its subnets, at most one a zone, made and deleted with it, which nobody
 //! else may change. The host carries such an interface as a port like any other, with a namespace in a machine's place
 //! that hands what connects to the server; so groups, ACLs and routes judge it as they judge all packets. What comes by an
 //! endpoint is judged by its policy beside everything else ([`control::passage`]).
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/privatelink/create-interface-endpoint.html>
-//! Differs: it is there at once; IPv4 alone; no gateway endpoints, as the services that have them are none of this cloud's.
+//! Differs: they are there at once; IPv4 alone; a gateway endpoint's policy lets everybody do everything, as nobody here sees
+//! its requests.
 
 mod create;
 mod delete;
 mod describe;
+mod gateway;
+mod interface;
 mod modify;
+mod policy;
 mod render;
 pub mod service;
 
 use crate::errors::{self, IdErrors, client};
-use crate::instance::desired::interface;
+use crate::instance::desired::interface as told_interface;
 use crate::noun::{Noun, hold};
 use api_ec2::ops;
 use control::filter::{FilterField, one, shown};
@@ -24,8 +31,9 @@ use control::{Cloud, Context, Result, Service, Tables, Touched, Txn};
 use model::host::{EndpointDesired, EndpointName};
 use model::record::network_interface::NetworkInterface;
 use model::record::vpc::Vpc;
-use model::record::vpc_endpoint::VpcEndpoint;
-use model::{AccountId, NetworkInterfaceId, Region, VpcId};
+use model::record::vpc_endpoint::{InterfaceEndpoint, VpcEndpoint};
+use model::{AccountId, NetworkInterfaceId, Region, VpcEndpointId, VpcId};
+use plan::net::gateway_service::full_name;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::ApiError;
@@ -54,15 +62,18 @@ impl Noun for VpcEndpoint {
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[
-            FilterField { name: "ip-address-type", values: |_, _| one("ipv4") },
             FilterField {
-                name: "service-name",
-                values: |e, _| one(service::full_name(&e.region, &e.service)),
+                name: "ip-address-type",
+                values: |e, _| e.interface().map(|_| "ipv4".into()).into_iter().collect(),
             },
+            FilterField { name: "service-name", values: |e, _| one(full_name(&e.region, e.service())) },
             FilterField { name: "service-region", values: |e, _| shown(&e.region) },
             FilterField { name: "vpc-endpoint-id", values: |e, _| shown(e.endpoint) },
             FilterField { name: "vpc-endpoint-state", values: |e, _| one(render::state(e)) },
-            FilterField { name: "vpc-endpoint-type", values: |_, _| one("Interface") },
+            FilterField {
+                name: "vpc-endpoint-type",
+                values: |e, _| one(render::kind(e).as_str().to_owned()),
+            },
             FilterField { name: "vpc-id", values: |e, _| shown(e.vpc) },
         ]
     }
@@ -82,26 +93,37 @@ fn there(ctx: &Context, txn: &mut Txn<'_>, id: &str) -> Result<Arc<VpcEndpoint>>
 /// What a host is told of a VPC's endpoints.
 pub fn desired(tables: &Tables, region: &Region, vpc: &Vpc) -> Vec<EndpointDesired> {
     let there = tables.find::<VpcEndpoint>(region, "vpc", vpc.vpc).filter(|endpoint| endpoint.is_there());
-    there.map(|endpoint| told(tables, region, vpc, endpoint)).collect()
+    there.filter_map(|endpoint| Some(told(tables, region, vpc, (endpoint, endpoint.interface()?)))).collect()
 }
 
-fn told(tables: &Tables, region: &Region, vpc: &Vpc, endpoint: &VpcEndpoint) -> EndpointDesired {
-    let records = endpoint.interfaces.iter();
+fn told(
+    tables: &Tables,
+    region: &Region,
+    vpc: &Vpc,
+    (endpoint, own): (&VpcEndpoint, &InterfaceEndpoint),
+) -> EndpointDesired {
+    let records = own.interfaces.iter();
     let records = records.filter_map(|own| tables.get::<NetworkInterface>(region, &own.interface));
-    let interfaces: Vec<_> = records.filter_map(|record| interface(tables, region, record, "")).collect();
+    let interfaces: Vec<_> =
+        records.filter_map(|record| told_interface(tables, region, record, "")).collect();
     let addresses = |only: Option<NetworkInterfaceId>| {
         let meant = interfaces.iter().filter(|i| only.is_none_or(|only| i.interface == only));
         meant.flat_map(|i| &i.addresses).map(|address| address.private).collect()
     };
-    let own = render::names(endpoint);
-    let own = own.map(|(name, only)| EndpointName { name, addresses: addresses(only), private: false });
-    let mut names: Vec<EndpointName> = own.collect();
-    if endpoint.private_dns && vpc.dns_hostnames {
-        let name = service::private_name(region, &endpoint.service);
+    let all = render::names(endpoint, own);
+    let all = all.map(|(name, only)| EndpointName { name, addresses: addresses(only), private: false });
+    let mut names: Vec<EndpointName> = all.collect();
+    if own.private_dns && vpc.dns_hostnames {
+        let name = service::private_name(region, own.service);
         names.push(EndpointName { name, addresses: addresses(None), private: true });
     }
     names.retain(|name| !name.addresses.is_empty());
     EndpointDesired { endpoint: endpoint.endpoint, interfaces, names }
+}
+
+/// Whether a route to an endpoint leads anywhere.
+pub fn serves(tables: &Tables, region: &Region, endpoint: VpcEndpointId) -> bool {
+    tables.get::<VpcEndpoint>(region, &endpoint).is_some_and(|endpoint| endpoint.is_there())
 }
 
 /// The endpoints of a VPC that are not deleted.

@@ -7,6 +7,7 @@ mod byoip;
 mod dhcp_options;
 mod encryption;
 mod flow_log;
+mod gateway_endpoint;
 mod hibernation;
 mod host_view;
 mod image;

@@ -199,6 +199,7 @@ impl Door {
             tag: CloudTag::parse("test00").unwrap(),
             regions: vec![RegionSettings { region, zones: Vec::new() }],
             byoip: Vec::new(),
+            gateway_services: Vec::new(),
             public_pool: "198.18.0.0/22".parse().unwrap(),
             ipv6_pool: "fd12:3456:7800::/40".parse().unwrap(),
             overcommit: model::Overcommit::default(),

@@ -4,7 +4,7 @@ use crate::door::{ALICE, Answer, Client, Door, credentials};
 use crate::tls::certificate;
 use gateway::{Handed, Limits};
 use model::host::Arrival;
-use model::record::vpc_endpoint::VpcEndpoint;
+use model::record::vpc_endpoint::{ApiService, EndpointKind, InterfaceEndpoint, VpcEndpoint};
 use model::{Region, Timestamp, VpcEndpointId, VpcId};
 use std::net::Ipv4Addr;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -21,18 +21,20 @@ fn arrival() -> Arrival {
     Arrival { region: region(), vpc, endpoint, source: Ipv4Addr::new(10, 0, 0, 9) }
 }
 
-async fn stands(door: &Door, service: &str, policy: Option<&str>) {
+async fn stands(door: &Door, service: ApiService, policy: Option<&str>) {
     let endpoint = VpcEndpoint {
         endpoint: arrival().endpoint,
         account: ALICE,
         region: region(),
         vpc: arrival().vpc,
-        service: service.into(),
-        interfaces: Vec::new(),
-        groups: Vec::new(),
-        private_dns: false,
+        kind: EndpointKind::Interface(InterfaceEndpoint {
+            service,
+            interfaces: Vec::new(),
+            groups: Vec::new(),
+            private_dns: false,
+            label: "label".into(),
+        }),
         policy: policy.map(str::to_owned),
-        label: "label".into(),
         created_at: Timestamp::from_millis(0),
         deleted_at: None,
         tags: model::record::Tags::new(),
@@ -62,7 +64,7 @@ async fn ask(stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Answ
 #[tokio::test]
 async fn an_endpoint_leads_to_its_service_and_nowhere_else() {
     let door = Door::open().await;
-    stands(&door, "ec2", None).await;
+    stands(&door, ApiService::Ec2, None).await;
     let answer = ask(arrives(&door).await, &door.post(&credentials("ec2"), ECHO)).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     let other = ask(arrives(&door).await, &door.post(&credentials("sts"), ECHO)).await;
@@ -88,7 +90,7 @@ async fn its_policy_judges_what_comes_by_it_and_nothing_comes_by_one_that_is_gon
     for (policy, status) in
         [(one("Allow", "ec2:Echo"), 200), (one("Allow", "ec2:Wait"), 403), (one("Deny", "*"), 403)]
     {
-        stands(&door, "ec2", Some(&policy)).await;
+        stands(&door, ApiService::Ec2, Some(&policy)).await;
         let answer = ask(arrives(&door).await, &request()).await;
         assert_eq!(answer.status, status, "{policy}: {}", answer.body);
         assert_eq!(answer.body.contains("VPC endpoint policy"), status == 403, "{}", answer.body);
@@ -100,7 +102,7 @@ async fn its_policy_judges_what_comes_by_it_and_nothing_comes_by_one_that_is_gon
 async fn tls_is_spoken_at_an_endpoint_too() {
     let certificate = certificate();
     let door = Door::with_tls(Limits::default(), Some(certificate.tls())).await;
-    stands(&door, "ec2", None).await;
+    stands(&door, ApiService::Ec2, None).await;
     let stream = certificate.over(arrives(&door).await, &["http/1.1"]).await.unwrap();
     let answer = ask(stream, &door.post(&credentials("ec2"), ECHO)).await;
     assert_eq!(answer.status, 200, "{}", answer.body);

@@ -244,6 +244,8 @@ pub enum RouteTarget {
     TransitGateway(TransitGatewayId),
     /// On by the static routes of the gateway's connections, see [`VpnDesired`].
     VpnGateway(VpnGatewayId),
+    /// Out to a service beside the cloud, with an address of the host's.
+    GatewayEndpoint(VpcEndpointId),
     /// The target is gone: packets are dropped.
     Blackhole,
 }

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PrefixList {
     pub list: PrefixListId,
-    pub account: AccountId,
+    /// None: AWS's own, of a service that gateway endpoints lead to.
+    #[serde(default)]
+    pub account: Option<AccountId>,
     pub name: String,
     pub family: Family,
     /// How many entries it may have; whatever refers to it counts as so many.
@@ -65,6 +67,6 @@ impl Record for PrefixList {
     }
 
     fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
-        vec![("account", self.account.into())]
+        self.account.map(|account| ("account", account.into())).into_iter().collect()
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     AccountId, DhcpOptionsId, EgressOnlyInternetGatewayId, InternetGatewayId, NatGatewayId,
     NetworkAclAssociationId, NetworkAclId, NetworkInterfaceId, PrefixListId, RouteTableAssociationId,
     RouteTableId, SubnetCidrAssociationId, SubnetCidrReservationId, SubnetId, TransitGatewayId,
-    VpcCidrAssociationId, VpcId, VpcPeeringConnectionId, VpnGatewayId, Zone,
+    VpcCidrAssociationId, VpcEndpointId, VpcId, VpcPeeringConnectionId, VpnGatewayId, Zone,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -253,6 +253,8 @@ pub enum RouteTarget {
     NatGateway(NatGatewayId),
     TransitGateway(TransitGatewayId),
     VpnGateway(VpnGatewayId),
+    /// A gateway endpoint, for the list of its service alone.
+    Endpoint(VpcEndpointId),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,33 +2,77 @@
 
 use super::{IndexValue, Record, Tags};
 use crate::{
-    AccountId, NetworkInterfaceId, Region, SecurityGroupId, SubnetId, Timestamp, VpcEndpointId, VpcId, Zone,
+    AccountId, GatewayService, NetworkInterfaceId, Region, SecurityGroupId, SubnetId, Timestamp,
+    VpcEndpointId, VpcId, Zone,
 };
 use serde::{Deserialize, Serialize};
 
-/// An interface endpoint to one of the cloud's own services.
+/// A way from a VPC to a service.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct VpcEndpoint {
     pub endpoint: VpcEndpointId,
     pub account: AccountId,
     pub region: Region,
     pub vpc: VpcId,
-    /// The service's name among the cloud's, such as `ec2`.
-    pub service: String,
+    #[serde(flatten)]
+    pub kind: EndpointKind,
+    /// As it was given; none: everybody may do everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    pub created_at: Timestamp,
+    pub deleted_at: Option<Timestamp>,
+    pub tags: Tags,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EndpointKind {
+    Interface(InterfaceEndpoint),
+    /// The route tables that lead to it say so themselves.
+    Gateway {
+        #[serde(rename = "gateway")]
+        service: GatewayService,
+    },
+}
+
+/// An endpoint to one of the cloud's own services, at addresses of the VPC.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InterfaceEndpoint {
+    pub service: ApiService,
     /// The interfaces that it owns, one a subnet.
     pub interfaces: Vec<EndpointInterface>,
     /// Of all its interfaces.
     pub groups: Vec<SecurityGroupId>,
     /// Whether the service's own names lead to it within the VPC.
     pub private_dns: bool,
-    /// As it was given; none: everybody may do everything.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<String>,
     /// What makes its DNS names hard to guess.
     pub label: String,
-    pub created_at: Timestamp,
-    pub deleted_at: Option<Timestamp>,
-    pub tags: Tags,
+}
+
+/// A service of the cloud itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApiService {
+    Ebs,
+    Ec2,
+    Kms,
+    Rbin,
+    Sts,
+}
+
+impl ApiService {
+    pub const ALL: [Self; 5] = [Self::Ebs, Self::Ec2, Self::Kms, Self::Rbin, Self::Sts];
+
+    /// As the names of endpoints tell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ebs => "ebs",
+            Self::Ec2 => "ec2",
+            Self::Kms => "kms",
+            Self::Rbin => "rbin",
+            Self::Sts => "sts",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +86,21 @@ impl VpcEndpoint {
     pub const fn is_there(&self) -> bool {
         self.deleted_at.is_none()
     }
+
+    /// The service's name, without what goes before it.
+    pub const fn service(&self) -> &'static str {
+        match &self.kind {
+            EndpointKind::Interface(own) => own.service.as_str(),
+            EndpointKind::Gateway { service } => service.as_str(),
+        }
+    }
+
+    pub const fn interface(&self) -> Option<&InterfaceEndpoint> {
+        match &self.kind {
+            EndpointKind::Interface(own) => Some(own),
+            EndpointKind::Gateway { .. } => None,
+        }
+    }
 }
 
 impl Record for VpcEndpoint {
@@ -54,5 +113,28 @@ impl Record for VpcEndpoint {
 
     fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
         vec![("account", self.account.into()), ("vpc", self.vpc.into())]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_stored_before_there_were_kinds_is_an_interface_endpoint() {
+        let head = r#"{"endpoint": "vpce-0123456789abcdef0", "account": "000000000001", "region": "us-east-1",
+            "vpc": "vpc-0123456789abcdef0", "created_at": 7, "deleted_at": null, "tags": {}"#;
+        let before = format!(
+            r#"{head}, "service": "ec2", "interfaces": [], "groups": [], "private_dns": true, "label": "a"}}"#
+        );
+        let read: VpcEndpoint = serde_json::from_str(&before).unwrap();
+        assert!(read.interface().is_some_and(|own| own.service == ApiService::Ec2 && own.private_dns));
+        let gateway: VpcEndpoint = serde_json::from_str(&format!(r#"{head}, "gateway": "s3"}}"#)).unwrap();
+        assert!(matches!(gateway.kind, EndpointKind::Gateway { service: GatewayService::S3 }));
+        for record in [read, gateway] {
+            let written = serde_json::to_string(&record).unwrap();
+            let again: VpcEndpoint = serde_json::from_str(&written).unwrap();
+            assert_eq!(serde_json::to_string(&again).unwrap(), written);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test's own switch, not configuration of the program")]
 
-use super::{Uplink, group_body, root_table, routes, vpc_body};
+use super::{Uplink, gateway_service, group_body, root_table, routes, vpc_body};
 use model::host::{
     AddressDesired, NatGatewayDesired, NetworkAclDesired, PeeringDesired, RouteDesired, RouteTableDesired,
     RouteTarget, SecurityGroupDesired, SubnetDesired, TransitDesired, TransitPeerDesired,
@@ -12,9 +12,10 @@ use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
 use model::{
     AccountId, CloudTag, NatGatewayId, NetworkAclId, NetworkInterfaceId, Region, RouteTableId,
     SecurityGroupId, SubnetId, TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId,
-    VpcId, VpcPeeringConnectionId,
+    VpcEndpointId, VpcId, VpcPeeringConnectionId,
 };
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 fn check(name: &str, text: &str) {
@@ -72,6 +73,7 @@ pub(super) fn vpc() -> VpcDesired {
                         RouteTarget::Peering(VpcPeeringConnectionId::from_entropy(0xe1)),
                     ),
                     route("10.0.0.0/8", RouteTarget::TransitGateway(TransitGatewayId::from_entropy(0x71))),
+                    route("192.0.2.64/26", RouteTarget::GatewayEndpoint(VpcEndpointId::from_entropy(0xe5))),
                     route("192.0.2.0/24", RouteTarget::Interface(NetworkInterfaceId::from_entropy(0x99))),
                 ],
             },
@@ -161,13 +163,26 @@ fn the_hosts_table_renders_as_ever() {
     let cloud = CloudTag::parse("abc234").unwrap();
     let pool = "198.18.0.0/22".parse().unwrap();
     let ipv6 = "fd12:3456:7800::/40".parse().unwrap();
-    check("root.nft", &root_table(&cloud, pool, &[], ipv6, Uplink::Masquerade));
-    assert!(!root_table(&cloud, pool, &[], ipv6, Uplink::Routed).contains("masquerade"));
+    check("root.nft", &root_table(&cloud, pool, &[], ipv6, Uplink::Masquerade, &[]));
+    assert!(!root_table(&cloud, pool, &[], ipv6, Uplink::Routed, &[]).contains("masquerade"));
     let brought = ["203.0.113.0/24", "198.51.100.0/24"].map(|range| range.parse().unwrap());
-    let table = root_table(&cloud, pool, &brought, ipv6, Uplink::Masquerade);
+    let table = root_table(&cloud, pool, &brought, ipv6, Uplink::Masquerade, &[]);
     let pools = "{ 198.18.0.0/22, 203.0.113.0/24, 198.51.100.0/24 }";
     assert!(table.contains(&format!("ip saddr != {pools} drop")), "{table}");
     assert!(table.contains(&format!("ip saddr {pools} oifname")), "{table}");
+    let services = ["192.0.2.0/24".parse().unwrap(), "192.168.7.20/32".parse().unwrap()];
+    check("root_services.nft", &root_table(&cloud, pool, &[], ipv6, Uplink::Masquerade, &services));
+}
+
+#[test]
+fn the_edges_table_for_services_renders_as_ever() {
+    let services = ["192.0.2.0/24".parse().unwrap(), "192.168.7.20/32".parse().unwrap()];
+    let own = Ipv4Addr::new(198, 18, 0, 2);
+    check("edge_services.nft", &gateway_service::edge_table(own, &services));
+    assert_eq!(
+        gateway_service::edge_table(own, &[]),
+        "table inet services {\n}\ndelete table inet services\n"
+    );
 }
 
 #[test]

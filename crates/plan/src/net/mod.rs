@@ -13,6 +13,7 @@ pub mod bandwidth;
 pub mod byoip;
 pub mod detour;
 mod edge;
+pub mod gateway_service;
 mod group;
 pub mod ipv6;
 pub mod names;

@@ -19,6 +19,10 @@ pub const VPC_TABLE: &str = "vpc";
 pub const GATES_BY_PORT: &str = "eni_out";
 /// The table of the edge's rule set.
 pub const EDGE_TABLE: &str = "edge";
+/// The edge's table for services beside the cloud.
+pub const SERVICES_TABLE: &str = "services";
+/// The map of a VPC's rule set that tells with which address it comes to such services.
+pub const SERVICE_SNAT: &str = "service_snat";
 
 /// The digits of an id, without its prefix.
 pub(super) fn digits(id: impl Display) -> String {
@@ -79,6 +83,11 @@ pub fn edge_link(vpc: VpcId) -> String {
     format!("v{:014x}", vpc.bits() & ((1 << 56) - 1))
 }
 
+/// The link from the edge to a VPC and from there, by which it reaches services beside the cloud.
+pub fn service_link(vpc: VpcId) -> String {
+    format!("s{:014x}", vpc.bits() & ((1 << 56) - 1))
+}
+
 /// The link from a VPC to another, the same on both sides: 56 of the id's bits.
 pub fn peering_link(peering: VpcPeeringConnectionId) -> String {
     format!("p{:014x}", peering.bits() & ((1 << 56) - 1))
@@ -94,9 +103,9 @@ pub fn nat_links(gateway: NatGatewayId) -> [String; 2] {
     ["i", "o"].map(|end| format!("n{:013x}{end}", gateway.bits() & ((1 << 52) - 1)))
 }
 
-/// Whether the link belongs to a peering, a transit gateway, a NAT gateway or a VPN connection.
+/// Whether the link belongs to a peering, a transit gateway, a NAT gateway, a VPN connection or gateway endpoints.
 pub fn is_side_link(name: &str) -> bool {
-    name.len() == 15 && name.starts_with(['p', 'g', 'n', 'w'])
+    name.len() == 15 && name.starts_with(['p', 'g', 'n', 'w', 's'])
 }
 
 /// The chain that a packet from another VPC passes first.
@@ -300,6 +309,7 @@ mod tests {
         assert!(is_side_link(&transit_link(attachments)));
         let [one, other] = attachments;
         assert_eq!(transit_link([one, other]), transit_link([other, one]));
+        assert!(is_side_link(&service_link(VpcId::from_entropy(u128::MAX))));
         assert!(is_side_link(&vpn_link(VpnConnectionId::from_entropy(u128::MAX))));
         assert!(nat_links(NatGatewayId::from_entropy(u128::MAX)).iter().all(|link| is_side_link(link)));
         assert!(tap(u64::from(u32::MAX) << 16).len() <= 15);

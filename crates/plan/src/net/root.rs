@@ -13,16 +13,18 @@ pub enum Uplink {
 }
 
 /// Makes or replaces the table in one transaction. `brought` are the ranges that accounts may bring, beside the pool; no
-/// two of all these overlap.
+/// two of all these overlap. `services` are where gateway endpoints lead, which may be on the host itself.
 pub fn root_table(
     cloud: &CloudTag,
-    pool: Ipv4Net,
+    public_pool: Ipv4Net,
     brought: &[Ipv4Net],
     ipv6: Ipv6Net,
     uplink: Uplink,
+    services: &[Ipv4Net],
 ) -> String {
     let (table, link, ipv6) = (root_table_name(cloud), host_link(cloud), ipv6.trunc());
-    let ranges: Vec<String> = [pool].iter().chain(brought).map(|net| net.trunc().to_string()).collect();
+    let ranges: Vec<String> =
+        [public_pool].iter().chain(brought).map(|net| net.trunc().to_string()).collect();
     let pool = match ranges.as_slice() {
         [only] => only.clone(),
         several => format!("{{ {} }}", several.join(", ")),
@@ -32,6 +34,12 @@ pub fn root_table(
             .map(|from| format!("\t\t{from} oifname != {{ \"lo\", \"{link}\" }} masquerade\n"))
             .concat(),
         Uplink::Routed => String::new(),
+    };
+    let own = super::pool::edge_address(public_pool);
+    let services: Vec<String> = services.iter().map(|net| net.trunc().to_string()).collect();
+    let services = match services.as_slice() {
+        [] => String::new(),
+        some => format!("\t\tiifname \"{link}\" ip saddr {own} ip daddr {{ {} }} accept\n", some.join(", ")),
     };
     format!(
         "table inet {table} {{
@@ -46,7 +54,7 @@ table inet {table} {{
 	}}
 	chain input {{
 		type filter hook input priority filter - 5; policy accept;
-		iifname \"{link}\" goto guests
+{services}		iifname \"{link}\" goto guests
 	}}
 	chain forward {{
 		type filter hook forward priority mangle; policy accept;

@@ -11,7 +11,7 @@ use super::{Version, detour, transit, vpn};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::host::{RouteTarget, SubnetDesired, VpcDesired};
 use model::{
-    NatGatewayId, NetworkInterfaceId, RouteTableId, SubnetId, TransitGatewayAttachmentId,
+    NatGatewayId, NetworkInterfaceId, RouteTableId, SubnetId, TransitGatewayAttachmentId, VpcEndpointId,
     VpcPeeringConnectionId, VpnConnectionId,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +62,8 @@ pub enum Kind {
     Vpn(VpnConnectionId),
     /// Into a NAT gateway.
     NatGateway(NatGatewayId),
+    /// Out by the link to services beside the cloud.
+    Service(VpcEndpointId),
     Blackhole,
     Unreachable,
     Throw,
@@ -190,9 +192,12 @@ pub fn routes(vpc: &VpcDesired) -> BTreeSet<Route> {
                 (RouteTarget::Interface(interface), _) => Kind::Interface(*interface),
                 (RouteTarget::Peering(peering), _) => Kind::Peering(*peering),
                 (RouteTarget::NatGateway(gateway), Version::V4) => Kind::NatGateway(*gateway),
+                (RouteTarget::GatewayEndpoint(endpoint), Version::V4) => Kind::Service(*endpoint),
                 (RouteTarget::Blackhole | RouteTarget::TransitGateway(_) | RouteTarget::VpnGateway(_), _)
                 | (RouteTarget::EgressOnly, Version::V4)
-                | (RouteTarget::NatGateway(_), Version::V6) => Kind::Blackhole,
+                | (RouteTarget::NatGateway(_) | RouteTarget::GatewayEndpoint(_), Version::V6) => {
+                    Kind::Blackhole
+                }
             };
             let destination = route.destination.trunc();
             if kind.may_vanish() {
@@ -213,12 +218,21 @@ impl Kind {
     /// Whether its link can go while the route is wanted.
     const fn may_vanish(self) -> bool {
         match self {
-            Self::Interface(_) | Self::Peering(_) | Self::Transit(_) | Self::Vpn(_) | Self::NatGateway(_) => {
-                true
-            }
+            Self::Interface(_)
+            | Self::Peering(_)
+            | Self::Transit(_)
+            | Self::Vpn(_)
+            | Self::NatGateway(_)
+            | Self::Service(_) => true,
             Self::Igw | Self::Blackhole | Self::Unreachable | Self::Throw => false,
         }
     }
+}
+
+/// Whether some route of the VPC leads to a service beside the cloud.
+pub fn lead_to_services(vpc: &VpcDesired) -> bool {
+    let mut routes = vpc.route_tables.iter().flat_map(|table| &table.routes);
+    routes.any(|route| matches!(route.target, RouteTarget::GatewayEndpoint(_)))
 }
 
 /// The subnet that an address lies in.

@@ -13,6 +13,9 @@
 //! That of a transit gateway's stands in a network of its own, without ranges: what comes by it asks the table of a subnet
 //! that is there for it.
 //!
+//! Gateway endpoints share one more link to the edge. It takes what the VPC's own send, as their routes lead it there, and
+//! gives answers alone; [`super::gateway_service`] tells what becomes of it.
+//!
 //! A NAT gateway is a link from its router to itself. What is routed into it leaves with its address and a port of its own,
 //! comes back by the other end as a packet of the gateway's subnet, and is routed as that one says; so the gateway's public
 //! address is translated at the edge like any other, and what has none stays inside. Only answers go the other way, and they
@@ -23,8 +26,8 @@
 //! answers.
 
 use super::names::{
-    VPC_TABLE, nat_back, nat_chains, nat_links, peering_arrival, peering_link, subnet_egress, subnet_ingress,
-    transit_chains, transit_link, vpn_arrival, vpn_link,
+    VPC_TABLE, nat_back, nat_chains, nat_links, peering_arrival, peering_link, service_link, subnet_egress,
+    subnet_ingress, transit_chains, transit_link, vpn_arrival, vpn_link,
 };
 use super::routes;
 use model::SubnetId;
@@ -79,6 +82,12 @@ pub(super) fn side(vpc: &VpcDesired) -> Side {
         side.add("link_pre", format!("\"{link}\" : goto {arrival}"));
         side.add("link_out", format!("\"{link}\" : accept"));
         side.add("inward", format!("\"{link}\""));
+        side.add("peers", format!("\"{link}\""));
+    }
+    if routes::lead_to_services(vpc) {
+        let link = service_link(vpc.vpc);
+        side.add("link_pre", format!("\"{link}\" : accept"));
+        side.add("link_out", format!("\"{link}\" : goto to_services"));
         side.add("peers", format!("\"{link}\""));
     }
     for gateway in &vpc.nat_gateways {

@@ -98,6 +98,7 @@ fn on_a_real_network(test: impl AsyncFn(&Half) + Send + 'static) {
             cloud: model::CloudTag::from_entropy(unique()),
             state_dir: world.config.state_dir.join("conformance"),
             byoip: Vec::new(),
+            gateway_services: Vec::new(),
             public_pool: "198.19.0.0/24".parse().unwrap(),
             ipv6_pool: "fd12:3456:7800::/40".parse().unwrap(),
             ..world.config.clone()

@@ -10,6 +10,7 @@ mod detour;
 mod endpoint;
 mod flow_logs;
 mod forward;
+mod gateway_service;
 mod generated;
 mod groups;
 mod hostile;

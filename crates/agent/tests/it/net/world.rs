@@ -96,6 +96,7 @@ impl World {
             cloud: CloudTag::from_entropy(unique()),
             state_dir: state.path().join("net"),
             byoip: vec!["198.51.100.0/24".parse().unwrap()],
+            gateway_services: Vec::new(),
             public_pool: "198.18.0.0/22".parse().unwrap(),
             ipv6_pool: "fd12:3456:7800::/40".parse().unwrap(),
             uplink_nat: true,

@@ -4,6 +4,7 @@ use super::super::routes::{self, Kind, Route};
 use super::super::{SERVICES, Version, detour, gateway, ipv6, resolver, transit, vpn};
 use super::{Network, Vpc, holds};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use model::VpcEndpointId;
 use model::host::{
     InterfaceDesired, NatGatewayDesired, PeeringDesired, RouteTarget, SubnetDesired, TransitDesired,
     TransitPeerDesired, VpcDesired, VpnDesired,
@@ -24,6 +25,8 @@ pub(super) enum In<'a> {
     /// By a VPN connection.
     Vpn,
     Nat(&'a NatGatewayDesired),
+    /// From a service beside the cloud.
+    Service,
 }
 
 /// The link that it leaves by.
@@ -37,6 +40,8 @@ pub(super) enum Out<'a> {
     Nat(&'a NatGatewayDesired),
     /// Back through a gateway, to whom it stands for.
     NatBack(&'a NatGatewayDesired),
+    /// To a service beside the cloud.
+    Service(VpcEndpointId),
     /// To the router itself.
     Router,
 }
@@ -45,7 +50,7 @@ impl<'a> In<'a> {
     pub const fn peering(self) -> Option<&'a PeeringDesired> {
         match self {
             Self::Peering(peering) => Some(peering),
-            Self::Port(_) | Self::Igw | Self::Transit | Self::Vpn | Self::Nat(_) => None,
+            Self::Port(_) | Self::Igw | Self::Transit | Self::Vpn | Self::Nat(_) | Self::Service => None,
         }
     }
 
@@ -54,7 +59,7 @@ impl<'a> In<'a> {
         match self {
             Self::Port(interface) => interface.subnet == subnet.subnet,
             Self::Nat(gateway) => gateway.subnet == subnet.subnet,
-            Self::Igw | Self::Peering(_) | Self::Transit | Self::Vpn => false,
+            Self::Igw | Self::Peering(_) | Self::Transit | Self::Vpn | Self::Service => false,
         }
     }
 }
@@ -69,6 +74,7 @@ impl<'a> Out<'a> {
             | Self::Vpn(_)
             | Self::Nat(_)
             | Self::NatBack(_)
+            | Self::Service(_)
             | Self::Router => None,
         }
     }
@@ -77,7 +83,12 @@ impl<'a> Out<'a> {
         match self {
             Self::Port(interface) => interface.subnet == subnet.subnet,
             Self::Nat(gateway) | Self::NatBack(gateway) => gateway.subnet == subnet.subnet,
-            Self::Igw | Self::Peering(_) | Self::Transit(..) | Self::Vpn(_) | Self::Router => false,
+            Self::Igw
+            | Self::Peering(_)
+            | Self::Transit(..)
+            | Self::Vpn(_)
+            | Self::Service(_)
+            | Self::Router => false,
         }
     }
 }
@@ -156,6 +167,7 @@ impl Network {
                     };
                     Out::Nat(gateway)
                 }
+                Kind::Service(endpoint) => Out::Service(endpoint),
                 Kind::Blackhole | Kind::Unreachable => {
                     let Some((destination, target)) = target(desired, subnet, route) else {
                         return Err(no_route());

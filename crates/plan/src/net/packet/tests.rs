@@ -9,7 +9,7 @@ use model::host::{
 use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
 use model::packet::{Component, End, Obstacle, Packet, Transport};
 use model::record::security_group::Direction;
-use model::{AccountId, Mac, NatGatewayId, NetworkAclId, Region, SubnetId};
+use model::{AccountId, Mac, NatGatewayId, NetworkAclId, Region, SubnetId, VpcEndpointId};
 
 fn anyone(traffic: Traffic) -> Allow {
     Allow { traffic, peer: Peer::Net("0.0.0.0/0".parse().unwrap()) }
@@ -156,6 +156,7 @@ fn passed(walk: &model::packet::Walk) -> Vec<&'static str> {
         Component::Peering(_) => "peering",
         Component::TransitGateway { .. } => "transit",
         Component::VpnGateway { .. } => "vgw",
+        Component::GatewayEndpoint(_) => "vpce",
     };
     walk.steps.iter().map(|step| kind(&step.component)).collect()
 }
@@ -333,4 +334,65 @@ fn what_comes_by_the_gateway_meets_the_machine_that_the_gateways_table_names() {
     assert_eq!(back.arrives.unwrap().src, "198.18.0.11".parse::<IpAddr>().unwrap());
     let forged = network.opens(front, web("10.0.0.99", "203.0.113.9"));
     assert!(matches!(forged.obstacles.as_slice(), [Obstacle::Forged { .. }]), "{forged:?}");
+}
+
+#[test]
+fn a_gateway_endpoint_leads_its_subnets_to_the_services_ranges_and_back() {
+    let mut scene = Scene::new();
+    let endpoint = VpcEndpointId::from_entropy(40);
+    let destination = "192.0.2.0/24".parse().unwrap();
+    let target = RouteTarget::GatewayEndpoint(endpoint);
+    scene.vpc.route_tables[1].routes = vec![RouteDesired { destination, target }];
+    let web = |src: &str, dst: &str| Packet {
+        src: src.parse().unwrap(),
+        dst: dst.parse().unwrap(),
+        transport: Transport::Tcp { from: 40000, to: 443 },
+    };
+    let there = scene.network().opens(scene.back.interface, web("10.0.1.10", "192.0.2.7"));
+    assert_eq!(there.arrives_at(), Some(End::Service(scene.vpc.vpc, endpoint)));
+    let passed: Vec<&Component> = there.steps.iter().map(|step| &step.component).collect();
+    assert!(matches!(passed.last(), Some(Component::GatewayEndpoint(id)) if *id == endpoint), "{passed:?}");
+    let back = scene.network().answers(&there).unwrap();
+    assert_eq!(back.arrives_at(), Some(End::Interface(scene.back.interface)));
+
+    // Nothing else of the outside, and not from another subnet.
+    let beside = scene.network().opens(scene.back.interface, web("10.0.1.10", "192.0.3.7"));
+    assert!(matches!(beside.obstacles.as_slice(), [Obstacle::NoRoute { .. }]), "{beside:?}");
+    let public = scene.network().opens(scene.front.interface, web("10.0.0.10", "192.0.2.7"));
+    assert_eq!(public.arrives_at(), Some(End::Outside(scene.vpc.vpc)));
+
+    // A group and an ACL stop it as they stop all else.
+    scene.group.egress = vec![anyone(WEB)];
+    let shut = scene.network().opens(scene.back.interface, web("10.0.1.10", "192.0.2.7"));
+    assert!(matches!(shut.obstacles.as_slice(), [Obstacle::SecurityGroups { .. }]), "{shut:?}");
+    scene.group.egress = vec![anyone(Traffic::All)];
+    scene.vpc.network_acls[1].ingress = vec![entry(100, WEB, AclAction::Allow)];
+    let there = scene.network().opens(scene.back.interface, web("10.0.1.10", "192.0.2.7"));
+    let back = scene.network().answers(&there).unwrap();
+    assert!(matches!(back.obstacles.as_slice(), [Obstacle::NetworkAcl { .. }]), "{back:?}");
+
+    // Only what somebody vouches for.
+    scene.back.source_dest_check = false;
+    let forged = scene.network().opens(scene.back.interface, web("10.0.1.99", "192.0.2.7"));
+    assert!(matches!(forged.obstacles.as_slice(), [Obstacle::GatewayEndpoint { .. }]), "{forged:?}");
+}
+
+#[test]
+fn what_a_nat_gateway_sends_goes_by_the_endpoint_of_its_subnet_and_finds_back() {
+    let mut scene = Scene::new();
+    let endpoint = VpcEndpointId::from_entropy(40);
+    let destination = "192.0.2.0/24".parse().unwrap();
+    let target = RouteTarget::GatewayEndpoint(endpoint);
+    scene.vpc.route_tables[0].routes.push(RouteDesired { destination, target });
+    let question = Question {
+        from: scene.back(),
+        to: None,
+        protocol: Protocol::Tcp,
+        leaving: Header { dst: "192.0.2.7".parse().ok(), to_ports: Some(443..=443), ..Header::default() },
+        arriving: Header::default(),
+    };
+    let found = scene.network().reach(&question);
+    assert!(found.reaches, "{found:?}");
+    assert_eq!(found.there.arrives_at(), Some(End::Service(scene.vpc.vpc, endpoint)));
+    assert_eq!(found.back.unwrap().arrives_at(), Some(End::Interface(scene.back.interface)));
 }

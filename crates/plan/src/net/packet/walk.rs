@@ -97,6 +97,12 @@ impl Network {
                     Err(obstacle) => walk.obstacles.push(obstacle),
                 }
             }
+            End::Service(vpc, endpoint) => {
+                let vpc = self.vpcs.get(&vpc)?;
+                step(&mut walk, vpc, Component::GatewayEndpoint(endpoint), packet);
+                let at = At { vpc, subnet: None, came: In::Service, packet, vouched: true };
+                self.go(&mut walk, at, Flow::Answers, translated);
+            }
             End::Router(_) => return None,
         }
         Some(walk)
@@ -166,7 +172,7 @@ impl Network {
         let own = vpc.desired.vpc;
         let way = match came {
             In::Igw => self.way_in(vpc, packet.dst),
-            In::Port(_) | In::Peering(_) | In::Transit | In::Vpn | In::Nat(_) => {
+            In::Port(_) | In::Peering(_) | In::Transit | In::Vpn | In::Nat(_) | In::Service => {
                 self.way(vpc, subnet, packet.dst)
             }
         };
@@ -241,6 +247,16 @@ impl Network {
                 }
                 step(walk, vpc, Component::VpnGateway { gateway, connection }, packet);
                 walk.end = Some(End::Customer(own, connection));
+                walk.arrives = Some(packet);
+                Ok(None)
+            }
+            Out::Service(endpoint) => {
+                let is_own = routes::locals(&vpc.desired).any(|own| own.contains(&packet.src));
+                if !vouched || !is_own {
+                    return Err(Obstacle::GatewayEndpoint { endpoint });
+                }
+                step(walk, vpc, Component::GatewayEndpoint(endpoint), packet);
+                walk.end = Some(End::Service(own, endpoint));
                 walk.arrives = Some(packet);
                 Ok(None)
             }

@@ -21,6 +21,8 @@ pub enum Holder {
     Vpc(VpcId),
     /// The end of a tunnel.
     Vpn(VpnConnectionId),
+    /// A VPC's way to services beside the cloud, by an address that only the edge knows.
+    Services(VpcId),
 }
 
 impl Holder {
@@ -29,6 +31,7 @@ impl Holder {
         match self {
             Self::Vpc(vpc) => names::edge_link(vpc),
             Self::Vpn(connection) => names::vpn_link(connection),
+            Self::Services(vpc) => names::service_link(vpc),
         }
     }
 }
@@ -120,6 +123,8 @@ impl Edge {
         let (mut rtnl, nft) = namespace.run(|| {
             sysctl::router()?;
             nft::load_skeleton(plan::net::edge_skeleton(), &[(Family::Inet, EDGE_TABLE)], None)?;
+            let own = pool::edge_address(config.public_pool);
+            nft::load(&plan::net::gateway_service::edge_table(own, &config.gateway_services))?;
             Ok((Rtnl::open()?, Nft::open()?))
         })?;
         rtnl.set_up(1)?;
@@ -160,8 +165,14 @@ impl Edge {
         // The rules stand before the link is up.
         let uplink =
             if config.uplink_nat { plan::net::Uplink::Masquerade } else { plan::net::Uplink::Routed };
-        let table =
-            plan::net::root_table(&config.cloud, config.public_pool, &config.byoip, config.ipv6_pool, uplink);
+        let table = plan::net::root_table(
+            &config.cloud,
+            config.public_pool,
+            &config.byoip,
+            config.ipv6_pool,
+            uplink,
+            &config.gateway_services,
+        );
         self.root.run(|| {
             nft::load(&table)?;
             sysctl::quietly(&format!("net/ipv6/conf/{link_name}/disable_ipv6"), "1")?;
@@ -251,6 +262,7 @@ impl Edge {
 
     /// Everything that leads to a VPC, and its link.
     pub fn forget(&mut self, vpc: VpcId) -> io::Result<()> {
+        self.forget_holder(Holder::Services(vpc), &names::service_link(vpc))?;
         self.forget_holder(Holder::Vpc(vpc), &names::edge_link(vpc))?;
         self.forget_ipv6(vpc)
     }

@@ -24,6 +24,7 @@ mod edge_ipv6;
 mod endpoint;
 pub mod flow;
 mod foreign;
+mod gateway_service;
 mod groups;
 mod mirror;
 mod netlink;
@@ -85,6 +86,8 @@ pub struct LinuxNetConfig {
     pub public_pool: Ipv4Net,
     /// Ranges that accounts may bring as further public addresses; none overlaps another or the pool.
     pub byoip: Vec<Ipv4Net>,
+    /// Where the services are that gateway endpoints lead to; none overlaps another or what is public.
+    pub gateway_services: Vec<Ipv4Net>,
     /// Where the IPv6 blocks of VPCs come from.
     pub ipv6_pool: Ipv6Net,
     /// Whether instances leave the host with the host's address.
@@ -357,6 +360,7 @@ impl State {
                 counter.skip_past(tap);
             }
             publics.extend(router.publics().into_iter().map(|public| (public, Holder::Vpc(vpc))));
+            publics.extend(gateway_service::inside(&mut edge, vpc)?.map(|own| (own, Holder::Services(vpc))));
             let services = Services::start(vpc, &router.namespace, config, upstream, &router.links, runtime)?;
             vpcs.insert(vpc, (router, services));
         }
@@ -407,6 +411,7 @@ impl State {
         router.settled = false;
         self.close_endpoints(inner, vpc)?;
         self.close_vpns(&inner.config, id, &vpc.vpns)?;
+        self.close_services(vpc)?;
         let router = self.router(id)?;
         let mut before = router.publics();
         router.configure(vpc)?;
@@ -433,6 +438,7 @@ impl State {
         self.open_endpoints(inner, vpc)?;
         self.mirror(id)?;
         self.open_vpns(&inner.config, vpc)?;
+        self.open_services(vpc)?;
         self.meet(id)?;
         let router = self.router(id)?;
         router.sweep_acls()?;

@@ -441,6 +441,7 @@ impl Router {
             Kind::Peering(peering) => self.side(&names::peering_link(peering), version),
             Kind::Transit(ends) => self.side(&names::transit_link(ends), version),
             Kind::Vpn(connection) => self.side(&names::vpn_link(connection), version),
+            Kind::Service(_) => self.side(&names::service_link(self.vpc), version),
             Kind::NatGateway(gateway) => {
                 let [way_in, _] = names::nat_links(gateway);
                 self.side(&way_in, version)
@@ -481,7 +482,8 @@ impl Router {
         let meetings = plan::net::transit::meetings(vpc).into_iter().map(|meeting| meeting.link);
         let nats = vpc.nat_gateways.iter().flat_map(|gateway| names::nat_links(gateway.gateway));
         let vpns = vpc.vpns.iter().map(|vpn| names::vpn_link(vpn.connection));
-        let wanted: BTreeSet<String> = meetings.chain(nats).chain(vpns).collect();
+        let services = plan::net::routes::lead_to_services(vpc).then(|| names::service_link(vpc.vpc));
+        let wanted: BTreeSet<String> = meetings.chain(nats).chain(vpns).chain(services).collect();
         for (name, index) in &standing {
             if !wanted.contains(name) {
                 self.rtnl.delete_link(*index)?;

@@ -313,8 +313,9 @@ fn next(
         Lead::Nowhere => return None,
     };
     match target {
-        // No generated network has a transit gateway or a VPN.
+        // No generated network has a transit gateway, a VPN or a gateway endpoint.
         RouteTarget::Blackhole
+        | RouteTarget::GatewayEndpoint(_)
         | RouteTarget::NatGateway(_)
         | RouteTarget::TransitGateway(_)
         | RouteTarget::VpnGateway(_) => None,
