@@ -8,23 +8,20 @@ use control::filter::{FilterField, Filters};
 use control::page::{self, ByIds, Paging};
 use control::tag::Tags;
 use control::{Arn, Context, Record, Result, Tables, Touched, Txn};
-use model::AccountId;
+use model::record::Owned;
 use std::cmp::Ordering;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::sync::Arc;
 
 /// A record of EC2 that callers name by id.
-pub trait Noun: Record + Clone {
+pub trait Noun: Record + Owned + Clone {
     /// The resource type in tags and ARNs, such as `security-group`.
     const RESOURCE_TYPE: &'static str;
     const ERRORS: IdErrors;
     /// The bounds of `MaxResults` in its describe.
     const PAGE: RangeInclusive<i32> = 5..=1000;
 
-    fn account(&self) -> AccountId;
-    fn tags(&self) -> &Tags;
-    fn tags_mut(&mut self) -> &mut Tags;
     /// The filters of its describe, beside those on tags.
     fn filters() -> &'static [FilterField<Self, Tables>];
 

@@ -16,29 +16,16 @@ use crate::errors::{self, IdErrors, client, invalid_parameter_value};
 use crate::noun::Noun;
 use api_ec2::ops;
 use control::filter::{FilterField, maybe, one, shown};
-use control::tag::Tags;
 use control::{Context, Result, Service, Tables, Txn};
 use model::host::AddressDesired;
 use model::record::address::{Address, Association};
 use model::record::network_interface::{NetworkInterface, PrivateAddress, PublicAddress};
-use model::{AccountId, AllocationId, Region};
+use model::{AllocationId, Region};
 use std::net::Ipv4Addr;
 
 impl Noun for Address {
     const RESOURCE_TYPE: &'static str = "elastic-ip";
     const ERRORS: IdErrors = errors::ALLOCATION;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

@@ -19,13 +19,12 @@ use crate::parameter::{ipv4_block, unsupported};
 use api_ec2 as api;
 use api_ec2::{ByoipCidrState, ops};
 use control::filter::FilterField;
-use control::tag::Tags;
 use control::{Cloud, Context, Result, Service, Tables, Touched};
 use ipnet::{IpNet, Ipv4Net};
 use model::host::ObjectKey;
 use model::record::address::Address;
 use model::record::byoip::{ByoipCidr, ByoipPhase};
-use model::{AccountId, PublicIpv4PoolId, Region, Timestamp};
+use model::{PublicIpv4PoolId, Region, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,18 +38,6 @@ impl Noun for ByoipCidr {
     const RESOURCE_TYPE: &'static str = "ipv4pool-ec2";
     const ERRORS: IdErrors = errors::PUBLIC_IPV4_POOL;
     const PAGE: std::ops::RangeInclusive<i32> = 1..=10;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[]

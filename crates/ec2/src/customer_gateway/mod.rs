@@ -14,10 +14,9 @@ use crate::transit_gateway::Ends;
 use api_ec2 as api;
 use api_ec2::ops;
 use control::filter::{FilterField, one, shown};
-use control::tag::Tags;
 use control::{Service, Tables, Touched};
+use model::Timestamp;
 use model::record::vpn::CustomerGateway;
-use model::{AccountId, Timestamp};
 
 /// How many an account may have in a region.
 const MAX_GATEWAYS: usize = 50;
@@ -25,18 +24,6 @@ const MAX_GATEWAYS: usize = 50;
 impl Noun for CustomerGateway {
     const RESOURCE_TYPE: &'static str = "customer-gateway";
     const ERRORS: IdErrors = errors::CUSTOMER_GATEWAY;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

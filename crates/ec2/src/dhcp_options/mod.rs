@@ -12,27 +12,13 @@ use crate::errors::{self, IdErrors};
 use crate::noun::Noun;
 use api_ec2::ops;
 use control::filter::{FilterField, shown};
-use control::tag::Tags;
 use control::{Service, Tables};
-use model::AccountId;
 use model::record::vpc::DhcpOptions;
 use std::borrow::Cow;
 
 impl Noun for DhcpOptions {
     const RESOURCE_TYPE: &'static str = "dhcp-options";
     const ERRORS: IdErrors = errors::DHCP_OPTIONS;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

@@ -10,10 +10,9 @@ use crate::errors::{self, IdErrors};
 use crate::noun::{Noun, render_tags};
 use api_ec2::{self as api, ops};
 use control::filter::{FilterField, one, shown};
-use control::tag::Tags;
 use control::{Service, Tables, Touched};
 use model::record::vpc::EgressOnlyInternetGateway;
-use model::{AccountId, EgressOnlyInternetGatewayId, Region, VpcId};
+use model::{EgressOnlyInternetGatewayId, Region, VpcId};
 
 /// How many an account may have in a region.
 pub const MAX_GATEWAYS: usize = 5;
@@ -22,18 +21,6 @@ impl Noun for EgressOnlyInternetGateway {
     const RESOURCE_TYPE: &'static str = "egress-only-internet-gateway";
     const ERRORS: IdErrors = errors::EGRESS_ONLY_INTERNET_GATEWAY;
     const PAGE: std::ops::RangeInclusive<i32> = 5..=255;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

@@ -14,29 +14,16 @@ use crate::errors::{self, IdErrors};
 use crate::noun::{Noun, touched};
 use api_ec2::ops;
 use control::filter::{FilterField, one, shown};
-use control::tag::Tags;
 use control::{Service, Tables, Touched};
 use model::flow_log::{Field, FlowLogDesired};
 use model::record::flow_log::FlowLog;
 use model::record::vpc::Subnet;
-use model::{AccountId, Region, VpcId};
+use model::{Region, VpcId};
 
 impl Noun for FlowLog {
     const RESOURCE_TYPE: &'static str = "vpc-flow-log";
     const ERRORS: IdErrors = errors::FLOW_LOG;
     const PAGE: std::ops::RangeInclusive<i32> = 1..=1000;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

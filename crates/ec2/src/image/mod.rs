@@ -30,9 +30,7 @@ use crate::errors::IdErrors;
 use crate::noun::{Noun, hold, touched};
 use api_ec2::ops;
 use control::filter::FilterField;
-use control::tag::Tags;
 use control::{Context, Result, Service, Tables, Touched, Txn};
-use model::AccountId;
 use model::record::image::{Image, State};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,18 +39,6 @@ impl Noun for Image {
     const RESOURCE_TYPE: &'static str = "image";
     const ERRORS: IdErrors = crate::errors::IMAGE;
     const PAGE: std::ops::RangeInclusive<i32> = 1..=1000;
-
-    fn account(&self) -> AccountId {
-        self.owner
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         filters::FILTERS

@@ -36,28 +36,15 @@ use crate::errors::{self as ids, IdErrors};
 use crate::noun::{Noun, touched};
 use api_ec2::ops;
 use control::filter::{FilterField, Filters};
-use control::tag::Tags;
 use control::{Context, Service, Tables, Touched};
+use model::InstanceId;
 use model::record::instance::Instance;
-use model::{AccountId, InstanceId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Noun for Instance {
     const RESOURCE_TYPE: &'static str = "instance";
     const ERRORS: IdErrors = ids::INSTANCE;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         filters::FIELDS

@@ -12,9 +12,7 @@ use crate::errors::{self, IdErrors};
 use crate::noun::Noun;
 use api_ec2::ops;
 use control::filter::{FilterField, maybe, shown};
-use control::tag::Tags;
 use control::{Service, Tables};
-use model::AccountId;
 use model::record::vpc::InternetGateway;
 
 /// How many gateways an account may have in a region.
@@ -23,18 +21,6 @@ pub const MAX_GATEWAYS: usize = 5;
 impl Noun for InternetGateway {
     const RESOURCE_TYPE: &'static str = "internet-gateway";
     const ERRORS: IdErrors = errors::INTERNET_GATEWAY;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

@@ -29,18 +29,6 @@ impl Noun for KeyPair {
     const RESOURCE_TYPE: &'static str = "key-pair";
     const ERRORS: IdErrors = errors::KEY_PAIR;
 
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
-
     fn filters() -> &'static [FilterField<Self, Tables>] {
         const FILTERS: &[FilterField<KeyPair, Tables>] = &[
             FilterField { name: "fingerprint", values: |k, _| one(k.fingerprint.as_str()) },

@@ -15,12 +15,11 @@ use crate::errors::{self, IdErrors};
 use crate::noun::{Noun, touched};
 use api_ec2::ops;
 use control::filter::{FilterField, one, shown};
-use control::tag::Tags;
 use control::{Cloud, Result, Service, Tables, Touched};
 use model::host::{AddressDesired, NatGatewayDesired};
 use model::record::nat_gateway::{Connectivity, NatGateway};
 use model::record::network_interface::NetworkInterface;
-use model::{AccountId, NatGatewayId, Region, VpcId};
+use model::{NatGatewayId, Region, VpcId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,18 +31,6 @@ const MAX_GATEWAYS: usize = 5;
 impl Noun for NatGateway {
     const RESOURCE_TYPE: &'static str = "natgateway";
     const ERRORS: IdErrors = errors::NAT_GATEWAY;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

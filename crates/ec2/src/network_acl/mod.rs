@@ -15,9 +15,7 @@ use crate::errors::{self, IdErrors};
 use crate::noun::Noun;
 use api_ec2::ops;
 use control::filter::{FilterField, Values, shown};
-use control::tag::Tags;
 use control::{Service, Tables};
-use model::AccountId;
 use model::net::AclEntry;
 use model::record::vpc::NetworkAcl;
 use std::borrow::Cow;
@@ -32,18 +30,6 @@ pub const MAX_NUMBER: u16 = 32766;
 impl Noun for NetworkAcl {
     const RESOURCE_TYPE: &'static str = "network-acl";
     const ERRORS: IdErrors = errors::NETWORK_ACL;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

@@ -19,9 +19,7 @@ use crate::errors::{self, IdErrors};
 use crate::noun::{Noun, touched};
 use api_ec2::ops;
 use control::filter::{FilterField, Values, maybe, one, shown};
-use control::tag::Tags;
 use control::{Service, Tables, Touched};
-use model::AccountId;
 use model::record::network_insights::{NetworkInsightsAnalysis, NetworkInsightsPath, PathFilter};
 
 /// How many paths an account may have in a region.
@@ -33,18 +31,6 @@ impl Noun for NetworkInsightsPath {
     const RESOURCE_TYPE: &'static str = "network-insights-path";
     const ERRORS: IdErrors = errors::NETWORK_INSIGHTS_PATH;
     const PAGE: std::ops::RangeInclusive<i32> = 1..=100;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[
@@ -106,18 +92,6 @@ impl Noun for NetworkInsightsAnalysis {
     const RESOURCE_TYPE: &'static str = "network-insights-analysis";
     const ERRORS: IdErrors = errors::NETWORK_INSIGHTS_ANALYSIS;
     const PAGE: std::ops::RangeInclusive<i32> = 1..=100;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

@@ -30,11 +30,10 @@ use crate::instance::names;
 use crate::noun::Noun;
 use api_ec2::ops;
 use control::filter::{FilterField, Values, maybe, one, shown};
-use control::tag::Tags;
 use control::{Service, Tables};
 use model::record::network_interface::{Attachment, NetworkInterface, PrivateAddress, PublicAddress};
 use model::record::security_group::SecurityGroup;
-use model::{AccountId, AddressAssociationId, AllocationId};
+use model::{AddressAssociationId, AllocationId};
 use std::borrow::Cow;
 
 /// How many security groups an interface may be a member of.
@@ -45,18 +44,6 @@ pub const MAX_INTERFACES: usize = 5000;
 impl Noun for NetworkInterface {
     const RESOURCE_TYPE: &'static str = "network-interface";
     const ERRORS: IdErrors = errors::NETWORK_INTERFACE;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

@@ -18,11 +18,10 @@ use crate::errors::{self, IdErrors, client, invalid_parameter_value};
 use crate::noun::{Noun, touched};
 use api_ec2::ops;
 use control::filter::{FilterField, one, shown};
-use control::tag::Tags;
 use control::{Arn, Context, Result, Service, Tables};
 use ipnet::IpNet;
 use model::record::prefix_list::{Entry, Family, PrefixList};
-use model::{AccountId, GatewayService, PrefixListId, Region};
+use model::{GatewayService, PrefixListId, Region};
 use plan::net::gateway_service;
 use std::sync::Arc;
 
@@ -37,19 +36,6 @@ impl Noun for PrefixList {
     const RESOURCE_TYPE: &'static str = "prefix-list";
     const ERRORS: IdErrors = errors::PREFIX_LIST;
     const PAGE: std::ops::RangeInclusive<i32> = 1..=100;
-
-    /// AWS's own are nobody's here.
-    fn account(&self) -> AccountId {
-        self.account.unwrap_or(NOBODY)
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[
@@ -87,9 +73,6 @@ pub fn of_aws<'a>(
         Some((service, tables.get::<PrefixList>(region, &gateway_service::prefix_list(region, service))?))
     })
 }
-
-/// Stands for AWS where an account must be; no account has the number.
-const NOBODY: AccountId = AccountId::from_number(999_999_999_999);
 
 /// The ranges of a list that are in force.
 pub fn nets(tables: &Tables, region: &Region, list: PrefixListId) -> Vec<IpNet> {

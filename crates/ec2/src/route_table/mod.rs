@@ -21,11 +21,10 @@ use crate::errors::{self, IdErrors, client};
 use crate::noun::{Noun, hold};
 use api_ec2::ops;
 use control::filter::{FilterField, Values, one, shown};
-use control::tag::Tags;
 use control::{Context, Result, Service, Tables, Txn};
 use ipnet::IpNet;
 use model::record::vpc::{Destination, Route, RouteTable, RouteTarget, Vpc};
-use model::{AccountId, Region, RouteTableAssociationId, VpnGatewayId};
+use model::{Region, RouteTableAssociationId, VpnGatewayId};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -38,18 +37,6 @@ impl Noun for RouteTable {
     const RESOURCE_TYPE: &'static str = "route-table";
     const ERRORS: IdErrors = errors::ROUTE_TABLE;
     const PAGE: std::ops::RangeInclusive<i32> = 5..=100;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

@@ -4,29 +4,16 @@ use super::render::{self, Ports};
 use crate::errors::{self, IdErrors};
 use crate::noun::Noun;
 use control::filter::{FilterField, Values, one, shown};
-use control::tag::Tags;
 use control::{Arn, Context, Tables};
+use model::SecurityGroupId;
 use model::net::Peer;
 use model::record::security_group::Direction::{self, Egress, Ingress};
 use model::record::security_group::{SecurityGroup, SecurityGroupRule};
-use model::{AccountId, SecurityGroupId};
 use std::borrow::Cow;
 
 impl Noun for SecurityGroup {
     const RESOURCE_TYPE: &'static str = "security-group";
     const ERRORS: IdErrors = errors::SECURITY_GROUP;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

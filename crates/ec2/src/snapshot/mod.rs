@@ -35,31 +35,18 @@ use crate::noun::{Noun, hold, touched};
 use api_ec2::ops;
 use control::filter::FilterField;
 use control::keys::{self, RootKey};
-use control::tag::Tags;
 use control::{Context, Result, Service, Tables, Touched, Txn};
 use model::host::{SnapshotDesired, SnapshotSource};
 use model::record::instance::{Instance, Phase};
 use model::record::snapshot::{Life, Snapshot, Source};
 use model::record::volume::{self, Volume};
-use model::{AccountId, InstanceId, Region, SnapshotId, VolumeId};
+use model::{InstanceId, Region, SnapshotId, VolumeId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Noun for Snapshot {
     const RESOURCE_TYPE: &'static str = "snapshot";
     const ERRORS: IdErrors = crate::errors::SNAPSHOT;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         filters::FIELDS

@@ -18,9 +18,7 @@ use crate::network_interface::allocate;
 use crate::noun::Noun;
 use api_ec2::ops;
 use control::filter::{FilterField, maybe, one, shown};
-use control::tag::Tags;
 use control::{Arn, Service, Tables};
-use model::AccountId;
 use model::record::vpc::Subnet;
 
 /// How many subnets a VPC may have.
@@ -29,18 +27,6 @@ pub const MAX_SUBNETS: usize = 200;
 impl Noun for Subnet {
     const RESOURCE_TYPE: &'static str = "subnet";
     const ERRORS: IdErrors = errors::SUBNET;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

@@ -8,27 +8,14 @@ use crate::noun::{Noun, created, find, given_tags, hold, parse_filters, render_t
 use api_ec2 as api;
 use control::filter::{FilterField, one, shown};
 use control::page::{self, ByIds, Paging};
-use control::tag::Tags;
 use control::{Context, Result, Tables, Touched, Txn};
 use ipnet::IpNet;
+use model::SubnetCidrReservationId;
 use model::record::vpc::{ReservationKind, Subnet, SubnetCidrReservation};
-use model::{AccountId, SubnetCidrReservationId};
 
 impl Noun for SubnetCidrReservation {
     const RESOURCE_TYPE: &'static str = "subnet-cidr-reservation";
     const ERRORS: IdErrors = errors::SUBNET_CIDR_RESERVATION;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

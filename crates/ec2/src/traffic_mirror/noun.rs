@@ -5,8 +5,6 @@ use crate::errors::{self, IdErrors};
 use crate::noun::Noun;
 use control::Tables;
 use control::filter::{FilterField, maybe, one, shown};
-use control::tag::Tags;
-use model::AccountId;
 use model::record::traffic_mirror::{
     TrafficMirrorFilter, TrafficMirrorFilterRule, TrafficMirrorSession, TrafficMirrorTarget,
 };
@@ -18,18 +16,6 @@ impl Noun for TrafficMirrorTarget {
     const RESOURCE_TYPE: &'static str = "traffic-mirror-target";
     const ERRORS: IdErrors = errors::TRAFFIC_MIRROR_TARGET;
     const PAGE: RangeInclusive<i32> = PAGE;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[
@@ -47,18 +33,6 @@ impl Noun for TrafficMirrorFilter {
     const ERRORS: IdErrors = errors::TRAFFIC_MIRROR_FILTER;
     const PAGE: RangeInclusive<i32> = PAGE;
 
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
-
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[
             FilterField { name: "description", values: |f, _| maybe(f.description.as_deref()) },
@@ -71,18 +45,6 @@ impl Noun for TrafficMirrorFilterRule {
     const RESOURCE_TYPE: &'static str = "traffic-mirror-filter-rule";
     const ERRORS: IdErrors = errors::TRAFFIC_MIRROR_FILTER_RULE;
     const PAGE: RangeInclusive<i32> = PAGE;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[
@@ -112,18 +74,6 @@ impl Noun for TrafficMirrorSession {
     const RESOURCE_TYPE: &'static str = "traffic-mirror-session";
     const ERRORS: IdErrors = errors::TRAFFIC_MIRROR_SESSION;
     const PAGE: RangeInclusive<i32> = PAGE;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

@@ -20,9 +20,7 @@ use crate::errors::{self, IdErrors, client};
 use crate::noun::{Noun, touched};
 use api_ec2::ops;
 use control::filter::{FilterField, one};
-use control::tag::Tags;
 use control::{Cloud, Context, Result, Service, Tables, Touched};
-use model::AccountId;
 use model::record::transfer::{ACTIVE, ExportImageTask, ImportImageTask, ImportSnapshotTask, Stage};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,18 +38,6 @@ macro_rules! nouns {
             const RESOURCE_TYPE: &'static str = $kind;
             const ERRORS: IdErrors = $errors;
             const PAGE: std::ops::RangeInclusive<i32> = 1..=1000;
-
-            fn account(&self) -> AccountId {
-                self.account
-            }
-
-            fn tags(&self) -> &Tags {
-                &self.tags
-            }
-
-            fn tags_mut(&mut self) -> &mut Tags {
-                &mut self.tags
-            }
 
             fn filters() -> &'static [FilterField<Self, Tables>] {
                 &[FilterField { name: "task-state", values: |task, _| one(task.stage.status()) }]

@@ -21,10 +21,9 @@ use crate::errors::{self, IdErrors, client};
 use crate::noun::{Noun, hold, touched};
 use api_ec2::{TransitGatewayState, ops};
 use control::filter::{FilterField, maybe, one, shown};
-use control::tag::Tags;
 use control::{Cloud, Context, Result, Service, Tables, Touched, Txn};
 use model::record::transit_gateway::{TransitGateway, TransitGatewayAttachment, TransitGatewayRouteTable};
-use model::{AccountId, Timestamp, TransitGatewayId, VpcId};
+use model::{Timestamp, TransitGatewayId, VpcId};
 use std::sync::Arc;
 use std::time::Duration;
 use wire::ApiError;
@@ -93,18 +92,6 @@ pub fn defaults(gateway: &TransitGateway, table: model::TransitGatewayRouteTable
 impl Noun for TransitGateway {
     const RESOURCE_TYPE: &'static str = "transit-gateway";
     const ERRORS: IdErrors = errors::TRANSIT_GATEWAY;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

@@ -20,10 +20,9 @@ use crate::noun::{Noun, touched};
 use crate::transit_gateway::live;
 use api_ec2::ops;
 use control::filter::{FilterField, maybe, one, shown};
-use control::tag::Tags;
 use control::{Context, Result, Service, Tables, Touched, Txn};
 use model::record::transit_gateway::{AttachedVpc, TransitGatewayAttachment};
-use model::{AccountId, Region, SubnetId};
+use model::{Region, SubnetId};
 use std::sync::Arc;
 
 /// How many VPCs a gateway may join.
@@ -32,18 +31,6 @@ const MAX_ATTACHMENTS: usize = 100;
 impl Noun for TransitGatewayAttachment {
     const RESOURCE_TYPE: &'static str = "transit-gateway-attachment";
     const ERRORS: IdErrors = errors::TRANSIT_GATEWAY_ATTACHMENT;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

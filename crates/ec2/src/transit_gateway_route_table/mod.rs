@@ -20,9 +20,7 @@ use crate::noun::{Noun, touched};
 use crate::transit_gateway::{incorrect_state, live};
 use api_ec2::ops;
 use control::filter::{FilterField, one, shown};
-use control::tag::Tags;
 use control::{Context, Result, Service, Tables, Touched, Txn};
-use model::AccountId;
 use model::record::transit_gateway::{TransitGateway, TransitGatewayAttachment, TransitGatewayRouteTable};
 use std::sync::Arc;
 
@@ -34,18 +32,6 @@ const MAX_ROUTES: usize = 1000;
 impl Noun for TransitGatewayRouteTable {
     const RESOURCE_TYPE: &'static str = "transit-gateway-route-table";
     const ERRORS: IdErrors = errors::TRANSIT_GATEWAY_ROUTE_TABLE;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

@@ -24,29 +24,16 @@ use crate::errors::IdErrors;
 use crate::noun::{Noun, touched};
 use api_ec2::ops;
 use control::filter::{FilterField, Filters};
-use control::tag::Tags;
 use control::{Context, Service, Tables, Touched, Txn};
 use model::record::instance::{BlockDevice, Instance};
 use model::record::volume::{Volume, VolumeAttachment};
-use model::{AccountId, InstanceId, Region, VolumeId};
+use model::{InstanceId, Region, VolumeId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Noun for Volume {
     const RESOURCE_TYPE: &'static str = "volume";
     const ERRORS: IdErrors = crate::errors::VOLUME;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         filters::FIELDS

@@ -20,9 +20,7 @@ use crate::errors::{self, IdErrors};
 use crate::noun::Noun;
 use api_ec2::ops;
 use control::filter::{FilterField, Values, one, shown};
-use control::tag::Tags;
 use control::{Context, Service, Tables};
-use model::AccountId;
 use model::record::vpc::{Vpc, VpcIpv6Cidr};
 use std::borrow::Cow;
 
@@ -32,18 +30,6 @@ pub const MAX_VPCS: usize = 5;
 impl Noun for Vpc {
     const RESOURCE_TYPE: &'static str = "vpc";
     const ERRORS: IdErrors = errors::VPC;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

@@ -26,13 +26,12 @@ use crate::instance::desired::interface as told_interface;
 use crate::noun::{Noun, hold};
 use api_ec2::ops;
 use control::filter::{FilterField, one, shown};
-use control::tag::Tags;
 use control::{Cloud, Context, Result, Service, Tables, Touched, Txn};
 use model::host::{EndpointDesired, EndpointName};
 use model::record::network_interface::NetworkInterface;
 use model::record::vpc::Vpc;
 use model::record::vpc_endpoint::{InterfaceEndpoint, VpcEndpoint};
-use model::{AccountId, NetworkInterfaceId, Region, VpcEndpointId, VpcId};
+use model::{NetworkInterfaceId, Region, VpcEndpointId, VpcId};
 use plan::net::gateway_service::full_name;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,18 +46,6 @@ impl Noun for VpcEndpoint {
     const RESOURCE_TYPE: &'static str = "vpc-endpoint";
     const ERRORS: IdErrors = errors::VPC_ENDPOINT;
     const PAGE: std::ops::RangeInclusive<i32> = 1..=1000;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

@@ -18,12 +18,11 @@ use crate::sweep::remove;
 use api_ec2::ops;
 use control::cloud::Mode;
 use control::filter::{FilterField, Values, maybe, one, shown};
-use control::tag::Tags;
 use control::{Cloud, Context, Result, Service, Tables, Touched, Txn};
 use model::host::PeeringDesired;
 use model::record::vpc::Vpc;
 use model::record::vpc_peering_connection::{PeeringEnd, PeeringState, VpcPeeringConnection};
-use model::{AccountId, Region, Timestamp, VpcId, VpcPeeringConnectionId};
+use model::{Region, Timestamp, VpcId, VpcPeeringConnectionId};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,18 +37,6 @@ const REQUEST_SHOWN: Duration = Duration::from_hours(48);
 impl Noun for VpcPeeringConnection {
     const RESOURCE_TYPE: &'static str = "vpc-peering-connection";
     const ERRORS: IdErrors = errors::VPC_PEERING_CONNECTION;
-
-    fn account(&self) -> AccountId {
-        self.requester.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn visible_to(&self, ctx: &Context) -> bool {
         // What failed was never offered to anybody.

@@ -29,11 +29,10 @@ use crate::transit_gateway::Ends;
 use api_ec2::ops;
 use control::filter::{FilterField, maybe, one, shown};
 use control::keys::RootKey;
-use control::tag::Tags;
 use control::{Cloud, Context, Result, Service, Tables, Touched};
 use model::host::PreSharedKey;
 use model::record::vpn::{CustomerGateway, VpnConnection, VpnGateway, VpnTunnel};
-use model::{AccountId, Timestamp, VpnConnectionId};
+use model::{Timestamp, VpnConnectionId};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,18 +51,6 @@ const KEYS: &str = "vpn-tunnel";
 impl Noun for VpnConnection {
     const RESOURCE_TYPE: &'static str = "vpn-connection";
     const ERRORS: IdErrors = errors::VPN_CONNECTION;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

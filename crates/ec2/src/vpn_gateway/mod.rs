@@ -18,10 +18,9 @@ use crate::transit_gateway::Ends;
 use api_ec2 as api;
 use api_ec2::ops;
 use control::filter::{FilterField, maybe, one, shown};
-use control::tag::Tags;
 use control::{Service, Tables, Touched};
 use model::record::vpn::VpnGateway;
-use model::{AccountId, Region, Timestamp, VpcId, VpnGatewayId};
+use model::{Region, Timestamp, VpcId, VpnGatewayId};
 use std::sync::Arc;
 
 /// How many an account may have in a region.
@@ -30,18 +29,6 @@ const MAX_GATEWAYS: usize = 5;
 impl Noun for VpnGateway {
     const RESOURCE_TYPE: &'static str = "vpn-gateway";
     const ERRORS: IdErrors = errors::VPN_GATEWAY;
-
-    fn account(&self) -> AccountId {
-        self.account
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
 
     fn filters() -> &'static [FilterField<Self, Tables>] {
         &[

@@ -40,6 +40,8 @@ pub struct Association {
     pub private: Ipv4Addr,
 }
 
+owned!(Address);
+
 impl Record for Address {
     const NOUN: &'static str = "address";
     type Id = AllocationId;

@@ -50,6 +50,8 @@ impl ByoipCidr {
     }
 }
 
+owned!(ByoipCidr);
+
 impl Record for ByoipCidr {
     const NOUN: &'static str = "byoip-cidr";
     type Id = PublicIpv4PoolId;

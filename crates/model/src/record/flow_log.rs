@@ -23,6 +23,8 @@ pub struct FlowLog {
     pub tags: Tags,
 }
 
+owned!(FlowLog);
+
 impl Record for FlowLog {
     const NOUN: &'static str = "flow-log";
     type Id = FlowLogId;

@@ -222,6 +222,8 @@ impl Image {
     }
 }
 
+owned!(Image, owner);
+
 impl Record for Image {
     const NOUN: &'static str = "image";
     type Id = ImageId;

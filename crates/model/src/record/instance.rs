@@ -349,6 +349,8 @@ impl Instance {
     pub const OCCUPYING_TYPE: &'static str = "occupying-type";
 }
 
+owned!(Instance);
+
 impl Record for Instance {
     const NOUN: &'static str = "instance";
     type Id = InstanceId;

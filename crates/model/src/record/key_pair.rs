@@ -24,6 +24,8 @@ pub struct KeyPair {
     pub tags: Tags,
 }
 
+owned!(KeyPair);
+
 impl Record for KeyPair {
     const NOUN: &'static str = "key-pair";
     type Id = KeyPairId;

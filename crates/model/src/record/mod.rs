@@ -22,6 +22,8 @@ pub trait Record: Serialize + DeserializeOwned + Debug + Send + Sync + 'static {
     }
 }
 
+pub use owned::Owned;
+
 /// What an index maps from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IndexValue {
@@ -93,6 +95,9 @@ impl From<std::net::Ipv4Addr> for IndexValue {
         Self::Address(address)
     }
 }
+
+#[macro_use]
+mod owned;
 
 pub mod access_key;
 pub mod account;

@@ -29,6 +29,8 @@ pub enum Connectivity {
     Private,
 }
 
+owned!(NatGateway);
+
 impl Record for NatGateway {
     const NOUN: &'static str = "nat-gateway";
     type Id = NatGatewayId;

@@ -72,6 +72,8 @@ pub struct NetworkInsightsAnalysis {
     pub tags: Tags,
 }
 
+owned!(NetworkInsightsPath);
+
 impl Record for NetworkInsightsPath {
     const NOUN: &'static str = "network-insights-path";
     type Id = NetworkInsightsPathId;
@@ -84,6 +86,8 @@ impl Record for NetworkInsightsPath {
         vec![("account", self.account.into())]
     }
 }
+
+owned!(NetworkInsightsAnalysis);
 
 impl Record for NetworkInsightsAnalysis {
     const NOUN: &'static str = "network-insights-analysis";

@@ -108,6 +108,8 @@ impl NetworkInterface {
     }
 }
 
+owned!(NetworkInterface);
+
 impl Record for NetworkInterface {
     const NOUN: &'static str = "network-interface";
     type Id = NetworkInterfaceId;

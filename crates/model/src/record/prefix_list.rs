@@ -1,6 +1,6 @@
 //! Managed prefix lists: named sets of address ranges, kept in every version.
 
-use super::{IndexValue, Record, Tags};
+use super::{IndexValue, Owned, Record, Tags};
 use crate::{AccountId, PrefixListId};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,23 @@ impl PrefixList {
     /// The entries of a version that there is.
     pub fn entries_of(&self, version: i64) -> Option<&[Entry]> {
         self.versions.get(usize::try_from(version.checked_sub(1)?).ok()?).map(Vec::as_slice)
+    }
+}
+
+/// Stands for AWS where an account must be; no account has the number.
+const AWS: AccountId = AccountId::from_number(999_999_999_999);
+
+impl Owned for PrefixList {
+    fn account(&self) -> AccountId {
+        self.account.unwrap_or(AWS)
+    }
+
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
     }
 }
 

@@ -37,6 +37,8 @@ impl SecurityGroup {
     }
 }
 
+owned!(SecurityGroup);
+
 impl Record for SecurityGroup {
     const NOUN: &'static str = "security-group";
     type Id = SecurityGroupId;

@@ -339,6 +339,8 @@ impl Snapshot {
     pub const NEEDS: &'static str = "needs";
 }
 
+owned!(Snapshot);
+
 impl Record for Snapshot {
     const NOUN: &'static str = "snapshot";
     type Id = SnapshotId;

@@ -18,6 +18,8 @@ pub struct TrafficMirrorTarget {
     pub tags: Tags,
 }
 
+owned!(TrafficMirrorTarget);
+
 impl Record for TrafficMirrorTarget {
     const NOUN: &'static str = "traffic-mirror-target";
     type Id = TrafficMirrorTargetId;
@@ -41,6 +43,8 @@ pub struct TrafficMirrorFilter {
     pub description: Option<String>,
     pub tags: Tags,
 }
+
+owned!(TrafficMirrorFilter);
 
 impl Record for TrafficMirrorFilter {
     const NOUN: &'static str = "traffic-mirror-filter";
@@ -67,6 +71,8 @@ pub struct TrafficMirrorFilterRule {
     pub description: Option<String>,
     pub tags: Tags,
 }
+
+owned!(TrafficMirrorFilterRule);
 
 impl Record for TrafficMirrorFilterRule {
     const NOUN: &'static str = "traffic-mirror-filter-rule";
@@ -101,6 +107,8 @@ pub struct TrafficMirrorSession {
     pub description: Option<String>,
     pub tags: Tags,
 }
+
+owned!(TrafficMirrorSession);
 
 impl Record for TrafficMirrorSession {
     const NOUN: &'static str = "traffic-mirror-session";

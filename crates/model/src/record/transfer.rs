@@ -223,6 +223,8 @@ fn indexes(account: AccountId, stage: &Stage) -> Vec<(&'static str, IndexValue)>
 
 macro_rules! records {
     ($($name:ident, $id:ident = $noun:literal;)*) => {$(
+        owned!($name);
+
         impl Record for $name {
             const NOUN: &'static str = $noun;
             type Id = $id;

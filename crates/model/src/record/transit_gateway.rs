@@ -184,6 +184,8 @@ pub struct TransitGatewayRoute {
     pub to: Option<TransitGatewayAttachmentId>,
 }
 
+owned!(TransitGateway);
+
 impl Record for TransitGateway {
     const NOUN: &'static str = "transit-gateway";
     type Id = TransitGatewayId;
@@ -196,6 +198,8 @@ impl Record for TransitGateway {
         vec![("account", self.account.into())]
     }
 }
+
+owned!(TransitGatewayAttachment);
 
 impl Record for TransitGatewayAttachment {
     const NOUN: &'static str = "transit-gateway-attachment";
@@ -214,6 +218,8 @@ impl Record for TransitGatewayAttachment {
         indexes
     }
 }
+
+owned!(TransitGatewayRouteTable);
 
 impl Record for TransitGatewayRouteTable {
     const NOUN: &'static str = "transit-gateway-route-table";

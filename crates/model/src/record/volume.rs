@@ -211,6 +211,8 @@ impl Volume {
     }
 }
 
+owned!(Volume);
+
 impl Record for Volume {
     const NOUN: &'static str = "volume";
     type Id = VolumeId;

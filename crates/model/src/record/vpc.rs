@@ -71,6 +71,8 @@ impl Vpc {
     }
 }
 
+owned!(Vpc);
+
 impl Record for Vpc {
     const NOUN: &'static str = "vpc";
     type Id = VpcId;
@@ -116,6 +118,8 @@ impl Subnet {
     }
 }
 
+owned!(Subnet);
+
 impl Record for Subnet {
     const NOUN: &'static str = "subnet";
     type Id = SubnetId;
@@ -149,6 +153,8 @@ pub enum ReservationKind {
     Explicit,
 }
 
+owned!(SubnetCidrReservation);
+
 impl Record for SubnetCidrReservation {
     const NOUN: &'static str = "subnet-cidr-reservation";
     type Id = SubnetCidrReservationId;
@@ -169,6 +175,8 @@ pub struct InternetGateway {
     pub vpc: Option<VpcId>,
     pub tags: Tags,
 }
+
+owned!(InternetGateway);
 
 impl Record for InternetGateway {
     const NOUN: &'static str = "internet-gateway";
@@ -193,6 +201,8 @@ pub struct EgressOnlyInternetGateway {
     pub vpc: VpcId,
     pub tags: Tags,
 }
+
+owned!(EgressOnlyInternetGateway);
 
 impl Record for EgressOnlyInternetGateway {
     const NOUN: &'static str = "egress-only-internet-gateway";
@@ -284,6 +294,8 @@ impl RouteTable {
     }
 }
 
+owned!(RouteTable);
+
 impl Record for RouteTable {
     const NOUN: &'static str = "route-table";
     type Id = RouteTableId;
@@ -323,6 +335,8 @@ pub struct NetworkAclAssociation {
     pub subnet: SubnetId,
 }
 
+owned!(NetworkAcl);
+
 impl Record for NetworkAcl {
     const NOUN: &'static str = "network-acl";
     type Id = NetworkAclId;
@@ -346,6 +360,8 @@ pub struct DhcpOptions {
     pub configuration: Vec<(String, Vec<String>)>,
     pub tags: Tags,
 }
+
+owned!(DhcpOptions);
 
 impl Record for DhcpOptions {
     const NOUN: &'static str = "dhcp-options";

@@ -103,6 +103,8 @@ impl VpcEndpoint {
     }
 }
 
+owned!(VpcEndpoint);
+
 impl Record for VpcEndpoint {
     const NOUN: &'static str = "vpc-endpoint";
     type Id = VpcEndpointId;

@@ -68,6 +68,8 @@ impl VpcPeeringConnection {
     }
 }
 
+owned!(VpcPeeringConnection, requester.account);
+
 impl Record for VpcPeeringConnection {
     const NOUN: &'static str = "vpc-peering-connection";
     type Id = VpcPeeringConnectionId;

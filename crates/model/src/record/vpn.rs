@@ -134,6 +134,8 @@ pub fn hub(connection: VpnConnectionId) -> VpcId {
     VpcId::from_entropy(connection.bits())
 }
 
+owned!(CustomerGateway);
+
 impl Record for CustomerGateway {
     const NOUN: &'static str = "customer-gateway";
     type Id = CustomerGatewayId;
@@ -146,6 +148,8 @@ impl Record for CustomerGateway {
         vec![("account", self.account.into())]
     }
 }
+
+owned!(VpnGateway);
 
 impl Record for VpnGateway {
     const NOUN: &'static str = "vpn-gateway";
@@ -161,6 +165,8 @@ impl Record for VpnGateway {
         indexes
     }
 }
+
+owned!(VpnConnection);
 
 impl Record for VpnConnection {
     const NOUN: &'static str = "vpn-connection";
