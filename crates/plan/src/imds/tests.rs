@@ -20,6 +20,7 @@ fn sample() -> InstanceDesired {
         security_groups: vec![SecurityGroupId::from_entropy(1), SecurityGroupId::from_entropy(2)],
         source_dest_check: true,
         ipv4_prefixes: Vec::new(),
+        ipv6_prefixes: Vec::new(),
         hostname: format!("ip-172-31-0-{}", 4 + n),
         domain: "ec2.internal".into(),
         bandwidth: None,

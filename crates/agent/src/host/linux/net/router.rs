@@ -281,6 +281,7 @@ impl Router {
             addresses,
             source_dest_check: self.of_link("anysrc", &port.tap).next().is_none(),
             ipv4_prefixes: Vec::new(),
+            ipv6_prefixes: Vec::new(),
             hostname: String::new(),
             domain: String::new(),
             bandwidth: self.bandwidth(&port.tap),
