@@ -15,11 +15,13 @@ use model::record::network_interface::NetworkInterface;
 use model::record::vpc::Subnet;
 use model::{NetworkInterfaceId, SubnetId};
 use plan::instance::{Ipv6Addresses, Ipv6Prefixes};
+use plan::net::ipv6::around;
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 use wire::ApiError;
 
-pub const LENGTH: u8 = 80;
+/// Its length.
+const LENGTH: u8 = plan::net::ipv6::PREFIX;
 
 /// What a request wants: prefixes by name or by number, not both.
 pub fn wanted(listed: Option<&[String]>, count: Option<i32>) -> Result<Ipv6Prefixes> {
@@ -84,11 +86,6 @@ pub fn release(ctx: &Context, txn: &mut Txn<'_>, subnet: SubnetId, prefix: Ipv6N
 /// Whether an address lies in a prefix that an interface has.
 pub fn covers(ctx: &Context, txn: &Txn<'_>, subnet: SubnetId, address: Ipv6Addr) -> bool {
     txn.is_claimed(&ctx.region, &claim(subnet, around(address)))
-}
-
-/// The block that an address would be in as one of a prefix.
-fn around(address: Ipv6Addr) -> Ipv6Net {
-    Ipv6Net::new_assert(address, LENGTH).trunc()
 }
 
 /// Claims what a new interface in the subnet is to have; before its addresses, which keep clear of them.
