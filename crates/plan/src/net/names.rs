@@ -295,6 +295,19 @@ mod tests {
     }
 
     #[test]
+    fn a_set_names_its_group_and_whose_members_it_holds() {
+        let group = SecurityGroupId::from_entropy(7);
+        for members in Members::ALL {
+            let (here, beyond) = (group_members(group, members), group_members_beyond(group, members));
+            assert_eq!(group_of_members(&here), Some((group, members)));
+            assert_eq!(group_of_members_beyond(&beyond), Some((group, members)));
+            assert!(group_of_members(&beyond).is_none() && group_of_members_beyond(&here).is_none());
+            assert!(!is_of_prefixes(&here));
+            assert_eq!(is_of_prefixes(&beyond), members == Members::Prefixes);
+        }
+    }
+
+    #[test]
     fn a_gate_names_its_class() {
         assert_eq!(class_of_ingress(&class_ingress(u32::MAX)), Some(u32::MAX));
         for other in [class_egress(7), group_ingress(SecurityGroupId::from_entropy(7)), "cgi_".into()] {
