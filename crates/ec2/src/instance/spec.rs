@@ -21,8 +21,8 @@ use model::metadata::MetadataOptions;
 use model::record::instance::{CpuOptions, ShutdownBehavior};
 use model::{Blob, ImageId, NetworkInterfaceId, SecurityGroupId, SnapshotId, SubnetId, Zone};
 use plan::instance::{
-    DeviceChange, DeviceSpec, FurtherInterface, GroupChoice, Ipv4Prefixes, Ipv6Addresses, Ipv6Prefixes, LaunchSpec,
-    LaunchTags, NetworkSpec, PublicChoice, SecondaryAddresses, VolumeSpec,
+    DeviceChange, DeviceSpec, FurtherInterface, GroupChoice, Ipv4Prefixes, Ipv6Addresses, Ipv6Prefixes,
+    LaunchSpec, LaunchTags, NetworkSpec, PublicChoice, SecondaryAddresses, VolumeSpec,
 };
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

@@ -73,8 +73,7 @@ pub fn create(
         request.ipv6_prefix_count,
         &ipv6,
     )?;
-    let ipv6_prefixes =
-        super::ipv6_prefix::claim_wanted(ctx, txn, &subnet, interface, &ipv6_prefixes)?;
+    let ipv6_prefixes = super::ipv6_prefix::claim_wanted(ctx, txn, &subnet, interface, &ipv6_prefixes)?;
     let ipv6 = super::ipv6::claim_wanted(ctx, txn, &subnet, interface, &ipv6)?;
     let record = NetworkInterface {
         interface,

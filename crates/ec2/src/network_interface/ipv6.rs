@@ -132,14 +132,12 @@ pub fn allocate(
             !is_reserved(block, *address) && !ipv6_prefix::covers(ctx, txn, subnet.subnet, *address)
         })
         .collect();
-    txn.claim_first(&ctx.region, &folder(subnet.subnet), guesses, &owner.to_string()).ok_or_else(
-        || {
-            client(
-                "InsufficientFreeAddressesInSubnet",
-                format!("Not enough addresses are free in subnet {} for this request.", subnet.subnet),
-            )
-        },
-    )
+    txn.claim_first(&ctx.region, &folder(subnet.subnet), guesses, &owner.to_string()).ok_or_else(|| {
+        client(
+            "InsufficientFreeAddressesInSubnet",
+            format!("Not enough addresses are free in subnet {} for this request.", subnet.subnet),
+        )
+    })
 }
 
 /// The subnet's block; `InvalidParameterValue` when it has none.

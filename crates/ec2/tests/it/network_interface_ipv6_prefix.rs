@@ -127,11 +127,12 @@ async fn no_address_is_given_out_of_a_prefix_and_no_prefix_around_an_address() {
     let back = [("NetworkInterfaceId", other.as_str()), ("Ipv6Addresses.1", in_six.as_str())];
     cloud.ok("UnassignIpv6Addresses", &back).await;
     place.made(&[("Ipv6Prefix.1.Ipv6Prefix", &six)]).await;
-    cloud.ok(
-        "UnassignIpv6Addresses",
-        &[("NetworkInterfaceId", holder.as_str()), ("Ipv6Prefix.1", five.as_str())],
-    )
-    .await;
+    cloud
+        .ok(
+            "UnassignIpv6Addresses",
+            &[("NetworkInterfaceId", holder.as_str()), ("Ipv6Prefix.1", five.as_str())],
+        )
+        .await;
     place.made(&[("Ipv6Addresses.1.Ipv6Address", &in_five)]).await;
 
     // A block stays while somebody has a prefix of it.

@@ -6,10 +6,10 @@
 //! be somebody else's, if that one is peered too: there the link counts as well.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html>
 
-use super::{Members, Version, ipv6};
 use super::names::{VPC_TABLE, group_egress, group_ingress, group_members, group_members_beyond};
 use super::routes::UNVERIFIED;
 use super::traffic::{matching, ports, within};
+use super::{Members, Version, ipv6};
 use ipnet::IpNet;
 use model::SecurityGroupId;
 use model::host::SecurityGroupDesired;

@@ -233,7 +233,7 @@ fn another_vpc_is_reached_by_a_peering_alone_and_only_by_who_it_knows() {
         let group = world.group(&one, vec![tcp6(7, "::/0")]).await;
         let far =
             world.group(&two, vec![Allow { traffic: Traffic::All, peer: Peer::Group(group.group) }]).await;
-        let (a, b) = (
+        let (mut a, b) = (
             world.guest(&one, A, &[&group]).await,
             world.guest(&two, Ipv4Addr::new(10, 9, 0, 5), &[&far]).await,
         );
@@ -260,6 +260,26 @@ fn another_vpc_is_reached_by_a_peering_alone_and_only_by_who_it_knows() {
         }
         assert!(reaches(&a.namespace, six(&b), 7), "its group names ours");
         assert!(reaches(&b.namespace, six(&a), 7));
+        // What it has by a prefix is a member's there too, and what is beside is nobody's.
+        let number = six(&a).to_bits() + (5 << 48);
+        let (own, beside) = (Ipv6Addr::from_bits(number), Ipv6Addr::from_bits(number + (1 << 48)));
+        a.interface.ipv6_prefixes.push(ipv6::around(own));
+        world.update(&a).await;
+        let (sink, mut buffer) = (udp6(&b, 9), [0; 64]);
+        for (from, text) in [(beside, b"forged"), (own, b"prefix")] {
+            a.run(&format!("ip -6 addr add {from}/128 dev eth0 nodad"));
+            let socket = a.namespace.run(|| UdpSocket::bind((from, 0))).unwrap();
+            socket.send_to(text, (six(&b), 9)).unwrap();
+        }
+        let (length, from) = sink.recv_from(&mut buffer).unwrap();
+        assert_eq!((&buffer[..length], from.ip()), (&b"prefix"[..], own.into()));
+        assert!(reaches(&b.namespace, own, 7));
+        a.interface.ipv6_prefixes.clear();
+        world.update(&a).await;
+        assert!(fails(&b.namespace, own, 7));
+        let router = plan::net::names::vpc_namespace(&world.config.cloud, two.desired.vpc);
+        let sets = sh(&format!("ip netns exec {router} nft list ruleset"));
+        assert!(!sets.contains("/80"), "{sets}");
     });
 }
 
@@ -300,7 +320,6 @@ fn every_address_of_a_prefix_is_its_interfaces_and_nobody_elses() {
         let sink = udp6(&b, 9);
         for own in ends {
             assert!(fails(&c.namespace, own, 7));
-            sends(own, b"early");
         }
 
         a.interface.ipv6_prefixes.push(of(5));
@@ -321,7 +340,7 @@ fn every_address_of_a_prefix_is_its_interfaces_and_nobody_elses() {
                 assert!(fails(&c.namespace, other, 7), "{other}");
                 sends(other, b"forged");
             }
-            // What it sends from there is a member's; nothing was let through before or beside.
+            // What it sends from there is a member's; what is beside is nobody's.
             let mut buffer = [0; 64];
             for own in ends {
                 sends(own, b"prefix");

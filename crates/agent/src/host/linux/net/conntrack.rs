@@ -30,9 +30,8 @@ pub fn forget(socket: &mut Socket, ends: &BTreeSet<IpNet>) -> io::Result<usize> 
         let Some(attributes) = entry.get(4..) else { continue };
         let concerned = [ORIGINAL, REPLY].into_iter().any(|direction| {
             let Some(ip) = attr(attributes, direction).and_then(|tuple| attr(tuple, 1)) else { return false };
-            ENDS.into_iter().any(|end| {
-                attr(ip, end).and_then(as_address).is_some_and(|address| is_among(ends, address))
-            })
+            ENDS.into_iter()
+                .any(|end| attr(ip, end).and_then(as_address).is_some_and(|address| is_among(ends, address)))
         });
         let Some(tuple) = attr(attributes, ORIGINAL).filter(|_| concerned) else { continue };
         let mut message = Message::new(DELETE, 0, &[entry[0], 0, 0, 0]);

@@ -439,12 +439,7 @@ impl Router {
             // are none for its addresses.
             let is_local = plan::net::routes::locals(vpc).any(|cidr| cidr.contains(&route.destination));
             for own in self.own_within(&route).into_iter().filter(|_| is_local) {
-                ways.insert(Planned {
-                    table: route.table,
-                    destination: own,
-                    metric: 0,
-                    way: Way::Throw,
-                });
+                ways.insert(Planned { table: route.table, destination: own, metric: 0, way: Way::Throw });
             }
             if let Some(way) = self.way(route.kind, Version::of_net(route.destination)) {
                 let (table, destination, metric) = (route.table, route.destination, route.metric);
