@@ -5,7 +5,6 @@
 //! come, the instance's that it has it; both always change together ([`attach`], [`detach`], [`set_free`]). What hosts say of
 //! interfaces comes in by [`crate::instance::absorb`].
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html>
-//! Differs: no IPv6 prefixes.
 
 pub mod allocate;
 mod assign;

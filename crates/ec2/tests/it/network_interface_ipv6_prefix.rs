@@ -70,7 +70,7 @@ async fn prefixes_come_by_number_and_by_name_and_go_again() {
     cloud.ok("AssignIpv6Addresses", &named(&seven)).await;
     let counted = [("NetworkInterfaceId", interface.as_str()), ("Ipv6PrefixCount", "2")];
     let more = cloud.ok("AssignIpv6Addresses", &counted).await.all("assignedIpv6PrefixSet/item");
-    assert_eq!(place.prefixes(&interface).await, [&[seven.clone()], more.as_slice()].concat());
+    assert_eq!(place.prefixes(&interface).await, [std::slice::from_ref(&seven), more.as_slice()].concat());
     for prefix in &more {
         let prefix: Ipv6Net = prefix.parse().unwrap();
         assert!(prefix.prefix_len() == 80 && place.block.contains(&prefix), "{prefix}");
