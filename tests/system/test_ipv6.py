@@ -1,6 +1,7 @@
 """IPv6: blocks, addresses, routes and rules by real clients; on real machines what passes between guests, and from the host."""
 
 import ipaddress
+import socket
 import subprocess
 
 import pytest
@@ -75,6 +76,30 @@ def test_blocks_subnets_and_addresses_come_and_go(ec2, cloud, vpc):
     more = ec2.associate_vpc_cidr_block(VpcId=vpc, AmazonProvidedIpv6CidrBlock=True)["Ipv6CidrBlockAssociation"]
     assert len(ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]["Ipv6CidrBlockAssociationSet"]) == 2
     ec2.disassociate_vpc_cidr_block(AssociationId=more["AssociationId"])
+
+
+def test_prefixes_come_and_go(ec2, cloud, vpc):
+    net = list(block(ec2, vpc).subnets(new_prefix=64))[1]
+    made = ec2.create_subnet(VpcId=vpc, CidrBlock="10.66.1.0/24", Ipv6CidrBlock=str(net))["Subnet"]
+    subnet = made["SubnetId"]
+    eni = ec2.create_network_interface(SubnetId=subnet, Ipv6PrefixCount=1)["NetworkInterface"]
+    eni, given = eni["NetworkInterfaceId"], eni["Ipv6Prefixes"]
+    first = ipaddress.ip_network(given[0]["Ipv6Prefix"])
+    assert first.prefixlen == 80 and first.subnet_of(net)
+    assert code(ec2.create_network_interface, SubnetId=subnet, Ipv6Prefixes=given) == "InvalidIPAddress.InUse"
+    inside = [{"Ipv6Address": str(first[7])}]
+    assert code(ec2.create_network_interface, SubnetId=subnet, Ipv6Addresses=inside) == "InvalidIPAddress.InUse"
+    more = cloud.aws("ec2", "assign-ipv6-addresses", "--network-interface-id", eni,
+                     "--ipv6-prefix-count", "2")["AssignedIpv6Prefixes"]
+    shown = ec2.describe_network_interfaces(NetworkInterfaceIds=[eni])["NetworkInterfaces"][0]
+    assert [p["Ipv6Prefix"] for p in shown["Ipv6Prefixes"]] == [str(first), *more]
+    gone = ec2.unassign_ipv6_addresses(NetworkInterfaceId=eni, Ipv6Prefixes=[str(first)])
+    assert gone["UnassignedIpv6Prefixes"] == [str(first)]
+    ec2.create_network_interface(SubnetId=subnet, Ipv6Addresses=inside)
+    around = code(ec2.assign_ipv6_addresses, NetworkInterfaceId=eni, Ipv6Prefixes=[str(first)])
+    assert around == "InvalidIPAddress.InUse"
+    associated = made["Ipv6CidrBlockAssociationSet"][0]["AssociationId"]
+    assert code(ec2.disassociate_subnet_cidr_block, AssociationId=associated) == "DependencyViolation"
 
 
 def test_routes_rules_and_egress_only_gateways(ec2, cloud, vpc):
@@ -169,3 +194,33 @@ def test_guests_talk_by_ipv6_and_the_host_reaches_the_public_one(ec2, place):
     quick = ["ssh", "-o", "ConnectTimeout=5", "-o", "BatchMode=yes", f"ec2-user@{private.six}", "true"]
     done = subprocess.run(quick, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False)
     assert "timed out" in done.stderr
+
+
+@pytest.mark.machines
+def test_every_address_of_a_prefix_is_reached(ec2, place):
+    (public, private), group = place
+    rule = [{"IpProtocol": "tcp", "FromPort": 8080, "ToPort": 8080, "Ipv6Ranges": [{"CidrIpv6": "::/0"}]}]
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=rule)
+    first = public.describe()["NetworkInterfaces"][0]
+    eni, mac = first["NetworkInterfaceId"], first["MacAddress"]
+    prefix = ec2.assign_ipv6_addresses(NetworkInterfaceId=eni, Ipv6PrefixCount=1)["AssignedIpv6Prefixes"][0]
+    assert public.describe()["NetworkInterfaces"][0]["Ipv6Prefixes"] == [{"Ipv6Prefix": prefix}]
+    told = f"wget -qO- http://169.254.169.254/latest/meta-data/network/interfaces/macs/{mac}/ipv6-prefix || true"
+    wait_until(lambda: public.ssh(told) == prefix, "the prefix in the metadata")
+    net = ipaddress.ip_network(prefix)
+
+    def reached(address):
+        """By the host, which is outside of the VPC."""
+        try:
+            with socket.create_connection((str(address), 8080), timeout=5) as connection:
+                return connection.recv(64).decode().strip() == "public"
+        except OSError:
+            return False
+
+    for address in (net[0], net[-1]):
+        public.ssh(f"sudo ip -6 addr add {address}/128 dev eth0")
+        wait_until(lambda: reached(address), "an answer on an address of the prefix", timeout=240)
+    ec2.unassign_ipv6_addresses(NetworkInterfaceId=eni, Ipv6Prefixes=[prefix])
+    for address in (net[0], net[-1]):
+        wait_until(lambda: not reached(address), "silence on what was given back", timeout=240)
+        public.ssh(f"sudo ip -6 addr del {address}/128 dev eth0")

@@ -4,9 +4,11 @@
 //! asks by VPC and source address, which the anti-spoof map has tied to one interface before the packet came up.
 
 use crate::trace::Traces;
+use ipnet::Ipv6Net;
 use model::host::{InstanceDesired, InterfaceDesired, VpcDesired};
 use model::{InstanceId, Mac, NetworkInterfaceId, VpcId};
 use parking_lot::RwLock;
+use plan::net::ipv6;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -38,6 +40,7 @@ struct Tables {
     vpcs: HashMap<VpcId, Arc<VpcDesired>>,
     instances: HashMap<InstanceId, Arc<InstanceDesired>>,
     by_address: HashMap<(VpcId, IpAddr), Occupant>,
+    by_prefix: HashMap<(VpcId, Ipv6Net), Occupant>,
     by_interface: HashMap<NetworkInterfaceId, Occupant>,
     /// The names of endpoints that are known everywhere.
     endpoints: HashMap<String, Vec<Ipv4Addr>>,
@@ -73,6 +76,9 @@ impl Directory {
             for address in addresses(interface) {
                 tables.by_address.insert((interface.vpc, address), occupant.clone());
             }
+            for prefix in &interface.ipv6_prefixes {
+                tables.by_prefix.insert((interface.vpc, *prefix), occupant.clone());
+            }
             tables.by_mac.insert((interface.vpc, interface.mac), occupant.clone());
             tables.by_interface.insert(interface.interface, occupant);
         }
@@ -88,7 +94,12 @@ impl Directory {
     }
 
     pub fn at(&self, vpc: VpcId, address: impl Into<IpAddr>) -> Option<Occupant> {
-        self.tables.read().by_address.get(&(vpc, address.into())).cloned()
+        let (tables, address) = (self.tables.read(), address.into());
+        let of_prefix = || match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(v6) => tables.by_prefix.get(&(vpc, ipv6::around(v6))),
+        };
+        tables.by_address.get(&(vpc, address)).or_else(of_prefix).cloned()
     }
 
     pub fn behind(&self, interface: NetworkInterfaceId) -> Option<Occupant> {
@@ -121,6 +132,12 @@ impl Tables {
                 let key = (interface.vpc, address);
                 if self.by_address.get(&key).is_some_and(|o| o.instance.instance == instance) {
                     self.by_address.remove(&key);
+                }
+            }
+            for prefix in &interface.ipv6_prefixes {
+                let key = (interface.vpc, *prefix);
+                if self.by_prefix.get(&key).is_some_and(|o| o.instance.instance == instance) {
+                    self.by_prefix.remove(&key);
                 }
             }
             self.by_interface.remove(&interface.interface);

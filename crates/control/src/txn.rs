@@ -9,6 +9,7 @@ use bytes::Bytes;
 use model::Region;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
+use std::ops::Bound;
 use std::sync::Arc;
 use store::{Commit, Key, Revision};
 
@@ -125,6 +126,18 @@ impl<'a> Txn<'a> {
             // A name that no claim can have is not free.
             None => self.tables.is_claimed(text) || Key::check(text).is_err(),
         }
+    }
+
+    /// The names in `folder`, which ends with a slash, that this transaction claims, without the folder.
+    pub fn claims_made(&self, region: &Region, folder: &str) -> impl Iterator<Item = &str> {
+        let start = claim_text(region, folder);
+        let pending = self.writes.range::<str, _>((Bound::Included(start.as_str()), Bound::Unbounded));
+        let found: Vec<&str> = pending
+            .map_while(|(key, pending)| Some((key.as_str().strip_prefix(start.as_str())?, pending)))
+            .filter(|(_, pending)| pending.bytes.is_some())
+            .map(|(name, _)| name)
+            .collect();
+        found.into_iter()
     }
 
     /// Gives `name` back.

@@ -111,6 +111,7 @@ impl Cloud {
             security_groups: vec![group],
             source_dest_check: true,
             ipv4_prefixes: Vec::new(),
+            ipv6_prefixes: Vec::new(),
             hostname: String::new(),
             domain: String::new(),
             bandwidth: None,

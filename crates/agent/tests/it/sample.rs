@@ -154,6 +154,7 @@ pub fn instance(n: u32) -> InstanceDesired {
             security_groups: vec![group_id(1)],
             source_dest_check: true,
             ipv4_prefixes: Vec::new(),
+            ipv6_prefixes: Vec::new(),
             hostname: format!("ip-172-31-0-{}", 10 + n),
             domain: "ec2.internal".into(),
             bandwidth: Some(Bandwidth {

@@ -375,6 +375,9 @@ pub(super) fn part_from(txn: &mut Txn<'_>, region: &Region, instance: &mut Insta
                     txn.release(region, &claim);
                 }
             }
+            for prefix in &interface.ipv6_prefixes {
+                txn.release(region, &crate::network_interface::ipv6_prefix::claim(interface.subnet, *prefix));
+            }
             crate::traffic_mirror::part(txn, region, id);
             txn.delete::<NetworkInterface>(region, &id);
         } else {

@@ -177,6 +177,7 @@ pub(crate) fn interface(
     Some(InterfaceDesired {
         ipv6: interface.ipv6.clone(),
         ipv4_prefixes: interface.ipv4_prefixes.clone(),
+        ipv6_prefixes: interface.ipv6_prefixes.clone(),
         interface: interface.interface,
         device_index: interface.attachment.as_ref().map_or(0, |a| a.device_index),
         mac: interface.mac,

@@ -214,6 +214,7 @@ impl Family<'_> {
             mac: Mac::from_entropy(ctx.bits()),
             addresses: vec![PrivateAddress { address, public }],
             ipv4_prefixes: Vec::new(),
+            ipv6_prefixes: Vec::new(),
             ipv6,
             attachment: Some(attachment),
             nat_gateway: None,

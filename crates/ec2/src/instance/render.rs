@@ -12,10 +12,10 @@ use api_ec2::{
     CapacityReservationSpecificationResponse, CpuOptions, DeviceType, EbsInstanceBlockDevice, EnclaveOptions,
     GroupIdentifier, HibernationOptions, HostnameType, HttpTokensState, HypervisorType,
     InstanceAutoRecoveryState, InstanceBandwidthWeighting, InstanceBlockDeviceMapping,
-    InstanceBootModeValues, InstanceIpv4Prefix, InstanceIpv6Address, InstanceMaintenanceOptions,
-    InstanceMetadataEndpointState, InstanceMetadataOptionsResponse, InstanceMetadataOptionsState,
-    InstanceMetadataProtocolState, InstanceMetadataTagsState, InstanceNetworkInterface,
-    InstanceNetworkInterfaceAssociation, InstanceNetworkInterfaceAttachment,
+    InstanceBootModeValues, InstanceIpv4Prefix, InstanceIpv6Address, InstanceIpv6Prefix,
+    InstanceMaintenanceOptions, InstanceMetadataEndpointState, InstanceMetadataOptionsResponse,
+    InstanceMetadataOptionsState, InstanceMetadataProtocolState, InstanceMetadataTagsState,
+    InstanceNetworkInterface, InstanceNetworkInterfaceAssociation, InstanceNetworkInterfaceAttachment,
     InstanceNetworkPerformanceOptions, InstancePrivateIpAddress, InstanceRebootMigrationState, InstanceState,
     Monitoring, MonitoringState, NetworkInterfaceStatus, OperatorResponse, Placement,
     PrivateDnsNameOptionsResponse, Reservation, StateReason, Tenancy, VirtualizationType,
@@ -302,6 +302,10 @@ fn interface(shown: &Shown, interface: &NetworkInterface) -> InstanceNetworkInte
             prefixes.map(|p| InstanceIpv4Prefix { ipv4_prefix: Some(p.to_string()) }).collect()
         }),
         ipv6_addresses: Some(ipv6.collect()),
+        ipv6_prefixes: (!interface.ipv6_prefixes.is_empty()).then(|| {
+            let prefixes = interface.ipv6_prefixes.iter();
+            prefixes.map(|p| InstanceIpv6Prefix { ipv6_prefix: Some(p.to_string()) }).collect()
+        }),
         mac_address: Some(interface.mac.to_string()),
         network_interface_id: Some(interface.interface.to_string()),
         owner_id: Some(interface.account.to_string()),

@@ -112,9 +112,9 @@ pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> R
     let interfaces = spec.interfaces().count();
     interfaces::limits(machine.name, interfaces, 0, 0)?;
     for (_, network) in spec.interfaces() {
-        if let NetworkSpec::New { secondary, prefixes, ipv6, .. } = network {
+        if let NetworkSpec::New { secondary, prefixes, ipv6, ipv6_prefixes, .. } = network {
             interfaces::too_many(machine.name, 1 + secondary.each().len() + prefixes.each().len())?;
-            interfaces::ipv6::too_many(machine.name, ipv6.count())?;
+            interfaces::ipv6::too_many(machine.name, ipv6.count() + ipv6_prefixes.each().len())?;
         }
     }
     for existing in place.existing.iter().chain(place.further.iter().filter_map(|f| f.existing.as_ref())) {
@@ -498,6 +498,7 @@ impl Launch {
                     secondary,
                     prefixes,
                     ipv6,
+                    ipv6_prefixes,
                     public,
                     description,
                     delete_on_termination,
@@ -523,6 +524,8 @@ impl Launch {
                     let public = interfaces::allocate_public(ctx, txn, id)?;
                     addresses[0].public = Some(PublicAddress::Automatic(public));
                 }
+                let ipv6_prefixes =
+                    interfaces::ipv6_prefix::claim_wanted(ctx, txn, subnet, id, ipv6_prefixes)?;
                 let ipv6 = interfaces::ipv6::claim_wanted(ctx, txn, subnet, id, ipv6)?;
                 let interface = NetworkInterface {
                     interface: id,
@@ -534,6 +537,7 @@ impl Launch {
                     addresses,
                     ipv6,
                     ipv4_prefixes,
+                    ipv6_prefixes,
                     groups: groups.iter().map(|g| g.group).collect(),
                     description: description.clone(),
                     source_dest_check: true,

@@ -21,8 +21,8 @@ use model::metadata::MetadataOptions;
 use model::record::instance::{CpuOptions, ShutdownBehavior};
 use model::{Blob, ImageId, NetworkInterfaceId, SecurityGroupId, SnapshotId, SubnetId, Zone};
 use plan::instance::{
-    DeviceChange, DeviceSpec, FurtherInterface, GroupChoice, Ipv4Prefixes, Ipv6Addresses, LaunchSpec,
-    LaunchTags, NetworkSpec, PublicChoice, SecondaryAddresses, VolumeSpec,
+    DeviceChange, DeviceSpec, FurtherInterface, GroupChoice, Ipv4Prefixes, Ipv6Addresses, Ipv6Prefixes,
+    LaunchSpec, LaunchTags, NetworkSpec, PublicChoice, SecondaryAddresses, VolumeSpec,
 };
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -312,6 +312,7 @@ fn network(request: &RunInstancesRequest) -> Result<(NetworkSpec, Vec<FurtherInt
             secondary: SecondaryAddresses::NONE,
             prefixes: Ipv4Prefixes::NONE,
             ipv6,
+            ipv6_prefixes: Ipv6Prefixes::NONE,
             public: PublicChoice::Subnet,
             description: String::new(),
             delete_on_termination: true,
@@ -361,7 +362,6 @@ fn interface_spec(given: &InstanceNetworkInterfaceSpecification, number: usize) 
         (g.associate_carrier_ip_address == Some(true), "AssociateCarrierIpAddress"),
         (text(g.interface_type.as_deref()).is_some_and(|t| t != "interface"), "InterfaceType"),
         (count(g.network_card_index), "NetworkCardIndex"),
-        (some(g.ipv6_prefixes.as_ref()) || count(g.ipv6_prefix_count), "Ipv6Prefix"),
         (g.primary_ipv6 == Some(true), "PrimaryIpv6"),
         (g.ena_srd_specification.is_some(), "EnaSrdSpecification"),
         (g.connection_tracking_specification.is_some(), "ConnectionTrackingSpecification"),
@@ -382,6 +382,11 @@ fn interface_spec(given: &InstanceNetworkInterfaceSpecification, number: usize) 
         &secondary,
     )?;
     let ipv6 = network_interface::ipv6::wanted(g.ipv6_addresses.as_deref(), g.ipv6_address_count)?;
+    let ipv6_prefixes = network_interface::ipv6_prefix::wanted_of_new(
+        g.ipv6_prefixes.as_deref(),
+        g.ipv6_prefix_count,
+        &ipv6,
+    )?;
     let groups = group_ids(g.groups.as_ref())?;
     let subnet = subnet_id(g.subnet_id.as_deref())?;
     if let Some(id) = text(g.network_interface_id.as_deref()) {
@@ -392,6 +397,7 @@ fn interface_spec(given: &InstanceNetworkInterfaceSpecification, number: usize) 
             || secondary != SecondaryAddresses::NONE
             || prefixes != Ipv4Prefixes::NONE
             || ipv6 != Ipv6Addresses::AsSubnet
+            || ipv6_prefixes != Ipv6Prefixes::NONE
             || g.associate_public_ip_address.is_some()
             || text(g.description.as_deref()).is_some()
         {
@@ -411,6 +417,7 @@ fn interface_spec(given: &InstanceNetworkInterfaceSpecification, number: usize) 
         secondary,
         prefixes,
         ipv6,
+        ipv6_prefixes,
         public: match g.associate_public_ip_address {
             None => PublicChoice::Subnet,
             Some(true) => PublicChoice::Yes,

@@ -154,7 +154,10 @@ fn place(tables: &Tables, region: &Region, end: Endpoint, address: Option<IpAddr
                                 || own.public.as_ref().is_some_and(|public| public.address() == v4)
                         })
                 }
-                Some(IpAddr::V6(v6)) => interface.ipv6.contains(&v6),
+                Some(IpAddr::V6(v6)) => {
+                    interface.ipv6.contains(&v6)
+                        || interface.ipv6_prefixes.iter().any(|prefix| prefix.contains(&v6))
+                }
                 None => false,
             };
             let all: Vec<&NetworkInterface> = all.into_iter().map(|n| &**n).collect();

@@ -64,7 +64,7 @@ pub fn attach(
     let (volumes, store) = (instance.volumes.len(), instance.store.len());
     limits(&instance.instance_type, present.len() + 1, volumes, store)?;
     too_many(&instance.instance_type, interface.ipv4_places())?;
-    super::ipv6::too_many(&instance.instance_type, interface.ipv6.len())?;
+    super::ipv6::too_many(&instance.instance_type, interface.ipv6_places())?;
 
     let attachment = NetworkInterfaceAttachmentId::from_entropy(ctx.bits());
     let mut changed = (*instance).clone();

@@ -33,8 +33,6 @@ pub fn create(
     txn: &mut Txn<'_>,
 ) -> Result<CreateNetworkInterfaceResult> {
     refuse(&[
-        ("Ipv6Prefixes", request.ipv6_prefixes.as_ref().is_some_and(|p| !p.is_empty())),
-        ("Ipv6PrefixCount", request.ipv6_prefix_count.is_some()),
         ("EnablePrimaryIpv6", request.enable_primary_ipv6 == Some(true)),
         ("ConnectionTrackingSpecification", request.connection_tracking_specification.is_some()),
         ("Operator", request.operator.is_some()),
@@ -70,6 +68,12 @@ pub fn create(
     let claims = super::prefix::Claims { subnet: &subnet, interface, primary, secondary: &secondary };
     let (addresses, ipv4_prefixes) = claims.make(ctx, txn, &prefixes)?;
     let ipv6 = super::ipv6::wanted(request.ipv6_addresses.as_deref(), request.ipv6_address_count)?;
+    let ipv6_prefixes = super::ipv6_prefix::wanted_of_new(
+        request.ipv6_prefixes.as_deref(),
+        request.ipv6_prefix_count,
+        &ipv6,
+    )?;
+    let ipv6_prefixes = super::ipv6_prefix::claim_wanted(ctx, txn, &subnet, interface, &ipv6_prefixes)?;
     let ipv6 = super::ipv6::claim_wanted(ctx, txn, &subnet, interface, &ipv6)?;
     let record = NetworkInterface {
         interface,
@@ -81,6 +85,7 @@ pub fn create(
         addresses,
         ipv6,
         ipv4_prefixes,
+        ipv6_prefixes,
         groups,
         description,
         source_dest_check: true,
@@ -119,6 +124,7 @@ pub fn managed(
         addresses,
         ipv6: Vec::new(),
         ipv4_prefixes: Vec::new(),
+        ipv6_prefixes: Vec::new(),
         groups: Vec::new(),
         description: String::new(),
         source_dest_check: true,

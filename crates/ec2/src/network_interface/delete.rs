@@ -54,6 +54,9 @@ pub fn remove(ctx: &Context, txn: &mut Txn<'_>, interface: &NetworkInterface) {
     for prefix in &interface.ipv4_prefixes {
         super::prefix::release(ctx, txn, interface.subnet, *prefix);
     }
+    for prefix in &interface.ipv6_prefixes {
+        super::ipv6_prefix::release(ctx, txn, interface.subnet, *prefix);
+    }
     for address in &interface.ipv6 {
         super::ipv6::release(ctx, txn, interface.subnet, *address);
     }

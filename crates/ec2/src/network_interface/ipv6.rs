@@ -1,15 +1,15 @@
 //! IPv6 addresses of interfaces: which a request wants, `AssignIpv6Addresses`, `UnassignIpv6Addresses`.
 //!
-//! An address belongs to who holds the claim on it (`ip6/SUBNET/ADDRESS`).
+//! An address belongs to who holds the claim on it (`ip6/SUBNET/ADDRESS`); none is free that a prefix covers.
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssignIpv6Addresses.html>
-//! Differs: no prefixes and no primary IPv6 address that is kept.
+//! Differs: no primary IPv6 address that is kept.
 
 use super::attach::own;
 use super::create::MAX_ADDRESSES;
+use super::ipv6_prefix;
 use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
 use crate::instance::kind;
 use crate::noun::{hold, touched};
-use crate::parameter::refuse;
 use api_ec2::{
     AssignIpv6AddressesRequest, AssignIpv6AddressesResult, InstanceIpv6Address, UnassignIpv6AddressesRequest,
     UnassignIpv6AddressesResult,
@@ -22,13 +22,19 @@ use model::record::vpc::Subnet;
 use model::{NetworkInterfaceId, SubnetId};
 use plan::instance::Ipv6Addresses;
 use std::net::Ipv6Addr;
+use wire::ApiError;
 
 /// How often an address is guessed: of 2^64 one is free.
 const GUESSES: usize = 64;
 
 /// The claim on an address.
 pub fn claim(subnet: SubnetId, address: Ipv6Addr) -> String {
-    format!("ip6/{subnet}/{address}")
+    format!("{}{address}", folder(subnet))
+}
+
+/// What the claims on a subnet's addresses begin with.
+pub fn folder(subnet: SubnetId) -> String {
+    format!("ip6/{subnet}/")
 }
 
 /// Gives an address back. Giving back what is free is a no-op.
@@ -95,9 +101,7 @@ pub fn allocate(
     wanted: Option<Ipv6Addr>,
     owner: NetworkInterfaceId,
 ) -> Result<Ipv6Addr> {
-    let block = subnet.ipv6.as_ref().map(|own| own.cidr).ok_or_else(|| {
-        invalid_parameter_value(format!("The subnet {} has no IPv6 CIDR block", subnet.subnet))
-    })?;
+    let block = block(subnet)?;
     if let Some(address) = wanted {
         if !block.contains(&address) {
             return Err(invalid_parameter_value(format!(
@@ -110,8 +114,10 @@ pub fn allocate(
             )));
         }
         let claim = claim(subnet.subnet, address);
-        if txn.is_claimed(&ctx.region, &claim) || txn.claim(&ctx.region, &claim, &owner.to_string()).is_err()
-        {
+        let is_taken = ipv6_prefix::covers(ctx, txn, subnet.subnet, address)
+            || txn.is_claimed(&ctx.region, &claim)
+            || txn.claim(&ctx.region, &claim, &owner.to_string()).is_err();
+        if is_taken {
             return Err(client(
                 "InvalidIPAddress.InUse",
                 format!("The address {address} is already in use in {}.", subnet.subnet),
@@ -120,17 +126,25 @@ pub fn allocate(
         return Ok(address);
     }
     let host = u128::MAX >> block.prefix_len();
-    let guesses = (0..GUESSES)
+    let guesses: Vec<Ipv6Addr> = (0..GUESSES)
         .map(|_| Ipv6Addr::from_bits(block.network().to_bits() | (ctx.bits() & host)))
-        .filter(|address| !is_reserved(block, *address));
-    txn.claim_first(&ctx.region, &format!("ip6/{}/", subnet.subnet), guesses, &owner.to_string()).ok_or_else(
-        || {
-            client(
-                "InsufficientFreeAddressesInSubnet",
-                format!("Not enough addresses are free in subnet {} for this request.", subnet.subnet),
-            )
-        },
-    )
+        .filter(|address| {
+            !is_reserved(block, *address) && !ipv6_prefix::covers(ctx, txn, subnet.subnet, *address)
+        })
+        .collect();
+    txn.claim_first(&ctx.region, &folder(subnet.subnet), guesses, &owner.to_string()).ok_or_else(|| {
+        client(
+            "InsufficientFreeAddressesInSubnet",
+            format!("Not enough addresses are free in subnet {} for this request.", subnet.subnet),
+        )
+    })
+}
+
+/// The subnet's block; `InvalidParameterValue` when it has none.
+pub fn block(subnet: &Subnet) -> Result<Ipv6Net> {
+    subnet.ipv6.as_ref().map(|own| own.cidr).ok_or_else(|| {
+        invalid_parameter_value(format!("The subnet {} has no IPv6 CIDR block", subnet.subnet))
+    })
 }
 
 /// The first four and the last.
@@ -154,6 +168,14 @@ pub fn too_many(instance_type: &str, addresses: usize) -> Result<()> {
     Ok(())
 }
 
+/// No interface may have more, whatever has it.
+pub fn too_many_at_all() -> ApiError {
+    client(
+        "PrivateIpAddressLimitExceeded",
+        format!("An interface may have up to {MAX_ADDRESSES} IPv6 addresses."),
+    )
+}
+
 pub fn assign_touches(ctx: &Context, request: &AssignIpv6AddressesRequest, tables: &Tables) -> Vec<Touched> {
     touched::<NetworkInterface>(ctx, tables, [&request.network_interface_id])
 }
@@ -163,15 +185,14 @@ pub fn assign(
     request: &AssignIpv6AddressesRequest,
     txn: &mut Txn<'_>,
 ) -> Result<AssignIpv6AddressesResult> {
-    refuse(&[
-        ("Ipv6Prefix", request.ipv6_prefixes.as_ref().is_some_and(|p| !p.is_empty())),
-        ("Ipv6PrefixCount", request.ipv6_prefix_count.is_some_and(|count| count != 0)),
-    ])?;
     let held = hold::<NetworkInterface>(ctx, txn, &request.network_interface_id)?;
     own(&held)?;
     let mut interface = NetworkInterface::clone(&held);
     let listed: Vec<&str> = request.ipv6_addresses.iter().flatten().map(String::as_str).collect();
+    let prefixes = ipv6_prefix::wanted(request.ipv6_prefixes.as_deref(), request.ipv6_prefix_count)?.each();
     let each = match these_or_some(&listed, request.ipv6_address_count)? {
+        Ipv6Addresses::AsSubnet if !prefixes.is_empty() => Vec::new(),
+        _ if !prefixes.is_empty() => return Err(ipv6_prefix::not_both()),
         Ipv6Addresses::AsSubnet | Ipv6Addresses::Any(0) => {
             return Err(missing_parameter("ipv6Addresses or ipv6AddressCount"));
         }
@@ -194,24 +215,22 @@ pub fn assign(
         };
         assigned.push(address.to_string());
     }
+    let assigned_prefixes = ipv6_prefix::assign(ctx, txn, &subnet, &mut interface, prefixes)?;
     within_limits(ctx, txn.tables(), &interface)?;
     txn.put(&ctx.region, interface);
     Ok(AssignIpv6AddressesResult {
-        assigned_ipv6_addresses: Some(assigned),
+        assigned_ipv6_addresses: (!assigned.is_empty()).then_some(assigned),
+        assigned_ipv6_prefixes: (!assigned_prefixes.is_empty()).then_some(assigned_prefixes),
         network_interface_id: Some(request.network_interface_id.clone()),
-        ..Default::default()
     })
 }
 
 fn within_limits(ctx: &Context, tables: &Tables, interface: &NetworkInterface) -> Result<()> {
-    let count = interface.ipv6.len();
+    let count = interface.ipv6_places();
     let attachment = interface.attachment.as_ref();
     match attachment.and_then(|a| tables.get::<Instance>(&ctx.region, &a.instance)) {
         Some(instance) => too_many(&instance.instance_type, count),
-        None if count > MAX_ADDRESSES => Err(client(
-            "PrivateIpAddressLimitExceeded",
-            format!("An interface may have up to {MAX_ADDRESSES} IPv6 addresses."),
-        )),
+        None if count > MAX_ADDRESSES => Err(too_many_at_all()),
         None => Ok(()),
     }
 }
@@ -229,14 +248,17 @@ pub fn unassign(
     request: &UnassignIpv6AddressesRequest,
     txn: &mut Txn<'_>,
 ) -> Result<UnassignIpv6AddressesResult> {
-    refuse(&[("Ipv6Prefix", request.ipv6_prefixes.as_ref().is_some_and(|p| !p.is_empty()))])?;
     let held = hold::<NetworkInterface>(ctx, txn, &request.network_interface_id)?;
     own(&held)?;
     let mut interface = NetworkInterface::clone(&held);
     let listed = request.ipv6_addresses.as_deref().unwrap_or_default();
-    if listed.is_empty() {
-        return Err(missing_parameter("ipv6Addresses"));
+    let prefixes = request.ipv6_prefixes.as_deref().unwrap_or_default();
+    match (listed.is_empty(), prefixes.is_empty()) {
+        (true, true) => return Err(missing_parameter("ipv6Addresses")),
+        (false, false) => return Err(ipv6_prefix::not_both()),
+        _ => {}
     }
+    ipv6_prefix::unassign(ctx, txn, &mut interface, prefixes)?;
     for text in listed {
         let address = parse(text)?;
         let place = interface.ipv6.iter().position(|own| *own == address).ok_or_else(|| {
@@ -251,7 +273,7 @@ pub fn unassign(
     txn.put(&ctx.region, interface);
     Ok(UnassignIpv6AddressesResult {
         network_interface_id: Some(request.network_interface_id.clone()),
-        unassigned_ipv6_addresses: Some(listed.to_vec()),
-        ..Default::default()
+        unassigned_ipv6_addresses: (!listed.is_empty()).then(|| listed.to_vec()),
+        unassigned_ipv6_prefixes: (!prefixes.is_empty()).then(|| prefixes.to_vec()),
     })
 }

@@ -5,7 +5,6 @@
 //! come, the instance's that it has it; both always change together ([`attach`], [`detach`], [`set_free`]). What hosts say of
 //! interfaces comes in by [`crate::instance::absorb`].
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html>
-//! Differs: no IPv6 prefixes.
 
 pub mod allocate;
 mod assign;
@@ -16,6 +15,7 @@ mod delete;
 mod describe;
 mod detach;
 pub mod ipv6;
+pub mod ipv6_prefix;
 pub mod prefix;
 pub mod render;
 
@@ -201,13 +201,13 @@ fn attached(interface: &NetworkInterface, fact: impl Fn(&Attachment) -> String) 
 
 pub fn register(service: &mut Service) {
     service
-        .write(ops::CreateNetworkInterface, create::touches, create::create)
+        .exclusive(ops::CreateNetworkInterface, create::touches, create::create)
         .exclusive(ops::DeleteNetworkInterface, delete::touches, delete::delete)
         .read(ops::DescribeNetworkInterfaces, describe::touches, describe::describe)
         .read(ops::DescribeNetworkInterfaceAttribute, attribute::describe_touches, attribute::describe)
         .write(ops::AssignPrivateIpAddresses, assign::assign_touches, assign::assign)
         .write(ops::UnassignPrivateIpAddresses, assign::unassign_touches, assign::unassign)
-        .write(ops::AssignIpv6Addresses, ipv6::assign_touches, ipv6::assign)
+        .exclusive(ops::AssignIpv6Addresses, ipv6::assign_touches, ipv6::assign)
         .write(ops::UnassignIpv6Addresses, ipv6::unassign_touches, ipv6::unassign)
         .write(ops::AttachNetworkInterface, attach::touches, attach::attach)
         .write(ops::DetachNetworkInterface, detach::touches, detach::detach)

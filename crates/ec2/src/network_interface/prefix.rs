@@ -4,7 +4,6 @@
 //! them, and they are gone from the count of free ones. One that nobody names comes out of the subnet's reservations for
 //! prefixes first, then out of what is not reserved at all.
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-prefix-eni.html>
-//! Differs: no IPv6 prefixes.
 
 use super::allocate::{RESERVED_AT_START, private_claim, release_private};
 use super::create::{MAX_ADDRESSES, claim_addresses};

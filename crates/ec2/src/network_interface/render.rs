@@ -48,6 +48,12 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
                 })
                 .collect(),
         ),
+        ipv6_prefixes: (!interface.ipv6_prefixes.is_empty()).then(|| {
+            let prefixes = interface.ipv6_prefixes.iter();
+            prefixes
+                .map(|prefix| api::Ipv6PrefixSpecification { ipv6_prefix: Some(prefix.to_string()) })
+                .collect()
+        }),
         mac_address: Some(interface.mac.to_string()),
         network_interface_id: Some(interface.interface.to_string()),
         owner_id: Some(interface.account.to_string()),

@@ -107,7 +107,7 @@ pub fn disassociate(
     subnet.assign_ipv6 = false;
     let interfaces = txn.tables().find::<NetworkInterface>(&ctx.region, "subnet", subnet.subnet);
     let holders: Vec<String> = interfaces
-        .filter(|interface| !interface.ipv6.is_empty())
+        .filter(|interface| interface.ipv6_places() > 0)
         .take(10)
         .map(|interface| interface.interface.to_string())
         .collect();

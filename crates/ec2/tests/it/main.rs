@@ -28,6 +28,7 @@ mod network_insights;
 mod network_interface;
 mod network_interface_address;
 mod network_interface_attach;
+mod network_interface_ipv6_prefix;
 mod network_interface_prefix;
 mod prefix_list;
 mod public_image;

@@ -285,6 +285,9 @@ pub struct InterfaceDesired {
     /// Blocks of /28 that are wholly its own, beside its addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ipv4_prefixes: Vec<Ipv4Net>,
+    /// Blocks of /80 likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ipv6_prefixes: Vec<Ipv6Net>,
     pub security_groups: Vec<SecurityGroupId>,
     pub source_dest_check: bool,
     /// The name that DHCP hands out with the address, without its domain.
@@ -301,6 +304,16 @@ impl InterfaceDesired {
     pub fn own_ipv4(&self) -> impl Iterator<Item = Ipv4Addr> {
         let of_prefixes = self.ipv4_prefixes.iter().flat_map(|prefix| addresses_of(*prefix));
         self.addresses.iter().map(|address| address.private).chain(of_prefixes)
+    }
+
+    /// Whether it has any IPv6 address, by itself or by a prefix.
+    pub const fn has_ipv6(&self) -> bool {
+        !self.ipv6.is_empty() || !self.ipv6_prefixes.is_empty()
+    }
+
+    /// Whether an IPv6 address is its own.
+    pub fn holds_ipv6(&self, address: Ipv6Addr) -> bool {
+        self.ipv6.contains(&address) || self.ipv6_prefixes.iter().any(|prefix| prefix.contains(&address))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     NetworkInterfaceAttachmentId, NetworkInterfaceId, SecurityGroupId, SubnetId, Timestamp, VpcEndpointId,
     VpcId, Zone,
 };
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -27,6 +27,9 @@ pub struct NetworkInterface {
     /// Blocks of /28 that are wholly its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ipv4_prefixes: Vec<Ipv4Net>,
+    /// Likewise blocks of /80.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ipv6_prefixes: Vec<Ipv6Net>,
     pub groups: Vec<SecurityGroupId>,
     pub description: String,
     pub source_dest_check: bool,
@@ -101,6 +104,11 @@ impl NetworkInterface {
     /// How many of the addresses that its instance's type allows it has taken: a prefix counts as one.
     pub const fn ipv4_places(&self) -> usize {
         self.addresses.len() + self.ipv4_prefixes.len()
+    }
+
+    /// Likewise of IPv6.
+    pub const fn ipv6_places(&self) -> usize {
+        self.ipv6.len() + self.ipv6_prefixes.len()
     }
 
     pub fn primary(&self) -> &PrivateAddress {

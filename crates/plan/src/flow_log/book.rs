@@ -103,6 +103,9 @@ pub struct Port {
     pub instance: Option<InstanceId>,
     /// The primary ones of both versions first among theirs.
     pub addresses: Vec<IpAddr>,
+    /// Of /80: what lies in them is its own too.
+    #[serde(default)]
+    pub prefixes: Vec<ipnet::Ipv6Net>,
     /// Whether it leaves by the internet gateway in its own name.
     pub public: bool,
 }
@@ -336,14 +339,32 @@ impl Open {
     }
 }
 
+/// Who has an address.
+struct Holders<'a> {
+    by_address: HashMap<IpAddr, &'a Port>,
+    by_prefix: HashMap<ipnet::Ipv6Net, &'a Port>,
+}
+
+impl<'a> Holders<'a> {
+    fn of(ports: &'a [Port]) -> Self {
+        let addresses = ports.iter().flat_map(|port| port.addresses.iter().map(move |own| (*own, port)));
+        let prefixes = ports.iter().flat_map(|port| port.prefixes.iter().map(move |own| (*own, port)));
+        Self { by_address: addresses.collect(), by_prefix: prefixes.collect() }
+    }
+
+    fn get(&self, address: IpAddr) -> Option<&'a Port> {
+        let of_prefix = || match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(v6) => self.by_prefix.get(&ipv6::around(v6)),
+        };
+        self.by_address.get(&address).or_else(of_prefix).copied()
+    }
+}
+
 impl Seen {
     /// What is new since the last time, as the interfaces at the ends saw it.
     fn parts(&mut self, observation: &Observation<'_>) -> Vec<Part> {
-        let holders: HashMap<IpAddr, &Port> = observation
-            .ports
-            .iter()
-            .flat_map(|port| port.addresses.iter().map(move |address| (*address, port)))
-            .collect();
+        let holders = Holders::of(&observation.ports);
         let mut refused: HashMap<(Tuple, bool), Count> = HashMap::new();
         let mut rejected = BTreeMap::new();
         for entry in &observation.rejected {
@@ -389,14 +410,14 @@ impl Seen {
                 met.insert(way);
                 // The near end knows the other by the address that it asked for; the far end knows itself.
                 let (sender, sent) = if reversed {
-                    (holders.get(&way.src).filter(|_| inside), way)
+                    (holders.get(way.src).filter(|_| inside), way)
                 } else {
-                    (holders.get(&shown.src), shown)
+                    (holders.get(shown.src), shown)
                 };
                 let (receiver, received) = if reversed {
-                    (holders.get(&way.dst), shown)
+                    (holders.get(way.dst), shown)
                 } else {
-                    (holders.get(&way.dst).filter(|_| inside), way)
+                    (holders.get(way.dst).filter(|_| inside), way)
                 };
                 if let Some(sender) = sender {
                     push(&mut parts, sender, (sent, true, true), count.minus(out), flags);
@@ -414,10 +435,10 @@ impl Seen {
                 continue;
             }
             let flags = if tuple.protocol == TCP { 2 } else { 0 };
-            if let Some(sender) = holders.get(&tuple.src) {
+            if let Some(sender) = holders.get(tuple.src) {
                 push(&mut parts, sender, (tuple, true, !egress), count, flags);
             }
-            if let Some(receiver) = holders.get(&tuple.dst).filter(|_| !egress) {
+            if let Some(receiver) = holders.get(tuple.dst).filter(|_| !egress) {
                 push(&mut parts, receiver, (tuple, false, false), count, flags);
             }
         }

@@ -65,6 +65,7 @@ fn port(number: u128, addresses: &[&str]) -> Port {
         subnet: SubnetId::from_entropy(2),
         instance: None,
         addresses: addresses.iter().map(|address| ip(address)).collect(),
+        prefixes: Vec::new(),
         public: true,
     }
 }

@@ -259,6 +259,7 @@ fn interface(n: u128) -> model::host::InterfaceDesired {
         security_groups: Vec::new(),
         source_dest_check: true,
         ipv4_prefixes: Vec::new(),
+        ipv6_prefixes: Vec::new(),
         hostname: String::new(),
         domain: String::new(),
         bandwidth: None,

@@ -20,6 +20,7 @@ fn sample() -> InstanceDesired {
         security_groups: vec![SecurityGroupId::from_entropy(1), SecurityGroupId::from_entropy(2)],
         source_dest_check: true,
         ipv4_prefixes: Vec::new(),
+        ipv6_prefixes: Vec::new(),
         hostname: format!("ip-172-31-0-{}", 4 + n),
         domain: "ec2.internal".into(),
         bandwidth: None,
@@ -108,13 +109,17 @@ fn prefixes_are_told_beside_the_addresses() {
     let mut instance = sample();
     instance.interfaces[0].ipv4_prefixes =
         ["172.31.0.32/28", "172.31.0.64/28"].map(|prefix| prefix.parse().unwrap()).to_vec();
+    instance.interfaces[0].ipv6_prefixes = vec!["2001:db8:0:1:5::/80".parse().unwrap()];
     let of = |n: usize, what: &str| {
         let mac = instance.interfaces[n].mac;
         ask_of(&instance, &format!("/latest/meta-data/network/interfaces/macs/{mac}/{what}"))
     };
     assert_eq!(of(0, "ipv4-prefix"), Answer::Text("172.31.0.32/28\n172.31.0.64/28".into()));
     assert_eq!(of(0, "local-ipv4s"), Answer::Text("172.31.0.5".into()));
-    assert!(!matches!(of(1, "ipv4-prefix"), Answer::Text(_)));
+    assert_eq!(of(0, "ipv6-prefix"), Answer::Text("2001:db8:0:1:5::/80".into()));
+    for what in ["ipv4-prefix", "ipv6-prefix"] {
+        assert!(!matches!(of(1, what), Answer::Text(_)), "{what}");
+    }
 }
 
 #[test]

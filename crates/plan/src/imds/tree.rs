@@ -200,6 +200,9 @@ fn interface_entries<'a>(
     if !interface.ipv4_prefixes.is_empty() {
         entries.push(text("ipv4-prefix", lines(&interface.ipv4_prefixes)));
     }
+    if !interface.ipv6_prefixes.is_empty() {
+        entries.push(text("ipv6-prefix", lines(&interface.ipv6_prefixes)));
+    }
     if !interface.ipv6.is_empty() {
         entries.push(text("ipv6s", lines(&interface.ipv6)));
     }

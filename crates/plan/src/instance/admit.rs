@@ -170,6 +170,7 @@ pub(crate) mod tests {
                 private_address: None,
                 secondary: super::super::SecondaryAddresses::NONE,
                 prefixes: super::super::Ipv4Prefixes::NONE,
+                ipv6_prefixes: super::super::Ipv6Prefixes::NONE,
                 public: PublicChoice::Subnet,
                 description: String::new(),
                 delete_on_termination: true,

@@ -17,6 +17,6 @@ pub use admit::{Admitted, Facts, Refusal, TypeFacts, admit};
 pub use capacity::{Demand, Host, HostFacts};
 pub use devices::{DeviceChange, DevicePlan, DeviceSpec, VolumeSpec};
 pub use spec::{
-    FurtherInterface, GroupChoice, Ipv4Prefixes, Ipv6Addresses, LaunchSpec, LaunchTags, NetworkSpec,
-    PublicChoice, SecondaryAddresses,
+    FurtherInterface, GroupChoice, Ipv4Prefixes, Ipv6Addresses, Ipv6Prefixes, LaunchSpec, LaunchTags,
+    NetworkSpec, PublicChoice, SecondaryAddresses,
 };

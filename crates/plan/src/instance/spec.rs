@@ -1,7 +1,7 @@
 //! What a launch asks for, after the soup of optional parameters has been read.
 
 use super::DeviceSpec;
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use model::metadata::MetadataOptions;
 use model::record::Tags;
 use model::record::instance::{CpuOptions, ShutdownBehavior};
@@ -73,6 +73,7 @@ pub enum NetworkSpec {
         secondary: SecondaryAddresses,
         prefixes: Ipv4Prefixes,
         ipv6: Ipv6Addresses,
+        ipv6_prefixes: Ipv6Prefixes,
         public: PublicChoice,
         description: String,
         delete_on_termination: bool,
@@ -121,6 +122,25 @@ impl Ipv4Prefixes {
     }
 }
 
+/// The /80 prefixes of a new interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ipv6Prefixes {
+    Any(u32),
+    These(Vec<Ipv6Net>),
+}
+
+impl Ipv6Prefixes {
+    pub const NONE: Self = Self::Any(0);
+
+    /// One by one; `None` is any.
+    pub fn each(&self) -> Vec<Option<Ipv6Net>> {
+        match self {
+            Self::Any(count) => vec![None; *count as usize],
+            Self::These(prefixes) => prefixes.iter().copied().map(Some).collect(),
+        }
+    }
+}
+
 /// The IPv6 addresses of a new interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ipv6Addresses {
@@ -145,11 +165,12 @@ impl NetworkSpec {
     /// Whether only one interface can be like this.
     pub fn is_unique(&self) -> bool {
         match self {
-            Self::New { private_address, secondary, prefixes, ipv6, .. } => {
+            Self::New { private_address, secondary, prefixes, ipv6, ipv6_prefixes, .. } => {
                 private_address.is_some()
                     || matches!(secondary, SecondaryAddresses::These(_))
                     || matches!(prefixes, Ipv4Prefixes::These(_))
                     || matches!(ipv6, Ipv6Addresses::These(_))
+                    || matches!(ipv6_prefixes, Ipv6Prefixes::These(_))
             }
             Self::Existing { .. } => true,
         }

@@ -6,10 +6,10 @@
 //! be somebody else's, if that one is peered too: there the link counts as well.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html>
 
-use super::Version;
 use super::names::{VPC_TABLE, group_egress, group_ingress, group_members, group_members_beyond};
 use super::routes::UNVERIFIED;
 use super::traffic::{matching, ports, within};
+use super::{Members, Version, ipv6};
 use ipnet::IpNet;
 use model::SecurityGroupId;
 use model::host::SecurityGroupDesired;
@@ -28,14 +28,14 @@ pub fn group_body(group: &SecurityGroupDesired) -> String {
     let beyond: BTreeSet<SecurityGroupId> = named.filter(|named| *named != group.group).collect();
     let sets: BTreeSet<SecurityGroupId> = beyond.iter().copied().chain([group.group]).collect();
     let mut out = format!("table inet {VPC_TABLE} {{\n");
-    for version in Version::ALL {
-        let (_, address) = version.words();
+    for members in Members::ALL {
         for set in &sets {
-            let _ = writeln!(out, "\tset {} {{\n\t\ttype {address}\n\t}}", group_members(*set, version));
+            set_of_members(&mut out, *set, members);
         }
         for set in &beyond {
-            let set = group_members_beyond(*set, version);
-            let _ = writeln!(out, "\tset {set} {{\n\t\ttype ifname . {address}\n\t}}");
+            let flags = if members == Members::Prefixes { "\t\tflags interval\n" } else { "" };
+            let (set, address) = (group_members_beyond(*set, members), address(members));
+            let _ = writeln!(out, "\tset {set} {{\n\t\ttype ifname . {address}\n{flags}\t}}");
         }
     }
     let _ = writeln!(out, "\tchain {ingress} {{\n\t}}\n\tchain {egress} {{\n\t}}\n}}");
@@ -50,6 +50,28 @@ pub fn group_body(group: &SecurityGroupDesired) -> String {
     }
     out.push_str("\t}\n}\n");
     out
+}
+
+/// Makes those of the group's own sets that are missing, and touches nothing else.
+pub fn group_sets(group: SecurityGroupId) -> String {
+    let mut out = format!("table inet {VPC_TABLE} {{\n");
+    for members in Members::ALL {
+        set_of_members(&mut out, group, members);
+    }
+    out.push_str("}\n");
+    out
+}
+
+fn set_of_members(out: &mut String, group: SecurityGroupId, members: Members) {
+    let (set, address) = (group_members(group, members), address(members));
+    let _ = writeln!(out, "\tset {set} {{\n\t\ttype {address}\n\t}}");
+}
+
+const fn address(members: Members) -> &'static str {
+    match members {
+        Members::V4 => Version::V4.words().1,
+        Members::V6 | Members::Prefixes => Version::V6.words().1,
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -96,9 +118,16 @@ fn peers(own: SecurityGroupId, source: &Source, gate: Gate, version: Version) ->
     match source {
         Source::Nets(nets) => vec![within(nets, end)],
         Source::Group(group) => {
-            let mut peers = vec![format!("{member}{ip} {end} @{} ", group_members(*group, version))];
-            if *group != own {
-                peers.push(format!("{link} . {ip} {end} @{} ", group_members_beyond(*group, version)));
+            let mut peers = Vec::new();
+            for members in Members::of(version) {
+                let mask = match members {
+                    Members::V4 | Members::V6 => String::new(),
+                    Members::Prefixes => format!(" & {}", ipv6::PREFIX_MASK),
+                };
+                peers.push(format!("{member}{ip} {end}{mask} @{} ", group_members(*group, *members)));
+                if *group != own {
+                    peers.push(format!("{link} . {ip} {end} @{} ", group_members_beyond(*group, *members)));
+                }
             }
             peers
         }
@@ -191,7 +220,7 @@ mod tests {
         let members = [80, 443]
             .map(|port| Allow { traffic: Traffic::Tcp { from: port, to: port }, peer: Peer::Group(own) });
         let lines = rules(own, &members, Gate::Egress);
-        assert_eq!(lines.len(), 2, "one a version: {lines:?}");
+        assert_eq!(lines.len(), 3, "one a version, and one for prefixes: {lines:?}");
         assert!(lines.iter().all(|line| line.ends_with("tcp dport { 80, 443 } goto fwd_in")), "{lines:?}");
     }
 }

@@ -27,11 +27,20 @@ pub const NEXT_HOP: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
 /// The length of a VPC's block, and of a subnet's.
 pub const BLOCK: u8 = 56;
 pub const SUBNET: u8 = 64;
+/// The length of an interface's prefix.
+pub const PREFIX: u8 = 80;
+/// Its bits of an address.
+pub(super) const PREFIX_MASK: &str = "ffff:ffff:ffff:ffff:ffff::";
 /// The lengths that a pool may have.
 pub const PREFIXES: RangeInclusive<u8> = 16..=52;
 
 const fn service(last: u16) -> Ipv6Addr {
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, last)
+}
+
+/// The block that an address would be in as one of an interface's prefix.
+pub fn around(address: Ipv6Addr) -> Ipv6Net {
+    Ipv6Net::new_assert(address, PREFIX).trunc()
 }
 
 /// The link-local address that a guest has by its hardware address (modified EUI-64).

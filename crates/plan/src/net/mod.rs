@@ -30,7 +30,7 @@ pub mod vpn;
 
 pub use acl::vpc_body;
 pub use edge::{edge_blocks, edge_skeleton};
-pub use group::group_body;
+pub use group::{group_body, group_sets};
 pub use rejected::{REJECTED_IN, REJECTED_OUT, RejectedSet};
 pub use root::{Uplink, root_table};
 pub use side::nat_publics;
@@ -76,6 +76,35 @@ impl Version {
         match self {
             Self::V4 => ("ipv4", "ipv4_addr"),
             Self::V6 => ("ipv6", "ipv6_addr"),
+        }
+    }
+}
+
+/// How members of a group are written down: by addresses of a version, or by whole prefixes of IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Members {
+    V4,
+    V6,
+    Prefixes,
+}
+
+impl Members {
+    pub const ALL: [Self; 3] = [Self::V4, Self::V6, Self::Prefixes];
+
+    /// Those of a version; single addresses first.
+    const fn of(version: Version) -> &'static [Self] {
+        match version {
+            Version::V4 => &[Self::V4],
+            Version::V6 => &[Self::V6, Self::Prefixes],
+        }
+    }
+
+    /// How an interface's address or prefix is written down.
+    pub const fn of_net(net: IpNet) -> Self {
+        match net {
+            IpNet::V4(_) => Self::V4,
+            IpNet::V6(net) if net.prefix_len() == 128 => Self::V6,
+            IpNet::V6(_) => Self::Prefixes,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A link's name holds 15 bytes at most.
 
-use super::Version;
+use super::Members;
 use model::{
     CloudTag, NatGatewayId, NetworkAclId, NetworkInterfaceId, SecurityGroupId, SubnetId,
     TransitGatewayAttachmentId, VpcId, VpcPeeringConnectionId, VpnConnectionId,
@@ -174,43 +174,54 @@ pub fn group_egress(group: SecurityGroupId) -> String {
     format!("sgo_{}", digits(group))
 }
 
-/// The set of the private addresses of a group's members.
-pub fn group_members(group: SecurityGroupId, version: Version) -> String {
-    let prefix = match version {
-        Version::V4 => "sgm",
-        Version::V6 => "sgm6",
+/// The set of the private addresses of a group's members, or of the networks of their prefixes.
+pub fn group_members(group: SecurityGroupId, members: Members) -> String {
+    let prefix = match members {
+        Members::V4 => "sgm",
+        Members::V6 => "sgm6",
+        Members::Prefixes => "sgmp",
     };
     format!("{prefix}_{}", digits(group))
 }
 
 /// The set of a group's members in other VPCs: the link that they come by, and the address.
-pub fn group_members_beyond(group: SecurityGroupId, version: Version) -> String {
-    let prefix = match version {
-        Version::V4 => "sgb",
-        Version::V6 => "sgb6",
+pub fn group_members_beyond(group: SecurityGroupId, members: Members) -> String {
+    let prefix = match members {
+        Members::V4 => "sgb",
+        Members::V6 => "sgb6",
+        Members::Prefixes => BEYOND_BY_PREFIX,
     };
     format!("{prefix}_{}", digits(group))
 }
 
-pub fn group_of_members_beyond(set: &str) -> Option<(SecurityGroupId, Version)> {
-    group_of(set, "sgb_", "sgb6_")
+const BEYOND_BY_PREFIX: &str = "sgbp";
+
+/// Whether an element of the set stands for all addresses of an interface's IPv6 prefix; its key ends with the first.
+pub fn is_of_prefixes(set: &str) -> bool {
+    set == "net6" || set.strip_prefix(BEYOND_BY_PREFIX).is_some_and(|rest| rest.starts_with('_'))
 }
 
-fn group_of(set: &str, v4: &str, v6: &str) -> Option<(SecurityGroupId, Version)> {
-    let (digits, version) = match (set.strip_prefix(v4), set.strip_prefix(v6)) {
-        (Some(digits), _) => (digits, Version::V4),
-        (None, Some(digits)) => (digits, Version::V6),
-        (None, None) => return None,
+pub fn group_of_members_beyond(set: &str) -> Option<(SecurityGroupId, Members)> {
+    group_of(set, "sgb")
+}
+
+fn group_of(set: &str, family: &str) -> Option<(SecurityGroupId, Members)> {
+    let (kind, digits) = set.strip_prefix(family)?.split_once('_')?;
+    let members = match kind {
+        "" => Members::V4,
+        "6" => Members::V6,
+        "p" => Members::Prefixes,
+        _ => return None,
     };
-    Some((SecurityGroupId::parse(&format!("sg-{digits}")).ok()?, version))
+    Some((SecurityGroupId::parse(&format!("sg-{digits}")).ok()?, members))
 }
 
 pub fn group_of_ingress(chain: &str) -> Option<SecurityGroupId> {
     SecurityGroupId::parse(&format!("sg-{}", chain.strip_prefix("sgi_")?)).ok()
 }
 
-pub fn group_of_members(set: &str) -> Option<(SecurityGroupId, Version)> {
-    group_of(set, "sgm_", "sgm6_")
+pub fn group_of_members(set: &str) -> Option<(SecurityGroupId, Members)> {
+    group_of(set, "sgm")
 }
 
 /// The chain of the edge that lets pass what a VPC sends by IPv6 in its own name.
@@ -290,6 +301,19 @@ mod tests {
         assert_eq!(interface_of_namespace(&ours, &name), Some(interface));
         assert_eq!(interface_of_namespace(&theirs, &name), None);
         assert_eq!(interface_of_namespace(&ours, &vpc_namespace(&ours, VpcId::from_entropy(7))), None);
+    }
+
+    #[test]
+    fn a_set_names_its_group_and_whose_members_it_holds() {
+        let group = SecurityGroupId::from_entropy(7);
+        for members in Members::ALL {
+            let (here, beyond) = (group_members(group, members), group_members_beyond(group, members));
+            assert_eq!(group_of_members(&here), Some((group, members)));
+            assert_eq!(group_of_members_beyond(&beyond), Some((group, members)));
+            assert!(group_of_members(&beyond).is_none() && group_of_members_beyond(&here).is_none());
+            assert!(!is_of_prefixes(&here));
+            assert_eq!(is_of_prefixes(&beyond), members == Members::Prefixes);
+        }
     }
 
     #[test]

@@ -233,7 +233,7 @@ fn another_vpc_is_reached_by_a_peering_alone_and_only_by_who_it_knows() {
         let group = world.group(&one, vec![tcp6(7, "::/0")]).await;
         let far =
             world.group(&two, vec![Allow { traffic: Traffic::All, peer: Peer::Group(group.group) }]).await;
-        let (a, b) = (
+        let (mut a, b) = (
             world.guest(&one, A, &[&group]).await,
             world.guest(&two, Ipv4Addr::new(10, 9, 0, 5), &[&far]).await,
         );
@@ -260,6 +260,131 @@ fn another_vpc_is_reached_by_a_peering_alone_and_only_by_who_it_knows() {
         }
         assert!(reaches(&a.namespace, six(&b), 7), "its group names ours");
         assert!(reaches(&b.namespace, six(&a), 7));
+        // What it has by a prefix is a member's there too, and what is beside is nobody's.
+        let number = six(&a).to_bits() + (5 << 48);
+        let (own, beside) = (Ipv6Addr::from_bits(number), Ipv6Addr::from_bits(number + (1 << 48)));
+        a.interface.ipv6_prefixes.push(ipv6::around(own));
+        world.update(&a).await;
+        let (sink, mut buffer) = (udp6(&b, 9), [0; 64]);
+        for (from, text) in [(beside, b"forged"), (own, b"prefix")] {
+            a.run(&format!("ip -6 addr add {from}/128 dev eth0 nodad"));
+            let socket = a.namespace.run(|| UdpSocket::bind((from, 0))).unwrap();
+            socket.send_to(text, (six(&b), 9)).unwrap();
+        }
+        let (length, from) = sink.recv_from(&mut buffer).unwrap();
+        assert_eq!((&buffer[..length], from.ip()), (&b"prefix"[..], own.into()));
+        assert!(reaches(&b.namespace, own, 7));
+        a.interface.ipv6_prefixes.clear();
+        world.update(&a).await;
+        assert!(fails(&b.namespace, own, 7));
+        let router = plan::net::names::vpc_namespace(&world.config.cloud, two.desired.vpc);
+        let sets = sh(&format!("ip netns exec {router} nft list ruleset"));
+        assert!(!sets.contains("/80"), "{sets}");
+    });
+}
+
+#[test]
+fn every_address_of_a_prefix_is_its_interfaces_and_nobody_elses() {
+    on_a_host(|mut world| async move {
+        let vpc = Vpc::new("172.31.0.0/16").with_ipv6(BLOCK);
+        world.ensure_vpc(&vpc).await;
+        outside(&world);
+        let open = world.group(&vpc, vec![tcp6(7, "::/0"), all_from("0.0.0.0/0")]).await;
+        let mut friends = open.clone();
+        friends.group = model::SecurityGroupId::from_entropy(unique());
+        friends.ingress = vec![Allow { traffic: Traffic::All, peer: Peer::Group(open.group) }];
+        world.net_group(&friends).await;
+        // One that has nothing but prefixes, a liar beside it, and one that lets the group's members in.
+        let mut bare = vpc.interface(A, &[&open]);
+        let block = vpc.desired.subnets.iter().find(|s| s.subnet == bare.subnet).unwrap().ipv6_cidr.unwrap();
+        let at = |prefix: u128, number: u128| {
+            Ipv6Addr::from_bits(block.network().to_bits() | (prefix << 48) | number)
+        };
+        let of = |prefix| ipnet::Ipv6Net::new(at(prefix, 0), 80).unwrap();
+        bare.ipv6.clear();
+        let mut a = world.guest_with(bare).await;
+        let (b, c) = (world.guest(&vpc, B, &[&friends]).await, world.guest(&vpc, C, &[&open]).await);
+        let last = u128::MAX >> 80;
+        let (ends, beside) = ([at(5, 0), at(5, last)], [at(4, last), at(6, 0)]);
+        for address in ends.into_iter().chain(beside) {
+            a.run(&format!("ip -6 addr add {address}/128 dev eth0 nodad"));
+        }
+        a.run("ip -6 route replace default via fe80::1 dev eth0 metric 5");
+        for namespace in [&a.namespace, &b.namespace, &c.namespace] {
+            serve(namespace, 7);
+        }
+        let sends = |own: Ipv6Addr, text: &[u8]| {
+            let socket = a.namespace.run(|| UdpSocket::bind((own, 0))).unwrap();
+            socket.send_to(text, (six(&b), 9)).unwrap();
+        };
+        let sink = udp6(&b, 9);
+        for own in ends {
+            assert!(fails(&c.namespace, own, 7));
+        }
+
+        a.interface.ipv6_prefixes.push(of(5));
+        world.update(&a).await;
+        for restarted in [false, true] {
+            if restarted {
+                world.restart().await;
+                world.ensure_vpc(&vpc).await;
+                world.update(&a).await;
+            }
+            for own in ends {
+                for near in [&b, &c] {
+                    assert!(reaches(&near.namespace, own, 7), "{own}");
+                }
+                assert!(reaches(&world.outside, own, 7), "its subnet is open: {own}");
+            }
+            for other in beside {
+                assert!(fails(&c.namespace, other, 7), "{other}");
+                sends(other, b"forged");
+            }
+            // What it sends from there is a member's; what is beside is nobody's.
+            let mut buffer = [0; 64];
+            for own in ends {
+                sends(own, b"prefix");
+                let (length, from) = sink.recv_from(&mut buffer).unwrap();
+                assert_eq!((&buffer[..length], from.ip()), (&b"prefix"[..], own.into()));
+            }
+        }
+        // Nobody else may send from there, nor by a link or a hardware address of its own.
+        let lie = udp((ends[1], 1), (six(&b), 9), b"forged");
+        c.inject(&ethernet(plan::net::GATEWAY_MAC, c.interface.mac.0, 0x86dd, &lie));
+        c.inject(&ethernet(plan::net::GATEWAY_MAC, a.interface.mac.0, 0x86dd, &lie));
+        a.inject(&ethernet(plan::net::GATEWAY_MAC, c.interface.mac.0, 0x86dd, &lie));
+        c.inject(&ethernet(
+            plan::net::GATEWAY_MAC,
+            c.interface.mac.0,
+            0x86dd,
+            &udp((six(&c), 1), (six(&b), 9), b"honest"),
+        ));
+        let mut buffer = [0; 64];
+        let (length, from) = sink.recv_from(&mut buffer).unwrap();
+        assert_eq!((&buffer[..length], from.ip()), (&b"honest"[..], six(&c).into()));
+        // The services know who asks.
+        let asked = a.namespace.run(|| {
+            let bound = UdpSocket::bind((ends[1], 0))?;
+            bound.set_read_timeout(Some(SOON))?;
+            let mut request = [0; 48];
+            request[0] = 0x23;
+            bound.send_to(&request, (ipv6::TIME, 123))?;
+            bound.recv_from(&mut [0; 512])
+        });
+        assert_eq!(asked.unwrap().0, 48);
+
+        // It goes: its flows end, nobody has it, and another may.
+        let mut stream = connect6(&c.namespace, ends[0], 7, SOON).unwrap();
+        assert_eq!(talk(&mut stream, "hello").unwrap(), "hello");
+        a.interface.ipv6_prefixes.clear();
+        world.update(&a).await;
+        stream.set_read_timeout(Some(A_MOMENT)).unwrap();
+        assert!(talk(&mut stream, "hello").is_err());
+        assert!(fails(&c.namespace, ends[0], 7) && fails(&b.namespace, ends[1], 7));
+        let router = plan::net::names::vpc_namespace(&world.config.cloud, vpc.desired.vpc);
+        let sets = sh(&format!("ip netns exec {router} nft list ruleset; ip -n {router} -6 route"));
+        assert!(!sets.contains("/80") && !sets.contains(&of(5).network().to_string()), "{sets}");
+        assert!(a.pings(B));
     });
 }
 

@@ -321,6 +321,7 @@ impl Vpc {
             security_groups: groups.iter().map(|g| g.group).collect(),
             source_dest_check: true,
             ipv4_prefixes: Vec::new(),
+            ipv6_prefixes: Vec::new(),
             hostname: format!("ip-{}", address.to_string().replace('.', "-")),
             domain: "ec2.internal".into(),
             bandwidth: None,

@@ -143,7 +143,7 @@ impl Network {
                     if within && holds(machine, dst) {
                         return local(self, IpNet::from(dst));
                     }
-                    if machine.source_dest_check || dst.is_ipv6() && machine.ipv6.is_empty() {
+                    if machine.source_dest_check || dst.is_ipv6() && !machine.has_ipv6() {
                         continue;
                     }
                     Out::Port(machine)
@@ -205,7 +205,7 @@ impl Network {
         if holds(machine, dst) {
             return self.way(vpc, None, dst);
         }
-        if machine.source_dest_check || dst.is_ipv6() && machine.ipv6.is_empty() {
+        if machine.source_dest_check || dst.is_ipv6() && !machine.has_ipv6() {
             return Err(Obstacle::SourceDestinationCheck { interface: id, direction: Direction::Ingress });
         }
         Ok(Way { out: Out::Port(machine), route: None })

@@ -12,7 +12,9 @@ mod hop;
 pub mod reach;
 mod walk;
 
+use super::ipv6;
 use super::routes::{self, Route};
+use ipnet::Ipv6Net;
 use model::host::{InterfaceDesired, SecurityGroupDesired, VpcDesired};
 use model::{NetworkInterfaceId, RouteTableId, SecurityGroupId, VpcId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +27,8 @@ pub struct Network {
     groups: BTreeMap<SecurityGroupId, SecurityGroupDesired>,
     interfaces: BTreeMap<NetworkInterfaceId, InterfaceDesired>,
     holders: BTreeMap<(VpcId, IpAddr), NetworkInterfaceId>,
+    /// Those of IPv6 prefixes.
+    blocks: BTreeMap<(VpcId, Ipv6Net), NetworkInterfaceId>,
     publics: BTreeMap<Ipv4Addr, NetworkInterfaceId>,
 }
 
@@ -47,12 +51,13 @@ impl Network {
         };
         let interfaces: BTreeMap<NetworkInterfaceId, InterfaceDesired> =
             interfaces.into_iter().map(|interface| (interface.interface, interface)).collect();
-        let (mut holders, mut publics) = (BTreeMap::new(), BTreeMap::new());
+        let (mut holders, mut blocks, mut publics) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (id, interface) in &interfaces {
             for address in &interface.addresses {
                 publics.extend(address.public.map(|public| (public, *id)));
             }
             holders.extend(interface.own_ipv4().map(|v4| ((interface.vpc, IpAddr::V4(v4)), *id)));
+            blocks.extend(interface.ipv6_prefixes.iter().map(|prefix| ((interface.vpc, *prefix), *id)));
             holders.extend(interface.ipv6.iter().map(|v6| ((interface.vpc, IpAddr::V6(*v6)), *id)));
         }
         Self {
@@ -60,6 +65,7 @@ impl Network {
             groups: groups.into_iter().map(|group| (group.group, group)).collect(),
             interfaces,
             holders,
+            blocks,
             publics,
         }
     }
@@ -74,7 +80,11 @@ impl Network {
 
     /// The interface of a VPC that has an address.
     fn holder(&self, vpc: VpcId, address: IpAddr) -> Option<&InterfaceDesired> {
-        self.interfaces.get(self.holders.get(&(vpc, address))?)
+        let of_block = || match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(v6) => self.blocks.get(&(vpc, ipv6::around(v6))),
+        };
+        self.interfaces.get(self.holders.get(&(vpc, address)).or_else(of_block)?)
     }
 
     /// Whose public address this is, while it is in force: the VPC and the private address.
@@ -115,7 +125,7 @@ impl Network {
 fn holds(interface: &InterfaceDesired, address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => interface.own_ipv4().any(|own| own == v4),
-        IpAddr::V6(v6) => interface.ipv6.contains(&v6),
+        IpAddr::V6(v6) => interface.holds_ipv6(v6),
     }
 }
 

@@ -222,12 +222,18 @@ impl Header {
 /// Its own addresses, the primary one first.
 fn own(interface: &InterfaceDesired) -> Vec<IpAddr> {
     let v4 = interface.own_ipv4().map(IpAddr::V4);
-    v4.chain(interface.ipv6.iter().copied().map(IpAddr::V6)).collect()
+    v4.chain(own_ipv6(interface)).collect()
 }
 
 /// Those that it has outside; one that has none is asked for by its own, in vain.
 fn publics(interface: &InterfaceDesired) -> Vec<IpAddr> {
     let v4 = interface.addresses.iter().filter_map(|address| address.public).map(IpAddr::V4);
-    let all: Vec<IpAddr> = v4.chain(interface.ipv6.iter().copied().map(IpAddr::V6)).collect();
+    let all: Vec<IpAddr> = v4.chain(own_ipv6(interface)).collect();
     if all.is_empty() { own(interface) } else { all }
+}
+
+/// Of a prefix, the first stands for all.
+fn own_ipv6(interface: &InterfaceDesired) -> impl Iterator<Item = IpAddr> {
+    let of_prefixes = interface.ipv6_prefixes.iter().map(ipnet::Ipv6Net::network);
+    interface.ipv6.iter().copied().chain(of_prefixes).map(IpAddr::V6)
 }

@@ -58,6 +58,7 @@ impl Scene {
                 security_groups: vec![group],
                 source_dest_check: true,
                 ipv4_prefixes: Vec::new(),
+                ipv6_prefixes: Vec::new(),
                 hostname: String::new(),
                 domain: String::new(),
                 bandwidth: None,
@@ -281,15 +282,17 @@ fn what_the_router_itself_serves_is_reached() {
 fn every_address_of_a_prefix_is_its_interfaces_own() {
     let mut scene = Scene::new();
     scene.back.ipv4_prefixes.push("10.0.1.32/28".parse().unwrap());
+    scene.back.ipv6_prefixes.push("2001:db8:0:1:5::/80".parse().unwrap());
     let network = scene.network();
     let holder = |address: &str| {
         let address: IpAddr = address.parse().unwrap();
         (network.holder(scene.vpc.vpc, address).map(|own| own.interface), holds(&scene.back, address))
     };
-    for own in ["10.0.1.10", "10.0.1.32", "10.0.1.47"] {
+    let v6 = ["2001:db8:0:1:5::", "2001:db8:0:1:5:ffff:ffff:ffff"];
+    for own in ["10.0.1.10", "10.0.1.32", "10.0.1.47"].into_iter().chain(v6) {
         assert_eq!(holder(own), (Some(scene.back.interface), true), "{own}");
     }
-    for other in ["10.0.1.31", "10.0.1.48"] {
+    for other in ["10.0.1.31", "10.0.1.48", "2001:db8:0:1:4:ffff:ffff:ffff", "2001:db8:0:1:6::"] {
         assert_eq!(holder(other), (None, false), "{other}");
     }
 }

@@ -111,6 +111,7 @@ fn guest(n: u128) -> (InterfaceDesired, SecurityGroupDesired) {
         security_groups: vec![group.group],
         source_dest_check: true,
         ipv4_prefixes: Vec::new(),
+        ipv6_prefixes: Vec::new(),
         hostname: String::new(),
         domain: String::new(),
     };

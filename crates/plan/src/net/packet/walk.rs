@@ -130,7 +130,7 @@ impl Network {
             walk.obstacles.push(Obstacle::SourceDestinationCheck { interface, direction });
             return;
         }
-        let speaks_v6 = !vpc.desired.ipv6_cidrs.is_empty() && !sender.ipv6.is_empty();
+        let speaks_v6 = !vpc.desired.ipv6_cidrs.is_empty() && sender.has_ipv6();
         if packet.src.is_ipv6() && !speaks_v6 || stays_on_its_link(packet) {
             walk.obstacles.push(Obstacle::Kept { vpc: vpc.desired.vpc, address: packet.dst });
             return;

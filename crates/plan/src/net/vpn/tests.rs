@@ -174,6 +174,7 @@ fn network() -> (Network, NetworkInterfaceId) {
         }],
         ipv6: Vec::new(),
         ipv4_prefixes: Vec::new(),
+        ipv6_prefixes: Vec::new(),
         security_groups: vec![group.group],
         source_dest_check: true,
         hostname: String::new(),

@@ -1,7 +1,9 @@
 //! Tracked connections: they outlive the rules and mappings that let them in, so some must be ended by hand.
 
 use super::netlink::{Message, Socket, as_u32, attr};
+use ipnet::IpNet;
 use plan::flow_log::{Count, Tracked, Tuple};
+use plan::net::ipv6;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,10 +19,10 @@ const ENDS: [u16; 4] = [1, 2, 3, 4];
 const ORIGINAL: u16 = 1;
 const REPLY: u16 = 2;
 
-/// Ends every connection of the socket's namespace that has one of these addresses at an end, before or behind
+/// Ends every connection of the socket's namespace that has one of these addresses, or one of these IPv6 prefixes, at an end, before or behind
 /// translation. Returns how many.
-pub fn forget(socket: &mut Socket, addresses: &BTreeSet<IpAddr>) -> io::Result<usize> {
-    if addresses.is_empty() {
+pub fn forget(socket: &mut Socket, ends: &BTreeSet<IpNet>) -> io::Result<usize> {
+    if ends.is_empty() {
         return Ok(0);
     }
     let mut ended = 0;
@@ -28,9 +30,8 @@ pub fn forget(socket: &mut Socket, addresses: &BTreeSet<IpAddr>) -> io::Result<u
         let Some(attributes) = entry.get(4..) else { continue };
         let concerned = [ORIGINAL, REPLY].into_iter().any(|direction| {
             let Some(ip) = attr(attributes, direction).and_then(|tuple| attr(tuple, 1)) else { return false };
-            ENDS.into_iter().any(|end| {
-                attr(ip, end).and_then(as_address).is_some_and(|address| addresses.contains(&address))
-            })
+            ENDS.into_iter()
+                .any(|end| attr(ip, end).and_then(as_address).is_some_and(|address| is_among(ends, address)))
         });
         let Some(tuple) = attr(attributes, ORIGINAL).filter(|_| concerned) else { continue };
         let mut message = Message::new(DELETE, 0, &[entry[0], 0, 0, 0]);
@@ -47,6 +48,14 @@ pub fn forget(socket: &mut Socket, addresses: &BTreeSet<IpAddr>) -> io::Result<u
         }
     }
     Ok(ended)
+}
+
+fn is_among(ends: &BTreeSet<IpNet>, address: IpAddr) -> bool {
+    let of_prefix = match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(v6) => ends.contains(&IpNet::V6(ipv6::around(v6))),
+    };
+    of_prefix || ends.contains(&IpNet::from(address))
 }
 
 /// Every connection of the socket's namespace that is counted, with what it has carried.

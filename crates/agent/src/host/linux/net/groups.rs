@@ -4,13 +4,13 @@ use super::nft::{Batch, Data, Family};
 use super::router::Router;
 use model::SecurityGroupId;
 use model::host::SecurityGroupDesired;
-use plan::net::Version;
+use plan::net::Members;
 use plan::net::names::{self, VPC_TABLE};
 use std::collections::BTreeSet;
 use std::io;
 
 /// A group as rules of one version know it, with the members of it that are of other VPCs.
-pub type ForeignGroup = ((SecurityGroupId, Version), BTreeSet<Vec<u8>>);
+pub type ForeignGroup = ((SecurityGroupId, Members), BTreeSet<Vec<u8>>);
 
 impl Router {
     /// The groups that rules here refer to and that may be of other VPCs, each with its members there as far as they are
@@ -38,20 +38,20 @@ impl Router {
     }
 
     /// The members of a group, if it is of this VPC.
-    pub fn members_of(&self, group: SecurityGroupId, version: Version) -> Option<BTreeSet<Vec<u8>>> {
+    pub fn members_of(&self, group: SecurityGroupId, members: Members) -> Option<BTreeSet<Vec<u8>>> {
         if !self.chains.contains(&names::group_ingress(group)) {
             return None;
         }
-        Some(self.sets.get(&names::group_members(group, version))?.keys().cloned().collect())
+        Some(self.sets.get(&names::group_members(group, members))?.keys().cloned().collect())
     }
 
     /// Makes a foreign group's members here exactly these: the link that each comes by, and its address.
     pub fn set_members(
         &mut self,
-        (group, version): (SecurityGroupId, Version),
+        (group, members): (SecurityGroupId, Members),
         wanted: &BTreeSet<Vec<u8>>,
     ) -> io::Result<()> {
-        let set = names::group_members_beyond(group, version);
+        let set = names::group_members_beyond(group, members);
         let standing: BTreeSet<Vec<u8>> =
             self.sets.get(&set).map(|elements| elements.keys().cloned().collect()).unwrap_or_default();
         let (mut batch, mut changes) = (Batch::default(), Vec::new());
@@ -86,15 +86,21 @@ impl Router {
     /// Makes sure that a port can name a group whose rules have not come yet: until then it allows nothing.
     pub fn ensure_group_exists(&mut self, group: SecurityGroupId) -> io::Result<()> {
         let complete = self.chains.contains(&names::group_ingress(group))
-            && Version::ALL.iter().all(|v| self.sets.contains_key(&names::group_members(group, *v)));
+            && Members::ALL.iter().all(|m| self.sets.contains_key(&names::group_members(group, *m)));
         if complete {
             return Ok(());
         }
-        let empty = SecurityGroupDesired { group, vpc: self.vpc, ingress: Vec::new(), egress: Vec::new() };
-        self.load(&plan::net::group_body(&empty))?;
+        if self.chains.contains(&names::group_ingress(group)) {
+            // An earlier agent's: its rules stay until they come anew.
+            self.load(&plan::net::group_sets(group))?;
+        } else {
+            let empty =
+                SecurityGroupDesired { group, vpc: self.vpc, ingress: Vec::new(), egress: Vec::new() };
+            self.load(&plan::net::group_body(&empty))?;
+        }
         self.chains.extend([names::group_ingress(group), names::group_egress(group)]);
-        for version in Version::ALL {
-            self.sets.entry(names::group_members(group, version)).or_default();
+        for members in Members::ALL {
+            self.sets.entry(names::group_members(group, members)).or_default();
         }
         Ok(())
     }

@@ -72,6 +72,7 @@ pub struct Counted {
     pub bytes: u64,
 }
 
+const ELEMENT_END: u16 = 10;
 const ELEMENT_EXPRESSION: u16 = 7;
 const ELEMENT_OBJECT: u16 = 9;
 const ELEMENT_EXPRESSIONS: u16 = 11;
@@ -395,12 +396,25 @@ fn verdict(message: &mut Message, code: i32, to: Option<&str>) {
     });
 }
 
+/// The key of the last address of a prefix, from that of its first.
+fn end_of_prefix(first: &[u8]) -> Vec<u8> {
+    let mut last = first.to_vec();
+    let own = last.len().saturating_sub(16 - usize::from(plan::net::ipv6::PREFIX / 8));
+    last[own..].fill(u8::MAX);
+    last
+}
+
 fn element(message: &mut Message, table: &str, set: &str, key: &[u8], data: &Data) {
     message.text(1, table).text(2, set).nest(3, |list| {
         list.nest(1, |element| {
             element.nest(1, |k| {
                 k.attr(1, key);
             });
+            if plan::net::names::is_of_prefixes(set) {
+                element.nest(ELEMENT_END, |end| {
+                    end.attr(1, &end_of_prefix(key));
+                });
+            }
             match data {
                 Data::None => {}
                 Data::Value(value) => {

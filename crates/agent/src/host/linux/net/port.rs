@@ -2,14 +2,14 @@
 
 use super::bandwidth::limits;
 use super::nft::{Batch, Data, address_key, link_key, port_key, sender_key};
-use super::router::{MAPPINGS, Port, Router, family};
+use super::router::{MAPPINGS, Port, Router, family, single};
 use super::rtnl::Hop;
 use super::{conntrack, sysctl, tap};
 use ipnet::{IpNet, Ipv6Net};
 use model::NetworkInterfaceId;
 use model::host::{InterfaceDesired, addresses_of};
 use plan::net::names::{self, VPC_TABLE};
-use plan::net::{Version, detour, ipv6, routes};
+use plan::net::{Members, detour, ipv6, routes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -70,9 +70,9 @@ impl Router {
         let Some(link) = self.rtnl.link(&port.tap)?.filter(|link| link.index == port.index) else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the port's machine has let go of it"));
         };
-        let before = self.addresses(&port.tap);
+        let before = self.nets(&port.tap);
         let mapped_before: BTreeMap<IpAddr, ([&'static str; 2], Ipv4Addr)> =
-            before.iter().filter_map(|a| Some((*a, self.mapping_of(*a)?))).collect();
+            before.iter().filter_map(|net| Some((net.addr(), self.mapping_of(net.addr())?))).collect();
         let wanted = self.wanted(interface, &port.tap)?;
         let mut standing: BTreeSet<(String, Vec<u8>)> =
             self.elements_of(&port.tap, &before).into_iter().collect();
@@ -100,23 +100,23 @@ impl Router {
         self.drop_limits(&mut batch, &changes);
         self.commit(batch, changes)?;
         self.join_class(interface.interface, &link, class)?;
-        for address in all_addresses(interface) {
-            self.holders.insert(address, port.tap.clone());
+        for net in nets(interface) {
+            self.holders.insert(net, port.tap.clone());
         }
         self.route(interface, &port, &before)?;
 
-        let after: BTreeSet<IpAddr> = all_addresses(interface).collect();
-        let mut ended: BTreeSet<IpAddr> = before.into_iter().filter(|a| !after.contains(a)).collect();
+        let after: BTreeSet<IpNet> = nets(interface).collect();
+        let mut ended: BTreeSet<IpNet> = before.into_iter().filter(|net| !after.contains(net)).collect();
         let gained: BTreeSet<Ipv4Addr> =
-            after.iter().filter_map(|private| self.public_of(*private)).collect();
+            after.iter().filter_map(|private| self.public_of(private.addr())).collect();
         let remapped =
             mapped_before.iter().filter(|(private, mapping)| self.mapping_of(**private) != Some(**mapping));
         let remapped: Vec<_> = remapped.collect();
         // Flows over a detour are tracked by their private ends.
         let detoured = remapped.iter().filter(|(_, (maps, _))| *maps == MAPPINGS[1]);
-        ended.extend(detoured.map(|(private, _)| **private));
+        ended.extend(detoured.map(|(private, _)| IpNet::from(**private)));
         let remapped: BTreeSet<Ipv4Addr> = remapped.iter().map(|(_, (_, public))| *public).collect();
-        ended.extend(remapped.iter().copied().chain(taken_publics).map(IpAddr::V4));
+        ended.extend(remapped.iter().copied().chain(taken_publics).map(|public| IpNet::V4(single(public))));
         // An address that moved within the interface is not lost.
         let moved = Moved { lost: remapped.difference(&gained).copied().collect(), gained };
         conntrack::forget(&mut self.conntrack, &ended)?;
@@ -152,7 +152,7 @@ impl Router {
         // A guest that asks whether an address is taken has none yet.
         want("known", sender_key(tap, interface.mac, Ipv4Addr::UNSPECIFIED), Data::None);
         let open = routes::is_open(vpc, subnet);
-        if !interface.ipv6.is_empty() {
+        if interface.has_ipv6() {
             let own = ipv6::link_local(interface.mac);
             want("known6", sender_key(tap, interface.mac, own), Data::None);
         }
@@ -163,7 +163,17 @@ impl Router {
                 want("open6", key.clone(), Data::None);
             }
             for group in &interface.security_groups {
-                want(&names::group_members(*group, Version::V6), key.clone(), Data::None);
+                want(&names::group_members(*group, Members::V6), key.clone(), Data::None);
+            }
+        }
+        for prefix in &interface.ipv6_prefixes {
+            let key = address_key(prefix.network());
+            want("net6", sender_key(tap, interface.mac, prefix.network()), mark.clone());
+            if open {
+                want("opennet6", key.clone(), Data::None);
+            }
+            for group in &interface.security_groups {
+                want(&names::group_members(*group, Members::Prefixes), key.clone(), Data::None);
             }
         }
         if !interface.source_dest_check {
@@ -183,14 +193,14 @@ impl Router {
                 want(dnat, public.octets().to_vec(), Data::Value(private.clone()));
             }
             for group in &interface.security_groups {
-                want(&names::group_members(*group, Version::V4), private.clone(), Data::None);
+                want(&names::group_members(*group, Members::V4), private.clone(), Data::None);
             }
         }
         for private in interface.ipv4_prefixes.iter().flat_map(|prefix| addresses_of(*prefix)) {
             want("src4", sender_key(tap, interface.mac, private), mark.clone());
             want("known", sender_key(tap, interface.mac, private), Data::None);
             for group in &interface.security_groups {
-                want(&names::group_members(*group, Version::V4), private.octets().to_vec(), Data::None);
+                want(&names::group_members(*group, Members::V4), private.octets().to_vec(), Data::None);
             }
         }
         Ok(wanted)
@@ -215,18 +225,18 @@ impl Router {
         found
     }
 
-    fn route(&mut self, interface: &InterfaceDesired, port: &Port, before: &[IpAddr]) -> io::Result<()> {
+    fn route(&mut self, interface: &InterfaceDesired, port: &Port, before: &[IpNet]) -> io::Result<()> {
         let known = port.wanted.as_ref();
         let unchanged = known.is_some_and(|old| {
             old.mac == interface.mac
                 && old.subnet_cidr == interface.subnet_cidr
-                && all_addresses(old).eq(all_addresses(interface))
+                && nets(old).eq(nets(interface))
         });
         if unchanged {
             return Ok(());
         }
         self.rtnl.add_address(port.index, plan::net::gateway(interface.subnet_cidr))?;
-        if !interface.ipv6.is_empty() {
+        if interface.has_ipv6() {
             self.carry_ipv6(interface, port)?;
         }
         for address in all_addresses(interface) {
@@ -234,11 +244,18 @@ impl Router {
             let hop = Hop { link: port.index, via: None, source: None };
             self.rtnl.set_route(IpNet::from(address), hop)?;
         }
-        for gone in before.iter().filter(|old| !all_addresses(interface).any(|a| a == **old)) {
-            self.rtnl.delete_route(IpNet::from(*gone), port.index)?;
-            self.rtnl.delete_neighbour(port.index, *gone)?;
+        // Nobody is asked for who has which address of a prefix: all lie behind the guest.
+        let via = Some(IpAddr::V6(ipv6::link_local(interface.mac)));
+        for prefix in &interface.ipv6_prefixes {
+            self.rtnl.set_route(*prefix, Hop { link: port.index, via, source: None })?;
         }
-        if interface.ipv6.is_empty() && before.iter().any(IpAddr::is_ipv6) {
+        for gone in before.iter().filter(|old| !nets(interface).any(|net| net == **old)) {
+            self.rtnl.delete_route(*gone, port.index)?;
+            if Members::of_net(*gone) != Members::Prefixes {
+                self.rtnl.delete_neighbour(port.index, gone.addr())?;
+            }
+        }
+        if !interface.has_ipv6() && before.iter().any(|net| net.addr().is_ipv6()) {
             self.namespace.run(|| sysctl::stop_ipv6(&port.tap))?;
         }
         Ok(())
@@ -258,4 +275,10 @@ const ROUTER_NET: IpNet = IpNet::V6(Ipv6Net::new_assert(ipv6::ROUTER, 64));
 fn all_addresses(interface: &InterfaceDesired) -> impl Iterator<Item = IpAddr> {
     let v6 = interface.ipv6.iter().copied().map(|address: Ipv6Addr| IpAddr::V6(address));
     interface.own_ipv4().map(IpAddr::V4).chain(v6)
+}
+
+/// These, each as a net of its own, and the IPv6 prefixes.
+fn nets(interface: &InterfaceDesired) -> impl Iterator<Item = IpNet> {
+    let prefixes = interface.ipv6_prefixes.iter().copied().map(IpNet::V6);
+    all_addresses(interface).map(IpNet::from).chain(prefixes)
 }

@@ -11,20 +11,32 @@ use super::rtnl::{Hop, Planned, Rtnl, Way};
 use super::services::Ports;
 use super::{conntrack, sysctl};
 use crate::host::linux::netns::{self, Namespace};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::host::{AddressDesired, InterfaceDesired, RouteTarget, VpcDesired};
 use model::{CloudTag, Mac, NetworkInterfaceId, SecurityGroupId, VpcId};
-use plan::net::Version;
 use plan::net::names::{self, IGW, VPC_TABLE};
 use plan::net::routes::Kind;
+use plan::net::{Members, Version, ipv6};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Sets and maps whose keys begin with a port's link.
-pub(super) const BY_LINK: [&str; 10] =
-    ["taps", "src4", "src6", "known6", "anysrc", "known", "bw_out_peak", "bw_out", "bw_in_peak", "bw_in"];
-const BY_ADDRESS: [&str; 6] = ["eip_dnat", "eip_snat", "detour_dnat", "detour_snat", "open6", NAT_PUBLICS];
+pub(super) const BY_LINK: [&str; 11] = [
+    "taps",
+    "src4",
+    "src6",
+    "net6",
+    "known6",
+    "anysrc",
+    "known",
+    "bw_out_peak",
+    "bw_out",
+    "bw_in_peak",
+    "bw_in",
+];
+const BY_ADDRESS: [&str; 7] =
+    ["eip_dnat", "eip_snat", "detour_dnat", "detour_snat", "open6", "opennet6", NAT_PUBLICS];
 /// The maps between public and private addresses, and back: those whose flows are translated, and those of detours, whose
 /// packets are.
 pub(super) const MAPPINGS: [[&str; 2]; 2] = [["eip_dnat", "eip_snat"], ["detour_dnat", "detour_snat"]];
@@ -65,8 +77,8 @@ pub struct Router {
     pub links: Ports,
     /// The links to other VPCs, to VPN connections and into NAT gateways that stand, by name.
     pub side_links: BTreeMap<String, u32>,
-    /// The port that last got an address. One that moved must not lose its memberships with its old port.
-    pub holders: HashMap<IpAddr, String>,
+    /// The port that last got an address or a prefix. One that moved must not lose its memberships with its old port.
+    pub holders: HashMap<IpNet, String>,
     pub desired: Option<VpcDesired>,
     /// Whether all of `desired` has taken effect.
     pub settled: bool,
@@ -182,8 +194,8 @@ impl Router {
         self.ports = standing;
         self.holders.clear();
         for port in self.ports.values() {
-            let found: Vec<IpAddr> = self.addresses(&port.tap);
-            self.holders.extend(found.into_iter().map(|address| (address, port.tap.clone())));
+            let found: Vec<IpNet> = self.nets(&port.tap);
+            self.holders.extend(found.into_iter().map(|net| (net, port.tap.clone())));
         }
         let taps: BTreeSet<String> = self.ports.values().map(|port| port.tap.clone()).collect();
         *self.links.write() = self.ports.iter().map(|(interface, port)| (port.index, *interface)).collect();
@@ -205,6 +217,22 @@ impl Router {
     pub fn addresses(&self, tap: &str) -> Vec<IpAddr> {
         let of = |set| self.of_link(set, tap).filter_map(|(key, _)| nft::address_behind(key, 24));
         of("src4").chain(of("src6")).collect()
+    }
+
+    /// The IPv6 prefixes of a port as the kernel has them.
+    pub fn prefixes(&self, tap: &str) -> Vec<Ipv6Net> {
+        let keys = self.of_link("net6", tap).filter_map(|(key, _)| nft::address_behind(key, 24));
+        let prefixes = keys.filter_map(|address| match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(v6) => Some(ipv6::around(v6)),
+        });
+        prefixes.collect()
+    }
+
+    /// Both, each address as a net of its own.
+    pub fn nets(&self, tap: &str) -> Vec<IpNet> {
+        let prefixes = self.prefixes(tap).into_iter().map(IpNet::V6);
+        self.addresses(tap).into_iter().map(IpNet::from).chain(prefixes).collect()
     }
 
     fn mac(&self, tap: &str) -> Option<Mac> {
@@ -243,11 +271,13 @@ impl Router {
         keys.filter_map(|key| <[u8; 4]>::try_from(key.as_slice()).ok()).map(Ipv4Addr::from).collect()
     }
 
-    /// The groups that have an address as a member.
-    pub fn groups_of(&self, address: impl Into<IpAddr>) -> Vec<SecurityGroupId> {
-        let key = nft::address_key(address);
+    /// The groups that have an address or a prefix as a member.
+    pub fn groups_of(&self, net: impl Into<IpNet>) -> Vec<SecurityGroupId> {
+        let net = net.into();
+        let key = nft::address_key(net.addr());
         let sets = self.sets.iter().filter(|(_, elements)| elements.contains_key(&key));
-        sets.filter_map(|(name, _)| Some(names::group_of_members(name)?.0)).collect()
+        let groups = sets.filter_map(|(name, _)| names::group_of_members(name));
+        groups.filter(|(_, members)| *members == Members::of_net(net)).map(|(group, _)| group).collect()
     }
 
     /// What an interface must have been asked for, told from the kernel: of a port that an earlier agent made.
@@ -277,10 +307,11 @@ impl Router {
             vpc: self.vpc,
             subnet: subnet.subnet,
             subnet_cidr: subnet.cidr,
-            security_groups: self.groups_of(first),
+            security_groups: self.groups_of(IpAddr::V4(first)),
             addresses,
             source_dest_check: self.of_link("anysrc", &port.tap).next().is_none(),
             ipv4_prefixes: Vec::new(),
+            ipv6_prefixes: self.prefixes(&port.tap),
             hostname: String::new(),
             domain: String::new(),
             bandwidth: self.bandwidth(&port.tap),
@@ -308,42 +339,44 @@ impl Router {
 
     /// Removes every trace of a port from the rule set, and ends its connections.
     pub fn clear(&mut self, tap: &str) -> io::Result<BTreeSet<Ipv4Addr>> {
-        let addresses = self.addresses(tap);
-        let publics: BTreeSet<Ipv4Addr> = addresses.iter().filter_map(|a| self.public_of(*a)).collect();
+        let nets = self.nets(tap);
+        let publics = self.addresses(tap).into_iter().filter_map(|a| self.public_of(a));
+        let publics: BTreeSet<Ipv4Addr> = publics.collect();
         let (mut batch, mut changes) = (Batch::default(), Vec::new());
-        for (set, key) in self.elements_of(tap, &addresses) {
+        for (set, key) in self.elements_of(tap, &nets) {
             batch.delete_element(family(&set), VPC_TABLE, &set, &key);
             changes.push((set, key, None));
         }
         self.drop_limits(&mut batch, &changes);
         self.commit(batch, changes)?;
         self.holders.retain(|_, holder| holder != tap);
-        let mut ends: BTreeSet<IpAddr> = addresses.into_iter().collect();
-        ends.extend(publics.iter().copied().map(IpAddr::V4));
+        let mut ends: BTreeSet<IpNet> = nets.into_iter().collect();
+        ends.extend(publics.iter().map(|public| IpNet::V4(single(*public))));
         conntrack::forget(&mut self.conntrack, &ends)?;
         Ok(publics)
     }
 
     /// Every element that is there because of a port.
-    pub fn elements_of(&self, tap: &str, addresses: &[IpAddr]) -> Vec<(String, Vec<u8>)> {
+    pub fn elements_of(&self, tap: &str, nets: &[IpNet]) -> Vec<(String, Vec<u8>)> {
         let mut found = Vec::new();
         for set in BY_LINK {
             found.extend(self.of_link(set, tap).map(|(key, _)| (set.to_owned(), key.clone())));
         }
-        for address in addresses.iter().filter(|a| self.holders.get(*a).is_none_or(|holder| holder == tap)) {
-            let key = nft::address_key(*address);
-            if self.sets.get("open6").is_some_and(|open| open.contains_key(&key)) {
-                found.push(("open6".into(), key.clone()));
+        for net in nets.iter().filter(|net| self.holders.get(*net).is_none_or(|holder| holder == tap)) {
+            let (key, members) = (nft::address_key(net.addr()), Members::of_net(*net));
+            let open = if members == Members::Prefixes { "opennet6" } else { "open6" };
+            if self.sets.get(open).is_some_and(|open| open.contains_key(&key)) {
+                found.push((open.into(), key.clone()));
             }
-            if let Some(([dnat, snat], public)) = self.mapping_of(*address) {
+            if let Some(([dnat, snat], public)) = self.mapping_of(net.addr()) {
                 found.push((snat.into(), key.clone()));
                 let reverse = self.sets.get(dnat).and_then(|map| map.get(public.octets().as_slice()));
                 if reverse == Some(&Data::Value(key.clone())) {
                     found.push((dnat.into(), public.octets().to_vec()));
                 }
             }
-            for group in self.groups_of(*address) {
-                found.push((names::group_members(group, Version::of(*address)), key.clone()));
+            for group in self.groups_of(*net) {
+                found.push((names::group_members(group, members), key.clone()));
             }
         }
         found
@@ -406,12 +439,7 @@ impl Router {
             // are none for its addresses.
             let is_local = plan::net::routes::locals(vpc).any(|cidr| cidr.contains(&route.destination));
             for own in self.own_within(&route).into_iter().filter(|_| is_local) {
-                ways.insert(Planned {
-                    table: route.table,
-                    destination: own.into(),
-                    metric: 0,
-                    way: Way::Throw,
-                });
+                ways.insert(Planned { table: route.table, destination: own, metric: 0, way: Way::Throw });
             }
             if let Some(way) = self.way(route.kind, Version::of_net(route.destination)) {
                 let (table, destination, metric) = (route.table, route.destination, route.metric);
@@ -422,12 +450,12 @@ impl Router {
         self.rtnl.reconcile_routes(&planned)
     }
 
-    /// The addresses of an interface that lie in the destination of a route to it.
-    fn own_within(&self, route: &plan::net::routes::Route) -> Vec<IpAddr> {
+    /// The addresses and prefixes of an interface that lie in the destination of a route to it.
+    fn own_within(&self, route: &plan::net::routes::Route) -> Vec<IpNet> {
         let Kind::Interface(interface) = route.kind else { return Vec::new() };
         let Some(port) = self.ports.get(&interface) else { return Vec::new() };
-        let mut own = self.addresses(&port.tap);
-        own.retain(|address| route.destination.contains(address));
+        let mut own = self.nets(&port.tap);
+        own.retain(|net| route.destination.contains(net));
         own
     }
 
@@ -455,7 +483,7 @@ impl Router {
                     Version::V4 => *self.addresses(&port.tap).first()?,
                     // What has no IPv6 is none for it.
                     Version::V6 => {
-                        self.of_link("src6", &port.tap).next()?;
+                        self.of_link("known6", &port.tap).next()?;
                         plan::net::ipv6::link_local(self.mac(&port.tap)?).into()
                     }
                 };

@@ -147,8 +147,12 @@ async fn advertise(context: Arc<Context>, socket: AsyncFd<OwnedFd>) {
 
 /// Whether the interface has IPv6, and was told so.
 fn tell(context: &Context, socket: &AsyncFd<OwnedFd>, link: u32, id: NetworkInterfaceId) -> bool {
-    let Some(lease) = ipv6::lease(&context.config.directory, id) else { return false };
-    let to = SocketAddrV6::new(plan6::link_local(lease.mac), 0, 0, link);
+    let Some(occupant) = context.config.directory.behind(id) else { return false };
+    let interface = occupant.interface();
+    if !interface.has_ipv6() {
+        return false;
+    }
+    let to = SocketAddrV6::new(plan6::link_local(interface.mac), 0, 0, link);
     let flags = rustix::net::SendFlags::DONTWAIT;
     rustix::net::sendto(socket.get_ref(), &ipv6::advertisement(), flags, &to).is_ok()
 }

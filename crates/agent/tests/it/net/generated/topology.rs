@@ -224,6 +224,7 @@ impl Topology {
             security_groups: Vec::new(),
             source_dest_check: true,
             ipv4_prefixes: Vec::new(),
+            ipv6_prefixes: Vec::new(),
             hostname: "host".into(),
             domain: "ec2.internal".into(),
             bandwidth: None,

@@ -180,6 +180,7 @@ fn described(interface: &InterfaceDesired, vpc: &VpcDesired, instance: Option<mo
         subnet: interface.subnet,
         instance,
         addresses: v4.chain(interface.ipv6.iter().map(|address| (*address).into())).collect(),
+        prefixes: interface.ipv6_prefixes.clone(),
         public: public && interface.addresses.iter().any(|address| address.public.is_some()),
     }
 }
