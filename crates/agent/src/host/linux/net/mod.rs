@@ -34,6 +34,7 @@ mod peering;
 mod port;
 mod purge;
 mod router;
+mod routing;
 mod rtnl;
 mod services;
 mod services_ipv6;

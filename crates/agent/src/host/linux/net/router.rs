@@ -7,16 +7,15 @@
 use super::class::{BY_CLASS, Classes};
 use super::netlink::Socket;
 use super::nft::{self, Batch, Data, Elements, Family, Nft, link_key};
-use super::rtnl::{Hop, Planned, Rtnl, Way};
+use super::rtnl::{Hop, Rtnl};
 use super::services::Ports;
 use super::{conntrack, sysctl};
 use crate::host::linux::netns::{self, Namespace};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use model::host::{AddressDesired, InterfaceDesired, RouteTarget, VpcDesired};
+use model::host::{AddressDesired, InterfaceDesired, VpcDesired};
 use model::{CloudTag, Mac, NetworkInterfaceId, SecurityGroupId, VpcId};
 use plan::net::names::{self, IGW, VPC_TABLE};
-use plan::net::routes::Kind;
-use plan::net::{Members, Version, ipv6};
+use plan::net::{Members, ipv6};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -235,7 +234,7 @@ impl Router {
         self.addresses(tap).into_iter().map(IpNet::from).chain(prefixes).collect()
     }
 
-    fn mac(&self, tap: &str) -> Option<Mac> {
+    pub(super) fn mac(&self, tap: &str) -> Option<Mac> {
         self.of_link("taps", tap).find_map(|(key, _)| Some(Mac(key.get(16..22)?.try_into().ok()?)))
     }
 
@@ -419,84 +418,6 @@ impl Router {
         Ok(())
     }
 
-    /// Brings the routes that lead to an interface to where it is now, if there are any.
-    pub fn steer(&mut self, interface: NetworkInterfaceId) -> io::Result<()> {
-        let leads_there = |vpc: &VpcDesired| {
-            let mut routes = vpc.route_tables.iter().flat_map(|table| &table.routes);
-            routes.any(|route| route.target == RouteTarget::Interface(interface))
-        };
-        match self.desired.clone() {
-            Some(vpc) if leads_there(&vpc) => self.reconcile_routes(&vpc),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    pub fn reconcile_routes(&mut self, vpc: &VpcDesired) -> io::Result<()> {
-        let planned = plan::net::routes::routes(vpc);
-        let mut ways = BTreeSet::new();
-        for route in planned {
-            // What is for the interface itself comes to it, whether it forwards or not. Wider routes than the VPC's own
-            // are none for its addresses.
-            let is_local = plan::net::routes::locals(vpc).any(|cidr| cidr.contains(&route.destination));
-            for own in self.own_within(&route).into_iter().filter(|_| is_local) {
-                ways.insert(Planned { table: route.table, destination: own, metric: 0, way: Way::Throw });
-            }
-            if let Some(way) = self.way(route.kind, Version::of_net(route.destination)) {
-                let (table, destination, metric) = (route.table, route.destination, route.metric);
-                ways.insert(Planned { table, destination, metric, way });
-            }
-        }
-        let planned = ways;
-        self.rtnl.reconcile_routes(&planned)
-    }
-
-    /// The addresses and prefixes of an interface that lie in the destination of a route to it.
-    fn own_within(&self, route: &plan::net::routes::Route) -> Vec<IpNet> {
-        let Kind::Interface(interface) = route.kind else { return Vec::new() };
-        let Some(port) = self.ports.get(&interface) else { return Vec::new() };
-        let mut own = self.nets(&port.tap);
-        own.retain(|net| route.destination.contains(net));
-        own
-    }
-
-    /// Where a route leads at present; none: nowhere.
-    fn way(&self, kind: Kind, version: Version) -> Option<Way> {
-        match kind {
-            Kind::Igw => Some(Way::Link { index: self.igw, via: next_hop(version) }),
-            Kind::Blackhole => Some(Way::Blackhole),
-            Kind::Unreachable => Some(Way::Unreachable),
-            Kind::Throw => Some(Way::Throw),
-            Kind::Peering(peering) => self.side(&names::peering_link(peering), version),
-            Kind::Transit(ends) => self.side(&names::transit_link(ends), version),
-            Kind::Vpn(connection) => self.side(&names::vpn_link(connection), version),
-            Kind::Service(_) => self.side(&names::service_link(self.vpc), version),
-            Kind::NatGateway(gateway) => {
-                let [way_in, _] = names::nat_links(gateway);
-                self.side(&way_in, version)
-            }
-            Kind::Interface(interface) => {
-                let port = self.ports.get(&interface)?;
-                // One that checks takes nothing that is not for itself.
-                self.of_link("anysrc", &port.tap).next()?;
-                // Any of its addresses: all are the same neighbour.
-                let via = match version {
-                    Version::V4 => *self.addresses(&port.tap).first()?,
-                    // What has no IPv6 is none for it.
-                    Version::V6 => {
-                        self.of_link("known6", &port.tap).next()?;
-                        plan::net::ipv6::link_local(self.mac(&port.tap)?).into()
-                    }
-                };
-                Some(Way::Link { index: port.index, via })
-            }
-        }
-    }
-
-    fn side(&self, link: &str, version: Version) -> Option<Way> {
-        let index = *self.side_links.get(link)?;
-        Some(Way::Link { index, via: next_hop(version) })
-    }
-
     /// Makes the links of NAT gateways, and removes those of gateways and meetings that are gone. The rules that know them
     /// have been loaded before.
     fn ensure_nat_links(&mut self, vpc: &VpcDesired) -> io::Result<()> {
@@ -597,14 +518,6 @@ impl Router {
             }
         }
         Ok(())
-    }
-}
-
-/// The name of the other end of a point-to-point link.
-const fn next_hop(version: Version) -> IpAddr {
-    match version {
-        Version::V4 => IpAddr::V4(plan::net::NEXT_HOP),
-        Version::V6 => IpAddr::V6(plan::net::ipv6::NEXT_HOP),
     }
 }
 
