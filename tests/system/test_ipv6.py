@@ -102,6 +102,45 @@ def test_prefixes_come_and_go(ec2, cloud, vpc):
     assert code(ec2.disassociate_subnet_cidr_block, AssociationId=associated) == "DependencyViolation"
 
 
+def test_what_is_reserved_is_only_given_to_who_means_it(ec2, cloud, vpc):
+    net = list(block(ec2, vpc).subnets(new_prefix=64))[2]
+    made = ec2.create_subnet(VpcId=vpc, CidrBlock="10.66.2.0/24", Ipv6CidrBlock=str(net))["Subnet"]
+    subnet = made["SubnetId"]
+    # Of four quarters the second is for prefixes, the last half for who names it.
+    quarters = list(net.subnets(new_prefix=66))
+    half = list(net.subnets(new_prefix=65))[1]
+    prefixes = cloud.aws("ec2", "create-subnet-cidr-reservation", "--subnet-id", subnet, "--cidr", str(quarters[1]),
+                         "--reservation-type", "prefix")["SubnetCidrReservation"]
+    assert prefixes["Cidr"] == str(quarters[1])
+    named = ec2.create_subnet_cidr_reservation(SubnetId=subnet, Cidr=str(half), ReservationType="explicit")
+    named = named["SubnetCidrReservation"]
+    for cidr, kind in ((quarters[3], "explicit"), (block(ec2, vpc), "prefix"), (f"{quarters[0][0]}/81", "prefix")):
+        wrong = {"SubnetId": subnet, "Cidr": str(cidr), "ReservationType": kind}
+        assert code(ec2.create_subnet_cidr_reservation, **wrong) == "InvalidParameterValue", cidr
+    ec2.create_subnet_cidr_reservation(SubnetId=subnet, Cidr="10.66.2.64/28", ReservationType="explicit")
+    found = ec2.get_subnet_cidr_reservations(SubnetId=subnet)
+    shown = sorted(found["SubnetIpv6CidrReservations"], key=lambda r: r["ReservationType"], reverse=True)
+    assert shown == [prefixes, named]
+    assert [r["Cidr"] for r in found["SubnetIpv4CidrReservations"]] == ["10.66.2.64/28"]
+
+    eni = ec2.create_network_interface(SubnetId=subnet, Ipv6AddressCount=20)["NetworkInterface"]
+    for given in eni["Ipv6Addresses"]:
+        assert ipaddress.ip_address(given["Ipv6Address"]) in quarters[0]
+    eni = eni["NetworkInterfaceId"]
+    asked = ec2.assign_ipv6_addresses(NetworkInterfaceId=eni, Ipv6Addresses=[str(half[9])])
+    assert asked["AssignedIpv6Addresses"] == [str(half[9])]
+    given = ec2.assign_ipv6_addresses(NetworkInterfaceId=eni, Ipv6PrefixCount=3)["AssignedIpv6Prefixes"]
+    assert all(ipaddress.ip_network(prefix).subnet_of(quarters[1]) for prefix in given)
+
+    ec2.delete_network_interface(NetworkInterfaceId=eni)
+    associated = made["Ipv6CidrBlockAssociationSet"][0]["AssociationId"]
+    assert code(ec2.disassociate_subnet_cidr_block, AssociationId=associated) == "DependencyViolation"
+    for reservation in (prefixes, named):
+        gone = ec2.delete_subnet_cidr_reservation(SubnetCidrReservationId=reservation["SubnetCidrReservationId"])
+        assert gone["DeletedSubnetCidrReservation"] == reservation
+    ec2.disassociate_subnet_cidr_block(AssociationId=associated)
+
+
 def test_routes_rules_and_egress_only_gateways(ec2, cloud, vpc):
     gateway = cloud.aws("ec2", "create-egress-only-internet-gateway", "--vpc-id", vpc,
                         "--tag-specifications", "ResourceType=egress-only-internet-gateway,Tags=[{Key=a,Value=b}]")

@@ -7,12 +7,13 @@
 //! Differs: an automatic address is picked at random, so that one given back is not handed out again at once.
 
 use crate::errors::{client, invalid_parameter_value};
+use crate::subnet::reservation;
 use control::{Context, Result, Tables, Txn};
 use ipnet::Ipv4Net;
 use model::record::address::Address;
 use model::record::byoip::ByoipCidr;
 use model::record::network_interface::{NetworkInterface, PublicAddress};
-use model::record::vpc::{Subnet, SubnetCidrReservation};
+use model::record::vpc::Subnet;
 use model::{AllocationId, NetworkInterfaceId, Region, SubnetId};
 use std::fmt::Display;
 use std::net::Ipv4Addr;
@@ -87,9 +88,8 @@ pub fn allocate_private(
         }
         return Ok(address);
     }
-    let reserved = txn.tables().find::<SubnetCidrReservation>(&ctx.region, "subnet", subnet.subnet);
-    let reserved: Vec<Ipv4Net> = reserved.map(|reservation| reservation.cidr).collect();
-    let open = |address: &Ipv4Addr| !reserved.iter().any(|cidr| cidr.contains(address));
+    let reserved = reservation::ipv4(txn.tables(), &ctx.region, subnet.subnet);
+    let open = |address: &Ipv4Addr| !reserved.iter().any(|(cidr, _)| cidr.contains(address));
     let folder = private_folder(subnet.subnet);
     claim_any(ctx, txn, &ctx.region, &folder, range, open, owner).ok_or_else(|| {
         client(

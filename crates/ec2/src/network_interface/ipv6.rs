@@ -10,6 +10,7 @@ use super::ipv6_prefix;
 use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value, missing_parameter};
 use crate::instance::kind;
 use crate::noun::{hold, touched};
+use crate::subnet::reservation;
 use api_ec2::{
     AssignIpv6AddressesRequest, AssignIpv6AddressesResult, InstanceIpv6Address, UnassignIpv6AddressesRequest,
     UnassignIpv6AddressesResult,
@@ -125,9 +126,10 @@ pub fn allocate(
         }
         return Ok(address);
     }
-    let host = u128::MAX >> block.prefix_len();
+    let reserved = reservation::ipv6(txn.tables(), &ctx.region, subnet.subnet);
+    let open = unreserved(block, reserved.into_iter().map(|(cidr, _)| cidr).collect());
     let guesses: Vec<Ipv6Addr> = (0..GUESSES)
-        .map(|_| Ipv6Addr::from_bits(block.network().to_bits() | (ctx.bits() & host)))
+        .filter_map(|_| any_of(&open, ctx.bits()))
         .filter(|address| {
             !is_reserved(block, *address) && !ipv6_prefix::covers(ctx, txn, subnet.subnet, *address)
         })
@@ -138,6 +140,38 @@ pub fn allocate(
             format!("Not enough addresses are free in subnet {} for this request.", subnet.subnet),
         )
     })
+}
+
+/// What is left of a block beside its reservations, none of which overlaps another: first and last address of each part.
+fn unreserved(block: Ipv6Net, mut reserved: Vec<Ipv6Net>) -> Vec<(u128, u128)> {
+    reserved.sort_unstable();
+    let (mut next, last) = (block.network().to_bits(), block.broadcast().to_bits());
+    let mut parts = Vec::new();
+    for cidr in reserved {
+        let (from, to) = (cidr.network().to_bits(), cidr.broadcast().to_bits());
+        if from > next {
+            parts.push((next, from - 1));
+        }
+        if to == last {
+            return parts;
+        }
+        next = to + 1;
+    }
+    parts.push((next, last));
+    parts
+}
+
+/// The address that random bits point at, each of the parts' alike.
+fn any_of(parts: &[(u128, u128)], bits: u128) -> Option<Ipv6Addr> {
+    let size = |(from, to): &(u128, u128)| to - from + 1;
+    let mut place = bits.checked_rem(parts.iter().map(size).sum())?;
+    for part in parts {
+        if place < size(part) {
+            return Some(Ipv6Addr::from_bits(part.0 + place));
+        }
+        place -= size(part);
+    }
+    None
 }
 
 /// The subnet's block; `InvalidParameterValue` when it has none.
@@ -276,4 +310,30 @@ pub fn unassign(
         unassigned_ipv6_addresses: (!listed.is_empty()).then(|| listed.to_vec()),
         unassigned_ipv6_prefixes: (!prefixes.is_empty()).then(|| prefixes.to_vec()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_address_is_one_that_nothing_reserves() {
+        let net = |text: &str| text.parse::<Ipv6Net>().unwrap();
+        let block = net("2001:db8::/64");
+        let parts = |reserved: &[&str]| unreserved(block, reserved.iter().copied().map(net).collect());
+        let (first, last) = (block.network().to_bits(), block.broadcast().to_bits());
+        assert_eq!(parts(&[]), [(first, last)]);
+        assert_eq!(parts(&["2001:db8::/64"]), []);
+        assert_eq!(any_of(&[], 7), None);
+        // The halves around the middle, given out of order; the first and the last quarter are left.
+        let open = parts(&["2001:db8:0:0:8000::/66", "2001:db8:0:0:4000::/66"]);
+        let quarter = 1_u128 << 62;
+        assert_eq!(open, [(first, first + quarter - 1), (last - quarter + 1, last)]);
+        assert_eq!(any_of(&open, quarter - 1), Some(Ipv6Addr::from_bits(first + quarter - 1)));
+        assert_eq!(any_of(&open, quarter), Some(Ipv6Addr::from_bits(last - quarter + 1)));
+        assert_eq!(any_of(&open, 2 * quarter), Some(block.network()));
+        // At the edges.
+        assert_eq!(parts(&["2001:db8::/65"]), [(first + 2 * quarter, last)]);
+        assert_eq!(parts(&["2001:db8:0:0:8000::/65"]), [(first, last - 2 * quarter)]);
+    }
 }

@@ -2,17 +2,19 @@
 //!
 //! A prefix is one claim (`ip6-prefix/SUBNET/PREFIX`): its addresses are too many to claim each. An address is free where no
 //! prefix covers it; a prefix is, where no interface of the subnet has an address in it. That absence is read off an index,
-//! so whatever gives prefixes runs exclusively.
+//! so whatever gives prefixes runs exclusively. One that nobody names comes out of the subnet's reservations for prefixes
+//! first, then out of what is not reserved at all.
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-prefix-eni.html>
 
 use super::create::MAX_ADDRESSES;
 use super::ipv6;
 use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value};
+use crate::subnet::reservation;
 use api_ec2::Ipv6PrefixSpecificationRequest;
 use control::{Context, Result, Txn};
 use ipnet::Ipv6Net;
 use model::record::network_interface::NetworkInterface;
-use model::record::vpc::Subnet;
+use model::record::vpc::{ReservationKind, Subnet};
 use model::{NetworkInterfaceId, SubnetId};
 use plan::instance::{Ipv6Addresses, Ipv6Prefixes};
 use plan::net::ipv6::around;
@@ -186,7 +188,7 @@ fn allocate(
             }
             prefix
         }
-        None => any(ctx, block).find(is_free).ok_or_else(|| {
+        None => any(ctx, txn, subnet.subnet, block).find(is_free).ok_or_else(|| {
             client(
                 "InsufficientCidrBlocks",
                 format!(
@@ -210,15 +212,26 @@ fn with_addresses(ctx: &Context, txn: &Txn<'_>, subnet: SubnetId) -> BTreeSet<Ip
     standing.chain(made).map(around).collect()
 }
 
-/// The prefixes of a block that may be given, from a random one on: one that was given back is not handed out again at once.
-fn any(ctx: &Context, block: Ipv6Net) -> impl Iterator<Item = Ipv6Net> {
+/// The prefixes of a subnet's block that may be given, those of reservations for prefixes before others.
+fn any(ctx: &Context, txn: &Txn<'_>, subnet: SubnetId, block: Ipv6Net) -> impl Iterator<Item = Ipv6Net> {
+    let reservations = reservation::ipv6(txn.tables(), &ctx.region, subnet);
+    let meant = reservations.iter().filter(|(_, kind)| *kind == ReservationKind::Prefix);
+    let meant: Vec<_> = meant.map(|(cidr, _)| rotated(ctx, *cidr)).collect();
+    let overlaps = |prefix: &Ipv6Net, cidr: &Ipv6Net| cidr.contains(prefix) || prefix.contains(cidr);
+    let others = rotated(ctx, block)
+        .filter(move |prefix| !reservations.iter().any(|(cidr, _)| overlaps(prefix, cidr)));
+    meant.into_iter().flatten().chain(others).filter(move |prefix| !is_reserved(block, *prefix))
+}
+
+/// The prefixes of a block, from a random one on: one that was given back is not handed out again at once.
+fn rotated(ctx: &Context, block: Ipv6Net) -> impl Iterator<Item = Ipv6Net> + use<> {
     let places = 1_u128 << (LENGTH - block.prefix_len().min(LENGTH));
     let start = ctx.bits() % places;
     let at = move |place: u128| {
         let bits = block.network().to_bits() | (place << (128 - u32::from(LENGTH)));
         Ipv6Net::new_assert(Ipv6Addr::from_bits(bits), LENGTH)
     };
-    (0..places).map(move |step| at((start + step) % places)).filter(move |p| !is_reserved(block, *p))
+    (0..places).map(move |step| at((start + step) % places))
 }
 
 /// Whether one of the subnet's own addresses is in it: the first four and the last.

@@ -8,18 +8,20 @@
 use super::allocate::{RESERVED_AT_START, private_claim, release_private};
 use super::create::{MAX_ADDRESSES, claim_addresses};
 use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value};
+use crate::subnet::reservation;
 use api_ec2::{Ipv4PrefixSpecification, Ipv4PrefixSpecificationRequest};
 use control::{Context, Result, Txn};
 use ipnet::Ipv4Net;
 use model::host::addresses_of;
 use model::record::network_interface::{NetworkInterface, PrivateAddress};
-use model::record::vpc::{ReservationKind, Subnet, SubnetCidrReservation};
+use model::record::vpc::{ReservationKind, Subnet};
 use model::{NetworkInterfaceId, SubnetId};
 use plan::instance::{Ipv4Prefixes, SecondaryAddresses};
 use std::net::Ipv4Addr;
 use wire::ApiError;
 
-const LENGTH: u8 = 28;
+/// Its length.
+pub const LENGTH: u8 = 28;
 /// How many addresses a prefix has.
 pub const SIZE: usize = 16;
 
@@ -209,8 +211,7 @@ fn in_use(subnet: SubnetId, prefix: Ipv4Net) -> ApiError {
 
 /// A free prefix, out of reservations for prefixes before others.
 fn any(ctx: &Context, txn: &Txn<'_>, subnet: &Subnet) -> Option<Ipv4Net> {
-    let reservations = txn.tables().find::<SubnetCidrReservation>(&ctx.region, "subnet", subnet.subnet);
-    let reservations: Vec<(Ipv4Net, ReservationKind)> = reservations.map(|r| (r.cidr, r.kind)).collect();
+    let reservations = reservation::ipv4(txn.tables(), &ctx.region, subnet.subnet);
     let meant = reservations.iter().filter(|(_, kind)| *kind == ReservationKind::Prefix);
     let mut tried = meant.flat_map(|(cidr, _)| rotated(ctx, *cidr));
     let open =

@@ -14,7 +14,7 @@ use control::{Context, Result, Tables, Touched, Txn};
 use ipnet::{IpNet, Ipv6Net};
 use model::SubnetCidrAssociationId;
 use model::record::network_interface::NetworkInterface;
-use model::record::vpc::{Subnet, SubnetIpv6Cidr, Vpc};
+use model::record::vpc::{Subnet, SubnetCidrReservation, SubnetIpv6Cidr, Vpc};
 use plan::net::ipv6;
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ pub fn disassociate_touches(
     touched::<Subnet>(ctx, tables, &id)
 }
 
-/// Refused while an interface has an address of the block.
+/// Refused while an interface has an address of the block, or a reservation is a part of it.
 pub fn disassociate(
     ctx: &Context,
     request: &DisassociateSubnetCidrBlockRequest,
@@ -106,11 +106,13 @@ pub fn disassociate(
     let block = subnet.ipv6.take().ok_or_else(missing)?;
     subnet.assign_ipv6 = false;
     let interfaces = txn.tables().find::<NetworkInterface>(&ctx.region, "subnet", subnet.subnet);
-    let holders: Vec<String> = interfaces
+    let holders = interfaces
         .filter(|interface| interface.ipv6_places() > 0)
-        .take(10)
-        .map(|interface| interface.interface.to_string())
-        .collect();
+        .map(|interface| interface.interface.to_string());
+    let reservations = txn.tables().find::<SubnetCidrReservation>(&ctx.region, "subnet", subnet.subnet);
+    let reservations =
+        reservations.filter(|r| matches!(r.cidr, IpNet::V6(_))).map(|r| r.reservation.to_string());
+    let holders: Vec<String> = holders.chain(reservations).take(10).collect();
     if !holders.is_empty() {
         return Err(dependency_violation(format!(
             "The CIDR block {} of '{id}' has dependencies and cannot be disassociated: {}",

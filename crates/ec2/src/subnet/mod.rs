@@ -11,7 +11,7 @@ mod delete;
 mod describe;
 mod ipv6;
 pub mod render;
-mod reservation;
+pub mod reservation;
 
 use crate::errors::{self, IdErrors};
 use crate::network_interface::allocate;

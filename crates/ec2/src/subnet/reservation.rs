@@ -1,17 +1,20 @@
 //! Reservations: parts of a subnet that are kept out of automatic assignment.
 //!
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/subnet-cidr-reservation.html>
-//! Differs: no IPv6.
+//! Differs: an IPv6 block cannot be taken from a subnet while it has a reservation.
 
 use crate::errors::{self, IdErrors, invalid_parameter_value};
+use crate::network_interface::prefix;
 use crate::noun::{Noun, created, find, given_tags, hold, parse_filters, render_tags, touched};
 use api_ec2 as api;
 use control::filter::{FilterField, one, shown};
 use control::page::{self, ByIds, Paging};
 use control::{Context, Result, Tables, Touched, Txn};
-use ipnet::IpNet;
-use model::SubnetCidrReservationId;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::record::vpc::{ReservationKind, Subnet, SubnetCidrReservation};
+use model::{Region, SubnetCidrReservationId, SubnetId};
+use plan::net::ipv6;
+use std::sync::Arc;
 
 impl Noun for SubnetCidrReservation {
     const RESOURCE_TYPE: &'static str = "subnet-cidr-reservation";
@@ -71,22 +74,26 @@ pub fn create(
         }
     };
     let cidr = match request.cidr.parse::<IpNet>() {
-        Ok(IpNet::V4(cidr)) => cidr.trunc(),
-        Ok(IpNet::V6(_)) => return Err(crate::parameter::unsupported("An IPv6 reservation")),
+        Ok(cidr) => cidr.trunc(),
         Err(_) => {
             return Err(invalid_parameter_value(format!(
                 "Value ({shown}) for parameter cidr is invalid. This is not a valid CIDR block."
             )));
         }
     };
-    if !subnet.cidr.contains(&cidr) {
+    if !subnet.nets().any(|own| own.contains(&cidr)) {
+        let blocks: Vec<String> = subnet.nets().map(|own| own.to_string()).collect();
         return Err(invalid_parameter_value(format!(
-            "The CIDR '{cidr}' does not lie in the subnet's block {}.",
-            subnet.cidr
+            "The CIDR '{cidr}' does not lie in a block of the subnet: {}.",
+            blocks.join(", ")
         )));
     }
-    if kind == ReservationKind::Prefix && cidr.prefix_len() > 28 {
-        return Err(invalid_parameter_value(format!("The CIDR '{cidr}' holds no /28 prefix.")));
+    let prefix = match cidr {
+        IpNet::V4(_) => prefix::LENGTH,
+        IpNet::V6(_) => ipv6::PREFIX,
+    };
+    if kind == ReservationKind::Prefix && cidr.prefix_len() > prefix {
+        return Err(invalid_parameter_value(format!("The CIDR '{cidr}' holds no /{prefix} prefix.")));
     }
     let mut siblings = txn.tables().find::<SubnetCidrReservation>(&ctx.region, "subnet", subnet.subnet);
     if let Some(other) = siblings.find(|other| other.cidr.contains(&cidr) || cidr.contains(&other.cidr)) {
@@ -151,10 +158,30 @@ pub fn get(
     let all = tables.find::<SubnetCidrReservation>(&ctx.region, "subnet", subnet);
     let matching = all.filter(|reservation| filters.accept(reservation, &reservation.tags, tables));
     let (page, next_token) = page::cut(matching, &paging, |reservation| reservation.reservation);
-    let shown = page.into_iter().map(|reservation| render(reservation)).collect();
+    let (v4, v6): (Vec<_>, Vec<_>) = page.into_iter().partition(|found| matches!(found.cidr, IpNet::V4(_)));
+    let rendered =
+        |found: Vec<&Arc<SubnetCidrReservation>>| Some(found.into_iter().map(|r| render(r)).collect());
     Ok(api::GetSubnetCidrReservationsResult {
-        subnet_ipv4_cidr_reservations: Some(shown),
-        subnet_ipv6_cidr_reservations: Some(Vec::new()),
+        subnet_ipv4_cidr_reservations: rendered(v4),
+        subnet_ipv6_cidr_reservations: rendered(v6),
         next_token,
     })
+}
+
+/// The IPv4 reservations of a subnet.
+pub fn ipv4(tables: &Tables, region: &Region, subnet: SubnetId) -> Vec<(Ipv4Net, ReservationKind)> {
+    let only = |r: &Arc<SubnetCidrReservation>| match r.cidr {
+        IpNet::V4(cidr) => Some((cidr, r.kind)),
+        IpNet::V6(_) => None,
+    };
+    tables.find::<SubnetCidrReservation>(region, "subnet", subnet).filter_map(only).collect()
+}
+
+/// The IPv6 reservations of a subnet.
+pub fn ipv6(tables: &Tables, region: &Region, subnet: SubnetId) -> Vec<(Ipv6Net, ReservationKind)> {
+    let only = |r: &Arc<SubnetCidrReservation>| match r.cidr {
+        IpNet::V4(_) => None,
+        IpNet::V6(cidr) => Some((cidr, r.kind)),
+    };
+    tables.find::<SubnetCidrReservation>(region, "subnet", subnet).filter_map(only).collect()
 }

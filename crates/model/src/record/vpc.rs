@@ -139,7 +139,7 @@ pub struct SubnetCidrReservation {
     pub reservation: SubnetCidrReservationId,
     pub account: AccountId,
     pub subnet: SubnetId,
-    pub cidr: Ipv4Net,
+    pub cidr: IpNet,
     pub kind: ReservationKind,
     pub description: Option<String>,
     pub tags: Tags,
