@@ -50,6 +50,19 @@ fn a_new_driver_finds_the_ports_of_running_machines_and_no_flow_notices() {
 }
 
 #[test]
+fn a_port_answers_for_all_neighbours_at_once_and_judges_no_source() {
+    on_a_host(|world| async move {
+        let vpc = world.vpc("172.31.0.0/16").await;
+        let group = world.group(&vpc, vec![]).await;
+        let _guest = world.guest(&vpc, A, &[&group]).await;
+        let router = plan::net::names::vpc_namespace(&world.config.cloud, vpc.desired.vpc);
+        let settings = "conf/t*/proxy_arp conf/t*/rp_filter conf/t*/send_redirects neigh/t*/proxy_delay";
+        let read = format!("cd /proc/sys/net/ipv4 && cat {settings}");
+        assert_eq!(sh(&format!("ip netns exec {router} sh -c '{read}'")), "1\n0\n0\n0\n");
+    });
+}
+
+#[test]
 fn the_ports_of_machines_that_ended_unseen_are_cleared_away() {
     on_a_host(|mut world| async move {
         let vpc = world.vpc("172.31.0.0/16").await;

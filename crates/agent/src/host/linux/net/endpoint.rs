@@ -155,11 +155,10 @@ impl Router {
             }
         })?;
         self.rtnl.add_pair(&name, LINK, inside, interface.mac)?;
-        self.namespace.run(|| sysctl::port(&name))?;
         let link = self.rtnl.link(&name)?;
         let link = link.ok_or_else(|| io::Error::other("the link to an endpoint has vanished"))?;
         let alias = interface.interface.to_string();
-        self.rtnl.dress(link.index, plan::net::GATEWAY_MAC, &alias, plan::net::MTU)?;
+        self.rtnl.dress_port(link.index, plan::net::GATEWAY_MAC, &alias, plan::net::MTU)?;
         self.links.write().insert(link.index, interface.interface);
         let port = Port { tap: name, index: link.index, wanted: None, class: link.group };
         self.ports.insert(interface.interface, port);

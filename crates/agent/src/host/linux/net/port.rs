@@ -3,7 +3,7 @@
 use super::bandwidth::limits;
 use super::nft::{Batch, Data, address_key, link_key, port_key, sender_key};
 use super::router::{MAPPINGS, Port, Router, family, single};
-use super::rtnl::Hop;
+use super::rtnl::{Hop, Link};
 use super::{conntrack, sysctl, tap};
 use ipnet::{IpNet, Ipv6Net};
 use model::NetworkInterfaceId;
@@ -26,23 +26,17 @@ impl Router {
     /// Makes a new TAP for the interface. Whatever stood for it before is gone.
     pub fn open_port(&mut self, interface: &InterfaceDesired, name: String) -> io::Result<(OwnedFd, Moved)> {
         let lost = self.remove_port(interface.interface)?;
-        let fd = self.namespace.run(|| {
-            let fd = tap::create(&name)?;
-            sysctl::port(&name)?;
-            Ok(fd)
-        })?;
+        let fd = self.namespace.run(|| tap::create(&name))?;
         let link = self
             .rtnl
             .link(&name)?
             .ok_or_else(|| io::Error::other(format!("{name} has vanished while it was made")))?;
         let alias = interface.interface.to_string();
-        self.rtnl.dress(link.index, plan::net::GATEWAY_MAC, &alias, plan::net::MTU)?;
-        self.ports.insert(
-            interface.interface,
-            Port { tap: name, index: link.index, wanted: None, class: link.group },
-        );
+        self.rtnl.dress_port(link.index, plan::net::GATEWAY_MAC, &alias, plan::net::MTU)?;
+        let port = Port { tap: name, index: link.index, wanted: None, class: link.group };
+        self.ports.insert(interface.interface, port.clone());
         self.links.write().insert(link.index, interface.interface);
-        let mut moved = self.place(interface)?;
+        let mut moved = self.place_on(interface, &port, &link)?;
         moved.lost.extend(lost.difference(&moved.gained).copied().collect::<Vec<_>>());
         Ok((fd, moved))
     }
@@ -61,15 +55,19 @@ impl Router {
 
     /// Brings a standing port to the desired addresses, groups and checks.
     pub fn place(&mut self, interface: &InterfaceDesired) -> io::Result<Moved> {
-        for group in &interface.security_groups {
-            self.ensure_group_exists(*group)?;
-        }
         let Some(port) = self.ports.get(&interface.interface).cloned() else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the port is not there"));
         };
         let Some(link) = self.rtnl.link(&port.tap)?.filter(|link| link.index == port.index) else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the port's machine has let go of it"));
         };
+        self.place_on(interface, &port, &link)
+    }
+
+    fn place_on(&mut self, interface: &InterfaceDesired, port: &Port, link: &Link) -> io::Result<Moved> {
+        for group in &interface.security_groups {
+            self.ensure_group_exists(*group)?;
+        }
         let before = self.nets(&port.tap);
         let mapped_before: BTreeMap<IpAddr, ([&'static str; 2], Ipv4Addr)> =
             before.iter().filter_map(|net| Some((net.addr(), self.mapping_of(net.addr())?))).collect();
@@ -99,11 +97,11 @@ impl Router {
         }
         self.drop_limits(&mut batch, &changes);
         self.commit(batch, changes)?;
-        self.join_class(interface.interface, &link, class)?;
+        self.join_class(interface.interface, link, class)?;
         for net in nets(interface) {
             self.holders.insert(net, port.tap.clone());
         }
-        self.route(interface, &port, &before)?;
+        self.route(interface, port, &before)?;
 
         let after: BTreeSet<IpNet> = nets(interface).collect();
         let mut ended: BTreeSet<IpNet> = before.into_iter().filter(|net| !after.contains(net)).collect();

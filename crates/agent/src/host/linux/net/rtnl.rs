@@ -28,6 +28,17 @@ const THROW: u8 = 9;
 /// The next hop needs no route of its own.
 const ONLINK: u32 = 4;
 
+/// A link's own settings of IPv4 (`IFLA_INET_CONF`), by their numbers in `linux/ip.h`.
+const INET_CONF: u16 = 1;
+const PROXY_ARP: u16 = 3;
+const SEND_REDIRECTS: u16 = 6;
+const RP_FILTER: u16 = 8;
+/// What a link makes of its neighbours: `NDTA_*` and `NDTPA_*` of `linux/neighbour.h`; times are in milliseconds.
+const NEIGHBOUR_TABLE: u16 = 1;
+const NEIGHBOUR_PARAMETERS: u16 = 6;
+const PARAMETERS_OF: u16 = 1;
+const PROXY_DELAY: u16 = 13;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     pub index: u32,
@@ -84,6 +95,13 @@ fn link_header(index: u32, flags: u32, change: u32) -> [u8; 16] {
     header[8..12].copy_from_slice(&flags.to_ne_bytes());
     header[12..].copy_from_slice(&change.to_ne_bytes());
     header
+}
+
+fn dressed(index: u32, mac: [u8; 6], alias: &str, mtu: u16) -> Message {
+    let mut message = Message::new(libc::RTM_NEWLINK, ACK, &link_header(index, UP, UP));
+    message.attr(libc::IFLA_ADDRESS, &mac).attr(libc::IFLA_IFALIAS, alias.as_bytes());
+    message.u32(libc::IFLA_MTU, u32::from(mtu));
+    message
 }
 
 const fn family(version: Version) -> u8 {
@@ -203,9 +221,25 @@ impl Rtnl {
 
     /// Address, name for the record, packet size and up, in one request.
     pub fn dress(&mut self, index: u32, mac: [u8; 6], alias: &str, mtu: u16) -> io::Result<()> {
-        let mut message = Message::new(libc::RTM_NEWLINK, ACK, &link_header(index, UP, UP));
-        message.attr(libc::IFLA_ADDRESS, &mac).attr(libc::IFLA_IFALIAS, alias.as_bytes());
-        message.u32(libc::IFLA_MTU, u32::from(mtu));
+        self.0.request(dressed(index, mac, alias, mtu))
+    }
+
+    /// What a port needs beside that: its router answers for all neighbours, at once, and has no opinion on where packets
+    /// come from. `/proc/sys` would take a call of the kernel's for each, and as long as all the rest.
+    pub fn dress_port(&mut self, index: u32, mac: [u8; 6], alias: &str, mtu: u16) -> io::Result<()> {
+        let mut message = dressed(index, mac, alias, mtu);
+        message.nest(libc::IFLA_AF_SPEC, |families| {
+            families.nest(libc::AF_INET as u16, |family| {
+                family.nest(INET_CONF, |conf| {
+                    conf.u32(PROXY_ARP, 1).u32(RP_FILTER, 0).u32(SEND_REDIRECTS, 0);
+                });
+            });
+        });
+        self.0.request(message)?;
+        let mut message = Message::new(libc::RTM_SETNEIGHTBL, ACK, &[libc::AF_INET as u8, 0, 0, 0]);
+        message.text(NEIGHBOUR_TABLE, "arp_cache").nest(NEIGHBOUR_PARAMETERS, |parameters| {
+            parameters.u32(PARAMETERS_OF, index).attr(PROXY_DELAY, &0_u64.to_ne_bytes());
+        });
         self.0.request(message)
     }
 

@@ -40,14 +40,6 @@ pub fn router() -> io::Result<()> {
     quietly("net/ipv4/icmp_ratelimit", "0")
 }
 
-/// What a port needs: its router answers for all neighbours, at once.
-pub fn port(tap: &str) -> io::Result<()> {
-    set(&format!("net/ipv4/conf/{tap}/proxy_arp"), "1")?;
-    set(&format!("net/ipv4/conf/{tap}/rp_filter"), "0")?;
-    set(&format!("net/ipv4/conf/{tap}/send_redirects"), "0")?;
-    set(&format!("net/ipv4/neigh/{tap}/proxy_delay"), "0")
-}
-
 /// What an endpoint's namespace needs: nothing goes through it, and nothing but its listeners answers.
 pub fn endpoint() -> io::Result<()> {
     for (key, value) in [
