@@ -3,7 +3,8 @@
 use anyhow::{Result, bail};
 use ipnet::Ipv4Net;
 use model::ByoipGrant;
-use plan::net::byoip::{fit, overlap};
+use plan::net::byoip::fit;
+use plan::net::overlap;
 
 /// One flag's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

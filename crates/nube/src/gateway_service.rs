@@ -5,8 +5,8 @@ use crate::cloud_files::CloudFile;
 use anyhow::{Result, bail};
 use ipnet::Ipv4Net;
 use model::ServiceRanges;
-use plan::net::byoip::overlap;
 use plan::net::gateway_service::{MOST_RANGES, fits};
+use plan::net::overlap;
 
 /// One flag's value.
 #[derive(Debug, Clone, PartialEq, Eq)]

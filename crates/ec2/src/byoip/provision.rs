@@ -13,7 +13,7 @@ use control::{Context, Result, Txn};
 use ipnet::Ipv4Net;
 use model::PublicIpv4PoolId;
 use model::record::byoip::{ByoipCidr, ByoipPhase};
-use plan::net::byoip;
+use plan::net::{byoip, overlap};
 
 /// How long a description may be, in characters.
 const MAX_DESCRIPTION: usize = 255;
@@ -39,7 +39,7 @@ pub fn provision(
 
     let is_failed = |range: &ByoipCidr| matches!(range.phase, ByoipPhase::Failed);
     let mut pools = txn.tables().everywhere::<ByoipCidr>().filter(|(_, range)| range.is_pool());
-    if pools.any(|(_, range)| byoip::overlap(range.cidr, cidr)) {
+    if pools.any(|(_, range)| overlap(range.cidr, cidr)) {
         return Err(invalid_parameter_value(format!(
             "The address range '{cidr}' overlaps with one that has been brought already."
         )));

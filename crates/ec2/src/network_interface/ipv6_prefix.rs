@@ -18,6 +18,7 @@ use model::record::vpc::{ReservationKind, Subnet};
 use model::{NetworkInterfaceId, SubnetId};
 use plan::instance::{Ipv6Addresses, Ipv6Prefixes};
 use plan::net::ipv6::around;
+use plan::net::overlap;
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 use wire::ApiError;
@@ -217,9 +218,8 @@ fn any(ctx: &Context, txn: &Txn<'_>, subnet: SubnetId, block: Ipv6Net) -> impl I
     let reservations = reservation::ipv6(txn.tables(), &ctx.region, subnet);
     let meant = reservations.iter().filter(|(_, kind)| *kind == ReservationKind::Prefix);
     let meant: Vec<_> = meant.map(|(cidr, _)| rotated(ctx, *cidr)).collect();
-    let overlaps = |prefix: &Ipv6Net, cidr: &Ipv6Net| cidr.contains(prefix) || prefix.contains(cidr);
     let others = rotated(ctx, block)
-        .filter(move |prefix| !reservations.iter().any(|(cidr, _)| overlaps(prefix, cidr)));
+        .filter(move |prefix| !reservations.iter().any(|(cidr, _)| overlap(*prefix, *cidr)));
     meant.into_iter().flatten().chain(others).filter(move |prefix| !is_reserved(block, *prefix))
 }
 

@@ -17,6 +17,7 @@ use model::record::network_interface::{NetworkInterface, PrivateAddress};
 use model::record::vpc::{ReservationKind, Subnet};
 use model::{NetworkInterfaceId, SubnetId};
 use plan::instance::{Ipv4Prefixes, SecondaryAddresses};
+use plan::net::overlap;
 use std::net::Ipv4Addr;
 use wire::ApiError;
 
@@ -217,9 +218,8 @@ fn any(ctx: &Context, txn: &Txn<'_>, subnet: &Subnet) -> Option<Ipv4Net> {
     let open =
         |prefix: &Ipv4Net| !is_reserved(subnet.cidr, *prefix) && is_free(ctx, txn, subnet.subnet, *prefix);
     tried.find(open).or_else(|| {
-        let overlaps = |prefix: &Ipv4Net, cidr: &Ipv4Net| cidr.contains(prefix) || prefix.contains(cidr);
         rotated(ctx, subnet.cidr)
-            .filter(|prefix| !reservations.iter().any(|(cidr, _)| overlaps(prefix, cidr)))
+            .filter(|prefix| !reservations.iter().any(|(cidr, _)| overlap(*prefix, *cidr)))
             .find(open)
     })
 }

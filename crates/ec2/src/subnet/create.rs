@@ -10,9 +10,9 @@ use api_ec2::{
     CreateDefaultSubnetRequest, CreateDefaultSubnetResult, CreateSubnetRequest, CreateSubnetResult,
 };
 use control::{Context, Result, Tables, Touched, Txn};
-use ipnet::Ipv4Net;
 use model::record::vpc::{NetworkAcl, NetworkAclAssociation, Subnet, Vpc};
 use model::{NetworkAclAssociationId, SubnetId, VpcId, Zone};
+use plan::net::overlap;
 
 pub fn touches(ctx: &Context, request: &CreateSubnetRequest, tables: &Tables) -> Vec<Touched> {
     let mut all = vec![created(ctx, "subnet")];
@@ -79,10 +79,6 @@ pub fn create(ctx: &Context, request: &CreateSubnetRequest, txn: &mut Txn<'_>) -
 fn emptiest_zone(ctx: &Context, siblings: &[&std::sync::Arc<Subnet>]) -> Option<Zone> {
     let zones = &ctx.cloud.settings.region(&ctx.region)?.zones;
     zones.iter().min_by_key(|zone| siblings.iter().filter(|s| s.zone == **zone).count()).cloned()
-}
-
-fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
-    a.contains(&b) || b.contains(&a)
 }
 
 fn associate_with_default_acl(ctx: &Context, txn: &mut Txn<'_>, vpc: VpcId, subnet: SubnetId) {

@@ -13,7 +13,7 @@ use control::{Context, Result, Tables, Touched, Txn};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::record::vpc::{ReservationKind, Subnet, SubnetCidrReservation};
 use model::{Region, SubnetCidrReservationId, SubnetId};
-use plan::net::ipv6;
+use plan::net::{ipv6, overlap};
 use std::sync::Arc;
 
 impl Noun for SubnetCidrReservation {
@@ -96,7 +96,7 @@ pub fn create(
         return Err(invalid_parameter_value(format!("The CIDR '{cidr}' holds no /{prefix} prefix.")));
     }
     let mut siblings = txn.tables().find::<SubnetCidrReservation>(&ctx.region, "subnet", subnet.subnet);
-    if let Some(other) = siblings.find(|other| other.cidr.contains(&cidr) || cidr.contains(&other.cidr)) {
+    if let Some(other) = siblings.find(|other| overlap(other.cidr, cidr)) {
         return Err(invalid_parameter_value(format!(
             "The CIDR '{cidr}' overlaps the reservation {} of {}.",
             other.reservation, other.cidr

@@ -21,6 +21,7 @@ use ipnet::{IpNet, Ipv4Net};
 use model::VpcCidrAssociationId;
 use model::record::vpc::{Destination, RouteTable, Subnet, Vpc, VpcCidr};
 use model::record::vpc_peering_connection::VpcPeeringConnection;
+use plan::net::overlap;
 use std::net::Ipv4Addr;
 use wire::ApiError;
 
@@ -129,10 +130,6 @@ fn check(ctx: &Context, tables: &Tables, vpc: &Vpc, cidr: Ipv4Net) -> Result<()>
         }
     }
     Ok(())
-}
-
-fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
-    a.contains(&b) || b.contains(&a)
 }
 
 /// The blocks that active peerings show are the current ones.

@@ -11,6 +11,7 @@ use api_ec2::{
 use control::{Context, Result, Tables, Touched, Txn};
 use ipnet::Ipv4Net;
 use model::record::vpc::Vpc;
+use plan::net::overlap;
 use std::net::Ipv4Addr;
 
 /// Blocks that no VPC may overlap: "this network", loopback, link-local (its services live there), multicast and beyond.
@@ -66,9 +67,7 @@ pub fn create(ctx: &Context, request: &CreateVpcRequest, txn: &mut Txn<'_>) -> R
 /// The block of a new VPC: /16 to /28, host bits cut off.
 pub(super) fn block(text: &str) -> Result<Ipv4Net> {
     let cidr = ipv4_block("cidrBlock", text)?.trunc();
-    let reserved = FORBIDDEN
-        .iter()
-        .any(|forbidden| forbidden.contains(&cidr.addr()) || cidr.contains(&forbidden.addr()));
+    let reserved = FORBIDDEN.iter().any(|forbidden| overlap(*forbidden, cidr));
     if !(16..=28).contains(&cidr.prefix_len()) || reserved {
         return Err(client("InvalidVpc.Range", format!("The CIDR '{text}' is invalid.")));
     }

@@ -55,7 +55,7 @@ pub fn create(
     let found = txn.get::<Vpc>(&ctx.region, &peer).filter(|vpc| vpc.account == account);
     let cidrs: Vec<_> = found.iter().flat_map(|vpc| vpc.cidrs()).collect();
     let own: Vec<_> = vpc.cidrs().collect();
-    let overlaps = super::settle::overlap(&own, &cidrs);
+    let overlaps = super::settle::collide(&own, &cidrs);
     let state = if found.is_none() || overlaps || peer == vpc.vpc {
         PeeringState::Failed { at: ctx.now }
     } else {

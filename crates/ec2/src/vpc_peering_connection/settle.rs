@@ -11,12 +11,13 @@ use control::{Context, Result, Txn};
 use ipnet::Ipv4Net;
 use model::record::vpc::Vpc;
 use model::record::vpc_peering_connection::{PeeringState, VpcPeeringConnection};
+use plan::net::overlap;
 use std::sync::Arc;
 use wire::ApiError;
 
-/// Whether two ranges have an address in common.
-pub fn overlap(one: &[Ipv4Net], other: &[Ipv4Net]) -> bool {
-    one.iter().any(|a| other.iter().any(|b| a.contains(&b.network()) || b.contains(&a.network())))
+/// Whether two VPCs' ranges have an address in common.
+pub fn collide(one: &[Ipv4Net], other: &[Ipv4Net]) -> bool {
+    one.iter().any(|a| other.iter().any(|b| overlap(*a, *b)))
 }
 
 fn illegal(peering: &VpcPeeringConnection, verb: &str) -> ApiError {
@@ -61,7 +62,7 @@ pub fn accept(
         end.cidrs = vpc.iter().flat_map(|vpc| vpc.cidrs()).collect();
         end.ipv6_cidrs = vpc.iter().flat_map(|vpc| vpc.ipv6_cidrs()).collect();
     }
-    if overlap(&accepted.requester.cidrs, &accepted.accepter.cidrs) {
+    if collide(&accepted.requester.cidrs, &accepted.accepter.cidrs) {
         accepted.state = PeeringState::Failed { at: ctx.now };
     }
     let shown = render::peering(&ctx.region, &accepted);

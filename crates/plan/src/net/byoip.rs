@@ -3,6 +3,7 @@
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-byoip.html>
 //! Differs: the operator's word decides who may bring a range; the signature of an authorization is not verified.
 
+use super::overlap;
 use ipnet::Ipv4Net;
 use model::record::byoip::{ByoipCidr, ByoipPhase};
 use model::{AccountId, ByoipGrant, Timestamp};
@@ -49,11 +50,6 @@ pub fn fit(cidr: Ipv4Net) -> Result<(), Unfit> {
     }
     let special = |(address, length)| Ipv4Net::new(address, length).is_ok_and(|net| overlap(net, cidr));
     if SPECIAL.into_iter().any(special) { Err(Unfit::Special) } else { Ok(()) }
-}
-
-/// Whether two ranges share an address.
-pub fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
-    one.contains(&other.network()) || other.contains(&one.network())
 }
 
 /// Whether an account may bring a range.

@@ -8,8 +8,8 @@
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html>
 //! Differs: the services are the operator's, at addresses that the operator names.
 
-use super::byoip::overlap;
 use super::names::{EDGE_UPLINK, SERVICES_TABLE};
+use super::overlap;
 use ipnet::Ipv4Net;
 use model::{GatewayService, PrefixListId, Region};
 use std::net::Ipv4Addr;

@@ -4,6 +4,7 @@
 //! one gets another, and cuts it into subnets of /64. Nothing is translated: what a guest has is what everybody sees.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html#vpc-sizing-ipv6>
 
+use super::overlap;
 use ipnet::Ipv6Net;
 use model::{CloudTag, Mac};
 use std::net::Ipv6Addr;
@@ -68,7 +69,7 @@ pub fn default_pool(tag: &CloudTag) -> Ipv6Net {
 
 /// Whether a pool may be this: large enough, of unicast addresses that are nobody else's by definition.
 pub fn is_fit(pool: Ipv6Net) -> bool {
-    let overlaps = |other: Ipv6Net| other.contains(&pool) || pool.contains(&other);
+    let overlaps = |other: Ipv6Net| overlap(other, pool);
     let special = ["::/8", "fe80::/9", "ff00::/8"].map(|net| net.parse().ok());
     PREFIXES.contains(&pool.prefix_len()) && !overlaps(KEPT) && !special.into_iter().flatten().any(overlaps)
 }

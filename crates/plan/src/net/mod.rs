@@ -39,6 +39,12 @@ pub use skeleton::vpc_skeleton;
 use ipnet::{IpNet, Ipv4Net};
 use std::net::{IpAddr, Ipv4Addr};
 
+/// Whether two ranges share an address; those of different versions never do.
+pub fn overlap(one: impl Into<IpNet>, other: impl Into<IpNet>) -> bool {
+    let (one, other) = (one.into(), other.into());
+    one.contains(&other) || other.contains(&one)
+}
+
 /// A version of the Internet Protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
