@@ -1,6 +1,6 @@
 //! `cargo xtask check`: what must hold before anything lands.
 
-use crate::{coverage, deps, docs, run};
+use crate::{bpf, coverage, deps, docs, run};
 use anyhow::{Result, bail};
 
 /// Files longer than this want splitting; longer than the second they fail.
@@ -14,6 +14,7 @@ pub fn run() -> Result<()> {
     deps::run()?;
     run::say("Generated code");
     run::cargo(&["run", "--quiet", "--package", "codegen", "--", "--check"])?;
+    bpf::check()?;
     run::say("Documentation");
     docs::run()?;
     run::say("File lengths");

@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod bpf;
 mod build;
 mod check;
 mod coverage;
@@ -49,6 +50,8 @@ enum Task {
     Check,
     /// Make the API crates anew from the models.
     Codegen,
+    /// Compile the programs that the kernel runs at ports.
+    Bpf,
     /// Print which operations are built, and write docs/coverage.md.
     Coverage,
     /// Hold the dependencies between rooms against the architecture.
@@ -75,6 +78,7 @@ fn main() -> Result<()> {
         Task::Test { only, full } => test::run(only, if full { Extent::Full } else { Extent::Usual }),
         Task::Check => check::run(),
         Task::Codegen => run::cargo(&["run", "--quiet", "--package", "codegen"]),
+        Task::Bpf => bpf::run(),
         Task::Coverage => coverage::run(),
         Task::Deps => deps::run(),
         Task::Deb { dev } => deb::run(dev).map(drop),

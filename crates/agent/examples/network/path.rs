@@ -8,7 +8,7 @@ use crate::cloud::{Cloud, OPEN};
 use crate::table;
 use agent::host::Net as _;
 use agent::host::linux::netns::{self, Namespace};
-use model::host::{Bandwidth, Burst, Rate};
+use model::host::{Bandwidth, Burst, InterfaceDesired, Rate};
 use model::{InstanceId, Mac};
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -45,15 +45,23 @@ const KINDS: [Kind; 3] = [
 ];
 
 pub async fn measure() {
-    let cloud = Cloud::new().await;
+    let mut cloud = Cloud::new().await;
     cloud.net().ensure_vpc(&cloud.vpc).await.unwrap();
     cloud.ensure_group(&cloud.group(1)).await;
+    let (free, held) = (ends(&cloud, 0, None), ends(&cloud, 2, Some(LIMIT)));
     let ways = [
         bare("bare routing", ""),
         bare("routing, connections tracked", TRACKED),
-        through_vpc(&cloud, "VPC", 0, None).await,
-        through_vpc(&cloud, "VPC, held to a bandwidth", 2, Some(LIMIT)).await,
+        through_vpc(&cloud, "VPC", &free).await,
+        through_vpc(&cloud, "VPC, held to a bandwidth", &held).await,
     ];
+    // A driver that starts finds the links in the ports' places, and puts there what belongs to ports.
+    cloud.reopen().await;
+    cloud.net().ensure_vpc(&cloud.vpc).await.unwrap();
+    cloud.ensure_group(&cloud.group(1)).await;
+    for interface in free.iter().chain(&held) {
+        cloud.net().ensure_port(interface).await.unwrap();
+    }
     let mut rows = Vec::new();
     for kind in KINDS {
         let mut found = [const { Vec::new() }; 4];
@@ -96,7 +104,7 @@ fn in_namespace(namespace: &Namespace, commands: &str) {
 /// A guest behind a link of the router, which has its address there.
 fn join(
     router: &Namespace,
-    (link, class): (&str, &str),
+    (link, class, number): (&str, &str, &str),
     mac: Mac,
     address: Ipv4Addr,
     gateway: Ipv4Addr,
@@ -107,7 +115,7 @@ fn join(
     let mut commands = String::new();
     let _ = write!(
         commands,
-        "ip link add name {link} address {ours} type veth peer name eth0 address {mac} netns {place}\n\
+        "ip link add name {link} address {ours}{number} type veth peer name eth0 address {mac} netns {place}\n\
          echo 0 > /proc/sys/net/ipv4/conf/{link}/rp_filter\n\
          echo 0 > /proc/sys/net/ipv4/conf/{link}/send_redirects\n\
          ip addr add {gateway}/32 dev {link}\n\
@@ -156,38 +164,49 @@ fn bare(name: &'static str, rules: &str) -> Way {
     in_namespace(&router, &format!("nft -f - <<'END'\n{rules}\nEND\n"));
     let gateway = Ipv4Addr::new(10, 0, 0, 1);
     let addresses = [Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 0, 0, 3)];
-    let from = join(&router, ("t1", "0"), Mac::from_entropy(1), addresses[0], gateway);
-    let to = join(&router, ("t2", "0"), Mac::from_entropy(2), addresses[1], gateway);
+    let from = join(&router, ("t1", "0", ""), Mac::from_entropy(1), addresses[0], gateway);
+    let to = join(&router, ("t2", "0", ""), Mac::from_entropy(2), addresses[1], gateway);
     Way { name, from, to, at: (addresses[1], OPEN).into(), _router: router }
 }
 
-/// Between the nth interface and the next.
-async fn through_vpc(cloud: &Cloud, name: &'static str, n: u32, limit: Option<Rate>) -> Way {
+/// The nth interface and the next.
+fn ends(cloud: &Cloud, n: u32, limit: Option<Rate>) -> [InterfaceDesired; 2] {
+    [n, n + 1].map(|n| {
+        let instance = InstanceId::from_entropy(u128::from(n) + 1);
+        let bandwidth = limit.map(|rate| Bandwidth { instance, rate });
+        InterfaceDesired { bandwidth, ..cloud.interface(n, cloud.group(1).group) }
+    })
+}
+
+/// Between two interfaces.
+async fn through_vpc(cloud: &Cloud, name: &'static str, interfaces: &[InterfaceDesired; 2]) -> Way {
     let router = plan::net::names::vpc_namespace(&cloud.config.cloud, cloud.vpc.vpc);
     let router = Namespace::open(&router).unwrap();
     let mut ends = Vec::new();
-    for n in [n, n + 1] {
-        let mut interface = cloud.interface(n, cloud.group(1).group);
-        interface.bandwidth =
-            limit.map(|rate| Bandwidth { instance: InstanceId::from_entropy(u128::from(n) + 1), rate });
-        let tap = cloud.net().open_port(&interface).await.unwrap();
-        let (link, class) = link_of(&router, &interface.interface.to_string());
+    for interface in interfaces {
+        let tap = cloud.net().open_port(interface).await.unwrap();
+        let alias = interface.interface.to_string();
+        let (link, class, number) = link_of(&router, &alias);
         // Its machine lets go of it; the rules that name it stay.
         drop(tap);
         let (address, gateway) = (interface.addresses[0].private, plan::net::gateway(interface.subnet_cidr));
-        ends.push((join(&router, (&link, &class), interface.mac, address, gateway), address));
+        let number = format!(" index {number}");
+        ends.push((join(&router, (&link, &class, &number), interface.mac, address, gateway), address));
+        in_namespace(&router, &format!("ip link set {link} alias {alias}\n"));
     }
     let ((to, at), (from, _)) = (ends.pop().unwrap(), ends.pop().unwrap());
     Way { name, from, to, at: (at, OPEN).into(), _router: router }
 }
 
-/// The name of a port's link, and the class that it bears.
-fn link_of(router: &Namespace, alias: &str) -> (String, String) {
+/// The name of a port's link, the class that it bears, and its number.
+fn link_of(router: &Namespace, alias: &str) -> (String, String, String) {
     let links = router.run(|| Command::new("ip").args(["-o", "link"]).output()).unwrap().stdout;
     let links = String::from_utf8(links).unwrap();
     let line = links.lines().find(|line| line.contains(alias)).unwrap();
     let class = line.split(" group ").nth(1).unwrap().split(' ').next().unwrap();
-    (line.split([':', '@']).nth(1).unwrap().trim().to_owned(), class.to_owned())
+    let mut words = line.split([':', '@']).map(|word| word.trim().to_owned());
+    let (number, name) = (words.next().unwrap(), words.next().unwrap());
+    (name, class.to_owned(), number)
 }
 
 /// Bits per second that one connection carries.

@@ -117,8 +117,8 @@ const EXPRESS: &str = "express";
 fn express(vpc: &VpcDesired, side: &Side) -> Vec<String> {
     let asked = !is_open(vpc, Version::V4) || side.judges_each_packet();
     let checked = format!("meta mark & {UNVERIFIED:#x} == 0");
-    let rules = ["ct status confirmed", "ct state related"]
-        .map(|tracked| format!("meta nfproto ipv4 {checked} {tracked} accept"));
+    let rules = ["ct status confirmed goto tracked", "ct state related accept"]
+        .map(|passes| format!("meta nfproto ipv4 {checked} {passes}"));
     if asked { Vec::new() } else { rules.into() }
 }
 

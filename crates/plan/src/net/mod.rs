@@ -129,6 +129,9 @@ pub const TIME: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 123);
 pub const SERVICES: [Ipv4Addr; 4] = [METADATA, RESOLVER, API, TIME];
 /// The next hop's name on point-to-point links, which have no addresses of their own.
 pub const NEXT_HOP: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 1);
+/// The mark of a packet that passes a VPC's rule set because its connection is tracked, on its way to a port. No subnet's number
+/// has it.
+pub const TRACKED: u32 = 1 << 30;
 /// The MAC address that a guest's router shows on every port.
 pub const GATEWAY_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 /// The largest packet of an interface, in bytes.

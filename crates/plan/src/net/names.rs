@@ -15,8 +15,8 @@ pub const IGW: &str = "igw";
 pub const EDGE_UPLINK: &str = "up";
 /// The table of a VPC's rule set, in the `inet` and the `arp` family.
 pub const VPC_TABLE: &str = "vpc";
-/// A map of earlier rule sets, in which each port had gates of its own.
-pub const GATES_BY_PORT: &str = "eni_out";
+/// A map of earlier rule sets, which held instances to their bandwidth themselves.
+pub const LIMITS_BY_PORT: &str = "bw_out";
 /// The table of the edge's rule set.
 pub const EDGE_TABLE: &str = "edge";
 /// The edge's table for services beside the cloud.

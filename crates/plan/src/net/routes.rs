@@ -23,6 +23,8 @@ const BY_MARK: u32 = 2000;
 /// The mark's bit that tells packets whose source nobody vouches for: the sender's check is off and the address not its
 /// own.
 pub const UNVERIFIED: u32 = 1 << 31;
+/// The bits that no such mark has.
+const NUMBERS: u32 = !(UNVERIFIED | super::TRACKED);
 /// The metric of what stands behind a route that may vanish with its link.
 const FALLBACK: u32 = 100;
 
@@ -78,12 +80,12 @@ pub struct Route {
     pub kind: Kind,
 }
 
-/// The number of each route table: 31 bits of the id, made unique in the VPC.
+/// The number of each route table: 30 bits of the id, made unique in the VPC.
 pub fn numbers(vpc: &VpcDesired) -> BTreeMap<RouteTableId, u32> {
     numbered(vpc.route_tables.iter().map(|t| (t.route_table, t.route_table.bits())))
 }
 
-/// The mark of the packets of each subnet: 31 bits of the id, made unique in the VPC.
+/// The mark of the packets of each subnet: 30 bits of the id, made unique in the VPC.
 pub fn marks(vpc: &VpcDesired) -> BTreeMap<SubnetId, u32> {
     numbered(vpc.subnets.iter().map(|s| (s.subnet, s.subnet.bits())))
 }
@@ -94,9 +96,9 @@ fn numbered<Id: Ord>(ids: impl Iterator<Item = (Id, u128)>) -> BTreeMap<Id, u32>
     ids.into_iter()
         .map(|(id, bits)| {
             // 0 to 255 are the kernel's own tables and no mark.
-            let mut number = ((bits as u32) & !UNVERIFIED).max(256);
+            let mut number = (bits as u32 & NUMBERS).max(256);
             while !taken.insert(number) {
-                number = (number + 1).max(256);
+                number = ((number + 1) & NUMBERS).max(256);
             }
             (id, number)
         })

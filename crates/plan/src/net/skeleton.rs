@@ -19,7 +19,7 @@
 //! A connection is tracked for good ("confirmed") once all hooks have let its first packet pass, so those that follow need no
 //! answer to be known: what goes one way alone (UDP to a collector) is not judged packet by packet.
 //!
-//! What is accepted passes the buckets of its sender and of its receiver ([`super::bandwidth`]).
+//! What passes as tracked on its way to a port is marked ([`super::TRACKED`]): the next packets of its flow need not be asked again.
 //!
 //! Where an interface's source check is off, anysrc lets pass what src4 does not know, with a mark that says so. Such
 //! packets never leave by the gateway, are nobody's as members of groups, and only as answers do they profit from what is

@@ -15,7 +15,7 @@ const START: i64 = 1_767_225_600;
 const FORMAT: &str =
     "interface-id srcaddr dstaddr srcport dstport protocol packets bytes action flow-direction log-status";
 
-fn log(scope: Scope, kept: Kept) -> FlowLogDesired {
+pub fn log(scope: Scope, kept: Kept) -> FlowLogDesired {
     FlowLogDesired {
         log: FlowLogId::from_entropy(unique()),
         scope,

@@ -224,7 +224,7 @@ fn a_damaged_rule_set_is_whole_again_after_a_restart() {
         // Gone, and there but of another shape, and as an earlier program made it.
         let (other, earlier) = (
             "nft 'table inet vpc { set taps { type ipv4_addr; }; }'",
-            "nft 'table inet vpc { map eni_out { type ifname : verdict; }; chain o_t1 { }; }'",
+            "nft 'table inet vpc { map bw_out { type ifname : limit; }; chain bandwidth { }; }'",
         );
         for shape in ["", other, earlier] {
             sh(&format!("ip netns exec {router} sh -c \"nft flush ruleset; {shape}\""));
@@ -236,7 +236,7 @@ fn a_damaged_rule_set_is_whole_again_after_a_restart() {
             assert!(connect(&world.outside, PUBLIC_A, 22).is_ok());
             assert!(connect_briefly(&world.outside, PUBLIC_A, 23).is_err());
             let rules = sh(&format!("ip netns exec {router} nft list ruleset"));
-            assert!(!rules.contains("o_t1") && !rules.contains("eni_out"), "{rules}");
+            assert!(!rules.contains("bandwidth") && !rules.contains("bw_out"), "{rules}");
         }
     });
 }

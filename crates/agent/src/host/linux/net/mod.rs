@@ -14,7 +14,7 @@
 //!
 //! Differs: a VPC spans one host so far.
 
-mod bandwidth;
+mod bpf;
 pub mod capture;
 mod class;
 mod conntrack;
@@ -49,6 +49,7 @@ use crate::directory::Directory;
 use crate::host::{Fault, HostError, Net, Result, Standing, Tap, Tunnels};
 use crate::link_local::dns::Upstream;
 use crate::link_local::endpoint::EndpointPlace;
+use bpf::Programs;
 use counter::Counter;
 use edge::{Edge, Holder};
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -147,6 +148,7 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     edge: Edge,
+    programs: Arc<Programs>,
     counter: Counter,
     vpcs: BTreeMap<VpcId, (Router, Services)>,
     /// The interfaces of endpoints that are served.
@@ -195,6 +197,11 @@ impl LinuxNet {
         done.map_err(|error| failed("flow logs", error))
     }
 
+    /// What every instance with a port here is held to.
+    pub async fn bandwidths(&self) -> Result<Vec<model::host::Bandwidth>> {
+        self.with("bandwidths", |_, state| state.programs.bandwidths()).await
+    }
+
     /// An interface's wish as far as this host heeds it.
     fn fit(&self, interface: &InterfaceDesired) -> InterfaceDesired {
         let bandwidth = match self.0.config.bandwidth {
@@ -210,7 +217,12 @@ impl LinuxNet {
         work: impl FnOnce(&Inner, &mut State) -> io::Result<T> + Send + 'static,
     ) -> Result<T> {
         let inner = Arc::clone(&self.0);
-        let done = tokio::task::spawn_blocking(move || work(&inner, &mut inner.state.lock()));
+        let done = tokio::task::spawn_blocking(move || {
+            let mut state = inner.state.lock();
+            let done = work(&inner, &mut state);
+            // Whatever came of it, something may be otherwise.
+            state.programs.changed().and(done)
+        });
         match done.await {
             Ok(result) => result.map_err(|error| failed(what, error)),
             Err(error) => Err(HostError::transient(what.to_string()).caused_by(error)),
@@ -352,11 +364,16 @@ impl State {
     fn open(config: &Arc<Config>, upstream: &Arc<Upstream>, runtime: &Handle) -> io::Result<Self> {
         let mut counter = Counter::open(&config.state_dir)?;
         let mut edge = Edge::open(config)?;
+        let (programs, renewed) = Programs::open(bpf::standing(&config.cloud)?)?;
+        let programs = Arc::new(programs);
         let mut vpcs = BTreeMap::new();
         let mut publics = BTreeMap::new();
         for name in crate::host::linux::netns::names(&names::namespace_prefix(&config.cloud))? {
             let Some(vpc) = names::vpc_of_namespace(&config.cloud, &name) else { continue };
-            let router = Router::open(&config.cloud, vpc, &edge.namespace, &mut edge.rtnl)?;
+            let mut router = Router::open(&config.cloud, vpc, &programs, &edge.namespace, &mut edge.rtnl)?;
+            if renewed {
+                router.renew_programs()?;
+            }
             for tap in router.ports.values().filter_map(|port| u64::from_str_radix(&port.tap[1..], 16).ok()) {
                 counter.skip_past(tap);
             }
@@ -365,8 +382,12 @@ impl State {
             let services = Services::start(vpc, &router.namespace, config, upstream, &router.links, runtime)?;
             vpcs.insert(vpc, (router, services));
         }
+        let ports = vpcs.values().flat_map(|(router, _)| router.ports.values());
+        programs.sweep(&ports.map(|port| port.index).collect())?;
+        programs.changed()?;
         let mut state = Self {
             edge,
+            programs,
             counter,
             vpcs,
             doors: BTreeMap::new(),
@@ -390,7 +411,8 @@ impl State {
     fn ensure_vpc(&mut self, inner: &Inner, vpc: &VpcDesired) -> io::Result<()> {
         let id = vpc.vpc;
         if !self.vpcs.contains_key(&id) {
-            let router = Router::open(&inner.config.cloud, id, &self.edge.namespace, &mut self.edge.rtnl)?;
+            let (cloud, edge) = (&inner.config.cloud, &mut self.edge);
+            let router = Router::open(cloud, id, &self.programs, &edge.namespace, &mut edge.rtnl)?;
             let services = Services::start(
                 id,
                 &router.namespace,
@@ -457,6 +479,7 @@ impl State {
             self.close_all(&inner.config.cloud, vpc, &router)?;
             for port in std::mem::take(&mut router.ports).into_values() {
                 router.rtnl.delete_link(port.index)?;
+                self.programs.forget(port.index)?;
             }
         }
         crate::host::linux::netns::remove(&names::vpc_namespace(&inner.config.cloud, vpc))?;
@@ -464,8 +487,8 @@ impl State {
     }
 
     fn open_port(&mut self, interface: &InterfaceDesired) -> io::Result<std::os::fd::OwnedFd> {
-        let name = names::tap(self.counter.take()?);
-        let (fd, moved) = self.router(interface.vpc)?.open_port(interface, name)?;
+        let number = self.counter.take()?;
+        let (fd, moved) = self.router(interface.vpc)?.open_port(interface, number)?;
         self.carry(interface.vpc, &moved)?;
         self.share(interface.vpc)?;
         self.mirror(interface.vpc)?;

@@ -5,7 +5,6 @@
 
 use super::netlink::{APPEND, CREATE, Message, Socket, as_text, as_u32, attr, attrs};
 use crate::host::linux::exec;
-use plan::net::bandwidth::Bucket;
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
@@ -22,9 +21,6 @@ const DEL_SET: u16 = SUBSYSTEM | 0xb;
 const NEW_ELEMENT: u16 = SUBSYSTEM | 0xc;
 const GET_ELEMENT: u16 = SUBSYSTEM | 0xd;
 const DEL_ELEMENT: u16 = SUBSYSTEM | 0xe;
-const NEW_OBJECT: u16 = SUBSYSTEM | 0x12;
-const GET_OBJECT: u16 = SUBSYSTEM | 0x13;
-const DEL_OBJECT: u16 = SUBSYSTEM | 0x14;
 
 /// The family of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,8 +56,6 @@ pub enum Data {
     Jump(String),
     /// The same without coming back.
     Goto(String),
-    /// A map's object, by name.
-    Object(String),
 }
 
 /// An element of a set that counts.
@@ -74,7 +68,6 @@ pub struct Counted {
 
 const ELEMENT_END: u16 = 10;
 const ELEMENT_EXPRESSION: u16 = 7;
-const ELEMENT_OBJECT: u16 = 9;
 const ELEMENT_EXPRESSIONS: u16 = 11;
 
 /// The contents of one set.
@@ -156,11 +149,7 @@ impl Nft {
             let list = payload.get(4..).and_then(|p| attr(p, 3)).unwrap_or_default();
             for (_, element) in attrs(list) {
                 let Some(key) = attr(element, 1).and_then(|key| attr(key, 1)) else { continue };
-                let data = match (attr(element, 2), attr(element, ELEMENT_OBJECT)) {
-                    (Some(data), _) => data_of(data),
-                    (None, Some(object)) => Data::Object(as_text(object)),
-                    (None, None) => Data::None,
-                };
+                let data = attr(element, 2).map_or(Data::None, data_of);
                 elements.insert(key.to_vec(), data);
             }
         }
@@ -202,14 +191,6 @@ impl Nft {
             found => found?,
         };
         Ok(found.iter().filter_map(|p| Some(as_text(attr(p.get(4..)?, 2)?))).collect())
-    }
-
-    /// The names of a table's token buckets.
-    pub fn buckets(&mut self, family: Family, table: &str) -> io::Result<Vec<String>> {
-        let mut message = Message::new(GET_OBJECT, 0, &family.header());
-        message.text(1, table).be32(3, OBJECT_LIMIT);
-        let found = self.0.dump(message)?;
-        Ok(found.iter().filter_map(|payload| Some(as_text(attr(payload.get(4..)?, 2)?))).collect())
     }
 
     /// The names of a table's chains.
@@ -352,22 +333,6 @@ impl Batch {
         self.append_verdict(family, table, chain, GOTO, Some(to));
     }
 
-    /// Makes a token bucket in bytes, full at first, which matches what does not fit.
-    pub fn add_bucket(&mut self, family: Family, table: &str, bucket: &Bucket) {
-        self.push(NEW_OBJECT, CREATE, family, |m| {
-            m.text(1, table).text(2, &bucket.name).be32(3, OBJECT_LIMIT).nest(4, |data| {
-                data.attr(1, &bucket.rate.to_be_bytes()).attr(2, &1u64.to_be_bytes());
-                data.be32(3, bucket.burst).be32(4, LIMIT_BYTES).be32(5, LIMIT_INVERTED);
-            });
-        });
-    }
-
-    pub fn delete_bucket(&mut self, family: Family, table: &str, name: &str) {
-        self.push(DEL_OBJECT, 0, family, |m| {
-            m.text(1, table).text(2, name).be32(3, OBJECT_LIMIT);
-        });
-    }
-
     fn append_verdict(&mut self, family: Family, table: &str, chain: &str, code: i32, to: Option<&str>) {
         self.push(NEW_RULE, CREATE | APPEND, family, |m| {
             m.text(1, table).text(2, chain).nest(4, |expressions| {
@@ -383,9 +348,6 @@ impl Batch {
 
 const JUMP: i32 = -3;
 const GOTO: i32 = -4;
-const OBJECT_LIMIT: u32 = 4;
-const LIMIT_BYTES: u32 = 1;
-const LIMIT_INVERTED: u32 = 1;
 
 fn verdict(message: &mut Message, code: i32, to: Option<&str>) {
     message.nest(2, |verdict| {
@@ -427,9 +389,6 @@ fn element(message: &mut Message, table: &str, set: &str, key: &[u8], data: &Dat
                 }
                 Data::Goto(chain) => {
                     element.nest(2, |d| verdict(d, GOTO, Some(chain)));
-                }
-                Data::Object(name) => {
-                    element.text(ELEMENT_OBJECT, name);
                 }
             }
         });

@@ -1,7 +1,7 @@
 //! One interface's port: its TAP, its place in the rule set, its routes.
 
-use super::bandwidth::limits;
-use super::nft::{Batch, Data, address_key, link_key, port_key, sender_key};
+use super::bpf::{self, Told};
+use super::nft::{Batch, Data, address_key, port_key, sender_key};
 use super::router::{MAPPINGS, Port, Router, family, single};
 use super::rtnl::{Hop, Link};
 use super::{conntrack, sysctl, tap};
@@ -23,15 +23,17 @@ pub struct Moved {
 }
 
 impl Router {
-    /// Makes a new TAP for the interface. Whatever stood for it before is gone.
-    pub fn open_port(&mut self, interface: &InterfaceDesired, name: String) -> io::Result<(OwnedFd, Moved)> {
+    /// Makes a new TAP for the interface, with the number. Whatever stood for it before is gone.
+    pub fn open_port(&mut self, interface: &InterfaceDesired, number: u64) -> io::Result<(OwnedFd, Moved)> {
         let lost = self.remove_port(interface.interface)?;
-        let fd = self.namespace.run(|| tap::create(&name))?;
+        let (name, index) = (names::tap(number), bpf::link_number(number));
+        let fd = self.namespace.run(|| tap::create(&name, Some(index)))?;
         let link = self
             .rtnl
             .link(&name)?
             .ok_or_else(|| io::Error::other(format!("{name} has vanished while it was made")))?;
         let alias = interface.interface.to_string();
+        self.programs.attach(&mut self.rtnl, link.index)?;
         self.rtnl.dress_port(link.index, plan::net::GATEWAY_MAC, &alias, plan::net::MTU)?;
         let port = Port { tap: name, index: link.index, wanted: None, class: link.group };
         self.ports.insert(interface.interface, port.clone());
@@ -45,6 +47,7 @@ impl Router {
         let Some(port) = self.ports.get(&interface).cloned() else { return Ok(BTreeSet::new()) };
         // Routes and neighbours go with the link.
         self.rtnl.delete_link(port.index)?;
+        self.programs.forget(port.index)?;
         let lost = self.clear(&port.tap)?;
         self.links.write().remove(&port.index);
         self.ports.remove(&interface);
@@ -88,14 +91,13 @@ impl Router {
             }
         }
         let class = self.class_for(interface, &mut batch, &mut changes);
-        self.add_limits(&mut batch, interface);
         for ((set, key), data) in wanted {
             if self.sets.get(&set).and_then(|elements| elements.get(&key)) != Some(&data) {
                 batch.add_element(family(&set), VPC_TABLE, &set, &key, &data);
                 changes.push((set, key, Some(data)));
             }
         }
-        self.drop_limits(&mut batch, &changes);
+        self.tell_programs(interface, port)?;
         self.commit(batch, changes)?;
         self.join_class(interface.interface, link, class)?;
         for net in nets(interface) {
@@ -123,6 +125,20 @@ impl Router {
         }
         self.steer(interface.interface)?;
         Ok(moved)
+    }
+
+    fn tell_programs(&self, interface: &InterfaceDesired, port: &Port) -> io::Result<()> {
+        if !bpf::is_port(port.index) {
+            return Ok(());
+        }
+        let vpc = self.desired.as_ref();
+        let told = Told {
+            mac: interface.mac,
+            resolver: vpc.and_then(|vpc| vpc.cidrs.first()).map(|first| plan::net::resolver(*first)),
+            cached: vpc.is_some_and(|vpc| vpc.flow_logs.is_empty()),
+            bandwidth: interface.bandwidth,
+        };
+        self.programs.tell(port.index, told)
     }
 
     /// Every element that the interface should have.
@@ -178,9 +194,6 @@ impl Router {
             let unverified = number | routes::UNVERIFIED;
             want("anysrc", port_key(tap, interface.mac), Data::Value(unverified.to_ne_bytes().to_vec()));
         }
-        for bucket in limits(interface) {
-            want(bucket.map, link_key(tap), Data::Object(bucket.name));
-        }
         for address in &interface.addresses {
             let private = address.private.octets().to_vec();
             want("src4", sender_key(tap, interface.mac, address.private), mark.clone());
@@ -233,14 +246,15 @@ impl Router {
         if unchanged {
             return Ok(());
         }
-        self.rtnl.add_address(port.index, plan::net::gateway(interface.subnet_cidr))?;
         if interface.has_ipv6() {
             self.carry_ipv6(interface, port)?;
         }
         for address in all_addresses(interface) {
             self.rtnl.set_neighbour(port.index, address, interface.mac)?;
-            let hop = Hop { link: port.index, via: None, source: None };
-            self.rtnl.set_route(IpNet::from(address), hop)?;
+            // What the router itself says to a guest, it says as the gateway of its subnet.
+            let gateway = IpAddr::V4(plan::net::gateway(interface.subnet_cidr));
+            let source = Some(gateway).filter(|_| address.is_ipv4());
+            self.rtnl.set_route(IpNet::from(address), Hop { link: port.index, via: None, source })?;
         }
         // Nobody is asked for who has which address of a prefix: all lie behind the guest.
         let via = Some(IpAddr::V6(ipv6::link_local(interface.mac)));

@@ -4,6 +4,7 @@
 //! transaction they are read again. Every port can be told from the kernel alone: its link bears the interface's id and the
 //! number of its class, and the sets name its addresses, groups and mappings.
 
+use super::bpf::{self, Programs};
 use super::class::{BY_CLASS, Classes};
 use super::netlink::Socket;
 use super::nft::{self, Batch, Data, Elements, Family, Nft, link_key};
@@ -19,21 +20,10 @@ use plan::net::{Members, ipv6};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 /// Sets and maps whose keys begin with a port's link.
-pub(super) const BY_LINK: [&str; 11] = [
-    "taps",
-    "src4",
-    "src6",
-    "net6",
-    "known6",
-    "anysrc",
-    "known",
-    "bw_out_peak",
-    "bw_out",
-    "bw_in_peak",
-    "bw_in",
-];
+pub(super) const BY_LINK: [&str; 7] = ["taps", "src4", "src6", "net6", "known6", "anysrc", "known"];
 const BY_ADDRESS: [&str; 7] =
     ["eip_dnat", "eip_snat", "detour_dnat", "detour_snat", "open6", "opennet6", NAT_PUBLICS];
 /// The maps between public and private addresses, and back: those whose flows are translated, and those of detours, whose
@@ -70,8 +60,8 @@ pub struct Router {
     pub sets: BTreeMap<String, Elements>,
     pub chains: BTreeSet<String>,
     pub(super) classes: Classes,
-    /// The token buckets of instances.
-    pub(super) buckets: BTreeSet<String>,
+    /// What runs at the ports of all VPCs.
+    pub(super) programs: Arc<Programs>,
     pub ports: BTreeMap<NetworkInterfaceId, Port>,
     pub links: Ports,
     /// The links to other VPCs, to VPN connections and into NAT gateways that stand, by name.
@@ -88,7 +78,13 @@ pub struct Router {
 
 impl Router {
     /// Makes what is missing of the namespace and reads what stands. `edge` is the other end of its link.
-    pub fn open(cloud: &CloudTag, vpc: VpcId, edge: &Namespace, edge_rtnl: &mut Rtnl) -> io::Result<Self> {
+    pub fn open(
+        cloud: &CloudTag,
+        vpc: VpcId,
+        programs: &Arc<Programs>,
+        edge: &Namespace,
+        edge_rtnl: &mut Rtnl,
+    ) -> io::Result<Self> {
         let name = names::vpc_namespace(cloud, vpc);
         let namespace = match Namespace::open(&name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -102,7 +98,7 @@ impl Router {
             nft::load_skeleton(
                 plan::net::vpc_skeleton(),
                 &[(Family::Inet, VPC_TABLE), (Family::Arp, VPC_TABLE)],
-                Some(names::GATES_BY_PORT),
+                Some(names::LIMITS_BY_PORT),
             )?;
             Ok((Rtnl::open()?, Nft::open()?, Socket::netfilter()?))
         })?;
@@ -116,7 +112,7 @@ impl Router {
             sets: BTreeMap::new(),
             chains: BTreeSet::new(),
             classes: Classes::default(),
-            buckets: BTreeSet::new(),
+            programs: Arc::clone(programs),
             ports: BTreeMap::new(),
             links: Ports::default(),
             side_links: BTreeMap::new(),
@@ -174,7 +170,6 @@ impl Router {
         let known = self.nft.elements(Family::Arp, VPC_TABLE, ARP_SET)?.unwrap_or_default();
         self.sets.insert(ARP_SET.into(), known);
         self.chains = self.nft.chains(Family::Inet, VPC_TABLE)?.into_iter().collect();
-        self.buckets = self.nft.buckets(Family::Inet, VPC_TABLE)?.into_iter().collect();
 
         let mut standing = BTreeMap::new();
         for link in self.rtnl.links()? {
@@ -209,7 +204,13 @@ impl Router {
             self.clear(&tap)?;
         }
         self.sweep_classes();
-        self.sweep_limits()
+        Ok(())
+    }
+
+    /// Puts today's programs at the links of all ports.
+    pub fn renew_programs(&mut self) -> io::Result<()> {
+        let mut links = self.ports.values().map(|port| port.index).filter(|link| bpf::is_port(*link));
+        links.try_for_each(|link| self.programs.attach(&mut self.rtnl, link))
     }
 
     /// The addresses of a port as the kernel has them, those of IPv4 first.
@@ -313,7 +314,7 @@ impl Router {
             ipv6_prefixes: self.prefixes(&port.tap),
             hostname: String::new(),
             domain: String::new(),
-            bandwidth: self.bandwidth(&port.tap),
+            bandwidth: self.programs.bandwidth(port.index).ok().flatten(),
         })
     }
 
@@ -346,7 +347,6 @@ impl Router {
             batch.delete_element(family(&set), VPC_TABLE, &set, &key);
             changes.push((set, key, None));
         }
-        self.drop_limits(&mut batch, &changes);
         self.commit(batch, changes)?;
         self.holders.retain(|_, holder| holder != tap);
         let mut ends: BTreeSet<IpNet> = nets.into_iter().collect();
@@ -401,8 +401,9 @@ impl Router {
         self.reconcile_routes(vpc)?;
         self.rtnl.reconcile_rules(&plan::net::routes::rules(vpc))?;
         let own = vpc.cidrs.first().map(|first| plan::net::resolver(*first));
+        let gateways = vpc.subnets.iter().map(|subnet| plan::net::gateway(subnet.cidr));
         let mut wanted: BTreeSet<IpAddr> =
-            plan::net::SERVICES.into_iter().chain(own).map(IpAddr::V4).collect();
+            plan::net::SERVICES.into_iter().chain(own).chain(gateways).map(IpAddr::V4).collect();
         if !vpc.ipv6_cidrs.is_empty() && sysctl::has_ipv6() {
             wanted.extend(plan::net::ipv6::SERVICES.map(IpAddr::V6));
         }

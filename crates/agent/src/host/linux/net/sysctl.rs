@@ -17,6 +17,8 @@ pub fn router() -> io::Result<()> {
     ] {
         set(key, value)?;
     }
+    // Of a flow that goes past the rule set the kernel sees a packet now and then: it cannot know what is in the window.
+    quietly("net/netfilter/nf_conntrack_tcp_be_liberal", "1")?;
     // A host without IPv6 has no such settings. Links are made without it, know no address but those that they are given,
     // and take no part in what hosts do (no router is listened to, nothing is learned from a guest).
     for (key, value) in [

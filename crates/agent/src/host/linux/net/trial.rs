@@ -4,7 +4,7 @@
 use super::netlink::{CREATE, EXCL, Message, Socket};
 use super::nft::{Family, Nft, load};
 use super::rtnl::Rtnl;
-use super::{sysctl, tap};
+use super::{bpf, sysctl, tap};
 use crate::host::linux::netns::{self, Namespace};
 use model::Mac;
 use std::io;
@@ -29,10 +29,15 @@ pub fn run() -> io::Result<Vec<Trial>> {
     let trials = namespace.run(|| {
         let trial = |feature, purpose, outcome| Trial { feature, purpose, outcome };
         Ok(vec![
-            trial("tun", "the link of each machine", tap::create("try-tap").map(drop)),
+            trial("tun", "the link of each machine", tap::create("try-tap", None).map(drop)),
             trial("veth", "the links between networks", veth()),
             trial("nf_tables", "security groups and network ACLs", load(FILTER)),
             trial("nf_nat", "public addresses", load(NAT)),
+            trial(
+                "bpf",
+                "bandwidth of instances",
+                bpf::Programs::open(None).and_then(|(programs, _)| programs.attach(&mut Rtnl::open()?, 1)),
+            ),
             trial("ip_forward", "routing", sysctl::router()),
             trial("vxlan", "networks across hosts, which are still to come", vxlan()),
         ])

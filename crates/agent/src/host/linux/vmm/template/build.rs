@@ -210,7 +210,7 @@ async fn listen(home: &Home, monitor: &Monitor, nonce: &str) -> Result<Nic> {
 /// the guest's driver uses what the clones' TAPs can do as well.
 async fn plug_parked(monitor: &Monitor) -> Result<()> {
     let failed = |e: MonitorError| HostError::transient("plugging in its interface").caused_by(e);
-    let tap = netns::apart(|| tap::create(PARKED))
+    let tap = netns::apart(|| tap::create(PARKED, None))
         .map_err(|e| HostError::transient("making its interface").caused_by(e))?;
     pass(monitor, PARKED, tap).await.map_err(failed)?;
     for command in template::plug_parked(PARKED) {
