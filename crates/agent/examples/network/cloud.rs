@@ -60,6 +60,7 @@ impl Cloud {
             dns_support: true,
             subnets: vec![SubnetDesired { ipv6_cidr: None, subnet, cidr, route_table, network_acl }],
             gateway_table: None,
+            vpn_table: None,
             route_tables: vec![RouteTableDesired {
                 route_table,
                 routes: vec![RouteDesired { destination: "0.0.0.0/0".parse().unwrap(), target }],

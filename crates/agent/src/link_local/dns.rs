@@ -260,6 +260,7 @@ mod tests {
             dns_support: true,
             subnets: vec![],
             gateway_table: None,
+            vpn_table: None,
             route_tables: vec![],
             peerings: Vec::new(),
             transits: Vec::new(),

@@ -54,6 +54,7 @@ pub fn vpc(n: u32) -> VpcDesired {
             network_acl,
         }],
         gateway_table: None,
+        vpn_table: None,
         route_tables: vec![RouteTableDesired { route_table, routes: Vec::new() }],
         peerings: Vec::new(),
         transits: Vec::new(),

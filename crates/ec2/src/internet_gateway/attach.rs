@@ -8,7 +8,7 @@ use api_ec2::{
 };
 use control::{Context, Result, Tables, Touched, Txn};
 use model::record::network_interface::NetworkInterface;
-use model::record::vpc::{InternetGateway, RouteTable, Vpc};
+use model::record::vpc::{EdgeGateway, InternetGateway, RouteTable, Vpc};
 
 pub fn attach_touches(
     ctx: &Context,
@@ -76,7 +76,9 @@ pub fn detach(
             mapped.interface
         )));
     }
-    if let Some(table) = txn.tables().find::<RouteTable>(&ctx.region, "gateway", gateway.gateway).next() {
+    if let Some(table) =
+        txn.tables().find::<RouteTable>(&ctx.region, "gateway", EdgeGateway::Internet(gateway.gateway)).next()
+    {
         return Err(dependency_violation(format!(
             "The gateway '{}' has dependencies and cannot be detached: {}",
             gateway.gateway, table.table

@@ -13,6 +13,7 @@ use api_ec2::{
 use control::{Context, Result, Tables, Touched, Txn};
 use model::RouteTableAssociationId;
 use model::record::vpc::{InternetGateway, RouteTable, RouteTableAssociation, Subnet};
+use model::record::vpn::VpnGateway;
 use wire::ApiError;
 
 pub fn associate_touches(
@@ -23,6 +24,7 @@ pub fn associate_touches(
     let mut all = touched::<RouteTable>(ctx, tables, [&request.route_table_id]);
     all.extend(touched::<Subnet>(ctx, tables, &request.subnet_id));
     all.extend(touched::<InternetGateway>(ctx, tables, &request.gateway_id));
+    all.extend(touched::<VpnGateway>(ctx, tables, &request.gateway_id));
     all
 }
 
@@ -175,7 +177,7 @@ pub fn replace(
         let (subnet, gateway) = old.map_or((None, None), |a| (a.subnet, a.gateway));
         if gateway.is_some() {
             edge::fits(ctx, txn.tables(), &to)?;
-        } else if subnet.is_none() && to.edge().is_some() {
+        } else if subnet.is_none() && to.is_edge() {
             return Err(invalid_parameter_value(format!(
                 "The gateway route table {} cannot be the main route table",
                 to.table

@@ -1,32 +1,33 @@
-//! Edge associations: a table that leads what comes in by an internet gateway.
+//! Edge associations: a table that leads what comes in by an internet gateway or a virtual private one.
 //!
 //! Such a table leads whole subnets, or the VPC's own blocks, to interfaces, and nothing else anywhere.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/gateway-route-tables.html>
-//! Differs: associations of virtual private gateways answer `UnsupportedOperation`.
 
 use crate::errors::{client, invalid_parameter_value};
-use crate::noun::{find, hold};
-use crate::parameter::unsupported;
+use crate::noun::hold;
+use crate::transit_gateway::live;
 use control::{Context, Result, Tables, Txn};
 use ipnet::IpNet;
-use model::record::vpc::{Destination, InternetGateway, RouteTable, RouteTarget, Subnet, Vpc};
+use model::record::vpc::{Destination, EdgeGateway, InternetGateway, RouteTable, RouteTarget, Subnet, Vpc};
 use model::record::vpn::VpnGateway;
-use model::{InternetGatewayId, Region, VpcId};
+use model::{Region, VpcId};
 
 /// The gateway that a request names, attached to the table's VPC. The table may be associated with it.
-pub fn gateway(ctx: &Context, txn: &mut Txn<'_>, table: &RouteTable, id: &str) -> Result<InternetGatewayId> {
-    if id.starts_with("vgw-") {
-        find::<VpnGateway>(ctx, txn.tables(), id)?;
-        return Err(unsupported("A route table for a virtual private gateway"));
-    }
-    let gateway = hold::<InternetGateway>(ctx, txn, id)?;
-    match gateway.vpc {
+pub fn gateway(ctx: &Context, txn: &mut Txn<'_>, table: &RouteTable, id: &str) -> Result<EdgeGateway> {
+    let (vpc, gateway) = if id.starts_with("vgw-") {
+        let gateway = live::<VpnGateway>(ctx, txn, id)?;
+        (gateway.vpc, EdgeGateway::Vpn(gateway.gateway))
+    } else {
+        let gateway = hold::<InternetGateway>(ctx, txn, id)?;
+        (gateway.vpc, EdgeGateway::Internet(gateway.gateway))
+    };
+    match vpc {
         None => Err(client("Gateway.NotAttached", format!("resource {id} is not attached to any network"))),
         Some(vpc) if vpc != table.vpc => Err(invalid_parameter_value(format!(
             "Route table {} and network gateway {id} belong to different networks",
             table.table
         ))),
-        Some(_) => Ok(gateway.gateway),
+        Some(_) => Ok(gateway),
     }
 }
 

@@ -3,7 +3,7 @@
 //! A VPC has one main table, for subnets without one of their own. The route to the VPC's own block is in every table, shown
 //! but not stored. A route whose target is gone, detached or stopped stays and drops what it matches (`blackhole`).
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Route_Tables.html>
-//! Differs: edge associations of virtual private gateways and other targets answer `UnsupportedOperation`.
+//! Differs: other targets answer `UnsupportedOperation`.
 
 mod associate;
 mod create;
@@ -42,7 +42,7 @@ impl Noun for RouteTable {
         &[
             FilterField {
                 name: "association.gateway-id",
-                values: |t, _| t.edge().map(|gateway| Cow::Owned(gateway.to_string())).into_iter().collect(),
+                values: |t, _| t.edges().map(|gateway| Cow::Owned(gateway.to_string())).collect(),
             },
             FilterField { name: "association.main", values: |t, _| main_values(t) },
             FilterField {

@@ -66,7 +66,7 @@ pub fn create(ctx: &Context, request: &CreateRouteRequest, txn: &mut Txn<'_>) ->
             "The destination CIDR block {destination} is the VPC's own, whose route is local in every table"
         )));
     }
-    if table.edge().is_some() {
+    if table.is_edge() {
         edge::admits(ctx, txn.tables(), &table, destination, target)?;
     }
     match table.routes.iter().find(|route| route.destination == destination) {
@@ -114,7 +114,7 @@ pub fn replace(
         return replace_by_local(ctx, txn, table, destination, local, &named!(request));
     }
     let target = target(ctx, txn, &table, destination, &named!(request))?;
-    if table.edge().is_some() {
+    if table.is_edge() {
         edge::admits(ctx, txn.tables(), &table, destination, target)?;
     }
     if local {

@@ -16,8 +16,8 @@ use model::record::prefix_list::PrefixList;
 use model::record::traffic_mirror::{TrafficMirrorFilter, TrafficMirrorFilterRule, TrafficMirrorSession};
 use model::record::transit_gateway::{TransitGatewayAttachment, TransitGatewayRouteTable};
 use model::record::vpc::{
-    Destination, EgressOnlyInternetGateway, InternetGateway, NetworkAcl, Route, RouteTable, RouteTarget,
-    Subnet, Vpc,
+    Destination, EdgeGateway, EgressOnlyInternetGateway, InternetGateway, NetworkAcl, Route, RouteTable,
+    RouteTarget, Subnet, Vpc,
 };
 use model::record::vpc_endpoint::VpcEndpoint;
 use model::record::vpc_peering_connection::VpcPeeringConnection;
@@ -56,12 +56,13 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Option<VpcDesire
         route_tables.entry(table.table).or_insert(table);
         acls.entry(acl.acl).or_insert(acl);
     }
-    let at_gateway = edge_table(tables, region, vpc.vpc);
-    if let Some(table) = at_gateway {
+    let [at_gateway, at_vpn] = edge_tables(tables, region, vpc.vpc);
+    for table in at_gateway.into_iter().chain(at_vpn) {
         route_tables.entry(table.table).or_insert(table);
     }
     Some(VpcDesired {
         gateway_table: at_gateway.map(|table| table.table),
+        vpn_table: at_vpn.map(|table| table.table),
         ipv6_cidrs: vpc.ipv6_cidrs().collect(),
         vpc: vpc.vpc,
         account: vpc.account,
@@ -91,10 +92,13 @@ pub fn route_table_of<'a>(
     own.or_else(|| tables.find::<RouteTable>(region, "vpc", subnet.vpc).find(|table| table.is_main()))
 }
 
-/// The table that leads what comes in by the VPC's internet gateway.
-fn edge_table<'a>(tables: &'a Tables, region: &'a Region, vpc: VpcId) -> Option<&'a Arc<RouteTable>> {
-    let gateway = tables.find::<InternetGateway>(region, "vpc", vpc).next()?;
-    tables.find::<RouteTable>(region, "gateway", gateway.gateway).next()
+/// The tables that lead what comes in by the VPC's internet gateway, and by its virtual private one.
+fn edge_tables<'a>(tables: &'a Tables, region: &'a Region, vpc: VpcId) -> [Option<&'a Arc<RouteTable>>; 2] {
+    let internet = tables.find::<InternetGateway>(region, "vpc", vpc).next();
+    let internet = internet.map(|gateway| EdgeGateway::Internet(gateway.gateway));
+    let vpn =
+        crate::vpn_gateway::of_vpc(tables, region, vpc).map(|gateway| EdgeGateway::Vpn(gateway.gateway));
+    [internet, vpn].map(|gateway| tables.find::<RouteTable>(region, "gateway", gateway?).next())
 }
 
 /// The ACL in force in a subnet.

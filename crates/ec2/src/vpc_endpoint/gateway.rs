@@ -70,7 +70,7 @@ pub fn lead(
     let destination = Destination::PrefixList(prefix_list(&ctx.region, service));
     for table in named(ctx, txn, own.vpc, ids)? {
         let mut table = RouteTable::clone(&table);
-        if table.edge().is_some() {
+        if table.is_edge() {
             return Err(invalid_parameter_value(format!(
                 "Route table {} is associated with a gateway and cannot lead to an endpoint",
                 table.table

@@ -1,7 +1,7 @@
 //! `AttachVpnGateway` and `DetachVpnGateway`.
 
 use super::of_vpc;
-use crate::errors::client;
+use crate::errors::{client, dependency_violation};
 use crate::noun::{hold, touched};
 use crate::transit_gateway::live;
 use api_ec2::{
@@ -9,7 +9,7 @@ use api_ec2::{
     DetachVpnGatewayResult, VpcAttachment,
 };
 use control::{Context, Result, Tables, Touched, Txn};
-use model::record::vpc::{RouteTable, Vpc};
+use model::record::vpc::{EdgeGateway, RouteTable, Vpc};
 use model::record::vpn::VpnGateway;
 
 pub fn attach_touches(ctx: &Context, request: &AttachVpnGatewayRequest, tables: &Tables) -> Vec<Touched> {
@@ -70,6 +70,13 @@ pub fn detach(
                 gateway.gateway
             ),
         ));
+    }
+    let edge = EdgeGateway::Vpn(gateway.gateway);
+    if let Some(table) = txn.tables().find::<RouteTable>(&ctx.region, "gateway", edge).next() {
+        return Err(dependency_violation(format!(
+            "The gateway '{}' has dependencies and cannot be detached: {}",
+            gateway.gateway, table.table
+        )));
     }
     let tables = txn.tables().find::<RouteTable>(&ctx.region, "vpc", vpc);
     for table in tables.filter(|table| table.propagating.contains(&gateway.gateway)) {

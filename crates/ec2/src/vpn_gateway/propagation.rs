@@ -55,7 +55,7 @@ pub fn enable(
             format!("Virtual private gateway {gateway} is not attached to network {}", table.vpc),
         ));
     }
-    if table.edge().is_some() {
+    if table.is_edge() {
         return Err(invalid_parameter_value(format!(
             "Route propagation cannot be enabled for the gateway route table {}",
             table.table

@@ -146,7 +146,7 @@ async fn a_gateway_must_be_the_vpcs_own() {
     assert_eq!(code(&loose).await, "InvalidParameterValue");
     assert_eq!(code("igw-0123456789abcdef0").await, "InvalidInternetGatewayID.NotFound");
     let vgw = done(kit, "CreateVpnGateway", &[("Type", "ipsec.1")]).await.one("vpnGateway/vpnGatewayId");
-    assert_eq!(code(&vgw).await, "UnsupportedOperation");
+    assert_eq!(code(&vgw).await, "Gateway.NotAttached");
 }
 
 #[tokio::test]
@@ -170,4 +170,43 @@ async fn the_local_route_may_lead_to_an_interface_and_be_local_again() {
     assert_eq!(edge.shown("routeSet/item/gatewayId").await, ["local"]);
     let other = edge.route("10.0.1.0/24", ("LocalTarget", "true"));
     assert_eq!(refused(kit, "ReplaceRoute", &other).await, "InvalidParameterValue");
+}
+
+#[tokio::test]
+async fn a_virtual_private_gateways_table_is_like_an_internet_gateways() {
+    let edge = edge().await;
+    let kit = &edge.kit;
+    let made = done(kit, "CreateVpnGateway", &[("Type", "ipsec.1")]).await;
+    let gateway = made.one("vpnGateway/vpnGatewayId");
+    let pair = [("RouteTableId", edge.table.as_str()), ("GatewayId", gateway.as_str())];
+    assert_eq!(refused(kit, "AssociateRouteTable", &pair).await, "Gateway.NotAttached");
+    let both = [("VpnGatewayId", gateway.as_str()), ("VpcId", edge.vpc.as_str())];
+    done(kit, "AttachVpnGateway", &both).await;
+    assert_eq!(edge.told().vpn_table, None);
+    let association = done(kit, "AssociateRouteTable", &pair).await.one("associationId");
+    assert_eq!(edge.shown("associationSet/item/gatewayId").await, [gateway.as_str()]);
+    let filter = [("Filter.1.Name", "association.gateway-id"), ("Filter.1.Value.1", gateway.as_str())];
+    let found = done(kit, "DescribeRouteTables", &filter).await;
+    assert_eq!(found.one("routeTableSet/item/routeTableId"), edge.table);
+
+    done(kit, "CreateRoute", &edge.route("10.0.1.0/24", edge.machine())).await;
+    let told = edge.told();
+    assert_eq!(told.gateway_table, None);
+    let led = told.route_tables.iter().find(|table| Some(table.route_table) == told.vpn_table).unwrap();
+    assert!(matches!(led.routes[0].target, RouteTarget::Interface(_)));
+    let out = edge.route("192.168.0.0/16", ("GatewayId", &gateway));
+    assert_eq!(refused(kit, "CreateRoute", &out).await, "InvalidParameterValue");
+    let propagation = [pair[0], ("GatewayId", gateway.as_str())];
+    assert_eq!(refused(kit, "EnableVgwRoutePropagation", &propagation).await, "InvalidParameterValue");
+
+    // The same one may be the internet gateway's.
+    let internet = edge.associate().await;
+    assert_eq!(edge.told().gateway_table, edge.told().vpn_table);
+    done(kit, "DisassociateRouteTable", &[("AssociationId", &internet)]).await;
+    assert_eq!(edge.told().gateway_table, None);
+    assert_eq!(refused(kit, "DetachVpnGateway", &both).await, "DependencyViolation");
+    assert_eq!(refused(kit, "DeleteRouteTable", &pair[..1]).await, "DependencyViolation");
+    done(kit, "DisassociateRouteTable", &[("AssociationId", &association)]).await;
+    assert_eq!(edge.told().vpn_table, None);
+    done(kit, "DetachVpnGateway", &both).await;
 }

@@ -29,6 +29,9 @@ pub struct VpcDesired {
     /// Which of them leads what comes in by the internet gateway; none: it goes to whom it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_table: Option<RouteTableId>,
+    /// The same for what comes in by its VPN connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vpn_table: Option<RouteTableId>,
     pub network_acls: Vec<NetworkAclDesired>,
     /// The VPCs that it meets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -274,7 +274,33 @@ pub struct RouteTableAssociation {
     pub subnet: Option<SubnetId>,
     /// An edge association: the table leads what comes in by this gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gateway: Option<InternetGatewayId>,
+    pub gateway: Option<EdgeGateway>,
+}
+
+/// A gateway by which packets come into a VPC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EdgeGateway {
+    Internet(InternetGatewayId),
+    Vpn(VpnGatewayId),
+}
+
+impl std::fmt::Display for EdgeGateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Internet(gateway) => gateway.fmt(f),
+            Self::Vpn(gateway) => gateway.fmt(f),
+        }
+    }
+}
+
+impl From<EdgeGateway> for IndexValue {
+    fn from(gateway: EdgeGateway) -> Self {
+        match gateway {
+            EdgeGateway::Internet(gateway) => gateway.into(),
+            EdgeGateway::Vpn(gateway) => gateway.into(),
+        }
+    }
 }
 
 impl RouteTableAssociation {
@@ -288,9 +314,14 @@ impl RouteTable {
         self.associations.iter().any(RouteTableAssociation::is_main)
     }
 
-    /// The gateway whose arriving packets it leads.
-    pub fn edge(&self) -> Option<InternetGatewayId> {
-        self.associations.iter().find_map(|a| a.gateway)
+    /// The gateways whose arriving packets it leads.
+    pub fn edges(&self) -> impl Iterator<Item = EdgeGateway> {
+        self.associations.iter().filter_map(|association| association.gateway)
+    }
+
+    /// Whether it leads a gateway's.
+    pub fn is_edge(&self) -> bool {
+        self.edges().next().is_some()
     }
 }
 
@@ -307,7 +338,7 @@ impl Record for RouteTable {
     fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
         let mut indexes = vec![("account", self.account.into()), ("vpc", self.vpc.into())];
         indexes.extend(self.associations.iter().filter_map(|a| Some(("subnet", a.subnet?.into()))));
-        indexes.extend(self.edge().map(|gateway| ("gateway", gateway.into())));
+        indexes.extend(self.edges().map(|gateway| ("gateway", gateway.into())));
         indexes.extend(self.routes.iter().filter_map(|route| match route.destination {
             Destination::PrefixList(list) => Some(("prefix-list", list.into())),
             Destination::Net(_) => None,

@@ -47,6 +47,7 @@ fn vpc(logs: Vec<FlowLogDesired>) -> VpcDesired {
             network_acl: NetworkAclId::from_entropy(4),
         }],
         gateway_table: None,
+        vpn_table: None,
         route_tables: Vec::new(),
         network_acls: Vec::new(),
         peerings: Vec::new(),

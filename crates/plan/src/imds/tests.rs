@@ -80,6 +80,7 @@ fn vpc() -> VpcDesired {
         dns_support: true,
         subnets: Vec::new(),
         gateway_table: None,
+        vpn_table: None,
         route_tables: Vec::new(),
         peerings: Vec::new(),
         transits: Vec::new(),

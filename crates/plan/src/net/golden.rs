@@ -53,6 +53,7 @@ pub(super) fn vpc() -> VpcDesired {
         dns_support: true,
         subnets: vec![subnet(0xc1, "172.31.0.0/20", public), subnet(0xc2, "172.31.16.0/20", private)],
         gateway_table: None,
+        vpn_table: None,
         route_tables: vec![
             RouteTableDesired {
                 route_table: public,

@@ -8,7 +8,7 @@
 //! own name. What comes by it asks the table of the attachment's subnet, so it may go on as that one says.
 //!
 //! A link of a VPN connection is like a peering's: it gives what comes from the connection's static routes, and goes to the
-//! VPC's own ranges.
+//! VPC's own ranges, or first to where the gateway's own table leads it ([`super::detour`]).
 //!
 //! That of a transit gateway's stands in a network of its own, without ranges: what comes by it asks the table of a subnet
 //! that is there for it.
@@ -43,8 +43,8 @@ pub(super) struct Side {
 }
 
 /// The sets that are filled anew with each change of the VPC.
-const SETS: [&str; 8] =
-    ["link_pre", "link_out", "link_zone", "inward", "peers", "nat_snat", "nat_dnat", "nat_eip"];
+const SETS: [&str; 9] =
+    ["link_pre", "link_out", "link_zone", "inward", "peers", "vpns", "nat_snat", "nat_dnat", "nat_eip"];
 
 pub(super) fn side(vpc: &VpcDesired) -> Side {
     let mut side = Side::default();
@@ -68,10 +68,13 @@ pub(super) fn side(vpc: &VpcDesired) -> Side {
     for transit in &vpc.transits {
         side.transit(transit, &marks);
     }
+    let by_vpn = super::detour::arrival_by_vpn(vpc);
+    let inward = by_vpn.as_ref().map_or_else(|| "accept".to_owned(), |(chain, _)| format!("goto {chain}"));
+    side.chains.extend(by_vpn);
     for vpn in &vpc.vpns {
         let (link, arrival) = (vpn_link(vpn.connection), vpn_arrival(vpn.connection));
         let on = match vpn.arrival.map(|subnet| marks.get(&subnet)) {
-            None => "ip daddr @local accept".to_owned(),
+            None => format!("ip daddr @local {inward}"),
             Some(Some(mark)) => format!("meta mark set {mark} accept"),
             Some(None) => "drop".to_owned(),
         };
@@ -82,7 +85,7 @@ pub(super) fn side(vpc: &VpcDesired) -> Side {
         side.add("link_pre", format!("\"{link}\" : goto {arrival}"));
         side.add("link_out", format!("\"{link}\" : accept"));
         side.add("inward", format!("\"{link}\""));
-        side.add("peers", format!("\"{link}\""));
+        side.add("vpns", format!("\"{link}\""));
     }
     if routes::lead_to_services(vpc) {
         let link = service_link(vpc.vpc);
@@ -155,7 +158,7 @@ impl Side {
     /// Empties the sets: what they name may go then.
     pub fn flush(out: &mut String) {
         for set in SETS {
-            let kind = if matches!(set, "inward" | "peers") { "set" } else { "map" };
+            let kind = if matches!(set, "inward" | "peers" | "vpns") { "set" } else { "map" };
             let _ = writeln!(out, "flush {kind} inet {VPC_TABLE} {set}");
         }
     }

@@ -149,6 +149,7 @@ pub fn hub(
     };
     VpcDesired {
         gateway_table: None,
+        vpn_table: None,
         vpc: network_of(vpn.connection),
         account,
         region,

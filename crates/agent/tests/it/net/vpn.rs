@@ -1,18 +1,20 @@
 //! VPN connections, with a customer's device of its own beyond the host: another strongSwan, told what a device is told.
 
+use super::forward::forwarder;
 use super::world::*;
 use agent::host::Net as _;
 use agent::host::linux::netns::{self, Namespace};
 use ipnet::Ipv4Net;
 use model::host::{
-    IkeVersions, PreSharedKey, RouteDesired, RouteTarget, TransitDesired, TransitPeerDesired,
-    TransitRouteDesired, TunnelSeen, VpcDesired, VpnDesired, VpnTunnelDesired,
+    IkeVersions, PreSharedKey, RouteDesired, RouteTableDesired, RouteTarget, TransitDesired,
+    TransitPeerDesired, TransitRouteDesired, TunnelSeen, VpcDesired, VpnDesired, VpnTunnelDesired,
 };
 use model::{
-    TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId, VpnConnectionId, VpnGatewayId,
+    RouteTableId, TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId, VpnConnectionId,
+    VpnGatewayId,
 };
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::linux::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
@@ -257,6 +259,83 @@ async fn outlives(world: &mut World, vpc: &Vpc, outside: &Namespace, name: &str,
         })
         .unwrap();
     at_last("packets pass all the same", || guest.pings_briefly(OFFICE));
+}
+
+#[test]
+fn what_comes_by_a_tunnel_goes_by_the_machine_that_the_gateways_table_names() {
+    on_a_host(|world| async move {
+        let mut vpc = Vpc::new("172.31.0.0/16");
+        let vpn = connection();
+        vpc.desired.route_tables[0].routes.push(led_to(&vpn));
+        vpc.desired.vpns.push(vpn.clone());
+        world.ensure_vpc(&vpc).await;
+        let open = world.group(&vpc, vec![all_from("0.0.0.0/0")]).await;
+        // The office knows the machine's subnet by the gateway alone; the guarded one by the machine.
+        let machine = forwarder(&world, &vpc, &[&open]).await;
+        let (guest, behind) = (
+            world.guest(&vpc, GUEST, &[&open]).await,
+            world.guest(&vpc, Ipv4Addr::new(172, 31, 128, 10), &[&open]).await,
+        );
+        let by_machine = RouteTarget::Interface(machine.interface.interface);
+        let to =
+            |destination: &str, target| RouteDesired { destination: destination.parse().unwrap(), target };
+        vpc.desired.route_tables[1].routes = vec![to("192.168.0.0/16", by_machine.clone())];
+        let table = RouteTableId::from_entropy(unique());
+        let routes = vec![to("172.31.128.0/17", by_machine)];
+        vpc.desired.route_tables.push(RouteTableDesired { route_table: table, routes });
+        vpc.desired.vpn_table = Some(table);
+        world.ensure_vpc(&vpc).await;
+        let outside = world.outside.run(Namespace::current).unwrap();
+        let device = Device::start(&outside);
+        all_up(&world, 2).await;
+        at_last("the office reaches the guest", || pings_briefly(&outside, GUEST));
+
+        let passed =
+            |end: &str| machine.heard.lock().unwrap().iter().any(|frame| frame.ends_with(end.as_bytes()));
+        // Both ways, whoever begins.
+        let served = behind.serve(7000);
+        let mut inward = connect(&outside, behind.address(), 7000).unwrap();
+        assert_eq!(talk(&mut inward, "inward").unwrap(), "inward");
+        assert_eq!(served.next_peer(), OFFICE);
+        let desk = Echo::start(&outside, 7001);
+        let mut outward = behind.connect(OFFICE, 7001).unwrap();
+        assert_eq!(talk(&mut outward, "outward").unwrap(), "outward");
+        assert_eq!(desk.next_peer(), behind.address());
+        assert!(passed("inward") && passed("outward"));
+        // What is for others, and for the machine itself, comes straight.
+        let (_served, _own) = (guest.serve(7000), machine.serve(7000));
+        let mut straight = connect(&outside, GUEST, 7000).unwrap();
+        assert_eq!(talk(&mut straight, "straight").unwrap(), "straight");
+        assert!(!passed("straight"));
+        assert!(connect(&outside, machine.address(), 7000).is_ok());
+
+        // It speaks for that subnet alone.
+        let desk = udp(&outside, 9);
+        let ends = |from| (SocketAddrV4::new(from, 1), SocketAddrV4::new(OFFICE, 9));
+        let say = |from: Ipv4Addr, what: &[u8]| {
+            let packet = ipv4_udp(ends(from).0, ends(from).1, what);
+            machine.inject(&ethernet(plan::net::GATEWAY_MAC, machine.interface.mac.0, 0x0800, &packet));
+        };
+        for forged in [GUEST, Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(172, 31, 0, 99)] {
+            say(forged, b"forged");
+        }
+        say(behind.address(), b"in its name");
+        let mut heard = [0; 64];
+        let (length, from) = desk.recv_from(&mut heard).unwrap();
+        assert_eq!((&heard[..length], from.ip()), (&b"in its name"[..], behind.address().into()));
+
+        // Without the machine nothing takes the short way; without the table all does.
+        world.net_remove_port(machine.interface.interface).await;
+        assert!(connect_briefly(&outside, behind.address(), 7000).is_err());
+        vpc.desired.vpn_table = None;
+        vpc.desired.route_tables.truncate(2);
+        vpc.desired.route_tables[1].routes = vec![led_to(&vpn)];
+        world.ensure_vpc(&vpc).await;
+        let mut again = connect(&outside, behind.address(), 7000).unwrap();
+        assert_eq!(talk(&mut again, "again").unwrap(), "again");
+        assert!(!passed("again"));
+        drop(device);
+    });
 }
 
 /// A VPC and a connection's own network at one gateway, whose table leads each to the other.

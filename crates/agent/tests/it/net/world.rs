@@ -262,6 +262,7 @@ impl Vpc {
                 dns_support: true,
                 subnets: vec![subnet(halves[0], public), subnet(halves[1], private)],
                 gateway_table: None,
+                vpn_table: None,
                 route_tables: vec![
                     RouteTableDesired { route_table: public, routes: vec![everywhere] },
                     RouteTableDesired { route_table: private, routes: vec![] },

@@ -192,12 +192,17 @@ impl Network {
         Err(no_route())
     }
 
-    /// Where a packet goes that came in by the internet gateway: to whom it is for, or to a machine before that one.
-    pub(super) fn way_in<'a>(&'a self, vpc: &'a Vpc, dst: IpAddr) -> Result<Way<'a>, Obstacle> {
+    /// Where a packet goes that came in by a gateway: to whom it is for, or to a machine before that one.
+    pub(super) fn way_in<'a>(
+        &'a self,
+        vpc: &'a Vpc,
+        edge: detour::Edge,
+        dst: IpAddr,
+    ) -> Result<Way<'a>, Obstacle> {
         let desired = &vpc.desired;
         let kept = is_routers(desired, dst) || is_kept(dst);
         let of_nat = desired.nat_gateways.iter().any(|gateway| dst == gateway.address.private);
-        let Some(id) = detour::to(desired, dst).filter(|_| !kept && !of_nat) else {
+        let Some(id) = detour::to(desired, edge, dst).filter(|_| !kept && !of_nat) else {
             return self.way(vpc, None, dst);
         };
         let there = self.interface(id).filter(|machine| machine.vpc == desired.vpc);

@@ -4,12 +4,15 @@ use super::reach::{Header, Place, Protocol, Question};
 use super::*;
 use model::host::{
     AddressDesired, NatGatewayDesired, NetworkAclDesired, RouteDesired, RouteTableDesired, RouteTarget,
-    SubnetDesired,
+    SubnetDesired, VpnDesired,
 };
 use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
 use model::packet::{Component, End, Obstacle, Packet, Transport};
 use model::record::security_group::Direction;
-use model::{AccountId, Mac, NatGatewayId, NetworkAclId, Region, SubnetId, VpcEndpointId};
+use model::{
+    AccountId, Mac, NatGatewayId, NetworkAclId, Region, SubnetId, VpcEndpointId, VpnConnectionId,
+    VpnGatewayId,
+};
 
 fn anyone(traffic: Traffic) -> Allow {
     Allow { traffic, peer: Peer::Net("0.0.0.0/0".parse().unwrap()) }
@@ -103,6 +106,7 @@ impl Scene {
                 }],
                 subnets,
                 gateway_table: None,
+                vpn_table: None,
                 route_tables: vec![
                     RouteTableDesired { route_table: public, routes: route(RouteTarget::InternetGateway) },
                     RouteTableDesired {
@@ -337,6 +341,52 @@ fn what_comes_by_the_gateway_meets_the_machine_that_the_gateways_table_names() {
     assert_eq!(back.arrives.unwrap().src, "198.18.0.11".parse::<IpAddr>().unwrap());
     let forged = network.opens(front, web("10.0.0.99", "203.0.113.9"));
     assert!(matches!(forged.obstacles.as_slice(), [Obstacle::Forged { .. }]), "{forged:?}");
+}
+
+#[test]
+fn what_comes_by_a_vpn_connection_meets_the_machine_that_the_gateways_table_names() {
+    let mut scene = Scene::new();
+    let (connection, gateway) = (VpnConnectionId::from_entropy(31), VpnGatewayId::from_entropy(32));
+    scene.vpc.vpns.push(VpnDesired {
+        gateway,
+        connection,
+        customer: "203.0.113.77".parse().unwrap(),
+        arrival: None,
+        tunnels: Vec::new(),
+        routes: vec!["192.168.0.0/16".parse().unwrap()],
+    });
+    let web = |src: &str, dst: &str| Packet {
+        src: src.parse().unwrap(),
+        dst: dst.parse().unwrap(),
+        transport: Transport::Tcp { from: 40000, to: 80 },
+    };
+    let (front, back) = (scene.front.interface, scene.back.interface);
+    let comes = |scene: &Scene, to| scene.network().comes(scene.vpc.vpc, connection, web("192.168.7.10", to));
+    assert_eq!(comes(&scene, "10.0.1.10").arrives_at(), Some(End::Interface(back)));
+
+    let table = RouteTableId::from_entropy(30);
+    let destination = scene.vpc.subnets[1].cidr.into();
+    let routes = vec![RouteDesired { destination, target: RouteTarget::Interface(front) }];
+    scene.vpc.route_tables.push(RouteTableDesired { route_table: table, routes });
+    scene.vpc.vpn_table = Some(table);
+    let check = comes(&scene, "10.0.1.10");
+    assert!(matches!(check.obstacles.as_slice(), [Obstacle::SourceDestinationCheck { .. }]), "{check:?}");
+    scene.front.source_dest_check = false;
+    assert_eq!(comes(&scene, "10.0.1.10").arrives_at(), Some(End::Interface(front)));
+    assert_eq!(comes(&scene, "10.0.0.10").arrives_at(), Some(End::Interface(front)), "what is its own");
+
+    // Passed on, it comes to whom it is for, and the answer to the customer; in nobody else's name.
+    let on = scene.network().opens(front, web("192.168.7.10", "10.0.1.10"));
+    assert_eq!(on.arrives_at(), Some(End::Interface(back)));
+    let to_customer = RouteDesired {
+        destination: "192.168.0.0/16".parse().unwrap(),
+        target: RouteTarget::VpnGateway(gateway),
+    };
+    scene.vpc.route_tables[0].routes.push(to_customer);
+    let answer = scene.network().opens(front, web("10.0.1.10", "192.168.7.10"));
+    assert_eq!(answer.arrives_at(), Some(End::Customer(scene.vpc.vpc, connection)));
+    let forged = scene.network().opens(front, web("10.0.0.99", "192.168.7.10"));
+    assert!(matches!(forged.obstacles.as_slice(), [Obstacle::VpnRange { .. }]), "{forged:?}");
 }
 
 #[test]

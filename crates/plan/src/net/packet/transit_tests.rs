@@ -51,6 +51,7 @@ fn vpc(n: u128, ways: Vec<TransitRouteDesired>, peers: &[u128]) -> VpcDesired {
             network_acl: acl,
         }],
         gateway_table: None,
+        vpn_table: None,
         route_tables: vec![RouteTableDesired {
             route_table: table,
             routes: vec![route("0.0.0.0/0", RouteTarget::TransitGateway(GATEWAY))],

@@ -1,6 +1,7 @@
 //! The whole way: hop after hop, from a sender to where its packet comes to.
 
-use super::super::{detour, transit, vpn};
+use super::super::detour::{self, Edge};
+use super::super::{transit, vpn};
 use super::gate::{Passing, border};
 use super::hop::{In, Out, is_nobodys, stays_on_its_link};
 use super::{Network, Vpc, holds, routes};
@@ -171,8 +172,9 @@ impl Network {
         let At { vpc, subnet, came, packet, vouched } = at;
         let own = vpc.desired.vpc;
         let way = match came {
-            In::Igw => self.way_in(vpc, packet.dst),
-            In::Port(_) | In::Peering(_) | In::Transit | In::Vpn | In::Nat(_) | In::Service => {
+            In::Igw => self.way_in(vpc, Edge::Internet, packet.dst),
+            In::Vpn => self.way_in(vpc, Edge::Vpn, packet.dst),
+            In::Port(_) | In::Peering(_) | In::Transit | In::Nat(_) | In::Service => {
                 self.way(vpc, subnet, packet.dst)
             }
         };
@@ -200,11 +202,15 @@ impl Network {
         if !vouched && let Out::Transit(end, _) = way.out {
             return Err(Obstacle::TransitForged { gateway: end.gateway, attachment: end.attachment });
         }
-        if !vouched && let Out::Vpn(vpn) = way.out {
+        // A machine may forward by a gateway what that gateway leads to it.
+        let led = |edge| detour::holds(&vpc.desired, edge, packet.src);
+        if !vouched
+            && let Out::Vpn(vpn) = way.out
+            && !led(Edge::Vpn)
+        {
             return Err(Obstacle::VpnRange { gateway: vpn.gateway, connection: vpn.connection });
         }
-        // A machine may forward by the gateway what the gateway leads to it.
-        let forwarded = matches!(way.out, Out::Igw) && detour::holds(&vpc.desired, packet.src);
+        let forwarded = matches!(way.out, Out::Igw) && led(Edge::Internet);
         if !vouched && !forwarded && matches!(way.out, Out::Igw | Out::Peering(_)) {
             return Err(Obstacle::Forged { vpc: own, peering: way.out.peering().map(|p| p.peering) });
         }

@@ -40,6 +40,7 @@ fn vpc(routes: &[(&str, RouteTarget)], ways: &[(&str, Option<u128>)]) -> VpcDesi
             network_acl: NetworkAclId::from_entropy(4),
         }],
         gateway_table: None,
+        vpn_table: None,
         route_tables: vec![RouteTableDesired {
             route_table: table,
             routes: routes.iter().map(route).collect(),

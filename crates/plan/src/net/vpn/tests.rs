@@ -57,6 +57,7 @@ fn vpc(routes: &[(&str, RouteTarget)], vpns: Vec<VpnDesired>) -> VpcDesired {
             network_acl: acl,
         }],
         gateway_table: None,
+        vpn_table: None,
         route_tables: vec![RouteTableDesired {
             route_table: table,
             routes: routes

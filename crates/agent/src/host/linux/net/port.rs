@@ -8,8 +8,9 @@ use super::{conntrack, sysctl, tap};
 use ipnet::{IpNet, Ipv6Net};
 use model::NetworkInterfaceId;
 use model::host::{InterfaceDesired, addresses_of};
+use plan::net::detour::{self, Edge};
 use plan::net::names::{self, VPC_TABLE};
-use plan::net::{Members, detour, ipv6, routes};
+use plan::net::{Members, ipv6, routes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -199,7 +200,8 @@ impl Router {
             want("src4", sender_key(tap, interface.mac, address.private), mark.clone());
             want("known", sender_key(tap, interface.mac, address.private), Data::None);
             if let Some(public) = address.public.filter(|_| public_subnet) {
-                let [dnat, snat] = MAPPINGS[usize::from(detour::holds(vpc, address.private.into()))];
+                let [dnat, snat] =
+                    MAPPINGS[usize::from(detour::holds(vpc, Edge::Internet, address.private.into()))];
                 want(snat, private.clone(), Data::Value(public.octets().to_vec()));
                 want(dnat, public.octets().to_vec(), Data::Value(private.clone()));
             }
