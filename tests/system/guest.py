@@ -97,7 +97,9 @@ class Guest:
     def running(self):
         """Waits until it runs, and notes the addresses that it has then."""
         found = wait_for(self.ec2, self.id, "running")
-        self.address, self.private = found.get("PublicIpAddress"), found["PrivateIpAddress"]
+        self.address, self.private = found.get("PublicIpAddress"), found.get("PrivateIpAddress")
+        if self.private is None:
+            self.address = found["Ipv6Address"]
         return self
 
     def describe(self):

@@ -1,12 +1,13 @@
 """IPv6: blocks, addresses, routes and rules by real clients; on real machines what passes between guests, and from the host."""
 
 import ipaddress
+import json
 import socket
 import subprocess
 
 import pytest
 from conftest import code, wait_until
-from guest import Guest, key_pair, ssh_line
+from guest import Guest, key_pair, ssh, ssh_line, wait_for
 
 SERVICE = """#!/bin/sh
 printf '#!/bin/sh\\necho {name}\\n' > /root/service
@@ -166,6 +167,35 @@ def test_routes_rules_and_egress_only_gateways(ec2, cloud, vpc):
     assert shown["IpPermissionsEgress"][0]["Ipv6Ranges"] == [{"CidrIpv6": "::/0"}]
 
 
+def test_a_subnet_may_have_ipv6_alone(ec2, cloud, vpc):
+    nets = list(block(ec2, vpc).subnets(new_prefix=64))
+    native = {"VpcId": vpc, "Ipv6Native": True}
+    assert code(ec2.create_subnet, **native) == "MissingParameter"
+    both = {**native, "CidrBlock": "10.66.1.0/24", "Ipv6CidrBlock": str(nets[1])}
+    assert code(ec2.create_subnet, **both) == "InvalidParameterCombination"
+    made = cloud.aws("ec2", "create-subnet", "--vpc-id", vpc, "--ipv6-native", "--ipv6-cidr-block", str(nets[1]))["Subnet"]
+    subnet = made["SubnetId"]
+    assert "CidrBlock" not in made and made["Ipv6Native"] and made["AssignIpv6AddressOnCreation"]
+    assert (made["AvailableIpAddressCount"], made["MapPublicIpOnLaunch"]) == (0, False)
+    assert made["PrivateDnsNameOptionsOnLaunch"] == {
+        "HostnameType": "resource-name", "EnableResourceNameDnsARecord": False, "EnableResourceNameDnsAAAARecord": True}
+    found = ec2.describe_subnets(Filters=[{"Name": "ipv6-native", "Values": ["true"]}])["Subnets"]
+    assert [s["SubnetId"] for s in found] == [subnet]
+    for attribute, value in (("MapPublicIpOnLaunch", True), ("AssignIpv6AddressOnCreation", False)):
+        wrong = {"SubnetId": subnet, attribute: {"Value": value}}
+        assert code(ec2.modify_subnet_attribute, **wrong) == "InvalidParameterValue", attribute
+    associated = made["Ipv6CidrBlockAssociationSet"][0]["AssociationId"]
+    assert code(ec2.disassociate_subnet_cidr_block, AssociationId=associated) == "InvalidCidrBlock.InUse"
+    eni = ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]
+    assert eni["Ipv6Native"] and eni["PrivateIpAddresses"] == [] and "PrivateIpAddress" not in eni
+    assert ipaddress.ip_address(eni["Ipv6Address"]) in nets[1]
+    eni = eni["NetworkInterfaceId"]
+    wrong = {"NetworkInterfaceId": eni, "SecondaryPrivateIpAddressCount": 1}
+    assert code(ec2.assign_private_ip_addresses, **wrong) == "InvalidParameterValue"
+    assert code(ec2.create_network_interface, SubnetId=subnet, PrivateIpAddress="10.66.1.9") == "InvalidParameterValue"
+    assert code(ec2.create_nat_gateway, SubnetId=subnet, ConnectivityType="private") == "InvalidParameterValue"
+
+
 @pytest.fixture(scope="module")
 def place(ec2, image, tmp_path_factory):
     """Two guests of a VPC with IPv6: one in a public subnet, one whose way out is egress-only."""
@@ -263,3 +293,53 @@ def test_every_address_of_a_prefix_is_reached(ec2, place):
     for address in (net[0], net[-1]):
         wait_until(lambda: not reached(address), "silence on what was given back", timeout=240)
         public.ssh(f"sudo ip -6 addr del {address}/128 dev eth0")
+
+
+@pytest.mark.machines
+def test_an_instance_without_ipv4_is_reached_and_served_by_ipv6(ec2, cloud, image, place):
+    (public, _), group = place
+    there = public.describe()
+    net = list(block(ec2, there["VpcId"]).subnets(new_prefix=64))[3]
+    subnet = ec2.create_subnet(VpcId=there["VpcId"], Ipv6Native=True, Ipv6CidrBlock=str(net))["Subnet"]["SubnetId"]
+    of_public = [{"Name": "association.subnet-id", "Values": [there["SubnetId"]]}]
+    table = ec2.describe_route_tables(Filters=of_public)["RouteTables"][0]["RouteTableId"]
+    ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)
+    request = {"ImageId": image, "SubnetId": subnet, "SecurityGroupIds": [group], "UserData": SERVICE.format(name="alone")}
+    alone = Guest(ec2, public.key, **request, MetadataOptions={"HttpProtocolIpv6": "enabled"}).running()
+    shown = alone.describe()
+    name = f"{alone.id}.ec2.internal"
+    assert shown["PrivateDnsName"] == name and ipaddress.ip_address(alone.address) in net
+    assert "PublicIpAddress" not in shown and "PrivateIpAddress" not in shown
+
+    def served():
+        assert alone.ssh("hostname") == alone.id
+        assert alone.ssh("ip -4 addr show dev eth0 | grep inet || true") == ""
+        assert "fe80::1" in alone.ssh("ip -6 route show default")
+        assert "nameserver fd00:ec2::253" in alone.ssh("cat /etc/resolv.conf")
+        told = "wget -qO- http://[fd00:ec2::254]/latest/meta-data"
+        assert alone.ssh(f"{told}/ipv6") == alone.address
+        mac = shown["NetworkInterfaces"][0]["MacAddress"]
+        listed = alone.ssh(f"{told}/ ; {told}/network/interfaces/macs/{mac}/")
+        assert "local-ipv4" not in listed and "subnet-ipv4-cidr-block" not in listed
+
+    served()
+    # By its name, which the resolver of the VPC knows, and out to others by IPv6.
+    wait_until(lambda: public.does(f"nc -w 5 {name} 22 < /dev/null | grep -q SSH"), "ssh by its name", timeout=240)
+    assert alone.does(f"nc -w 5 {public.six} 22 < /dev/null | grep -q SSH")
+    assert alone.address in cloud.run("ps", "--json").stdout
+    nube_ssh = [cloud.nube, "ssh", "--data", cloud.data, "-i", str(alone.key), alone.id, "hostname"]
+    assert subprocess.run(nube_ssh, capture_output=True, text=True, timeout=180, check=True).stdout.strip() == alone.id
+    # One that goes on from this instant is somebody else, by IPv6 as well.
+    child = json.loads(cloud.run("fork", alone.id, "--json").stdout)["instances"][0]
+    address = wait_for(ec2, child, "running")["Ipv6Address"]
+    assert address != alone.address and ssh(address, alone.key, "hostname") == child
+    ec2.terminate_instances(InstanceIds=[child])
+    # What it is told at its next boot is the same.
+    before = alone.boot()
+    ec2.reboot_instances(InstanceIds=[alone.id])
+    wait_until(lambda: alone.ssh("cat /proc/sys/kernel/random/boot_id", check=False).stdout.strip() not in ("", before),
+               "another boot", timeout=240)
+    served()
+    ec2.terminate_instances(InstanceIds=[alone.id])
+    ended = {"InstanceIds": [alone.id, child], "WaiterConfig": {"Delay": 1, "MaxAttempts": 240}}
+    ec2.get_waiter("instance_terminated").wait(**ended)

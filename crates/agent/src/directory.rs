@@ -10,7 +10,7 @@ use model::{InstanceId, Mac, NetworkInterfaceId, VpcId};
 use parking_lot::RwLock;
 use plan::net::ipv6;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// An instance and one of its interfaces.
@@ -66,6 +66,17 @@ impl Directory {
     /// What a name leads to that some VPC's endpoint has of its own.
     pub fn endpoint(&self, name: &str) -> Option<Vec<Ipv4Addr>> {
         self.tables.read().endpoints.get(name).cloned()
+    }
+
+    /// The address that the name of an instance leads to which has no IPv4 in the VPC: `i-….ec2.internal`, in lower case.
+    pub fn resource(&self, vpc: VpcId, name: &str) -> Option<Ipv6Addr> {
+        let (host, domain) = name.split_once('.')?;
+        let id = InstanceId::parse(host).ok()?;
+        let tables = self.tables.read();
+        tables.vpcs.get(&vpc).filter(|vpc| vpc.region.internal_domain() == domain)?;
+        let mut interfaces = tables.instances.get(&id)?.interfaces.iter();
+        let named = interfaces.find(|interface| interface.vpc == vpc && !interface.has_ipv4())?;
+        named.ipv6.first().copied()
     }
 
     pub fn set_instance(&self, instance: Arc<InstanceDesired>) {

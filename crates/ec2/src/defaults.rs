@@ -13,11 +13,12 @@ use model::record::Tags;
 use model::record::security_group::{Direction, SecurityGroup, SecurityGroupRule};
 use model::record::vpc::{
     Destination, DhcpOptions, InternetGateway, NetworkAcl, NetworkAclAssociation, Route, RouteTable,
-    RouteTableAssociation, RouteTarget, Subnet, Vpc,
+    RouteTableAssociation, RouteTarget, Subnet, SubnetIpv6Cidr, Vpc,
 };
 use model::{
     DhcpOptionsId, InternetGatewayId, NetworkAclAssociationId, NetworkAclId, RouteTableAssociationId,
-    RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VpcCidrAssociationId, VpcId, Zone,
+    RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetCidrAssociationId, SubnetId,
+    VpcCidrAssociationId, VpcId, Zone,
 };
 use std::future::Future;
 use std::net::Ipv4Addr;
@@ -91,7 +92,7 @@ pub fn make_default_vpc(ctx: &Context, txn: &mut Txn<'_>) -> VpcId {
     let blocks = DEFAULT_VPC.subnets(DEFAULT_SUBNET_PREFIX).into_iter().flatten();
     let mut acl = vpc.acl;
     for (zone, cidr) in zones.into_iter().zip(blocks) {
-        let subnet = make_default_subnet(ctx, txn, vpc.vpc, zone, cidr);
+        let subnet = make_default_subnet(ctx, txn, vpc.vpc, zone, cidr.into());
         acl.associations.push(NetworkAclAssociation {
             association: NetworkAclAssociationId::from_entropy(ctx.bits()),
             subnet,
@@ -101,15 +102,22 @@ pub fn make_default_vpc(ctx: &Context, txn: &mut Txn<'_>) -> VpcId {
     vpc.vpc
 }
 
-/// Writes one default subnet; the caller associates it with the VPC's default ACL.
+/// Writes one default subnet, of IPv4 or of IPv6 alone; the caller associates it with the VPC's default ACL.
 pub fn make_default_subnet(
     ctx: &Context,
     txn: &mut Txn<'_>,
     vpc: VpcId,
     zone: Zone,
-    cidr: Ipv4Net,
+    block: IpNet,
 ) -> SubnetId {
     let subnet = SubnetId::from_entropy(ctx.bits());
+    let (cidr, ipv6) = match block {
+        IpNet::V4(cidr) => (Some(cidr), None),
+        IpNet::V6(cidr) => {
+            let association = SubnetCidrAssociationId::from_entropy(ctx.bits());
+            (None, Some(SubnetIpv6Cidr { association, cidr }))
+        }
+    };
     txn.put(
         &ctx.region,
         Subnet {
@@ -119,9 +127,9 @@ pub fn make_default_subnet(
             zone,
             cidr,
             default_for_zone: true,
-            map_public_ip: true,
-            ipv6: None,
-            assign_ipv6: false,
+            map_public_ip: cidr.is_some(),
+            assign_ipv6: ipv6.is_some(),
+            ipv6,
             tags: Tags::default(),
         },
     );

@@ -11,13 +11,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::console::{report, say};
+use crate::dhcp::Lease;
 use crate::imds::Imds;
 use crate::netlink::Routing;
 use crate::nic::Nic;
 use crate::told::Told;
 use crate::{
-    clock, disk, endpoint, forked, identity, ipv6, lease, nic, parked, power, random, secondary, sshd, sys,
-    template, timeline, told, user_data,
+    clock, disk, endpoint, forked, identity, ipv6, lease, nic, power, random, secondary, sshd, sys, template,
+    timeline, told, user_data,
 };
 
 /// How long a login may wait for the metadata service before ssh starts with the keys that the disk has.
@@ -73,12 +74,12 @@ pub fn main() -> ExitCode {
     timeline::tell();
     if is_told {
         lease = lease::obtain(&nic);
-        lease::apply(&nic, &lease);
+        lease::apply(&nic, lease.as_ref());
     }
     let mut nic = nic;
     loop {
         let (held, mac) = lease::keep(&nic, lease);
-        (nic, lease) = forked::become_other(&nic, &held, mac);
+        (nic, lease) = forked::become_other(&nic, held.as_ref(), mac);
     }
 }
 
@@ -99,7 +100,7 @@ fn prepare() -> Option<JoinHandle<()>> {
     grown
 }
 
-fn become_instance(nic: &Nic, told: Option<Told>) -> (Imds, String, crate::dhcp::Lease) {
+fn become_instance(nic: &Nic, told: Option<Told>) -> (Imds, String, Option<Lease>) {
     report("random generator", random::seed());
     // Made while the network comes up: at the first boot it is ready when the identity is.
     spawn(|| {
@@ -114,16 +115,18 @@ fn become_instance(nic: &Nic, told: Option<Told>) -> (Imds, String, crate::dhcp:
     report(&nic.name, Routing::open().and_then(|routing| routing.up(nic.index, None)));
     let is_told = told.is_some();
     let (lease, known) = match told {
-        Some(told) => (told.lease.clone(), Some(Imds::knowing(told))),
+        Some(told) => (Some(told.lease.clone()), Some(Imds::knowing(told))),
         None => (lease::obtain(nic), None),
     };
     timeline::mark("lease");
-    lease::apply(nic, &lease);
+    lease::apply(nic, lease.as_ref());
     timeline::mark("address");
-    say(&format!("{}: {}/{}", nic.name, lease.address, lease.prefix));
+    if let Some(lease) = &lease {
+        say(&format!("{}: {}/{}", nic.name, lease.address, lease.prefix));
+    }
     let mut imds = known.unwrap_or_else(Imds::connect);
     timeline::mark("token");
-    let instance = identity::assume(&mut imds, lease.address);
+    let instance = identity::assume(&mut imds, lease.as_ref().map(|lease| lease.address));
     if is_told {
         // What follows would take the processors from the server, whose start somebody waits for.
         sshd::await_listening(SSH_START);
@@ -139,9 +142,7 @@ fn settle_in(primary: &Nic) {
     static BEGUN: Once = Once::new();
     BEGUN.call_once(|| {
         let primary = primary.clone();
-        spawn(parked::release);
-        let nic = primary.clone();
-        spawn(move || ipv6::keep(&nic));
+        ipv6::begin(&primary);
         spawn(|| clock::keep());
         spawn(move || {
             report("further interfaces", secondary::configure(&primary));

@@ -8,9 +8,11 @@ use std::thread::{self, sleep};
 use std::time::Duration;
 
 use crate::console::{report, say};
-use crate::sys;
+use crate::{ipv6, sys};
 
 const SERVER: &str = "169.254.169.123:123";
+/// The same for who has IPv6 alone.
+const BY_IPV6: &str = "[fd00:ec2::123]:123";
 /// Seconds between 1900, where NTP counts from, and 1970.
 const NTP_EPOCH: u64 = 2_208_988_800;
 /// Less than this is left alone: a step is worse than an error that nobody sees.
@@ -62,9 +64,10 @@ pub fn correct_soon() {
 }
 
 fn correct() -> io::Result<()> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    let (own, server) = if ipv6::is_alone() { ("[::]:0", BY_IPV6) } else { ("0.0.0.0:0", SERVER) };
+    let socket = UdpSocket::bind(own)?;
     socket.set_read_timeout(Some(Duration::from_secs(2)))?;
-    socket.connect(SERVER)?;
+    socket.connect(server)?;
     let sent = sys::wall_clock();
     let mut query = [0u8; 48];
     query[0] = 0x23;

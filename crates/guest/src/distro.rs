@@ -33,14 +33,13 @@ use std::thread::{self, JoinHandle, sleep};
 use std::time::Duration;
 
 use crate::console::{raw, report, say};
-use crate::dhcp::Lease;
 use crate::files::{self, Access, PUBLIC};
 use crate::imds::{Imds, USER_DATA};
 use crate::netlink::{Keeper, Routing};
 use crate::nic::{self, Nic};
 use crate::template::Asleep;
 use crate::told::Told;
-use crate::{exec, identity, lease, template, timeline, told};
+use crate::{exec, identity, ipv6, lease, template, timeline, told};
 
 /// Reads into memory what a start needs.
 const WARM: &str = "/usr/lib/nube/template-warm";
@@ -166,17 +165,21 @@ fn become_instance(nic: &Nic, user: &str, begin: Begin, told: Option<Told>) {
     }
     report(&nic.name, Routing::open().and_then(|routing| routing.up(nic.index, None)));
     let (lease, known) = match told {
-        Some(told) => (told.lease.clone(), Some(Imds::knowing(told))),
+        Some(told) => (Some(told.lease.clone()), Some(Imds::knowing(told))),
         None => (lease::obtain(nic), None),
     };
     timeline::mark("lease");
-    lease::configure(nic, &lease, Keeper::Networkd);
-    say(&format!("{}: {}/{}", nic.name, lease.address, lease.prefix));
+    if let Some(lease) = &lease {
+        lease::configure(nic, lease, Keeper::Networkd);
+        say(&format!("{}: {}/{}", nic.name, lease.address, lease.prefix));
+    }
     report("network configuration", configure_networkd(nic));
     let mut imds = known.unwrap_or_else(Imds::connect);
     timeline::mark("token");
     let instance = identity::instance_id(&mut imds);
-    let name = host_name(&mut imds, &lease);
+    let address = lease.as_ref().map(|lease| lease.address);
+    let name = imds.text("meta-data/local-hostname");
+    let name = name.unwrap_or_else(|| identity::default_name(address, &instance));
     report("host name", identity::set_name(&name));
     template::name_firmware(&instance);
     let data = imds.get(USER_DATA).unwrap_or_default();
@@ -204,10 +207,6 @@ fn become_instance(nic: &Nic, user: &str, begin: Begin, told: Option<Told>) {
     }
 }
 
-fn host_name(imds: &mut Imds, lease: &Lease) -> String {
-    imds.text("meta-data/local-hostname").unwrap_or_else(|| identity::default_name(lease.address))
-}
-
 fn make_host_key(kind: &'static str) -> Option<JoinHandle<()>> {
     let make = move || {
         let path = format!("/etc/ssh/ssh_host_{kind}_key");
@@ -221,7 +220,8 @@ fn make_host_key(kind: &'static str) -> Option<JoinHandle<()>> {
 fn configure_networkd(nic: &Nic) -> io::Result<()> {
     let mac = nic.mac.map(|byte| format!("{byte:02x}")).join(":");
     let path = format!("/run/systemd/network/10-cloud-init-{}.network", nic.name);
-    let content = format!("[Match]\nMACAddress={mac}\nName={}\n\n[Network]\nDHCP=ipv4\n\n", nic.name);
+    let version = if ipv6::is_alone() { "ipv6" } else { "ipv4" };
+    let content = format!("[Match]\nMACAddress={mac}\nName={}\n\n[Network]\nDHCP={version}\n\n", nic.name);
     files::write(&path, content.as_bytes(), PUBLIC)?;
     files::write(format!("{path}.d/nube.conf"), b"[Network]\nKeepConfiguration=dhcp\n", PUBLIC)
 }

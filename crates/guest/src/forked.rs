@@ -69,7 +69,7 @@ pub fn watch(nic: &Nic, patience: Duration) -> Option<[u8; 6]> {
 }
 
 /// Takes another identity; gives the interface and its lease as they are then.
-pub fn become_other(nic: &Nic, lease: &Lease, mac: [u8; 6]) -> (Nic, Lease) {
+pub fn become_other(nic: &Nic, lease: Option<&Lease>, mac: [u8; 6]) -> (Nic, Option<Lease>) {
     let held = freeze();
     timeline::mark("frozen");
     let nic = shed(nic, lease, mac);
@@ -77,25 +77,25 @@ pub fn become_other(nic: &Nic, lease: &Lease, mac: [u8; 6]) -> (Nic, Lease) {
     wait_for_link(&nic, mac);
     parked::switch_ipv6(&nic.name, "0");
     let lease = lease::obtain(&nic);
-    lease::apply(&nic, &lease);
+    lease::apply(&nic, lease.as_ref());
     let mut imds = Imds::connect();
     template::was_woken();
     // Before anybody can log in and look.
     report("disk names", disk::name_disks());
     report("random generator", random::seed());
-    let instance = identity::assume(&mut imds, lease.address);
+    let instance = identity::assume(&mut imds, lease.as_ref().map(|lease| lease.address));
     report("user data", user_data::was_run(&instance));
     held.thaw();
     timeline::mark("thawed");
-    say(&format!("forked; now this is {instance}, {}/{}", lease.address, lease.prefix));
+    let address = lease.as_ref().map(|lease| format!(", {}/{}", lease.address, lease.prefix));
+    say(&format!("forked; now this is {instance}{}", address.unwrap_or_default()));
     thread::spawn(clock::correct_soon);
-    let own = nic.clone();
-    thread::spawn(move || ipv6::keep(&own));
+    ipv6::begin(&nic);
     (nic, lease)
 }
 
 /// What is the parent's alone.
-fn shed(nic: &Nic, lease: &Lease, mac: [u8; 6]) -> Nic {
+fn shed(nic: &Nic, lease: Option<&Lease>, mac: [u8; 6]) -> Nic {
     files::flush_later();
     report("random generator", template::freshen());
     report("clock", clock::from_hardware());
@@ -106,7 +106,9 @@ fn shed(nic: &Nic, lease: &Lease, mac: [u8; 6]) -> Nic {
     report("machine id", identity::write_machine_id());
     parked::switch_ipv6(&nic.name, "1");
     let shed = Routing::open().and_then(|routing| {
-        routing.remove_address(nic.index, lease.address, lease.prefix)?;
+        if let Some(lease) = lease {
+            routing.remove_address(nic.index, lease.address, lease.prefix)?;
+        }
         routing.set_mac(nic.index, mac)
     });
     report(&nic.name, shed);

@@ -32,7 +32,7 @@ impl Session {
 
     /// Sends requests without bodies, all at once; each is to be [received](Self::receive).
     pub fn send(&mut self, method: &str, paths: &[&str], header: (&str, &str)) -> io::Result<()> {
-        let (host, (name, value)) = (self.host.ip(), header);
+        let (host, (name, value)) = (host(self.host), header);
         let one = |path: &&str| {
             format!(
                 "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n{name}: {value}\r\n\r\n"
@@ -45,6 +45,14 @@ impl Session {
     /// The answer to the oldest request that has none yet.
     pub fn receive(&mut self) -> io::Result<Response> {
         receive(&mut self.stream)
+    }
+}
+
+/// As a header names it.
+fn host(server: SocketAddr) -> String {
+    match server {
+        SocketAddr::V4(v4) => v4.ip().to_string(),
+        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
     }
 }
 
@@ -77,7 +85,7 @@ pub fn request(
     stream.set_nodelay(true)?;
     let mut text = format!(
         "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: 0\r\n",
-        server.ip()
+        host(server)
     );
     for (name, value) in headers {
         text.extend([name, ": ", value, "\r\n"]);

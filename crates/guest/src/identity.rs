@@ -26,7 +26,7 @@ const USER: u32 = 1000;
 const LOGINS: [(&str, u32); 2] = [("/home/ec2-user", USER), ("/root", 0)];
 
 /// Takes the identity that the service gives and returns the instance id.
-pub fn assume(imds: &mut Imds, address: Ipv4Addr) -> String {
+pub fn assume(imds: &mut Imds, address: Option<Ipv4Addr>) -> String {
     let instance = instance_id(imds);
     timeline::mark("instance");
     let recorded = fs::read_to_string(RECORD).unwrap_or_default();
@@ -36,7 +36,7 @@ pub fn assume(imds: &mut Imds, address: Ipv4Addr) -> String {
         report("host keys", sshd::forget_host_keys());
         report("machine id", fs::remove_file(MACHINE_ID));
     }
-    let name = imds.text("meta-data/local-hostname").unwrap_or_else(|| default_name(address));
+    let name = imds.text("meta-data/local-hostname").unwrap_or_else(|| default_name(address, &instance));
     report("host name", set_name(&name));
     if let Some(key) = imds.text("meta-data/public-keys/0/openssh-key") {
         report("login key", authorize(&key));
@@ -75,8 +75,9 @@ pub fn instance_id(imds: &mut Imds) -> String {
 }
 
 /// What an instance is called that nobody gave a name.
-pub fn default_name(address: Ipv4Addr) -> String {
-    format!("ip-{}", address.to_string().replace('.', "-"))
+pub fn default_name(address: Option<Ipv4Addr>, instance: &str) -> String {
+    let of_address = address.map(|address| format!("ip-{}", address.to_string().replace('.', "-")));
+    of_address.unwrap_or_else(|| instance.to_owned())
 }
 
 fn short(name: &str) -> &str {
@@ -147,7 +148,8 @@ mod tests {
     }
 
     #[test]
-    fn without_a_name_the_address_makes_one() {
-        assert_eq!(default_name(Ipv4Addr::new(10, 0, 0, 16)), "ip-10-0-0-16");
+    fn without_a_name_the_address_makes_one_or_the_id() {
+        assert_eq!(default_name(Some(Ipv4Addr::new(10, 0, 0, 16)), "i-1"), "ip-10-0-0-16");
+        assert_eq!(default_name(None, "i-1"), "i-1");
     }
 }

@@ -3,15 +3,19 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::thread::sleep;
 use std::time::Duration;
 
 use crate::console::say;
 use crate::http::{self, Response, Session};
+use crate::ipv6;
 use crate::told::Told;
 
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), 80);
+/// Where it is for who has IPv6 alone.
+const BY_IPV6: SocketAddr =
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)), 80);
 
 /// A session with the service.
 pub struct Imds {
@@ -42,7 +46,7 @@ impl Imds {
         let mut pause = Duration::from_millis(100);
         let mut told = false;
         loop {
-            match begin() {
+            match begin(server()) {
                 Ok(imds) => return imds,
                 Err(error) if pause >= Duration::from_secs(3) && !told => {
                     say(&format!("the metadata service is silent ({error}); asking on"));
@@ -65,7 +69,7 @@ impl Imds {
                 *self = Imds::connect();
                 continue;
             };
-            match ask(token, path) {
+            match ask(server(), token, path) {
                 Ok(Response { status: 200, body }) => return Some(body),
                 Ok(Response { status: 404, .. }) => return None,
                 // The token ran out, or the service forgot it when it started again.
@@ -85,12 +89,27 @@ impl Imds {
     }
 }
 
-fn ask(token: &str, path: &str) -> io::Result<Response> {
-    http::request(SERVER, "GET", &format!("/latest/{path}"), &[("X-aws-ec2-metadata-token", token)])
+fn server() -> SocketAddr {
+    if ipv6::is_alone() { BY_IPV6 } else { SERVER }
 }
 
-fn begin() -> io::Result<Imds> {
-    let mut session = Session::open(SERVER)?;
+/// Whether the service says, by IPv6, that an interface has no IPv4 address. One that does not answer says nothing.
+pub fn denies_ipv4(mac: [u8; 6]) -> bool {
+    let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+    let Ok(Imds { token: Some(token), .. }) = begin(BY_IPV6) else { return false };
+    let status = |what: &str| {
+        let path = format!("meta-data/network/interfaces/macs/{mac}/{what}");
+        ask(BY_IPV6, &token, &path).map(|response| response.status).ok()
+    };
+    status("mac") == Some(200) && status("local-ipv4s") == Some(404)
+}
+
+fn ask(server: SocketAddr, token: &str, path: &str) -> io::Result<Response> {
+    http::request(server, "GET", &format!("/latest/{path}"), &[("X-aws-ec2-metadata-token", token)])
+}
+
+fn begin(server: SocketAddr) -> io::Result<Imds> {
+    let mut session = Session::open(server)?;
     let lifetime = ("X-aws-ec2-metadata-token-ttl-seconds", "21600");
     session.send("PUT", &["/latest/api/token"], lifetime)?;
     let answer = session.receive()?;

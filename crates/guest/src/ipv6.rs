@@ -2,18 +2,20 @@
 //!
 //! Nothing is asked before a router has shown itself, so a network without IPv6 hears nothing of this. A client with Rapid
 //! Commit needs one exchange. The address is asked for again long before its time is over; a server that is silent takes
-//! nothing away.
+//! nothing away. Where there is no IPv4 ([`is_alone`]) the resolver and the services are those of IPv6.
 
 use std::fs;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
-use std::thread::sleep;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, sleep};
 use std::time::Duration;
 
 use crate::console::{report, say};
 use crate::netlink::Routing;
 use crate::nic::{self, Nic};
-use crate::sys;
+use crate::{parked, sys};
 
 const CLIENT_PORT: u16 = 546;
 const SERVER_PORT: u16 = 547;
@@ -30,10 +32,66 @@ const ADDRESSES: u16 = 3;
 const ADDRESS: u16 = 5;
 const ELAPSED: u16 = 8;
 const RAPID: u16 = 14;
+const RESOLVERS: u16 = 23;
+const DOMAINS: u16 = 24;
 const INTERFACE: [u8; 4] = [0, 0, 0, 1];
 
+/// What a server gives.
+#[derive(Debug, Clone, PartialEq)]
+struct Given {
+    address: Ipv6Addr,
+    resolvers: Vec<Ipv6Addr>,
+    domain: Option<String>,
+}
+
+/// By whose hardware address it was begun, and what has come of it.
+static BEGUN: Mutex<Option<([u8; 6], Option<Given>)>> = Mutex::new(None);
+static ALONE: AtomicBool = AtomicBool::new(false);
+
+/// Begins to keep the primary interface's address, once for each hardware address that it has.
+pub fn begin(nic: &Nic) {
+    let mut begun = BEGUN.lock().unwrap_or_else(PoisonError::into_inner);
+    if begun.as_ref().is_some_and(|(mac, _)| *mac == nic.mac) {
+        return;
+    }
+    *begun = Some((nic.mac, None));
+    let nic = nic.clone();
+    let keeper = thread::Builder::new().stack_size(128 * 1024).spawn(move || {
+        parked::release();
+        keep(&nic);
+    });
+    report("cannot start a thread", keeper);
+}
+
+fn held(mac: [u8; 6]) -> Option<Given> {
+    let begun = BEGUN.lock().unwrap_or_else(PoisonError::into_inner);
+    begun.as_ref().filter(|(of, _)| *of == mac)?.1.clone()
+}
+
+/// Whether the primary interface has an address.
+pub fn is_held(nic: &Nic) -> bool {
+    held(nic.mac).is_some()
+}
+
+/// Whether the primary interface is known to have IPv6 alone.
+pub fn is_alone() -> bool {
+    ALONE.load(Ordering::Relaxed)
+}
+
+pub fn set_alone(alone: bool) {
+    ALONE.store(alone, Ordering::Relaxed);
+}
+
+/// The resolver's configuration, as the server gave it.
+pub fn resolver(nic: &Nic) -> String {
+    let Some(given) = held(nic.mac) else { return String::new() };
+    let search = given.domain.iter().map(|domain| format!("search {domain}\n"));
+    let servers = given.resolvers.iter().map(|server| format!("nameserver {server}\n"));
+    search.chain(servers).collect()
+}
+
 /// Keeps the interface's address, for as long as the interface is there.
-pub fn keep(nic: &Nic) {
+fn keep(nic: &Nic) {
     let mut held: Option<Ipv6Addr> = None;
     while nic::is_present(nic) {
         if let Err(error) = wait_for_router(nic) {
@@ -41,12 +99,18 @@ pub fn keep(nic: &Nic) {
             return;
         }
         match obtain(nic) {
-            Ok(Some(address)) => {
+            Ok(Some(given)) => {
+                let address = given.address;
                 if held != Some(address) {
                     report(&format!("cannot configure {}", nic.name), take(nic, address, held));
                     say(&format!("{}: {address}/128", nic.name));
                     held = Some(address);
                 }
+                let mut begun = BEGUN.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some((_, latest)) = begun.as_mut().filter(|(mac, _)| *mac == nic.mac) {
+                    *latest = Some(given);
+                }
+                drop(begun);
                 sleep(AGAIN);
             }
             Ok(None) => sleep(Duration::from_secs(5)),
@@ -87,7 +151,7 @@ fn has_router(routes: &str, name: &str) -> bool {
 }
 
 /// One exchange; none when no server answers.
-fn obtain(nic: &Nic) -> io::Result<Option<Ipv6Addr>> {
+fn obtain(nic: &Nic) -> io::Result<Option<Given>> {
     let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, CLIENT_PORT))?;
     let transaction: [u8; 3] = sys::random();
     let to = SocketAddrV6::new(SERVERS, SERVER_PORT, 0, nic.index);
@@ -98,8 +162,8 @@ fn obtain(nic: &Nic) -> io::Result<Option<Ipv6Addr>> {
         let end = sys::uptime() + Duration::from_secs(seconds);
         while sys::uptime() < end {
             let Ok((length, _)) = socket.recv_from(&mut buffer) else { break };
-            if let Some(address) = given(&buffer[..length], transaction) {
-                return Ok(Some(address));
+            if let Some(given) = given(&buffer[..length], transaction) {
+                return Ok(Some(given));
             }
         }
     }
@@ -121,18 +185,41 @@ fn solicit(transaction: [u8; 3], mac: [u8; 6]) -> Vec<u8> {
     bytes
 }
 
-/// The first address that a reply gives for some time.
-fn given(packet: &[u8], transaction: [u8; 3]) -> Option<Ipv6Addr> {
+/// The first address that a reply gives for some time, and what else it tells.
+fn given(packet: &[u8], transaction: [u8; 3]) -> Option<Given> {
     let (head, rest) = packet.split_at_checked(4)?;
     if head[0] != REPLY || head[1..] != transaction {
         return None;
     }
     let (_, association) = options(rest).find(|(code, _)| *code == ADDRESSES)?;
-    options(association.get(12..)?).filter(|(code, _)| *code == ADDRESS).find_map(|(_, value)| {
+    let mut addresses = options(association.get(12..)?).filter(|(code, _)| *code == ADDRESS);
+    let address = addresses.find_map(|(_, value)| {
         let valid = u32::from_be_bytes(value.get(20..24)?.try_into().ok()?);
         let address: [u8; 16] = value.get(..16)?.try_into().ok()?;
         (valid > 0).then(|| Ipv6Addr::from(address))
+    })?;
+    let told = |wanted: u16| options(rest).find(|(code, _)| *code == wanted).map(|(_, value)| value);
+    let (resolvers, _) = told(RESOLVERS).unwrap_or_default().as_chunks::<16>();
+    Some(Given {
+        address,
+        resolvers: resolvers.iter().map(|server| Ipv6Addr::from(*server)).collect(),
+        domain: told(DOMAINS).and_then(first_name),
     })
+}
+
+/// The first of the names that DNS wrote; none for what is no host name.
+fn first_name(mut bytes: &[u8]) -> Option<String> {
+    let mut labels = Vec::new();
+    loop {
+        let (length, rest) = bytes.split_first()?;
+        if *length == 0 {
+            return (!labels.is_empty()).then(|| labels.join("."));
+        }
+        let (label, rest) = rest.split_at_checked(usize::from(*length))?;
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+        labels.push(std::str::from_utf8(label).ok().filter(|_| label.iter().all(is_plain))?);
+        bytes = rest;
+    }
 }
 
 fn options(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
@@ -155,12 +242,29 @@ mod tests {
         let association = [&[0; 12][..], &[0, 5, 0, 24], &leased].concat();
         let mut packet = vec![REPLY, 1, 2, 3, 0, 3, 0, 40];
         packet.extend(association);
-        assert_eq!(given(&packet, [1, 2, 3]), Some(address));
+        let bare = Given { address, resolvers: Vec::new(), domain: None };
+        assert_eq!(given(&packet, [1, 2, 3]), Some(bare.clone()));
         assert_eq!(given(&packet, [1, 2, 4]), None);
         assert_eq!(given(&packet[..30], [1, 2, 3]), None);
         let last = packet.len() - 1;
         packet[last] = 0;
         assert_eq!(given(&packet, [1, 2, 3]), None);
+    }
+
+    #[test]
+    fn a_reply_names_resolvers_and_a_domain() {
+        let address: Ipv6Addr = "2001:db8::7".parse().unwrap();
+        let resolver: Ipv6Addr = "fd00:ec2::253".parse().unwrap();
+        let mut packet = vec![REPLY, 1, 2, 3, 0, 3, 0, 40];
+        packet
+            .extend([&[0; 12][..], &[0, 5, 0, 24], &address.octets(), &[0, 0, 0, 9], &[0, 0, 0, 9]].concat());
+        packet.extend([&[0, 23, 0, 16][..], &resolver.octets()].concat());
+        packet.extend([&[0, 24, 0, 14][..], b"\x03ec2\x08internal\0"].concat());
+        let domain = Some("ec2.internal".to_owned());
+        assert_eq!(given(&packet, [1, 2, 3]), Some(Given { address, resolvers: vec![resolver], domain }));
+        for text in [&b""[..], b"\0", b"\x03ec2", b"\x04a b!\0", b"\x03a\nb\0", b"\x09ab\0"] {
+            assert_eq!(first_name(text), None, "{text:?}");
+        }
     }
 
     #[test]

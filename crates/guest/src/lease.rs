@@ -12,23 +12,29 @@ use crate::console::{report, say};
 use crate::dhcp::{self, Kind, Lease, Query, Reply};
 use crate::netlink::{Keeper, Routing};
 use crate::nic::Nic;
-use crate::{files, forked, sys};
+use crate::{files, forked, imds, ipv6, sys};
 
 const FIRST_PATIENCE: Duration = Duration::from_millis(400);
 const LONGEST_PATIENCE: Duration = Duration::from_secs(8);
 
-/// Asks until a server answers.
-pub fn obtain(nic: &Nic) -> Lease {
+/// Asks until a server answers; none when the network has IPv6 alone, which the metadata service says by that.
+pub fn obtain(nic: &Nic) -> Option<Lease> {
+    ipv6::set_alone(false);
     let mut patience = FIRST_PATIENCE;
     let mut told = false;
     loop {
         match exchange(nic, patience) {
-            Ok(Some(lease)) => return lease,
+            Ok(Some(lease)) => return Some(lease),
             Ok(None) => {}
             Err(error) => {
                 say(&format!("DHCP on {}: {error}", nic.name));
                 sleep(patience);
             }
+        }
+        ipv6::begin(nic);
+        if ipv6::is_held(nic) && imds::denies_ipv4(nic.mac) {
+            ipv6::set_alone(true);
+            return None;
         }
         patience = (patience * 2).min(LONGEST_PATIENCE);
         if patience == LONGEST_PATIENCE && !told {
@@ -70,10 +76,16 @@ pub fn exchange(nic: &Nic, patience: Duration) -> io::Result<Option<Lease>> {
     Ok(answer.filter(|reply| reply.kind == Kind::Ack).map(|reply| reply.lease))
 }
 
-/// Configures the interface and the resolver.
-pub fn apply(nic: &Nic, lease: &Lease) {
-    configure(nic, lease, Keeper::Agent);
-    report("/etc/resolv.conf", files::write("/etc/resolv.conf", resolver(lease).as_bytes(), files::PUBLIC));
+/// Configures the interface and the resolver; without a lease the interface has IPv6 alone, and its address already.
+pub fn apply(nic: &Nic, lease: Option<&Lease>) {
+    let resolver = match lease {
+        Some(lease) => {
+            configure(nic, lease, Keeper::Agent);
+            resolver(lease)
+        }
+        None => ipv6::resolver(nic),
+    };
+    report("/etc/resolv.conf", files::write("/etc/resolv.conf", resolver.as_bytes(), files::PUBLIC));
 }
 
 /// Configures the interface alone.
@@ -100,33 +112,46 @@ fn resolver(lease: &Lease) -> String {
 }
 
 /// Renews for ever; applies what changed. Ends with a fork: the lease as it was, and the new hardware address.
-pub fn keep(nic: &Nic, mut lease: Lease) -> (Lease, [u8; 6]) {
+pub fn keep(nic: &Nic, lease: Option<Lease>) -> (Option<Lease>, [u8; 6]) {
+    let Some(mut lease) = lease else {
+        loop {
+            if let Some(mac) = forked::watch(nic, Duration::MAX) {
+                return (None, mac);
+            }
+        }
+    };
     loop {
         let (Some(renew), Some(rebind), Some(duration)) =
             (lease.renew_after(), lease.rebind_after(), lease.duration)
         else {
             if let Some(mac) = forked::watch(nic, Duration::MAX) {
-                return (lease, mac);
+                return (Some(lease), mac);
             }
             continue;
         };
         let since = sys::uptime();
         if let Some(mac) = forked::watch(nic, renew) {
-            return (lease, mac);
+            return (Some(lease), mac);
         }
+        let obtained = || loop {
+            // It had an address, and keeps one.
+            if let Some(lease) = obtain(nic) {
+                break lease;
+            }
+        };
         let renewed = loop {
             let elapsed = sys::uptime().saturating_sub(since);
             let server = if elapsed < rebind { lease.server } else { Ipv4Addr::BROADCAST };
             match renew_once(nic, &lease, server) {
                 Ok(Some(reply)) if reply.kind == Kind::Ack => break reply.lease,
-                Ok(Some(_)) => break obtain(nic),
-                Ok(None) | Err(_) if elapsed >= duration => break obtain(nic),
+                Ok(Some(_)) => break obtained(),
+                Ok(None) | Err(_) if elapsed >= duration => break obtained(),
                 // RFC 2131: half the time that is left, but no oftener than a server can bear.
                 Ok(None) | Err(_) => {
                     let pause = (duration.saturating_sub(elapsed) / 8)
                         .clamp(Duration::from_secs(1), Duration::from_mins(5));
                     if let Some(mac) = forked::watch(nic, pause) {
-                        return (lease, mac);
+                        return (Some(lease), mac);
                     }
                 }
             }
@@ -140,7 +165,7 @@ pub fn keep(nic: &Nic, mut lease: Lease) -> (Lease, [u8; 6]) {
                 .and_then(|routing| routing.remove_address(nic.index, lease.address, lease.prefix));
             report("cannot remove the old address", removed);
         }
-        apply(nic, &renewed);
+        apply(nic, Some(&renewed));
         lease = renewed;
     }
 }

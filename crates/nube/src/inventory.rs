@@ -138,13 +138,16 @@ pub fn take(cloud: &Cloud, unsettled: &[ObjectStatus], selection: &Selection) ->
     };
     let tables = cloud.view.read();
     let mut addresses = Vec::new();
-    let mut of_instance: HashMap<String, (String, Option<String>)> = HashMap::new();
+    let mut of_instance: HashMap<String, (Option<String>, Option<String>)> = HashMap::new();
     for (region, interface) in tables.everywhere::<NetworkInterface>() {
         let attachment = interface.attachment.as_ref();
         if let Some(attachment) = attachment.filter(|attachment| attachment.device_index == 0) {
             let primary = interface.primary();
-            let public = primary.public.as_ref().map(|public| public.address().to_string());
-            of_instance.insert(attachment.instance.to_string(), (primary.address.to_string(), public));
+            let private = primary.map(|primary| primary.address.to_string());
+            let private = private.or_else(|| interface.ipv6.first().map(ToString::to_string));
+            let public = primary.and_then(|primary| primary.public.as_ref());
+            let public = public.map(|public| public.address().to_string());
+            of_instance.insert(attachment.instance.to_string(), (private, public));
         }
         let account = interface.account.to_string();
         if !wanted(region.as_str(), &account) {
@@ -207,7 +210,7 @@ pub fn take(cloud: &Cloud, unsettled: &[ObjectStatus], selection: &Selection) ->
                 .reason
                 .as_ref()
                 .map(|reason| format!("{}: {}", reason.code, reason.message)),
-            private_address,
+            private_address: private_address.flatten(),
             public_address: public_address.flatten(),
             origin: None,
             launched_at: instance.launched_at.as_millis(),

@@ -15,7 +15,9 @@ pub const USER_TAG: &str = "nube:default-user";
 pub fn run(arguments: &Ssh) -> Result<ExitCode> {
     let dir = CloudDir::existing(&arguments.data.data)?;
     let (instance, region, xml) = find(&dir, &arguments.instance)?;
-    let Some(address) = client::text(&xml, "ipAddress") else {
+    let ipv6 =
+        || client::text(&xml, "ipv6Address").filter(|_| client::text(&xml, "privateIpAddress").is_none());
+    let Some(address) = client::text(&xml, "ipAddress").or_else(ipv6) else {
         let state =
             client::text(&xml, "instanceState").and_then(|s| client::text(s, "name")).unwrap_or("gone");
         bail!("{instance} has no public address (it is {state})");

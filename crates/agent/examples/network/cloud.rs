@@ -58,7 +58,13 @@ impl Cloud {
             region: Region::parse("us-east-1").unwrap(),
             cidrs: vec![cidr],
             dns_support: true,
-            subnets: vec![SubnetDesired { ipv6_cidr: None, subnet, cidr, route_table, network_acl }],
+            subnets: vec![SubnetDesired {
+                ipv6_cidr: None,
+                subnet,
+                cidr: Some(cidr),
+                route_table,
+                network_acl,
+            }],
             gateway_table: None,
             vpn_table: None,
             route_tables: vec![RouteTableDesired {

@@ -189,7 +189,8 @@ async fn through_vpc(cloud: &Cloud, name: &'static str, interfaces: &[InterfaceD
         let (link, class, number) = link_of(&router, &alias);
         // Its machine lets go of it; the rules that name it stay.
         drop(tap);
-        let (address, gateway) = (interface.addresses[0].private, plan::net::gateway(interface.subnet_cidr));
+        let gateway = plan::net::gateway(interface.subnet_cidr.unwrap());
+        let address = interface.addresses[0].private;
         let number = format!(" index {number}");
         ends.push((join(&router, (&link, &class, &number), interface.mac, address, gateway), address));
         in_namespace(&router, &format!("ip link set {link} alias {alias}\n"));

@@ -63,7 +63,7 @@ pub struct Answer {
     pub to: Ipv4Addr,
 }
 
-/// The lease of an interface, if an instance of this host has it.
+/// The lease of an interface, if an instance of this host has it and it has an IPv4 address.
 pub fn lease(directory: &Directory, interface: NetworkInterfaceId) -> Option<Lease> {
     let occupant = directory.behind(interface)?;
     let interface = occupant.interface();
@@ -76,7 +76,7 @@ pub fn lease(directory: &Directory, interface: NetworkInterfaceId) -> Option<Lea
     Some(Lease {
         mac: interface.mac,
         address: interface.addresses.first()?.private,
-        subnet: interface.subnet_cidr,
+        subnet: interface.subnet_cidr?,
         resolver,
         hostname: interface.hostname.clone(),
         domain: interface.domain.clone(),

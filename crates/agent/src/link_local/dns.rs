@@ -1,6 +1,7 @@
 //! The VPC's resolver: private names by rule, everything else from the host's own resolvers.
 //!
-//! `ip-10-0-0-5.ec2.internal` and its reverse are computed, so they hold for every address of the VPC and need no table.
+//! `ip-10-0-0-5.ec2.internal` and its reverse are computed, so they hold for every address of the VPC and need no table. The
+//! names of instances without an IPv4 address, `i-….ec2.internal`, are looked up.
 //! What is private and unknown is denied at once, and a silent upstream is given up quickly and left alone for a while:
 //! a guest that boots must never wait for names.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-dns.html>
@@ -14,7 +15,7 @@ use model::host::VpcDesired;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
@@ -48,13 +49,13 @@ pub struct Publics<'a> {
 
 /// Answers what follows from the VPC alone, and the names of the cloud's own API.
 ///
-/// `elsewhere` knows the names of endpoints of other VPCs.
+/// `elsewhere` knows the names of endpoints of other VPCs, and of instances that have no other name.
 pub fn local(
     query: &[u8],
     vpc: Option<&VpcDesired>,
     publics: Publics<'_>,
     api_names: &BTreeSet<String>,
-    elsewhere: impl Fn(&str) -> Option<Vec<Ipv4Addr>>,
+    elsewhere: impl Fn(&str) -> Option<Vec<IpAddr>>,
 ) -> Local {
     let question = match Asked::of(query) {
         Asked::For(question) => question,
@@ -88,10 +89,14 @@ pub fn local(
         return Local::Ask;
     }
     let own = vpc.endpoints.iter().flat_map(|endpoint| &endpoint.names);
-    let own = own.filter(|name| name.name == question.name).map(|name| name.addresses.clone()).next();
+    let own = own.filter(|name| name.name == question.name).map(|name| name.addresses.iter()).next();
+    let own = own.map(|own| own.copied().map(IpAddr::V4).collect());
     if let Some(addresses) = own.or_else(|| elsewhere(&question.name)) {
-        let asked = question.kind == A || question.kind == ANY;
-        let answers = addresses.iter().filter(|_| asked).map(|address| (A, address.octets().to_vec()));
+        let answers = addresses.into_iter().map(|address| match address {
+            IpAddr::V4(v4) => (A, v4.octets().to_vec()),
+            IpAddr::V6(v6) => (AAAA, v6.octets().to_vec()),
+        });
+        let answers = answers.filter(|(kind, _)| [*kind, ANY].contains(&question.kind));
         let zone = Some(question.name.as_str());
         return Local::Reply(reply_all(query, Some(&question), NO_ERROR, answers, zone));
     }
@@ -314,7 +319,7 @@ mod tests {
         });
         let asked = |name: &str, kind, vpc: &VpcDesired| {
             let elsewhere =
-                |name: &str| (name == "vpce-2.ec2.example").then(|| vec![Ipv4Addr::new(10, 0, 0, 9)]);
+                |name: &str| (name == "vpce-2.ec2.example").then(|| vec![Ipv4Addr::new(10, 0, 0, 9).into()]);
             local(&query(name, kind), Some(vpc), publics(), &api(), elsewhere)
         };
         // Before the name of the API that is there in every VPC.
@@ -340,6 +345,25 @@ mod tests {
         assert!(reply.ends_with(&[0, 4, 172, 31, 0, 5]));
         let reply = answered("5.0.31.172.in-addr.arpa", PTR);
         assert!(reply.ends_with(&encode("ip-172-31-0-5.ec2.internal")));
+    }
+
+    #[test]
+    fn an_instance_without_ipv4_is_found_by_its_id() {
+        let address: std::net::Ipv6Addr = "2001:db8::7".parse().unwrap();
+        let elsewhere = |name: &str| (name == "i-1.ec2.internal").then(|| vec![address.into()]);
+        let asked = |name: &str, kind| {
+            let Local::Reply(reply) = local(&query(name, kind), Some(&vpc()), publics(), &api(), elsewhere)
+            else {
+                panic!("{name}")
+            };
+            reply
+        };
+        let reply = asked("I-1.ec2.internal", AAAA);
+        assert_eq!((reply[3] & 15, reply[7]), (NO_ERROR, 1));
+        assert!(reply.ends_with(&address.octets()));
+        let reply = asked("i-1.ec2.internal", A);
+        assert_eq!((reply[3] & 15, reply[7], reply[9]), (NO_ERROR, 0, 1), "no IPv4 address, and no denial");
+        assert_eq!(asked("i-2.ec2.internal", AAAA)[3] & 15, NAME_ERROR);
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub fn vpc(n: u32) -> VpcDesired {
         subnets: vec![SubnetDesired {
             ipv6_cidr: None,
             subnet: SubnetId::from_entropy(n.into()),
-            cidr: subnet_cidr(),
+            cidr: Some(subnet_cidr()),
             route_table,
             network_acl,
         }],
@@ -150,7 +150,7 @@ pub fn instance(n: u32) -> InstanceDesired {
             mac: Mac::from_entropy(n.into()),
             vpc: vpc_id(1),
             subnet: SubnetId::from_entropy(1),
-            subnet_cidr: subnet_cidr(),
+            subnet_cidr: Some(subnet_cidr()),
             addresses: vec![AddressDesired { private: address(n), public: None, withheld: None }],
             security_groups: vec![group_id(1)],
             source_dest_check: true,

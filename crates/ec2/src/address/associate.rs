@@ -127,7 +127,14 @@ fn target(ctx: &Context, request: &AssociateAddressRequest, txn: &mut Txn<'_>) -
 }
 
 fn private(request: &AssociateAddressRequest, interface: &NetworkInterface) -> Result<Ipv4Addr> {
-    let Some(text) = &request.private_ip_address else { return Ok(interface.primary().address) };
+    let Some(text) = &request.private_ip_address else {
+        return interface.primary().map(|primary| primary.address).ok_or_else(|| {
+            invalid_parameter_value(format!(
+                "Network interface '{}' is in an IPv6-only subnet and has no private IPv4 address.",
+                interface.interface
+            ))
+        });
+    };
     let parsed: Option<Ipv4Addr> = text.parse().ok();
     parsed.filter(|wanted| interface.addresses.iter().any(|a| a.address == *wanted)).ok_or_else(|| {
         invalid_parameter_value(format!(

@@ -60,7 +60,7 @@ pub(super) fn clear(ctx: &Context, txn: &mut Txn<'_>, address: &Address) -> Resu
         private.public = None;
     }
     let attached = interface.attachment.as_ref().filter(|a| a.device_index == 0).map(|a| a.instance);
-    let is_primary = interface.primary().address == association.private;
+    let is_primary = interface.primary().is_some_and(|primary| primary.address == association.private);
     txn.put(&ctx.region, interface);
     if let Some(id) = attached
         && is_primary

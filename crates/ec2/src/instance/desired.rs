@@ -187,7 +187,7 @@ pub(crate) fn interface(
         addresses: interface.addresses.iter().map(|a| crate::address::desired(tables, region, a)).collect(),
         security_groups: interface.groups.clone(),
         source_dest_check: interface.source_dest_check,
-        hostname: names::hostname(interface.primary().address),
+        hostname: names::host_of(interface).unwrap_or_default(),
         domain: domain.to_owned(),
         bandwidth: bandwidth(tables, region, interface),
     })

@@ -4,7 +4,7 @@ use crate::errors::{
     client, invalid_parameter_combination, invalid_parameter_value, operation_not_permitted,
 };
 use model::record::instance::{CpuOptions, Event, IllegalTransition};
-use model::{InstanceId, Zone};
+use model::{InstanceId, SubnetId, Zone};
 use plan::instance::{Refusal, devices, hibernation};
 use wire::ApiError;
 
@@ -48,6 +48,13 @@ pub fn too_many_volumes(kind: &str, most: usize) -> ApiError {
             "An instance of the type {kind} with its network interfaces can have at most {most} volumes."
         ),
     )
+}
+
+/// Only Nitro machines do without IPv4.
+pub fn not_nitro(kind: &str, subnet: SubnetId) -> ApiError {
+    invalid_parameter_combination(format!(
+        "The instance type '{kind}' is not built on the Nitro System, which the IPv6-only subnet '{subnet}' requires."
+    ))
 }
 
 /// A launch that asks for hibernation in vain.

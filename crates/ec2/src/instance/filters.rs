@@ -32,7 +32,8 @@ pub fn narrowed<'a>(
         let subnets: Vec<_> = tables.all::<Subnet>(region).collect();
         let addresses = addresses.into_iter().filter_map(|a| a.parse::<Ipv4Addr>().ok());
         let claims = addresses.flat_map(|address| {
-            let subnets = subnets.iter().filter(move |subnet| subnet.cidr.contains(&address));
+            let subnets =
+                subnets.iter().filter(move |subnet| subnet.cidr.is_some_and(|cidr| cidr.contains(&address)));
             subnets.map(move |subnet| private_claim(subnet.subnet, address))
         });
         let held = claims.filter_map(|claim| {
@@ -267,7 +268,8 @@ pub static FIELDS: &[Field] = &[
         name: "network-interface.private-dns-name",
         values: |i, t| {
             on_interfaces(i, t, |n| {
-                n.addresses.iter().map(|a| names::private(&n.zone.region, a.address)).collect()
+                let further = n.addresses.iter().skip(1).map(|a| names::private(&n.zone.region, a.address));
+                names::private_of(n).into_iter().chain(further).collect()
             })
         },
     },
@@ -297,17 +299,20 @@ pub static FIELDS: &[Field] = &[
     FilterField { name: "platform-details", values: |i, _| one(i.platform.details()) },
     FilterField {
         name: "private-dns-name",
-        values: |i, t| {
-            let name = |n: &Arc<NetworkInterface>| names::private(&n.zone.region, n.primary().address);
-            maybe(primary(i, t).map(name))
-        },
+        values: |i, t| maybe(primary(i, t).and_then(|n| names::private_of(n))),
     },
     constant("private-dns-name-options.enable-resource-name-dns-a-record", |_, _| flag(false)),
-    constant("private-dns-name-options.enable-resource-name-dns-aaaa-record", |_, _| flag(false)),
-    constant("private-dns-name-options.hostname-type", |_, _| one("ip-name")),
+    FilterField {
+        name: "private-dns-name-options.enable-resource-name-dns-aaaa-record",
+        values: |i, t| flag(primary(i, t).is_some_and(|n| n.primary().is_none())),
+    },
+    FilterField {
+        name: "private-dns-name-options.hostname-type",
+        values: |i, t| one(render::hostname_type(primary(i, t).map(|n| &**n)).as_str().to_owned()),
+    },
     FilterField {
         name: "private-ip-address",
-        values: |i, t| maybe(primary(i, t).map(|n| n.primary().address.to_string())),
+        values: |i, t| maybe(primary(i, t).and_then(|n| n.primary()).map(|a| a.address.to_string())),
     },
     never("product-code"),
     never("product-code.type"),

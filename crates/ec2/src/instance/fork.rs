@@ -14,13 +14,14 @@ use control::cloud::Mode;
 use control::{Caller, Cloud, Context, Tables, Txn};
 use model::host::{ForkedVolume, Reply, Request};
 use model::record::instance::{AttachmentState, BlockDevice, Forked, Instance, Phase};
-use model::record::network_interface::{Attachment, NetworkInterface, PrivateAddress, PublicAddress};
+use model::record::network_interface::{Attachment, NetworkInterface, PublicAddress};
 use model::record::volume::{Life, Volume, VolumeAttachment};
 use model::record::vpc::Subnet;
 use model::{
     AccessKeyId, ForkId, InstanceId, Mac, NetworkInterfaceAttachmentId, NetworkInterfaceId, Region,
     ReservationId, VolumeId,
 };
+use plan::instance::SecondaryAddresses;
 use plan::instance::fork::{Refusal, check, tags};
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,7 +131,8 @@ fn judge(
     }
     let subnet = tables.get::<Subnet>(&region, &instance.subnet);
     let left = subnet.map_or(0, |subnet| available(tables, &region, subnet));
-    if left < count as usize {
+    // Of IPv6 there is no end.
+    if left < count as usize && !subnet.is_some_and(|subnet| subnet.is_ipv6_native()) {
         return Err(NotForked::Addresses(left));
     }
     Ok((region, instance))
@@ -194,12 +196,12 @@ impl Family<'_> {
         let before = txn.get::<NetworkInterface>(&ctx.region, of).ok_or_else(gone)?;
         let subnet = txn.get::<Subnet>(&ctx.region, &before.subnet).ok_or_else(gone)?;
         let id = NetworkInterfaceId::from_entropy(ctx.bits());
-        let address = interfaces::allocate_private(ctx, txn, &subnet, None, id)?;
+        let mut addresses =
+            interfaces::claim_addresses(ctx, txn, &subnet, id, None, &SecondaryAddresses::NONE)?;
         let ipv6 = before.ipv6.iter().map(|_| interfaces::ipv6::allocate(ctx, txn, &subnet, None, id));
         let ipv6 = ipv6.collect::<control::Result<Vec<_>>>()?;
-        let mut public = None;
-        if self.parent.automatic_public_address {
-            public = Some(PublicAddress::Automatic(interfaces::allocate_public(ctx, txn, id)?));
+        if let Some(primary) = addresses.first_mut().filter(|_| self.parent.automatic_public_address) {
+            primary.public = Some(PublicAddress::Automatic(interfaces::allocate_public(ctx, txn, id)?));
         }
         let attachment = Attachment {
             attachment: NetworkInterfaceAttachmentId::from_entropy(ctx.bits()),
@@ -212,7 +214,7 @@ impl Family<'_> {
         let interface = NetworkInterface {
             interface: id,
             mac: Mac::from_entropy(ctx.bits()),
-            addresses: vec![PrivateAddress { address, public }],
+            addresses,
             ipv4_prefixes: Vec::new(),
             ipv6_prefixes: Vec::new(),
             ipv6,

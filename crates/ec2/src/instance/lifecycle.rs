@@ -129,16 +129,16 @@ pub fn start(
 }
 
 /// A fresh public address for the primary interface, unless it has one. As on AWS, an instance with several interfaces gets
-/// none.
+/// none, nor has one without a private address.
 pub fn give_public_address(ctx: &Context, txn: &mut Txn<'_>, instance: &Instance) -> Result<()> {
     let [primary] = instance.interfaces.as_slice() else { return Ok(()) };
     let Some(interface) = txn.get::<NetworkInterface>(&ctx.region, primary) else { return Ok(()) };
-    if interface.primary().public.is_some() {
-        return Ok(());
-    }
     let mut interface = (*interface).clone();
-    let address = interfaces::allocate_public(ctx, txn, interface.interface)?;
-    interface.addresses[0].public = Some(PublicAddress::Automatic(address));
+    let id = interface.interface;
+    let Some(private) = interface.addresses.first_mut().filter(|private| private.public.is_none()) else {
+        return Ok(());
+    };
+    private.public = Some(PublicAddress::Automatic(interfaces::allocate_public(ctx, txn, id)?));
     txn.put(&ctx.region, interface);
     Ok(())
 }

@@ -1,6 +1,9 @@
-//! DNS names that follow from addresses.
+//! DNS names: those that follow from addresses, and those of who has no IPv4 address, by their instance.
+//!
+//! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-naming.html>
 
 use model::Region;
+use model::record::network_interface::NetworkInterface;
 use std::net::Ipv4Addr;
 
 /// Several of these are in every instance that is shown, hence without the formatting machinery.
@@ -29,6 +32,18 @@ pub fn private(region: &Region, address: Ipv4Addr) -> String {
     name.push('.');
     name.push_str(&region.internal_domain());
     name
+}
+
+/// An interface's name without its domain: by its primary address; by its instance, `i-…`, where it has IPv6 alone.
+pub fn host_of(interface: &NetworkInterface) -> Option<String> {
+    let by_address = interface.primary().map(|primary| hostname(primary.address));
+    by_address.or_else(|| Some(interface.attachment.as_ref()?.instance.to_string()))
+}
+
+/// The same with it: `i-0123456789abcdef0.ec2.internal`.
+pub fn private_of(interface: &NetworkInterface) -> Option<String> {
+    let region = &interface.zone.region;
+    host_of(interface).map(|host| format!("{host}.{}", region.internal_domain()))
 }
 
 /// `ec2-198-18-0-9.compute-1.amazonaws.com`

@@ -285,7 +285,7 @@ fn interface(shown: &Shown, interface: &NetworkInterface) -> InstanceNetworkInte
         is_primary_ipv6: Some(false),
     });
     InstanceNetworkInterface {
-        association: association(shown, interface, primary),
+        association: primary.and_then(|address| association(shown, interface, address)),
         attachment: interface.attachment.as_ref().map(|attachment| InstanceNetworkInterfaceAttachment {
             attach_time: Some(wire_time(attachment.at)),
             attachment_id: Some(attachment.attachment.to_string()),
@@ -309,8 +309,8 @@ fn interface(shown: &Shown, interface: &NetworkInterface) -> InstanceNetworkInte
         mac_address: Some(interface.mac.to_string()),
         network_interface_id: Some(interface.interface.to_string()),
         owner_id: Some(interface.account.to_string()),
-        private_dns_name: Some(private_name(primary)),
-        private_ip_address: Some(primary.address.to_string()),
+        private_dns_name: names::private_of(interface),
+        private_ip_address: primary.map(|primary| primary.address.to_string()),
         private_ip_addresses: Some(addresses.collect()),
         source_dest_check: Some(interface.source_dest_check),
         status: Some(NetworkInterfaceStatus::InUse),
@@ -326,13 +326,20 @@ pub fn not_managed() -> OperatorResponse {
     OperatorResponse { managed: Some(false), ..OperatorResponse::default() }
 }
 
+/// What an instance's name is made of, by its primary interface.
+pub fn hostname_type(primary: Option<&NetworkInterface>) -> HostnameType {
+    match primary {
+        Some(interface) if interface.primary().is_none() => HostnameType::ResourceName,
+        Some(_) | None => HostnameType::IpName,
+    }
+}
+
 /// One instance.
 pub fn instance(shown: &Shown) -> api_ec2::Instance {
     let i = &*shown.instance;
-    let region = shown.region();
     let here = !i.phase.is_terminated();
     let primary = shown.interfaces.first();
-    let address = primary.map(|interface| interface.primary());
+    let address = primary.and_then(|interface| interface.primary());
     let public = address.and_then(|a| a.public.as_ref()).map(|p| p.address().to_string());
     api_ec2::Instance {
         architecture: Some(architecture(i.architecture)),
@@ -366,9 +373,9 @@ pub fn instance(shown: &Shown) -> api_ec2::Instance {
         usage_operation: Some(i.platform.usage_operation().into()),
         usage_operation_update_time: Some(wire_time(i.launched_at)),
         private_dns_name_options: Some(PrivateDnsNameOptionsResponse {
-            hostname_type: Some(HostnameType::IpName),
+            hostname_type: Some(hostname_type(primary.map(|n| &**n))),
             enable_resource_name_dns_a_record: Some(false),
-            enable_resource_name_dns_aaaa_record: Some(false),
+            enable_resource_name_dns_aaaa_record: Some(primary.is_some_and(|n| n.primary().is_none())),
         }),
         ipv6_address: primary.and_then(|n| n.ipv6.first()).map(ToString::to_string),
         maintenance_options: Some(InstanceMaintenanceOptions {
@@ -386,7 +393,7 @@ pub fn instance(shown: &Shown) -> api_ec2::Instance {
         instance_id: Some(i.instance.to_string()),
         image_id: Some(i.image.to_string()),
         state: Some(state(i.phase)),
-        private_dns_name: Some(address.map(|a| names::private(region, a.address)).unwrap_or_default()),
+        private_dns_name: Some(primary.and_then(|n| names::private_of(n)).unwrap_or_default()),
         public_dns_name: Some(address.map(|a| public_name(shown, a)).unwrap_or_default()),
         state_transition_reason: Some(transition_reason(i)),
         key_name: i.key.as_ref().map(|key| key.name.clone()),

@@ -111,10 +111,16 @@ pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> R
     let place = place(ctx, txn, &spec)?;
     let interfaces = spec.interfaces().count();
     interfaces::limits(machine.name, interfaces, 0, 0)?;
-    for (_, network) in spec.interfaces() {
+    spec::names(request, &place.subnet)?;
+    for ((_, network), subnet) in spec.interfaces().zip(place.subnets()) {
+        let native = subnet.is_ipv6_native();
+        if native && plan::instance_type::get(machine.name).is_some_and(|t| t.hypervisor == Some("xen")) {
+            return Err(errors::not_nitro(machine.name, subnet.subnet));
+        }
         if let NetworkSpec::New { secondary, prefixes, ipv6, ipv6_prefixes, .. } = network {
             interfaces::too_many(machine.name, 1 + secondary.each().len() + prefixes.each().len())?;
-            interfaces::ipv6::too_many(machine.name, ipv6.count() + ipv6_prefixes.each().len())?;
+            let addresses = ipv6.count().max(usize::from(native));
+            interfaces::ipv6::too_many(machine.name, addresses + ipv6_prefixes.each().len())?;
         }
     }
     for existing in place.existing.iter().chain(place.further.iter().filter_map(|f| f.existing.as_ref())) {
@@ -147,10 +153,11 @@ pub fn run(ctx: &Context, request: &RunInstancesRequest, txn: &mut Txn<'_>) -> R
     Ok(render::reservation(launch.reservation, ctx.account(), shown))
 }
 
-/// How many instances the subnets have addresses for. Fewer than the least: the allocation itself refuses.
+/// How many instances the subnets have IPv4 addresses for. Fewer than the least: the allocation itself refuses.
 fn room(ctx: &Context, tables: &Tables, spec: &LaunchSpec, place: &Place) -> u32 {
     let mut wanted: BTreeMap<SubnetId, (&Arc<Subnet>, usize)> = BTreeMap::new();
-    for ((_, network), subnet) in spec.interfaces().zip(place.subnets()) {
+    let with_ipv4 = spec.interfaces().zip(place.subnets()).filter(|(_, subnet)| !subnet.is_ipv6_native());
+    for ((_, network), subnet) in with_ipv4 {
         if let NetworkSpec::New { secondary, prefixes, .. } = network {
             let addresses = 1 + secondary.each().len() + prefixes.each().len() * interfaces::prefix::SIZE;
             wanted.entry(subnet.subnet).or_insert((subnet, 0)).1 += addresses;
@@ -509,7 +516,7 @@ impl Launch {
                 let automatic = match public {
                     // With several interfaces there is none, as on AWS.
                     PublicChoice::Subnet => subnet.map_public_ip && self.spec.further.is_empty(),
-                    PublicChoice::Yes => true,
+                    PublicChoice::Yes => interfaces::allocate::block(subnet).map(|_| true)?,
                     PublicChoice::No => false,
                 };
                 let id = NetworkInterfaceId::from_entropy(ctx.bits());

@@ -13,12 +13,14 @@ use crate::errors::{
 use crate::network_interface;
 use crate::noun::given_tags;
 use api_ec2::{
-    BlockDeviceMapping, HttpTokensState, InstanceMetadataEndpointState, InstanceMetadataProtocolState,
-    InstanceMetadataTagsState, InstanceNetworkInterfaceSpecification, RunInstancesRequest, Tenancy,
+    BlockDeviceMapping, HostnameType, HttpTokensState, InstanceMetadataEndpointState,
+    InstanceMetadataProtocolState, InstanceMetadataTagsState, InstanceNetworkInterfaceSpecification,
+    RunInstancesRequest, Tenancy,
 };
 use control::{Context, Result};
 use model::metadata::MetadataOptions;
 use model::record::instance::{CpuOptions, ShutdownBehavior};
+use model::record::vpc::Subnet;
 use model::{Blob, ImageId, NetworkInterfaceId, SecurityGroupId, SnapshotId, SubnetId, Zone};
 use plan::instance::{
     DeviceChange, DeviceSpec, FurtherInterface, GroupChoice, Ipv4Prefixes, Ipv6Addresses, Ipv6Prefixes,
@@ -114,7 +116,6 @@ fn refuse_unbuilt(request: &RunInstancesRequest) -> Result<()> {
     let r = request;
     let placement = r.placement.as_ref();
     let cpu = r.cpu_options.as_ref();
-    let dns = r.private_dns_name_options.as_ref();
     let credit_default = r
         .instance_type
         .as_ref()
@@ -156,17 +157,6 @@ fn refuse_unbuilt(request: &RunInstancesRequest) -> Result<()> {
                 .is_some_and(|n| n.bandwidth_weighting.as_ref().is_some_and(|b| b.as_str() != "default")),
             "NetworkPerformanceOptions.BandwidthWeighting",
         ),
-        (
-            dns.and_then(|d| d.hostname_type.as_ref()).is_some_and(|t| t.as_str() != "ip-name"),
-            "PrivateDnsNameOptions.HostnameType",
-        ),
-        (
-            dns.is_some_and(|d| {
-                d.enable_resource_name_dns_a_record == Some(true)
-                    || d.enable_resource_name_dns_aaaa_record == Some(true)
-            }),
-            "PrivateDnsNameOptions.EnableResourceNameDnsARecord",
-        ),
         (cpu.is_some_and(|c| c.amd_sev_snp.is_some()), "CpuOptions.AmdSevSnp"),
         (
             cpu.is_some_and(|c| c.nested_virtualization.as_ref().is_some_and(|n| n.as_str() != "disabled")),
@@ -199,6 +189,29 @@ fn refuse_unbuilt(request: &RunInstancesRequest) -> Result<()> {
         }
         None => Ok(()),
     }
+}
+
+/// The names of instances are by address, or by instance in a subnet of IPv6 alone: `InvalidParameterValue` for what cannot be
+/// there, `UnsupportedOperation` for what is not built.
+pub fn names(request: &RunInstancesRequest, subnet: &Subnet) -> Result<()> {
+    let Some(dns) = &request.private_dns_name_options else { return Ok(()) };
+    let native = subnet.is_ipv6_native();
+    let kind = dns.hostname_type.as_ref().map(HostnameType::as_str);
+    if native && (kind == Some("ip-name") || dns.enable_resource_name_dns_a_record == Some(true)) {
+        return Err(invalid_parameter_value(format!(
+            "The subnet {} is an IPv6-only subnet: names are made of instance IDs, without A records.",
+            subnet.subnet
+        )));
+    }
+    if kind.is_some_and(|kind| kind != if native { "resource-name" } else { "ip-name" }) {
+        return Err(unbuilt("PrivateDnsNameOptions.HostnameType"));
+    }
+    if dns.enable_resource_name_dns_a_record == Some(true)
+        || dns.enable_resource_name_dns_aaaa_record.is_some_and(|on| on != native)
+    {
+        return Err(unbuilt("PrivateDnsNameOptions.EnableResourceNameDnsARecord"));
+    }
+    Ok(())
 }
 
 /// User data as callers send it: base64, whichever alphabet and padding.

@@ -81,7 +81,8 @@ pub fn create(
     };
     let gateway = NatGatewayId::from_entropy(ctx.bits());
     let interface = interface(ctx, txn, &subnet, gateway, wanted)?;
-    let private = interface.primary().address;
+    let private = interface.primary().map(|primary| primary.address);
+    let private = private.expect("the interface of a service has an address");
     let interface = txn.put(&ctx.region, interface).interface;
     if let Some(elastic) = elastic {
         let association = AddressAssociationId::from_entropy(ctx.bits());

@@ -56,7 +56,7 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Vec<NatGatewayDe
     let there = tables.find::<NatGateway>(region, "vpc", vpc).filter(|gateway| gateway.deleted_at.is_none());
     let shown = there.filter_map(|gateway| {
         let interface = tables.get::<NetworkInterface>(region, &gateway.interface)?;
-        let address = interface.primary();
+        let address = interface.primary()?;
         let address = match gateway.connectivity {
             Connectivity::Public => crate::address::desired(tables, region, address),
             Connectivity::Private => {

@@ -20,7 +20,7 @@ pub const fn connectivity(connectivity: Connectivity) -> &'static str {
 }
 
 pub fn nat_gateway(interface: Option<&NetworkInterface>, gateway: &NatGateway) -> api::NatGateway {
-    let public = interface.and_then(|interface| interface.primary().public.as_ref());
+    let public = interface.and_then(|interface| interface.primary()?.public.as_ref());
     let (allocation, association) = public.and_then(PublicAddress::elastic).unzip();
     let address = api::NatGatewayAddress {
         allocation_id: allocation.map(|id| id.to_string()),

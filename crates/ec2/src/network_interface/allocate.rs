@@ -48,16 +48,27 @@ fn assignable(block: Ipv4Net) -> RangeInclusive<u32> {
     u32::from(block.network()) + RESERVED_AT_START..=u32::from(block.broadcast()) - 1
 }
 
-/// How many addresses of a subnet are free.
+/// The subnet's block; `InvalidParameterValue` when it has IPv6 alone.
+pub fn block(subnet: &Subnet) -> Result<Ipv4Net> {
+    subnet.cidr.ok_or_else(|| {
+        invalid_parameter_value(format!(
+            "The subnet {} is an IPv6-only subnet and has no IPv4 addresses.",
+            subnet.subnet
+        ))
+    })
+}
+
+/// How many IPv4 addresses of a subnet are free.
 pub fn available(tables: &Tables, region: &Region, subnet: &Subnet) -> usize {
-    let size = 1usize << (32 - subnet.cidr.prefix_len());
+    let Some(cidr) = subnet.cidr else { return 0 };
+    let size = 1usize << (32 - cidr.prefix_len());
     let used = tables.count_claims(region, &private_folder(subnet.subnet));
     size.saturating_sub(RESERVED + used)
 }
 
 /// Claims a private address for an interface: the wanted one, or any that is free and not reserved.
 ///
-/// `InvalidParameterValue` when the wanted address is not one of the subnet's, `InvalidIPAddress.InUse` when it is taken,
+/// `InvalidParameterValue` when the wanted address is not one of the subnet's, or that has IPv6 alone, `InvalidIPAddress.InUse` when it is taken,
 /// `InsufficientFreeAddressesInSubnet` when none is left.
 pub fn allocate_private(
     ctx: &Context,
@@ -66,9 +77,10 @@ pub fn allocate_private(
     wanted: Option<Ipv4Addr>,
     owner: NetworkInterfaceId,
 ) -> Result<Ipv4Addr> {
-    let range = assignable(subnet.cidr);
+    let block = block(subnet)?;
+    let range = assignable(block);
     if let Some(address) = wanted {
-        if !subnet.cidr.contains(&address) {
+        if !block.contains(&address) {
             return Err(invalid_parameter_value(format!(
                 "Address {address} does not fall within the subnet's address range"
             )));

@@ -1,6 +1,6 @@
 //! `CreateNetworkInterface`: an interface by itself.
 
-use super::allocate::allocate_private;
+use super::allocate::{allocate_private, block};
 use super::{MAX_GROUPS, MAX_INTERFACES, render};
 use crate::defaults::group_name_claim;
 use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value};
@@ -105,7 +105,7 @@ pub fn create(
 }
 
 /// A new interface that a service keeps in a subnet (requester-managed): one address, no groups, checked. What it is for is
-/// its service's to say.
+/// its service's to say. `InvalidParameterValue` in a subnet of IPv6 alone.
 pub fn managed(
     ctx: &Context,
     txn: &mut Txn<'_>,
@@ -113,6 +113,7 @@ pub fn managed(
     wanted: Option<Ipv4Addr>,
 ) -> Result<NetworkInterface> {
     let interface = NetworkInterfaceId::from_entropy(ctx.bits());
+    block(subnet)?;
     let addresses = claim_addresses(ctx, txn, subnet, interface, wanted, &SecondaryAddresses::NONE)?;
     Ok(NetworkInterface {
         interface,
@@ -184,7 +185,7 @@ pub fn parse_address(text: &str) -> Result<Ipv4Addr> {
     })
 }
 
-/// Claims the primary address and the others for a new interface.
+/// Claims the primary address and the others for a new interface. In a subnet of IPv6 alone it has none, and may ask for none.
 pub fn claim_addresses(
     ctx: &Context,
     txn: &mut Txn<'_>,
@@ -194,6 +195,9 @@ pub fn claim_addresses(
     secondary: &SecondaryAddresses,
 ) -> Result<Vec<PrivateAddress>> {
     let secondary = secondary.each();
+    if subnet.is_ipv6_native() && primary.is_none() && secondary.is_empty() {
+        return Ok(Vec::new());
+    }
     if secondary.len() >= MAX_ADDRESSES {
         return Err(client(
             "PrivateIpAddressLimitExceeded",

@@ -84,11 +84,15 @@ pub fn claim_wanted(
     interface: NetworkInterfaceId,
     wanted: &Ipv6Addresses,
 ) -> Result<Vec<Ipv6Addr>> {
-    let each = match wanted {
+    let mut each = match wanted {
         Ipv6Addresses::AsSubnet => vec![None; usize::from(subnet.assign_ipv6 && subnet.ipv6.is_some())],
         Ipv6Addresses::Any(count) => vec![None; *count as usize],
         Ipv6Addresses::These(addresses) => addresses.iter().copied().map(Some).collect(),
     };
+    // Where there is no IPv4 an interface is not made without an address.
+    if subnet.is_ipv6_native() && each.is_empty() {
+        each.push(None);
+    }
     each.into_iter().map(|wanted| allocate(ctx, txn, subnet, wanted, interface)).collect()
 }
 

@@ -152,10 +152,7 @@ impl Noun for NetworkInterface {
             FilterField { name: "owner-id", values: |i, _| shown(i.account) },
             FilterField {
                 name: "private-dns-name",
-                values: |i, t| {
-                    let named = i.addresses.first().filter(|_| render::has_names(t, i));
-                    maybe(named.map(|a| names::private(&i.zone.region, a.address)))
-                },
+                values: |i, t| maybe(names::private_of(i).filter(|_| render::has_names(t, i))),
             },
             FilterField {
                 name: "private-ip-address",

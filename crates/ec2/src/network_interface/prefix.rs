@@ -5,7 +5,7 @@
 //! prefixes first, then out of what is not reserved at all.
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-prefix-eni.html>
 
-use super::allocate::{RESERVED_AT_START, private_claim, release_private};
+use super::allocate::{RESERVED_AT_START, block, private_claim, release_private};
 use super::create::{MAX_ADDRESSES, claim_addresses};
 use crate::errors::{client, invalid_parameter_combination, invalid_parameter_value};
 use crate::subnet::reservation;
@@ -172,14 +172,15 @@ fn allocate(
     wanted: Option<Ipv4Net>,
     owner: NetworkInterfaceId,
 ) -> Result<Ipv4Net> {
+    let block = block(subnet)?;
     let prefix = match wanted {
         Some(prefix) => {
-            if !subnet.cidr.contains(&prefix) {
+            if !block.contains(&prefix) {
                 return Err(invalid_parameter_value(format!(
                     "The prefix {prefix} does not fall within the subnet's address range"
                 )));
             }
-            if is_reserved(subnet.cidr, prefix) {
+            if is_reserved(block, prefix) {
                 return Err(invalid_parameter_value(format!(
                     "The prefix {prefix} is in subnet's reserved address range"
                 )));
@@ -189,7 +190,7 @@ fn allocate(
             }
             prefix
         }
-        None => any(ctx, txn, subnet).ok_or_else(|| {
+        None => any(ctx, txn, subnet.subnet, block).ok_or_else(|| {
             client(
                 "InsufficientCidrBlocks",
                 format!(
@@ -211,14 +212,13 @@ fn in_use(subnet: SubnetId, prefix: Ipv4Net) -> ApiError {
 }
 
 /// A free prefix, out of reservations for prefixes before others.
-fn any(ctx: &Context, txn: &Txn<'_>, subnet: &Subnet) -> Option<Ipv4Net> {
-    let reservations = reservation::ipv4(txn.tables(), &ctx.region, subnet.subnet);
+fn any(ctx: &Context, txn: &Txn<'_>, subnet: SubnetId, block: Ipv4Net) -> Option<Ipv4Net> {
+    let reservations = reservation::ipv4(txn.tables(), &ctx.region, subnet);
     let meant = reservations.iter().filter(|(_, kind)| *kind == ReservationKind::Prefix);
     let mut tried = meant.flat_map(|(cidr, _)| rotated(ctx, *cidr));
-    let open =
-        |prefix: &Ipv4Net| !is_reserved(subnet.cidr, *prefix) && is_free(ctx, txn, subnet.subnet, *prefix);
+    let open = |prefix: &Ipv4Net| !is_reserved(block, *prefix) && is_free(ctx, txn, subnet, *prefix);
     tried.find(open).or_else(|| {
-        rotated(ctx, subnet.cidr)
+        rotated(ctx, block)
             .filter(|prefix| !reservations.iter().any(|(cidr, _)| overlap(*prefix, *cidr)))
             .find(open)
     })

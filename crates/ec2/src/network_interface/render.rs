@@ -11,7 +11,6 @@ use model::record::vpc::Vpc;
 
 pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::NetworkInterface {
     let named = has_names(tables, interface);
-    let region = &interface.zone.region;
     let primary = interface.addresses.first();
     let addresses = interface.addresses.iter().enumerate();
     let addresses = addresses.map(|(place, a)| address(interface, a, place == 0, named)).collect();
@@ -36,6 +35,7 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
                 .map(|prefix| api::Ipv4PrefixSpecification { ipv4_prefix: Some(prefix.to_string()) })
                 .collect()
         }),
+        ipv6_native: primary.is_none().then_some(true),
         ipv6_address: interface.ipv6.first().map(ToString::to_string),
         ipv6_addresses: Some(
             interface
@@ -57,7 +57,7 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
         mac_address: Some(interface.mac.to_string()),
         network_interface_id: Some(interface.interface.to_string()),
         owner_id: Some(interface.account.to_string()),
-        private_dns_name: primary.filter(|_| named).map(|a| names::private(region, a.address)),
+        private_dns_name: named.then(|| names::private_of(interface)).flatten(),
         private_ip_address: primary.map(|a| a.address.to_string()),
         private_ip_addresses: Some(addresses),
         requester_managed: Some(interface.is_managed()),

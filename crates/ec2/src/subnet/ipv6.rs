@@ -88,7 +88,7 @@ pub fn disassociate_touches(
     touched::<Subnet>(ctx, tables, &id)
 }
 
-/// Refused while an interface has an address of the block, or a reservation is a part of it.
+/// Refused while an interface has an address of the block, or a reservation is a part of it, and where there is no other block.
 pub fn disassociate(
     ctx: &Context,
     request: &DisassociateSubnetCidrBlockRequest,
@@ -103,6 +103,15 @@ pub fn disassociate(
     };
     let id = holder(ctx, txn.tables(), &request.association_id).ok_or_else(missing)?.subnet.to_string();
     let mut subnet = Subnet::clone(&*hold::<Subnet>(ctx, txn, &id)?);
+    if subnet.is_ipv6_native() {
+        return Err(client(
+            "InvalidCidrBlock.InUse",
+            format!(
+                "The subnet IPv6 CIDR block with association ID {shown} may not be disassociated, because its \
+                 subnet has assign-ipv6-address-on-creation set to true."
+            ),
+        ));
+    }
     let block = subnet.ipv6.take().ok_or_else(missing)?;
     subnet.assign_ipv6 = false;
     let interfaces = txn.tables().find::<NetworkInterface>(&ctx.region, "subnet", subnet.subnet);

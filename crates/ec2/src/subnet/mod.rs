@@ -3,7 +3,7 @@
 //! A subnet uses one route table (its own or the main one) and one network ACL; both keep the association. Its used
 //! addresses are the claims of [`crate::network_interface::allocate`].
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/configure-subnets.html>
-//! Differs: no subnet of IPv6 alone, no outposts, no customer-owned addresses, names by address only.
+//! Differs: no outposts, no customer-owned addresses; names by address, or by instance where there is IPv6 alone.
 
 mod attribute;
 mod create;
@@ -38,9 +38,9 @@ impl Noun for Subnet {
                 name: "available-ip-address-count",
                 values: |s, tables| shown(allocate::available(tables, &s.zone.region, s)),
             },
-            FilterField { name: "cidr", values: |s, _| shown(s.cidr) },
-            FilterField { name: "cidr-block", values: |s, _| shown(s.cidr) },
-            FilterField { name: "cidrBlock", values: |s, _| shown(s.cidr) },
+            FilterField { name: "cidr", values: |s, _| maybe(s.cidr.map(|c| c.to_string())) },
+            FilterField { name: "cidr-block", values: |s, _| maybe(s.cidr.map(|c| c.to_string())) },
+            FilterField { name: "cidrBlock", values: |s, _| maybe(s.cidr.map(|c| c.to_string())) },
             FilterField { name: "customer-owned-ipv4-pool", values: |_, _| Vec::new() },
             FilterField { name: "default-for-az", values: |s, _| shown(s.default_for_zone) },
             FilterField { name: "defaultForAz", values: |s, _| shown(s.default_for_zone) },
@@ -58,7 +58,7 @@ impl Noun for Subnet {
                 name: "ipv6-cidr-block-association.state",
                 values: |s, _| maybe(s.ipv6.as_ref().map(|_| "associated")),
             },
-            FilterField { name: "ipv6-native", values: |_, _| one("false") },
+            FilterField { name: "ipv6-native", values: |s, _| shown(s.is_ipv6_native()) },
             FilterField { name: "map-customer-owned-ip-on-launch", values: |_, _| one("false") },
             FilterField { name: "map-public-ip-on-launch", values: |s, _| shown(s.map_public_ip) },
             FilterField { name: "outpost-arn", values: |_, _| Vec::new() },
@@ -69,11 +69,11 @@ impl Noun for Subnet {
             },
             FilterField {
                 name: "private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record",
-                values: |_, _| one("false"),
+                values: |s, _| shown(s.is_ipv6_native()),
             },
             FilterField {
                 name: "private-dns-name-options-on-launch.hostname-type",
-                values: |_, _| one("ip-name"),
+                values: |s, _| one(render::hostname_type(s).as_str().to_owned()),
             },
             FilterField { name: "state", values: |_, _| one("available") },
             FilterField { name: "subnet-arn", values: |s, _| shown(arn(s)) },

@@ -4,7 +4,7 @@
 //! part of the source's VPC ([`desired`]); what is copied is decided in `plan::mirror`.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/mirroring/what-is-traffic-mirroring.html>
 //! Differs: targets are interfaces, in the VPC of the source; no sharing of targets with other accounts; model packets of
-//! hosts without networks are not copied.
+//! hosts without networks are not copied; neither end may be of IPv6 alone, as copies go by IPv4.
 
 mod describe;
 mod filter;
@@ -43,8 +43,8 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Vec<MirrorDesire
             session: session.session,
             number: session.number,
             source: source.interface,
-            from: source.primary().address,
-            to: target.primary().address,
+            from: source.primary()?.address,
+            to: target.primary()?.address,
             within_subnet: source.subnet == target.subnet,
             network: session.network,
             length: session.length,

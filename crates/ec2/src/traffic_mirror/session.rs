@@ -46,12 +46,18 @@ pub fn modify_touches(
     all
 }
 
-/// An interface that its owner may use: no service's.
+/// An interface that its owner may use: no service's, and with an IPv4 address, by which copies go.
 pub fn own_interface(ctx: &Context, txn: &mut Txn<'_>, id: &str) -> Result<Arc<NetworkInterface>> {
     let interface = hold::<NetworkInterface>(ctx, txn, id)?;
     if interface.is_managed() {
         return Err(invalid_parameter_value(format!(
             "Network interface '{}' belongs to a service and can't be used for traffic mirroring.",
+            interface.interface
+        )));
+    }
+    if interface.primary().is_none() {
+        return Err(invalid_parameter_value(format!(
+            "Network interface '{}' is in an IPv6-only subnet and can't be used for traffic mirroring.",
             interface.interface
         )));
     }

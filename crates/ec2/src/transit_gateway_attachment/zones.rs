@@ -1,6 +1,7 @@
-//! The subnets of an attachment: of its VPC, one in each zone, with IPv6 if it carries that.
+//! The subnets of an attachment: of its VPC, one in each zone, with IPv4, and with IPv6 if it carries that.
 
 use crate::errors::{client, invalid_parameter_value};
+use crate::network_interface::allocate::block;
 use crate::noun::hold;
 use control::{Context, Result, Txn};
 use model::record::vpc::Subnet;
@@ -8,7 +9,7 @@ use model::{SubnetId, VpcId, Zone};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What stands already and what a request adds, if they fit together: `DuplicateSubnetsInSameZone`, and
-/// `InvalidParameterValue` for what is not the VPC's or lacks IPv6.
+/// `InvalidParameterValue` for what is not the VPC's or lacks IPv4 or IPv6.
 pub fn subnets<'a>(
     ctx: &Context,
     txn: &mut Txn<'_>,
@@ -22,6 +23,7 @@ pub fn subnets<'a>(
         if subnet.vpc != vpc {
             return Err(invalid_parameter_value(format!("The subnet {id} is not in the VPC {vpc}.")));
         }
+        block(&subnet)?;
         if ipv6 && subnet.ipv6.is_none() {
             return Err(invalid_parameter_value(format!(
                 "The subnet {id} has no IPv6 CIDR block, which Ipv6Support requires."

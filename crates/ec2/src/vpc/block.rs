@@ -205,7 +205,7 @@ pub fn disassociate(
     let VpcCidr { cidr, .. } = vpc.further.remove(at);
     let subnets = txn.tables().find::<Subnet>(&ctx.region, "vpc", vpc.vpc);
     let holders: Vec<String> = subnets
-        .filter(|subnet| cidr.contains(&subnet.cidr))
+        .filter(|subnet| subnet.cidr.is_some_and(|own| cidr.contains(&own)))
         .take(10)
         .map(|subnet| subnet.subnet.to_string())
         .collect();

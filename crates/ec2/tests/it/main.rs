@@ -21,6 +21,7 @@ mod instance_store;
 mod instance_type;
 mod internet_gateway;
 mod ipv6;
+mod ipv6_only;
 mod key_pair;
 mod nat_gateway;
 mod network_acl;

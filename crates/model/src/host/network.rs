@@ -212,7 +212,9 @@ pub struct Arrival {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SubnetDesired {
     pub subnet: SubnetId,
-    pub cidr: Ipv4Net,
+    /// None: a subnet of IPv6 alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cidr: Option<Ipv4Net>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6_cidr: Option<Ipv6Net>,
     pub route_table: RouteTableId,
@@ -279,7 +281,9 @@ pub struct InterfaceDesired {
     pub mac: Mac,
     pub vpc: VpcId,
     pub subnet: SubnetId,
-    pub subnet_cidr: Ipv4Net,
+    /// None: the subnet has IPv6 alone, and so has the interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet_cidr: Option<Ipv4Net>,
     /// The first is the primary address.
     pub addresses: Vec<AddressDesired>,
     /// The first is the primary one, which DHCPv6 gives.
@@ -307,6 +311,11 @@ impl InterfaceDesired {
     pub fn own_ipv4(&self) -> impl Iterator<Item = Ipv4Addr> {
         let of_prefixes = self.ipv4_prefixes.iter().flat_map(|prefix| addresses_of(*prefix));
         self.addresses.iter().map(|address| address.private).chain(of_prefixes)
+    }
+
+    /// Whether it has IPv4 at all; else the routers take none of it from it, and lead none to it.
+    pub const fn has_ipv4(&self) -> bool {
+        !self.addresses.is_empty()
     }
 
     /// Whether it has any IPv6 address, by itself or by a prefix.

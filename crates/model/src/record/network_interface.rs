@@ -19,7 +19,7 @@ pub struct NetworkInterface {
     pub subnet: SubnetId,
     pub zone: Zone,
     pub mac: Mac,
-    /// The first is the primary address.
+    /// The first is the primary address. None in a subnet of IPv6 alone.
     pub addresses: Vec<PrivateAddress>,
     /// The first is the one that DHCPv6 gives.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -111,8 +111,9 @@ impl NetworkInterface {
         self.ipv6.len() + self.ipv6_prefixes.len()
     }
 
-    pub fn primary(&self) -> &PrivateAddress {
-        &self.addresses[0]
+    /// None in a subnet of IPv6 alone.
+    pub fn primary(&self) -> Option<&PrivateAddress> {
+        self.addresses.first()
     }
 }
 

@@ -92,7 +92,9 @@ pub struct Subnet {
     pub account: AccountId,
     pub vpc: VpcId,
     pub zone: Zone,
-    pub cidr: Ipv4Net,
+    /// None: its interfaces have IPv6 alone (`Ipv6Native`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cidr: Option<Ipv4Net>,
     pub default_for_zone: bool,
     /// Instances launched here get a public address unless the launch says otherwise.
     pub map_public_ip: bool,
@@ -114,7 +116,12 @@ pub struct SubnetIpv6Cidr {
 impl Subnet {
     /// Its blocks of both families.
     pub fn nets(&self) -> impl Iterator<Item = IpNet> {
-        std::iter::once(IpNet::V4(self.cidr)).chain(self.ipv6.iter().map(|block| IpNet::V6(block.cidr)))
+        self.cidr.into_iter().map(IpNet::V4).chain(self.ipv6.iter().map(|block| IpNet::V6(block.cidr)))
+    }
+
+    /// Whether its interfaces have IPv6 alone.
+    pub const fn is_ipv6_native(&self) -> bool {
+        self.cidr.is_none()
     }
 }
 
@@ -410,6 +417,21 @@ impl Record for DhcpOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_subnet_that_was_written_before_some_had_no_ipv4_block_is_read() {
+        let old = r#"{"subnet":"subnet-00000000000000001","account":"000000000001","vpc":"vpc-00000000000000001",
+            "zone":ZONE,"cidr":"10.0.1.0/24","default_for_zone":false,"map_public_ip":true,"tags":{}}"#;
+        let zone = Zone::parse("us-east-1a").unwrap();
+        let old = old.replace("ZONE", &serde_json::to_string(&zone).unwrap());
+        let mut read: Subnet = serde_json::from_str(&old).unwrap();
+        assert_eq!(read.cidr, Some("10.0.1.0/24".parse().unwrap()));
+        assert!(serde_json::to_string(&read).unwrap().contains(r#""cidr":"10.0.1.0/24""#));
+        read.cidr = None;
+        let written = serde_json::to_string(&read).unwrap();
+        let again: Subnet = serde_json::from_str(&written).unwrap();
+        assert!(again.is_ipv6_native() && again.nets().next().is_none());
+    }
 
     #[test]
     fn a_destination_is_written_as_it_ever_was() {

@@ -469,7 +469,7 @@ fn is_services(vpc: &VpcDesired, address: IpAddr) -> bool {
                 || SERVICES.contains(&v4)
                 || v4.is_broadcast()
                 || vpc.cidrs.first().is_some_and(|first| resolver(*first) == v4)
-                || vpc.subnets.iter().any(|subnet| gateway(subnet.cidr) == v4)
+                || vpc.subnets.iter().filter_map(|subnet| subnet.cidr).any(|cidr| gateway(cidr) == v4)
         }
         IpAddr::V6(v6) => ipv6::KEPT.contains(&v6) || v6.is_unicast_link_local() || v6.is_multicast(),
     }

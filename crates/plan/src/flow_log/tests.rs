@@ -41,7 +41,7 @@ fn vpc(logs: Vec<FlowLogDesired>) -> VpcDesired {
         dns_support: true,
         subnets: vec![SubnetDesired {
             subnet: SubnetId::from_entropy(2),
-            cidr: "10.0.0.0/24".parse().unwrap(),
+            cidr: Some("10.0.0.0/24".parse().unwrap()),
             ipv6_cidr: None,
             route_table: RouteTableId::from_entropy(3),
             network_acl: NetworkAclId::from_entropy(4),

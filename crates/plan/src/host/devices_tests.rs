@@ -254,7 +254,7 @@ fn interface(n: u128) -> model::host::InterfaceDesired {
         mac: model::Mac::from_entropy(n),
         vpc: model::VpcId::from_entropy(1),
         subnet: model::SubnetId::from_entropy(1),
-        subnet_cidr: "10.0.0.0/24".parse().unwrap(),
+        subnet_cidr: Some("10.0.0.0/24".parse().unwrap()),
         addresses: Vec::new(),
         security_groups: Vec::new(),
         source_dest_check: true,

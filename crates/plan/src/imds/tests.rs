@@ -11,7 +11,7 @@ fn sample() -> InstanceDesired {
         mac: Mac([10, 0, 0, 0, 0, n as u8]),
         vpc: VpcId::from_entropy(1),
         subnet: SubnetId::from_entropy(1),
-        subnet_cidr: "172.31.0.0/20".parse().unwrap(),
+        subnet_cidr: Some("172.31.0.0/20".parse().unwrap()),
         addresses: vec![AddressDesired {
             private: format!("172.31.0.{}", 4 + n).parse().unwrap(),
             public: public.map(|p| p.parse().unwrap()),
@@ -225,6 +225,32 @@ fn what_is_not_there_is_not_found() {
     ] {
         assert_eq!(ask_of(&bare, path), Answer::NotFound, "{path}");
     }
+}
+
+#[test]
+fn an_instance_without_ipv4_is_told_of_none() {
+    let mut native = sample();
+    native.interfaces.truncate(1);
+    let interface = &mut native.interfaces[0];
+    (interface.subnet_cidr, interface.addresses) = (None, Vec::new());
+    (interface.ipv6, interface.hostname) = (vec!["2001:db8::7".parse().unwrap()], "i-abc".into());
+    let mac = "/latest/meta-data/network/interfaces/macs/0a:00:00:00:00:01";
+    let text = |path: &str| match ask_of(&native, path) {
+        Answer::Text(text) => text,
+        other => panic!("{path}: {other:?}"),
+    };
+    assert_eq!(text("/latest/meta-data/ipv6"), "2001:db8::7");
+    assert_eq!(text("/latest/meta-data/local-hostname"), "i-abc.ec2.internal");
+    assert_eq!(text(&format!("{mac}/ipv6s")), "2001:db8::7");
+    assert_eq!(text(&format!("{mac}/local-hostname")), "i-abc.ec2.internal");
+    for path in ["/latest/meta-data/local-ipv4", "/latest/meta-data/public-ipv4"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(["local-ipv4s", "subnet-ipv4-cidr-block", "ipv4-associations"].map(|n| format!("{mac}/{n}")))
+    {
+        assert_eq!(ask_of(&native, &path), Answer::NotFound, "{path}");
+    }
+    assert!(text("/latest/dynamic/instance-identity/document").contains("\"privateIp\" : null"));
 }
 
 #[test]

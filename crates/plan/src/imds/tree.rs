@@ -206,12 +206,11 @@ fn interface_entries<'a>(
     if !interface.ipv6.is_empty() {
         entries.push(text("ipv6s", lines(&interface.ipv6)));
     }
-    entries.extend([
-        text("local-hostname", full_name(interface)),
-        text("local-ipv4s", lines(interface.addresses.iter().map(|address| address.private))),
-        text("mac", interface.mac),
-        text("owner-id", owner),
-    ]);
+    entries.push(text("local-hostname", full_name(interface)));
+    if !interface.addresses.is_empty() {
+        entries.push(text("local-ipv4s", lines(interface.addresses.iter().map(|address| address.private))));
+    }
+    entries.extend([text("mac", interface.mac), text("owner-id", owner)]);
     if let Some((first, _)) = public.first() {
         entries.push(text("public-hostname", public_name(*first, region)));
         entries.push(text("public-ipv4s", lines(public.iter().map(|(public, _)| public))));
@@ -220,8 +219,8 @@ fn interface_entries<'a>(
         text("security-group-ids", lines(&interface.security_groups)),
         text("security-groups", group_names(interface, instance)),
         text("subnet-id", interface.subnet),
-        text("subnet-ipv4-cidr-block", interface.subnet_cidr),
     ]);
+    entries.extend(interface.subnet_cidr.map(|cidr| text("subnet-ipv4-cidr-block", cidr)));
     let vpc = vpcs(interface.vpc);
     let subnet = vpc.and_then(|vpc| vpc.subnets.iter().find(|subnet| subnet.subnet == interface.subnet));
     if let Some(cidr) = subnet.and_then(|subnet| subnet.ipv6_cidr) {

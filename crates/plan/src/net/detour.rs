@@ -173,14 +173,15 @@ mod tests {
         let route =
             |destination: IpNet| RouteDesired { destination, target: RouteTarget::Interface(interface) };
         let local = IpNet::V4(vpc.cidrs[0]);
-        let routes = vec![route(subnet.cidr.into()), route(local), route("192.0.2.0/24".parse().unwrap())];
+        let own = subnet.cidr.unwrap();
+        let routes = vec![route(own.into()), route(local), route("192.0.2.0/24".parse().unwrap())];
         vpc.route_tables.last_mut().unwrap().routes = routes;
         assert_eq!(
             nets(&vpc, Edge::Internet),
             [local.trunc()],
             "what lies within is named once, what lies outside never"
         );
-        assert_eq!(to(&vpc, Edge::Internet, subnet.cidr.network().into()), Some(interface));
+        assert_eq!(to(&vpc, Edge::Internet, own.network().into()), Some(interface));
         assert_eq!(to(&vpc, Edge::Internet, "192.0.2.1".parse().unwrap()), None);
         assert!(leads_to(&vpc, &subnet, Version::V4) && !leads_to(&vpc, &subnet, Version::V6));
         let number = routes::numbers(&vpc)[&table];

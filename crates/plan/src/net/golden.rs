@@ -37,7 +37,7 @@ pub(super) fn vpc() -> VpcDesired {
     let subnet = |n: u128, cidr: &str, route_table| SubnetDesired {
         ipv6_cidr: format!("2001:db8:1:{:x}::/64", n - 0xc1).parse().ok(),
         subnet: SubnetId::from_entropy(n),
-        cidr: cidr.parse().unwrap(),
+        cidr: Some(cidr.parse().unwrap()),
         route_table,
         network_acl: acl,
     };

@@ -15,7 +15,7 @@ use model::{
     VpcPeeringConnectionId, VpnConnectionId,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 pub const MAIN: u32 = 254;
 const WITHIN_SUBNET: u32 = 1000;
@@ -119,7 +119,7 @@ pub fn locals(vpc: &VpcDesired) -> impl Iterator<Item = IpNet> {
 /// A subnet's ranges of both versions.
 pub fn of_subnet(subnet: &SubnetDesired) -> impl Iterator<Item = IpNet> {
     let v6 = subnet.ipv6_cidr.map(|cidr| IpNet::V6(cidr.trunc()));
-    std::iter::once(IpNet::V4(subnet.cidr.trunc())).chain(v6)
+    subnet.cidr.map(|cidr| IpNet::V4(cidr.trunc())).into_iter().chain(v6)
 }
 
 pub fn rules(vpc: &VpcDesired) -> BTreeSet<Rule> {
@@ -238,8 +238,8 @@ pub fn lead_to_services(vpc: &VpcDesired) -> bool {
 }
 
 /// The subnet that an address lies in.
-pub fn subnet_holding(vpc: &VpcDesired, address: Ipv4Addr) -> Option<&SubnetDesired> {
-    vpc.subnets.iter().find(|subnet| subnet.cidr.contains(&address))
+pub fn subnet_holding(vpc: &VpcDesired, address: IpAddr) -> Option<&SubnetDesired> {
+    vpc.subnets.iter().find(|subnet| of_subnet(subnet).any(|net| net.contains(&address)))
 }
 
 /// Whether the subnet is public: its route table leads to the internet gateway, or the gateway's leads to it.

@@ -106,8 +106,9 @@ pub(super) fn side(vpc: &VpcDesired) -> Side {
         let leaving = format!("jump {}", subnet_egress(subnet.subnet));
         let marked = format!("ip saddr {private} meta mark set {mark} accept");
         // No way out is known yet where this is asked: the subnet's own are told by their addresses.
-        let within = format!("ip daddr {} {marked}", subnet.cidr.trunc());
-        side.chains.push((out.clone(), vec![within, leaving, marked, "drop".into()]));
+        let within = subnet.cidr.map(|cidr| format!("ip daddr {} {marked}", cidr.trunc()));
+        let rules = within.into_iter().chain([leaving, marked, "drop".into()]);
+        side.chains.push((out.clone(), rules.collect()));
         let back = nat_back(gateway.gateway);
         side.chains.push((back.clone(), vec![format!("meta mark set {mark} accept")]));
         side.add("link_pre", format!("\"{way_in}\" : goto {back}"));

@@ -135,7 +135,7 @@ pub fn hub(
 ) -> VpcDesired {
     let Hub { outward, inward, gateway: own } = hub_of(vpn.connection);
     let all = IpNet::V4(Ipv4Net::default());
-    let nobody = |at: u32| Ipv4Net::from(Ipv4Addr::from_bits(at));
+    let nobody = |at: u32| Some(Ipv4Net::from(Ipv4Addr::from_bits(at)));
     let place = |subnet: SubnetId, at: u32| SubnetDesired {
         subnet,
         cidr: nobody(at),

@@ -9,6 +9,7 @@ pub const HEADER: usize = 12;
 pub const A: u16 = 1;
 pub const SOA: u16 = 6;
 pub const PTR: u16 = 12;
+pub const AAAA: u16 = 28;
 pub const ANY: u16 = 255;
 pub const INTERNET: u16 = 1;
 

@@ -22,7 +22,7 @@ fn passed(guest: &Guest, end: &[u8]) -> bool {
 fn guard(vpc: &mut Vpc, by: &Guest) {
     let (table, target) =
         (RouteTableId::from_entropy(unique()), RouteTarget::Interface(by.interface.interface));
-    let destination = vpc.desired.subnets[1].cidr.into();
+    let destination = vpc.desired.subnets[1].cidr.unwrap().into();
     let routes = vec![RouteDesired { destination, target }];
     vpc.desired.route_tables.push(RouteTableDesired { route_table: table, routes });
     vpc.desired.gateway_table = Some(table);

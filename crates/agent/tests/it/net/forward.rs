@@ -191,7 +191,7 @@ fn an_unchecked_guest_is_no_member_of_a_group_and_no_service_and_nobody_outside(
         let at = SocketAddrV4::new;
         forge(at(C, 1), at(B, 9), b"as a member");
         forge(at(C, 1), at(OUTSIDE, 9), b"in its name");
-        let router = plan::net::gateway(vpc.desired.subnets[0].cidr);
+        let router = plan::net::gateway(vpc.desired.subnets[0].cidr.unwrap());
         let resolver = plan::net::resolver(vpc.desired.cidrs[0]);
         for service in [router, resolver, plan::net::METADATA, plan::net::RESOLVER, Ipv4Addr::LOCALHOST] {
             forge(at(service, 53), at(A2, 9), b"as a service");

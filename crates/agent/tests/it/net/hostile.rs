@@ -39,7 +39,7 @@ fn a_forged_source_or_hardware_address_reaches_nobody() {
     });
 }
 
-fn arp(operation: u8, mac: [u8; 6], address: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
+pub fn arp(operation: u8, mac: [u8; 6], address: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     let mut packet = vec![0, 1, 8, 0, 6, 4, 0, operation];
     packet.extend_from_slice(&mac);
     packet.extend_from_slice(&address.octets());

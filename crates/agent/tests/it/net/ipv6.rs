@@ -34,7 +34,12 @@ pub fn serve(namespace: &Namespace, port: u16) {
     });
 }
 
-fn connect6(namespace: &Namespace, to: Ipv6Addr, port: u16, limit: Duration) -> std::io::Result<TcpStream> {
+pub fn connect6(
+    namespace: &Namespace,
+    to: Ipv6Addr,
+    port: u16,
+    limit: Duration,
+) -> std::io::Result<TcpStream> {
     namespace.run(|| {
         let stream = TcpStream::connect_timeout(&(to, port).into(), limit)?;
         stream.set_read_timeout(Some(SOON))?;
@@ -50,7 +55,7 @@ pub fn fails(namespace: &Namespace, to: Ipv6Addr, port: u16) -> bool {
     connect6(namespace, to, port, A_MOMENT).is_err()
 }
 
-fn tcp6(port: u16, net: &str) -> Allow {
+pub fn tcp6(port: u16, net: &str) -> Allow {
     Allow { traffic: Traffic::Tcp { from: port, to: port }, peer: Peer::Net(net.parse().unwrap()) }
 }
 
@@ -58,7 +63,7 @@ pub fn six(guest: &Guest) -> Ipv6Addr {
     guest.interface.ipv6[0]
 }
 
-fn udp6(guest: &Guest, port: u16) -> UdpSocket {
+pub fn udp6(guest: &Guest, port: u16) -> UdpSocket {
     let bind = || {
         let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))?;
         socket.set_read_timeout(Some(SOON))?;
@@ -170,7 +175,7 @@ fn the_services_answer_by_ipv6_and_know_who_asks() {
 }
 
 /// An outside with IPv6, beyond the host.
-fn outside(world: &World) {
+pub fn outside(world: &World) {
     sh("ip -6 addr add 2001:db8:ffff::2/64 dev uplink nodad");
     world
         .outside

@@ -15,6 +15,7 @@ mod generated;
 mod groups;
 mod hostile;
 mod ipv6;
+mod ipv6_only;
 mod known_flows;
 mod life;
 mod mirror;

@@ -246,7 +246,7 @@ impl Vpc {
         let subnet = |cidr, route_table| SubnetDesired {
             ipv6_cidr: None,
             subnet: SubnetId::from_entropy(unique()),
-            cidr,
+            cidr: Some(cidr),
             route_table,
             network_acl: acl,
         };
@@ -304,12 +304,14 @@ impl Vpc {
 
     /// The IPv6 address of the same number as an IPv4 one, if the subnet has a block.
     fn ipv6(subnet: &SubnetDesired, address: Ipv4Addr) -> Vec<Ipv6Addr> {
-        let number = u128::from(address.to_bits() - subnet.cidr.network().to_bits());
+        let number = subnet.cidr.map(|cidr| address.to_bits() - cidr.network().to_bits());
+        let number = u128::from(number.unwrap_or_default());
         subnet.ipv6_cidr.iter().map(|cidr| Ipv6Addr::from_bits(cidr.network().to_bits() | number)).collect()
     }
 
     pub fn interface(&self, address: Ipv4Addr, groups: &[&SecurityGroupDesired]) -> InterfaceDesired {
-        let subnet = self.desired.subnets.iter().find(|s| s.cidr.contains(&address)).unwrap();
+        let subnet =
+            self.desired.subnets.iter().find(|s| s.cidr.is_some_and(|cidr| cidr.contains(&address))).unwrap();
         InterfaceDesired {
             ipv6: Self::ipv6(subnet, address),
             interface: NetworkInterfaceId::from_entropy(unique()),
@@ -405,11 +407,12 @@ impl Guest {
 
     /// As DHCP would.
     fn configure(&self) {
-        let length = self.interface.subnet_cidr.prefix_len();
-        for address in &self.interface.addresses {
-            self.run(&format!("ip addr add {}/{length} dev eth0", address.private));
+        if let Some(cidr) = self.interface.subnet_cidr {
+            for address in &self.interface.addresses {
+                self.run(&format!("ip addr add {}/{} dev eth0", address.private, cidr.prefix_len()));
+            }
+            self.run(&format!("ip route add default via {}", plan::net::gateway(cidr)));
         }
-        self.run(&format!("ip route add default via {}", plan::net::gateway(self.interface.subnet_cidr)));
         for address in &self.interface.ipv6 {
             self.run(&format!("ip -6 addr add {address}/128 dev eth0 nodad"));
         }

@@ -143,7 +143,7 @@ impl Network {
                     if within && holds(machine, dst) {
                         return local(self, IpNet::from(dst));
                     }
-                    if machine.source_dest_check || dst.is_ipv6() && !machine.has_ipv6() {
+                    if machine.source_dest_check || !speaks(machine, dst) {
                         continue;
                     }
                     Out::Port(machine)
@@ -210,7 +210,7 @@ impl Network {
         if holds(machine, dst) {
             return self.way(vpc, None, dst);
         }
-        if machine.source_dest_check || dst.is_ipv6() && !machine.has_ipv6() {
+        if machine.source_dest_check || !speaks(machine, dst) {
             return Err(Obstacle::SourceDestinationCheck { interface: id, direction: Direction::Ingress });
         }
         Ok(Way { out: Out::Port(machine), route: None })
@@ -265,13 +265,21 @@ fn local_route(subnet: &SubnetDesired, destination: IpNet) -> Component {
     Component::Route { table: subnet.route_table, subnet: subnet.subnet, destination, target: Lead::Local }
 }
 
+/// Whether an interface has the version of an address.
+pub(super) const fn speaks(interface: &InterfaceDesired, address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => interface.has_ipv4(),
+        IpAddr::V6(_) => interface.has_ipv6(),
+    }
+}
+
 /// Whether an address is the router's own.
 fn is_routers(vpc: &VpcDesired, address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             SERVICES.contains(&v4)
                 || vpc.cidrs.first().is_some_and(|first| resolver(*first) == v4)
-                || vpc.subnets.iter().any(|subnet| gateway(subnet.cidr) == v4)
+                || vpc.subnets.iter().filter_map(|subnet| subnet.cidr).any(|cidr| gateway(cidr) == v4)
         }
         IpAddr::V6(v6) => !vpc.ipv6_cidrs.is_empty() && ipv6::SERVICES.contains(&v6),
     }

@@ -39,7 +39,7 @@ impl Scene {
         let acl = |n| NetworkAclId::from_entropy(n);
         let subnet = |n: u128, cidr: &str, route_table| SubnetDesired {
             subnet: SubnetId::from_entropy(n),
-            cidr: cidr.parse().unwrap(),
+            cidr: Some(cidr.parse().unwrap()),
             ipv6_cidr: None,
             route_table,
             network_acl: acl(n),
@@ -302,6 +302,55 @@ fn every_address_of_a_prefix_is_its_interfaces_own() {
 }
 
 #[test]
+fn who_has_ipv6_alone_neither_sends_nor_takes_anything_else() {
+    let mut scene = Scene::new();
+    let everywhere: ipnet::IpNet = "::/0".parse().unwrap();
+    scene.vpc.ipv6_cidrs = vec!["2001:db8::/56".parse().unwrap()];
+    for (n, subnet) in scene.vpc.subnets.iter_mut().enumerate() {
+        subnet.ipv6_cidr = Some(format!("2001:db8:0:{n}::/64").parse().unwrap());
+    }
+    for acl in &mut scene.vpc.network_acls {
+        let open = AclEntry { net: everywhere, ..entry(101, Traffic::All, AclAction::Allow) };
+        acl.ingress.push(open);
+        acl.egress.push(open);
+    }
+    let all = Allow { traffic: Traffic::All, peer: Peer::Net(everywhere) };
+    scene.group.ingress.push(all);
+    scene.group.egress.push(all);
+    scene.front.ipv6.push("2001:db8::10".parse().unwrap());
+    let (back, private) = (&mut scene.back, &mut scene.vpc.subnets[1]);
+    (private.cidr, back.subnet_cidr, back.addresses) = (None, None, Vec::new());
+    back.ipv6.push("2001:db8:0:1::10".parse().unwrap());
+    let web = |src: &str, dst: &str| Packet {
+        src: src.parse().unwrap(),
+        dst: dst.parse().unwrap(),
+        transport: Transport::Tcp { from: 40000, to: 80 },
+    };
+    let (front, back) = (scene.front.interface, scene.back.interface);
+    let ends = |scene: &Scene, from, packet| scene.network().opens(from, packet).arrives_at();
+    let v6 = [web("2001:db8::10", "2001:db8:0:1::10"), web("2001:db8:0:1::10", "2001:db8::10")];
+    assert_eq!(ends(&scene, front, v6[0]), Some(End::Interface(back)));
+    assert_eq!(ends(&scene, back, v6[1]), Some(End::Interface(front)));
+    // Whatever it may forward by IPv6, and wherever routes lead.
+    scene.back.source_dest_check = false;
+    let forged = scene.network().opens(back, web("10.0.1.10", "10.0.0.10"));
+    assert!(matches!(forged.obstacles.as_slice(), [Obstacle::Kept { .. }]), "{forged:?}");
+    let target = RouteTarget::Interface(back);
+    for destination in ["192.0.2.0/24", "2001:db8:ffff::/48"] {
+        let destination = destination.parse().unwrap();
+        scene.vpc.route_tables[0].routes.push(RouteDesired { destination, target: target.clone() });
+    }
+    let through = scene.network().opens(front, web("10.0.0.10", "192.0.2.1"));
+    assert!(matches!(through.obstacles.as_slice(), [Obstacle::Blackhole { .. }]), "{through:?}");
+    let through = web("2001:db8::10", "2001:db8:ffff::1");
+    assert_eq!(ends(&scene, front, through), Some(End::Interface(back)));
+    assert_eq!(routes::of_subnet(&scene.vpc.subnets[1]).count(), 1);
+    let own = "2001:db8:0:1::99".parse().unwrap();
+    let found = routes::subnet_holding(&scene.vpc, own).map(|subnet| subnet.subnet);
+    assert_eq!(found, Some(scene.vpc.subnets[1].subnet));
+}
+
+#[test]
 fn what_comes_by_the_gateway_meets_the_machine_that_the_gateways_table_names() {
     let mut scene = Scene::new();
     scene.back.addresses[0].public = Some("198.18.0.11".parse().unwrap());
@@ -317,7 +366,7 @@ fn what_comes_by_the_gateway_meets_the_machine_that_the_gateways_table_names() {
 
     let table = RouteTableId::from_entropy(30);
     let target = RouteTarget::Interface(scene.front.interface);
-    let destination = private.cidr.into();
+    let destination = private.cidr.unwrap().into();
     scene
         .vpc
         .route_tables
@@ -365,7 +414,7 @@ fn what_comes_by_a_vpn_connection_meets_the_machine_that_the_gateways_table_name
     assert_eq!(comes(&scene, "10.0.1.10").arrives_at(), Some(End::Interface(back)));
 
     let table = RouteTableId::from_entropy(30);
-    let destination = scene.vpc.subnets[1].cidr.into();
+    let destination = scene.vpc.subnets[1].cidr.unwrap().into();
     let routes = vec![RouteDesired { destination, target: RouteTarget::Interface(front) }];
     scene.vpc.route_tables.push(RouteTableDesired { route_table: table, routes });
     scene.vpc.vpn_table = Some(table);

@@ -45,7 +45,7 @@ fn vpc(n: u128, ways: Vec<TransitRouteDesired>, peers: &[u128]) -> VpcDesired {
         dns_support: true,
         subnets: vec![SubnetDesired {
             subnet,
-            cidr: format!("10.{n}.0.0/24").parse().unwrap(),
+            cidr: Some(format!("10.{n}.0.0/24").parse().unwrap()),
             ipv6_cidr: None,
             route_table: table,
             network_acl: acl,
@@ -102,7 +102,7 @@ fn guest(n: u128) -> (InterfaceDesired, SecurityGroupDesired) {
         mac: Mac::from_entropy(n),
         vpc: VpcId::from_entropy(n),
         subnet: SubnetId::from_entropy(n),
-        subnet_cidr: format!("10.{n}.0.0/24").parse().unwrap(),
+        subnet_cidr: Some(format!("10.{n}.0.0/24").parse().unwrap()),
         addresses: vec![AddressDesired {
             private: format!("10.{n}.0.10").parse().unwrap(),
             public: None,
@@ -215,7 +215,7 @@ fn what_comes_goes_on_as_the_attachments_subnet_says() {
     let (nat, public) = (NatGatewayId::from_entropy(7), RouteTableId::from_entropy(30));
     let place = SubnetDesired {
         subnet: SubnetId::from_entropy(30),
-        cidr: "10.3.9.0/24".parse().unwrap(),
+        cidr: Some("10.3.9.0/24".parse().unwrap()),
         ipv6_cidr: None,
         route_table: public,
         network_acl: NetworkAclId::from_entropy(3),

@@ -1,9 +1,9 @@
 //! The whole way: hop after hop, from a sender to where its packet comes to.
 
 use super::super::detour::{self, Edge};
-use super::super::{transit, vpn};
+use super::super::{Version, transit, vpn};
 use super::gate::{Passing, border};
-use super::hop::{In, Out, is_nobodys, stays_on_its_link};
+use super::hop::{In, Out, is_nobodys, speaks, stays_on_its_link};
 use super::{Network, Vpc, holds, routes};
 use ipnet::IpNet;
 use model::host::{InterfaceDesired, RouteTarget, SubnetDesired, TransitDesired, TransitPeerDesired};
@@ -131,8 +131,8 @@ impl Network {
             walk.obstacles.push(Obstacle::SourceDestinationCheck { interface, direction });
             return;
         }
-        let speaks_v6 = !vpc.desired.ipv6_cidrs.is_empty() && sender.has_ipv6();
-        if packet.src.is_ipv6() && !speaks_v6 || stays_on_its_link(packet) {
+        let carried = routes::versions(&vpc.desired).any(|carried| carried == Version::of(packet.src));
+        if !carried || !speaks(sender, packet.src) || stays_on_its_link(packet) {
             walk.obstacles.push(Obstacle::Kept { vpc: vpc.desired.vpc, address: packet.dst });
             return;
         }
@@ -276,7 +276,7 @@ impl Network {
                 step(walk, vpc, Component::NatGateway(gateway.gateway), packet);
                 walk.translated.push((gateway.gateway, packet.src));
                 let packet = Packet { src: gateway.address.private.into(), ..packet };
-                if !inner.cidr.contains(&as_v4(packet.dst)) {
+                if !routes::of_subnet(inner).any(|net| net.contains(&packet.dst)) {
                     cross(walk, vpc, inner, Direction::Egress, packet);
                 }
                 Ok(Some(At { vpc, subnet: Some(inner), came: In::Nat(gateway), packet, vouched: true }))
@@ -454,13 +454,6 @@ fn come_by_vpn<'a>(
         return Err(nobody);
     }
     Ok(At { vpc, subnet: None, came: In::Vpn, packet, vouched: true })
-}
-
-fn as_v4(address: IpAddr) -> std::net::Ipv4Addr {
-    match address {
-        IpAddr::V4(v4) => v4,
-        IpAddr::V6(_) => std::net::Ipv4Addr::UNSPECIFIED,
-    }
 }
 
 fn step(walk: &mut Walk, vpc: &Vpc, component: Component, packet: Packet) {

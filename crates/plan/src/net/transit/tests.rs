@@ -34,7 +34,7 @@ fn vpc(routes: &[(&str, RouteTarget)], ways: &[(&str, Option<u128>)]) -> VpcDesi
         dns_support: true,
         subnets: vec![SubnetDesired {
             subnet: SubnetId::from_entropy(2),
-            cidr: "10.0.0.0/24".parse().unwrap(),
+            cidr: Some("10.0.0.0/24".parse().unwrap()),
             ipv6_cidr: None,
             route_table: table,
             network_acl: NetworkAclId::from_entropy(4),

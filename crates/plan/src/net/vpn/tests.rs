@@ -51,7 +51,7 @@ fn vpc(routes: &[(&str, RouteTarget)], vpns: Vec<VpnDesired>) -> VpcDesired {
         dns_support: true,
         subnets: vec![SubnetDesired {
             subnet: SubnetId::from_entropy(1),
-            cidr: "10.1.0.0/24".parse().unwrap(),
+            cidr: Some("10.1.0.0/24".parse().unwrap()),
             ipv6_cidr: None,
             route_table: table,
             network_acl: acl,
@@ -167,7 +167,7 @@ fn network() -> (Network, NetworkInterfaceId) {
         mac: Mac::from_entropy(1),
         vpc: VpcId::from_entropy(1),
         subnet: SubnetId::from_entropy(1),
-        subnet_cidr: "10.1.0.0/24".parse().unwrap(),
+        subnet_cidr: Some("10.1.0.0/24".parse().unwrap()),
         addresses: vec![AddressDesired {
             private: "10.1.0.10".parse().unwrap(),
             public: None,

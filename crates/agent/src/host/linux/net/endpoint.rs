@@ -179,7 +179,8 @@ fn settle(interface: &InterfaceDesired) -> io::Result<()> {
     for address in &interface.addresses {
         rtnl.add_address(link.index, address.private)?;
     }
-    let gateway = plan::net::gateway(interface.subnet_cidr);
+    let subnet = interface.subnet_cidr.ok_or_else(|| io::Error::other("its subnet has no IPv4"))?;
+    let gateway = plan::net::gateway(subnet);
     rtnl.set_neighbour(link.index, gateway, Mac(plan::net::GATEWAY_MAC))?;
     rtnl.set_route(Ipv4Net::default(), Hop { link: link.index, via: Some(gateway.into()), source: None })
 }

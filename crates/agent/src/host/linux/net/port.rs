@@ -164,8 +164,10 @@ impl Router {
             wanted.insert((set.to_owned(), key), data);
         };
         want("taps", port_key(tap, interface.mac), Data::None);
-        // A guest that asks whether an address is taken has none yet.
-        want("known", sender_key(tap, interface.mac, Ipv4Addr::UNSPECIFIED), Data::None);
+        if interface.has_ipv4() {
+            // A guest that asks whether an address is taken has none yet.
+            want("known", sender_key(tap, interface.mac, Ipv4Addr::UNSPECIFIED), Data::None);
+        }
         let open = routes::is_open(vpc, subnet);
         if interface.has_ipv6() {
             let own = ipv6::link_local(interface.mac);
@@ -248,14 +250,17 @@ impl Router {
         if unchanged {
             return Ok(());
         }
+        if !interface.has_ipv4() {
+            self.namespace.run(|| sysctl::stop_ipv4(&port.tap))?;
+        }
         if interface.has_ipv6() {
             self.carry_ipv6(interface, port)?;
         }
         for address in all_addresses(interface) {
             self.rtnl.set_neighbour(port.index, address, interface.mac)?;
             // What the router itself says to a guest, it says as the gateway of its subnet.
-            let gateway = IpAddr::V4(plan::net::gateway(interface.subnet_cidr));
-            let source = Some(gateway).filter(|_| address.is_ipv4());
+            let gateway = interface.subnet_cidr.map(|cidr| IpAddr::V4(plan::net::gateway(cidr)));
+            let source = gateway.filter(|_| address.is_ipv4());
             self.rtnl.set_route(IpNet::from(address), Hop { link: port.index, via: None, source })?;
         }
         // Nobody is asked for who has which address of a prefix: all lie behind the guest.

@@ -297,8 +297,9 @@ impl Router {
                 IpAddr::V6(address) => ipv6.push(address),
             }
         }
-        let first = addresses.first()?.private;
-        let subnet = plan::net::routes::subnet_holding(vpc, first)?;
+        // By any of them, of either version; one without an address waits for who asks for it.
+        let first = *self.nets(&port.tap).first()?;
+        let subnet = plan::net::routes::subnet_holding(vpc, first.addr())?;
         Some(InterfaceDesired {
             ipv6,
             interface,
@@ -307,7 +308,7 @@ impl Router {
             vpc: self.vpc,
             subnet: subnet.subnet,
             subnet_cidr: subnet.cidr,
-            security_groups: self.groups_of(IpAddr::V4(first)),
+            security_groups: self.groups_of(first),
             addresses,
             source_dest_check: self.of_link("anysrc", &port.tap).next().is_none(),
             ipv4_prefixes: Vec::new(),
@@ -401,7 +402,7 @@ impl Router {
         self.reconcile_routes(vpc)?;
         self.rtnl.reconcile_rules(&plan::net::routes::rules(vpc))?;
         let own = vpc.cidrs.first().map(|first| plan::net::resolver(*first));
-        let gateways = vpc.subnets.iter().map(|subnet| plan::net::gateway(subnet.cidr));
+        let gateways = vpc.subnets.iter().filter_map(|subnet| Some(plan::net::gateway(subnet.cidr?)));
         let mut wanted: BTreeSet<IpAddr> =
             plan::net::SERVICES.into_iter().chain(own).chain(gateways).map(IpAddr::V4).collect();
         if !vpc.ipv6_cidrs.is_empty() && sysctl::has_ipv6() {

@@ -73,8 +73,8 @@ impl Router {
                 self.of_link("anysrc", &port.tap).next()?;
                 // Any of its addresses: all are the same neighbour.
                 let via = match version {
-                    Version::V4 => *self.addresses(&port.tap).first()?,
-                    // What has no IPv6 is none for it.
+                    Version::V4 => self.addresses(&port.tap).into_iter().find(IpAddr::is_ipv4)?,
+                    // What has no IPv6 is none for it, as above what has no IPv4.
                     Version::V6 => {
                         self.of_link("known6", &port.tap).next()?;
                         plan::net::ipv6::link_local(self.mac(&port.tap)?).into()

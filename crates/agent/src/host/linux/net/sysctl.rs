@@ -66,6 +66,11 @@ pub fn has_ipv6() -> bool {
     std::path::Path::new("/proc/sys/net/ipv6").exists()
 }
 
+/// Lets nothing of IPv4 through that comes by a port.
+pub fn stop_ipv4(link: &str) -> io::Result<()> {
+    set(&format!("net/ipv4/conf/{link}/forwarding"), "0")
+}
+
 /// Lets a link of a router carry IPv6.
 pub fn carry_ipv6(link: &str) -> io::Result<()> {
     set(&format!("net/ipv6/conf/{link}/disable_ipv6"), "0")

@@ -202,7 +202,12 @@ fn carried(topology: &Topology, from: usize, packet: Packet, begins: bool) -> Op
         IpAddr::V6(dst) => dst.is_unicast_link_local() || dst.is_multicast() || is_service(dst),
         IpAddr::V4(_) => false,
     };
-    if of_the_link || goes_no_further || is_v6 && (vpc.ipv6_cidrs.is_empty() || sender.ipv6.is_empty()) {
+    // What has no IPv4 neither sends nor forwards it.
+    let has_version = if is_v6 { !sender.ipv6.is_empty() } else { !sender.addresses.is_empty() };
+    if !has_version {
+        return None;
+    }
+    if of_the_link || goes_no_further || is_v6 && vpc.ipv6_cidrs.is_empty() {
         return None;
     }
     led(topology, vpc, subnet, packet, Sender { vouched, begins })
@@ -275,7 +280,7 @@ enum Lead<'a> {
 
 /// What the table of a subnet says of a destination.
 fn lead<'a>(vpc: &'a VpcDesired, subnet: &SubnetDesired, dst: IpAddr) -> Lead<'a> {
-    let mut own = subnet.ipv6_cidr.map(IpNet::V6).into_iter().chain([IpNet::V4(subnet.cidr)]);
+    let mut own = subnet.ipv6_cidr.map(IpNet::V6).into_iter().chain(subnet.cidr.map(IpNet::V4));
     if own.any(|net| net.contains(&dst)) {
         return Lead::Local;
     }
@@ -322,7 +327,7 @@ fn next(
         RouteTarget::Interface(id) => {
             let at = topology.interfaces.iter().position(|i| i.interface == *id)?;
             let machine = &topology.interfaces[at];
-            if dst.is_ipv6() && machine.ipv6.is_empty() {
+            if if dst.is_ipv6() { machine.ipv6.is_empty() } else { machine.addresses.is_empty() } {
                 return None;
             }
             let way = if holds(machine, dst) { Way::Within } else { Way::Through };
@@ -384,7 +389,7 @@ fn nobodys(vpc: &VpcDesired, address: IpAddr) -> bool {
         IpAddr::V4(v4) => v4,
         IpAddr::V6(v6) => return nobodys_v6(v6),
     };
-    let routers = vpc.subnets.iter().map(|subnet| subnet.cidr.network().to_bits() + 1);
+    let routers = vpc.subnets.iter().filter_map(|subnet| Some(subnet.cidr?.network().to_bits() + 1));
     let resolver = vpc.cidrs.first().map(|cidr| cidr.network().to_bits() + 2);
     address.is_loopback()
         || address.is_link_local()

@@ -14,7 +14,7 @@ mod wire;
 use super::world::{A_MOMENT, SOON, World, on_a_host};
 use agent::host::Net as _;
 use judge::{Answer, Arrival, Packet, Transport, Way};
-use model::host::InterfaceDesired;
+use model::host::{AddressDesired, InterfaceDesired};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -291,8 +291,10 @@ fn probe(topology: &Topology, dice: &mut Dice, number: u32) -> (usize, Packet) {
     if dice.percent(45) && topology.vpcs.iter().any(|v| v.vpc == sender.vpc && !v.ipv6_cidrs.is_empty()) {
         return (from, probe_v6(topology, dice, sender, port));
     }
-    let own = dice.pick(&sender.addresses).private;
-    let src = if dice.percent(85) { own } else { forged(topology, dice, sender) };
+    // One without IPv4 may well try.
+    let own = (!sender.addresses.is_empty()).then(|| dice.pick(&sender.addresses).private);
+    let own = own.filter(|_| dice.percent(85));
+    let src = own.unwrap_or_else(|| forged(topology, dice, sender));
     let mut dst = destination(topology, dice, sender);
     while sender.addresses.iter().any(|a| a.private == dst || a.public == Some(dst)) {
         dst = Ipv4Addr::new(203, 0, 113, 77);
@@ -360,10 +362,17 @@ fn somebody<'a>(
     all[dice.below(all.len())]
 }
 
+/// An address of somebody's, if anybody has IPv4.
+fn somewhere(topology: &Topology, dice: &mut Dice, near: Option<&InterfaceDesired>) -> AddressDesired {
+    match somebody(topology, dice, near).addresses.as_slice() {
+        [] => AddressDesired { private: Ipv4Addr::new(10, 0, 0, 77), public: None, withheld: None },
+        own => *dice.pick(own),
+    }
+}
+
 fn destination(topology: &Topology, dice: &mut Dice, sender: &InterfaceDesired) -> Ipv4Addr {
     let near = dice.percent(65).then_some(sender);
-    let somebody = somebody(topology, dice, near);
-    let somebody = *dice.pick(&somebody.addresses);
+    let somebody = somewhere(topology, dice, near);
     match dice.below(20) {
         0..=11 => somebody.private,
         12..=17 => somebody.public.unwrap_or(somebody.private),
@@ -375,8 +384,7 @@ fn destination(topology: &Topology, dice: &mut Dice, sender: &InterfaceDesired) 
 
 fn forged(topology: &Topology, dice: &mut Dice, sender: &InterfaceDesired) -> Ipv4Addr {
     let near = dice.percent(70).then_some(sender);
-    let somebody = somebody(topology, dice, near);
-    let somebody = *dice.pick(&somebody.addresses);
+    let somebody = somewhere(topology, dice, near);
     match dice.below(8) {
         0..=3 => somebody.private,
         4 => somebody.public.unwrap_or(Ipv4Addr::new(8, 8, 8, 8)),
@@ -385,7 +393,7 @@ fn forged(topology: &Topology, dice: &mut Dice, sender: &InterfaceDesired) -> Ip
             Ipv4Addr::new(169, 254, 169, 254),
             Ipv4Addr::LOCALHOST,
             Ipv4Addr::new(224, 0, 0, 5),
-            plan::net::gateway(sender.subnet_cidr),
+            sender.subnet_cidr.map_or(Ipv4Addr::new(8, 8, 4, 4), plan::net::gateway),
         ]),
         _ => Ipv4Addr::new(8, 8, 8, 8),
     }

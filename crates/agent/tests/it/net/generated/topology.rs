@@ -84,14 +84,18 @@ impl Topology {
             if dice.percent(40) {
                 continue;
             }
-            let subnet = dice.pick(&vpc.subnets);
+            let subnets: Vec<_> = vpc.subnets.iter().filter_map(|s| Some((s.subnet, s.cidr?))).collect();
+            if subnets.is_empty() {
+                continue;
+            }
+            let (subnet, cidr) = *dice.pick(&subnets);
             let public = dice.percent(75).then(|| Ipv4Addr::new(198, 18, 2, number as u8 + 1));
             vpc.nat_gateways.push(NatGatewayDesired {
                 gateway: NatGatewayId::from_entropy(dice.id()),
-                subnet: subnet.subnet,
+                subnet,
                 // Above all that interfaces get.
                 address: AddressDesired {
-                    private: Ipv4Addr::from_bits(subnet.cidr.network().to_bits() + 60),
+                    private: Ipv4Addr::from_bits(cidr.network().to_bits() + 60),
                     public,
                     withheld: None,
                 },
@@ -141,7 +145,7 @@ impl Topology {
             vpc.subnets.push(SubnetDesired {
                 ipv6_cidr: None,
                 subnet: SubnetId::from_entropy(dice.id()),
-                cidr,
+                cidr: Some(cidr),
                 route_table: vpc.route_tables[0].route_table,
                 network_acl: vpc.network_acls[0].network_acl,
             });
@@ -149,7 +153,7 @@ impl Topology {
         vpc
     }
 
-    /// A block for most VPCs, and a part of it for most of their subnets. None is in two VPCs.
+    /// A block for most VPCs, and a part of it for most of their subnets, some of which have nothing else. None is in two VPCs.
     fn ipv6_blocks(&mut self, dice: &mut Dice) {
         let pool: Ipv6Net = "fd12:3456:7800::/40".parse().unwrap();
         for vpc in &mut self.vpcs {
@@ -161,6 +165,7 @@ impl Topology {
             vpc.ipv6_cidrs = vec![block];
             for (subnet, cidr) in vpc.subnets.iter_mut().zip(block.subnets(64).unwrap()) {
                 subnet.ipv6_cidr = dice.percent(85).then_some(cidr);
+                subnet.cidr = subnet.cidr.filter(|_| subnet.ipv6_cidr.is_none() || dice.percent(75));
             }
         }
     }
@@ -191,26 +196,28 @@ impl Topology {
         let subnet = dice.pick(&vpc.subnets).clone();
         let mut addresses: Vec<AddressDesired> = Vec::new();
         for _ in 0..*dice.pick(&[1, 1, 1, 2, 3]) {
+            let Some(cidr) = subnet.cidr else { break };
             let host = 10 + dice.below(40) as u32;
-            let private = Ipv4Addr::from_bits(subnet.cidr.network().to_bits() + host);
+            let private = Ipv4Addr::from_bits(cidr.network().to_bits() + host);
             let taken = self.interfaces.iter().filter(|i| i.vpc == vpc.vpc).flat_map(|i| &i.addresses);
             if taken.chain(&addresses).any(|address| address.private == private) {
                 continue;
             }
             addresses.push(AddressDesired { private, public: self.public(dice, &addresses), withheld: None });
         }
-        if addresses.is_empty() {
-            return;
-        }
         let mut ipv6: Vec<Ipv6Addr> = Vec::new();
         if let Some(cidr) = subnet.ipv6_cidr {
-            for _ in 0..*dice.pick(&[0, 1, 1, 1, 2]) {
+            let count = *dice.pick(&[0, 1, 1, 1, 2]);
+            for _ in 0..count.max(usize::from(subnet.cidr.is_none())) {
                 let address = Ipv6Addr::from_bits(cidr.network().to_bits() | (10 + dice.below(40)) as u128);
                 let taken = self.interfaces.iter().flat_map(|i| &i.ipv6).chain(&ipv6);
                 if taken.copied().all(|other| other != address) {
                     ipv6.push(address);
                 }
             }
+        }
+        if addresses.is_empty() && (subnet.cidr.is_some() || ipv6.is_empty()) {
+            return;
         }
         self.interfaces.push(InterfaceDesired {
             ipv6,
@@ -299,7 +306,7 @@ impl Topology {
         let mut nets = vec![everywhere(), everywhere(), everywhere_v6(), everywhere_v6()];
         for vpc in &self.vpcs {
             nets.extend(vpc.cidrs.iter().copied().map(IpNet::V4));
-            nets.extend(vpc.subnets.iter().map(|subnet| IpNet::V4(subnet.cidr)));
+            nets.extend(vpc.subnets.iter().filter_map(|subnet| subnet.cidr).map(IpNet::V4));
             nets.extend(vpc.ipv6_cidrs.iter().copied().map(IpNet::V6));
             nets.extend(vpc.subnets.iter().filter_map(|subnet| subnet.ipv6_cidr).map(IpNet::V6));
         }
@@ -435,7 +442,7 @@ fn routes(
         routes.push((destination, target));
     }
     let whole = |subnet: &SubnetDesired| {
-        [Some(IpNet::V4(subnet.cidr)), subnet.ipv6_cidr.map(IpNet::V6)].into_iter().flatten()
+        [subnet.cidr.map(IpNet::V4), subnet.ipv6_cidr.map(IpNet::V6)].into_iter().flatten()
     };
     if dice.percent(40) && !own.is_empty() {
         let nets: Vec<IpNet> = vpc.subnets.iter().flat_map(whole).collect();
