@@ -574,13 +574,15 @@ async fn purging_leaves_no_process_group_or_file() {
 #[tokio::test]
 async fn an_accelerator_is_believed_only_after_a_guest_ran() {
     use agent::host::linux::vmm::accel::runs_a_guest;
+    use plan::machine::{Accelerator, Threads};
     let scratch = Scratch::new();
     let kernel = guest::images().join("idle/kernel");
     let cache = scratch.path.join("accel");
     let qemu = &default_qemu()[0].1;
-    assert!(runs_a_guest(plan::machine::Accelerator::Tcg, qemu, &kernel, &cache).await);
+    let emulation = Accelerator::Tcg(Threads::Shared);
+    assert!(runs_a_guest(emulation, qemu, &kernel, &cache).await);
     let no_kernel = guest::images().join("idle/initrd");
-    assert!(!runs_a_guest(plan::machine::Accelerator::Tcg, qemu, &no_kernel, &cache).await);
+    assert!(!runs_a_guest(emulation, qemu, &no_kernel, &cache).await);
     // Whatever this host's KVM is worth, a machine starts.
     let config = LinuxVmmConfig { accel: AccelPolicy::Probe, ..scratch.config() };
     let vmm = LinuxVmm::open(config).await.unwrap();

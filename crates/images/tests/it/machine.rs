@@ -64,7 +64,7 @@ impl Machine {
                 "-machine",
                 "q35,usb=off,vmport=off",
                 "-accel",
-                "tcg,thread=multi,tb-size=64",
+                "tcg,tb-size=64",
                 "-cpu",
                 "max,la57=off",
                 "-m",

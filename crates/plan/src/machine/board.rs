@@ -61,7 +61,7 @@ pub fn takes_firmware_file(machine: &Machine, boot: &Boot<'_>) -> bool {
 pub(super) const fn machine(architecture: Architecture, accelerator: Accelerator) -> &'static str {
     match (architecture, accelerator) {
         (Architecture::X86_64, _) => "q35,usb=off,vmport=off,smbus=off,dump-guest-core=off",
-        (Architecture::Arm64, Accelerator::Tcg) => "virt,gic-version=3,usb=off,dump-guest-core=off",
+        (Architecture::Arm64, Accelerator::Tcg(_)) => "virt,gic-version=3,usb=off,dump-guest-core=off",
         (Architecture::Arm64, Accelerator::Kvm) => "virt,gic-version=host,usb=off,dump-guest-core=off",
     }
 }
@@ -71,10 +71,10 @@ pub(super) const fn cpu(architecture: Architecture, accelerator: Accelerator) ->
     match (architecture, accelerator) {
         (_, Accelerator::Kvm) => "host",
         // Five-level paging costs a walk more on every miss.
-        (Architecture::X86_64, Accelerator::Tcg) => "max,la57=off",
+        (Architecture::X86_64, Accelerator::Tcg(_)) => "max,la57=off",
         // That of Graviton 2, the processor of the t4g. `max` has features that older distributions do not survive (52-bit
         // addresses) and others that are slow to emulate (pointer authentication).
-        (Architecture::Arm64, Accelerator::Tcg) => "neoverse-n1",
+        (Architecture::Arm64, Accelerator::Tcg(_)) => "neoverse-n1",
     }
 }
 

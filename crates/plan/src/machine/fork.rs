@@ -274,7 +274,7 @@ pub fn is_ready(console: &str, mac: Mac) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{AtRest, Cache, StandsOn};
+    use super::super::{AtRest, Cache, StandsOn, Threads};
     use super::*;
     use model::MiB;
     use model::host::{Architecture, Firmware};
@@ -313,7 +313,7 @@ mod tests {
         let layout = Layout {
             instance: InstanceId::from_entropy(1),
             machine,
-            accelerator: Accelerator::Tcg,
+            accelerator: Accelerator::Tcg(Threads::Shared),
             boot: BOOT,
             disks,
             interfaces: vec![interface(1)],
@@ -331,7 +331,7 @@ mod tests {
         Child {
             instance: InstanceId::from_entropy(9),
             machine,
-            accelerator: Accelerator::Tcg,
+            accelerator: Accelerator::Tcg(Threads::Shared),
             boot: BOOT,
             disks: vec![(disk(11), VolumeId::from_entropy(1)), (disk(12), VolumeId::from_entropy(2))],
             interface: interface(9),

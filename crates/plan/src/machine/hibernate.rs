@@ -181,7 +181,7 @@ pub fn prepare() -> [Command; 2] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{AtRest, Cache, Initrd, StandsOn};
+    use super::super::{AtRest, Cache, Initrd, StandsOn, Threads};
     use super::*;
     use model::host::{Architecture, Firmware, Medium};
     use model::{Mac, MiB};
@@ -223,7 +223,7 @@ mod tests {
         let layout = Layout {
             instance: InstanceId::from_entropy(1),
             machine: &machine,
-            accelerator: Accelerator::Tcg,
+            accelerator: Accelerator::Tcg(Threads::Shared),
             boot: BOOT,
             disks: vec![disk(1)],
             interfaces: vec![interface(1)],
@@ -250,7 +250,7 @@ mod tests {
             instance: InstanceId::from_entropy(1),
             program: program(),
             machine,
-            accelerator: Accelerator::Tcg,
+            accelerator: Accelerator::Tcg(Threads::Shared),
             boot: BOOT,
             disks: vec![disk(1), disk(2)],
             interfaces: vec![interface(1)],

@@ -17,6 +17,7 @@
 //!   them by its monitor, with their keys.
 //! - The firmware tables say what EC2's say, so stock cloud-init chooses its Ec2 data source; see [`smbios`].
 
+mod accelerator;
 mod board;
 pub mod devices;
 pub mod fork;
@@ -30,6 +31,7 @@ pub mod server;
 pub mod smbios;
 pub mod template;
 
+pub use accelerator::{Accelerator, Threads, Version};
 pub use board::{FIRMWARE, firmware, qemu, takes_firmware_file, uefi};
 pub use devices::{AtRest, Cache, Disk, Interface, StandsOn};
 pub use identity::Identity;
@@ -54,13 +56,6 @@ pub const MEMORY: &str = "/memory";
 pub const LAZY: &str = "/lazy";
 
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
-
-/// What executes the guest's instructions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accelerator {
-    Kvm,
-    Tcg,
-}
 
 /// A machine in all that its command line depends on.
 #[derive(Debug, Clone, PartialEq)]
@@ -282,11 +277,11 @@ pub fn arguments(layout: &Layout<'_>) -> Result<Vec<String>, Unbuildable> {
     Ok(line.0)
 }
 
-fn accelerator(accelerator: Accelerator) -> &'static str {
+fn accelerator(accelerator: Accelerator) -> String {
     match accelerator {
-        Accelerator::Kvm => "kvm",
+        Accelerator::Kvm => accelerator.name().to_owned(),
         // 128 MiB hold the translations of a booted distribution.
-        Accelerator::Tcg => "tcg,thread=multi,tb-size=128",
+        Accelerator::Tcg(_) => format!("{},tb-size=128", accelerator.name()),
     }
 }
 

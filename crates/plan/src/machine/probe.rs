@@ -10,9 +10,9 @@ pub const TOKEN: &[u8] = b"nube-probe: the guest runs";
 
 /// The arguments of the probe's QEMU; its standard output is the guest's console.
 pub fn arguments(accelerator: Accelerator, kernel: &str, initrd: &str) -> Vec<String> {
-    let (accel, cpu) = match accelerator {
-        Accelerator::Kvm => ("kvm", "host"),
-        Accelerator::Tcg => ("tcg,thread=multi", "max,la57=off"),
+    let cpu = match accelerator {
+        Accelerator::Kvm => "host",
+        Accelerator::Tcg(_) => "max,la57=off",
     };
     [
         "-nodefaults",
@@ -23,7 +23,7 @@ pub fn arguments(accelerator: Accelerator, kernel: &str, initrd: &str) -> Vec<St
         "-machine",
         "q35,usb=off,vmport=off",
         "-accel",
-        accel,
+        accelerator.name(),
         "-cpu",
         cpu,
         "-smp",

@@ -283,6 +283,7 @@ pub fn plug(interface: &Interface, port: usize, descriptor: &str) -> [Command; 2
 
 #[cfg(test)]
 mod tests {
+    use super::super::Threads;
     use super::*;
     use model::host::Firmware;
 
@@ -308,7 +309,7 @@ mod tests {
             vcpus: 2,
             memory: MiB(512),
             program: Program { path: "/usr/bin/qemu".into(), bytes: 1, changed: 2 },
-            arguments: anonymous(&machine(), Accelerator::Tcg, boot, Cache::Direct).unwrap(),
+            arguments: anonymous(&machine(), Accelerator::Tcg(Threads::Shared), boot, Cache::Direct).unwrap(),
         }
     }
 

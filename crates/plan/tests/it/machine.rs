@@ -6,9 +6,11 @@ use model::{InstanceId, Mac, MiB, NetworkInterfaceId, VolumeId};
 use plan::machine::identity::UserData;
 use plan::machine::{
     Accelerator, AtRest, Boot, Cache, Disk, Identity, Initrd, Interface, Layout, ROOT_PORTS, Stage, StandsOn,
-    Unbuildable, arguments,
+    Threads, Unbuildable, arguments,
 };
 use std::net::Ipv4Addr;
+
+const EMULATION: Accelerator = Accelerator::Tcg(Threads::Shared);
 
 fn machine() -> Machine {
     Machine {
@@ -82,17 +84,17 @@ fn a_machine_that_boots_its_disk_under_kvm() {
 fn a_machine_that_boots_a_kernel_under_tcg() {
     let machine = machine();
     let boot = Boot::Kernel { command_line: "console=ttyS0 root=/dev/vda1, rw", initrd: Initrd::Present };
-    golden("machine-tcg-kernel.txt", &rendered(&layout(&machine, Accelerator::Tcg, boot)));
+    golden("machine-tcg-kernel.txt", &rendered(&layout(&machine, EMULATION, boot)));
 }
 
 #[test]
 fn what_cannot_be_built_says_why() {
     let mut machine = machine();
-    let mut crowded = layout(&machine, Accelerator::Tcg, Boot::Firmware);
+    let mut crowded = layout(&machine, EMULATION, Boot::Firmware);
     crowded.disks = vec![crowded.disks[0].clone(); ROOT_PORTS];
     assert_eq!(arguments(&crowded), Err(Unbuildable::TooManyDevices { wanted: ROOT_PORTS + 1 }));
     machine.vcpus = 0;
-    assert_eq!(arguments(&layout(&machine, Accelerator::Tcg, Boot::Firmware)), Err(Unbuildable::NoVcpus));
+    assert_eq!(arguments(&layout(&machine, EMULATION, Boot::Firmware)), Err(Unbuildable::NoVcpus));
 }
 
 #[test]
@@ -101,7 +103,7 @@ fn an_arm_machine_boots_a_kernel_through_uefi_under_tcg() {
     machine.architecture = Architecture::Arm64;
     machine.instance_type = "t4g.nano".into();
     let boot = Boot::Kernel { command_line: "console=ttyAMA0 root=/dev/vda", initrd: Initrd::Present };
-    golden("machine-arm64-tcg-kernel.txt", &rendered(&layout(&machine, Accelerator::Tcg, boot)));
+    golden("machine-arm64-tcg-kernel.txt", &rendered(&layout(&machine, EMULATION, boot)));
 }
 
 #[test]
@@ -126,7 +128,7 @@ fn an_x86_machine_that_boots_its_disk_by_uefi() {
 fn a_machine_that_becomes_a_template_and_one_that_is_resumed_from_it() {
     let machine = machine();
     let boot = Boot::Kernel { command_line: "console=ttyS0", initrd: Initrd::Present };
-    let mut layout = layout(&machine, Accelerator::Tcg, boot);
+    let mut layout = layout(&machine, EMULATION, boot);
     let interfaces = std::mem::take(&mut layout.interfaces);
     layout.disks.truncate(1);
     layout.stage = Stage::Template { nonce: "00112233445566778899aabbccddeeff" };

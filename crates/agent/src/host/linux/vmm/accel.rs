@@ -5,11 +5,14 @@
 
 use super::home::replace;
 use super::image::any_kernel;
-use crate::host::Result;
+use super::template;
 use crate::host::linux::exec;
+use crate::host::{HostError, Result};
 use model::host::Architecture;
-use plan::machine::{Accelerator, probe};
+use plan::machine::template::Program;
+use plan::machine::{Accelerator, Version, probe};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,7 +31,7 @@ const fn patience(accelerator: Accelerator) -> Duration {
     match accelerator {
         Accelerator::Kvm => Duration::from_secs(10),
         // Emulation works, however busy the host is.
-        Accelerator::Tcg => Duration::from_mins(3),
+        Accelerator::Tcg(_) => Duration::from_mins(3),
     }
 }
 
@@ -42,32 +45,36 @@ struct Verdict {
 /// The accelerator for machines of this architecture. Another one's than the host's own is emulated; and the probe's guest
 /// is an x86-64 program, so hosts of other architectures emulate unless told otherwise.
 pub(super) async fn choose(
+    versions: &mut Versions,
     policy: AccelPolicy,
     architecture: Architecture,
     qemu: &str,
     images: &Path,
     cache: &Path,
 ) -> Result<Accelerator> {
+    let version = versions.of(qemu).await?;
+    let emulation = Accelerator::emulation(Version::parse(&version));
     if std::env::consts::ARCH != machine_name(architecture) {
-        return Ok(Accelerator::Tcg);
+        return Ok(emulation);
     }
     match policy {
-        AccelPolicy::Probe if architecture != Architecture::X86_64 => return Ok(Accelerator::Tcg),
+        AccelPolicy::Probe if architecture != Architecture::X86_64 => return Ok(emulation),
         AccelPolicy::Kvm => return Ok(Accelerator::Kvm),
-        AccelPolicy::Tcg => return Ok(Accelerator::Tcg),
+        AccelPolicy::Tcg => return Ok(emulation),
         AccelPolicy::Probe => {}
     }
     if fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
-        return Ok(Accelerator::Tcg);
+        return Ok(emulation);
     }
-    let of = versions(qemu).await?;
+    let kernel = fs::read_to_string("/proc/version").unwrap_or_default();
+    let of = format!("{} / {version}", kernel.trim());
     let known = fs::read(cache).ok().and_then(|text| serde_json::from_slice::<Verdict>(&text).ok());
     if let Some(verdict) = known.filter(|verdict| verdict.of == of) {
-        return Ok(if verdict.kvm { Accelerator::Kvm } else { Accelerator::Tcg });
+        return Ok(if verdict.kvm { Accelerator::Kvm } else { emulation });
     }
     let Some(kernel) = any_kernel(images, Architecture::X86_64) else {
         tracing::warn!("no cached image has a kernel to try KVM with; machines run under TCG");
-        return Ok(Accelerator::Tcg);
+        return Ok(emulation);
     };
     let kvm = runs_a_guest(Accelerator::Kvm, qemu, &kernel, cache).await;
     tracing::info!(kvm, "tried a guest under KVM");
@@ -77,7 +84,7 @@ pub(super) async fn choose(
     if let Err(error) = kept {
         tracing::warn!(%error, "the accelerator's verdict could not be kept");
     }
-    Ok(if kvm { Accelerator::Kvm } else { Accelerator::Tcg })
+    Ok(if kvm { Accelerator::Kvm } else { emulation })
 }
 
 /// Whether a guest prints the token under this accelerator.
@@ -128,8 +135,20 @@ pub async fn try_kvm(qemu: &str, images: &Path) -> Kvm {
     if runs_a_guest(Accelerator::Kvm, qemu, &kernel, &scratch).await { Kvm::Works } else { Kvm::Broken }
 }
 
-async fn versions(qemu: &str) -> Result<String> {
-    let kernel = fs::read_to_string("/proc/version").unwrap_or_default();
-    let output = exec::run(qemu, &["--version"], b"").await?;
-    Ok(format!("{} / {}", kernel.trim(), String::from_utf8_lossy(&output.stdout).trim()))
+/// What programs say of their versions. Each is asked once, until its file is another.
+#[derive(Debug, Default)]
+pub(super) struct Versions(HashMap<String, (Program, String)>);
+
+impl Versions {
+    async fn of(&mut self, qemu: &str) -> Result<String> {
+        let program = template::program(qemu, qemu)
+            .map_err(|error| HostError::transient(format!("looking at {qemu}")).caused_by(error))?;
+        if let Some((_, said)) = self.0.get(qemu).filter(|(known, _)| *known == program) {
+            return Ok(said.clone());
+        }
+        let output = exec::run(qemu, &["--version"], b"").await?;
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        self.0.insert(qemu.to_owned(), (program, said.clone()));
+        Ok(said)
+    }
 }

@@ -27,10 +27,10 @@ impl DirectBoot {
 
     pub fn command_line(&self, accelerator: Accelerator) -> String {
         match accelerator {
-            Accelerator::Tcg if !self.command_line_emulated.is_empty() => {
+            Accelerator::Tcg(_) if !self.command_line_emulated.is_empty() => {
                 format!("{} {}", self.command_line, self.command_line_emulated)
             }
-            Accelerator::Tcg | Accelerator::Kvm => self.command_line.clone(),
+            Accelerator::Tcg(_) | Accelerator::Kvm => self.command_line.clone(),
         }
     }
 }

@@ -118,7 +118,8 @@ struct Inner {
     gates: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
     monitors: tokio::sync::Mutex<HashMap<InstanceId, Arc<Monitor>>>,
     assigning: Mutex<()>,
-    probing: tokio::sync::Mutex<()>,
+    /// One machine at a time looks for its accelerator.
+    probing: tokio::sync::Mutex<accel::Versions>,
     templates: Arc<template::Templates>,
     /// Machines that this agent has stand still for a fork or to hibernate, or is about to.
     forking: Mutex<HashSet<InstanceId>>,

@@ -67,9 +67,9 @@ pub(super) async fn ground(inner: &Inner, machine: &Machine, below: Vec<PathBuf>
         .map(|(_, program)| program.clone())
         .ok_or_else(|| HostError::permanent(requirements::lacks_qemu(architecture)))?;
     let accelerator = {
-        let _one = inner.probing.lock().await;
+        let mut versions = inner.probing.lock().await;
         let Config { accel, images_dir, probe_cache, .. } = config;
-        accel::choose(*accel, architecture, &program, images_dir, probe_cache).await?
+        accel::choose(&mut versions, *accel, architecture, &program, images_dir, probe_cache).await?
     };
     let direct = match &machine.direct_kernel {
         // The image's own files lie beside its disk, which is the lowest.
