@@ -42,6 +42,25 @@ def pytest_collection_modifyitems(config, items):
     config.hook.pytest_deselected(items=deselected)
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """What the machines of a test that fails have said last goes with its report."""
+    report = (yield).get_result()
+    ec2 = getattr(item, "funcargs", {}).get("ec2")
+    if report.when == "call" and report.failed and ec2 and item.config.getoption("--host") == "linux":
+        report.sections.append(("Consoles of the machines that run", consoles(ec2)))
+
+
+def consoles(ec2):
+    try:
+        running = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
+        found = [i for r in ec2.describe_instances(Filters=running)["Reservations"] for i in r["Instances"]]
+        said = {i["InstanceId"]: ec2.get_console_output(InstanceId=i["InstanceId"], Latest=True) for i in found}
+        return "\n".join(f"--- {name}\n{console.get('Output', '')[-2000:]}" for name, console in said.items())
+    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as e:
+        return f"not to be had: {e}"
+
+
 def wait_until(condition, what, timeout=60, interval=0.1):
     """Polls until the condition gives something true, and returns that."""
     deadline = time.monotonic() + timeout
