@@ -1,7 +1,7 @@
 //! Volumes.
 
 use crate::guest;
-use crate::vmm::{Scratch, volume};
+use crate::vmm_rig::{Scratch, volume};
 use agent::host::linux::block::{Filling, LinuxBlock, LinuxBlockConfig};
 use agent::host::{Block, Fault};
 use model::GiB;

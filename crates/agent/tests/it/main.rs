@@ -30,5 +30,6 @@ mod vmm_devices;
 mod vmm_encryption;
 mod vmm_hibernation;
 mod vmm_lazy;
+mod vmm_rig;
 mod vmm_shared;
 mod vmm_snapshots;

@@ -2,7 +2,7 @@
 
 use crate::conformance::{self, TestHost};
 use crate::guest;
-use crate::vmm::{BOOT, Scratch, processes, qemu_of, spec, text, until_says, volume};
+use crate::vmm_rig::{BOOT, Scratch, processes, qemu_of, spec, text, until_says, volume};
 use agent::host::linux::block::LinuxBlock;
 use agent::host::linux::vmm::LinuxVmm;
 use agent::host::sim::{SimConfig, SimHost};
@@ -284,7 +284,7 @@ impl Net for Taps {
     }
     async fn open_port(&self, interface: &InterfaceDesired) -> Result<Tap> {
         let tap = self.0.open_port(interface).await?;
-        Ok(Tap { fd: crate::vmm::tap(1).fd, ..tap })
+        Ok(Tap { fd: crate::vmm_rig::tap(1).fd, ..tap })
     }
     async fn ensure_port(&self, interface: &InterfaceDesired) -> Result<()> {
         self.0.ensure_port(interface).await

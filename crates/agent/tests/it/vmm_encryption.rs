@@ -1,7 +1,7 @@
 //! Encrypted volumes and snapshots of them, real ones: with machines that write to them, and at rest.
 
 use crate::guest::{self, run};
-use crate::vmm::{Scratch, qemu_of, spec, text, until, until_says, volume};
+use crate::vmm_rig::{Scratch, qemu_of, spec, text, until, until_says, volume};
 use agent::host::linux::block::{self, LinuxBlock, backing_chain, is_own, passphrase};
 use agent::host::linux::vmm::LinuxVmm;
 use agent::host::{Block, Device, DiskSpec, MachineSpec, MachineState, Release, Vmm};

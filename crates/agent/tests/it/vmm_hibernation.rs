@@ -1,6 +1,6 @@
 //! Machines that hibernate, real ones: the guest counts in its memory, and writes each number to its disks.
 
-use crate::vmm::{Scratch, qemu_of, spec, text, until, until_says, volume};
+use crate::vmm_rig::{Scratch, qemu_of, spec, text, until, until_says, volume};
 use agent::host::linux::vmm::LinuxVmm;
 use agent::host::{Block, Device, DiskSpec, Life, MachineSpec, MachineState, Release, Vmm};
 use model::host::{Medium, VolumeDesired};

@@ -1,6 +1,6 @@
 //! Volumes of snapshots that machines use before they are on the host: served by blockd, which comes and goes, and filled.
 
-use crate::vmm::{Scratch, spec, text, until, until_says, volume};
+use crate::vmm_rig::{Scratch, spec, text, until, until_says, volume};
 use agent::host::linux::block::lazy::{self, blockd::Blockd};
 use agent::host::linux::block::{Filling, LinuxBlock};
 use agent::host::linux::vmm::LinuxVmm;

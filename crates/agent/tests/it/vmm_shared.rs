@@ -1,8 +1,8 @@
 //! Volumes that several real machines have at once, and snapshots of them.
 
 use crate::guest::run;
-use crate::vmm::{Scratch, spec, text, until, until_says, volume};
 use crate::vmm_encryption::{PATTERN, Tool, holding};
+use crate::vmm_rig::{Scratch, spec, text, until, until_says, volume};
 use crate::vmm_snapshots::{goes_on, holds, is_clean, write};
 use agent::host::linux::block::LinuxBlock;
 use agent::host::linux::vmm::LinuxVmm;

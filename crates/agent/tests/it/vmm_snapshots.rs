@@ -1,7 +1,7 @@
 //! Snapshots of real volumes, with machines that write to them and without.
 
 use crate::guest::{self, run};
-use crate::vmm::{Scratch, qemu_of, spec, text, until, until_says, volume};
+use crate::vmm_rig::{Scratch, qemu_of, spec, text, until, until_says, volume};
 use agent::host::linux::block::{Filling, LinuxBlock, LinuxBlockConfig};
 use agent::host::linux::vmm::LinuxVmm;
 use agent::host::{Block, DiskSpec, Fault, MachineSpec, Vmm};

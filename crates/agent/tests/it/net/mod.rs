@@ -23,6 +23,7 @@ mod nat;
 mod peering;
 mod public;
 mod services;
+mod traffic;
 mod transit;
 mod vpn;
 mod world;

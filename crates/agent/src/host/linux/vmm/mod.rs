@@ -21,6 +21,7 @@
 
 pub mod accel;
 pub mod cgroup;
+mod config;
 mod devices;
 mod fork;
 mod hibernation;
@@ -43,6 +44,7 @@ mod timeline;
 pub(super) mod uids;
 
 pub use accel::AccelPolicy;
+pub use config::{Launcher, LinuxVmmConfig, default_qemu};
 pub use home::private_directory;
 pub(super) use home::replace;
 pub use room::RESUME_EVERY;
@@ -53,58 +55,20 @@ use crate::host::{
     Templates, Vmm,
 };
 use home::Home;
-use model::host::{Architecture, VolumeDesired};
-use model::{CloudTag, ForkId, InstanceId, Timestamp, VolumeId};
+use model::host::VolumeDesired;
+use model::{ForkId, InstanceId, Timestamp, VolumeId};
 use monitor::{Monitor, MonitorError, Notice};
 use parking_lot::Mutex;
 use plan::machine::qmp::{Command, Status};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// How long a process may take to end when asked, before it is killed.
 const COURTESY: Duration = Duration::from_secs(3);
-
-#[derive(Debug, Clone)]
-pub struct LinuxVmmConfig {
-    pub cloud: CloudTag,
-    /// Where the machines' own directories lie.
-    pub state_dir: PathBuf,
-    /// The host's image cache.
-    pub images_dir: PathBuf,
-    pub accel: AccelPolicy,
-    /// Where the accelerator's verdict is kept.
-    pub probe_cache: PathBuf,
-    /// The QEMU program of each architecture that this host runs, as an absolute path.
-    pub qemu: Vec<(Architecture, String)>,
-    pub launcher: Launcher,
-    pub templates: TemplateConfig,
-}
-
-/// The program whose main is [`launcher::main`], with the arguments that make it so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Launcher {
-    pub program: String,
-    pub arguments: Vec<String>,
-}
-
-impl Launcher {
-    /// This very program, started with `vm-exec`; also when its file has been replaced since.
-    pub fn this_program() -> Self {
-        Self { program: "/proc/self/exe".into(), arguments: vec!["vm-exec".into()] }
-    }
-}
-
-/// The QEMU programs as Debian installs them; one that is not there is missed when a machine wants it.
-pub fn default_qemu() -> Vec<(Architecture, String)> {
-    [Architecture::X86_64, Architecture::Arm64]
-        .map(|architecture| (architecture, format!("/usr/bin/{}", plan::machine::qemu(architecture).0)))
-        .into()
-}
 
 /// The driver. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
