@@ -197,9 +197,12 @@ fn carried(topology: &Topology, from: usize, packet: Packet, begins: bool) -> Op
         Transport::Udp { from, to } => is_v6 && (from, to) == (547, 546),
         Transport::Tcp { .. } | Transport::Other(_) => false,
     };
-    // Nor does what is for a link's own addresses, for many at once, or for a service that the router is asked for.
+    // Nor does what is for a link's own addresses, for many at once, for whoever has it, or for a service that the router
+    // is asked for.
     let goes_no_further = match packet.dst {
-        IpAddr::V6(dst) => dst.is_unicast_link_local() || dst.is_multicast() || is_service(dst),
+        IpAddr::V6(dst) => {
+            dst.is_unicast_link_local() || dst.is_multicast() || dst.is_loopback() || is_service(dst)
+        }
         IpAddr::V4(_) => false,
     };
     // What has no IPv4 neither sends nor forwards it.
