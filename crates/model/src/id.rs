@@ -136,6 +136,8 @@ ids! {
     VpcPeeringConnectionId = "pcx";
     NatGatewayId = "nat";
     VpcEndpointId = "vpce";
+    VpcEndpointServiceId = "vpce-svc";
+    VpcEndpointServicePermissionId = "vpce-svc-perm";
     TransitGatewayId = "tgw";
     TransitGatewayAttachmentId = "tgw-attach";
     TransitGatewayRouteTableId = "tgw-rtb";

@@ -77,6 +77,7 @@ impl Cloud {
             nat_gateways: Vec::new(),
             flow_logs: Vec::new(),
             mirrors: Vec::new(),
+            service_nodes: Vec::new(),
             network_acls: vec![NetworkAclDesired { network_acl, ingress: open.clone(), egress: open }],
         };
         let net = LinuxNet::open(config.clone()).await.unwrap();

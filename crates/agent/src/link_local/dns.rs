@@ -274,6 +274,7 @@ mod tests {
             nat_gateways: Vec::new(),
             flow_logs: Vec::new(),
             mirrors: Vec::new(),
+            service_nodes: Vec::new(),
             network_acls: vec![],
         }
     }
@@ -316,6 +317,7 @@ mod tests {
             endpoint: model::VpcEndpointId::from_entropy(1),
             interfaces: Vec::new(),
             names: vec![name("ec2.us-east-1.amazonaws.com", true), name("vpce-1.ec2.example", false)],
+            lead: model::host::EndpointLead::Api,
         });
         let asked = |name: &str, kind, vpc: &VpcDesired| {
             let elsewhere =

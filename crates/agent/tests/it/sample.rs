@@ -63,6 +63,7 @@ pub fn vpc(n: u32) -> VpcDesired {
         nat_gateways: Vec::new(),
         flow_logs: Vec::new(),
         mirrors: Vec::new(),
+        service_nodes: Vec::new(),
         network_acls: vec![NetworkAclDesired { network_acl, ingress: Vec::new(), egress: Vec::new() }],
     }
 }

@@ -76,6 +76,7 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Option<VpcDesire
         transits: crate::transit_gateway::desired::desired(tables, region, vpc.vpc),
         vpns: crate::vpn_connection::desired(tables, region, vpc.vpc),
         endpoints: crate::vpc_endpoint::desired(tables, region, vpc),
+        service_nodes: Vec::new(),
         flow_logs: crate::flow_log::desired(tables, region, vpc.vpc),
         mirrors: crate::traffic_mirror::desired(tables, region, vpc.vpc),
         network_acls: acls.into_values().map(|acl| entries(acl)).collect(),

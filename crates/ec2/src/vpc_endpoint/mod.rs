@@ -27,7 +27,7 @@ use crate::noun::{Noun, hold};
 use api_ec2::ops;
 use control::filter::{FilterField, one, shown};
 use control::{Cloud, Context, Result, Service, Tables, Touched, Txn};
-use model::host::{EndpointDesired, EndpointName};
+use model::host::{EndpointDesired, EndpointLead, EndpointName};
 use model::record::network_interface::NetworkInterface;
 use model::record::vpc::Vpc;
 use model::record::vpc_endpoint::{InterfaceEndpoint, VpcEndpoint};
@@ -105,7 +105,7 @@ fn told(
         names.push(EndpointName { name, addresses: addresses(None), private: true });
     }
     names.retain(|name| !name.addresses.is_empty());
-    EndpointDesired { endpoint: endpoint.endpoint, interfaces, names }
+    EndpointDesired { endpoint: endpoint.endpoint, interfaces, names, lead: EndpointLead::Api }
 }
 
 /// Whether a route to an endpoint leads anywhere.

@@ -7,7 +7,7 @@ use crate::traffic_mirror::MirrorDesired;
 use crate::{
     AccountId, InstanceId, NatGatewayId, NetworkAclId, NetworkInterfaceId, Region, RouteTableId,
     SecurityGroupId, SubnetId, TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId,
-    VpcEndpointId, VpcId, VpcPeeringConnectionId, VpnConnectionId, VpnGatewayId,
+    VpcEndpointId, VpcEndpointServiceId, VpcId, VpcPeeringConnectionId, VpnConnectionId, VpnGatewayId,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -44,9 +44,12 @@ pub struct VpcDesired {
     /// The ways to its owners' own networks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vpns: Vec<VpnDesired>,
-    /// Doors to the cloud's own API.
+    /// Doors to the cloud's own API, and to services of accounts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<EndpointDesired>,
+    /// Where what comes by endpoints of accounts' services comes out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub service_nodes: Vec<ServiceNodeDesired>,
     /// What is written of the flows of its interfaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flow_logs: Vec<FlowLogDesired>,
@@ -182,12 +185,61 @@ pub struct NatGatewayDesired {
     pub address: AddressDesired,
 }
 
-/// Interfaces at which the cloud's own API answers, on ports 80 and 443, and nothing else does.
+/// Interfaces at which a service answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EndpointDesired {
     pub endpoint: VpcEndpointId,
     pub interfaces: Vec<InterfaceDesired>,
     pub names: Vec<EndpointName>,
+    #[serde(default, skip_serializing_if = "EndpointLead::is_api")]
+    pub lead: EndpointLead,
+}
+
+/// What stands behind an endpoint's interfaces.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EndpointLead {
+    /// The cloud's own API, on ports 80 and 443; nothing else answers.
+    #[default]
+    Api,
+    /// An account's service: TCP and UDP to any port go on to these nodes. An interface that is not among them leads nowhere.
+    Service(Vec<NodeLink>),
+}
+
+impl EndpointLead {
+    pub const fn is_api(&self) -> bool {
+        matches!(self, Self::Api)
+    }
+}
+
+/// The node that one interface of an endpoint leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeLink {
+    /// The endpoint's.
+    pub interface: NetworkInterfaceId,
+    /// The VPC of the service.
+    pub vpc: VpcId,
+    /// The node's interface there.
+    pub node: NetworkInterfaceId,
+}
+
+/// An endpoint service in a zone of its VPC: an interface that answers nobody, and by which what comes from endpoints goes to
+/// its target, with the interface's own address. It is in no security group: none keeps it from sending, nobody begins
+/// anything with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceNodeDesired {
+    pub service: VpcEndpointServiceId,
+    pub interface: InterfaceDesired,
+    /// None: there is nobody to send to.
+    pub target: Option<Ipv4Addr>,
+    /// The interfaces of endpoints that may send; the link to one stands while both name each other.
+    pub clients: Vec<ServiceClient>,
+}
+
+/// An interface of an endpoint that leads to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ServiceClient {
+    pub interface: NetworkInterfaceId,
+    pub vpc: VpcId,
 }
 
 /// A name of an endpoint, in lower case, and what it leads to.

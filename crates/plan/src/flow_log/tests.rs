@@ -57,6 +57,7 @@ fn vpc(logs: Vec<FlowLogDesired>) -> VpcDesired {
         nat_gateways: Vec::new(),
         flow_logs: logs,
         mirrors: Vec::new(),
+        service_nodes: Vec::new(),
     }
 }
 

@@ -89,6 +89,7 @@ fn vpc() -> VpcDesired {
         nat_gateways: Vec::new(),
         flow_logs: Vec::new(),
         mirrors: Vec::new(),
+        service_nodes: Vec::new(),
         network_acls: Vec::new(),
     }
 }

@@ -87,6 +87,7 @@ pub(super) fn vpc() -> VpcDesired {
         }],
         flow_logs: Vec::new(),
         mirrors: Vec::new(),
+        service_nodes: Vec::new(),
         transits: vec![TransitDesired {
             gateway: TransitGatewayId::from_entropy(0x71),
             attachment: attachment(0x72),

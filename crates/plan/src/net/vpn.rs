@@ -174,6 +174,7 @@ pub fn hub(
         endpoints: Vec::new(),
         flow_logs: Vec::new(),
         mirrors: Vec::new(),
+        service_nodes: Vec::new(),
     }
 }
 

@@ -4,7 +4,8 @@ use super::world::*;
 use agent::host::linux::netns;
 use model::VpcEndpointId;
 use model::host::{
-    EndpointDesired, EndpointName, PeeringDesired, RouteDesired, RouteTarget, SecurityGroupDesired,
+    EndpointDesired, EndpointLead, EndpointName, PeeringDesired, RouteDesired, RouteTarget,
+    SecurityGroupDesired,
 };
 use model::net::{Allow, Peer, Traffic};
 use std::io::Read as _;
@@ -22,7 +23,7 @@ fn open_door(vpc: &mut Vpc, groups: &[&SecurityGroupDesired]) -> VpcEndpointId {
     let name = |name: &str, private| EndpointName { name: name.to_owned(), addresses: vec![DOOR], private };
     let names = vec![name(NAME, false), name("ec2.us-east-1.amazonaws.com", true)];
     let interfaces = vec![vpc.interface(DOOR, groups)];
-    vpc.desired.endpoints.push(EndpointDesired { endpoint, interfaces, names });
+    vpc.desired.endpoints.push(EndpointDesired { endpoint, interfaces, names, lead: EndpointLead::Api });
     endpoint
 }
 

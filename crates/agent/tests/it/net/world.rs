@@ -274,6 +274,7 @@ impl Vpc {
                 nat_gateways: Vec::new(),
                 flow_logs: Vec::new(),
                 mirrors: Vec::new(),
+                service_nodes: Vec::new(),
                 network_acls: vec![NetworkAclDesired {
                     network_acl: acl,
                     ingress: open.clone(),

@@ -93,6 +93,7 @@ impl Scene {
                 dns_support: true,
                 flow_logs: Vec::new(),
                 mirrors: Vec::new(),
+                service_nodes: Vec::new(),
                 endpoints: Vec::new(),
                 vpns: Vec::new(),
                 nat_gateways: vec![NatGatewayDesired {

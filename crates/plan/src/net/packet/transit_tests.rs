@@ -83,6 +83,7 @@ fn vpc(n: u128, ways: Vec<TransitRouteDesired>, peers: &[u128]) -> VpcDesired {
         }],
         flow_logs: Vec::new(),
         mirrors: Vec::new(),
+        service_nodes: Vec::new(),
     }
 }
 

@@ -62,6 +62,7 @@ fn vpc(routes: &[(&str, RouteTarget)], ways: &[(&str, Option<u128>)]) -> VpcDesi
         }],
         flow_logs: Vec::new(),
         mirrors: Vec::new(),
+        service_nodes: Vec::new(),
     }
 }
 

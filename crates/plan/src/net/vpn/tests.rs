@@ -80,6 +80,7 @@ fn vpc(routes: &[(&str, RouteTarget)], vpns: Vec<VpnDesired>) -> VpcDesired {
         endpoints: Vec::new(),
         flow_logs: Vec::new(),
         mirrors: Vec::new(),
+        service_nodes: Vec::new(),
     }
 }
 
