@@ -7,7 +7,7 @@
 use crate::policy::{Ask, Document, Verdict};
 use crate::{Caller, EncryptionContext, Tables, Touched};
 use model::host::Arrival;
-use model::record::vpc_endpoint::VpcEndpoint;
+use model::record::vpc_endpoint::{EndpointService, VpcEndpoint};
 use model::{Region, VpcEndpointId, VpcId};
 use std::net::Ipv4Addr;
 
@@ -33,7 +33,8 @@ impl Passage {
     /// `None`: there is no such endpoint any more.
     pub fn find(tables: &Tables, arrival: &Arrival) -> Option<Self> {
         let endpoint = tables.get::<VpcEndpoint>(&arrival.region, &arrival.endpoint)?;
-        let service = endpoint.interface()?.service;
+        // What leads to an account's service asks nothing here.
+        let EndpointService::Api(service) = endpoint.interface()?.service else { return None };
         let policy = match endpoint.policy.as_deref().map(Document::parse) {
             None => Judge::FullAccess,
             Some(Ok(document)) => Judge::Document(document),

@@ -112,6 +112,11 @@ pub const VPC_ENDPOINT: IdErrors = IdErrors {
     not_found: "InvalidVpcEndpointId.NotFound",
     malformed: "InvalidVpcEndpointId.Malformed",
 };
+pub const VPC_ENDPOINT_SERVICE: IdErrors = IdErrors {
+    called: "VpcEndpointService Id",
+    not_found: "InvalidVpcEndpointServiceId.NotFound",
+    malformed: "InvalidVpcEndpointServiceId.Malformed",
+};
 pub const TRANSIT_GATEWAY: IdErrors = IdErrors {
     called: "transitGateway ID",
     not_found: "InvalidTransitGatewayID.NotFound",

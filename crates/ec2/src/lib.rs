@@ -44,6 +44,7 @@ pub mod transit_gateway_route_table;
 pub mod volume;
 pub mod vpc;
 pub mod vpc_endpoint;
+pub mod vpc_endpoint_service;
 pub mod vpc_peering_connection;
 pub mod vpn_connection;
 pub mod vpn_gateway;
@@ -78,6 +79,7 @@ pub fn schema(schema: &mut Schema) {
             SubnetCidrReservation, Vpc,
         },
         vpc_endpoint::VpcEndpoint,
+        vpc_endpoint_service::VpcEndpointService,
         vpc_peering_connection::VpcPeeringConnection,
         vpn::{CustomerGateway, VpnConnection, VpnGateway},
     };
@@ -117,6 +119,7 @@ pub fn schema(schema: &mut Schema) {
         .add::<SubnetCidrReservation>()
         .add::<Vpc>()
         .add::<VpcEndpoint>()
+        .add::<VpcEndpointService>()
         .add::<VpcPeeringConnection>()
         .add::<CustomerGateway>()
         .add::<VpnConnection>()
@@ -157,6 +160,7 @@ pub fn service() -> Service {
     volume::register(&mut service);
     vpc::register(&mut service);
     vpc_endpoint::register(&mut service);
+    vpc_endpoint_service::register(&mut service);
     vpc_peering_connection::register(&mut service);
     vpn_connection::register(&mut service);
     vpn_gateway::register(&mut service);

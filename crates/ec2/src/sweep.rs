@@ -1,8 +1,8 @@
 //! What the clock does to EC2's records, by noun; used client tokens are forgotten after a day.
 
 use crate::{
-    byoip, instance, nat_gateway, snapshot, transfer, transit_gateway, vpc_endpoint, vpc_peering_connection,
-    vpn_connection,
+    byoip, instance, nat_gateway, snapshot, transfer, transit_gateway, vpc_endpoint, vpc_endpoint_service,
+    vpc_peering_connection, vpn_connection,
 };
 use control::cloud::Mode;
 use control::token::{KEPT, UsedToken};
@@ -22,6 +22,7 @@ pub fn sweeps() -> Vec<Sweep> {
         Sweep::new("byoip-cidrs", async |cloud| byoip::sweep(&cloud).await),
         Sweep::new("nat-gateways", async |cloud| nat_gateway::sweep(&cloud).await),
         Sweep::new("vpc-endpoints", async |cloud| vpc_endpoint::sweep(&cloud).await),
+        Sweep::new("vpc-endpoint-services", async |cloud| vpc_endpoint_service::sweep(&cloud).await),
         Sweep::new("transit-gateways", async |cloud| transit_gateway::sweep(&cloud).await),
         Sweep::new("vpns", async |cloud| vpn_connection::sweep(&cloud).await),
         Sweep::new("vpn-tunnels", async |cloud| vpn_connection::observe(&cloud).await),

@@ -221,6 +221,7 @@ impl Family<'_> {
             attachment: Some(attachment),
             nat_gateway: None,
             vpc_endpoint: None,
+            endpoint_service: None,
             ..(*before).clone()
         };
         txn.put(&ctx.region, interface);

@@ -19,6 +19,7 @@ use model::record::store_disk::StoreDisk;
 use model::record::volume::{Life, Volume};
 use model::record::vpc::{DhcpOptions, Vpc};
 use model::record::vpc_endpoint::VpcEndpoint;
+use model::record::vpc_endpoint_service::VpcEndpointService;
 use model::record::vpn::VpnGateway;
 use model::{
     InstanceId, NetworkInterfaceId, PrefixListId, Region, SecurityGroupId, SnapshotId, VolumeId,
@@ -137,11 +138,12 @@ fn concerned_by_snapshot(tables: &Tables, region: &Region, id: SnapshotId) -> Ve
     objects
 }
 
-/// An endpoint's VPC, and every group of it: those that the endpoint has left are among them.
+/// An endpoint's VPC and that of its service, and every group of its own: those that the endpoint has left are among them.
 fn of_endpoint(tables: &Tables, region: &Region, endpoint: &VpcEndpoint) -> Vec<Object> {
     let groups = tables.find::<SecurityGroup>(region, "vpc", endpoint.vpc);
     let groups = groups.map(|group| ObjectKey::SecurityGroup(group.group));
-    let keys = std::iter::once(ObjectKey::Vpc(endpoint.vpc)).chain(groups);
+    let vpcs = crate::vpc_endpoint::concerned(tables, region, endpoint);
+    let keys = vpcs.into_iter().map(ObjectKey::Vpc).chain(groups);
     keys.map(|key| Object { region: region.clone(), key }).collect()
 }
 
@@ -175,6 +177,9 @@ impl Reconciler for Objects {
         }
         for (region, endpoint) in tables.everywhere::<VpcEndpoint>() {
             keys.extend(of_endpoint(tables, region, endpoint));
+        }
+        for (region, service) in tables.everywhere::<VpcEndpointService>() {
+            keys.insert(Object { region: region.clone(), key: ObjectKey::Vpc(service.vpc) });
         }
         for (region, gateway) in tables.everywhere::<VpnGateway>() {
             let vpc = gateway.vpc.map(|vpc| Object { region: region.clone(), key: ObjectKey::Vpc(vpc) });

@@ -12,7 +12,7 @@ use api_ec2::{AttachNetworkInterfaceRequest, AttachNetworkInterfaceResult};
 use control::{Context, Result, Tables, Touched, Txn};
 use model::NetworkInterfaceAttachmentId;
 use model::record::instance::Instance;
-use model::record::network_interface::{Attachment, NetworkInterface};
+use model::record::network_interface::{Attachment, Manager, NetworkInterface};
 use wire::ApiError;
 
 pub fn touches(ctx: &Context, request: &AttachNetworkInterfaceRequest, tables: &Tables) -> Vec<Touched> {
@@ -88,10 +88,11 @@ pub fn attach(
 
 /// An interface that belongs to a service is the service's to change; `OperationNotPermitted`.
 pub fn own(interface: &NetworkInterface) -> Result<()> {
-    let owner = match (interface.nat_gateway, interface.vpc_endpoint) {
-        (None, None) => return Ok(()),
-        (Some(gateway), _) => format!("the NAT gateway {gateway}"),
-        (None, Some(endpoint)) => format!("the VPC endpoint {endpoint}"),
+    let owner = match interface.manager() {
+        None => return Ok(()),
+        Some(Manager::NatGateway(gateway)) => format!("the NAT gateway {gateway}"),
+        Some(Manager::VpcEndpoint(endpoint)) => format!("the VPC endpoint {endpoint}"),
+        Some(Manager::EndpointService(service)) => format!("the VPC endpoint service {service}"),
     };
     Err(operation_not_permitted(format!(
         "The network interface '{}' is managed by {owner}.",

@@ -92,6 +92,7 @@ pub fn create(
         attachment: None,
         nat_gateway: None,
         vpc_endpoint: None,
+        endpoint_service: None,
         tags: tags.into_values().next().unwrap_or_default(),
     };
     let mut shown = render::network_interface(txn.tables(), &record);
@@ -132,6 +133,7 @@ pub fn managed(
         attachment: None,
         nat_gateway: None,
         vpc_endpoint: None,
+        endpoint_service: None,
         tags: Tags::default(),
     })
 }

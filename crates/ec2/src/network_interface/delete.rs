@@ -4,10 +4,10 @@ use super::allocate::{release_private, release_public};
 use crate::address;
 use crate::errors::invalid_parameter_value;
 use crate::noun::{hold, touched};
-use crate::traffic_mirror;
+use crate::{traffic_mirror, vpc_endpoint_service};
 use api_ec2::{DeleteNetworkInterfaceRequest, DeleteNetworkInterfaceResult};
 use control::{Context, Result, Tables, Touched, Txn};
-use model::record::network_interface::{NetworkInterface, PublicAddress};
+use model::record::network_interface::{Manager, NetworkInterface, PublicAddress};
 
 pub fn touches(ctx: &Context, request: &DeleteNetworkInterfaceRequest, tables: &Tables) -> Vec<Touched> {
     touched::<NetworkInterface>(ctx, tables, [&request.network_interface_id])
@@ -25,15 +25,14 @@ pub fn delete(
             interface.interface, attachment.instance
         )));
     }
-    if let Some(gateway) = interface.nat_gateway {
+    let manager = interface.manager().map(|manager| match manager {
+        Manager::NatGateway(gateway) => gateway.to_string(),
+        Manager::VpcEndpoint(endpoint) => endpoint.to_string(),
+        Manager::EndpointService(service) => service.to_string(),
+    });
+    if let Some(manager) = manager {
         return Err(invalid_parameter_value(format!(
-            "Network interface '{}' is currently in use by {gateway}.",
-            interface.interface
-        )));
-    }
-    if let Some(endpoint) = interface.vpc_endpoint {
-        return Err(invalid_parameter_value(format!(
-            "Network interface '{}' is currently in use by {endpoint}.",
+            "Network interface '{}' is currently in use by {manager}.",
             interface.interface
         )));
     }
@@ -61,5 +60,6 @@ pub fn remove(ctx: &Context, txn: &mut Txn<'_>, interface: &NetworkInterface) {
         super::ipv6::release(ctx, txn, interface.subnet, *address);
     }
     traffic_mirror::part(txn, &ctx.region, interface.interface);
+    vpc_endpoint_service::part(txn, &ctx.region, interface.interface);
     txn.delete::<NetworkInterface>(&ctx.region, &interface.interface);
 }

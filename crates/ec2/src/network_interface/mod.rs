@@ -31,7 +31,9 @@ use crate::noun::Noun;
 use api_ec2::ops;
 use control::filter::{FilterField, Values, maybe, one, shown};
 use control::{Service, Tables};
-use model::record::network_interface::{Attachment, NetworkInterface, PrivateAddress, PublicAddress};
+use model::record::network_interface::{
+    Attachment, Manager, NetworkInterface, PrivateAddress, PublicAddress,
+};
 use model::record::security_group::SecurityGroup;
 use model::{AddressAssociationId, AllocationId};
 use std::borrow::Cow;
@@ -173,10 +175,11 @@ impl Noun for NetworkInterface {
 
 /// As the filter spells it.
 const fn kind(interface: &NetworkInterface) -> &'static str {
-    match (interface.nat_gateway, interface.vpc_endpoint) {
-        (Some(_), _) => "nat_gateway",
-        (None, Some(_)) => "vpc_endpoint",
-        (None, None) => "interface",
+    match interface.manager() {
+        Some(Manager::NatGateway(_)) => "nat_gateway",
+        Some(Manager::VpcEndpoint(_)) => "vpc_endpoint",
+        Some(Manager::EndpointService(_)) => "network_load_balancer",
+        None => "interface",
     }
 }
 

@@ -5,7 +5,9 @@ use crate::noun::{render_tags, wire_time};
 use api_ec2 as api;
 use control::Tables;
 use model::record::instance::AttachmentState;
-use model::record::network_interface::{Attachment, NetworkInterface, PrivateAddress, PublicAddress};
+use model::record::network_interface::{
+    Attachment, Manager, NetworkInterface, PrivateAddress, PublicAddress,
+};
 use model::record::security_group::SecurityGroup;
 use model::record::vpc::Vpc;
 
@@ -72,10 +74,11 @@ pub fn network_interface(tables: &Tables, interface: &NetworkInterface) -> api::
 }
 
 pub const fn kind(interface: &NetworkInterface) -> api::NetworkInterfaceType {
-    match (interface.nat_gateway, interface.vpc_endpoint) {
-        (Some(_), _) => api::NetworkInterfaceType::NatGateway,
-        (None, Some(_)) => api::NetworkInterfaceType::VpcEndpoint,
-        (None, None) => api::NetworkInterfaceType::Interface,
+    match interface.manager() {
+        Some(Manager::NatGateway(_)) => api::NetworkInterfaceType::NatGateway,
+        Some(Manager::VpcEndpoint(_)) => api::NetworkInterfaceType::VpcEndpoint,
+        Some(Manager::EndpointService(_)) => api::NetworkInterfaceType::NetworkLoadBalancer,
+        None => api::NetworkInterfaceType::Interface,
     }
 }
 

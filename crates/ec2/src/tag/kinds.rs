@@ -26,6 +26,7 @@ use model::record::vpc::{
     SubnetCidrReservation, Vpc,
 };
 use model::record::vpc_endpoint::VpcEndpoint;
+use model::record::vpc_endpoint_service::VpcEndpointService;
 use model::record::vpc_peering_connection::VpcPeeringConnection;
 use model::record::vpn::{CustomerGateway, VpnConnection, VpnGateway};
 use model::{
@@ -35,12 +36,12 @@ use model::{
     PrefixListId, PublicIpv4PoolId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SnapshotId,
     SubnetCidrReservationId, SubnetId, TrafficMirrorFilterId, TrafficMirrorFilterRuleId,
     TrafficMirrorSessionId, TrafficMirrorTargetId, TransitGatewayAttachmentId, TransitGatewayId,
-    TransitGatewayRouteTableId, VolumeId, VpcEndpointId, VpcId, VpcPeeringConnectionId, VpnConnectionId,
-    VpnGatewayId,
+    TransitGatewayRouteTableId, VolumeId, VpcEndpointId, VpcEndpointServiceId, VpcId, VpcPeeringConnectionId,
+    VpnConnectionId, VpnGatewayId,
 };
 use std::sync::Arc;
 
-pub(super) static KINDS: [Kind; 38] = [
+pub(super) static KINDS: [Kind; 39] = [
     Kind::of::<Address>(AllocationId::PREFIX),
     Kind::of::<ByoipCidr>(PublicIpv4PoolId::PREFIX),
     Kind::of::<CustomerGateway>(CustomerGatewayId::PREFIX),
@@ -76,6 +77,7 @@ pub(super) static KINDS: [Kind; 38] = [
     Kind::of::<Volume>(VolumeId::PREFIX),
     Kind::of::<Vpc>(VpcId::PREFIX),
     Kind::of::<VpcEndpoint>(VpcEndpointId::PREFIX),
+    Kind::of::<VpcEndpointService>(VpcEndpointServiceId::PREFIX),
     Kind::of::<VpcPeeringConnection>(VpcPeeringConnectionId::PREFIX),
     Kind::of::<VpnConnection>(VpnConnectionId::PREFIX),
     Kind::of::<VpnGateway>(VpnGatewayId::PREFIX),

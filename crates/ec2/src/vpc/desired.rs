@@ -20,13 +20,14 @@ use model::record::vpc::{
     RouteTarget, Subnet, Vpc,
 };
 use model::record::vpc_endpoint::VpcEndpoint;
+use model::record::vpc_endpoint_service::VpcEndpointService;
 use model::record::vpc_peering_connection::VpcPeeringConnection;
 use model::record::vpn::{VpnConnection, VpnGateway};
 use model::{
     EgressOnlyInternetGatewayId, FlowLogId, InternetGatewayId, NatGatewayId, NetworkAclId, PrefixListId,
     Region, RouteTableId, SubnetId, TrafficMirrorFilterId, TrafficMirrorFilterRuleId, TrafficMirrorSessionId,
-    TransitGatewayAttachmentId, TransitGatewayRouteTableId, VpcEndpointId, VpcId, VpcPeeringConnectionId,
-    VpnConnectionId, VpnGatewayId,
+    TransitGatewayAttachmentId, TransitGatewayRouteTableId, VpcEndpointId, VpcEndpointServiceId, VpcId,
+    VpcPeeringConnectionId, VpnConnectionId, VpnGatewayId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -76,7 +77,7 @@ pub fn desired(tables: &Tables, region: &Region, vpc: VpcId) -> Option<VpcDesire
         transits: crate::transit_gateway::desired::desired(tables, region, vpc.vpc),
         vpns: crate::vpn_connection::desired(tables, region, vpc.vpc),
         endpoints: crate::vpc_endpoint::desired(tables, region, vpc),
-        service_nodes: Vec::new(),
+        service_nodes: crate::vpc_endpoint_service::desired(tables, region, vpc.vpc),
         flow_logs: crate::flow_log::desired(tables, region, vpc.vpc),
         mirrors: crate::traffic_mirror::desired(tables, region, vpc.vpc),
         network_acls: acls.into_values().map(|acl| entries(acl)).collect(),
@@ -272,7 +273,12 @@ pub fn concerned_by(changed: &ChangedKey, tables: &Tables) -> Vec<VpcId> {
         VpcEndpoint::NOUN => {
             let id = VpcEndpointId::parse(&changed.id).ok();
             let endpoint = id.and_then(|id| tables.get::<VpcEndpoint>(region, &id));
-            endpoint.map(|endpoint| endpoint.vpc).into_iter().collect()
+            endpoint
+                .map_or_else(Vec::new, |endpoint| crate::vpc_endpoint::concerned(tables, region, endpoint))
+        }
+        VpcEndpointService::NOUN => {
+            let id = VpcEndpointServiceId::parse(&changed.id).ok();
+            id.map_or_else(Vec::new, |id| crate::vpc_endpoint_service::concerned(tables, region, id))
         }
         VpnGateway::NOUN => {
             let id = VpnGatewayId::parse(&changed.id).ok();

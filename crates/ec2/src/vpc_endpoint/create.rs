@@ -14,7 +14,10 @@ use control::{Context, Result, Tables, Touched, Txn};
 use model::VpcEndpointId;
 use model::record::security_group::SecurityGroup;
 use model::record::vpc::{RouteTable, Subnet, Vpc};
-use model::record::vpc_endpoint::{ApiService, EndpointKind, InterfaceEndpoint, VpcEndpoint};
+use model::record::vpc_endpoint::{
+    Connection, EndpointKind, EndpointService, InterfaceEndpoint, VpcEndpoint,
+};
+use model::record::vpc_endpoint_service::VpcEndpointService;
 
 pub fn touches(ctx: &Context, request: &CreateVpcEndpointRequest, tables: &Tables) -> Vec<Touched> {
     let mut all = vec![created(ctx, "vpc-endpoint")];
@@ -36,7 +39,7 @@ pub fn create(
     ])?;
     let vpc = hold::<Vpc>(ctx, txn, &request.vpc_id)?;
     let name = request.service_name.as_deref().filter(|name| !name.is_empty());
-    let offered = service::named(ctx, name.ok_or_else(|| missing_parameter("ServiceName"))?)?;
+    let offered = service::named(ctx, txn.tables(), name.ok_or_else(|| missing_parameter("ServiceName"))?)?;
     let kind = request.vpc_endpoint_type.clone().unwrap_or(VpcEndpointType::Gateway);
     if kind != offered.endpoint_type() {
         let shown: String = kind.as_str().chars().take(64).collect();
@@ -62,8 +65,21 @@ pub fn create(
     let (kind, policy, led) = match offered {
         Offered::Interface(service) => {
             let policy = given.map(policy::parse).transpose()?;
+            let service = EndpointService::Api(service);
             let made = with_interfaces(ctx, request, txn, (&vpc, own), service)?;
             (EndpointKind::Interface(made), policy, Vec::new())
+        }
+        Offered::Shared(service) => {
+            policy::refuse(given)?;
+            // Its zones and its owner's word stay as they are until this is written.
+            let service = txn.get::<VpcEndpointService>(&ctx.region, &service.service).unwrap_or(service);
+            let shared = EndpointService::Shared(service.service);
+            let mut made = with_interfaces(ctx, request, txn, (&vpc, own), shared)?;
+            interface::within_zones(&service, &made.interfaces)?;
+            if service.acceptance_required {
+                made.connection = Connection::PendingAcceptance;
+            }
+            (EndpointKind::Interface(made), None, Vec::new())
         }
         Offered::Gateway(service) => {
             gateway::refuse_others(&gateway::Others {
@@ -95,7 +111,7 @@ pub fn create(
     let mut shown = render::endpoint(txn.tables(), &record);
     // The tables at hand are those before this call.
     shown.route_table_ids = Some(led.iter().map(ToString::to_string).collect());
-    if record.interface().is_some() {
+    if record.interface().is_some_and(|own| own.connection.is_available()) {
         // As EC2 answers while it makes one; a describe says `available`.
         shown.state = Some("pending".into());
     }
@@ -107,7 +123,7 @@ fn with_interfaces(
     request: &CreateVpcEndpointRequest,
     txn: &mut Txn<'_>,
     (vpc, own): (&Vpc, Owner),
-    service: ApiService,
+    service: EndpointService,
 ) -> Result<InterfaceEndpoint> {
     if request.route_table_ids.as_ref().is_some_and(|ids| !ids.is_empty()) {
         return Err(invalid_parameter("Route table IDs are only supported for Gateway type VPC Endpoint."));
@@ -115,12 +131,23 @@ fn with_interfaces(
     addressing(request.ip_address_type.as_ref(), request.dns_options.as_ref())?;
     let ids = request.security_group_ids.as_deref().unwrap_or_default();
     let groups = member_groups(ctx, txn.tables(), vpc.vpc, ids)?;
-    let private_dns = request.private_dns_enabled != Some(false);
+    let private_dns = match service {
+        EndpointService::Api(_) => request.private_dns_enabled != Some(false),
+        // None has a private name.
+        EndpointService::Shared(_) => request.private_dns_enabled == Some(true),
+    };
     if private_dns {
         enable_private_dns(ctx, txn.tables(), vpc, &own, service)?;
     }
     let label = interface::label(ctx.bits());
-    let mut made = InterfaceEndpoint { service, interfaces: Vec::new(), groups, private_dns, label };
+    let mut made = InterfaceEndpoint {
+        service,
+        connection: Connection::Available,
+        interfaces: Vec::new(),
+        groups,
+        private_dns,
+        label,
+    };
     let subnets = request.subnet_ids.as_deref().unwrap_or_default();
     let addresses = addresses(request.subnet_configurations.as_deref().unwrap_or_default(), subnets)?;
     add_subnets(ctx, txn, &own, &mut made, subnets, &addresses)?;

@@ -5,11 +5,13 @@ use crate::errors::{client, invalid_parameter_value};
 use crate::network_interface::{managed, parse_address};
 use crate::noun::hold;
 use crate::parameter::{refuse, unsupported};
+use crate::vpc_endpoint_service;
 use api_ec2::{DnsOptionsSpecification, DnsRecordIpType, IpAddressType, SubnetConfiguration};
 use control::{Context, Result, Tables, Txn};
 use model::record::network_interface::NetworkInterface;
 use model::record::vpc::{Subnet, Vpc};
-use model::record::vpc_endpoint::{ApiService, EndpointInterface, InterfaceEndpoint, VpcEndpoint};
+use model::record::vpc_endpoint::{EndpointInterface, EndpointService, InterfaceEndpoint, VpcEndpoint};
+use model::record::vpc_endpoint_service::VpcEndpointService;
 use model::{SecurityGroupId, SubnetId, VpcEndpointId, VpcId, Zone};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -56,8 +58,17 @@ pub fn enable_private_dns(
     tables: &Tables,
     vpc: &Vpc,
     endpoint: &Owner,
-    service: ApiService,
+    service: EndpointService,
 ) -> Result<()> {
+    let service = match service {
+        EndpointService::Api(service) => service,
+        EndpointService::Shared(service) => {
+            return Err(invalid_parameter(format!(
+                "Private DNS can't be enabled because the service {} does not provide a private DNS name.",
+                vpc_endpoint_service::name(&ctx.region, service)
+            )));
+        }
+    };
     if !vpc.dns_support || !vpc.dns_hostnames {
         return Err(invalid_parameter(format!(
             "Enabling private DNS requires both enableDnsSupport and enableDnsHostnames VPC attributes set to true for {}",
@@ -66,7 +77,9 @@ pub fn enable_private_dns(
     }
     let mut others = tables.find::<VpcEndpoint>(&ctx.region, "vpc", vpc.vpc);
     let conflicts = others.any(|other| {
-        let known = other.interface().is_some_and(|own| own.private_dns && own.service == service);
+        let known = other
+            .interface()
+            .is_some_and(|own| own.private_dns && own.service == EndpointService::Api(service));
         known && other.is_there() && other.endpoint != endpoint.endpoint
     });
     if conflicts {
@@ -155,6 +168,18 @@ fn interface(
         vpc_endpoint: Some(endpoint.endpoint),
         ..managed(ctx, txn, subnet, wanted)?
     })
+}
+
+/// Whether an account's service answers in the zones of these interfaces.
+pub fn within_zones(shared: &VpcEndpointService, interfaces: &[EndpointInterface]) -> Result<()> {
+    match interfaces.iter().find(|own| shared.in_zone(&own.zone).is_none()) {
+        None => Ok(()),
+        Some(own) => Err(invalid_parameter(format!(
+            "The VPC endpoint service {} does not support the availability zone of the subnet: {}.",
+            vpc_endpoint_service::name(&shared.region, shared.service),
+            own.subnet
+        ))),
+    }
 }
 
 /// Groups that are named twice count once; there is at least one.

@@ -6,7 +6,8 @@
 //! An interface endpoint is the cloud's own API at addresses of a VPC, behind security groups and a policy. It owns a network interface in each of its subnets, at most one a zone, made and deleted with it, which nobody
 //! else may change. The host carries such an interface as a port like any other, with a namespace in a machine's place
 //! that hands what connects to the server; so groups, ACLs and routes judge it as they judge all packets. What comes by an
-//! endpoint is judged by its policy beside everything else ([`control::passage`]).
+//! endpoint is judged by its policy beside everything else ([`control::passage`]). One to an account's service
+//! ([`crate::vpc_endpoint_service`]) is made of the same, and leads on to the service's own interfaces.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/privatelink/create-interface-endpoint.html>
 //! Differs: they are there at once; IPv4 alone; a gateway endpoint's policy lets everybody do everything, as nobody here sees
 //! its requests.
@@ -18,21 +19,22 @@ mod gateway;
 mod interface;
 mod modify;
 mod policy;
-mod render;
+pub mod render;
 pub mod service;
 
 use crate::errors::{self, IdErrors, client};
 use crate::instance::desired::interface as told_interface;
 use crate::noun::{Noun, hold};
+use crate::vpc_endpoint_service;
 use api_ec2::ops;
 use control::filter::{FilterField, one, shown};
 use control::{Cloud, Context, Result, Service, Tables, Touched, Txn};
 use model::host::{EndpointDesired, EndpointLead, EndpointName};
 use model::record::network_interface::NetworkInterface;
 use model::record::vpc::Vpc;
-use model::record::vpc_endpoint::{InterfaceEndpoint, VpcEndpoint};
+use model::record::vpc_endpoint::{EndpointService, InterfaceEndpoint, VpcEndpoint};
+use model::record::vpc_endpoint_service::VpcEndpointService;
 use model::{NetworkInterfaceId, Region, VpcEndpointId, VpcId};
-use plan::net::gateway_service::full_name;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::ApiError;
@@ -53,7 +55,7 @@ impl Noun for VpcEndpoint {
                 name: "ip-address-type",
                 values: |e, _| e.interface().map(|_| "ipv4".into()).into_iter().collect(),
             },
-            FilterField { name: "service-name", values: |e, _| one(full_name(&e.region, e.service())) },
+            FilterField { name: "service-name", values: |e, _| one(service::name_behind(e)) },
             FilterField { name: "service-region", values: |e, _| shown(&e.region) },
             FilterField { name: "vpc-endpoint-id", values: |e, _| shown(e.endpoint) },
             FilterField { name: "vpc-endpoint-state", values: |e, _| one(render::state(e)) },
@@ -100,12 +102,27 @@ fn told(
     let all = render::names(endpoint, own);
     let all = all.map(|(name, only)| EndpointName { name, addresses: addresses(only), private: false });
     let mut names: Vec<EndpointName> = all.collect();
-    if own.private_dns && vpc.dns_hostnames {
-        let name = service::private_name(region, own.service);
+    if own.private_dns
+        && vpc.dns_hostnames
+        && let EndpointService::Api(service) = own.service
+    {
+        let name = service::private_name(region, service);
         names.push(EndpointName { name, addresses: addresses(None), private: true });
     }
     names.retain(|name| !name.addresses.is_empty());
-    EndpointDesired { endpoint: endpoint.endpoint, interfaces, names, lead: EndpointLead::Api }
+    let lead = match own.service {
+        EndpointService::Api(_) => EndpointLead::Api,
+        EndpointService::Shared(service) => {
+            EndpointLead::Service(vpc_endpoint_service::nodes(tables, region, own, service))
+        }
+    };
+    EndpointDesired { endpoint: endpoint.endpoint, interfaces, names, lead }
+}
+
+/// The VPCs in which a changed endpoint says something else: its own, and its service's.
+pub fn concerned(tables: &Tables, region: &Region, endpoint: &VpcEndpoint) -> Vec<VpcId> {
+    let service = endpoint.shared().and_then(|id| tables.get::<VpcEndpointService>(region, &id));
+    std::iter::once(endpoint.vpc).chain(service.map(|service| service.vpc)).collect()
 }
 
 /// Whether a route to an endpoint leads anywhere.

@@ -2,7 +2,9 @@
 //!
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyVpcEndpoint.html>
 
-use super::interface::{Owner, add_subnets, addresses, addressing, enable_private_dns, limit_groups};
+use super::interface::{
+    Owner, add_subnets, addresses, addressing, enable_private_dns, limit_groups, within_zones,
+};
 use super::{gateway, invalid_parameter, policy, there};
 use crate::errors::invalid_parameter_combination;
 use crate::network_interface::{self, member_groups};
@@ -13,6 +15,7 @@ use model::record::network_interface::NetworkInterface;
 use model::record::security_group::SecurityGroup;
 use model::record::vpc::{RouteTable, Subnet, Vpc};
 use model::record::vpc_endpoint::{EndpointKind, InterfaceEndpoint, VpcEndpoint};
+use model::record::vpc_endpoint_service::VpcEndpointService;
 
 pub fn touches(ctx: &Context, request: &ModifyVpcEndpointRequest, tables: &Tables) -> Vec<Touched> {
     let subnets = request.add_subnet_ids.iter().chain(&request.remove_subnet_ids).flatten();
@@ -38,6 +41,10 @@ pub fn modify(
             "A policy document cannot be given while the policy is reset.",
         ));
     }
+    let shared = endpoint.shared();
+    if shared.is_some() {
+        policy::refuse(given.or_else(|| (request.reset_policy == Some(true)).then_some("")))?;
+    }
     let given = match endpoint.kind {
         EndpointKind::Interface(_) => given.map(policy::parse),
         EndpointKind::Gateway { .. } => given.map(policy::full_access),
@@ -48,7 +55,12 @@ pub fn modify(
         None => {}
     }
     match &mut endpoint.kind {
-        EndpointKind::Interface(interfaces) => with_interfaces(ctx, request, txn, own, interfaces)?,
+        EndpointKind::Interface(interfaces) => {
+            with_interfaces(ctx, request, txn, own, interfaces)?;
+            if let Some(service) = shared.and_then(|id| txn.get::<VpcEndpointService>(&ctx.region, &id)) {
+                within_zones(&service, &interfaces.interfaces)?;
+            }
+        }
         EndpointKind::Gateway { service } => {
             gateway::refuse_others(&gateway::Others {
                 subnets: &[&request.add_subnet_ids, &request.remove_subnet_ids],

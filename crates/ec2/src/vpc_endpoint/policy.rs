@@ -1,5 +1,6 @@
 //! The policies that endpoints may have.
 
+use super::invalid_parameter;
 use crate::errors::client;
 use crate::parameter::unsupported;
 use control::Result;
@@ -27,4 +28,12 @@ pub fn full_access(text: &str) -> Result<String> {
         return Ok(text);
     }
     Err(unsupported("A policy of a gateway endpoint that is not full access"))
+}
+
+/// Endpoints to accounts' services have none: nobody here knows what is asked there.
+pub fn refuse(given: Option<&str>) -> Result<()> {
+    match given {
+        None => Ok(()),
+        Some(_) => Err(invalid_parameter("Endpoint policies are not supported for this service.")),
+    }
 }

@@ -7,8 +7,9 @@ use api_ec2 as api;
 use control::Tables;
 use model::NetworkInterfaceId;
 use model::record::security_group::SecurityGroup;
-use model::record::vpc_endpoint::{EndpointKind, InterfaceEndpoint, VpcEndpoint};
-use plan::net::gateway_service::full_name;
+use model::record::vpc_endpoint::{
+    Connection, EndpointKind, EndpointService, InterfaceEndpoint, VpcEndpoint,
+};
 
 /// The hosted zones that AWS's answers name: of the endpoints' own names, and of the service's.
 const OWN_ZONE: &str = "Z7HUB22UULQXV";
@@ -19,7 +20,12 @@ const FULL_ACCESS: &str = "{\n  \"Statement\": [\n    {\n      \"Action\": \"*\"
                            \"*\", \n      \"Resource\": \"*\"\n    }\n  ]\n}";
 
 pub fn state(endpoint: &VpcEndpoint) -> &'static str {
-    if endpoint.is_there() { "available" } else { "deleted" }
+    match endpoint.interface().map(|own| own.connection) {
+        _ if !endpoint.is_there() => "deleted",
+        Some(Connection::PendingAcceptance) => "pendingAcceptance",
+        Some(Connection::Rejected) => "rejected",
+        Some(Connection::Available) | None => "available",
+    }
 }
 
 pub const fn kind(endpoint: &VpcEndpoint) -> api::VpcEndpointType {
@@ -51,7 +57,7 @@ pub fn endpoint(tables: &Tables, endpoint: &VpcEndpoint) -> api::VpcEndpoint {
         vpc_endpoint_id: Some(endpoint.endpoint.to_string()),
         vpc_endpoint_type: Some(kind(endpoint)),
         vpc_id: Some(endpoint.vpc.to_string()),
-        service_name: Some(full_name(&endpoint.region, endpoint.service())),
+        service_name: Some(service::name_behind(endpoint)),
         state: Some(state(endpoint).into()),
         requester_managed: Some(false),
         creation_timestamp: Some(wire_time(endpoint.created_at)),
@@ -63,7 +69,7 @@ pub fn endpoint(tables: &Tables, endpoint: &VpcEndpoint) -> api::VpcEndpoint {
     let policy = |usual: &str| Some(endpoint.policy.clone().unwrap_or_else(|| usual.to_owned()));
     match &endpoint.kind {
         EndpointKind::Interface(own) => api::VpcEndpoint {
-            policy_document: policy(FULL_ACCESS),
+            policy_document: policy(FULL_ACCESS).filter(|_| own.service.shared().is_none()),
             ..with_interfaces(tables, endpoint, own, shown)
         },
         EndpointKind::Gateway { .. } => {
@@ -82,21 +88,28 @@ pub fn endpoint(tables: &Tables, endpoint: &VpcEndpoint) -> api::VpcEndpoint {
     }
 }
 
+fn entry(name: String, zone: &str) -> api::DnsEntry {
+    api::DnsEntry { dns_name: Some(name), hosted_zone_id: Some(zone.to_owned()) }
+}
+
+/// The names that lead to an endpoint everywhere; none of one that is deleted.
+pub fn own_names(endpoint: &VpcEndpoint) -> Vec<api::DnsEntry> {
+    let own = endpoint.interface().filter(|_| endpoint.is_there());
+    own.map(|own| names(endpoint, own).map(|(name, _)| entry(name, OWN_ZONE)).collect()).unwrap_or_default()
+}
+
 fn with_interfaces(
     tables: &Tables,
     endpoint: &VpcEndpoint,
     own: &InterfaceEndpoint,
     shown: api::VpcEndpoint,
 ) -> api::VpcEndpoint {
-    let entry = |name: String, zone: &str| api::DnsEntry {
-        dns_name: Some(name),
-        hosted_zone_id: Some(zone.to_owned()),
-    };
-    let mut entries: Vec<api::DnsEntry> = Vec::new();
-    if endpoint.is_there() {
-        entries.extend(names(endpoint, own).map(|(name, _)| entry(name, OWN_ZONE)));
-        let private = service::private_name(&endpoint.region, own.service);
-        entries.extend(own.private_dns.then(|| entry(private, PRIVATE_ZONE)));
+    let mut entries = own_names(endpoint);
+    if endpoint.is_there()
+        && own.private_dns
+        && let EndpointService::Api(service) = own.service
+    {
+        entries.push(entry(service::private_name(&endpoint.region, service), PRIVATE_ZONE));
     }
     let groups = own.groups.iter().map(|id| api::SecurityGroupIdentifier {
         group_id: Some(id.to_string()),

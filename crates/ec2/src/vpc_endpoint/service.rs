@@ -1,9 +1,11 @@
-//! The services that endpoints lead to, the cloud's own and those that its operator has beside it, and
+//! The services that endpoints lead to, the cloud's own, those that its operator has beside it and those of accounts, and
 //! `DescribeVpcEndpointServices`.
 //!
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html>
 
 use crate::errors::{client, invalid_parameter_value};
+use crate::noun::render_tags;
+use crate::vpc_endpoint_service::{self, permission::is_offered};
 use api_ec2::{
     DescribeVpcEndpointServicesRequest, DescribeVpcEndpointServicesResult, PrivateDnsDetails, ServiceDetail,
     ServiceType, ServiceTypeDetail, VpcEndpointType,
@@ -12,131 +14,173 @@ use control::filter::{FilterField, Filters, one};
 use control::page::{self, ByIds, Paging};
 use control::tag::Tags;
 use control::{Context, Result, Tables, Touched};
-use model::record::vpc_endpoint::ApiService;
+use model::record::vpc_endpoint::{ApiService, EndpointKind, EndpointService, VpcEndpoint};
+use model::record::vpc_endpoint_service::VpcEndpointService;
 use model::{GatewayService, Region};
 use plan::net::gateway_service::full_name;
+use std::sync::Arc;
 
-/// A service, with the kind of endpoint that leads to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A service of a region, with the kind of endpoint that leads to it.
+#[derive(Debug, Clone)]
 pub enum Offered {
     /// One of the cloud's own.
     Interface(ApiService),
     /// One beside the cloud.
     Gateway(GatewayService),
+    /// An account's.
+    Shared(Arc<VpcEndpointService>),
 }
 
 impl Offered {
-    pub const fn as_str(self) -> &'static str {
+    pub const fn endpoint_type(&self) -> VpcEndpointType {
         match self {
-            Self::Interface(service) => service.as_str(),
-            Self::Gateway(service) => service.as_str(),
-        }
-    }
-
-    pub const fn endpoint_type(self) -> VpcEndpointType {
-        match self {
-            Self::Interface(_) => VpcEndpointType::Interface,
+            Self::Interface(_) | Self::Shared(_) => VpcEndpointType::Interface,
             Self::Gateway(_) => VpcEndpointType::Gateway,
         }
     }
 
-    /// All that this cloud offers, in the order of their names.
-    fn all(ctx: &Context) -> Vec<Self> {
+    /// All that is offered to the caller, in the order of their names.
+    fn all(ctx: &Context, tables: &Tables) -> Vec<Self> {
         let beside = ctx.cloud.settings.gateway_services.iter().map(|ranges| Self::Gateway(ranges.service));
-        let mut all: Vec<Self> = ApiService::ALL.into_iter().map(Self::Interface).chain(beside).collect();
-        all.sort_unstable_by_key(|service| service.as_str());
+        let shared = tables.all::<VpcEndpointService>(&ctx.region);
+        let shared = shared.filter(|service| is_offered(service, &ctx.caller));
+        let shared = shared.map(|service| Self::Shared(Arc::clone(service)));
+        let own = ApiService::ALL.into_iter().map(Self::Interface);
+        let mut all: Vec<Self> = own.chain(beside).chain(shared).collect();
+        all.sort_by_cached_key(|service| service.name(&ctx.region));
         all
     }
-}
 
-/// A service of a region.
-#[derive(Debug, Clone)]
-pub struct Endpointed {
-    pub region: Region,
-    pub service: Offered,
-}
-
-fn suffix(region: &Region) -> &'static str {
-    if region.as_str().starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
-}
-
-/// The name by which clients call the service, `SERVICE.REGION.amazonaws.com`.
-pub fn private_name(region: &Region, service: ApiService) -> String {
-    format!("{}.{region}.{}", service.as_str(), suffix(region))
-}
-
-/// The domain of the names of endpoints, `SERVICE.REGION.vpce.amazonaws.com`.
-pub fn base_name(region: &Region, service: ApiService) -> String {
-    format!("{}.{region}.vpce.{}", service.as_str(), suffix(region))
-}
-
-/// The service behind a name; `InvalidServiceName` for what this cloud does not have.
-pub fn named(ctx: &Context, name: &str) -> Result<Offered> {
-    let mut all = Offered::all(ctx).into_iter();
-    all.find(|service| full_name(&ctx.region, service.as_str()) == name).ok_or_else(|| {
-        let shown: String = name.chars().take(128).collect();
-        client("InvalidServiceName", format!("The Vpc Endpoint Service '{shown}' does not exist"))
-    })
-}
-
-impl Endpointed {
-    fn name(&self) -> String {
-        full_name(&self.region, self.service.as_str())
+    /// Its whole name.
+    pub fn name(&self, region: &Region) -> String {
+        match self {
+            Self::Interface(service) => full_name(region, service.as_str()),
+            Self::Gateway(service) => full_name(region, service.as_str()),
+            Self::Shared(service) => vpc_endpoint_service::name(region, service.service),
+        }
     }
 
     /// Always the same for a service of a region.
-    fn id(&self) -> String {
+    fn id(&self, region: &Region) -> String {
+        if let Self::Shared(service) = self {
+            return service.service.to_string();
+        }
         let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        let hash = self.name().bytes().fold(0xcbf2_9ce4_8422_2325, fold);
+        let hash = self.name(region).bytes().fold(0xcbf2_9ce4_8422_2325, fold);
         format!("vpce-svc-0{hash:016x}")
     }
 
+    fn owner(&self) -> String {
+        match self {
+            Self::Interface(_) | Self::Gateway(_) => "amazon".into(),
+            Self::Shared(service) => service.account.to_string(),
+        }
+    }
+
     fn render(&self, ctx: &Context) -> ServiceDetail {
-        let zones = ctx.cloud.settings.region(&ctx.region).map(|r| r.zones.as_slice()).unwrap_or_default();
+        let region = &ctx.region;
+        let zones = ctx.cloud.settings.region(region).map(|r| r.zones.as_slice()).unwrap_or_default();
+        let kind = match self {
+            Self::Interface(_) | Self::Shared(_) => ServiceType::Interface,
+            Self::Gateway(_) => ServiceType::Gateway,
+        };
         let shown = ServiceDetail {
-            service_name: Some(self.name()),
-            service_id: Some(self.id()),
-            service_region: Some(self.region.to_string()),
+            service_name: Some(self.name(region)),
+            service_id: Some(self.id(region)),
+            service_region: Some(region.to_string()),
+            service_type: Some(vec![ServiceTypeDetail { service_type: Some(kind) }]),
             availability_zone_ids: Some(zones.iter().map(model::Zone::id).collect()),
             availability_zones: Some(zones.iter().map(ToString::to_string).collect()),
-            owner: Some("amazon".into()),
+            owner: Some(self.owner()),
             vpc_endpoint_policy_supported: Some(true),
             acceptance_required: Some(false),
             manages_vpc_endpoints: Some(false),
             supported_ip_address_types: Some(vec!["ipv4".into()]),
             ..Default::default()
         };
-        let kind = |kind| Some(vec![ServiceTypeDetail { service_type: Some(kind) }]);
-        match self.service {
-            Offered::Interface(service) => {
-                let private = private_name(&self.region, service);
+        match self {
+            Self::Interface(service) => {
+                let private = private_name(region, *service);
                 ServiceDetail {
-                    service_type: kind(ServiceType::Interface),
-                    base_endpoint_dns_names: Some(vec![base_name(&self.region, service)]),
+                    base_endpoint_dns_names: Some(vec![base_name(region, EndpointService::Api(*service))]),
                     private_dns_name: Some(private.clone()),
                     private_dns_names: Some(vec![PrivateDnsDetails { private_dns_name: Some(private) }]),
                     private_dns_name_verification_state: Some("verified".into()),
                     ..shown
                 }
             }
-            Offered::Gateway(service) => ServiceDetail {
-                service_type: kind(ServiceType::Gateway),
-                base_endpoint_dns_names: Some(vec![format!(
-                    "{service}.{}.{}",
-                    self.region,
-                    suffix(&self.region)
-                )]),
+            Self::Gateway(service) => ServiceDetail {
+                base_endpoint_dns_names: Some(vec![format!("{service}.{region}.{}", suffix(region))]),
                 ..shown
             },
+            Self::Shared(service) => {
+                let zones = || service.targets.iter().map(|target| &target.zone);
+                ServiceDetail {
+                    availability_zone_ids: Some(zones().map(model::Zone::id).collect()),
+                    availability_zones: Some(zones().map(ToString::to_string).collect()),
+                    base_endpoint_dns_names: Some(vec![base_name(
+                        region,
+                        EndpointService::Shared(service.service),
+                    )]),
+                    vpc_endpoint_policy_supported: Some(false),
+                    acceptance_required: Some(service.acceptance_required),
+                    tags: render_tags(&service.tags),
+                    ..shown
+                }
+            }
         }
     }
 }
 
-static FILTERS: &[FilterField<Endpointed, ()>] = &[
-    FilterField { name: "owner", values: |_, ()| one("amazon") },
-    FilterField { name: "service-name", values: |s, ()| one(s.name()) },
-    FilterField { name: "service-region", values: |s, ()| one(s.region.to_string()) },
-    FilterField { name: "service-type", values: |s, ()| one(s.service.endpoint_type().as_str().to_owned()) },
+fn suffix(region: &Region) -> &'static str {
+    if region.as_str().starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
+}
+
+/// The name by which clients call one of the cloud's own, `SERVICE.REGION.amazonaws.com`.
+pub fn private_name(region: &Region, service: ApiService) -> String {
+    format!("{}.{region}.{}", service.as_str(), suffix(region))
+}
+
+/// The domain of the names of endpoints, `SERVICE.REGION.vpce.amazonaws.com`.
+pub fn base_name(region: &Region, service: EndpointService) -> String {
+    let called = match service {
+        EndpointService::Api(service) => service.as_str().to_owned(),
+        EndpointService::Shared(service) => service.to_string(),
+    };
+    format!("{called}.{region}.vpce.{}", suffix(region))
+}
+
+/// The whole name of what an endpoint leads to.
+pub fn name_behind(endpoint: &VpcEndpoint) -> String {
+    match &endpoint.kind {
+        EndpointKind::Interface(own) => match own.service {
+            EndpointService::Api(service) => full_name(&endpoint.region, service.as_str()),
+            EndpointService::Shared(service) => vpc_endpoint_service::name(&endpoint.region, service),
+        },
+        EndpointKind::Gateway { service } => full_name(&endpoint.region, service.as_str()),
+    }
+}
+
+/// The service behind a name; `InvalidServiceName` for what this cloud does not have or does not offer to the caller.
+pub fn named(ctx: &Context, tables: &Tables, name: &str) -> Result<Offered> {
+    let mut all = Offered::all(ctx, tables).into_iter();
+    all.find(|service| service.name(&ctx.region) == name).ok_or_else(|| {
+        let shown: String = name.chars().take(128).collect();
+        client("InvalidServiceName", format!("The Vpc Endpoint Service '{shown}' does not exist"))
+    })
+}
+
+/// A service as its filters see it.
+struct Listed {
+    region: Region,
+    service: Offered,
+}
+
+static FILTERS: &[FilterField<Listed, ()>] = &[
+    FilterField { name: "owner", values: |l, ()| one(l.service.owner()) },
+    FilterField { name: "service-name", values: |l, ()| one(l.service.name(&l.region)) },
+    FilterField { name: "service-region", values: |l, ()| one(l.region.to_string()) },
+    FilterField { name: "service-type", values: |l, ()| one(l.service.endpoint_type().as_str().to_owned()) },
     FilterField { name: "supported-ip-address-types", values: |_, ()| one("ipv4") },
 ];
 
@@ -147,7 +191,7 @@ pub fn touches(_: &Context, _: &DescribeVpcEndpointServicesRequest, _: &Tables) 
 pub fn describe(
     ctx: &Context,
     request: &DescribeVpcEndpointServicesRequest,
-    _: &Tables,
+    tables: &Tables,
 ) -> Result<DescribeVpcEndpointServicesResult> {
     let given = request.filters.as_deref().unwrap_or_default();
     let filters = Filters::parse(given.iter().map(|f| (f.name.as_deref(), f.values.as_deref())), FILTERS)?;
@@ -162,15 +206,24 @@ pub fn describe(
         )));
     }
     let names = request.service_names.as_deref().unwrap_or_default();
-    let named = names.iter().map(|name| named(ctx, name)).collect::<Result<Vec<_>>>()?;
-    let services =
-        Offered::all(ctx).into_iter().filter(|service| named.is_empty() || named.contains(service));
-    let services = services.map(|service| Endpointed { region: ctx.region.clone(), service });
-    let services = services.filter(|service| filters.accept(service, &Tags::default(), &()));
-    let (page, next_token) = page::cut(services, &paging, Endpointed::name);
+    let named = names.iter().map(|name| named(ctx, tables, name).map(|found| found.name(&ctx.region)));
+    let named = named.collect::<Result<Vec<_>>>()?;
+    let nothing = Tags::default();
+    let services = Offered::all(ctx, tables).into_iter();
+    let services = services.map(|service| Listed { region: ctx.region.clone(), service });
+    let name = |listed: &Listed| listed.service.name(&listed.region);
+    let services = services.filter(|listed| named.is_empty() || named.contains(&name(listed)));
+    let services = services.filter(|listed| {
+        let tags = match &listed.service {
+            Offered::Shared(service) => &service.tags,
+            Offered::Interface(_) | Offered::Gateway(_) => &nothing,
+        };
+        filters.accept(listed, tags, &())
+    });
+    let (page, next_token) = page::cut(services, &paging, name);
     Ok(DescribeVpcEndpointServicesResult {
-        service_names: Some(page.iter().map(Endpointed::name).collect()),
-        service_details: Some(page.iter().map(|service| service.render(ctx)).collect()),
+        service_names: Some(page.iter().map(name).collect()),
+        service_details: Some(page.iter().map(|listed| listed.service.render(ctx)).collect()),
         next_token,
     })
 }

@@ -62,6 +62,7 @@ index_from_id!(
     DhcpOptionsId,
     VpcPeeringConnectionId,
     NatGatewayId,
+    VpcEndpointServiceId,
     PrefixListId,
     SubnetCidrReservationId,
     NetworkInsightsPathId,
@@ -122,6 +123,7 @@ pub mod transit_gateway;
 pub mod volume;
 pub mod vpc;
 pub mod vpc_endpoint;
+pub mod vpc_endpoint_service;
 pub mod vpc_peering_connection;
 pub mod vpn;
 

@@ -5,7 +5,7 @@ use super::{IndexValue, Record, Tags};
 use crate::{
     AccountId, AddressAssociationId, AllocationId, InstanceId, Mac, NatGatewayId,
     NetworkInterfaceAttachmentId, NetworkInterfaceId, SecurityGroupId, SubnetId, Timestamp, VpcEndpointId,
-    VpcId, Zone,
+    VpcEndpointServiceId, VpcId, Zone,
 };
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,9 @@ pub struct NetworkInterface {
     /// The VPC endpoint that it belongs to, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vpc_endpoint: Option<VpcEndpointId>,
+    /// The endpoint service that it belongs to, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint_service: Option<VpcEndpointServiceId>,
     pub tags: Tags,
 }
 
@@ -85,6 +88,14 @@ pub struct Attachment {
     pub state: AttachmentState,
 }
 
+/// Whose an interface is that no account may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manager {
+    NatGateway(NatGatewayId),
+    VpcEndpoint(VpcEndpointId),
+    EndpointService(VpcEndpointServiceId),
+}
+
 impl NetworkInterface {
     /// Whether somebody has it.
     pub const fn is_in_use(&self) -> bool {
@@ -93,12 +104,22 @@ impl NetworkInterface {
 
     /// Whether it belongs to a service, which alone may change it.
     pub const fn is_managed(&self) -> bool {
-        self.nat_gateway.is_some() || self.vpc_endpoint.is_some()
+        self.manager().is_some()
+    }
+
+    /// The service that it belongs to.
+    pub const fn manager(&self) -> Option<Manager> {
+        match (self.nat_gateway, self.vpc_endpoint, self.endpoint_service) {
+            (Some(gateway), _, _) => Some(Manager::NatGateway(gateway)),
+            (None, Some(endpoint), _) => Some(Manager::VpcEndpoint(endpoint)),
+            (None, None, Some(service)) => Some(Manager::EndpointService(service)),
+            (None, None, None) => None,
+        }
     }
 
     /// Whether a host carries it.
     pub const fn is_carried(&self) -> bool {
-        self.attachment.is_some() || self.vpc_endpoint.is_some()
+        self.attachment.is_some() || self.vpc_endpoint.is_some() || self.endpoint_service.is_some()
     }
 
     /// How many of the addresses that its instance's type allows it has taken: a prefix counts as one.

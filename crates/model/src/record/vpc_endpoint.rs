@@ -3,7 +3,7 @@
 use super::{IndexValue, Record, Tags};
 use crate::{
     AccountId, GatewayService, NetworkInterfaceId, Region, SecurityGroupId, SubnetId, Timestamp,
-    VpcEndpointId, VpcId, Zone,
+    VpcEndpointId, VpcEndpointServiceId, VpcId, Zone,
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,10 +35,12 @@ pub enum EndpointKind {
     },
 }
 
-/// An endpoint to one of the cloud's own services, at addresses of the VPC.
+/// An endpoint to one of the cloud's own services or to an account's, at addresses of the VPC.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InterfaceEndpoint {
-    pub service: ApiService,
+    pub service: EndpointService,
+    #[serde(default, skip_serializing_if = "Connection::is_available")]
+    pub connection: Connection,
     /// The interfaces that it owns, one a subnet.
     pub interfaces: Vec<EndpointInterface>,
     /// Of all its interfaces.
@@ -47,6 +49,41 @@ pub struct InterfaceEndpoint {
     pub private_dns: bool,
     /// What makes its DNS names hard to guess.
     pub label: String,
+}
+
+/// What an interface endpoint leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EndpointService {
+    Api(ApiService),
+    /// An account's, see [`super::vpc_endpoint_service`].
+    Shared(VpcEndpointServiceId),
+}
+
+impl EndpointService {
+    /// The account's service, if it is one.
+    pub const fn shared(self) -> Option<VpcEndpointServiceId> {
+        match self {
+            Self::Api(_) => None,
+            Self::Shared(service) => Some(service),
+        }
+    }
+}
+
+/// How far an endpoint's connection to its service has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Connection {
+    /// The service's owner has not said anything yet.
+    PendingAcceptance,
+    #[default]
+    Available,
+    Rejected,
+}
+
+impl Connection {
+    pub const fn is_available(&self) -> bool {
+        matches!(self, Self::Available)
+    }
 }
 
 /// A service of the cloud itself.
@@ -87,11 +124,11 @@ impl VpcEndpoint {
         self.deleted_at.is_none()
     }
 
-    /// The service's name, without what goes before it.
-    pub const fn service(&self) -> &'static str {
+    /// The account's service that it leads to.
+    pub const fn shared(&self) -> Option<VpcEndpointServiceId> {
         match &self.kind {
-            EndpointKind::Interface(own) => own.service.as_str(),
-            EndpointKind::Gateway { service } => service.as_str(),
+            EndpointKind::Interface(own) => own.service.shared(),
+            EndpointKind::Gateway { .. } => None,
         }
     }
 
@@ -114,7 +151,9 @@ impl Record for VpcEndpoint {
     }
 
     fn indexes(&self) -> Vec<(&'static str, IndexValue)> {
-        vec![("account", self.account.into()), ("vpc", self.vpc.into())]
+        let mut indexes = vec![("account", self.account.into()), ("vpc", self.vpc.into())];
+        indexes.extend(self.shared().map(|service| ("service", service.into())));
+        indexes
     }
 }
 
@@ -130,10 +169,15 @@ mod tests {
             r#"{head}, "service": "ec2", "interfaces": [], "groups": [], "private_dns": true, "label": "a"}}"#
         );
         let read: VpcEndpoint = serde_json::from_str(&before).unwrap();
-        assert!(read.interface().is_some_and(|own| own.service == ApiService::Ec2 && own.private_dns));
+        assert!(read.interface().is_some_and(|own| own.service == EndpointService::Api(ApiService::Ec2)
+            && own.private_dns
+            && own.connection.is_available()));
         let gateway: VpcEndpoint = serde_json::from_str(&format!(r#"{head}, "gateway": "s3"}}"#)).unwrap();
         assert!(matches!(gateway.kind, EndpointKind::Gateway { service: GatewayService::S3 }));
-        for record in [read, gateway] {
+        let shared = before.replace("\"ec2\"", "\"vpce-svc-0123456789abcdef0\"");
+        let shared: VpcEndpoint = serde_json::from_str(&shared).unwrap();
+        assert_eq!(shared.shared(), VpcEndpointServiceId::parse("vpce-svc-0123456789abcdef0").ok());
+        for record in [read, gateway, shared] {
             let written = serde_json::to_string(&record).unwrap();
             let again: VpcEndpoint = serde_json::from_str(&written).unwrap();
             assert_eq!(serde_json::to_string(&again).unwrap(), written);

@@ -186,6 +186,7 @@ impl Launch {
                     attachment: attached(*delete_on_termination),
                     nat_gateway: None,
                     vpc_endpoint: None,
+                    endpoint_service: None,
                     tags: self.spec.tags.network_interface.clone(),
                 };
                 Ok((txn.put(&ctx.region, interface), automatic))
