@@ -55,6 +55,7 @@ mod volume_modify;
 mod volume_share;
 mod vpc;
 mod vpc_endpoint;
+mod vpc_endpoint_service;
 mod vpc_peering_connection;
 mod vpn;
 
