@@ -12,6 +12,8 @@
 
 use crate::cloud_files::{CloudDir, CloudFile, write_whole};
 use anyhow::{Context as _, Result};
+use ec2::vpc_endpoint::service::base_name;
+use model::record::vpc_endpoint::{ApiService, EndpointService};
 use model::{Clock, Region, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
@@ -173,8 +175,7 @@ impl Names {
             BTreeSet::from(["localhost", "*.nube.internal", "*.amazonaws.com"].map(str::to_owned));
         names.extend(self.regions.iter().flat_map(domains_of).map(|domain| format!("*.{domain}")));
         let endpoints = self.regions.iter().flat_map(|region| {
-            model::record::vpc_endpoint::ApiService::ALL
-                .map(|service| ec2::vpc_endpoint::service::base_name(region, service))
+            ApiService::ALL.map(|service| base_name(region, EndpointService::Api(service)))
         });
         names.extend(endpoints.map(|base| format!("*.{base}")));
         let mut addresses: BTreeSet<IpAddr> =
