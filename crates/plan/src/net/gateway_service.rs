@@ -14,10 +14,10 @@ use ipnet::Ipv4Net;
 use model::{GatewayService, PrefixListId, Region};
 use std::net::Ipv4Addr;
 
-/// Where the addresses are that VPCs have for services: no network uses them.
+/// Where the addresses are that VPCs have for services, and doors of endpoint services for their nodes: no network uses them.
 pub const INSIDE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(240, 0, 0, 0), 4);
 
-/// The address of the VPC that has the edge's link with this index.
+/// The address of who is at the other end of the link with this index: the edge's to a VPC, a node's to a door.
 pub fn inside(link: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(INSIDE.network().to_bits() | link & INSIDE.hostmask().to_bits())
 }

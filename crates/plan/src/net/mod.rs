@@ -13,6 +13,7 @@ pub mod bandwidth;
 pub mod byoip;
 pub mod detour;
 mod edge;
+pub mod endpoint_service;
 pub mod gateway_service;
 mod group;
 pub mod ipv6;
@@ -34,7 +35,7 @@ pub use group::{group_body, group_sets};
 pub use rejected::{REJECTED_IN, REJECTED_OUT, RejectedSet};
 pub use root::{Uplink, root_table};
 pub use side::nat_publics;
-pub use skeleton::vpc_skeleton;
+pub use skeleton::{FORWARD_IN, vpc_skeleton};
 
 use ipnet::{IpNet, Ipv4Net};
 use std::net::{IpAddr, Ipv4Addr};

@@ -48,14 +48,24 @@ pub fn vpc_of_namespace(cloud: &CloudTag, name: &str) -> Option<VpcId> {
     VpcId::parse(&format!("vpc-{}", name.strip_prefix(&namespace_prefix(cloud))?)).ok()
 }
 
-/// Where the API answers for one interface of an endpoint.
+/// What stands behind one interface of an endpoint, or of an endpoint service.
 pub fn endpoint_namespace(cloud: &CloudTag, interface: NetworkInterfaceId) -> String {
     format!("nube-{cloud}-{interface}")
 }
 
-/// The endpoint's interface whose namespace this is, if it is one of this cloud.
+/// The interface whose namespace this is, if it is one of this cloud.
 pub fn interface_of_namespace(cloud: &CloudTag, name: &str) -> Option<NetworkInterfaceId> {
     NetworkInterfaceId::parse(name.strip_prefix(&namespace_prefix(cloud))?).ok()
+}
+
+/// The link from the node of an endpoint service to an endpoint's interface: 56 of the id's bits.
+pub fn client_link(interface: NetworkInterfaceId) -> String {
+    format!("c{:014x}", interface.bits() & ((1 << 56) - 1))
+}
+
+/// Whether it is such a link.
+pub fn is_client_link(name: &str) -> bool {
+    name.len() == 15 && is_counted(name, 'c')
 }
 
 /// Where the tunnels of a VPN connection end.
@@ -328,6 +338,8 @@ mod tests {
     fn link_names_fit_into_the_kernels_fifteen_bytes() {
         assert!(edge_link(VpcId::from_entropy(u128::MAX)).len() <= 15);
         assert!(host_link(&CloudTag::parse("abc234").unwrap()).len() <= 15);
+        let client = client_link(NetworkInterfaceId::from_entropy(u128::MAX));
+        assert!(is_client_link(&client) && !is_side_link(&client) && !is_client_link("c1"));
         assert!(is_side_link(&peering_link(VpcPeeringConnectionId::from_entropy(u128::MAX))));
         let attachments = [1, u128::MAX].map(TransitGatewayAttachmentId::from_entropy);
         assert!(is_side_link(&transit_link(attachments)));

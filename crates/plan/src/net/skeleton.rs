@@ -29,6 +29,9 @@
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-connection-tracking.html>
 //! Differs: an interface may hold 20,000 open connections; beyond that new ones are dropped.
 
+/// The chain in which a packet that its sender may send comes to the receiver's gate.
+pub const FORWARD_IN: &str = "fwd_in";
+
 /// Makes the skeleton, or replaces its chains and leaves the contents of every set: running it again is harmless.
 pub fn vpc_skeleton() -> &'static str {
     include_str!("vpc.nft")

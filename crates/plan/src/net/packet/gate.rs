@@ -70,13 +70,16 @@ pub(super) struct Passing<'a> {
 }
 
 impl Network {
-    /// The group and rule that let a packet out of an interface or into it.
+    /// The group and rule that let a packet out of an interface or into it; none out of one without groups.
     pub(super) fn gate(
         &self,
         interface: &InterfaceDesired,
         direction: Direction,
         passing: &Passing<'_>,
-    ) -> Result<Component, Obstacle> {
+    ) -> Result<Option<Component>, Obstacle> {
+        if interface.security_groups.is_empty() && direction == Direction::Egress {
+            return Ok(None);
+        }
         for id in &interface.security_groups {
             let Some(group) = self.groups.get(id) else { continue };
             let rules = match direction {
@@ -85,7 +88,7 @@ impl Network {
             };
             if let Some(rule) = rules.iter().find(|rule| self.allows(rule, direction, passing)) {
                 let interface = interface.interface;
-                return Ok(Component::SecurityGroup { group: *id, interface, direction, rule: *rule });
+                return Ok(Some(Component::SecurityGroup { group: *id, interface, direction, rule: *rule }));
             }
         }
         let groups = interface.security_groups.clone();

@@ -346,7 +346,7 @@ impl Network {
             // Where no route leads anywhere, a group still says what it lets out.
             let goes = out.unwrap_or(Out::Igw);
             let gate = self.gate(sender, Direction::Egress, &Passing { vpc, packet, vouched, came, goes });
-            note(walk, vpc, gate.map(Some), packet);
+            note(walk, vpc, gate, packet);
         }
         let subnet = vpc.desired.subnets.iter().find(|subnet| subnet.subnet == sender.subnet);
         if let Some(subnet) = subnet.filter(|subnet| out.is_none_or(|out| !out.is_of(subnet))) {
@@ -362,7 +362,7 @@ impl Network {
             cross(walk, vpc, subnet, Direction::Ingress, packet);
         }
         if flow == Flow::Begins {
-            note(walk, vpc, self.gate(receiver, Direction::Ingress, passing).map(Some), packet);
+            note(walk, vpc, self.gate(receiver, Direction::Ingress, passing), packet);
         }
         step(walk, vpc, Component::Interface(receiver.interface), packet);
         walk.end = Some(End::Interface(receiver.interface));

@@ -92,7 +92,9 @@ impl Router {
             batch.append_jump(Family::Inet, VPC_TABLE, &egress, &names::group_egress(*group));
         }
         batch.append_goto(Family::Inet, VPC_TABLE, &ingress, plan::net::REJECTED_IN);
-        batch.append_goto(Family::Inet, VPC_TABLE, &egress, plan::net::REJECTED_OUT);
+        // Without groups nothing comes in, and all goes out to the receiver's gate.
+        let rest = if class.groups.is_empty() { plan::net::FORWARD_IN } else { plan::net::REJECTED_OUT };
+        batch.append_goto(Family::Inet, VPC_TABLE, &egress, rest);
         let elements = [
             ("gate_in".to_owned(), Data::Goto(ingress)),
             ("gate_out".to_owned(), Data::Goto(egress)),

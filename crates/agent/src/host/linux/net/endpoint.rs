@@ -1,10 +1,12 @@
-//! VPC endpoints: ports whose machine is a namespace with two listeners in it.
+//! VPC endpoints: ports whose machine is a namespace, with two listeners in it or with a way to the node of a service.
 //!
 //! ```text
 //! [ VPC: groups, ACLs, routes ]─ e… ═══ eth0 ─[ endpoint: the interface's address, TCP 80 and 443, nothing else ]
 //! ```
 //! The VPC's router knows an endpoint's interface as it knows a guest's, so whatever judges packets to guests judges these.
-//! The namespace forwards nothing and has a way to the router alone: who gets into it has got no further than its port.
+//! The namespace of one that leads to the API forwards nothing and has a way to the router alone: who gets into it has got no
+//! further than its port. One that leads to an account's service is [`super::service_node`]'s from its port on, and so are
+//! the services' own interfaces, which are ports of the same kind.
 
 use super::port::Moved;
 use super::router::{Port, Router};
@@ -15,15 +17,14 @@ use crate::link_local::endpoint::EndpointPlace;
 use ipnet::Ipv4Net;
 use model::host::{InterfaceDesired, VpcDesired};
 use model::{CloudTag, Mac, NetworkInterfaceId, VpcId};
+use plan::net::endpoint_service::PORT;
 use plan::net::names;
 use std::collections::BTreeSet;
 use std::io;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 
 /// The ports at which the API answers.
-const PORTS: [u16; 2] = [80, 443];
-/// The only link of an endpoint's namespace, beside its loopback.
-const LINK: &str = "eth0";
+const LISTENS: [u16; 2] = [80, 443];
 
 /// An endpoint's interface that is served. Dropping it ends its listeners.
 #[derive(Debug)]
@@ -45,6 +46,7 @@ impl State {
     /// Removes the interfaces of endpoints that are no longer desired, so that nothing of the VPC is held by them.
     pub(super) fn close_endpoints(&mut self, inner: &Inner, vpc: &VpcDesired) -> io::Result<()> {
         let wanted: BTreeSet<NetworkInterfaceId> = interfaces(vpc).map(|i| i.interface).collect();
+        self.part_services(&inner.config.cloud, vpc)?;
         let router = self.router(vpc.vpc)?;
         for interface in router.endpoint_ports().filter(|id| !wanted.contains(id)).collect::<Vec<_>>() {
             let lost = self.router(vpc.vpc)?.remove_port(interface)?;
@@ -54,24 +56,27 @@ impl State {
         Ok(())
     }
 
-    /// Makes what is missing of the VPC's endpoints and brings the rest to the desired groups.
+    /// Makes what is missing of the VPC's endpoints and of its services' nodes, and brings the rest to the desired groups.
     pub(super) fn open_endpoints(&mut self, inner: &Inner, vpc: &VpcDesired) -> io::Result<()> {
         for endpoint in &vpc.endpoints {
             let place =
                 EndpointPlace { region: vpc.region.clone(), vpc: vpc.vpc, endpoint: endpoint.endpoint };
             for interface in &endpoint.interfaces {
-                self.open_endpoint(inner, interface, &place)?;
+                let namespace = self.stand(inner, vpc.vpc, interface)?;
+                if endpoint.lead.is_api() {
+                    namespace.run(sysctl::endpoint)?;
+                    self.listen(inner, interface, &place, &namespace)?;
+                }
             }
         }
-        Ok(())
+        for node in &vpc.service_nodes {
+            self.stand(inner, vpc.vpc, &node.interface)?;
+        }
+        self.join_services(&inner.config.cloud, vpc)
     }
 
-    fn open_endpoint(
-        &mut self,
-        inner: &Inner,
-        interface: &InterfaceDesired,
-        place: &EndpointPlace,
-    ) -> io::Result<()> {
+    /// Makes an interface's namespace and port, or what is missing of them.
+    fn stand(&mut self, inner: &Inner, vpc: VpcId, interface: &InterfaceDesired) -> io::Result<Namespace> {
         let id = interface.interface;
         let name = names::endpoint_namespace(&inner.config.cloud, id);
         let namespace = match Namespace::open(&name) {
@@ -81,23 +86,34 @@ impl State {
             }
             namespace => namespace?,
         };
-        if !self.router(place.vpc)?.ports.contains_key(&id) {
+        if !self.router(vpc)?.ports.contains_key(&id) {
             let link = names::endpoint_port(self.counter.take()?);
-            self.router(place.vpc)?.open_endpoint_port(interface, link, &namespace)?;
+            self.router(vpc)?.open_endpoint_port(interface, link, &namespace)?;
         }
         namespace.run(|| settle(interface))?;
-        let moved = self.router(place.vpc)?.place(interface)?;
-        self.carry(place.vpc, &moved)?;
+        let moved = self.router(vpc)?.place(interface)?;
+        self.carry(vpc, &moved)?;
+        Ok(namespace)
+    }
+
+    /// Has the API answer at an interface.
+    fn listen(
+        &mut self,
+        inner: &Inner,
+        interface: &InterfaceDesired,
+        place: &EndpointPlace,
+        namespace: &Namespace,
+    ) -> io::Result<()> {
+        let id = interface.interface;
         if self.doors.get(&id).is_some_and(|door| door.place == *place) {
             return Ok(());
         }
         self.doors.remove(&id);
-        let address =
-            interface.addresses.first().ok_or_else(|| io::Error::other("it has no address"))?.private;
+        let address = primary(interface)?;
         let mut door = Door { place: place.clone(), lent: Vec::new() };
         let listen = |port| services::patiently(|| services::listen((address, port).into()));
         let _inside = inner.runtime.enter();
-        for port in PORTS {
+        for port in LISTENS {
             let listener = namespace.run(|| listen(port))?;
             door.lent.push(listener.try_clone()?);
             (inner.config.on_endpoint)(place.clone(), tokio::net::TcpListener::from_std(listener)?);
@@ -109,6 +125,7 @@ impl State {
     /// The namespace of an endpoint's interface, and who listens in it.
     pub(super) fn close(&mut self, cloud: &CloudTag, interface: NetworkInterfaceId) -> io::Result<()> {
         self.doors.remove(&interface);
+        self.service_rules.remove(&interface);
         netns::remove(&names::endpoint_namespace(cloud, interface))
     }
 
@@ -127,6 +144,7 @@ impl State {
     pub(super) fn close_all(&mut self, cloud: &CloudTag, vpc: VpcId, router: &Router) -> io::Result<()> {
         self.doors.retain(|_, door| door.place.vpc != vpc);
         for interface in router.endpoint_ports() {
+            self.service_rules.remove(&interface);
             netns::remove(&names::endpoint_namespace(cloud, interface))?;
         }
         Ok(())
@@ -134,7 +152,7 @@ impl State {
 }
 
 impl Router {
-    /// The interfaces here that belong to endpoints.
+    /// The interfaces here that belong to endpoints and their services.
     pub(super) fn endpoint_ports(&self) -> impl Iterator<Item = NetworkInterfaceId> {
         let ports = self.ports.iter().filter(|(_, port)| names::is_endpoint_port(&port.tap));
         ports.map(|(interface, _)| *interface)
@@ -149,12 +167,12 @@ impl Router {
         // One whose other end has vanished with its namespace took its port along; one that is left has no port.
         inside.run(|| {
             let mut rtnl = Rtnl::open()?;
-            match rtnl.link(LINK)? {
+            match rtnl.link(PORT)? {
                 Some(link) => rtnl.delete_link(link.index),
                 None => Ok(()),
             }
         })?;
-        self.rtnl.add_pair(&name, LINK, inside, interface.mac)?;
+        self.rtnl.add_pair(&name, PORT, inside, interface.mac)?;
         let link = self.rtnl.link(&name)?;
         let link = link.ok_or_else(|| io::Error::other("the link to an endpoint has vanished"))?;
         let alias = interface.interface.to_string();
@@ -167,14 +185,20 @@ impl Router {
 }
 
 fn interfaces(vpc: &VpcDesired) -> impl Iterator<Item = &InterfaceDesired> {
-    vpc.endpoints.iter().flat_map(|endpoint| &endpoint.interfaces)
+    let nodes = vpc.service_nodes.iter().map(|node| &node.interface);
+    vpc.endpoints.iter().flat_map(|endpoint| &endpoint.interfaces).chain(nodes)
 }
 
-/// The inside of an endpoint's namespace.
+/// The address of such an interface.
+pub(super) fn primary(interface: &InterfaceDesired) -> io::Result<Ipv4Addr> {
+    let first = interface.addresses.first();
+    first.map(|address| address.private).ok_or_else(|| io::Error::other("it has no address"))
+}
+
+/// The inside of such an interface's namespace.
 fn settle(interface: &InterfaceDesired) -> io::Result<()> {
-    sysctl::endpoint()?;
     let mut rtnl = Rtnl::open()?;
-    let link = rtnl.link(LINK)?.ok_or_else(|| io::Error::other("an endpoint's link has vanished"))?;
+    let link = rtnl.link(PORT)?.ok_or_else(|| io::Error::other("an endpoint's link has vanished"))?;
     rtnl.dress(link.index, interface.mac.0, &interface.interface.to_string(), plan::net::MTU)?;
     for address in &interface.addresses {
         rtnl.add_address(link.index, address.private)?;

@@ -36,6 +36,7 @@ mod purge;
 mod router;
 mod routing;
 mod rtnl;
+mod service_node;
 mod services;
 mod services_ipv6;
 mod sysctl;
@@ -153,6 +154,8 @@ struct State {
     vpcs: BTreeMap<VpcId, (Router, Services)>,
     /// The interfaces of endpoints that are served.
     doors: BTreeMap<NetworkInterfaceId, endpoint::Door>,
+    /// The rule sets of interfaces between endpoints and services, as far as this process put them there.
+    service_rules: BTreeMap<NetworkInterfaceId, String>,
     /// The interfaces whose packets are copied.
     mirrors: BTreeMap<NetworkInterfaceId, mirror::Mirroring>,
     vpns: BTreeMap<VpnConnectionId, Arc<vpn::Vpn>>,
@@ -391,6 +394,7 @@ impl State {
             counter,
             vpcs,
             doors: BTreeMap::new(),
+            service_rules: BTreeMap::new(),
             mirrors: BTreeMap::new(),
             vpns: BTreeMap::new(),
         };

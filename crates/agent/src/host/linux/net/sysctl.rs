@@ -44,8 +44,19 @@ pub fn router() -> io::Result<()> {
 
 /// What an endpoint's namespace needs: nothing goes through it, and nothing but its listeners answers.
 pub fn endpoint() -> io::Result<()> {
+    set("net/ipv4/ip_forward", "0")?;
+    quiet()
+}
+
+/// What the namespaces between an endpoint and a service need: what their rules let through goes through.
+pub fn service() -> io::Result<()> {
+    set("net/ipv4/ip_forward", "1")?;
+    set("net/ipv4/conf/all/send_redirects", "0")?;
+    quiet()
+}
+
+fn quiet() -> io::Result<()> {
     for (key, value) in [
-        ("net/ipv4/ip_forward", "0"),
         ("net/ipv4/icmp_echo_ignore_all", "1"),
         ("net/ipv4/conf/all/accept_redirects", "0"),
         ("net/ipv4/conf/all/accept_source_route", "0"),
