@@ -8,6 +8,7 @@ mod capture;
 mod conformance;
 mod detour;
 mod endpoint;
+mod endpoint_service;
 mod flow_logs;
 mod forward;
 mod gateway_service;
