@@ -4,7 +4,9 @@ use crate::door::{ALICE, Answer, Client, Door, credentials};
 use crate::tls::certificate;
 use gateway::{Handed, Limits};
 use model::host::Arrival;
-use model::record::vpc_endpoint::{ApiService, EndpointKind, InterfaceEndpoint, VpcEndpoint};
+use model::record::vpc_endpoint::{
+    ApiService, Connection, EndpointKind, EndpointService, InterfaceEndpoint, VpcEndpoint,
+};
 use model::{Region, Timestamp, VpcEndpointId, VpcId};
 use std::net::Ipv4Addr;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -28,7 +30,8 @@ async fn stands(door: &Door, service: ApiService, policy: Option<&str>) {
         region: region(),
         vpc: arrival().vpc,
         kind: EndpointKind::Interface(InterfaceEndpoint {
-            service,
+            service: EndpointService::Api(service),
+            connection: Connection::Available,
             interfaces: Vec::new(),
             groups: Vec::new(),
             private_dns: false,
