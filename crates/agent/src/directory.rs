@@ -10,7 +10,7 @@ use model::{InstanceId, Mac, NetworkInterfaceId, VpcId};
 use parking_lot::RwLock;
 use plan::net::ipv6;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 /// An instance and one of its interfaces.
@@ -43,7 +43,7 @@ struct Tables {
     by_prefix: HashMap<(VpcId, Ipv6Net), Occupant>,
     by_interface: HashMap<NetworkInterfaceId, Occupant>,
     /// The names of endpoints that are known everywhere.
-    endpoints: HashMap<String, Vec<Ipv4Addr>>,
+    endpoints: HashMap<String, Vec<IpAddr>>,
     by_mac: HashMap<(VpcId, Mac), Occupant>,
 }
 
@@ -64,7 +64,7 @@ impl Directory {
     }
 
     /// What a name leads to that some VPC's endpoint has of its own.
-    pub fn endpoint(&self, name: &str) -> Option<Vec<Ipv4Addr>> {
+    pub fn endpoint(&self, name: &str) -> Option<Vec<IpAddr>> {
         self.tables.read().endpoints.get(name).cloned()
     }
 

@@ -9,13 +9,13 @@ use crate::{Caller, EncryptionContext, Tables, Touched};
 use model::host::Arrival;
 use model::record::vpc_endpoint::{EndpointService, VpcEndpoint};
 use model::{Region, VpcEndpointId, VpcId};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// The endpoint that a request came by.
 pub struct Passage {
     pub endpoint: VpcEndpointId,
     pub vpc: VpcId,
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     pub region: Region,
     /// The one service that it leads to.
     pub service: String,

@@ -7,7 +7,7 @@ use model::VpcId;
 use model::host::Arrival;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use tokio::net::TcpStream;
 
@@ -18,15 +18,17 @@ pub struct Handed {
     pub arrival: Arrival,
 }
 
-/// Connections of one sender.
+/// Connections of one sender: of an IPv4 address, or of an IPv6 prefix that an interface may have.
 const PER_SENDER: usize = 32;
+/// Of an IPv6 address what an interface with a prefix chooses itself: a prefix is a /80.
+const HOST_BITS: u32 = 48;
 /// A part of all connections: one in so many.
 const SHARE: usize = 4;
 
 #[derive(Debug, Default)]
 struct Counts {
     together: usize,
-    by_sender: HashMap<(VpcId, Ipv4Addr), usize>,
+    by_sender: HashMap<(VpcId, IpAddr), usize>,
 }
 
 #[derive(Debug)]
@@ -38,7 +40,7 @@ pub(crate) struct Places {
 /// One connection's place; dropping it gives it back.
 pub(crate) struct Place {
     places: Arc<Places>,
-    sender: (VpcId, Ipv4Addr),
+    sender: (VpcId, IpAddr),
 }
 
 impl Places {
@@ -48,7 +50,7 @@ impl Places {
 
     /// `None`: the sender, or all of them, hold as many as they may.
     pub fn take(self: &Arc<Self>, arrival: &Arrival) -> Option<Place> {
-        let sender = (arrival.vpc, arrival.source);
+        let sender = (arrival.vpc, counted(arrival.source));
         let mut counts = self.taken.lock();
         if counts.together >= self.most {
             return None;
@@ -60,6 +62,14 @@ impl Places {
         *count += 1;
         counts.together += 1;
         Some(Place { places: Arc::clone(self), sender })
+    }
+}
+
+/// Whom a sender is counted as.
+fn counted(source: IpAddr) -> IpAddr {
+    match source {
+        IpAddr::V4(_) => source,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> HOST_BITS << HOST_BITS).into(),
     }
 }
 
@@ -83,12 +93,13 @@ mod tests {
     #[test]
     fn a_sender_that_hoards_places_shuts_out_only_itself() {
         let places = Places::of(4096);
-        let from = |last| Arrival {
+        let arrives = |source| Arrival {
             region: model::Region::parse("us-east-1").unwrap(),
             vpc: VpcId::from_entropy(1),
             endpoint: model::VpcEndpointId::from_entropy(2),
-            source: Ipv4Addr::new(10, 0, 0, last),
+            source,
         };
+        let from = |last| arrives([10, 0, 0, last].into());
         let held: Vec<_> = (0..PER_SENDER).filter_map(|_| places.take(&from(1))).collect();
         assert_eq!(held.len(), PER_SENDER);
         assert!(places.take(&from(1)).is_none());
@@ -96,5 +107,12 @@ mod tests {
         drop(held);
         assert!(places.take(&from(1)).is_some());
         assert!(places.taken.lock().by_sender.is_empty());
+        // All addresses of a prefix are one sender.
+        let from = |text: String| arrives(text.parse().unwrap());
+        let of_a_prefix = (0..PER_SENDER).map(|n| from(format!("2001:db8::a:0:0:{n:x}")));
+        let held: Vec<_> = of_a_prefix.filter_map(|arrival| places.take(&arrival)).collect();
+        assert_eq!(held.len(), PER_SENDER);
+        assert!(places.take(&from("2001:db8::a:ffff:ffff:ffff".into())).is_none());
+        assert!(places.take(&from("2001:db8::b:0:0:1".into())).is_some());
     }
 }

@@ -90,7 +90,7 @@ pub fn local(
     }
     let own = vpc.endpoints.iter().flat_map(|endpoint| &endpoint.names);
     let own = own.filter(|name| name.name == question.name).map(|name| name.addresses.iter()).next();
-    let own = own.map(|own| own.copied().map(IpAddr::V4).collect());
+    let own = own.map(|own| own.copied().collect());
     if let Some(addresses) = own.or_else(|| elsewhere(&question.name)) {
         let answers = addresses.into_iter().map(|address| match address {
             IpAddr::V4(v4) => (A, v4.octets().to_vec()),
@@ -305,8 +305,8 @@ mod tests {
 
     #[test]
     fn the_names_of_endpoints_lead_to_their_interfaces() {
-        let addresses: Vec<Ipv4Addr> =
-            ["172.31.0.50", "172.31.16.50"].iter().map(|text| text.parse().unwrap()).collect();
+        let addresses: Vec<IpAddr> =
+            ["2001:db8::5", "172.31.0.50", "172.31.16.50"].iter().map(|text| text.parse().unwrap()).collect();
         let name = |name: &str, private| model::host::EndpointName {
             name: name.to_owned(),
             addresses: addresses.clone(),
@@ -330,7 +330,10 @@ mod tests {
             assert_eq!((reply[3] & 15, reply[7], reply[9]), (NO_ERROR, 2, 0), "{name}");
             assert!(reply.ends_with(&[172, 31, 16, 50]));
         }
-        let Local::Reply(reply) = asked("vpce-1.ec2.example", 28, &vpc) else { panic!() };
+        let Local::Reply(reply) = asked("vpce-1.ec2.example", AAAA, &vpc) else { panic!() };
+        assert_eq!((reply[3] & 15, reply[7], reply[9], reply.last()), (NO_ERROR, 1, 0, Some(&5)));
+        vpc.endpoints[0].names[1].addresses.remove(0);
+        let Local::Reply(reply) = asked("vpce-1.ec2.example", AAAA, &vpc) else { panic!() };
         assert_eq!((reply[3] & 15, reply[7], reply[9]), (NO_ERROR, 0, 1), "no IPv6 address, and no denial");
         let Local::Reply(reply) = asked("vpce-2.ec2.example", A, &vpc) else { panic!() };
         assert!(reply.ends_with(&[10, 0, 0, 9]));

@@ -9,7 +9,6 @@ use model::{Region, VpcEndpointId, VpcId};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,7 +57,7 @@ impl EndpointDoor {
                     continue;
                 }
             };
-            let IpAddr::V4(source) = peer.ip().to_canonical() else { continue };
+            let source = peer.ip().to_canonical();
             let EndpointPlace { region, vpc, endpoint } = place.clone();
             let (door, arrival) = (Arc::clone(&self), Arrival { region, vpc, endpoint, source });
             tokio::spawn(async move {

@@ -137,6 +137,6 @@ fn interface(
         description: format!("Interface for NAT Gateway {gateway}"),
         source_dest_check: false,
         nat_gateway: Some(gateway),
-        ..managed(ctx, txn, subnet, wanted)?
+        ..managed(ctx, txn, subnet, (Some(wanted), None))?
     })
 }

@@ -15,7 +15,7 @@ use model::record::security_group::SecurityGroup;
 use model::record::vpc::Subnet;
 use model::{NetworkInterfaceId, SecurityGroupId, VpcId};
 use plan::instance::SecondaryAddresses;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// How many addresses an interface may have.
 pub const MAX_ADDRESSES: usize = 50;
@@ -105,17 +105,26 @@ pub fn create(
     })
 }
 
-/// A new interface that a service keeps in a subnet (requester-managed): one address, no groups, checked. What it is for is
-/// its service's to say. `InvalidParameterValue` in a subnet of IPv6 alone.
+/// A new interface that a service keeps in a subnet (requester-managed): of each version that is asked for one address, this
+/// one or any; no groups, checked. What it is for is its service's to say. `InvalidParameterValue` where the subnet has no
+/// block of a version.
+#[allow(clippy::option_option, reason = "not asked for and any are told apart")]
 pub fn managed(
     ctx: &Context,
     txn: &mut Txn<'_>,
     subnet: &Subnet,
-    wanted: Option<Ipv4Addr>,
+    (v4, v6): (Option<Option<Ipv4Addr>>, Option<Option<Ipv6Addr>>),
 ) -> Result<NetworkInterface> {
     let interface = NetworkInterfaceId::from_entropy(ctx.bits());
-    block(subnet)?;
-    let addresses = claim_addresses(ctx, txn, subnet, interface, wanted, &SecondaryAddresses::NONE)?;
+    let mut addresses = Vec::new();
+    if let Some(wanted) = v4 {
+        block(subnet)?;
+        addresses = claim_addresses(ctx, txn, subnet, interface, wanted, &SecondaryAddresses::NONE)?;
+    }
+    let mut ipv6 = Vec::new();
+    if let Some(wanted) = v6 {
+        ipv6.push(super::ipv6::allocate(ctx, txn, subnet, wanted, interface)?);
+    }
     Ok(NetworkInterface {
         interface,
         account: ctx.account(),
@@ -124,7 +133,7 @@ pub fn managed(
         zone: subnet.zone.clone(),
         mac: Mac::from_entropy(ctx.bits()),
         addresses,
-        ipv6: Vec::new(),
+        ipv6,
         ipv4_prefixes: Vec::new(),
         ipv6_prefixes: Vec::new(),
         groups: Vec::new(),

@@ -2,7 +2,7 @@
 //!
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateVpcEndpoint.html>
 
-use super::interface::{self, Owner, add_subnets, addresses, addressing, enable_private_dns};
+use super::interface::{self, Owner, add_subnets, addresses, addressing, enable_private_dns, set_addressing};
 use super::service::Offered;
 use super::{MAX_ENDPOINTS, gateway, invalid_parameter, policy, render, service};
 use crate::errors::{client, missing_parameter};
@@ -15,7 +15,7 @@ use model::VpcEndpointId;
 use model::record::security_group::SecurityGroup;
 use model::record::vpc::{RouteTable, Subnet, Vpc};
 use model::record::vpc_endpoint::{
-    Connection, EndpointKind, EndpointService, InterfaceEndpoint, VpcEndpoint,
+    Addressing, Connection, EndpointKind, EndpointService, InterfaceEndpoint, VpcEndpoint,
 };
 use model::record::vpc_endpoint_service::VpcEndpointService;
 
@@ -128,7 +128,7 @@ fn with_interfaces(
     if request.route_table_ids.as_ref().is_some_and(|ids| !ids.is_empty()) {
         return Err(invalid_parameter("Route table IDs are only supported for Gateway type VPC Endpoint."));
     }
-    addressing(request.ip_address_type.as_ref(), request.dns_options.as_ref())?;
+    let asked = addressing(request.ip_address_type.as_ref(), request.dns_options.as_ref())?;
     let ids = request.security_group_ids.as_deref().unwrap_or_default();
     let groups = member_groups(ctx, txn.tables(), vpc.vpc, ids)?;
     let private_dns = match service {
@@ -147,7 +147,10 @@ fn with_interfaces(
         groups,
         private_dns,
         label,
+        addressing: Addressing::Ipv4,
+        named: Addressing::Ipv4,
     };
+    set_addressing(&ctx.region, &mut made, asked)?;
     let subnets = request.subnet_ids.as_deref().unwrap_or_default();
     let addresses = addresses(request.subnet_configurations.as_deref().unwrap_or_default(), subnets)?;
     add_subnets(ctx, txn, &own, &mut made, subnets, &addresses)?;

@@ -9,7 +9,7 @@
 //! endpoint is judged by its policy beside everything else ([`control::passage`]). One to an account's service
 //! ([`crate::vpc_endpoint_service`]) is made of the same, and leads on to the service's own interfaces.
 //! AWS: <https://docs.aws.amazon.com/vpc/latest/privatelink/create-interface-endpoint.html>
-//! Differs: they are there at once; IPv4 alone; a gateway endpoint's policy lets everybody do everything, as nobody here sees
+//! Differs: they are there at once; a gateway endpoint's policy lets everybody do everything, as nobody here sees
 //! its requests.
 
 mod create;
@@ -35,6 +35,7 @@ use model::record::vpc::Vpc;
 use model::record::vpc_endpoint::{EndpointService, InterfaceEndpoint, VpcEndpoint};
 use model::record::vpc_endpoint_service::VpcEndpointService;
 use model::{NetworkInterfaceId, Region, VpcEndpointId, VpcId};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::ApiError;
@@ -53,7 +54,7 @@ impl Noun for VpcEndpoint {
         &[
             FilterField {
                 name: "ip-address-type",
-                values: |e, _| e.interface().map(|_| "ipv4".into()).into_iter().collect(),
+                values: |e, _| e.interface().map(|own| own.addressing.as_str().into()).into_iter().collect(),
             },
             FilterField { name: "service-name", values: |e, _| one(service::name_behind(e)) },
             FilterField { name: "service-region", values: |e, _| shown(&e.region) },
@@ -97,7 +98,9 @@ fn told(
         records.filter_map(|record| told_interface(tables, region, record, "")).collect();
     let addresses = |only: Option<NetworkInterfaceId>| {
         let meant = interfaces.iter().filter(|i| only.is_none_or(|only| i.interface == only));
-        meant.flat_map(|i| &i.addresses).map(|address| address.private).collect()
+        let v4 = meant.clone().filter(|_| own.named.has_ipv4()).flat_map(|i| &i.addresses);
+        let v6 = meant.filter(|_| own.named.has_ipv6()).flat_map(|i| &i.ipv6);
+        v4.map(|address| IpAddr::V4(address.private)).chain(v6.copied().map(IpAddr::V6)).collect()
     };
     let all = render::names(endpoint, own);
     let all = all.map(|(name, only)| EndpointName { name, addresses: addresses(only), private: false });

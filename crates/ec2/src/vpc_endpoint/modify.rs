@@ -3,7 +3,8 @@
 //! AWS: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyVpcEndpoint.html>
 
 use super::interface::{
-    Owner, add_subnets, addresses, addressing, enable_private_dns, limit_groups, within_zones,
+    Owner, add_subnets, addresses, addressing, enable_private_dns, follow, limit_groups, set_addressing,
+    within_zones,
 };
 use super::{gateway, invalid_parameter, policy, there};
 use crate::errors::invalid_parameter_combination;
@@ -92,7 +93,8 @@ fn with_interfaces(
     if some(&request.add_route_table_ids) || some(&request.remove_route_table_ids) {
         return Err(invalid_parameter("Route table IDs are only supported for Gateway type VPC Endpoint."));
     }
-    addressing(request.ip_address_type.as_ref(), request.dns_options.as_ref())?;
+    let asked = addressing(request.ip_address_type.as_ref(), request.dns_options.as_ref())?;
+    set_addressing(&ctx.region, endpoint, asked)?;
     match request.private_dns_enabled {
         Some(true) => {
             let vpc = hold::<Vpc>(ctx, txn, &own.vpc.to_string())?;
@@ -104,6 +106,7 @@ fn with_interfaces(
     }
     groups(ctx, request, txn, own, endpoint)?;
     subnets(ctx, request, txn, own, endpoint)?;
+    follow(ctx, txn, endpoint)?;
     for own in &endpoint.interfaces {
         if let Some(interface) = txn.get::<NetworkInterface>(&ctx.region, &own.interface)
             && interface.groups != endpoint.groups

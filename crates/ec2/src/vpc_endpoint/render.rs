@@ -119,8 +119,11 @@ fn with_interfaces(
         route_table_ids: Some(Vec::new()),
         subnet_ids: Some(own.interfaces.iter().map(|i| i.subnet.to_string()).collect()),
         groups: Some(groups.collect()),
-        ip_address_type: Some("ipv4".into()),
-        dns_options: Some(api::DnsOptions { dns_record_ip_type: Some("ipv4".into()), ..Default::default() }),
+        ip_address_type: Some(own.addressing.as_str().into()),
+        dns_options: Some(api::DnsOptions {
+            dns_record_ip_type: Some(own.named.as_str().into()),
+            ..Default::default()
+        }),
         private_dns_enabled: Some(own.private_dns),
         network_interface_ids: Some(own.interfaces.iter().map(|i| i.interface.to_string()).collect()),
         dns_entries: Some(entries),

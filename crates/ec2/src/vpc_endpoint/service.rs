@@ -18,6 +18,7 @@ use model::record::vpc_endpoint::{ApiService, EndpointKind, EndpointService, Vpc
 use model::record::vpc_endpoint_service::VpcEndpointService;
 use model::{GatewayService, Region};
 use plan::net::gateway_service::full_name;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A service of a region, with the kind of endpoint that leads to it.
@@ -70,6 +71,14 @@ impl Offered {
         format!("vpce-svc-0{hash:016x}")
     }
 
+    /// Of addresses by which it is reached.
+    const fn versions(&self) -> &'static [&'static str] {
+        match self {
+            Self::Interface(_) => &["ipv4", "ipv6"],
+            Self::Gateway(_) | Self::Shared(_) => &["ipv4"],
+        }
+    }
+
     fn owner(&self) -> String {
         match self {
             Self::Interface(_) | Self::Gateway(_) => "amazon".into(),
@@ -95,7 +104,7 @@ impl Offered {
             vpc_endpoint_policy_supported: Some(true),
             acceptance_required: Some(false),
             manages_vpc_endpoints: Some(false),
-            supported_ip_address_types: Some(vec!["ipv4".into()]),
+            supported_ip_address_types: Some(self.versions().iter().map(|v| (*v).into()).collect()),
             ..Default::default()
         };
         match self {
@@ -181,7 +190,10 @@ static FILTERS: &[FilterField<Listed, ()>] = &[
     FilterField { name: "service-name", values: |l, ()| one(l.service.name(&l.region)) },
     FilterField { name: "service-region", values: |l, ()| one(l.region.to_string()) },
     FilterField { name: "service-type", values: |l, ()| one(l.service.endpoint_type().as_str().to_owned()) },
-    FilterField { name: "supported-ip-address-types", values: |_, ()| one("ipv4") },
+    FilterField {
+        name: "supported-ip-address-types",
+        values: |l, ()| l.service.versions().iter().map(|version| Cow::Borrowed(*version)).collect(),
+    },
 ];
 
 pub fn touches(_: &Context, _: &DescribeVpcEndpointServicesRequest, _: &Tables) -> Vec<Touched> {

@@ -83,7 +83,7 @@ pub fn add(
             let node = NetworkInterface {
                 description: format!("VPC Endpoint Service {}", service.service),
                 endpoint_service: Some(service.service),
-                ..managed(ctx, txn, &subnet, None)?
+                ..managed(ctx, txn, &subnet, (Some(None), None))?
             };
             let id = node.interface;
             txn.put(&ctx.region, node);

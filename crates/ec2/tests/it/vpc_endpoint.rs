@@ -175,7 +175,9 @@ async fn what_cannot_be_is_refused_as_aws_refuses_it() {
     assert_eq!(message, "Endpoint type (Gateway) does not match available service types ([Interface]).");
     for (more, code) in [
         (vec![("RouteTableId.1", "rtb-0123456789abcdef0")], "InvalidParameter"),
-        (vec![("IpAddressType", "dualstack")], "UnsupportedOperation"),
+        (vec![("IpAddressType", "ipv5")], "InvalidParameterValue"),
+        (vec![("IpAddressType", "dualstack"), ("SubnetId.1", &place.subnets[0])], "InvalidParameter"),
+        (vec![("DnsOptions.DnsRecordIpType", "ipv6")], "InvalidParameter"),
         (vec![("PolicyDocument", "{}")], "InvalidPolicyDocument"),
         (vec![("SubnetId.1", "subnet-0123456789abcdef0")], "InvalidSubnetID.NotFound"),
         (vec![("SecurityGroupId.1", "sg-0123456789abcdef0")], "InvalidGroup.NotFound"),
@@ -359,4 +361,84 @@ async fn a_policy_says_what_passes_an_endpoint() {
     assert_eq!(found("172.31.1.9").unwrap().permit(&caller, "ec2:DescribeImages", &anything), Ok(()));
     cloud.ok("DeleteVpcEndpoints", &[("VpcEndpointId.1", &id)]).await;
     assert!(found("172.31.0.9").is_none());
+}
+
+#[tokio::test]
+async fn an_endpoint_has_addresses_of_both_versions_or_of_either() {
+    let place = Place::new().await;
+    let cloud = &place.cloud;
+    let asked = [("CidrBlock", "10.0.0.0/16"), ("AmazonProvidedIpv6CidrBlock", "true")];
+    let vpc = cloud.ok("CreateVpc", &asked).await;
+    let block = vpc.one("vpc/ipv6CidrBlockAssociationSet/item/ipv6CidrBlock");
+    let vpc = vpc.one("vpc/vpcId");
+    let net = |number: u8| block.replace("00::/56", &format!("{number:02x}::/64"));
+    let (first, second) = (net(1), net(2));
+    let subnet = async |zone: &str, more: &[(&str, &str)]| {
+        let mut asked = vec![("VpcId", vpc.as_str()), ("AvailabilityZone", zone)];
+        asked.extend(more);
+        cloud.ok("CreateSubnet", &asked).await.one("subnet/subnetId")
+    };
+    let both = subnet("us-east-1a", &[("CidrBlock", "10.0.1.0/24"), ("Ipv6CidrBlock", &first)]).await;
+    let native = subnet("us-east-1b", &[("Ipv6Native", "true"), ("Ipv6CidrBlock", &second)]).await;
+    let plain = subnet("us-east-1c", &[("CidrBlock", "10.0.3.0/24")]).await;
+    let made = async |more: &[(&str, &str)]| {
+        let mut asked = vec![("VpcId", vpc.as_str()), ("PrivateDnsEnabled", "false")];
+        asked.extend(more);
+        let answer = cloud.kit.call("CreateVpcEndpoint", &place.asked(EC2, &asked)).await;
+        answer.map_or_else(|e| e.code().to_owned(), |made| made.one("vpcEndpoint/vpcEndpointId"))
+    };
+    let (dual, six) = (("IpAddressType", "dualstack"), ("IpAddressType", "ipv6"));
+    for asked in [
+        vec![dual, ("SubnetId.1", plain.as_str())],
+        vec![dual, ("SubnetId.1", native.as_str())],
+        vec![six, ("SubnetId.1", both.as_str())],
+        vec![("SubnetId.1", native.as_str())],
+        vec![six, ("DnsOptions.DnsRecordIpType", "ipv4"), ("SubnetId.1", native.as_str())],
+    ] {
+        assert_eq!(made(&asked).await, "InvalidParameter", "{asked:?}");
+    }
+
+    let address = first.replace("::/64", "::77");
+    let configured = [
+        dual,
+        ("SubnetId.1", both.as_str()),
+        ("SubnetConfiguration.1.SubnetId", both.as_str()),
+        ("SubnetConfiguration.1.Ipv4", "10.0.1.77"),
+        ("SubnetConfiguration.1.Ipv6", address.as_str()),
+    ];
+    let id = made(&configured).await;
+    assert_eq!(place.shown(&id, "ipAddressType").await, ["dualstack"]);
+    assert_eq!(place.shown(&id, "dnsOptions/dnsRecordIpType").await, ["dualstack"]);
+    let told = async || place.wish(&vpc).await.map(|wish| wish.endpoints.clone()).unwrap_or_default();
+    let leads = async || {
+        let name = told().await.remove(0).names.remove(0);
+        name.addresses.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(leads().await, ["10.0.1.77", address.as_str()]);
+    let modify = async |more: &[(&str, &str)]| {
+        let mut asked = vec![("VpcEndpointId", id.as_str())];
+        asked.extend(more);
+        cloud.ok("ModifyVpcEndpoint", &asked).await;
+    };
+    modify(&[("DnsOptions.DnsRecordIpType", "ipv6")]).await;
+    assert_eq!(leads().await, [address.as_str()]);
+    modify(&[("IpAddressType", "ipv4")]).await;
+    assert_eq!(leads().await, ["10.0.1.77"]);
+    assert!(told().await[0].interfaces[0].ipv6.is_empty());
+    // What it had is free again.
+    let again = [("SubnetId", both.as_str()), ("Ipv6Addresses.1.Ipv6Address", address.as_str())];
+    cloud.ok("CreateNetworkInterface", &again).await;
+    modify(&[dual]).await;
+    assert_eq!(told().await[0].interfaces[0].ipv6.len(), 1);
+    let filter = [("Filter.1.Name", "ip-address-type"), ("Filter.1.Value.1", "dualstack")];
+    let found = cloud.ok("DescribeVpcEndpoints", &filter).await;
+    assert_eq!(found.all("vpcEndpointSet/item/vpcEndpointId"), [id.as_str()]);
+    cloud.ok("DeleteVpcEndpoints", &[("VpcEndpointId.1", &id)]).await;
+
+    let id = made(&[six, ("SubnetId.1", &native)]).await;
+    let wish = told().await.remove(0);
+    assert_eq!(wish.endpoint.to_string(), id);
+    let [interface] = &wish.interfaces[..] else { panic!("{wish:?}") };
+    assert!(interface.addresses.is_empty() && interface.ipv6.len() == 1);
+    assert_eq!(wish.names[0].addresses, [std::net::IpAddr::V6(interface.ipv6[0])]);
 }

@@ -260,6 +260,7 @@ async fn whoever_is_allowed_sees_a_service_and_makes_endpoints() {
             "InvalidParameter",
         ),
         (("PrivateDnsEnabled", "true"), "InvalidParameter: Private DNS can't be enabled"),
+        (("IpAddressType", "dualstack"), "InvalidParameter: The VPC endpoint service"),
     ] {
         let refused = place.connect(&[more]).await.unwrap_err();
         assert!(refused.starts_with(why), "{refused}");

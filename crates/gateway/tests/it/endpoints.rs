@@ -5,7 +5,7 @@ use crate::tls::certificate;
 use gateway::{Handed, Limits};
 use model::host::Arrival;
 use model::record::vpc_endpoint::{
-    ApiService, Connection, EndpointKind, EndpointService, InterfaceEndpoint, VpcEndpoint,
+    Addressing, ApiService, Connection, EndpointKind, EndpointService, InterfaceEndpoint, VpcEndpoint,
 };
 use model::{Region, Timestamp, VpcEndpointId, VpcId};
 use std::net::Ipv4Addr;
@@ -20,7 +20,7 @@ fn region() -> Region {
 
 fn arrival() -> Arrival {
     let (vpc, endpoint) = (VpcId::from_entropy(1), VpcEndpointId::from_entropy(2));
-    Arrival { region: region(), vpc, endpoint, source: Ipv4Addr::new(10, 0, 0, 9) }
+    Arrival { region: region(), vpc, endpoint, source: Ipv4Addr::new(10, 0, 0, 9).into() }
 }
 
 async fn stands(door: &Door, service: ApiService, policy: Option<&str>) {
@@ -36,6 +36,8 @@ async fn stands(door: &Door, service: ApiService, policy: Option<&str>) {
             groups: Vec::new(),
             private_dns: false,
             label: "label".into(),
+            addressing: Addressing::Ipv4,
+            named: Addressing::Ipv4,
         }),
         policy: policy.map(str::to_owned),
         created_at: Timestamp::from_millis(0),

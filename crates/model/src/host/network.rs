@@ -11,7 +11,7 @@ use crate::{
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// One VPC as a host that carries some of its interfaces needs it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -246,7 +246,7 @@ pub struct ServiceClient {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointName {
     pub name: String,
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
     /// Whether it is known in the endpoint's VPC alone.
     pub private: bool,
 }
@@ -258,7 +258,7 @@ pub struct Arrival {
     pub vpc: VpcId,
     pub endpoint: VpcEndpointId,
     /// The sender's address as the endpoint's VPC sees it.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -49,6 +49,46 @@ pub struct InterfaceEndpoint {
     pub private_dns: bool,
     /// What makes its DNS names hard to guess.
     pub label: String,
+    /// Which addresses its interfaces have.
+    #[serde(default, skip_serializing_if = "Addressing::is_ipv4")]
+    pub addressing: Addressing,
+    /// Which of them its names lead to.
+    #[serde(default, skip_serializing_if = "Addressing::is_ipv4")]
+    pub named: Addressing,
+}
+
+/// Versions of addresses; at least one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Addressing {
+    #[default]
+    Ipv4,
+    Ipv6,
+    Dualstack,
+}
+
+impl Addressing {
+    pub const ALL: [Self; 3] = [Self::Ipv4, Self::Ipv6, Self::Dualstack];
+
+    /// As the API spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+            Self::Dualstack => "dualstack",
+        }
+    }
+
+    pub const fn is_ipv4(&self) -> bool {
+        matches!(self, Self::Ipv4)
+    }
+
+    pub const fn has_ipv4(self) -> bool {
+        matches!(self, Self::Ipv4 | Self::Dualstack)
+    }
+
+    pub const fn has_ipv6(self) -> bool {
+        matches!(self, Self::Ipv6 | Self::Dualstack)
+    }
 }
 
 /// What an interface endpoint leads to.

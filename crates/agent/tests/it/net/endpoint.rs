@@ -1,5 +1,6 @@
 //! VPC endpoints: who reaches one is decided by the same gates as for guests, and behind it stands nothing but the API.
 
+use super::ipv6::{connect6, fails, reaches, six};
 use super::world::*;
 use agent::host::linux::netns;
 use model::VpcEndpointId;
@@ -9,7 +10,7 @@ use model::host::{
 };
 use model::net::{Allow, Peer, Traffic};
 use std::io::Read as _;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 
 const DOOR: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 50);
 const NEAR: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 10);
@@ -20,7 +21,8 @@ const NAME: &str = "vpce-1-abc.ec2.us-east-1.vpce.amazonaws.com";
 /// With an interface in the first subnet.
 fn open_door(vpc: &mut Vpc, groups: &[&SecurityGroupDesired]) -> VpcEndpointId {
     let endpoint = VpcEndpointId::from_entropy(unique());
-    let name = |name: &str, private| EndpointName { name: name.to_owned(), addresses: vec![DOOR], private };
+    let name =
+        |name: &str, private| EndpointName { name: name.to_owned(), addresses: vec![DOOR.into()], private };
     let names = vec![name(NAME, false), name("ec2.us-east-1.amazonaws.com", true)];
     let interfaces = vec![vpc.interface(DOOR, groups)];
     vpc.desired.endpoints.push(EndpointDesired { endpoint, interfaces, names, lead: EndpointLead::Api });
@@ -166,5 +168,49 @@ fn an_endpoint_is_reached_over_a_peering_and_found_by_its_own_name_there() {
         assert!(super::services::ask(&guest, resolver, NAME).ends_with(&DOOR.octets()));
         let private = super::services::ask(&guest, resolver, "ec2.us-east-1.amazonaws.com");
         assert!(!private.ends_with(&DOOR.octets()), "that name is the other VPC's own");
+    });
+}
+
+#[test]
+fn an_endpoint_answers_by_ipv6_too_and_by_it_alone() {
+    on_a_host(|mut world| async move {
+        let mut vpc = Vpc::new("172.31.0.0/16").with_ipv6("2001:db8:5:aa00::/56");
+        world.ensure_vpc(&vpc).await;
+        let clients = world.group(&vpc, vec![]).await;
+        let door = world.group(&vpc, vec![tcp_of(443, &clients)]).await;
+        let endpoint = open_door(&mut vpc, &[&door]);
+        let [v4, v6] = {
+            let interface = &vpc.desired.endpoints[0].interfaces[0];
+            [interface.addresses[0].private.into(), IpAddr::V6(interface.ipv6[0])]
+        };
+        let IpAddr::V6(at) = v6 else { panic!("{v6}") };
+        vpc.desired.endpoints[0].names[0].addresses = vec![v4, v6];
+        world.ensure_vpc(&vpc).await;
+        let near = world.guest(&vpc, NEAR, &[&clients]).await;
+        let far = world.guest(&vpc, FAR, &[&clients]).await;
+        for guest in [&near, &far] {
+            let answer = read(connect6(&guest.namespace, at, 443, SOON).unwrap());
+            assert_eq!(answer, format!("{endpoint} {}\n", six(guest)));
+            assert_eq!(read(guest.connect(DOOR, 443).unwrap()), format!("{endpoint} {}\n", guest.address()));
+            assert!(fails(&guest.namespace, at, 80), "no rule");
+        }
+        let stranger = world.guest(&vpc, Ipv4Addr::new(172, 31, 0, 11), &[&door]).await;
+        assert!(fails(&stranger.namespace, at, 443));
+
+        // Its addresses come and go.
+        let whole = vpc.desired.endpoints[0].interfaces[0].clone();
+        vpc.desired.endpoints[0].interfaces[0].ipv6.clear();
+        world.ensure_vpc(&vpc).await;
+        assert!(fails(&far.namespace, at, 443));
+        assert_eq!(read(far.connect(DOOR, 443).unwrap()), format!("{endpoint} {FAR}\n"));
+        vpc.desired.endpoints[0].interfaces[0] = whole;
+        world.ensure_vpc(&vpc).await;
+        assert!(reaches(&far.namespace, at, 443));
+        vpc.desired.endpoints[0].interfaces[0].addresses.clear();
+        world.ensure_vpc(&vpc).await;
+        assert!(far.connect_briefly(DOOR, 443).is_err());
+        world.restart().await;
+        world.ensure_vpc(&vpc).await;
+        assert!(reaches(&far.namespace, at, 443));
     });
 }

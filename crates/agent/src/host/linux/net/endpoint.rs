@@ -14,14 +14,14 @@ use super::rtnl::{Hop, Rtnl};
 use super::{Inner, State, services, sysctl};
 use crate::host::linux::netns::{self, Namespace};
 use crate::link_local::endpoint::EndpointPlace;
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::host::{InterfaceDesired, VpcDesired};
 use model::{CloudTag, Mac, NetworkInterfaceId, VpcId};
 use plan::net::endpoint_service::PORT;
-use plan::net::names;
+use plan::net::{ipv6, names};
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 
 /// The ports at which the API answers.
 const LISTENS: [u16; 2] = [80, 443];
@@ -30,6 +30,7 @@ const LISTENS: [u16; 2] = [80, 443];
 #[derive(Debug)]
 pub(super) struct Door {
     place: EndpointPlace,
+    addresses: Vec<IpAddr>,
     lent: Vec<TcpListener>,
 }
 
@@ -62,21 +63,26 @@ impl State {
             let place =
                 EndpointPlace { region: vpc.region.clone(), vpc: vpc.vpc, endpoint: endpoint.endpoint };
             for interface in &endpoint.interfaces {
-                let namespace = self.stand(inner, vpc.vpc, interface)?;
+                let namespace = self.stand(inner, vpc.vpc, interface, endpoint.lead.is_api())?;
                 if endpoint.lead.is_api() {
-                    namespace.run(sysctl::endpoint)?;
                     self.listen(inner, interface, &place, &namespace)?;
                 }
             }
         }
         for node in &vpc.service_nodes {
-            self.stand(inner, vpc.vpc, &node.interface)?;
+            self.stand(inner, vpc.vpc, &node.interface, false)?;
         }
         self.join_services(&inner.config.cloud, vpc)
     }
 
-    /// Makes an interface's namespace and port, or what is missing of them.
-    fn stand(&mut self, inner: &Inner, vpc: VpcId, interface: &InterfaceDesired) -> io::Result<Namespace> {
+    /// Makes an interface's namespace and port, or what is missing of them. `ends` says whether packets end there.
+    fn stand(
+        &mut self,
+        inner: &Inner,
+        vpc: VpcId,
+        interface: &InterfaceDesired,
+        ends: bool,
+    ) -> io::Result<Namespace> {
         let id = interface.interface;
         let name = names::endpoint_namespace(&inner.config.cloud, id);
         let namespace = match Namespace::open(&name) {
@@ -90,7 +96,12 @@ impl State {
             let link = names::endpoint_port(self.counter.take()?);
             self.router(vpc)?.open_endpoint_port(interface, link, &namespace)?;
         }
-        namespace.run(|| settle(interface))?;
+        namespace.run(|| {
+            if ends {
+                sysctl::endpoint(interface.has_ipv6().then_some(PORT))?;
+            }
+            settle(interface)
+        })?;
         let moved = self.router(vpc)?.place(interface)?;
         self.carry(vpc, &moved)?;
         Ok(namespace)
@@ -105,18 +116,22 @@ impl State {
         namespace: &Namespace,
     ) -> io::Result<()> {
         let id = interface.interface;
-        if self.doors.get(&id).is_some_and(|door| door.place == *place) {
+        let v4 = interface.addresses.iter().map(|address| IpAddr::V4(address.private));
+        let addresses: Vec<IpAddr> = v4.chain(interface.ipv6.iter().copied().map(IpAddr::V6)).collect();
+        if self.doors.get(&id).is_some_and(|door| door.place == *place && door.addresses == addresses) {
             return Ok(());
         }
+        // What is open stays open: the server has it.
         self.doors.remove(&id);
-        let address = primary(interface)?;
-        let mut door = Door { place: place.clone(), lent: Vec::new() };
-        let listen = |port| services::patiently(|| services::listen((address, port).into()));
+        let mut door = Door { place: place.clone(), addresses: addresses.clone(), lent: Vec::new() };
         let _inside = inner.runtime.enter();
-        for port in LISTENS {
-            let listener = namespace.run(|| listen(port))?;
-            door.lent.push(listener.try_clone()?);
-            (inner.config.on_endpoint)(place.clone(), tokio::net::TcpListener::from_std(listener)?);
+        for address in addresses {
+            for port in LISTENS {
+                let listen = || services::patiently(|| services::listen((address, port).into()));
+                let listener = namespace.run(listen)?;
+                door.lent.push(listener.try_clone()?);
+                (inner.config.on_endpoint)(place.clone(), tokio::net::TcpListener::from_std(listener)?);
+            }
         }
         self.doors.insert(id, door);
         Ok(())
@@ -200,11 +215,27 @@ fn settle(interface: &InterfaceDesired) -> io::Result<()> {
     let mut rtnl = Rtnl::open()?;
     let link = rtnl.link(PORT)?.ok_or_else(|| io::Error::other("an endpoint's link has vanished"))?;
     rtnl.dress(link.index, interface.mac.0, &interface.interface.to_string(), plan::net::MTU)?;
-    for address in &interface.addresses {
-        rtnl.add_address(link.index, address.private)?;
+    let v4 = interface.addresses.iter().map(|address| IpAddr::V4(address.private));
+    let own: Vec<IpAddr> = v4.chain(interface.ipv6.iter().copied().map(IpAddr::V6)).collect();
+    // Those that it has had: beside them there is only what the kernel gives links itself.
+    for address in rtnl.addresses(link.index)?.into_iter().filter(|address| !own.contains(address)) {
+        if !matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
+            rtnl.delete_address(link.index, address)?;
+        }
     }
-    let subnet = interface.subnet_cidr.ok_or_else(|| io::Error::other("its subnet has no IPv4"))?;
-    let gateway = plan::net::gateway(subnet);
-    rtnl.set_neighbour(link.index, gateway, Mac(plan::net::GATEWAY_MAC))?;
-    rtnl.set_route(Ipv4Net::default(), Hop { link: link.index, via: Some(gateway.into()), source: None })
+    for address in own {
+        rtnl.add_address(link.index, address)?;
+    }
+    let mut gateways = Vec::new();
+    if let Some(subnet) = interface.subnet_cidr.filter(|_| interface.has_ipv4()) {
+        gateways.push((IpNet::V4(Ipv4Net::default()), IpAddr::V4(plan::net::gateway(subnet))));
+    }
+    if interface.has_ipv6() {
+        gateways.push((IpNet::V6(Ipv6Net::default()), IpAddr::V6(ipv6::ROUTER)));
+    }
+    for (everywhere, gateway) in gateways {
+        rtnl.set_neighbour(link.index, gateway, Mac(plan::net::GATEWAY_MAC))?;
+        rtnl.set_route(everywhere, Hop { link: link.index, via: Some(gateway), source: None })?;
+    }
+    Ok(())
 }

@@ -10,7 +10,7 @@ use model::{Clock as _, NetworkInterfaceId, VpcId};
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -248,7 +248,7 @@ impl Context {
         let vpc = self.config.directory.vpc(self.vpc);
         let directory = &self.config.directory;
         let elsewhere = |name: &str| {
-            let endpoint = directory.endpoint(name).map(|found| found.into_iter().map(IpAddr::V4).collect());
+            let endpoint = directory.endpoint(name);
             endpoint.or_else(|| Some(vec![directory.resource(self.vpc, name)?.into()]))
         };
         let publics = dns::Publics { pool: self.config.public_pool, brought: &self.config.byoip };

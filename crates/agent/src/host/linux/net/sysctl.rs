@@ -42,17 +42,27 @@ pub fn router() -> io::Result<()> {
     quietly("net/ipv4/icmp_ratelimit", "0")
 }
 
-/// What an endpoint's namespace needs: nothing goes through it, and nothing but its listeners answers.
-pub fn endpoint() -> io::Result<()> {
+/// What an endpoint's namespace needs: nothing goes through it, and nothing but its listeners answers. `ipv6` is the link that
+/// has IPv6 addresses, if any; none are learned there.
+pub fn endpoint(ipv6: Option<&str>) -> io::Result<()> {
     set("net/ipv4/ip_forward", "0")?;
-    quiet()
+    quiet()?;
+    let Some(link) = ipv6 else { return quietly("net/ipv6/conf/all/disable_ipv6", "1") };
+    for key in ["accept_dad", "accept_ra", "accept_redirects"] {
+        set(&format!("net/ipv6/conf/{link}/{key}"), "0")?;
+    }
+    for key in ["forwarding", "disable_ipv6"] {
+        set(&format!("net/ipv6/conf/all/{key}"), "0")?;
+    }
+    quietly("net/ipv6/icmp/echo_ignore_all", "1")
 }
 
 /// What the namespaces between an endpoint and a service need: what their rules let through goes through.
 pub fn service() -> io::Result<()> {
     set("net/ipv4/ip_forward", "1")?;
     set("net/ipv4/conf/all/send_redirects", "0")?;
-    quiet()
+    quiet()?;
+    quietly("net/ipv6/conf/all/disable_ipv6", "1")
 }
 
 fn quiet() -> io::Result<()> {
@@ -64,7 +74,7 @@ fn quiet() -> io::Result<()> {
     ] {
         set(key, value)?;
     }
-    quietly("net/ipv6/conf/all/disable_ipv6", "1")
+    Ok(())
 }
 
 /// Whether connections that begin from now on are counted.
