@@ -329,6 +329,22 @@ def test_an_instance_without_ipv4_is_reached_and_served_by_ipv6(ec2, cloud, imag
     assert alone.address in cloud.run("ps", "--json").stdout
     nube_ssh = [cloud.nube, "ssh", "--data", cloud.data, "-i", str(alone.key), alone.id, "hostname"]
     assert subprocess.run(nube_ssh, capture_output=True, text=True, timeout=180, check=True).stdout.strip() == alone.id
+    # The cloud's API, at an address of this subnet, by a name that leads there.
+    doors = ec2.create_security_group(GroupName="six-doors", Description="doors", VpcId=there["VpcId"])["GroupId"]
+    ec2.authorize_security_group_ingress(GroupId=doors, IpPermissions=[
+        {"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "Ipv6Ranges": [{"CidrIpv6": f"{alone.address}/128"}]}])
+    door = ec2.create_vpc_endpoint(
+        VpcEndpointType="Interface", VpcId=there["VpcId"], ServiceName="com.amazonaws.us-east-1.ec2", SubnetIds=[subnet],
+        IpAddressType="ipv6", SecurityGroupIds=[doors], PrivateDnsEnabled=False)["VpcEndpoint"]
+    own = door["DnsEntries"][0]["DnsName"]
+    asked = cloud.client(endpoint_url=f"http://{own}").generate_presigned_url(
+        "describe_regions", HttpMethod="GET", ExpiresIn=3600)
+    wait_until(lambda: "us-east-1" in alone.ssh(f"timeout 20 wget -q -O - '{asked}' 2>&1; true"),
+               "the API by IPv6", timeout=240, interval=1)
+    at = ec2.describe_network_interfaces(NetworkInterfaceIds=door["NetworkInterfaceIds"])["NetworkInterfaces"][0]
+    assert not alone.does(f"ping -6 -c 1 -W 3 {at['Ipv6Address']}")
+    assert not public.does(f"nc -w 5 {at['Ipv6Address']} 80 < /dev/null"), "its group lets another in"
+    assert ec2.delete_vpc_endpoints(VpcEndpointIds=[door["VpcEndpointId"]])["Unsuccessful"] == []
     # One that goes on from this instant is somebody else, by IPv6 as well.
     child = json.loads(cloud.run("fork", alone.id, "--json").stdout)["instances"][0]
     address = wait_for(ec2, child, "running")["Ipv6Address"]
