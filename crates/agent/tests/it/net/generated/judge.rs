@@ -9,12 +9,13 @@
 //! Differs, as the cloud's own documents say: what nobody vouches for leaves neither by the gateway nor by a peering and is
 //! no member of a group; a public address is in force only in a public subnet.
 
+use super::rules::{admits, covers, is_service, matches, nobodys};
 use super::topology::Topology;
-use ipnet::{IpNet, Ipv6Net};
-use model::host::{InterfaceDesired, RouteTarget, SubnetDesired, VpcDesired};
-use model::net::{AclAction, AclEntry, Allow, Peer, Traffic};
+use ipnet::IpNet;
+use model::host::{InterfaceDesired, NetworkAclDesired, RouteTarget, SubnetDesired, VpcDesired};
+use model::net::{Allow, Peer};
 use model::{VpcId, VpcPeeringConnectionId};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
@@ -52,6 +53,8 @@ pub enum Way {
     Through,
     /// By a NAT gateway, with a source port that the gateway chose.
     Translated,
+    /// By a transit gateway.
+    Joined,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +85,7 @@ impl Arrival {
         };
         let known = |packet: Packet| match self.way {
             Way::Translated => Packet { transport: by_name(packet.transport), ..packet },
-            Way::Within | Way::Across(_) | Way::Internet | Way::Through => packet,
+            Way::Within | Way::Across(_) | Way::Internet | Way::Through | Way::Joined => packet,
         };
         known(packet) == known(self.packet)
     }
@@ -116,7 +119,7 @@ pub fn opens(topology: &Topology, from: usize, packet: Packet) -> Option<Arrival
                     Peer::Net(net) => covers(net, arrival.packet.src),
                     Peer::PrefixList(_) => false,
                     Peer::Group(named) => {
-                        let as_itself = !matches!(arrival.way, Way::Internet | Way::Translated);
+                        let as_itself = !matches!(arrival.way, Way::Internet | Way::Translated | Way::Joined);
                         vouched && as_itself && sender.security_groups.contains(&named)
                     }
                 }
@@ -130,7 +133,8 @@ fn is_there(topology: &Topology, vpc: VpcId, own: VpcId, arrival: Arrival) -> bo
     match arrival.way {
         Way::Within | Way::Through => vpc == own,
         Way::Across(_) => vpc == topology.interfaces[arrival.at].vpc,
-        Way::Internet | Way::Translated => false,
+        // Beyond a transit gateway groups are not known.
+        Way::Internet | Way::Translated | Way::Joined => false,
     }
 }
 
@@ -206,63 +210,96 @@ fn carried(topology: &Topology, from: usize, packet: Packet, begins: bool) -> Op
         IpAddr::V4(_) => false,
     };
     // What has no IPv4 neither sends nor forwards it.
-    let has_version = if is_v6 { !sender.ipv6.is_empty() } else { !sender.addresses.is_empty() };
-    if !has_version {
+    if !speaks(sender, packet.src) {
         return None;
     }
     if of_the_link || goes_no_further || is_v6 && vpc.ipv6_cidrs.is_empty() {
         return None;
     }
-    led(topology, vpc, subnet, packet, Sender { vouched, begins })
+    led(topology, (vpc, subnet), Some(subnet), packet, Sender { vouched, begins, turns: 0 })
 }
 
-/// Whether the sender is who it says, and whether the packet begins a flow.
+/// Whether the sender is who it says, whether the packet begins a flow, and how many gateways it has passed.
 #[derive(Clone, Copy)]
 struct Sender {
     vouched: bool,
     begins: bool,
+    turns: usize,
 }
 
-/// From a subnet to where its table leads, over the borders on the way.
+/// After so many gateways a packet is going in circles.
+const MOST_TURNS: usize = 12;
+
+/// To where the table of a subnet leads, over the borders on the way. `left` is the subnet that it comes out of; none: it
+/// comes by a transit gateway.
 fn led(
     topology: &Topology,
-    vpc: &VpcDesired,
-    subnet: &SubnetDesired,
+    (vpc, subnet): (&VpcDesired, &SubnetDesired),
+    left: Option<&SubnetDesired>,
     packet: Packet,
     sender: Sender,
 ) -> Option<Arrival> {
+    let sender = Sender { turns: sender.turns + 1, ..sender };
+    if sender.turns > MOST_TURNS {
+        return None;
+    }
+    if let Lead::Target(RouteTarget::TransitGateway(id)) = lead(vpc, subnet, packet.dst) {
+        let gateway = topology.gateways.iter().find(|gateway| gateway.id == *id)?;
+        let own = gateway.attachments.iter().find(|attachment| attachment.vpc == vpc.vpc)?;
+        let to = gateway.leads(own, packet.dst)?;
+        let is_v6 = packet.dst.is_ipv6();
+        let enters = sender.vouched && own.served.contains(&subnet.subnet) && (!is_v6 || own.ipv6 && to.ipv6);
+        let far = topology.vpcs.iter().find(|far| far.vpc == to.vpc && far.vpc != vpc.vpc)?;
+        // Nothing of its own comes to a VPC from beyond.
+        if !enters || is_own(far, packet.src) {
+            return None;
+        }
+        if let Some(left) = left
+            && !admits(&acl(vpc, left)?.egress, packet.dst, packet)
+        {
+            return None;
+        }
+        let arrival = far.subnets.iter().find(|subnet| subnet.subnet == to.arrival)?;
+        let arrived = led(topology, (far, arrival), None, packet, sender)?;
+        let way = if arrived.way == Way::Translated { Way::Translated } else { Way::Joined };
+        return Some(Arrival { way, ..arrived });
+    }
     if let Lead::Target(RouteTarget::NatGateway(id)) = lead(vpc, subnet, packet.dst)
         && packet.dst.is_ipv4()
     {
         let gateway = vpc.nat_gateways.iter().find(|gateway| gateway.gateway == *id)?;
         let inner = vpc.subnets.iter().find(|inner| inner.subnet == gateway.subnet)?;
-        if inner.subnet != subnet.subnet && !borders(vpc, subnet, packet, vpc, inner, packet) {
+        let crosses = left.is_none_or(|left| left.subnet != inner.subnet);
+        if crosses && !borders(vpc, left, packet, vpc, inner, packet) {
             return None;
         }
         let translated = Packet { src: gateway.address.private.into(), ..packet };
-        let arrival = led(topology, vpc, inner, translated, Sender { vouched: true, ..sender })?;
+        let sender = Sender { vouched: true, ..sender };
+        let arrival = led(topology, (vpc, inner), Some(inner), translated, sender)?;
         return Some(Arrival { way: Way::Translated, ..arrival });
     }
     let (arrival, crosses) = next(topology, vpc, subnet, packet, sender)?;
     let (far, entered) = place(topology, &topology.interfaces[arrival.at])?;
-    let stays = !crosses && entered.subnet == subnet.subnet;
-    (stays || borders(vpc, subnet, packet, far, entered, arrival.packet)).then_some(arrival)
+    let stays = !crosses && left.is_some_and(|left| left.subnet == entered.subnet);
+    (stays || borders(vpc, left, packet, far, entered, arrival.packet)).then_some(arrival)
 }
 
-/// Whether both ACLs let a packet out of one subnet and into another.
+fn acl<'a>(vpc: &'a VpcDesired, of: &SubnetDesired) -> Option<&'a NetworkAclDesired> {
+    vpc.network_acls.iter().find(|acl| acl.network_acl == of.network_acl)
+}
+
+/// Whether the ACLs let a packet out of one subnet, if it comes out of one, and into another.
 fn borders(
     vpc: &VpcDesired,
-    left: &SubnetDesired,
+    left: Option<&SubnetDesired>,
     out: Packet,
     far: &VpcDesired,
     entered: &SubnetDesired,
     into: Packet,
 ) -> bool {
-    let acl = |vpc: &VpcDesired, of: &SubnetDesired| {
-        vpc.network_acls.iter().find(|acl| acl.network_acl == of.network_acl).cloned()
-    };
-    let (Some(near), Some(there)) = (acl(vpc, left), acl(far, entered)) else { return false };
-    admits(&near.egress, out.dst, out) && admits(&there.ingress, into.src, into)
+    let leaves =
+        left.is_none_or(|left| acl(vpc, left).is_some_and(|near| admits(&near.egress, out.dst, out)));
+    leaves && acl(far, entered).is_some_and(|there| admits(&there.ingress, into.src, into))
 }
 
 /// Whether the documents leave open what becomes of a packet: what nobody vouches for, or has no ports to tell flows apart,
@@ -272,7 +309,10 @@ pub fn is_open(topology: &Topology, from: usize, packet: Packet) -> bool {
     let Some((vpc, subnet)) = place(topology, sender) else { return false };
     let by_nat = packet.dst.is_ipv4()
         && matches!(lead(vpc, subnet, packet.dst), Lead::Target(RouteTarget::NatGateway(_)));
-    by_nat && (!holds(sender, packet.src) || matches!(packet.transport, Transport::Other(_)))
+    let has_no_ports = matches!(packet.transport, Transport::Other(_));
+    let translated = |arrival: Arrival| arrival.way == Way::Translated;
+    by_nat && (!holds(sender, packet.src) || has_no_ports)
+        || has_no_ports && carried(topology, from, packet, true).is_some_and(translated)
 }
 
 enum Lead<'a> {
@@ -308,7 +348,7 @@ fn next(
     vpc: &VpcDesired,
     subnet: &SubnetDesired,
     packet: Packet,
-    Sender { vouched, begins }: Sender,
+    Sender { vouched, begins, .. }: Sender,
 ) -> Option<(Arrival, bool)> {
     let dst = packet.dst;
     let local = || {
@@ -321,7 +361,7 @@ fn next(
         Lead::Nowhere => return None,
     };
     match target {
-        // No generated network has a transit gateway, a VPN or a gateway endpoint.
+        // NAT and transit gateways have been passed before; no generated network has a VPN or a gateway endpoint.
         RouteTarget::Blackhole
         | RouteTarget::GatewayEndpoint(_)
         | RouteTarget::NatGateway(_)
@@ -330,7 +370,7 @@ fn next(
         RouteTarget::Interface(id) => {
             let at = topology.interfaces.iter().position(|i| i.interface == *id)?;
             let machine = &topology.interfaces[at];
-            if if dst.is_ipv6() { machine.ipv6.is_empty() } else { machine.addresses.is_empty() } {
+            if !speaks(machine, dst) {
                 return None;
             }
             let way = if holds(machine, dst) { Way::Within } else { Way::Through };
@@ -338,6 +378,10 @@ fn next(
         }
         RouteTarget::Peering(id) => {
             let peering = vpc.peerings.iter().find(|peering| peering.peering == *id).filter(|_| vouched)?;
+            // A peering carries what is of its two VPCs.
+            if !is_own(vpc, packet.src) {
+                return None;
+            }
             let at = topology.interfaces.iter().position(|i| i.vpc == peering.peer && holds(i, dst))?;
             Some((Arrival { at, packet, way: Way::Across(*id) }, true))
         }
@@ -381,38 +425,28 @@ fn next(
 
 fn holds(interface: &InterfaceDesired, address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => interface.addresses.iter().any(|own| own.private == v4),
-        IpAddr::V6(v6) => interface.ipv6.contains(&v6),
+        IpAddr::V4(v4) => {
+            let by_prefix = interface.ipv4_prefixes.iter().any(|prefix| prefix.contains(&v4));
+            by_prefix || interface.addresses.iter().any(|own| own.private == v4)
+        }
+        IpAddr::V6(v6) => {
+            interface.ipv6.contains(&v6) || interface.ipv6_prefixes.iter().any(|prefix| prefix.contains(&v6))
+        }
     }
 }
 
-/// Sources that no machine can have: beyond unicast, and the router's own.
-fn nobodys(vpc: &VpcDesired, address: IpAddr) -> bool {
-    let address = match address {
-        IpAddr::V4(v4) => v4,
-        IpAddr::V6(v6) => return nobodys_v6(v6),
-    };
-    let routers = vpc.subnets.iter().filter_map(|subnet| Some(subnet.cidr?.network().to_bits() + 1));
-    let resolver = vpc.cidrs.first().map(|cidr| cidr.network().to_bits() + 2);
-    address.is_loopback()
-        || address.is_link_local()
-        || address.is_unspecified()
-        || address.is_multicast()
-        || address.octets()[0] >= 240
-        || routers.chain(resolver).any(|router| router == address.to_bits())
+/// Whether an interface has addresses of the version of this one.
+fn speaks(interface: &InterfaceDesired, address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => !interface.addresses.is_empty(),
+        IpAddr::V6(_) => !interface.ipv6.is_empty() || !interface.ipv6_prefixes.is_empty(),
+    }
 }
 
-fn nobodys_v6(address: Ipv6Addr) -> bool {
-    // Those that only stand for IPv4's as well.
-    address.to_bits() >> 32 == 0
-        || address.to_ipv4_mapped().is_some()
-        || address.is_unicast_link_local()
-        || address.is_multicast()
-        || is_service(address)
-}
-
-fn is_service(address: Ipv6Addr) -> bool {
-    "fd00:ec2::/32".parse::<Ipv6Net>().unwrap().contains(&address)
+/// Whether an address is in a VPC's ranges.
+fn is_own(vpc: &VpcDesired, address: IpAddr) -> bool {
+    let v4 = vpc.cidrs.iter().copied().map(IpNet::V4);
+    v4.chain(vpc.ipv6_cidrs.iter().copied().map(IpNet::V6)).any(|net| net.contains(&address))
 }
 
 fn place<'a>(
@@ -430,30 +464,4 @@ fn groups<'a>(
 ) -> impl Iterator<Item = (&'a Vec<Allow>, &'a Vec<Allow>)> {
     let mine = topology.groups.iter().filter(|group| interface.security_groups.contains(&group.group));
     mine.map(|group| (&group.ingress, &group.egress))
-}
-
-/// The entry with the smallest number that matches decides; none denies.
-fn admits(entries: &[AclEntry], end: IpAddr, packet: Packet) -> bool {
-    let matching = entries.iter().filter(|e| covers(e.net, end) && matches(e.traffic, packet));
-    matching.min_by_key(|entry| entry.number).is_some_and(|entry| entry.action == AclAction::Allow)
-}
-
-fn covers(net: IpNet, address: IpAddr) -> bool {
-    net.contains(&address)
-}
-
-fn matches(traffic: Traffic, packet: Packet) -> bool {
-    match (traffic, packet.transport) {
-        (Traffic::All, _) => true,
-        (Traffic::Tcp { from, to }, Transport::Tcp { to: port, .. })
-        | (Traffic::Udp { from, to }, Transport::Udp { to: port, .. }) => (from..=to).contains(&port),
-        (Traffic::Icmp { .. }, Transport::Icmp { .. }) if packet.src.is_ipv6() => false,
-        (Traffic::Icmpv6 { .. }, Transport::Icmp { .. }) if packet.src.is_ipv4() => false,
-        (
-            Traffic::Icmp { kind, code } | Traffic::Icmpv6 { kind, code },
-            Transport::Icmp { kind: k, code: c, .. },
-        ) => kind.is_none_or(|kind| kind == k) && code.is_none_or(|code| code == c),
-        (Traffic::Protocol(number), Transport::Other(other)) => number == other,
-        _ => false,
-    }
 }

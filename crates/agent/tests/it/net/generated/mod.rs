@@ -5,20 +5,25 @@
 //! [`judge`] says which must come out where, as which packet, and whether their answers come back. A failure prints its
 //! seed: `NUBE_TOPOLOGY=SEED` plays it again, alone. `NUBE_TOPOLOGIES=N` plays N topologies (rounds) from a seed of this run's own.
 
+mod dice;
 mod found;
 mod judge;
+mod rules;
 mod topology;
+mod transit;
 mod walked;
 mod wire;
 
 use super::world::{A_MOMENT, SOON, World, on_a_host};
 use agent::host::Net as _;
+use dice::Dice;
 use judge::{Answer, Arrival, Packet, Transport, Way};
 use model::host::{AddressDesired, InterfaceDesired};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use topology::{Dice, Topology};
+use topology::Topology;
 use wire::Port;
 
 /// Opening packets come from ports from here on, answers from ports below.
@@ -45,10 +50,12 @@ fn exactly_what_the_documents_allow_passes() {
     // Two hosts at once: much of the time goes into waiting for the kernel.
     let halves: Vec<Vec<u64>> =
         (0..2).map(|half| (first..first + bases).filter(|seed| seed % 2 == half).collect()).collect();
+    let ways: Arc<Mutex<[usize; 6]>> = Arc::default();
     let hosts: Vec<_> = halves
         .into_iter()
         .filter(|seeds| !seeds.is_empty())
         .map(|seeds| {
+            let counted = Arc::clone(&ways);
             std::thread::spawn(move || {
                 on_a_host(|world| async move {
                     let mut tally = Tally::default();
@@ -57,6 +64,8 @@ fn exactly_what_the_documents_allow_passes() {
                     }
                     println!("{tally:?}");
                     assert!(tally.arrived > 0, "{tally:?}");
+                    let mut ways = counted.lock().unwrap();
+                    ways.iter_mut().zip(tally.ways).for_each(|(all, own)| *all += own);
                 });
             })
         })
@@ -66,6 +75,8 @@ fn exactly_what_the_documents_allow_passes() {
             std::panic::resume_unwind(panic);
         }
     }
+    let ways = ways.lock().unwrap();
+    assert!(count < USUAL || seed.is_some() || !ways.contains(&0), "a way that no packet took: {ways:?}");
 }
 
 #[derive(Debug, Default)]
@@ -77,8 +88,8 @@ struct Tally {
     returned: usize,
     /// Packets of flows that stood before the rules changed, and those of them that arrived.
     later: [usize; 2],
-    /// By what way they arrived: within, across, over the internet, at a machine on the way, translated.
-    ways: [usize; 5],
+    /// By what way they arrived: within, across, over the internet, at a machine on the way, translated, by a transit gateway.
+    ways: [usize; 6],
 }
 
 /// A packet on its way: who sent it, and where it must come to, if anywhere.
@@ -139,6 +150,7 @@ async fn play(world: &World, seed: u64, tally: &mut Tally) {
                 Way::Internet => 2,
                 Way::Through => 3,
                 Way::Translated => 4,
+                Way::Joined => 5,
             }] += 1;
         }
         tally.arrived += probes.values().filter(|probe| probe.arrival.is_some()).count();
@@ -292,11 +304,11 @@ fn probe(topology: &Topology, dice: &mut Dice, number: u32) -> (usize, Packet) {
         return (from, probe_v6(topology, dice, sender, port));
     }
     // One without IPv4 may well try.
-    let own = (!sender.addresses.is_empty()).then(|| dice.pick(&sender.addresses).private);
+    let own = (!sender.addresses.is_empty()).then(|| one_of(dice, sender));
     let own = own.filter(|_| dice.percent(85));
     let src = own.unwrap_or_else(|| forged(topology, dice, sender));
     let mut dst = destination(topology, dice, sender);
-    while sender.addresses.iter().any(|a| a.private == dst || a.public == Some(dst)) {
+    while sender.own_ipv4().any(|own| own == dst) || sender.addresses.iter().any(|a| a.public == Some(dst)) {
         dst = Ipv4Addr::new(203, 0, 113, 77);
     }
     let to = *dice.pick(&[22, 80, 443, 5000, 30, 7]);
@@ -318,16 +330,12 @@ fn probe_v6(topology: &Topology, dice: &mut Dice, sender: &InterfaceDesired, por
         let near = dice.percent(60).then_some(sender);
         let somebody = somebody(topology, dice, near);
         let beside = somebody.ipv6.first().map(|own| Ipv6Addr::from_bits(own.to_bits() ^ 0x1000));
-        match somebody.ipv6.as_slice() {
-            [] => None,
-            _ if dice.percent(8) => beside,
-            own => Some(*dice.pick(own)),
+        match one_of_ipv6(dice, somebody) {
+            Some(_) if dice.percent(8) => beside,
+            own => own,
         }
     };
-    let src = match sender.ipv6.as_slice() {
-        [] => None,
-        own => Some(*dice.pick(own)).filter(|_| dice.percent(85)),
-    };
+    let src = one_of_ipv6(dice, sender).filter(|_| dice.percent(85));
     let src = src
         .unwrap_or_else(|| of_somebody(dice).filter(|_| dice.percent(70)).unwrap_or_else(|| stranger(dice)));
     let mut dst = of_somebody(dice).unwrap_or_else(|| stranger(dice));
@@ -335,7 +343,7 @@ fn probe_v6(topology: &Topology, dice: &mut Dice, sender: &InterfaceDesired, por
         // The sender's own router answers such pings itself.
         dst = "fd00:ec2::9".parse().unwrap();
     }
-    if sender.ipv6.contains(&dst) || dice.percent(4) {
+    if sender.holds_ipv6(dst) || dice.percent(4) {
         dst = "2001:db8::77".parse().unwrap();
     }
     let to = *dice.pick(&[22, 80, 443, 5000, 30, 7]);
@@ -364,14 +372,33 @@ fn somebody<'a>(
 
 /// An address of somebody's, if anybody has IPv4.
 fn somewhere(topology: &Topology, dice: &mut Dice, near: Option<&InterfaceDesired>) -> AddressDesired {
-    match somebody(topology, dice, near).addresses.as_slice() {
+    let somebody = somebody(topology, dice, near);
+    match somebody.addresses.as_slice() {
         [] => AddressDesired { private: Ipv4Addr::new(10, 0, 0, 77), public: None, withheld: None },
+        _ if !somebody.ipv4_prefixes.is_empty() && dice.percent(40) => {
+            AddressDesired { private: one_of(dice, somebody), public: None, withheld: None }
+        }
         own => *dice.pick(own),
     }
 }
 
+/// An address of an interface that has IPv4.
+fn one_of(dice: &mut Dice, interface: &InterfaceDesired) -> Ipv4Addr {
+    let own: Vec<Ipv4Addr> = interface.own_ipv4().collect();
+    let singles = interface.addresses.len();
+    own[if dice.percent(60) { dice.below(singles) } else { dice.below(own.len()) }]
+}
+
+fn one_of_ipv6(dice: &mut Dice, interface: &InterfaceDesired) -> Option<Ipv6Addr> {
+    let prefixes = interface.ipv6_prefixes.iter();
+    let of_prefixes =
+        prefixes.map(|p| Ipv6Addr::from_bits(p.network().to_bits() | u128::from(dice.roll() >> 16)));
+    let own: Vec<Ipv6Addr> = interface.ipv6.iter().copied().chain(of_prefixes).collect();
+    (!own.is_empty()).then(|| *dice.pick(&own))
+}
+
 fn destination(topology: &Topology, dice: &mut Dice, sender: &InterfaceDesired) -> Ipv4Addr {
-    let near = dice.percent(65).then_some(sender);
+    let near = dice.percent(if topology.gateways.is_empty() { 65 } else { 45 }).then_some(sender);
     let somebody = somewhere(topology, dice, near);
     match dice.below(20) {
         0..=11 => somebody.private,

@@ -3,6 +3,8 @@
 //! The palettes are narrow on purpose: few ports, few ranges, addresses that are somebody's, so that most rules matter to
 //! some packet.
 
+use super::dice::Dice;
+use super::transit::Gateway;
 use crate::net::world::Vpc;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::host::{
@@ -17,49 +19,12 @@ use model::{
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// A sequence of numbers that a seed fixes (splitmix64).
-#[derive(Debug, Clone)]
-pub struct Dice(u64);
-
-impl Dice {
-    pub const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.roll() % bound as u64) as usize
-    }
-
-    pub fn between(&mut self, least: usize, most: usize) -> usize {
-        least + self.below(most - least + 1)
-    }
-
-    pub fn percent(&mut self, chance: usize) -> bool {
-        self.below(100) < chance
-    }
-
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
-    }
-
-    pub fn id(&mut self) -> u128 {
-        (u128::from(self.roll()) << 64) | u128::from(self.roll())
-    }
-}
-
 #[derive(Debug, Clone, Default)]
 pub struct Topology {
     pub vpcs: Vec<VpcDesired>,
     pub groups: Vec<SecurityGroupDesired>,
     pub interfaces: Vec<InterfaceDesired>,
+    pub gateways: Vec<Gateway>,
 }
 
 const BLOCKS: [&str; 5] = ["10.0.0.0/16", "10.1.0.0/16", "10.0.0.0/17", "10.2.0.0/16", "10.1.128.0/20"];
@@ -113,6 +78,9 @@ impl Topology {
         }
         for _ in 0..dice.between(3, 7) {
             topology.interface(dice);
+        }
+        if topology.vpcs.len() > 1 && dice.percent(60) {
+            topology.gateways.push(Gateway::base(dice, &topology.vpcs));
         }
         topology
     }
@@ -219,6 +187,21 @@ impl Topology {
         if addresses.is_empty() && (subnet.cidr.is_some() || ipv6.is_empty()) {
             return;
         }
+        // Blocks of their own, beside all single addresses.
+        let (mut ipv4_prefixes, mut ipv6_prefixes) = (Vec::new(), Vec::new());
+        if let Some(cidr) = subnet.cidr.filter(|_| dice.percent(30)) {
+            let start = Ipv4Addr::from_bits(cidr.network().to_bits() + 64 + 16 * dice.below(8) as u32);
+            ipv4_prefixes.push(Ipv4Net::new(start, 28).unwrap());
+        }
+        if let Some(cidr) = subnet.ipv6_cidr.filter(|_| dice.percent(30)) {
+            let start = Ipv6Addr::from_bits(cidr.network().to_bits() | (1 + dice.below(6) as u128) << 48);
+            ipv6_prefixes.push(Ipv6Net::new(start, 80).unwrap());
+        }
+        let own = self.interfaces.iter().filter(|i| i.vpc == vpc.vpc);
+        for other in own {
+            ipv4_prefixes.retain(|prefix| !other.ipv4_prefixes.contains(prefix));
+            ipv6_prefixes.retain(|prefix| !other.ipv6_prefixes.contains(prefix));
+        }
         self.interfaces.push(InterfaceDesired {
             ipv6,
             interface: NetworkInterfaceId::from_entropy(dice.id()),
@@ -230,8 +213,8 @@ impl Topology {
             addresses,
             security_groups: Vec::new(),
             source_dest_check: true,
-            ipv4_prefixes: Vec::new(),
-            ipv6_prefixes: Vec::new(),
+            ipv4_prefixes,
+            ipv6_prefixes,
             hostname: "host".into(),
             domain: "ec2.internal".into(),
             bandwidth: None,
@@ -250,6 +233,9 @@ impl Topology {
     /// Rolls everything that can change: rules, routes, associations, groups of interfaces, checks.
     pub fn round(&mut self, dice: &mut Dice) {
         let nets = self.nets();
+        for gateway in &mut self.gateways {
+            gateway.round(dice, &nets);
+        }
         for at in 0..self.groups.len() {
             let peers = self.groups_near(self.groups[at].vpc);
             self.groups[at].egress = allows(dice, 70, &nets, &peers);
@@ -266,8 +252,10 @@ impl Topology {
             }
             let own: Vec<NetworkInterfaceId> =
                 targets.iter().filter(|(of, _)| *of == vpc.vpc).map(|(_, id)| *id).collect();
-            let tables =
-                (0..vpc.route_tables.len()).map(|_| routes(dice, vpc, &own, &nets)).collect::<Vec<_>>();
+            let attached = self.gateways.iter().find(|g| g.attachments.iter().any(|a| a.vpc == vpc.vpc));
+            let tables = (0..vpc.route_tables.len())
+                .map(|_| routes(dice, (vpc, attached), &own, &nets))
+                .collect::<Vec<_>>();
             for (table, routes) in vpc.route_tables.iter_mut().zip(tables) {
                 table.routes = routes;
             }
@@ -299,6 +287,7 @@ impl Topology {
             interface.security_groups = chosen.into_iter().collect();
             interface.source_dest_check = dice.percent(70);
         }
+        self.tell_of_gateways();
     }
 
     /// Every range that a rule may well name.
@@ -317,6 +306,8 @@ impl Topology {
         }
         let ipv6 = self.interfaces.iter().flat_map(|interface| &interface.ipv6);
         nets.extend(ipv6.map(|address| IpNet::from(Ipv6Net::from(*address))));
+        nets.extend(self.interfaces.iter().flat_map(|i| &i.ipv4_prefixes).copied().map(IpNet::V4));
+        nets.extend(self.interfaces.iter().flat_map(|i| &i.ipv6_prefixes).copied().map(IpNet::V6));
         nets.push("198.18.0.0/22".parse().unwrap());
         nets
     }
@@ -404,11 +395,24 @@ fn entries(dice: &mut Dice, nets: &[IpNet]) -> Vec<AclEntry> {
 /// Routes as `CreateRoute` takes them: within the VPC's own ranges only whole subnets, and those to interfaces.
 fn routes(
     dice: &mut Dice,
-    vpc: &VpcDesired,
+    (vpc, attached): (&VpcDesired, Option<&Gateway>),
     own: &[NetworkInterfaceId],
     nets: &[IpNet],
 ) -> Vec<RouteDesired> {
     let mut routes: Vec<(IpNet, RouteTarget)> = Vec::new();
+    if let Some(gateway) = attached {
+        let beyond = gateway.attachments.iter().filter(|attachment| attachment.vpc != vpc.vpc);
+        for range in beyond.flat_map(|attachment| &attachment.ranges) {
+            if dice.percent(60) {
+                routes.push((*range, RouteTarget::TransitGateway(gateway.id)));
+            }
+        }
+        for _ in 0..dice.below(3) {
+            let wide: IpNet = dice.pick(&["10.0.0.0/8", "0.0.0.0/0", "fd00::/8", "::/0"]).parse().unwrap();
+            let destination = if dice.percent(60) { wide } else { *dice.pick(nets) };
+            routes.push((destination, RouteTarget::TransitGateway(gateway.id)));
+        }
+    }
     for peering in &vpc.peerings {
         let v6 = peering.ipv6_cidrs.iter().copied().map(IpNet::V6);
         for cidr in peering.cidrs.iter().copied().map(IpNet::V4).chain(v6) {
@@ -417,7 +421,7 @@ fn routes(
             }
         }
     }
-    if let Some(gateway) = vpc.nat_gateways.first().filter(|_| dice.percent(50)) {
+    if let Some(gateway) = vpc.nat_gateways.first().filter(|_| dice.percent(80)) {
         routes.push((everywhere(), RouteTarget::NatGateway(gateway.gateway)));
     }
     if dice.percent(60) {

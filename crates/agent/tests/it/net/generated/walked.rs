@@ -1,7 +1,8 @@
 //! The walk of model packets against the judge, who is held against the kernel: both say of every packet the same.
 
+use super::dice::Dice;
 use super::judge::{self, Answer};
-use super::topology::{Dice, Topology};
+use super::topology::Topology;
 use super::{PROBES, ROUNDS, probe};
 use crate::rig::in_virtual_time;
 use agent::host::Net as _;
