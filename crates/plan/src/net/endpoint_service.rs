@@ -19,12 +19,15 @@ pub const NODE_LINK: &str = "svc";
 /// Where doors send what nodes translate: the address that the loopback's number would give, which no link has.
 pub const FAR: Ipv4Addr = Ipv4Addr::new(240, 0, 0, 1);
 
+/// How many connections a door may hold: a node's port holds 20,000, as any, and no one client of several takes them all.
+pub const MOST_CONNECTIONS: u32 = 5_000;
+
 /// The table of either namespace.
 const TABLE: &str = "service";
 
 /// What both rule sets share, with what happens at its translations; `first` and `second` are conditions on the ways that
-/// connections take and that answers come back.
-fn rule_set(arrive: &str, leave: &str, [first, second]: [&str; 2]) -> String {
+/// connections take and that answers come back, and `bound` is what those meet that are not there yet.
+fn rule_set(arrive: &str, leave: &str, bound: &str, [first, second]: [&str; 2]) -> String {
     format!(
         "table ip {TABLE} {{
 }}
@@ -39,7 +42,8 @@ table ip {TABLE} {{
 	}}
 	chain forward {{
 		type filter hook forward priority filter; policy drop;
-		{first} ct status dnat ct state new,established,related accept
+		{first} ct status confirmed ct status dnat ct state new,established,related accept
+{bound}		{first} ct status dnat ct state new,related accept
 		{second} ct state established,related accept
 	}}
 	chain input {{
@@ -56,6 +60,7 @@ pub fn door(own: Ipv4Addr) -> String {
     rule_set(
         &format!("\t\tiifname \"{PORT}\" ip daddr {own} meta l4proto {{ tcp, udp }} dnat to {FAR}\n"),
         &format!("oifname \"{NODE_LINK}\" masquerade"),
+        &format!("\t\tct state new ct count over {MOST_CONNECTIONS} drop\n"),
         [
             &format!("iifname \"{PORT}\" oifname \"{NODE_LINK}\""),
             &format!("iifname \"{NODE_LINK}\" oifname \"{PORT}\""),
@@ -72,6 +77,7 @@ pub fn node(own: Ipv4Addr, target: Option<Ipv4Addr>) -> String {
     rule_set(
         &arrive.unwrap_or_default(),
         &format!("oifname \"{PORT}\" ip saddr {INSIDE} snat to {own}"),
+        "",
         [&format!("iifname \"c*\" oifname \"{PORT}\""), &format!("iifname \"{PORT}\" oifname \"c*\"")],
     )
 }
@@ -90,6 +96,7 @@ mod tests {
         );
         assert!(text.contains("oifname \"svc\" masquerade"), "{text}");
         assert!(text.contains("iifname \"svc\" oifname \"eth0\" ct state established,related accept"));
+        assert!(text.contains("ct state new ct count over 5000 drop"));
         assert_eq!(text.matches("policy drop").count(), 2);
         assert_eq!(FAR, super::super::gateway_service::inside(1));
     }

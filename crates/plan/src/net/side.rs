@@ -136,7 +136,11 @@ impl Side {
         let served: Vec<String> =
             transit.served.iter().filter_map(|subnet| marks.get(subnet)).map(u32::to_string).collect();
         let served = (!served.is_empty()).then(|| format!("meta mark {{ {} }} return", served.join(", ")));
-        self.chains.push((leaving.clone(), served.into_iter().chain(["drop".into()]).collect()));
+        // What the internet gateway translates is translated by whatever link it leaves: its way is no other.
+        let translated =
+            ["ct direction reply ct status dnat drop", "ct direction original ct status snat drop"];
+        let rules = translated.map(str::to_owned).into_iter().chain(served).chain(["drop".into()]);
+        self.chains.push((leaving.clone(), rules.collect()));
         for peer in &transit.peers {
             let link = transit_link([transit.attachment, peer.attachment]);
             self.add("link_pre", format!("\"{link}\" : goto {arrival}"));

@@ -323,3 +323,30 @@ fn nobody_forges_a_way_through_and_nothing_is_left() {
         assert_eq!(inner(&world), Vec::<String>::new());
     });
 }
+
+#[test]
+fn a_customer_that_hoards_connections_shuts_out_only_itself() {
+    on_a_host(|world| async move {
+        let mut shop = Shop::new(&world).await;
+        let (mut one, mut two) = (Customer::new(&world).await, Customer::new(&world).await);
+        shop.joined(&world, &mut one, true).await;
+        shop.joined(&world, &mut two, true).await;
+        let target = shop.guest.udp(9);
+        let mut heard = [0; 16];
+        let mut arrives = |guest: &Guest, port: u16, patience: Duration| {
+            let asks = ipv4_udp(SocketAddrV4::new(SHOP, port), SocketAddrV4::new(DOOR, 9), b"more");
+            guest.inject(&ethernet(plan::net::GATEWAY_MAC, guest.interface.mac.0, 0x0800, &asks));
+            target.set_read_timeout(Some(patience)).unwrap();
+            target.recv_from(&mut heard).is_ok()
+        };
+        let most = plan::net::endpoint_service::MOST_CONNECTIONS as u16;
+        for port in 0..most {
+            assert!(arrives(&one.guest, 10_000 + port, SOON), "{port}");
+        }
+        for port in 0..3 {
+            assert!(!arrives(&one.guest, 50_000 + port, BRIEFLY), "one more");
+        }
+        assert!(arrives(&one.guest, 10_000, SOON), "what it holds goes on");
+        assert!(arrives(&two.guest, 10_000, SOON));
+    });
+}

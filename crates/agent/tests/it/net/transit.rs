@@ -231,3 +231,47 @@ fn ipv6_passes_where_the_attachments_carry_it() {
         assert!(fails(&a.namespace, six(&b), 7));
     });
 }
+
+/// A guest with a public address.
+async fn known(world: &World, vpc: &Vpc, address: Ipv4Addr, public: Ipv4Addr) -> Guest {
+    let open = world.group(vpc, vec![all_from("0.0.0.0/0")]).await;
+    let mut interface = vpc.interface(address, &[&open]);
+    interface.addresses[0].public = Some(public);
+    world.guest_with(interface).await
+}
+
+#[test]
+fn what_an_internet_gateway_translates_leaves_by_no_other() {
+    on_a_host(|world| async move {
+        let [mut one, mut two, hub] = spokes();
+        for vpc in [&one, &two, &hub] {
+            world.ensure_vpc(vpc).await;
+        }
+        let publics = [Ipv4Addr::new(198, 18, 1, 10), Ipv4Addr::new(198, 18, 1, 11)];
+        let a = known(&world, &one, ONE, publics[0]).await;
+        let b = known(&world, &two, TWO, publics[1]).await;
+        let _servers = (a.serve(7), b.serve(7));
+        let mut begun_there = a.connect(publics[1], 7).unwrap();
+        let mut begun_here = b.connect(publics[0], 7).unwrap();
+        for session in [&mut begun_there, &mut begun_here] {
+            assert_eq!(talk(session, "by the internet").unwrap(), "by the internet");
+            session.set_read_timeout(Some(A_MOMENT)).unwrap();
+        }
+        // The second is public still, but its way out is the first, whose own way is the internet.
+        let everywhere = "0.0.0.0/0".parse().unwrap();
+        let table = &mut two.desired.route_tables[0];
+        let target = RouteTarget::TransitGateway(two.desired.transits[0].gateway);
+        for route in table.routes.iter_mut().filter(|route| route.destination == everywhere) {
+            route.destination = "203.0.113.0/24".parse().unwrap();
+        }
+        table.routes.push(RouteDesired { destination: everywhere, target });
+        lead(&mut two, "0.0.0.0/0", Some(&one));
+        lead(&mut one, "10.2.0.0/16", Some(&two));
+        world.ensure_vpc(&one).await;
+        world.ensure_vpc(&two).await;
+        assert!(b.connect(ONE, 7).is_ok(), "the way is there");
+        assert!(a.connect_briefly(publics[1], 7).is_err(), "the answer is nobody's there");
+        assert!(talk(&mut begun_there, "an answer").is_err());
+        assert!(talk(&mut begun_here, "a question").is_err());
+    });
+}
