@@ -4,7 +4,7 @@ use crate::instance::{Cloud, cloud};
 use crate::network_interface_attach::made;
 use testkit::Answer;
 
-async fn path(cloud: &Cloud, parameters: &[(&str, &str)]) -> String {
+pub async fn path(cloud: &Cloud, parameters: &[(&str, &str)]) -> String {
     let token = format!("token-{}", parameters.iter().map(|(_, value)| *value).collect::<Vec<_>>().join("-"));
     let token: String = token.chars().take(64).collect();
     let mut all = vec![("ClientToken", token.as_str())];
@@ -14,7 +14,7 @@ async fn path(cloud: &Cloud, parameters: &[(&str, &str)]) -> String {
 }
 
 /// Starts an analysis and describes it.
-async fn analyze(cloud: &Cloud, path: &str, token: &str) -> Answer {
+pub async fn analyze(cloud: &Cloud, path: &str, token: &str) -> Answer {
     let asked = [("NetworkInsightsPathId", path), ("ClientToken", token)];
     let started = cloud.ok("StartNetworkInsightsAnalysis", &asked).await;
     assert_eq!(started.one("networkInsightsAnalysis/status"), "running");
@@ -22,9 +22,9 @@ async fn analyze(cloud: &Cloud, path: &str, token: &str) -> Answer {
     cloud.ok("DescribeNetworkInsightsAnalyses", &[("NetworkInsightsAnalysisId.1", &id)]).await
 }
 
-const ONE: &str = "networkInsightsAnalysisSet/item";
+pub const ONE: &str = "networkInsightsAnalysisSet/item";
 
-fn codes(found: &Answer) -> Vec<String> {
+pub fn codes(found: &Answer) -> Vec<String> {
     found.all(&format!("{ONE}/explanationSet/item/explanationCode"))
 }
 
@@ -33,7 +33,7 @@ fn on_the_way(found: &Answer, direction: &str) -> Vec<String> {
     ids.iter().map(|id| id.rsplit_once('-').unwrap().0.to_owned()).collect()
 }
 
-async fn default_group(cloud: &Cloud) -> String {
+pub async fn default_group(cloud: &Cloud) -> String {
     let filter = [("Filter.1.Name", "group-name"), ("Filter.1.Value.1", "default")];
     cloud.ok("DescribeSecurityGroups", &filter).await.one("securityGroupInfo/item/groupId")
 }

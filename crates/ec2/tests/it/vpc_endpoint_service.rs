@@ -1,6 +1,7 @@
 //! VPC endpoint services: what they are made of, who may connect, and what hosts are told on both sides.
 
 use crate::instance::{Cloud, cloud};
+use crate::network_insights::{ONE, analyze, codes, default_group, path};
 use crate::network_interface_attach::made;
 use model::host::{DesiredBody, EndpointLead, ObjectKey, ServiceNodeDesired, VpcDesired};
 use model::{NetworkInterfaceId, VpcId};
@@ -382,4 +383,34 @@ async fn a_target_is_exchanged_and_zones_come_and_go() {
         place.cloud.code("ModifyVpcEndpointServicePayerResponsibility", &payer).await,
         "UnsupportedOperation"
     );
+}
+
+#[tokio::test]
+async fn the_analyzer_says_whether_a_target_lets_its_node_in() {
+    let place = Place::new(&[]).await;
+    let node = place.nodes().await.remove(0).interface;
+    let (id, address) = (node.interface.to_string(), node.addresses[0].private.to_string());
+    let asked = [
+        ("Source", id.as_str()),
+        ("Destination", &place.target),
+        ("Protocol", "tcp"),
+        ("DestinationPort", "443"),
+    ];
+    let path = path(&place.cloud, &asked).await;
+    let shut = analyze(&place.cloud, &path, "shut").await;
+    assert_eq!(shut.one(&format!("{ONE}/networkPathFound")), "false");
+    assert_eq!(codes(&shut), ["ENI_SG_RULES_MISMATCH"]);
+    assert_eq!(shut.one(&format!("{ONE}/explanationSet/item/direction")), "ingress", "it may send");
+    let group = default_group(&place.cloud).await;
+    let cidr = format!("{address}/32");
+    let rule = [
+        ("GroupId", group.as_str()),
+        ("IpPermissions.1.IpProtocol", "tcp"),
+        ("IpPermissions.1.FromPort", "443"),
+        ("IpPermissions.1.ToPort", "443"),
+        ("IpPermissions.1.IpRanges.1.CidrIp", cidr.as_str()),
+    ];
+    place.cloud.ok("AuthorizeSecurityGroupIngress", &rule).await;
+    let open = analyze(&place.cloud, &path, "open").await;
+    assert_eq!(open.one(&format!("{ONE}/networkPathFound")), "true");
 }
