@@ -210,7 +210,7 @@ async fn what_needs_an_ipv4_address_stands_in_none() {
         ("VpcEndpointType", "Interface"),
         ("PrivateDnsEnabled", "false"),
     ];
-    assert_eq!(place.code("CreateVpcEndpoint", "SubnetId.1", &service).await, "InvalidParameterValue");
+    assert_eq!(place.code("CreateVpcEndpoint", "SubnetId.1", &service).await, "InvalidParameter");
     let hub = gateway(&place.cloud.kit, &[]).await;
     let asked = [
         ("TransitGatewayId", hub.as_str()),
